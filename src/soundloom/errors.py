@@ -1,0 +1,82 @@
+"""Every error that soundloom raises on purpose.
+
+A message says what was asked, what was found and, as the hint, what would work. The command line prints the
+message and the hint without a traceback and exits with `exit_code`. `docs/errors.md` has a paragraph for each.
+
+    SoundloomError
+    ├── RequestError            a value that cannot be honoured: seconds, steps, regions, names of samplers …
+    ├── ConfigError             a model_config.json that does not parse
+    ├── ModelNotFoundError      no such name, folder or file
+    ├── CheckpointError         weights that cannot be used
+    │   ├── CorruptFileError    truncated, not the format its name says, holding pickles
+    │   └── MismatchError       keys missing, unexpected, or of another shape
+    ├── DownloadError           gated, offline, interrupted, licence not accepted
+    ├── AudioError              a sound file that cannot be read or written
+    ├── OutputError             the model made something that is not sound: not finite, silent, static
+    ├── EngineError             no such engine or device here
+    └── Cancelled               stopped between two steps at the caller's wish
+"""
+
+
+class SoundloomError(Exception):
+    """Base of all errors below; `hint` says what would work, or is empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\nhint: {self.hint}" if self.hint else message
+
+
+class RequestError(SoundloomError, ValueError):
+    """The request cannot be honoured as it stands."""
+
+    exit_code = 2
+
+
+class ConfigError(SoundloomError, ValueError):
+    """A model configuration has an unknown, missing or contradictory field."""
+
+
+class ModelNotFoundError(SoundloomError, LookupError):
+    """No catalogue entry, folder or file has this name."""
+
+    exit_code = 2
+
+
+class CheckpointError(SoundloomError):
+    """A checkpoint cannot be used."""
+
+
+class CorruptFileError(CheckpointError):
+    """A file is truncated, of another format than its name says, or holds pickled objects."""
+
+
+class MismatchError(CheckpointError):
+    """The tensors of a checkpoint are not those that its configuration asks for."""
+
+
+class DownloadError(SoundloomError):
+    """Files could not be fetched, or may not be before a licence is accepted."""
+
+
+class AudioError(SoundloomError):
+    """A sound file cannot be read or written."""
+
+
+class OutputError(SoundloomError):
+    """What the model made is not usable sound."""
+
+
+class EngineError(SoundloomError):
+    """The engine or device that was asked for is not available here."""
+
+
+class Cancelled(SoundloomError):  # noqa: N818 (a wish of the caller, not an error)
+    """The caller stopped the work between two steps."""
+
+    exit_code = 130
