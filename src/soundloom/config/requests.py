@@ -1,0 +1,227 @@
+"""What a caller may ask: frozen, checked on construction, ignorant of engines and files.
+
+Limits that depend on the model, such as the longest clip, are checked when the plan is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from soundloom.config.models import ShiftConfig
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.audio.clip import Clip
+
+SAMPLER_NAMES = ("pingpong", "euler", "heun", "rk4", "dpmpp-2m", "dpmpp-3m-sde")
+SAMPLER_ALIASES = {"dpmpp": "dpmpp-2m"}  # the name that the published package uses
+SEED_LIMIT = 2**63
+MIN_NOISE = 0.01  # below, the model sees times it was not trained on
+Region = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance; a scale of 1 turns it off. `diffusion.guidance` has the formulas."""
+
+    scale: float = 1.0
+    apg: float = 1.0  # 1 keeps only what is orthogonal to the clean estimate, 0 keeps all
+    interval: tuple[float, float] = (0.0, 1.0)  # of times at which guidance acts
+    rescale: float = 0.0  # share of the result that is brought back to the unguided deviation
+    norm_threshold: float = 0.0  # largest norm of the guidance, 0 for no limit
+
+    def __post_init__(self) -> None:
+        _finite("guidance scale", self.scale)
+        _within("apg", self.apg, 0, 1)
+        _within("rescale", self.rescale, 0, 1)
+        low, high = self.interval
+        if not 0 <= low <= high <= 1:
+            raise RequestError(f"the guidance interval must rise within 0 to 1, found {low:g} to {high:g}")
+        if not self.norm_threshold >= 0:
+            raise RequestError(f"the norm threshold must be 0 or more, found {self.norm_threshold:g}")
+
+
+@dataclass(frozen=True)
+class Compat:
+    """Where soundloom differs from published code on purpose, and how to get that code's behaviour instead."""
+
+    schedule: Literal["scaled", "published"] = "scaled"  # of a variation: see diffusion.schedules
+    padding: Literal["exact", "mask", "zero-values"] = "exact"  # exact: no padded frames exist
+    lengths: Literal["padded", "compact"] = "padded"  # whether silence is made behind the clip, then cut
+    frame_rule: Literal["cover", "ceil", "round"] = "cover"  # which frames a region renews
+    negative_padding: Literal["zero", "learned"] = "zero"  # rows of a negative prompt without a token
+    keep: Literal["samples", "latents", "learned"] = "samples"  # how an edit keeps what it keeps
+    chunks: Literal["exact", "published", "mlx"] = "exact"  # how long latents are cut for the autoencoder
+    batch: Literal["grouped", "shared"] = "grouped"  # shared: all items as long as the longest
+    resampler: Literal["soxr", "published"] = "soxr"
+
+    @classmethod
+    def named(cls, name: str) -> Compat:
+        """Return the behaviour of a published system: `stable-audio-3`, `stable-audio-3-cpu` or `mlx`."""
+        if name not in COMPAT:
+            raise RequestError(f"no compatibility mode named {name!r}", f"known: {', '.join(COMPAT)}")
+        return COMPAT[name]
+
+
+_PACKAGE = Compat("published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published")
+COMPAT = {
+    "soundloom": Compat(),
+    "stable-audio-3": _PACKAGE,
+    "stable-audio-3-cpu": replace(_PACKAGE, padding="zero-values"),
+    "mlx": Compat("published", "exact", "compact", "round", "learned", "latents", "mlx", "grouped", "published"),
+}
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One clip to make, or one edit of `source`.
+
+    Without a source: text to audio of `seconds`. With one, and without regions: a variation that starts at `noise`.
+    With regions, in seconds of the result: those are made anew, from noise or, below `noise` 1, from what is there.
+    `seconds` above the source's length continues it; a source that starts at `offset` is preceded by new sound.
+    None means the model's default; a seed of None is drawn and reported.
+    """
+
+    prompt: str = ""
+    negative_prompt: str | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    guidance: Guidance | None = None
+    shift: ShiftConfig | None = None
+    source: Clip | None = None
+    noise: float = 1.0
+    regions: tuple[Region, ...] = ()
+    offset: float = 0.0
+    crossfade: float = 0.01  # seconds
+    duration_padding: float = 6.0  # seconds of silence that the model hears behind the clip
+    compat: Compat = field(default_factory=Compat)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise RequestError(f"seconds must be above 0, found {self.seconds:g}")
+        if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
+            raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, base models 50")
+        if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
+            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")
+        if self.sampler is not None:
+            object.__setattr__(self, "sampler", sampler_name(self.sampler))
+        _within("noise", self.noise, MIN_NOISE, 1)
+        _within("crossfade", self.crossfade, 0, 10)
+        _within("duration padding", self.duration_padding, 0, 60)
+        object.__setattr__(self, "regions", check_regions(self.regions))
+        if self.source is None and (self.regions or self.noise != 1 or self.offset):
+            raise RequestError("regions, noise and offset describe an edit, and there is no source to edit")
+        if self.source is not None:
+            self._check_source(self.source)
+
+    def _check_source(self, source: Clip) -> None:
+        end = self.offset + source.seconds
+        total = max(self.seconds or 0.0, end)
+        if not self.offset >= 0:
+            raise RequestError(f"the offset must be 0 or more, found {self.offset:g}")
+        for start, stop in self.regions:
+            if stop > total + 0.5 / source.sample_rate:
+                raise RequestError(
+                    f"region {start:g} to {stop:g} s ends behind the clip, which is {total:g} s long",
+                    "give a larger number of seconds to continue the clip",
+                )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the request as plain data, without the source's samples and what holds its default."""
+        record: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "source" or value == item.default or value == Compat():
+                continue
+            record[item.name] = _plain(value)
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], source: Clip | None = None) -> GenerationRequest:
+        """Undo `to_record`; an edit needs its source again."""
+        values = dict(record)
+        known = {item.name for item in fields(cls)}
+        if unknown := set(values) - known:
+            raise RequestError(f"the record holds unknown fields: {', '.join(sorted(unknown))}")
+        for name, kind in (("guidance", Guidance), ("shift", ShiftConfig), ("compat", Compat)):
+            if isinstance(values.get(name), dict):
+                values[name] = kind(**{key: _tuple(value) for key, value in values[name].items()})
+        if "regions" in values:
+            values["regions"] = tuple(tuple(region) for region in values["regions"])
+        return cls(**values, source=source)
+
+
+def sampler_name(name: str) -> str:
+    """Return the canonical name of a sampler, or raise."""
+    canonical = SAMPLER_ALIASES.get(name, name)
+    if canonical not in SAMPLER_NAMES:
+        raise RequestError(f"no sampler named {name!r}", f"known: {', '.join(SAMPLER_NAMES)}")
+    return canonical
+
+
+def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
+    """Sort regions and refuse empty, backward, overlapping or unmeasurable ones."""
+    ordered = sorted((float(start), float(end)) for start, end in regions)
+    for start, end in ordered:
+        if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+            raise RequestError(f"region {start:g} to {end:g} s must start at 0 or later and end after its start")
+    for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False):
+        if start < end:
+            raise RequestError(
+                f"two regions overlap: one ends at {end:g} s, the next starts at {start:g} s", "join them into one"
+            )
+    return tuple(ordered)
+
+
+def bars(first: str | float, last: str | float, bpm: float, beats_per_bar: int = 4) -> Region:
+    """Return the region from the start of one bar to the start of another, in seconds.
+
+    Bars and beats count from 1; "3.2" is the second beat of the third bar. bars(3, 5, 120) is bars 3 and 4.
+    """
+    if not (math.isfinite(bpm) and bpm > 0) or beats_per_bar < 1:
+        raise RequestError(f"bars need a tempo above 0 and beats in a bar, found {bpm:g} BPM and {beats_per_bar}")
+    start, end = (_beat(place, beats_per_bar) * 60 / bpm for place in (first, last))
+    return check_regions([(start, end)])[0]
+
+
+def _beat(place: str | float, beats_per_bar: int) -> float:
+    """Return how many beats lie before a place such as 3 or "3.2" or "3.2.5" (half of the second beat)."""
+    bar, _, beat = str(place).partition(".")
+    try:
+        bar_number, beat_number = int(bar), float(beat or 1)
+    except ValueError:
+        raise RequestError(f"{place!r} is not a bar or bar.beat such as 3 or 3.2") from None
+    if bar_number < 1 or not 1 <= beat_number < beats_per_bar + 1:
+        raise RequestError(f"{place!r} lies outside bars that start at 1 and have {beats_per_bar} beats")
+    return (bar_number - 1) * beats_per_bar + beat_number - 1
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return {
+            item.name: _plain(getattr(value, item.name))
+            for item in fields(value)
+            if getattr(value, item.name) != item.default
+        }
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise RequestError(f"{name} must be a number, found {value}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise RequestError(f"{name} must be between {low:g} and {high:g}, found {value:g}")

@@ -1,0 +1,1 @@
+"""The mathematics of sampling, with plain operators only, so that one text serves torch, MLX and NumPy."""

@@ -1,0 +1,18 @@
+"""Frequencies of the exponentially spaced Fourier features that describe times and durations."""
+
+import math
+
+import numpy as np
+
+LOWEST, HIGHEST = 0.5, 10_000.0
+
+
+def expo_frequencies(features: int) -> np.ndarray:
+    """Return `features / 2` frequencies, float32, spaced evenly in their logarithm from 0.5 to 10000.
+
+    Both engines read this one table: its last place is worth several thousandths of a radian at the top.
+    Source: stable-audio-3, models/blocks.py, ExpoFourierFeatures.
+    """
+    ramp = np.linspace(0, 1, features // 2, dtype=np.float32)
+    span = np.float32(math.log(HIGHEST) - math.log(LOWEST))
+    return np.exp(ramp * span + np.float32(math.log(LOWEST)))

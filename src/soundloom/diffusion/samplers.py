@@ -1,0 +1,152 @@
+"""Samplers of rectified flow: x_t = (1 - t) data + t noise, velocity v = noise - data, clean estimate D = x - t v.
+
+Each is a generator that yields the latent after every step. The caller owns progress, cancelling and evaluation.
+Latents are arrays of any engine, (b, c, t); only plain operators touch them. `Times` gives times as Python floats, or
+as arrays (b, 1, 1) where items differ, and `noise(step)` gives a standard normal draw like the latents.
+Sources: stable-audio-3, inference/sampling.py (euler, rk4, dpmpp-2m, pingpong); Heun's method; Lu et al. 2022 and
+k-diffusion for the idea of dpmpp-3m-sde, written here for rectified flow, where no published system defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Array = Any  # torch.Tensor, mlx.core.array or numpy.ndarray
+Velocity = Callable[[Array, Any], Array]
+Noise = Callable[[int], Array]
+Sampler = Callable[[Velocity, Array, "Times", Noise], Iterator[Array]]
+
+TINY = 1e-10  # keeps logarithms and quotients finite at both ends of a schedule
+
+
+class Times:
+    """A schedule (points,) or (b, points) as samplers read it; `array` makes an engine's array of a NumPy one."""
+
+    def __init__(self, schedule: np.ndarray, array: Callable[[np.ndarray], Array] = np.asarray) -> None:
+        rows = np.atleast_2d(np.asarray(schedule, dtype=np.float64))
+        # Equal rows are one schedule: plain floats leave the latents' dtype alone in every engine.
+        self.values = rows[0] if (rows == rows[0]).all() else rows.T  # (points,) or (points, b)
+        self._array = array
+
+    def __len__(self) -> int:
+        """Return the number of steps, one less than of points."""
+        return len(self.values) - 1
+
+    def __getitem__(self, point: int) -> Any:
+        return self.lift(self.values[point])
+
+    def lift(self, value: np.ndarray) -> Any:
+        """Turn a number, or one for each item, into what multiplies latents."""
+        if np.ndim(value) == 0:
+            return float(value)
+        return self._array(value.astype(np.float32)[:, None, None])
+
+
+def euler(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """First order: follow the velocity."""
+    for i in range(len(times)):
+        x = x + (times[i + 1] - times[i]) * velocity(x, times[i])
+        yield x
+
+
+def heun(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """Second order: average the velocities at both ends of a step; the last step, to 0, is Euler's."""
+    for i in range(len(times)):
+        t, t_next = times[i], times[i + 1]
+        v = velocity(x, t)
+        if i + 1 < len(times):
+            v = (v + velocity(x + (t_next - t) * v, t_next)) / 2
+        x = x + (t_next - t) * v
+        yield x
+
+
+def rk4(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """Fourth order, classical Runge-Kutta; the last evaluation stays off t = 0, where the model was not trained."""
+    for i in range(len(times)):
+        t, dt = times[i], times[i + 1] - times[i]
+        end = times.lift(np.maximum(times.values[i + 1], 1e-5))
+        k1 = velocity(x, t)
+        k2 = velocity(x + dt / 2 * k1, t + dt / 2)
+        k3 = velocity(x + dt / 2 * k2, t + dt / 2)
+        k4 = velocity(x + dt * k3, end)
+        x = x + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        yield x
+
+
+def pingpong(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """Jump to the clean estimate, then add fresh noise for the next time: the sampler of distilled checkpoints."""
+    for i in range(len(times)):
+        t, t_next = times[i], times[i + 1]
+        clean = x - t * velocity(x, t)
+        if i + 1 < len(times):
+            clean = (1 - t_next) * clean + t_next * noise(i)
+        x = clean
+        yield x
+
+
+def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """DPM-Solver++ of second order, multistep: extrapolates the clean estimate from the last two."""
+    t, logsnr = times.values, _logsnr(times.values)
+    previous = None
+    for i in range(len(times)):
+        clean = x - times[i] * velocity(x, times[i])
+        guess = clean
+        if previous is not None and i + 1 < len(times):
+            ratio = (logsnr[i + 1] - logsnr[i]) / (logsnr[i] - logsnr[i - 1])
+            guess = clean + times.lift(ratio / 2) * (clean - previous)
+        keep = t[i + 1] / np.maximum(t[i], TINY)
+        x = times.lift(keep) * x + times.lift(1 - keep) * guess
+        previous = clean
+        yield x
+
+
+def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+    """DPM-Solver++ of third order, multistep, fully stochastic; not a reference sampler of these models."""
+    t, logsnr = times.values, _logsnr(times.values)
+    h = np.diff(logsnr, axis=0)
+    history: list[Array] = []  # clean estimates, newest first
+    for i in range(len(times)):
+        clean = x - times[i] * velocity(x, times[i])
+        history = [clean, *history[:2]]
+        if i + 1 < len(times):
+            data = times.lift(-np.expm1(-2 * h[i])) * clean
+            for weight, newer, older in _slopes(h, i, len(history)):
+                data = data + times.lift(weight) * (history[newer] - history[older])
+            decay = t[i + 1] / np.maximum(t[i], TINY) * np.exp(-h[i])
+            spread = t[i + 1] * np.sqrt(-np.expm1(-2 * h[i]))
+            x = times.lift(decay) * x + times.lift(1 - t[i + 1]) * data + times.lift(spread) * noise(i)
+        else:
+            x = clean
+        yield x
+
+
+def _slopes(h: np.ndarray, i: int, known: int) -> list[tuple[np.ndarray, int, int]]:
+    """Weights of the differences of past clean estimates: none, one or two of them, by how many are `known`."""
+    if known == 1:
+        return []
+    phi2 = np.expm1(-2 * h[i]) / (2 * h[i]) + 1
+    r0 = h[i - 1] / h[i]
+    if known == 2:
+        return [(phi2 / r0, 0, 1)]
+    phi3 = phi2 / (2 * h[i]) - 0.5
+    r1 = h[i - 2] / h[i]
+    # With slopes s0 and s1: phi2 (s0 + (s0 - s1) r0 / (r0 + r1)) - phi3 (s0 - s1) / (r0 + r1).
+    bend = (phi2 * r0 - phi3) / (r0 + r1)
+    return [((phi2 + bend) / r0, 0, 1), (-bend / r1, 1, 2)]
+
+
+def _logsnr(t: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(1 - t, TINY) / np.maximum(t, TINY))
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "pingpong": pingpong,
+    "euler": euler,
+    "heun": heun,
+    "rk4": rk4,
+    "dpmpp-2m": dpmpp_2m,
+    "dpmpp-3m-sde": dpmpp_3m_sde,
+}

@@ -1,0 +1,1 @@
+"""The PyTorch engine: NVIDIA GPUs, any CPU, Apple's MPS."""

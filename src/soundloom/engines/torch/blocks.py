@@ -1,0 +1,245 @@
+"""Layers that the diffusion transformer, the autoencoders and the conditioner share.
+
+Letters for axes: b batch, n positions, s text tokens, d width, h heads, k channels of a head.
+Linear layers take their input in the dtype of their weight; norms, rotations and Fourier features compute in float32.
+Source: stable-audio-3, models/transformer.py and models/blocks.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.diffusion.fourier import expo_frequencies
+
+ROPE_BASE = 10_000.0
+HEAD_NORM_EPS = 1e-6
+
+
+class Linear(nn.Linear):
+    """A linear layer that casts its input to the dtype of its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm with a plain gain; computes in float32 and returns the input's dtype."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.gamma.shape, self.gamma.float(), self.eps).to(x.dtype)
+
+
+class DyT(nn.Module):
+    """Dynamic tanh, which stands in for a norm in the autoencoders: gamma * tanh(alpha * x) + beta."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((1,), 4.0))
+        self.gamma = nn.Parameter(torch.ones(width))
+        self.beta = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.beta, self.gamma, torch.tanh(self.alpha * x))
+
+
+def fourier_features(x: Tensor, features: int) -> Tensor:
+    """Map x (b,) to (b, features), cosines first, in float32.
+
+    The products keep the published order, which matters: the argument reaches 2 pi 10000 radians.
+    """
+    frequencies = torch.from_numpy(expo_frequencies(features)).to(x.device)
+    angles = x.float()[:, None] * frequencies * 2 * math.pi
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Rotary position table: cosines and sines (n, channels / 2) in float32."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def table(cls, positions: int, channels: int, device: torch.device | str, base: float = ROPE_BASE) -> Rotation:
+        """Build the table for positions 0 … n - 1; recomputed, never read from a file, where it may be rounded."""
+        frequencies = base ** (-torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels)
+        angles = torch.arange(positions, device=device, dtype=torch.float32)[:, None] * frequencies
+        return cls(angles.cos(), angles.sin())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rotate the first channels of x (b, h, n, k), its halves paired, and pass the others through."""
+        half = self.cos.shape[-1]
+        a, b, rest = x[..., :half].float(), x[..., half : 2 * half].float(), x[..., 2 * half :]
+        turned = torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], dim=-1)
+        return torch.cat([turned.to(x.dtype), rest], dim=-1)
+
+
+def rope_channels(head_dim: int) -> int:
+    """Channels of a head that turn with position: half of them, at least 32."""
+    return min(max(head_dim // 2, 32), head_dim)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Which positions are real, (b, n) bool, and what attention does about the others.
+
+    `mask` leaves them out of the softmax. `zero-values` keeps them in its sum and only drops their values, as the
+    published code does wherever it runs without flash attention.
+    """
+
+    valid: Tensor
+    mode: Literal["mask", "zero-values"] = "mask"
+
+    def extended(self, positions: int) -> Padding:
+        """Put `positions` valid places in front, for memory tokens."""
+        front = self.valid.new_ones(self.valid.shape[0], positions)
+        return Padding(torch.cat([front, self.valid], dim=1), self.mode)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, padding: Padding | None = None) -> Tensor:
+    """Attention of q (b, h, n, k) over k and v (b, h, m, k), scaled by the root of the head's width."""
+    if padding is None:
+        return F.scaled_dot_product_attention(q, k, v)
+    valid = padding.valid[:, None, :, None]
+    if padding.mode == "zero-values":
+        return F.scaled_dot_product_attention(q, k, v * valid)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=valid.transpose(-1, -2))
+
+
+def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Attention of each position over those at most `window` away; exact, memory linear in n.
+
+    Blocks of queries see a slice of keys that reaches `window` beyond them on both sides, under a band mask.
+    """
+    b, h, n, width = q.shape
+    block = 2 * window
+    blocks = -(-n // block)
+    tail = blocks * block - n
+    span = block + 2 * window
+
+    def fold(x: Tensor, size: int) -> Tensor:  # (b, h, _, k) to (b * blocks, h, size, k)
+        return x.unfold(2, size, block).permute(0, 2, 1, 4, 3).reshape(b * blocks, h, size, width)
+
+    queries = fold(F.pad(q, (0, 0, 0, tail)), block)
+    keys = fold(F.pad(k, (0, 0, window, tail + window)), span)
+    values = fold(F.pad(v, (0, 0, window, tail + window)), span)
+    mask = _band_mask(n, block, window, q.device).repeat(b, 1, 1)[:, None]
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return out.reshape(b, blocks, h, block, width).transpose(1, 2).reshape(b, h, blocks * block, width)[:, :, :n]
+
+
+def _band_mask(n: int, block: int, window: int, device: torch.device) -> Tensor:
+    """Return (blocks, block, block + 2 window) bool: which key of its slice each query may see."""
+    blocks = -(-n // block)
+    start = torch.arange(blocks, device=device)[:, None, None] * block
+    query = start + torch.arange(block, device=device)[:, None]
+    key = start + torch.arange(block + 2 * window, device=device) - window
+    near = (key - query).abs() <= window
+    real = (key >= 0) & (key < n)
+    # Queries beyond the end are dropped afterwards; they keep their band so that no softmax is empty.
+    return near & (real | (query >= n))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; `differential` subtracts a second attention over the same values.
+
+    Rows of `to_qkv`: q, k, v and, when differential, the second q and the second k.
+    """
+
+    def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
+        self.to_qkv = Linear(width, width * (5 if differential else 3), bias=False)
+        self.to_out = Linear(width, width, bias=False)
+        self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
+
+    def forward(
+        self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None
+    ) -> Tensor:
+        """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
+        b, n, d = x.shape
+        parts = self.to_qkv(x).view(b, n, -1, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
+        out = self._attend(q, k, parts[2], padding, window)
+        if self.differential:
+            q, k = rotate(self.q_norm(parts[3])), rotate(self.k_norm(parts[4]))
+            out = out - self._attend(q, k, parts[2], padding, window)
+        return self.to_out(out.transpose(1, 2).reshape(b, n, d))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, padding: Padding | None, window: int | None) -> Tensor:
+        if window is None:
+            return attend(q, k, v, padding)
+        return attend_window(q, k, v, window)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `remember`.
+
+    Rows of `to_q`: q and, when differential, the second q. Rows of `to_kv`: k, the second k if any, v.
+    """
+
+    def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
+        self.to_q = Linear(width, width * (2 if differential else 1), bias=False)
+        self.to_kv = Linear(width, width * (3 if differential else 2), bias=False)
+        self.to_out = Linear(width, width, bias=False)
+        self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
+
+    def _split(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        return x.view(b, n, -1, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # (parts, b, h, n, k)
+
+    def remember(self, context: Tensor) -> tuple[Tensor, ...]:
+        """Return the normed keys and the values of context (b, s, d)."""
+        *keys, values = self._split(self.to_kv(context))
+        return (*(self.k_norm(key) for key in keys), values)
+
+    def forward(self, x: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
+        b, n, d = x.shape
+        *keys, values = memory
+        first, *second = (
+            attend(self.q_norm(q), k, values) for q, k in zip(self._split(self.to_q(x)), keys, strict=True)
+        )
+        out = first - second[0] if second else first
+        return self.to_out(out.transpose(1, 2).reshape(b, n, d))
+
+
+def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:
+    """Build the norm of queries or keys, which has its own epsilon where it has one at all."""
+    return DyT(head_dim) if norm is DyT else RMSNorm(head_dim, HEAD_NORM_EPS)
+
+
+class GatedProjection(nn.Module):
+    """One projection cut into a value and a gate: value * act(gate)."""
+
+    def __init__(self, width: int, inner: int, sinusoidal: bool) -> None:
+        super().__init__()
+        self.proj = Linear(width, 2 * inner)
+        self.sinusoidal = sinusoidal
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * (torch.sin(math.pi * gate) if self.sinusoidal else F.silu(gate))
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward layer; the identity at index 1 keeps the checkpoint's numbering."""
+
+    def __init__(self, width: int, inner: int, sinusoidal: bool = False) -> None:
+        super().__init__()
+        self.ff = nn.Sequential(GatedProjection(width, inner, sinusoidal), nn.Identity(), Linear(inner, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ff(x)

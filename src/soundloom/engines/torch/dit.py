@@ -1,0 +1,152 @@
+"""The diffusion transformer: predicts the velocity of a noisy latent.
+
+A block is, in order: adaptive norm, self-attention, gate; norm, cross-attention to prompt and duration; the local
+condition (what is kept in an edit) through an MLP of its own; adaptive norm, feed-forward, gate.
+Letters for axes: b batch, c latent channels, t latent frames, m memory tokens, s context tokens, d width.
+The residual stream stays in float32 whatever the weights are. Source: stable-audio-3, models/dit.py and transformer.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.config.models import DiTConfig
+from soundloom.engines.torch.blocks import (
+    CrossAttention,
+    FeedForward,
+    Linear,
+    Padding,
+    RMSNorm,
+    Rotation,
+    SelfAttention,
+    fourier_features,
+    rope_channels,
+)
+
+NORM_EPS = 1e-5
+
+
+def mlp(width_in: int, width: int, bias: bool) -> nn.Sequential:
+    """Two linear layers with SiLU between them; keys end in `.0.` and `.2.`."""
+    return nn.Sequential(Linear(width_in, width, bias=bias), nn.SiLU(), Linear(width, width, bias=bias))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one clip's steps share, computed once: see `DiT.condition`."""
+
+    memories: list[tuple[Tensor, ...]]  # keys and values of each block's cross-attention
+    locals: list[Tensor] | None  # each block's local embedding (b, t or 1, d), None to leave it out
+    embedding: Tensor  # (b, d) of the global condition
+
+
+class TransformerBlock(nn.Module):
+    """One block; `modulation` (b, 6, d) holds scale, shift and gate of the attention, then of the feed-forward."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        d, head_dim, differential = config.embed_dim, config.head_dim, config.differential
+        self.pre_norm = RMSNorm(d, NORM_EPS)
+        self.self_attn = SelfAttention(d, head_dim, RMSNorm, differential)
+        self.cross_attend_norm = RMSNorm(d, NORM_EPS)
+        self.cross_attn = CrossAttention(d, head_dim, RMSNorm, differential)
+        self.ff_norm = RMSNorm(d, NORM_EPS)
+        self.ff = FeedForward(d, config.ff_inner)
+        self.to_scale_shift_gate = nn.Parameter(torch.randn(6 * d) / d**0.5)
+        self.to_local_embed = mlp(config.local_add_cond_dim, d, bias=True)
+
+    def forward(
+        self,
+        h: Tensor,
+        modulation: Tensor,
+        memory: tuple[Tensor, ...],
+        local: Tensor | None,
+        rotate: Rotation,
+        padding: Padding | None,
+        memory_tokens: int,
+    ) -> Tensor:
+        """Advance the residual stream h (b, m+t, d)."""
+        steps = (modulation + self.to_scale_shift_gate.float().view(6, -1)).unsqueeze(2).unbind(1)
+        scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
+        u = torch.addcmul(shift, self.pre_norm(h), 1 + scale)
+        h = torch.addcmul(h, self.self_attn(u, rotate, padding).float(), torch.sigmoid(1 - gate))
+        h = h + self.cross_attn(self.cross_attend_norm(h), memory)
+        if local is not None:
+            h[:, memory_tokens:] += local
+        u = torch.addcmul(ff_shift, self.ff_norm(h), 1 + ff_scale)
+        return torch.addcmul(h, self.ff(u).float(), torch.sigmoid(1 - ff_gate))
+
+
+class Transformer(nn.Module):
+    """The stack of blocks between its two projections, with learned memory tokens in front."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.project_in = Linear(config.io_channels, config.embed_dim, bias=False)
+        self.project_out = Linear(config.embed_dim, config.io_channels, bias=False)
+        self.memory_tokens = nn.Parameter(torch.randn(config.num_memory_tokens, config.embed_dim))
+        self.global_cond_embedder = nn.Sequential(
+            Linear(config.embed_dim, config.embed_dim), nn.SiLU(), Linear(config.embed_dim, 6 * config.embed_dim)
+        )
+        self.layers = nn.ModuleList(TransformerBlock(config) for _ in range(config.depth))
+        self.rope_channels = rope_channels(config.head_dim)
+
+    def forward(self, x: Tensor, embedding: Tensor, condition: Condition, padding: Padding | None) -> Tensor:
+        """Map x (b, t, c) to (b, t, c) under the embedding (b, d) of time and duration."""
+        b, m = x.shape[0], self.memory_tokens.shape[0]
+        memory = self.memory_tokens.float().expand(b, -1, -1)
+        h = torch.cat([memory, self.project_in(x).float()], dim=1)  # (b, m+t, d)
+        rotate = Rotation.table(h.shape[1], self.rope_channels, h.device)
+        modulation = self.global_cond_embedder(embedding).float().view(b, 6, -1)
+        padding = padding.extended(m) if padding else None
+        locals_ = condition.locals or [None] * len(self.layers)
+        for layer, keys, local in zip(self.layers, condition.memories, locals_, strict=True):
+            h = layer(h, modulation, keys, local, rotate, padding, m)
+        return self.project_out(h[:, m:])
+
+
+class DiT(nn.Module):
+    """Velocity of latents x (b, c, t) at times t (b,), given a `Condition`."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, d = config.io_channels, config.embed_dim
+        self.to_timestep_embed = mlp(config.timestep_features_dim, d, bias=True)
+        self.to_cond_embed = mlp(config.cond_token_dim, d, bias=False)
+        self.to_global_embed = mlp(config.global_cond_dim, d, bias=False)
+        self.preprocess_conv = nn.Conv1d(c, c, 1, bias=False)
+        self.transformer = Transformer(config)
+        self.postprocess_conv = nn.Conv1d(c, c, 1, bias=False)
+
+    def condition(self, context: Tensor, duration: Tensor, local: Tensor | None) -> Condition:
+        """Compute what all steps share.
+
+        context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
+        alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
+        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out.
+        """
+        tokens = self.to_cond_embed(context)
+        layers = [layer for layer in self.transformer.layers if isinstance(layer, TransformerBlock)]
+        return Condition(
+            memories=[layer.cross_attn.remember(tokens) for layer in layers],
+            locals=None if local is None else [layer.to_local_embed(local.transpose(1, 2)) for layer in layers],
+            embedding=self.to_global_embed(duration),
+        )
+
+    def forward(self, x: Tensor, t: Tensor, condition: Condition, padding: Padding | None = None) -> Tensor:
+        """Return the velocity (b, c, t) in float32."""
+        features = fourier_features(t, self.config.timestep_features_dim)
+        embedding = condition.embedding + self.to_timestep_embed(features)
+        h = pointwise(self.preprocess_conv, x.transpose(1, 2))
+        y = self.transformer(h, embedding, condition, padding)
+        return pointwise(self.postprocess_conv, y).transpose(1, 2).float()
+
+
+def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """Apply a convolution of kernel 1 to x (b, t, c), plus x itself."""
+    return F.linear(x.to(conv.weight.dtype), conv.weight[:, :, 0]) + x

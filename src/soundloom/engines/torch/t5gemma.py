@@ -1,0 +1,110 @@
+"""The text encoder: the encoder stack of T5Gemma, bidirectional, with norms before and after each branch.
+
+Norm gains are stored minus one. Attention logits are capped by a tanh, as the configuration declares. The embedding
+table keeps the dtype of its file, since only a few of its rows are ever read; all else computes in one dtype.
+Letters for axes: b batch, s tokens, d width. Source: transformers, models/t5gemma; Gemma 2 report.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.config.models import T5GemmaConfig
+from soundloom.engines.torch.blocks import Linear, Rotation
+
+
+class GemmaNorm(nn.Module):
+    """Root mean square norm whose gain is one plus its weight; computes in float32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, 1 + self.weight.float(), self.eps).to(x.dtype)
+
+
+class TextAttention(nn.Module):
+    """Self-attention over the real tokens, logits capped before the mask."""
+
+    def __init__(self, config: T5GemmaConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.scale, self.cap = config.query_pre_attn_scalar**-0.5, config.attn_logit_softcapping
+        self.q_proj = Linear(config.hidden_size, self.heads * self.head_dim, bias=False)
+        self.k_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=False)
+        self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=False)
+        self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, rotate: Rotation, mask: Tensor) -> Tensor:
+        """Attend over x (b, s, d); mask (b, 1, 1, s) is True at tokens that may be seen."""
+        b, s, _ = x.shape
+        q, k, v = (
+            projection(x).view(b, s, -1, self.head_dim).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        repeats = self.heads // self.kv_heads
+        k, v = (rotate(k).repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1))
+        logits = rotate(q) @ k.transpose(-1, -2) * self.scale
+        if self.cap is not None:
+            logits = self.cap * torch.tanh(logits / self.cap)
+        weights = logits.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(-1).to(v.dtype)
+        return self.o_proj((weights @ v).transpose(1, 2).reshape(b, s, -1))
+
+
+class TextMLP(nn.Module):
+    """Feed-forward layer gated by an approximate GELU."""
+
+    def __init__(self, config: T5GemmaConfig) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+
+
+class TextBlock(nn.Module):
+    """Attention, then feed-forward, each between two norms."""
+
+    def __init__(self, config: T5GemmaConfig) -> None:
+        super().__init__()
+        width, eps = config.hidden_size, config.rms_norm_eps
+        self.pre_self_attn_layernorm, self.post_self_attn_layernorm = GemmaNorm(width, eps), GemmaNorm(width, eps)
+        self.self_attn = TextAttention(config)
+        self.pre_feedforward_layernorm, self.post_feedforward_layernorm = GemmaNorm(width, eps), GemmaNorm(width, eps)
+        self.mlp = TextMLP(config)
+
+    def forward(self, h: Tensor, rotate: Rotation, mask: Tensor) -> Tensor:
+        attended = self.self_attn(self.pre_self_attn_layernorm(h), rotate, mask)
+        h = h + self.post_self_attn_layernorm(attended)
+        return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
+
+
+class T5GemmaEncoder(nn.Module):
+    """Token ids (b, s) and mask (b, s), True at real tokens, to embeddings (b, s, d)."""
+
+    def __init__(self, config: T5GemmaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(TextBlock(config) for _ in range(config.num_hidden_layers))
+        self.norm = GemmaNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        dtype = self.norm.weight.dtype
+        # The factor is rounded to the working dtype, as the published encoder does.
+        h = self.embed_tokens(ids).to(dtype) * torch.tensor(self.config.hidden_size**0.5, dtype=dtype)
+        rotate = Rotation.table(ids.shape[1], self.config.head_dim, ids.device, self.config.rope_theta)
+        seen = mask.bool()[:, None, None, :]
+        for layer in self.layers:
+            h = layer(h, rotate, seen)
+        return self.norm(h)
