@@ -1,0 +1,113 @@
+"""Read and write npz files: a zip archive with one npy file per array.
+
+Members stored without compression, as all published ones are, are mapped and never copied. Pickled objects are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.lib import format as npy
+
+from soundloom.checkpoints.atomic import atomic_file
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name, map_file
+from soundloom.errors import CorruptFileError
+
+_LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
+_LONGEST_NPY_HEADER = 16_384
+_ALIGNMENT = 64
+# A private extra field of the zip format, here filled with zeros to move a member's data to an aligned offset.
+_PADDING_FIELD = 0x534C
+
+
+def read_npz(path: Path) -> dict[str, LazyTensor]:
+    """All arrays of an npz file by name. Raises CorruptFileError for broken archives and for pickled objects."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            mapped = map_file(path)
+            tensors = [_read_member(path, archive, member, mapped) for member in archive.infolist()]
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        _fail(path, f"is not a complete npz archive ({error})")
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, mapped: Array) -> LazyTensor:
+    if not member.filename.endswith(".npy"):
+        _fail(path, f"holds {member.filename!r}, which is not an npy array")
+    name = member.filename.removesuffix(".npy")
+    if member.compress_type == zipfile.ZIP_STORED:
+        start = _data_offset(member, mapped)
+        data = mapped[start : start + member.file_size]
+    else:
+        data = np.frombuffer(bytearray(archive.read(member)), np.uint8)
+    if len(data) != member.file_size:
+        _fail(path, f"is truncated: array {name!r} has {len(data)} of {member.file_size} bytes")
+    return _parse_npy(path, name, data)
+
+
+def _data_offset(member: zipfile.ZipInfo, mapped: Array) -> int:
+    """Where a stored member's bytes begin; its local header repeats name and extra field, of possibly other lengths."""
+    lengths = mapped[member.header_offset + 26 : member.header_offset + _LOCAL_HEADER].view("<u2")
+    return member.header_offset + _LOCAL_HEADER + int(lengths.sum(dtype=int))
+
+
+def _parse_npy(path: Path, name: str, data: Array) -> LazyTensor:
+    stream = io.BytesIO(data[:_LONGEST_NPY_HEADER].tobytes())
+    version = npy.read_magic(stream)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran_order, dtype = read_header(stream)
+    if dtype.hasobject:
+        _fail(path, f"holds pickled Python objects as {name!r}, which could run code; they are never loaded")
+    known = dtype_name(dtype)
+    if known is None:
+        _fail(path, f"holds array {name!r} of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
+    content = data[stream.tell() :]
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        _fail(path, f"gives array {name!r} {len(content)} bytes; {dtype} {list(shape)} needs {math.prod(shape) * dtype.itemsize}")
+    if not fortran_order:
+        return LazyTensor(name, known, shape, lambda: content)
+    backwards = LazyTensor(name, known, shape[::-1], lambda: content)
+    return backwards.derive(shape, np.transpose)
+
+
+def _fail(path: Path, what: str) -> NoReturn:
+    raise CorruptFileError(f"{path} {what}", "the file may be incomplete or of another format; fetch it again")
+
+
+def write_npz(path: Path, tensors: Iterable[LazyTensor]) -> None:
+    """Write arrays in their given order, one in memory at a time, at offsets that can be mapped. BF16 has no npy form."""
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for tensor in tensors:
+            if tensor.dtype == "BF16":
+                raise ValueError(f"{tensor.name}: npz files cannot hold BF16; cast it first")
+            header = _npy_header(tensor)
+            member = zipfile.ZipInfo(tensor.name + ".npy")
+            member.file_size = len(header) + tensor.nbytes
+            member.extra = _padding(file.tell() + _LOCAL_HEADER + len(member.filename.encode()))
+            with archive.open(member, "w", force_zip64=False) as stream:
+                stream.write(header)
+                stream.write(tensor.data().data)
+
+
+def _npy_header(tensor: LazyTensor) -> bytes:
+    """The npy header, a multiple of 64 bytes long."""
+    stream = io.BytesIO()
+    description: dict[str, Any] = {
+        "descr": npy.dtype_to_descr(NUMPY_DTYPES[tensor.dtype]),
+        "fortran_order": False,
+        "shape": tensor.shape,
+    }
+    npy.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+def _padding(offset: int) -> bytes:
+    """An extra field that makes the data, which would begin at `offset`, begin at a multiple of 64."""
+    length = -(offset + 4) % _ALIGNMENT
+    return _PADDING_FIELD.to_bytes(2, "little") + length.to_bytes(2, "little") + bytes(length)

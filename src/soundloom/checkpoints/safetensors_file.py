@@ -1,0 +1,127 @@
+"""Read and write the safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
+
+Reading maps the file and trusts nothing: every offset is checked before the first byte of a tensor is touched. Writing
+takes tensors one by one, so a file may be far larger than memory. Source: the format's description in the safetensors
+project.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from soundloom.checkpoints.atomic import atomic_file
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, map_file
+from soundloom.errors import CorruptFileError
+
+_LENGTH_BYTES = 8
+_MAX_HEADER = 100_000_000  # the limit that the format sets
+_ALIGNMENT = 8
+
+
+def read_safetensors(path: Path) -> dict[str, LazyTensor]:
+    """All tensors of a file by name, none of them read yet. Raises CorruptFileError."""
+    return _read(path)[0]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The free text entries of a file's header."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+    size = path.stat().st_size
+    if size < _LENGTH_BYTES:
+        _fail(path, f"has {size} bytes, fewer than the {_LENGTH_BYTES} that give the header's length")
+    mapped = map_file(path)
+    header_size = int.from_bytes(mapped[:_LENGTH_BYTES].tobytes(), "little")
+    if header_size > min(_MAX_HEADER, size - _LENGTH_BYTES):
+        _fail(path, f"announces a header of {header_size} bytes in a file of {size} bytes")
+    start = _LENGTH_BYTES + header_size
+    header = _decode_header(path, mapped[_LENGTH_BYTES:start].tobytes())
+    metadata = header.pop("__metadata__", {})
+    tensors = {name: _tensor(path, name, entry, mapped[start:]) for name, entry in header.items()}
+    _check_coverage(path, header, size - start)
+    return tensors, metadata
+
+
+def _decode_header(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        _fail(path, f"has a header that is not JSON ({error})")
+    if not isinstance(header, dict):
+        _fail(path, "has a header that is not a JSON object")
+    return header
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        _fail(path, "names a tensor twice in its header")
+    return result
+
+
+def _tensor(path: Path, name: str, entry: Any, data: Array) -> LazyTensor:
+    """Check one header entry and bind it to its bytes."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        numbers_are_good = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
+    except (TypeError, KeyError, ValueError):
+        numbers_are_good = False
+    if not numbers_are_good:
+        _fail(path, f"describes tensor {name!r} without a proper dtype, shape and data_offsets")
+    if dtype not in NUMPY_DTYPES:
+        _fail(path, f"holds tensor {name!r} in dtype {dtype!r}; known are {', '.join(NUMPY_DTYPES)}")
+    expected = math.prod(shape) * NUMPY_DTYPES[dtype].itemsize
+    if end - begin != expected:
+        _fail(path, f"gives tensor {name!r} {end - begin} bytes; {dtype} {list(shape)} needs {expected}")
+    if end > len(data):
+        missing = end - len(data)
+        _fail(path, f"is truncated: tensor {name!r} ends {missing} bytes beyond the end of the file")
+    return LazyTensor(name, dtype, shape, lambda: data[begin:end])
+
+
+def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:
+    """Tensors must fill the data part without overlap or gap, as the format asks."""
+    position = 0
+    for (begin, end), name in sorted((entry["data_offsets"], name) for name, entry in header.items()):
+        if begin != position:
+            fault = "overlaps the tensor before it" if begin < position else "leaves unused bytes before it"
+            _fail(path, f"places tensor {name!r} at offset {begin}, which {fault} (expected {position})")
+        position = end
+    if position != size:
+        _fail(path, f"has {size} bytes of data where its header describes {position}")
+
+
+def _fail(path: Path, what: str) -> NoReturn:
+    raise CorruptFileError(f"{path} {what}", "the file may be incomplete or of another format; fetch it again")
+
+
+def write_safetensors(
+    path: Path, tensors: Iterable[LazyTensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors in their given order, holding one in memory at a time; the file appears when complete."""
+    tensors = list(tensors)
+    header = _encode_header(tensors, metadata)
+    with atomic_file(path) as file:
+        file.write(len(header).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(header)
+        for tensor in tensors:
+            file.write(tensor.data().data)
+
+
+def _encode_header(tensors: Sequence[LazyTensor], metadata: Mapping[str, str] | None) -> bytes:
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    position = 0
+    for tensor in tensors:
+        if tensor.name in header:
+            raise ValueError(f"two tensors are named {tensor.name}")
+        offsets = [position, position + tensor.nbytes]
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
+        position = offsets[1]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % _ALIGNMENT)  # so that the data begin at an aligned address

@@ -1,0 +1,138 @@
+"""One tensor of a checkpoint, read only when somebody asks for it.
+
+A stored tensor is a range of bytes in a memory-mapped file. A derived tensor is a NumPy function of other tensors, for
+layouts that keep a weight transposed or folded. Dtype names are those of the safetensors format.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# BF16 has no NumPy type; its bytes are handled as 16-bit integers.
+NUMPY_DTYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items() if name != "BF16"}
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str | None:
+    """The safetensors name of a NumPy dtype, None for one that cannot be stored (objects, big-endian numbers …)."""
+    return _NAMES.get(dtype)
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A named tensor of known dtype and shape.
+
+    `read` gives, for a stored tensor, its bytes as a one-dimensional uint8 array without copying; for a derived one
+    (`stored` false), the finished array.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], Array]
+    stored: bool = True
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether `buffer` may be used as it is: the bytes are the tensor's own, at an address fit for their dtype.
+
+        Members of zip files start anywhere, so a tensor of an npz file can be stored and yet not raw.
+        """
+        if not self.stored:
+            return False
+        return self.nbytes == 0 or self.read().ctypes.data % NUMPY_DTYPES[self.dtype].itemsize == 0
+
+    def buffer(self) -> Array:
+        """The mapped bytes, uint8 `(nbytes,)`, without a copy. Writing to them never changes the file."""
+        if not self.stored:
+            raise ValueError(f"{self.name} is computed from other tensors and has no bytes of its own; use numpy()")
+        return self.read()
+
+    def numpy(self) -> Array:
+        """The tensor as an array: a view of the file, except that BF16 is widened to float32 and odd addresses are copied."""
+        if not self.stored:
+            return self.read()
+        array = self.read().view(NUMPY_DTYPES[self.dtype]).reshape(self.shape)
+        return bf16_to_float32(array) if self.dtype == "BF16" else np.require(array, requirements="A")
+
+    def data(self) -> Array:
+        """The bytes that a file would hold for this tensor, uint8 `(nbytes,)`; computed for a derived one."""
+        if self.stored:
+            return self.read()
+        array = self.read()
+        if self.dtype == "BF16":
+            array = float32_to_bf16(array)
+        array = np.ascontiguousarray(array, NUMPY_DTYPES[self.dtype])
+        return array.reshape(-1).view(np.uint8)
+
+    def renamed(self, name: str) -> LazyTensor:
+        return replace(self, name=name)
+
+    def derive(self, shape: tuple[int, ...], function: Callable[[Array], Array], name: str | None = None) -> LazyTensor:
+        """A tensor that is `function` of this one's array."""
+        return LazyTensor(name or self.name, self.dtype, shape, lambda: function(self.numpy()), stored=False)
+
+    def cast(self, dtype: str) -> LazyTensor:
+        """The same values in another floating dtype."""
+        return self if dtype == self.dtype else LazyTensor(self.name, dtype, self.shape, self.numpy, stored=False)
+
+
+def from_array(name: str, array: Array) -> LazyTensor:
+    """A tensor that lives in memory."""
+    dtype = dtype_name(array.dtype)
+    if dtype is None:
+        raise ValueError(f"{name}: arrays of type {array.dtype} cannot be stored")
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return LazyTensor(name, dtype, array.shape, lambda: flat)
+
+
+def map_file(path: Path) -> Array:
+    """All bytes of a non-empty file as a uint8 array that costs no memory until touched."""
+    with path.open("rb") as file:
+        try:
+            # Copy on write: frameworks accept only writable buffers without complaint, and the file stays untouched.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError:
+            # A private mapping larger than all memory may be refused where a shared one is not.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(mapped, np.uint8)
+
+
+def bf16_to_float32(bits: Array) -> Array:
+    """Widen bfloat16, given as 16-bit integers; exact."""
+    return (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape)
+
+
+def float32_to_bf16(values: Array) -> Array:
+    """Round to bfloat16, ties to even, as 16-bit integers; NaN stays NaN."""
+    values = np.ascontiguousarray(values, np.float32)
+    bits = values.view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
