@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from soundloom.errors import AudioError
+
+HINTS = {
+    errno.ENOSPC: "free some space on this disk, or write elsewhere",
+    errno.EDQUOT: "free some of your quota on this disk, or write elsewhere",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+}
+
+
+@contextmanager
+def write_faults(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into an AudioError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        hint = HINTS.get(error.errno or 0, "")
+        raise AudioError(f"{path} could not be written: {error.strerror or error}", hint) from error
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
+
+    Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`.
+    """
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder, not a file name")
+    if not path.parent.is_dir():
+        raise AudioError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
+    if path.exists() and not overwrite:
+        raise AudioError(f"{path} exists already", "choose another name or allow overwriting")
+    new = path.with_name(f".soundloom-{secrets.token_hex(6)}{path.suffix}")
+    with write_faults(path):
+        new.touch(exist_ok=False)
+    try:
+        yield new
+        with write_faults(path):
+            new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

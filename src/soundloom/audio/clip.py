@@ -1,0 +1,122 @@
+"""The public result type: sound, its rate, and how it was made."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from soundloom.audio.files import Peak, SourceFormat, read_audio, write_audio
+from soundloom.audio.loudness import normalise
+from soundloom.audio.metadata import read_record, write_sidecar
+from soundloom.audio.resample import resample
+from soundloom.errors import AudioError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Sound as float32 `(channels, samples)`, full scale ±1.
+
+    `record` says how the clip was made (request, seed, model, model hash, engine, warnings …) in values that
+    JSON can hold; it is empty for sounds from elsewhere. `source_format` is the format of the file that the
+    clip came from; saving keeps its bit depth.
+    """
+
+    audio: np.ndarray = field(repr=False)
+    sample_rate: int
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source_format: SourceFormat | None = None
+
+    def __post_init__(self) -> None:
+        audio = np.asarray(self.audio)
+        if audio.dtype.kind != "f":
+            raise AudioError(f"a clip holds floats in ±1, not {audio.dtype}", "divide by full scale")
+        if audio.ndim == 1:
+            audio = audio[None]
+        if audio.ndim != 2 or audio.shape[0] == 0:
+            raise AudioError(f"a clip holds (channels, samples), not an array of shape {audio.shape}")
+        if self.sample_rate != int(self.sample_rate) or self.sample_rate < 1:
+            raise AudioError(f"a sample rate is a positive whole number, not {self.sample_rate}")
+        object.__setattr__(self, "audio", audio.astype(np.float32, copy=False))
+        object.__setattr__(self, "sample_rate", int(self.sample_rate))
+
+    @property
+    def channels(self) -> int:
+        return int(self.audio.shape[0])
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel."""
+        return int(self.audio.shape[1])
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a sound file, with the record in its tags or its sidecar; raises AudioError when that cannot
+        be done.
+        """
+        audio, rate, source = read_audio(path)
+        try:
+            record = read_record(path) or {}
+        except AudioError as error:  # damaged tags are no reason to refuse the sound
+            log.warning("%s", error)
+            record = {}
+        return cls(audio, rate, record, source)
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        subtype: str | None = None,
+        rate: int | None = None,
+        peak: Peak = "safe",
+        loudness: float | None = None,
+        true_peak: float = -1.0,
+        sidecar: bool = False,
+        overwrite: bool = True,
+    ) -> Path:
+        """Write a WAV, FLAC, OGG or MP3 file by the name's ending, with the record in its tags; return its
+        path.
+
+        `subtype` (PCM_16, PCM_24, FLOAT) defaults to the depth of the file the clip came from, else 24 bit;
+        `rate` resamples; `loudness` in LUFS turns the clip up or down, at most to `true_peak` dBTP; `peak` is
+        for values beyond full scale where the format has none: "safe" turns the whole clip down, "clip" cuts
+        them. Each of these is logged as a warning and kept in the record. `sidecar` writes the record as JSON
+        beside the file too.
+        """
+        path = Path(path)
+        audio, notes = self.audio, []
+        if rate is not None:
+            audio = resample(audio, self.sample_rate, rate)
+        rate = rate or self.sample_rate
+        if loudness is not None:
+            audio, gain, limited = normalise(audio, rate, loudness, true_peak)
+            if limited:
+                passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
+                notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
+        notes += write_audio(
+            path,
+            audio,
+            rate,
+            subtype=subtype,
+            source=self.source_format,
+            peak=peak,
+            record=_with_warnings(self.record, notes),
+            overwrite=overwrite,
+        )
+        if sidecar:
+            write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
+        for note in notes:
+            log.warning("%s: %s", path, note)
+        return path
+
+
+def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+    return {**record, "warnings": [*record.get("warnings", []), *notes]} if record and notes else record

@@ -1,0 +1,293 @@
+"""Read every sound format that libsndfile knows; write WAV, FLAC, OGG and MP3, whole or not at all.
+
+Samples of 16 and 24 bit files are exact in float32, and libsndfile converts them back to the same integers,
+so reading and writing in the same depth changes no bit. Nothing is ever dithered.
+"""
+
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import soundfile
+
+from soundloom.audio.atomic import replacing, write_faults
+from soundloom.audio.metadata import write_record
+from soundloom.errors import AudioError
+
+log = logging.getLogger(__name__)
+
+BLOCK = 65536  # samples per channel moved at a time: flat memory; the Vorbis encoder crashes on long blocks
+LARGEST_WAV = 2**32 - 2**24  # bytes; sizes in a WAV file are 32 bit, the rest is room for tags
+LOSSY_COMPRESSION = 0.1  # near the best that MP3 and Vorbis have (0): about 200 and 330 kbit/s in stereo
+LOUDEST = 1 - 2**-15  # the largest positive value that every integer format can hold
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+Peak = Literal["safe", "clip"]
+
+
+@dataclass(frozen=True)
+class SourceFormat:
+    """What a clip was read from, in libsndfile's names: container "WAV", sample type "PCM_16" …"""
+
+    container: str
+    subtype: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """A format that can be written.
+
+    `subtypes` maps names to bytes per sample where the file's size is limited, else to 0; the first is the
+    default.
+    """
+
+    name: str
+    subtypes: Mapping[str, int]
+    most_channels: int
+    rates: Collection[int]
+
+    def subtype_for(self, wanted: str | None, source: SourceFormat | None) -> str:
+        """The subtype asked for, else the one nearest to the source's, else the default."""
+        known = list(self.subtypes)
+        if wanted is not None:
+            if wanted.upper() not in known:
+                raise AudioError(f"{self.name} files cannot hold {wanted}", f"choose {', '.join(known)}")
+            return wanted.upper()
+        kept = KEPT_AS.get(source.subtype, source.subtype) if source else ""
+        return kept if kept in known else known[0]
+
+    def check(self, sample_rate: int, channels: int) -> None:
+        """Raise AudioError unless files of this kind can have this rate and number of channels."""
+        if not 1 <= channels <= self.most_channels:
+            raise AudioError(f"{self.name} files hold 1 to {self.most_channels} channels, not {channels}")
+        if sample_rate not in self.rates:
+            near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # these suit every format
+            raise AudioError(f"{self.name} files cannot have a rate of {sample_rate} Hz", f"try rate={near}")
+
+
+KEPT_AS = {  # what float32 still holds of sample types that are read but not written
+    "PCM_U8": "PCM_16",
+    "PCM_S8": "PCM_16",
+    "ULAW": "PCM_16",
+    "ALAW": "PCM_16",
+    "PCM_32": "FLOAT",
+    "DOUBLE": "FLOAT",
+}
+CONTAINERS = {
+    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(1, 2**31)),
+    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(1, 655351)),
+    # libsndfile 1.2 crashes the process on more channels or higher rates in Vorbis
+    ".ogg": Container("OGG", {"VORBIS": 0}, 255, range(4000, 192001)),
+    ".mp3": Container("MP3", {"MPEG_LAYER_III": 0}, 2, MP3_RATES),
+}
+
+
+def container_of(path: Path) -> Container:
+    """The format that the name's ending asks for."""
+    if container := CONTAINERS.get(path.suffix.lower()):
+        return container
+    ending = f"the ending {path.suffix}" if path.suffix else "no ending"
+    raise AudioError(f"{path} has {ending}, which names no format here", f"use {', '.join(CONTAINERS)}")
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
+    """Read a file as float32 `(channels, samples)`, with its sample rate and format.
+
+    Raises AudioError when there is no such file, it is not audio, is damaged, has no samples or has some that
+    are not numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path} is {'a folder' if path.is_dir() else 'not there'}", "name a sound file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty (0 bytes)")
+    blocks = []
+    try:
+        with soundfile.SoundFile(path) as file:
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block.T)
+            promised, rate, source = file.frames, file.samplerate, SourceFormat(file.format, file.subtype)
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
+        ) from error
+    if not blocks:
+        raise AudioError(f"{path} has no samples")
+    audio = np.concatenate(blocks, axis=1)
+    if audio.shape[1] < promised:
+        log.warning("%s ends early: %d samples of %d are there", path, audio.shape[1], promised)
+    _require_numbers(audio, str(path))
+    return audio, rate, source
+
+
+def write_audio(
+    path: str | Path,
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    subtype: str | None = None,
+    source: SourceFormat | None = None,
+    peak: Peak = "safe",
+    record: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+) -> list[str]:
+    """Write float32 `(channels, samples)`; return warnings in words, which the written record holds too.
+
+    The format follows from the ending, the sample type from `subtype`, else from `source`, else it is 24 bit.
+    Only FLOAT holds values beyond ±1; elsewhere `peak` says whether the whole clip is scaled to fit ("safe")
+    or the values are cut ("clip").
+    """
+    if peak not in ("safe", "clip"):
+        raise AudioError(f"peak={peak!r} is not known", "choose safe or clip")
+    if audio.shape[1] == 0:
+        raise AudioError(f"{path} was not written: the clip has no samples")
+    with SoundWriter(
+        path, sample_rate, audio.shape[0], subtype=subtype, source=source, record=record, overwrite=overwrite
+    ) as out:
+        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _fit(audio, peak)
+        if warnings and out.record:
+            out.record["warnings"] = [*out.record.get("warnings", []), *warnings]
+        for start in range(0, audio.shape[1], BLOCK):
+            out.write(audio[:, start : start + BLOCK] * np.float32(gain))
+    return warnings
+
+
+class SoundWriter:
+    """Write a sound file piece by piece: `with SoundWriter(path, 44100, 2) as out: out.write(chunk)`.
+
+    Memory stays flat however long the sound is. The file appears under its name, with `out.record` in its
+    tags, when the block ends without an error. Values beyond ±1 are cut unless the subtype is FLOAT;
+    `out.peak` tells.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        *,
+        subtype: str | None = None,
+        source: SourceFormat | None = None,
+        record: Mapping[str, Any] | None = None,
+        overwrite: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self._container = container_of(self.path)
+        self._container.check(sample_rate, channels)
+        self.subtype = self._container.subtype_for(subtype, source)
+        self.sample_rate, self.channels = sample_rate, channels
+        self.record = dict(record or {})
+        self.samples = 0
+        self.peak = 0.0
+        self._overwrite = overwrite
+
+    def __enter__(self) -> Self:
+        self._session = self._writing()
+        self._session.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._session.__exit__(*error)
+
+    def write(self, chunk: np.ndarray) -> None:
+        """Append float32 `(channels, n)`; AudioError when a value is not a number or the disk is full."""
+        if chunk.ndim != 2 or chunk.shape[0] != self.channels:
+            raise AudioError(f"{self.path} takes chunks of ({self.channels}, n) samples, not {chunk.shape}")
+        _require_numbers(chunk, f"the sound for {self.path}")
+        self.samples += chunk.shape[1]
+        if self.samples * self.channels * self._container.subtypes[self.subtype] > LARGEST_WAV:
+            raise AudioError(f"{self.path} would pass 4 GiB, the most a WAV file holds", "write FLAC instead")
+        self.peak = max(self.peak, _peak(chunk))
+        for start in range(0, chunk.shape[1], BLOCK):
+            self._write_block(chunk[:, start : start + BLOCK])
+
+    def _write_block(self, block: np.ndarray) -> None:
+        if self.subtype != "FLOAT":
+            block = np.clip(block, -1, 1)
+        try:
+            self._file.write(np.ascontiguousarray(block.T, dtype=np.float32))
+        except AssertionError as error:  # soundfile's way to say that fewer samples were taken than given
+            raise soundfile.SoundFileRuntimeError("the data were not taken") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with replacing(self.path, overwrite=self._overwrite) as new:
+            with _Disk(new, "rb+") as disk, _encoder_faults(self.path, disk), self._open(disk) as self._file:
+                yield
+            if self.record:
+                write_record(new, self.record, name=self.path)
+
+    def _open(self, disk: "_Disk") -> soundfile.SoundFile:
+        return soundfile.SoundFile(
+            disk,
+            "w",
+            self.sample_rate,
+            self.channels,
+            format=self._container.name,
+            subtype=self.subtype,
+            compression_level=LOSSY_COMPRESSION if self._container.name in ("OGG", "MP3") else None,
+        )
+
+
+class _Disk(io.FileIO):
+    """A file that keeps the error of a failed write, which libsndfile forgets when it closes FLAC, OGG or
+    MP3.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data) - len(rest)
+
+
+@contextmanager
+def _encoder_faults(path: Path, disk: _Disk) -> Iterator[None]:
+    """Turn a failure of the encoder, or one that it kept to itself, into an AudioError."""
+    try:
+        yield
+    except soundfile.SoundFileError as error:
+        if disk.error is None:
+            raise AudioError(f"{path} could not be written: {_reason(error)}") from error
+    if disk.error is not None:
+        with write_faults(path):
+            raise disk.error
+
+
+def _fit(audio: np.ndarray, peak: Peak) -> tuple[float, list[str]]:
+    """The gain that makes the audio fit into ±1, and a sentence about it."""
+    loudest = _peak(audio)
+    if loudest <= 1:
+        return 1.0, []
+    over = f"the peak was {loudest:.3g} times full scale"
+    if peak == "clip":
+        return 1.0, [f"{over}; {np.count_nonzero(np.abs(audio) > 1)} samples were cut"]
+    gain = LOUDEST / loudest
+    return gain, [f"{over}; the clip was turned down by {-20 * np.log10(gain):.2f} dB to fit"]
+
+
+def _peak(audio: np.ndarray) -> float:
+    return float(max(audio.max(), -audio.min())) if audio.size else 0.0
+
+
+def _require_numbers(audio: np.ndarray, name: str) -> None:
+    if np.isfinite(audio).all():
+        return
+    bad = ~np.isfinite(audio)
+    first = int(bad.any(axis=0).argmax())
+    count = np.count_nonzero(bad)
+    raise AudioError(f"{name} has {count} values that are not numbers, the first at sample {first}")
+
+
+def _reason(error: soundfile.SoundFileError) -> str:
+    return getattr(error, "error_string", str(error)).rstrip(".")

@@ -1,0 +1,135 @@
+"""Integrated loudness (ITU-R BS.1770-4, EBU R 128), true peak, and a gain to a target that respects both."""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+ABSOLUTE_GATE = -70.0  # LUFS
+RELATIVE_GATE = -10.0  # LU below the loudness of what passes the absolute gate
+HOPS_PER_SECOND = 10  # blocks of 0.4 s overlap by three quarters, so they start every 0.1 s
+HOPS_PER_BLOCK = 4
+MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this long float64 holds nothing of it
+CHUNK_SECONDS = 10  # audio filtered at a time, which bounds the memory
+CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}  # L R C (LFE) Ls Rs; else all 1
+OVERSAMPLING = 4
+
+
+def integrated_loudness(audio: np.ndarray, rate: int) -> float:
+    """Loudness of float (c, n) in LUFS; -inf for silence. Sounds shorter than 0.4 s count as one block."""
+    energy, lengths = _hop_energies(audio, rate)
+    if not len(lengths):
+        return -math.inf
+    width = min(HOPS_PER_BLOCK, len(lengths))
+    ones = np.ones(width)
+    power = np.convolve(energy, ones, "valid") / np.convolve(lengths, ones, "valid")
+    power = power[power > _power(ABSOLUTE_GATE)]
+    if not len(power):
+        return -math.inf
+    return _lufs(power[power > _power(_lufs(power.mean()) + RELATIVE_GATE)].mean())
+
+
+def true_peak(audio: np.ndarray, rate: int) -> float:
+    """Highest value between the samples of float (c, n), in dBTP, found at four times the rate; -inf for
+    silence.
+    """
+    import soxr
+
+    stream = soxr.ResampleStream(rate, OVERSAMPLING * rate, audio.shape[0], dtype="float32", quality="HQ")
+    step = CHUNK_SECONDS * rate
+    highest = float(np.abs(audio).max(initial=0.0))
+    for start in range(0, audio.shape[1], step):
+        chunk = np.ascontiguousarray(audio[:, start : start + step].T, dtype=np.float32)
+        dense = stream.resample_chunk(chunk, last=start + step >= audio.shape[1])
+        highest = max(highest, float(np.abs(dense).max(initial=0.0)))
+    return 20 * math.log10(highest) if highest else -math.inf
+
+
+def normalise(
+    audio: np.ndarray, rate: int, target_lufs: float, true_peak_dbtp: float = -1.0
+) -> tuple[np.ndarray, float, bool]:
+    """Turn float32 (c, n) up or down to the target; return it with the gain in dB and whether the peak
+    limited it.
+
+    No limiter shapes the sound: where the target would carry the true peak past the ceiling, the gain is
+    smaller and the clip stays below the target. Silence is returned as it is.
+    """
+    loudness = integrated_loudness(audio, rate)
+    if loudness == -math.inf:
+        return audio, 0.0, False
+    wanted = target_lufs - loudness
+    allowed = true_peak_dbtp - true_peak(audio, rate)
+    gain = min(wanted, allowed)
+    return audio * np.float32(10 ** (gain / 20)), gain, allowed < wanted
+
+
+def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The two biquads (b, a) of K-weighting at any rate: a shelf for the head, then a high-pass.
+
+    BS.1770 prints coefficients for 48 kHz only; these analogue parameters give exactly them there.
+    """
+    k = math.tan(math.pi * 1681.974450955533 / rate)
+    q = 0.7071752369554196
+    high = 10 ** (3.999843853973347 / 20)
+    middle = high**0.4996667741545416
+    scale = 1 + k / q + k * k
+    shelf = (
+        np.array([high + middle * k / q + k * k, 2 * (k * k - high), high - middle * k / q + k * k]) / scale,
+        np.array([1, 2 * (k * k - 1) / scale, (1 - k / q + k * k) / scale]),
+    )
+    k = math.tan(math.pi * 38.13547087602444 / rate)
+    q = 0.5003270373238773
+    scale = 1 + k / q + k * k
+    poles = np.array([1, 2 * (k * k - 1) / scale, (1 - k / q + k * k) / scale])
+    return shelf, (np.array([1.0, -2.0, 1.0]), poles)
+
+
+def _hop_energies(audio: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """K-weighted energy, summed over the channels with their weights, and length in samples, of each whole
+    hop.
+    """
+    weights = np.array(CHANNEL_WEIGHTS.get(audio.shape[0], (1,) * audio.shape[0]))
+    edges = np.arange(CHUNK_SECONDS * HOPS_PER_SECOND) * rate // HOPS_PER_SECOND
+    energies, lengths = [np.empty(0)], [np.empty(0)]
+    for chunk in _k_weighted(audio, rate):
+        starts = edges[edges < chunk.shape[1]]
+        energies.append(np.add.reduceat(weights @ chunk**2, starts))
+        lengths.append(np.diff(starts, append=chunk.shape[1]))
+    energy, length = np.concatenate(energies), np.concatenate(lengths)
+    if len(length) > HOPS_PER_BLOCK and length[-1] < rate // HOPS_PER_SECOND:
+        return energy[:-1], length[:-1]  # the standard drops an unfinished block
+    return energy, length
+
+
+def _k_weighted(audio: np.ndarray, rate: int) -> Iterator[np.ndarray]:
+    """Yield float64 (c, m) of the filtered audio, ten seconds at a time, by convolution with the impulse
+    response.
+    """
+    size, response = _k_response(rate)
+    tail = int(MEMORY_SECONDS * rate)
+    step = CHUNK_SECONDS * rate
+    for start in range(0, audio.shape[1], step):
+        before = min(tail, start)
+        piece = audio[:, start - before : start + step]
+        spectrum = np.fft.rfft(piece, size, axis=1) * response
+        yield np.fft.irfft(spectrum, size, axis=1)[:, before : piece.shape[1]]
+
+
+@lru_cache(maxsize=4)
+def _k_response(rate: int) -> tuple[int, np.ndarray]:
+    """FFT size for one chunk with its memory, and K-weighting on its (size // 2 + 1) frequencies."""
+    size = 1 << math.ceil(math.log2((CHUNK_SECONDS + MEMORY_SECONDS) * rate))
+    z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
+    response = np.ones(size // 2 + 1, complex)
+    for b, a in k_weighting(rate):
+        response *= np.polyval(b[::-1], z) / np.polyval(a[::-1], z)
+    return size, response
+
+
+def _lufs(power: float) -> float:
+    return -0.691 + 10 * math.log10(power)
+
+
+def _power(lufs: float) -> float:
+    return float(10 ** ((lufs + 0.691) / 10))

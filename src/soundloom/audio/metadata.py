@@ -1,0 +1,171 @@
+"""The record of how a clip was made, kept in the sound file's own tags and, if wished, in a JSON file beside
+it.
+
+Ordinary tag readers show the prompt as title, a sentence as comment and "soundloom VERSION" as the encoder;
+the whole record is JSON in one more field, SOUNDLOOM. WAV files carry ID3 and, for readers that know only
+that, LIST INFO. The record may hold anything that JSON can; `prompt` (or `request.prompt`), `model` and
+`seed` fill the shown fields.
+"""
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import mutagen
+from mutagen import id3
+
+from soundloom.audio.atomic import replacing, write_faults
+from soundloom.errors import AudioError
+from soundloom.version import __version__
+
+FIELD = "SOUNDLOOM"
+TITLE_LENGTH = 120
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """The record in the file's tags, else in its sidecar, else None.
+
+    Raises AudioError when the tags or the sidecar are damaged.
+    """
+    path = Path(path)
+    try:
+        file = mutagen.File(path)
+    except mutagen.MutagenError as error:
+        raise AudioError(f"the tags of {path} cannot be read: {error}") from error
+    text = _stored_text(file.tags) if file is not None and file.tags is not None else None
+    if text is not None:
+        return _parse(text, f"the {FIELD} tag of {path}")
+    sidecar = sidecar_path(path)
+    if sidecar == path or not sidecar.is_file():
+        return None
+    try:
+        record = _parse(sidecar.read_text(encoding="utf-8"), str(sidecar))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioError(f"{sidecar} cannot be read: {error}") from error
+    return record if "soundloom" in record else None  # else it is somebody else's file of that name
+
+
+def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:
+    """Put the record into the tags of a WAV, FLAC, OGG or MP3 file, in place; other tags stay.
+
+    Errors call the file `name`, for files that are yet to get their final name.
+    """
+    path, name = Path(path), Path(name or path)
+    text = _serialise(record)
+    shown = _shown_fields(record)
+    try:
+        file = mutagen.File(path)
+        if file is None:
+            raise AudioError(f"{name} is not a file that can carry tags")
+        if file.tags is None:
+            file.add_tags()
+        if isinstance(file.tags, id3.ID3):
+            _set_id3(file.tags, shown, text)
+        else:
+            fields = {"title": shown["INAM"], "comment": shown["ICMT"], "encoder": shown["ISFT"], FIELD: text}
+            file.tags.update(fields)
+        file.save()
+    except mutagen.MutagenError as error:
+        raise AudioError(f"the tags of {name} could not be written: {error}") from error
+    if path.suffix.lower() == ".wav":
+        with write_faults(name), path.open("rb+") as raw:
+            _append_info(raw, shown)
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """`NAME.json` beside `NAME.wav`."""
+    return Path(path).with_suffix(".json")
+
+
+def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: bool = True) -> Path:
+    """Write the record as JSON beside the sound file `path`."""
+    sidecar = sidecar_path(path)
+    text = _serialise(record, indent=2)
+    with replacing(sidecar, overwrite=overwrite) as new, write_faults(sidecar):
+        new.write_text(text + "\n", encoding="utf-8")
+    return sidecar
+
+
+def _serialise(record: Mapping[str, Any], indent: int | None = None) -> str:
+    whole = {"soundloom": __version__, **record}
+    try:
+        return json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=indent)
+    except (TypeError, ValueError) as error:
+        raise AudioError(f"the record of a clip must be plain JSON: {error}") from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AudioError(f"{where} is damaged: {error}") from error
+    if not isinstance(record, dict):
+        raise AudioError(f"{where} is damaged: it holds {type(record).__name__}, not named values")
+    return record
+
+
+def _stored_text(tags: Any) -> str | None:
+    if isinstance(tags, id3.ID3):
+        frame = tags.get(f"TXXX:{FIELD}")
+        return str(frame.text[0]) if frame is not None and frame.text else None
+    values = tags.get(FIELD)
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _shown_fields(record: Mapping[str, Any]) -> dict[str, str]:
+    """What tag readers show, by the names of LIST INFO: INAM title, ICMT comment, ISFT software."""
+    request = record.get("request")
+    prompt = record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None) or ""
+    title = " ".join(str(prompt).split())
+    if len(title) > TITLE_LENGTH:
+        title = title[: TITLE_LENGTH - 1].rstrip() + "…"
+    details = [f"{name} {record[name]}" for name in ("model", "seed") if record.get(name) is not None]
+    software = f"soundloom {__version__}"
+    comment = f"Made with {', '.join([software, *details])}."
+    return {"INAM": title, "ICMT": comment, "ISFT": software}
+
+
+def _set_id3(tags: id3.ID3, shown: Mapping[str, str], text: str) -> None:
+    frames = [
+        id3.TIT2(encoding=3, text=[shown["INAM"]]),
+        id3.COMM(encoding=3, lang="eng", desc="", text=[shown["ICMT"]]),
+        id3.TSSE(encoding=3, text=[shown["ISFT"]]),
+        id3.TXXX(encoding=3, desc=FIELD, text=[text]),
+    ]
+    for frame in frames:
+        tags.setall(frame.HashKey, [frame])
+
+
+def _append_info(file: BinaryIO, shown: Mapping[str, str]) -> None:
+    """Append a LIST INFO chunk to a RIFF file, open for reading and writing; an older one becomes JUNK."""
+    for start, name in list(_chunks(file)):
+        file.seek(start + 8)
+        if name == b"LIST" and file.read(4) == b"INFO":
+            file.seek(start)
+            file.write(b"JUNK")
+    info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in shown.items())
+    end = file.seek(0, os.SEEK_END)
+    file.write(b"\0" * (end % 2) + _chunk(b"LIST", info))
+    size = file.seek(0, os.SEEK_END) - 8
+    file.seek(4)
+    file.write(struct.pack("<I", size))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Start and name of each chunk of a RIFF file."""
+    start = 12
+    while True:
+        file.seek(start)
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        name, size = struct.unpack("<4sI", header)
+        yield start, name
+        start += 8 + size + size % 2

@@ -1,0 +1,42 @@
+"""Play a clip with a player that the machine already has."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from soundloom.audio.clip import Clip
+from soundloom.errors import AudioError
+
+PLAYERS = (
+    ("pw-play",),
+    ("paplay",),
+    ("aplay", "-q"),
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
+)
+
+
+def play(clip: Clip) -> None:
+    """Play the clip and return when it has ended or Ctrl-C stopped it; raises AudioError when nothing can
+    play it.
+    """
+    player = find_player()
+    with tempfile.TemporaryDirectory(prefix="soundloom-") as folder:
+        path = clip.save(Path(folder, "clip.wav"), subtype="PCM_16")
+        try:
+            done = subprocess.run([*player, str(path)], stderr=subprocess.PIPE, text=True, check=False)
+        except KeyboardInterrupt:  # subprocess.run has stopped the player; the wish was to hear no more
+            return
+    if done.returncode:
+        raise AudioError(f"{player[0]} could not play the clip: {done.stderr.strip() or done.returncode}")
+
+
+def find_player() -> tuple[str, ...]:
+    """The command of the first player on PATH; the file to play goes behind it."""
+    players = (("afplay",), *PLAYERS) if sys.platform == "darwin" else PLAYERS
+    for command in players:
+        if shutil.which(command[0]):
+            return command
+    names = ", ".join(command[0] for command in players)
+    raise AudioError("there is no program here that plays sound", f"install one of {names}")

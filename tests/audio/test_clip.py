@@ -1,0 +1,95 @@
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundloom.audio.clip import Clip
+from soundloom.audio.files import SourceFormat
+from soundloom.audio.loudness import integrated_loudness
+from soundloom.errors import AudioError
+
+RATE = 44100
+RECORD = {"prompt": "a bell", "seed": 3, "model": "mini"}
+
+
+def clip(peak=0.5, seconds=1.0, **fields):
+    wave = peak * np.sin(2 * np.pi * 441 * np.arange(int(seconds * RATE)) / RATE)
+    return Clip(np.stack([wave, -wave]), RATE, **fields)
+
+
+def test_construction_converts_to_float32_and_adds_the_channel_axis():
+    mono = Clip(np.zeros(RATE // 2), RATE)
+    assert (mono.audio.dtype, mono.audio.shape) == (np.float32, (1, RATE // 2))
+    assert (mono.channels, mono.samples, mono.seconds, mono.record) == (1, RATE // 2, 0.5, {})
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "sentence"),
+    [
+        (np.zeros((1, 2, 3)), RATE, r"not an array of shape \(1, 2, 3\)"),
+        (np.zeros((0, 5)), RATE, "not an array of shape"),
+        (np.zeros((2, 5), np.int16), RATE, "not int16"),
+        (np.zeros((2, 5)), 0, "not 0"),
+        (np.zeros((2, 5)), 44100.5, "not 44100.5"),
+    ],
+)
+def test_what_is_no_clip(audio, rate, sentence):
+    with pytest.raises(AudioError, match=sentence):
+        Clip(audio, rate)
+
+
+def test_what_is_saved_can_be_loaded(tmp_path):
+    path = clip(record=RECORD).save(tmp_path / "a.flac")
+    back = Clip.load(path)
+    np.testing.assert_allclose(back.audio, clip().audio, atol=2**-23)
+    assert (back.sample_rate, back.source_format) == (RATE, SourceFormat("FLAC", "PCM_24"))
+    assert RECORD.items() <= back.record.items()
+
+
+def test_an_edit_keeps_the_bit_depth_of_its_source(tmp_path):
+    clip().save(tmp_path / "a.wav", subtype="PCM_16")
+    path = Clip.load(tmp_path / "a.wav").save(tmp_path / "b.flac")
+    assert soundfile.info(path).subtype == "PCM_16"
+
+
+def test_saving_at_another_rate(tmp_path):
+    path = clip(seconds=0.5).save(tmp_path / "a.wav", rate=48000)
+    assert (Clip.load(path).sample_rate, Clip.load(path).samples) == (48000, 24000)
+
+
+def test_saving_at_a_loudness(tmp_path):
+    back = Clip.load(clip(peak=0.01, seconds=2).save(tmp_path / "a.wav", loudness=-20))
+    assert integrated_loudness(back.audio, RATE) == pytest.approx(-20, abs=0.01)
+
+
+def test_changes_on_the_way_are_logged_and_recorded(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        path = clip(peak=2.0, record=RECORD | {"warnings": ["first"]}).save(tmp_path / "a.wav", sidecar=True)
+    warnings = Clip.load(path).record["warnings"]
+    assert warnings[0] == "first"
+    assert "turned down by 6.02 dB" in warnings[1]
+    assert warnings[1] in caplog.text
+    path.unlink()
+    assert warnings[1] in (tmp_path / "a.json").read_text()
+
+
+def test_a_loudness_out_of_reach_is_reported(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        path = clip(record=RECORD).save(tmp_path / "a.wav", loudness=0)
+    assert "0 LUFS would pass -1 dBTP" in caplog.text
+    assert Clip.load(path).record["warnings"][0] in caplog.text
+
+
+def test_sounds_without_a_record_get_no_tags(tmp_path):
+    path = clip().save(tmp_path / "a.wav")
+    assert path.stat().st_size == 44 + 2 * RATE * 3
+    assert Clip.load(path).record == {}
+
+
+def test_damaged_tags_do_not_keep_the_sound_from_loading(tmp_path, caplog):
+    path = clip(record=RECORD).save(tmp_path / "a.mp3")
+    path.write_bytes(path.read_bytes().replace(b'{"soundloom"', b'x"soundloom"'))
+    with caplog.at_level(logging.WARNING):
+        assert Clip.load(path).record == {}
+    assert "is damaged" in caplog.text
