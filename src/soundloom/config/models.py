@@ -233,9 +233,9 @@ class ResamplerConfig:
         stages = {len(self.c_mults), len(self.strides), len(self.transformer_depths)}
         if stages != {1}:
             raise ConfigError("a SAME encoder or decoder has one stage: c_mults, strides and transformer_depths of length 1")
-        if self.sliding_window is None and (self.chunk_size % self.stride or not self.chunk_midpoint_shift):
+        if self.sliding_window is None and (self.chunk_size % (2 * self.stride) or not self.chunk_midpoint_shift):
             raise ConfigError(
-                f"without sliding_window, chunk_size must be a multiple of the stride {self.stride} "
+                f"without sliding_window, chunk_size must be an even multiple of the stride {self.stride} "
                 f"and chunk_midpoint_shift true, found {self.chunk_size} and {self.chunk_midpoint_shift}"
             )
         if self.sliding_window is not None and (

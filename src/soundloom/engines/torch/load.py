@@ -1,0 +1,69 @@
+"""Weights from a checkpoint's memory-mapped tensors into modules, without a second copy where dtypes agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.shapes import is_ignorable
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.errors import CheckpointError
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+}
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def load_module(
+    build: Callable[[], Module],
+    tensors: Mapping[str, LazyTensor],
+    what: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    keep: Collection[str] = (),
+) -> Module:
+    """Build a module and give it the tensors, whose names and shapes must be exactly its own.
+
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. `what` names the
+    module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    """
+    with torch.device("meta"):
+        module = build()
+    wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
+    chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    state = {}
+    for name, lazy in chosen.items():
+        tensor = to_tensor(lazy)
+        if name not in keep:
+            tensor = tensor.to(device=device, dtype=dtype)
+            _require_finite(tensor, name, what)
+        state[name] = tensor.to(device)
+    module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def to_tensor(lazy: LazyTensor) -> Tensor:
+    """View a stored tensor's bytes; only derived or oddly placed ones are copied."""
+    if lazy.is_raw and lazy.nbytes:
+        return torch.frombuffer(lazy.buffer(), dtype=DTYPES[lazy.dtype]).view(lazy.shape)
+    return torch.from_numpy(lazy.numpy().copy())
+
+
+def _require_finite(tensor: Tensor, name: str, what: str) -> None:
+    # A sum is not finite when any term is not, and needs no copy of the tensor.
+    if not torch.isfinite(tensor.sum(dtype=torch.float32)):
+        raise CheckpointError(
+            f"{what}: weight {name} holds values that are not finite",
+            "the file is damaged or was converted wrongly; fetch it again",
+        )

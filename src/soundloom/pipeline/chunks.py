@@ -1,0 +1,134 @@
+"""How long sounds pass through an autoencoder in pieces, so that memory stays flat as clips grow.
+
+"exact" pieces overlap by what one latent's result depends on and start on the autoencoder's own grid, so the result
+is that of one pass, for every length. "published" and "mlx" are the two algorithms of the published systems.
+Source: stable-audio-3, models/autoencoders.py (published) and its MLX runtime's decoders (mlx).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from soundloom.config.models import ResamplerConfig, SAMEConfig
+
+Algorithm = Literal["exact", "published", "mlx"]
+CHUNK = 128  # latents, 11.9 s at the published rate
+PUBLISHED_OVERLAP = 32
+MLX_SIZES = {True: (128, 8), False: (8, 2)}  # chunk and overlap, by whether attention slides
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A slice [start, stop) of the input; of its result, latents [left, right) land at latent `out` + left.
+
+    A right of None takes all that a single pass gives, which may be more than was asked.
+    """
+
+    start: int
+    stop: int
+    out: int
+    left: int
+    right: int | None
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Pieces in order, owning each latent of the result once; `scale` is the output positions of one latent."""
+
+    chunks: tuple[Chunk, ...]
+    scale: int
+
+    def __post_init__(self) -> None:
+        # A later chunk overwrites an earlier one, so the earlier one need not write there at all.
+        pairs = zip(self.chunks, self.chunks[1:], strict=False)
+        clipped = [replace(a, right=min(a.right or 0, b.out + b.left - a.out)) for a, b in pairs]
+        object.__setattr__(self, "chunks", (*clipped, self.chunks[-1]))
+
+    def stream(self, x: Any, run: Callable[[Any], np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield consecutive pieces of the result (b, c, _) of coding x (b, c, n)."""
+        for chunk in self.chunks:
+            piece = run(x[..., chunk.start : chunk.stop])
+            yield piece[..., chunk.left * self.scale : chunk.right and chunk.right * self.scale]
+
+    def run(self, x: Any, run: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """Return the whole result."""
+        return np.concatenate(list(self.stream(x, run)), axis=-1)
+
+
+def decode_chunks(
+    latents: int, config: SAMEConfig, algorithm: Algorithm, chunk: int | None = None, overlap: int | None = None
+) -> ChunkPlan:
+    """Plan the decoding of that many latents; sizes are in latents, None takes the algorithm's own."""
+    half, ratio = config.decoder.config, config.downsampling_ratio
+    if algorithm == "published":
+        size, shared = chunk or CHUNK, PUBLISHED_OVERLAP if overlap is None else overlap
+        return ChunkPlan(_published(latents, size, shared, latents, 1), ratio)
+    if algorithm == "mlx":
+        default_chunk, default_overlap = MLX_SIZES[half.sliding_window is not None]
+        size, shared = chunk or default_chunk, default_overlap if overlap is None else overlap
+        return ChunkPlan(_mlx(latents, size, shared, half), ratio)
+    return ChunkPlan(_exact(latents, chunk or CHUNK, half, 1), ratio)
+
+
+def encode_chunks(
+    samples: int, config: SAMEConfig, algorithm: Algorithm, chunk: int | None = None, overlap: int | None = None
+) -> ChunkPlan:
+    """Plan the encoding of that many samples. The MLX runtime never cuts here."""
+    half, ratio = config.encoder.config, config.downsampling_ratio
+    if algorithm == "mlx":
+        return ChunkPlan((Chunk(0, samples, 0, 0, None),), 1)
+    if algorithm == "published":
+        size, shared = chunk or CHUNK, PUBLISHED_OVERLAP if overlap is None else overlap
+        return ChunkPlan(_published(samples // ratio, size, shared, samples, ratio), 1)
+    latents = -(-samples // (ratio * half.latents_per_chunk)) * half.latents_per_chunk
+    return ChunkPlan(_exact(latents, chunk or CHUNK, half, ratio), 1)
+
+
+def _exact(latents: int, size: int, half: ResamplerConfig, unit: int) -> tuple[Chunk, ...]:
+    """Cut on the attention's grid, with as much context on both sides as a result depends on."""
+    grid = half.latents_per_chunk
+    size, margin = max(size // grid, 1) * grid, -(-half.reach // grid) * grid
+    if latents <= size + margin:
+        return (Chunk(0, latents * unit, 0, 0, latents),)
+    chunks = []
+    for first in range(0, latents, size):
+        start, stop = max(0, first - margin), min(latents, first + size + margin)
+        last = min(latents, first + size)
+        chunks.append(Chunk(start * unit, stop * unit, start, first - start, last - start))
+    return tuple(chunks)
+
+
+def _published(latents: int, size: int, overlap: int, positions: int, unit: int) -> tuple[Chunk, ...]:
+    """Cut at a fixed hop; the last piece ends at the signal's end, on the latent grid or not."""
+    if positions < size * unit:
+        return (Chunk(0, positions, 0, 0, None),)
+    starts = list(range(0, positions - size * unit + 1, (size - overlap) * unit))
+    if starts[-1] != positions - size * unit:
+        starts.append(positions - size * unit)
+    chunks = []
+    for i, start in enumerate(starts):
+        last = i == len(starts) - 1
+        out = latents - size if last else start // unit
+        left, right = (0 if i == 0 else overlap // 2), (size if last else size - overlap // 2)
+        chunks.append(Chunk(start, start + size * unit, out, left, right))
+    return tuple(chunks)
+
+
+def _mlx(latents: int, size: int, overlap: int, half: ResamplerConfig) -> tuple[Chunk, ...]:
+    """Cut windows of one size, chunk + 2 overlap; the last ends at the signal's end and gives what is left."""
+    window = size + 2 * overlap
+    if latents <= window:
+        return (Chunk(0, latents, 0, 0, latents),)
+    chunks = [Chunk(0, window, 0, 0, size + overlap)]
+    first = size + overlap
+    while first + size + overlap <= latents:
+        chunks.append(Chunk(first - overlap, first + size + overlap, first - overlap, overlap, overlap + size))
+        first += size
+    if first < latents:
+        start = latents - window
+        chunks.append(Chunk(start, latents, start, first - start, window))
+    return tuple(chunks)

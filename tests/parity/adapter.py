@@ -1,0 +1,41 @@
+"""What the golden runner needs of an engine: its classes, and arrays in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+
+class TorchAdapter:
+    """The PyTorch engine on the CPU in single precision."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        import torch
+
+        from soundloom.engines.torch.load import load_module
+
+        self._torch, self._load = torch, load_module
+        torch.set_grad_enabled(False)
+
+    def module(self, file: str) -> Any:
+        return import_module(f"soundloom.engines.torch.{file}")
+
+    def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
+        return self._load(make, weights, what, dtype=getattr(self._torch, dtype))
+
+    def array(self, value: np.ndarray) -> Any:
+        return self._torch.from_numpy(np.ascontiguousarray(value))
+
+    def tanh(self, value: Any) -> Any:
+        return value.tanh()
+
+    def numpy(self, value: Any) -> np.ndarray:
+        return value.to(self._torch.float32).numpy() if value.is_floating_point() else value.numpy()
+
+
+ADAPTERS = {"torch": TorchAdapter}

@@ -1,0 +1,83 @@
+"""A recorded case: NAME.json and NAME.safetensors, as `tests/golden/README.md` describes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundloom.checkpoints.safetensors_file import read_safetensors
+
+FLOOR = 2e-5  # of an output's peak; single precision, whatever the order of the products
+
+
+@dataclass
+class Case:
+    """One case with its tensors; `path` is the JSON file."""
+
+    path: Path
+    data: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.data = json.loads(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @cached_property
+    def tensors(self) -> dict[str, Any]:
+        return read_safetensors(self.path.with_suffix(".safetensors"))
+
+    def tensor(self, name: str) -> np.ndarray:
+        return self.tensors[name].numpy()
+
+    def inputs(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a call: arrays, or lists of them."""
+        return {
+            name: [self.tensor(item) for item in key] if isinstance(key, list) else self.tensor(key)
+            for name, key in call.get("inputs", {}).items()
+        }
+
+    def weights(self, prefix: str = "") -> dict[str, Any]:
+        """Return the recorded weights under a prefix, which is removed."""
+        start = "w." + prefix
+        return {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+    def draws(self, listed: Any) -> Any:
+        """Return an iterator over the recorded draws of a call, or None where there are none."""
+        if not isinstance(listed, list):
+            return None
+        return iter([self.tensor(item["tensor"]) for item in listed])
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far one output of one call lies from its record."""
+
+    call: str
+    output: str
+    error: float  # largest difference over the output's largest magnitude; inf for a wrong shape
+    tolerance: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance
+
+
+def compare(call: dict[str, Any], output: str, found: np.ndarray, wanted: np.ndarray) -> Check:
+    """Compare one output; integers and masks must be equal."""
+    exact = not np.issubdtype(wanted.dtype, np.floating)
+    tolerance = 0.0 if exact else max(FLOOR, 4 * call.get("hint", {}).get(output, 0.0))
+    found = np.asarray(found)
+    if found.shape != wanted.shape:
+        return Check(call["name"], output, float("inf"), tolerance, f"shape {found.shape}, recorded {wanted.shape}")
+    difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0)
+    peak = np.abs(wanted.astype(np.float64)).max(initial=0.0)
+    error = float(difference / peak) if peak else float(difference)
+    return Check(call["name"], output, error if np.isfinite(error) else float("inf"), tolerance)
