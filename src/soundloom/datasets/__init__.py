@@ -1,0 +1,1 @@
+"""Where training and evaluation clips come from: synthetic sounds, folders of audio, stored latents."""

@@ -1,0 +1,252 @@
+"""Words for a clip: plain sentences with many paraphrases, and the tag style of music libraries.
+
+Both are made from the same facts. Each is mentioned often but not always, so that a text encoder learns all
+and a prompt may leave some out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundloom.datasets.synthetic import drums, music
+from soundloom.datasets.synthetic.labels import Labels
+from soundloom.datasets.synthetic.space import WIDE_PAN
+from soundloom.datasets.synthetic.vocabulary import GENRES, instrument, nouns
+
+MINIMAL_SHARE = 0.1  # captions that only name the source
+TAG_SHARE = 0.35
+QUIET_LEVEL = -8.0  # dBFS peak, below which a clip is called quiet
+DARK, BRIGHT = 0.3, 0.7
+MUSIC_FAMILIES = (*drums.SOUNDS, *music.SOUNDS)
+
+JOINERS = ("{} and {}", "{} with {}", "{} with {} in the background", "{} over {}", "{}, {}")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that can be heard: words before the noun, words after it, and its tag."""
+
+    chance: float  # of being mentioned
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    tag: tuple[str, str] = ("", "")  # field and value
+
+
+def describe(labels: Labels, rng: np.random.Generator) -> str:
+    """One caption of a clip, in either style."""
+    return tag_caption(labels, rng) if rng.random() < TAG_SHARE else sentence(labels, rng)
+
+
+def sentence(labels: Labels, rng: np.random.Generator) -> str:
+    """Plain words, such as "a dark bell in A4 on the left"."""
+    text = _phrase(labels, rng)
+    if labels.layer is not None:
+        text = str(rng.choice(JOINERS)).format(text, _phrase(labels.layer, rng))
+    if rng.random() < 0.2:
+        text = text[0].upper() + text[1:]
+        return text + "." if rng.random() < 0.5 else text
+    return text.lower() if rng.random() < 0.1 else text
+
+
+def tag_caption(labels: Labels, rng: np.random.Generator) -> str:
+    """Library tags, such as "TrackType: Music, Genre: House, Instruments: Drums, 120 BPM"."""
+    named = rng.random() < 0.7
+    tags = _tags(labels, rng)
+    if labels.layer is not None:
+        tags = _merge(tags, _tags(labels.layer, rng))
+    # A tempo speaks for itself and is written without the name of its field.
+    return ", ".join(f"{field}: {value}" if named and field else value for field, value in tags)
+
+
+def _merge(tags: list[tuple[str, str]], more: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One entry per field: "Instruments: Drums, Bass Guitar"."""
+    merged = dict(tags)
+    for field, value in more:
+        known = merged.get(field, value)
+        merged[field] = value if known == value else f"{known}, {value}"
+    return list(merged.items())
+
+
+def facts(labels: Labels) -> list[Fact]:
+    """Everything that can be said about one source besides its name."""
+    found = [_pitch(labels), _key(labels), _tempo(labels), _pan(labels), _material(labels), _reverb(labels)]
+    found += [_brightness(labels), _loudness(labels), _fade(labels), _swing(labels)]
+    return [fact for fact in found if fact is not None]
+
+
+def _pitch(labels: Labels) -> Fact | None:
+    if labels.hz_to:
+        span = f"from {_hz(labels.hz)} to {_hz(labels.hz_to)}"
+        return Fact(0.8, after=(span,), tag=("Pitch", f"{_hz(labels.hz)} to {_hz(labels.hz_to)}"))
+    if not labels.hz or labels.key:
+        return None
+    note, hertz = labels.note, _hz(labels.hz)
+    if note is None:
+        return Fact(0.9, (hertz,), (f"at {hertz}",), ("Pitch", hertz))
+    # Only simple sources are described by physics: nobody asks for a flute at 1318.5 Hz.
+    if labels.family in ("tone", "beeps") and labels.hz == round(labels.hz):
+        return Fact(0.9, (hertz, hertz, note), (f"at {hertz}", f"in {note}", f"at {hertz}"), ("Pitch", hertz))
+    return Fact(
+        0.9,
+        (note,),
+        (f"in {note}", note, f"on {note}", f"tuned to {note}", f"on the note {note}"),
+        ("Note", note),
+    )
+
+
+def _hz(hz: float) -> str:
+    return f"{round(hz)} Hz"
+
+
+def _key(labels: Labels) -> Fact | None:
+    if not labels.key:
+        return None
+    after: tuple[str, ...] = (f"in {labels.key}",)
+    if labels.family != "chord":
+        after += (f"in the key of {labels.key}", f", {labels.key}")
+    return Fact(0.8, (labels.key,), after, ("Key", labels.key))
+
+
+def _tempo(labels: Labels) -> Fact | None:
+    if not labels.bpm:
+        return None
+    bpm = f"{labels.bpm} BPM"
+    return Fact(
+        0.9, (bpm,), (f", {bpm}", f"at {bpm}", f"at {labels.bpm} beats per minute", f", {bpm}"), ("", bpm)
+    )
+
+
+def _pan(labels: Labels) -> Fact | None:
+    if labels.pan_to is not None:
+        way = ("left to right", "right to left")[labels.pan > labels.pan_to]
+        return Fact(
+            0.85, after=(f"from {way}", f"moving from {way}", f"panning {way}"), tag=("Pan", way.title())
+        )
+    if abs(labels.pan) < WIDE_PAN:
+        centred = ("in the center", "in the middle", "centered")
+        return Fact(0.06, after=centred, tag=("Pan", "Center"))
+    side = "left" if labels.pan < 0 else "right"
+    hard = abs(labels.pan) > 0.9
+    after: tuple[str, ...] = (f"on the {side}", f"on the {side} side", f"panned {side}", f"from the {side}")
+    after += (f", {side}",)
+    if hard:
+        after += (f"hard {side}", f"panned hard {side}", f"only on the {side}")
+    return Fact(0.85, after=after, tag=("Pan", f"Hard {side.title()}" if hard else side.title()))
+
+
+def _material(labels: Labels) -> Fact | None:
+    if not labels.material:
+        return None
+    if labels.family in drums.SOUNDS:
+        kit = labels.material
+        return Fact(0.5, (kit,), (f"with {kit} drums", f"on {kit} drums"), ("Kit", kit.title()))
+    return Fact(0.6, after=(f"on {labels.material}",), tag=("Surface", labels.material.title()))
+
+
+def _reverb(labels: Labels) -> Fact | None:
+    words = {
+        "": None,
+        "room": Fact(0.5, after=("in a room", "in a small room"), tag=("Space", "Room")),
+        "hall": Fact(
+            0.7,
+            ("reverberant",),
+            ("in a large hall", "with reverb", "with long reverb", "in a hall"),
+            ("Space", "Hall"),
+        ),
+    }
+    return words[labels.reverb]
+
+
+def _brightness(labels: Labels) -> Fact | None:
+    if labels.brightness < DARK:
+        return Fact(0.65, ("dark", "mellow", "muffled", "warm"), tag=("Tone", "Dark"))
+    if labels.brightness > BRIGHT:
+        return Fact(0.65, ("bright", "sharp", "brilliant"), tag=("Tone", "Bright"))
+    return None
+
+
+def _loudness(labels: Labels) -> Fact | None:
+    if labels.level < QUIET_LEVEL:
+        return Fact(0.7, ("quiet", "faint"), tag=("Level", "Quiet"))
+    return None
+
+
+def _fade(labels: Labels) -> Fact | None:
+    if labels.fade_in:
+        return Fact(0.75, after=("fading in", "that fades in", "slowly fading in"), tag=("Fade", "In"))
+    if labels.fade_out:
+        return Fact(0.75, after=("fading out", "that fades out", "slowly fading out"), tag=("Fade", "Out"))
+    return None
+
+
+def _swing(labels: Labels) -> Fact | None:
+    return (
+        Fact(0.7, ("swinging",), ("with swing", "with a swing feel"), ("Feel", "Swing"))
+        if labels.swing
+        else None
+    )
+
+
+def _mentioned(labels: Labels, rng: np.random.Generator) -> list[Fact]:
+    if rng.random() < MINIMAL_SHARE:
+        return []
+    return [fact for fact in facts(labels) if rng.random() < fact.chance]
+
+
+def _phrase(labels: Labels, rng: np.random.Generator) -> str:
+    """The noun with a random share of its facts around it."""
+    noun = str(rng.choice(nouns(labels)))
+    before: list[str] = []
+    after: list[str] = []
+    for fact in _mentioned(labels, rng):
+        if any(words.removeprefix(", ") in noun for words in (*fact.before, *fact.after)):
+            continue  # the noun says it already
+        in_front = bool(fact.before) and len(before) < 2 and (not fact.after or rng.random() < 0.35)
+        target, words = (before, fact.before) if in_front else (after, fact.after)
+        if words:
+            target.append(str(rng.choice(words)))
+    rng.shuffle(after)
+    after.sort(key=lambda words: words.startswith(","))  # a new clause comes last
+    return f"{_with_adjectives(noun, before, rng)} {' '.join(after)}".strip().replace(" ,", ",")
+
+
+def _with_adjectives(noun: str, adjectives: list[str], rng: np.random.Generator) -> str:
+    """Put words between a noun and its article, which is then corrected, or sometimes dropped."""
+    article, _, bare = noun.partition(" ")
+    if article not in ("a", "an", "the"):
+        return " ".join((*adjectives, noun))
+    text = " ".join((*adjectives, bare))
+    if rng.random() < 0.4:
+        return text
+    return f"the {text}" if article == "the" else f"{indefinite_article(text)} {text}"
+
+
+def indefinite_article(text: str) -> str:
+    """Tell "a" from "an" for the words, note names and numbers that occur in captions."""
+    first = text.split()[0].strip(",")
+    spoken_vowel = (
+        first[0].lower() in "aeio" or first in ("upward",) or (first[0] == "F" and first[1:2] in "#12345678")
+    )
+    return "an" if spoken_vowel or (first.startswith(("8", "11", "18")) and first != "110") else "a"
+
+
+def _tags(labels: Labels, rng: np.random.Generator) -> list[tuple[str, str]]:
+    if labels.family in MUSIC_FAMILIES:
+        head = [("TrackType", "Music")]
+        if labels.family == "drum loop":
+            head.append(("Genre", GENRES.get(labels.variant, labels.variant.capitalize())))
+        head.append(("Instruments", instrument(labels)))
+        if labels.family in ("arpeggio", "melody", "chord", "chord progression", "bass line", "drum hit"):
+            head.append(("Format", labels.family.title()))
+    else:
+        name = str(rng.choice(nouns(labels)))
+        article, _, bare = name.partition(" ")
+        head = [
+            ("TrackType", "SFX"),
+            ("Sound", (bare if article in ("a", "an", "the") else name).capitalize()),
+        ]
+    if rng.random() < 0.3:
+        head = head[1:]
+    return head + [fact.tag for fact in _mentioned(labels, rng)]

@@ -1,0 +1,69 @@
+"""What training never sees: held-out labels, and held-out wordings of them, to measure with.
+
+Labels with a pitch, key or tempo are kept out by a hash of these facts: a model that is asked for them must
+combine what it learnt apart. The wordings below are not in the caption maker's grammar.
+"""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from soundloom.datasets.synthetic.captions import facts, indefinite_article
+from soundloom.datasets.synthetic.families import draw_labels
+from soundloom.datasets.synthetic.labels import Labels
+from soundloom.datasets.synthetic.vocabulary import nouns
+
+HELD_OUT_ONE_IN = 16
+SALT = "soundloom"
+
+# {what} is the noun with its article, {facts} the words after it; both come from the clip's labels.
+TEMPLATES = (
+    "please play {what} {facts}",
+    "give me {what} {facts}",
+    "I would like to hear {what} {facts}",
+    "we listen to {what} {facts}",
+    "{facts}: {what}",
+    "make this: {what} {facts}, nothing else",
+)
+
+
+@dataclass(frozen=True)
+class HeldOutPrompt:
+    """A prompt whose wording and labels are both absent from training."""
+
+    text: str
+    labels: Labels
+
+
+def is_held_out(labels: Labels) -> bool:
+    """Whether this source with this pitch, key and tempo, or its layer, is never trained on."""
+    if labels.layer is not None and is_held_out(labels.layer):
+        return True
+    if not (labels.hz or labels.key or labels.bpm):
+        return False
+    pitch = labels.note or round(labels.hz)
+    text = f"{SALT}/{labels.family}/{labels.variant}/{pitch}/{round(labels.hz_to)}/{labels.key}/{labels.bpm}"
+    return crc32(text.encode()) % HELD_OUT_ONE_IN == 0
+
+
+def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) -> tuple[HeldOutPrompt, ...]:
+    """Prompts for held-out labels of single sources; a larger count begins with the same ones."""
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    prompts: list[HeldOutPrompt] = []
+    while len(prompts) < count:
+        labels = draw_labels(rng, seconds)
+        if is_held_out(labels) and labels.layer is None:
+            prompts.append(HeldOutPrompt(_wording(labels, rng), labels))
+    return tuple(prompts)
+
+
+def _wording(labels: Labels, rng: np.random.Generator) -> str:
+    noun = nouns(labels)[0]
+    adjectives = [fact.before[0] for fact in facts(labels) if fact.before and not fact.after]
+    if adjectives:
+        bare = noun.partition(" ")[2] if noun.startswith(("a ", "an ")) else noun
+        described = " ".join((*adjectives, bare))
+        noun = f"{indefinite_article(described)} {described}" if bare != noun else described
+    words = [fact.after[0].removeprefix(", ") for fact in facts(labels) if fact.after and fact.chance > 0.5]
+    return str(rng.choice(TEMPLATES)).format(what=noun, facts=", ".join(words)).strip()
