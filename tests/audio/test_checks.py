@@ -47,7 +47,17 @@ def rain():
 
 
 @pytest.mark.parametrize(
-    "sound", [tone, drums, gusts, rain, lambda: coloured(1), lambda: coloured(2), lambda: white(0.001)]
+    "sound",
+    [
+        tone,
+        drums,
+        gusts,
+        rain,
+        lambda: coloured(0.7),
+        lambda: coloured(1),
+        lambda: coloured(2),
+        lambda: white(0.001),
+    ],
 )
 def test_good_sounds_pass(sound):
     assert kinds(sound()) == []

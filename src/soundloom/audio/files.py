@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 BLOCK = 65536  # samples per channel moved at a time: flat memory; the Vorbis encoder crashes on long blocks
 LARGEST_WAV = 2**32 - 2**24  # bytes; sizes in a WAV file are 32 bit, the rest is room for tags
 LOSSY_COMPRESSION = 0.1  # near the best that MP3 and Vorbis have (0): about 200 and 330 kbit/s in stereo
-LOUDEST = 1 - 2**-15  # the largest positive value that every integer format can hold
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 Peak = Literal["safe", "clip"]
@@ -102,9 +101,12 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
     are not numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path} is {'a folder' if path.is_dir() else 'not there'}", "name a sound file")
-    if path.stat().st_size == 0:
+    try:
+        with path.open("rb") as raw:
+            empty = not raw.read(1)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened: {error.strerror}", "name a sound file") from error
+    if empty:
         raise AudioError(f"{path} is empty (0 bytes)")
     blocks = []
     try:
@@ -146,6 +148,7 @@ def write_audio(
         raise AudioError(f"peak={peak!r} is not known", "choose safe or clip")
     if audio.shape[1] == 0:
         raise AudioError(f"{path} was not written: the clip has no samples")
+    _require_numbers(audio, f"the sound for {path}")
     with SoundWriter(
         path, sample_rate, audio.shape[0], subtype=subtype, source=source, record=record, overwrite=overwrite
     ) as out:
@@ -198,7 +201,7 @@ class SoundWriter:
         """Append float32 `(channels, n)`; AudioError when a value is not a number or the disk is full."""
         if chunk.ndim != 2 or chunk.shape[0] != self.channels:
             raise AudioError(f"{self.path} takes chunks of ({self.channels}, n) samples, not {chunk.shape}")
-        _require_numbers(chunk, f"the sound for {self.path}")
+        _require_numbers(chunk, f"the sound for {self.path}", self.samples)
         self.samples += chunk.shape[1]
         if self.samples * self.channels * self._container.subtypes[self.subtype] > LARGEST_WAV:
             raise AudioError(f"{self.path} would pass 4 GiB, the most a WAV file holds", "write FLAC instead")
@@ -235,9 +238,7 @@ class SoundWriter:
 
 
 class _Disk(io.FileIO):
-    """A file that keeps the error of a failed write, which libsndfile forgets when it closes FLAC, OGG or
-    MP3.
-    """
+    """A file that keeps the error of a failed write, which libsndfile forgets when it closes some formats."""
 
     error: OSError | None = None
 
@@ -272,7 +273,7 @@ def _fit(audio: np.ndarray, peak: Peak) -> tuple[float, list[str]]:
     over = f"the peak was {loudest:.3g} times full scale"
     if peak == "clip":
         return 1.0, [f"{over}; {np.count_nonzero(np.abs(audio) > 1)} samples were cut"]
-    gain = LOUDEST / loudest
+    gain = 1 / loudest
     return gain, [f"{over}; the clip was turned down by {-20 * np.log10(gain):.2f} dB to fit"]
 
 
@@ -280,11 +281,11 @@ def _peak(audio: np.ndarray) -> float:
     return float(max(audio.max(), -audio.min())) if audio.size else 0.0
 
 
-def _require_numbers(audio: np.ndarray, name: str) -> None:
+def _require_numbers(audio: np.ndarray, name: str, start: int = 0) -> None:
     if np.isfinite(audio).all():
         return
     bad = ~np.isfinite(audio)
-    first = int(bad.any(axis=0).argmax())
+    first = start + int(bad.any(axis=0).argmax())
     count = np.count_nonzero(bad)
     raise AudioError(f"{name} has {count} values that are not numbers, the first at sample {first}")
 

@@ -23,6 +23,7 @@ from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
 TITLE_LENGTH = 120
+UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # what mutagen raises on damage
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -33,7 +34,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     path = Path(path)
     try:
         file = mutagen.File(path)
-    except mutagen.MutagenError as error:
+    except UNREADABLE as error:
         raise AudioError(f"the tags of {path} cannot be read: {error}") from error
     text = _stored_text(file.tags) if file is not None and file.tags is not None else None
     if text is not None:
@@ -68,7 +69,7 @@ def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Pat
             fields = {"title": shown["INAM"], "comment": shown["ICMT"], "encoder": shown["ISFT"], FIELD: text}
             file.tags.update(fields)
         file.save()
-    except mutagen.MutagenError as error:
+    except UNREADABLE as error:
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
     if path.suffix.lower() == ".wav":
         with write_faults(name), path.open("rb+") as raw:
@@ -147,8 +148,8 @@ def _append_info(file: BinaryIO, shown: Mapping[str, str]) -> None:
             file.seek(start)
             file.write(b"JUNK")
     info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in shown.items())
-    end = file.seek(0, os.SEEK_END)
-    file.write(b"\0" * (end % 2) + _chunk(b"LIST", info))
+    file.seek(0, os.SEEK_END)
+    file.write(_chunk(b"LIST", info))
     size = file.seek(0, os.SEEK_END) - 8
     file.seek(4)
     file.write(struct.pack("<I", size))
