@@ -20,9 +20,8 @@ def main() -> None:
     began = time.perf_counter()
     seconds = sum(world.sample(index).labels.seconds for index in range(1, args.clips + 1))
     elapsed = time.perf_counter() - began
-    print(
-        f"{args.clips} clips, {seconds:.0f} s of sound in {elapsed:.2f} s: {seconds / elapsed:.0f} times real time"
-    )
+    speed = seconds / elapsed
+    print(f"{args.clips} clips, {seconds:.0f} s of sound in {elapsed:.2f} s: {speed:.0f} times real time")
 
 
 if __name__ == "__main__":

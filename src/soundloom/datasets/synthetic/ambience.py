@@ -7,14 +7,15 @@ from soundloom.datasets.synthetic.signals import (
     FloatArray,
     band,
     decay,
+    fm_growl,
     noise,
     phase,
     samples,
     scatter,
     slope,
     slow_curve,
+    swell,
 )
-from soundloom.datasets.synthetic.voices import fm_growl, swell
 
 # Hiss gain, drops per second and their gain.
 RAIN = {"light": (0.35, 35.0, 0.9), "steady": (0.8, 90.0, 0.8), "heavy": (1.6, 200.0, 0.7)}

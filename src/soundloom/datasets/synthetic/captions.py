@@ -146,17 +146,12 @@ def _material(labels: Labels) -> Fact | None:
 
 
 def _reverb(labels: Labels) -> Fact | None:
-    words = {
-        "": None,
-        "room": Fact(0.5, after=("in a room", "in a small room"), tag=("Space", "Room")),
-        "hall": Fact(
-            0.7,
-            ("reverberant",),
-            ("in a large hall", "with reverb", "with long reverb", "in a hall"),
-            ("Space", "Hall"),
-        ),
-    }
-    return words[labels.reverb]
+    if labels.reverb == "room":
+        return Fact(0.5, after=("in a room", "in a small room"), tag=("Space", "Room"))
+    if labels.reverb == "hall":
+        after = ("in a large hall", "with reverb", "with long reverb", "in a hall")
+        return Fact(0.7, ("reverberant",), after, ("Space", "Hall"))
+    return None
 
 
 def _brightness(labels: Labels) -> Fact | None:
@@ -175,18 +170,18 @@ def _loudness(labels: Labels) -> Fact | None:
 
 def _fade(labels: Labels) -> Fact | None:
     if labels.fade_in:
-        return Fact(0.75, after=("fading in", "that fades in", "slowly fading in"), tag=("Fade", "In"))
+        return Fact(0.75, after=("fading in", "that fades in", "slowly fading in"), tag=("Fade", "Fade In"))
     if labels.fade_out:
-        return Fact(0.75, after=("fading out", "that fades out", "slowly fading out"), tag=("Fade", "Out"))
+        return Fact(
+            0.75, after=("fading out", "that fades out", "slowly fading out"), tag=("Fade", "Fade Out")
+        )
     return None
 
 
 def _swing(labels: Labels) -> Fact | None:
-    return (
-        Fact(0.7, ("swinging",), ("with swing", "with a swing feel"), ("Feel", "Swing"))
-        if labels.swing
-        else None
-    )
+    if labels.swing:
+        return Fact(0.7, ("swinging",), ("with swing", "with a swing feel"), ("Feel", "Swing"))
+    return None
 
 
 def _mentioned(labels: Labels, rng: np.random.Generator) -> list[Fact]:
@@ -209,27 +204,29 @@ def _phrase(labels: Labels, rng: np.random.Generator) -> str:
             target.append(str(rng.choice(words)))
     rng.shuffle(after)
     after.sort(key=lambda words: words.startswith(","))  # a new clause comes last
-    return f"{_with_adjectives(noun, before, rng)} {' '.join(after)}".strip().replace(" ,", ",")
+    text = with_adjectives(noun, before, article=rng.random() < 0.6)
+    return f"{text} {' '.join(after)}".strip().replace(" ,", ",")
 
 
-def _with_adjectives(noun: str, adjectives: list[str], rng: np.random.Generator) -> str:
-    """Put words between a noun and its article, which is then corrected, or sometimes dropped."""
-    article, _, bare = noun.partition(" ")
-    if article not in ("a", "an", "the"):
-        return " ".join((*adjectives, noun))
+def with_adjectives(noun: str, adjectives: list[str], article: bool = True) -> str:
+    """Put words between a noun and its article, if it has one, which is then corrected or left out."""
+    first, bare = split_article(noun)
     text = " ".join((*adjectives, bare))
-    if rng.random() < 0.4:
+    if not (first and article):
         return text
-    return f"the {text}" if article == "the" else f"{indefinite_article(text)} {text}"
+    return f"{first if first == 'the' else indefinite_article(text)} {text}"
+
+
+def split_article(noun: str) -> tuple[str, str]:
+    """Article, or an empty string, and the rest of the noun."""
+    first, _, rest = noun.partition(" ")
+    return (first, rest) if first in ("a", "an", "the") else ("", noun)
 
 
 def indefinite_article(text: str) -> str:
     """Tell "a" from "an" for the words, note names and numbers that occur in captions."""
-    first = text.split()[0].strip(",")
-    spoken_vowel = (
-        first[0].lower() in "aeio" or first in ("upward",) or (first[0] == "F" and first[1:2] in "#12345678")
-    )
-    return "an" if spoken_vowel or (first.startswith(("8", "11", "18")) and first != "110") else "a"
+    letter_f = text[0] == "F" and not text[1:2].isalpha()  # "an F# minor pad", but "a Flute"
+    return "an" if letter_f or text[0] in "aeioAEIO8" or text.startswith("upward") else "a"
 
 
 def _tags(labels: Labels, rng: np.random.Generator) -> list[tuple[str, str]]:
@@ -241,12 +238,8 @@ def _tags(labels: Labels, rng: np.random.Generator) -> list[tuple[str, str]]:
         if labels.family in ("arpeggio", "melody", "chord", "chord progression", "bass line", "drum hit"):
             head.append(("Format", labels.family.title()))
     else:
-        name = str(rng.choice(nouns(labels)))
-        article, _, bare = name.partition(" ")
-        head = [
-            ("TrackType", "SFX"),
-            ("Sound", (bare if article in ("a", "an", "the") else name).capitalize()),
-        ]
+        _, name = split_article(str(rng.choice(nouns(labels))))
+        head = [("TrackType", "SFX"), ("Sound", name.capitalize())]
     if rng.random() < 0.3:
         head = head[1:]
     return head + [fact.tag for fact in _mentioned(labels, rng)]

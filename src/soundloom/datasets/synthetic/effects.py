@@ -8,14 +8,15 @@ from soundloom.datasets.synthetic.signals import (
     add_at,
     band,
     decay,
+    fm_growl,
     noise,
     phase,
     samples,
     slope,
     smooth_edges,
+    swell,
     times,
 )
-from soundloom.datasets.synthetic.voices import fm_growl, swell
 
 SWEEP_BANDS = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)  # Hz, one octave apart
 SIREN_CYCLES = {"wailing": 0.4, "two-tone": 1.0, "yelping": 3.0}  # per second

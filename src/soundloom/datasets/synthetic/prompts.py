@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from soundloom.datasets.synthetic.captions import facts, indefinite_article
+from soundloom.datasets.synthetic.captions import facts, with_adjectives
 from soundloom.datasets.synthetic.families import draw_labels
 from soundloom.datasets.synthetic.labels import Labels
 from soundloom.datasets.synthetic.vocabulary import nouns
@@ -17,14 +17,14 @@ from soundloom.datasets.synthetic.vocabulary import nouns
 HELD_OUT_ONE_IN = 16
 SALT = "soundloom"
 
-# {what} is the noun with its article, {facts} the words after it; both come from the clip's labels.
+# The clip's noun, with its adjectives before and its facts after it, takes the place of the braces.
 TEMPLATES = (
-    "please play {what} {facts}",
-    "give me {what} {facts}",
-    "I would like to hear {what} {facts}",
-    "we listen to {what} {facts}",
-    "{facts}: {what}",
-    "make this: {what} {facts}, nothing else",
+    "please play {}",
+    "give me {}",
+    "I would like to hear {}",
+    "we listen to {}",
+    "{}, please",
+    "make this: {}, nothing else",
 )
 
 
@@ -59,11 +59,8 @@ def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) ->
 
 
 def _wording(labels: Labels, rng: np.random.Generator) -> str:
-    noun = nouns(labels)[0]
-    adjectives = [fact.before[0] for fact in facts(labels) if fact.before and not fact.after]
-    if adjectives:
-        bare = noun.partition(" ")[2] if noun.startswith(("a ", "an ")) else noun
-        described = " ".join((*adjectives, bare))
-        noun = f"{indefinite_article(described)} {described}" if bare != noun else described
-    words = [fact.after[0].removeprefix(", ") for fact in facts(labels) if fact.after and fact.chance > 0.5]
-    return str(rng.choice(TEMPLATES)).format(what=noun, facts=", ".join(words)).strip()
+    known = [fact for fact in facts(labels) if fact.chance > 0.5]
+    adjectives = [fact.before[0] for fact in known if not fact.after]
+    words = [fact.after[0].removeprefix(", ") for fact in known if fact.after]
+    sound = f"{with_adjectives(nouns(labels)[0], adjectives)} {', '.join(words)}".strip()
+    return str(rng.choice(TEMPLATES)).format(sound)

@@ -53,12 +53,21 @@ def _half_cosine(n: int) -> FloatArray:
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
 
 
+def fm_growl(angle: NDArray[np.floating], depth: float) -> FloatArray:
+    """Harmonic-rich tone from one sine that modulates another, for machines and horns, like `angle`."""
+    return np.asarray(np.sin(angle + depth * np.sin(angle)), np.float32)
+
+
+def swell(n: int, per_second: float, start: float = 0.0) -> FloatArray:
+    """Raised cosine that rises and falls `per_second` times, 0 … 1, from `start` cycles on, (n,)."""
+    return 0.5 - 0.5 * np.cos(times(n) * np.float32(2 * np.pi * per_second) + np.float32(2 * np.pi * start))
+
+
 def slow_curve(n: int, rng: np.random.Generator, per_second: float, low: float, high: float) -> FloatArray:
     """Random values between low and high, `per_second` of them, joined by straight lines, (n,)."""
     knots = max(2, int(n / SAMPLE_RATE * per_second) + 2)
-    return np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.uniform(low, high, knots)).astype(
-        np.float32
-    )
+    curve = np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.uniform(low, high, knots))
+    return curve.astype(np.float32)
 
 
 def fft_length(n: int) -> int:
@@ -86,7 +95,8 @@ def slope(power: float, low: float = 20.0, high: float = 18_000.0) -> Response:
     """Amplitude falling as frequency to the `-power` (0 white, 0.5 pink, 1 brown) between two limits."""
 
     def response(hz: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.where((hz >= low) & (hz <= high), np.maximum(hz, low) ** -power, 0.0)
+        hz = np.maximum(hz, 1.0)
+        return hz**-power / np.sqrt((1 + (low / hz) ** 6) * (1 + (hz / high) ** 6))
 
     return response
 

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from soundloom.datasets.synthetic.signals import FloatArray, decay, phase, smooth_edges, times
+from soundloom.datasets.synthetic.signals import FloatArray, decay, phase, smooth_edges
 
 MAX_PARTIAL_HZ = 16_000
 VIBRATO_HZ = 5.2
@@ -88,13 +87,3 @@ def play_wide(name: str, hz: float, n: int, brightness: float, cents: float = 2.
     """The voice played twice, slightly sharp on the left and flat on the right, (2, n)."""
     spread = 2 ** (cents / 1200)
     return np.stack([play(name, hz * spread, n, brightness), play(name, hz / spread, n, brightness)])
-
-
-def fm_growl(angle: NDArray[np.floating], depth: float) -> FloatArray:
-    """Harmonic-rich tone from one sine that modulates another, for machines and horns, like `angle`."""
-    return np.asarray(np.sin(angle + depth * np.sin(angle)), np.float32)
-
-
-def swell(n: int, per_second: float, start: float = 0.0) -> FloatArray:
-    """Raised cosine that rises and falls `per_second` times, 0 … 1, from `start` cycles on, (n,)."""
-    return 0.5 - 0.5 * np.cos(times(n) * np.float32(2 * np.pi * per_second) + np.float32(2 * np.pi * start))
