@@ -1,0 +1,171 @@
+"""How each layout on disk names and stores what the canonical checkpoint holds: one table per component, read both ways.
+
+A row pairs a canonical name with a stored one; `*` stands for the same text in both, and the first row that fits
+counts. A weight-normed convolution is stored either as length and direction (`weight_g`, `weight_v`) or folded into
+one `weight`. `docs/formats.md` describes the layouts in words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from soundloom.checkpoints.shapes import (
+    CONDITIONER_PREFIX,
+    DECODER_STACK,
+    DIT_PREFIX,
+    ENCODER_STACK,
+    SAME_PREFIX,
+    is_ignorable,
+)
+from soundloom.checkpoints.tensors import Array, LazyTensor
+
+Tensors = dict[str, LazyTensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a layout's table. `channels_last`: a convolution stored as output, kernel, input."""
+
+    canonical: str
+    stored: str
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A component's names on disk. `folded` is the canonical name of the convolution stored without weight norm."""
+
+    rows: tuple[Row, ...]
+    folded: str = ""
+    optional: tuple[str, ...] = ()
+
+    def to_canonical(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
+        """Rename and reshape what a file holds. A name that fits no row keeps its own, for the comparison to report."""
+        renamed = (
+            self._convert(tensor, "stored", "canonical")
+            for name, tensor in tensors.items()
+            if name not in self.optional and not is_ignorable(name)
+        )
+        result = {tensor.name: tensor for tensor in renamed}
+        if self.folded and f"{self.folded}.weight" in result:
+            result |= _split_weight_norm(result.pop(f"{self.folded}.weight"))
+        return result
+
+    def from_canonical(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
+        """The inverse; tensors that belong to other components are left out."""
+        tensors = dict(tensors)
+        if self.folded:
+            length, direction = (tensors.pop(f"{self.folded}.weight_{part}") for part in "gv")
+            tensors[f"{self.folded}.weight"] = _fold_weight_norm(length, direction)
+        renamed = (
+            self._convert(tensor, "canonical", "stored")
+            for name, tensor in tensors.items()
+            if self._row(name, "canonical")
+        )
+        return {tensor.name: tensor for tensor in renamed}
+
+    def _convert(self, tensor: LazyTensor, source: str, target: str) -> LazyTensor:
+        row = self._row(tensor.name, source)
+        if row is None:
+            return tensor
+        match = _pattern(getattr(row, source)).fullmatch(tensor.name)
+        assert match is not None  # the row was chosen by this pattern
+        parts = iter(match.groups())
+        name = re.sub(r"\*", lambda _: next(parts), getattr(row, target))
+        if not row.channels_last or len(tensor.shape) != 3:
+            return tensor.renamed(name)
+        first, second, third = tensor.shape
+        return tensor.derive((first, third, second), _swap_last_axes, name)
+
+    def _row(self, name: str, side: str) -> Row | None:
+        return next((row for row in self.rows if _pattern(getattr(row, side)).fullmatch(name)), None)
+
+
+@lru_cache(maxsize=None)
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile("(.+)".join(map(re.escape, template.split("*"))))
+
+
+def _swap_last_axes(array: Array) -> Array:
+    return np.ascontiguousarray(array.swapaxes(1, 2))
+
+
+def _split_weight_norm(weight: LazyTensor) -> Tensors:
+    """A pair whose normed product is `weight`: the weight itself and its length per output channel."""
+    base = weight.name
+    length = weight.derive((weight.shape[0], 1, 1), _length, f"{base}_g")
+    return {length.name: length, f"{base}_v": weight.renamed(f"{base}_v")}
+
+
+def _fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
+    def fold(values: Array) -> Array:
+        return values * (length.numpy() / _length(values))
+
+    return direction.derive(direction.shape, fold, direction.name.removesuffix("_v"))
+
+
+def _length(weight: Array) -> Array:
+    """Euclidean length of each output channel's weights, `(out, 1, 1)`."""
+    return np.sqrt(np.square(weight.astype(np.float64)).sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+
+
+def _rows(prefix: str, pairs: Iterable[tuple[str, str]]) -> tuple[Row, ...]:
+    return tuple(Row(prefix + canonical, stored) for canonical, stored in pairs)
+
+
+def _same_blocks(stack: str) -> list[tuple[str, str]]:
+    block = f"{stack}transformers.*."
+    return [
+        (f"{block}self_attn.*", "blocks.*.attn.*"),
+        (f"{block}ff.ff.0.proj.*", "blocks.*.ff.glu_proj.*"),
+        (f"{block}ff.ff.2.*", "blocks.*.ff.proj_out.*"),
+        (f"{block}*", "blocks.*.*"),
+        (f"{stack}mapping.*", "mapping.*"),
+        (f"{stack}new_tokens", "new_tokens"),
+        (f"{stack}shortcut.weight", "shortcut.weight"),
+        ("bottleneck.running_std", "running_std"),
+    ]
+
+
+# A standalone autoencoder has the names that a full checkpoint gives after its prefix.
+SAME_ONLY = Layout((Row(SAME_PREFIX + "*", "*"),))
+
+DIT_NPZ = Layout(
+    (
+        Row(CONDITIONER_PREFIX + "prompt.padding_embedding", "cond.padding_embedding"),
+        Row(CONDITIONER_PREFIX + "seconds_total.embedder.embedding.1.*", "cond.seconds_total_*"),
+        Row(DIT_PREFIX + "preprocess_conv.weight", "preprocess_conv.weight", channels_last=True),
+        Row(DIT_PREFIX + "postprocess_conv.weight", "postprocess_conv.weight", channels_last=True),
+        Row(DIT_PREFIX + "*norm.gamma", "*norm.weight"),
+        Row(DIT_PREFIX + "*.to_local_embed.*", "*.to_local_embed.seq.*"),
+        Row(DIT_PREFIX + "*", "*"),
+    )
+)
+
+SAME_ENCODER_NPZ = Layout(
+    _rows(
+        SAME_PREFIX,
+        [
+            *_same_blocks(ENCODER_STACK),
+            ("encoder.layers.2.*", "project_out.*"),
+            ("bottleneck.scaling_factor", "scaling_factor"),
+            ("bottleneck.bias", "bias"),
+        ],
+    ),
+    folded=f"{SAME_PREFIX}{ENCODER_STACK}mapping",
+)
+
+SAME_DECODER_NPZ = Layout(
+    _rows(SAME_PREFIX, [*_same_blocks(DECODER_STACK), ("decoder.layers.1.*", "project_in.*")]),
+    folded=f"{SAME_PREFIX}{DECODER_STACK}mapping",
+)
+
+T5GEMMA_NPZ = Layout(
+    (Row("model.encoder.*", "*"),),
+    optional=("rope_inv_freq", "META", "TOKENIZER_MODEL"),
+)

@@ -1,0 +1,422 @@
+"""Every model that has a name: its files, licence, defaults and published configuration.
+
+Configurations are built from the few numbers in which the published models differ. Sources: the `model_config.json`
+files and file lists of the Stable Audio 3 repositories.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from soundloom.config.models import (
+    AutoencoderModelConfig,
+    ModelConfig,
+    T5GemmaConfig,
+    parse_model_config,
+)
+from soundloom.errors import ModelNotFoundError
+
+TEXT_ENCODER_FOLDER = "t5gemma-b-b-ul2"
+OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"
+MIRROR_REPO = "AEmotionStudio/stable-audio-3-mirrors"
+PUBLISHED_TEXT_ENCODER = T5GemmaConfig()
+SAMPLE_RATE = 44100
+_PATCH_CHANNELS = 512  # 2 channels of 256 samples
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Terms that somebody must accept before a download."""
+
+    id: str
+    name: str
+    url: str
+    summary: str
+
+
+STABILITY = Licence(
+    "stability-community",
+    "Stability AI Community License",
+    "https://stability.ai/community-license-agreement",
+    "Free for research, personal use and organisations under one million US dollars of yearly revenue; "
+    "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
+)
+GEMMA = Licence(
+    "gemma",
+    "Gemma Terms of Use",
+    "https://ai.google.dev/gemma/terms",
+    "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
+)
+APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository; `size` in bytes, or None where it is not published."""
+
+    path: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that offers a model. `revision` is the start of a commit's hash, or None where none was recorded."""
+
+    layout: Literal["published", "bf16-mirror", "npz"]
+    repo: str
+    files: tuple[RemoteFile, ...]
+    revision: str | None = None
+    subfolder: str = ""
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known about a named model before any file of it is read. Times in seconds."""
+
+    name: str
+    kind: Literal["generator", "autoencoder"]
+    config: Callable[[], dict[str, Any]] = field(repr=False)
+    sources: tuple[Source, ...] = ()
+    aliases: tuple[str, ...] = ()
+    autoencoder: str = ""
+    text_encoder: Source | None = None
+    licences: tuple[Licence, ...] = (STABILITY, GEMMA)
+    default_steps: int = 8
+    default_sampler: str = "pingpong"
+    default_guidance: float = 1.0
+    default_seconds: float = 30.0
+    max_seconds: float = 0.0
+    notes: str = ""
+    public: bool = True
+
+    @property
+    def licence(self) -> str:
+        return ", ".join(licence.name for licence in self.licences)
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the weights come with soundloom itself."""
+        return self.public and not self.sources
+
+    @property
+    def repo(self) -> str:
+        return self.sources[0].repo if self.sources else ""
+
+    @property
+    def revision(self) -> str | None:
+        return self.sources[0].revision if self.sources else None
+
+    @property
+    def gated(self) -> bool:
+        return any(source.gated for source in self.sources[:1])
+
+    def source(self, layout: str) -> Source:
+        """The place that offers this model in `layout`; raises ModelNotFoundError."""
+        for source in self.sources:
+            if source.layout == layout:
+                return source
+        known = ", ".join(f"{self.name}@{source.layout}" for source in self.sources)
+        raise ModelNotFoundError(f"{self.name} is not offered as {layout!r}", f"known: {known or self.name}")
+
+    def parsed_config(self) -> ModelConfig | AutoencoderModelConfig:
+        return parse_model_config(self.config())
+
+
+def licence_notice(entry: Entry) -> str:
+    """What to show before a download."""
+    lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
+    lines += [f"  {licence.name} ({licence.url})\n    {licence.summary}" for licence in entry.licences]
+    return "\n".join(lines)
+
+
+# Published configurations
+
+
+def _same_half(wide: bool, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
+    """One half of SAME-L (`wide`) or SAME-S."""
+    config: dict[str, Any] = {
+        "in_channels" if side == "encoder" else "out_channels": _PATCH_CHANNELS,
+        "channels": 256 if wide else 128,
+        "c_mults": [6],
+        "strides": [16],
+        "latent_dim": 256,
+        "transformer_depths": [12 if wide else 6],
+        "dim_heads": 64,
+        "differential": True,
+        "variable_stride": True,
+    }
+    if wide:
+        config |= {"sliding_window": [1, 1], "mask_noise": 0.001 if side == "encoder" else 0.1}
+        config |= {"sinusoidal_blocks": [8]} if side == "decoder" else {}
+    else:
+        config |= {"chunk_size": 32, "chunk_midpoint_shift": True, "dyt": True}
+        config |= {"conv_mapping": side == "decoder", "mask_noise": 0.0 if side == "encoder" else 0.01}
+    return {"type": "taae_v2", "config": config}
+
+
+def _same_config(wide: bool) -> dict[str, Any]:
+    bottleneck = {"dim": 256, "auto_scale": True, "freeze": True, "noise_augment_dim": 0, "noise_regularize": True}
+    return {
+        "encoder": _same_half(wide, "encoder"),
+        "decoder": _same_half(wide, "decoder"),
+        "bottleneck": {"type": "softnorm", "config": bottleneck},
+        "pretransform": {"type": "patched", "config": {"channels": 2, "patch_size": 256}},
+        "latent_dim": 256,
+        "downsampling_ratio": 4096,
+        "io_channels": 2,
+    }
+
+
+def _autoencoder_config(wide: bool) -> dict[str, Any]:
+    return {
+        "model_type": "autoencoder",
+        "sample_rate": SAMPLE_RATE,
+        "audio_channels": 2,
+        "model": _same_config(wide),
+    }
+
+
+def _dit_config(width: int, depth: int, differential: bool) -> dict[str, Any]:
+    return {
+        "io_channels": 256,
+        "embed_dim": width,
+        "depth": depth,
+        "num_heads": width // 64,
+        "cond_token_dim": 768,
+        "global_cond_dim": 768,
+        "local_add_cond_dim": 257,
+        "project_cond_tokens": True,
+        "project_global_cond": True,
+        "transformer_type": "continuous_transformer",
+        "global_cond_type": "adaLN",
+        "num_memory_tokens": 64,
+        "norm_type": "rms_norm",
+        "norm_kwargs": {"force_fp32": True},
+        "attn_kwargs": {"qk_norm": "rms", "differential": differential},
+        "ff_kwargs": {"mult": 4.0},
+        "timestep_features_type": "expo",
+    }
+
+
+def _conditioning_config(text_repo: str) -> dict[str, Any]:
+    prompt = {"max_length": 256, "padding_mode": "learned", "repo_id": text_repo, "subfolder": TEXT_ENCODER_FOLDER}
+    seconds = {"min_val": 0, "max_val": 384, "fourier_features_type": "expo"}
+    return {
+        "cond_dim": 768,
+        "configs": [
+            {"id": "prompt", "type": "t5gemma", "config": prompt},
+            {"id": "seconds_total", "type": "number", "config": seconds},
+        ],
+    }
+
+
+def _generator_config(
+    text_repo: str, sample_size: int, dit: dict[str, Any], wide_autoencoder: bool, distilled: bool
+) -> dict[str, Any]:
+    diffusion = {
+        "type": "dit",
+        "cross_attention_cond_ids": ["prompt", "seconds_total"],
+        "global_cond_ids": ["seconds_total"],
+        "local_add_cond_ids": ["inpaint_mask", "inpaint_masked_input"],
+        "diffusion_objective": "rf_denoiser" if distilled else "rectified_flow",
+        "mask_padding_attention": True,
+        "use_effective_length_for_schedule": True,
+        "distribution_shift_options": {"type": "full", "min_length": 256, "max_length": 4096},
+        "config": dit,
+    }
+    autoencoder = {"type": "autoencoder", "chunked": True, "iterate_batch": False, "config": _same_config(wide_autoencoder)}
+    demo = {"demo_steps": 8 if distilled else 50, "demo_cfg_scales": [1] if distilled else [2, 4, 7]}
+    return {
+        "model_type": "diffusion_cond_inpaint",
+        "sample_size": sample_size,
+        "sample_rate": SAMPLE_RATE,
+        "audio_channels": 2,
+        "model": {
+            "pretransform": autoencoder,
+            "conditioning": _conditioning_config(text_repo),
+            "diffusion": diffusion,
+            "io_channels": 256,
+        },
+        "training": {"demo": demo},
+    }
+
+
+# Entries
+
+_SMALL = _dit_config(width=1024, depth=20, differential=False)
+_MEDIUM = _dit_config(width=1536, depth=24, differential=True)
+# Nobody has published the sizes of large; these give its announced 2.7 billion parameters in the family's proportions.
+_LARGE_ESTIMATE = _dit_config(width=2048, depth=26, differential=True)
+_SMALL_BYTES, _MEDIUM_BYTES = 2_270_384_940, 9_222_116_660
+_TEXT_ENCODER_FILES = (
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/config.json"),
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/model.safetensors", 1_183_022_944),
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/tokenizer.model"),
+)
+_NPZ_SIZES = {
+    "dit_sm-music_f16.npz": 919_193_814,
+    "dit_sm-sfx_f16.npz": 919_193_814,
+    "same_s_decoder_f32.npz": 218_090_820,
+    "same_s_encoder_f32.npz": 214_946_620,
+    "t5gemma_f16.npz": 567_443_068,
+}
+
+
+def _repo(name: str) -> str:
+    return f"stabilityai/stable-audio-3-{name}"
+
+
+def _weights(size: int | None = None) -> tuple[RemoteFile, ...]:
+    return (RemoteFile("model_config.json"), RemoteFile("model.safetensors", size))
+
+
+def _mirror(name: str) -> Source:
+    return Source("bf16-mirror", MIRROR_REPO, _weights(), subfolder=name)
+
+
+def _npz(*names: str) -> Source:
+    files = tuple(RemoteFile(name, _NPZ_SIZES.get(name)) for name in names)
+    return Source("npz", OPTIMISED_REPO, files, revision="da6edc54", subfolder="MLX")
+
+
+def _same_npz(letter: str) -> tuple[str, str]:
+    return f"same_{letter}_encoder_f32.npz", f"same_{letter}_decoder_f32.npz"
+
+
+def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
+    published = Source("published", f"stabilityai/{name.upper()}", _weights(size), revision)
+    return Entry(
+        name=name,
+        kind="autoencoder",
+        config=lambda: _autoencoder_config(wide),
+        sources=(published, _mirror(name), _npz(*_same_npz(name[-1]))),
+        licences=(STABILITY,),
+        default_steps=0,
+        default_sampler="",
+    )
+
+
+def _distilled(name: str, revision: str, dit: dict[str, Any], npz: str, aliases: tuple[str, ...] = ()) -> Entry:
+    """A post-trained generator; the text encoder lies in its own repository."""
+    wide = dit is _MEDIUM
+    autoencoder = "same-l" if wide else "same-s"
+    sample_size = 16_777_216 if wide else 5_292_032
+    size = _MEDIUM_BYTES if wide else _SMALL_BYTES
+    files = _weights(size) + _TEXT_ENCODER_FILES
+    published = Source("published", _repo(name), files, revision, gated=True)
+    optimised = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
+    return Entry(
+        name=name,
+        kind="generator",
+        config=lambda: _generator_config(_repo(name), sample_size, dit, wide, distilled=True),
+        sources=(published, _mirror(name), optimised),
+        aliases=aliases,
+        autoencoder=autoencoder,
+        text_encoder=replace(published, files=_TEXT_ENCODER_FILES),
+        max_seconds=380.0 if wide else 120.0,
+    )
+
+
+def _base(distilled: Entry, revision: str, sample_size: int, dit: dict[str, Any]) -> Entry:
+    """The generator from which `distilled` was post-trained; its text encoder is the same files."""
+    name = f"{distilled.name}-base"
+    wide = dit is _MEDIUM
+    size = _MEDIUM_BYTES if wide else _SMALL_BYTES
+    files = _weights(size) + _TEXT_ENCODER_FILES
+    return replace(
+        distilled,
+        name=name,
+        config=lambda: _generator_config(distilled.repo, sample_size, dit, wide, distilled=False),
+        sources=(Source("published", _repo(name), files, revision), _mirror(name)),
+        aliases=tuple(f"{alias}-base" for alias in distilled.aliases),
+        default_steps=50,
+        default_sampler="euler",
+        default_guidance=7.0,
+    )
+
+
+def _packaged_config(name: str) -> dict[str, Any]:
+    path = packaged_folder(name) / "model_config.json"
+    if not path.is_file():
+        raise ModelNotFoundError(f"the model {name} is not part of this installation: there is no {path}")
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def packaged_folder(name: str) -> Path:
+    """Where a model that comes with soundloom lies."""
+    return Path(__file__).parent.parent / "models" / name
+
+
+_MUSIC = _distilled("small-music", "0fef1392", _SMALL, "dit_sm-music_f16.npz", ("sm-music",))
+_SFX = _distilled("small-sfx", "ae127552", _SMALL, "dit_sm-sfx_f16.npz", ("sm-sfx",))
+_MEDIUM_ENTRY = _distilled("medium", "27b5a21b", _MEDIUM, "dit_medium_f16.npz")
+_MINI = Entry(
+    name="mini",
+    kind="generator",
+    config=lambda: _packaged_config("mini"),
+    licences=(APACHE,),
+    default_seconds=5.0,
+    max_seconds=12.0,
+    notes="comes with soundloom; trained on sounds that soundloom makes",
+)
+_LARGE = Entry(
+    name="large",
+    kind="generator",
+    config=lambda: _generator_config(_repo("large"), 16_777_216, _LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
+    autoencoder="same-l",
+    max_seconds=380.0,
+    notes="weights are not public; sizes are an estimate from the announced number of parameters",
+    public=False,
+)
+
+CATALOGUE: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        _MINI,
+        _MUSIC,
+        _SFX,
+        _MEDIUM_ENTRY,
+        _base(_MUSIC, "eab5ceee", 5_324_800, _SMALL),
+        _base(_SFX, "cc5ddb99", 5_324_800, _SMALL),
+        _base(_MEDIUM_ENTRY, "b32993f7", 16_777_216, _MEDIUM),
+        _autoencoder("same-s", "fbeb3dcf", 433_007_588, wide=False),
+        _autoencoder("same-l", "41acf79d", 3_408_566_892, wide=True),
+        _LARGE,
+    )
+}
+
+
+def find_entry(name: str) -> Entry | None:
+    """The entry of a name or alias, in any case."""
+    wanted = name.lower()
+    for entry in CATALOGUE.values():
+        if wanted == entry.name or wanted in entry.aliases:
+            return entry
+    return None
+
+
+def require_entry(name: str) -> Entry:
+    """The entry of a name or alias that can be had; raises ModelNotFoundError with near misses and the list."""
+    entry = find_entry(name)
+    if entry is None:
+        names = [key for known in CATALOGUE.values() for key in (known.name, *known.aliases)]
+        close = difflib.get_close_matches(name.lower(), names, 3)
+        guess = f"did you mean {' or '.join(close)}? " if close else ""
+        listed = ", ".join(key for key, known in CATALOGUE.items() if known.public)
+        raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file")
+    if not entry.public:
+        raise ModelNotFoundError(f"the weights of {entry.name} are not public", "medium is the largest that can be had")
+    return entry
+
+
+def published_config(name: str) -> dict[str, Any]:
+    """The `model_config.json` of a named model."""
+    entry = find_entry(name)
+    return (entry or require_entry(name)).config()
