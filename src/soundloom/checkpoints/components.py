@@ -1,0 +1,167 @@
+"""The optimised release: one npz file for each component, without a configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundloom.checkpoints import infer
+from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.layouts import (
+    DIT_NPZ,
+    SAME_DECODER_NPZ,
+    SAME_ENCODER_NPZ,
+    T5GEMMA_NPZ,
+    Layout,
+    Tensors,
+)
+from soundloom.checkpoints.npz_file import read_npz
+from soundloom.checkpoints.shapes import t5gemma_shapes
+from soundloom.config.catalogue import CATALOGUE, Entry, find_entry
+from soundloom.config.models import (
+    DiTConfig,
+    ModelConfig,
+    ResamplerConfig,
+    SAMEConfig,
+    T5GemmaConfig,
+    parse_text_encoder_config,
+)
+from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+
+
+@dataclass(frozen=True)
+class TextEncoderFiles:
+    """A T5Gemma encoder (`model.encoder.*`) with its SentencePiece model."""
+
+    config: T5GemmaConfig
+    tensors: Tensors
+    tokenizer: bytes
+    path: Path
+
+
+@dataclass(frozen=True)
+class Component:
+    """One file of the optimised release under canonical names. `kind` is dit, same_encoder or same_decoder."""
+
+    kind: str
+    config: DiTConfig | ResamplerConfig
+    tensors: Tensors
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How to recognise a component (`marks`: names that only it holds) and what to make of it."""
+
+    marks: tuple[str, ...]
+    layout: Layout
+    infer: Callable[[Tensors, Entry], Any]
+
+
+def _published_same(entry: Entry) -> SAMEConfig:
+    return entry.parsed_config().same
+
+
+def _published_model(entry: Entry) -> ModelConfig:
+    config = entry.parsed_config()
+    if not isinstance(config, ModelConfig):
+        raise ModelNotFoundError(f"{entry.name} is an autoencoder and has no transformer")
+    return config
+
+
+_KINDS = {
+    "dit": _Kind(
+        ("transformer.project_in.weight",),
+        DIT_NPZ,
+        lambda tensors, entry: infer.infer_dit(tensors, _published_model(entry).dit),
+    ),
+    "same_encoder": _Kind(
+        ("mapping.weight", "scaling_factor"),
+        SAME_ENCODER_NPZ,
+        lambda tensors, entry: infer.infer_encoder(tensors, _published_same(entry).encoder.config),
+    ),
+    "same_decoder": _Kind(
+        ("mapping.weight", "project_in.weight"),
+        SAME_DECODER_NPZ,
+        lambda tensors, entry: infer.infer_decoder(tensors, _published_same(entry).decoder.config),
+    ),
+}
+
+
+def open_component(path: Path) -> Component:
+    """A transformer (with its conditioner) or one half of an autoencoder, from a single npz file.
+
+    The variant is told by the file's name (`dit_sm-music…`, `same_l_…`), sizes by its shapes.
+    """
+    tensors = read_npz(path)
+    kind = next((kind for kind, traits in _KINDS.items() if all(mark in tensors for mark in traits.marks)), None)
+    if kind is None:
+        raise CheckpointError(
+            f"{path} holds no known component", "known are dit_*.npz, same_*_encoder*.npz, same_*_decoder*.npz"
+        )
+    canonical = _KINDS[kind].layout.to_canonical(tensors)
+    return Component(kind, _KINDS[kind].infer(canonical, variant_of(path)), canonical)
+
+
+def open_text_encoder_npz(path: Path) -> TextEncoderFiles:
+    """The text encoder with the configuration and tokenizer that its file holds as bytes."""
+    tensors = read_npz(path)
+    for name in ("META", "TOKENIZER_MODEL"):
+        if name not in tensors:
+            raise MismatchError(f"{path} lacks {name}, the text encoder's " + _MEANING[name])
+    try:
+        meta = json.loads(tensors["META"].numpy().tobytes())
+    except ValueError as error:
+        raise CorruptFileError(f"META of {path} is not JSON: {error}") from error
+    config = parse_text_encoder_config(meta)
+    canonical = require_match(T5GEMMA_NPZ.to_canonical(tensors), t5gemma_shapes(config), str(path))
+    return TextEncoderFiles(config, canonical, tensors["TOKENIZER_MODEL"].numpy().tobytes(), path)
+
+
+_MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
+
+
+def variant_of(path: Path) -> Entry:
+    """The catalogue entry that a component's file name speaks of: `dit_NAME[_…].npz`, `same_s_…`, `same_l_…`."""
+    parts = path.stem.lower().split("_")
+    name = "-".join(parts[:2]) if parts[0] == "same" else parts[1] if parts[0] == "dit" and len(parts) > 1 else ""
+    entry = find_entry(name)
+    if entry is None:
+        known = ", ".join(f"dit_{key}" for key, entry in CATALOGUE.items() if entry.kind == "generator")
+        raise ModelNotFoundError(
+            f"the name of {path} does not say of which model it is a part",
+            f"names begin with same_s, same_l, dit_sm-music, dit_sm-sfx, {known}",
+        )
+    return entry
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by pattern, in order of name."""
+    return sorted(folder.glob(pattern))
+
+
+def pick_file(folder: Path, pattern: str) -> Path:
+    """The one file that fits; the pattern is matched against names. Raises ModelNotFoundError for none or several."""
+    found = find_files(folder, pattern)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ModelNotFoundError(f"{folder} has no {pattern}", f"it holds {_names(folder.glob('*.npz'))}")
+    raise ModelNotFoundError(f"{folder} has several {pattern}: {_names(found)}", "name the file instead of the folder")
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return ", ".join(sorted(path.name for path in paths)) or "none"
+
+
+def merge(components: Iterable[Component], where: Path) -> Tensors:
+    """All tensors of the components; what two of them hold must be equal, or they belong to different models."""
+    merged: Tensors = {}
+    for component in components:
+        for name, tensor in component.tensors.items():
+            if name in merged and merged[name].data().tobytes() != tensor.data().tobytes():
+                raise MismatchError(f"the components in {where} disagree on {name}", "they belong to different models")
+            merged[name] = tensor
+    return merged

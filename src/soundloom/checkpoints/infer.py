@@ -1,0 +1,142 @@
+"""A configuration worked out from tensors, for layouts that come without a `model_config.json`.
+
+What shapes cannot tell (attention windows, noise, objective …) is taken from the published configuration of the
+variant that the file name speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from soundloom.checkpoints.compare import depth
+from soundloom.checkpoints.shapes import (
+    CONDITIONER_PREFIX,
+    DECODER_STACK,
+    DIT_PREFIX,
+    ENCODER_STACK,
+    SAME_PREFIX,
+)
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.models import (
+    AttentionConfig,
+    AutoencoderModelConfig,
+    DiTConfig,
+    FeedForwardConfig,
+    ModelConfig,
+    ResamplerConfig,
+    SAMEConfig,
+)
+from soundloom.errors import MismatchError
+
+Tensors = Mapping[str, LazyTensor]
+
+
+def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
+    """The transformer's configuration, from canonically named tensors."""
+    layer = f"{DIT_PREFIX}transformer.layers.0."
+    width, channels = _shape(tensors, f"{DIT_PREFIX}transformer.project_in.weight")
+    packed, _ = _shape(tensors, f"{layer}self_attn.to_qkv.weight")
+    _, inner = _shape(tensors, f"{layer}ff.ff.2.weight")
+    (head_dim,) = _shape(tensors, f"{layer}self_attn.q_norm.gamma")
+    memory = tensors.get(f"{DIT_PREFIX}transformer.memory_tokens")
+    return replace(
+        published,
+        io_channels=channels,
+        embed_dim=width,
+        depth=depth(_within(tensors, f"{DIT_PREFIX}transformer.")),
+        num_heads=width // head_dim,
+        cond_token_dim=_shape(tensors, f"{DIT_PREFIX}to_cond_embed.0.weight")[1],
+        global_cond_dim=_shape(tensors, f"{DIT_PREFIX}to_global_embed.0.weight")[1],
+        local_add_cond_dim=_shape(tensors, f"{layer}to_local_embed.0.weight")[1],
+        timestep_features_dim=_shape(tensors, f"{DIT_PREFIX}to_timestep_embed.0.weight")[1],
+        num_memory_tokens=memory.shape[0] if memory else 0,
+        attn_kwargs=AttentionConfig(differential=packed == 5 * width),
+        ff_kwargs=FeedForwardConfig(mult=inner / width),
+    )
+
+
+def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
+    """The encoder half of an autoencoder."""
+    _, patch_channels, _ = _shape(tensors, f"{SAME_PREFIX}{ENCODER_STACK}mapping.weight_v")
+    latent_dim, _ = _shape(tensors, f"{SAME_PREFIX}encoder.layers.2.weight")
+    return replace(
+        _infer_stack(tensors, SAME_PREFIX + ENCODER_STACK, published), in_channels=patch_channels, latent_dim=latent_dim
+    )
+
+
+def infer_decoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
+    """The decoder half of an autoencoder."""
+    patch_channels, _, kernel = _shape(tensors, f"{SAME_PREFIX}{DECODER_STACK}mapping.weight_v")
+    _, latent_dim = _shape(tensors, f"{SAME_PREFIX}decoder.layers.1.weight")
+    stack = _infer_stack(tensors, SAME_PREFIX + DECODER_STACK, published)
+    return replace(stack, out_channels=patch_channels, latent_dim=latent_dim, conv_mapping=kernel == 3)
+
+
+def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> ResamplerConfig:
+    width = _shape(tensors, f"{stack}new_tokens")[-1]
+    blocks = depth(_within(tensors, stack + "transformers."))
+    _, inner = _shape(tensors, f"{stack}transformers.0.ff.ff.2.weight")
+    (head_dim,) = _shape(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma")
+    multiple: Any = inner // width if inner % width == 0 else inner / width
+    sizes = {} if width == published.width else {"channels": width, "c_mults": (1,)}
+    return replace(
+        published,
+        **sizes,
+        transformer_depths=(blocks,),
+        dim_heads=head_dim,
+        ff_mult=multiple,
+        sinusoidal_blocks=(min(published.sinusoidal_blocks[0], blocks),),
+        latent_shortcut=f"{stack}shortcut.weight" in tensors,
+    )
+
+
+def infer_same(tensors: Tensors, published: SAMEConfig) -> SAMEConfig:
+    """Both halves of an autoencoder."""
+    encoder = infer_encoder(tensors, published.encoder.config)
+    decoder = infer_decoder(tensors, published.decoder.config)
+    patch = replace(published.pretransform.config, patch_size=encoder.in_channels // published.io_channels)
+    return replace(
+        published,
+        encoder=replace(published.encoder, config=encoder),
+        decoder=replace(published.decoder, config=decoder),
+        pretransform=replace(published.pretransform, config=patch),
+        bottleneck=replace(
+            published.bottleneck, config=replace(published.bottleneck.config, dim=encoder.latent_dim)
+        ),
+        latent_dim=encoder.latent_dim,
+        downsampling_ratio=encoder.stride * patch.patch_size,
+    )
+
+
+def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
+    """A whole generative model."""
+    dit, same = infer_dit(tensors, published.dit), infer_same(tensors, published.same)
+    (cond_dim,) = _shape(tensors, f"{CONDITIONER_PREFIX}prompt.padding_embedding")
+    model = published.model
+    return replace(
+        published,
+        model=replace(
+            model,
+            pretransform=replace(model.pretransform, config=same),
+            conditioning=replace(model.conditioning, cond_dim=cond_dim),
+            diffusion=replace(model.diffusion, config=dit),
+            io_channels=dit.io_channels,
+        ),
+    )
+
+
+def infer_autoencoder(tensors: Tensors, published: AutoencoderModelConfig) -> AutoencoderModelConfig:
+    """An autoencoder alone."""
+    return replace(published, model=infer_same(tensors, published.model))
+
+
+def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+    if name not in tensors:
+        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} is missing")
+    return tensors[name].shape
+
+
+def _within(names: Iterable[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]

@@ -1,0 +1,272 @@
+"""From a name, folder or file to a checkpoint: its configuration and its tensors under canonical names.
+
+Nothing is read but headers and a few pages for the fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundloom.checkpoints import infer
+from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.components import (
+    TextEncoderFiles,
+    find_files,
+    merge,
+    open_component,
+    open_text_encoder_npz,
+    pick_file,
+    variant_of,
+)
+from soundloom.checkpoints.hub import Fetched, fetch
+from soundloom.checkpoints.layouts import SAME_ONLY, Tensors
+from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.catalogue import (
+    TEXT_ENCODER_FOLDER,
+    Entry,
+    find_entry,
+    packaged_folder,
+    require_entry,
+)
+from soundloom.config.models import (
+    AutoencoderModelConfig,
+    ModelConfig,
+    parse_text_encoder_config,
+    read_model_config,
+)
+from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, ModelNotFoundError
+
+AnyConfig = ModelConfig | AutoencoderModelConfig
+
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
+_PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+_EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerprint
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened model. Tensors have the names of the published full checkpoints.
+
+    `layout` is published, bf16-mirror, same-only or npz; `fingerprint` is 16 hexadecimal digits that change with any
+    name, dtype, shape or the edges of any tensor; `text_encoder` is None where no such files were found.
+    """
+
+    name: str
+    config: AnyConfig
+    tensors: Mapping[str, LazyTensor]
+    text_encoder: TextEncoderFiles | None
+    layout: str
+    fingerprint: str
+    path: Path
+    licence: str
+
+    def component(self, prefix: str) -> dict[str, LazyTensor]:
+        """The tensors whose names begin with `prefix`, without it."""
+        return {
+            name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)
+        }
+
+
+def open_checkpoint(
+    source: str | Path,
+    *,
+    config: ModelConfig | None = None,
+    revision: str | None = None,
+    offline: bool | None = None,
+    accept_licence: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+) -> Checkpoint:
+    """Open a catalogue name (`small-music`, or `small-music@npz` for another layout), a folder or a file.
+
+    `config` replaces the configuration beside the weights. The other options are for downloads: see `hub.fetch`.
+    Raises ModelNotFoundError, ConfigError, CheckpointError or DownloadError.
+    """
+    name, _, layout = str(source).partition("@")
+    entry = find_entry(name)
+    path = Path(source).expanduser()
+    if entry is None and path.is_dir():
+        return _open_folder(path, config)
+    if entry is None and path.is_file():
+        return _open_file(path, config)
+    if entry is None and (isinstance(source, Path) or len(path.parts) > 1 or path.suffix):
+        raise ModelNotFoundError(f"there is no file or folder {path}", "give a path that exists or the name of a model")
+    entry = require_entry(name)
+    if entry.is_packaged:
+        return _open_packaged(entry, config)
+    fetched = fetch(
+        entry, layout or "published", revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+    )
+    return _open_fetched(entry, fetched, config)
+
+
+def _open_packaged(entry: Entry, config: ModelConfig | None) -> Checkpoint:
+    folder = packaged_folder(entry.name)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ModelNotFoundError(
+            f"the model {entry.name} is not part of this installation: there is no {folder / WEIGHTS_FILE}",
+            "install soundloom again, or name another model",
+        )
+    return _open_safetensors(folder / WEIGHTS_FILE, config, entry=entry)
+
+
+def _open_fetched(entry: Entry, fetched: Fetched, config: ModelConfig | None) -> Checkpoint:
+    first = fetched.weights
+    if first.suffix == ".npz":
+        return _open_npz(first, config)
+    return _open_safetensors(first, config, entry=entry, text_encoder=fetched.text_encoder)
+
+
+def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
+    if (folder / WEIGHTS_FILE).is_file():
+        return _open_safetensors(folder / WEIGHTS_FILE, config)
+    if find_files(folder, "dit_*.npz"):
+        return _open_npz(pick_file(folder, "dit_*.npz"), config)
+    if find_files(folder, "same_*.npz"):
+        return _open_npz(pick_file(folder, "same_*encoder*.npz"), config)
+    pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
+    if pickles:
+        raise _pickle_error(folder / pickles[0])
+    models = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
+    hint = f"models in it: {', '.join(models)}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
+    raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
+
+
+def _open_file(path: Path, config: ModelConfig | None) -> Checkpoint:
+    if path.suffix == ".safetensors":
+        return _open_safetensors(path, config)
+    if path.suffix == ".npz":
+        return _open_npz(path, config)
+    if path.suffix in _PICKLES:
+        raise _pickle_error(path)
+    if path.name == CONFIG_FILE:
+        return _open_folder(path.parent, config)
+    raise CheckpointError(f"{path} is not a checkpoint", "known are .safetensors and .npz files")
+
+
+def _pickle_error(path: Path) -> CorruptFileError:
+    return CorruptFileError(
+        f"{path} is a pickle, which can run code when it is loaded, so it is never opened",
+        "use the .safetensors file of the same model",
+    )
+
+
+def _open_safetensors(
+    weights: Path,
+    config: AnyConfig | None,
+    *,
+    entry: Entry | None = None,
+    text_encoder: Path | None = None,
+) -> Checkpoint:
+    """The published layout, the BF16 mirror's, and that of autoencoders alone."""
+    folder = weights.parent
+    config = config or _config_beside(weights)
+    tensors = read_safetensors(weights)
+    alone = not any(name.startswith(SAME_PREFIX) for name in tensors) and isinstance(config, AutoencoderModelConfig)
+    if alone:
+        tensors = SAME_ONLY.to_canonical(tensors)
+    tensors = require_match(tensors, model_shapes(config), str(weights))
+    half = any(tensor.dtype == "BF16" for tensor in tensors.values())
+    files = None
+    if isinstance(config, ModelConfig):
+        found = text_encoder or find_text_encoder(folder, config)
+        files = open_text_encoder(found) if found else None
+    return _checkpoint(
+        entry, folder, config, tensors, files, "same-only" if alone else "bf16-mirror" if half else "published"
+    )
+
+
+def _config_beside(weights: Path) -> AnyConfig:
+    path = weights.parent / CONFIG_FILE
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository")
+    return read_model_config(path)
+
+
+def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
+    """A component of the optimised release with the others that lie beside it."""
+    folder, variant = path.parent, variant_of(path)
+    letter = (variant.autoencoder or variant.name)[-1] if variant.sources else "*"
+    parts = [pick_file(folder, f"same_{letter}_{half}*.npz") for half in ("encoder", "decoder")]
+    generative = path.name.startswith("dit_")
+    if generative:
+        parts.insert(0, path)
+    tensors = merge(map(open_component, parts), folder)
+    if config is None and (folder / CONFIG_FILE).is_file():
+        config = read_model_config(folder / CONFIG_FILE)
+    config = config or _infer_config(tensors, variant.parsed_config())
+    tensors = require_match(tensors, model_shapes(config), str(path))
+    text_files = find_files(folder, "t5gemma*.npz")
+    files = open_text_encoder_npz(text_files[0]) if generative and text_files else None
+    return _checkpoint(variant, folder, config, tensors, files, "npz")
+
+
+def _infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:
+    if isinstance(published, ModelConfig):
+        return infer.infer_model(tensors, published)
+    return infer.infer_autoencoder(tensors, published)
+
+
+def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
+    """The text encoder's folder inside a model's, beside it, or inside a sibling, as base models share theirs."""
+    names = dict.fromkeys((config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER))
+    parent = folder.resolve().parent
+    places = [folder, parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
+    candidates = (place / name for place in places for name in names)
+    return next((path for path in candidates if (path / WEIGHTS_FILE).is_file()), None)
+
+
+def open_text_encoder(folder: Path) -> TextEncoderFiles:
+    """A T5Gemma folder: `config.json`, `model.safetensors`, `tokenizer.model`."""
+    for name in ("config.json", WEIGHTS_FILE, TOKENIZER_FILE):
+        if not (folder / name).is_file():
+            raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "fetch it from the same repository")
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
+    config = parse_text_encoder_config(data)
+    tensors = require_match(read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE))
+    return TextEncoderFiles(config, tensors, (folder / TOKENIZER_FILE).read_bytes(), folder)
+
+
+def _checkpoint(
+    entry: Entry | None,
+    folder: Path,
+    config: AnyConfig,
+    tensors: Tensors,
+    text_encoder: TextEncoderFiles | None,
+    layout: str,
+) -> Checkpoint:
+    entry = entry or _entry_of_folder(folder)
+    everything = [*tensors.values(), *(text_encoder.tensors.values() if text_encoder else ())]
+    return Checkpoint(
+        name=entry.name if entry else folder.resolve().name,
+        config=config,
+        tensors=tensors,
+        text_encoder=text_encoder,
+        layout=layout,
+        fingerprint=_fingerprint(everything),
+        path=folder,
+        licence=entry.licence if entry else "unknown; see the files beside the weights",
+    )
+
+
+def _entry_of_folder(folder: Path) -> Entry | None:
+    """The entry after which a local copy of a repository is named."""
+    return find_entry(folder.resolve().name.lower().removeprefix("stable-audio-3-"))
+
+
+def _fingerprint(tensors: list[LazyTensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in sorted(tensors, key=lambda tensor: tensor.name):
+        data = tensor.data()
+        digest.update(f"{tensor.name} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(data[:_EDGE].tobytes())
+        digest.update(data[-_EDGE:].tobytes())
+    return digest.hexdigest()[:16]
