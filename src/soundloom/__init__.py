@@ -1,5 +1,52 @@
-"""Text to 44.1 kHz stereo sound, and sound edited with words, on your own machine."""
+"""Text to 44.1 kHz stereo sound, and sound edited with words, on your own machine.
+
+    import soundloom
+
+    model = soundloom.load("mini")
+    model.generate("kick drum loop, 120 BPM", seconds=4, seed=7).save("kick.wav")
+
+Importing this package costs next to nothing: everything below loads when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from soundloom.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from soundloom.audio.clip import Clip
+    from soundloom.config.requests import Compat, GenerationRequest, Guidance, bars
+    from soundloom.errors import SoundloomError
+    from soundloom.pipeline.model import Model, load
+    from soundloom.pipeline.stages import Progress
+
+_HOMES = {
+    "Clip": "audio.clip",
+    "Compat": "config.requests",
+    "GenerationRequest": "config.requests",
+    "Guidance": "config.requests",
+    "Model": "pipeline.model",
+    "Progress": "pipeline.stages",
+    "SoundloomError": "errors",
+    "bars": "config.requests",
+    "load": "pipeline.model",
+}
+
+__all__ = [
+    "Clip",
+    "Compat",
+    "GenerationRequest",
+    "Guidance",
+    "Model",
+    "Progress",
+    "SoundloomError",
+    "__version__",
+    "bars",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -28,6 +28,11 @@ class TorchAdapter:
     def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
         return self._load(make, weights, what, dtype=getattr(self._torch, dtype))
 
+    def engine(self, checkpoint: Any) -> Any:
+        from soundloom.engines.torch.engine import TorchEngine
+
+        return TorchEngine(checkpoint, "cpu", "fp32")
+
     def array(self, value: np.ndarray) -> Any:
         return self._torch.from_numpy(np.ascontiguousarray(value))
 

@@ -116,7 +116,7 @@ class SAMECase:
         return self.engine.numpy(self.same.decode(self.engine.array(latents), self._lift(noise)))
 
     def _lift(self, noise: Any) -> Any:
-        return None if noise is None else (self.engine.array(draw) for draw in noise)
+        return None if noise is None else lambda shape: self.engine.array(next(noise))
 
 
 def _sizes(call: dict[str, Any]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.case import Case
+from parity.generation import GenerateCase
 from parity.models import DiTCase, SAMECase, TextCase
 from parity.sampling import SamplingCase
 
@@ -24,6 +25,7 @@ RUNNERS = {
     "conditioner.seconds_total": (TextCase, "seconds"),
     "conditioner + get_conditioning_inputs": (TextCase, "conditioning_inputs"),
     "build_schedule": (SamplingCase, "schedule"),
+    "generate": (GenerateCase, "generate"),
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 

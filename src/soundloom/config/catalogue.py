@@ -52,7 +52,9 @@ GEMMA = Licence(
     "https://ai.google.dev/gemma/terms",
     "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
 )
-APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
+APACHE = Licence(
+    "apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use."
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,13 @@ def _same_half(wide: bool, side: Literal["encoder", "decoder"]) -> dict[str, Any
 
 
 def _same_config(wide: bool) -> dict[str, Any]:
-    bottleneck = {"dim": 256, "auto_scale": True, "freeze": True, "noise_augment_dim": 0, "noise_regularize": True}
+    bottleneck = {
+        "dim": 256,
+        "auto_scale": True,
+        "freeze": True,
+        "noise_augment_dim": 0,
+        "noise_regularize": True,
+    }
     return {
         "encoder": _same_half(wide, "encoder"),
         "decoder": _same_half(wide, "decoder"),
@@ -205,7 +213,12 @@ def _dit_config(width: int, depth: int, differential: bool) -> dict[str, Any]:
 
 
 def _conditioning_config(text_repo: str) -> dict[str, Any]:
-    prompt = {"max_length": 256, "padding_mode": "learned", "repo_id": text_repo, "subfolder": TEXT_ENCODER_FOLDER}
+    prompt = {
+        "max_length": 256,
+        "padding_mode": "learned",
+        "repo_id": text_repo,
+        "subfolder": TEXT_ENCODER_FOLDER,
+    }
     seconds = {"min_val": 0, "max_val": 384, "fourier_features_type": "expo"}
     return {
         "cond_dim": 768,
@@ -230,7 +243,12 @@ def _generator_config(
         "distribution_shift_options": {"type": "full", "min_length": 256, "max_length": 4096},
         "config": dit,
     }
-    autoencoder = {"type": "autoencoder", "chunked": True, "iterate_batch": False, "config": _same_config(wide_autoencoder)}
+    autoencoder = {
+        "type": "autoencoder",
+        "chunked": True,
+        "iterate_batch": False,
+        "config": _same_config(wide_autoencoder),
+    }
     demo = {"demo_steps": 8 if distilled else 50, "demo_cfg_scales": [1] if distilled else [2, 4, 7]}
     return {
         "model_type": "diffusion_cond_inpaint",
@@ -302,7 +320,9 @@ def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
     )
 
 
-def _distilled(name: str, revision: str, dit: dict[str, Any], npz: str, aliases: tuple[str, ...] = ()) -> Entry:
+def _distilled(
+    name: str, revision: str, dit: dict[str, Any], npz: str, aliases: tuple[str, ...] = ()
+) -> Entry:
     """A post-trained generator; the text encoder lies in its own repository."""
     wide = dit is _MEDIUM
     autoencoder = "same-l" if wide else "same-s"
@@ -369,7 +389,9 @@ _MINI = Entry(
 _LARGE = Entry(
     name="large",
     kind="generator",
-    config=lambda: _generator_config(_repo("large"), 16_777_216, _LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
+    config=lambda: _generator_config(
+        _repo("large"), 16_777_216, _LARGE_ESTIMATE, wide_autoencoder=True, distilled=True
+    ),
     autoencoder="same-l",
     max_seconds=380.0,
     notes="weights are not public; sizes are an estimate from the announced number of parameters",
@@ -410,9 +432,13 @@ def require_entry(name: str) -> Entry:
         close = difflib.get_close_matches(name.lower(), names, 3)
         guess = f"did you mean {' or '.join(close)}? " if close else ""
         listed = ", ".join(key for key, known in CATALOGUE.items() if known.public)
-        raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file")
+        raise ModelNotFoundError(
+            f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file"
+        )
     if not entry.public:
-        raise ModelNotFoundError(f"the weights of {entry.name} are not public", "medium is the largest that can be had")
+        raise ModelNotFoundError(
+            f"the weights of {entry.name} are not public", "medium is the largest that can be had"
+        )
     return entry
 
 

@@ -10,7 +10,7 @@ Source: stable-audio-3, models/autoencoders.py and models/bottleneck.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from soundloom.config.models import ResamplerConfig, SAMEConfig, SoftNormConfig
 from soundloom.engines.torch.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, rope_channels
 
+Noise = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for
 LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
 
 
@@ -81,11 +82,11 @@ class Resampler(nn.Module):
             h = block(h, rotate, window)
         return h
 
-    def with_noise(self, tokens: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
-        """Add the next draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
+    def with_noise(self, tokens: Tensor, noise: Noise | None) -> Tensor:
+        """Add a draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
         if noise is None or not self.config.mask_noise:
             return tokens
-        return tokens + next(noise).to(tokens) * self.config.mask_noise
+        return tokens + noise(tokens.shape).to(tokens) * self.config.mask_noise
 
 
 def _folded(h: Tensor, chunk: int, run: Callable[[Tensor], Tensor]) -> Tensor:
@@ -102,7 +103,7 @@ class EncoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.stride * config.width, config.width, bias=False)
 
-    def forward(self, patches: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
+    def forward(self, patches: Tensor, noise: Noise | None) -> Tensor:
         config = self.config
         multiple = config.stride * config.latents_per_chunk
         patches = F.pad(patches, (0, 0, 0, -patches.shape[1] % multiple))  # silence, mapped like all else
@@ -124,7 +125,7 @@ class DecoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.width, config.stride * config.width, bias=False)
 
-    def forward(self, latents: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
+    def forward(self, latents: Tensor, noise: Noise | None) -> Tensor:
         config = self.config
         latents = F.pad(latents, (0, 0, 0, -latents.shape[1] % config.latents_per_chunk))
         b, l, d = latents.shape
@@ -145,7 +146,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict({"0": EncoderResampler(config), "2": Linear(config.width, config.latent_dim)})
 
-    def forward(self, patches: Tensor, noise: Iterator[Tensor] | None = None) -> Tensor:
+    def forward(self, patches: Tensor, noise: Noise | None = None) -> Tensor:
         return self.layers["2"](self.layers["0"](patches.transpose(1, 2), noise))
 
 
@@ -156,7 +157,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict({"1": Linear(config.latent_dim, config.width), "3": DecoderResampler(config)})
 
-    def forward(self, latents: Tensor, noise: Iterator[Tensor] | None = None) -> Tensor:
+    def forward(self, latents: Tensor, noise: Noise | None = None) -> Tensor:
         return self.layers["3"](self.layers["1"](latents), noise).transpose(1, 2)
 
 
@@ -174,10 +175,10 @@ class SoftNorm(nn.Module):
     def encode(self, latents: Tensor) -> Tensor:
         return (latents * self.scaling_factor + self.bias) / self.running_std
 
-    def decode(self, latents: Tensor, noise: Iterator[Tensor] | None) -> Tensor:
+    def decode(self, latents: Tensor, noise: Noise | None) -> Tensor:
         latents = latents * self.running_std
         if noise is not None and self.noise_regularize:
-            latents = latents + next(noise).to(latents) * LATENT_NOISE * self.running_std
+            latents = latents + noise(latents.shape).to(latents) * LATENT_NOISE * self.running_std
         return latents
 
 
@@ -193,14 +194,14 @@ class SAME(nn.Module):
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
 
-    def encode(self, audio: Tensor, noise: Iterator[Tensor] | None = None) -> Tensor:
+    def encode(self, audio: Tensor, noise: Noise | None = None) -> Tensor:
         """Encode; the end is padded with silence to whole patches, then to what the context rule needs.
 
-        `noise` yields the standard normal draws that the published encoder makes, or is None for none.
+        `noise` gives the draws that the published encoder makes, or is None for none.
         """
         return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise).transpose(1, 2))
 
-    def decode(self, latents: Tensor, noise: Iterator[Tensor] | None = None) -> Tensor:
+    def decode(self, latents: Tensor, noise: Noise | None = None) -> Tensor:
         """Decode; SAME-S answers an odd number of latents with one latent of audio too many."""
         raw = self.bottleneck.decode(latents, noise).transpose(1, 2)
         return from_patches(self.decoder(raw, noise), self.config.pretransform.config.channels)

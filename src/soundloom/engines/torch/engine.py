@@ -1,0 +1,191 @@
+"""The PyTorch engine: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.config.models import ModelConfig
+from soundloom.engines.base import Component, Draw
+from soundloom.engines.torch.blocks import Padding
+from soundloom.engines.torch.conditioner import Conditioner
+from soundloom.engines.torch.dit import Condition, DiT
+from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.errors import CheckpointError, EngineError
+
+TEXT_PREFIX = "model.encoder."
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine:
+    """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
+
+    name = "torch"
+
+    def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.device = choose_device(device)
+        # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
+        self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
+        if self.precision not in PRECISIONS:
+            raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
+        self._modules: dict[str, nn.Module] = {}
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "engine": f"torch {torch.__version__}",
+            "device": torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device,
+            "threads": str(torch.get_num_threads()),
+            "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
+            "text encoder": str(self._text_dtype).removeprefix("torch."),
+            "autoencoder": "float32",
+            "attention": "scaled_dot_product_attention; sliding windows in blocks with a halo, exact",
+        }
+
+    @property
+    def _text_dtype(self) -> torch.dtype:
+        return torch.float32 if self.device == "cpu" else torch.bfloat16
+
+    def load(self, component: Component) -> None:
+        if component not in self._modules:
+            self._modules[component] = self._build(component)
+
+    def free(self, *components: Component) -> None:
+        for component in components:
+            self._modules.pop(component, None)
+        gc.collect()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        elif self.device == "mps":
+            torch.mps.empty_cache()
+
+    def _module(self, component: Component) -> Any:
+        self.load(component)
+        return self._modules[component]
+
+    def _build(self, component: Component) -> nn.Module:
+        if component == "text":
+            return self._build_text()
+        if component in ("encoder", "decoder"):
+            return self._build_half(component)
+        config = self._generator()
+        build: Callable[[], nn.Module]
+        if component == "dit":
+            build, prefix, dtype = (lambda: DiT(config.dit)), DIT_PREFIX, PRECISIONS[self.precision]
+        else:
+            build, prefix, dtype = (lambda: Conditioner(config.model.conditioning)), CONDITIONER_PREFIX, torch.float32
+        what = f"{self.checkpoint.name}'s {'transformer' if component == 'dit' else 'conditioner'}"
+        return load_module(build, self.checkpoint.component(prefix), what, self.device, dtype)
+
+    def _build_text(self) -> nn.Module:
+        files = self.checkpoint.text_encoder
+        if files is None:
+            raise CheckpointError(
+                f"{self.checkpoint.name} has no text encoder beside it",
+                "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
+            )
+        tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
+        # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
+        return load_module(
+            lambda: T5GemmaEncoder(files.config),
+            tensors,
+            f"{self.checkpoint.name}'s text encoder",
+            self.device,
+            self._text_dtype,
+            keep=("embed_tokens.weight",),
+        )
+
+    def _build_half(self, half: str) -> nn.Module:
+        other = "decoder" if half == "encoder" else "encoder"
+        unused = [other + "."] + (["bottleneck.scaling_factor", "bottleneck.bias"] if half == "decoder" else [])
+        tensors = {
+            name: tensor
+            for name, tensor in self.checkpoint.component(SAME_PREFIX).items()
+            if not name.startswith(tuple(unused))
+        }
+        what = f"{self.checkpoint.name}'s autoencoder ({half})"
+        return load_module(lambda: SAME(self.checkpoint.config.same, (half,)), tensors, what, self.device)
+
+    def _generator(self) -> ModelConfig:
+        if not isinstance(self.checkpoint.config, ModelConfig):
+            raise EngineError(
+                f"{self.checkpoint.name} is an autoencoder alone and cannot generate",
+                "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
+            )
+        return self.checkpoint.config
+
+    @torch.inference_mode()
+    def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
+        return self._module("text")(self.array(ids), self.array(mask)).float()
+
+    @torch.inference_mode()
+    def embed(self, text: Tensor, mask: np.ndarray, seconds: np.ndarray) -> tuple[Tensor, Tensor]:
+        context, duration = self._module("conditioner")(text, self.array(mask), self.array(seconds))
+        return context, duration
+
+    @torch.inference_mode()
+    def condition(self, context: Tensor, duration: Tensor, local: Tensor) -> Condition:
+        return self._module("dit").condition(context, duration, local)
+
+    @torch.inference_mode()
+    def velocity(
+        self, x: Tensor, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
+    ) -> Tensor:
+        times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t.flatten()
+        padding = None
+        if valid is not None:
+            padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
+        return self._module("dit")(x, times, condition, padding)
+
+    @torch.inference_mode()
+    def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
+        return self.numpy(self._module("encoder").encode(self.array(audio), self._lift(draw)))
+
+    @torch.inference_mode()
+    def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
+        return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+
+    def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], Tensor] | None:
+        return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
+
+    def array(self, value: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+
+    def numpy(self, value: Tensor) -> np.ndarray:
+        value = value.detach().cpu()
+        return (value.float() if value.is_floating_point() else value).numpy()
+
+    def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+        return torch.cat(list(parts), dim=axis)
+
+    def evaluate(self, x: Tensor) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    def reset_peak(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak_memory(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
+
+
+def choose_device(wanted: str | None) -> str:
+    """Return the device to use: the one asked for if it is here, else the best there is."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted is None or wanted == "auto":
+        return next(device for device, here in available.items() if here)
+    kind = wanted.split(":")[0]
+    if not available.get(kind, False):
+        here = ", ".join(device for device, there in available.items() if there)
+        raise EngineError(f"no device {wanted!r} on this machine", f"available: {here}")
+    return wanted

@@ -1,0 +1,174 @@
+"""Edits of a given sound: what is made in which pass, and how the result joins what is kept.
+
+All positions here are samples at the source's own rate, so that a region is honoured to the sample. A sound longer
+than the model's limit is edited in windows: each sees what is already known around the piece it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundloom.audio.channels import to_channels, to_stereo
+from soundloom.audio.resample import resample, resample_published
+from soundloom.config.models import ModelConfig
+from soundloom.diffusion.masks import Span, blend
+from soundloom.config.requests import SEED_LIMIT
+from soundloom.errors import RequestError
+from soundloom.pipeline.plan import Item, Job, make_item
+from soundloom.pipeline.run import fit
+
+FULL_SCALE = 0.999
+
+
+@dataclass(frozen=True)
+class Window:
+    """One pass: the span that the model hears, and the regions inside it that it makes."""
+
+    start: int
+    stop: int
+    regions: tuple[Span, ...]
+
+
+class Edit:
+    """An edit under way. Ask for `next_item`, give its sound to `accept`, until there is no next one."""
+
+    def __init__(self, job: Job, config: ModelConfig) -> None:
+        source = job.request.source
+        if source is None:
+            raise ValueError("an edit needs a source")
+        self.job, self.config, self.rate = job, config, source.sample_rate
+        stereo, note = to_stereo(source.audio)
+        self.notes = [note] if note else []
+        self.channels = min(source.channels, 2)
+        self.source = stereo[: self.channels]
+        self.offset = round(job.request.offset * self.rate)
+        asked = round((job.request.seconds or 0.0) * self.rate)
+        self.samples = max(asked, self.offset + self.source.shape[1])
+        self.sound = np.zeros((self.channels, self.samples), dtype=np.float32)
+        self.sound[:, self.offset : self.offset + self.source.shape[1]] = self.source
+        self.known = (self.offset, self.offset + self.source.shape[1])
+        self.regions = self._regions()
+        self.windows = list(self._windows())
+        self.passes = 0
+
+    @property
+    def is_variation(self) -> bool:
+        """Whether the whole sound is varied, with nothing kept."""
+        return not self.regions
+
+    def _regions(self) -> tuple[Span, ...]:
+        """Join the regions asked for with all that the source does not reach."""
+        spans = [(round(start * self.rate), round(end * self.rate)) for start, end in self.job.request.regions]
+        new = [span for span in ((0, self.known[0]), (self.known[1], self.samples)) if span[0] < span[1]]
+        if new and self.job.request.noise < 1:
+            raise RequestError(
+                f"noise {self.job.request.noise:g} varies what is there, and there is nothing before or behind a clip",
+                "leave noise at 1 to continue a clip",
+            )
+        joined: list[Span] = []
+        for start, end in sorted([*spans, *new]):
+            end = min(end, self.samples)
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            elif start < end:
+                joined.append((start, end))
+            else:
+                raise RequestError(f"a region of {self.job.request.regions} is shorter than one sample")
+        return tuple(joined)
+
+    # Passes
+
+    def _windows(self) -> Iterator[Window]:
+        limit = int(self.config.max_seconds * self.rate)
+        if self.samples <= limit:
+            yield Window(0, self.samples, self.regions)
+            return
+        if self.is_variation:
+            raise RequestError(
+                f"the clip is {self.samples / self.rate:.4g} s long and this model varies at most "
+                f"{self.config.max_seconds:.4g} s in one piece",
+                "cut the clip, or vary regions of it",
+            )
+        low, high = self.known
+        for piece, forward in self._pieces(limit // 2):
+            start, stop = piece
+            low, high = min(low, start), max(high, stop)
+            # A later piece lies beyond the edge that this one is made towards: do not look there.
+            left = low if forward or stop == self.known[0] else start
+            right = high if stop in {end for _, end in self.regions} or not forward else stop
+            yield _around(piece, max(left, 0), right, limit)
+
+    def _pieces(self, longest: int) -> Iterator[tuple[Span, bool]]:
+        """Cut regions into pieces, each beginning where something is known; say whether time runs forward."""
+        for start, end in self.regions:
+            forward = start > 0
+            while end - start > longest:
+                if forward:
+                    yield (start, start + longest), True
+                    start += longest
+                else:
+                    yield (end - longest, end), False
+                    end -= longest
+            yield (start, end), forward
+
+    def next_item(self) -> Item | None:
+        """Return the next pass at the model's rate, or None when the edit is complete."""
+        if self.passes == len(self.windows):
+            return None
+        window = self.windows[self.passes]
+        seed = (self.job.seed + self.passes) % SEED_LIMIT
+        item = make_item(self.job, self.config, (window.stop - window.start) / self.rate, seed)
+        heard, _ = to_stereo(self.sound[:, window.start : window.stop])
+        audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
+        scale = self.config.sample_rate / self.rate
+        regions = tuple(
+            (int((start - window.start) * scale), min(int(np.ceil((end - window.start) * scale)), item.samples))
+            for start, end in window.regions
+        )
+        return Item(item.job, item.seconds, seed, item.samples, item.frames, item.valid, audio, regions)
+
+    def accept(self, made: np.ndarray) -> None:
+        """Join what was made of the last item (2, samples at the model's rate) to the sound."""
+        window = self.windows[self.passes]
+        self.passes += 1
+        length = window.stop - window.start
+        new = to_channels(fit(self._resample(made, self.config.sample_rate, self.rate), length), self.channels)
+        if self.is_variation or self.job.request.compat.keep != "samples":
+            self.sound = new
+            return
+        new = self._turn_down(new, window)
+        start, stop = max(self.known[0], window.start), min(self.known[1], window.stop)
+        heard = self.sound[:, start:stop]
+        fade = round(self.job.request.crossfade * self.rate)
+        regions = [(first - window.start, last - window.start) for first, last in window.regions]
+        self.sound[:, window.start : window.stop] = blend(heard, start - window.start, new, regions, fade)
+        self.known = (
+            min(self.known[0], *(first for first, _ in window.regions)),
+            max(self.known[1], *(last for _, last in window.regions)),
+        )
+
+    def _turn_down(self, new: np.ndarray, window: Window) -> np.ndarray:
+        """Keep new sound within full scale, since a file could only do so by turning down what is kept as well."""
+        inside = [new[:, first - window.start : last - window.start] for first, last in window.regions]
+        peak = max(float(np.abs(part).max(initial=0.0)) for part in inside)
+        if not peak > 1:  # also when it is not a number, which the checks report
+            return new
+        self.notes.append(f"new sound was turned down by {20 * np.log10(peak / FULL_SCALE):.1f} dB to stay in full scale")
+        return new * np.float32(FULL_SCALE / peak)
+
+    def _resample(self, audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+        if from_rate == to_rate:
+            return audio
+        published = self.job.request.compat.resampler == "published"
+        return (resample_published if published else resample)(audio, from_rate, to_rate)
+
+
+def _around(piece: Span, low: int, high: int, limit: int) -> Window:
+    """Return the window of at most `limit` samples within [low, high) that has the piece nearest its middle."""
+    start, stop = piece
+    middle = (start + stop - limit) // 2
+    first = max(low, min(middle, high - limit))
+    return Window(first, min(high, first + limit), (piece,))

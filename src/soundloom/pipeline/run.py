@@ -1,0 +1,289 @@
+"""Items through the networks: text, source latents, sampling, decoding. Components leave as soon as nothing needs them.
+
+Knows neither files nor sample rates other than the model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from soundloom.config.models import ModelConfig
+from soundloom.diffusion.guidance import guide, is_guided
+from soundloom.diffusion.noise import batch_noise
+from soundloom.diffusion.samplers import SAMPLERS, Times
+from soundloom.engines.base import Array, Component, Draw, Engine
+from soundloom.pipeline.chunks import decode_chunks, encode_chunks
+from soundloom.pipeline.plan import Batch, Item, make_batches
+from soundloom.pipeline.stages import Stages
+from soundloom.text.tokenizer import Tokens
+
+MAX_BATCH = 16
+
+
+class NoiseSource(Protocol):
+    """Where a batch's random draws come from."""
+
+    def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
+        """Return (b, channels, frames): step 0 for the start, i + 1 for what sampler step i adds."""
+        ...
+
+    def codec(self, batch: Batch) -> Draw | None:
+        """Return what draws the autoencoder's noise, or None for an autoencoder without noise."""
+        ...
+
+
+class PhiloxNoise:
+    """Noise from each item's seed; the autoencoder stays deterministic."""
+
+    def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
+        return batch_noise([item.seed for item in batch.items], step, channels, batch.frames)
+
+    def codec(self, batch: Batch) -> Draw | None:
+        return None
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Prompts and negative prompts of a batch, embedded. `negative_rows` (b, s + 1, 1) multiplies the negative context."""
+
+    text: Array
+    mask: np.ndarray
+    negative: Array | None
+    negative_mask: np.ndarray
+    negative_rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of an item: latents (c, frames) and audio (channels, samples) at the model's rate."""
+
+    latents: np.ndarray
+    audio: np.ndarray
+
+
+class Run:
+    """One journey of some items through an engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: ModelConfig,
+        tokenize: Any,
+        stages: Stages,
+        *,
+        keep_loaded: bool = False,
+        noise: NoiseSource | None = None,
+    ) -> None:
+        self.engine, self.config, self.tokenize, self.stages = engine, config, tokenize, stages
+        self.keep_loaded, self.noise = keep_loaded, noise or PhiloxNoise()
+        self.cut: dict[int, str] = {}  # place of an item: what of its prompt did not fit
+
+    def __call__(self, items: Sequence[Item]) -> list[Made]:
+        """Return what was made of each item, in order."""
+        batches = make_batches(items, MAX_BATCH)
+        texts = self._texts(batches)
+        self._free("text")
+        sources = self._sources(batches)
+        self._free("encoder")
+        latents = self._latents(batches, texts, sources)
+        self._free("dit", "conditioner")
+        audio = self._audio(batches, latents)
+        self._free("decoder")
+        made = {}
+        for batch, batch_latents, batch_audio in zip(batches, latents, audio, strict=True):
+            for place, one, sound in zip(batch.places, batch_latents, batch_audio, strict=True):
+                made[place] = Made(one, sound)
+        return [made[place] for place in range(len(items))]
+
+    def _free(self, *components: Component) -> None:
+        if not self.keep_loaded:
+            self.engine.free(*components)
+
+    # Text
+
+    def _texts(self, batches: Sequence[Batch]) -> list[TextBatch]:
+        with self.stages.stage("text", len(batches)) as tick:
+            return [self._text(batch, i, tick) for i, batch in enumerate(batches, 1)]
+
+    def _text(self, batch: Batch, done: int, tick: Any) -> TextBatch:
+        length = self.config.model.conditioning.prompt.max_length
+        tokens = self.tokenize([item.job.request.prompt for item in batch.items], length)
+        self.cut.update({place: cut for place, cut in zip(batch.places, tokens.cut, strict=True) if cut})
+        negatives = [item.job.request.negative_prompt for item in batch.items]
+        if batch.compat.negative_padding == "learned":
+            negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
+        negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
+        wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
+        result = TextBatch(
+            self.engine.encode_text(tokens.ids, tokens.mask),
+            tokens.mask,
+            self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if wanted else None,
+            negative_tokens.mask,
+            _negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
+        )
+        tick(done)
+        return result
+
+    # Sources of edits
+
+    def _sources(self, batches: Sequence[Batch]) -> list[np.ndarray | None]:
+        edits = sum(batch.is_edit for batch in batches)
+        if not edits:
+            return [None] * len(batches)
+        with self.stages.stage("encode", edits) as tick:
+            sources: list[np.ndarray | None] = []
+            for batch in batches:
+                sources.append(self._source(batch) if batch.is_edit else None)
+                tick(sum(source is not None for source in sources))
+            return sources
+
+    def _source(self, batch: Batch) -> np.ndarray:
+        """Encode the sources of a batch (b, c, frames), cut or continued with silence to its length."""
+        samples = batch.frames * self.config.same.downsampling_ratio
+        audio = np.stack([fit(item.audio, samples) for item in batch.items if item.audio is not None])
+        latents = encode_audio(self.engine, self.config, audio, batch.compat.chunks, self.noise.codec(batch))
+        return latents[..., : batch.frames]
+
+    # Sampling
+
+    def _latents(
+        self, batches: Sequence[Batch], texts: Sequence[TextBatch], sources: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray]:
+        steps = sum(batch.first.steps for batch in batches)
+        with self.stages.stage("sample", steps) as tick:
+            done, latents = 0, []
+            for batch, text, source in zip(batches, texts, sources, strict=True):
+                x = None
+                for x in self._sample(batch, text, source):
+                    self.engine.evaluate(x)
+                    done += 1
+                    tick(done)
+                latents.append(self._finish(batch, self.engine.numpy(x), source))
+            return latents
+
+    def _sample(self, batch: Batch, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
+        """Yield the latents after each step."""
+        engine, channels, array = self.engine, self.config.model.io_channels, self.engine.array
+        x = self.noise.latents(batch, 0, channels)
+        times = batch.schedule(self.config)
+        if source is not None:
+            level = times[:, :1, None].astype(np.float32)
+            x = source * (1 - level) + x * level
+        field = VelocityField(engine, batch, text, self._local(batch, source))
+        return SAMPLERS[batch.first.sampler](
+            field, array(x), Times(times, array), lambda step: array(self.noise.latents(batch, step + 1, channels))
+        )
+
+    def _local(self, batch: Batch, source: np.ndarray | None) -> np.ndarray:
+        """Return mask and masked latents (b, 1 + c, frames), or one frame of zeros where nothing is inpainted."""
+        keep = batch.keep(self.config.same.downsampling_ratio)
+        if keep is None or source is None:
+            return np.zeros((1, 1 + self.config.model.io_channels, 1), dtype=np.float32)
+        return np.concatenate([keep, source * keep], axis=1)
+
+    def _finish(self, batch: Batch, x: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+        """Put the source's own latents back where they are kept, so that new frames are decoded beside true ones."""
+        keep = batch.keep(self.config.same.downsampling_ratio)
+        if keep is None or source is None or batch.compat.keep == "learned":
+            return x
+        return np.where(keep == 1, source, x)
+
+    # Audio
+
+    def _audio(self, batches: Sequence[Batch], latents: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        with self.stages.stage("decode", len(batches)) as tick:
+            audio = []
+            for batch, x in zip(batches, latents, strict=True):
+                audio.append(self._decode(batch, x))
+                tick(len(audio))
+            return audio
+
+    def _decode(self, batch: Batch, x: np.ndarray) -> list[np.ndarray]:
+        """Decode a batch; each item is as long as it was asked to be."""
+        sounds = decode_latents(self.engine, self.config, x, batch.compat.chunks, self.noise.codec(batch))
+        whole = batch.compat.batch == "shared" and len({item.samples for item in batch.items}) > 1
+        valid = batch.valid()
+        if valid is not None:
+            ratio = self.config.same.downsampling_ratio
+            real = np.repeat(valid, ratio, axis=1)[:, None]
+            sounds = sounds * np.pad(real, ((0, 0), (0, 0), (0, sounds.shape[-1] - real.shape[-1])))
+        return [sound if whole else sound[:, : item.samples] for item, sound in zip(batch.items, sounds, strict=True)]
+
+
+class VelocityField:
+    """The velocity of a batch, guided where guidance acts, both branches in one pass."""
+
+    def __init__(self, engine: Engine, batch: Batch, text: TextBatch, local: np.ndarray) -> None:
+        self.engine, self.guidance, self.text = engine, batch.first.guidance, text
+        self.zero_values = batch.compat.padding == "zero-values"
+        self.valid = batch.valid()
+        self.local = local
+        seconds = np.array([item.seconds for item in batch.items], dtype=np.float32)
+        self.context, self.duration = engine.embed(text.text, text.mask, seconds)
+        self.uncond = self._unguided_context(seconds) if self.guidance.scale != 1 else None
+        self._conditions: dict[bool, Any] = {}
+
+    def _unguided_context(self, seconds: np.ndarray) -> Array:
+        """Return the context of the other branch: zeros, or a negative prompt."""
+        if self.text.negative is None:
+            return self.context * 0
+        context, _ = self.engine.embed(self.text.negative, self.text.negative_mask, seconds)
+        return context * self.engine.array(self.text.negative_rows)
+
+    def _condition(self, guided: bool) -> Any:
+        if guided not in self._conditions:
+            join, local = self.engine.concatenate, self.engine.array(self.local)
+            context, duration = self.context, self.duration
+            if guided:
+                context, duration = join([context, self.uncond]), join([duration, duration])
+                local = join([local, local]) if len(self.local) > 1 else local
+            self._conditions[guided] = self.engine.condition(context, duration, local)
+        return self._conditions[guided]
+
+    def __call__(self, x: Array, t: Any) -> Array:
+        guided = is_guided(t, self.guidance)
+        condition = self._condition(guided)
+        if not guided:
+            return self.engine.velocity(x, t, condition, self.valid, self.zero_values)
+        items, join = len(x), self.engine.concatenate
+        twice = t if isinstance(t, float) else join([t, t])
+        valid = None if self.valid is None else np.concatenate([self.valid, self.valid])
+        v = self.engine.velocity(join([x, x]), twice, condition, valid, self.zero_values)
+        frames = None if self.valid is None else self.engine.array(self.valid[:, None].astype(np.float32))
+        return guide(x, t, v[:items], v[items:], self.guidance, frames)
+
+
+def _negative_rows(negatives: Sequence[str | None], tokens: Tokens, learned: bool) -> np.ndarray:
+    """Return (b, s + 1, 1) of ones and zeros: the rows of the negative context that count, duration last.
+
+    Without a negative prompt none do, as in training. With one, the duration does, and the published package also
+    blanks the rows without a token, while its MLX runtime leaves the learned padding in them.
+    """
+    rows = np.concatenate([tokens.mask | learned, np.ones((len(negatives), 1), dtype=bool)], axis=1)
+    rows &= np.array([negative is not None for negative in negatives])[:, None]
+    return rows.astype(np.float32)[..., None]
+
+
+def encode_audio(
+    engine: Engine, config: Any, audio: np.ndarray, algorithm: Any = "exact", draw: Draw | None = None
+) -> np.ndarray:
+    """Return latents (b, c, t) of audio (b, channels, samples) in pieces."""
+    plan = encode_chunks(audio.shape[-1], config.same, algorithm)
+    return plan.run(audio, lambda piece: engine.encode(piece, draw))
+
+
+def decode_latents(
+    engine: Engine, config: Any, latents: np.ndarray, algorithm: Any = "exact", draw: Draw | None = None
+) -> np.ndarray:
+    """Return audio (b, channels, samples) of latents (b, c, t) in pieces."""
+    plan = decode_chunks(latents.shape[-1], config.same, algorithm)
+    return plan.run(latents, lambda piece: engine.decode(piece, draw))
+
+
+def fit(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Cut audio (channels, n) to a length, or continue it with silence."""
+    return np.pad(audio[:, :samples], ((0, 0), (0, max(0, samples - audio.shape[1]))))

@@ -1,0 +1,44 @@
+"""SentencePiece tokens of a prompt, as the published text encoders take them: no begin, no end, padded on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundloom.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids (prompts, length), int64, their mask, bool, and for each prompt the text that did not fit."""
+
+    ids: np.ndarray
+    mask: np.ndarray
+    cut: tuple[str, ...]
+
+
+class Tokenizer:
+    """A SentencePiece model, given as the bytes of its file."""
+
+    def __init__(self, model: bytes, pad_id: int = 0) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise CheckpointError(f"the tokenizer is not a SentencePiece model ({error})") from error
+        self._pad_id = pad_id
+
+    def __call__(self, prompts: Sequence[str], length: int) -> Tokens:
+        """Tokenize prompts into rows of `length` ids."""
+        ids = np.full((len(prompts), length), self._pad_id, dtype=np.int64)
+        mask = np.zeros((len(prompts), length), dtype=bool)
+        cut = []
+        for row, prompt in enumerate(prompts):
+            pieces = self._processor.encode(prompt)
+            kept = pieces[:length]
+            ids[row, : len(kept)], mask[row, : len(kept)] = kept, True
+            cut.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
+        return Tokens(ids, mask, tuple(cut))
