@@ -1,4 +1,4 @@
-"""Hold the tensors of a file against those that a configuration calls for. Nothing missing, nothing extra, all shapes equal."""
+"""Hold the tensors of a file against those that a configuration calls for: none missing, none extra, shapes equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d+)\.")
 def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) -> dict[str, LazyTensor]:
     """The tensors that `wanted` names, in its order.
 
-    Raises MismatchError, which counts all faults and names the first of each sort. `what` says whose tensors they are.
+    Raises MismatchError, which counts all faults and names the first of each sort; `what` says in which file.
     """
     missing = [name for name in wanted if name not in tensors]
     unexpected = [name for name in tensors if name not in wanted and not is_ignorable(name)]
@@ -39,8 +39,8 @@ def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) 
 def _list_faults(sort: str, names: list[str]) -> str:
     if not names:
         return ""
-    more = ", …" if len(names) > _NAMED_FAULTS else ""
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort} ({', '.join(names[:_NAMED_FAULTS])}{more})"
+    listed = ", ".join(names[:_NAMED_FAULTS]) + (", …" if len(names) > _NAMED_FAULTS else "")
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort} ({listed})"
 
 
 def _guess(tensors: Mapping[str, LazyTensor], wanted: Shapes) -> str:
@@ -50,10 +50,12 @@ def _guess(tensors: Mapping[str, LazyTensor], wanted: Shapes) -> str:
     if _holds_text(wanted) and not _holds_text(tensors):
         return "the file holds no text encoder where one is wanted; check which file is named"
     if not any(name in tensors for name in wanted):
-        return "no name agrees, so this is a file of another model or layout (docs/formats.md lists the known ones)"
+        return "no name agrees: this is another model, or a layout that docs/formats.md does not list"
     found, expected = depth(_transformer_part(tensors)), depth(_transformer_part(wanted))
     if found != expected:
-        return f"the file has {found} blocks and the configuration {expected}; it belongs to another variant of the model"
+        return (
+            f"the file has {found} blocks, the configuration {expected}: it is another variant of the model"
+        )
     return "the configuration and the weights belong to different models, or the file was changed"
 
 
@@ -62,7 +64,7 @@ def _holds_text(names: Iterable[str]) -> bool:
 
 
 def _transformer_part(names: Iterable[str]) -> list[str]:
-    """Names of the diffusion transformer where there is one, so that its depth is not mixed with the autoencoder's."""
+    """Names of the diffusion transformer where there is one, lest its depth be mixed with the autoencoder's."""
     names = list(names)
     return [name for name in names if name.startswith(DIT_PREFIX)] or names
 

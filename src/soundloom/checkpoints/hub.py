@@ -69,7 +69,9 @@ def files_needed(entry: Entry, layout: str = "published") -> list[tuple[str, Rem
 def _locate(sources: list[Source], folders: list[Path]) -> Fetched:
     weights = next(file.path for file in sources[0].files if not file.path.endswith(".json"))
     text_encoder = folders[-1] / TEXT_ENCODER_FOLDER
-    return Fetched(folders[0] / sources[0].subfolder / weights, text_encoder if text_encoder.is_dir() else None)
+    return Fetched(
+        folders[0] / sources[0].subfolder / weights, text_encoder if text_encoder.is_dir() else None
+    )
 
 
 def _path_in_repo(source: Source, file: RemoteFile) -> str:

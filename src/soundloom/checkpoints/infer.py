@@ -30,7 +30,15 @@ from soundloom.config.models import (
 )
 from soundloom.errors import MismatchError
 
+AnyConfig = ModelConfig | AutoencoderModelConfig
 Tensors = Mapping[str, LazyTensor]
+
+
+def infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:
+    """The configuration of a whole checkpoint, generative or autoencoder alone, from canonically named tensors."""
+    if isinstance(published, ModelConfig):
+        return infer_model(tensors, published)
+    return replace(published, model=infer_same(tensors, published.model))
 
 
 def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
@@ -62,7 +70,9 @@ def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConf
     _, patch_channels, _ = _shape(tensors, f"{SAME_PREFIX}{ENCODER_STACK}mapping.weight_v")
     latent_dim, _ = _shape(tensors, f"{SAME_PREFIX}encoder.layers.2.weight")
     return replace(
-        _infer_stack(tensors, SAME_PREFIX + ENCODER_STACK, published), in_channels=patch_channels, latent_dim=latent_dim
+        _infer_stack(tensors, SAME_PREFIX + ENCODER_STACK, published),
+        in_channels=patch_channels,
+        latent_dim=latent_dim,
     )
 
 
@@ -80,7 +90,7 @@ def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> Re
     _, inner = _shape(tensors, f"{stack}transformers.0.ff.ff.2.weight")
     (head_dim,) = _shape(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma")
     multiple: Any = inner // width if inner % width == 0 else inner / width
-    sizes = {} if width == published.width else {"channels": width, "c_mults": (1,)}
+    sizes: dict[str, Any] = {} if width == published.width else {"channels": width, "c_mults": (1,)}
     return replace(
         published,
         **sizes,
@@ -125,11 +135,6 @@ def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
             io_channels=dit.io_channels,
         ),
     )
-
-
-def infer_autoencoder(tensors: Tensors, published: AutoencoderModelConfig) -> AutoencoderModelConfig:
-    """An autoencoder alone."""
-    return replace(published, model=infer_same(tensors, published.model))
 
 
 def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:

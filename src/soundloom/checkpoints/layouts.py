@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Layout:
         return next((row for row in self.rows if _pattern(getattr(row, side)).fullmatch(name)), None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("(.+)".join(map(re.escape, template.split("*"))))
 

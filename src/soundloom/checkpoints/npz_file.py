@@ -1,6 +1,6 @@
 """Read and write npz files: a zip archive with one npy file per array.
 
-Members stored without compression, as all published ones are, are mapped and never copied. Pickled objects are refused.
+Members stored without compression, as all published ones are, are mapped, not copied. Pickled objects are refused.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 from numpy.lib import format as npy
 
 from soundloom.checkpoints.atomic import atomic_file
+from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name, map_file
 from soundloom.errors import CorruptFileError
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
 _LONGEST_NPY_HEADER = 16_384
 _ALIGNMENT = 64
-# A private extra field of the zip format, here filled with zeros to move a member's data to an aligned offset.
+# A private extra field of the zip format, filled with zeros to move a member's data to an aligned offset.
 _PADDING_FIELD = 0x534C
 
 
 def read_npz(path: Path) -> dict[str, LazyTensor]:
-    """All arrays of an npz file by name. Raises CorruptFileError for broken archives and for pickled objects."""
+    """All arrays of an npz file by name. Raises CorruptFileError, also for pickled objects."""
     try:
         with zipfile.ZipFile(path) as archive:
             mapped = map_file(path)
@@ -52,7 +53,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, 
 
 
 def _data_offset(member: zipfile.ZipInfo, mapped: Array) -> int:
-    """Where a stored member's bytes begin; its local header repeats name and extra field, of possibly other lengths."""
+    """Where a stored member's bytes begin: after its local header, whose extra field has a length of its own."""
     lengths = mapped[member.header_offset + 26 : member.header_offset + _LOCAL_HEADER].view("<u2")
     return member.header_offset + _LOCAL_HEADER + int(lengths.sum(dtype=int))
 
@@ -68,8 +69,9 @@ def _parse_npy(path: Path, name: str, data: Array) -> LazyTensor:
     if known is None:
         _fail(path, f"holds array {name!r} of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
     content = data[stream.tell() :]
-    if len(content) != math.prod(shape) * dtype.itemsize:
-        _fail(path, f"gives array {name!r} {len(content)} bytes; {dtype} {list(shape)} needs {math.prod(shape) * dtype.itemsize}")
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        _fail(path, f"gives array {name!r} {len(content)} bytes; {dtype} {list(shape)} needs {expected}")
     if not fortran_order:
         return LazyTensor(name, known, shape, lambda: content)
     backwards = LazyTensor(name, known, shape[::-1], lambda: content)
@@ -77,11 +79,11 @@ def _parse_npy(path: Path, name: str, data: Array) -> LazyTensor:
 
 
 def _fail(path: Path, what: str) -> NoReturn:
-    raise CorruptFileError(f"{path} {what}", "the file may be incomplete or of another format; fetch it again")
+    raise CorruptFileError(f"{path} {what}", FETCH_AGAIN)
 
 
 def write_npz(path: Path, tensors: Iterable[LazyTensor]) -> None:
-    """Write arrays in their given order, one in memory at a time, at offsets that can be mapped. BF16 has no npy form."""
+    """Write arrays in their given order, one in memory at a time, at aligned offsets. BF16 has no npy form."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for tensor in tensors:
             if tensor.dtype == "BF16":
@@ -90,7 +92,7 @@ def write_npz(path: Path, tensors: Iterable[LazyTensor]) -> None:
             member = zipfile.ZipInfo(tensor.name + ".npy")
             member.file_size = len(header) + tensor.nbytes
             member.extra = _padding(file.tell() + _LOCAL_HEADER + len(member.filename.encode()))
-            with archive.open(member, "w", force_zip64=False) as stream:
+            with archive.open(member, "w") as stream:
                 stream.write(header)
                 stream.write(tensor.data().data)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.checkpoints import infer
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.components import (
     TextEncoderFiles,
@@ -23,6 +22,7 @@ from soundloom.checkpoints.components import (
     variant_of,
 )
 from soundloom.checkpoints.hub import Fetched, fetch
+from soundloom.checkpoints.infer import AnyConfig, infer_config
 from soundloom.checkpoints.layouts import SAME_ONLY, Tensors
 from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
@@ -42,8 +42,6 @@ from soundloom.config.models import (
 )
 from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, ModelNotFoundError
 
-AnyConfig = ModelConfig | AutoencoderModelConfig
-
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerprint
@@ -54,7 +52,8 @@ class Checkpoint:
     """An opened model. Tensors have the names of the published full checkpoints.
 
     `layout` is published, bf16-mirror, same-only or npz; `fingerprint` is 16 hexadecimal digits that change with any
-    name, dtype, shape or the edges of any tensor; `text_encoder` is None where no such files were found.
+    name, dtype, shape or the edges of any tensor; `text_encoder` is None where no such files were found; `files` are all
+    files that hold weights.
     """
 
     name: str
@@ -65,11 +64,14 @@ class Checkpoint:
     fingerprint: str
     path: Path
     licence: str
+    files: tuple[Path, ...]
 
     def component(self, prefix: str) -> dict[str, LazyTensor]:
         """The tensors whose names begin with `prefix`, without it."""
         return {
-            name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
         }
 
 
@@ -95,12 +97,19 @@ def open_checkpoint(
     if entry is None and path.is_file():
         return _open_file(path, config)
     if entry is None and (isinstance(source, Path) or len(path.parts) > 1 or path.suffix):
-        raise ModelNotFoundError(f"there is no file or folder {path}", "give a path that exists or the name of a model")
+        raise ModelNotFoundError(
+            f"there is no file or folder {path}", "give a path that exists or the name of a model"
+        )
     entry = require_entry(name)
     if entry.is_packaged:
         return _open_packaged(entry, config)
     fetched = fetch(
-        entry, layout or "published", revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+        entry,
+        layout or "published",
+        revision=revision,
+        offline=offline,
+        accept_licence=accept_licence,
+        confirm=confirm,
     )
     return _open_fetched(entry, fetched, config)
 
@@ -133,7 +142,11 @@ def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
     if pickles:
         raise _pickle_error(folder / pickles[0])
     models = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
-    hint = f"models in it: {', '.join(models)}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
+    hint = (
+        f"models in it: {', '.join(models)}"
+        if models
+        else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
+    )
     raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
 
 
@@ -167,7 +180,9 @@ def _open_safetensors(
     folder = weights.parent
     config = config or _config_beside(weights)
     tensors = read_safetensors(weights)
-    alone = not any(name.startswith(SAME_PREFIX) for name in tensors) and isinstance(config, AutoencoderModelConfig)
+    alone = not any(name.startswith(SAME_PREFIX) for name in tensors) and isinstance(
+        config, AutoencoderModelConfig
+    )
     if alone:
         tensors = SAME_ONLY.to_canonical(tensors)
     tensors = require_match(tensors, model_shapes(config), str(weights))
@@ -176,15 +191,16 @@ def _open_safetensors(
     if isinstance(config, ModelConfig):
         found = text_encoder or find_text_encoder(folder, config)
         files = open_text_encoder(found) if found else None
-    return _checkpoint(
-        entry, folder, config, tensors, files, "same-only" if alone else "bf16-mirror" if half else "published"
-    )
+    layout = "same-only" if alone else "bf16-mirror" if half else "published"
+    return _checkpoint(entry, [weights], config, tensors, files, layout)
 
 
 def _config_beside(weights: Path) -> AnyConfig:
     path = weights.parent / CONFIG_FILE
     if not path.is_file():
-        raise ModelNotFoundError(f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository")
+        raise ModelNotFoundError(
+            f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository"
+        )
     return read_model_config(path)
 
 
@@ -199,22 +215,18 @@ def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
     tensors = merge(map(open_component, parts), folder)
     if config is None and (folder / CONFIG_FILE).is_file():
         config = read_model_config(folder / CONFIG_FILE)
-    config = config or _infer_config(tensors, variant.parsed_config())
+    config = config or infer_config(tensors, variant.parsed_config())
     tensors = require_match(tensors, model_shapes(config), str(path))
     text_files = find_files(folder, "t5gemma*.npz")
     files = open_text_encoder_npz(text_files[0]) if generative and text_files else None
-    return _checkpoint(variant, folder, config, tensors, files, "npz")
-
-
-def _infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:
-    if isinstance(published, ModelConfig):
-        return infer.infer_model(tensors, published)
-    return infer.infer_autoencoder(tensors, published)
+    return _checkpoint(variant, parts, config, tensors, files, "npz")
 
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
     """The text encoder's folder inside a model's, beside it, or inside a sibling, as base models share theirs."""
-    names = dict.fromkeys((config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER))
+    names = dict.fromkeys(
+        (config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER)
+    )
     parent = folder.resolve().parent
     places = [folder, parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
     candidates = (place / name for place in places for name in names)
@@ -225,24 +237,29 @@ def open_text_encoder(folder: Path) -> TextEncoderFiles:
     """A T5Gemma folder: `config.json`, `model.safetensors`, `tokenizer.model`."""
     for name in ("config.json", WEIGHTS_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
-            raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "fetch it from the same repository")
+            raise ModelNotFoundError(
+                f"the text encoder in {folder} lacks {name}", "fetch it from the same repository"
+            )
     try:
         data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
     config = parse_text_encoder_config(data)
-    tensors = require_match(read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE))
-    return TextEncoderFiles(config, tensors, (folder / TOKENIZER_FILE).read_bytes(), folder)
+    tensors = require_match(
+        read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE)
+    )
+    return TextEncoderFiles(config, tensors, (folder / TOKENIZER_FILE).read_bytes(), folder / WEIGHTS_FILE)
 
 
 def _checkpoint(
     entry: Entry | None,
-    folder: Path,
+    weights: list[Path],
     config: AnyConfig,
     tensors: Tensors,
     text_encoder: TextEncoderFiles | None,
     layout: str,
 ) -> Checkpoint:
+    folder = weights[0].parent
     entry = entry or _entry_of_folder(folder)
     everything = [*tensors.values(), *(text_encoder.tensors.values() if text_encoder else ())]
     return Checkpoint(
@@ -254,6 +271,7 @@ def _checkpoint(
         fingerprint=_fingerprint(everything),
         path=folder,
         licence=entry.licence if entry else "unknown; see the files beside the weights",
+        files=(*weights, *([text_encoder.path] if text_encoder else ())),
     )
 
 

@@ -1,8 +1,8 @@
 """Read and write the safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
 
-Reading maps the file and trusts nothing: every offset is checked before the first byte of a tensor is touched. Writing
-takes tensors one by one, so a file may be far larger than memory. Source: the format's description in the safetensors
-project.
+Reading maps the file and trusts nothing: every offset is checked before the first byte of a tensor is touched.
+Writing takes tensors one by one, so a file may be far larger than memory. Source: the format's description in the
+safetensors project.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from soundloom.checkpoints.atomic import atomic_file
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, map_file
 from soundloom.errors import CorruptFileError
 
+FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
 _LENGTH_BYTES = 8
 _MAX_HEADER = 100_000_000  # the limit that the format sets
 _ALIGNMENT = 8
@@ -98,7 +99,7 @@ def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:
 
 
 def _fail(path: Path, what: str) -> NoReturn:
-    raise CorruptFileError(f"{path} {what}", "the file may be incomplete or of another format; fetch it again")
+    raise CorruptFileError(f"{path} {what}", FETCH_AGAIN)
 
 
 def write_safetensors(

@@ -1,7 +1,7 @@
 """Which tensors a configuration calls for: canonical names and shapes, worked out from the sizes alone.
 
-Canonical names are those of the published full checkpoints. Letters: `d` width, `c` latent channels. Counts and
-shapes follow the files of the Stable Audio 3 repositories.
+Canonical names are those of the published full checkpoints. Letters: `d` width, `c` latent channels.
+Source: the files of the Stable Audio 3 repositories.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Shapes = dict[str, tuple[int, ...]]
 DIT_PREFIX = "model.model."
 SAME_PREFIX = "pretransform.model."
 CONDITIONER_PREFIX = "conditioner.conditioners."
-ENCODER_STACK, DECODER_STACK = "encoder.layers.0.", "decoder.layers.3."  # the transformers inside a SAME autoencoder
+ENCODER_STACK, DECODER_STACK = "encoder.layers.0.", "decoder.layers.3."  # transformers of a SAME autoencoder
 
 # Fourier features of the number conditioner; the configuration has no field for them.
 NUMBER_FEATURES = 256
@@ -28,8 +28,9 @@ _ROTARY_FREQUENCIES = 16  # half of the 32 rotated channels of a head
 
 
 def is_ignorable(name: str) -> bool:
-    """Whether a tensor may be present or absent: recomputed tables, an empty buffer, parts that generation never runs."""
-    return name.endswith((".inv_freq", "noise_scaling_factor")) or name.startswith(("model.decoder.", "lm_head."))
+    """Whether a tensor may be present or absent: recomputed tables, an empty buffer, parts that never run."""
+    recomputed, never_run = (".inv_freq", "noise_scaling_factor"), ("model.decoder.", "lm_head.")
+    return name.endswith(recomputed) or name.startswith(never_run)
 
 
 def model_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
@@ -37,7 +38,7 @@ def model_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
     shapes = _prefixed(SAME_PREFIX, same_shapes(config.same))
     if isinstance(config, ModelConfig):
         conditioner = conditioner_shapes(config.model.conditioning.cond_dim)
-        shapes = _prefixed(DIT_PREFIX, dit_shapes(config.dit)) | shapes | _prefixed(CONDITIONER_PREFIX, conditioner)
+        shapes |= _prefixed(DIT_PREFIX, dit_shapes(config.dit)) | _prefixed(CONDITIONER_PREFIX, conditioner)
     return shapes
 
 
@@ -102,14 +103,14 @@ def conditioner_shapes(cond_dim: int) -> Shapes:
 def same_shapes(config: SAMEConfig) -> Shapes:
     """A SAME autoencoder, without prefix."""
     c, encoder, decoder = config.latent_dim, config.encoder.config, config.decoder.config
+    kernel = 3 if decoder.conv_mapping else 1
     return {
-        **_prefixed(ENCODER_STACK, resampler_shapes(encoder, encoder.width, encoder.patch_channels, kernel=1)),
+        **_prefixed(
+            ENCODER_STACK, resampler_shapes(encoder, encoder.width, encoder.patch_channels, kernel=1)
+        ),
         **_linear("encoder.layers.2", encoder.width, c),
         **_linear("decoder.layers.1", c, decoder.width),
-        **_prefixed(
-            DECODER_STACK,
-            resampler_shapes(decoder, decoder.patch_channels, decoder.width, kernel=3 if decoder.conv_mapping else 1),
-        ),
+        **_prefixed(DECODER_STACK, resampler_shapes(decoder, decoder.patch_channels, decoder.width, kernel)),
         "bottleneck.scaling_factor": (1, c, 1),
         "bottleneck.bias": (1, c, 1),
         "bottleneck.running_std": (1,),
@@ -117,7 +118,7 @@ def same_shapes(config: SAMEConfig) -> Shapes:
 
 
 def resampler_shapes(config: ResamplerConfig, mapping_out: int, mapping_in: int, kernel: int) -> Shapes:
-    """The transformer of one half with its weight-normed convolution (`weight_g` length, `weight_v` direction)."""
+    """The transformer of one half with its weight-normed convolution (`weight_g` length, `weight_v` its line)."""
     d = config.width
     shapes: Shapes = {
         "mapping.weight_v": (mapping_out, mapping_in, kernel),
@@ -135,7 +136,8 @@ def resampler_shapes(config: ResamplerConfig, mapping_out: int, mapping_in: int,
 
 def _same_block(config: ResamplerConfig) -> Shapes:
     d = config.width
-    norms = {"pre_norm": d, "ff_norm": d, "self_attn.q_norm": config.dim_heads, "self_attn.k_norm": config.dim_heads}
+    head = config.dim_heads
+    norms = {"pre_norm": d, "ff_norm": d, "self_attn.q_norm": head, "self_attn.k_norm": head}
     shapes: Shapes = {"self_attn.to_qkv.weight": (5 * d, d), "self_attn.to_out.weight": (d, d)}
     for norm, size in norms.items():
         shapes |= {f"{norm}.alpha": (1,), f"{norm}.gamma": (size,), f"{norm}.beta": (size,)}
@@ -145,7 +147,7 @@ def _same_block(config: ResamplerConfig) -> Shapes:
 def t5gemma_shapes(config: T5GemmaConfig) -> Shapes:
     """The text encoder, named as in its own file."""
     d, inner = config.hidden_size, config.intermediate_size
-    queries, keys = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     layer: Shapes = {
         "self_attn.q_proj.weight": (queries, d),
         "self_attn.k_proj.weight": (keys, d),

@@ -1,7 +1,7 @@
 """One tensor of a checkpoint, read only when somebody asks for it.
 
-A stored tensor is a range of bytes in a memory-mapped file. A derived tensor is a NumPy function of other tensors, for
-layouts that keep a weight transposed or folded. Dtype names are those of the safetensors format.
+A stored tensor is a range of bytes in a memory-mapped file. A derived tensor is a NumPy function of other tensors,
+for layouts that keep a weight transposed or folded. Dtype names are those of the safetensors format.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # BF16 has no NumPy type; its bytes are handled as 16-bit integers.
-NUMPY_DTYPES = {
+NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -37,7 +37,7 @@ _NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items() if name != "BF16"}
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | None:
-    """The safetensors name of a NumPy dtype, None for one that cannot be stored (objects, big-endian numbers …)."""
+    """The safetensors name of a NumPy dtype, None for objects, big-endian numbers and the like."""
     return _NAMES.get(dtype)
 
 
@@ -45,8 +45,8 @@ def dtype_name(dtype: np.dtype[Any]) -> str | None:
 class LazyTensor:
     """A named tensor of known dtype and shape.
 
-    `read` gives, for a stored tensor, its bytes as a one-dimensional uint8 array without copying; for a derived one
-    (`stored` false), the finished array.
+    `read` gives a stored tensor's bytes as a one-dimensional uint8 array without copying, or a derived tensor's
+    (`stored` false) finished array.
     """
 
     name: str
@@ -61,7 +61,7 @@ class LazyTensor:
 
     @property
     def is_raw(self) -> bool:
-        """Whether `buffer` may be used as it is: the bytes are the tensor's own, at an address fit for their dtype.
+        """Whether `buffer` may be used as it is: bytes of the tensor's own, at an address fit for their dtype.
 
         Members of zip files start anywhere, so a tensor of an npz file can be stored and yet not raw.
         """
@@ -72,11 +72,11 @@ class LazyTensor:
     def buffer(self) -> Array:
         """The mapped bytes, uint8 `(nbytes,)`, without a copy. Writing to them never changes the file."""
         if not self.stored:
-            raise ValueError(f"{self.name} is computed from other tensors and has no bytes of its own; use numpy()")
+            raise ValueError(f"{self.name} is computed from other tensors; use numpy()")
         return self.read()
 
     def numpy(self) -> Array:
-        """The tensor as an array: a view of the file, except that BF16 is widened to float32 and odd addresses are copied."""
+        """The tensor as an array: a view of the file, but BF16 is widened to float32 and odd addresses are copied."""
         if not self.stored:
             return self.read()
         array = self.read().view(NUMPY_DTYPES[self.dtype]).reshape(self.shape)
@@ -95,13 +95,17 @@ class LazyTensor:
     def renamed(self, name: str) -> LazyTensor:
         return replace(self, name=name)
 
-    def derive(self, shape: tuple[int, ...], function: Callable[[Array], Array], name: str | None = None) -> LazyTensor:
+    def derive(
+        self, shape: tuple[int, ...], function: Callable[[Array], Array], name: str | None = None
+    ) -> LazyTensor:
         """A tensor that is `function` of this one's array."""
         return LazyTensor(name or self.name, self.dtype, shape, lambda: function(self.numpy()), stored=False)
 
     def cast(self, dtype: str) -> LazyTensor:
         """The same values in another floating dtype."""
-        return self if dtype == self.dtype else LazyTensor(self.name, dtype, self.shape, self.numpy, stored=False)
+        if dtype == self.dtype:
+            return self
+        return LazyTensor(self.name, dtype, self.shape, self.numpy, stored=False)
 
 
 def from_array(name: str, array: Array) -> LazyTensor:
@@ -117,7 +121,7 @@ def map_file(path: Path) -> Array:
     """All bytes of a non-empty file as a uint8 array that costs no memory until touched."""
     with path.open("rb") as file:
         try:
-            # Copy on write: frameworks accept only writable buffers without complaint, and the file stays untouched.
+            # Copy on write: frameworks complain about buffers that are not writable; the file stays untouched.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError:
             # A private mapping larger than all memory may be refused where a shared one is not.

@@ -1,0 +1,213 @@
+"""Make a checkpoint of random weights in any published layout, for tests and for measuring speed and memory.
+
+`python -m soundloom.checkpoints.make small-music FOLDER --layout npz --size tiny`. A forward pass stays finite, the
+result is noise. Sizes: `full` as published, `tiny` a few megabytes with the same rates, strides and latent channels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.infer import AnyConfig
+from soundloom.checkpoints.layouts import Tensors
+from soundloom.checkpoints.save import LAYOUTS, autoencoder_config, save_checkpoint
+from soundloom.checkpoints.shapes import Shapes, ignorable_shapes, model_shapes, t5gemma_shapes
+from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.config.catalogue import PUBLISHED_TEXT_ENCODER, published_config
+from soundloom.config.models import (
+    AutoencoderModelConfig,
+    DiTConfig,
+    ModelConfig,
+    ResamplerConfig,
+    SAMEConfig,
+    T5GemmaConfig,
+    parse_model_config,
+)
+
+SIZES = ("full", "tiny")
+_TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128
+_TINY_SAME_WIDTH = 64
+_FEATURE_HALF = 128  # cosines, then as many sines, of rising frequency
+_SENTENCES = (
+    "A soft piano melody over slow warm strings.",
+    "Kick drum loop, 120 BPM, with a bright snare and open hats.",
+    "Heavy rain on a tin roof; distant thunder rolls.",
+    "A small bell rings once, then fades into silence.",
+    "Analog synth bass, punchy and dark, 96 BPM in F minor.",
+    "Birds sing in the morning while a quiet river flows.",
+)
+
+
+def make_random(
+    model: str | AnyConfig, folder: Path, layout: str = "published", size: str = "full", seed: int = 0
+) -> Path:
+    """Write random weights for a catalogue name or a configuration into `folder`, which is returned.
+
+    Only one tensor is in memory at a time. The same arguments give the same bytes.
+    """
+    name = model if isinstance(model, str) else ""
+    config = parse_model_config(published_config(model)) if isinstance(model, str) else model
+    text_config = PUBLISHED_TEXT_ENCODER
+    if size == "tiny":
+        config, text_config = tiny_config(config), tiny_text_encoder(text_config)
+    if layout == "same-only":
+        config = autoencoder_config(config)
+    tensors = _random_tensors(model_shapes(config) | ignorable_shapes(config), seed)
+    text_encoder = (
+        _random_text_encoder(config, text_config, seed) if isinstance(config, ModelConfig) else None
+    )
+    save_checkpoint(folder, layout, config, tensors, text_encoder, name)
+    return folder
+
+
+def tiny_config(config: AnyConfig) -> AnyConfig:
+    """The same kind of model, narrow and shallow; lengths in samples and latents behave as in the full one."""
+    if isinstance(config, AutoencoderModelConfig):
+        return replace(config, model=_tiny_same(config.model))
+    model = config.model
+    diffusion = replace(model.diffusion, config=_tiny_dit(config.dit))
+    autoencoder = replace(model.pretransform, config=_tiny_same(config.same))
+    conditioning = replace(model.conditioning, cond_dim=_TINY_COND)
+    return replace(
+        config, model=replace(model, diffusion=diffusion, pretransform=autoencoder, conditioning=conditioning)
+    )
+
+
+def tiny_text_encoder(config: T5GemmaConfig) -> T5GemmaConfig:
+    """A text encoder whose width is that of a tiny model's conditioning."""
+    return replace(
+        config,
+        hidden_size=_TINY_COND,
+        num_hidden_layers=_TINY_DEPTH,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=16,
+        intermediate_size=96,
+        vocab_size=_TINY_VOCABULARY,
+        query_pre_attn_scalar=16,
+    )
+
+
+def _tiny_dit(config: DiTConfig) -> DiTConfig:
+    return replace(
+        config,
+        embed_dim=_TINY_WIDTH,
+        depth=_TINY_DEPTH,
+        num_heads=_TINY_WIDTH // config.head_dim,
+        cond_token_dim=_TINY_COND,
+        global_cond_dim=_TINY_COND,
+    )
+
+
+def _tiny_same(config: SAMEConfig) -> SAMEConfig:
+    return replace(
+        config,
+        encoder=replace(config.encoder, config=_tiny_half(config.encoder.config)),
+        decoder=replace(config.decoder, config=_tiny_half(config.decoder.config)),
+    )
+
+
+def _tiny_half(config: ResamplerConfig) -> ResamplerConfig:
+    return replace(
+        config,
+        channels=_TINY_SAME_WIDTH,
+        c_mults=(1,),
+        transformer_depths=(_TINY_DEPTH,),
+        sinusoidal_blocks=(min(config.sinusoidal_blocks[0], _TINY_DEPTH),),
+    )
+
+
+def _random_text_encoder(config: ModelConfig, text_config: T5GemmaConfig, seed: int) -> TextEncoderFiles:
+    text_config = replace(text_config, hidden_size=config.model.conditioning.cond_dim)
+    tensors = {name: t.cast("BF16") for name, t in _random_tensors(t5gemma_shapes(text_config), seed).items()}
+    return TextEncoderFiles(text_config, tensors, _train_tokenizer(), Path())
+
+
+def _train_tokenizer() -> bytes:
+    """A real SentencePiece model with Gemma's special ids, learnt from a few sentences."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_SENTENCES),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=_TINY_VOCABULARY,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _random_tensors(shapes: Shapes, seed: int) -> Tensors:
+    return {name: _random_tensor(name, shape, seed) for name, shape in shapes.items()}
+
+
+def _random_tensor(name: str, shape: tuple[int, ...], seed: int) -> LazyTensor:
+    def draw() -> Array:
+        # Keyed by name, so that neither order nor layout changes a value.
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        return _values(name, random.standard_normal(shape, np.float32))
+
+    return LazyTensor(name, "F32", shape, draw, stored=False)
+
+
+# How to turn unit normal noise into a tensor, by the end of its name; the first that fits counts.
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Array], Array]], ...] = (
+    ((".inv_freq",), lambda noise: (10000.0 ** (-np.arange(len(noise)) / len(noise))).astype(np.float32)),
+    (("norm.weight",), lambda noise: 0.02 * noise),  # the text encoder adds 1 itself
+    ((".gamma", ".alpha", "scaling_factor", "running_std"), lambda noise: 1 + 0.02 * noise),
+    (("weight_g",), np.ones_like),
+    (("bias", ".beta", "to_scale_shift_gate", "padding_embedding"), lambda noise: 0.02 * noise),
+    (("memory_tokens", "new_tokens"), lambda noise: noise),
+    (("to_timestep_embed.0.weight", "embedding.1.weight"), lambda noise: _by_fan_in(noise) * _damping()),
+)
+
+
+def _values(name: str, noise: Array) -> Array:
+    for endings, rule in _RULES:
+        if name.endswith(endings):
+            return rule(noise)
+    return _by_fan_in(noise)
+
+
+def _by_fan_in(noise: Array) -> Array:
+    return noise / np.float32(np.sqrt(np.prod(noise.shape[1:])))
+
+
+def _damping() -> Array:
+    """Weights of Fourier features: fast ones turn float32 rounding into noise, so they count less."""
+    frequencies = np.geomspace(0.5, 10000.0, _FEATURE_HALF)
+    return np.tile(1 / (1 + frequencies / 4), 2).astype(np.float32)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m soundloom.checkpoints.make", description=__doc__)
+    parser.add_argument("model", help="catalogue name, such as small-music")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--layout", choices=LAYOUTS, default="published")
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--seed", type=int, default=0)
+    args: Any = parser.parse_args(arguments)
+    make_random(args.model, args.folder, args.layout, args.size, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Write a model in one of the known layouts, one tensor in memory at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundloom.checkpoints.atomic import atomic_file
+from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.infer import AnyConfig, infer_config
+from soundloom.checkpoints.layouts import (
+    DIT_NPZ,
+    SAME_DECODER_NPZ,
+    SAME_ENCODER_NPZ,
+    SAME_ONLY,
+    T5GEMMA_NPZ,
+    Tensors,
+)
+from soundloom.checkpoints.npz_file import write_npz
+from soundloom.checkpoints.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.safetensors_file import write_safetensors
+from soundloom.checkpoints.shapes import SAME_PREFIX, is_ignorable
+from soundloom.checkpoints.tensors import LazyTensor, from_array
+from soundloom.config.catalogue import TEXT_ENCODER_FOLDER, find_entry
+from soundloom.config.models import AutoencoderModelConfig, ModelConfig, T5GemmaConfig
+from soundloom.config.parse import to_dict
+from soundloom.errors import RequestError
+
+LAYOUTS = ("published", "bf16-mirror", "same-only", "npz")
+_METADATA = {"format": "pt"}  # what the published files say, and what some readers insist on
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+
+
+def save_checkpoint(
+    folder: Path,
+    layout: str,
+    config: AnyConfig,
+    tensors: Tensors,
+    text_encoder: TextEncoderFiles | None = None,
+    name: str = "",
+) -> None:
+    """Write canonically named tensors into `folder`.
+
+    `name`, a catalogue name, enters the file names of the npz layout. The optimised release has no configuration
+    beside its files; one is written here only when opening them would not find the same by itself.
+    """
+    if layout not in LAYOUTS:
+        raise RequestError(f"there is no layout {layout!r}", f"known are {', '.join(LAYOUTS)}")
+    if layout == "npz":
+        _save_npz(folder, config, tensors, text_encoder, name)
+        return
+    if layout == "same-only":
+        config = autoencoder_config(config)
+    if isinstance(config, AutoencoderModelConfig):
+        tensors = SAME_ONLY.from_canonical(tensors)
+    if layout == "bf16-mirror":
+        tensors = {key: tensor.cast("BF16") for key, tensor in tensors.items() if not is_ignorable(key)}
+    write_safetensors(folder / WEIGHTS_FILE, tensors.values(), _METADATA)
+    write_json(folder / CONFIG_FILE, to_dict(config))
+    if text_encoder is not None and isinstance(config, ModelConfig):
+        subfolder = config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER
+        save_text_encoder(folder / subfolder, text_encoder)
+
+
+def save_text_encoder(folder: Path, text_encoder: TextEncoderFiles) -> None:
+    """Write a T5Gemma folder."""
+    write_safetensors(folder / WEIGHTS_FILE, text_encoder.tensors.values(), _METADATA)
+    write_json(folder / "config.json", text_encoder_dict(text_encoder.config))
+    with atomic_file(folder / TOKENIZER_FILE) as file:
+        file.write(text_encoder.tokenizer)
+
+
+def autoencoder_config(config: AnyConfig) -> AutoencoderModelConfig:
+    """The configuration of a model's autoencoder alone."""
+    if isinstance(config, AutoencoderModelConfig):
+        return config
+    return AutoencoderModelConfig(
+        "autoencoder", config.sample_rate, config.same, audio_channels=config.audio_channels
+    )
+
+
+def text_encoder_dict(config: T5GemmaConfig) -> dict[str, Any]:
+    """The encoder's part of a T5Gemma `config.json`."""
+    encoder = asdict(config) | {"hidden_activation": "gelu_pytorch_tanh", "attention_bias": False}
+    return {"model_type": "t5gemma", "is_encoder_decoder": True, "encoder": encoder}
+
+
+def write_json(path: Path, data: Any) -> None:
+    with atomic_file(path) as file:
+        file.write((json.dumps(data, indent=2) + "\n").encode())
+
+
+def _save_npz(
+    folder: Path, config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str
+) -> None:
+    """One file for each component: transformer and text encoder in half precision, autoencoder in single."""
+    entry = find_entry(name)
+    same = {
+        key: tensor
+        for key, tensor in tensors.items()
+        if key.startswith(SAME_PREFIX) and not is_ignorable(key)
+    }
+    letter = "s" if config.same.encoder.config.sliding_window is None else "l"
+    for half, layout in (("encoder", SAME_ENCODER_NPZ), ("decoder", SAME_DECODER_NPZ)):
+        write_npz(folder / f"same_{letter}_{half}_f32.npz", _as(layout.from_canonical(same), "F32"))
+    if isinstance(config, ModelConfig):
+        variant = (
+            entry.aliases[0]
+            if entry and entry.aliases
+            else name or ("medium" if letter == "l" else "sm-music")
+        )
+        dit = {key: tensor for key, tensor in tensors.items() if not key.startswith(SAME_PREFIX)}
+        stored = DIT_NPZ.from_canonical(dit).values()
+        write_npz(
+            folder / f"dit_{variant}_f16.npz",
+            (tensor.cast("F32" if tensor.name.startswith("cond.") else "F16") for tensor in stored),
+        )
+    if text_encoder is not None:
+        write_npz(folder / "t5gemma_f16.npz", _text_encoder_arrays(text_encoder))
+    if entry is None or infer_config(tensors, entry.parsed_config()) != config:
+        write_json(folder / CONFIG_FILE, to_dict(config))
+
+
+def _text_encoder_arrays(text_encoder: TextEncoderFiles) -> list[LazyTensor]:
+    meta = json.dumps(asdict(text_encoder.config)).encode()
+    return [
+        *_as(T5GEMMA_NPZ.from_canonical(text_encoder.tensors), "F16"),
+        from_array("META", np.frombuffer(meta, np.uint8)),
+        from_array("TOKENIZER_MODEL", np.frombuffer(text_encoder.tokenizer, np.uint8)),
+    ]
+
+
+def _as(tensors: Tensors, dtype: str) -> Iterable[LazyTensor]:
+    return (tensor.cast(dtype) if tensor.dtype in _FLOATS else tensor for tensor in tensors.values())

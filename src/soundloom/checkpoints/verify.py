@@ -1,0 +1,81 @@
+"""Read a checkpoint in full: the digest of every file, and every tensor that is not finite."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.checkpoints.tensors import LazyTensor
+
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_BF16_EXPONENT = 0x7F80  # all ones in infinities and NaN
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """A file as it lies on disk; `size` in bytes."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a full read found. `faults` has a sentence for each tensor with values that are not finite."""
+
+    name: str
+    files: tuple[FileDigest, ...]
+    tensors: int
+    parameters: int
+    faults: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+
+def verify(checkpoint: Checkpoint) -> Report:
+    """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
+    text = checkpoint.text_encoder
+    tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
+    faults = []
+    for tensor in tensors:
+        if count := count_not_finite(tensor):
+            faults.append(f"{tensor.name}: {count} of {math.prod(tensor.shape)} values are not finite")
+    return Report(
+        name=checkpoint.name,
+        files=tuple(_digest(path) for path in checkpoint.files),
+        tensors=len(tensors),
+        parameters=sum(math.prod(tensor.shape) for tensor in tensors),
+        faults=tuple(faults),
+    )
+
+
+def count_not_finite(tensor: LazyTensor) -> int:
+    """How many values are NaN or infinite."""
+    if tensor.dtype not in _FLOATS:
+        return 0
+    if tensor.dtype == "BF16" and tensor.stored:
+        # Looking at the exponents spares widening a large tensor.
+        bits = tensor.buffer().view(np.uint16).reshape(-1)
+        return sum(
+            int(np.count_nonzero((bits[start : start + _CHUNK] & _BF16_EXPONENT) == _BF16_EXPONENT))
+            for start in range(0, bits.size, _CHUNK)
+        )
+    flat = tensor.numpy().reshape(-1)
+    return sum(
+        int(np.count_nonzero(~np.isfinite(flat[start : start + _CHUNK])))
+        for start in range(0, flat.size, _CHUNK)
+    )
+
+
+def _digest(path: Path) -> FileDigest:
+    with path.open("rb") as file:
+        return FileDigest(path, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
