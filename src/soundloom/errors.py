@@ -14,6 +14,7 @@ message and the hint without a traceback and exits with `exit_code`. `docs/error
     ├── AudioError              a sound file that cannot be read or written
     ├── OutputError             the model made something that is not sound: not finite, silent, static
     ├── EngineError             no such engine or device here
+    ├── TrainingError           a training run that cannot go on: its loss is not a finite number
     └── Cancelled               stopped between two steps at the caller's wish
 """
 
@@ -74,6 +75,10 @@ class OutputError(SoundloomError):
 
 class EngineError(SoundloomError):
     """The engine or device that was asked for is not available here."""
+
+
+class TrainingError(SoundloomError):
+    """A training run cannot go on."""
 
 
 class Cancelled(SoundloomError):  # noqa: N818 (a wish of the caller, not an error)
