@@ -28,10 +28,10 @@ class TorchAdapter:
     def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
         return self._load(make, weights, what, dtype=getattr(self._torch, dtype))
 
-    def engine(self, checkpoint: Any) -> Any:
+    def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
         from soundloom.engines.torch.engine import TorchEngine
 
-        return TorchEngine(checkpoint, "cpu", "fp32")
+        return TorchEngine(checkpoint, "cpu", precision)
 
     def array(self, value: np.ndarray) -> Any:
         return self._torch.from_numpy(np.ascontiguousarray(value))

@@ -7,6 +7,13 @@ from typing import Any
 
 from parity.case import Case
 from parity.generation import GenerateCase
+from parity.mlx_files import (
+    MLXCodecCase,
+    MLXCommandCase,
+    MLXSamplingCase,
+    MLXTextCase,
+    MLXTransformerCase,
+)
 from parity.models import DiTCase, SAMECase, TextCase
 from parity.sampling import SamplingCase
 
@@ -26,6 +33,19 @@ RUNNERS = {
     "conditioner + get_conditioning_inputs": (TextCase, "conditioning_inputs"),
     "build_schedule": (SamplingCase, "schedule"),
     "generate": (GenerateCase, "generate"),
+    "mlx dit": (MLXTransformerCase, "forward"),
+    "mlx dit.timestep_features": (MLXTransformerCase, "features"),
+    "mlx SecondsTotalEmbedder": (MLXTransformerCase, "seconds"),
+    "mlx apply_prompt_padding": (MLXTransformerCase, "padding"),
+    "mlx encoder": (MLXCodecCase, "encode"),
+    "mlx decoder": (MLXCodecCase, "decode"),
+    "mlx decode_chunked": (MLXCodecCase, "decode_chunked"),
+    "mlx patched_decode": (MLXCodecCase, "unpatch"),
+    "mlx T5Gemma.tokenize": (MLXTextCase, "tokenize"),
+    "mlx T5Gemma.encode": (MLXTextCase, "encode"),
+    "mlx build_pingpong_schedule": (MLXSamplingCase, "schedule"),
+    "mlx sample_flow_pingpong": (MLXSamplingCase, "sample"),
+    "mlx command line": (MLXCommandCase, "run"),
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 

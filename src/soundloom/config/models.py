@@ -210,7 +210,7 @@ class ResamplerConfig:
     in_channels: int = 0
     out_channels: int = 0
     dim_heads: int = 128
-    ff_mult: int = 3
+    ff_mult: float = 3
     chunk_size: int = 128
     chunk_midpoint_shift: bool = False
     sliding_window: tuple[int, ...] | None = None
@@ -258,6 +258,10 @@ class ResamplerConfig:
     @property
     def heads(self) -> int:
         return self.width // self.dim_heads
+
+    @property
+    def ff_inner(self) -> int:
+        return int(self.width * self.ff_mult)
 
     @property
     def group(self) -> int:

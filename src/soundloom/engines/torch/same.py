@@ -47,7 +47,7 @@ class SAMEBlock(nn.Module):
         d = config.width
         self.pre_norm, self.ff_norm = DyT(d), DyT(d)
         self.self_attn = SelfAttention(d, config.dim_heads, DyT, config.differential)
-        self.ff = FeedForward(d, config.ff_mult * d, sinusoidal)
+        self.ff = FeedForward(d, config.ff_inner, sinusoidal)
 
     def forward(self, h: Tensor, rotate: Rotation, window: int | None) -> Tensor:
         h = h + self.self_attn(self.pre_norm(h), rotate, window=window)
