@@ -20,7 +20,6 @@ class TorchAdapter:
         from soundloom.engines.torch.load import load_module
 
         self._torch, self._load = torch, load_module
-        torch.set_grad_enabled(False)
 
     def module(self, file: str) -> Any:
         return import_module(f"soundloom.engines.torch.{file}")

@@ -47,7 +47,7 @@ class GenerateCase:
         config = parse_model_config(case.data["config"])
         assert isinstance(config, ModelConfig)
         self.config = config
-        checkpoint = Checkpoint(case.name, config, case.weights(), None, "published", "", Path(), "")
+        checkpoint = Checkpoint(case.name, config, case.weights(), None, "published", "", Path(), "", ())
         self.engine = engine.engine(checkpoint)
         self.array = engine.array
         self.engine.encode_text = self._encode_text

@@ -1,0 +1,47 @@
+"""Each recorded call of the published code, on each engine that is installed: see tests/golden/README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from parity.adapter import ADAPTERS
+from parity.case import Case, compare
+from parity.registry import runner_for
+
+FOLDER = Path(__file__).parent.parent / "golden"
+CASES = {path.stem: Case(path) for path in sorted(FOLDER.glob("*.json"))}
+CALLS = [(name, call["name"]) for name, case in CASES.items() for call in case.data["calls"]]
+PACKAGES = {"torch": "torch", "mlx": "mlx"}  # what each engine needs
+ENGINES = [
+    pytest.param(
+        engine, marks=pytest.mark.skipif(find_spec(PACKAGES[engine]) is None, reason=f"{PACKAGES[engine]} is not installed")
+    )
+    for engine in sorted(ADAPTERS)
+]
+
+
+@cache
+def runner(name: str, engine: str) -> Callable[[dict[str, Any]], dict[str, np.ndarray]]:
+    """Return what runs the calls of a case, its weights loaded once."""
+    return runner_for(CASES[name], ADAPTERS[engine]())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("name", "call_name"), CALLS)
+def test_outputs_are_those_recorded(name: str, call_name: str, engine: str) -> None:
+    case = CASES[name]
+    call = next(call for call in case.data["calls"] if call["name"] == call_name)
+    found = runner(name, engine)(call)
+    checks = [compare(call, output, found[output], case.tensor(key)) for output, key in call["outputs"].items()]
+    assert checks, "the record has no outputs"
+    assert [check for check in checks if not check.passed] == []
+
+
+def test_every_case_is_complete() -> None:
+    assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(CASES)
