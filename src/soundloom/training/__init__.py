@@ -1,0 +1,1 @@
+"""Training: stages that make a checkpoint from sounds, on PyTorch."""

@@ -1,0 +1,123 @@
+"""What a training run is told, as frozen dataclasses read strictly from TOML files."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from soundloom.config.parse import parse
+from soundloom.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The optimiser and its course: linear warm-up, then a half cosine from the first rate to the last."""
+
+    steps: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int = 100
+    betas: tuple[float, ...] = (0.9, 0.95)
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    save_every: int = 500  # steps
+    log_every: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SoundsConfig:
+    """Which clips of the synthetic world are trained on; no families means all of them."""
+
+    clips: int
+    seed: int = 0
+    families: tuple[str, ...] = ()
+    scenes: bool = True  # clips of two sources
+    reverb: bool = True
+    seconds: tuple[float, ...] = (1.0, 6.0)
+
+    def __post_init__(self) -> None:
+        if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
+            raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The SentencePiece model that is trained on the captions."""
+
+    vocabulary: int
+    captions: int = 40_000
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """The multi-resolution spectral loss; weights of its terms, see `losses.SpectralLoss`."""
+
+    windows: tuple[int, ...] = (2048, 512, 128)
+    overlap: int = 4  # windows over each sample
+    convergence: float = 1.0
+    logarithm: float = 1.0
+    phase: float = 0.0
+    floor: float = 1.0  # of the logarithm, relative to the signal's own spread
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Training of the autoencoder, which starts from the principal components of the data."""
+
+    loop: LoopConfig
+    spectral: SpectralConfig
+    batch: int = 8
+    frames: int = 32  # latents of a crop
+    waveform: float = 1.0
+    softnorm: float = 0.01
+    latent_noise: float = 0.05  # of the latents' deviation, added before decoding
+    pca_seconds: float = 600.0
+    emphasis: float = 0.3  # power of frequency by which the principal components prefer high frequencies
+    whitening: float = 0.5  # 0 keeps the components' own spread, 1 makes all equal
+
+
+@dataclass(frozen=True)
+class DiTTrainingConfig:
+    """Flow-matching training of the transformer, its conditioner and its text encoder."""
+
+    loop: LoopConfig
+    batch: int = 32
+    times: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
+    condition_dropout: float = 0.1
+    masks: tuple[float, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
+    kept_weight: float = 0.1  # of the loss on kept frames
+    silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
+
+    def __post_init__(self) -> None:
+        if len(self.masks) != 4 or abs(sum(self.masks) - 1) > 1e-6:
+            raise ConfigError(f"masks must be four chances that add up to 1, found {list(self.masks)}")
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """Training of the transformer to jump to where its teacher's guided path ends."""
+
+    loop: LoopConfig
+    batch: int = 32
+    teacher_steps: int = 12
+    guidance: float = 3.0
+    refresh_every: int = 4  # steps that share the teacher's paths
+
+
+def read_toml(cls: type[T], path: Path) -> T:
+    """Parse a TOML file into dataclass `cls`. Raises ConfigError."""
+    return parse(cls, read_table(path))
+
+
+def read_table(path: Path) -> dict[str, object]:
+    """Contents of a TOML file. Raises ConfigError when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path} as TOML: {error}") from error

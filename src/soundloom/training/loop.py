@@ -1,0 +1,175 @@
+"""One training loop for all stages: optimiser, schedule, average, and a state that resumes bit for bit.
+
+All chance in a step comes from the step's own number and the seed, so a position in the run is one integer: there is
+no generator state to keep, and the data position is the same integer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soundloom.checkpoints.atomic import atomic_file
+from soundloom.errors import TrainingError
+from soundloom.training.config import LoopConfig
+
+log = logging.getLogger(__name__)
+
+EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + k) ** -0.75
+
+
+class Stage(Protocol):
+    """What the loop trains: a module, and its losses at a step, of which "loss" is the one to minimise."""
+
+    module: nn.Module
+
+    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+        """Compute the losses of one step."""
+        ...
+
+
+class Draws:
+    """All chance of one step, from (seed, step) alone: a NumPy generator, and tensors drawn from it."""
+
+    def __init__(self, seed: int, step: int) -> None:
+        self.rng = np.random.Generator(np.random.Philox(key=[seed, step]))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw standard normal noise, float32."""
+        return torch.from_numpy(self.rng.standard_normal(shape, dtype=np.float32))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw from [0, 1), float32."""
+        return torch.from_numpy(self.rng.random(shape, dtype=np.float32))
+
+
+class Run:
+    """A stage on its way: module, optimiser and average at a step, kept in the folder's `state.pt`."""
+
+    def __init__(self, stage: Stage, config: LoopConfig, folder: Path) -> None:
+        self.stage, self.config, self.folder = stage, config, folder
+        self.step = 0
+        self.trained = {name: p for name, p in stage.module.named_parameters() if p.requires_grad}
+        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(config.betas[0], config.betas[1]))
+        if self.state_path.exists():
+            self._restore(torch.load(self.state_path, weights_only=True))
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.config.steps
+
+    def train(self, until: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the end, or until asked to stop between two steps; say whether the end is reached.
+
+        Raises TrainingError when a loss is not finite; the state on disk is then the last good one.
+        """
+        self.stage.module.train()
+        started, first = time.monotonic(), self.step
+        recent: list[dict[str, float]] = []
+        while not self.finished and not until():
+            recent.append(self._advance())
+            if self.step % self.config.log_every == 0 or self.finished:
+                pace = (time.monotonic() - started) / (self.step - first)
+                self._journal({name: fmean(values[name] for values in recent) for name in recent[0]}, pace)
+                recent.clear()
+            if self.step % self.config.save_every == 0:
+                self.save()
+        self.save()
+        return self.finished
+
+    def save(self) -> None:
+        """Write the state; a kill at any moment leaves the old one or the new one."""
+        with atomic_file(self.state_path) as file:
+            torch.save(
+                {
+                    "step": self.step,
+                    "module": self.stage.module.state_dict(),
+                    "average": self.average,
+                    "optimiser": self.optimiser.state_dict(),
+                },
+                file,
+            )
+
+    def load_average(self) -> None:
+        """Put the averaged weights into the module, which ends the training of it."""
+        self.stage.module.load_state_dict(self.average, strict=False)
+
+    def _advance(self) -> dict[str, float]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        losses = self.stage.losses(self.step, Draws(self.config.seed, self.step))
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        norm = float(nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip_norm))
+        self._require_finite(values | {"gradient": norm})
+        self.optimiser.step()
+        self.step += 1
+        keep = min(self.config.ema, 1 - (1 + self.step) ** -EMA_POWER)
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                self.average[name].lerp_(parameter, 1 - keep)
+        return values | {"gradient": norm}
+
+    def _require_finite(self, values: dict[str, float]) -> None:
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"training stopped at step {self.step}: not finite: {', '.join(bad)}",
+                f"lower the learning rate and resume; {self.state_path} holds the last good state",
+            )
+
+    def _journal(self, values: dict[str, float], pace: float) -> None:
+        """Add the means of recent steps to the folder's journal and tell how long the rest takes."""
+        record = {"step": self.step} | {name: round(value, 5) for name, value in values.items()}
+        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        left = pace * (self.config.steps - self.step) / 60
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        log.info("step %d of %d: %s; %.0f min left", self.step, self.config.steps, text, left)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters that decay, the matrices, and those that do not."""
+        matrices = [p for p in self.trained.values() if p.ndim >= 2]
+        others = [p for p in self.trained.values() if p.ndim < 2]
+        return [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.stage.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = state["average"]
+
+
+def learning_rate(step: int, config: LoopConfig) -> float:
+    """Rate at a step: a straight line up, then half a cosine down."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    fall = (1 + math.cos(math.pi * min(share, 1.0))) / 2
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * fall
+
+
+def read_journal(folder: Path) -> Iterator[dict[str, float]]:
+    """Records of a run in order of steps; what was repeated after a kill counts once."""
+    lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    records = {record["step"]: record for record in map(json.loads, lines)}
+    yield from (records[step] for step in sorted(records))

@@ -1,0 +1,108 @@
+"""Losses between a signal and its reconstruction: on samples, and on spectra at several resolutions.
+
+Signals are (b, 2, n). The short-time transform is a tight frame: its window's squares add up to one over all hops.
+Source: SAME, as described for its training code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from soundloom.training.config import SpectralConfig
+
+SPREAD_FLOOR = 1e-4  # below which a signal counts as silent
+MAGNITUDE_FLOOR = 1e-8
+
+
+def tight_window(size: int, overlap: int) -> Tensor:
+    """Power-of-sine window (size,) whose squares at hops of size / overlap add up to one at every sample."""
+    power = overlap - 1
+    gain = (overlap * math.comb(2 * power, power) / 4**power) ** -0.5
+    return gain * torch.sin(math.pi * torch.arange(size) / size) ** power
+
+
+def tight_stft(x: Tensor, size: int, overlap: int) -> Tensor:
+    """Short-time spectra (..., frames, size / 2 + 1) of x (..., n), scaled so that energy stays the same.
+
+    Nothing is padded: frames lie wholly inside the signal.
+    """
+    frames = x.unfold(-1, size, size // overlap)
+    spectrum = torch.fft.rfft(frames * tight_window(size, overlap).to(x)) * size**-0.5
+    doubled = torch.full((size // 2 + 1,), math.sqrt(2)).to(x)  # one bin stands for itself and its mirror image
+    doubled[0] = doubled[-1] = 1
+    return spectrum * doubled
+
+
+def waveform_loss(made: Tensor, real: Tensor) -> Tensor:
+    """Mean absolute plus mean squared error, each relative to the size of the real batch."""
+    error = made - real
+    scale = real.square().mean().clamp_min(SPREAD_FLOOR**2)
+    return error.abs().mean() / scale.sqrt() + error.square().mean() / scale
+
+
+class SpectralLoss(nn.Module):
+    """Distance of spectra of left, right, mid and side, averaged over window sizes.
+
+    Terms: convergence ‖X - Y‖ / ‖X + Y‖ of magnitudes; logarithm, the mean difference of ln(1 + magnitude / floor),
+    where the floor follows the spread of both signals; phase, the log of the complex error relative to its spread.
+    """
+
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+        """Compare two signals (b, 2, n)."""
+        terms = [self._at_size(made, real, size) for size in self.config.windows]
+        return torch.stack(terms).mean()
+
+    def _at_size(self, made: Tensor, real: Tensor, size: int) -> Tensor:
+        x, y = (with_mid_and_side(tight_stft(signal, size, self.config.overlap)) for signal in (made, real))
+        a, b = x.abs().clamp_min(MAGNITUDE_FLOOR), y.abs().clamp_min(MAGNITUDE_FLOOR)
+        loss = self.config.convergence * convergence(a, b)
+        loss = loss + self.config.logarithm * log_difference(a, b, self.config.floor)
+        if self.config.phase:
+            loss = loss + self.config.phase * complex_difference(x, y)
+        return loss
+
+
+def with_mid_and_side(stereo: Tensor) -> Tensor:
+    """Stack left, right, mid and side, (b, 4, ...), from (b, 2, ...); mid and side keep the energy."""
+    left, right = stereo.unbind(1)
+    return torch.stack([left, right, (left + right) * 0.5**0.5, (left - right) * 0.5**0.5], dim=1)
+
+
+def convergence(a: Tensor, b: Tensor) -> Tensor:
+    """Symmetric spectral convergence of magnitudes (b, 4, frames, bins)."""
+    error, total = (a - b).flatten(2).norm(dim=-1), (a + b).flatten(2).norm(dim=-1)
+    return (error / total.clamp_min(SPREAD_FLOOR)).mean()
+
+
+def log_difference(a: Tensor, b: Tensor, floor: float) -> Tensor:
+    """Mean difference of logarithms, flat below `floor` times the spread of both, so that silence stays harmless."""
+    spread = floor * (_spread(a).square() + _spread(b).square()).sqrt()
+    return (torch.log1p(a / spread) - torch.log1p(b / spread)).abs().mean()
+
+
+def complex_difference(x: Tensor, y: Tensor) -> Tensor:
+    """Logarithm of the squared complex error, relative to its own spread."""
+    error = (x - y).abs().square()
+    return torch.log1p(error / error.detach().flatten(2).std(-1)[..., None, None].clamp_min(1e-5)).mean()
+
+
+def _spread(magnitudes: Tensor) -> Tensor:
+    """Standard deviation over frames and bins, a constant for the gradient, (b, 4, 1, 1)."""
+    return magnitudes.detach().flatten(2).std(-1)[..., None, None].clamp_min(SPREAD_FLOOR)
+
+
+def softnorm_loss(latents: Tensor) -> Tensor:
+    """How far latents (b, c, t) are from zero mean and unit variance, over time and, weaker, over channels."""
+    return _normality(latents, 2) + 0.4 * _normality(latents, 1)
+
+
+def _normality(latents: Tensor, dim: int) -> Tensor:
+    variance = latents.var(dim).clamp_min(1e-4)
+    return (latents.mean(dim).square() + variance - variance.log() - 1).mean()

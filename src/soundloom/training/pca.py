@@ -1,0 +1,93 @@
+"""Principal components of patches, as the starting point of an autoencoder.
+
+Two linear stages share the work as the network's layers do: patches of (2 * patch) samples to `width` components, and
+the components of a latent's patches to `latent_dim`. Both prefer high frequencies by a power (`emphasis`), because the
+loudest components of music are all low. Everything is NumPy in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+LOWEST_HZ, REFERENCE_HZ = 50.0, 1000.0  # emphasis is flat below the first and 1 at the second
+SMALLEST = 1e-12  # variance that counts as none
+
+
+@dataclass(frozen=True)
+class LinearCodec:
+    """Analysis and synthesis of both stages; rows are components.
+
+    analysis (width, 2 * patch) and gather (latent_dim, stride * width) encode; synthesis and spread, of the same
+    shapes, decode by their transposes.
+    """
+
+    analysis: Matrix
+    synthesis: Matrix
+    gather: Matrix
+    spread: Matrix
+
+    def encode(self, patches: Matrix) -> Matrix:
+        """Patches (n, 2 * patch) to latents (n / stride, latent_dim)."""
+        tokens = patches @ self.analysis.T
+        return tokens.reshape(-1, self.gather.shape[1]) @ self.gather.T
+
+    def decode(self, latents: Matrix) -> Matrix:
+        """Latents to patches."""
+        tokens = (latents @ self.spread).reshape(-1, self.synthesis.shape[0])
+        return tokens @ self.synthesis
+
+
+def fit(
+    batches: Iterable[Matrix], stride: int, width: int, latent_dim: int, emphasis: float, whitening: float, rate: int
+) -> LinearCodec:
+    """Fit to batches of patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.
+
+    Components are scaled by their deviation to the power of `-whitening`.
+    """
+    batches = list(batches)
+    forward, backward = _emphasis(batches[0].shape[1] // 2, emphasis, rate)
+    first = _components(_covariance(batch @ forward.T for batch in batches), width)
+    analysis, synthesis = _scaled(first, whitening)
+    tokens = ((batch @ forward.T @ analysis.T).reshape(-1, stride * width) for batch in batches)
+    gather, spread = _scaled(_components(_covariance(tokens), latent_dim), whitening)
+    return LinearCodec(analysis @ forward, synthesis @ backward.T, gather, spread)
+
+
+def _covariance(batches: Iterable[Matrix]) -> Matrix:
+    total, count = np.float64(0), 0
+    for batch in batches:
+        total, count = total + batch.T @ batch, count + len(batch)
+    return np.asarray(total / count)
+
+
+def _components(covariance: Matrix, count: int) -> tuple[Matrix, Matrix]:
+    """Leading directions (count, n) and their deviations (count,)."""
+    variances, directions = np.linalg.eigh(covariance)
+    return directions.T[::-1][:count], np.sqrt(np.maximum(variances[::-1][:count], SMALLEST))
+
+
+def _scaled(components: tuple[Matrix, Matrix], whitening: float) -> tuple[Matrix, Matrix]:
+    """Analysis and synthesis rows whose outputs are partly whitened, with unit mean square over all."""
+    directions, deviations = components
+    gain = deviations**-whitening
+    gain = gain / np.sqrt(np.mean((gain * deviations) ** 2))
+    return directions * gain[:, None], directions / gain[:, None]
+
+
+def _emphasis(patch: int, power: float, rate: int) -> tuple[Matrix, Matrix]:
+    """Matrices (2 * patch, 2 * patch) that weight the frequencies of both channels, and undo it."""
+    index = np.arange(patch)
+    cosines = np.cos(np.pi * (index + 0.5) * index[:, None] / patch) * np.sqrt(2 / patch)
+    cosines[0] *= 0.5**0.5
+    hertz = np.maximum(index / patch * rate / 2, LOWEST_HZ)
+    weight = (hertz / REFERENCE_HZ) ** power
+    forward = cosines.T @ (weight[:, None] * cosines)
+    backward = cosines.T @ (cosines / weight[:, None])
+    both = np.eye(2)
+    return np.kron(both, forward), np.kron(both, backward)
