@@ -148,6 +148,8 @@ def _explained(source: Source, what: str, offline: bool) -> Iterator[None]:
 def _explain(error: Exception, source: Source, what: str, offline: bool) -> DownloadError:
     from huggingface_hub import errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
+        error = error.__cause__  # the server did answer, and said why not
     page = f"https://huggingface.co/{source.repo}"
     if offline or isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(

@@ -189,7 +189,8 @@ def _values(name: str, noise: Array) -> Array:
 
 
 def _by_fan_in(noise: Array) -> Array:
-    return noise / np.float32(np.sqrt(np.prod(noise.shape[1:])))
+    noise /= np.float32(np.sqrt(np.prod(noise.shape[1:])))  # in place: embeddings are large
+    return noise
 
 
 def _damping() -> Array:

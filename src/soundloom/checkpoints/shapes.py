@@ -141,7 +141,7 @@ def _same_block(config: ResamplerConfig) -> Shapes:
     shapes: Shapes = {"self_attn.to_qkv.weight": (5 * d, d), "self_attn.to_out.weight": (d, d)}
     for norm, size in norms.items():
         shapes |= {f"{norm}.alpha": (1,), f"{norm}.gamma": (size,), f"{norm}.beta": (size,)}
-    return shapes | _gated_feed_forward(d, int(d * config.ff_mult))
+    return shapes | _gated_feed_forward(d, config.ff_inner)
 
 
 def t5gemma_shapes(config: T5GemmaConfig) -> Shapes:

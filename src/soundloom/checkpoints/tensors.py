@@ -17,6 +17,8 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_CHUNK = 1 << 22  # values
+
 # BF16 has no NumPy type; its bytes are handled as 16-bit integers.
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -136,7 +138,11 @@ def bf16_to_float32(bits: Array) -> Array:
 
 def float32_to_bf16(values: Array) -> Array:
     """Round to bfloat16, ties to even, as 16-bit integers; NaN stays NaN."""
-    values = np.ascontiguousarray(values, np.float32)
-    bits = values.view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    result = np.empty(flat.shape, np.uint16)
+    for start in range(0, flat.size, _CHUNK):  # in parts, since the working copies are several times the input
+        part = flat[start : start + _CHUNK]
+        bits = part.view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        result[start : start + _CHUNK] = np.where(np.isnan(part), 0x7FC0, rounded)
+    return result.reshape(values.shape)

@@ -1,0 +1,101 @@
+"""A server on this machine that answers like the Hugging Face hub, as far as downloads need it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMIT = "0fef1392" + "a" * 32
+
+
+class Hub(ThreadingHTTPServer):
+    """Holds repositories (`repo` to `path` to bytes), the requests it got, and its present mood."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.repos: dict[str, dict[str, bytes]] = {}
+        self.commits = [COMMIT, "b" * 40]
+        self.gated: set[str] = set()
+        self.cut_after: int | None = None  # bytes of a file after which the connection breaks
+        self.cuts_left = 1
+        self.failing = False
+        self.requests: list[str] = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        span = self.headers.get("Range", "")
+        self.server.requests.append(" ".join(filter(None, (self.command, self.path, span))))
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commits/\w+", self.path):
+            return self._open(match[1]) and self._commits()
+        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/(\w+)/(.+)", self.path)
+        return match and self._open(match[1]) and self._file(match[1], match[2], match[3], span)
+
+    def _open(self, repo):
+        if self.server.failing:
+            return self._reply(500, {})
+        if repo not in self.server.repos:
+            return self._reply(404, {"X-Error-Code": "RepoNotFound"})
+        if repo in self.server.gated:
+            return self._reply(403, {"X-Error-Code": "GatedRepo"})
+        return True
+
+    def _commits(self):
+        entries = [
+            {"id": commit, "authors": [], "date": "2026-01-01T00:00:00.000Z", "title": "", "message": ""}
+            for commit in self.server.commits
+        ]
+        self._reply(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
+
+    def _file(self, repo, revision, path, span):
+        if path not in self.server.repos[repo]:
+            return self._reply(404, {"X-Error-Code": "EntryNotFound"})
+        body = self.server.repos[repo][path]
+        commit = revision if len(revision) == 40 else self.server.commits[0]
+        headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": commit}
+        start = int(span.removeprefix("bytes=").split("-")[0]) if span else 0
+        if span:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return self._reply(206 if span else 200, headers, body[start:])
+
+    def _reply(self, status, headers, body=b""):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        cut = self.server.cut_after
+        if self.command == "GET" and cut is not None and len(body) > cut and self.server.cuts_left:
+            self.server.cuts_left -= 1
+            self.wfile.write(body[:cut])
+            self.close_connection = True
+        elif self.command == "GET":
+            self.wfile.write(body)
+
+
+@contextmanager
+def serve():
+    hub = Hub()
+    thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        thread.join()
+        hub.server_close()

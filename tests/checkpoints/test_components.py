@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from soundloom.checkpoints.components import open_component, open_text_encoder_npz, variant_of
+from soundloom.checkpoints.make import make_random, tiny_config
+from soundloom.checkpoints.npz_file import read_npz, write_npz
+from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_random("medium", tmp_path_factory.mktemp("npz"), "npz", "tiny")
+
+
+def test_a_lone_transformer_opens_with_sizes_from_its_shapes(folder):
+    component = open_component(folder / "dit_medium_f16.npz")
+    config = tiny_config(CATALOGUE["medium"].parsed_config()).dit
+    assert (component.kind, component.config) == ("dit", config)
+    for name, shape in dit_shapes(config).items():
+        assert component.tensors[DIT_PREFIX + name].shape == shape
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_a_lone_half_of_an_autoencoder_opens(folder, half):
+    component = open_component(folder / f"same_l_{half}_f32.npz")
+    assert component.kind == f"same_{half}"
+    assert component.config == getattr(tiny_config(CATALOGUE["same-l"].parsed_config()).same, half).config
+
+
+def test_text_encoder_brings_its_configuration_and_tokenizer(folder):
+    import sentencepiece
+
+    text = open_text_encoder_npz(folder / "t5gemma_f16.npz")
+    assert text.config.hidden_size == 64
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=text.tokenizer)
+    assert tokenizer.decode(tokenizer.encode("bright snare")) == "bright snare"
+    assert (tokenizer.pad_id(), tokenizer.eos_id(), tokenizer.bos_id(), tokenizer.unk_id()) == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["META", "TOKENIZER_MODEL"])
+def test_a_text_encoder_without_its_bytes_is_refused(folder, tmp_path, name):
+    tensors = read_npz(folder / "t5gemma_f16.npz")
+    del tensors[name]
+    write_npz(tmp_path / "t5gemma_f16.npz", tensors.values())
+    with pytest.raises(MismatchError, match=name):
+        open_text_encoder_npz(tmp_path / "t5gemma_f16.npz")
+
+
+def test_meta_has_to_be_json(folder, tmp_path):
+    arrays = {name: tensor.numpy() for name, tensor in read_npz(folder / "t5gemma_f16.npz").items()}
+    np.savez(tmp_path / "t5gemma_f16.npz", **arrays | {"META": np.frombuffer(b"{", np.uint8)})
+    with pytest.raises(CorruptFileError, match="META"):
+        open_text_encoder_npz(tmp_path / "t5gemma_f16.npz")
+
+
+def test_an_unknown_component_is_refused(tmp_path):
+    np.savez(tmp_path / "dit_medium_f16.npz", x=np.ones(2))
+    with pytest.raises(CheckpointError, match="no known component"):
+        open_component(tmp_path / "dit_medium_f16.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("dit_sm-music_f16", "small-music"),
+        ("dit_small-sfx", "small-sfx"),
+        ("dit_medium-base_f32", "medium-base"),
+        ("same_l_decoder_f32", "same-l"),
+        ("same_s_encoder_f32", "same-s"),
+    ],
+)
+def test_file_names_tell_the_variant(tmp_path, name, variant):
+    assert variant_of(tmp_path / f"{name}.npz").name == variant
+
+
+def test_a_name_that_tells_nothing_is_refused(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="does not say"):
+        variant_of(tmp_path / "weights.npz")

@@ -1,0 +1,160 @@
+"""Downloads against a server on this machine, through the real client library."""
+
+from dataclasses import replace
+
+import pytest
+from checkpoints.hub_server import COMMIT, serve
+
+from soundloom.checkpoints.hub import fetch, files_needed
+from soundloom.config.catalogue import CATALOGUE, RemoteFile
+from soundloom.errors import DownloadError
+
+MUSIC = CATALOGUE["small-music"]
+
+
+def without_sizes(source):
+    return replace(source, files=tuple(RemoteFile(file.path) for file in source.files))
+
+
+ENTRY = replace(MUSIC, sources=tuple(map(without_sizes, MUSIC.sources)), text_encoder=without_sizes(MUSIC.text_encoder))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("SOUNDLOOM_ACCEPT_LICENCE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serve() as server:
+        point_client_at(server.url, monkeypatch)
+        server.repos[ENTRY.repo] = {file.path: file.path.encode() * 1000 for file in ENTRY.sources[0].files}
+        yield server
+
+
+def point_client_at(url, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def get(entry=ENTRY, layout="published", **options):
+    return fetch(entry, layout, **{"accept_licence": True, **options})
+
+
+def test_fetches_all_files_of_the_pinned_commit(hub):
+    fetched = get()
+    assert fetched.weights.read_bytes() == b"model.safetensors" * 1000
+    assert fetched.weights.parent.name == COMMIT
+    assert fetched.text_encoder == fetched.weights.parent / "t5gemma-b-b-ul2"
+    assert (fetched.text_encoder / "tokenizer.model").is_file()
+
+
+def test_a_complete_copy_needs_neither_network_nor_consent(hub):
+    first = get()
+    hub.requests.clear()
+    assert fetch(ENTRY) == first
+    assert fetch(ENTRY, offline=True) == first
+    assert hub.requests == []
+
+
+def test_nothing_is_asked_of_the_network_before_the_licence_is_accepted(hub):
+    with pytest.raises(DownloadError, match=r"licence of small-music was not accepted(.|\n)*Gemma Terms of Use"):
+        fetch(ENTRY)
+    assert hub.requests == []
+
+
+def test_a_gated_repository_says_where_to_accept_its_terms(hub):
+    hub.gated.add(ENTRY.repo)
+    with pytest.raises(DownloadError, match="accepted its terms") as caught:
+        get()
+    assert f"https://huggingface.co/{ENTRY.repo}" in caught.value.hint
+
+
+def test_a_missing_repository_is_named(hub):
+    hub.repos.clear()
+    with pytest.raises(DownloadError, match=f"no repository {ENTRY.repo}"):
+        get()
+
+
+def test_a_missing_file_is_named(hub):
+    del hub.repos[ENTRY.repo]["model.safetensors"]
+    with pytest.raises(DownloadError, match=r"has no file model\.safetensors"):
+        get()
+
+
+def test_an_unknown_pinned_commit_points_to_the_revision_option(hub):
+    hub.commits = ["c" * 40]
+    with pytest.raises(DownloadError, match="no commits that begin with 0fef1392") as caught:
+        get()
+    assert "--revision" in caught.value.hint
+
+
+def test_another_revision_can_be_named(hub):
+    assert get(revision="b" * 40).weights.parent.name == "b" * 40
+
+
+def test_a_broken_transfer_is_taken_up_again(hub, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.cut_after = 9000
+    assert (get().weights.parent / "model_config.json").read_bytes() == b"model_config.json" * 1000
+    assert sum("GET" in request and "model_config.json" in request for request in hub.requests) == 2
+
+
+def test_a_transfer_that_keeps_breaking_is_one_sentence(hub, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.cut_after, hub.cuts_left = 9000, 100
+    with pytest.raises(DownloadError, match=r"model_config\.json of .* could not be fetched") as caught:
+        get()
+    assert "try again" in caught.value.hint
+
+
+def test_a_file_of_the_wrong_size_is_refused(hub):
+    files = (RemoteFile("model_config.json"), RemoteFile("model.safetensors", 5))
+    entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
+    with pytest.raises(DownloadError, match="has 17000 bytes, 5 were expected"):
+        get(entry)
+
+
+def test_offline_and_not_cached_is_one_sentence(hub):
+    with pytest.raises(DownloadError, match="not in the cache and downloads are switched off"):
+        get(offline=True)
+    assert hub.requests == []
+
+
+def test_offline_mode_of_the_client_is_honoured(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadError, match="switched off"):
+        get()
+
+
+def test_no_network_is_one_sentence(hub, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its attempts
+    point_client_at("http://127.0.0.1:1", monkeypatch)
+    with pytest.raises(DownloadError, match=r"network does not answer, so model_config\.json"):
+        get(revision="b" * 40)
+    with pytest.raises(DownloadError, match="list of commits"):
+        get()
+
+
+def test_an_ailing_server_is_quoted(hub, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.failing = True
+    with pytest.raises(DownloadError, match=r"model_config\.json .* could not be fetched: .*500"):
+        get(revision="b" * 40)
+
+
+def test_the_mirror_is_completed_by_the_original_text_encoder(hub):
+    mirror = ENTRY.source("bf16-mirror")
+    hub.repos[mirror.repo] = {f"small-music/{file.path}": b"mirrored" for file in mirror.files}
+    fetched = get(layout="bf16-mirror")
+    assert fetched.weights.read_bytes() == b"mirrored"
+    assert fetched.weights.parent.name == "small-music"
+    assert fetched.text_encoder.name == "t5gemma-b-b-ul2"
+
+
+def test_files_needed_lists_every_file_with_its_repository():
+    needed = files_needed(MUSIC, "npz")
+    assert {repo for repo, _ in needed} == {"stabilityai/stable-audio-3-optimized"}
+    assert [file.path for _, file in needed][0] == "dit_sm-music_f16.npz"
+    assert sum(file.size for _, file in files_needed(MUSIC) if file.size) == 2_270_384_940 + 1_183_022_944

@@ -1,0 +1,83 @@
+import pytest
+
+from soundloom.config.catalogue import (
+    CATALOGUE,
+    find_entry,
+    licence_notice,
+    published_config,
+    require_entry,
+)
+from soundloom.config.models import parse_model_config
+from soundloom.errors import ModelNotFoundError
+
+DOWNLOADED = [entry for entry in CATALOGUE.values() if entry.sources]
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "mini"])
+def test_published_configurations_parse(name):
+    assert CATALOGUE[name].parsed_config() == parse_model_config(published_config(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "depth", "heads", "differential", "latents"),
+    [
+        ("small-music", 1024, 20, 16, False, 1292),
+        ("small-sfx-base", 1024, 20, 16, False, 1300),
+        ("medium", 1536, 24, 24, True, 4096),
+        ("medium-base", 1536, 24, 24, True, 4096),
+    ],
+)
+def test_sizes_are_the_published_ones(name, width, depth, heads, differential, latents):
+    config = CATALOGUE[name].parsed_config()
+    dit = config.dit
+    assert (dit.embed_dim, dit.depth, dit.num_heads, dit.differential) == (width, depth, heads, differential)
+    assert dit.head_dim == 64
+    assert config.sample_size == latents * config.same.downsampling_ratio
+
+
+def test_autoencoders_differ_where_published():
+    small, large = (CATALOGUE[name].parsed_config().same for name in ("same-s", "same-l"))
+    assert (small.decoder.config.width, small.decoder.config.conv_mapping) == (768, True)
+    assert small.decoder.config.latents_per_chunk == 2
+    assert (large.decoder.config.width, large.decoder.config.sliding_window) == (1536, (1, 1))
+    assert [block for block in range(12) if large.decoder.config.is_sinusoidal(block)] == [5, 6, 7, 8, 9, 10, 11]
+    assert not any(large.encoder.config.is_sinusoidal(block) for block in range(12))
+
+
+@pytest.mark.parametrize("name", ["small-music", "small-sfx", "medium"])
+def test_base_models_share_the_text_encoder_of_their_sibling(name):
+    base, distilled = (CATALOGUE[key].parsed_config() for key in (f"{name}-base", name))
+    assert base.model.conditioning.prompt.repo_id == f"stabilityai/stable-audio-3-{name}"
+    assert (base.is_distilled, distilled.is_distilled) == (False, True)
+    assert CATALOGUE[f"{name}-base"].default_guidance == 7.0
+    assert (CATALOGUE[name].gated, CATALOGUE[f"{name}-base"].gated) == (True, False)
+
+
+@pytest.mark.parametrize("alias", ["sm-music", "SM-SFX", "sm-music-base", "Medium"])
+def test_aliases_and_case_are_understood(alias):
+    assert require_entry(alias).name in CATALOGUE
+
+
+def test_no_two_models_share_a_name():
+    names = [name for entry in CATALOGUE.values() for name in (entry.name, *entry.aliases)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("entry", DOWNLOADED, ids=lambda entry: entry.name)
+def test_every_download_has_a_pinned_commit_a_licence_and_an_autoencoder(entry):
+    assert len(entry.revision) == 8
+    assert "Stability AI Community License" in licence_notice(entry)
+    assert entry.kind == "autoencoder" or entry.autoencoder in CATALOGUE
+
+
+def test_large_is_known_but_cannot_be_had():
+    assert find_entry("large") is not None
+    with pytest.raises(ModelNotFoundError, match="weights of large are not public"):
+        require_entry("large")
+
+
+def test_unknown_names_list_what_there_is():
+    with pytest.raises(ModelNotFoundError) as caught:
+        require_entry("stable-audio")
+    assert "small-music" in caught.value.hint
+    assert "large" not in caught.value.hint
