@@ -52,8 +52,10 @@ def main() -> int:
             continue
         for check in checks:
             verdict = "ok  " if check.passed else "FAIL"
-            print(f"{verdict} {path.stem:16} {check.call:32} {check.output:16} "
-                  f"error {check.error:.2e}  tolerance {check.tolerance:.2e} {check.note}")
+            print(
+                f"{verdict} {path.stem:16} {check.call:32} {check.output:16} "
+                f"error {check.error:.2e}  tolerance {check.tolerance:.2e} {check.note}"
+            )
             failed += not check.passed
             total += 1
     print(f"{total - failed} passed, {failed} failed")

@@ -42,4 +42,38 @@ class TorchAdapter:
         return value.to(self._torch.float32).numpy() if value.is_floating_point() else value.numpy()
 
 
-ADAPTERS = {"torch": TorchAdapter}
+class MLXAdapter:
+    """The MLX engine on the CPU in single precision."""
+
+    name = "mlx"
+
+    def __init__(self) -> None:
+        import mlx.core as mx
+
+        from soundloom.engines.mlx.load import load_module
+
+        self._mx, self._load = mx, load_module
+
+    def module(self, file: str) -> Any:
+        return import_module(f"soundloom.engines.mlx.{file}")
+
+    def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
+        return self._load(make, weights, what, getattr(self._mx, dtype))
+
+    def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
+        from soundloom.engines.mlx.engine import MLXEngine
+
+        return MLXEngine(checkpoint, "cpu", precision)
+
+    def array(self, value: np.ndarray) -> Any:
+        return self._mx.array(value)
+
+    def tanh(self, value: Any) -> Any:
+        return self._mx.tanh(value)
+
+    def numpy(self, value: Any) -> np.ndarray:
+        floating = self._mx.issubdtype(value.dtype, self._mx.floating)
+        return np.array(value.astype(self._mx.float32) if floating else value)
+
+
+ADAPTERS = {"torch": TorchAdapter, "mlx": MLXAdapter}

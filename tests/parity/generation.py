@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from parity.case import Case
 from parity.models import GUIDANCE_NAMES
-
 from soundloom.audio.channels import to_stereo
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.config.models import ModelConfig, ShiftConfig, parse_model_config

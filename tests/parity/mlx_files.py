@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from parity.case import Case
 from parity.generation import RecordedNoise
-
 from soundloom.checkpoints.components import Component, open_component, open_text_encoder_npz
 from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX

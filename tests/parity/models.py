@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from parity.case import Case
 
+from parity.case import Case
 from soundloom.config.models import DiTConfig, SAMEConfig, parse_text_encoder_config
 from soundloom.config.parse import parse
 from soundloom.config.requests import Guidance
@@ -120,7 +120,8 @@ class SAMECase:
 
 
 def _sizes(call: dict[str, Any]) -> dict[str, int]:
-    return {name: call["args"][key] for name, key in (("chunk", "chunk_size"), ("overlap", "overlap")) if key in call["args"]}
+    keys = (("chunk", "chunk_size"), ("overlap", "overlap"))
+    return {name: call["args"][key] for name, key in keys if key in call["args"]}
 
 
 class TextCase:

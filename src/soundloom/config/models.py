@@ -232,7 +232,7 @@ class ResamplerConfig:
     def __post_init__(self) -> None:
         stages = {len(self.c_mults), len(self.strides), len(self.transformer_depths)}
         if stages != {1}:
-            raise ConfigError("a SAME encoder or decoder has one stage: c_mults, strides and transformer_depths of length 1")
+            raise ConfigError("c_mults, strides and transformer_depths must have length 1: SAME has a single stage")
         if self.sliding_window is None and (self.chunk_size % (2 * self.stride) or not self.chunk_midpoint_shift):
             raise ConfigError(
                 f"without sliding_window, chunk_size must be an even multiple of the stride {self.stride} "
@@ -402,8 +402,8 @@ class GeneratorConfig:
         latent_dim, dit = self.pretransform.config.latent_dim, self.diffusion.config
         if not self.io_channels == latent_dim == dit.io_channels == dit.local_add_cond_dim - 1:
             raise ConfigError(
-                f"io_channels {self.io_channels}, the autoencoder's latent_dim {latent_dim}, the transformer's io_channels "
-                f"{dit.io_channels} and its local_add_cond_dim {dit.local_add_cond_dim} minus one must be equal"
+                f"io_channels {self.io_channels}, the autoencoder's latent_dim {latent_dim}, the transformer's "
+                f"io_channels {dit.io_channels} and its local_add_cond_dim {dit.local_add_cond_dim} - 1 must be equal"
             )
 
 

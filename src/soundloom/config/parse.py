@@ -1,4 +1,4 @@
-"""Turn JSON objects into frozen dataclasses, strictly: an unknown, missing or ill-typed field is an error with its path."""
+"""Turn JSON objects into frozen dataclasses: an unknown, missing or ill-typed field is an error with its path."""
 
 from __future__ import annotations
 

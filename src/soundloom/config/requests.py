@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.models import ShiftConfig
@@ -107,7 +108,7 @@ class GenerationRequest:
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise RequestError(f"seconds must be above 0, found {self.seconds:g}")
         if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
-            raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, base models 50")
+            raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, others 50")
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
             raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")
         if self.sampler is not None:
@@ -172,7 +173,7 @@ def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
     for start, end in ordered:
         if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
             raise RequestError(f"region {start:g} to {end:g} s must start at 0 or later and end after its start")
-    for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False):
+    for (_, end), (start, _) in pairwise(ordered):
         if start < end:
             raise RequestError(
                 f"two regions overlap: one ends at {end:g} s, the next starts at {start:g} s", "join them into one"

@@ -7,7 +7,6 @@ import secrets
 import numpy as np
 
 
-
 def random_seed() -> int:
     """Draw a seed short enough to be typed again."""
     return secrets.randbelow(2**31)

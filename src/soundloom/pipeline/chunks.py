@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +45,7 @@ class ChunkPlan:
 
     def __post_init__(self) -> None:
         # A later chunk overwrites an earlier one, so the earlier one need not write there at all.
-        pairs = zip(self.chunks, self.chunks[1:], strict=False)
-        clipped = [replace(a, right=min(a.right or 0, b.out + b.left - a.out)) for a, b in pairs]
+        clipped = [replace(a, right=min(a.right or 0, b.out + b.left - a.out)) for a, b in pairwise(self.chunks)]
         object.__setattr__(self, "chunks", (*clipped, self.chunks[-1]))
 
     def stream(self, x: Any, run: Callable[[Any], np.ndarray]) -> Iterator[np.ndarray]:

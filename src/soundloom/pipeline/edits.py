@@ -1,4 +1,4 @@
-"""Edits of a given sound: what is made in which pass, and how the result joins what is kept.
+"""Requests as a sequence of passes: one for a new sound, and for an edit as many as its length needs.
 
 All positions here are samples at the source's own rate, so that a region is honoured to the sample. A sound longer
 than the model's limit is edited in windows: each sees what is already known around the piece it makes.
@@ -14,8 +14,8 @@ import numpy as np
 from soundloom.audio.channels import to_channels, to_stereo
 from soundloom.audio.resample import resample, resample_published
 from soundloom.config.models import ModelConfig
-from soundloom.diffusion.masks import Span, blend
 from soundloom.config.requests import SEED_LIMIT
+from soundloom.diffusion.masks import Span, blend
 from soundloom.errors import RequestError
 from soundloom.pipeline.plan import Item, Job, make_item
 from soundloom.pipeline.run import fit
@@ -32,6 +32,27 @@ class Window:
     regions: tuple[Span, ...]
 
 
+class Creation:
+    """A new sound, made in one pass: ask for `next_item`, give what became of it to `accept`."""
+
+    mode = "generate"
+    is_all_new = True
+
+    def __init__(self, job: Job, config: ModelConfig) -> None:
+        self.job, self.config, self.rate = job, config, config.sample_rate
+        self.sound = np.zeros((config.audio_channels, 0), dtype=np.float32)
+        self.notes: list[str] = []
+        self.passes_left = 1
+
+    def next_item(self) -> Item | None:
+        """Return the one pass, and None once it was accepted."""
+        return make_item(self.job, self.config, self.job.seconds, self.job.seed) if self.passes_left else None
+
+    def accept(self, made: np.ndarray) -> None:
+        """Take what was made (2, samples)."""
+        self.sound, self.passes_left = made, 0
+
+
 class Edit:
     """An edit under way. Ask for `next_item`, give its sound to `accept`, until there is no next one."""
 
@@ -41,7 +62,7 @@ class Edit:
             raise ValueError("an edit needs a source")
         self.job, self.config, self.rate = job, config, source.sample_rate
         stereo, note = to_stereo(source.audio)
-        self.notes = [note] if note else []
+        self._source_note, self._reduction = note, 1.0
         self.channels = min(source.channels, 2)
         self.source = stereo[: self.channels]
         self.offset = round(job.request.offset * self.rate)
@@ -55,9 +76,28 @@ class Edit:
         self.passes = 0
 
     @property
-    def is_variation(self) -> bool:
+    def is_all_new(self) -> bool:
         """Whether the whole sound is varied, with nothing kept."""
         return not self.regions
+
+    @property
+    def mode(self) -> str:
+        if self.is_all_new:
+            return "vary"
+        return "extend" if self.samples > self.source.shape[1] else "inpaint"
+
+    @property
+    def passes_left(self) -> int:
+        return len(self.windows) - self.passes
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about this edit."""
+        notes = [self._source_note] if self._source_note else []
+        if self._reduction < 1:
+            decibels = -20 * np.log10(self._reduction)
+            notes.append(f"new sound was turned down by up to {decibels:.1f} dB to stay within full scale")
+        return notes
 
     def _regions(self) -> tuple[Span, ...]:
         """Join the regions asked for with all that the source does not reach."""
@@ -86,7 +126,7 @@ class Edit:
         if self.samples <= limit:
             yield Window(0, self.samples, self.regions)
             return
-        if self.is_variation:
+        if self.is_all_new:
             raise RequestError(
                 f"the clip is {self.samples / self.rate:.4g} s long and this model varies at most "
                 f"{self.config.max_seconds:.4g} s in one piece",
@@ -116,7 +156,7 @@ class Edit:
 
     def next_item(self) -> Item | None:
         """Return the next pass at the model's rate, or None when the edit is complete."""
-        if self.passes == len(self.windows):
+        if not self.passes_left:
             return None
         window = self.windows[self.passes]
         seed = (self.job.seed + self.passes) % SEED_LIMIT
@@ -136,7 +176,7 @@ class Edit:
         self.passes += 1
         length = window.stop - window.start
         new = to_channels(fit(self._resample(made, self.config.sample_rate, self.rate), length), self.channels)
-        if self.is_variation or self.job.request.compat.keep != "samples":
+        if self.is_all_new or self.job.request.compat.keep != "samples":
             self.sound = new
             return
         new = self._turn_down(new, window)
@@ -156,7 +196,7 @@ class Edit:
         peak = max(float(np.abs(part).max(initial=0.0)) for part in inside)
         if not peak > 1:  # also when it is not a number, which the checks report
             return new
-        self.notes.append(f"new sound was turned down by {20 * np.log10(peak / FULL_SCALE):.1f} dB to stay in full scale")
+        self._reduction = min(self._reduction, FULL_SCALE / peak)
         return new * np.float32(FULL_SCALE / peak)
 
     def _resample(self, audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -23,16 +23,47 @@ from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Engine
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Edit
-from soundloom.pipeline.plan import Item, Job, make_item, make_job
+from soundloom.pipeline.edits import Creation, Edit
+from soundloom.pipeline.plan import Job, make_job
 from soundloom.pipeline.run import Run, decode_latents, encode_audio
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.tokenizer import Tokenizer, Tokens
 from soundloom.version import __version__
 
 log = logging.getLogger("soundloom")
-Value = TypeVar("Value")
 DEFAULT_SECONDS = 30.0
+
+
+class _Common(TypedDict, total=False):
+    """Options of every call; see `GenerationRequest` for those that describe the sound.
+
+    `progress` hears `Progress` events, `cancel` stops the work between two steps.
+    """
+
+    steps: int | None
+    sampler: str | None
+    guidance: float | Guidance | None
+    shift: ShiftConfig | None
+    duration_padding: float
+    compat: str | Compat
+    progress: Listener | None
+    cancel: Event | None
+
+
+class GenerateOptions(_Common, total=False):
+    """Options of `Model.generate`."""
+
+    negative_prompt: str | Sequence[str | None] | None
+    seconds: float | Sequence[float | None] | None
+    seed: int | Sequence[int | None] | None
+
+
+class EditOptions(_Common, total=False):
+    """Options of `Model.vary`, `Model.inpaint` and `Model.extend`; the crossfade is in seconds."""
+
+    negative_prompt: str | None
+    seed: int | None
+    crossfade: float
 
 
 def load(
@@ -55,7 +86,9 @@ def load(
     return Model(checkpoint, make_engine(checkpoint, engine, device, precision), keep_loaded=keep_loaded)
 
 
-def make_engine(checkpoint: Checkpoint, name: str = "auto", device: str | None = None, precision: str = "auto") -> Engine:
+def make_engine(
+    checkpoint: Checkpoint, name: str = "auto", device: str | None = None, precision: str = "auto"
+) -> Engine:
     """Build the engine of that name for a checkpoint."""
     if name not in ("auto", "torch"):
         raise EngineError(f"no engine named {name!r}", "known: auto, torch")
@@ -86,72 +119,46 @@ class Model:
         """The generative configuration; an autoencoder alone has none."""
         if not isinstance(self.checkpoint.config, ModelConfig):
             raise EngineError(
-                f"{self.name} is an autoencoder alone and cannot generate", "it can encode and decode; to generate, load mini"
+                f"{self.name} is an autoencoder alone and cannot generate",
+                "it can encode and decode; to generate, load mini",
             )
         return self.checkpoint.config
 
     # Making and editing sound
 
     @overload
-    def generate(self, prompt: str, **options: Any) -> Clip: ...
+    # A str is also a sequence of them; the first signature wins for it.
+    def generate(self, prompt: str, **options: Unpack[GenerateOptions]) -> Clip: ...  # type: ignore[overload-overlap]
     @overload
-    def generate(self, prompt: Sequence[str], **options: Any) -> list[Clip]: ...
-    def generate(
-        self,
-        prompt: str | Sequence[str],
-        *,
-        negative_prompt: str | None | Sequence[str | None] = None,
-        seconds: float | None | Sequence[float | None] = None,
-        seed: int | None | Sequence[int | None] = None,
-        steps: int | None = None,
-        sampler: str | None = None,
-        guidance: float | Guidance | None = None,
-        shift: ShiftConfig | None = None,
-        compat: str | Compat = "soundloom",
-        progress: Listener | None = None,
-        cancel: Event | None = None,
-    ) -> Clip | list[Clip]:
-        """Make sound from a prompt, or a list of clips when prompt, negative_prompt, seconds or seed is a list.
+    def generate(self, prompt: Sequence[str], **options: Unpack[GenerateOptions]) -> list[Clip]: ...
+    def generate(self, prompt: str | Sequence[str], **options: Unpack[GenerateOptions]) -> Clip | list[Clip]:
+        """Make sound from a prompt, or a list of clips from a list of prompts.
 
-        One seed for several clips counts up from clip to clip. `guidance` is a scale or a `Guidance`; `progress`
-        hears `Progress` events and `cancel` stops between steps. Raises RequestError, OutputError or Cancelled.
+        With a list, `negative_prompt`, `seconds` and `seed` may be lists of the same length; one seed counts up from
+        clip to clip. Raises RequestError, OutputError or Cancelled.
         """
-        lists = [v for v in (prompt, negative_prompt, seconds, seed) if isinstance(v, Sequence) and not isinstance(v, str)]
-        counts = {len(v) for v in lists}
-        if len(counts) > 1:
-            raise RequestError(f"lists of different lengths were given: {', '.join(map(str, sorted(counts)))}")
-        count = counts.pop() if counts else 1
-        seeds = _spread(seed, count) if isinstance(seed, Sequence) else count_up(seed, count)
-        requests = [
-            GenerationRequest(
-                each_prompt,
-                negative_prompt=each_negative,
-                seconds=each_seconds,
-                seed=each_seed,
-                steps=steps,
-                sampler=sampler,
-                guidance=_guidance(guidance),
-                shift=shift,
-                compat=_compat(compat),
-            )
-            for each_prompt, each_negative, each_seconds, each_seed in zip(
-                _spread(prompt, count), _spread(negative_prompt, count), _spread(seconds, count), seeds, strict=True
-            )
-        ]
-        clips = self.run(requests, progress=progress, cancel=cancel)
-        return clips if lists else clips[0]
+        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
+        if isinstance(prompt, str):
+            return self.run([_request(prompt, options)], progress=progress, cancel=cancel)[0]
+        return self.run(_requests(prompt, options), progress=progress, cancel=cancel)
 
     def vary(
-        self, clip: Clip, prompt: str = "", *, noise: float = 0.6, regions: Sequence[Region] = (), **options: Any
+        self,
+        clip: Clip,
+        prompt: str = "",
+        *,
+        noise: float = 0.6,
+        regions: Sequence[Region] = (),
+        **options: Unpack[EditOptions],
     ) -> Clip:
         """Make a variation of a clip: the higher `noise`, 0.01 to 1, the further from it.
 
-        With `regions`, in seconds, only those are varied. Options are those of `GenerationRequest`, `progress` and
-        `cancel`. The result has the clip's rate, length and channels.
+        With `regions`, in seconds, only those are varied. The result has the clip's rate and length, and its channels
+        where they are one or two.
         """
-        return self._edit(clip, prompt, noise=noise, regions=tuple(regions), **options)
+        return self._edit(clip, prompt, options, noise=noise, regions=tuple(regions))
 
-    def inpaint(self, clip: Clip, regions: Sequence[Region], prompt: str = "", **options: Any) -> Clip:
+    def inpaint(self, clip: Clip, regions: Sequence[Region], prompt: str = "", **options: Unpack[EditOptions]) -> Clip:
         """Make regions of a clip anew, all in one pass; every sample outside them stays as it is.
 
         Regions are (start, end) in seconds; `soundloom.bars` gives them in bars and beats. Each border has a short
@@ -159,9 +166,11 @@ class Model:
         """
         if not regions:
             raise RequestError("inpainting needs at least one region", "regions=[(1.0, 1.5)] renews half a second")
-        return self._edit(clip, prompt, regions=tuple(regions), **options)
+        return self._edit(clip, prompt, options, regions=tuple(regions))
 
-    def extend(self, clip: Clip, seconds: float, prompt: str = "", *, before: bool = False, **options: Any) -> Clip:
+    def extend(
+        self, clip: Clip, seconds: float, prompt: str = "", *, before: bool = False, **options: Unpack[EditOptions]
+    ) -> Clip:
         """Continue a clip by so many seconds, or with `before` put as many in front of it.
 
         Longer than the model's limit, the work goes on in several passes, each hearing the end of the last.
@@ -169,49 +178,32 @@ class Model:
         if not seconds > 0:
             raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
         if before:
-            return self._edit(clip, prompt, offset=seconds, **options)
-        return self._edit(clip, prompt, seconds=clip.seconds + seconds, **options)
+            return self._edit(clip, prompt, options, offset=seconds)
+        return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
 
-    def _edit(
-        self, clip: Clip, prompt: str, *, progress: Listener | None = None, cancel: Event | None = None, **options: Any
-    ) -> Clip:
-        options["guidance"] = _guidance(options.get("guidance"))
-        options["compat"] = _compat(options.get("compat", "soundloom"))
-        request = GenerationRequest(prompt, source=clip, **options)
+    def _edit(self, clip: Clip, prompt: str, options: EditOptions, **edit: Any) -> Clip:
+        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
+        request = _request(prompt, {**options, **edit, "source": clip})
         return self.run([request], progress=progress, cancel=cancel)[0]
 
     def run(
         self, requests: Sequence[GenerationRequest], *, progress: Listener | None = None, cancel: Event | None = None
     ) -> list[Clip]:
         """Carry out requests, those of equal length together, and return a clip for each."""
-        config = self.config
-        entry = find_entry(self.name)
+        config, entry = self.config, find_entry(self.name)
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
         jobs = [make_job(request, config, default_seconds) for request in requests]
-        edits = {place: Edit(job, config) for place, job in enumerate(jobs) if job.request.source is not None}
+        tasks = [Edit(job, config) if job.request.source is not None else Creation(job, config) for job in jobs]
         stages = Stages(self.engine, progress, cancel)
-        sounds: dict[int, np.ndarray] = {}
         cut: dict[int, str] = {}
-        while len(sounds) < len(jobs):
-            items = {place: self._next_item(jobs[place], edits.get(place)) for place in range(len(jobs)) if place not in sounds}
-            more = any(edit.passes + 1 < len(edit.windows) for edit in edits.values())
+        while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
+            more = any(task.passes_left > 1 for task in tasks)
             run = Run(self.engine, config, self._tokenize, stages, keep_loaded=self.keep_loaded or more)
-            for (place, _), made in zip(items.items(), run(list(items.values())), strict=True):
-                edit = edits.get(place)
-                if edit is not None:
-                    edit.accept(made.audio)
-                if edit is None or edit.passes == len(edit.windows):
-                    sounds[place] = made.audio if edit is None else edit.sound
-            cut.update({list(items)[index]: text for index, text in run.cut.items()})
-        return [self._clip(job, sounds[i], edits.get(i), cut.get(i, "")) for i, job in enumerate(jobs)]
-
-    def _next_item(self, job: Job, edit: Edit | None) -> Item:
-        if edit is None:
-            return make_item(job, self.config, job.seconds, job.seed)
-        item = edit.next_item()
-        if item is None:
-            raise RuntimeError("an edit was asked for more passes than it has")
-        return item
+            for i, made in zip(waiting, run(list(waiting.values())), strict=True):
+                tasks[i].accept(made.audio)
+            places = list(waiting)
+            cut.update({places[place]: text for place, text in run.cut.items()})
+        return [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
 
     def _tokenize(self, prompts: Sequence[str], length: int) -> Tokens:
         if self._tokenizer is None:
@@ -224,21 +216,20 @@ class Model:
 
     # Results
 
-    def _clip(self, job: Job, audio: np.ndarray, edit: Edit | None, cut: str) -> Clip:
+    def _clip(self, job: Job, task: Creation | Edit, cut: str) -> Clip:
         """Check what was made and wrap it with the record of how."""
-        rate = edit.rate if edit else self.sample_rate
-        findings = check_audio(audio, rate)
-        # A kept part may be silent or clipped; only new sound as a whole is judged by more than being finite.
-        strict = edit is None or edit.is_variation
+        findings = check_audio(task.sound, task.rate)
+        # A kept part may be silent; only sound that is new as a whole is judged by more than being finite.
+        judged = [f for f in findings if task.is_all_new or f.kind == "not_finite"]
         try:
-            require_sound(f for f in findings if strict or f.kind == "not_finite")
+            require_sound(judged)
         except OutputError as error:
             raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
-        warnings = [f.message for f in findings] + (edit.notes if edit else []) + self._warnings(job, cut)
+        warnings = [*(f.message for f in findings), *task.notes, *self._warnings(job, cut)]
         for warning in warnings:
             log.warning("%s", warning)
-        source = job.request.source
-        return Clip(audio, rate, self._record(job, edit, warnings), source.source_format if source and edit else None)
+        source_format = job.request.source.source_format if job.request.source else None
+        return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
 
     def _warnings(self, job: Job, cut: str) -> list[str]:
         warnings = []
@@ -253,10 +244,10 @@ class Model:
             warnings.append("a negative prompt does nothing without guidance; give a scale above 1")
         return warnings
 
-    def _record(self, job: Job, edit: Edit | None, warnings: list[str]) -> dict[str, Any]:
+    def _record(self, job: Job, task: Creation | Edit, warnings: list[str]) -> dict[str, Any]:
         resolved = replace(
             job.request,
-            seconds=job.request.seconds if edit else job.seconds,
+            seconds=job.request.seconds if job.request.source else job.seconds,
             seed=job.seed,
             steps=job.steps,
             sampler=job.sampler,
@@ -265,7 +256,7 @@ class Model:
         )
         record: dict[str, Any] = {
             "soundloom": __version__,
-            "mode": _mode(edit),
+            "mode": task.mode,
             "model": self.name,
             "model_hash": self.checkpoint.fingerprint,
             "licence": self.checkpoint.licence,
@@ -295,7 +286,7 @@ class Model:
         audio = decode_latents(self.engine, self.checkpoint.config, self._check_latents(latents))[0]
         if not self.keep_loaded:
             self.engine.free("decoder")
-        record = {"soundloom": __version__, "mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
+        record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
         return Clip(audio[:, :samples], self.sample_rate, record)
 
     def decode_stream(self, latents: np.ndarray) -> Iterator[np.ndarray]:
@@ -318,30 +309,35 @@ class Model:
         return latents[None]
 
 
-def _mode(edit: Edit | None) -> str:
-    if edit is None:
-        return "generate"
-    if edit.is_variation:
-        return "vary"
-    return "extend" if edit.samples > edit.source.shape[1] else "inpaint"
+def _request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
+    """Build a request from a caller's options, whose short forms are a guidance scale and the name of a `Compat`."""
+    values = dict(options)
+    if isinstance(values.get("guidance"), int | float):
+        values["guidance"] = Guidance(values["guidance"])
+    if isinstance(values.get("compat"), str):
+        values["compat"] = Compat.named(values["compat"])
+    return GenerationRequest(prompt, **values)
 
 
-def _spread(value: Value | Sequence[Value], count: int) -> list[Value]:
-    """Return a list as it is, and anything else so many times."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return list(value)
-    return [value] * count  # type: ignore[list-item]
+def _requests(prompts: Sequence[str], options: Mapping[str, Any]) -> list[GenerationRequest]:
+    """Build a request for each prompt, spreading options that hold for all."""
+    values = dict(options)
+    values["seed"] = spread_seed(values.get("seed"), len(prompts))
+    for name in ("negative_prompt", "seconds", "seed"):
+        value = values.get(name)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        values[name] = value if is_list else [value] * len(prompts)
+        if len(values[name]) != len(prompts):
+            raise RequestError(f"{len(prompts)} prompts were given and {len(values[name])} values of {name}")
+    each = ("negative_prompt", "seconds", "seed")
+    return [
+        _request(prompt, {**values, **{name: values[name][i] for name in each}}) for i, prompt in enumerate(prompts)
+    ]
 
 
-def count_up(seed: int | None, count: int) -> list[int]:
+def spread_seed(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
     """Return a seed for each of several clips, counting up from a given or drawn one."""
+    if isinstance(seed, Sequence):
+        return list(seed)
     first = random_seed() if seed is None else seed
-    return [(first + i) % SEED_LIMIT for i in range(count)] if count > 1 else [first]
-
-
-def _guidance(guidance: float | Guidance | None) -> Guidance | None:
-    return Guidance(guidance) if isinstance(guidance, int | float) else guidance
-
-
-def _compat(compat: str | Compat) -> Compat:
-    return Compat.named(compat) if isinstance(compat, str) else compat
+    return [(first + i) % SEED_LIMIT for i in range(count)]

@@ -92,9 +92,7 @@ class Batch:
         """Return the mask of kept frames (b, 1, frames), or None when nothing is inpainted."""
         if not self.items[0].regions:
             return None
-        masks = np.stack(
-            [keep_mask(self.frames, ratio, item.regions, self.compat.frame_rule) for item in self.items]
-        )
+        masks = np.stack([keep_mask(self.frames, ratio, item.regions, self.compat.frame_rule) for item in self.items])
         for mask, item in zip(masks, self.items, strict=True):
             mask[math.ceil(item.samples / ratio) :] = 0  # what lies behind the clip is made anew, as in training
         return masks[:, None]

@@ -48,7 +48,7 @@ class PhiloxNoise:
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Prompts and negative prompts of a batch, embedded. `negative_rows` (b, s + 1, 1) multiplies the negative context."""
+    """Embedded prompts of a batch; `negative_rows` (b, s + 1, 1) multiplies the context of the negative ones."""
 
     text: Array
     mask: np.ndarray

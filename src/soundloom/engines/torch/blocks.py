@@ -166,9 +166,7 @@ class SelfAttention(nn.Module):
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
-    def forward(
-        self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None) -> Tensor:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
         parts = self.to_qkv(x).view(b, n, -1, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)

@@ -103,9 +103,9 @@ class Transformer(nn.Module):
         rotate = Rotation.table(h.shape[1], self.rope_channels, h.device)
         modulation = self.global_cond_embedder(embedding).float().view(b, 6, -1)
         padding = padding.extended(m) if padding else None
-        locals_ = condition.locals or [None] * len(self.layers)
-        for layer, keys, local in zip(self.layers, condition.memories, locals_, strict=True):
-            h = layer(h, modulation, keys, local, rotate, padding, m)
+        for i, layer in enumerate(self.layers):
+            local = condition.locals[i] if condition.locals else None
+            h = layer(h, modulation, condition.memories[i], local, rotate, padding, m)
         return self.project_out(h[:, m:])
 
 

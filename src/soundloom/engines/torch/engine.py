@@ -93,7 +93,11 @@ class TorchEngine:
                 f"{self.checkpoint.name} has no text encoder beside it",
                 "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
             )
-        tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
+        tensors = {
+            name.removeprefix(TEXT_PREFIX): tensor
+            for name, tensor in files.tensors.items()
+            if name.startswith(TEXT_PREFIX)
+        }
         # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
         return load_module(
             lambda: T5GemmaEncoder(files.config),

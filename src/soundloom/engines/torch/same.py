@@ -128,14 +128,14 @@ class DecoderResampler(Resampler):
     def forward(self, latents: Tensor, noise: Noise | None) -> Tensor:
         config = self.config
         latents = F.pad(latents, (0, 0, 0, -latents.shape[1] % config.latents_per_chunk))
-        b, l, d = latents.shape
-        latents = latents.reshape(b * l, 1, d)
-        tokens = self.new_tokens.expand(b * l, config.stride, -1)
+        b, frames, d = latents.shape
+        latents = latents.reshape(b * frames, 1, d)
+        tokens = self.new_tokens.expand(b * frames, config.stride, -1)
         if config.latent_shortcut:
-            tokens = tokens + self.shortcut(latents).view(b * l, config.stride, d)
+            tokens = tokens + self.shortcut(latents).view(b * frames, config.stride, d)
         h = torch.cat([latents, self.with_noise(tokens, noise)], dim=1)  # (b * l, g, d)
         h = self.attend(h.reshape(b, -1, d))
-        patches = h.reshape(b, l, config.group, d)[:, :, 1:].reshape(b, -1, d)
+        patches = h.reshape(b, frames, config.group, d)[:, :, 1:].reshape(b, -1, d)
         return self.mapping(patches)
 
 
