@@ -156,5 +156,5 @@ def test_the_mirror_is_completed_by_the_original_text_encoder(hub):
 def test_files_needed_lists_every_file_with_its_repository():
     needed = files_needed(MUSIC, "npz")
     assert {repo for repo, _ in needed} == {"stabilityai/stable-audio-3-optimized"}
-    assert [file.path for _, file in needed][0] == "dit_sm-music_f16.npz"
+    assert next(file.path for _, file in needed) == "dit_sm-music_f16.npz"
     assert sum(file.size for _, file in files_needed(MUSIC) if file.size) == 2_270_384_940 + 1_183_022_944

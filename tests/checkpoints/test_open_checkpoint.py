@@ -173,7 +173,7 @@ def test_components_of_different_models_are_refused(made, tmp_path):
     tensors["running_std"] = from_array("running_std", np.array([9.0], np.float32))
     copies = [from_array(name, tensor.numpy().copy()) for name, tensor in tensors.items()]
     write_npz(folder / "same_s_decoder_f32.npz", copies)
-    with pytest.raises(MismatchError, match="disagree on .*running_std"):
+    with pytest.raises(MismatchError, match=r"disagree on .*running_std"):
         open_checkpoint(folder)
 
 

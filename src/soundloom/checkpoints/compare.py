@@ -53,9 +53,7 @@ def _guess(tensors: Mapping[str, LazyTensor], wanted: Shapes) -> str:
         return "no name agrees: this is another model, or a layout that docs/formats.md does not list"
     found, expected = depth(_transformer_part(tensors)), depth(_transformer_part(wanted))
     if found != expected:
-        return (
-            f"the file has {found} blocks, the configuration {expected}: it is another variant of the model"
-        )
+        return f"the file has {found} blocks, the configuration {expected}: it is another variant of the model"
     return "the configuration and the weights belong to different models, or the file was changed"
 
 

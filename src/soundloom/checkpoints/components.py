@@ -96,9 +96,7 @@ def open_component(path: Path) -> Component:
     The variant is told by the file's name (`dit_sm-music…`, `same_l_…`), sizes by its shapes.
     """
     tensors = read_npz(path)
-    kind = next(
-        (kind for kind, traits in _KINDS.items() if all(mark in tensors for mark in traits.marks)), None
-    )
+    kind = next((kind for kind, traits in _KINDS.items() if all(mark in tensors for mark in traits.marks)), None)
     if kind is None:
         raise CheckpointError(
             f"{path} holds no known component",
@@ -129,13 +127,7 @@ _MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
 def variant_of(path: Path) -> Entry:
     """The catalogue entry that a component's file name speaks of: `dit_NAME[_…].npz`, `same_s_…`, `same_l_…`."""
     parts = path.stem.lower().split("_")
-    name = (
-        "-".join(parts[:2])
-        if parts[0] == "same"
-        else parts[1]
-        if parts[0] == "dit" and len(parts) > 1
-        else ""
-    )
+    name = "-".join(parts[:2]) if parts[0] == "same" else parts[1] if parts[0] == "dit" and len(parts) > 1 else ""
     entry = find_entry(name)
     if entry is None:
         known = ", ".join(f"dit_{key}" for key, entry in CATALOGUE.items() if entry.kind == "generator")
@@ -158,9 +150,7 @@ def pick_file(folder: Path, pattern: str) -> Path:
         return found[0]
     if not found:
         raise ModelNotFoundError(f"{folder} has no {pattern}", f"it holds {_names(folder.glob('*.npz'))}")
-    raise ModelNotFoundError(
-        f"{folder} has several {pattern}: {_names(found)}", "name the file instead of the folder"
-    )
+    raise ModelNotFoundError(f"{folder} has several {pattern}: {_names(found)}", "name the file instead of the folder")
 
 
 def _names(paths: Iterable[Path]) -> str:
@@ -173,8 +163,6 @@ def merge(components: Iterable[Component], where: Path) -> Tensors:
     for component in components:
         for name, tensor in component.tensors.items():
             if name in merged and merged[name].data().tobytes() != tensor.data().tobytes():
-                raise MismatchError(
-                    f"the components in {where} disagree on {name}", "they belong to different models"
-                )
+                raise MismatchError(f"the components in {where} disagree on {name}", "they belong to different models")
             merged[name] = tensor
     return merged

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.checkpoints.licences import require_consent
-from soundloom.config.catalogue import TEXT_ENCODER_FOLDER, Entry, RemoteFile, Source
+from soundloom.config.catalogue import Entry, RemoteFile, Source
+from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import DownloadError
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -69,9 +70,7 @@ def files_needed(entry: Entry, layout: str = "published") -> list[tuple[str, Rem
 def _locate(sources: list[Source], folders: list[Path]) -> Fetched:
     weights = next(file.path for file in sources[0].files if not file.path.endswith(".json"))
     text_encoder = folders[-1] / TEXT_ENCODER_FOLDER
-    return Fetched(
-        folders[0] / sources[0].subfolder / weights, text_encoder if text_encoder.is_dir() else None
-    )
+    return Fetched(folders[0] / sources[0].subfolder / weights, text_encoder if text_encoder.is_dir() else None)
 
 
 def _path_in_repo(source: Source, file: RemoteFile) -> str:
@@ -85,7 +84,7 @@ def _hub_is_offline() -> bool:
 
 
 def _cached(source: Source, revision: str | None) -> Path | None:
-    """The cached snapshot of a pinned commit if it is complete. A branch may have moved, so it is never taken unasked."""
+    """The cached snapshot of a commit, if complete. A branch may have moved, so it is never taken unasked."""
     from huggingface_hub import constants
 
     if revision is None or not _COMMIT.fullmatch(revision):
@@ -129,7 +128,7 @@ def _full_commit(source: Source, revision: str | None) -> str | None:
     matching = [commit for commit in commits if commit.startswith(revision)]
     if len(matching) != 1:
         raise DownloadError(
-            f"{source.repo} has {len(matching) or 'no'} commits that begin with {revision}, the one soundloom was tested with",
+            f"{source.repo} has {len(matching) or 'no'} commits that begin with {revision}, the one that is asked for",
             "name another with --revision, for example --revision main",
         )
     return matching[0]

@@ -112,9 +112,7 @@ def infer_same(tensors: Tensors, published: SAMEConfig) -> SAMEConfig:
         encoder=replace(published.encoder, config=encoder),
         decoder=replace(published.decoder, config=decoder),
         pretransform=replace(published.pretransform, config=patch),
-        bottleneck=replace(
-            published.bottleneck, config=replace(published.bottleneck.config, dim=encoder.latent_dim)
-        ),
+        bottleneck=replace(published.bottleneck, config=replace(published.bottleneck.config, dim=encoder.latent_dim)),
         latent_dim=encoder.latent_dim,
         downsampling_ratio=encoder.stride * patch.patch_size,
     )

@@ -1,4 +1,4 @@
-"""How each layout on disk names and stores what the canonical checkpoint holds: one table per component, read both ways.
+"""How each layout on disk names and stores the tensors of a checkpoint: a table per component, read both ways.
 
 A row pairs a canonical name with a stored one; `*` stands for the same text in both, and the first row that fits
 counts. A weight-normed convolution is stored either as length and direction (`weight_g`, `weight_v`) or folded into
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 

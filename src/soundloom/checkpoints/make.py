@@ -62,9 +62,7 @@ def make_random(
     if layout == "same-only":
         config = autoencoder_config(config)
     tensors = _random_tensors(model_shapes(config) | ignorable_shapes(config), seed)
-    text_encoder = (
-        _random_text_encoder(config, text_config, seed) if isinstance(config, ModelConfig) else None
-    )
+    text_encoder = _random_text_encoder(config, text_config, seed) if isinstance(config, ModelConfig) else None
     save_checkpoint(folder, layout, config, tensors, text_encoder, name)
     return folder
 

@@ -28,7 +28,6 @@ from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.catalogue import (
-    TEXT_ENCODER_FOLDER,
     Entry,
     find_entry,
     packaged_folder,
@@ -40,6 +39,7 @@ from soundloom.config.models import (
     parse_text_encoder_config,
     read_model_config,
 )
+from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, ModelNotFoundError
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
@@ -51,9 +51,9 @@ _EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerpr
 class Checkpoint:
     """An opened model. Tensors have the names of the published full checkpoints.
 
-    `layout` is published, bf16-mirror, same-only or npz; `fingerprint` is 16 hexadecimal digits that change with any
-    name, dtype, shape or the edges of any tensor; `text_encoder` is None where no such files were found; `files` are all
-    files that hold weights.
+    `layout` is published, bf16-mirror, same-only or npz. `fingerprint` is 16 hexadecimal digits that change with any
+    name, dtype, shape or the edges of any tensor. `text_encoder` is None where no such files were found, and `files`
+    are all that hold weights.
     """
 
     name: str
@@ -68,11 +68,7 @@ class Checkpoint:
 
     def component(self, prefix: str) -> dict[str, LazyTensor]:
         """The tensors whose names begin with `prefix`, without it."""
-        return {
-            name.removeprefix(prefix): tensor
-            for name, tensor in self.tensors.items()
-            if name.startswith(prefix)
-        }
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
 
 
 def open_checkpoint(
@@ -97,9 +93,7 @@ def open_checkpoint(
     if entry is None and path.is_file():
         return _open_file(path, config)
     if entry is None and (isinstance(source, Path) or len(path.parts) > 1 or path.suffix):
-        raise ModelNotFoundError(
-            f"there is no file or folder {path}", "give a path that exists or the name of a model"
-        )
+        raise ModelNotFoundError(f"there is no file or folder {path}", "give a path that exists or the name of a model")
     entry = require_entry(name)
     if entry.is_packaged:
         return _open_packaged(entry, config)
@@ -143,9 +137,7 @@ def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
         raise _pickle_error(folder / pickles[0])
     models = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
     hint = (
-        f"models in it: {', '.join(models)}"
-        if models
-        else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
+        f"models in it: {', '.join(models)}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
     )
     raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
 
@@ -180,9 +172,7 @@ def _open_safetensors(
     folder = weights.parent
     config = config or _config_beside(weights)
     tensors = read_safetensors(weights)
-    alone = not any(name.startswith(SAME_PREFIX) for name in tensors) and isinstance(
-        config, AutoencoderModelConfig
-    )
+    alone = not any(name.startswith(SAME_PREFIX) for name in tensors) and isinstance(config, AutoencoderModelConfig)
     if alone:
         tensors = SAME_ONLY.to_canonical(tensors)
     tensors = require_match(tensors, model_shapes(config), str(weights))
@@ -198,9 +188,7 @@ def _open_safetensors(
 def _config_beside(weights: Path) -> AnyConfig:
     path = weights.parent / CONFIG_FILE
     if not path.is_file():
-        raise ModelNotFoundError(
-            f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository"
-        )
+        raise ModelNotFoundError(f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository")
     return read_model_config(path)
 
 
@@ -224,9 +212,7 @@ def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
     """The text encoder's folder inside a model's, beside it, or inside a sibling, as base models share theirs."""
-    names = dict.fromkeys(
-        (config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER)
-    )
+    names = dict.fromkeys((config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER))
     parent = folder.resolve().parent
     places = [folder, parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
     candidates = (place / name for place in places for name in names)
@@ -237,17 +223,13 @@ def open_text_encoder(folder: Path) -> TextEncoderFiles:
     """A T5Gemma folder: `config.json`, `model.safetensors`, `tokenizer.model`."""
     for name in ("config.json", WEIGHTS_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
-            raise ModelNotFoundError(
-                f"the text encoder in {folder} lacks {name}", "fetch it from the same repository"
-            )
+            raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "fetch it from the same repository")
     try:
         data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
     config = parse_text_encoder_config(data)
-    tensors = require_match(
-        read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE)
-    )
+    tensors = require_match(read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE))
     return TextEncoderFiles(config, tensors, (folder / TOKENIZER_FILE).read_bytes(), folder / WEIGHTS_FILE)
 
 

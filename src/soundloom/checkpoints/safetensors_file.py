@@ -102,9 +102,7 @@ def _fail(path: Path, what: str) -> NoReturn:
     raise CorruptFileError(f"{path} {what}", FETCH_AGAIN)
 
 
-def write_safetensors(
-    path: Path, tensors: Iterable[LazyTensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_safetensors(path: Path, tensors: Iterable[LazyTensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors in their given order, holding one in memory at a time; the file appears when complete."""
     tensors = list(tensors)
     header = _encode_header(tensors, metadata)

@@ -26,9 +26,10 @@ from soundloom.checkpoints.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.safetensors_file import write_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, from_array
-from soundloom.config.catalogue import TEXT_ENCODER_FOLDER, find_entry
+from soundloom.config.catalogue import find_entry
 from soundloom.config.models import AutoencoderModelConfig, ModelConfig, T5GemmaConfig
 from soundloom.config.parse import to_dict
+from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import RequestError
 
 LAYOUTS = ("published", "bf16-mirror", "same-only", "npz")
@@ -79,9 +80,7 @@ def autoencoder_config(config: AnyConfig) -> AutoencoderModelConfig:
     """The configuration of a model's autoencoder alone."""
     if isinstance(config, AutoencoderModelConfig):
         return config
-    return AutoencoderModelConfig(
-        "autoencoder", config.sample_rate, config.same, audio_channels=config.audio_channels
-    )
+    return AutoencoderModelConfig("autoencoder", config.sample_rate, config.same, audio_channels=config.audio_channels)
 
 
 def text_encoder_dict(config: T5GemmaConfig) -> dict[str, Any]:
@@ -100,20 +99,12 @@ def _save_npz(
 ) -> None:
     """One file for each component: transformer and text encoder in half precision, autoencoder in single."""
     entry = find_entry(name)
-    same = {
-        key: tensor
-        for key, tensor in tensors.items()
-        if key.startswith(SAME_PREFIX) and not is_ignorable(key)
-    }
+    same = {key: tensor for key, tensor in tensors.items() if key.startswith(SAME_PREFIX) and not is_ignorable(key)}
     letter = "s" if config.same.encoder.config.sliding_window is None else "l"
     for half, layout in (("encoder", SAME_ENCODER_NPZ), ("decoder", SAME_DECODER_NPZ)):
         write_npz(folder / f"same_{letter}_{half}_f32.npz", _as(layout.from_canonical(same), "F32"))
     if isinstance(config, ModelConfig):
-        variant = (
-            entry.aliases[0]
-            if entry and entry.aliases
-            else name or ("medium" if letter == "l" else "sm-music")
-        )
+        variant = entry.aliases[0] if entry and entry.aliases else name or ("medium" if letter == "l" else "sm-music")
         dit = {key: tensor for key, tensor in tensors.items() if not key.startswith(SAME_PREFIX)}
         stored = DIT_NPZ.from_canonical(dit).values()
         write_npz(

@@ -105,9 +105,7 @@ def same_shapes(config: SAMEConfig) -> Shapes:
     c, encoder, decoder = config.latent_dim, config.encoder.config, config.decoder.config
     kernel = 3 if decoder.conv_mapping else 1
     return {
-        **_prefixed(
-            ENCODER_STACK, resampler_shapes(encoder, encoder.width, encoder.patch_channels, kernel=1)
-        ),
+        **_prefixed(ENCODER_STACK, resampler_shapes(encoder, encoder.width, encoder.patch_channels, kernel=1)),
         **_linear("encoder.layers.2", encoder.width, c),
         **_linear("decoder.layers.1", c, decoder.width),
         **_prefixed(DECODER_STACK, resampler_shapes(decoder, decoder.patch_channels, decoder.width, kernel)),

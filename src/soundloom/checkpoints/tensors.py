@@ -97,9 +97,7 @@ class LazyTensor:
     def renamed(self, name: str) -> LazyTensor:
         return replace(self, name=name)
 
-    def derive(
-        self, shape: tuple[int, ...], function: Callable[[Array], Array], name: str | None = None
-    ) -> LazyTensor:
+    def derive(self, shape: tuple[int, ...], function: Callable[[Array], Array], name: str | None = None) -> LazyTensor:
         """A tensor that is `function` of this one's array."""
         return LazyTensor(name or self.name, self.dtype, shape, lambda: function(self.numpy()), stored=False)
 

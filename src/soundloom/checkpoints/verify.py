@@ -71,8 +71,7 @@ def count_not_finite(tensor: LazyTensor) -> int:
         )
     flat = tensor.numpy().reshape(-1)
     return sum(
-        int(np.count_nonzero(~np.isfinite(flat[start : start + _CHUNK])))
-        for start in range(0, flat.size, _CHUNK)
+        int(np.count_nonzero(~np.isfinite(flat[start : start + _CHUNK]))) for start in range(0, flat.size, _CHUNK)
     )
 
 

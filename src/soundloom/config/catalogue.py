@@ -19,6 +19,14 @@ from soundloom.config.models import (
     T5GemmaConfig,
     parse_model_config,
 )
+from soundloom.config.published import (
+    LARGE_ESTIMATE,
+    MEDIUM,
+    SMALL,
+    TEXT_ENCODER_FOLDER,
+    autoencoder_config,
+    generator_config,
+)
 from soundloom.errors import ModelNotFoundError
 
 OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"
@@ -49,9 +57,7 @@ GEMMA = Licence(
     "https://ai.google.dev/gemma/terms",
     "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
 )
-APACHE = Licence(
-    "apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use."
-)
+APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,6 @@ def licence_notice(entry: Entry) -> str:
     return "\n".join(lines)
 
 
-_SMALL = dit_config(width=1024, depth=20, differential=False)
-_MEDIUM = dit_config(width=1536, depth=24, differential=True)
-# Nobody has published the sizes of large; these give its announced 2.7 billion parameters in the family's proportions.
-_LARGE_ESTIMATE = dit_config(width=2048, depth=26, differential=True)
 _SMALL_BYTES, _MEDIUM_BYTES = 2_270_384_940, 9_222_116_660
 _TEXT_ENCODER_FILES = (
     RemoteFile(f"{TEXT_ENCODER_FOLDER}/config.json"),
@@ -187,21 +189,20 @@ def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
     )
 
 
-def _distilled(
-    name: str, revision: str, dit: dict[str, Any], npz: str, aliases: tuple[str, ...] = ()
-) -> Entry:
-    """A post-trained generator; the text encoder lies in its own repository."""
-    wide = dit is _MEDIUM
+def _generator_files(wide: bool) -> tuple[RemoteFile, ...]:
+    return _weights(_MEDIUM_BYTES if wide else _SMALL_BYTES) + _TEXT_ENCODER_FILES
+
+
+def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> Entry:
+    """A post-trained generator; `wide` is medium. The text encoder lies in its own repository."""
     autoencoder = "same-l" if wide else "same-s"
-    sample_size = 16_777_216 if wide else 5_292_032
-    size = _MEDIUM_BYTES if wide else _SMALL_BYTES
-    files = _weights(size) + _TEXT_ENCODER_FILES
-    published = Source("published", _repo(name), files, revision, gated=True)
+    sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
+    published = Source("published", _repo(name), _generator_files(wide), revision, gated=True)
     optimised = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
     return Entry(
         name=name,
         kind="generator",
-        config=lambda: generator_config(_repo(name), sample_size, dit, wide, distilled=True),
+        config=lambda: generator_config(_repo(name), sample_size, sizes, wide, distilled=True),
         sources=(published, _mirror(name), optimised),
         aliases=aliases,
         autoencoder=autoencoder,
@@ -210,17 +211,16 @@ def _distilled(
     )
 
 
-def _base(distilled: Entry, revision: str, sample_size: int, dit: dict[str, Any]) -> Entry:
-    """The generator from which `distilled` was post-trained; its text encoder is the same files."""
+def _base(distilled: Entry, revision: str, wide: bool = False) -> Entry:
+    """The generator from which `distilled` was post-trained; both use the same text encoder."""
     name = f"{distilled.name}-base"
-    wide = dit is _MEDIUM
-    size = _MEDIUM_BYTES if wide else _SMALL_BYTES
-    files = _weights(size) + _TEXT_ENCODER_FILES
+    sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_324_800)
+    published = Source("published", _repo(name), _generator_files(wide), revision)
     return replace(
         distilled,
         name=name,
-        config=lambda: generator_config(distilled.repo, sample_size, dit, wide, distilled=False),
-        sources=(Source("published", _repo(name), files, revision), _mirror(name)),
+        config=lambda: generator_config(distilled.repo, sample_size, sizes, wide, distilled=False),
+        sources=(published, _mirror(name)),
         aliases=tuple(f"{alias}-base" for alias in distilled.aliases),
         default_steps=50,
         default_sampler="euler",
@@ -241,9 +241,9 @@ def packaged_folder(name: str) -> Path:
     return Path(__file__).parent.parent / "models" / name
 
 
-_MUSIC = _distilled("small-music", "0fef1392", _SMALL, "dit_sm-music_f16.npz", ("sm-music",))
-_SFX = _distilled("small-sfx", "ae127552", _SMALL, "dit_sm-sfx_f16.npz", ("sm-sfx",))
-_MEDIUM_ENTRY = _distilled("medium", "27b5a21b", _MEDIUM, "dit_medium_f16.npz")
+_MUSIC = _distilled("small-music", "0fef1392", "dit_sm-music_f16.npz", ("sm-music",))
+_SFX = _distilled("small-sfx", "ae127552", "dit_sm-sfx_f16.npz", ("sm-sfx",))
+_MEDIUM = _distilled("medium", "27b5a21b", "dit_medium_f16.npz", wide=True)
 _MINI = Entry(
     name="mini",
     kind="generator",
@@ -256,9 +256,7 @@ _MINI = Entry(
 _LARGE = Entry(
     name="large",
     kind="generator",
-    config=lambda: generator_config(
-        _repo("large"), 16_777_216, _LARGE_ESTIMATE, wide_autoencoder=True, distilled=True
-    ),
+    config=lambda: generator_config(_repo("large"), 16_777_216, LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
     autoencoder="same-l",
     max_seconds=380.0,
     notes="weights are not public; sizes are an estimate from the announced number of parameters",
@@ -271,10 +269,10 @@ CATALOGUE: dict[str, Entry] = {
         _MINI,
         _MUSIC,
         _SFX,
-        _MEDIUM_ENTRY,
-        _base(_MUSIC, "eab5ceee", 5_324_800, _SMALL),
-        _base(_SFX, "cc5ddb99", 5_324_800, _SMALL),
-        _base(_MEDIUM_ENTRY, "b32993f7", 16_777_216, _MEDIUM),
+        _MEDIUM,
+        _base(_MUSIC, "eab5ceee"),
+        _base(_SFX, "cc5ddb99"),
+        _base(_MEDIUM, "b32993f7", wide=True),
         _autoencoder("same-s", "fbeb3dcf", 433_007_588, wide=False),
         _autoencoder("same-l", "41acf79d", 3_408_566_892, wide=True),
         _LARGE,
@@ -299,13 +297,9 @@ def require_entry(name: str) -> Entry:
         close = difflib.get_close_matches(name.lower(), names, 3)
         guess = f"did you mean {' or '.join(close)}? " if close else ""
         listed = ", ".join(key for key, known in CATALOGUE.items() if known.public)
-        raise ModelNotFoundError(
-            f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file"
-        )
+        raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file")
     if not entry.public:
-        raise ModelNotFoundError(
-            f"the weights of {entry.name} are not public", "medium is the largest that can be had"
-        )
+        raise ModelNotFoundError(f"the weights of {entry.name} are not public", "medium is the largest that can be had")
     return entry
 
 

@@ -54,6 +54,7 @@ def _same_config(wide: bool) -> dict[str, Any]:
 
 
 def autoencoder_config(wide: bool) -> dict[str, Any]:
+    """The file of SAME-L (`wide`) or SAME-S."""
     return {
         "model_type": "autoencoder",
         "sample_rate": SAMPLE_RATE,
@@ -62,7 +63,7 @@ def autoencoder_config(wide: bool) -> dict[str, Any]:
     }
 
 
-def dit_config(width: int, depth: int, differential: bool) -> dict[str, Any]:
+def _dit_config(width: int, depth: int, differential: bool) -> dict[str, Any]:
     return {
         "io_channels": 256,
         "embed_dim": width,
@@ -104,6 +105,7 @@ def _conditioning_config(text_repo: str) -> dict[str, Any]:
 def generator_config(
     text_repo: str, sample_size: int, dit: dict[str, Any], wide_autoencoder: bool, distilled: bool
 ) -> dict[str, Any]:
+    """The file of a generative model with the transformer `dit`; `text_repo` holds its text encoder."""
     diffusion = {
         "type": "dit",
         "cross_attention_cond_ids": ["prompt", "seconds_total"],
@@ -135,3 +137,9 @@ def generator_config(
         },
         "training": {"demo": demo},
     }
+
+
+SMALL = _dit_config(width=1024, depth=20, differential=False)
+MEDIUM = _dit_config(width=1536, depth=24, differential=True)
+# Nobody has published the sizes of large; these give its announced 2.7 billion parameters in the family's proportions.
+LARGE_ESTIMATE = _dit_config(width=2048, depth=26, differential=True)
