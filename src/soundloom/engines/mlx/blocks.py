@@ -1,0 +1,314 @@
+"""Layers that the diffusion transformer, the autoencoders and the conditioner share.
+
+Letters for axes: b batch, n positions, s text tokens, d width, h heads, k channels of a head.
+Linear layers take their input in the dtype of their weight; norms, rotations and Fourier features compute in float32.
+Source: stable-audio-3, models/transformer.py and models/blocks.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import mlx.core as mx
+from mlx import nn
+
+from soundloom.diffusion.fourier import expo_frequencies
+
+ROPE_BASE = 10_000.0
+HEAD_NORM_EPS = 1e-6
+
+
+def fused(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    """Turn elementwise operations into one kernel on a GPU; no weight is captured and every shape is served.
+
+    On a CPU, MLX would call the machine's C++ compiler, which may not be there, so the function runs as it is.
+    """
+    kernel = mx.compile(function, shapeless=True)
+
+    @functools.wraps(function)
+    def run(*arrays: mx.array) -> mx.array:
+        return (kernel if mx.default_device() == mx.gpu else function)(*arrays)
+
+    return run
+
+
+@fused
+def modulate(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
+    """Scale and shift a normed stream."""
+    return shift + x * (1 + scale)
+
+
+@fused
+def add_gated(h: mx.array, x: mx.array, gate: mx.array) -> mx.array:
+    """Add x to the float32 stream h as far as the gate lets it."""
+    return h + x.astype(mx.float32) * mx.sigmoid(1 - gate)
+
+
+@fused
+def silu_gated(value: mx.array, gate: mx.array) -> mx.array:
+    """Multiply by a SiLU gate."""
+    return value * (gate * mx.sigmoid(gate))
+
+
+@fused
+def sine_gated(value: mx.array, gate: mx.array) -> mx.array:
+    """Multiply by a sinusoidal gate."""
+    return value * mx.sin(math.pi * gate)
+
+
+@fused
+def dynamic_tanh(x: mx.array, alpha: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
+    """Squash and scale; see `DyT`."""
+    return beta + gamma * mx.tanh(alpha * x)
+
+
+class SiLU(nn.Module):
+    """x * sigmoid(x); MLX's own is compiled on every device."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return x * mx.sigmoid(x)
+
+
+class Linear(nn.Linear):
+    """A linear layer that casts its input to the dtype of its weight."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return super().__call__(x.astype(self.weight.dtype))
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm with a plain gain; computes in float32 and returns the input's dtype."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.gamma = mx.ones((width,))
+        self.eps = eps
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.fast.rms_norm(x.astype(mx.float32), self.gamma.astype(mx.float32), self.eps).astype(x.dtype)
+
+
+class DyT(nn.Module):
+    """Dynamic tanh, which stands in for a norm in the autoencoders: gamma * tanh(alpha * x) + beta."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.alpha = mx.full((1,), 4.0)
+        self.gamma = mx.ones((width,))
+        self.beta = mx.zeros((width,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return dynamic_tanh(x, self.alpha, self.gamma, self.beta)
+
+
+def fourier_features(x: mx.array, features: int) -> mx.array:
+    """Map x (b,) to (b, features), cosines first, in float32.
+
+    The products keep the published order, which matters: the argument reaches 2 pi 10000 radians.
+    """
+    frequencies = mx.array(expo_frequencies(features))
+    angles = x.astype(mx.float32)[:, None] * frequencies * 2 * math.pi
+    return mx.concatenate([mx.cos(angles), mx.sin(angles)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Rotary position table: cosines and sines (n, channels / 2) in float32.
+
+    `mx.fast.rope` is not used: its Metal kernel takes the fast cosine, which is not exact at angles of thousands.
+    """
+
+    cos: mx.array
+    sin: mx.array
+
+    @classmethod
+    def table(cls, positions: int, channels: int, base: float = ROPE_BASE) -> Rotation:
+        """Build the table for positions 0 … n - 1; recomputed, never read from a file, where it may be rounded."""
+        frequencies = base ** (-mx.arange(0, channels, 2, dtype=mx.float32) / channels)
+        angles = mx.arange(positions, dtype=mx.float32)[:, None] * frequencies
+        return cls(mx.cos(angles), mx.sin(angles))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Rotate the first channels of x (b, h, n, k), its halves paired, and pass the others through."""
+        half = self.cos.shape[-1]
+        a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]  # float32 once multiplied
+        turned = mx.concatenate([a * self.cos - b * self.sin, b * self.cos + a * self.sin], axis=-1)
+        return mx.concatenate([turned.astype(x.dtype), rest], axis=-1)
+
+
+def rope_channels(head_dim: int) -> int:
+    """Channels of a head that turn with position: half of them, at least 32."""
+    return min(max(head_dim // 2, 32), head_dim)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Which positions are real, (b, n) bool, and what attention does about the others.
+
+    `mask` leaves them out of the softmax. `zero-values` keeps them in its sum and only drops their values, as the
+    published code does wherever it runs without flash attention.
+    """
+
+    valid: mx.array
+    mode: Literal["mask", "zero-values"] = "mask"
+
+    def extended(self, positions: int) -> Padding:
+        """Put `positions` valid places in front, for memory tokens."""
+        front = mx.ones((self.valid.shape[0], positions), dtype=mx.bool_)
+        return Padding(mx.concatenate([front, self.valid], axis=1), self.mode)
+
+
+def attend(q: mx.array, k: mx.array, v: mx.array, padding: Padding | None = None) -> mx.array:
+    """Attention of q (b, h, n, k) over k and v (b, h, m, k), scaled by the root of the head's width."""
+    if padding is None:
+        return _attention(q, k, v)
+    valid = padding.valid[:, None, :, None]
+    if padding.mode == "zero-values":
+        return _attention(q, k, v * valid)
+    return _attention(q, k, v, mask=valid.swapaxes(-1, -2))
+
+
+def _attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+
+
+def attend_window(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
+    """Attention of each position over those at most `window` away; exact, memory linear in n.
+
+    Blocks of queries see a slice of keys that reaches `window` beyond them on both sides, under a band mask.
+    """
+    b, h, n, width = q.shape
+    if window >= n:
+        return attend(q, k, v)
+    block = 2 * window
+    blocks = -(-n // block)
+    tail = blocks * block - n
+
+    def fold(x: mx.array) -> mx.array:  # (b, h, blocks * block, k) to (b * blocks, h, block, k)
+        return x.reshape(b, h, blocks, block, width).swapaxes(1, 2).reshape(b * blocks, h, block, width)
+
+    def halo(x: mx.array) -> mx.array:  # a slice is two blocks long, so it is its own block and the next
+        x = mx.pad(x, [(0, 0), (0, 0), (window, tail + window), (0, 0)])
+        return mx.concatenate([fold(x[:, :, :-block]), fold(x[:, :, block:])], axis=2)
+
+    queries = fold(mx.pad(q, [(0, 0), (0, 0), (0, tail), (0, 0)]))
+    mask = mx.tile(_band_mask(n, block, window), (b, 1, 1))[:, None]
+    out = _attention(queries, halo(k), halo(v), mask)
+    return out.reshape(b, blocks, h, block, width).swapaxes(1, 2).reshape(b, h, blocks * block, width)[:, :, :n]
+
+
+def _band_mask(n: int, block: int, window: int) -> mx.array:
+    """Return (blocks, block, block + 2 window) bool: which key of its slice each query may see."""
+    blocks = -(-n // block)
+    start = mx.arange(blocks)[:, None, None] * block
+    query = start + mx.arange(block)[:, None]
+    key = start + mx.arange(block + 2 * window) - window
+    near = mx.abs(key - query) <= window
+    real = (key >= 0) & (key < n)
+    # Queries beyond the end are dropped afterwards; they keep their band so that no softmax is empty.
+    return near & (real | (query >= n))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; `differential` subtracts a second attention over the same values.
+
+    Rows of `to_qkv`: q, k, v and, when differential, the second q and the second k.
+    """
+
+    def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
+        self.to_qkv = Linear(width, width * (5 if differential else 3), bias=False)
+        self.to_out = Linear(width, width, bias=False)
+        self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
+
+    def __call__(
+        self, x: mx.array, rotate: Rotation, padding: Padding | None = None, window: int | None = None
+    ) -> mx.array:
+        """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
+        b, n, d = x.shape
+        parts = self.to_qkv(x).reshape(b, n, -1, self.heads, self.head_dim).transpose(2, 0, 3, 1, 4)
+        q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
+        out = self._attend(q, k, parts[2], padding, window)
+        if self.differential:
+            q, k = rotate(self.q_norm(parts[3])), rotate(self.k_norm(parts[4]))
+            out = out - self._attend(q, k, parts[2], padding, window)
+        return self.to_out(out.swapaxes(1, 2).reshape(b, n, d))
+
+    def _attend(self, q: mx.array, k: mx.array, v: mx.array, padding: Padding | None, window: int | None) -> mx.array:
+        if window is None:
+            return attend(q, k, v, padding)
+        return attend_window(q, k, v, window)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `remember`.
+
+    Rows of `to_q`: q and, when differential, the second q. Rows of `to_kv`: k, the second k if any, v.
+    """
+
+    def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
+        self.to_q = Linear(width, width * (2 if differential else 1), bias=False)
+        self.to_kv = Linear(width, width * (3 if differential else 2), bias=False)
+        self.to_out = Linear(width, width, bias=False)
+        self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
+
+    def _split(self, x: mx.array) -> mx.array:
+        b, n, _ = x.shape
+        return x.reshape(b, n, -1, self.heads, self.head_dim).transpose(2, 0, 3, 1, 4)  # (parts, b, h, n, k)
+
+    def remember(self, context: mx.array) -> tuple[mx.array, ...]:
+        """Return the normed keys and the values of context (b, s, d)."""
+        *keys, values = self._split(self.to_kv(context))
+        return (*(self.k_norm(key) for key in keys), values)
+
+    def __call__(self, x: mx.array, memory: tuple[mx.array, ...]) -> mx.array:
+        b, n, d = x.shape
+        *keys, values = memory
+        first, *second = (
+            attend(self.q_norm(q), k, values) for q, k in zip(self._split(self.to_q(x)), keys, strict=True)
+        )
+        out = first - second[0] if second else first
+        return self.to_out(out.swapaxes(1, 2).reshape(b, n, d))
+
+
+def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:
+    """Build the norm of queries or keys, which has its own epsilon where it has one at all."""
+    return DyT(head_dim) if norm is DyT else RMSNorm(head_dim, HEAD_NORM_EPS)
+
+
+class GatedProjection(nn.Module):
+    """One projection cut into a value and a gate: value * act(gate)."""
+
+    def __init__(self, width: int, inner: int, sinusoidal: bool) -> None:
+        super().__init__()
+        self.proj = Linear(width, 2 * inner)
+        self.sinusoidal = sinusoidal
+
+    def __call__(self, x: mx.array) -> mx.array:
+        value, gate = mx.split(self.proj(x), 2, axis=-1)
+        return sine_gated(value, gate) if self.sinusoidal else silu_gated(value, gate)
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward layer; the identity at index 1 keeps the checkpoint's numbering."""
+
+    def __init__(self, width: int, inner: int, sinusoidal: bool = False) -> None:
+        super().__init__()
+        self.ff = [GatedProjection(width, inner, sinusoidal), nn.Identity(), Linear(inner, width)]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return sequence(self.ff, x)
+
+
+def sequence(layers: list[Any], x: mx.array) -> mx.array:
+    """Apply layers in turn; a plain list keeps the checkpoint's numbers, which `nn.Sequential` would not."""
+    for layer in layers:
+        x = layer(x)
+    return x

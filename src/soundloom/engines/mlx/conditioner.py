@@ -1,0 +1,69 @@
+"""From text embeddings and a duration to what the transformer attends to.
+
+Letters for axes: b batch, s tokens, d width. Source: stable-audio-3, models/conditioners.py.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+from mlx import nn
+
+from soundloom.config.models import ConditioningConfig
+from soundloom.engines.mlx.blocks import Linear, fourier_features
+
+DURATION_FEATURES = 256
+
+
+class PromptConditioner(nn.Module):
+    """Puts the learned padding, zeros or nothing new where a prompt has no tokens."""
+
+    def __init__(self, config: ConditioningConfig) -> None:
+        super().__init__()
+        self.padding_mode = config.prompt.padding_mode
+        if self.padding_mode == "learned":
+            self.padding_embedding = 0.02 * mx.random.normal((config.cond_dim,))
+
+    def __call__(self, embeddings: mx.array, mask: mx.array) -> mx.array:
+        """Map text embeddings (b, s, d) and their mask (b, s) to tokens (b, s, d)."""
+        if self.padding_mode == "none":
+            return embeddings
+        fill = self.padding_embedding if self.padding_mode == "learned" else mx.array(0.0)
+        return mx.where(mask.astype(mx.bool_)[..., None], embeddings, fill.astype(embeddings.dtype))
+
+
+class NumberEmbedder(nn.Module):
+    """Fourier features of a number, then one linear layer; index 0 holds no parameters."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embedding = {"1": Linear(DURATION_FEATURES, width)}
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.embedding["1"](fourier_features(x, DURATION_FEATURES))
+
+
+class NumberConditioner(nn.Module):
+    """Seconds (b,), clamped to the configured range, to one token (b, 1, d)."""
+
+    def __init__(self, config: ConditioningConfig) -> None:
+        super().__init__()
+        self.range = config.seconds_total
+        self.embedder = NumberEmbedder(config.cond_dim)
+
+    def __call__(self, seconds: mx.array) -> mx.array:
+        low, high = self.range.min_val, self.range.max_val
+        return self.embedder((mx.clip(seconds.astype(mx.float32), low, high) - low) / (high - low))[:, None]
+
+
+class Conditioner(nn.Module):
+    """Both conditioners under the checkpoint's names."""
+
+    def __init__(self, config: ConditioningConfig) -> None:
+        super().__init__()
+        self.prompt = PromptConditioner(config)
+        self.seconds_total = NumberConditioner(config)
+
+    def __call__(self, embeddings: mx.array, mask: mx.array, seconds: mx.array) -> tuple[mx.array, mx.array]:
+        """Return the context (b, s + 1, d), prompt first, and the duration (b, d)."""
+        tokens, duration = self.prompt(embeddings, mask), self.seconds_total(seconds)
+        return mx.concatenate([tokens.astype(duration.dtype), duration], axis=1), duration[:, 0]

@@ -1,0 +1,169 @@
+"""The diffusion transformer: predicts the velocity of a noisy latent.
+
+A block is, in order: adaptive norm, self-attention, gate; norm, cross-attention to prompt and duration; the local
+condition (what is kept in an edit) through an MLP of its own; adaptive norm, feed-forward, gate.
+Letters for axes: b batch, c latent channels, t latent frames, m memory tokens, s context tokens, d width.
+The residual stream stays in float32 whatever the weights are. Source: stable-audio-3, models/dit.py and transformer.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+
+from soundloom.config.models import DiTConfig
+from soundloom.engines.mlx.blocks import (
+    CrossAttention,
+    FeedForward,
+    Linear,
+    Padding,
+    RMSNorm,
+    Rotation,
+    SelfAttention,
+    SiLU,
+    add_gated,
+    fourier_features,
+    modulate,
+    rope_channels,
+    sequence,
+)
+
+NORM_EPS = 1e-5
+
+
+def mlp(width_in: int, width: int, bias: bool) -> list[Any]:
+    """Two linear layers with SiLU between them; keys end in `.0.` and `.2.`."""
+    return [Linear(width_in, width, bias=bias), SiLU(), Linear(width, width, bias=bias)]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one clip's steps share, computed once: see `DiT.condition`."""
+
+    memories: list[tuple[mx.array, ...]]  # keys and values of each block's cross-attention
+    locals: list[mx.array] | None  # each block's local embedding (b, t or 1, d), None to leave it out
+    embedding: mx.array  # (b, d) of the global condition
+
+
+class TransformerBlock(nn.Module):
+    """One block; `modulation` (b, 6, d) holds scale, shift and gate of the attention, then of the feed-forward."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        d, head_dim, differential = config.embed_dim, config.head_dim, config.differential
+        self.pre_norm = RMSNorm(d, NORM_EPS)
+        self.self_attn = SelfAttention(d, head_dim, RMSNorm, differential)
+        self.cross_attend_norm = RMSNorm(d, NORM_EPS)
+        self.cross_attn = CrossAttention(d, head_dim, RMSNorm, differential)
+        self.ff_norm = RMSNorm(d, NORM_EPS)
+        self.ff = FeedForward(d, config.ff_inner)
+        self.to_scale_shift_gate = mx.random.normal((6 * d,)) / d**0.5
+        self.to_local_embed = mlp(config.local_add_cond_dim, d, bias=True)
+
+    def __call__(
+        self,
+        h: mx.array,
+        modulation: mx.array,
+        memory: tuple[mx.array, ...],
+        local: mx.array | None,
+        rotate: Rotation,
+        padding: Padding | None,
+        memory_tokens: int,
+    ) -> mx.array:
+        """Advance the residual stream h (b, m+t, d)."""
+        steps = mx.split(modulation + self.to_scale_shift_gate.astype(mx.float32).reshape(6, -1), 6, axis=1)
+        scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
+        u = modulate(self.pre_norm(h), scale, shift)
+        h = add_gated(h, self.self_attn(u, rotate, padding), gate)
+        h = h + self.cross_attn(self.cross_attend_norm(h), memory)
+        if local is not None:
+            h[:, memory_tokens:] += local
+        u = modulate(self.ff_norm(h), ff_scale, ff_shift)
+        return add_gated(h, self.ff(u), ff_gate)
+
+
+class Transformer(nn.Module):
+    """The stack of blocks between its two projections, with learned memory tokens in front."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.project_in = Linear(config.io_channels, config.embed_dim, bias=False)
+        self.project_out = Linear(config.embed_dim, config.io_channels, bias=False)
+        self.memory_tokens = mx.random.normal((config.num_memory_tokens, config.embed_dim))
+        self.global_cond_embedder = [
+            Linear(config.embed_dim, config.embed_dim),
+            SiLU(),
+            Linear(config.embed_dim, 6 * config.embed_dim),
+        ]
+        self.layers = [TransformerBlock(config) for _ in range(config.depth)]
+        self.rope_channels = rope_channels(config.head_dim)
+
+    def __call__(self, x: mx.array, embedding: mx.array, condition: Condition, padding: Padding | None) -> mx.array:
+        """Map x (b, t, c) to (b, t, c) under the embedding (b, d) of time and duration."""
+        b, (m, d) = x.shape[0], self.memory_tokens.shape
+        memory = mx.broadcast_to(self.memory_tokens.astype(mx.float32), (b, m, d))
+        h = mx.concatenate([memory, self.project_in(x).astype(mx.float32)], axis=1)  # (b, m+t, d)
+        rotate = Rotation.table(h.shape[1], self.rope_channels)
+        modulation = sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(b, 6, -1)
+        padding = padding.extended(m) if padding else None
+        for i, layer in enumerate(self.layers):
+            local = condition.locals[i] if condition.locals else None
+            h = layer(h, modulation, condition.memories[i], local, rotate, padding, m)
+        return self.project_out(h[:, m:])
+
+
+class Conv1d(nn.Module):
+    """The weight of a convolution in the checkpoint's layout (out, in, kernel), which MLX's own would turn."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
+        super().__init__()
+        bound = (channels_in * kernel) ** -0.5
+        self.weight = mx.random.uniform(-bound, bound, (channels_out, channels_in, kernel))
+
+
+class DiT(nn.Module):
+    """Velocity of latents x (b, c, t) at times t (b,), given a `Condition`."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, d = config.io_channels, config.embed_dim
+        self.to_timestep_embed = mlp(config.timestep_features_dim, d, bias=True)
+        self.to_cond_embed = mlp(config.cond_token_dim, d, bias=False)
+        self.to_global_embed = mlp(config.global_cond_dim, d, bias=False)
+        self.preprocess_conv = Conv1d(c, c, 1)
+        self.transformer = Transformer(config)
+        self.postprocess_conv = Conv1d(c, c, 1)
+
+    def condition(self, context: mx.array, duration: mx.array, local: mx.array | None) -> Condition:
+        """Compute what all steps share.
+
+        context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
+        alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
+        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out.
+        """
+        tokens = sequence(self.to_cond_embed, context)
+        layers, locals_ = self.transformer.layers, None
+        if local is not None:
+            locals_ = [sequence(layer.to_local_embed, local.swapaxes(1, 2)) for layer in layers]
+        return Condition(
+            memories=[layer.cross_attn.remember(tokens) for layer in layers],
+            locals=locals_,
+            embedding=sequence(self.to_global_embed, duration),
+        )
+
+    def __call__(self, x: mx.array, t: mx.array, condition: Condition, padding: Padding | None = None) -> mx.array:
+        """Return the velocity (b, c, t) in float32."""
+        features = fourier_features(t, self.config.timestep_features_dim)
+        embedding = condition.embedding + sequence(self.to_timestep_embed, features)
+        h = pointwise(self.preprocess_conv, x.swapaxes(1, 2))
+        y = self.transformer(h, embedding, condition, padding)
+        return pointwise(self.postprocess_conv, y).swapaxes(1, 2).astype(mx.float32)
+
+
+def pointwise(conv: Conv1d, x: mx.array) -> mx.array:
+    """Apply a convolution of kernel 1 to x (b, t, c), plus x itself."""
+    return x.astype(conv.weight.dtype) @ conv.weight[:, :, 0].T + x

@@ -1,0 +1,169 @@
+"""The MLX engine: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.engines.base import Component, Draw
+from soundloom.engines.mlx.blocks import Padding
+from soundloom.engines.mlx.conditioner import Conditioner
+from soundloom.engines.mlx.dit import Condition, DiT
+from soundloom.engines.mlx.load import load_module
+from soundloom.engines.mlx.same import SAME
+from soundloom.engines.mlx.t5gemma import T5GemmaEncoder
+from soundloom.engines.parts import find_part
+from soundloom.errors import EngineError
+
+PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
+CACHE_BYTES = 1 << 30  # of freed buffers that MLX may keep; without a limit they pile up as lengths change
+
+Inputs = ParamSpec("Inputs")
+Output = TypeVar("Output")
+
+
+def on_device(
+    method: Callable[Concatenate[MLXEngine, Inputs], Output],
+) -> Callable[Concatenate[MLXEngine, Inputs], Output]:
+    """Run a method with the engine's device as MLX's default one, whatever the rest of the process uses."""
+
+    @functools.wraps(method)
+    def run(self: MLXEngine, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
+        with mx.stream(mx.cpu if self.device == "cpu" else mx.gpu):
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+class MLXEngine:
+    """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
+
+    name = "mlx"
+
+    def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.device = choose_device(device)
+        # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
+        self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
+        if self.precision not in PRECISIONS:
+            raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
+        # Newer GPUs multiply float32 with 10 bits of mantissa unless told; MLX reads this at its first product.
+        os.environ.setdefault("MLX_ENABLE_TF32", "0")
+        self._modules: dict[str, nn.Module] = {}
+
+    def describe(self) -> dict[str, str]:
+        device = mx.gpu if self.device == "gpu" else mx.cpu
+        return {
+            "engine": f"mlx {version('mlx')}",
+            "device": str(mx.device_info(device)["device_name"]),
+            "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
+            "text encoder": str(self._text_dtype).removeprefix("mlx.core."),
+            "autoencoder": "float32",
+            "attention": "fast.scaled_dot_product_attention; sliding windows in blocks with a halo, exact",
+        }
+
+    @property
+    def _text_dtype(self) -> mx.Dtype:
+        return mx.float32 if self.device == "cpu" else mx.float16
+
+    @on_device
+    def load(self, component: Component) -> None:
+        if component not in self._modules:
+            self._modules[component] = self._build(component)
+
+    def free(self, *components: Component) -> None:
+        for component in components:
+            self._modules.pop(component, None)
+        gc.collect()
+        mx.set_cache_limit(CACHE_BYTES)
+        mx.clear_cache()
+
+    def _module(self, component: Component) -> Any:
+        self.load(component)
+        return self._modules[component]
+
+    def _build(self, component: Component) -> nn.Module:
+        part = find_part(self.checkpoint, component)
+        if component == "text":
+            # The table of 256000 rows keeps its dtype: a prompt reads a few rows of it.
+            build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
+            return load_module(build, part.tensors, part.what, self._text_dtype, keep)
+        if component == "dit":
+            dtype = PRECISIONS[self.precision]
+            return load_module(lambda: DiT(part.config), part.tensors, part.what, dtype)
+        if component == "conditioner":
+            return load_module(lambda: Conditioner(part.config), part.tensors, part.what)
+        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what)
+
+    @on_device
+    def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> mx.array:
+        return self._module("text")(self.array(ids), self.array(mask)).astype(mx.float32)
+
+    @on_device
+    def embed(self, text: mx.array, mask: np.ndarray, seconds: np.ndarray) -> tuple[mx.array, mx.array]:
+        context, duration = self._module("conditioner")(text, self.array(mask), self.array(seconds))
+        return context, duration
+
+    @on_device
+    def condition(self, context: mx.array, duration: mx.array, local: mx.array) -> Condition:
+        return self._module("dit").condition(context, duration, local)
+
+    @on_device
+    def velocity(
+        self, x: mx.array, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
+    ) -> mx.array:
+        times = mx.full((x.shape[0],), t) if isinstance(t, float) else t.flatten()
+        padding = None
+        if valid is not None:
+            padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
+        return self._module("dit")(x, times, condition, padding)
+
+    @on_device
+    def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
+        return self.numpy(self._module("encoder").encode(self.array(audio), self._lift(draw)))
+
+    @on_device
+    def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
+        return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+
+    def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], mx.array] | None:
+        return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
+
+    def array(self, value: np.ndarray) -> mx.array:
+        return mx.array(value)
+
+    def numpy(self, value: mx.array) -> np.ndarray:
+        return np.array(value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value)
+
+    @on_device
+    def concatenate(self, parts: Sequence[mx.array], axis: int = 0) -> mx.array:
+        return mx.concatenate(list(parts), axis=axis)
+
+    def evaluate(self, x: mx.array) -> None:
+        mx.eval(x)
+
+    def reset_peak(self) -> None:
+        mx.reset_peak_memory()
+
+    def peak_memory(self) -> int | None:
+        return None if self.device == "cpu" else mx.get_peak_memory()
+
+
+def choose_device(wanted: str | None) -> str:
+    """Return the device to use: the one asked for if it is here, else the best there is."""
+    available = {"gpu": mx.is_available(mx.gpu), "cpu": True}
+    if wanted is None or wanted == "auto":
+        return next(device for device, here in available.items() if here)
+    if not available.get(wanted, False):
+        here = ", ".join(device for device, there in available.items() if there)
+        raise EngineError(f"the MLX engine has no device {wanted!r} on this machine", f"available: {here}")
+    return wanted

@@ -1,0 +1,75 @@
+"""Weights from a checkpoint's memory-mapped tensors into modules, one at a time, so that no second copy builds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+from mlx.utils import tree_flatten
+
+from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.shapes import is_ignorable
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.errors import CheckpointError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def load_module(
+    build: Callable[[], Module],
+    tensors: Mapping[str, LazyTensor],
+    what: str,
+    dtype: mx.Dtype = mx.float32,
+    keep: Collection[str] = (),
+) -> Module:
+    """Build a module and give it the tensors, whose names and shapes must be exactly its own.
+
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. `what` names the
+    module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    """
+    module = build()  # its own initial weights are never computed: MLX is lazy
+    wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
+    chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    for name, lazy in chosen.items():
+        array = to_array(lazy)
+        if name not in keep:
+            array = array.astype(dtype)
+            _require_finite(array, name, what)
+        mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
+        _assign(module, name, array)
+    module.eval()
+    module.freeze()
+    return module
+
+
+def named_parameters(module: nn.Module) -> dict[str, mx.array]:
+    """Return all parameters of a module by the names they have in a checkpoint."""
+    flat: Any = tree_flatten(module.parameters())
+    return dict(flat)
+
+
+def to_array(lazy: LazyTensor) -> mx.array:
+    """Copy a stored or derived tensor; BF16, which NumPy lacks, passes as its 16 bits."""
+    if lazy.dtype == "BF16" and lazy.is_raw:
+        return mx.array(lazy.buffer().view(np.uint16).reshape(lazy.shape)).view(mx.bfloat16)
+    return mx.array(lazy.numpy())
+
+
+def _assign(module: nn.Module, name: str, array: mx.array) -> None:
+    """Set a parameter by its dotted name; modules and dicts are keyed by name, lists by number."""
+    *path, leaf = name.split(".")
+    place: Any = module
+    for part in path:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    place[leaf] = array
+
+
+def _require_finite(array: mx.array, name: str, what: str) -> None:
+    if not mx.isfinite(array).all().item():
+        raise CheckpointError(
+            f"{what}: weight {name} holds values that are not finite",
+            "the file is damaged or was converted wrongly; fetch it again",
+        )

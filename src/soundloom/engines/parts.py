@@ -1,0 +1,66 @@
+"""Which tensors and which configuration of a checkpoint belong to a component; the same for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.models import ModelConfig
+from soundloom.engines.base import Component
+from soundloom.errors import CheckpointError, EngineError
+
+TEXT_PREFIX = "model.encoder."
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a component is built from: its configuration, its tensors by module name, its name in messages."""
+
+    config: Any  # DiTConfig, ConditioningConfig, SAMEConfig or T5GemmaConfig
+    tensors: dict[str, LazyTensor]
+    what: str
+
+
+def find_part(checkpoint: Checkpoint, component: Component) -> Part:
+    """Return what a component is built from. Raises EngineError or CheckpointError where the checkpoint lacks it."""
+    if component == "text":
+        return _text_encoder(checkpoint)
+    if component in ("encoder", "decoder"):
+        return _autoencoder_half(checkpoint, component)
+    config = _generator(checkpoint)
+    if component == "dit":
+        return Part(config.dit, checkpoint.component(DIT_PREFIX), f"{checkpoint.name}'s transformer")
+    conditioning = config.model.conditioning
+    return Part(conditioning, checkpoint.component(CONDITIONER_PREFIX), f"{checkpoint.name}'s conditioner")
+
+
+def _text_encoder(checkpoint: Checkpoint) -> Part:
+    files = checkpoint.text_encoder
+    if files is None:
+        raise CheckpointError(
+            f"{checkpoint.name} has no text encoder beside it",
+            "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
+        )
+    tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
+    return Part(files.config, tensors, f"{checkpoint.name}'s text encoder")
+
+
+def _autoencoder_half(checkpoint: Checkpoint, half: str) -> Part:
+    other = "decoder" if half == "encoder" else "encoder"
+    unused = [other + "."] + (["bottleneck.scaling_factor", "bottleneck.bias"] if half == "decoder" else [])
+    tensors = {
+        name: tensor for name, tensor in checkpoint.component(SAME_PREFIX).items() if not name.startswith(tuple(unused))
+    }
+    return Part(checkpoint.config.same, tensors, f"{checkpoint.name}'s autoencoder ({half})")
+
+
+def _generator(checkpoint: Checkpoint) -> ModelConfig:
+    if not isinstance(checkpoint.config, ModelConfig):
+        raise EngineError(
+            f"{checkpoint.name} is an autoencoder alone and cannot generate",
+            "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
+        )
+    return checkpoint.config
