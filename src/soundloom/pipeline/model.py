@@ -21,6 +21,7 @@ from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Engine
+from soundloom.engines.choose import engine_class
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit
@@ -89,14 +90,8 @@ def load(
 def make_engine(
     checkpoint: Checkpoint, name: str = "auto", device: str | None = None, precision: str = "auto"
 ) -> Engine:
-    """Build the engine of that name for a checkpoint."""
-    if name not in ("auto", "torch"):
-        raise EngineError(f"no engine named {name!r}", "known: auto, torch")
-    try:
-        from soundloom.engines.torch.engine import TorchEngine
-    except ModuleNotFoundError as error:
-        raise EngineError("PyTorch is not installed", "pip install 'soundloom[torch]'") from error
-    return TorchEngine(checkpoint, device, precision)
+    """Build the engine of that name, "torch", "mlx" or "auto", for a checkpoint."""
+    return engine_class(name)(checkpoint, device, precision)
 
 
 class Model:

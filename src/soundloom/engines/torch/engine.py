@@ -11,18 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.config.models import ModelConfig
 from soundloom.engines.base import Component, Draw
+from soundloom.engines.parts import find_part
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.same import SAME
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
-from soundloom.errors import CheckpointError, EngineError
+from soundloom.errors import EngineError
 
-TEXT_PREFIX = "model.encoder."
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,59 +71,17 @@ class TorchEngine:
         return self._modules[component]
 
     def _build(self, component: Component) -> nn.Module:
+        part = find_part(self.checkpoint, component)
         if component == "text":
-            return self._build_text()
-        if component in ("encoder", "decoder"):
-            return self._build_half(component)
-        config = self._generator()
-        build: Callable[[], nn.Module]
+            # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
+            build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
+            return load_module(build, part.tensors, part.what, self.device, self._text_dtype, keep)
         if component == "dit":
-            build, prefix, dtype = (lambda: DiT(config.dit)), DIT_PREFIX, PRECISIONS[self.precision]
-        else:
-            build, prefix, dtype = (lambda: Conditioner(config.model.conditioning)), CONDITIONER_PREFIX, torch.float32
-        what = f"{self.checkpoint.name}'s {'transformer' if component == 'dit' else 'conditioner'}"
-        return load_module(build, self.checkpoint.component(prefix), what, self.device, dtype)
-
-    def _build_text(self) -> nn.Module:
-        files = self.checkpoint.text_encoder
-        if files is None:
-            raise CheckpointError(
-                f"{self.checkpoint.name} has no text encoder beside it",
-                "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
-            )
-        tensors = {
-            name.removeprefix(TEXT_PREFIX): tensor
-            for name, tensor in files.tensors.items()
-            if name.startswith(TEXT_PREFIX)
-        }
-        # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
-        return load_module(
-            lambda: T5GemmaEncoder(files.config),
-            tensors,
-            f"{self.checkpoint.name}'s text encoder",
-            self.device,
-            self._text_dtype,
-            keep=("embed_tokens.weight",),
-        )
-
-    def _build_half(self, half: str) -> nn.Module:
-        other = "decoder" if half == "encoder" else "encoder"
-        unused = [other + "."] + (["bottleneck.scaling_factor", "bottleneck.bias"] if half == "decoder" else [])
-        tensors = {
-            name: tensor
-            for name, tensor in self.checkpoint.component(SAME_PREFIX).items()
-            if not name.startswith(tuple(unused))
-        }
-        what = f"{self.checkpoint.name}'s autoencoder ({half})"
-        return load_module(lambda: SAME(self.checkpoint.config.same, (half,)), tensors, what, self.device)
-
-    def _generator(self) -> ModelConfig:
-        if not isinstance(self.checkpoint.config, ModelConfig):
-            raise EngineError(
-                f"{self.checkpoint.name} is an autoencoder alone and cannot generate",
-                "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
-            )
-        return self.checkpoint.config
+            dtype = PRECISIONS[self.precision]
+            return load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype)
+        if component == "conditioner":
+            return load_module(lambda: Conditioner(part.config), part.tensors, part.what, self.device)
+        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device)
 
     @torch.inference_mode()
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
