@@ -1,5 +1,7 @@
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from soundloom.checkpoints.safetensors_file import read_safetensors, write_safet
 from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes, model_shapes
 from soundloom.checkpoints.tensors import from_array
 from soundloom.config.catalogue import CATALOGUE
+from soundloom.config.parse import to_dict
 from soundloom.errors import (
     CheckpointError,
     ConfigError,
@@ -98,12 +101,30 @@ def test_fingerprint_changes_with_any_weight(published):
     assert open_checkpoint(published).fingerprint != before
 
 
-@pytest.mark.parametrize("place", [".", "sibling"])
+@pytest.mark.parametrize("place", [".", "stable-audio-3-small-music"])
 def test_the_text_encoder_may_lie_beside_the_model_or_in_a_sibling(published, place):
     target = published.parent / place
     target.mkdir(exist_ok=True)
     shutil.move(published / "t5gemma-b-b-ul2", target)
     assert open_checkpoint(published).text_encoder is not None
+
+
+def test_a_text_encoder_of_another_width_is_refused(published):
+    path = published / "model_config.json"
+    data = json.loads(path.read_text())
+    wide = replace(TINY, model=replace(TINY.model, conditioning=replace(TINY.model.conditioning, cond_dim=32)))
+    path.write_text(json.dumps(data | to_dict(wide)))
+    for name, shape in model_shapes(wide).items():
+        if name.startswith("conditioner."):
+            fresh = from_array(name, np.zeros(shape, np.float32))
+            change_weights(published, lambda tensors, fresh=fresh: tensors.update({fresh.name: fresh}))
+    with pytest.raises(MismatchError, match="is 64 wide, the model takes 32"):
+        open_checkpoint(published)
+
+
+def test_a_path_is_not_taken_for_a_name(published, monkeypatch):
+    monkeypatch.chdir(published.parent)
+    assert open_checkpoint(Path("small-music")).path == Path("small-music")
 
 
 def test_a_model_without_text_encoder_opens(published):

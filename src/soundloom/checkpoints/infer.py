@@ -89,14 +89,13 @@ def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> Re
     blocks = depth(_within(tensors, stack + "transformers."))
     _, inner = _shape(tensors, f"{stack}transformers.0.ff.ff.2.weight")
     (head_dim,) = _shape(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma")
-    multiple: Any = inner // width if inner % width == 0 else inner / width
     sizes: dict[str, Any] = {} if width == published.width else {"channels": width, "c_mults": (1,)}
     return replace(
         published,
         **sizes,
         transformer_depths=(blocks,),
         dim_heads=head_dim,
-        ff_mult=multiple,
+        ff_mult=inner / width,
         sinusoidal_blocks=(min(published.sinusoidal_blocks[0], blocks),),
         latent_shortcut=f"{stack}shortcut.weight" in tensors,
     )

@@ -40,10 +40,11 @@ from soundloom.config.models import (
     read_model_config,
 )
 from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, ModelNotFoundError
+from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, MismatchError, ModelNotFoundError
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+_REPO_PREFIX = "stable-audio-3-"
 _EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerprint
 
 
@@ -86,7 +87,7 @@ def open_checkpoint(
     Raises ModelNotFoundError, ConfigError, CheckpointError or DownloadError.
     """
     name, _, layout = str(source).partition("@")
-    entry = find_entry(name)
+    entry = find_entry(name) if isinstance(source, str) else None
     path = Path(source).expanduser()
     if entry is None and path.is_dir():
         return _open_folder(path, config)
@@ -211,10 +212,13 @@ def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
 
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
-    """The text encoder's folder inside a model's, beside it, or inside a sibling, as base models share theirs."""
-    names = dict.fromkeys((config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER))
-    parent = folder.resolve().parent
-    places = [folder, parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
+    """The text encoder's folder: inside a model's, beside it, or in the sibling from which a base model borrows it."""
+    prompt = config.model.conditioning.prompt
+    parent, shared = folder.resolve().parent, prompt.repo_id.rpartition("/")[2]
+    places = [folder, parent]
+    if shared:
+        places += [parent / shared, parent / shared.removeprefix(_REPO_PREFIX)]
+    names = dict.fromkeys((prompt.subfolder or TEXT_ENCODER_FOLDER, TEXT_ENCODER_FOLDER))
     candidates = (place / name for place in places for name in names)
     return next((path for path in candidates if (path / WEIGHTS_FILE).is_file()), None)
 
@@ -242,6 +246,8 @@ def _checkpoint(
     layout: str,
 ) -> Checkpoint:
     folder = weights[0].parent
+    if text_encoder is not None and isinstance(config, ModelConfig):
+        _require_same_width(text_encoder, config)
     entry = entry or _entry_of_folder(folder)
     everything = [*tensors.values(), *(text_encoder.tensors.values() if text_encoder else ())]
     return Checkpoint(
@@ -257,9 +263,18 @@ def _checkpoint(
     )
 
 
+def _require_same_width(text_encoder: TextEncoderFiles, config: ModelConfig) -> None:
+    found, wanted = text_encoder.config.hidden_size, config.model.conditioning.cond_dim
+    if found != wanted:
+        raise MismatchError(
+            f"the text encoder {text_encoder.path} is {found} wide, the model takes {wanted}",
+            "use the text encoder of the model's own repository",
+        )
+
+
 def _entry_of_folder(folder: Path) -> Entry | None:
     """The entry after which a local copy of a repository is named."""
-    return find_entry(folder.resolve().name.lower().removeprefix("stable-audio-3-"))
+    return find_entry(folder.resolve().name.lower().removeprefix(_REPO_PREFIX))
 
 
 def _fingerprint(tensors: list[LazyTensor]) -> str:
