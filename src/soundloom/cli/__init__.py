@@ -1,0 +1,1 @@
+"""The command line: parse, build the request, call one function, write the result."""

@@ -1,0 +1,58 @@
+"""`soundloom decode`: latents to sound, written while it is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundloom.audio.atomic import write_faults
+from soundloom.audio.files import SoundWriter
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.groups import SUBTYPES, ModelOptions
+from soundloom.cli.opening import open_model
+from soundloom.cli.work import print_results
+from soundloom.errors import CorruptFileError, RequestError
+
+CHANNELS = 2
+
+
+@dataclass(frozen=True)
+class Options(ModelOptions):
+    """Turn latents, an array (channels, frames) in a .npy file, into a sound. Memory does not grow with its length."""
+
+    input: str = flag(metavar="IN", help="a .npy file, such as `soundloom encode` writes")
+    out: str | None = flag("-o", "--out", metavar="FILE", help="WAV, FLAC, OGG or MP3 by its ending (default: IN.wav)")
+    seconds: float | None = flag("--seconds", type=float, metavar="S", help="cut to this length (default: all)")
+    subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: float in WAV files")
+    json: bool = switch("--json", help="print one JSON object instead of the path")
+
+
+def run(options: Options) -> None:
+    if options.seconds is not None and not options.seconds > 0:
+        raise RequestError(f"--seconds must be above 0, found {options.seconds:g}")
+    latents = _read(Path(options.input))
+    path = Path(options.out) if options.out else Path(options.input).with_suffix(".wav")
+    with write_faults(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # What a decoder gives may pass full scale, which only floats hold; other files are asked for by name.
+    subtype = SUBTYPES[options.subtype or "float"] if options.subtype or path.suffix.lower() == ".wav" else None
+    model = open_model(options)
+    record = {"mode": "decode", "model": model.name, "model_hash": model.checkpoint.fingerprint}
+    with SoundWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record) as out:
+        wanted = None if options.seconds is None else round(options.seconds * model.sample_rate)
+        for piece in model.decode_stream(latents):
+            out.write(piece if wanted is None else piece[:, : max(0, wanted - out.samples)])
+    found = {"files": [str(path)], "seconds": out.samples / out.sample_rate, "peak": out.peak}
+    print_results(found if options.json else [str(path)])
+
+
+def _read(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise RequestError(f"there is no file {path}", "name a .npy file, such as `soundloom encode` writes")
+    try:
+        latents: np.ndarray = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise CorruptFileError(f"{path} is not an array: {error}", "latents are a .npy file of numbers") from error
+    return latents

@@ -1,0 +1,142 @@
+"""`soundloom doctor`: what this machine has, what soundloom uses of it, and whether it makes sound."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundloom.audio.playback import find_player
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.groups import ModelOptions
+from soundloom.cli.installed import installed_layouts
+from soundloom.cli.opening import named_entry, open_model
+from soundloom.cli.work import print_results
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.engines.choose import ENGINES, engine_class
+from soundloom.errors import AudioError, EngineError, SoundloomError
+from soundloom.version import __version__
+
+if TYPE_CHECKING:
+    from soundloom.pipeline.model import Model
+
+PACKAGES = ("numpy", "torch", "mlx", "soundfile", "soxr", "mutagen", "sentencepiece", "huggingface_hub")
+CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16")
+CHECK_PROMPT, CHECK_SECONDS, CHECK_SEED = "kick drum loop, 120 BPM", 1.0, 7
+
+
+@dataclass(frozen=True)
+class Options(ModelOptions):
+    """Report versions, engines, processor, memory, models and players, and make one second of sound as a check.
+
+    Exits with 1 when the check fails; without an installed model it is left out.
+    """
+
+    precision: str = flag("--precision", "--dit-dtype", default="auto", metavar="NAME", help="auto, fp32, bf16 or fp16")
+    json: bool = switch("--json", help="print one JSON object")
+
+
+def run(options: Options) -> int:
+    facts: dict[str, Any] = {
+        "versions": _versions(),
+        "engines": _engines(),
+        "machine": _machine(),
+        "storage": _storage(),
+        "models": _models(),
+        "tools": _tools(),
+        "check": _check(options),
+    }
+    lines = [line for title, values in facts.items() for line in _lines(title, values)]
+    print_results(facts if options.json else lines)
+    return 1 if "failed" in facts["check"] else 0
+
+
+def _lines(title: str, values: dict[str, Any]) -> list[str]:
+    return [title, *(f"  {name:<16} {value}" for name, value in values.items())]
+
+
+def _versions() -> dict[str, str]:
+    found = {"soundloom": __version__, "python": platform.python_version(), "system": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _engines() -> dict[str, str]:
+    found = {}
+    for name in ENGINES:
+        try:
+            engine_class(name)
+            found[name] = "available"
+        except EngineError as error:
+            found[name] = str(error).splitlines()[0]
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    features, model = _cpu()
+    facts: dict[str, Any] = {"processor": model, "cores": os.cpu_count(), "features": features}
+    if hasattr(os, "sysconf"):
+        facts["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    return facts
+
+
+def _cpu() -> tuple[str, str]:
+    """What the processor can do of what speeds models up, and its name; only Linux tells the former."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return "not told by this system", platform.processor() or platform.machine()
+    lines = [line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines()]
+    info = {name.strip().lower(): value.strip() for name, value in lines}
+    flags = info.get("flags", info.get("features", "")).split()
+    features = [name for name in CPU_FEATURES if name in flags]
+    return ", ".join(features) or "none of note", info.get("model name", platform.machine())
+
+
+def _storage() -> dict[str, str]:
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    existing = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    return {"model cache": str(cache), "free disk": f"{shutil.disk_usage(existing).free / 1e9:.1f} GB"}
+
+
+def _models() -> dict[str, str]:
+    """The installed ones."""
+    found = {entry.name: ", ".join(installed_layouts(entry)) for entry in CATALOGUE.values() if entry.public}
+    return {name: layouts for name, layouts in found.items() if layouts} or {"none": "see `soundloom models`"}
+
+
+def _tools() -> dict[str, str]:
+    try:
+        player = find_player()[0]
+    except AudioError as error:
+        player = str(error).splitlines()[0]
+    return {"player": player, "ffmpeg": shutil.which("ffmpeg") or "not found (not needed)"}
+
+
+def _check(options: Options) -> dict[str, str]:
+    """Make a second of sound; say what computed it and how long it took."""
+    entry = named_entry(options.model_name)
+    if entry is not None and not installed_layouts(entry):
+        return {"left out": f"{entry.name} is not installed"}
+    try:
+        model = open_model(options, options.precision)
+        return model.engine.describe() | _timed(model)
+    except SoundloomError as error:
+        return {"failed": str(error)}
+
+
+def _timed(model: Model) -> dict[str, str]:
+    start = time.perf_counter()
+    clip = model.generate(CHECK_PROMPT, seconds=CHECK_SECONDS, seed=CHECK_SEED)
+    seconds = time.perf_counter() - start
+    return {"made": f"{clip.seconds:g} s of sound with {model.name} in {seconds:.2f} s"}

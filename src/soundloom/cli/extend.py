@@ -1,0 +1,31 @@
+"""`soundloom extend`: a sound continued, or preceded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from soundloom.audio.clip import Clip
+from soundloom.cli.editing import edit
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.groups import EditOptions
+from soundloom.cli.work import MakingOptions
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Options(EditOptions, MakingOptions):
+    """Continue a sound, or put new sound in front of it. Every sample of it stays as it is."""
+
+    seconds: float = flag("--seconds", "--duration", type=float, required=True, metavar="S", help="how much to add")
+    before: bool = switch("--before", help="in front of the sound")
+
+
+def run(options: Options) -> None:
+    if not options.seconds > 0:
+        raise RequestError(f"--seconds must be above 0, found {options.seconds:g}")
+    edit(options, options, lambda clip: _addition(clip, options))
+
+
+def _addition(clip: Clip, options: Options) -> dict[str, Any]:
+    return {"offset": options.seconds} if options.before else {"seconds": clip.seconds + options.seconds}

@@ -1,0 +1,96 @@
+"""Command line flags, declared once: a command's options are a frozen dataclass, and its fields are the flags.
+
+A class that a command's options inherit from becomes a group of the help text, under the first line of its docstring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import Field, field, fields
+from typing import Any, NoReturn, TypeVar
+
+from soundloom.errors import RequestError
+
+Options = TypeVar("Options")
+Span = tuple[float, float]
+
+
+def flag(*names: str, default: Any = None, **argparse_options: Any) -> Any:
+    """Declare a flag, or without names a positional argument; further options are those of `add_argument`."""
+    return field(default=default, metadata={"names": names, "options": argparse_options})
+
+
+def switch(*names: str, **argparse_options: Any) -> Any:
+    """Declare a flag without a value, false unless given."""
+    return flag(*names, default=False, action="store_true", **argparse_options)
+
+
+def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Options | None:
+    """Read arguments into the dataclass `options`, or print its help and return None; raises RequestError."""
+    positional = [item.metadata["options"]["metavar"] for item in fields(options) if not item.metadata["names"]]  # type: ignore[arg-type]
+    usage = " ".join([prog, *positional, "[flags]"])
+    parser = _Parser(prog=prog, usage=usage, description=inspect.getdoc(options), add_help=False, allow_abbrev=False)
+    for owner in options.__mro__:
+        own = [item for item in fields(options) if item.name in inspect.get_annotations(owner)]  # type: ignore[arg-type]
+        if own:
+            title = "of this command" if owner is options else (inspect.getdoc(owner) or "").rstrip(".")
+            group = parser.add_argument_group(title)
+            for item in own:
+                _add(group, item)
+    if any(argument in ("-h", "--help") for argument in arguments):
+        sys.stdout.write(parser.format_help())
+        return None
+    return options(**vars(parser.parse_intermixed_args(arguments)))
+
+
+def _add(group: Any, item: Field[Any]) -> None:
+    """Add a field to the parser. What is not given stays absent, so that the dataclass's default holds."""
+    names, options = item.metadata["names"], dict(item.metadata["options"])
+    if names:
+        group.add_argument(*names, dest=item.name, default=argparse.SUPPRESS, **options)
+    else:
+        group.add_argument(item.name, default=argparse.SUPPRESS, **options)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises its complaints, so that they look like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(message, f"`{self.prog} --help` lists what can be given")
+
+
+# Values
+
+
+class Extend(argparse.Action):
+    """Gather comma-separated numbers of one or several flags: `--seconds 8,3` or `--seconds 8 --seconds 3`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest, None) or ()), *values])
+
+
+def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
+    """Return a reader of comma-separated numbers."""
+
+    def read(text: str) -> list[float]:
+        try:
+            return [kind(part) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {_NAMES[kind]}, or some with commas between") from None
+
+    return read
+
+
+_NAMES: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+def span(text: str) -> Span:
+    """Read `4,7`."""
+    try:
+        start, end = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers with a comma between, such as 4,7") from None
+    return start, end

@@ -1,0 +1,106 @@
+"""`soundloom generate`: sound from words, and every edit by the published flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from soundloom.audio.clip import Clip
+from soundloom.audio.metadata import read_record
+from soundloom.cli.building import build_requests
+from soundloom.cli.flags import Extend, flag, numbers
+from soundloom.cli.groups import RegionOptions
+from soundloom.cli.opening import generator_config
+from soundloom.cli.work import MakingOptions, carry_out
+from soundloom.config.requests import GenerationRequest
+from soundloom.errors import RequestError
+
+VARIATION_NOISE = 0.6
+
+
+@dataclass(frozen=True)
+class Options(RegionOptions, MakingOptions):
+    """Make sound from words, or with --init-audio edit a sound."""
+
+    words: Sequence[str] = flag(
+        default=(), nargs="*", metavar="PROMPT", help="what to hear; several make several clips"
+    )
+    prompt: Sequence[str] = flag(
+        "-p", "--prompt", default=(), action="append", metavar="TEXT", help="the same as PROMPT; may be repeated"
+    )
+    seconds: Sequence[float] = flag(
+        *("--seconds", "--duration"),
+        default=(),
+        action=Extend,
+        type=numbers(float),
+        metavar="S",
+        help="length, one for all clips or one for each: 8,3 (default: 5 for mini, else 30)",
+    )
+    init_audio: str | None = flag(
+        *("--init-audio", "--inpaint-audio"),
+        metavar="FILE",
+        help="a sound to edit: its regions are made anew; without any it is varied, or continued to --seconds",
+    )
+    noise: float | None = flag(
+        *("--noise", "--init-noise-level"),
+        type=float,
+        metavar="LEVEL",
+        help="how far to go from --init-audio, 0.01 to 1 (default: 0.6 for a variation, else 1)",
+    )
+    crossfade: float | None = flag(
+        "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
+    )
+    like: str | None = flag("--like", metavar="FILE", help="repeat what made this file, but for the flags given here")
+
+
+def run(options: Options) -> None:
+    record = _record(options.like) if options.like else {}
+    # A repetition needs the model and precision of the original.
+    options = replace(
+        options,
+        model=options.model or record.get("model"),
+        precision=options.precision or record.get("precision"),
+    )
+    prompts = [*options.words, *options.prompt]
+    if not prompts and not record and not options.init_audio:
+        raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
+    config = generator_config(options)
+    base = _base(options, record)
+    requests = build_requests(base, options, config, prompts, options.seconds)
+    source = Path(options.init_audio) if options.init_audio else None
+    carry_out(requests, options, config, source, record.get("model_hash"))
+
+
+def _record(path: str) -> dict[str, Any]:
+    """The record in a file; raises RequestError when it has none that can be repeated."""
+    if not Path(path).is_file():
+        raise RequestError(f"there is no file {path} to repeat")
+    record = read_record(path) or {}
+    if "request" not in record:
+        raise RequestError(f"{path} does not say how it was made", "only files that soundloom made can be repeated")
+    return record
+
+
+def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
+    """The request before prompts, lengths and seeds are handed out: the record's, changed by what was given."""
+    clip = Clip.load(options.init_audio) if options.init_audio else None
+    mode = record.get("mode", "generate")
+    if mode != "generate" and clip is None:
+        raise RequestError(
+            f"{options.like} was made from another sound (mode {mode}), which it does not hold",
+            "give that sound with --init-audio",
+        )
+    longest = max(options.seconds, default=0.0)
+    if clip is not None and 0 < longest < clip.seconds:
+        clip = replace(clip, audio=clip.audio[:, : round(longest * clip.sample_rate)])
+    regions = tuple(options.regions())
+    given: dict[str, Any] = {"noise": options.noise, "crossfade": options.crossfade, "regions": regions or None}
+    if clip is not None and not record and not regions and longest <= clip.seconds and options.noise is None:
+        given["noise"] = VARIATION_NOISE
+    try:
+        request = GenerationRequest.from_record(record.get("request", {}), clip)
+    except (TypeError, AttributeError) as error:
+        raise RequestError(f"the record of {options.like} cannot be read: {error}") from error
+    return replace(request, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,31 @@
+"""`soundloom inpaint`: regions of a sound made anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soundloom.cli.editing import edit
+from soundloom.cli.flags import flag
+from soundloom.cli.groups import EditOptions, RegionOptions
+from soundloom.cli.work import MakingOptions
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Options(EditOptions, RegionOptions, MakingOptions):
+    """Make regions of a sound anew, all in one pass. Every sample outside them stays as it is."""
+
+    noise: float = flag(
+        *("--noise", "--init-noise-level"),
+        default=1.0,
+        type=float,
+        metavar="LEVEL",
+        help="below 1, vary what is in the regions (default: 1)",
+    )
+
+
+def run(options: Options) -> None:
+    regions = tuple(options.regions())
+    if not regions:
+        raise RequestError("no region was given", "--region 1.0,1.5 or --bars 3-5 --bpm 120")
+    edit(options, options, lambda clip: {"noise": options.noise, "regions": regions})

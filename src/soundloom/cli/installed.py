@@ -1,0 +1,27 @@
+"""Which models can be used without a download."""
+
+from __future__ import annotations
+
+from soundloom.checkpoints.hub import fetch
+from soundloom.checkpoints.open import WEIGHTS_FILE
+from soundloom.config.catalogue import Entry, packaged_folder
+from soundloom.errors import DownloadError
+
+
+def installed_layouts(entry: Entry) -> list[str]:
+    """The layouts of a catalogue entry that lie complete in the package or the download cache."""
+    if entry.is_packaged:
+        return ["published"] if (packaged_folder(entry.name) / WEIGHTS_FILE).is_file() else []
+    return [source.layout for source in entry.sources if _is_cached(entry, source.layout)]
+
+
+def is_installed(entry: Entry) -> bool:
+    return bool(installed_layouts(entry))
+
+
+def _is_cached(entry: Entry, layout: str) -> bool:
+    try:
+        fetch(entry, layout, offline=True)
+    except DownloadError:
+        return False
+    return True

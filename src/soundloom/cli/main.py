@@ -1,0 +1,111 @@
+"""The command `soundloom`: finds the command that was named, imports it alone, and turns errors into sentences.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+
+from soundloom.errors import RequestError, SoundloomError
+from soundloom.version import __version__
+
+COMMANDS = {
+    "generate": "make sound from words",
+    "vary": "make a variation of a sound",
+    "inpaint": "make regions of a sound anew",
+    "extend": "continue a sound, or precede it",
+    "encode": "turn a sound into latents (.npy)",
+    "decode": "turn latents into a sound",
+    "models": "list, fetch, describe and verify models",
+    "show": "say how a sound was made",
+    "doctor": "report what this machine has and what soundloom uses of it",
+}
+STOPPED = 130
+DEBUG = "SOUNDLOOM_DEBUG"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code."""
+    with _warnings_to_stderr():
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        except KeyboardInterrupt:
+            _complain("stopped; no unfinished file is left")
+            return STOPPED
+        except BrokenPipeError:
+            # Whoever read the output has gone; Python would complain about it once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (SoundloomError, OSError, MemoryError) as error:
+            if os.environ.get(DEBUG):
+                raise
+            _complain(f"error: {error or type(error).__name__}")
+            return error.exit_code if isinstance(error, SoundloomError) else 1
+
+
+def _run(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if not name:
+        return _ask()
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if name in ("-V", "--version"):
+        sys.stdout.write(f"soundloom {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 2)
+        guess = f"did you mean {' or '.join(close)}? " if close else ""
+        raise RequestError(f"there is no command {name!r}", f"{guess}commands: {', '.join(COMMANDS)}")
+    from soundloom.cli.flags import parse
+
+    command = import_module(f"soundloom.cli.{name}")
+    options = parse(command.Options, arguments[1:], f"soundloom {name}")
+    return int(command.run(options) or 0) if options is not None else 0
+
+
+def usage() -> str:
+    """The text of `soundloom --help`."""
+    lines = ["usage: soundloom COMMAND ...", "", "Text to sound, and sound edited with words.", ""]
+    lines += [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
+    lines += ["", "`soundloom COMMAND --help` describes a command; without one, soundloom asks what to make."]
+    return "\n".join(lines) + "\n"
+
+
+def _ask() -> int:
+    """Bare in a terminal: choose a model, say what to make."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RequestError(
+            "nothing was asked for, and there is no terminal to ask in",
+            'say what to make: soundloom generate "kick drum loop, 120 BPM"; or see soundloom --help',
+        )
+    from soundloom.cli.generate import run
+    from soundloom.cli.picker import ask
+
+    run(ask())
+    return 0
+
+
+@contextmanager
+def _warnings_to_stderr() -> Iterator[None]:
+    """Show what the library logs as warnings."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("soundloom")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"{message}\n")

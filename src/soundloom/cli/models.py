@@ -1,0 +1,181 @@
+"""`soundloom models`: which models there are; fetch, describe and verify them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from soundloom.checkpoints.hub import files_needed, sources_needed
+from soundloom.checkpoints.licences import VARIABLE
+from soundloom.checkpoints.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.verify import verify
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.installed import installed_layouts
+from soundloom.cli.opening import confirmation, named_entry
+from soundloom.cli.work import print_results
+from soundloom.config.catalogue import CATALOGUE, Entry, RemoteFile, Source, licence_notice, require_entry
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Options:
+    """List the models that have names, or do something with one of them: `pull` fetches it, `show` describes it,
+    `verify` reads it in full and reports every file's digest and every weight that is not finite.
+
+    NAME may say a layout, as in small-music@npz: published, bf16-mirror or npz.
+    """
+
+    action: str = flag(default="list", nargs="?", metavar="[list|pull|show|verify]", help="what to do")
+    name: str | None = flag(
+        nargs="?", metavar="[NAME]", help="a name from the list; for show and verify also a folder or file"
+    )
+    revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
+    accept_licence: bool = switch(
+        "--accept-licence", "--accept-license", help=f"accept the licence of the weights, as {VARIABLE}=NAME does"
+    )
+    json: bool = switch("--json", help="print one JSON object")
+
+
+def run(options: Options) -> int:
+    if options.action == "list":
+        return _list(options)
+    actions = {"pull": _pull, "show": _show, "verify": _verify}
+    if options.action not in actions:
+        raise RequestError(f"models cannot {options.action!r}", "it can list, pull, show and verify")
+    if options.name is None:
+        raise RequestError(f"models {options.action} needs a name", f"soundloom models {options.action} small-music")
+    return actions[options.action](options, options.name)
+
+
+# list
+
+
+def _list(options: Options) -> int:
+    entries = [_facts(entry) for entry in CATALOGUE.values()]
+    if options.json:
+        print_results({"models": entries})
+        return 0
+    table = Table(Column("name", no_wrap=True), "kind", "size", "installed", "licence", "notes", box=None)
+    for entry in entries:
+        size = _size(entry["bytes"]) if entry["bytes"] else ""
+        installed, licences = ", ".join(entry["installed"]) or "no", ", ".join(entry["licences"])
+        table.add_row(entry["name"], entry["kind"], size, installed, licences, entry["notes"])
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    limit = [f"up to {entry.max_seconds:g} s"] if entry.max_seconds else []
+    also = [f"also {', '.join(entry.aliases)}"] if entry.aliases else []
+    return {
+        "name": entry.name,
+        "aliases": list(entry.aliases),
+        "kind": entry.kind,
+        "bytes": _bytes(entry),
+        "installed": installed_layouts(entry) if entry.public else [],
+        "layouts": [source.layout for source in entry.sources],
+        "licences": [licence.id for licence in entry.licences],
+        "max_seconds": entry.max_seconds or None,
+        "notes": "; ".join([*([entry.notes] if entry.notes else []), *limit, *also]),
+    }
+
+
+def _bytes(entry: Entry) -> int | None:
+    """The published download's size; small files, whose sizes are not published, count nothing."""
+    return sum(file.size or 0 for _, file in files_needed(entry)) if entry.sources else None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+# pull, show, verify
+
+
+def _open(options: Options, name: str, offline: bool | None = None) -> Checkpoint:
+    return open_checkpoint(
+        name,
+        revision=options.revision,
+        offline=offline,
+        accept_licence=options.accept_licence,
+        confirm=confirmation(),
+    )
+
+
+def _pull(options: Options, name: str) -> int:
+    require_entry(name.partition("@")[0])
+    checkpoint = _open(options, name)
+    paths = [str(path) for path in checkpoint.files]
+    print_results({"name": checkpoint.name, "files": paths} if options.json else paths)
+    return 0
+
+
+def _show(options: Options, name: str) -> int:
+    entry = named_entry(name)
+    facts = _entry_facts(entry) if entry else _checkpoint_facts(_open(options, name))
+    if options.json:
+        print_results(facts)
+    else:
+        print_results([line for key, value in facts.items() for line in _lines(key, value)])
+    return 0
+
+
+def _lines(key: str, value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [f"{key}:", *(f"  {item}" for item in value)]
+    return [f"{key}: {value}"]
+
+
+def _entry_facts(entry: Entry) -> dict[str, Any]:
+    facts = _facts(entry)
+    facts["files"] = [
+        f"{source.layout}: {_place(part, file)}"
+        for source in entry.sources
+        for part in sources_needed(entry, source.layout)
+        for file in part.files
+    ]
+    if entry.kind == "generator":
+        facts["autoencoder"] = entry.autoencoder or "its own"
+        facts["defaults"] = (
+            f"{entry.default_seconds:g} s, {entry.default_steps} steps of {entry.default_sampler}, "
+            f"guidance {entry.default_guidance:g}"
+        )
+    facts["terms"] = licence_notice(entry).splitlines() if entry.sources else facts["licences"]
+    return facts
+
+
+def _place(source: Source, file: RemoteFile) -> str:
+    path = "/".join(part for part in (source.repo, source.subfolder, file.path) if part)
+    return f"{path} ({_size(file.size)})" if file.size else path
+
+
+def _checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    text = checkpoint.text_encoder
+    return {
+        "name": checkpoint.name,
+        "layout": checkpoint.layout,
+        "hash": checkpoint.fingerprint,
+        "licence": checkpoint.licence,
+        "tensors": len(checkpoint.tensors) + (len(text.tensors) if text else 0),
+        "text encoder": "yes" if text else "no",
+        "files": [str(path) for path in checkpoint.files],
+    }
+
+
+def _verify(options: Options, name: str) -> int:
+    report = verify(_open(options, name, offline=True))
+    if options.json:
+        files = [{"path": str(file.path), "bytes": file.size, "sha256": file.sha256} for file in report.files]
+        print_results({**vars(report), "files": files, "ok": report.ok})
+    else:
+        print_results(
+            [
+                *(f"{file.sha256}  {file.path} ({_size(file.size)})" for file in report.files),
+                f"{report.name}: {report.tensors} tensors, {report.parameters:,} numbers",
+                *(report.faults or ["every name, shape and value is as it should be"]),
+            ]
+        )
+    return 0 if report.ok else 1

@@ -1,0 +1,129 @@
+"""Where clips are written: names, checks before any work, and saving."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from soundloom.audio.atomic import write_faults
+from soundloom.audio.clip import Clip
+from soundloom.audio.files import KEPT_AS, container_of
+from soundloom.audio.metadata import sidecar_path
+from soundloom.cli.groups import OutputOptions
+from soundloom.config.requests import GenerationRequest
+from soundloom.errors import RequestError
+
+log = logging.getLogger(__name__)
+
+SLUG_LENGTH = 40
+BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
+LOSSLESS = (".wav", ".flac")
+
+
+def output_paths(
+    requests: Sequence[GenerationRequest], options: OutputOptions, rate: int, source: Path | None = None
+) -> list[Path]:
+    """Name a file for each request and make sure that it can be written; missing folders are made.
+
+    `rate` is that of the model, `source` the file that an edit reads. Raises RequestError or AudioError.
+    """
+    paths = _names(requests, options, source)
+    for path, request in zip(paths, requests, strict=True):
+        clip = request.source
+        container = container_of(path)
+        container.subtype_for(options.sample_type, clip.source_format if clip else None)
+        container.check(options.rate or (clip.sample_rate if clip else rate), min(clip.channels, 2) if clip else 2)
+        if path.is_dir():
+            raise RequestError(f"{path} is a folder", "name a file in it")
+        if source is not None and path.exists() and path.samefile(source) and not options.overwrite:
+            raise RequestError(f"{path} is the sound to edit", "write elsewhere, or replace it with --overwrite")
+        if options.overwrite is False and _is_taken(path, options):
+            raise RequestError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
+    for folder in dict.fromkeys(path.parent for path in paths):
+        _require_writable(folder)
+    return paths
+
+
+def _names(requests: Sequence[GenerationRequest], options: OutputOptions, source: Path | None) -> list[Path]:
+    out = Path(options.out).expanduser() if options.out else None
+    if out is not None and not (out.is_dir() or str(options.out).endswith("/")):
+        return [_numbered(out, i, len(requests)) for i in range(len(requests))]
+    folder = out or (source.parent if source else Path())
+    names: list[Path] = []
+    for i, request in enumerate(requests):
+        wanted = _numbered(edit_name(source), i, len(requests)) if source else clip_name(request)
+        names.append(_free(folder / wanted, options, names))
+    return names
+
+
+def clip_name(request: GenerationRequest) -> Path:
+    """A file name of the prompt's first words and the seed."""
+    slug = re.sub(r"\W+", "-", request.prompt.lower())[:SLUG_LENGTH].strip("-")
+    return Path(f"{slug or 'clip'}-{request.seed}.wav")
+
+
+def edit_name(source: Path) -> Path:
+    """NAME-edit, in the source's own format where that keeps every sample."""
+    suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
+    return Path(f"{source.stem}-edit{suffix}")
+
+
+def _numbered(path: Path, index: int, count: int) -> Path:
+    return path if count == 1 else path.with_name(f"{path.stem}_{index}{path.suffix}")
+
+
+def _free(path: Path, options: OutputOptions, names: Collection[Path]) -> Path:
+    """A name like this one that nothing has yet: what nobody named is never replaced unasked."""
+    wanted, number = path, 1
+    while path in names or (_is_taken(path, options) and not options.overwrite):
+        number += 1
+        path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+    return path
+
+
+def _is_taken(path: Path, options: OutputOptions) -> bool:
+    return path.exists() or (options.sidecar and sidecar_path(path).exists())
+
+
+def _require_writable(folder: Path) -> None:
+    with write_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+
+
+def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptions) -> None:
+    """Say why kept samples will not be the source's own, where flags or the format have that effect."""
+    clip = request.source
+    if clip is None or not (request.regions or request.offset or (request.seconds or 0) > clip.seconds):
+        return
+    reasons = []
+    if options.rate not in (None, clip.sample_rate):
+        reasons.append(f"they are resampled from {clip.sample_rate} to {options.rate} Hz")
+    if options.lufs is not None:
+        reasons.append("--lufs turns them up or down")
+    used = container_of(path).subtype_for(options.sample_type, clip.source_format)
+    given = clip.source_format.subtype if clip.source_format else "FLOAT"
+    if used not in BITS:
+        reasons.append(f"{path.suffix} files keep sounds only approximately")
+    elif BITS[used] < BITS.get(KEPT_AS.get(given, given), 0):
+        reasons.append(f"they are rounded to {BITS[used]} bits")
+    if reasons:
+        log.warning("the kept samples will not be bit-identical to the source: %s", "; ".join(reasons))
+
+
+def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
+    """Write a clip as the flags say."""
+    return clip.save(
+        path,
+        subtype=options.sample_type,
+        rate=options.rate,
+        peak=options.peak,
+        loudness=options.lufs,
+        true_peak=options.true_peak,
+        sidecar=options.sidecar,
+        overwrite=options.overwrite is not False,
+    )

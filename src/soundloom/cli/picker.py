@@ -1,0 +1,76 @@
+"""What soundloom asks when it is run bare in a terminal: which model, and what to hear."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from soundloom.cli.generate import Options
+from soundloom.cli.installed import is_installed
+from soundloom.config.catalogue import CATALOGUE, Entry
+
+EXAMPLE = "kick drum loop, 120 BPM"
+UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")
+STOP = ("\x1b", "q", "\x03", "\x04", "")  # Esc, q, Ctrl-C, Ctrl-D, a terminal that has gone
+_WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # what follows the mark of a special key there
+
+
+def ask() -> Options:
+    """Ask for a model and a prompt; raises KeyboardInterrupt when the person leaves."""
+    console = Console(stderr=True, highlight=False)
+    entries = [entry for entry in CATALOGUE.values() if entry.kind == "generator" and entry.public]
+    entries.sort(key=lambda entry: not is_installed(entry))  # a stable sort: the catalogue's order otherwise
+    entry = entries[choose([_label(entry) for entry in entries], console)]
+    console.print(f"{entry.name}. What do you want to hear? [dim](Enter: {EXAMPLE})[/dim]")
+    answer = sys.stdin.readline()
+    if not answer:
+        raise KeyboardInterrupt
+    return Options(model=entry.name, words=[answer.strip() or EXAMPLE])
+
+
+def _label(entry: Entry) -> str:
+    state = entry.notes if entry.is_packaged else "installed" if is_installed(entry) else "download"
+    return f"{entry.name:<18} up to {entry.max_seconds:3.0f} s   {state}"
+
+
+def choose(labels: Sequence[str], console: Console) -> int:
+    """Let arrow keys (or j and k) and Enter choose one; q, Esc and Ctrl-C raise KeyboardInterrupt."""
+    place = 0
+    with Live(_menu(labels, place), console=console, auto_refresh=False, transient=True) as live:
+        while (key := read_key()) not in ENTER:
+            if key in STOP:
+                raise KeyboardInterrupt
+            place = (place + (key in DOWN) - (key in UP)) % len(labels)
+            live.update(_menu(labels, place), refresh=True)
+    return place
+
+
+def _menu(labels: Sequence[str], place: int) -> Text:
+    text = Text("Choose a model with the arrow keys, then press Enter.\n")
+    for i, label in enumerate(labels):
+        text.append(f"{'>' if i == place else ' '} {label}\n", style="bold cyan" if i == place else "")
+    return text
+
+
+def read_key() -> str:
+    """Wait for a key; arrow keys come as escape sequences of three characters."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        key = msvcrt.getwch()
+        return _WINDOWS_KEYS.get(msvcrt.getwch(), "") if key in ("\x00", "\xe0") else key
+    import os
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setraw(terminal, termios.TCSADRAIN)
+        return os.read(terminal, 3).decode(errors="replace")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,0 +1,61 @@
+"""What all commands that make sound have in common: check, open the model, run, save, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundloom.cli.groups import ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
+from soundloom.cli.opening import open_model
+from soundloom.cli.outputs import output_paths, save, warn_of_changes
+from soundloom.cli.watch import Watch, report, summarise
+from soundloom.config.models import ModelConfig
+from soundloom.config.requests import GenerationRequest
+from soundloom.pipeline.model import DEFAULT_SECONDS
+from soundloom.pipeline.plan import make_job
+
+
+@dataclass(frozen=True)
+class MakingOptions(SamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+    """All flags of a command that makes sound, but its own."""
+
+
+def carry_out(
+    requests: Sequence[GenerationRequest],
+    options: MakingOptions,
+    config: ModelConfig,
+    source: Path | None = None,
+    expected_hash: str | None = None,
+) -> None:
+    """Make clips, save them, print their paths. `source` is the edited file, `expected_hash` that of the weights."""
+    for request in requests:
+        make_job(request, config, DEFAULT_SECONDS)  # raises for what this model cannot do
+    options.check_decoder(options.model_name, config)
+    paths = output_paths(requests, options, config.sample_rate, source)
+    warn_of_changes(requests[0], paths[0], options)
+
+    with Watch(quiet=options.quiet) as watch:
+        precision = "fp32" if options.no_half else options.precision or "auto"
+        model = open_model(options, precision, keep_loaded=not options.free_models)
+        if expected_hash not in (None, model.checkpoint.fingerprint):
+            watch.say(f"warning: the weights of {model.name} are not those of the file, so the sound will differ")
+        clips = model.run(requests, progress=watch)
+    saved = [str(save(clip, path, options)) for clip, path in zip(clips, paths, strict=True)]
+
+    summarise(watch, clips)
+    print_results(report(watch, clips, saved) if options.json else saved)
+    if options.play:
+        from soundloom.audio.playback import play
+
+        for clip in clips:
+            play(clip)
+
+
+def print_results(results: object) -> None:
+    """Print a list line by line, anything else as one JSON object."""
+    lines = results if isinstance(results, list) else [json.dumps(results, ensure_ascii=False)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
