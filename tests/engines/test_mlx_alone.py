@@ -1,0 +1,39 @@
+"""The whole pipeline where PyTorch cannot be imported, as on a Mac with a plain installation."""
+
+import subprocess
+import sys
+
+import pytest
+
+from soundloom.checkpoints.make import make_random
+
+pytest.importorskip("mlx.core", reason="MLX is not installed")
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import soundloom
+
+model = soundloom.load(Path(sys.argv[1]), device="cpu")
+clip = model.generate("a small bell", seconds=0.5, seed=1, steps=2)
+model.vary(clip, "rain", noise=0.5, seed=1, steps=2)
+model.inpaint(clip, [(0.1, 0.3)], "rain", seed=1, steps=2)
+longer = model.extend(clip, 0.5, "rain", seed=1, steps=2)
+model.decode(model.encode(clip))
+assert not {"torch", "transformers"} & set(sys.modules)
+print(model.engine.name, clip.seconds, longer.seconds)
+"""
+
+
+def test_every_mode_works_without_pytorch(tmp_path):
+    folder = make_random("small-music", tmp_path, size="tiny")
+    result = subprocess.run([sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["mlx", "0.5", "1.0"]

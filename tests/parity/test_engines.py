@@ -1,0 +1,129 @@
+"""The two engines side by side: names, shapes, outputs, a whole generation."""
+
+from functools import partial
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+import soundloom
+from parity.adapter import ADAPTERS
+from soundloom.checkpoints.make import make_random, tiny_config, tiny_text_encoder
+from soundloom.checkpoints.tensors import from_array
+from soundloom.config.catalogue import CATALOGUE, PUBLISHED_TEXT_ENCODER
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+
+from soundloom.engines.mlx.load import named_parameters  # noqa: E402 (needs MLX)
+
+PEAK_TOLERANCE = 1e-4
+SNR = 60  # decibels
+PLAIN, DIFFERENTIAL = (tiny_config(CATALOGUE[name].parsed_config()) for name in ("small-music", "medium"))
+NETWORKS = {
+    "plain transformer": ("dit", "DiT", PLAIN.dit),
+    "differential transformer": ("dit", "DiT", DIFFERENTIAL.dit),
+    "chunked autoencoder": ("same", "SAME", PLAIN.same),
+    "sliding autoencoder": ("same", "SAME", DIFFERENTIAL.same),
+    "conditioner": ("conditioner", "Conditioner", PLAIN.model.conditioning),
+    "text encoder": ("t5gemma", "T5GemmaEncoder", tiny_text_encoder(PUBLISHED_TEXT_ENCODER)),
+}
+
+
+def build(engine, network):
+    file, cls, config = NETWORKS[network]
+    return getattr(import_module(f"soundloom.engines.{engine}.{file}"), cls)(config)
+
+
+@pytest.fixture
+def twins():
+    """Build a network of random weights on both engines; each comes with its adapter."""
+
+    def make(network):
+        torch.manual_seed(0)
+        weights = {
+            name: from_array(name, tensor.detach().numpy())
+            for name, tensor in build("torch", network).state_dict().items()
+        }
+        adapters = [ADAPTERS[engine]() for engine in ("torch", "mlx")]
+        return [(each, each.build(partial(build, each.name, network), weights, network)) for each in adapters]
+
+    with torch.inference_mode():
+        yield make
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def assert_equal_outputs(first, second):
+    assert first.shape == second.shape
+    assert np.abs(first).max() > 0
+    assert np.abs(first - second).max() <= PEAK_TOLERANCE * np.abs(first).max()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_parameters_have_the_same_names_and_shapes(network):
+    of_torch = {name: tuple(tensor.shape) for name, tensor in build("torch", network).state_dict().items()}
+    of_mlx = {name: tuple(array.shape) for name, array in named_parameters(build("mlx", network)).items()}
+    assert of_mlx == of_torch
+
+
+@pytest.mark.parametrize("frames", [6, 11])
+@pytest.mark.parametrize("padding_mode", [None, "mask", "zero-values"])
+@pytest.mark.parametrize("kind", ["plain", "differential"])
+def test_velocities_are_equal(twins, kind, padding_mode, frames):
+    config = NETWORKS[f"{kind} transformer"][2]
+    valid = np.arange(frames) < np.array([[frames], [frames - 2]])
+    found = []
+    for engine, dit in twins(f"{kind} transformer"):
+        condition = dit.condition(
+            engine.array(draw(2, 9, config.cond_token_dim)),
+            engine.array(draw(2, config.global_cond_dim)),
+            engine.array(draw(2, config.local_add_cond_dim, frames)),
+        )
+        padding = padding_mode and engine.module("blocks").Padding(engine.array(valid), padding_mode)
+        x, t = engine.array(draw(2, config.io_channels, frames)), engine.array(np.float32([0.9, 0.3]))
+        found.append(engine.numpy(dit(x, t, condition, padding)))
+    assert_equal_outputs(*found)
+
+
+@pytest.mark.parametrize("kind", ["chunked", "sliding"])
+def test_latents_and_audio_are_equal(twins, kind):
+    latents, audio = [], []
+    for engine, same in twins(f"{kind} autoencoder"):
+        latents.append(engine.numpy(same.encode(engine.array(draw(1, 2, 5 * 4096 - 100)))))
+        audio.append(engine.numpy(same.decode(engine.array(draw(2, same.config.latent_dim, 5)))))
+    assert_equal_outputs(*latents)
+    assert_equal_outputs(*audio)
+
+
+def test_text_embeddings_are_equal(twins):
+    ids, mask = np.arange(18).reshape(2, 9), np.arange(9) < np.array([[9], [4]])
+    assert_equal_outputs(
+        *(engine.numpy(encoder(engine.array(ids), engine.array(mask))) for engine, encoder in twins("text encoder"))
+    )
+
+
+def test_contexts_and_durations_are_equal(twins):
+    text, mask, seconds = draw(2, 9, PLAIN.model.conditioning.cond_dim), np.arange(9) < [[9], [4]], [0.3, 500.0]
+    contexts, durations = [], []
+    for engine, conditioner in twins("conditioner"):
+        context, duration = conditioner(*map(engine.array, (text, mask, np.float32(seconds))))
+        contexts.append(engine.numpy(context))
+        durations.append(engine.numpy(duration))
+    assert_equal_outputs(*contexts)
+    assert_equal_outputs(*durations)
+
+
+@pytest.mark.parametrize("name", ["small-music", "medium"])
+def test_one_seed_gives_one_clip_on_both_engines(tmp_path, name):
+    folder = make_random(name, tmp_path, size="tiny")
+    clips = [
+        soundloom.load(folder, engine=engine, device="cpu", precision="fp32").generate(
+            "a small bell", seconds=1.0, seed=7, steps=2, guidance=2.0, negative_prompt="rain"
+        )
+        for engine in ("torch", "mlx")
+    ]
+    first, second = (clip.audio.astype(np.float64) for clip in clips)
+    assert 10 * np.log10((first**2).sum() / ((first - second) ** 2).sum()) > SNR
