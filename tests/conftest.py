@@ -1,0 +1,26 @@
+"""A tiny checkpoint of random weights in the published layout, which most tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small-music checkpoint folder at tiny width, with its text encoder."""
+    from soundloom.checkpoints.make import make_random
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    make_random("small-music", folder, layout="published", size="tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_folder: Path) -> Any:
+    """Return the tiny checkpoint as a model that keeps its networks loaded."""
+    from soundloom import load
+
+    return load(tiny_model_folder, keep_loaded=True)

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from soundloom.diffusion.samplers import SAMPLERS, Times
+from soundloom.diffusion.schedules import schedule
+
+
+def run(name, velocity, x, times, noise=None):
+    draws = np.random.default_rng(5)
+    noise = noise or (lambda step: draws.standard_normal(x.shape))
+    *_, result = SAMPLERS[name](velocity, x, times, noise)
+    return result
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "rk4"])  # which never evaluates at 0 itself
+def test_a_perfect_velocity_leads_to_the_data(name):
+    data = np.random.default_rng(1).standard_normal((2, 3, 4))
+    start = np.random.default_rng(2).standard_normal(data.shape)
+    result = run(name, lambda x, t: (x - data) / t, start, Times(schedule(6)))
+    np.testing.assert_allclose(result, data, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_yields_once_for_each_step(name):
+    x = np.zeros((1, 1, 1))
+    steps = SAMPLERS[name](lambda x, t: x, x, Times(schedule(7)), lambda step: x)
+    assert len(list(steps)) == 7
+
+
+def exact_flow(x, t):
+    """The velocity of data drawn from N(0, 1/4): its flow maps a normal draw to half of itself."""
+    variance = (1 - t) ** 2 / 4 + t**2
+    return (t - (1 - t) / 4) / variance * x
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "order"), [("euler", 16, 0.9), ("heun", 16, 1.9), ("dpmpp-2m", 64, 1.5), ("rk4", 4, 4)]
+)
+def test_the_error_shrinks_with_the_order_of_the_method(name, steps, order):
+    start = np.ones((1, 1, 1))
+    coarse, fine = (abs(run(name, exact_flow, start, Times(schedule(n))).item() - 0.5) for n in (steps, 2 * steps))
+    assert np.log2(coarse / fine) > order
+
+
+def test_the_stochastic_solver_keeps_the_spread_of_the_data():
+    """With the exact velocity of N(0, 1/4); ping-pong would not, since it jumps to conditional means."""
+    start = np.random.default_rng(3).standard_normal((4, 100, 100))
+    result = run("dpmpp-3m-sde", exact_flow, start, Times(schedule(60)))
+    assert result.std() == pytest.approx(0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_rows_of_times_act_on_their_own_items(name):
+    x = np.random.default_rng(4).standard_normal((2, 3, 5))
+    rows = np.stack([schedule(4), schedule(4, level=0.7)])
+    noise = [np.random.default_rng(step).standard_normal(x.shape) for step in range(4)]
+    together = run(name, exact_flow, x, Times(rows), lambda step: noise[step])
+    for i in range(2):
+        alone = run(name, exact_flow, x[i : i + 1], Times(rows[i]), lambda step, i=i: noise[step][i : i + 1])
+        np.testing.assert_allclose(together[i : i + 1], alone, rtol=2e-6, atol=1e-6)
+
+
+def test_equal_rows_are_plain_floats():
+    assert isinstance(Times(np.stack([schedule(3)] * 2))[1], float)

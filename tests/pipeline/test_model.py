@@ -1,0 +1,196 @@
+import math
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import pytest
+
+from soundloom import Clip, GenerationRequest, Guidance, load
+from soundloom.errors import Cancelled, EngineError, OutputError, RequestError
+from soundloom.pipeline import run as run_module
+
+
+def generate(model, prompt="rain", **options):
+    return model.generate(prompt, **{"seconds": 1.0, "seed": 7, "steps": 3} | options)
+
+
+def test_a_seed_repeats_and_another_differs(tiny_model):
+    first, again, other = (generate(tiny_model, seed=seed).audio for seed in (7, 7, 8))
+    assert first.tobytes() == again.tobytes()
+    assert np.abs(first - other).max() > 0.01
+    assert first.shape == (2, 44100)
+
+
+def test_a_batch_gives_what_each_item_gives_alone(tiny_model):
+    prompts, seconds, seeds = ["rain", "a bell", "rain", "wind"], [1.0, 1.0, 1.7, 1.0], [7, 8, 9, 10]
+    clips = generate(tiny_model, prompts, seconds=seconds, seed=seeds)
+    for clip, prompt, length, seed in zip(clips, prompts, seconds, seeds, strict=True):
+        alone = generate(tiny_model, prompt, seconds=length, seed=seed)
+        assert clip.audio.shape == alone.audio.shape
+        assert np.abs(clip.audio - alone.audio).max() < 1e-4
+        assert clip.record["request"]["seed"] == seed
+
+
+def test_whole_and_chunked_decoding_agree(tiny_model, monkeypatch):
+    whole = generate(tiny_model, seconds=14.0)
+    monkeypatch.setattr("soundloom.pipeline.chunks.CHUNK", 16)
+    assert np.abs(generate(tiny_model, seconds=14.0).audio - whole.audio).max() < 1e-4
+
+
+def test_one_seed_counts_up_through_a_batch(tiny_model):
+    clips = generate(tiny_model, ["rain", "rain"], seed=7)
+    assert [clip.record["seed"] for clip in clips] == [7, 8]
+    assert np.abs(clips[0].audio - clips[1].audio).max() > 0.01
+
+
+def test_guidance_and_negative_prompts_change_the_sound(tiny_model):
+    plain = generate(tiny_model).audio
+    guided = generate(tiny_model, guidance=3.0).audio
+    negative = generate(tiny_model, guidance=3.0, negative_prompt="drums").audio
+    assert np.abs(plain - guided).max() > 0.001
+    assert np.abs(guided - negative).max() > 0.001
+
+
+def test_a_batch_may_mix_items_with_and_without_negative_prompts(tiny_model):
+    clips = generate(tiny_model, ["rain", "rain"], seed=[7, 7], guidance=2.0, negative_prompt=[None, "drums"])
+    for clip, negative in zip(clips, [None, "drums"], strict=True):
+        alone = generate(tiny_model, guidance=2.0, negative_prompt=negative)
+        assert np.abs(clip.audio - alone.audio).max() < 1e-4
+
+
+@pytest.mark.parametrize("sampler", ["pingpong", "euler", "heun", "rk4", "dpmpp", "dpmpp-3m-sde"])
+def test_every_sampler_makes_sound(tiny_model, sampler):
+    assert np.isfinite(generate(tiny_model, sampler=sampler).audio).all()
+
+
+def test_progress_tells_stages_steps_and_memory(tiny_model):
+    events = []
+    generate(tiny_model, steps=4, progress=events.append)
+    finished = [event for event in events if event.finished]
+    assert [event.stage for event in finished] == ["text", "sample", "decode"]
+    assert all(event.host_bytes > 0 and event.seconds >= 0 for event in finished)
+    assert [e.step for e in events if e.stage == "sample" and not e.finished] == [0, 1, 2, 3, 4]
+
+
+def test_work_stops_between_steps(tiny_model):
+    cancel, seen = Event(), []
+
+    def listen(event):
+        seen.append(event)
+        if event.stage == "sample" and event.step == 2:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        generate(tiny_model, steps=8, progress=listen, cancel=cancel)
+    assert max(event.step for event in seen if event.stage == "sample") == 2
+
+
+def test_networks_leave_memory_unless_they_are_kept(tiny_model_folder):
+    model = load(tiny_model_folder)
+    generate(model)
+    assert not model.engine._modules
+    kept = load(tiny_model_folder, keep_loaded=True)
+    generate(kept)
+    assert set(kept.engine._modules) == {"text", "conditioner", "dit", "decoder"}
+
+
+def test_a_record_repeats_its_clip(tiny_model):
+    clip = generate(tiny_model, seed=None, guidance=Guidance(2.0, interval=(0.1, 0.9)))
+    request = GenerationRequest.from_record(clip.record["request"])
+    assert tiny_model.run([request])[0].audio.tobytes() == clip.audio.tobytes()
+
+
+def test_a_record_repeats_an_edit_given_its_source(tiny_model):
+    clip = generate(tiny_model)
+    edit = tiny_model.inpaint(clip, [(0.2, 0.4)], "a bell", crossfade=0.002)
+    request = GenerationRequest.from_record(edit.record["request"], source=clip)
+    assert tiny_model.run([request])[0].audio.tobytes() == edit.audio.tobytes()
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
+    clip = generate(tiny_model, "rain on the roof " * 200)
+    (warning,) = [w for w in clip.record["warnings"] if "256 tokens" in w]
+    assert "roof" in warning
+
+
+def test_guidance_on_a_distilled_model_warns(tiny_model):
+    assert any("distilled" in w for w in generate(tiny_model, guidance=2.0).record["warnings"])
+    assert any("negative" in w for w in generate(tiny_model, negative_prompt="x").record["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "finite|numbers"), (0.0, "silent|silence")], ids=["nan", "silence"]
+)
+def test_what_is_not_sound_is_an_error(tiny_model, monkeypatch, value, message):
+    original = run_module.decode_latents
+
+    def broken(*args):
+        return np.full_like(original(*args), value)
+
+    monkeypatch.setattr(run_module, "decode_latents", broken)
+    with pytest.raises(OutputError, match=message):
+        generate(tiny_model)
+
+
+def test_latents_go_both_ways(tiny_model):
+    clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (1, 30000)).astype(np.float32), 22050)
+    latents = tiny_model.encode(clip)
+    assert latents.shape == (256, 16)  # 60000 samples at 44100 Hz are 14.6 frames, made even in pairs
+    sound = tiny_model.decode(latents, samples=60000)
+    assert sound.audio.shape == (2, 60000)
+    streamed = np.concatenate(list(tiny_model.decode_stream(latents)), axis=1)
+    assert (streamed[:, :60000] == sound.audio).all()
+
+
+@pytest.mark.parametrize("latents", [np.zeros((5, 8)), np.zeros((256, 0)), np.full((256, 4), np.nan)])
+def test_latents_that_do_not_fit_are_refused(tiny_model, latents):
+    with pytest.raises(RequestError):
+        tiny_model.decode(latents)
+
+
+def test_every_kind_of_source_is_edited(tiny_model):
+    """The result of reading surround sound, and a clip far shorter than a latent frame."""
+    surround = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (6, 44100)).astype(np.float32), 44100)
+    out = tiny_model.inpaint(surround, [(0.2, 0.4)], "x", seed=1)
+    assert out.channels == 2
+    assert (out.audio[:, :8820] == surround.audio[:2, :8820]).all()
+    blip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (2, 441)).astype(np.float32), 44100)
+    assert tiny_model.vary(blip, "x", noise=0.5, seed=1).samples == 441
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seconds": 0},
+        {"seconds": -1},
+        {"seconds": math.nan},
+        {"seconds": 500},
+        {"steps": 0},
+        {"sampler": "ddim"},
+        {"seed": -1},
+    ],
+)
+def test_values_that_cannot_be_honoured_are_refused_before_any_weight_is_read(tiny_model_folder, options):
+    model = load(tiny_model_folder)
+    with pytest.raises(RequestError):
+        generate(model, **options)
+    assert not model.engine._modules
+
+
+def test_lists_of_different_lengths_are_refused(tiny_model):
+    with pytest.raises(RequestError, match="2 prompts"):
+        generate(tiny_model, ["a", "b"], seconds=[1, 2, 3])
+
+
+def test_an_autoencoder_alone_codes_but_does_not_generate(tiny_model):
+    from soundloom.config.catalogue import require_entry
+
+    config = replace(require_entry("same-s").parsed_config(), model=tiny_model.config.same)
+    only = replace(tiny_model.checkpoint, config=config, name="same-s")
+    from soundloom.pipeline.model import Model, make_engine
+
+    model = Model(only, make_engine(only))
+    clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (2, 8192)).astype(np.float32), 44100)
+    np.testing.assert_array_equal(model.encode(clip), tiny_model.encode(clip))
+    with pytest.raises(EngineError, match="cannot generate"):
+        generate(model)
