@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.engines.torch.same import SAME, Resampler, WeightNormConv, to_patches
+from soundloom.engines.torch.same import (
+    SAME,
+    DecoderResampler,
+    EncoderResampler,
+    Resampler,
+    SAMEBlock,
+    WeightNormConv,
+    to_patches,
+)
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.loop import Draws
 from soundloom.training.losses import SpectralLoss, softnorm_loss, waveform_loss
@@ -18,6 +28,7 @@ from soundloom.training.sounds import Sounds
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3
+Module = TypeVar("Module", bound=nn.Module)
 PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
 
 
@@ -68,7 +79,8 @@ def start_from(same: SAME, codec: LinearCodec) -> None:
 
     Needs `latent_shortcut` in both halves, and widths of at least the latents' dimension.
     """
-    into, out = same.encoder.layers["0"], same.decoder.layers["3"]
+    into = _typed(same.encoder.layers["0"], EncoderResampler)
+    out = _typed(same.decoder.layers["3"], DecoderResampler)
     latent_dim = same.config.latent_dim
     for resampler in (into, out):
         silence_branches(resampler)
@@ -76,8 +88,8 @@ def start_from(same: SAME, codec: LinearCodec) -> None:
     square = torch.eye(latent_dim)
     _set_kernel(into.mapping, TOKEN_LEVEL * _tensor(codec.analysis))
     into.shortcut.weight[:latent_dim] = _tensor(codec.gather)
-    _set_linear(same.encoder.layers["2"], (slice(None), slice(latent_dim)), square / TOKEN_LEVEL)
-    _set_linear(same.decoder.layers["1"], (slice(latent_dim), slice(None)), square * TOKEN_LEVEL)
+    _set_linear(_typed(same.encoder.layers["2"], nn.Linear), (slice(None), slice(latent_dim)), square / TOKEN_LEVEL)
+    _set_linear(_typed(same.decoder.layers["1"], nn.Linear), (slice(latent_dim), slice(None)), square * TOKEN_LEVEL)
     out.shortcut.weight[:, :latent_dim] = _tensor(codec.spread.T)
     _set_kernel(out.mapping, _tensor(codec.synthesis.T) / TOKEN_LEVEL)
 
@@ -85,9 +97,16 @@ def start_from(same: SAME, codec: LinearCodec) -> None:
 def silence_branches(resampler: Resampler) -> None:
     """Zero the last layer of every branch, as the published initialisation does."""
     for block in resampler.transformers:
-        last = block.ff.ff[2]
-        for weight in (block.self_attn.to_out.weight, last.weight, last.bias):
-            weight.zero_()
+        branches = _typed(block, SAMEBlock)
+        for layer in (branches.self_attn.to_out, branches.ff.ff[2]):
+            for parameter in layer.parameters():
+                parameter.zero_()
+
+
+def _typed(module: nn.Module, kind: type[Module]) -> Module:
+    """The module, which lists of modules only know as some module."""
+    assert isinstance(module, kind)
+    return module
 
 
 def _set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
@@ -110,16 +129,17 @@ def _tensor(matrix: Matrix) -> Tensor:
 
 @torch.no_grad()
 def settle_scale(same: SAME, sounds: Sounds, clips: int) -> None:
-    """Freeze the bottleneck so that latents of the first clips have unit variance over all channels together."""
-    latents = torch.cat([latent for _, latent in zip(range(clips), encoded(same, sounds), strict=False)])
-    same.bottleneck.running_std.mul_(latents.std())
+    """Set the bottleneck so that latents of the first clips have unit variance over all channels together."""
+    first = islice(encoded(same, sounds), clips)
+    same.bottleneck.running_std.mul_(torch.cat([latents for latents, _ in first]).std())
 
 
 @torch.no_grad()
-def encoded(same: SAME, sounds: Sounds) -> Iterator[Tensor]:
-    """Latents (frames, c) of every clip in order, without the frames that only hold padding."""
+def encoded(same: SAME, sounds: Sounds) -> Iterator[tuple[Tensor, float]]:
+    """Latents (frames, c) and seconds of every clip in order, without the frames that only hold padding."""
     same.eval()
     for position in range(len(sounds)):
-        audio = torch.from_numpy(sounds.clip(position).audio)[None]
-        frames = -(-audio.shape[-1] // same.config.downsampling_ratio)
-        yield same.encode(audio)[0, :, :frames].T
+        clip = sounds.clip(position)
+        samples = clip.audio.shape[1]
+        frames = -(-samples // same.config.downsampling_ratio)
+        yield same.encode(torch.from_numpy(clip.audio)[None])[0, :, :frames].T, samples / clip.sample_rate

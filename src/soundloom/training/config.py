@@ -51,7 +51,7 @@ class TokenizerConfig:
     """The SentencePiece model that is trained on the captions."""
 
     vocabulary: int
-    captions: int = 40_000
+    captions: int = 12_000  # clips whose captions are learnt from
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class AutoencoderConfig:
 
     loop: LoopConfig
     spectral: SpectralConfig
+    clips: int = 1500  # the first ones of the sounds
     batch: int = 8
     frames: int = 32  # latents of a crop
     waveform: float = 1.0

@@ -25,13 +25,17 @@ from soundloom.training.config import LoopConfig
 
 log = logging.getLogger(__name__)
 
+STATE_FILE, JOURNAL_FILE = "state.pt", "journal.jsonl"
 EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + k) ** -0.75
 
 
 class Stage(Protocol):
     """What the loop trains: a module, and its losses at a step, of which "loss" is the one to minimise."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """All that is trained, and what belongs to its state."""
+        ...
 
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Compute the losses of one step."""
@@ -54,20 +58,21 @@ class Draws:
 
 
 class Run:
-    """A stage on its way: module, optimiser and average at a step, kept in the folder's `state.pt`."""
+    """A stage on its way: module, optimiser and average at a step, kept in a file of its folder."""
 
     def __init__(self, stage: Stage, config: LoopConfig, folder: Path) -> None:
         self.stage, self.config, self.folder = stage, config, folder
         self.step = 0
         self.trained = {name: p for name, p in stage.module.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(config.betas[0], config.betas[1]))
+        first, second = config.betas
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(first, second))
         if self.state_path.exists():
             self._restore(torch.load(self.state_path, weights_only=True))
 
     @property
     def state_path(self) -> Path:
-        return self.folder / "state.pt"
+        return self.folder / STATE_FILE
 
     @property
     def finished(self) -> bool:
@@ -137,7 +142,7 @@ class Run:
     def _journal(self, values: dict[str, float], pace: float) -> None:
         """Add the means of recent steps to the folder's journal and tell how long the rest takes."""
         record = {"step": self.step} | {name: round(value, 5) for name, value in values.items()}
-        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+        with (self.folder / JOURNAL_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         left = pace * (self.config.steps - self.step) / 60
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -170,6 +175,6 @@ def learning_rate(step: int, config: LoopConfig) -> float:
 
 def read_journal(folder: Path) -> Iterator[dict[str, float]]:
     """Records of a run in order of steps; what was repeated after a kill counts once."""
-    lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines()
     records = {record["step"]: record for record in map(json.loads, lines)}
     yield from (records[step] for step in sorted(records))

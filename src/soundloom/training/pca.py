@@ -60,7 +60,8 @@ def fit(
 
 
 def _covariance(batches: Iterable[Matrix]) -> Matrix:
-    total, count = np.float64(0), 0
+    total: Matrix | float = 0.0
+    count = 0
     for batch in batches:
         total, count = total + batch.T @ batch, count + len(batch)
     return np.asarray(total / count)

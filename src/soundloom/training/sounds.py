@@ -15,7 +15,8 @@ class Sounds:
 
     def __init__(self, config: SoundsConfig) -> None:
         if unknown := set(config.families) - set(FAMILIES):
-            raise ConfigError(f"no such families of sounds: {', '.join(sorted(unknown))}", f"known: {', '.join(FAMILIES)}")
+            named = ", ".join(sorted(unknown))
+            raise ConfigError(f"no such families of sounds: {named}", f"known: {', '.join(FAMILIES)}")
         self.config = config
         self.world = World(config.seed)
         self.numbers = self._admitted(config.clips)
@@ -37,7 +38,7 @@ class Sounds:
         """Samples of a clip, (2, n); kept as 16-bit integers, since drawing them again costs more than memory."""
         if position not in self._kept:
             self._kept[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
-        return self._kept[position].astype(np.float32) / 32767
+        return self._kept[position].astype(np.float32) / np.float32(32767)
 
     def crop(self, rng: np.random.Generator, length: int) -> NDArray[np.float32]:
         """A random piece (2, length) of a random clip; a short clip is followed by silence."""

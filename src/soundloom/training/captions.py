@@ -1,0 +1,73 @@
+"""Captions to tokens: a SentencePiece model learnt from the captions, and the captions of all clips encoded."""
+
+from __future__ import annotations
+
+import io
+import string
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.training.config import TokenizerConfig
+from soundloom.training.sounds import Sounds
+
+PUNCTUATION = [",", ".", ":"]  # pieces of their own, so that a word is the same before a comma
+
+
+def train_tokenizer(sounds: Sounds, config: TokenizerConfig) -> bytes:
+    """Learn a byte-pair vocabulary from the captions of the first clips; upper and lower case become one.
+
+    Numbers and notes such as "120" and "f#3" may become one piece each: a small encoder need not spell them.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    clips = range(min(len(sounds), config.captions))
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "lower_case.tsv"
+        rules.write_text("".join(f"{ord(letter):X}\t{ord(letter.lower()):X}\n" for letter in string.ascii_uppercase))
+        SentencePieceTrainer.train(
+            sentence_iterator=(caption for clip in clips for caption in sounds.captions(clip)),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=config.vocabulary,
+            hard_vocab_limit=False,
+            # The built-in rules fold letters of all scripts, at 240 KB in the model's file.
+            normalization_rule_tsv=str(rules),
+            user_defined_symbols=PUNCTUATION,
+            split_by_number=False,
+            split_by_unicode_script=False,
+            pad_id=0,
+            eos_id=1,
+            bos_id=2,
+            unk_id=3,
+            num_threads=1,
+            minloglevel=2,
+        )
+    return model.getvalue()
+
+
+def vocabulary_size(model: bytes) -> int:
+    """Pieces of a SentencePiece model."""
+    from sentencepiece import SentencePieceProcessor
+
+    return int(SentencePieceProcessor(model_proto=model).vocab_size())
+
+
+class CaptionTokens:
+    """Token ids and masks of every caption of every clip, (clips, captions, length)."""
+
+    def __init__(self, sounds: Sounds, tokenizer: Tokenizer, length: int) -> None:
+        captions = [sounds.captions(position) for position in range(len(sounds))]
+        tokens = tokenizer([text for clip in captions for text in clip], length)
+        shape = (len(captions), len(captions[0]), length)
+        self.ids = tokens.ids.astype(np.int32).reshape(shape)
+        self.mask = tokens.mask.reshape(shape)
+
+    def draw(self, clips: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """One caption of each clip: ids and mask (clips, length)."""
+        which = rng.integers(self.ids.shape[1], size=len(clips))
+        return self.ids[clips, which].astype(np.int64), self.mask[clips, which]

@@ -1,0 +1,179 @@
+"""Flow-matching training of the diffusion transformer with its conditioner and text encoder.
+
+x_t = (1 - t) data + t noise; the network predicts noise - data. Letters: b batch, c latent channels, t frames.
+Source: stable-audio-3, training/diffusion.py and the order of steps it documents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.engines.torch.blocks import Padding
+from soundloom.engines.torch.conditioner import Conditioner
+from soundloom.engines.torch.dit import DiT, TransformerBlock
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.training.captions import CaptionTokens
+from soundloom.training.config import DiTTrainingConfig
+from soundloom.training.inpaint_masks import draw_mask
+from soundloom.training.latents import Latents
+from soundloom.training.loop import Draws
+
+TRUNCATION = 0.075  # of the logit-normal distribution of times
+LOGSNR_RANGE = (-6.0, 5.0)
+LENGTH_GROUPS = 6  # clips of like length share a batch, so that little of it is padding
+
+
+class Generator(nn.Module):
+    """Everything that turns a prompt and a noisy latent into a velocity, under one roof for training."""
+
+    def __init__(self, model: ModelConfig, text: T5GemmaConfig) -> None:
+        super().__init__()
+        self.text = T5GemmaEncoder(text)
+        self.conditioner = Conditioner(model.model.conditioning)
+        self.dit = DiT(model.dit)
+
+    def embed(self, ids: Tensor, mask: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:
+        """Context (b, s + 1, d) and duration (b, d) of prompts."""
+        return self.conditioner(self.text(ids, mask), mask, seconds)
+
+    def forward(self, batch: Batch, x: Tensor, t: Tensor, embedded: tuple[Tensor, Tensor]) -> Tensor:
+        """Velocity (b, c, t) at x."""
+        context, duration = embedded
+        return self.dit(x, t, self.dit.condition(context, duration, batch.local), Padding(batch.valid))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one step. ids and mask (b, s), seconds (b,), data (b, c, t), kept and valid (b, t)."""
+
+    ids: Tensor
+    mask: Tensor
+    seconds: Tensor
+    data: Tensor
+    kept: Tensor  # 1 where the clip is given, 0 where it is to be made
+    valid: Tensor  # bool; the rest is padding
+
+    @property
+    def local(self) -> Tensor:
+        """Mask and masked latents, (b, 1 + c, t)."""
+        kept = self.kept[:, None]
+        return torch.cat([kept, self.data * kept], dim=1)
+
+
+class Clips:
+    """Draws batches of encoded, captioned clips."""
+
+    def __init__(
+        self, latents: Latents, captions: CaptionTokens, config: DiTTrainingConfig, frames_per_second: float
+    ) -> None:
+        self.latents, self.captions, self.config = latents, captions, config
+        self.frames_per_second = frames_per_second
+        by_length = np.argsort(latents.lengths, kind="stable")
+        self.groups = np.array_split(by_length, min(LENGTH_GROUPS, len(latents)))
+
+    def draw(self, size: int, draws: Draws) -> Batch:
+        """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask."""
+        rng = draws.rng
+        clips = rng.choice(self.groups[rng.integers(len(self.groups))], size)
+        lengths = self.latents.lengths[clips]
+        silence = self.config.silence_seconds * self.frames_per_second
+        frames = int(lengths.max() + silence)
+        valid = np.minimum(lengths + rng.exponential(silence, size).astype(int), frames)
+        kept = np.stack([draw_mask(rng, self.config.masks, int(n), frames) for n in valid])
+        ids, mask = self.captions.draw(clips, rng)
+        data = np.stack([self.latents.padded(clip, frames) for clip in clips])
+        return Batch(
+            ids=torch.from_numpy(ids),
+            mask=torch.from_numpy(mask),
+            seconds=torch.from_numpy(self.latents.seconds[clips]),
+            data=torch.from_numpy(data),
+            kept=torch.from_numpy(kept),
+            valid=torch.from_numpy(np.arange(frames) < valid[:, None]),
+        )
+
+
+class FlowStage:
+    """Flow matching with dropped conditions."""
+
+    def __init__(self, generator: Generator, clips: Clips, config: DiTTrainingConfig) -> None:
+        self.module, self.clips, self.config = generator, clips, config
+
+    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+        """Predict the velocity of one batch at random times."""
+        generator: Generator = self.module
+        batch = self.clips.draw(self.config.batch, draws)
+        t = draw_times(self.config.times, stratified(draws, len(batch.data)))
+        noise = draws.normal(*batch.data.shape)
+        x = noisy(batch.data, noise, t)
+        embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
+        dropped = draws.uniform(len(t)) < self.config.condition_dropout
+        embedded = (without(embedded[0], dropped), embedded[1])
+        error = (generator(batch, x, t, embedded) - (noise - batch.data)).square().mean(1)
+        made, kept = loss_by_frames(error, batch)
+        return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
+
+
+def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Latents (b, c, t) on the straight path from data to noise at times (b,)."""
+    t = t[:, None, None]
+    return (1 - t) * data + t * noise
+
+
+def without(context: Tensor, dropped: Tensor) -> Tensor:
+    """Zero the context (b, s, d) of the dropped items, as guidance does at inference."""
+    return context * (~dropped)[:, None, None]
+
+
+def loss_by_frames(error: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean error (b, t) over made frames and over kept ones; short clips count as much as long ones."""
+    kept = batch.kept.bool() & batch.valid
+    made = batch.valid & ~kept
+    return _mean_of_items(error, made), _mean_of_items(error, kept)
+
+
+def _mean_of_items(error: Tensor, chosen: Tensor) -> Tensor:
+    return ((error * chosen).sum(1) / chosen.sum(1).clamp_min(1)).mean()
+
+
+def stratified(draws: Draws, count: int) -> Tensor:
+    """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
+    parts = torch.from_numpy(draws.rng.permutation(count))
+    return (parts + draws.uniform(count)) / count
+
+
+def draw_times(kind: str, u: Tensor) -> Tensor:
+    """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
+    if kind == "uniform":
+        return u.clamp_min(1e-4)
+    if kind == "logsnr-uniform":
+        low, high = LOGSNR_RANGE
+        return torch.sigmoid(-(low + (high - low) * u))
+    lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))
+    signal = torch.sigmoid(torch.special.ndtri(lowest + (1 - lowest) * u.clamp(1e-6, 1 - 1e-6)))
+    return 1 - (signal - TRUNCATION) / (1 - TRUNCATION)
+
+
+@torch.no_grad()
+def initialise(generator: Generator) -> None:
+    """Start as the published code does: every branch adds nothing yet; token embeddings have unit size."""
+    dit = generator.dit
+    silent: list[nn.Module] = [dit.preprocess_conv, dit.postprocess_conv]
+    for layer in dit.transformer.layers:
+        assert isinstance(layer, TransformerBlock)
+        silent += [layer.self_attn.to_out, layer.cross_attn.to_out, layer.ff.ff[2], layer.to_local_embed[2]]
+    for module in silent:
+        for parameter in module.parameters():
+            parameter.zero_()
+    width = generator.text.config.hidden_size
+    generator.text.embed_tokens.weight.normal_(std=width**-0.5)
+
+
+def frames_per_second(model: ModelConfig) -> float:
+    """Latent frames in a second."""
+    return model.sample_rate / model.same.downsampling_ratio

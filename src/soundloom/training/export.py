@@ -1,0 +1,51 @@
+"""From trained modules to a model folder in the published layout, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.save import save_checkpoint
+from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.checkpoints.tensors import LazyTensor, from_array
+from soundloom.config.models import ModelConfig
+from soundloom.engines.torch.same import SAME
+from soundloom.training.dit import Generator
+
+TEXT_PREFIX = "model.encoder."
+
+
+def export(folder: Path, config: ModelConfig, same: SAME, generator: Generator, tokenizer: bytes) -> None:
+    """Write everything in half precision; an older model in `folder` gives way when the new one is complete."""
+    tensors = {
+        **_tensors(generator.dit, DIT_PREFIX),
+        **_tensors(same, SAME_PREFIX),
+        **_tensors(generator.conditioner, CONDITIONER_PREFIX),
+    }
+    text = TextEncoderFiles(
+        generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path()
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        save_checkpoint(new, "published", config, tensors, text)
+        new.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _tensors(module: nn.Module, prefix: str) -> dict[str, LazyTensor]:
+    return {prefix + name: _half(prefix + name, value) for name, value in module.state_dict().items()}
+
+
+def _half(name: str, value: Tensor) -> LazyTensor:
+    return from_array(name, value.detach().numpy().astype(np.float16))

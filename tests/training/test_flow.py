@@ -1,0 +1,112 @@
+"""Flow matching: times, batches, masks of the loss, and that it learns."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
+
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.training.captions import CaptionTokens, train_tokenizer
+from soundloom.training.config import DistillationConfig, TokenizerConfig
+from soundloom.training.distillation import DistillationStage
+from soundloom.training.dit import Batch, Clips, FlowStage, Generator, draw_times, initialise, loss_by_frames, without
+from soundloom.training.latents import Latents, read_latents, write_latents
+from soundloom.training.loop import Draws, Run, Stage
+from soundloom.training.sounds import Sounds
+
+FRAMES_PER_SECOND = 20.0
+
+
+def latents() -> Latents:
+    """Clips of different length that are each one constant, so that a tiny network can learn them."""
+    rng = np.random.default_rng(0)
+    lengths = np.arange(20, 20 + SOUNDS.clips)
+    frames = np.concatenate([np.tile(rng.standard_normal(LATENT_DIM), (n, 1)) for n in lengths])
+    starts = np.cumsum([0, *lengths])
+    silence = np.zeros((2, LATENT_DIM), np.float32)
+    return Latents(frames.astype(np.float32), starts, (lengths / FRAMES_PER_SECOND).astype(np.float32), silence)
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    sounds = Sounds(SOUNDS)
+    tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
+    return Clips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
+
+
+@pytest.fixture
+def generator() -> Generator:
+    torch.manual_seed(0)
+    generator = Generator(model_config(), TEXT)
+    initialise(generator)
+    return generator
+
+
+@torch.no_grad()
+def validation(stage: Stage, name: str) -> float:
+    """Mean loss over steps that no training here reaches."""
+    return float(np.mean([float(stage.losses(step, Draws(9, step))[name]) for step in range(1000, 1008)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "median"), [("uniform", 0.5), ("logsnr-uniform", 0.622), ("truncated-logit-normal", 0.538)]
+)
+def test_times_follow_their_distribution(kind, median):
+    t = draw_times(kind, (torch.arange(10_001) + 0.5) / 10_001)
+    assert 0 < t.min() < t.max() <= 1
+    assert float(t.median()) == pytest.approx(median, abs=0.01)
+
+
+def test_a_batch_is_padded_with_silence_behind_each_clip(clips):
+    batch = clips.draw(3, Draws(0, 0))
+    lengths = (batch.seconds * FRAMES_PER_SECOND).round().int().tolist()
+    for item, length in enumerate(lengths):
+        assert batch.valid[item, :length].all()
+        assert batch.data[item, :, :length].any()
+        assert not batch.data[item, :, length:].any()
+    assert batch.local.shape == (3, LATENT_DIM + 1, batch.data.shape[2])
+
+
+def test_made_and_kept_frames_are_counted_apart_and_padding_not_at_all():
+    error = torch.tensor([[1.0, 2.0, 3.0, 100.0]])
+    valid, kept = torch.tensor([[True, True, True, False]]), torch.tensor([[1.0, 0.0, 0.0, 1.0]])
+    nothing = torch.zeros(1)
+    batch = Batch(nothing, nothing, nothing, nothing, kept=kept, valid=valid)
+    assert tuple(map(float, loss_by_frames(error, batch))) == (2.5, 1.0)
+
+
+def test_dropped_conditions_are_zeros():
+    context = without(torch.ones(2, 3, 4), torch.tensor([True, False]))
+    assert not context[0].any()
+    assert context[1].all()
+
+
+def test_flow_matching_learns(generator, clips, tmp_path):
+    config = replace(FLOW, batch=8, loop=loop(steps=150, learning_rate=3e-3, warmup_steps=10, log_every=150))
+    stage = FlowStage(generator, clips, config)
+    before = validation(stage, "made")
+    Run(stage, config.loop, tmp_path).train()
+    after = validation(stage, "made")
+    assert after < 0.6 * before
+
+
+def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, clips, tmp_path):
+    config = DistillationConfig(
+        loop=loop(steps=60, learning_rate=3e-3, warmup_steps=5, log_every=60), batch=4, teacher_steps=4, guidance=1.5
+    )
+    shift = model_config().model.diffusion.sampling_shift
+    stage = DistillationStage(generator, clips, config, shift)
+    before = validation(stage, "loss")
+    Run(stage, config.loop, tmp_path).train()
+    after = validation(stage, "loss")
+    assert after < 0.7 * before
+
+
+def test_stored_latents_are_read_back(tmp_path):
+    written = latents()
+    write_latents(tmp_path / "latents.npz", written)
+    read = read_latents(tmp_path / "latents.npz")
+    np.testing.assert_allclose(read.padded(1, 30), written.padded(1, 30), atol=2e-3)
+    assert read.lengths.tolist() == written.lengths.tolist()

@@ -1,0 +1,62 @@
+"""Random masks of training: 1 is kept."""
+
+import numpy as np
+import pytest
+
+from soundloom.training.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, draw_mask
+
+VALID, FRAMES = 60, 80
+
+
+def masks(kind: str, count: int = 200) -> list[np.ndarray]:
+    rng = np.random.default_rng(KINDS.index(kind))
+    chances = [float(name == kind) for name in KINDS]
+    return [draw_mask(rng, chances, VALID, FRAMES) for _ in range(count)]
+
+
+def gaps(mask: np.ndarray) -> int:
+    return int((np.diff(np.concatenate([[1], mask[:VALID]])) == -1).sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_behind_the_clip_is_kept(kind):
+    assert all(not mask[VALID:].any() and set(mask) <= {0.0, 1.0} for mask in masks(kind))
+
+
+def test_full_masks_keep_nothing():
+    assert not np.any(masks("full"))
+
+
+def test_causal_masks_keep_a_beginning_of_any_length():
+    kept = [mask[:VALID] for mask in masks("causal")]
+    assert all((np.diff(mask) <= 0).all() for mask in kept)
+    lengths = [mask.sum() for mask in kept]
+    assert min(lengths) < 5
+    assert max(lengths) > VALID - 5
+
+
+def test_segments_leave_up_to_ten_gaps():
+    counts = {gaps(mask) for mask in masks("segments")}
+    assert min(counts) == 1
+    assert 5 <= max(counts) <= MOST_SEGMENTS
+
+
+def test_spans_are_at_most_four_and_cover_the_drawn_share():
+    drawn = masks("spans")
+    shares = [1 - mask[:VALID].mean() for mask in drawn]
+    assert {gaps(mask) for mask in drawn} == {1, 2, 3, 4}
+    assert min(shares) >= SMALLEST_SHARE - 1 / VALID
+    assert max(shares) > 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_of_one_frame_has_a_mask(kind):
+    rng = np.random.default_rng(0)
+    chances = [float(name == kind) for name in KINDS]
+    assert draw_mask(rng, chances, 1, 1).shape == (1,)
+
+
+def test_kinds_come_with_their_chances():
+    rng = np.random.default_rng(5)
+    drawn = [draw_mask(rng, (0.0, 0.75, 0.25, 0.0), VALID, FRAMES).any() for _ in range(400)]
+    assert np.mean(drawn) == pytest.approx(0.25, abs=0.06)

@@ -1,0 +1,64 @@
+"""The linear codec that autoencoders start from."""
+
+import numpy as np
+import pytest
+import torch
+from training.tiny_recipe import AUTOENCODER, LATENT_DIM, PATCH, SOUNDS, STRIDE, WIDTH, model_config
+
+from soundloom.engines.torch.same import SAME
+from soundloom.training.autoencoder import fit_linear_codec, patch_rows, start_from
+from soundloom.training.pca import fit
+from soundloom.training.sounds import Sounds
+
+
+def low_rank_patches(rank: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((60 * STRIDE, rank)) @ rng.standard_normal((rank, 2 * PATCH))
+
+
+@pytest.mark.parametrize(("emphasis", "whitening"), [(0.0, 0.0), (0.4, 0.5), (0.0, 1.0)])
+def test_what_lies_in_few_components_is_coded_without_loss(emphasis, whitening):
+    patches = low_rank_patches(LATENT_DIM // STRIDE)
+    codec = fit([patches], STRIDE, WIDTH, LATENT_DIM, emphasis, whitening, 44100)
+    np.testing.assert_allclose(codec.decode(codec.encode(patches)), patches, atol=1e-6)
+
+
+def test_plain_components_are_the_best_linear_code_of_a_patch():
+    patches = np.random.default_rng(1).standard_normal((400, 2 * PATCH)) * np.linspace(3, 0.1, 2 * PATCH)
+    codec = fit([patches], 1, LATENT_DIM, LATENT_DIM, 0.0, 0.0, 44100)
+    error = np.square(codec.decode(codec.encode(patches)) - patches).sum()
+    values = np.linalg.svd(patches, compute_uv=False)
+    assert error == pytest.approx(np.square(values[LATENT_DIM:]).sum())
+
+
+def test_full_whitening_makes_all_latents_equally_strong():
+    patches = np.random.default_rng(2).standard_normal((800, 2 * PATCH)) * np.linspace(3, 0.1, 2 * PATCH)
+    codec = fit([patches], STRIDE, WIDTH, LATENT_DIM, 0.0, 1.0, 44100)
+    np.testing.assert_allclose(np.square(codec.encode(patches)).mean(0), 1.0, rtol=1e-6)
+
+
+def test_emphasis_spends_components_on_high_frequencies():
+    rng = np.random.default_rng(3)
+    time = np.arange(PATCH)
+    low = np.cos(np.pi * (time + 0.5) * 1 / PATCH)
+    high = np.cos(np.pi * (time + 0.5) * 24 / PATCH)
+    mono = rng.standard_normal((500, 1)) * low + 0.5 * rng.standard_normal((500, 1)) * high
+    patches = np.concatenate([mono, mono], axis=1)
+    kept = {}
+    for emphasis in (0.0, 1.0):
+        codec = fit([patches], 1, 1, 1, emphasis, 0.0, 44100)
+        kept[emphasis] = np.abs(codec.decode(codec.encode(patches))[:, :PATCH] @ high).mean()
+    assert kept[1.0] > 5 * kept[0.0]
+
+
+def test_a_new_autoencoder_is_exactly_the_linear_codec():
+    torch.manual_seed(0)
+    same, sounds = SAME(model_config().same), Sounds(SOUNDS)
+    codec = fit_linear_codec(same, sounds, AUTOENCODER)
+    start_from(same, codec)
+    audio = sounds.crop(np.random.default_rng(4), 8 * PATCH * STRIDE)
+    with torch.no_grad():
+        made = same.decode(same.encode(torch.from_numpy(audio)[None]))[0].numpy()
+    expected = codec.decode(codec.encode(patch_rows(audio, PATCH)))
+    np.testing.assert_allclose(patch_rows(made, PATCH), expected, atol=1e-4)
+    assert np.square(made - audio).sum() < 0.5 * np.square(audio).sum()
