@@ -31,6 +31,7 @@ def load_module(
     module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
     """
     module = build()  # its own initial weights are never computed: MLX is lazy
+    mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
     wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
     for name, lazy in chosen.items():
