@@ -5,7 +5,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from soundloom import Clip, GenerationRequest, Guidance, load
+from soundloom import Clip, Compat, GenerationRequest, Guidance, load
 from soundloom.errors import Cancelled, EngineError, OutputError, RequestError
 from soundloom.pipeline import run as run_module
 
@@ -41,6 +41,21 @@ def test_one_seed_counts_up_through_a_batch(tiny_model):
     clips = generate(tiny_model, ["rain", "rain"], seed=7)
     assert [clip.record["seed"] for clip in clips] == [7, 8]
     assert np.abs(clips[0].audio - clips[1].audio).max() > 0.01
+
+
+def test_published_codec_noise_is_small_and_repeats(tiny_model):
+    noisy = [generate(tiny_model, compat=Compat(codec_noise=True)).audio for _ in range(2)]
+    plain = generate(tiny_model).audio
+    assert noisy[0].tobytes() == noisy[1].tobytes()
+    assert 0 < np.abs(noisy[0] - plain).max() < 0.2 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("name", ["stable-audio-3", "stable-audio-3-cpu", "mlx"])
+def test_published_behaviours_make_and_edit_sound(tiny_model, name):
+    clip = generate(tiny_model, compat=name)
+    assert clip.samples == 44100
+    assert tiny_model.vary(clip, "x", noise=0.5, seed=1, compat=name).samples == 44100
+    assert tiny_model.inpaint(clip, [(0.2, 0.5)], "x", seed=1, compat=name).samples == 44100
 
 
 def test_guidance_and_negative_prompts_change_the_sound(tiny_model):

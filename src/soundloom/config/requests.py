@@ -58,6 +58,7 @@ class Compat:
     chunks: Literal["exact", "published", "mlx"] = "exact"  # how long latents are cut for the autoencoder
     batch: Literal["grouped", "shared"] = "grouped"  # shared: all items as long as the longest
     resampler: Literal["soxr", "published"] = "soxr"
+    codec_noise: bool = False  # the small noise that the package adds inside the autoencoder at every use
 
     @classmethod
     def named(cls, name: str) -> Compat:
@@ -67,7 +68,7 @@ class Compat:
         return COMPAT[name]
 
 
-_PACKAGE = Compat("published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published")
+_PACKAGE = Compat("published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published", True)
 COMPAT = {
     "soundloom": Compat(),
     "stable-audio-3": _PACKAGE,

@@ -5,8 +5,10 @@ Knows neither files nor sample rates other than the model's own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +24,7 @@ from soundloom.pipeline.stages import Stages
 from soundloom.text.tokenizer import Tokens
 
 MAX_BATCH = 16
+CODEC_STEPS = 1 << 32  # the autoencoder's draws are numbered from here, far from the sampler's
 
 
 class NoiseSource(Protocol):
@@ -37,13 +40,23 @@ class NoiseSource(Protocol):
 
 
 class PhiloxNoise:
-    """Noise from each item's seed; the autoencoder stays deterministic."""
+    """Noise from each item's seed; the autoencoder is deterministic unless published behaviour is asked for."""
 
     def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
         return batch_noise([item.seed for item in batch.items], step, channels, batch.frames)
 
     def codec(self, batch: Batch) -> Draw | None:
-        return None
+        if not batch.compat.codec_noise:
+            return None
+        draws = count(CODEC_STEPS)
+
+        def draw(shape: Sequence[int]) -> np.ndarray:
+            # The first axis holds the items, or the groups of tokens of one item after the other.
+            rows, size = shape[0] // len(batch.items), math.prod(shape[1:])
+            noise = batch_noise([item.seed for item in batch.items], next(draws), size, rows)
+            return noise.swapaxes(1, 2).reshape(shape)
+
+        return draw
 
 
 @dataclass(frozen=True)
