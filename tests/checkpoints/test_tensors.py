@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.tensors import bf16_to_float32, float32_to_bf16, from_array, map_file
+from soundloom.checkpoints.tensors import MappedFile, bf16_to_float32, float32_to_bf16, from_array
 
 
 def test_bf16_rounds_to_nearest_even_and_keeps_specials():
@@ -31,6 +33,30 @@ def test_derived_tensor_has_no_buffer():
 def test_writing_into_a_mapped_file_does_not_change_it(tmp_path):
     path = tmp_path / "bytes"
     path.write_bytes(b"abcd")
-    mapped = map_file(path)
+    mapped = MappedFile(path).read(0, 4)
     mapped[0] = 0
     assert path.read_bytes() == b"abcd"
+
+
+def test_mapping_ends_with_its_last_array_and_begins_anew(tmp_path):
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list the mappings of a process")
+    path = tmp_path / "bytes"
+    path.write_bytes(b"abcd")
+    file = MappedFile(path)
+    first, second = file.read(0, 2), file.read(2, 4)
+    del first
+    assert str(path) in maps.read_text()
+    del second
+    assert str(path) not in maps.read_text()
+    assert file.read(1, 3).tobytes() == b"bc"
+
+
+def test_another_file_that_takes_the_name_is_not_read(tmp_path):
+    path = tmp_path / "bytes"
+    path.write_bytes(b"abcd")
+    file = MappedFile(path)
+    (tmp_path / "new").write_bytes(b"efgh")
+    (tmp_path / "new").replace(path)
+    assert file.read(0, 4).tobytes() == b"abcd"

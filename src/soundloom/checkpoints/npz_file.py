@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from numpy.lib import format as npy
 
 from soundloom.checkpoints.atomic import atomic_file
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name, map_file
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, MappedFile, dtype_name
 from soundloom.errors import CorruptFileError
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
@@ -31,34 +32,36 @@ def read_npz(path: Path) -> dict[str, LazyTensor]:
     """All arrays of an npz file by name. Raises CorruptFileError, also for pickled objects."""
     try:
         with zipfile.ZipFile(path) as archive:
-            mapped = map_file(path)
-            tensors = [_read_member(path, archive, member, mapped) for member in archive.infolist()]
+            file = MappedFile(path)
+            tensors = [_read_member(path, archive, member, file) for member in archive.infolist()]
     except (zipfile.BadZipFile, EOFError, ValueError) as error:
         _fail(path, f"is not a complete npz archive ({error})")
     return {tensor.name: tensor for tensor in tensors}
 
 
-def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, mapped: Array) -> LazyTensor:
+def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: MappedFile) -> LazyTensor:
     if not member.filename.endswith(".npy"):
         _fail(path, f"holds {member.filename!r}, which is not an npy array")
     name = member.filename.removesuffix(".npy")
     if member.compress_type == zipfile.ZIP_STORED:
-        start = _data_offset(member, mapped)
-        data = mapped[start : start + member.file_size]
+        start = _data_offset(member, file)
+        read = partial(file.read, start, start + member.file_size)
     else:
-        data = np.frombuffer(bytearray(archive.read(member)), np.uint8)
-    if len(data) != member.file_size:
-        _fail(path, f"is truncated: array {name!r} has {len(data)} of {member.file_size} bytes")
-    return _parse_npy(path, name, data)
+        content = np.frombuffer(bytearray(archive.read(member)), np.uint8)
+        read = partial(np.asarray, content)
+    if len(read()) != member.file_size:
+        _fail(path, f"is truncated: array {name!r} has {len(read())} of {member.file_size} bytes")
+    return _parse_npy(path, name, read)
 
 
-def _data_offset(member: zipfile.ZipInfo, mapped: Array) -> int:
+def _data_offset(member: zipfile.ZipInfo, file: MappedFile) -> int:
     """Where a stored member's bytes begin: after its local header, whose extra field has a length of its own."""
-    lengths = mapped[member.header_offset + 26 : member.header_offset + _LOCAL_HEADER].view("<u2")
+    lengths = file.read(member.header_offset + 26, member.header_offset + _LOCAL_HEADER).view("<u2")
     return member.header_offset + _LOCAL_HEADER + int(lengths.sum(dtype=int))
 
 
-def _parse_npy(path: Path, name: str, data: Array) -> LazyTensor:
+def _parse_npy(path: Path, name: str, read: Callable[[], Array]) -> LazyTensor:
+    data = read()
     stream = io.BytesIO(data[:_LONGEST_NPY_HEADER].tobytes())
     version = npy.read_magic(stream)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -68,13 +71,13 @@ def _parse_npy(path: Path, name: str, data: Array) -> LazyTensor:
     known = dtype_name(dtype)
     if known is None:
         _fail(path, f"holds array {name!r} of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
-    content = data[stream.tell() :]
+    start = stream.tell()
     expected = math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        _fail(path, f"gives array {name!r} {len(content)} bytes; {dtype} {list(shape)} needs {expected}")
+    if len(data) - start != expected:
+        _fail(path, f"gives array {name!r} {len(data) - start} bytes; {dtype} {list(shape)} needs {expected}")
     if not fortran_order:
-        return LazyTensor(name, known, shape, lambda: content)
-    backwards = LazyTensor(name, known, shape[::-1], lambda: content)
+        return LazyTensor(name, known, shape, lambda: read()[start:])
+    backwards = LazyTensor(name, known, shape[::-1], lambda: read()[start:])
     return backwards.derive(shape, np.transpose)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.checkpoints.atomic import atomic_file
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, map_file
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import CorruptFileError
 
 FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
@@ -34,17 +34,17 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
-    size = path.stat().st_size
+    file = MappedFile(path)
+    size = file.size
     if size < _LENGTH_BYTES:
         _fail(path, f"has {size} bytes, fewer than the {_LENGTH_BYTES} that give the header's length")
-    mapped = map_file(path)
-    header_size = int.from_bytes(mapped[:_LENGTH_BYTES].tobytes(), "little")
+    header_size = int.from_bytes(file.read(0, _LENGTH_BYTES).tobytes(), "little")
     if header_size > min(_MAX_HEADER, size - _LENGTH_BYTES):
         _fail(path, f"announces a header of {header_size} bytes in a file of {size} bytes")
     start = _LENGTH_BYTES + header_size
-    header = _decode_header(path, mapped[_LENGTH_BYTES:start].tobytes())
+    header = _decode_header(path, file.read(_LENGTH_BYTES, start).tobytes())
     metadata = header.pop("__metadata__", {})
-    tensors = {name: _tensor(path, name, entry, mapped[start:]) for name, entry in header.items()}
+    tensors = {name: _tensor(path, name, entry, file, start) for name, entry in header.items()}
     _check_coverage(path, header, size - start)
     return tensors, metadata
 
@@ -66,8 +66,8 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _tensor(path: Path, name: str, entry: Any, data: Array) -> LazyTensor:
-    """Check one header entry and bind it to its bytes."""
+def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> LazyTensor:
+    """Check one header entry and bind it to its bytes, whose offsets count from `start`."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         numbers_are_good = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
@@ -80,10 +80,10 @@ def _tensor(path: Path, name: str, entry: Any, data: Array) -> LazyTensor:
     expected = math.prod(shape) * NUMPY_DTYPES[dtype].itemsize
     if end - begin != expected:
         _fail(path, f"gives tensor {name!r} {end - begin} bytes; {dtype} {list(shape)} needs {expected}")
-    if end > len(data):
-        missing = end - len(data)
+    missing = start + end - file.size
+    if missing > 0:
         _fail(path, f"is truncated: tensor {name!r} ends {missing} bytes beyond the end of the file")
-    return LazyTensor(name, dtype, shape, lambda: data[begin:end])
+    return LazyTensor(name, dtype, shape, lambda: file.read(start + begin, start + end))
 
 
 def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:

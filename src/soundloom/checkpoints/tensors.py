@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,16 +119,35 @@ def from_array(name: str, array: Array) -> LazyTensor:
     return LazyTensor(name, dtype, array.shape, lambda: flat)
 
 
-def map_file(path: Path) -> Array:
-    """All bytes of a non-empty file as a uint8 array that costs no memory until touched."""
-    with path.open("rb") as file:
+class MappedFile:
+    """The bytes of a file, which cost memory once they are touched and as long as an array of them lives.
+
+    Between the life of one network and the next the mapping ends, so the pages of a freed one do not pile up in the
+    process's resident memory. The file stays open meanwhile: another that takes its name is never mixed with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
+        self._mapped: Callable[[], Array | None] = lambda: None
+
+    def read(self, begin: int, end: int) -> Array:
+        """Bytes [begin, end) as uint8, without a copy. Writing to them never changes the file."""
+        mapped = self._mapped()
+        if mapped is None:
+            mapped = self._map()
+            self._mapped = weakref.ref(mapped)
+        return mapped[begin:end]
+
+    def _map(self) -> Array:
         try:
             # Copy on write: frameworks complain about buffers that are not writable; the file stays untouched.
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_COPY)
         except OSError:
             # A private mapping larger than all memory may be refused where a shared one is not.
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, np.uint8)
+            mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
 
 
 def bf16_to_float32(bits: Array) -> Array:

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.engines.torch.engine import TorchEngine
+
+
+def test_a_freed_network_gives_its_mapped_weights_back(tiny_model_folder: Path) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list the mappings of a process")
+    weights = str(tiny_model_folder / "model.safetensors")
+    checkpoint = open_checkpoint(tiny_model_folder)
+    engine, other_uses = TorchEngine(checkpoint, "cpu"), maps.read_text().count(weights)
+    latents = np.zeros((1, 256, 2), np.float32)
+    before = engine.decode(latents, None)
+    assert maps.read_text().count(weights) > other_uses
+    engine.free("decoder")
+    assert maps.read_text().count(weights) == other_uses
+    np.testing.assert_array_equal(engine.decode(latents, None), before)
