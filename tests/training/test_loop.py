@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.tiny_recipe import loop
 from torch import nn
+from training.tiny_recipe import loop
 
 from soundloom.errors import TrainingError
 from soundloom.training.loop import Draws, Run, learning_rate, read_journal

@@ -90,6 +90,7 @@ class DiTTrainingConfig:
     loop: LoopConfig
     batch: int = 32
     times: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
+    logsnr: tuple[float, ...] = (-6.0, 5.0)  # range of "logsnr-uniform"; samplers end near 2
     condition_dropout: float = 0.1
     masks: tuple[float, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: float = 0.1  # of the loss on kept frames
@@ -98,6 +99,8 @@ class DiTTrainingConfig:
     def __post_init__(self) -> None:
         if len(self.masks) != 4 or abs(sum(self.masks) - 1) > 1e-6:
             raise ConfigError(f"masks must be four chances that add up to 1, found {list(self.masks)}")
+        if len(self.logsnr) != 2:
+            raise ConfigError(f"logsnr must be a lowest and a highest value, found {list(self.logsnr)}")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from soundloom.training.latents import Latents
 from soundloom.training.loop import Draws
 
 TRUNCATION = 0.075  # of the logit-normal distribution of times
-LOGSNR_RANGE = (-6.0, 5.0)
 LENGTH_GROUPS = 6  # clips of like length share a batch, so that little of it is padding
 
 
@@ -108,7 +107,7 @@ class FlowStage:
         """Predict the velocity of one batch at random times."""
         generator: Generator = self.module
         batch = self.clips.draw(self.config.batch, draws)
-        t = draw_times(self.config.times, stratified(draws, len(batch.data)))
+        t = draw_times(self.config, stratified(draws, len(batch.data)))
         noise = draws.normal(*batch.data.shape)
         x = noisy(batch.data, noise, t)
         embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
@@ -147,12 +146,12 @@ def stratified(draws: Draws, count: int) -> Tensor:
     return (parts + draws.uniform(count)) / count
 
 
-def draw_times(kind: str, u: Tensor) -> Tensor:
+def draw_times(config: DiTTrainingConfig, u: Tensor) -> Tensor:
     """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
-    if kind == "uniform":
+    if config.times == "uniform":
         return u.clamp_min(1e-4)
-    if kind == "logsnr-uniform":
-        low, high = LOGSNR_RANGE
+    if config.times == "logsnr-uniform":
+        low, high = config.logsnr
         return torch.sigmoid(-(low + (high - low) * u))
     lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))
     signal = torch.sigmoid(torch.special.ndtri(lowest + (1 - lowest) * u.clamp(1e-6, 1 - 1e-6)))
