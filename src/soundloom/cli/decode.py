@@ -12,7 +12,7 @@ from soundloom.audio.files import SoundWriter
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import SUBTYPES, ModelOptions
 from soundloom.cli.opening import open_model
-from soundloom.cli.work import print_results
+from soundloom.cli.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
 
 CHANNELS = 2
@@ -40,7 +40,8 @@ def run(options: Options) -> None:
     subtype = SUBTYPES[options.subtype or "float"] if options.subtype or path.suffix.lower() == ".wav" else None
     model = open_model(options)
     record = {"mode": "decode", "model": model.name, "model_hash": model.checkpoint.fingerprint}
-    with SoundWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record) as out:
+    named = options.out is not None
+    with SoundWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record, overwrite=named) as out:
         wanted = None if options.seconds is None else round(options.seconds * model.sample_rate)
         for piece in model.decode_stream(latents):
             out.write(piece if wanted is None else piece[:, : max(0, wanted - out.samples)])

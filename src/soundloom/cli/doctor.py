@@ -16,7 +16,7 @@ from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import named_entry, open_model
-from soundloom.cli.work import print_results
+from soundloom.cli.results import print_results
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.engines.choose import ENGINES, engine_class
 from soundloom.errors import AudioError, EngineError, SoundloomError

@@ -12,7 +12,7 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import open_model
-from soundloom.cli.work import print_results
+from soundloom.cli.results import print_results
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ def run(options: Options) -> None:
     path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    latents = open_model(options).encode(clip)
-    with replacing(path) as new, write_faults(path), new.open("wb") as file:
-        np.save(file, latents)
+    with replacing(path, overwrite=options.out is not None) as new:
+        latents = open_model(options).encode(clip)
+        with write_faults(path), new.open("wb") as file:
+            np.save(file, latents)
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
     print_results(found if options.json else [str(path)])

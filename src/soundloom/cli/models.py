@@ -15,7 +15,7 @@ from soundloom.checkpoints.verify import verify
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import confirmation, named_entry
-from soundloom.cli.work import print_results
+from soundloom.cli.results import print_results
 from soundloom.config.catalogue import CATALOGUE, Entry, RemoteFile, Source, licence_notice, require_entry
 from soundloom.errors import RequestError
 

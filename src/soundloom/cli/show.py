@@ -9,7 +9,7 @@ from typing import Any
 
 from soundloom.audio.metadata import read_record
 from soundloom.cli.flags import flag, switch
-from soundloom.cli.work import print_results
+from soundloom.cli.results import print_results
 from soundloom.errors import AudioError
 
 

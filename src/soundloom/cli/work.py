@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from soundloom.cli.groups import ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
 from soundloom.cli.opening import open_model
 from soundloom.cli.outputs import output_paths, save, warn_of_changes
+from soundloom.cli.results import print_results
 from soundloom.cli.watch import Watch, report, summarise
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import GenerationRequest
@@ -52,10 +51,3 @@ def carry_out(
 
         for clip in clips:
             play(clip)
-
-
-def print_results(results: object) -> None:
-    """Print a list line by line, anything else as one JSON object."""
-    lines = results if isinstance(results, list) else [json.dumps(results, ensure_ascii=False)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()

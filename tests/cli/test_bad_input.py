@@ -1,0 +1,117 @@
+"""Whatever is wrong is said in a sentence, with the exit code of its kind, and leaves nothing behind."""
+
+import math
+
+import numpy as np
+import pytest
+import soundfile
+
+from .conftest import files_in
+
+
+def refused(result, code, *sentences):
+    assert (result.code, result.out) == (code, "")
+    assert "Traceback" not in result.err
+    for sentence in sentences:
+        assert sentence in result.err
+    return True
+
+
+def test_no_such_model(soundloom):
+    result = soundloom("generate", "rain", "--model", "smal-music")
+    assert refused(result, 2, "no model is named 'smal-music'", "did you mean small-music")
+    assert refused(soundloom("generate", "rain", "--model", "models/nowhere"), 2, "there is no file or folder")
+    assert refused(soundloom("generate", "rain", "--model", "large"), 2, "the weights of large are not public")
+
+
+def test_an_autoencoder_cannot_generate(soundloom):
+    assert refused(soundloom("generate", "rain", "--model", "same-s"), 2, "cannot generate")
+
+
+def test_a_model_that_would_have_to_be_downloaded_offline(soundloom):
+    result = soundloom("generate", "rain", "--model", "sm-music", "--offline", "-o", "x.wav")
+    assert refused(result, 1, "is not in the cache and downloads are switched off")
+
+
+def test_limits_are_checked_before_a_download(soundloom):
+    assert refused(soundloom("generate", "rain", "--model", "sm-music", "--seconds", 121), 2, "at most 120 s")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "is empty"), (b"these are words, not sound" * 20, "cannot be read as sound"), (None, "cannot be opened")],
+)
+def test_what_is_not_audio(make, tmp_path, content, sentence):
+    path = tmp_path / "words.wav"
+    if content is not None:
+        path.write_bytes(content)
+    assert refused(make("vary", path, "rain"), 1, str(path), sentence)
+    assert refused(make("generate", "rain", "--init-audio", path), 1, sentence)
+
+
+def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_path):
+    silent, broken = tmp_path / "silent.wav", tmp_path / "broken.wav"
+    soundfile.write(silent, np.zeros((0, 2)), 44100)
+    soundfile.write(broken, np.array([0.1, math.nan, 0.2]), 44100, subtype="FLOAT")
+    assert refused(make("vary", silent), 1, "has no samples")
+    assert refused(make("vary", broken), 1, "has 1 values that are not numbers, the first at sample 1")
+
+
+@pytest.mark.parametrize(
+    ("regions", "sentence"),
+    [
+        (("--region", "0.4,0.6"), "region 0.4 to 0.6 s ends behind the clip, which is 0.5 s long"),
+        (("--region", "0.1,0.3", "--region", "0.2,0.4"), "two regions overlap"),
+        (("--region", "0.3,0.1"), "must start at 0 or later and end after its start"),
+        (("--inpaint-start", "0.1"), "do not make pairs"),
+        (("--bars", "1-2"), "--bars needs the tempo"),
+        (("--bars", "2", "--bpm", "120"), "does not say from where to where"),
+        (("--bars", "1-2", "--bpm", "120", "--meter", "waltz"), "'waltz' is not a meter"),
+        ((), "no region was given"),
+    ],
+)
+def test_regions_that_cannot_be(make, source, regions, sentence):
+    assert refused(make("inpaint", source, "hum", *regions), 2, sentence)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--seconds", "0"), "seconds must be above 0"),
+        (("--seconds", "-3"), "seconds must be above 0"),
+        (("--seconds", "nan"), "seconds must be above 0"),
+        (("--seconds", "121"), "this model makes at most 120 s"),
+        (("--steps", "0"), "steps must be 1 or more"),
+    ],
+)
+def test_lengths_and_steps_that_cannot_be(soundloom, tiny_model_folder, tmp_path, flags, sentence):
+    assert refused(soundloom("generate", "rain", "--model", tiny_model_folder, *flags), 2, sentence)
+    assert files_in(tmp_path) == []
+
+
+def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    assert refused(make("generate", "rain", "-o", file / "x.wav"), 1, "could not be written")
+    assert refused(make("generate", "rain", "-o", "x.aiff"), 1, "names no format here", "use .wav, .flac, .ogg, .mp3")
+    assert refused(make("generate", "rain", "-o", "x.ogg", "--bits", "24"), 1, "OGG files cannot hold PCM_24")
+    assert refused(make("generate", "rain", "-o", "x.mp3", "--rate", "96000"), 1, "cannot have a rate of 96000 Hz")
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):
+    made = make("generate", "kick drum loop " * 100, "--seconds", 0.1, "-o", "x.wav")
+    assert made.code == 0
+    assert "the prompt is longer than 256 tokens; this was not heard" in made.err
+
+
+def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
+    from soundloom.errors import ModelNotFoundError
+
+    monkeypatch.setenv("SOUNDLOOM_DEBUG", "1")
+    with pytest.raises(ModelNotFoundError):
+        soundloom("generate", "rain", "--model", "smal-music")
+
+
+def test_commands_that_are_not(soundloom):
+    assert refused(soundloom("genrate"), 2, "there is no command 'genrate'", "did you mean generate?")
+    assert refused(soundloom("generate", "rain", "--colour", "red"), 2, "unrecognized arguments: --colour red")

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import soundfile
+
+from soundloom.audio.metadata import read_record
+
+from .conftest import RATE
+
+
+def integers(path):
+    return soundfile.read(path, dtype="int32", always_2d=True)[0]
+
+
+def test_inpainting_keeps_rate_depth_and_every_sample_outside_the_regions(make, source):
+    made = make("inpaint", source, "hum", "--region", "0.1,0.2", "--inpaint-start", 0.3, "--inpaint-end", 0.35)
+    (path,) = made.paths
+    assert path.name == "source-edit.wav"
+    assert (soundfile.info(path).samplerate, soundfile.info(path).subtype) == (RATE, "PCM_16")
+    changed = np.flatnonzero((integers(path) != integers(source)).any(axis=1))
+    assert {int(changed.min()), int(changed.max())} <= {*range(4800, 4820), *range(16780, 16800)}
+    assert not np.isin(changed, range(9600, 14400)).any()
+    assert "bit-identical" not in made.err
+
+
+def test_bars_and_beats_are_regions(make, source):
+    made = make("inpaint", source, "--bars", "1.2-2.1", "--bpm", 480, "--meter", "3/4", "-o", "beats.wav")
+    assert made.code == 0
+    assert read_record("beats.wav")["request"]["regions"] == [[0.125, 0.375]]
+
+
+def test_published_inpaint_flags_of_generate_do_the_same(make, source):
+    make("inpaint", source, "hum", "--region", "0.1,0.2", "--seed", 3, "-o", "ours.wav")
+    make(
+        "generate",
+        "-p",
+        "hum",
+        "--inpaint-audio",
+        source,
+        "--inpaint-range",
+        "0.1,0.2",
+        "--seed",
+        3,
+        "-o",
+        "theirs.wav",
+    )
+    assert np.array_equal(integers("ours.wav"), integers("theirs.wav"))
+
+
+def test_a_variation_by_either_command(make, source):
+    make("vary", source, "hum", "--seed", 3, "--noise", 0.4, "-o", "ours.wav")
+    make("generate", "hum", "--init-audio", source, "--seed", 3, "--init-noise-level", 0.4, "-o", "theirs.wav")
+    assert np.array_equal(integers("ours.wav"), integers("theirs.wav"))
+    assert read_record("ours.wav")["mode"] == "vary"
+    assert soundfile.info("ours.wav").frames == RATE // 2
+
+
+def test_generate_cuts_or_continues_a_source_to_the_length_asked_for(make, source):
+    make("generate", "hum", "--init-audio", source, "--seconds", 0.2, "-o", "short.wav")
+    make("generate", "hum", "--init-audio", source, "--seconds", 0.6, "-o", "long.wav")
+    assert (soundfile.info("short.wav").frames, read_record("short.wav")["mode"]) == (9600, "vary")
+    assert (soundfile.info("long.wav").frames, read_record("long.wav")["mode"]) == (28800, "extend")
+
+
+@pytest.mark.parametrize(("where", "kept"), [((), slice(0, 24000)), (("--before",), slice(9600, 33600))])
+def test_extending_keeps_the_source_whole(make, source, where, kept):
+    make("extend", source, "hum", "--seconds", 0.2, *where, "-o", "long.wav", "--bits", "float")
+    made = soundfile.read("long.wav", dtype="float32")[0]
+    assert len(made) == 33600
+    assert np.array_equal(made[kept], soundfile.read(source, dtype="float32")[0])
+
+
+def test_the_source_is_only_replaced_when_told(make, source):
+    before = source.read_bytes()
+    refused = make("vary", source, "-o", source)
+    assert refused.code == 2
+    assert f"{source} is the sound to edit" in refused.err
+    assert source.read_bytes() == before
+    assert make("vary", source, "-o", source, "--overwrite").code == 0
+    assert source.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--rate", 44100), "resampled from 48000 to 44100 Hz"),
+        (("--lufs", -20), "--lufs turns them up or down"),
+        (("-o", "edit.mp3"), ".mp3 files keep sounds only approximately"),
+    ],
+)
+def test_what_breaks_the_promise_to_keep_samples_is_said(make, source, arguments, reason):
+    made = make("inpaint", source, "--region", "0.1,0.2", *arguments)
+    assert made.code == 0
+    assert "kept samples will not be bit-identical to the source" in made.err
+    assert reason in made.err
+
+
+def test_a_sound_shorter_than_a_latent_frame_can_be_edited(make, tmp_path):
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.linspace(-0.5, 0.5, 441), 44100)
+    made = make("vary", short)
+    assert made.code == 0
+    assert soundfile.info(made.paths[0]).frames == 441

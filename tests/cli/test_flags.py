@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from soundloom.cli.flags import Extend, flag, numbers, parse, span, switch
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Shared things."""
+
+    quiet: bool = switch("-q", "--quiet")
+
+
+@dataclass(frozen=True)
+class Options(Shared):
+    """Do something."""
+
+    words: Sequence[str] = flag(default=(), nargs="*", metavar="WORD")
+    seconds: Sequence[float] = flag("--seconds", "--duration", default=(), action=Extend, type=numbers(float))
+    region: Sequence[tuple[float, float]] = flag("--region", default=(), action="append", type=span)
+
+
+def test_fields_are_flags_and_defaults_hold_where_nothing_is_given():
+    assert parse(Options, [], "do") == Options()
+    assert parse(Options, ["a", "--duration", "2", "b", "-q"], "do") == Options(
+        words=["a", "b"], seconds=[2.0], quiet=True
+    )
+
+
+def test_numbers_are_gathered_from_commas_and_from_repetition():
+    assert parse(Options, ["--seconds", "8,3", "--seconds", "5"], "do").seconds == [8, 3, 5]
+    assert parse(Options, ["--region", "4,7", "--region", "8,9.5"], "do").region == [(4, 7), (8, 9.5)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--seconds", "soon"], "--seconds/--duration: 'soon' is not a number"),
+        (["--region", "4"], "'4' is not two numbers with a comma between"),
+        (["--secnds", "4"], "unrecognized arguments: --secnds"),
+        (["--sec", "4"], "unrecognized arguments: --sec"),
+    ],
+)
+def test_what_cannot_be_read_is_a_request_error(arguments, sentence):
+    with pytest.raises(RequestError, match=f"{sentence}.*\n.*do --help"):
+        parse(Options, arguments, "do")
+
+
+def test_help_groups_flags_by_the_class_that_declares_them(capsys):
+    assert parse(Options, ["a", "--help"], "do") is None
+    text = capsys.readouterr().out
+    assert text.startswith("usage: do WORD [flags]\n\nDo something.")
+    assert text.index("--duration") < text.index("Shared things:") < text.index("--quiet")

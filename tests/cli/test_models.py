@@ -1,0 +1,91 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from soundloom.config.catalogue import CATALOGUE
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch, tiny_model_folder):
+    """A download cache in which small-music lies complete, at the pinned commit."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / ".settings" / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    entry = CATALOGUE["small-music"]
+    shutil.copytree(
+        tiny_model_folder,
+        folder / f"models--{entry.repo.replace('/', '--')}" / "snapshots" / f"{entry.revision}{'0' * 32}",
+    )
+
+
+def test_the_list_says_what_is_installed(soundloom, cache):
+    listed = {model["name"]: model for model in json.loads(soundloom("models", "--json").out)["models"]}
+    assert list(listed) == list(CATALOGUE)
+    assert listed["small-music"]["installed"] == ["published"]
+    assert listed["medium"]["installed"] == []
+    assert listed["medium"]["bytes"] == 9_222_116_660 + 1_183_022_944
+    table = soundloom("models").out
+    assert all(name in table for name in CATALOGUE)
+
+
+def test_a_named_model_generates_from_the_cache(soundloom, cache):
+    made = soundloom("generate", "rain", "--model", "sm-music", "--seconds", 0.1, "--steps", 1, "--json")
+    (clip,) = json.loads(made.out)["clips"]
+    assert clip["model"] == "small-music"
+    assert clip["licence"] == CATALOGUE["small-music"].licence
+
+
+def test_pull_names_the_files(soundloom, cache):
+    done = soundloom("models", "pull", "small-music")
+    assert [path.name for path in done.paths] == ["model.safetensors", "model.safetensors"]
+
+
+def test_pull_without_consent_shows_the_terms(soundloom, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    done = soundloom("models", "pull", "small-sfx")
+    assert (done.code, done.out) == (1, "")
+    assert "Stability AI Community License" in done.err
+    assert "agree with --accept-licence" in done.err
+
+
+def test_show_describes_names_and_folders(soundloom, tiny_model_folder, tiny_model):
+    named = soundloom("models", "show", "sm-sfx-base").out
+    assert "50 steps of euler, guidance 7" in named
+    assert "stabilityai/stable-audio-3-small-sfx-base/model.safetensors (2.27 GB)" in named
+    folder = json.loads(soundloom("models", "show", tiny_model_folder, "--json").out)
+    assert folder["hash"] == tiny_model.checkpoint.fingerprint
+
+
+def test_verify_fails_on_weights_that_are_not_numbers(soundloom, tiny_model_folder, tmp_path):
+    good = soundloom("models", "verify", tiny_model_folder)
+    assert good.code == 0
+    assert "every name, shape and value is as it should be" in good.out
+    copy = shutil.copytree(tiny_model_folder, tmp_path / "damaged")
+    tensors = load_file(copy / "model.safetensors")
+    name = "model.model.preprocess_conv.weight"
+    tensors[name][0, 0] = np.nan
+    save_file(tensors, copy / "model.safetensors")
+    bad = soundloom("models", "verify", copy, "--json")
+    assert bad.code == 1
+    assert json.loads(bad.out)["faults"] == [f"{name}: 1 of 65536 values are not finite"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("polish",), "models cannot 'polish'"),
+        (("pull",), "models pull needs a name"),
+        (("pull", "mediun"), "did you mean medium"),
+        (("verify", "medium"), "is not in the cache"),
+    ],
+)
+def test_wrong_wishes(soundloom, arguments, sentence):
+    done = soundloom("models", *arguments)
+    assert done.code in (1, 2)
+    assert sentence in done.err

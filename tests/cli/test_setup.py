@@ -1,0 +1,118 @@
+"""`./sa3` and `scripts/setup`, with a stand-in for Python and pip: what they do, not what they install."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for bash")
+ROOT = Path(__file__).parents[2]
+TOOLS = ("bash", "env", "cat", "cksum", "dirname", "mkdir", "rm", "tail", "cp", "chmod")
+FAKE_PYTHON = """#!/usr/bin/env bash
+echo "$*" >>"$CALLS"
+case "$1 $2 $3" in
+"-c import"*) [ -z "${TOO_OLD:-}" ] ;;
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"-m pip install")
+  [ -z "${BROKEN:-}" ] || { echo "no such package"; exit 1; }
+  printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$@"\\n' >"$(dirname "$0")/soundloom" && chmod +x "$(dirname "$0")/soundloom" ;;
+esac
+"""
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The scripts in a folder with a space in its name, and a PATH that holds only a stand-in for Python."""
+    folder, programs = tmp_path / "a clone", tmp_path / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    for name in ("sa3", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for tool in TOOLS:
+        (programs / tool).symlink_to(shutil.which(tool))
+    (programs / "python3").write_text(FAKE_PYTHON)
+    (programs / "python3").chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def call(clone, tmp_path):
+    """Run a script of the clone from another folder; returns the process and the calls of pip."""
+
+    def run(script, *arguments, **environment):
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            [clone / script, *arguments],
+            env={"PATH": str(tmp_path / "bin"), "CALLS": str(calls), **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done, [line for line in calls.read_text().splitlines() if line.startswith("-m pip")]
+
+    return run
+
+
+def test_the_first_run_installs_the_next_ones_do_not(call, clone):
+    done, installs = call("sa3", "--prompt", "kick drum loop, 120 BPM")
+    assert (done.returncode, done.stdout) == (0, "<generate><--prompt><kick drum loop, 120 BPM>")
+    assert installs == [f"-m pip install --disable-pip-version-check -c {clone}/constraints.txt -e {clone}"]
+    assert "Setting soundloom up" in done.stderr
+    done, installs = call("sa3", "a b", "--seed", "7")
+    assert (done.stdout, done.stderr, installs) == ("<generate><a b><--seed><7>", "", [])
+
+
+def test_bare_it_runs_the_command_that_asks(call):
+    assert call("sa3")[0].stdout == "<>"  # printf shows no argument as an empty one
+
+
+@pytest.mark.parametrize("file", ["constraints.txt", "pyproject.toml"])
+def test_a_change_of_what_is_needed_installs_again(call, clone, file):
+    call("sa3", "x")
+    with (clone / file).open("a") as text:
+        text.write("\n# newer\n")
+    assert len(call("sa3", "x")[1]) == 1
+    assert call("sa3", "x")[1] == []
+
+
+def test_an_environment_for_development_serves_for_use_but_not_the_reverse(call):
+    assert len(call("scripts/setup", "run")[1]) == 1
+    done, installs = call("scripts/setup", "dev")
+    assert done.returncode == 0
+    assert ":dev" in installs[-1]
+    assert call("scripts/setup", "run")[1] == []
+
+
+def test_a_failure_shows_the_log_and_is_tried_again(call, clone):
+    done, _ = call("sa3", "x", BROKEN="1")
+    assert done.returncode == 1
+    assert "no such package" in done.stderr
+    assert f"the whole log is {clone}/.venv/setup.log" in done.stderr
+    assert call("sa3", "x")[0].returncode == 0
+
+
+def test_without_a_python_that_is_new_enough_it_says_so(call, clone):
+    done, _ = call("sa3", "x", TOO_OLD="1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("soundloom needs Python 3.11 or newer")
+    assert not (clone / ".venv").exists()
+
+
+def test_uv_is_used_when_present_and_pip_when_it_fails(call, clone, tmp_path):
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(
+        '#!/usr/bin/env bash\necho "uv $*" >>"$CALLS"\n[ "$1" = venv ] && exec python3 -m venv "${@: -1}"\nexit 0\n'
+    )
+    uv.chmod(0o755)
+    done, installs = call("scripts/setup", "dev")
+    assert (done.returncode, installs) == (0, [])
+    assert f"uv pip install --python {clone}/.venv/bin/python" in (tmp_path / "calls").read_text()
+    shutil.rmtree(clone / ".venv")
+    uv.write_text("#!/usr/bin/env bash\nexit 1\n")
+    done, installs = call("scripts/setup", "run")
+    assert (done.returncode, len(installs)) == (0, 1)

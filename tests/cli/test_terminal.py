@@ -1,0 +1,149 @@
+"""The command in a process of its own: a terminal, Ctrl-C, and what is imported."""
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from soundloom.config.catalogue import CATALOGUE
+
+from .conftest import files_in
+
+pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on this system")
+COMMAND = (sys.executable, "-m", "soundloom")
+PATIENCE = 120.0  # seconds; a busy machine takes long to start Python
+HEAVY = {"torch", "mlx", "numpy", "soundfile", "rich", "huggingface_hub", "sentencepiece"}
+
+
+class Terminal:
+    """A process whose stdin and stderr are a terminal; its stdout is a pipe, as in `x=$(soundloom)`."""
+
+    def __init__(self, *command, **environment):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stderr=slave,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
+            # Whoever runs the tests in the background has switched Ctrl-C off, which is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            text=True,
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def wait_for(self, pattern):
+        """Read what is shown until it matches."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.seen):
+            assert time.monotonic() < deadline, f"{pattern!r} was not shown: {self.seen!r}"
+            self._read()
+
+    def _read(self):
+        ready, _, _ = select.select([self.master], [], [], 0.2)
+        try:
+            self.seen += os.read(self.master, 65536).decode(errors="replace") if ready else ""
+        except OSError:  # the other end is closed
+            assert self.process.poll() is not None or self.process.wait(PATIENCE) is not None
+
+    def type(self, text):
+        self.seen = ""
+        os.write(self.master, text.encode())
+
+    def end(self):
+        """Return the exit code and what went to stdout."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._read()
+        out = self.process.communicate(timeout=PATIENCE)[0]
+        os.close(self.master)
+        return self.process.returncode, out
+
+
+@pytest.fixture
+def cache(tmp_path, tiny_model_folder):
+    """A download cache in which small-sfx lies complete."""
+    folder, entry = tmp_path / ".settings" / "hub", CATALOGUE["small-sfx"]
+    name = f"models--{entry.repo.replace('/', '--')}/snapshots/{entry.revision}{'0' * 32}"
+    shutil.copytree(tiny_model_folder, folder / name)
+    return folder
+
+
+def test_bare_in_a_terminal_arrow_keys_choose_a_model_and_a_prompt_is_asked_for(cache, tmp_path):
+    terminal = Terminal(*COMMAND, HF_HUB_CACHE=str(cache))
+    names = [entry.name for entry in CATALOGUE.values() if entry.kind == "generator" and entry.public]
+    terminal.wait_for("".join(rf"(?=[\s\S]*\b{name} +up to)" for name in names))
+    names.sort(key=lambda name: terminal.seen.index(f" {name} "))
+    assert names.index("small-sfx") <= 1, "an installed model comes before those that need a download"
+    terminal.type("\x1b[A" + "\x1b[B" * (names.index("small-sfx") + 1))
+    terminal.wait_for("> small-sfx .* installed")
+    terminal.type("\r")
+    terminal.wait_for("What do you want to hear")
+    terminal.type("a door\n")
+    code, out = terminal.end()
+    assert code == 0, terminal.seen
+    assert re.fullmatch(r"a-door-\d+\.wav\n", out)
+    assert files_in(tmp_path) == [out.strip()]
+
+
+def test_leaving_the_picker_makes_nothing(tmp_path):
+    terminal = Terminal(*COMMAND)
+    terminal.wait_for("> .*\n")
+    terminal.type("q")
+    assert terminal.end() == (130, "")
+    assert files_in(tmp_path) == []
+
+
+def test_bare_without_a_terminal_says_what_to_pass():
+    done = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'soundloom generate "kick drum loop, 120 BPM"' in done.stderr
+
+
+def test_ctrl_c_during_sampling_leaves_nothing(tmp_path, tiny_model_folder):
+    flags = ("--model", str(tiny_model_folder), "--seconds", "1", "--steps", "100000", "-o", "x.wav", "--sidecar")
+    terminal = Terminal(*COMMAND, "generate", "rain", *flags)
+    terminal.wait_for("sample")
+    terminal.process.send_signal(signal.SIGINT)
+    code, out = terminal.end()
+    assert (code, out) == (130, "")
+    assert "stopped; no unfinished file is left" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert files_in(tmp_path) == []
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    shell = f"{sys.executable} -m soundloom models show small-music | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout == "name: small-music\n"
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"), [(["--help"], HEAVY), (["generate", "--help"], {"torch", "mlx", "huggingface_hub"})]
+)
+def test_help_imports_nothing_it_does_not_need(arguments, unwanted):
+    code = f"""
+import sys
+from soundloom.cli.main import main
+assert main({arguments}) == 0
+print(sorted({unwanted} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_and_usage(soundloom):
+    from soundloom import __version__
+    from soundloom.cli.main import COMMANDS
+
+    assert soundloom("--version").out == f"soundloom {__version__}\n"
+    assert all(f"\n  {name} " in soundloom("--help").out for name in COMMANDS)
