@@ -1,0 +1,112 @@
+"""Count the multiplications of text-to-audio sampling, ours against the order of operations of the published MLX code.
+
+    python benchmarks/step_operations.py [--width 256] [--frames 54] [--steps 8]
+
+The published runtime projects the prompt to keys and values, and runs the local embedding on zeros for every frame,
+in each block of each step. Here both happen once per clip, the second for one frame. Linear layers and attention are
+counted as they run, in multiply-adds; the rest, norms and activations, is the same on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import mlx.core as mx
+
+from soundloom.config.catalogue import require_entry
+from soundloom.config.models import DiTConfig
+from soundloom.engines.mlx import blocks
+from soundloom.engines.mlx.dit import DiT
+
+CONTEXT = 257  # prompt tokens and the duration
+
+
+@dataclass
+class Counter:
+    """Multiply-adds so far."""
+
+    total: int = 0
+
+
+@contextmanager
+def counted() -> Iterator[Counter]:
+    """Count what linear layers and attention multiply inside the block."""
+    counter, linear, attention = Counter(), blocks.Linear.__call__, blocks._attention
+
+    def count_linear(layer: Any, x: mx.array) -> mx.array:
+        counter.total += x.size * layer.weight.shape[0]
+        return linear(layer, x)
+
+    def count_attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
+        counter.total += 2 * q.size * k.shape[-2]
+        return attention(q, k, v, mask)
+
+    with patch.object(blocks.Linear, "__call__", count_linear), patch.object(blocks, "_attention", count_attention):
+        yield counter
+
+
+def config_of_width(width: int, depth: int) -> DiTConfig:
+    """Return small-music's transformer at another width and depth."""
+    return replace(
+        require_entry("small-music").parsed_config().dit, embed_dim=width, depth=depth, num_heads=width // 64
+    )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Random inputs of one clip."""
+
+    x: mx.array
+    context: mx.array
+    duration: mx.array
+
+    @classmethod
+    def random(cls, config: DiTConfig, frames: int) -> Clip:
+        mx.random.seed(0)
+        shapes = (1, config.io_channels, frames), (1, CONTEXT, config.cond_token_dim), (1, config.global_cond_dim)
+        return cls(*(mx.random.normal(shape) for shape in shapes))
+
+
+def sample(dit: DiT, clip: Clip, steps: int, published: bool) -> mx.array:
+    """Follow the velocity for some steps; `published` computes again in each what does not change."""
+    zeros = mx.zeros((1, dit.config.local_add_cond_dim, clip.x.shape[-1] if published else 1))
+    condition, x = None, clip.x
+    for step in range(steps):
+        if condition is None or published:
+            condition = dit.condition(clip.context, clip.duration, zeros)
+        x = x - dit(x, mx.array([1 - step / steps]), condition) / steps
+        mx.eval(x)
+    return x
+
+
+def compare(width: int, depth: int, frames: int, steps: int) -> tuple[int, int, float]:
+    """Return our multiply-adds, the published order's, and the largest difference of the results over their peak."""
+    config = config_of_width(width, depth)
+    dit, clip = DiT(config), Clip.random(config, frames)
+    with counted() as ours:
+        x = sample(dit, clip, steps, published=False)
+    with counted() as published:
+        y = sample(dit, clip, steps, published=True)
+    return ours.total, published.total, (mx.abs(x - y).max() / mx.abs(y).max()).item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=54, help="latent frames; 54 are 5 s")
+    parser.add_argument("--steps", type=int, default=8)
+    args = parser.parse_args()
+    ours, published, error = compare(args.width, args.depth, args.frames, args.steps)
+    print(f"ours       {ours / args.steps / 1e6:10.2f} million multiply-adds a step")
+    print(f"published  {published / args.steps / 1e6:10.2f}")
+    print(f"fewer by   {100 * (1 - ours / published):10.1f} %   largest difference {error:.1e} of the peak")
+
+
+if __name__ == "__main__":
+    main()
