@@ -17,8 +17,13 @@ case "$1 $2 $3" in
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
 "-m pip install")
   [ -z "${BROKEN:-}" ] || { echo "no such package"; exit 1; }
-  printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$@"\\n' >"$(dirname "$0")/soundloom" && chmod +x "$(dirname "$0")/soundloom" ;;
+  program=$(dirname "$0")/soundloom
+  printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$@"\\n' >"$program" && chmod +x "$program" ;;
 esac
+"""
+FAKE_UV = """#!/usr/bin/env bash
+echo "uv $*" >>"$CALLS"
+[ "$1" != venv ] || exec python3 -m venv "${@: -1}"
 """
 
 

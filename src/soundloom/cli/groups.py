@@ -29,7 +29,7 @@ class ModelOptions:
         help="a name from `soundloom models`, a folder or a file (default: mini, which comes with soundloom)",
     )
     engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
-    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
+    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, gpu (default: the best there is)")
     revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
     offline: bool | None = flag("--offline", action="store_true", help="download nothing")
     accept_licence: bool = switch(
@@ -128,6 +128,9 @@ class SamplingOptions:
     shift: Literal["logsnr", "flux", "full", "none"] | None = flag(
         "--shift", choices=("logsnr", "flux", "full", "none"), help="how time steps are spread (default: the model's)"
     )
+    duration_padding: float | None = flag(
+        "--duration-padding", type=float, metavar="S", help="made behind the clip and cut off (default: 6)"
+    )
     compat: str | None = flag("--compat", choices=tuple(COMPAT), help="behave like another implementation")
 
     def changes(self, base: Guidance | None, config: ModelConfig) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class SamplingOptions:
             "sampler": sampler_name(self.sampler) if self.sampler else None,
             "guidance": self._guidance(base, config),
             "shift": self._shift(),
+            "duration_padding": self.duration_padding,
             "compat": Compat.named(self.compat) if self.compat else None,
         }
         return {name: value for name, value in given.items() if value is not None}
