@@ -95,7 +95,13 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
     assert refused(make("generate", "rain", "-o", file / "x.wav"), 1, "could not be written")
     assert refused(make("generate", "rain", "-o", "x.aiff"), 1, "names no format here", "use .wav, .flac, .ogg, .mp3")
     assert refused(make("generate", "rain", "-o", "x.ogg", "--bits", "24"), 1, "OGG files cannot hold PCM_24")
+    assert refused(make("generate", "rain", "--rate", "0"), 1, "cannot have a rate of 0 Hz")
     assert refused(make("generate", "rain", "-o", "x.mp3", "--rate", "96000"), 1, "cannot have a rate of 96000 Hz")
+
+
+def test_an_extension_needs_a_length(make, source):
+    assert refused(make("extend", source), 2, "required: --seconds/--duration")
+    assert refused(make("extend", source, "--seconds", "0"), 2, "--seconds must be above 0")
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):

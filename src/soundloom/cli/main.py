@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     with _warnings_to_stderr():
         try:
-            return _run(sys.argv[1:] if arguments is None else list(arguments))
+            code = _run(sys.argv[1:] if arguments is None else list(arguments))
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt:
             _complain("stopped; no unfinished file is left")
             return STOPPED

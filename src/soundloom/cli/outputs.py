@@ -35,7 +35,8 @@ def output_paths(
         clip = request.source
         container = container_of(path)
         container.subtype_for(options.sample_type, clip.source_format if clip else None)
-        container.check(options.rate or (clip.sample_rate if clip else rate), min(clip.channels, 2) if clip else 2)
+        own_rate = clip.sample_rate if clip else rate
+        container.check(own_rate if options.rate is None else options.rate, min(clip.channels, 2) if clip else 2)
         if path.is_dir():
             raise RequestError(f"{path} is a folder", "name a file in it")
         if source is not None and path.exists() and path.samefile(source) and not options.overwrite:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +19,8 @@ from soundloom.config.catalogue import CATALOGUE, Entry
 EXAMPLE = "kick drum loop, 120 BPM"
 UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")
 STOP = ("\x1b", "q", "\x03", "\x04", "")  # Esc, q, Ctrl-C, Ctrl-D, a terminal that has gone
-_WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # what follows the mark of a special key there
+WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # what follows the mark of a special key there
+ESCAPE_SECONDS = 0.05
 
 
 def ask() -> Options:
@@ -40,7 +44,10 @@ def _label(entry: Entry) -> str:
 def choose(labels: Sequence[str], console: Console) -> int:
     """Let arrow keys (or j and k) and Enter choose one; q, Esc and Ctrl-C raise KeyboardInterrupt."""
     place = 0
-    with Live(_menu(labels, place), console=console, auto_refresh=False, transient=True) as live:
+    with (
+        keyboard() as read_key,
+        Live(_menu(labels, place), console=console, auto_refresh=False, transient=True) as live,
+    ):
         while (key := read_key()) not in ENTER:
             if key in STOP:
                 raise KeyboardInterrupt
@@ -56,21 +63,34 @@ def _menu(labels: Sequence[str], place: int) -> Text:
     return text
 
 
-def read_key() -> str:
-    """Wait for a key; arrow keys come as escape sequences of three characters."""
+@contextmanager
+def keyboard() -> Iterator[Callable[[], str]]:
+    """Give a function that waits for a key, without echo; arrow keys are escape sequences of three characters."""
     if sys.platform == "win32":
-        import msvcrt
-
-        key = msvcrt.getwch()
-        return _WINDOWS_KEYS.get(msvcrt.getwch(), "") if key in ("\x00", "\xe0") else key
-    import os
+        yield _windows_key
+        return
     import termios
     import tty
 
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
     try:
-        tty.setraw(terminal, termios.TCSADRAIN)
-        return os.read(terminal, 3).decode(errors="replace")
+        yield lambda: _posix_key(terminal)
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _posix_key(terminal: int) -> str:
+    key = os.read(terminal, 1)
+    # Only an arrow key sends more at once; the Esc key stands alone.
+    if key == b"\x1b" and select.select([terminal], [], [], ESCAPE_SECONDS)[0]:
+        key += os.read(terminal, 2)
+    return key.decode(errors="replace")
+
+
+def _windows_key() -> str:
+    import msvcrt
+
+    key: str = msvcrt.getwch()  # type: ignore[attr-defined]
+    return WINDOWS_KEYS.get(msvcrt.getwch(), "") if key in ("\x00", "\xe0") else key  # type: ignore[attr-defined]

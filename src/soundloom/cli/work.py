@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from soundloom.config.models import ModelConfig
 from soundloom.config.requests import GenerationRequest
 from soundloom.pipeline.model import DEFAULT_SECONDS
 from soundloom.pipeline.plan import make_job
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def carry_out(
         precision = "fp32" if options.no_half else options.precision or "auto"
         model = open_model(options, precision, keep_loaded=not options.free_models)
         if expected_hash not in (None, model.checkpoint.fingerprint):
-            watch.say(f"warning: the weights of {model.name} are not those of the file, so the sound will differ")
+            log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
         clips = model.run(requests, progress=watch)
     saved = [str(save(clip, path, options)) for clip, path in zip(clips, paths, strict=True)]
 
