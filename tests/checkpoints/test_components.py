@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.components import open_component, open_text_encoder_npz, variant_of
+from soundloom.checkpoints.components import open_component, open_text_encoder_component, variant_of
 from soundloom.checkpoints.make import make_random, tiny_config
 from soundloom.checkpoints.npz_file import read_npz, write_npz
 from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes
@@ -32,7 +32,7 @@ def test_a_lone_half_of_an_autoencoder_opens(folder, half):
 def test_text_encoder_brings_its_configuration_and_tokenizer(folder):
     import sentencepiece
 
-    text = open_text_encoder_npz(folder / "t5gemma_f16.npz")
+    text = open_text_encoder_component(folder / "t5gemma_f16.npz")
     assert text.config.hidden_size == 64
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=text.tokenizer)
     assert tokenizer.decode(tokenizer.encode("bright snare")) == "bright snare"
@@ -45,14 +45,14 @@ def test_a_text_encoder_without_its_bytes_is_refused(folder, tmp_path, name):
     del tensors[name]
     write_npz(tmp_path / "t5gemma_f16.npz", tensors.values())
     with pytest.raises(MismatchError, match=name):
-        open_text_encoder_npz(tmp_path / "t5gemma_f16.npz")
+        open_text_encoder_component(tmp_path / "t5gemma_f16.npz")
 
 
 def test_meta_has_to_be_json(folder, tmp_path):
     arrays = {name: tensor.numpy() for name, tensor in read_npz(folder / "t5gemma_f16.npz").items()}
     np.savez(tmp_path / "t5gemma_f16.npz", **arrays | {"META": np.frombuffer(b"{", np.uint8)})
     with pytest.raises(CorruptFileError, match="META"):
-        open_text_encoder_npz(tmp_path / "t5gemma_f16.npz")
+        open_text_encoder_component(tmp_path / "t5gemma_f16.npz")
 
 
 def test_an_unknown_component_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from parity.case import Case
 from parity.generation import RecordedNoise
-from soundloom.checkpoints.components import Component, open_component, open_text_encoder_npz
+from soundloom.checkpoints.components import Component, open_component, open_text_encoder_component
 from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.config.catalogue import require_entry
@@ -85,7 +85,8 @@ class MLXCodecCase:
         path = self.case.path.parent / call["weights_file"]
         component = open_component(path)
         config = component.config
-        constants = self.case.data["config"][path.stem.rsplit("_", 1)[0]]
+        name = path.parent.name if path.stem == "model" else path.stem
+        constants = self.case.data["config"][name.rsplit("_", 1)[0]]
         if "SIN_START_BLOCK" in constants and component.kind == "same_decoder":
             config = replace(config, sinusoidal_blocks=(config.depth - constants["SIN_START_BLOCK"] + 1,))
         if call["args"].get("full_attention"):
@@ -132,7 +133,7 @@ class MLXTextCase:
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.engine = engine
-        files = open_text_encoder_npz(case.path.parent / case.data["weights_file"])
+        files = open_text_encoder_component(case.path.parent / case.data["weights_file"])
         self.tokenizer = Tokenizer(files.tokenizer)
         weights = {name.removeprefix("model.encoder."): t for name, t in files.tensors.items()}
         module = engine.module("t5gemma")

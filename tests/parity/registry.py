@@ -14,6 +14,7 @@ from parity.mlx_files import (
     MLXTextCase,
     MLXTransformerCase,
 )
+from parity.mlx_int4 import MLXBundleCase
 from parity.models import DiTCase, SAMECase, TextCase
 from parity.sampling import SamplingCase
 
@@ -49,16 +50,28 @@ RUNNERS = {
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 
+# The same functions on a bundle, whose components lie in folders.
+BUNDLE_RUNNERS = {
+    "mlx dequantize": (MLXBundleCase, "dequantize"),
+    "mlx dit": (MLXBundleCase, "forward"),
+    "mlx encoder": (MLXBundleCase, "encode"),
+    "mlx decoder": (MLXBundleCase, "decode"),
+    "mlx T5Gemma.encode": (MLXBundleCase, "text"),
+}
+
 
 def runner_for(case: Case, engine: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return what runs a call of this case. Raises LookupError for a case that nothing here can run."""
-    unknown = {call["fn"] for call in case.data["calls"]} - set(RUNNERS)
+    files = case.data.get("weights_files", {}).values()
+    is_bundle = any(path.endswith(".safetensors") for path in files)
+    runners = BUNDLE_RUNNERS if is_bundle else RUNNERS
+    unknown = {call["fn"] for call in case.data["calls"]} - set(runners)
     if unknown:
         raise LookupError(f"no runner for {', '.join(sorted(unknown))}")
     holders: dict[type, Any] = {}
 
     def run(call: dict[str, Any]) -> dict[str, Any]:
-        holder, method = RUNNERS[call["fn"]]
+        holder, method = runners[call["fn"]]
         if holder not in holders:
             holders[holder] = holder(case, engine)
         return getattr(holders[holder], method)(call, case.inputs(call))

@@ -1,4 +1,4 @@
-"""The optimised release: one npz file for each component, without a configuration."""
+"""Models in components, one file for each, without a configuration: the npz files and the bundles of MLX."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.checkpoints import infer
+from soundloom.checkpoints.bundle import is_part, read_part
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.layouts import (
     DIT_NPZ,
@@ -44,7 +45,7 @@ class TextEncoderFiles:
 
 @dataclass(frozen=True)
 class Component:
-    """One file of the optimised release under canonical names. `kind` is dit, same_encoder or same_decoder."""
+    """One file under canonical names. `kind` is dit, same_encoder or same_decoder."""
 
     kind: str
     config: DiTConfig | ResamplerConfig
@@ -91,27 +92,35 @@ _KINDS = {
 
 
 def open_component(path: Path) -> Component:
-    """A transformer (with its conditioner) or one half of an autoencoder, from a single npz file.
+    """A transformer (with its conditioner) or one half of an autoencoder, from a single file.
 
-    The variant is told by the file's name (`dit_sm-music…`, `same_l_…`), sizes by its shapes.
+    The variant is told by the name of the npz file or of the bundle's folder (`dit_sm-music…`, `same_l_…`), sizes by
+    its shapes. Weights that are packed stay so.
     """
-    tensors = read_npz(path)
+    tensors = _read(path)
     kind = next((kind for kind, traits in _KINDS.items() if all(mark in tensors for mark in traits.marks)), None)
     if kind is None:
         raise CheckpointError(
             f"{path} holds no known component",
-            "known are dit_*.npz, same_*_encoder*.npz, same_*_decoder*.npz",
+            "known are transformers and the encoders and decoders of autoencoders",
         )
     canonical = _KINDS[kind].layout.to_canonical(tensors)
     return Component(kind, _KINDS[kind].infer(canonical, variant_of(path)), canonical)
 
 
-def open_text_encoder_npz(path: Path) -> TextEncoderFiles:
+def _read(path: Path) -> Tensors:
+    return read_npz(path) if path.suffix == ".npz" else read_part(path)
+
+
+def open_text_encoder_component(path: Path) -> TextEncoderFiles:
     """The text encoder with the configuration and tokenizer that its file holds as bytes."""
-    tensors = read_npz(path)
+    tensors = _read(path)
     for name in ("META", "TOKENIZER_MODEL"):
         if name not in tensors:
-            raise MismatchError(f"{path} lacks {name}, the text encoder's " + _MEANING[name])
+            raise MismatchError(
+                f"{path} lacks {name}, the text encoder's {_MEANING[name]}",
+                "take the text encoder of the npz files, t5gemma_f16.npz, which holds it",
+            )
     try:
         meta = json.loads(tensors["META"].numpy().tobytes())
     except ValueError as error:
@@ -125,15 +134,20 @@ _MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
 
 
 def variant_of(path: Path) -> Entry:
-    """The catalogue entry that a component's file name speaks of: `dit_NAME[_…].npz`, `same_s_…`, `same_l_…`."""
-    parts = path.stem.lower().split("_")
-    name = "-".join(parts[:2]) if parts[0] == "same" else parts[1] if parts[0] == "dit" and len(parts) > 1 else ""
-    entry = find_entry(name)
+    """The catalogue entry that a component's name speaks of: `dit_NAME[_…].npz`, `dit_NAME/`, `same_s_…`, `same_l_…`.
+
+    Names of bundles have underscores for hyphens.
+    """
+    kind, *words = (path.parent.name if is_part(path) else path.stem).lower().split("_")
+    names = [f"same-{words[0]}"] if kind == "same" and words else []
+    if kind == "dit":
+        names = ["-".join(words[:end]) for end in range(len(words), 0, -1)]
+    entry = next(filter(None, map(find_entry, names)), None)
     if entry is None:
         known = ", ".join(f"dit_{key}" for key, entry in CATALOGUE.items() if entry.kind == "generator")
         raise ModelNotFoundError(
             f"the name of {path} does not say of which model it is a part",
-            f"names begin with same_s, same_l, dit_sm-music, dit_sm-sfx, {known}",
+            f"files and folders of components begin with same_s, same_l, dit_sm-music, dit_sm-sfx, {known}",
         )
     return entry
 
@@ -149,12 +163,14 @@ def pick_file(folder: Path, pattern: str) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ModelNotFoundError(f"{folder} has no {pattern}", f"it holds {_names(folder.glob('*.npz'))}")
-    raise ModelNotFoundError(f"{folder} has several {pattern}: {_names(found)}", "name the file instead of the folder")
+        raise ModelNotFoundError(f"{folder} has no {pattern}", f"it holds {_names(folder, folder.iterdir())}")
+    raise ModelNotFoundError(
+        f"{folder} has several {pattern}: {_names(folder, found)}", "name the file instead of the folder"
+    )
 
 
-def _names(paths: Iterable[Path]) -> str:
-    return ", ".join(sorted(path.name for path in paths)) or "none"
+def _names(folder: Path, paths: Iterable[Path]) -> str:
+    return ", ".join(sorted(str(path.relative_to(folder)) for path in paths)) or "nothing"
 
 
 def merge(components: Iterable[Component], where: Path) -> Tensors:

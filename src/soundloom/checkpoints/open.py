@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from soundloom.checkpoints.bundle import PART_FILE, bundle_layout, is_part
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.components import (
     TextEncoderFiles,
     find_files,
     merge,
     open_component,
-    open_text_encoder_npz,
+    open_text_encoder_component,
     pick_file,
     variant_of,
 )
@@ -52,7 +53,7 @@ _EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerpr
 class Checkpoint:
     """An opened model. Tensors have the names of the published full checkpoints.
 
-    `layout` is published, bf16-mirror, same-only or npz. `fingerprint` is 16 hexadecimal digits that change with any
+    `layout` is published, bf16-mirror, same-only, npz, int4, int8 or mixed. `fingerprint` is 16 hexadecimal digits that change with any
     name, dtype, shape or the edges of any tensor. `text_encoder` is None where no such files were found, and `files`
     are all that hold weights.
     """
@@ -122,17 +123,17 @@ def _open_packaged(entry: Entry, config: ModelConfig | None) -> Checkpoint:
 def _open_fetched(entry: Entry, fetched: Fetched, config: ModelConfig | None) -> Checkpoint:
     first = fetched.weights
     if first.suffix == ".npz":
-        return _open_npz(first, config)
+        return _open_components(first, config)
     return _open_safetensors(first, config, entry=entry, text_encoder=fetched.text_encoder)
 
 
 def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
     if (folder / WEIGHTS_FILE).is_file():
-        return _open_safetensors(folder / WEIGHTS_FILE, config)
-    if find_files(folder, "dit_*.npz"):
-        return _open_npz(pick_file(folder, "dit_*.npz"), config)
-    if find_files(folder, "same_*.npz"):
-        return _open_npz(pick_file(folder, "same_*encoder*.npz"), config)
+        return _open_file(folder / WEIGHTS_FILE, config)
+    for form in (".npz", f"/{PART_FILE}"):
+        for pattern in ("dit_*", "same_*encoder*"):
+            if find_files(folder, pattern + form):
+                return _open_components(pick_file(folder, pattern + form), config)
     pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
     if pickles:
         raise _pickle_error(folder / pickles[0])
@@ -144,10 +145,10 @@ def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
 
 
 def _open_file(path: Path, config: ModelConfig | None) -> Checkpoint:
+    if path.suffix == ".npz" or (is_part(path) and not (path.parent / CONFIG_FILE).is_file()):
+        return _open_components(path, config)
     if path.suffix == ".safetensors":
         return _open_safetensors(path, config)
-    if path.suffix == ".npz":
-        return _open_npz(path, config)
     if path.suffix in _PICKLES:
         raise _pickle_error(path)
     if path.name == CONFIG_FILE:
@@ -183,7 +184,7 @@ def _open_safetensors(
         found = text_encoder or find_text_encoder(folder, config)
         files = open_text_encoder(found) if found else None
     layout = "same-only" if alone else "bf16-mirror" if half else "published"
-    return _checkpoint(entry, [weights], config, tensors, files, layout)
+    return _checkpoint(entry, [weights], config, tensors, files, layout, folder)
 
 
 def _config_beside(weights: Path) -> AnyConfig:
@@ -193,12 +194,14 @@ def _config_beside(weights: Path) -> AnyConfig:
     return read_model_config(path)
 
 
-def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
-    """A component of the optimised release with the others that lie beside it."""
-    folder, variant = path.parent, variant_of(path)
+def _open_components(path: Path, config: AnyConfig | None) -> Checkpoint:
+    """A component in its own npz file, or in its own folder of a bundle, with the others that lie beside it."""
+    in_bundle = path.suffix != ".npz"
+    folder, form = (path.parent.parent, f"/{PART_FILE}") if in_bundle else (path.parent, ".npz")
+    variant = variant_of(path)
     letter = (variant.autoencoder or variant.name)[-1] if variant.sources else "*"
-    parts = [pick_file(folder, f"same_{letter}_{half}*.npz") for half in ("encoder", "decoder")]
-    generative = path.name.startswith("dit_")
+    parts = [pick_file(folder, f"same_{letter}_{half}*{form}") for half in ("encoder", "decoder")]
+    generative = variant.kind == "generator"
     if generative:
         parts.insert(0, path)
     tensors = merge(map(open_component, parts), folder)
@@ -206,9 +209,10 @@ def _open_npz(path: Path, config: AnyConfig | None) -> Checkpoint:
         config = read_model_config(folder / CONFIG_FILE)
     config = config or infer_config(tensors, variant.parsed_config())
     tensors = require_match(tensors, model_shapes(config), str(path))
-    text_files = find_files(folder, "t5gemma*.npz")
-    files = open_text_encoder_npz(text_files[0]) if generative and text_files else None
-    return _checkpoint(variant, parts, config, tensors, files, "npz")
+    text_files = find_files(folder, f"t5gemma*{form}")
+    files = open_text_encoder_component(text_files[0]) if generative and text_files else None
+    layout = bundle_layout(tensors.values()) if in_bundle else "npz"
+    return _checkpoint(variant, parts, config, tensors, files, layout, folder)
 
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
@@ -244,8 +248,8 @@ def _checkpoint(
     tensors: Tensors,
     text_encoder: TextEncoderFiles | None,
     layout: str,
+    folder: Path,
 ) -> Checkpoint:
-    folder = weights[0].parent
     if text_encoder is not None and isinstance(config, ModelConfig):
         _require_same_width(text_encoder, config)
     entry = entry or _entry_of_folder(folder)
@@ -279,7 +283,8 @@ def _entry_of_folder(folder: Path) -> Entry | None:
 
 def _fingerprint(tensors: list[LazyTensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in sorted(tensors, key=lambda tensor: tensor.name):
+    parts = (part for tensor in tensors for part in tensor.parts)
+    for tensor in sorted(parts, key=lambda tensor: tensor.name):
         data = tensor.data()
         digest.update(f"{tensor.name} {tensor.dtype} {tensor.shape}\n".encode())
         digest.update(data[:_EDGE].tobytes())

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.checkpoints.atomic import atomic_file, write_json
+from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, pack_transformer, write_part
 from soundloom.checkpoints.components import TextEncoderFiles
 from soundloom.checkpoints.infer import AnyConfig, infer_config
 from soundloom.checkpoints.layouts import (
@@ -23,6 +24,7 @@ from soundloom.checkpoints.layouts import (
 )
 from soundloom.checkpoints.npz_file import write_npz
 from soundloom.checkpoints.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.safetensors_file import write_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, from_array
@@ -32,7 +34,7 @@ from soundloom.config.parse import to_dict
 from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import RequestError
 
-LAYOUTS = ("published", "bf16-mirror", "same-only", "npz")
+LAYOUTS = ("published", "bf16-mirror", "same-only", "npz", *BUNDLE_BITS)
 _METADATA = {"format": "pt"}  # what the published files say, and what some readers insist on
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
@@ -44,14 +46,17 @@ def save_checkpoint(
     tensors: Tensors,
     text_encoder: TextEncoderFiles | None = None,
     name: str = "",
+    group: int = DEFAULT_GROUP,
 ) -> None:
     """Write canonically named tensors into `folder`.
 
-    `name`, a catalogue name, enters the file names of the npz layout. The optimised release has no configuration
-    beside its files; one is written here only when opening them would not find the same by itself.
+    `name`, a catalogue name, enters the names of components' files and folders; `group` is that of int4 and int8.
     """
     if layout not in LAYOUTS:
         raise RequestError(f"there is no layout {layout!r}", f"known are {', '.join(LAYOUTS)}")
+    if layout in BUNDLE_BITS:
+        save_bundle(folder, config, pack_transformer(tensors, BUNDLE_BITS[layout], group), text_encoder, name)
+        return
     if layout == "npz":
         _save_npz(folder, config, tensors, text_encoder, name)
         return
@@ -89,32 +94,56 @@ def text_encoder_dict(config: T5GemmaConfig) -> dict[str, Any]:
     return {"model_type": "t5gemma", "is_encoder_decoder": True, "encoder": encoder}
 
 
-def write_json(path: Path, data: Any) -> None:
-    with atomic_file(path) as file:
-        file.write((json.dumps(data, indent=2) + "\n").encode())
-
-
 def _save_npz(
     folder: Path, config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str
 ) -> None:
-    """One file for each component: transformer and text encoder in half precision, autoencoder in single."""
+    for component, stored in _components(config, tensors, text_encoder, name).items():
+        precision = "f32" if component.startswith("same_") else "f16"
+        write_npz(folder / f"{component}_{precision}.npz", stored)
+    _save_config_if_needed(folder, config, tensors, name)
+
+
+def save_bundle(
+    folder: Path, config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str = ""
+) -> None:
+    """Write a bundle. Packed weights stay packed and no others become so: see `save_checkpoint` for int4 and int8."""
+    for component, stored in _components(config, tensors, text_encoder, name).items():
+        write_part(folder / component.replace("-", "_"), stored)
+    _save_config_if_needed(folder, config, tensors, name)
+
+
+def _save_config_if_needed(folder: Path, config: AnyConfig, tensors: Tensors, name: str) -> None:
+    """Published components come without a configuration; write one where opening would not find it by itself."""
+    entry = find_entry(name)
+    if entry is None or infer_config(tensors, entry.parsed_config()) != config:
+        write_json(folder / CONFIG_FILE, to_dict(config))
+
+
+def _components(
+    config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str
+) -> dict[str, list[LazyTensor]]:
+    """The files of a model in components: transformer and text encoder in half precision, autoencoder in single."""
     entry = find_entry(name)
     same = {key: tensor for key, tensor in tensors.items() if key.startswith(SAME_PREFIX) and not is_ignorable(key)}
     letter = "s" if config.same.encoder.config.sliding_window is None else "l"
-    for half, layout in (("encoder", SAME_ENCODER_NPZ), ("decoder", SAME_DECODER_NPZ)):
-        write_npz(folder / f"same_{letter}_{half}_f32.npz", _as(layout.from_canonical(same), "F32"))
+    components = {
+        f"same_{letter}_{half}": list(_as(layout.from_canonical(same), "F32"))
+        for half, layout in (("encoder", SAME_ENCODER_NPZ), ("decoder", SAME_DECODER_NPZ))
+    }
     if isinstance(config, ModelConfig):
         variant = entry.aliases[0] if entry and entry.aliases else name or ("medium" if letter == "l" else "sm-music")
         dit = {key: tensor for key, tensor in tensors.items() if not key.startswith(SAME_PREFIX)}
-        stored = DIT_NPZ.from_canonical(dit).values()
-        write_npz(
-            folder / f"dit_{variant}_f16.npz",
-            (tensor.cast("F32" if tensor.name.startswith("cond.") else "F16") for tensor in stored),
-        )
+        components[f"dit_{variant}"] = [
+            tensor if isinstance(tensor, PackedTensor) else tensor.cast(_transformer_dtype(tensor.name))
+            for tensor in DIT_NPZ.from_canonical(dit).values()
+        ]
     if text_encoder is not None:
-        write_npz(folder / "t5gemma_f16.npz", _text_encoder_arrays(text_encoder))
-    if entry is None or infer_config(tensors, entry.parsed_config()) != config:
-        write_json(folder / CONFIG_FILE, to_dict(config))
+        components["t5gemma"] = _text_encoder_arrays(text_encoder)
+    return components
+
+
+def _transformer_dtype(name: str) -> str:
+    return "F32" if name.startswith("cond.") else "F16"
 
 
 def _text_encoder_arrays(text_encoder: TextEncoderFiles) -> list[LazyTensor]:

@@ -64,6 +64,11 @@ class LazyTensor:
         return math.prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
 
     @property
+    def parts(self) -> tuple[LazyTensor, ...]:
+        """The tensors of a file that it stands for: itself, unless it is packed."""
+        return (self,)
+
+    @property
     def is_raw(self) -> bool:
         """Whether `buffer` may be used as it is: bytes of the tensor's own, at an address fit for their dtype.
 

@@ -59,7 +59,9 @@ def verify(checkpoint: Checkpoint) -> Report:
 
 
 def count_not_finite(tensor: LazyTensor) -> int:
-    """How many values are NaN or infinite."""
+    """How many values are NaN or infinite; of a packed tensor, scales and biases are looked at."""
+    if len(tensor.parts) > 1:
+        return sum(map(count_not_finite, tensor.parts))
     if tensor.dtype not in _FLOATS:
         return 0
     if tensor.dtype == "BF16" and tensor.stored:

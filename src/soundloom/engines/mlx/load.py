@@ -11,8 +11,10 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.engines.mlx.quantized import PackedLinear
 from soundloom.errors import CheckpointError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -27,20 +29,23 @@ def load_module(
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. `what` names the
-    module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
+    linear layers stay packed, whatever they are multiplied in. `what` names the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
     """
     module = build()  # its own initial weights are never computed: MLX is lazy
     mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
     wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
-    for name, lazy in chosen.items():
-        array = to_array(lazy)
-        if name not in keep:
-            array = array.astype(dtype)
-            _require_finite(array, name, what)
-        mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
-        _assign(module, name, array)
+    for name, stored in chosen.items():
+        lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
+        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
+        for part in lazy.parts if packed else (lazy,):
+            array = to_array(part)
+            if name not in keep:
+                array = array if packed else array.astype(dtype)
+                _require_finite(array, part.name, what)
+            mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
+            _assign(module, part.name, array)
     module.eval()
     module.freeze()
     return module
@@ -59,17 +64,34 @@ def to_array(lazy: LazyTensor) -> mx.array:
     return mx.array(lazy.numpy())
 
 
-def _assign(module: nn.Module, name: str, array: mx.array) -> None:
-    """Set a parameter by its dotted name; modules and dicts are keyed by name, lists by number."""
+def _make_room(module: nn.Module, weight: PackedTensor, dtype: mx.Dtype) -> bool:
+    """Put a packed layer where its linear one is; False where the weight is that of another kind of layer."""
+    path = weight.name.removesuffix(".weight")
+    layer = _find(module, path.split("."))
+    if not isinstance(layer, nn.Linear):
+        return False
+    outputs, inputs = weight.shape
+    _assign(module, path, PackedLinear(inputs, outputs, "bias" in layer, weight.bits, weight.group, dtype))
+    return True
+
+
+def _assign(module: nn.Module, name: str, value: mx.array | nn.Module) -> None:
+    """Set a parameter or a layer by its dotted name."""
     *path, leaf = name.split(".")
+    place = _find(module, path)
+    place[int(leaf) if isinstance(place, list) else leaf] = value
+
+
+def _find(module: nn.Module, path: list[str]) -> Any:
+    """Return what a path leads to; modules and dicts are keyed by name, lists by number."""
     place: Any = module
     for part in path:
         place = place[int(part)] if isinstance(place, list) else place[part]
-    place[leaf] = array
+    return place
 
 
 def _require_finite(array: mx.array, name: str, what: str) -> None:
-    if not mx.isfinite(array).all().item():
+    if mx.issubdtype(array.dtype, mx.floating) and not mx.isfinite(array).all().item():
         raise CheckpointError(
             f"{what}: weight {name} holds values that are not finite",
             "the file is damaged or was converted wrongly; fetch it again",

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
+from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.engines.torch.quantized import PackedLinear
 from soundloom.errors import CheckpointError
 
 DTYPES = {
@@ -20,6 +22,7 @@ DTYPES = {
     "BF16": torch.bfloat16,
     "I64": torch.int64,
     "I32": torch.int32,
+    "U32": torch.uint32,
     "U8": torch.uint8,
 }
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,22 +38,38 @@ def load_module(
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. `what` names the
-    module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
+    linear layers stay packed, whatever they are multiplied in. `what` names the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
     """
     with torch.device("meta"):
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
     state = {}
-    for name, lazy in chosen.items():
-        tensor = to_tensor(lazy)
-        if name not in keep:
-            tensor = tensor.to(device=device, dtype=dtype)
-            _require_finite(tensor, name, what)
-        state[name] = tensor.to(device)
+    for name, stored in chosen.items():
+        lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
+        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
+        for part in lazy.parts if packed else (lazy,):
+            tensor = to_tensor(part)
+            if name not in keep:
+                tensor = tensor.to(device=device, dtype=None if packed else dtype)
+                _require_finite(tensor, part.name, what)
+            state[part.name] = tensor.to(device)
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _make_room(module: nn.Module, weight: PackedTensor, dtype: torch.dtype) -> bool:
+    """Put a packed layer where its linear one is; False where the weight is that of another kind of layer."""
+    path = weight.name.removesuffix(".weight")
+    layer = module.get_submodule(path)
+    if not isinstance(layer, nn.Linear):
+        return False
+    with torch.device("meta"):
+        has_bias = layer.bias is not None
+        packed = PackedLinear(layer.in_features, layer.out_features, has_bias, weight.bits, weight.group, dtype)
+    module.set_submodule(path, packed)
+    return True
 
 
 def to_tensor(lazy: LazyTensor) -> Tensor:
@@ -62,7 +81,7 @@ def to_tensor(lazy: LazyTensor) -> Tensor:
 
 def _require_finite(tensor: Tensor, name: str, what: str) -> None:
     # A sum is not finite when any term is not, and needs no copy of the tensor.
-    if not torch.isfinite(tensor.sum(dtype=torch.float32)):
+    if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)):
         raise CheckpointError(
             f"{what}: weight {name} holds values that are not finite",
             "the file is damaged or was converted wrongly; fetch it again",

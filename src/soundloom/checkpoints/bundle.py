@@ -1,0 +1,93 @@
+"""The bundle: a folder for each component, with `model.safetensors` under the npz files' names, weights packed.
+
+The published bundles hold 4 or 8 bit codes in groups of 64. Their manifests are not documented, so of a
+`manifest.json` only `group_size` and `bits` are read, and neither is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from soundloom.checkpoints.atomic import write_json
+from soundloom.checkpoints.packed import PackedTensor, join_triplets, pack_tensor, split
+from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
+from soundloom.checkpoints.shapes import DIT_PREFIX
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.errors import CorruptFileError, MismatchError
+from soundloom.version import __version__
+
+MANIFEST_FILE, PART_FILE = "manifest.json", "model.safetensors"
+BUNDLE_BITS = {"int4": 4, "int8": 8}
+DEFAULT_GROUP = 64
+Tensors = dict[str, LazyTensor]
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is named like a component of a bundle."""
+    return path.name == PART_FILE and path.parent.name.startswith(("dit_", "same_", "t5gemma"))
+
+
+def read_part(path: Path) -> Tensors:
+    """The tensors of one component under their stored names, packed ones joined. Raises CheckpointError."""
+    manifest = _read_manifest(path.parent / MANIFEST_FILE)
+    group, bits = manifest.get("group_size"), manifest.get("bits")
+    tensors = join_triplets(read_safetensors(path), str(path), group if isinstance(group, int) else None)
+    for name, tensor in tensors.items():
+        if isinstance(tensor, PackedTensor) and isinstance(bits, int) and tensor.bits != bits:
+            raise MismatchError(
+                f"{path} holds {name} in {tensor.bits} bits, its {MANIFEST_FILE} says {bits}",
+                "the files belong to different bundles; fetch or convert them again",
+            )
+    return tensors
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptFileError(f"{path} is not JSON: {error}", "fetch it again, or remove it") from error
+    return data if isinstance(data, dict) else {}
+
+
+def write_part(folder: Path, tensors: Iterable[LazyTensor]) -> None:
+    """Write one component with its manifest."""
+    tensors = list(tensors)
+    packed = {tensor.name: tensor for tensor in tensors if isinstance(tensor, PackedTensor)}
+    bits, groups = {t.bits for t in packed.values()}, {t.group for t in packed.values()}
+    if len(groups) > 1:
+        raise ValueError(f"{folder.name}: a component has one group size, found {sorted(groups)}")
+    manifest = {
+        "written_by": f"soundloom {__version__}",
+        "bits": bits.pop() if len(bits) == 1 else "mixed" if bits else None,
+        "group_size": groups.pop() if groups else None,
+        "quantised": {name.removesuffix(".weight"): tensor.bits for name, tensor in packed.items()},
+    }
+    write_safetensors(folder / PART_FILE, split(tensors))
+    write_json(folder / MANIFEST_FILE, manifest)
+
+
+def bundle_layout(tensors: Iterable[LazyTensor]) -> str:
+    """What a bundle is called: int4, int8, or mixed."""
+    bits = {tensor.bits for tensor in tensors if isinstance(tensor, PackedTensor)}
+    return next((name for name, value in BUNDLE_BITS.items() if bits == {value}), "mixed")
+
+
+def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
+    """Whether the published bundles would pack a tensor: a matrix of the transformer that divides into groups."""
+    is_matrix = name.startswith(DIT_PREFIX) and name.endswith(".weight") and len(shape) == 2
+    return is_matrix and shape[1] % group == 0
+
+
+def pack_transformer(tensors: Tensors, bits: int, group: int) -> Tensors:
+    """Pack what the published bundles pack. A weight that is so already keeps its codes."""
+
+    def pack(tensor: LazyTensor) -> LazyTensor:
+        same = isinstance(tensor, PackedTensor) and (tensor.bits, tensor.group) == (bits, group)
+        return tensor if same else pack_tensor(tensor, bits, group)
+
+    return {name: pack(t) if can_pack(name, t.shape, group) else t for name, t in tensors.items()}

@@ -1,0 +1,172 @@
+"""Weights that stay packed: codes of 4 or 8 bits, with a scale and a bias for each group of inputs.
+
+A file holds such a weight as three tensors, `X.weight` (uint32), `X.scales` and `X.biases`, not to be mixed up with
+the layer's own `X.bias`. Here the three are one tensor under the weight's name, of the weight's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.errors import MismatchError
+from soundloom.quantization.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
+
+Tensors = dict[str, LazyTensor]
+_PARTS = ("weight", "scales", "biases")
+
+# A layer and the vector beside it that is as long as the layer's inputs are many.
+_WIDTHS = (
+    ("self_attn.to_qkv", "pre_norm.weight"),
+    ("attn.to_qkv", "pre_norm.gamma"),
+    ("self_attn.q_proj", "pre_self_attn_layernorm.weight"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedTensor(LazyTensor):
+    """A weight (out, in) in codes. `shape` and `dtype` are those of the weight; `numpy` computes it."""
+
+    words: LazyTensor
+    scales: LazyTensor
+    biases: LazyTensor
+    bits: int
+    group: int
+
+    @property
+    def parts(self) -> tuple[LazyTensor, ...]:
+        base = self.name.removesuffix("weight")
+        stored = (self.words, self.scales, self.biases)
+        return tuple(tensor.renamed(base + part) for part, tensor in zip(_PARTS, stored, strict=True))
+
+
+def join(name: str, words: LazyTensor, scales: LazyTensor, biases: LazyTensor, bits: int, group: int) -> PackedTensor:
+    """The weight that three tensors stand for."""
+
+    def read() -> Quantised:
+        return Quantised(words.numpy(), scales.numpy(), biases.numpy())
+
+    rows, groups = scales.shape
+    return PackedTensor(
+        name,
+        scales.dtype,
+        (rows, groups * group),
+        lambda: dequantise(read(), bits, group),
+        stored=False,
+        words=words,
+        scales=scales,
+        biases=biases,
+        bits=bits,
+        group=group,
+    )
+
+
+def pack_tensor(tensor: LazyTensor, bits: int, group: int) -> PackedTensor:
+    """Quantise a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
+    rows, inputs = tensor.shape
+    groups = inputs // group
+
+    @cache
+    def result() -> Quantised:
+        return quantise(tensor.numpy().astype(np.float16), bits, group)
+
+    words = LazyTensor("", "U32", (rows, inputs * bits // WORD), lambda: result().words, stored=False)
+    scales = LazyTensor("", "F16", (rows, groups), lambda: result().scales, stored=False)
+    biases = LazyTensor("", "F16", (rows, groups), lambda: result().biases, stored=False)
+    return join(tensor.name, words, scales, biases, bits, group)
+
+
+def split(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
+    """The tensors that a file holds for these."""
+    return [part for tensor in tensors for part in tensor.parts]
+
+
+def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group: int | None = None) -> Tensors:
+    """Join the three tensors of each packed weight and keep all others; `what` names the file in messages.
+
+    `group` is what a manifest says; without one it is told by the shapes. Raises MismatchError where the three are
+    not complete, or do not fit each other, 4 or 8 bits, or groups of 32, 64 or 128.
+    """
+    bases = _packed_layers(tensors)
+    if not bases:
+        return dict(tensors)
+    _require_triplets(tensors, bases, what)
+    group = _require_group(group or _infer_group(tensors, bases, what), what)
+    joined: Tensors = {}
+    for name, tensor in tensors.items():
+        base, _, part = name.rpartition(".")
+        if base not in bases or part == "bias":
+            joined[name] = tensor
+        elif part == "weight":
+            joined[name] = _join_layer(tensors, base, group, what)
+    return joined
+
+
+def _packed_layers(tensors: Mapping[str, LazyTensor]) -> set[str]:
+    """Layers of which any sign of packing is there."""
+    return {
+        base
+        for base, _, part in (name.rpartition(".") for name in tensors)
+        if part in ("scales", "biases") or (part == "weight" and tensors[f"{base}.weight"].dtype == "U32")
+    }
+
+
+def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> None:
+    for base in sorted(bases):
+        missing = [part for part in _PARTS if f"{base}.{part}" not in tensors]
+        if missing:
+            raise MismatchError(
+                f"{what} packs {base} without its {' and '.join(missing)}",
+                "a packed layer has .weight, .scales and .biases; fetch or convert the file again",
+            )
+        words, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
+        if words.dtype != "U32":
+            raise MismatchError(
+                f"{what} mixes layouts: {base} has scales, but its weight is {words.dtype} and not packed in U32",
+                "convert the model again from its unpacked files",
+            )
+        if scales.shape != biases.shape or scales.dtype != biases.dtype:
+            raise MismatchError(
+                f"{what}: scales of {base} are {scales.dtype} {list(scales.shape)}, "
+                f"its biases {biases.dtype} {list(biases.shape)}"
+            )
+        if len(scales.shape) != 2 or len(words.shape) != 2 or scales.shape[0] != words.shape[0]:
+            raise MismatchError(f"{what}: words {list(words.shape)} of {base} do not go with {list(scales.shape)} scales")
+
+
+def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> int:
+    """The group size, from a layer whose number of inputs something beside it tells."""
+    for base in sorted(bases):
+        for layer, vector in _WIDTHS:
+            beside = tensors.get(base.removesuffix(layer) + vector)
+            if base.endswith(layer) and beside is not None and len(beside.shape) == 1:
+                groups = tensors[f"{base}.scales"].shape[1]
+                if beside.shape[0] % max(groups, 1):
+                    raise MismatchError(f"{what}: {beside.shape[0]} inputs of {base} do not divide into {groups} groups")
+                return beside.shape[0] // max(groups, 1)
+    raise MismatchError(
+        f"{what} does not say how large its groups are",
+        'put a manifest.json beside it, such as {"group_size": 64}',
+    )
+
+
+def _require_group(group: int, what: str) -> int:
+    if group not in GROUPS:
+        raise MismatchError(f"{what} has groups of {group}", f"known are {', '.join(map(str, GROUPS))}")
+    return group
+
+
+def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group: int, what: str) -> PackedTensor:
+    words, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
+    inputs, stored_bits = scales.shape[1] * group, words.shape[1] * WORD
+    if not inputs or stored_bits % inputs or stored_bits // inputs not in BITS:
+        raise MismatchError(
+            f"{what}: {words.shape[1]} words in a row of {base} do not divide into codes of 4 or 8 bits for "
+            f"{inputs} inputs ({scales.shape[1]} groups of {group})",
+            "the file is damaged, or its groups have another size than the manifest says",
+        )
+    return join(f"{base}.weight", words, scales, biases, stored_bits // inputs, group)

@@ -1,0 +1,46 @@
+"""Linear layers whose weights stay packed in 4 or 8 bits; each product unpacks them anew, a few rows at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.quantization.affine import WORD
+
+# Unpacked values that exist at once: a few megabytes, which stay in a processor's cache.
+BLOCK_VALUES = 1 << 19
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that computes in `dtype` with the weight scale * code + bias, itself in the dtype of the scales.
+
+    `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, bits: int, group: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.bits, self.group, self.dtype = inputs, outputs, bits, group, dtype
+        self.register_buffer("weight", torch.zeros(outputs, inputs * bits // WORD, dtype=torch.uint32))
+        self.register_buffer("scales", torch.zeros(outputs, inputs // group))
+        self.register_buffer("biases", torch.zeros(outputs, inputs // group))
+        self.register_buffer("bias", torch.zeros(outputs, dtype=dtype) if bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
+        y = x.new_empty(*x.shape[:-1], self.outputs)
+        step = max(BLOCK_VALUES // self.inputs, 1)
+        for start in range(0, self.outputs, step):
+            rows = slice(start, start + step)
+            y[..., rows] = F.linear(x, self.unpack(rows), None if self.bias is None else self.bias[rows])
+        return y
+
+    def unpack(self, rows: slice = slice(None)) -> Tensor:
+        """Return some rows of the weight."""
+        codes = self.weight[rows].view(torch.uint8)
+        if self.bits == 4:
+            codes = torch.stack([codes & 15, codes >> 4], dim=-1)
+        scales, biases = self.scales[rows], self.biases[rows]
+        values = codes.view(*scales.shape, self.group).to(scales.dtype)
+        values.mul_(scales[..., None]).add_(biases[..., None])
+        return values.view(-1, self.inputs).to(self.dtype)
