@@ -67,6 +67,10 @@ class PrecisionOptions:
         help="accepted for compatibility: long sounds are always decoded in pieces, with the result of one pass",
     )
 
+    @property
+    def transformer_precision(self) -> str:
+        return "fp32" if self.no_half else self.precision or "auto"
+
     def check_decoder(self, name: str, config: ModelConfig) -> None:
         """Raise RequestError where another autoencoder is asked for than the model's latents belong to."""
         own = "same-s" if config.same.decoder.config.sliding_window is None else "same-l"

@@ -40,8 +40,7 @@ def carry_out(
     warn_of_changes(requests[0], paths[0], options)
 
     with Watch(quiet=options.quiet) as watch:
-        precision = "fp32" if options.no_half else options.precision or "auto"
-        model = open_model(options, precision, keep_loaded=not options.free_models)
+        model = open_model(options, options.transformer_precision, keep_loaded=not options.free_models)
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
         clips = model.run(requests, progress=watch)
