@@ -53,9 +53,9 @@ _EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerpr
 class Checkpoint:
     """An opened model. Tensors have the names of the published full checkpoints.
 
-    `layout` is published, bf16-mirror, same-only, npz, int4, int8 or mixed. `fingerprint` is 16 hexadecimal digits that change with any
-    name, dtype, shape or the edges of any tensor. `text_encoder` is None where no such files were found, and `files`
-    are all that hold weights.
+    `layout` is published, bf16-mirror, same-only, npz, int4, int8 or mixed. `fingerprint` is 16 hexadecimal digits that
+    change with any name, dtype, shape or the edges of any tensor. `text_encoder` is None where no such files were
+    found, and `files` are all that hold weights.
     """
 
     name: str

@@ -17,6 +17,7 @@ from soundloom.errors import MismatchError
 from soundloom.quantization.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
 
 Tensors = dict[str, LazyTensor]
+DAMAGED = "the file is damaged, or not of the bits and groups that it claims; fetch or convert it again"
 _PARTS = ("weight", "scales", "biases")
 
 # A layer and the vector beside it that is as long as the layer's inputs are many.
@@ -126,16 +127,13 @@ def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: 
         words, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
         if words.dtype != "U32":
             raise MismatchError(
-                f"{what} mixes layouts: {base} has scales, but its weight is {words.dtype} and not packed in U32",
+                f"{what} mixes layouts: {base} has scales, but its weight is {words.dtype}, not packed as U32",
                 "convert the model again from its unpacked files",
             )
-        if scales.shape != biases.shape or scales.dtype != biases.dtype:
-            raise MismatchError(
-                f"{what}: scales of {base} are {scales.dtype} {list(scales.shape)}, "
-                f"its biases {biases.dtype} {list(biases.shape)}"
-            )
-        if len(scales.shape) != 2 or len(words.shape) != 2 or scales.shape[0] != words.shape[0]:
-            raise MismatchError(f"{what}: words {list(words.shape)} of {base} do not go with {list(scales.shape)} scales")
+        is_matrix = len(words.shape) == len(scales.shape) == 2
+        if not is_matrix or scales.shape != biases.shape or words.shape[0] != scales.shape[0]:
+            shapes = ", ".join(f"{part} {list(tensors[f'{base}.{part}'].shape)}" for part in _PARTS)
+            raise MismatchError(f"{what}: the tensors of {base} do not fit each other: {shapes}", DAMAGED)
 
 
 def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> int:
@@ -143,11 +141,12 @@ def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) 
     for base in sorted(bases):
         for layer, vector in _WIDTHS:
             beside = tensors.get(base.removesuffix(layer) + vector)
-            if base.endswith(layer) and beside is not None and len(beside.shape) == 1:
-                groups = tensors[f"{base}.scales"].shape[1]
-                if beside.shape[0] % max(groups, 1):
-                    raise MismatchError(f"{what}: {beside.shape[0]} inputs of {base} do not divide into {groups} groups")
-                return beside.shape[0] // max(groups, 1)
+            if base.endswith(layer) and beside is not None:
+                inputs, groups = beside.shape[0], tensors[f"{base}.scales"].shape[1]
+                if not groups or inputs % groups:
+                    fault = f"{inputs} inputs of {base} do not divide into {groups} groups"
+                    raise MismatchError(f"{what}: {fault}", DAMAGED)
+                return inputs // groups
     raise MismatchError(
         f"{what} does not say how large its groups are",
         'put a manifest.json beside it, such as {"group_size": 64}',
@@ -167,6 +166,6 @@ def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group: int, what: 
         raise MismatchError(
             f"{what}: {words.shape[1]} words in a row of {base} do not divide into codes of 4 or 8 bits for "
             f"{inputs} inputs ({scales.shape[1]} groups of {group})",
-            "the file is damaged, or its groups have another size than the manifest says",
+            DAMAGED,
         )
     return join(f"{base}.weight", words, scales, biases, stored_bits // inputs, group)

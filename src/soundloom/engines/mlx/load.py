@@ -30,7 +30,8 @@ def load_module(
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
     Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
-    linear layers stay packed, whatever they are multiplied in. `what` names the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    linear layers stay packed. `what` names the module in messages. Raises MismatchError for names or shapes,
+    CheckpointError for weights that are not finite.
     """
     module = build()  # its own initial weights are never computed: MLX is lazy
     mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split

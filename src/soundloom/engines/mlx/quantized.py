@@ -32,9 +32,10 @@ class PackedLinear(nn.Module):
         return y + self.bias if "bias" in self else y
 
     def _fused(self, x: mx.array) -> mx.array:
-        return mx.quantized_matmul(
-            x, self.weight, self.scales, self.biases, transpose=True, group_size=self.group, bits=self.bits
-        )
+        # On a CPU, MLX sums the products in the dtype of its inputs, and half precision is too coarse for that.
+        dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
+        packed = (self.weight, self.scales.astype(dtype), self.biases.astype(dtype))
+        return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group, bits=self.bits).astype(self.dtype)
 
     def _by_rows(self, x: mx.array) -> mx.array:
         """Multiply in another dtype than the weight's, which MLX's own product would unpack in that dtype."""

@@ -39,7 +39,8 @@ def load_module(
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
     Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
-    linear layers stay packed, whatever they are multiplied in. `what` names the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    linear layers stay packed. `what` names the module in messages. Raises MismatchError for names or shapes,
+    CheckpointError for weights that are not finite.
     """
     with torch.device("meta"):
         module = build()

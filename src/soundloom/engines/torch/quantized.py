@@ -18,6 +18,11 @@ class PackedLinear(nn.Module):
     `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
     """
 
+    weight: Tensor
+    scales: Tensor
+    biases: Tensor
+    bias: Tensor | None
+
     def __init__(self, inputs: int, outputs: int, bias: bool, bits: int, group: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.inputs, self.outputs, self.bits, self.group, self.dtype = inputs, outputs, bits, group, dtype

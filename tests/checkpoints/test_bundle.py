@@ -1,0 +1,191 @@
+"""Bundles: packed weights in a folder for each component."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from soundloom.checkpoints.bundle import can_pack, pack_transformer
+from soundloom.checkpoints.make import make_random, tiny_config
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.packed import PackedTensor
+from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
+from soundloom.checkpoints.save import save_bundle, save_checkpoint
+from soundloom.checkpoints.shapes import DIT_PREFIX, model_shapes
+from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.verify import verify
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.errors import CorruptFileError, MismatchError, ModelNotFoundError
+
+TINY = tiny_config(CATALOGUE["small-music"].parsed_config())
+LAYER = "transformer.layers.1.ff.ff.2"
+DIT = "dit_sm_music"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bundles")
+    for layout in ("npz", "int4", "int8"):
+        make_random("small-music", root / layout, layout, "tiny")
+    return root
+
+
+@pytest.fixture
+def bundle(made, tmp_path):
+    """A copy that a test may spoil."""
+    return shutil.copytree(made / "int4", tmp_path / "bundle")
+
+
+def change(bundle, edit, part=DIT):
+    path = bundle / part / "model.safetensors"
+    tensors = {name: from_array(name, t.numpy().copy()) for name, t in read_safetensors(path).items()}
+    edit(tensors)
+    write_safetensors(path, tensors.values())
+
+
+def replace_tensor(bundle, name, array):
+    change(bundle, lambda tensors: tensors.update({name: from_array(name, array)}))
+
+
+@pytest.mark.parametrize(("layout", "bits"), [("int4", 4), ("int8", 8)])
+def test_a_bundle_opens_packed_to_the_model_of_its_npz_files(made, layout, bits):
+    checkpoint, reference = open_checkpoint(made / layout), open_checkpoint(made / "npz")
+    assert (checkpoint.layout, checkpoint.name, checkpoint.config) == (layout, "small-music", TINY)
+    assert {name: tensor.shape for name, tensor in checkpoint.tensors.items()} == model_shapes(TINY)
+    assert checkpoint.text_encoder.tokenizer == reference.text_encoder.tokenizer
+    for name, tensor in checkpoint.tensors.items():
+        wanted = reference.tensors[name].numpy()
+        if can_pack(name, tensor.shape, 64):
+            assert isinstance(tensor, PackedTensor)
+            assert (tensor.bits, tensor.group) == (bits, 64)
+            spread = np.ptp(wanted.astype(np.float32).reshape(len(wanted), -1, 64), axis=-1).max()
+            assert np.abs(tensor.numpy() - wanted).max() <= 1.01 * spread / (2**bits - 1)
+        else:
+            np.testing.assert_array_equal(tensor.numpy(), wanted)
+
+
+def test_every_matrix_of_the_transformer_is_packed_whose_inputs_divide(made):
+    tensors = open_checkpoint(made / "int4").component(DIT_PREFIX)
+    plain = {name for name, t in tensors.items() if len(t.shape) == 2 and not isinstance(t, PackedTensor)}
+    local = {f"transformer.layers.{layer}.to_local_embed.0.weight" for layer in range(2)}  # 257 inputs
+    assert plain == {"transformer.memory_tokens", *local}
+
+
+def test_a_component_of_a_bundle_opens_the_whole(made):
+    part = made / "int4" / DIT
+    whole = open_checkpoint(made / "int4").fingerprint
+    assert open_checkpoint(part).fingerprint == open_checkpoint(part / "model.safetensors").fingerprint == whole
+
+
+def test_groups_are_told_without_a_manifest(bundle):
+    (bundle / DIT / "manifest.json").unlink()
+    assert open_checkpoint(bundle).layout == "int4"
+
+
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 128), (8, 32), (8, 128)])
+def test_other_groups_open_with_and_without_a_manifest(made, tmp_path, bits, group):
+    source = open_checkpoint(made / "npz")
+    save_checkpoint(tmp_path, f"int{bits}", source.config, dict(source.tensors), None, "small-music", group)
+    for _ in range(2):
+        tensor = open_checkpoint(tmp_path).tensors[f"{DIT_PREFIX}{LAYER}.weight"]
+        assert (tensor.bits, tensor.group) == (bits, group)
+        (tmp_path / DIT / "manifest.json").unlink(missing_ok=True)
+
+
+def test_codes_are_kept_when_a_bundle_is_saved_again(made, tmp_path):
+    source = open_checkpoint(made / "int4")
+    save_checkpoint(tmp_path, "int4", source.config, dict(source.tensors), source.text_encoder, source.name)
+    assert open_checkpoint(tmp_path).fingerprint == source.fingerprint
+
+
+def test_a_bundle_may_mix_bits(made, tmp_path):
+    source = open_checkpoint(made / "npz")
+    name = f"{DIT_PREFIX}{LAYER}.weight"
+    eight = {name: pack_transformer({name: source.tensors[name]}, 8, 64)[name]}
+    four = pack_transformer({key: t for key, t in source.tensors.items() if key != name}, 4, 64)
+    save_bundle(tmp_path, source.config, four | eight, None, source.name)
+    found = open_checkpoint(tmp_path)
+    assert found.layout == "mixed"
+    assert found.tensors[name].bits == 8
+    assert json.loads((tmp_path / DIT / "manifest.json").read_text())["quantised"][LAYER] == 8
+
+
+def test_scales_count_in_the_fingerprint(bundle):
+    before = open_checkpoint(bundle).fingerprint
+    change(bundle, lambda tensors: tensors[f"{LAYER}.scales"].buffer().__setitem__(0, 77))
+    assert open_checkpoint(bundle).fingerprint != before
+
+
+def test_scales_that_are_not_finite_are_found(bundle):
+    replace_tensor(bundle, f"{LAYER}.scales", np.full((128, 8), np.nan, np.float16))
+    (fault,) = verify(open_checkpoint(bundle)).faults
+    assert f"{LAYER}.weight" in fault
+
+
+@pytest.mark.parametrize("part", ["weight", "scales", "biases"])
+def test_a_triplet_that_is_not_complete_is_refused(bundle, part):
+    change(bundle, lambda tensors: tensors.pop(f"{LAYER}.{part}"))
+    with pytest.raises(MismatchError, match=rf"packs {LAYER} without its {part}"):
+        open_checkpoint(bundle)
+
+
+def test_a_plain_weight_beside_scales_is_refused(bundle):
+    replace_tensor(bundle, f"{LAYER}.weight", np.ones((128, 512), np.float16))
+    with pytest.raises(MismatchError, match=rf"mixes layouts: {LAYER} has scales"):
+        open_checkpoint(bundle)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "fault"),
+    [
+        ("biases", (128, 3), "do not fit each other: weight .*, biases \\[128, 3\\]"),
+        ("scales", (64, 8), "do not fit each other"),
+        ("weight", (128, 63), "63 words in a row .* do not divide into codes"),
+        ("weight", (128, 32), "32 words in a row .* do not divide into codes"),  # two bits
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
+    dtype = np.uint32 if tensor == "weight" else np.float16
+    replace_tensor(bundle, f"{LAYER}.{tensor}", np.ones(shape, dtype))
+    with pytest.raises(MismatchError, match=fault):
+        open_checkpoint(bundle)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "fault"),
+    [
+        ({"group_size": 48}, "has groups of 48"),
+        ({"group_size": 128}, "do not divide into codes"),
+        ({"group_size": 64, "bits": 8}, "in 4 bits, its manifest.json says 8"),
+    ],
+)
+def test_a_manifest_that_contradicts_the_file_is_refused(bundle, manifest, fault):
+    (bundle / DIT / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MismatchError, match=fault):
+        open_checkpoint(bundle)
+
+
+def test_a_truncated_part_is_refused(bundle):
+    path = bundle / DIT / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CorruptFileError, match="truncated"):
+        open_checkpoint(bundle)
+
+
+def test_a_file_with_names_of_another_layout_is_refused(bundle):
+    replace_tensor(bundle, "model.model.to_cond_embed.0.weight", np.ones((128, 64), np.float16))
+    with pytest.raises(MismatchError, match=r"1 tensor unexpected .*to_cond_embed\.0\.weight"):
+        open_checkpoint(bundle)
+
+
+def test_a_text_encoder_without_its_tokenizer_is_refused(bundle):
+    change(bundle, lambda tensors: tensors.pop("TOKENIZER_MODEL"), "t5gemma")
+    with pytest.raises(MismatchError, match="lacks TOKENIZER_MODEL, the text encoder's SentencePiece model"):
+        open_checkpoint(bundle)
+
+
+def test_a_bundle_without_its_decoder_is_refused(bundle):
+    shutil.rmtree(bundle / "same_s_decoder")
+    with pytest.raises(ModelNotFoundError, match=r"has no same_s_decoder\*/model\.safetensors"):
+        open_checkpoint(bundle)
