@@ -33,7 +33,7 @@ def runner(name: str, engine: str) -> Callable[[dict[str, Any]], dict[str, np.nd
     return runner_for(CASES[name], ADAPTERS[engine]())
 
 
-@pytest.mark.parametrize("engine", map(engine_if_installed, sorted(ADAPTERS)))
+@pytest.mark.parametrize("engine", [engine_if_installed(engine) for engine in sorted(ADAPTERS)])
 @pytest.mark.parametrize(("name", "call_name"), CALLS)
 def test_outputs_are_those_recorded(name: str, call_name: str, engine: str) -> None:
     case = CASES[name]
