@@ -61,6 +61,12 @@ def test_generate_cuts_or_continues_a_source_to_the_length_asked_for(make, sourc
     assert (soundfile.info("long.wav").frames, read_record("long.wav")["mode"]) == (28800, "extend")
 
 
+def test_a_region_may_lie_in_what_continues_the_source(make, source):
+    made = make("generate", "hum", "--init-audio", source, "--seconds", 0.8, "--region", "0.6,0.7", "-o", "long.wav")
+    assert made.code == 0
+    assert soundfile.info("long.wav").frames == 38400
+
+
 @pytest.mark.parametrize(("where", "kept"), [((), slice(0, 24000)), (("--before",), slice(9600, 33600))])
 def test_extending_keeps_the_source_whole(make, source, where, kept):
     make("extend", source, "hum", "--seconds", 0.2, *where, "-o", "long.wav", "--bits", "float")

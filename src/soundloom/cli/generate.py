@@ -96,9 +96,13 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
     if clip is not None and 0 < longest < clip.seconds:
         clip = replace(clip, audio=clip.audio[:, : round(longest * clip.sample_rate)])
     regions = tuple(options.regions())
-    given: dict[str, Any] = {"noise": options.noise, "crossfade": options.crossfade, "regions": regions or None}
-    if clip is not None and not record and not regions and longest <= clip.seconds and options.noise is None:
-        given["noise"] = VARIATION_NOISE
+    varies = clip is not None and not (record or regions or longest > clip.seconds)
+    given: dict[str, Any] = {
+        "seconds": longest or None,
+        "noise": VARIATION_NOISE if varies and options.noise is None else options.noise,
+        "crossfade": options.crossfade,
+        "regions": regions or None,
+    }
     try:
         request = GenerationRequest.from_record(record.get("request", {}), clip)
     except (TypeError, AttributeError) as error:
