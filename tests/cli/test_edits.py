@@ -69,7 +69,7 @@ def test_a_region_may_lie_in_what_continues_the_source(make, source):
 
 @pytest.mark.parametrize(("where", "kept"), [((), slice(0, 24000)), (("--before",), slice(9600, 33600))])
 def test_extending_keeps_the_source_whole(make, source, where, kept):
-    make("extend", source, "hum", "--seconds", 0.2, *where, "-o", "long.wav", "--bits", "float")
+    make("extend", source, "hum", "--seconds", 0.2, *where, "-o", "long.wav")
     made = soundfile.read("long.wav", dtype="float32")[0]
     assert len(made) == 33600
     assert np.array_equal(made[kept], soundfile.read(source, dtype="float32")[0])

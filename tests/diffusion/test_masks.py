@@ -67,3 +67,11 @@ def test_a_continuation_starts_without_a_step():
     assert (after[:, :1000] == source).all()
     assert (before[:, 1000:] == source).all()
     assert after[0, -1] == before[0, 0] == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_a_continuation_of_a_loud_clip_stays_within_full_scale(offset):
+    """A file could otherwise hold it only by turning down what is kept as well."""
+    signs = np.random.default_rng(0).choice([-1, 1], (2, 1, 2000)).astype(np.float32)
+    out = blend(signs[0, :, :1000], offset, signs[1], [(0, 1000) if offset else (1000, 2000)], fade=100)
+    assert np.abs(out).max() <= 1

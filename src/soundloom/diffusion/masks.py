@@ -58,7 +58,8 @@ def blend(source: np.ndarray, offset: int, made: np.ndarray, regions: Sequence[S
 
 
 def _with_mirrored_ends(source: np.ndarray, offset: int, made: np.ndarray, reach: int) -> np.ndarray:
-    """Lay the source into `made` and mirror its difference from it about both of its ends."""
+    """Lay the source into `made` and mirror its difference from it about both of its ends, within full scale."""
+    limit = max(1.0, float(np.abs(source).max(initial=0.0)))
     old = made.copy()
     end = offset + source.shape[1]
     old[:, offset:end] = source
@@ -66,8 +67,10 @@ def _with_mirrored_ends(source: np.ndarray, offset: int, made: np.ndarray, reach
     after = min(reach, source.shape[1], made.shape[1] - end)
     if before:
         span = slice(offset, offset + before)
-        old[:, offset - before : offset] += (old[:, span] - made[:, span])[:, ::-1]
+        mirrored = made[:, offset - before : offset] + (source[:, :before] - made[:, span])[:, ::-1]
+        old[:, offset - before : offset] = mirrored.clip(-limit, limit)
     if after:
         span = slice(end - after, end)
-        old[:, end : end + after] += (old[:, span] - made[:, span])[:, ::-1]
+        mirrored = made[:, end : end + after] + (source[:, -after:] - made[:, span])[:, ::-1]
+        old[:, end : end + after] = mirrored.clip(-limit, limit)
     return old
