@@ -16,7 +16,8 @@ from soundloom.checkpoints.packed import PackedTensor, join_triplets, pack_tenso
 from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from soundloom.checkpoints.shapes import DIT_PREFIX
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.errors import CorruptFileError, MismatchError
+from soundloom.errors import CorruptFileError, MismatchError, RequestError
+from soundloom.quantization.affine import GROUPS
 from soundloom.version import __version__
 
 MANIFEST_FILE, PART_FILE = "manifest.json", "model.safetensors"
@@ -83,8 +84,15 @@ def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
     return is_matrix and shape[1] % group == 0
 
 
+def require_group(group: int) -> None:
+    """Raise RequestError for a group size that MLX does not have."""
+    if group not in GROUPS:
+        raise RequestError(f"weights cannot have groups of {group}", f"known are {', '.join(map(str, GROUPS))}")
+
+
 def pack_transformer(tensors: Tensors, bits: int, group: int) -> Tensors:
-    """Pack what the published bundles pack. A weight that is so already keeps its codes."""
+    """Pack what the published bundles pack. A weight that is so already keeps its codes. Raises RequestError."""
+    require_group(group)
 
     def pack(tensor: LazyTensor) -> LazyTensor:
         same = isinstance(tensor, PackedTensor) and (tensor.bits, tensor.group) == (bits, group)

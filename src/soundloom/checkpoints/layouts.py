@@ -61,7 +61,7 @@ class Layout:
         tensors = dict(tensors)
         if self.folded:
             length, direction = (tensors.pop(f"{self.folded}.weight_{part}") for part in "gv")
-            tensors[f"{self.folded}.weight"] = _fold_weight_norm(length, direction)
+            tensors[f"{self.folded}.weight"] = fold_weight_norm(length, direction)
         renamed = (
             self._convert(tensor, "canonical", "stored")
             for name, tensor in tensors.items()
@@ -102,7 +102,9 @@ def _split_weight_norm(weight: LazyTensor) -> Tensors:
     return {length.name: length, f"{base}_v": weight.renamed(f"{base}_v")}
 
 
-def _fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
+def fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
+    """The weight of a weight-normed convolution: its direction, scaled to its length in each output channel."""
+
     def fold(values: Array) -> Array:
         return values * (length.numpy() / _length(values))
 

@@ -86,6 +86,11 @@ def split(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
     return [part for tensor in tensors for part in tensor.parts]
 
 
+def bytes_of(tensors: Iterable[LazyTensor]) -> int:
+    """What tensors take in a file."""
+    return sum(part.nbytes for part in split(tensors))
+
+
 def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group: int | None = None) -> Tensors:
     """Join the three tensors of each packed weight and keep all others; `what` names the file in messages.
 

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Drop components and give their memory back."""
         ...
 
+    def weight_bytes(self, component: Component) -> int:
+        """Return what the weights of a component take in memory, packed ones as packed."""
+        ...
+
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Array:
         """Return text embeddings (b, s, d) of ids and mask (b, s)."""
         ...

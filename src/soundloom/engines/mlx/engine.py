@@ -18,7 +18,7 @@ from soundloom.engines.base import Component, Draw
 from soundloom.engines.mlx.blocks import Padding
 from soundloom.engines.mlx.conditioner import Conditioner
 from soundloom.engines.mlx.dit import Condition, DiT
-from soundloom.engines.mlx.load import load_module
+from soundloom.engines.mlx.load import load_module, named_parameters
 from soundloom.engines.mlx.same import SAME
 from soundloom.engines.mlx.t5gemma import T5GemmaEncoder
 from soundloom.engines.parts import find_part
@@ -86,6 +86,9 @@ class MLXEngine:
         gc.collect()
         mx.set_cache_limit(CACHE_BYTES)
         mx.clear_cache()
+
+    def weight_bytes(self, component: Component) -> int:
+        return sum(array.nbytes for array in named_parameters(self._module(component)).values())
 
     def _module(self, component: Component) -> Any:
         self.load(component)

@@ -8,7 +8,7 @@ from mlx import nn
 from soundloom.quantization.affine import WORD
 
 # Unpacked values that exist at once where MLX's own product of packed weights does not serve.
-BLOCK_VALUES = 1 << 19
+BLOCK_VALUES = 1 << 17
 
 
 class PackedLinear(nn.Module):

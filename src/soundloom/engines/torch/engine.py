@@ -66,6 +66,9 @@ class TorchEngine:
         elif self.device == "mps":
             torch.mps.empty_cache()
 
+    def weight_bytes(self, component: Component) -> int:
+        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
+
     def _module(self, component: Component) -> Any:
         self.load(component)
         return self._modules[component]

@@ -1,0 +1,106 @@
+"""From one layout to another, with an account of what the way did to the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.layouts import fold_weight_norm
+from soundloom.checkpoints.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.packed import bytes_of
+from soundloom.checkpoints.save import save_checkpoint
+from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.catalogue import find_entry
+from soundloom.errors import RequestError
+
+Tensors = dict[str, LazyTensor]
+_PARTS = {
+    "transformer": DIT_PREFIX,
+    "conditioner": CONDITIONER_PREFIX,
+    "autoencoder": SAME_PREFIX,
+    "text encoder": "model.encoder.",
+}
+_FOLDING = 1e-6  # relative; what folding a weight norm and float32 rounding may change
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """One part of a model before and after. `error` is the root of the mean square change, relative to the values.
+
+    `kept` is false where the layout has no place for the part. `changed` counts tensors whose values are not equal.
+    """
+
+    part: str
+    tensors: int
+    changed: int
+    error: float
+    bytes_before: int
+    bytes_after: int
+    kept: bool = True
+
+    def __str__(self) -> str:
+        sizes = f"{self.bytes_before / 1e6:.1f} to {self.bytes_after / 1e6:.1f} MB"
+        if not self.kept:
+            return f"{self.part}: left out, the layout has no place for it"
+        if not self.changed:
+            return f"{self.part}: {sizes}, all {self.tensors} tensors exact"
+        rounded = f"{self.changed} of {self.tensors} tensors rounded"
+        return f"{self.part}: {sizes}, {rounded}, relative error {self.error:.1e}"
+
+
+def convert(source: Checkpoint, folder: Path, layout: str, group: int = DEFAULT_GROUP) -> list[PartReport]:
+    """Write a checkpoint in another layout and compare what was written with what was read.
+
+    Raises RequestError for a layout or group that cannot be, or a folder that holds something.
+    """
+    require_empty(folder)
+    tensors = dict(source.tensors)
+    if layout in ("published", "same-only"):
+        tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
+    name = source.name if find_entry(source.name) else ""
+    save_checkpoint(folder, layout, source.config, tensors, source.text_encoder, name, group)
+    return compare(source, open_checkpoint(folder))
+
+
+def require_empty(folder: Path) -> None:
+    """Raise RequestError where writing a model would mix it with other files."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"{folder} exists already and is not an empty folder", "name another folder")
+
+
+def compare(before: Checkpoint, after: Checkpoint) -> list[PartReport]:
+    """How each part of a model differs between two checkpoints of it."""
+    mine, others = _all_tensors(before), _all_tensors(after)
+    parts = ({name for name in mine if name.startswith(prefix)} for prefix in _PARTS.values())
+    return [_compare_part(part, names, mine, others) for part, names in zip(_PARTS, parts, strict=True) if names]
+
+
+def _compare_part(part: str, names: set[str], before: Tensors, after: Tensors) -> PartReport:
+    kept = names <= after.keys()
+    changed, noise, signal = 0, 0.0, 0.0
+    for name in names if kept else ():
+        old, new = (tensors[name].numpy().astype(np.float64) for tensors in (before, after))
+        difference, size = float(np.square(new - old).sum()), float(np.square(old).sum())
+        changed += difference > _FOLDING**2 * size if _is_folded(name) else not np.array_equal(old, new)
+        noise, signal = noise + difference, signal + size
+    size_before, size_after = (bytes_of(t[name] for name in names if name in t) for t in (before, after))
+    error = (noise / signal) ** 0.5 if signal else 0.0
+    return PartReport(part, len(names), changed, error, size_before, size_after, kept)
+
+
+def _all_tensors(checkpoint: Checkpoint) -> Tensors:
+    """Everything by name, weight norms folded: layouts share the product, not the way it is stored."""
+    text = checkpoint.text_encoder
+    tensors = {**checkpoint.tensors, **(text.tensors if text else {})}
+    for name in [name for name in tensors if name.endswith(".weight_v")]:
+        base = name.removesuffix("_v")
+        tensors[base] = fold_weight_norm(tensors.pop(f"{base}_g"), tensors.pop(name))
+    return tensors
+
+
+def _is_folded(name: str) -> bool:
+    return name.endswith("mapping.weight")

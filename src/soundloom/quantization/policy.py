@@ -1,0 +1,81 @@
+"""How many bits each layer of a transformer gets.
+
+`4` and `8` pack all that the published bundles pack. `mixed` follows the damage that a layer does: in half precision
+stay the few layers whose errors reach every block at once, that is the embedders of time and duration with the
+modulation, and the projections into and out of the stack; 8 bits get the prompt's embedder, the local embeddings, the
+first and the last block, and of the others those whose 4-bit weights change the velocity most for their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+
+from soundloom.checkpoints.bundle import can_pack
+from soundloom.checkpoints.compare import depth
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.checkpoints.packed import pack_tensor
+from soundloom.checkpoints.shapes import DIT_PREFIX
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.pipeline.model import Model
+from soundloom.quantization.probe import Probe
+
+POLICIES = ("4", "8", "mixed")
+Bits = dict[str, int]  # by name; a weight that is absent stays as it is
+
+_HALF = ("to_timestep_embed.", "to_global_embed.", "transformer.global_cond_embedder.", "transformer.project_")
+_EIGHT = ("to_cond_embed.", "to_local_embed.")
+_SENSITIVE_SHARE = 0.25  # of the parameters of all layers that may have 4 bits, those that get 8
+_Progress = Callable[[int, int], None]
+
+
+def uniform_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Bits:
+    """The same for every matrix of the transformer that divides into groups."""
+    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group)}
+
+
+def mixed_bits(tensors: Mapping[str, LazyTensor], group: int, sensitivity: Mapping[str, float]) -> Bits:
+    """4, 8 or no bits by the rules above; `sensitivity` has every layer of `candidates`."""
+    bits = {name: 8 for name in uniform_bits(tensors, 8, group) if not _is_half(name)}
+    bits |= dict.fromkeys(sensitivity, 4)
+    sizes = {name: prod(tensors[name].shape) for name in sensitivity}
+    left = _SENSITIVE_SHARE * sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: sensitivity[name] / sizes[name], reverse=True):
+        if sizes[name] <= left:
+            bits[name], left = 8, left - sizes[name]
+    return bits
+
+
+def candidates(tensors: Mapping[str, LazyTensor], group: int) -> list[str]:
+    """The layers to which `mixed` may give 4 bits."""
+    last = depth(name for name in tensors if name.startswith(DIT_PREFIX)) - 1
+    edges = tuple(f"{DIT_PREFIX}transformer.layers.{layer}." for layer in (0, last))
+    names = uniform_bits(tensors, 4, group)
+    return [n for n in names if not _is_half(n) and not n.startswith(edges) and not any(part in n for part in _EIGHT)]
+
+
+def _is_half(name: str) -> bool:
+    return name.startswith(tuple(DIT_PREFIX + part for part in _HALF))
+
+
+def measure_sensitivity(
+    model: Model, probe: Probe, group: int, engine_for: Callable[[Checkpoint], Model], progress: _Progress | None = None
+) -> dict[str, float]:
+    """How much the velocity changes, in energy, when one layer alone has 4 bits; a run of the model for each layer."""
+    tensors = model.checkpoint.tensors
+    names, found = candidates(tensors, group), {}
+    for done, name in enumerate(names, 1):
+        changed = {**tensors, name: pack_tensor(tensors[name], 4, group)}
+        other = engine_for(replace(model.checkpoint, tensors=changed))
+        found[name] = probe.error(probe.velocities(other.engine))
+        if progress:
+            progress(done, len(names))
+    return found
+
+
+def pack(tensors: Mapping[str, LazyTensor], bits: Bits, group: int) -> dict[str, LazyTensor]:
+    """The same tensors, with those that `bits` names packed."""
+    return {
+        name: pack_tensor(tensor, bits[name], group) if name in bits else tensor for name, tensor in tensors.items()
+    }

@@ -1,0 +1,83 @@
+"""Every layout into every other one, and what is said about it."""
+
+import numpy as np
+import pytest
+
+from soundloom.checkpoints.convert import convert
+from soundloom.checkpoints.make import make_random
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.errors import RequestError
+
+LAYOUTS = ("published", "bf16-mirror", "npz", "int4", "int8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    for layout in LAYOUTS:
+        make_random("small-music", root / layout / "small-music", layout, "tiny")
+    return root
+
+
+def reports(made, tmp_path, source, target, **options):
+    found = convert(open_checkpoint(made / source / "small-music"), tmp_path / "out", target, **options)
+    return {report.part: report for report in found}
+
+
+@pytest.mark.parametrize("target", LAYOUTS)
+@pytest.mark.parametrize("source", LAYOUTS)
+def test_every_layout_becomes_every_other(made, tmp_path, source, target):
+    found = reports(made, tmp_path, source, target)
+    assert open_checkpoint(tmp_path / "out").layout == target
+    assert all(report.kept for report in found.values())
+    coarse = {"bf16-mirror": 3e-3, "int4": 0.15, "int8": 1e-2}.get(target, 1e-3)
+    assert all(report.error <= coarse for report in found.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "exact"),
+    [
+        ("npz", "published", {"transformer", "conditioner", "autoencoder", "text encoder"}),
+        ("int4", "npz", {"transformer", "conditioner", "autoencoder", "text encoder"}),
+        ("int4", "int4", {"transformer", "conditioner", "autoencoder", "text encoder"}),
+        ("bf16-mirror", "published", {"transformer", "conditioner", "autoencoder", "text encoder"}),
+        ("npz", "int4", {"conditioner", "autoencoder", "text encoder"}),
+        ("published", "npz", {"conditioner", "autoencoder"}),
+    ],
+)
+def test_what_a_layout_can_hold_is_kept_exactly(made, tmp_path, source, target, exact):
+    found = reports(made, tmp_path, source, target)
+    assert {part for part, report in found.items() if not report.changed} == exact
+
+
+def test_a_report_counts_bytes_and_rounding(made, tmp_path):
+    report = reports(made, tmp_path, "published", "int4")["transformer"]
+    assert 0 < report.bytes_after < 0.25 * report.bytes_before
+    assert f"{report.changed} of {report.tensors} tensors rounded, relative error " in str(report)
+    exact = reports(made, tmp_path / "2", "int4", "int4")["transformer"]
+    assert f"all {exact.tensors} tensors exact" in str(exact)
+
+
+def test_what_has_no_place_is_named(made, tmp_path):
+    found = reports(made, tmp_path, "published", "same-only")
+    assert str(found["transformer"]) == "transformer: left out, the layout has no place for it"
+    assert found["autoencoder"].changed == 0
+
+
+def test_a_group_that_does_not_exist_is_refused(made, tmp_path):
+    with pytest.raises(RequestError, match="cannot have groups of 48"):
+        reports(made, tmp_path, "published", "int4", group=48)
+
+
+def test_a_folder_that_holds_something_is_refused(made, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match="is not an empty folder"):
+        reports(made, tmp_path, "published", "int4")
+
+
+def test_values_of_a_conversion_are_those_of_the_source(made, tmp_path):
+    reports(made, tmp_path, "int8", "published")
+    name = "model.model.transformer.layers.0.self_attn.to_qkv.weight"
+    source, found = (open_checkpoint(p).tensors[name].numpy() for p in (made / "int8/small-music", tmp_path / "out"))
+    np.testing.assert_array_equal(found, source.astype(np.float32))
