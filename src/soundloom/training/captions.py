@@ -58,14 +58,16 @@ def vocabulary_size(model: bytes) -> int:
 
 
 class CaptionTokens:
-    """Token ids and masks of every caption of every clip, (clips, captions, length)."""
+    """Token ids and masks of every caption of every clip, (clips, captions, length), and the clips' families."""
 
     def __init__(self, sounds: Sounds, tokenizer: Tokenizer, length: int) -> None:
-        captions = [sounds.captions(position) for position in range(len(sounds))]
+        positions = range(len(sounds))
+        captions = [sounds.captions(position) for position in positions]
         tokens = tokenizer([text for clip in captions for text in clip], length)
         shape = (len(captions), len(captions[0]), length)
         self.ids = tokens.ids.astype(np.int32).reshape(shape)
         self.mask = tokens.mask.reshape(shape)
+        self.families = np.array([sounds.labels(position).family for position in positions])
 
     def draw(self, clips: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """One caption of each clip: ids and mask (clips, length)."""

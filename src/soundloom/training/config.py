@@ -89,6 +89,7 @@ class DiTTrainingConfig:
 
     loop: LoopConfig
     batch: int = 32
+    families: tuple[str, ...] = ()  # of the encoded sounds; none means all
     times: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
     logsnr: tuple[float, ...] = (-6.0, 5.0)  # range of "logsnr-uniform"; samplers end near 2
     condition_dropout: float = 0.1

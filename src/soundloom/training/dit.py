@@ -74,7 +74,9 @@ class Clips:
         self.latents, self.captions, self.config = latents, captions, config
         self.frames_per_second = frames_per_second
         by_length = np.argsort(latents.lengths, kind="stable")
-        self.groups = np.array_split(by_length, min(LENGTH_GROUPS, len(latents)))
+        if config.families:
+            by_length = by_length[np.isin(captions.families[by_length], config.families)]
+        self.groups = np.array_split(by_length, min(LENGTH_GROUPS, len(by_length)))
 
     def draw(self, size: int, draws: Draws) -> Batch:
         """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask."""

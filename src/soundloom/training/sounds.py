@@ -29,10 +29,13 @@ class Sounds:
         """Render a clip with its labels and captions."""
         return self.world.sample(self.numbers[position])
 
+    def labels(self, position: int) -> Labels:
+        """Labels of a clip, which is not rendered."""
+        return self.world.labels(self.numbers[position])
+
     def captions(self, position: int) -> tuple[str, ...]:
         """Captions of a clip, which is not rendered."""
-        number = self.numbers[position]
-        return self.world.captions(number, self.world.labels(number))
+        return self.world.captions(self.numbers[position], self.labels(position))
 
     def audio(self, position: int) -> NDArray[np.float32]:
         """Samples of a clip, (2, n); kept as 16-bit integers, since drawing them again costs more than memory."""
