@@ -1,5 +1,7 @@
 """Coding in pieces gives what one pass gives, for every length, at both kinds of attention."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,16 @@ def test_pieces_do_not_grow_with_length():
     config = require_entry("same-s").parsed_config().same
     longest = [max(chunk.stop - chunk.start for chunk in decode_chunks(n, config, "exact").chunks) for n in (700, 4092)]
     assert longest[0] == longest[1]
+
+
+def test_decoding_whole_takes_the_memory_of_the_result_once():
+    config = require_entry("same-s").parsed_config().same
+    z = np.zeros((1, 1, 4096), np.float32)
+    plan = decode_chunks(z.shape[-1], config, "exact")
+    tracemalloc.start()
+    try:
+        whole = plan.run(z, lambda piece: np.repeat(piece, config.downsampling_ratio, axis=-1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * whole.nbytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -55,8 +55,18 @@ class ChunkPlan:
             yield piece[..., chunk.left * self.scale : chunk.right and chunk.right * self.scale]
 
     def run(self, x: Any, run: Callable[[Any], np.ndarray]) -> np.ndarray:
-        """Return the whole result."""
-        return np.concatenate(list(self.stream(x, run)), axis=-1)
+        """Return the whole result, written piece by piece into one array."""
+        pieces = self.stream(x, run)
+        first = next(pieces)
+        if len(self.chunks) == 1:
+            return first
+        last = self.chunks[-1]
+        whole = np.empty((*first.shape[:-1], (last.out + (last.right or 0)) * self.scale), first.dtype)
+        filled = 0
+        for piece in chain([first], pieces):
+            whole[..., filled : filled + piece.shape[-1]] = piece
+            filled += piece.shape[-1]
+        return whole[..., :filled]
 
 
 def decode_chunks(
