@@ -14,7 +14,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.engines.mlx.quantized import PackedLinear
+from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -29,21 +29,22 @@ def load_module(
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
-    linear layers stay packed. `what` names the module in messages. Raises MismatchError for names or shapes,
-    CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Where some weights
+    are packed, linear layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for
+    names or shapes, CheckpointError for weights that are not finite.
     """
     module = build()  # its own initial weights are never computed: MLX is lazy
     mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
     wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
-        for part in lazy.parts if packed else (lazy,):
+        as_stored = is_packed and _make_room(module, lazy, dtype)
+        for part in lazy.parts if as_stored else (lazy,):
             array = to_array(part)
             if name not in keep:
-                array = array if packed else array.astype(dtype)
+                array = array if as_stored else array.astype(dtype)
                 _require_finite(array, part.name, what)
             mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
             _assign(module, part.name, array)
@@ -65,14 +66,20 @@ def to_array(lazy: LazyTensor) -> mx.array:
     return mx.array(lazy.numpy())
 
 
-def _make_room(module: nn.Module, weight: PackedTensor, dtype: mx.Dtype) -> bool:
-    """Put a packed layer where its linear one is; False where the weight is that of another kind of layer."""
-    path = weight.name.removesuffix(".weight")
-    layer = _find(module, path.split("."))
-    if not isinstance(layer, nn.Linear):
+def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
+    """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
+    path, _, parameter = weight.name.rpartition(".")
+    layer = _find(module, path.split(".")) if path else module
+    if not isinstance(layer, nn.Linear) or parameter != "weight":
         return False
     outputs, inputs = weight.shape
-    _assign(module, path, PackedLinear(inputs, outputs, "bias" in layer, weight.bits, weight.group, dtype))
+    sizes = (inputs, outputs, "bias" in layer, dtype)
+    if isinstance(weight, PackedTensor):
+        _assign(module, path, PackedLinear(*sizes, weight.bits, weight.group))
+    elif weight.dtype in ("F16", "BF16"):
+        _assign(module, path, StoredLinear(*sizes))
+    else:
+        return False
     return True
 
 

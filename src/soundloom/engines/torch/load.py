@@ -12,7 +12,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.engines.torch.quantized import PackedLinear
+from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 
 DTYPES = {
@@ -38,38 +38,43 @@ def load_module(
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Packed weights of
-    linear layers stay packed. `what` names the module in messages. Raises MismatchError for names or shapes,
-    CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Where some weights
+    are packed, linear layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for
+    names or shapes, CheckpointError for weights that are not finite.
     """
     with torch.device("meta"):
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
-        for part in lazy.parts if packed else (lazy,):
+        as_stored = is_packed and _make_room(module, lazy, dtype)
+        for part in lazy.parts if as_stored else (lazy,):
             tensor = to_tensor(part)
             if name not in keep:
-                tensor = tensor.to(device=device, dtype=None if packed else dtype)
+                tensor = tensor.to(device=device, dtype=None if as_stored else dtype)
                 _require_finite(tensor, part.name, what)
             state[part.name] = tensor.to(device)
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def _make_room(module: nn.Module, weight: PackedTensor, dtype: torch.dtype) -> bool:
-    """Put a packed layer where its linear one is; False where the weight is that of another kind of layer."""
-    path = weight.name.removesuffix(".weight")
+def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> bool:
+    """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
+    path, _, parameter = weight.name.rpartition(".")
     layer = module.get_submodule(path)
-    if not isinstance(layer, nn.Linear):
+    if not isinstance(layer, nn.Linear) or parameter != "weight":
         return False
+    sizes = (layer.in_features, layer.out_features, layer.bias is not None, dtype)
     with torch.device("meta"):
-        has_bias = layer.bias is not None
-        packed = PackedLinear(layer.in_features, layer.out_features, has_bias, weight.bits, weight.group, dtype)
-    module.set_submodule(path, packed)
+        if isinstance(weight, PackedTensor):
+            module.set_submodule(path, PackedLinear(*sizes, weight.bits, weight.group))
+        elif weight.dtype in ("F16", "BF16"):
+            module.set_submodule(path, StoredLinear(*sizes))
+        else:
+            return False
     return True
 
 

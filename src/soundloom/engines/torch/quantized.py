@@ -1,4 +1,4 @@
-"""Linear layers whose weights stay packed in 4 or 8 bits; each product unpacks them anew, a few rows at a time."""
+"""Linear layers that keep their weights as the file has them and widen them anew for each product, in parts."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from torch.nn import functional as F
 
 from soundloom.quantization.affine import WORD
 
-# Unpacked values that exist at once: a few megabytes, which stay in a processor's cache.
+# Widened values that exist at once: a few megabytes, which stay in a processor's cache.
 BLOCK_VALUES = 1 << 19
 
 
-class PackedLinear(nn.Module):
-    """A linear layer that computes in `dtype` with the weight scale * code + bias, itself in the dtype of the scales.
-
-    `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
-    """
+class StoredLinear(nn.Module):
+    """A linear layer that computes in `dtype`, whatever its weight (out, in) is stored in."""
 
     weight: Tensor
-    scales: Tensor
-    biases: Tensor
     bias: Tensor | None
 
-    def __init__(self, inputs: int, outputs: int, bias: bool, bits: int, group: int, dtype: torch.dtype) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.bits, self.group, self.dtype = inputs, outputs, bits, group, dtype
-        self.register_buffer("weight", torch.zeros(outputs, inputs * bits // WORD, dtype=torch.uint32))
-        self.register_buffer("scales", torch.zeros(outputs, inputs // group))
-        self.register_buffer("biases", torch.zeros(outputs, inputs // group))
+        self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
+        self.register_buffer("weight", torch.zeros(outputs, inputs))
         self.register_buffer("bias", torch.zeros(outputs, dtype=dtype) if bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,11 +30,31 @@ class PackedLinear(nn.Module):
         step = max(BLOCK_VALUES // self.inputs, 1)
         for start in range(0, self.outputs, step):
             rows = slice(start, start + step)
-            y[..., rows] = F.linear(x, self.unpack(rows), None if self.bias is None else self.bias[rows])
+            y[..., rows] = F.linear(x, self.widen(rows), None if self.bias is None else self.bias[rows])
         return y
 
-    def unpack(self, rows: slice = slice(None)) -> Tensor:
-        """Return some rows of the weight."""
+    def widen(self, rows: slice) -> Tensor:
+        """Return some rows of the weight in `dtype`."""
+        return self.weight[rows].to(self.dtype)
+
+
+class PackedLinear(StoredLinear):
+    """The same with the weight scale * code + bias, in 4 or 8 bits, computed in the dtype of its scales.
+
+    `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
+    """
+
+    scales: Tensor
+    biases: Tensor
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype, bits: int, group: int) -> None:
+        super().__init__(inputs, outputs, bias, dtype)
+        self.bits, self.group = bits, group
+        self.register_buffer("weight", torch.zeros(outputs, inputs * bits // WORD, dtype=torch.uint32))
+        self.register_buffer("scales", torch.zeros(outputs, inputs // group))
+        self.register_buffer("biases", torch.zeros(outputs, inputs // group))
+
+    def widen(self, rows: slice) -> Tensor:
         codes = self.weight[rows].view(torch.uint8)
         if self.bits == 4:
             codes = torch.stack([codes & 15, codes >> 4], dim=-1)
