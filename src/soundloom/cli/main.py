@@ -24,6 +24,8 @@ COMMANDS = {
     "encode": "turn a sound into latents (.npy)",
     "decode": "turn latents into a sound",
     "models": "list, fetch, describe and verify models",
+    "convert": "write a model in another layout",
+    "quantize": "write a model in fewer bits, and measure what that costs",
     "show": "say how a sound was made",
     "doctor": "report what this machine has and what soundloom uses of it",
 }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from soundloom.checkpoints.open import AnyConfig, open_checkpoint
+from soundloom.checkpoints.open import AnyConfig, Checkpoint, open_checkpoint
 from soundloom.cli.groups import ModelOptions
 from soundloom.config.catalogue import Entry, find_entry, require_entry
 from soundloom.config.models import ModelConfig
@@ -52,6 +52,11 @@ def open_model(options: ModelOptions, precision: str = "auto", keep_loaded: bool
     )
     engine = make_engine(checkpoint, options.engine, options.device, precision)
     return Model(checkpoint, engine, keep_loaded=keep_loaded)
+
+
+def open_named(name: str, accept_licence: bool = False) -> Checkpoint:
+    """Open a checkpoint alone, after a download if it has to be; in a terminal its licence is asked about."""
+    return open_checkpoint(name, accept_licence=accept_licence, confirm=confirmation())
 
 
 def confirmation() -> Callable[[str], bool] | None:

@@ -27,7 +27,6 @@ Bits = dict[str, int]  # by name; a weight that is absent stays as it is
 _HALF = ("to_timestep_embed.", "to_global_embed.", "transformer.global_cond_embedder.", "transformer.project_")
 _EIGHT = ("to_cond_embed.", "to_local_embed.")
 _SENSITIVE_SHARE = 0.25  # of the parameters of all layers that may have 4 bits, those that get 8
-_Progress = Callable[[int, int], None]
 
 
 def uniform_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Bits:
@@ -60,15 +59,19 @@ def _is_half(name: str) -> bool:
 
 
 def measure_sensitivity(
-    model: Model, probe: Probe, group: int, engine_for: Callable[[Checkpoint], Model], progress: _Progress | None = None
+    checkpoint: Checkpoint,
+    probe: Probe,
+    group: int,
+    run: Callable[[Checkpoint], Model],
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """How much the velocity changes, in energy, when one layer alone has 4 bits; a run of the model for each layer."""
-    tensors = model.checkpoint.tensors
+    """How much the velocity changes, in energy, when one layer alone has 4 bits; the model runs for each layer."""
+    tensors = checkpoint.tensors
     names, found = candidates(tensors, group), {}
     for done, name in enumerate(names, 1):
-        changed = {**tensors, name: pack_tensor(tensors[name], 4, group)}
-        other = engine_for(replace(model.checkpoint, tensors=changed))
+        other = run(replace(checkpoint, tensors={**tensors, name: pack_tensor(tensors[name], 4, group)}))
         found[name] = probe.error(probe.velocities(other.engine))
+        other.engine.free("dit")
         if progress:
             progress(done, len(names))
     return found

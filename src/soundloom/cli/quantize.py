@@ -1,0 +1,77 @@
+"""`soundloom quantize`: a model in fewer bits, with measured figures of what that cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundloom.checkpoints.atomic import write_json
+from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.opening import open_named
+from soundloom.cli.results import print_results
+from soundloom.cli.watch import Watch
+from soundloom.pipeline.model import Model, make_engine
+from soundloom.pipeline.stages import Progress
+from soundloom.quantization.policy import POLICIES
+from soundloom.quantization.quantise import quantise_model
+from soundloom.quantization.report import Report
+
+REPORT_FILE = "quantisation.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Pack a model's transformer into 4 or 8 bits, or mixed by how much each layer matters, which takes a run of the
+    model for each layer. Sizes and distances from the full model are printed and kept as quantisation.json in OUT.
+    """
+
+    model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder or a file")
+    out: str = flag(metavar="OUT", help="a new or empty folder")
+    bits: str = flag("--bits", default="4", choices=POLICIES, help="default: 4")
+    group: int = flag(
+        "--group", default=DEFAULT_GROUP, type=int, metavar="N", help="weights that share a scale (default: 64)"
+    )
+    engine: str = flag("--engine", default="auto", metavar="NAME", help="what measures: auto, torch or mlx")
+    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
+    accept_licence: bool = switch(
+        "--accept-licence", "--accept-license", help="accept the licence of the weights that are downloaded"
+    )
+    json: bool = switch("--json", help="print one JSON object")
+    quiet: bool = switch("-q", "--quiet", help="no progress")
+
+
+def run(options: Options) -> None:
+    checkpoint = open_named(options.model, accept_licence=options.accept_licence)
+
+    def on_engine(other: Checkpoint) -> Model:
+        return Model(other, make_engine(other, options.engine, options.device), keep_loaded=True)
+
+    folder = Path(options.out)
+    with Watch(quiet=options.quiet) as watch:
+        report = quantise_model(
+            checkpoint,
+            folder,
+            options.bits,
+            options.group,
+            on_engine,
+            lambda done, total: watch(Progress("measure", done, total, 0.0)),
+        )
+    write_json(folder / REPORT_FILE, report.as_dict())
+    print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *_lines(report)])
+
+
+def _lines(report: Report) -> list[str]:
+    sizes = [
+        f"{component}: {before.disk / 1e6:.1f} to {report.after[component].disk / 1e6:.1f} MB in files, "
+        f"{before.memory / 1e6:.1f} to {report.after[component].memory / 1e6:.1f} MB in memory"
+        for component, before in report.before.items()
+    ]
+    cosines = ", ".join(f"{cosine:.5f} at {time:g}" for time, cosine in report.cosines.items())
+    return [
+        *sizes,
+        f"velocity, cosine with the full model's: {cosines}",
+        f"latent after the first step: {report.first_step_snr:.1f} dB signal to noise",
+        f"decoded sound: log-mel spectra {report.log_mel_distance:.2f} dB apart",
+    ]

@@ -1,0 +1,30 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from soundloom.checkpoints.open import open_checkpoint
+
+
+def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
+    done = soundloom("quantize", tiny_model_folder, "out", "--bits", 8)
+    assert done.code == 0
+    assert open_checkpoint("out").layout == "int8"
+    report = json.loads(Path("out/quantisation.json").read_text())
+    assert report["after"]["dit"]["memory"] < 0.4 * report["before"]["dit"]["memory"]
+    assert report["after"]["decoder"] == report["before"]["decoder"]
+    assert all(cosine > 0.999 for cosine in report["cosines"].values())
+    assert report["first_step_snr"] > 30
+    assert f"{report['first_step_snr']:.1f} dB signal to noise" in done.out
+
+
+def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
+    assert soundloom("convert", tiny_model_folder, "packed", "--bits", 8).code == 0
+    done = soundloom("quantize", "packed", "out", "--bits", 4)
+    assert done.code == 2
+    assert "is packed already, as int8" in done.err
+
+
+@pytest.mark.parametrize("bits", ["3", "16"])
+def test_other_bits_are_refused(soundloom, tiny_model_folder, bits):
+    assert soundloom("quantize", tiny_model_folder, "out", "--bits", bits).code == 2

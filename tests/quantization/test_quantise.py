@@ -1,0 +1,116 @@
+"""Choosing bits, and measuring what they cost."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from soundloom.checkpoints.make import make_random
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.packed import PackedTensor
+from soundloom.checkpoints.shapes import DIT_PREFIX
+from soundloom.checkpoints.tensors import from_array
+from soundloom.pipeline.model import Model, make_engine
+from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
+from soundloom.quantization.probe import TIMES, Probe
+from soundloom.quantization.quantise import quantise_model
+from soundloom.quantization.report import compare
+
+BLOCK = f"{DIT_PREFIX}transformer.layers."
+MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")
+
+
+def on_engine(checkpoint):
+    return Model(checkpoint, make_engine(checkpoint), keep_loaded=True)
+
+
+@pytest.fixture(scope="module")
+def full(tiny_model_folder):
+    return open_checkpoint(tiny_model_folder)
+
+
+@pytest.fixture(scope="module")
+def probe(full):
+    return Probe.record(on_engine(full), 1.0, ["rain", "a bell"])
+
+
+def stack(blocks):
+    """The matrices of a transformer of so many blocks; only names and shapes count."""
+    names = ["to_cond_embed.0", "to_timestep_embed.0", "transformer.project_in", "transformer.global_cond_embedder.2"]
+    for block in range(blocks):
+        layers = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2", "to_local_embed.2")
+        names += [f"transformer.layers.{block}.{layer}" for layer in layers]
+    weight = np.zeros((4, 64), np.float32)
+    return {name: from_array(name, weight) for name in (f"{DIT_PREFIX}{name}.weight" for name in names)}
+
+
+def test_uniform_bits_cover_what_divides_into_groups(full):
+    bits = uniform_bits(full.tensors, 4, 64)
+    assert f"{BLOCK}0.self_attn.to_qkv.weight" in bits
+    assert f"{BLOCK}0.to_local_embed.0.weight" not in bits  # 257 inputs
+    assert set(bits.values()) == {4}
+
+
+def test_mixed_bits_spare_what_reaches_every_block():
+    tensors = stack(4)
+    names = candidates(tensors, 64)
+    assert names == [f"{BLOCK}{b}.{layer}.weight" for b in (1, 2) for layer in MIDDLE]
+    sensitivity = {name: float(place) for place, name in enumerate(names)}  # the last is the most sensitive
+    bits = {name.removeprefix(DIT_PREFIX): value for name, value in mixed_bits(tensors, 64, sensitivity).items()}
+    assert "to_timestep_embed.0.weight" not in bits
+    assert "transformer.project_in.weight" not in bits
+    assert "transformer.global_cond_embedder.2.weight" not in bits
+    assert bits["to_cond_embed.0.weight"] == bits["transformer.layers.1.to_local_embed.2.weight"] == 8
+    assert {bits[f"transformer.layers.{block}.ff.ff.2.weight"] for block in (0, 3)} == {8}
+    # A quarter of six layers has room for one.
+    assert [name for name in names if bits[name.removeprefix(DIT_PREFIX)] == 8] == [names[-1]]
+
+
+def test_a_layer_that_multiplies_nothing_is_not_sensitive(tiny_model_folder, tmp_path):
+    folder = make_random(_deeper(open_checkpoint(tiny_model_folder).config), tmp_path, size="full")
+    checkpoint = open_checkpoint(folder)
+    silent = f"{BLOCK}1.ff.ff.2.weight"
+    zero = from_array(silent, np.zeros(checkpoint.tensors[silent].shape, np.float32))
+    checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, silent: zero})
+    probe = Probe.record(on_engine(checkpoint), 0.5, ["rain"])
+    heard = []
+    found = measure_sensitivity(checkpoint, probe, 64, on_engine, lambda done, total: heard.append((done, total)))
+    assert found[silent] == pytest.approx(0, abs=1e-12)
+    assert found[f"{BLOCK}1.ff.ff.0.proj.weight"] < found[f"{BLOCK}1.self_attn.to_qkv.weight"]
+    assert heard[-1] == (len(found), len(found))
+
+
+def _deeper(config):
+    """The tiny model with a third block, so that one is neither first nor last."""
+    diffusion = replace(config.model.diffusion, config=replace(config.dit, depth=3))
+    return replace(config, model=replace(config.model, diffusion=diffusion))
+
+
+def test_a_model_is_no_distance_from_itself(full, probe):
+    model = on_engine(full)
+    report = compare(model, model, probe)
+    assert list(report.cosines) == list(TIMES)
+    assert all(cosine == pytest.approx(1) for cosine in report.cosines.values())
+    assert math.isinf(report.first_step_snr)
+    assert report.log_mel_distance == 0
+    assert report.before == report.after
+
+
+@pytest.mark.parametrize("more", ["8", "mixed"])
+def test_more_bits_are_nearer_and_larger(full, tmp_path, more):
+    four, other = (quantise_model(full, tmp_path / bits, bits, 64, on_engine) for bits in ("4", more))
+    assert other.first_step_snr > four.first_step_snr > 10
+    assert other.log_mel_distance < four.log_mel_distance
+    assert min(other.cosines.values()) > min(four.cosines.values()) > 0.9
+    assert four.after["dit"].disk < other.after["dit"].disk < four.before["dit"].disk
+    assert four.after["dit"].memory < other.after["dit"].memory < four.before["dit"].memory
+    assert four.after["decoder"] == four.before["decoder"]
+
+
+def test_mixed_models_are_packed_as_their_manifest_says(full, tmp_path):
+    quantise_model(full, tmp_path / "out", "mixed", 32, on_engine)
+    tensors = open_checkpoint(tmp_path / "out").tensors
+    bits = {tensor.bits for tensor in tensors.values() if isinstance(tensor, PackedTensor)}
+    assert bits == {8}  # both blocks of the tiny model are at an end
+    assert not isinstance(tensors[f"{DIT_PREFIX}transformer.project_out.weight"], PackedTensor)
