@@ -37,7 +37,9 @@ class Options(ModelOptions):
     Exits with 1 when the check fails; without an installed model it is left out.
     """
 
-    precision: str = flag("--precision", "--dit-dtype", default="auto", metavar="NAME", help="auto, fp32, bf16 or fp16")
+    precision: str = flag(
+        *("--precision", "--dit-dtype"), default="auto", metavar="NAME", help="auto, fp32, bf16, fp16 or int8"
+    )
     json: bool = switch("--json", help="print one JSON object")
 
 

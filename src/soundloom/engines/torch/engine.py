@@ -11,31 +11,35 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.open import Checkpoint
+from soundloom.config.models import ModelConfig
 from soundloom.engines.base import Component, Draw
 from soundloom.engines.parts import find_part
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.precision import Precision, has_bf16, native_products
 from soundloom.engines.torch.same import SAME
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import EngineError
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class TorchEngine:
-    """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
+    """See `engines.base.Engine`. `precision` is that of the transformer.
+
+    On CPUs the text encoder and the products of the autoencoder follow it to BF16 where that is native; elsewhere the
+    autoencoder has float32 throughout, as its attention has everywhere.
+    """
 
     name = "torch"
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
-        # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
-        self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
-        if self.precision not in PRECISIONS:
-            raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
+        config = checkpoint.config
+        width = config.dit.embed_dim if isinstance(config, ModelConfig) else config.same.decoder.config.width
+        self._precision = Precision.choose(precision, self.device, width)
+        self.precision = self._precision.name
         self._modules: dict[str, nn.Module] = {}
 
     def describe(self) -> dict[str, str]:
@@ -43,15 +47,21 @@ class TorchEngine:
             "engine": f"torch {torch.__version__}",
             "device": torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device,
             "threads": str(torch.get_num_threads()),
+            "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
-            "autoencoder": "float32",
+            "autoencoder": "bf16 products around float32 attention" if self._lean else "float32",
             "attention": "scaled_dot_product_attention; sliding windows in blocks with a halo, exact",
         }
 
     @property
     def _text_dtype(self) -> torch.dtype:
-        return torch.float32 if self.device == "cpu" else torch.bfloat16
+        return torch.float32 if self.device == "cpu" and not self._lean else torch.bfloat16
+
+    @property
+    def _lean(self) -> bool:
+        """Whether the networks around the transformer multiply in BF16, on a CPU."""
+        return self.device == "cpu" and self.precision in ("bf16", "int8") and has_bf16()
 
     def load(self, component: Component) -> None:
         if component not in self._modules:
@@ -80,11 +90,12 @@ class TorchEngine:
             build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
             return load_module(build, part.tensors, part.what, self.device, self._text_dtype, keep)
         if component == "dit":
-            dtype = PRECISIONS[self.precision]
-            return load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype)
+            dtype, blocks = self._precision.dtype, self._precision.blocks
+            return load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype, blocks=blocks)
         if component == "conditioner":
             return load_module(lambda: Conditioner(part.config), part.tensors, part.what, self.device)
-        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device)
+        blocks = torch.bfloat16 if self._lean else None
+        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device, blocks=blocks)
 
     @torch.inference_mode()
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:

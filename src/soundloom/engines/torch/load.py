@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.engines.torch.int8 import Int8Linear, round_weight
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 
@@ -27,6 +29,9 @@ DTYPES = {
 }
 Module = TypeVar("Module", bound=nn.Module)
 
+# Where a network spends its time: the products in the blocks of its transformer.
+_IN_BLOCK = re.compile(r"(layers|transformers)\.\d+\.(self_attn|cross_attn|ff)\.")
+
 
 def load_module(
     build: Callable[[], Module],
@@ -35,30 +40,54 @@ def load_module(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     keep: Collection[str] = (),
+    blocks: torch.dtype | Literal["int8"] | None = None,
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Where some weights
-    are packed, linear layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for
-    names or shapes, CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file, and the linear layers
+    of transformer blocks, which become `blocks` if given. Packed weights of linear layers stay packed. `what` names
+    the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
     """
     with torch.device("meta"):
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
-    is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
+    special = _block_layers(module, chosen) if blocks is not None else {}
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        as_stored = is_packed and _make_room(module, lazy, dtype)
-        for part in lazy.parts if as_stored else (lazy,):
+        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
+        for part in lazy.parts if packed else (lazy,):
             tensor = to_tensor(part)
             if name not in keep:
-                tensor = tensor.to(device=device, dtype=None if as_stored else dtype)
+                target = None if packed else dtype
+                if name in special:
+                    target = torch.float32 if blocks == "int8" else blocks
+                tensor = tensor.to(device=device, dtype=target)
                 _require_finite(tensor, part.name, what)
             state[part.name] = tensor.to(device)
+        if blocks == "int8" and name in special and name.endswith(".weight"):
+            path = name.removesuffix(".weight")
+            _replace_by_int8(module, path, special[name])
+            state |= {f"{path}.{part}": tensor for part, tensor in round_weight(state[name]).items()}
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _block_layers(module: nn.Module, tensors: Mapping[str, LazyTensor]) -> dict[str, nn.Linear]:
+    """Return the linear layers in transformer blocks, by the names of their parameters; packed ones left out."""
+    paths = {name: name.rpartition(".")[0] for name in tensors if _IN_BLOCK.search(name)}
+    layers = {name: module.get_submodule(path) for name, path in paths.items()}
+    return {
+        name: layer
+        for name, layer in layers.items()
+        if isinstance(layer, nn.Linear) and not isinstance(tensors[f"{paths[name]}.weight"], PackedTensor)
+    }
+
+
+def _replace_by_int8(module: nn.Module, path: str, layer: nn.Linear) -> None:
+    with torch.device("meta"):
+        module.set_submodule(path, Int8Linear(layer.in_features, layer.out_features, layer.bias is not None))
 
 
 def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> bool:
