@@ -45,22 +45,24 @@ def load_module(
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
     Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file, and the linear layers
-    of transformer blocks, which become `blocks` if given. Packed weights of linear layers stay packed. `what` names
-    the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are not finite.
+    of transformer blocks, which become `blocks` if given. Where some weights are packed, these and all other linear
+    layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for names or shapes,
+    CheckpointError for weights that are not finite.
     """
     with torch.device("meta"):
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
     special = _block_layers(module, chosen) if blocks is not None else {}
+    is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        packed = isinstance(lazy, PackedTensor) and _make_room(module, lazy, dtype)
-        for part in lazy.parts if packed else (lazy,):
+        as_stored = is_packed and name not in special and _make_room(module, lazy, dtype)
+        for part in lazy.parts if as_stored else (lazy,):
             tensor = to_tensor(part)
             if name not in keep:
-                target = None if packed else dtype
+                target = None if as_stored else dtype
                 if name in special:
                     target = torch.float32 if blocks == "int8" else blocks
                 tensor = tensor.to(device=device, dtype=target)
