@@ -22,7 +22,7 @@ MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")
 
 
 def on_engine(checkpoint):
-    return Model(checkpoint, make_engine(checkpoint), keep_loaded=True)
+    return Model(checkpoint, make_engine(checkpoint, precision="fp32"), keep_loaded=True)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,8 @@ def run(options: Options) -> None:
     checkpoint = open_named(options.model, accept_licence=options.accept_licence)
 
     def on_engine(other: Checkpoint) -> Model:
-        return Model(other, make_engine(other, options.engine, options.device), keep_loaded=True)
+        # In single precision, so that what is measured is the weights' loss and no other.
+        return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
 
     folder = Path(options.out)
     with Watch(quiet=options.quiet) as watch:
