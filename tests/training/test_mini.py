@@ -9,11 +9,10 @@ from training.tiny_recipe import MODEL, write_recipe
 
 from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
-from soundloom.errors import ConfigError, MismatchError
+from soundloom.errors import MismatchError
 from soundloom.training import export as exporting
 from soundloom.training.config import SoundsConfig, read_toml
 from soundloom.training.mini import Recipe, main
-from soundloom.training.sounds import Sounds
 
 LOOP = {"steps": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-4, "warmup_steps": 1}
 CONFIGS = {
@@ -28,6 +27,7 @@ CONFIGS = {
         "query_pre_attn_scalar": 32,
     },
     "sounds": {"clips": 6, "families": ["tone"], "scenes": False, "reverb": False, "seconds": [1.0, 1.5]},
+    "flow_sounds": {"clips": 4, "families": ["bell", "rain"], "scenes": False, "reverb": False, "seconds": [1.0, 2.0]},
     "tokenizer": {"vocabulary": 200},
     "autoencoder": {
         "clips": 4,
@@ -101,19 +101,6 @@ def test_a_configuration_with_a_typo_is_named(tmp_path, capsys):
     assert main(arguments) == 1
     assert "did you mean 'families'?" in capsys.readouterr().err
     logging.getLogger().handlers.clear()
-
-
-def test_an_unknown_family_is_refused():
-    with pytest.raises(ConfigError, match="no such families of sounds: kazoo"):
-        Sounds(SoundsConfig(clips=1, families=("kazoo",)))
-
-
-def test_only_admitted_sounds_are_drawn():
-    config = SoundsConfig(clips=20, families=("bell", "rain"), scenes=False, reverb=False, seconds=(1.0, 3.0))
-    sounds = Sounds(config)
-    labels = [sounds.world.labels(number) for number in sounds.numbers]
-    assert {label.family for label in labels} == {"bell", "rain"}
-    assert all(label.layer is None and not label.reverb and label.seconds <= 3 for label in labels)
 
 
 def test_a_weight_of_another_shape_is_an_error(made):

@@ -40,8 +40,14 @@ class SoundsConfig:
     scenes: bool = True  # clips of two sources
     reverb: bool = True
     seconds: tuple[float, ...] = (1.0, 6.0)
+    takes: int = 0  # random streams that renderings share; 0 gives each clip its own
+    pitches: tuple[float, ...] = ()  # Hz; when given, notes, tempos and all else that varies are moved to few values
+    tempos: tuple[int, ...] = ()  # BPM
+    repeats: int = 0  # most clips with equal labels, so that rare sounds count as much; 0 for no limit
 
     def __post_init__(self) -> None:
+        if bool(self.pitches) != bool(self.tempos):
+            raise ConfigError("pitches and tempos narrow the world together: give both or neither")
         if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
             raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
 

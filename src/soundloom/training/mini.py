@@ -79,6 +79,10 @@ class Recipe:
         return Sounds(self._read(SoundsConfig, "sounds"))
 
     @cached_property
+    def flow_sounds(self) -> Sounds:
+        return Sounds(self._read(SoundsConfig, "flow_sounds"))
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         return Tokenizer(self._tokenizer_file.read_bytes())
 
@@ -114,9 +118,9 @@ class Recipe:
     def _latents(self) -> bool:
         if not self._latents_file.exists():
             same = self._same()
-            settle_scale(same, self.sounds, SCALE_CLIPS)
+            settle_scale(same, self.flow_sounds, SCALE_CLIPS)
             _save(self._trained("autoencoder"), same)
-            write_latents(self._latents_file, encode_sounds(same, self.sounds))
+            write_latents(self._latents_file, encode_sounds(same, self.flow_sounds))
         return True
 
     def _flow(self) -> bool:
@@ -168,7 +172,7 @@ class Recipe:
 
     def _clips(self, config: DiTTrainingConfig) -> Clips:
         length = self.model.model.conditioning.prompt.max_length
-        captions = CaptionTokens(self.sounds, self.tokenizer, length)
+        captions = CaptionTokens(self.flow_sounds, self.tokenizer, length)
         return Clips(read_latents(self._latents_file), captions, config, frames_per_second(self.model))
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.datasets.synthetic import FAMILIES, Labels, SyntheticClip, World
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World, render
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
+SEARCH = 60  # clips of the world looked at for each one that is wanted
+MATERIAL = "electronic"  # the drum kit of a narrowed world
+Number = TypeVar("Number", int, float)
+
 
 class Sounds:
-    """The first `clips` clips of a world that the configuration admits."""
+    """The first `clips` clips of a world that the configuration admits; fewer where it admits few."""
 
     def __init__(self, config: SoundsConfig) -> None:
         if unknown := set(config.families) - set(FAMILIES):
@@ -27,11 +36,16 @@ class Sounds:
 
     def clip(self, position: int) -> SyntheticClip:
         """Render a clip with its labels and captions."""
-        return self.world.sample(self.numbers[position])
+        number, labels = self.numbers[position], self.labels(position)
+        if not self.config.takes:
+            return self.world.sample(number)
+        key = [self.config.seed, number % self.config.takes]
+        audio = render(labels, labels.seconds, np.random.Generator(np.random.Philox(key=key)))
+        return SyntheticClip(audio, SAMPLE_RATE, labels, self.captions(position))
 
     def labels(self, position: int) -> Labels:
         """Labels of a clip, which is not rendered."""
-        return self.world.labels(self.numbers[position])
+        return self._labels(self.numbers[position])
 
     def captions(self, position: int) -> tuple[str, ...]:
         """Captions of a clip, which is not rendered."""
@@ -52,12 +66,42 @@ class Sounds:
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []
+        seen: Counter[Labels] = Counter()
         number = 0
-        while len(numbers) < count:
-            if admits(self.config, self.world.labels(number)):
+        while len(numbers) < count and number < SEARCH * count:
+            labels = self._labels(number)
+            if admits(self.config, self.world.labels(number)) and not 0 < self.config.repeats <= seen[labels]:
                 numbers.append(number)
+                seen[labels] += 1
             number += 1
         return numbers
+
+    def _labels(self, number: int) -> Labels:
+        labels = self.world.labels(number)
+        return narrowed(labels, self.config) if self.config.pitches else labels
+
+
+def narrowed(labels: Labels, config: SoundsConfig) -> Labels:
+    """Move what varies to the nearest of few values, so that a caption means one sound, or one of a few takes."""
+    return replace(
+        labels,
+        seconds=config.seconds[1],
+        hz=_nearest(labels.hz, config.pitches),
+        bpm=_nearest(labels.bpm, config.tempos),
+        material=MATERIAL if labels.bpm else labels.material,
+        swing=0.0,
+        brightness=0.5,
+        pan=0.0,
+        pan_to=None,
+        level=-3.0,
+        fade_in=0.0,
+        fade_out=0.0,
+    )
+
+
+def _nearest(value: Number, choices: Sequence[Number]) -> Number:
+    """The choice at the smallest ratio to a value; zero, which stands for none, stays."""
+    return min(choices, key=lambda choice: abs(np.log(choice / value))) if value else value
 
 
 def admits(config: SoundsConfig, labels: Labels) -> bool:
