@@ -27,6 +27,7 @@ COMMANDS = {
     "convert": "write a model in another layout",
     "quantize": "write a model in fewer bits, and measure what that costs",
     "show": "say how a sound was made",
+    "bench": "measure seconds and memory on this machine",
     "doctor": "report what this machine has and what soundloom uses of it",
 }
 STOPPED = 130

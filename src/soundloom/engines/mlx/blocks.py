@@ -136,8 +136,8 @@ class Rotation:
         """Rotate the first channels of x (b, h, n, k), its halves paired, and pass the others through."""
         half = self.cos.shape[-1]
         a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]  # float32 once multiplied
-        turned = mx.concatenate([a * self.cos - b * self.sin, b * self.cos + a * self.sin], axis=-1)
-        return mx.concatenate([turned.astype(x.dtype), rest], axis=-1)
+        turned = a * self.cos - b * self.sin, b * self.cos + a * self.sin
+        return mx.concatenate([*(part.astype(x.dtype) for part in turned), rest], axis=-1)
 
 
 def rope_channels(head_dim: int) -> int:
@@ -231,7 +231,7 @@ class SelfAttention(nn.Module):
     ) -> mx.array:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
-        parts = self.to_qkv(x).reshape(b, n, -1, self.heads, self.head_dim).transpose(2, 0, 3, 1, 4)
+        parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
         q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
         out = self._attend(q, k, parts[2], padding, window)
         if self.differential:
@@ -259,23 +259,24 @@ class CrossAttention(nn.Module):
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
-    def _split(self, x: mx.array) -> mx.array:
-        b, n, _ = x.shape
-        return x.reshape(b, n, -1, self.heads, self.head_dim).transpose(2, 0, 3, 1, 4)  # (parts, b, h, n, k)
-
     def remember(self, context: mx.array) -> tuple[mx.array, ...]:
         """Return the normed keys and the values of context (b, s, d)."""
-        *keys, values = self._split(self.to_kv(context))
+        *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         return (*(self.k_norm(key) for key in keys), values)
 
     def __call__(self, x: mx.array, memory: tuple[mx.array, ...]) -> mx.array:
         b, n, d = x.shape
         *keys, values = memory
-        first, *second = (
-            attend(self.q_norm(q), k, values) for q, k in zip(self._split(self.to_q(x)), keys, strict=True)
-        )
+        queries = split_heads(self.to_q(x), self.heads, self.head_dim)
+        first, *second = (attend(self.q_norm(q), k, values) for q, k in zip(queries, keys, strict=True))
         out = first - second[0] if second else first
         return self.to_out(out.swapaxes(1, 2).reshape(b, n, d))
+
+
+def split_heads(x: mx.array, heads: int, head_dim: int) -> mx.array:
+    """Cut a projection (b, n, parts * d) into (parts, b, h, n, k)."""
+    b, n, _ = x.shape
+    return x.reshape(b, n, -1, heads, head_dim).transpose(2, 0, 3, 1, 4)
 
 
 def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:

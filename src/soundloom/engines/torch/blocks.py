@@ -89,8 +89,8 @@ class Rotation:
         """Rotate the first channels of x (b, h, n, k), its halves paired, and pass the others through."""
         half = self.cos.shape[-1]
         a, b, rest = x[..., :half].float(), x[..., half : 2 * half].float(), x[..., 2 * half :]
-        turned = torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], dim=-1)
-        return torch.cat([turned.to(x.dtype), rest], dim=-1)
+        turned = a * self.cos - b * self.sin, b * self.cos + a * self.sin
+        return torch.cat([*(part.to(x.dtype) for part in turned), rest], dim=-1)
 
 
 def rope_channels(head_dim: int) -> int:
@@ -177,7 +177,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None) -> Tensor:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
-        parts = self.to_qkv(x).view(b, n, -1, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
         q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
         v = parts[2].to(q.dtype)  # where the norm is a DyT, attention is in its float32 whatever the products are in
         out = self._attend(q, k, v, padding, window)
@@ -206,24 +206,27 @@ class CrossAttention(nn.Module):
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
-    def _split(self, x: Tensor) -> Tensor:
-        b, n, _ = x.shape
-        return x.view(b, n, -1, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # (parts, b, h, n, k)
-
     def remember(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the normed keys and the values of context (b, s, d)."""
-        *keys, values = self._split(self.to_kv(context))
+        *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         # A copy, since a view of the values would keep the keys' half of the product too.
         return (*(self.k_norm(key) for key in keys), values.contiguous())
 
     def forward(self, x: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         b, n, d = x.shape
         *keys, values = memory
-        first, *second = (
-            attend(self.q_norm(q), k, values) for q, k in zip(self._split(self.to_q(x)), keys, strict=True)
-        )
+        queries = split_heads(self.to_q(x), self.heads, self.head_dim)
+        first, *second = (attend(self.q_norm(q), k, values) for q, k in zip(queries, keys, strict=True))
         out = first - second[0] if second else first
         return self.to_out(out.transpose(1, 2).reshape(b, n, d))
+
+
+def split_heads(x: Tensor, heads: int, head_dim: int) -> Tensor:
+    """Cut a projection (b, n, parts * d) into (parts, b, h, n, k)."""
+    b, n, _ = x.shape
+    if x.is_cpu and x.dtype == torch.bfloat16:
+        x = x.float()  # attention in BF16 saves no time there, and this cast replaces those of norms and rotations
+    return x.view(b, n, -1, heads, head_dim).permute(2, 0, 3, 1, 4)
 
 
 def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:

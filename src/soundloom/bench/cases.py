@@ -1,0 +1,88 @@
+"""What is measured, the fresh processes that measure it, and the weights they use."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from soundloom.errors import SoundloomError
+from soundloom.version import __version__
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip of `seconds` in `steps` by a model in a precision; `runs` warm ones follow the cold one."""
+
+    model: str
+    seconds: float
+    precision: str
+    steps: int = 8
+    runs: int = 3
+
+    @property
+    def key(self) -> str:
+        """What makes two measurements comparable."""
+        return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps"
+
+
+def make_cases(
+    models: Sequence[str], seconds: Sequence[float], precisions: Sequence[str], steps: int, runs: int
+) -> list[Case]:
+    return [Case(*values, steps, runs) for values in product(models, seconds, precisions)]
+
+
+def weights_folder() -> Path:
+    """Where full-size random weights stay from run to run."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "soundloom" / "random-weights"
+
+
+def require_weights(model: str, work: Path) -> Path:
+    """Return the folder of a model's random weights, made now if they are not there."""
+    folder = work / model
+    if not (folder / "model.safetensors").exists():
+        run_module("soundloom.checkpoints.make", model, str(folder))
+    return folder
+
+
+def measure(cases: Sequence[Case], work: Path) -> Iterator[Figures]:
+    """Measure cases one after the other and yield the figures of each; see `measure.measure`."""
+    for case in cases:
+        folder = require_weights(case.model, work)
+        began = time.time()
+        printed = run_module("soundloom.bench.measure", json.dumps(asdict(case)), str(folder), str(began))
+        yield {"case": case.key, **json.loads(printed)}
+
+
+def run_module(module: str, *arguments: str) -> str:
+    """Run a module in a fresh interpreter and return the last line it printed. Raises SoundloomError."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SoundloomError(f"{module} failed for {' '.join(arguments)}: {reason}")
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+def machine() -> Figures:
+    """Return what a reader has to know to compare figures."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "soundloom": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+    }

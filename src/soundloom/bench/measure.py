@@ -1,0 +1,76 @@
+"""Measure one case in this process and print its figures as JSON: python -m soundloom.bench.measure CASE FOLDER BEGAN.
+
+The cold run lets each network leave memory when its work is done, as the command line does; warm ones keep them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from soundloom.bench.cases import Case, Figures
+from soundloom.pipeline.model import Model, load
+from soundloom.pipeline.stages import Progress
+
+PROMPT = "kick drum loop, 120 BPM"
+
+
+class Recorder:
+    """Keeps when the first sampling step was done, and each stage's time and peak memory."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.first_step: float | None = None  # seconds since the epoch
+        self.stages: dict[str, float] = {}
+        self.host_bytes = self.device_bytes = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "sample" and progress.step == 1 and self.first_step is None:
+            self.first_step = time.time()
+        if progress.finished:
+            self.stages[progress.stage] = progress.seconds
+            self.host_bytes = max(self.host_bytes, progress.host_bytes or 0)
+            self.device_bytes = max(self.device_bytes, progress.device_bytes or 0)
+
+    def figures(self) -> Figures:
+        return {"seconds": time.perf_counter() - self.began, "stages": self.stages}
+
+
+def measure(case: Case, folder: Path, began: float) -> Figures:
+    """Return seconds from the start of the process to the first step and the clip, warm seconds, and peak bytes."""
+    model = load(folder, precision=case.precision)
+    cold = _run(model, case)
+    since_start = time.time() - began
+    figures = {
+        "engine": model.engine.describe(),
+        "cold": {"seconds": since_start, "first_step": (cold.first_step or began) - began, "stages": cold.stages},
+        "peak": {"host": cold.host_bytes, "device": cold.device_bytes},
+    }
+    if case.runs:
+        model.keep_loaded = True
+        _run(model, case)  # loads what stays
+        runs = [_run(model, case).figures() for _ in range(case.runs)]
+        seconds = median(run["seconds"] for run in runs)
+        stages = {name: median(run["stages"][name] for run in runs) for name in runs[0]["stages"]}
+        figures["warm"] = {"seconds": seconds, "times_real_time": case.seconds / seconds, "stages": stages}
+    return figures
+
+
+def _run(model: Model, case: Case) -> Recorder:
+    recorder = Recorder()
+    model.generate(PROMPT, seconds=case.seconds, steps=case.steps, seed=0, progress=recorder)
+    return recorder
+
+
+def main(arguments: list[str]) -> None:
+    case, folder, began = arguments
+    values: dict[str, Any] = json.loads(case)
+    sys.stdout.write(json.dumps(measure(Case(**values), Path(folder), float(began))) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,62 @@
+"""Figures as lines of a table, and against those of an earlier run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from soundloom.bench.cases import Figures
+from soundloom.errors import CorruptFileError, RequestError
+
+HEADER = ("case", "first step", "cold", "warm", "text", "sample", "decode", "x real time", "peak RSS")
+
+
+def table(results: Sequence[Figures]) -> list[str]:
+    """Return aligned lines: seconds, except for the last two columns; stages are of the warm runs if there are any."""
+    rows = [HEADER, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _row(result: Figures) -> tuple[str, ...]:
+    cold, warm = result["cold"], result.get("warm")
+    stages = (warm or cold)["stages"]
+    return (
+        result["case"],
+        f"{cold['first_step']:.2f}",
+        f"{cold['seconds']:.2f}",
+        f"{warm['seconds']:.2f}" if warm else "-",
+        *(f"{stages[name]:.2f}" for name in ("text", "sample", "decode")),
+        f"{warm['times_real_time']:.2f}" if warm else "-",
+        f"{result['peak']['host'] / 1e6:.0f} MB",
+    )
+
+
+def ratio_line(name: str, figures: Mapping[str, float]) -> str:
+    """Return a line about ours and theirs."""
+    return (
+        f"{name}: ours {figures['ours']:.2f} s, theirs {figures['theirs']:.2f} s, "
+        f"{figures['times_as_fast']:.2f} times as fast"
+    )
+
+
+def compare(results: Sequence[Figures], baseline: Path) -> list[str]:
+    """Return a line for each case that an earlier run has too: seconds and memory now over then."""
+    if not baseline.is_file():
+        raise RequestError(f"there is no baseline {baseline}", "write one with --save FILE")
+    try:
+        earlier = {result["case"]: result for result in json.loads(baseline.read_text())["results"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"{baseline} is not a baseline: {error}", "write one with --save FILE") from error
+    lines = []
+    for result in results:
+        then = earlier.get(result["case"])
+        if then is None:
+            lines.append(f"{result['case']}: not in the baseline")
+            continue
+        kind = "warm" if "warm" in result and "warm" in then else "cold"
+        time = result[kind]["seconds"] / then[kind]["seconds"]
+        memory = result["peak"]["host"] / then["peak"]["host"]
+        lines.append(f"{result['case']}: {time:.2f} times the {kind} seconds, {memory:.2f} times the memory")
+    return lines

@@ -1,0 +1,90 @@
+"""`soundloom bench`: seconds and memory on this machine, against an earlier run, diffusers or any command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from soundloom.atomic import atomic_file
+from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
+from soundloom.bench.report import compare, ratio_line, table
+from soundloom.cli.flags import Extend, flag, numbers
+from soundloom.cli.results import print_results
+from soundloom.config.catalogue import require_entry
+from soundloom.config.models import ModelConfig
+from soundloom.errors import RequestError
+
+DEFAULT_SECONDS, DEFAULT_PRECISIONS, DEFAULT_MODELS = (5.0, 30.0), ("auto",), ("small-music",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure models on full-size random weights, each case in a fresh process: cold, then warm.
+
+    Weights are made once, in a cache folder; those of small-music take 2.8 GB.
+    """
+
+    models: Sequence[str] = flag("--models", default=DEFAULT_MODELS, nargs="+", metavar="NAME", help="small-music …")
+    seconds: Sequence[float] = flag(
+        "--seconds", default=DEFAULT_SECONDS, action=Extend, type=numbers(float), metavar="S", help="default: 5,30"
+    )
+    precisions: Sequence[str] = flag(
+        "--precisions", default=DEFAULT_PRECISIONS, nargs="+", metavar="NAME", help="default: auto"
+    )
+    steps: int = flag("--steps", default=8, type=int, metavar="N", help="default: 8")
+    runs: int = flag("--runs", default=3, type=int, metavar="N", help="warm ones, or turns (default: 3)")
+    work: str | None = flag("--work", metavar="FOLDER", help="of the weights (default: soundloom's cache)")
+    versus: str | None = flag("--versus", choices=("diffusers",), help="run its networks in turn with ours")
+    versus_command: str | None = flag(
+        "--versus-command", metavar="COMMAND", help="run any command in turn with soundloom's, whole processes"
+    )
+    json: str | None = flag("--json", metavar="FILE", help="write all figures to a file")
+    save: str | None = flag("--save", metavar="FILE", help="the same, as a baseline for --compare")
+    compare: str | None = flag("--compare", metavar="FILE", help="say what changed since a baseline")
+
+
+def run(options: Options) -> None:
+    cases = _cases(options)
+    work = Path(options.work) if options.work else weights_folder()
+    if options.versus or options.versus_command:
+        results = _versus(cases, work, options.versus_command)
+    else:
+        results = []
+        for figures in measure(cases, work):
+            results.append(figures)
+            sys.stderr.write(f"measured {figures['case']}\n")
+        print_results(table(results))
+        if options.compare:
+            print_results(compare(results, Path(options.compare)))
+    for path in filter(None, (options.json, options.save)):
+        with atomic_file(Path(path)) as file:
+            file.write(json.dumps({"machine": machine(), "results": results}, indent=1).encode())
+
+
+def _cases(options: Options) -> list[Case]:
+    for name in options.models:
+        if not isinstance(require_entry(name).parsed_config(), ModelConfig):
+            raise RequestError(f"{name} cannot generate", "name small-music, small-sfx or medium")
+    if options.steps < 1 or options.runs < 0 or not all(seconds > 0 for seconds in options.seconds):
+        raise RequestError("--steps and --seconds must be above 0, and --runs not below")
+    cases = make_cases(options.models, options.seconds, options.precisions, options.steps, options.runs)
+    return [replace(case, runs=max(case.runs, 1)) for case in cases] if options.versus_command else cases
+
+
+def _versus(cases: Sequence[Case], work: Path, command: str | None) -> list[dict[str, Any]]:
+    from soundloom.bench.versus import diffusers_apart, versus_command
+
+    results = []
+    for case in cases:
+        folder = require_weights(case.model, work)
+        if command:
+            figures = {"command": versus_command(case, folder, command)}
+        else:
+            figures = diffusers_apart(case, folder)
+        print_results([ratio_line(f"{case.key}, {name}", part) for name, part in figures.items() if "ours" in part])
+        results.append({"case": case.key, **figures})
+    return results
