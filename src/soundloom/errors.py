@@ -11,7 +11,8 @@ message and the hint without a traceback and exits with `exit_code`. `docs/error
     │   ├── CorruptFileError    truncated, not the format its name says, holding pickles
     │   └── MismatchError       keys missing, unexpected, or of another shape
     ├── DownloadError           gated, offline, interrupted, licence not accepted
-    ├── AudioError              a sound file that cannot be read or written
+    ├── AudioError              a sound file that cannot be read, or a sound that a format cannot hold
+    ├── WriteError              a file that cannot be written: no such folder, no permission, disk full
     ├── OutputError             the model made something that is not sound: not finite, silent, static
     ├── EngineError             no such engine or device here
     ├── TrainingError           a training run that cannot go on: its loss is not a finite number
@@ -66,7 +67,11 @@ class DownloadError(SoundloomError):
 
 
 class AudioError(SoundloomError):
-    """A sound file cannot be read or written."""
+    """A sound file cannot be read, or a format cannot hold a sound."""
+
+
+class WriteError(SoundloomError):
+    """A file cannot be written where it was asked for; nothing half written is left."""
 
 
 class OutputError(SoundloomError):

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import soundfile
 
-from soundloom.audio.atomic import replacing, write_faults
+from soundloom.atomic import replacing, write_faults
 from soundloom.audio.metadata import write_record
 from soundloom.errors import AudioError
 
@@ -198,7 +198,7 @@ class SoundWriter:
         return self._session.__exit__(*error)
 
     def write(self, chunk: np.ndarray) -> None:
-        """Append float32 `(channels, n)`; AudioError when a value is not a number or the disk is full."""
+        """Append float32 `(channels, n)`; AudioError when a value is not a number, WriteError when the disk is full."""
         if chunk.ndim != 2 or chunk.shape[0] != self.channels:
             raise AudioError(f"{self.path} takes chunks of ({self.channels}, n) samples, not {chunk.shape}")
         _require_numbers(chunk, f"the sound for {self.path}", self.samples)
@@ -254,7 +254,7 @@ class _Disk(io.FileIO):
 
 @contextmanager
 def _encoder_faults(path: Path, disk: _Disk) -> Iterator[None]:
-    """Turn a failure of the encoder, or one that it kept to itself, into an AudioError."""
+    """Turn a failure of the encoder, or one that it kept to itself, into an AudioError or WriteError."""
     try:
         yield
     except soundfile.SoundFileError as error:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import mutagen
 from mutagen import id3
 
-from soundloom.audio.atomic import replacing, write_faults
+from soundloom.atomic import replacing, write_faults
 from soundloom.errors import AudioError
 from soundloom.version import __version__
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from soundloom.checkpoints.atomic import write_json
+from soundloom.atomic import write_json
 from soundloom.checkpoints.packed import PackedTensor, join_triplets, pack_tensor, split
 from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from soundloom.checkpoints.shapes import DIT_PREFIX

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.config.catalogue import Entry, licence_notice
 from soundloom.errors import DownloadError
 

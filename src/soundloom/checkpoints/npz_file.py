@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib import format as npy
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, MappedFile, dtype_name
 from soundloom.errors import CorruptFileError

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import CorruptFileError
 

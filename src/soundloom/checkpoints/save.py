@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.atomic import atomic_file, write_json
+from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, pack_transformer, write_part
 from soundloom.checkpoints.components import TextEncoderFiles
 from soundloom.checkpoints.infer import AnyConfig, infer_config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.audio.atomic import write_faults
+from soundloom.atomic import write_faults
 from soundloom.audio.files import SoundWriter
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import SUBTYPES, ModelOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.audio.atomic import replacing, write_faults
+from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions

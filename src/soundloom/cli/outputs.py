@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from soundloom.audio.atomic import write_faults
+from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
 from soundloom.audio.metadata import sidecar_path

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.engines.torch.same import SAME
 from soundloom.training.autoencoder import encoded
 from soundloom.training.sounds import Sounds

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
 

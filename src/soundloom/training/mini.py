@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import torch
 
-from soundloom.checkpoints.atomic import atomic_file
+from soundloom.atomic import atomic_file
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
 from soundloom.config.parse import parse
 from soundloom.engines.torch.same import SAME

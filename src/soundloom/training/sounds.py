@@ -14,7 +14,7 @@ from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, Syntheti
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
-SEARCH = 60  # clips of the world looked at for each one that is wanted
+SEARCH = 60  # clips of the world looked at for each one that is wanted, and for a hundred more
 MATERIAL = "electronic"  # the drum kit of a narrowed world
 Number = TypeVar("Number", int, float)
 
@@ -68,7 +68,7 @@ class Sounds:
         numbers: list[int] = []
         seen: Counter[Labels] = Counter()
         number = 0
-        while len(numbers) < count and number < SEARCH * count:
+        while len(numbers) < count and number < SEARCH * (count + 100):
             labels = self._labels(number)
             if admits(self.config, self.world.labels(number)) and not 0 < self.config.repeats <= seen[labels]:
                 numbers.append(number)

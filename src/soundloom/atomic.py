@@ -1,12 +1,16 @@
 """Files that appear whole or not at all."""
 
+from __future__ import annotations
+
 import errno
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from soundloom.errors import AudioError
+from soundloom.errors import WriteError
 
 HINTS = {
     errno.ENOSPC: "free some space on this disk, or write elsewhere",
@@ -18,12 +22,12 @@ HINTS = {
 
 @contextmanager
 def write_faults(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into an AudioError that names `path`."""
+    """Turn an OSError of the block into a WriteError that names `path`."""
     try:
         yield
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "")
-        raise AudioError(f"{path} could not be written: {error.strerror or error}", hint) from error
+        raise WriteError(f"{path} could not be written: {error.strerror or error}", hint) from error
 
 
 @contextmanager
@@ -33,11 +37,11 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`.
     """
     if path.is_dir():
-        raise AudioError(f"{path} is a folder, not a file name")
+        raise WriteError(f"{path} is a folder, not a file name")
     if not path.parent.is_dir():
-        raise AudioError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
+        raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
-        raise AudioError(f"{path} exists already", "choose another name or allow overwriting")
+        raise WriteError(f"{path} exists already", "choose another name or allow overwriting")
     new = path.with_name(f".soundloom-{secrets.token_hex(6)}{path.suffix}")
     with write_faults(path):
         new.touch(exist_ok=False)
@@ -47,3 +51,18 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file for reading and writing that becomes `path` when the block ends well; makes its folder."""
+    with write_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as new, write_faults(path), new.open("w+b") as file:
+        yield file
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write data as indented JSON."""
+    with atomic_file(path) as file:
+        file.write((json.dumps(data, indent=2) + "\n").encode())
