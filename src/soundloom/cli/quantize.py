@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.checkpoints.atomic import write_json
+from soundloom.atomic import write_json
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.cli.flags import flag, switch
