@@ -16,7 +16,6 @@ recorded cases instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,10 +26,10 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 if find_spec("diffusers") is None:
     pytest.skip("diffusers, the peer, is not installed", allow_module_level=True)
 
+from soundloom.bench.peer import peer_dit, peer_same  # noqa: E402
 from soundloom.checkpoints.make import make_random  # noqa: E402
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint  # noqa: E402
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX  # noqa: E402
-from soundloom.checkpoints.tensors import LazyTensor  # noqa: E402
+from soundloom.checkpoints.shapes import CONDITIONER_PREFIX  # noqa: E402
 from soundloom.engines.torch.dit import NORM_EPS  # noqa: E402
 from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
 from soundloom.engines.torch.load import to_tensor  # noqa: E402
@@ -40,68 +39,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TOLERANCE = 1e-5  # of the output's peak: float32 with products in another order, over two blocks
-PEER_ROWS = (0, 3, 1, 4, 2)  # our q, k, v, q', k' in diffusers' order: q, q', k, k', v
-
-DIT_NAMES = (
-    ("transformer.layers.", "transformer_blocks."),
-    ("transformer.project_", "proj_"),
-    ("transformer.", ""),
-    ("ff.ff.0.proj.", "ff.proj_in."),
-    ("ff.ff.2.", "ff.proj_out."),
-)
-SAME_NAMES = (
-    ("encoder.layers.0.", "encoder.blocks.0."),
-    ("encoder.layers.2.", "encoder.proj."),
-    ("decoder.layers.1.", "decoder.proj."),
-    ("decoder.layers.3.", "decoder.blocks.0."),
-    ("pre_norm.", "norm_attn."),
-    ("ff_norm.", "norm_ff."),
-    ("self_attn.", "attn."),
-    ("ff.ff.0.proj.", "ff.proj_in."),
-    ("ff.ff.2.", "ff.proj_out."),
-    ("bottleneck.scaling_factor", "bottleneck.scale"),
-)
-
-
-def renamed(tensors: Mapping[str, LazyTensor], names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """Return tensors under diffusers' names, differential projections in its order."""
-    state = {}
-    for name, lazy in tensors.items():
-        tensor = to_tensor(lazy)
-        if name.endswith("self_attn.to_qkv.weight") and tensor.shape[0] == 5 * tensor.shape[1]:
-            blocks = tensor.chunk(5)
-            tensor = torch.cat([blocks[row] for row in PEER_ROWS])
-        for ours, theirs in names:
-            name = name.replace(ours, theirs)
-        state[name] = tensor
-    return state
-
-
-def load_peer(peer: Any, state: dict[str, Any]) -> Any:
-    """Give a peer its weights, each of which it must know, and all that it has; frequencies it computes itself."""
-    frequencies = {name: value for name, value in peer.state_dict().items() if name.endswith("freq")}
-    peer.load_state_dict(state | frequencies, strict=True)
-    return peer.eval()
-
-
-def peer_dit(checkpoint: Checkpoint) -> Any:
-    from diffusers import StableAudio3DiTModel
-
-    config = checkpoint.config.dit
-    names = ("io_channels", "embed_dim", "depth", "num_heads", "cond_token_dim", "global_cond_dim",
-             "local_add_cond_dim", "timestep_features_dim", "num_memory_tokens")  # fmt: skip
-    peer = StableAudio3DiTModel(
-        **{name: getattr(config, name) for name in names},
-        ff_mult=config.ff_kwargs.mult,
-        use_differential_attention=config.differential,
-    )
-    state = renamed(checkpoint.component(DIT_PREFIX), DIT_NAMES)
-    padding = checkpoint.component(CONDITIONER_PREFIX)["prompt.padding_embedding"]
-    load_peer(peer, state | {"prompt_padding_embedding": to_tensor(padding)})
-    for block in peer.transformer_blocks:
-        for norm in (block.pre_norm, block.cross_attend_norm, block.ff_norm):
-            norm.eps = NORM_EPS
-    return peer
 
 
 def peer_duration(checkpoint: Checkpoint) -> Any:
@@ -150,7 +87,7 @@ class Clips:
         duration = peer_duration(checkpoint)(torch.from_numpy(self.seconds))
         context = torch.cat([torch.from_numpy(self.text), duration[:, None]], dim=1)
         mask = torch.from_numpy(np.pad(self.mask, ((0, 0), (0, 1)), constant_values=True))
-        dit = peer_dit(checkpoint)
+        dit = peer_dit(checkpoint, NORM_EPS)
         return dit(self.latents, self.times, context, duration, mask, local_add_cond=local).sample
 
 
@@ -181,28 +118,6 @@ def test_text_to_audio_feeds_the_local_layers_zeros_which_diffusers_leaves_out(c
 @pytest.fixture(scope="module")
 def same_l(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(make_random("same-l", tmp_path_factory.mktemp("same-l"), size="tiny"))
-
-
-def peer_same(checkpoint: Checkpoint) -> Any:
-    from diffusers import AutoencoderSAME
-
-    same = checkpoint.config.same
-    encoder, decoder = same.encoder.config, same.decoder.config
-    peer = AutoencoderSAME(
-        audio_channels=same.io_channels,
-        patch_size=same.patch_size,
-        encoder_channels=encoder.channels,
-        encoder_c_mults=encoder.c_mults,
-        encoder_strides=encoder.strides,
-        encoder_transformer_depths=encoder.transformer_depths,
-        latent_dim=same.latent_dim,
-        dim_heads=encoder.dim_heads,
-        ff_mult=encoder.ff_mult,
-        sliding_window=encoder.sliding_window[0],
-        encoder_sinusoidal_blocks=encoder.sinusoidal_blocks,
-        decoder_sinusoidal_blocks=decoder.sinusoidal_blocks,
-    )
-    return load_peer(peer, renamed(checkpoint.component(SAME_PREFIX), SAME_NAMES))
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     dit = alternate(sample, sample_peer, case.runs)
     engine.free("dit")
     engine.load("decoder")
-    decoder = alternate(lambda: decode_latents(engine, checkpoint.config.same, x), decode_peer, case.runs)
+    decoder = alternate(lambda: decode_latents(engine, checkpoint.config, x), decode_peer, case.runs)
     return {"precision": engine.precision, "transformer": dit, "decoder": decoder}
 
 

@@ -1,0 +1,65 @@
+"""Measuring for real, at tiny size: a fresh process, two runs that take turns, and the command."""
+
+import itertools
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from soundloom.bench.cases import Case, measure, run_module
+from soundloom.bench.versus import alternate, versus_command
+from soundloom.checkpoints.make import make_random
+from soundloom.cli.main import main
+from soundloom.errors import SoundloomError
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    make_random("small-music", folder / "small-music", size="tiny")
+    return folder
+
+
+def test_a_case_is_measured_cold_and_warm_in_a_process_of_its_own(work):
+    (figures,) = measure([Case("small-music", 0.5, "fp32", steps=2, runs=1)], work)
+    assert figures["case"] == "small-music 0.5 s fp32 2 steps"
+    assert 0 < figures["cold"]["first_step"] < figures["cold"]["seconds"]
+    assert set(figures["warm"]["stages"]) == {"text", "sample", "decode"}
+    assert 5e7 < figures["peak"]["host"] < 5e9
+
+
+def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys):
+    saved = tmp_path / "base.json"
+    asked = ["bench", "--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--save", str(saved)]
+    assert main(asked) == 0
+    assert "small-music 0.5 s auto 1 steps" in capsys.readouterr().out
+    found = json.loads(saved.read_text())
+    assert {"processor", "cores", "soundloom"} <= set(found["machine"])
+    assert len(found["results"]) == 1
+
+
+@pytest.mark.parametrize("flags", [["--models", "same-s"], ["--steps", "0"], ["--seconds", "-1"]])
+def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
+    assert main(["bench", "--work", str(tmp_path / "none"), *flags]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_turns_alternate_and_ratios_are_of_turns(monkeypatch):
+    calls, clock = [], itertools.count(step=1)
+    monkeypatch.setattr("soundloom.bench.versus.time.perf_counter", lambda: next(clock))
+    figures = alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), 3)
+    assert calls == ["ours", "theirs"] * 3
+    assert figures == {"ours": 1, "theirs": 1, "times_as_fast": 1}
+
+
+def test_an_outside_command_runs_in_turn_with_ours(work):
+    figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "true")
+    assert 0 < figures["times_as_fast"] < 1
+    with pytest.raises(SoundloomError, match="false failed"):
+        versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
+
+
+def test_a_failing_process_is_reported_by_its_last_words():
+    with pytest.raises(SoundloomError, match="No module named"):
+        run_module("soundloom.bench.nothing")

@@ -1,0 +1,93 @@
+"""INT8 products: exact sums of rounded factors, close to single precision where it matters."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from torch import nn  # noqa: E402
+
+from soundloom.checkpoints.make import make_random  # noqa: E402
+from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
+from soundloom.engines.torch import precision  # noqa: E402
+from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
+from soundloom.engines.torch.int8 import Int8Linear, round_rows, round_weight  # noqa: E402
+from soundloom.engines.torch.precision import Precision  # noqa: E402
+from soundloom.errors import EngineError  # noqa: E402
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def int8_of(linear: nn.Linear) -> Int8Linear:
+    layer = Int8Linear(linear.in_features, linear.out_features, linear.bias is not None)
+    state = round_weight(linear.weight.detach()) | ({} if linear.bias is None else {"bias": linear.bias.detach()})
+    layer.load_state_dict(state, strict=True)
+    return layer
+
+
+def test_rows_are_rounded_to_half_a_step_of_their_own_scale() -> None:
+    x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
+    codes, scale = round_rows(x)
+    assert codes.dtype == torch.int8
+    assert ((codes * scale - x).abs() <= scale * 0.5001).all()
+    assert (codes[:4].abs().amax(-1) == 127).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
+    linear, x = nn.Linear(96, 40, bias=bias).requires_grad_(False), normal(2, 7, 96)
+    weight, weight_scale = round_rows(linear.weight)
+    codes, scale = round_rows(x.view(-1, 96))
+    wanted = (codes.double() * scale) @ (weight.double() * weight_scale).t() + (linear.bias if bias else 0)
+    torch.testing.assert_close(int8_of(linear)(x).double(), wanted.view(2, 7, 40), rtol=1e-5, atol=1e-6)
+
+
+def test_only_the_products_of_blocks_are_rounded(tiny_model_folder) -> None:
+    dit = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "int8")._module("dit")
+    rounded = {name for name, layer in dit.named_modules() if isinstance(layer, Int8Linear)}
+    block = {"self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_kv", "cross_attn.to_out",
+             "ff.ff.0.proj", "ff.ff.2"}  # fmt: skip
+    assert rounded == {f"transformer.layers.{i}.{name}" for i in range(2) for name in block}
+
+
+@pytest.mark.parametrize(("name", "cosine"), [("int8", 0.999), ("bf16", 0.9998)])
+def test_one_velocity_points_where_single_precision_does(tiny_model_folder, name: str, cosine: float) -> None:
+    found = {}
+    inputs = normal(1, 9, 64).numpy(), normal(1, 64, seed=1).numpy(), torch.zeros(1, 257, 1).numpy()
+    for precision_name in (name, "fp32"):
+        engine = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", precision_name)
+        condition = engine.condition(*map(engine.array, inputs))
+        found[precision_name] = engine.velocity(normal(1, 256, 12, seed=2), 0.5, condition, None).flatten()
+    assert cosine < torch.cosine_similarity(found[name], found["fp32"], dim=0) < 1
+
+
+@pytest.mark.skipif(not precision.has_bf16(), reason="this processor does not multiply BF16 natively")
+def test_bf16_products_of_the_autoencoder_err_by_less_than_40_db(tmp_path) -> None:
+    checkpoint = open_checkpoint(make_random("same-l", tmp_path / "same-l", size="tiny"))
+    latents = normal(1, 256, 6).numpy()
+    exact, lean = (TorchEngine(checkpoint, "cpu", name).decode(latents, None) for name in ("fp32", "bf16"))
+    error_db = 20 * torch.log10(torch.tensor(((lean - exact) ** 2).mean() ** 0.5 / (exact**2).mean() ** 0.5))
+    assert -120 < error_db < -40
+
+
+@pytest.mark.parametrize(
+    ("native", "width", "chosen"),
+    [
+        ((True, True), 1024, "int8"),
+        ((True, False), 1024, "bf16"),
+        ((False, False), 1024, "fp32"),
+        ((True, True), 192, "fp32"),
+    ],
+)
+def test_auto_takes_the_fastest_native_products_of_wide_models(monkeypatch, native, width: int, chosen: str) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda: native[0])
+    monkeypatch.setattr(precision, "has_int8", lambda: native[1])
+    assert Precision.choose("auto", "cpu", width).name == chosen
+
+
+def test_int8_is_refused_where_there_is_no_such_product() -> None:
+    with pytest.raises(EngineError, match="int8 runs on CPUs, not on cuda"):
+        Precision.choose("int8", "cuda", 1024)
