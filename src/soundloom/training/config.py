@@ -101,6 +101,7 @@ class DiTTrainingConfig:
     condition_dropout: float = 0.1
     masks: tuple[float, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: float = 0.1  # of the loss on kept frames
+    normalise: bool = False  # divide each clip's loss by the power of its target, so that quiet ones count as much
     silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:

@@ -115,7 +115,10 @@ class FlowStage:
         embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
         dropped = draws.uniform(len(t)) < self.config.condition_dropout
         embedded = (without(embedded[0], dropped), embedded[1])
-        error = (generator(batch, x, t, embedded) - (noise - batch.data)).square().mean(1)
+        target = noise - batch.data
+        error = (generator(batch, x, t, embedded) - target).square().mean(1)
+        if self.config.normalise:
+            error = error / target.square().mean((1, 2))[:, None]
         made, kept = loss_by_frames(error, batch)
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
