@@ -155,6 +155,19 @@ class MappedFile:
         return np.frombuffer(mapped, np.uint8)
 
 
+def forget(part: Array) -> None:
+    """Let bytes that `MappedFile.read` gave leave memory, once they are copied; touched again, they are read again."""
+    whole = part.base
+    view = whole.base if isinstance(whole, np.ndarray) else None
+    mapped = view.obj if isinstance(view, memoryview) else None
+    if whole is None or not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    offset = part.ctypes.data - whole.ctypes.data
+    begin, end = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE, (offset + part.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if begin < end:  # pages that other tensors share stay
+        mapped.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+
 def bf16_to_float32(bits: Array) -> Array:
     """Widen bfloat16, given as 16-bit integers; exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.tensors import LazyTensor, forget
 from soundloom.engines.torch.int8 import Int8Linear, round_weight
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
@@ -60,7 +60,7 @@ def load_module(
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
         as_stored = is_packed and name not in special and _make_room(module, lazy, dtype)
         for part in lazy.parts if as_stored else (lazy,):
-            tensor = to_tensor(part)
+            stored_at = tensor = to_tensor(part)
             if name not in keep:
                 target = None if as_stored else dtype
                 if name in special:
@@ -68,10 +68,12 @@ def load_module(
                 tensor = tensor.to(device=device, dtype=target)
                 _require_finite(tensor, part.name, what)
             state[part.name] = tensor.to(device)
-        if blocks == "int8" and name in special and name.endswith(".weight"):
-            path = name.removesuffix(".weight")
-            _replace_by_int8(module, path, special[name])
-            state |= {f"{path}.{part}": tensor for part, tensor in round_weight(state[name]).items()}
+            if blocks == "int8" and name in special and name.endswith(".weight"):
+                path = name.removesuffix(".weight")
+                _replace_by_int8(module, path, special[name])
+                state |= {f"{path}.{kind}": rounded for kind, rounded in round_weight(tensor).items()}
+            if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
+                forget(part.buffer())  # else the file's bytes stay in memory beside their copies
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 

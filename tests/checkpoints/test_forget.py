@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundloom.checkpoints.tensors import MappedFile, forget
+
+
+def resident() -> int:
+    """Bytes of files in this process's memory."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system does not tell the memory of files apart")
+    return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("RssFile"))
+
+
+def test_copied_bytes_leave_memory_and_can_be_read_again(tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, 32 << 20, np.uint8)
+    path = tmp_path / "data"
+    data.tofile(path)
+    part = MappedFile(path).read(1000, len(data) - 1000)
+    np.testing.assert_array_equal(part, data[1000:-1000])
+    before = resident()
+    forget(part)
+    assert resident() < before - (30 << 20)
+    np.testing.assert_array_equal(part, data[1000:-1000])
+
+
+def test_bytes_in_memory_are_left_alone():
+    values = np.arange(10)
+    forget(values)
+    assert values.sum() == 45
