@@ -36,7 +36,7 @@ class Options(RegionOptions, MakingOptions):
         action=Extend,
         type=numbers(float),
         metavar="S",
-        help="length, one for all clips or one for each: 8,3 (default: 5 for mini, else 30)",
+        help="length, one for all clips or one for each: 8,3 (default: 4 for mini, else 30)",
     )
     init_audio: str | None = flag(
         *("--init-audio", "--inpaint-audio"),

@@ -249,8 +249,8 @@ _MINI = Entry(
     kind="generator",
     config=lambda: _packaged_config("mini"),
     licences=(APACHE,),
-    default_seconds=5.0,
-    max_seconds=12.0,
+    default_seconds=4.0,
+    max_seconds=4.27,
     notes="comes with soundloom; trained on sounds that soundloom makes",
 )
 _LARGE = Entry(
