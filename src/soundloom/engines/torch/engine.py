@@ -37,7 +37,8 @@ class TorchEngine:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
         config = checkpoint.config
-        width = config.dit.embed_dim if isinstance(config, ModelConfig) else config.same.decoder.config.width
+        # An autoencoder alone is asked for latents, which others compute with: it stays exact unless told otherwise.
+        width = config.dit.embed_dim if isinstance(config, ModelConfig) else 0
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
         self._modules: dict[str, nn.Module] = {}
