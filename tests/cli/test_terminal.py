@@ -122,9 +122,9 @@ def test_ctrl_c_during_sampling_leaves_nothing(tmp_path, tiny_model_folder):
 @pytest.mark.parametrize("arguments", [("models", "show", "small-music"), ("--help",)])
 def test_a_reader_that_leaves_early_is_no_error(arguments):
     read, write = os.pipe()
+    os.close(read)  # before the command starts, which may otherwise be done first
     process = subprocess.Popen([*COMMAND, *arguments], stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
-    os.close(read)
     assert process.communicate(timeout=PATIENCE)[1] == ""
     assert process.returncode == 1
 

@@ -39,7 +39,7 @@ from soundloom.training.config import (
     read_toml,
 )
 from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import Clips, FlowStage, Generator, frames_per_second, initialise
+from soundloom.training.dit import Clips, FlowStage, Generator, initialise
 from soundloom.training.export import export
 from soundloom.training.latents import encode_sounds, read_latents, write_latents
 from soundloom.training.loop import STATE_FILE, Run, Stage
@@ -49,6 +49,15 @@ log = logging.getLogger(__name__)
 
 SCALE_CLIPS = 500  # clips that the latents' scale is measured on
 T = TypeVar("T")
+
+
+@torch.no_grad()
+def fix_duration(generator: Generator, seconds: float) -> None:
+    """Make every duration sound like `seconds` to a model that has heard no other; shorter clips are then cut."""
+    layer = generator.conditioner.seconds_total.embedder.embedding["1"]
+    token = generator.conditioner.seconds_total(torch.tensor([seconds]))[0, 0]
+    layer.weight.zero_()
+    layer.bias.copy_(token)
 
 
 class Recipe:
@@ -64,6 +73,8 @@ class Recipe:
             if not stage():
                 return False
         generator = self._generator("distillation")
+        if self.flow_sounds.config.pitches:
+            fix_duration(generator, self.flow_sounds.config.seconds[1])
         export(self.out, self.model, self._same(), generator, self._tokenizer_file.read_bytes())
         return True
 
@@ -173,7 +184,7 @@ class Recipe:
     def _clips(self, config: DiTTrainingConfig) -> Clips:
         length = self.model.model.conditioning.prompt.max_length
         captions = CaptionTokens(self.flow_sounds, self.tokenizer, length)
-        return Clips(read_latents(self._latents_file), captions, config, frames_per_second(self.model))
+        return Clips(read_latents(self._latents_file), captions, config, self.model)
 
 
 def _save(path: Path, module: torch.nn.Module) -> None:

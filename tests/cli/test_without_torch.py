@@ -1,0 +1,61 @@
+"""soundloom on MLX in an environment that has neither PyTorch nor transformers, as on a Mac after a plain install."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import soundloom
+
+pytest.importorskip("mlx.core", reason="MLX is not installed")
+
+ABSENT = ("torch", "functorch", "transformers", "diffusers")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run `soundloom` with all installed packages but those absent ones, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("without torch")
+    site = folder / "site"
+    site.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(ABSENT) and path.suffix != ".pth":
+            (site / path.name).symlink_to(path)
+    source = Path(soundloom.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(site)])}
+
+    def run(*arguments):
+        command = [sys.executable, "-S", *map(str, arguments)]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+    run.folder = folder
+    return run
+
+
+def test_pytorch_is_really_absent(run):
+    code = f"from importlib.util import find_spec; print([name for name in {ABSENT} if find_spec(name)])"
+    assert run("-c", code).strip() == "[]"
+
+
+def test_mini_makes_varies_inpaints_and_extends(run):
+    soundloom = ("-m", "soundloom")
+    made = run(*soundloom, "generate", "--prompt", "a 440 Hz tone", "--seconds", 2, "--seed", 7, "-o", "a.wav")
+    assert Path(made.strip()).name == "a.wav"
+    run(*soundloom, "vary", "a.wav", "rain", "--noise", 0.5, "--seed", 1, "-o", "vary.wav")
+    run(*soundloom, "inpaint", "a.wav", "rain", "--region", "0.5,1", "--seed", 1, "-o", "inpaint.wav")
+    run(*soundloom, "extend", "a.wav", "rain", "--seconds", 1, "--seed", 1, "-o", "extend.wav")
+    sounds = {name: soundfile.read(run.folder / f"{name}.wav")[0] for name in ("a", "vary", "inpaint", "extend")}
+    assert {name: len(sound) for name, sound in sounds.items()} == {
+        "a": 88200,
+        "vary": 88200,
+        "inpaint": 88200,
+        "extend": 132300,
+    }
+    assert np.abs(sounds["a"]).max() > 0.3
+    assert (sounds["inpaint"][:22050] == sounds["a"][:22050]).all()
+    assert (sounds["extend"][:88200] == sounds["a"]).all()
