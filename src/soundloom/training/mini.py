@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from soundloom.atomic import atomic_file
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
@@ -55,6 +56,7 @@ T = TypeVar("T")
 def fix_duration(generator: Generator, seconds: float) -> None:
     """Make every duration sound like `seconds` to a model that has heard no other; shorter clips are then cut."""
     layer = generator.conditioner.seconds_total.embedder.embedding["1"]
+    assert isinstance(layer, nn.Linear)
     token = generator.conditioner.seconds_total(torch.tensor([seconds]))[0, 0]
     layer.weight.zero_()
     layer.bias.copy_(token)
