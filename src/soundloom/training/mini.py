@@ -40,7 +40,7 @@ from soundloom.training.config import (
     read_toml,
 )
 from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import Clips, FlowStage, Generator, initialise
+from soundloom.training.dit import Clips, FlowStage, Generator, frames_per_second, initialise
 from soundloom.training.export import export
 from soundloom.training.latents import encode_sounds, read_latents, write_latents
 from soundloom.training.loop import STATE_FILE, Run, Stage
@@ -186,7 +186,7 @@ class Recipe:
     def _clips(self, config: DiTTrainingConfig) -> Clips:
         length = self.model.model.conditioning.prompt.max_length
         captions = CaptionTokens(self.flow_sounds, self.tokenizer, length)
-        return Clips(read_latents(self._latents_file), captions, config, self.model)
+        return Clips(read_latents(self._latents_file), captions, config, frames_per_second(self.model))
 
 
 def _save(path: Path, module: torch.nn.Module) -> None:
