@@ -1,0 +1,239 @@
+"""MusicGen and Instruct-MusicGen as frozen dataclasses, shared by both engines.
+
+Field names are those of the transformers `config.json` files, which hold every size; audiocraft's own files name most
+of them otherwise. Defaults are the published values. Derived sizes are properties. A field that exists in the published
+code but that no checkpoint uses is either absent here or may only hold its one published value.
+Source: configurations of facebook/musicgen-*, facebook/encodec_32khz, t5-base and ldzhangyx/instruct-MusicGen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from soundloom.config.parse import parse
+from soundloom.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """The text encoder: the encoder stack of T5."""
+
+    vocab_size: int = 32128
+    d_model: int = 768
+    d_kv: int = 64
+    d_ff: int = 3072
+    num_layers: int = 12
+    num_heads: int = 12
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    pad_token_id: int = 0
+    eos_token_id: int = 1
+
+    @property
+    def inner(self) -> int:
+        """Width of queries, keys and values together; not always that of the stream."""
+        return self.num_heads * self.d_kv
+
+
+@dataclass(frozen=True)
+class EncodecConfig:
+    """The codec: audio at `sampling_rate` Hz to `num_quantizers` codes per frame, and back.
+
+    `hidden_size` is the width of latents, `num_filters` that of the first convolution, which doubles at each ratio.
+    `upsampling_ratios` are in the decoder's order. `pad_mode` says what a convolution sees beyond the ends.
+    """
+
+    sampling_rate: int = 32000
+    audio_channels: Literal[1] = 1
+    hidden_size: int = 128
+    num_filters: int = 64
+    upsampling_ratios: tuple[int, ...] = (8, 5, 4, 4)
+    num_residual_layers: int = 1
+    dilation_growth_rate: int = 2
+    kernel_size: int = 7
+    residual_kernel_size: int = 3
+    last_kernel_size: int = 7
+    compress: int = 2
+    num_lstm_layers: int = 2
+    codebook_size: int = 2048
+    num_quantizers: int = 4
+    pad_mode: Literal["constant", "reflect"] = "constant"
+    norm_type: Literal["weight_norm"] = "weight_norm"
+    use_causal_conv: Literal[False] = False
+    use_conv_shortcut: Literal[False] = False
+    normalize: Literal[False] = False
+
+    @property
+    def hop(self) -> int:
+        """Samples of one frame."""
+        return math.prod(self.upsampling_ratios)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sampling_rate / self.hop
+
+    @property
+    def deepest(self) -> int:
+        """Channels where the signal is slowest, which are those of the LSTM."""
+        return self.num_filters * 2 ** len(self.upsampling_ratios)
+
+    def frames(self, samples: int) -> int:
+        """Return how many frames hold that many samples."""
+        return -(-samples // self.hop)
+
+
+@dataclass(frozen=True)
+class LMConfig:
+    """The language model over codes. `vocab_size` is a codebook's; the tables have one entry more, the special token.
+
+    Stereo models (`audio_channels` 2) interleave the codebooks of left and right.
+    """
+
+    hidden_size: int = 2048
+    num_hidden_layers: int = 48
+    num_attention_heads: int = 32
+    ffn_dim: int = 8192
+    num_codebooks: int = 4
+    vocab_size: int = 2048
+    text_width: int = 768
+    audio_channels: Literal[1, 2] = 1
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} heads")
+        if self.num_codebooks % self.audio_channels:
+            raise ConfigError(f"{self.num_codebooks} codebooks do not divide into {self.audio_channels} channels")
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def special_token(self) -> int:
+        """What stands at the start and wherever no code is valid; never predicted."""
+        return self.vocab_size
+
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Positions by which each codebook is late; left and right share theirs."""
+        return tuple(codebook // self.audio_channels for codebook in range(self.num_codebooks))
+
+
+@dataclass(frozen=True)
+class InstructConfig:
+    """The adapter that turns a MusicGen model into an editor. It adapts every layer of the language model.
+
+    `max_frames` is the longest input; its tables have one row more, for the frame that ends it. `window` is the length
+    of the clips that it was trained on, in seconds.
+    """
+
+    max_frames: int = 500
+    lora_rank: int = 32
+    lora_alpha: int = 64
+    window: float = 5.0
+
+    @property
+    def rows(self) -> int:
+        return self.max_frames + 1
+
+    @property
+    def lora_scaling(self) -> float:
+        return self.lora_alpha / self.lora_rank
+
+
+@dataclass(frozen=True)
+class MusicGenConfig:
+    """A whole model, with `instruct` an editor: the `model_config.json` of soundloom's own layout."""
+
+    t5: T5Config = field(default_factory=T5Config)
+    encodec: EncodecConfig = field(default_factory=EncodecConfig)
+    lm: LMConfig = field(default_factory=LMConfig)
+    instruct: InstructConfig | None = None
+    model_type: Literal["musicgen"] = "musicgen"
+
+    def __post_init__(self) -> None:
+        if self.lm.text_width != self.t5.d_model:
+            raise ConfigError(f"the text encoder is {self.t5.d_model} wide, the model takes {self.lm.text_width}")
+        codebooks = self.encodec.num_quantizers * self.lm.audio_channels
+        if (self.lm.num_codebooks, self.lm.vocab_size) != (codebooks, self.encodec.codebook_size):
+            raise ConfigError(
+                f"the codec has {codebooks} codebooks of {self.encodec.codebook_size} codes, "
+                f"the language model {self.lm.num_codebooks} of {self.lm.vocab_size}"
+            )
+        if self.instruct is not None and self.lm.audio_channels != 1:
+            raise ConfigError("the instruct adapter is for mono models, this one is stereo")
+
+    @property
+    def sample_rate(self) -> int:
+        return self.encodec.sampling_rate
+
+    @property
+    def frame_rate(self) -> float:
+        return self.encodec.frame_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest sound that is made in one pass: the adapter's tables, or what MusicGen was trained on."""
+        return self.instruct.max_frames / self.frame_rate if self.instruct else 30.0
+
+    @property
+    def default_top_k(self) -> int:
+        """How many tokens the published code samples from."""
+        return 100 if self.instruct else 250
+
+
+# Layers, width and heads of the published sizes; the feed-forward layers are four times as wide.
+_SIZES = {"small": (24, 1024, 16), "medium": (48, 1536, 24), "large": (48, 2048, 32)}
+_STEREO_CODEBOOKS = 8
+
+
+def published_musicgen(size: str, *, stereo: bool = False, instruct: bool = False) -> MusicGenConfig:
+    """Return the configuration of a published model: small, medium or large. The published adapter is for large."""
+    layers, width, heads = _SIZES[size]
+    channels = {"num_codebooks": _STEREO_CODEBOOKS, "audio_channels": 2} if stereo else {}
+    lm = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "ffn_dim": 4 * width}
+    return MusicGenConfig(lm=parse(LMConfig, lm | channels), instruct=InstructConfig() if instruct else None)
+
+
+# From the files of transformers. They hold dozens of fields of their own ecosystem, so those that are not ours are
+# passed over, except the ones that would change the arithmetic.
+
+
+def parse_composite_config(data: Mapping[str, Any]) -> MusicGenConfig:
+    """Take a MusicGen `config.json` of transformers apart. Raises ConfigError."""
+    _require(data, "the model", model_type="musicgen")
+    text, codec, decoder = (data.get(part, {}) for part in ("text_encoder", "audio_encoder", "decoder"))
+    t5, lm = parse_t5_config(text), _known(LMConfig, decoder)
+    _require(decoder, "the language model", activation_function="gelu", scale_embedding=False)
+    codebooks = lm.get("num_codebooks", 4) // lm.get("audio_channels", 1)
+    encodec = parse_encodec_config({"num_quantizers": codebooks, **codec})
+    return MusicGenConfig(t5, encodec, parse(LMConfig, {"text_width": t5.d_model, **lm}, "decoder"))
+
+
+def parse_t5_config(data: Mapping[str, Any]) -> T5Config:
+    """Take the encoder's fields from a T5 `config.json`. Raises ConfigError."""
+    _require(data, "the text encoder", feed_forward_proj="relu")
+    return parse(T5Config, _known(T5Config, data), "text_encoder")
+
+
+def parse_encodec_config(data: Mapping[str, Any]) -> EncodecConfig:
+    """Take the codec's fields from an EnCodec `config.json`. Raises ConfigError."""
+    return parse(EncodecConfig, _known(EncodecConfig, data), "audio_encoder")
+
+
+def _known(cls: type[T], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {item.name: data[item.name] for item in fields(cls) if item.name in data}  # type: ignore[arg-type]
+
+
+def _require(data: Mapping[str, Any], what: str, **wanted: Any) -> None:
+    for name, value in wanted.items():
+        if data.get(name, value) != value:
+            raise ConfigError(f"{what} has {name} {data[name]!r}, only {value!r} is known")
