@@ -14,7 +14,7 @@ from torch import nn
 from training.tiny_recipe import loop
 
 from soundloom.errors import TrainingError
-from soundloom.training.loop import Draws, Run, learning_rate, read_journal
+from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_journal
 
 
 class Regression:
@@ -37,7 +37,8 @@ def run(folder: Path, **changes) -> Run:
 
 
 def weights(run: Run) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in [*run.trained.values(), *run.average.values()]])
+    trained = [p for turn in run.trained.values() for p in turn]
+    return torch.cat([p.detach().flatten() for p in [*trained, *run.average.values()]])
 
 
 @pytest.fixture
@@ -109,3 +110,63 @@ def test_draws_depend_on_seed_and_step_alone():
     assert torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 2).normal(3, 4))
     assert not torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 3).normal(3, 4))
     assert not torch.equal(Draws(1, 2).normal(3, 4), Draws(2, 2).normal(3, 4))
+
+
+class Duel:
+    """A point that wants to be where its companion is, while the companion follows noise: every third step."""
+
+    def __init__(self) -> None:
+        self.module: nn.Module = nn.Linear(4, 1, bias=False)
+        self.companions: nn.Module = nn.Linear(4, 1)
+        nn.init.zeros_(self.module.weight)
+        for parameter in self.companions.parameters():
+            nn.init.ones_(parameter)
+        self.turns = Turn("follower", (self.module,)), Turn("leader", (self.companions,), rate=0.5, betas=(0.0, 0.99))
+
+    def turn(self, step: int) -> Turn:
+        return self.turns[step % 3 == 2]
+
+    def losses(self, step: int, draws: Draws) -> dict[str, torch.Tensor]:
+        noise = draws.normal(4)
+        distance = (self.module.weight - self.companions.weight).square().mean()
+        if self.turn(step).name == "leader":
+            return {"loss": (self.companions(noise) + self.companions.weight).square().mean() + distance}
+        return {"loss": distance, "distance": distance}
+
+
+def duel(folder: Path, steps: int = 20) -> Run:
+    config = loop(steps=steps, learning_rate=0.1, final_learning_rate=0.1, warmup_steps=0, save_every=100, log_every=3)
+    return Run(Duel(), replace(config, weight_decay=0.1), folder)
+
+
+def test_a_step_trains_one_turn_and_leaves_the_other_where_it_is(tmp_path):
+    run = duel(tmp_path)
+    follower, leader = run.stage.module.weight, run.stage.companions.weight
+
+    def train_to(step: int) -> tuple[torch.Tensor, ...]:
+        run.train(until=lambda: run.step == step)
+        return tuple(value.detach().clone() for value in (follower, leader, run.average["weight"]))
+
+    start, second, third = train_to(0), train_to(2), train_to(3)
+    torch.testing.assert_close(second[0], torch.full((1, 4), 0.2), atol=0.02, rtol=0)  # Adam's steps are the rate
+    assert torch.equal(second[1], start[1])
+    assert torch.equal(third[0], second[0])
+    assert torch.equal(third[2], second[2])  # nor does the average move in a turn that is not the module's
+    torch.testing.assert_close((third[1] - second[1]).abs(), torch.full((1, 4), 0.05), atol=0.01, rtol=0)
+
+
+def test_alternation_resumes_to_the_same_bits(tmp_path):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = duel(tmp_path / "whole")
+    whole.train()
+    for stop in (8, 9, 20):
+        part = duel(tmp_path / "parts")
+        part.train(until=lambda part=part, stop=stop: part.step == stop)
+    assert torch.equal(weights(part), weights(whole))
+
+
+def test_the_journal_tells_losses_of_each_turn_apart(tmp_path):
+    duel(tmp_path, steps=3).train()
+    (record,) = read_journal(tmp_path)
+    assert set(record) == {"step", "loss", "gradient", "distance", "leader loss", "leader gradient"}
