@@ -14,7 +14,8 @@ from torch import nn
 from training.tiny_recipe import loop
 
 from soundloom.errors import TrainingError
-from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_journal
+from soundloom.training.loop import Draws, Run, Turn, learning_rate
+from soundloom.training.observers import read_journal
 
 
 class Regression:

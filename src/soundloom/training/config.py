@@ -25,9 +25,18 @@ class LoopConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema: float = 0.999
+    accumulate: int = 1  # batches whose gradients a step adds up; several processes share them
+    frozen: tuple[str, ...] = ()  # beginnings of names of weights that stay as they are, such as "text."
+    divergence: float = 4.0  # a loss is too high that lies above its usual size by so many times that size
+    patience: int = 100  # steps on end with too high a loss, after which training stops
     save_every: int = 500  # steps
     log_every: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "patience", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"loop.{name} must be 1 or more, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,22 @@ class SpectralConfig:
     overlap: int = 4  # windows over each sample
     convergence: float = 1.0
     logarithm: float = 1.0
-    phase: float = 0.0
+    linear: float = 0.0
+    phase: float = 0.0  # of the complex error
+    time_phase: float = 0.0  # of phase increments between frames
+    frequency_phase: float = 0.0  # and between bins
     floor: float = 1.0  # of the logarithm, relative to the signal's own spread
+    k_weighting: bool = False  # hear both signals through the weighting of loudness
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """The loss on log-mel spectra, in decibels."""
+
+    weight: float = 0.0
+    windows: tuple[int, ...] = (2048, 1024, 512)
+    bands: int = 128
+    floor_db: float = -60.0  # relative to full scale
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,39 @@
 """One training loop for all stages: optimiser, schedule, average, and a state that resumes bit for bit.
 
 All chance in a step comes from the step's own number and the seed, so a position in the run is one integer: there is
-no generator state to keep, and the data position is the same integer.
+no generator state to keep, and the data position is the same integer. A step adds up the gradients of one or several
+batches, each with draws of its own; how many processes share them makes no difference.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.atomic import atomic_file
-from soundloom.errors import TrainingError
+from soundloom.errors import ConfigError, EngineError, TrainingError
+from soundloom.training.blocks import compile_blocks, recompute_blocks
 from soundloom.training.config import LoopConfig
+from soundloom.training.guards import DivergenceGuard, require_finite
+from soundloom.training.machine import Machine
+from soundloom.training.observers import Journal, Observer, Report
+from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
 
-log = logging.getLogger(__name__)
-
-STATE_FILE, JOURNAL_FILE = "state.pt", "journal.jsonl"
+STATE_FILE = "state.pt"
 GROUPS_PER_TURN = 2  # of the optimiser: matrices and the rest
 SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the first, its name comes before them
 EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + k) ** -0.75
@@ -79,35 +85,57 @@ class AlternatingStage(Stage, Protocol):
 
 
 class Draws:
-    """All chance of one step, from (seed, step) alone: a NumPy generator, and tensors drawn from it."""
+    """All chance of one batch, from (seed, step, part) alone: a NumPy generator, and tensors drawn from it."""
 
-    def __init__(self, seed: int, step: int) -> None:
-        self.rng = np.random.Generator(np.random.Philox(key=[seed, step]))
+    def __init__(self, seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> None:
+        self.part, self.device = part, torch.device(device)
+        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, part]))
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal noise, float32."""
-        return torch.from_numpy(self.rng.standard_normal(shape, dtype=np.float32))
+        return self.tensor(self.rng.standard_normal(shape, dtype=np.float32))
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw from [0, 1), float32."""
-        return torch.from_numpy(self.rng.random(shape, dtype=np.float32))
+        return self.tensor(self.rng.random(shape, dtype=np.float32))
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """Put an array on the device of the run; to a GPU while this process goes on."""
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 class Run:
-    """A stage on its way: module, optimiser and average at a step, kept in a file of its folder."""
+    """A stage on its way: module, optimiser and average at a step, kept in a file of its folder.
 
-    def __init__(self, stage: Stage, config: LoopConfig, folder: Path) -> None:
+    Raises TrainingError when that file cannot be read or belongs to another model.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: LoopConfig,
+        folder: Path,
+        machine: Machine | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.stage, self.config, self.folder = stage, config, folder
+        self.machine = machine or Machine()
         self.step = 0
         if isinstance(stage, AlternatingStage):
             self.companions, self.turns = stage.companions, stage.turns
         else:
             self.companions, self.turns = nn.Module(), (Turn("", (stage.module,)),)
+        self.observers = (Journal(folder), *observers) if self.machine.is_first else ()
+        self._guards = {turn.name: DivergenceGuard(config.divergence, config.patience) for turn in self.turns}
+        self._require_shares()
+        state = self._read_state()
+        self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
         self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
         self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
-        if self.state_path.exists():
-            self._restore(torch.load(self.state_path, weights_only=True))
+        if state:
+            self._restore(state)
 
     @property
     def state_path(self) -> Path:
@@ -120,39 +148,54 @@ class Run:
     def train(self, until: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until asked to stop between two steps; say whether the end is reached.
 
-        Raises TrainingError when a loss is not finite; the state on disk is then the last good one.
+        Raises TrainingError when a loss is not finite or stays too high; the state on disk is then from before.
         """
         self.stage.module.train()
-        started, first = time.monotonic(), self.step
-        recent: list[dict[str, float]] = []
-        while not self.finished and not until():
-            recent.append(self._advance())
-            if self.step % self.config.log_every == 0 or self.finished:
-                pace = (time.monotonic() - started) / (self.step - first)
-                self._journal(_means(recent), pace)
-                recent.clear()
-            if self.step % self.config.save_every == 0:
-                self.save()
-        self.save()
+        self.companions.train()
+        for observer in self.observers:
+            observer.begin(self.step, self.config.steps)
+        try:
+            self._train(until)
+        finally:
+            for observer in self.observers:
+                observer.end()
         return self.finished
 
-    def save(self) -> None:
-        """Write the state; a kill at any moment leaves the old one or the new one."""
-        with atomic_file(self.state_path) as file:
-            torch.save(
-                {
-                    "step": self.step,
-                    "module": self.stage.module.state_dict(),
-                    "companions": self.companions.state_dict(),
-                    "average": self.average,
-                    "optimiser": self.optimiser.state_dict(),
-                },
-                file,
-            )
+    def _train(self, until: Callable[[], bool]) -> None:
+        started = time.monotonic()
+        recent: list[dict[str, float]] = []
+        while not self.finished and not self.machine.decided(until()):
+            recent.append(self._advance())
+            for observer in self.observers:
+                observer.advance(self.step)
+            if self.step % self.config.log_every == 0 or self.finished:
+                self._report(recent, (time.monotonic() - started) / len(recent))
+                started = time.monotonic()
+                recent.clear()
+            if self.step % self.config.save_every == 0 and not any(guard.high for guard in self._guards.values()):
+                self.save()
+        self.save()
 
-    def load_average(self) -> None:
-        """Put the averaged weights into the module, which ends the training of it."""
-        self.stage.module.load_state_dict(self.average, strict=False)
+    def save(self) -> None:
+        """Write the state; a kill or a power cut at any moment leaves the old one or the new one."""
+        state = gathered(
+            {
+                "step": self.step,
+                "module": self.stage.module.state_dict(),
+                "companions": self.companions.state_dict(),
+                "average": self.average,
+                "optimiser": self.optimiser.state_dict(),
+            }
+        )
+        if self.machine.is_first:
+            with atomic_file(self.state_path) as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def result(self) -> dict[str, Tensor]:
+        """The module's state with averaged weights, on the CPU; all processes must ask for it."""
+        return gathered(self.stage.module.state_dict() | self.average)
 
     def _advance(self) -> dict[str, float]:
         turn = self.stage.turn(self.step) if isinstance(self.stage, AlternatingStage) else self.turns[0]
@@ -161,17 +204,36 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         resting = (p for name, group in self.trained.items() if name != turn.name for p in group)
         with _frozen(resting):  # they get no gradient, so the optimiser passes them over
-            losses = self.stage.losses(self.step, Draws(self.config.seed, self.step))
-            losses["loss"].backward()
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        values["gradient"] = float(nn.utils.clip_grad_norm_(trained, self.config.clip_norm))
-        self._require_finite(values)
+            values = self._add_up_gradients()
+        if not self.machine.config.shard:
+            self.machine.total_gradients(trained)
+        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        values["gradient"] = float(gathered(norm))
+        require_finite(values, self.step, self.state_path)
+        self._guards[turn.name].watch(values["loss"], self.step, self.state_path)
         self.optimiser.step()
         self.step += 1
         if turn.name == self.turns[0].name:
             self._update_average()
             return values
         return {f"{turn.name} {name}" if name in SHARED_NAMES else name: value for name, value in values.items()}
+
+    def _add_up_gradients(self) -> dict[str, float]:
+        """Go forward and back through this process's batches of a step; mean losses over all batches of all."""
+        parts = self.config.accumulate
+        # Sharded gradients come out as means over the processes, all others are added up afterwards.
+        share = (self.machine.processes if self.machine.config.shard else 1) / parts
+        names: list[str] = []
+        total = torch.zeros((), device=self.machine.device)
+        for part in range(self.machine.rank, parts, self.machine.processes):
+            draws = Draws(self.config.seed, self.step, part, self.machine.device)
+            with self.machine.autocast():
+                losses = self._losses(self.step, draws)
+            (share * losses["loss"]).backward()
+            names = list(losses)
+            total = total + torch.stack([loss.detach().float() for loss in losses.values()])
+        means = (self.machine.total(total) / parts).tolist()
+        return dict(zip(names, means, strict=True))
 
     def _set_rates(self) -> None:
         rate = learning_rate(self.step, self.config)
@@ -181,27 +243,19 @@ class Run:
 
     def _update_average(self) -> None:
         keep = min(self.config.ema, 1 - (1 + self.step) ** -EMA_POWER)
-        parameters = dict(self.stage.module.named_parameters())
         with torch.no_grad():
             for name, average in self.average.items():
-                average.lerp_(parameters[name], 1 - keep)
+                average.lerp_(self._parameters[name], 1 - keep)
 
-    def _require_finite(self, values: dict[str, float]) -> None:
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingError(
-                f"training stopped at step {self.step}: not finite: {', '.join(bad)}",
-                f"lower the learning rate and resume; {self.state_path} holds the last good state",
-            )
+    @cached_property
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.stage.module.named_parameters())
 
-    def _journal(self, values: dict[str, float], pace: float) -> None:
-        """Add the means of recent steps to the folder's journal and tell how long the rest takes."""
-        record = {"step": self.step} | {name: round(value, 5) for name, value in values.items()}
-        with (self.folder / JOURNAL_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        left = pace * (self.config.steps - self.step) / 60
-        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        log.info("step %d of %d: %s; %.0f min left", self.step, self.config.steps, text, left)
+    def _report(self, recent: list[dict[str, float]], pace: float) -> None:
+        rate = learning_rate(self.step - 1, self.config)
+        report = Report(self.step, self.config.steps, _means(recent), rate, pace)
+        for observer in self.observers:
+            observer.report(report)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Of each turn, parameters that decay, the matrices, and those that do not."""
@@ -214,12 +268,63 @@ class Run:
                 groups.append({"params": parameters, "weight_decay": decay, "betas": (first, second)})
         return groups
 
+    def _require_shares(self) -> None:
+        parts, processes = self.config.accumulate, self.machine.processes
+        if parts % processes:
+            raise ConfigError(
+                f"{processes} processes cannot share the batches of a step: loop.accumulate is {parts}",
+                f"a step adds up that many batches; make it a multiple of {processes}, with smaller batches",
+            )
+        if self.machine.config.shard and len(self.turns) > 1:
+            raise EngineError("a stage with a discriminator cannot be sharded", "leave out --shard")
+
+    def _place(self, state: dict[str, Any]) -> Callable[[int, Draws], dict[str, Tensor]]:
+        """Give the modules their weights, their device and all that the machine asks for; what computes losses."""
+        module = self.stage.module
+        if state:
+            self._load_weights(state)
+        for name, parameter in module.named_parameters():
+            if name.startswith(self.config.frozen):
+                parameter.requires_grad_(False)
+        module.to(self.machine.device)
+        self.companions.to(self.machine.device)
+        if self.machine.config.recompute:
+            recompute_blocks(module)
+        if self.machine.config.compile:
+            compile_blocks(module)
+        return sharded(module, self.stage.losses) if self.machine.config.shard else self.stage.losses
+
+    def _read_state(self) -> dict[str, Any]:
+        """The state on disk; empty where there is none."""
+        if not self.state_path.exists():
+            return {}
+        try:
+            state: dict[str, Any] = torch.load(self.state_path, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise TrainingError(
+                f"{self.state_path} cannot be read: {error}", "it is damaged; remove it to begin anew"
+            ) from error
+        return state
+
+    def _load_weights(self, state: dict[str, Any]) -> None:
+        try:
+            self.stage.module.load_state_dict(state["module"])
+            self.companions.load_state_dict(state.get("companions", {}))  # older states have none
+        except RuntimeError as error:
+            raise TrainingError(
+                f"{self.state_path} is of another model: {str(error).splitlines()[-1].strip()}",
+                "name another work folder, or give the recipe the sizes that it had",
+            ) from error
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        self.stage.module.load_state_dict(state["module"])
-        self.companions.load_state_dict(state.get("companions", {}))  # older states have none
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average = state["average"]
+        if state["average"].keys() != self.average.keys():
+            raise TrainingError(
+                f"{self.state_path} trains other weights than loop.frozen leaves free",
+                "what is frozen cannot change on the way",
+            )
+        load_optimiser(self.optimiser, state["optimiser"])
+        self.average = {name: placed_like(value, self.average[name]) for name, value in state["average"].items()}
 
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
@@ -252,10 +357,3 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     fall = (1 + math.cos(math.pi * min(share, 1.0))) / 2
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * fall
-
-
-def read_journal(folder: Path) -> Iterator[dict[str, float]]:
-    """Records of a run in order of steps; what was repeated after a kill counts once."""
-    lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines()
-    records = {record["step"]: record for record in map(json.loads, lines)}
-    yield from (records[step] for step in sorted(records))

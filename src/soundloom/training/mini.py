@@ -132,7 +132,7 @@ class Recipe:
         if not self._latents_file.exists():
             same = self._same()
             settle_scale(same, self.flow_sounds, SCALE_CLIPS)
-            _save(self._trained("autoencoder"), same)
+            _save(self._trained("autoencoder"), same.state_dict())
             write_latents(self._latents_file, encode_sounds(same, self.flow_sounds))
         return True
 
@@ -161,8 +161,7 @@ class Recipe:
             start()
         run = Run(stage, config, folder)
         if run.train(self.until):
-            run.load_average()
-            _save(trained, stage.module)
+            _save(trained, run.result())
         return run.finished
 
     def _trained(self, name: str) -> Path:
@@ -189,9 +188,9 @@ class Recipe:
         return Clips(read_latents(self._latents_file), captions, config, frames_per_second(self.model))
 
 
-def _save(path: Path, module: torch.nn.Module) -> None:
+def _save(path: Path, state: dict[str, torch.Tensor]) -> None:
     with atomic_file(path) as file:
-        torch.save(module.state_dict(), file)
+        torch.save(state, file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

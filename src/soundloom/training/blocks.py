@@ -1,0 +1,32 @@
+"""The transformer blocks in a module, and what can be done to each of them: recompute it, compile it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from soundloom.engines.torch.dit import TransformerBlock
+from soundloom.engines.torch.same import SAMEBlock
+from soundloom.engines.torch.t5gemma import TextBlock
+
+BLOCKS = (TransformerBlock, SAMEBlock, TextBlock)
+
+
+def transformer_blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """All blocks in which a network spends its time and memory."""
+    return (part for part in module.modules() if isinstance(part, BLOCKS))
+
+
+def recompute_blocks(module: nn.Module) -> None:
+    """Keep only what enters each block, and compute the rest again in the backward pass (gradient checkpointing)."""
+    for block in transformer_blocks(module):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Compile each block by itself, for any length: blocks are alike, so one compilation serves all of a kind."""
+    for block in transformer_blocks(module):
+        block.compile(dynamic=True)
