@@ -1,0 +1,89 @@
+"""Choosing a token from logits, in NumPy, so that every engine chooses alike.
+
+Noise is drawn outside and divides the probabilities: argmax(p / E) with E from Exp(1) is one draw from p. Letters:
+b clips, q codebooks, v tokens of a codebook. Source: audiocraft, utils/utils.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 takes the likeliest; `top_p`, where not 0, is used instead of `top_k`."""
+
+    temperature: float = 1.0
+    top_k: int = 250  # 0 keeps all
+    top_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise RequestError(f"temperature {self.temperature} is negative", "0 takes the likeliest token, 1 is usual")
+        if self.top_k < 0:
+            raise RequestError(f"top-k {self.top_k} is negative", "0 keeps all tokens, 250 is usual")
+        if not 0 <= self.top_p <= 1:
+            raise RequestError(f"top-p {self.top_p} is not a share", "give a value from 0 (off) to 1")
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def guide_logits(prompted: np.ndarray, unprompted: np.ndarray, scale: float) -> np.ndarray:
+    """Move logits away from what would follow without the prompt."""
+    return unprompted + scale * (prompted - unprompted)
+
+
+def sample(logits: np.ndarray, noise: np.ndarray | None, sampling: Sampling) -> np.ndarray:
+    """Choose tokens (b, q) by logits and Exp(1) noise (b, q, v); no noise is needed at temperature 0.
+
+    With top-p, the noise belongs to the tokens in falling order of probability, as in the published code.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    if noise is None:
+        raise ValueError("sampling needs noise")
+    if sampling.top_p == 0:
+        return (filtered(logits, sampling) / noise).argmax(-1)
+    probabilities = _softmax(logits, sampling.temperature)
+    order = np.argsort(-probabilities, axis=-1, kind="stable")
+    falling = _nucleus(np.take_along_axis(probabilities, order, -1), sampling.top_p)
+    chosen = (falling / noise).argmax(-1)
+    return np.take_along_axis(order, chosen[..., None], -1)[..., 0]
+
+
+def filtered(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Probabilities (…, v) of the `top_k` likeliest tokens, float32; tokens that tie with the last one stay."""
+    probabilities = _softmax(logits, sampling.temperature)
+    if not 0 < sampling.top_k < probabilities.shape[-1]:
+        return probabilities
+    least = np.partition(probabilities, -sampling.top_k, axis=-1)[..., -sampling.top_k, None]
+    kept = np.where(probabilities >= least, probabilities, 0)
+    return kept / kept.sum(-1, keepdims=True)
+
+
+def exponential_noise(seeds: Sequence[int], step: int, codebooks: int, tokens: int) -> np.ndarray:
+    """Exp(1) noise (b, q, v), float32, each clip's from Philox keyed by (its seed, step)."""
+    return np.stack([_draw(seed, step).standard_exponential((codebooks, tokens), np.float32) for seed in seeds])
+
+
+def _draw(seed: int, step: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
+
+
+def _softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = logits.astype(np.float32) / np.float32(temperature)
+    powers = np.exp(scaled - scaled.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def _nucleus(falling: np.ndarray, top_p: float) -> np.ndarray:
+    """Keep falling probabilities until `top_p` of the mass is before them."""
+    before = np.cumsum(falling, axis=-1) - falling
+    kept = np.where(before > top_p, 0, falling)
+    return kept / kept.sum(-1, keepdims=True)
