@@ -1,10 +1,17 @@
 """Training losses of the autoencoder."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from soundloom.training.config import SpectralConfig
+from soundloom.training.config import MelConfig, SpectralConfig
+from soundloom.training.filterbanks import k_weighting
 from soundloom.training.losses import SpectralLoss, softnorm_loss, tight_stft, tight_window, waveform_loss
+from soundloom.training.mel_loss import MelLoss
+from soundloom.training.phase import frequency_difference, time_difference
 
 
 def tone(hz: float) -> torch.Tensor:
@@ -24,20 +31,73 @@ def test_spectra_keep_the_energy(overlap):
     torch.testing.assert_close(tight_stft(x, 256, overlap).abs().square().sum(), x.square().sum(), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("term", ["convergence", "logarithm", "phase"])
+def only(term: str, *windows: int) -> SpectralLoss:
+    off = {"convergence": 0.0, "logarithm": 0.0}
+    return SpectralLoss(SpectralConfig(windows=windows, **(off | {term: 1.0})))
+
+
+TERMS = ["convergence", "logarithm", "linear", "phase", "time_phase", "frequency_phase"]
+
+
+@pytest.mark.parametrize("term", TERMS)
 def test_each_spectral_term_is_zero_for_equal_sounds_and_grows_with_detune(term):
-    off = {"convergence": 0.0, "logarithm": 0.0, "phase": 0.0}
-    loss = SpectralLoss(SpectralConfig(windows=(512, 128), **(off | {term: 1.0})))
+    loss = only(term, 512, 128)
     same, near, far = (float(loss(tone(hz), tone(1000))) for hz in (1000, 1040, 2000))
     assert same == pytest.approx(0, abs=1e-6)
     assert 0 < near < far
 
 
 def test_magnitudes_do_not_hear_phase_but_the_phase_term_does():
-    magnitudes = SpectralLoss(SpectralConfig(windows=(512,), logarithm=0.0))
-    phases = SpectralLoss(SpectralConfig(windows=(512,), convergence=0.0, logarithm=0.0, phase=1.0))
-    assert magnitudes(-tone(1000), tone(1000)) < 1e-6
-    assert phases(-tone(1000), tone(1000)) > 0.01
+    assert only("convergence", 512)(-tone(1000), tone(1000)) < 1e-6
+    assert only("phase", 512)(-tone(1000), tone(1000)) > 0.01
+
+
+def test_phase_increments_are_compared_as_the_formula_says():
+    x, y = torch.randn(2, 1, 4, 3, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    total = weights = 0.0
+    for c in range(4):
+        for f in range(5):
+            for m in range(2):
+                u, v = x[0, c, m + 1, f] * x[0, c, m, f].conj(), y[0, c, m + 1, f] * y[0, c, m, f].conj()
+                weight = float(u.abs() * v.abs()) ** 0.5
+                total += weight * (1 - float(torch.cos(u.angle() - v.angle())))
+                weights += weight
+    assert float(time_difference(x, y)) == pytest.approx(total / weights, rel=1e-4)
+    turned = x.transpose(-1, -2), y.transpose(-1, -2)
+    assert float(frequency_difference(*turned)) == pytest.approx(total / weights, rel=1e-4)
+
+
+def test_phase_increments_do_not_hear_a_constant_phase_but_a_click_that_moved():
+    click = torch.zeros(1, 2, 2048)
+    click[..., 1000] = 1
+    for term in ("time_phase", "frequency_phase"):
+        assert only(term, 256)(-tone(1000), tone(1000)) < 1e-5
+    assert only("frequency_phase", 256)(click.roll(20, -1), click) > 0.01
+
+
+def test_k_weighting_changes_each_frequency_by_the_gain_of_its_filter():
+    config = SpectralConfig((512,), convergence=0, logarithm=0, linear=1)
+    plain, weighted = SpectralLoss(config), SpectralLoss(replace(config, k_weighting=True))
+    taps, silence = k_weighting(44100), torch.zeros(1, 2, 4096)
+    for hz in (1000, 10_000):
+        gain = abs(taps @ np.exp(2j * np.pi * hz / 44100 * np.arange(len(taps))))
+        assert float(weighted(tone(hz), silence) / plain(tone(hz), silence)) == pytest.approx(gain, rel=0.02)
+
+
+def test_the_mel_loss_is_in_decibels():
+    loss = MelLoss(MelConfig(windows=(1024,), bands=16, floor_db=-120), 44100)
+    noise = 0.1 * torch.randn(1, 2, 8192, generator=torch.Generator().manual_seed(0))
+    assert float(loss(noise, noise)) == 0
+    assert float(loss(0.5 * noise, noise)) == pytest.approx(20 * math.log10(2), rel=1e-3)
+
+
+def test_the_mel_loss_passes_over_what_neither_sound_has():
+    loss = MelLoss(MelConfig(windows=(1024,), bands=16), 44100)
+    noise = 0.1 * torch.randn(1, 2, 8192, generator=torch.Generator().manual_seed(0))
+    with_silence = torch.cat([noise, torch.zeros(1, 2, 65536)], dim=-1)
+    silence = 1e-6 * torch.ones_like(with_silence)
+    assert float(loss(silence, silence * 2)) == 0
+    assert float(loss(0.5 * with_silence, with_silence)) > 0.9 * float(loss(0.5 * noise, noise))
 
 
 def test_a_missing_side_channel_is_heard():
@@ -49,8 +109,10 @@ def test_a_missing_side_channel_is_heard():
 
 def test_losses_of_silence_are_finite_and_have_gradients():
     made = torch.zeros(1, 2, 4096, requires_grad=True)
-    loss = SpectralLoss(SpectralConfig(windows=(512,), phase=1.0))(made, torch.zeros(1, 2, 4096))
-    (loss + waveform_loss(made, torch.zeros(1, 2, 4096))).backward()
+    real = torch.zeros(1, 2, 4096)
+    config = SpectralConfig((512,), linear=1, phase=1, time_phase=1, frequency_phase=1, k_weighting=True)
+    mel = MelLoss(MelConfig(windows=(512,)), 44100)
+    (SpectralLoss(config)(made, real) + mel(made, real) + waveform_loss(made, real)).backward()
     assert made.grad is not None
     assert made.grad.isfinite().all()
 

@@ -10,8 +10,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from soundloom.training.config import SpectralConfig
+from soundloom.training.filterbanks import k_weighting
+from soundloom.training.phase import complex_difference, frequency_difference, time_difference
 
 SPREAD_FLOOR = 1e-4  # below which a signal counts as silent
 MAGNITUDE_FLOOR = 1e-8
@@ -47,26 +50,43 @@ class SpectralLoss(nn.Module):
     """Distance of spectra of left, right, mid and side, averaged over window sizes.
 
     Terms: convergence ‖X - Y‖ / ‖X + Y‖ of magnitudes; logarithm, the mean difference of ln(1 + magnitude / floor),
-    where the floor follows the spread of both signals; phase, the log of the complex error relative to its spread.
+    where the floor follows the spread of both signals; linear, the mean difference of magnitudes; phase, the log of
+    the complex error relative to its spread; time and frequency phase, see `phase`. Those of weight 0 cost nothing.
     """
 
-    def __init__(self, config: SpectralConfig) -> None:
+    def __init__(self, config: SpectralConfig, rate: int = 44100) -> None:
         super().__init__()
         self.config = config
+        if config.k_weighting:
+            self.register_buffer("weighting", torch.from_numpy(k_weighting(rate)).float(), persistent=False)
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """Compare two signals (b, 2, n)."""
+        if self.config.k_weighting:
+            made, real = (filtered(signal, self.get_buffer("weighting")) for signal in (made, real))
         terms = [self._at_size(made, real, size) for size in self.config.windows]
         return torch.stack(terms).mean()
 
     def _at_size(self, made: Tensor, real: Tensor, size: int) -> Tensor:
-        x, y = (with_mid_and_side(tight_stft(signal, size, self.config.overlap)) for signal in (made, real))
+        config = self.config
+        x, y = (with_mid_and_side(tight_stft(signal, size, config.overlap)) for signal in (made, real))
         a, b = x.abs().clamp_min(MAGNITUDE_FLOOR), y.abs().clamp_min(MAGNITUDE_FLOOR)
-        loss = self.config.convergence * convergence(a, b)
-        loss = loss + self.config.logarithm * log_difference(a, b, self.config.floor)
-        if self.config.phase:
-            loss = loss + self.config.phase * complex_difference(x, y)
-        return loss
+        terms = (
+            (config.convergence, lambda: convergence(a, b)),
+            (config.logarithm, lambda: log_difference(a, b, config.floor)),
+            (config.linear, lambda: (a - b).abs().mean()),
+            (config.phase, lambda: complex_difference(x, y)),
+            (config.time_phase, lambda: time_difference(x, y)),
+            (config.frequency_phase, lambda: frequency_difference(x, y)),
+        )
+        return sum((weight * term() for weight, term in terms if weight), start=made.new_zeros(()))
+
+
+def filtered(x: Tensor, taps: Tensor) -> Tensor:
+    """Convolve x (b, c, n) with a symmetric filter of odd length; the ends are mirrored."""
+    b, c, n = x.shape
+    padded = F.pad(x, (len(taps) // 2, len(taps) // 2), mode="reflect")
+    return F.conv1d(padded.reshape(b * c, 1, -1), taps.view(1, 1, -1)).view(b, c, n)
 
 
 def with_mid_and_side(stereo: Tensor) -> Tensor:
@@ -85,12 +105,6 @@ def log_difference(a: Tensor, b: Tensor, floor: float) -> Tensor:
     """Mean difference of logarithms, flat below `floor` times the spread of both, so that silence stays harmless."""
     spread = floor * (_spread(a).square() + _spread(b).square()).sqrt()
     return (torch.log1p(a / spread) - torch.log1p(b / spread)).abs().mean()
-
-
-def complex_difference(x: Tensor, y: Tensor) -> Tensor:
-    """Logarithm of the squared complex error, relative to its own spread."""
-    error = (x - y).abs().square()
-    return torch.log1p(error / error.detach().flatten(2).std(-1)[..., None, None].clamp_min(1e-5)).mean()
 
 
 def _spread(magnitudes: Tensor) -> Tensor:

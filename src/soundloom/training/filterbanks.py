@@ -1,0 +1,70 @@
+"""Filter banks that losses listen through: mel bands, chroma bands around an octave, and the K-weighting of loudness.
+
+Everything is NumPy in float64, computed once; rates and frequencies are in hertz.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+LOWEST_A = 27.5  # A0, where octave 0 of the chroma bank begins
+SEMITONES_A_TO_C = 3
+WEIGHTING_TAPS, WEIGHTING_POINTS = 257, 8193
+HIGH_PASS, HIGH_PASS_Q = 38.135, 0.5
+SHELF, SHELF_Q, SHELF_DB = 1681.974, 1.69, 4.0
+REFERENCE = 1000.0  # where K-weighting changes nothing
+
+
+def mel_bank(bands: int, window: int, rate: int) -> Matrix:
+    """Triangles (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 to half the rate.
+
+    A band that falls between two bins is empty.
+    """
+    top = 2595 * np.log10(1 + rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bins = np.fft.rfftfreq(window, 1 / rate)
+    return np.clip(np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)), 0, None)
+
+
+def chroma_bank(bins: int, window: int, rate: int, octave: float, width: float) -> Matrix:
+    """Share every frequency out among pitch classes, (bins, window / 2 + 1); rows start near C.
+
+    A frequency's weights are a Gaussian over the classes that adds up to 1, times a Gaussian over octaves above A0
+    with this centre and width. Pitch class p (C is 0) is at row (bins * (p + 3) / 12 - 3 * (bins // 12)) mod bins.
+    Source: the chroma bank of librosa as the training code of SAME uses it, normalised over classes.
+    """
+    hertz = np.arange(1, window // 2 + 1) * rate / window
+    position = bins * np.log2(hertz / LOWEST_A)
+    position = np.concatenate([position[:1] - 1.5 * bins, position])  # 0 Hz: below all octaves
+    spread = np.maximum(np.diff(position, append=position[-1] + 1), 1.0)
+    distance = (position - np.arange(bins)[:, None] + bins / 2) % bins - bins / 2
+    weights = np.exp(-0.5 * (2 * distance / spread) ** 2)
+    weights /= weights.sum(0)
+    weights *= np.exp(-0.5 * ((position / bins - octave) / width) ** 2)
+    return np.roll(weights, -SEMITONES_A_TO_C * (bins // 12), axis=0)
+
+
+def k_weighting(rate: int) -> Matrix:
+    """Linear-phase filter (257,) near the K-weighting of loudness: a high-pass and a shelf of 4 dB, gain 1 at 1 kHz.
+
+    Sampled in frequency and tapered, so it resolves no less than about 170 Hz at 44.1 kHz.
+    """
+    response = _k_response(np.linspace(0, rate / 2, WEIGHTING_POINTS))
+    middle = WEIGHTING_TAPS // 2
+    taps = np.roll(np.fft.irfft(response), middle)[:WEIGHTING_TAPS] * np.hamming(WEIGHTING_TAPS)
+    phases = np.exp(-2j * np.pi * REFERENCE / rate * np.arange(WEIGHTING_TAPS))
+    return taps / abs(taps @ phases)
+
+
+def _k_response(hertz: Matrix) -> Matrix:
+    """Magnitude of the two analogue sections in a row."""
+    s = 1j * hertz / HIGH_PASS
+    high_pass = s**2 / (s**2 + s / HIGH_PASS_Q + 1)
+    s, a = 1j * hertz / SHELF, 10 ** (SHELF_DB / 40)
+    tilt = np.sqrt(a) / SHELF_Q * s
+    shelf = a * (a * s**2 + tilt + 1) / (s**2 + tilt + a)
+    return np.abs(high_pass * shelf)

@@ -1,0 +1,42 @@
+"""Difference of log-mel spectra in decibels, at several windows: what the shipped autoencoder is measured by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from soundloom.training.config import MelConfig
+from soundloom.training.filterbanks import mel_bank
+from soundloom.training.losses import with_mid_and_side
+
+
+class MelLoss(nn.Module):
+    """Mean absolute difference in dB over left, right, mid and side, averaged over windows.
+
+    Levels are relative to full scale. Cells where neither sound reaches the floor are not counted.
+    """
+
+    def __init__(self, config: MelConfig, rate: int) -> None:
+        super().__init__()
+        self.config = config
+        self.floor = 10 ** (config.floor_db / 10)
+        for window in config.windows:
+            bank = torch.from_numpy(mel_bank(config.bands, window, rate)).float().T
+            self.register_buffer(f"bank_{window}", bank, persistent=False)
+
+    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+        """Compare two signals (b, 2, n)."""
+        return torch.stack([self._at_size(made, real, window) for window in self.config.windows]).mean()
+
+    def _at_size(self, made: Tensor, real: Tensor, window: int) -> Tensor:
+        a, b = (self.power(with_mid_and_side(signal), window) for signal in (made, real))
+        heard = (a > self.floor) | (b > self.floor)
+        difference = 10 * (torch.log10(a + self.floor) - torch.log10(b + self.floor)).abs()
+        return (difference * heard).sum() / heard.sum().clamp_min(1)
+
+    def power(self, x: Tensor, window: int) -> Tensor:
+        """Mel power (..., frames, bands) of x (..., n); a sine of amplitude 1 has a peak of 1/4."""
+        taper = torch.hann_window(window, device=x.device)
+        frames = x.unfold(-1, window, window // 4) * (taper / taper.sum())
+        spectrum: Tensor = torch.fft.rfft(frames)
+        return (spectrum.real.square() + spectrum.imag.square()) @ self.get_buffer(f"bank_{window}")
