@@ -96,6 +96,40 @@ class MelConfig:
 
 
 @dataclass(frozen=True)
+class MemberConfig:
+    """One discriminator: convolutions over a spectrogram, or a transformer behind one of three front ends."""
+
+    kind: Literal["convolution", "patches", "spectrum", "chroma"]
+    size: int  # samples of a window or patch
+    filters: int = 32  # of convolutions
+    stride: int = 2  # windows or patches that a transformer's score is about
+    window: int = 2  # scores to each side that a transformer attends to
+    depth: int = 3
+    width: int = 0  # of a transformer; 0 lets the size decide
+    octave: float = 5.0  # above A0, where chroma listens
+    octave_width: float = 1.5
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """Discriminators of the autoencoder, trained in every second step."""
+
+    weight: float = 0.0
+    features: float = 5.0  # weight of feature matching
+    game: Literal["hinge", "relativistic", "least-squares"] = "relativistic"
+    members: tuple[MemberConfig, ...] = ()
+    start: int = 0  # step before which the autoencoder is trained alone
+    head_start: int = 0  # steps from there in which the discriminators learn and the autoencoder does not feel them
+    rate: float = 1.0  # of the loop's learning rate
+    betas: tuple[float, ...] = (0.5, 0.99)
+    noise_below: float = 0.1  # discriminator loss under which their inputs become noisy
+
+    def __post_init__(self) -> None:
+        if self.weight and not self.members:
+            raise ConfigError("adversarial.weight needs discriminators", "add [[adversarial.members]]")
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Training of the autoencoder, which starts from the principal components of the data."""
 

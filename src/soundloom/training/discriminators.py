@@ -1,0 +1,169 @@
+"""Networks that tell recorded from decoded sound, each through a front end of its own.
+
+Convolutions look at a complex spectrogram as at a picture; transformers of the autoencoder's own blocks gather patches
+of the waveform, spectra or chroma into one score for each group of frames.
+Letters for axes: b batch, c channels, n front-end frames, l scores, d width.
+Source: EnCodec's multi-scale discriminator, and the ensemble of SAME as described for its training code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from soundloom.config.models import ResamplerConfig
+from soundloom.engines.torch.blocks import DyT, RMSNorm
+from soundloom.engines.torch.same import EncoderResampler, to_patches
+from soundloom.training.config import MemberConfig
+from soundloom.training.features import outputs_of
+from soundloom.training.filterbanks import chroma_bank
+from soundloom.training.losses import tight_stft
+
+CHROMA_BINS = 64
+HEAD_WIDTH, FF_MULT = 64, 1.5
+NARROWEST, WIDEST = 192, 512
+MATCHED_BLOCKS = 2  # whose outputs are compared
+NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """One member's scores of a batch, high for real, and the activations that led to them."""
+
+    scores: Tensor  # (b, ...)
+    features: list[Tensor]
+
+
+class ConvolutionMember(nn.Module):
+    """Two-dimensional convolutions over real and imaginary parts of all channels."""
+
+    def __init__(self, config: MemberConfig) -> None:
+        super().__init__()
+        self.size = config.size
+        f = config.filters
+        first = _conv(4, f, (3, 9))
+        dilated = [_conv(f, f, (3, 9), dilation) for dilation in (1, 2, 4)]
+        self.layers = nn.ModuleList([first, *dilated, _conv(f, f, (3, 3))])
+        self.score = _conv(f, 1, (3, 3))
+
+    def forward(self, audio: Tensor) -> Opinion:
+        """Judge audio (b, 2, samples)."""
+        taper = torch.hann_window(self.size, device=audio.device)
+        frames = audio.unfold(-1, self.size, self.size // 4) * (taper / taper.norm())
+        spectrum = torch.fft.rfft(frames)
+        h = torch.cat([spectrum.real, spectrum.imag], dim=1)  # (b, 4, n, bins)
+        features = []
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), 0.2)
+            features.append(h)
+        return Opinion(self.score(h), features)
+
+
+def _conv(channels_in: int, channels_out: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Module:
+    """A weight-normed convolution over (time, frequency) that keeps the size; time may be dilated."""
+    padding = (dilation * (kernel[0] // 2), kernel[1] // 2)
+    return weight_norm(nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=(dilation, 1)))
+
+
+class TransformerMember(nn.Module):
+    """A front end, the encoder's blocks behind root mean square norms, and one score for each token they gather."""
+
+    def __init__(self, config: MemberConfig, front: nn.Module, channels: int) -> None:
+        super().__init__()
+        width = config.width or member_width(channels)
+        self.front = front
+        self.gather = EncoderResampler(
+            ResamplerConfig(
+                channels=width,
+                c_mults=(1,),
+                strides=(config.stride,),
+                latent_dim=width,
+                transformer_depths=(config.depth,),
+                in_channels=channels,
+                dim_heads=HEAD_WIDTH,
+                ff_mult=FF_MULT,
+                sliding_window=(config.window, config.window),
+            )
+        )
+        _replace_norms(self.gather)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, audio: Tensor) -> Opinion:
+        """Judge audio (b, 2, samples)."""
+        with outputs_of(self.gather.transformers[:MATCHED_BLOCKS]) as features:
+            tokens = self.gather(self.front(audio), None)  # (b, l, d)
+        return Opinion(self.score(tokens)[..., 0], features)
+
+
+def member_width(channels: int) -> int:
+    """Width that the published ensemble gives a front end of so many channels."""
+    rule = HEAD_WIDTH * round(16 * math.sqrt(channels) / HEAD_WIDTH)
+    return min(max(rule, NARROWEST), WIDEST)
+
+
+def _replace_norms(module: nn.Module) -> None:
+    """Put plain norms where the autoencoder has tanh, which hides from a discriminator how large things are."""
+    for name, child in module.named_children():
+        if isinstance(child, DyT):
+            setattr(module, name, RMSNorm(len(child.gamma), NORM_EPS))
+        else:
+            _replace_norms(child)
+
+
+class Patches(nn.Module):
+    """Audio (b, 2, samples) to patches (b, n, 2 * size)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return to_patches(audio, self.size).transpose(1, 2)
+
+
+class Spectrum(nn.Module):
+    """Audio to real and imaginary parts of its spectra (b, n, 4 * bins)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, audio: Tensor) -> Tensor:
+        spectrum = demodulated(tight_stft(audio, self.size, 2))
+        return torch.view_as_real(spectrum).permute(0, 2, 1, 4, 3).flatten(2)
+
+
+def demodulated(spectrum: Tensor) -> Tensor:
+    """Turn the phase of (..., n, bins) back by what hops of half a window add to each bin's centre frequency."""
+    frames, bins = (torch.arange(size, device=spectrum.device) % 2 for size in spectrum.shape[-2:])
+    return spectrum * (1 - 2 * frames[:, None] * bins)
+
+
+class Chroma(nn.Module):
+    """Audio to the logarithm of its pitch classes around an octave (b, n, 2 * 64)."""
+
+    def __init__(self, config: MemberConfig, rate: int) -> None:
+        super().__init__()
+        self.size = config.size
+        bank = chroma_bank(CHROMA_BINS, config.size, rate, config.octave, config.octave_width)
+        self.register_buffer("bank", torch.from_numpy(bank).float().T, persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        chroma = tight_stft(audio, self.size, 2).abs() @ self.get_buffer("bank")  # (b, 2, n, 64)
+        return torch.log1p(chroma).transpose(1, 2).flatten(2)
+
+
+def build_member(config: MemberConfig, rate: int) -> nn.Module:
+    """The member that a configuration describes."""
+    if config.kind == "convolution":
+        return ConvolutionMember(config)
+    if config.kind == "patches":
+        return TransformerMember(config, Patches(config.size), 2 * config.size)
+    if config.kind == "spectrum":
+        return TransformerMember(config, Spectrum(config.size), 2 * (config.size + 2))
+    return TransformerMember(config, Chroma(config, rate), 2 * CHROMA_BINS)

@@ -1,0 +1,124 @@
+"""Discriminators: their formulas, their front ends, and that they learn to tell sounds apart."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from soundloom.training.adversarial import Adversary, discriminator_loss, generator_loss
+from soundloom.training.config import AdversarialConfig, MemberConfig
+from soundloom.training.discriminators import Spectrum, build_member, member_width
+from soundloom.training.features import feature_distance, outputs_of
+from soundloom.training.loop import Draws
+
+RATE = 44100
+MEMBERS = (
+    MemberConfig("convolution", 64, filters=4),
+    MemberConfig("patches", 29, stride=2, window=4, width=64, depth=2),
+    MemberConfig("spectrum", 128, stride=2, window=3, width=64, depth=2),
+    MemberConfig("chroma", 1024, stride=2, window=3, width=64, depth=2),
+)
+REAL, MADE = torch.tensor([2.0, 0.5]), torch.tensor([-0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("game", "of_discriminator", "of_generator"),
+    [
+        ("hinge", (0 + 0.5) / 2 + (0.5 + 2) / 2, -0.25),
+        ("relativistic", (math.log1p(math.exp(-2.5)) + math.log1p(math.exp(0.5))) / 2,
+         (math.log1p(math.exp(2.5)) + math.log1p(math.exp(-0.5))) / 2),
+        ("least-squares", (0.25 + 1) / 2 + (1 + 0.25) / 2, (2.25 + 0) / 2),
+    ],
+)  # fmt: skip
+def test_games_follow_their_formulas(game, of_discriminator, of_generator):
+    assert float(discriminator_loss(game, REAL, MADE)) == pytest.approx(of_discriminator, rel=1e-5)
+    assert float(generator_loss(game, REAL, MADE)) == pytest.approx(of_generator, rel=1e-5)
+
+
+def test_feature_distance_is_relative_to_the_real_features():
+    real, made = [torch.tensor([1.0, -3.0])], [torch.tensor([2.0, -1.0])]
+    assert float(feature_distance(made, real)) == pytest.approx(1.5 / 2.001)
+    assert float(feature_distance([10 * made[0]], [10 * real[0]])) == pytest.approx(15 / 20.001)
+
+
+def test_outputs_are_collected_only_inside_the_context():
+    layer = torch.nn.Linear(2, 2)
+    with outputs_of([layer]) as collected:
+        answer = layer(torch.ones(2))
+    layer(torch.ones(2))
+    assert len(collected) == 1
+    assert collected[0] is answer
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
+def test_a_member_scores_every_part_of_a_sound_and_shows_its_features(member):
+    torch.manual_seed(0)
+    opinion = build_member(member, RATE)(torch.randn(2, 2, 4096))
+    assert opinion.scores.isfinite().all()
+    assert opinion.scores.shape[0] == 2
+    assert opinion.scores[0].numel() > 1
+    assert len(opinion.features) == (5 if member.kind == "convolution" else 2)
+
+
+def test_scores_of_a_patch_member_are_local():
+    torch.manual_seed(0)
+    network = build_member(MemberConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
+    sound = torch.randn(1, 2, 16 * 2 * 32)
+    other = sound.clone()
+    other[..., -16:] += 1
+    changed = (network(sound).scores != network(other).scores)[0]
+    assert changed[-1]
+    assert not changed[:16].any()
+
+
+def test_the_bin_of_a_steady_tone_is_the_same_in_all_frames_once_demodulated():
+    tone = torch.sin(2 * math.pi * 9 / 64 * torch.arange(1024)).expand(1, 2, -1)  # odd bin: flips with every hop
+    frames = Spectrum(64)(tone)[0].view(-1, 2, 2, 33)[..., 9]
+    assert frames.abs().max() > 1
+    torch.testing.assert_close(frames, frames[:1].expand_as(frames), atol=1e-4, rtol=0)
+
+
+def test_widths_follow_the_channels():
+    assert [member_width(channels) for channels in (2 * 29, 2 * 443, 4 * 2049)] == [192, 448, 512]
+
+
+def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise, and the same noise without its highest frequencies."""
+    real = Draws(0, step).normal(4, 2, 2048)
+    low = F.avg_pool1d(real, 5, stride=1, padding=2)
+    return low, real
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
+def test_a_member_learns_to_hear_missing_treble(member):
+    torch.manual_seed(0)
+    adversary = Adversary(AdversarialConfig(1.0, members=(member,)), RATE)
+    optimiser = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
+    for step in range(25):
+        optimiser.zero_grad()
+        loss = adversary.discriminator_losses(*sounds(step), Draws(1, step))["loss"]
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.3
+
+
+def test_noise_veils_the_sounds_when_the_discriminators_win():
+    adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS[:1]), RATE)
+    made, real = sounds(0)
+    clear = adversary.discriminator_losses(made, real, Draws(0, 0))["loss"].item()
+    assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
+    adversary.recent_loss.fill_(0.04)
+    veiled = adversary._veiled(real, Draws(0, 0)) - real
+    torch.testing.assert_close(veiled.std(), 10 * 0.06 * real.std(), rtol=0.02, atol=0)
+
+
+def test_in_the_generators_turn_gradients_reach_the_sound_and_no_discriminator():
+    torch.manual_seed(0)
+    adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS), RATE).requires_grad_(False)
+    made, real = sounds(0)
+    made.requires_grad_()
+    losses = adversary.generator_losses(made, real, Draws(0, 0))
+    (losses["adversarial"] + losses["features"]).backward()
+    assert made.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in adversary.parameters())
