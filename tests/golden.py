@@ -23,7 +23,7 @@ def run_case(path: Path, engine: str) -> Iterator[Check]:
     """Yield the checks of all outputs of one case."""
     case = Case(path)
     run = runner_for(case, ADAPTERS[engine]())
-    for call in case.data["calls"]:
+    for call in case.calls:
         found = run(call)
         for output, key in call["outputs"].items():
             yield compare(call, output, found[output], case.tensor(key))

@@ -13,11 +13,15 @@ import numpy as np
 from soundloom.checkpoints.safetensors_file import read_safetensors
 
 FLOOR = 2e-5  # of an output's peak; single precision, whatever the order of the products
+MUSICGEN_FLOOR = 2e-6  # the same, as the records of MusicGen suggest
 
 
 @dataclass
 class Case:
-    """One case with its tensors; `path` is the JSON file."""
+    """One case with its tensors; `path` is the JSON file.
+
+    A case without calls answers those of another (`same_values_as`) with its own weights.
+    """
 
     path: Path
     data: dict[str, Any] = field(init=False)
@@ -33,8 +37,22 @@ class Case:
     def tensors(self) -> dict[str, Any]:
         return read_safetensors(self.path.with_suffix(".safetensors"))
 
+    @cached_property
+    def _asked(self) -> Case:
+        """The case whose calls this one answers."""
+        return self if "calls" in self.data else self.beside(self.data["same_values_as"])
+
+    def beside(self, file: str) -> Case:
+        """Return the case that a file in the same folder belongs to."""
+        return Case((self.path.parent / file).with_suffix(".json"))
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        return self._asked.data["calls"]
+
     def tensor(self, name: str) -> np.ndarray:
-        return self.tensors[name].numpy()
+        """Return an input or output of a call."""
+        return self._asked.tensors[name].numpy()
 
     def inputs(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return the inputs of a call: arrays, or lists of them."""
@@ -46,7 +64,8 @@ class Case:
     def weights(self, prefix: str = "") -> dict[str, Any]:
         """Return the recorded weights under a prefix, which is removed."""
         start = "w." + prefix
-        return {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+        found = {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+        return {name: tensor.renamed(name) for name, tensor in found.items()}
 
     def draws(self, listed: Any) -> Any:
         """Return an iterator over the recorded draws of a call, or None where there are none."""
@@ -70,10 +89,18 @@ class Check:
         return self.error <= self.tolerance
 
 
+def _tolerance(call: dict[str, Any], output: str) -> float:
+    """Return what an output may be off, of its peak: by the noise that the record measured of itself."""
+    if "fp32_vs_fp64" in call:
+        noise = call["fp32_vs_fp64"].get(output, {"max_abs": 0.0, "out_abs_max": 1.0})
+        return max(MUSICGEN_FLOOR, 20 * noise["max_abs"] / (noise["out_abs_max"] or 1.0))
+    return max(FLOOR, 4 * call.get("hint", {}).get(output, 0.0))
+
+
 def compare(call: dict[str, Any], output: str, found: np.ndarray, wanted: np.ndarray) -> Check:
     """Compare one output; integers and masks must be equal."""
     exact = not np.issubdtype(wanted.dtype, np.floating)
-    tolerance = 0.0 if exact else max(FLOOR, 4 * call.get("hint", {}).get(output, 0.0))
+    tolerance = 0.0 if exact else _tolerance(call, output)
     found = np.asarray(found)
     if found.shape != wanted.shape:
         return Check(call["name"], output, float("inf"), tolerance, f"shape {found.shape}, recorded {wanted.shape}")

@@ -16,6 +16,7 @@ from parity.mlx_files import (
 )
 from parity.mlx_int4 import MLXBundleCase
 from parity.models import DiTCase, SAMECase, TextCase
+from parity.musicgen_codec import CodecCase, T5Case
 from parity.sampling import SamplingCase
 
 # fn of a call: the class that holds the case's model, and its method.
@@ -47,6 +48,13 @@ RUNNERS = {
     "mlx build_pingpong_schedule": (MLXSamplingCase, "schedule"),
     "mlx sample_flow_pingpong": (MLXSamplingCase, "sample"),
     "mlx command line": (MLXCommandCase, "run"),
+    "t5.encode": (T5Case, "encode"),
+    "t5.relative_position_bucket": (T5Case, "bucket"),
+    "encodec.encode": (CodecCase, "encode"),
+    "encodec.decode": (CodecCase, "decode"),
+    "encodec.forward": (CodecCase, "forward"),
+    "encodec.encode_downmix": (CodecCase, "downmix"),
+    "encodec.encode_stereo_interleaved": (CodecCase, "interleaved"),
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 
@@ -65,7 +73,7 @@ def runner_for(case: Case, engine: Any) -> Callable[[dict[str, Any]], dict[str, 
     files = case.data.get("weights_files", {}).values()
     is_bundle = any(path.endswith(".safetensors") for path in files)
     runners = BUNDLE_RUNNERS if is_bundle else RUNNERS
-    unknown = {call["fn"] for call in case.data["calls"]} - set(runners)
+    unknown = {call["fn"] for call in case.calls} - set(runners)
     if unknown:
         raise LookupError(f"no runner for {', '.join(sorted(unknown))}")
     holders: dict[type, Any] = {}

@@ -17,7 +17,7 @@ from parity.registry import runner_for
 
 FOLDER = Path(__file__).parent.parent / "golden"
 CASES = {path.stem: Case(path) for path in sorted(FOLDER.glob("*.json"))}
-CALLS = [(name, call["name"]) for name, case in CASES.items() for call in case.data["calls"]]
+CALLS = [(name, call["name"]) for name, case in CASES.items() for call in case.calls]
 PACKAGES = {"torch": "torch", "mlx": "mlx"}  # what each engine needs
 
 
@@ -37,7 +37,7 @@ def runner(name: str, engine: str) -> Callable[[dict[str, Any]], dict[str, np.nd
 @pytest.mark.parametrize(("name", "call_name"), CALLS)
 def test_outputs_are_those_recorded(name: str, call_name: str, engine: str) -> None:
     case = CASES[name]
-    call = next(call for call in case.data["calls"] if call["name"] == call_name)
+    call = next(call for call in case.calls if call["name"] == call_name)
     found = runner(name, engine)(call)
     wanted = {output: case.tensor(key) for output, key in call["outputs"].items()}
     checks = [compare(call, output, found[output], record) for output, record in wanted.items()]

@@ -38,7 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """A component's names on disk. `folded` is the canonical name of the convolution stored without weight norm."""
+    """A component's names on disk.
+
+    `folded` is the canonical name of the convolution stored without weight norm. `optional` are stored names, with `*`
+    for any text, of what no loader needs.
+    """
 
     rows: tuple[Row, ...]
     folded: str = ""
@@ -49,7 +53,7 @@ class Layout:
         renamed = (
             self._convert(tensor, "stored", "canonical")
             for name, tensor in tensors.items()
-            if name not in self.optional and not is_ignorable(name)
+            if not is_ignorable(name) and not any(_pattern(each).fullmatch(name) for each in self.optional)
         )
         result = {tensor.name: tensor for tensor in renamed}
         if self.folded and f"{self.folded}.weight" in result:

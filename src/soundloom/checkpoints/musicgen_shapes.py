@@ -10,7 +10,7 @@ merged into the language model.
 from __future__ import annotations
 
 from soundloom.checkpoints.shapes import Shapes
-from soundloom.config.musicgen import EncodecConfig, InstructConfig, LMConfig, MusicGenConfig, T5Config
+from soundloom.config.musicgen import CodecLayer, EncodecConfig, InstructConfig, LMConfig, MusicGenConfig, T5Config
 
 T5_PREFIX, ENCODEC_PREFIX, LM_PREFIX, ADAPTER_PREFIX = "t5.", "encodec.", "lm.", "cp_transformer."
 GATES = 4  # of an LSTM, one above the other in each of its matrices
@@ -50,70 +50,32 @@ def t5_shapes(config: T5Config) -> Shapes:
 
 
 def encodec_shapes(config: EncodecConfig) -> Shapes:
-    """The codec, without prefix: each half a list of layers in which activations count but hold nothing."""
+    """The codec, without prefix."""
     shapes: Shapes = {}
-    for index, (kind, channels, out, kernel) in enumerate(encoder_layers(config)):
-        shapes |= _codec_layer(f"encoder.layers.{index}", kind, channels, out, kernel, config)
-    for index, (kind, channels, out, kernel) in enumerate(decoder_layers(config)):
-        shapes |= _codec_layer(f"decoder.layers.{index}", kind, channels, out, kernel, config)
+    for half, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        for index, layer in enumerate(layers):
+            shapes |= _codec_layer(f"{half}.layers.{index}", layer, config)
     for stage in range(config.num_quantizers):
         shapes[f"quantizer.layers.{stage}.codebook.embed"] = (config.codebook_size, config.hidden_size)
     return shapes
 
 
-Plan = list[tuple[str, int, int, int]]  # kind of layer, channels in and out, kernel or (for a residual unit) dilation
-
-
-def encoder_layers(config: EncodecConfig) -> Plan:
-    """The encoder's layers in order. A convolution whose kernel is even has half of it as stride."""
-    width = config.num_filters
-    plan: Plan = [("conv", config.audio_channels, width, config.kernel_size)]
-    for ratio in reversed(config.upsampling_ratios):
-        plan += [("residual", width, width, dilation) for dilation in _dilations(config)]
-        plan += [("elu", width, width, 0), ("down", width, 2 * width, 2 * ratio)]
-        width *= 2
-    plan += [("lstm", width, width, 0), ("elu", width, width, 0)]
-    return [*plan, ("conv", width, config.hidden_size, config.last_kernel_size)]
-
-
-def decoder_layers(config: EncodecConfig) -> Plan:
-    """The decoder's layers in order."""
-    width = config.deepest
-    plan: Plan = [("conv", config.hidden_size, width, config.kernel_size), ("lstm", width, width, 0)]
-    for ratio in config.upsampling_ratios:
-        plan += [("elu", width, width, 0), ("up", width, width // 2, 2 * ratio)]
-        width //= 2
-        plan += [("residual", width, width, dilation) for dilation in _dilations(config)]
-    return [*plan, ("elu", width, width, 0), ("conv", width, config.audio_channels, config.last_kernel_size)]
-
-
-def _dilations(config: EncodecConfig) -> list[int]:
-    return [config.dilation_growth_rate**unit for unit in range(config.num_residual_layers)]
-
-
-def _codec_layer(name: str, kind: str, channels: int, out: int, kernel: int, config: EncodecConfig) -> Shapes:
-    if kind == "elu":
-        return {}
-    if kind == "residual":
-        hidden = channels // config.compress
-        return {
-            **_conv(f"{name}.block.1.conv", channels, hidden, config.residual_kernel_size),
-            **_conv(f"{name}.block.3.conv", hidden, channels, 1),
-        }
-    if kind == "lstm":
-        shapes: Shapes = {}
-        for layer in range(config.num_lstm_layers):
+def _codec_layer(name: str, layer: CodecLayer, config: EncodecConfig) -> Shapes:
+    if layer.kind == "conv":
+        return {f"{name}.conv.weight": (layer.out, layer.channels, layer.kernel), f"{name}.conv.bias": (layer.out,)}
+    if layer.kind == "transposed":
+        return {f"{name}.conv.weight": (layer.channels, layer.out, layer.kernel), f"{name}.conv.bias": (layer.out,)}
+    shapes: Shapes = {}
+    if layer.kind == "residual":
+        for index, convolution in zip((1, 3), layer.convolutions, strict=True):
+            shapes |= _codec_layer(f"{name}.block.{index}", convolution, config)
+    if layer.kind == "lstm":
+        rows = GATES * layer.out
+        for depth in range(config.num_lstm_layers):
             for source in ("ih", "hh"):
-                shapes[f"{name}.lstm.weight_{source}_l{layer}"] = (GATES * channels, channels)
-                shapes[f"{name}.lstm.bias_{source}_l{layer}"] = (GATES * channels,)
-        return shapes
-    if kind == "up":
-        return {f"{name}.conv.weight": (channels, out, kernel), f"{name}.conv.bias": (out,)}
-    return _conv(f"{name}.conv", channels, out, kernel)
-
-
-def _conv(name: str, channels: int, out: int, kernel: int) -> Shapes:
-    return {f"{name}.weight": (out, channels, kernel), f"{name}.bias": (out,)}
+                shapes[f"{name}.lstm.weight_{source}_l{depth}"] = (rows, layer.channels)
+                shapes[f"{name}.lstm.bias_{source}_l{depth}"] = (rows,)
+    return shapes
 
 
 def lm_shapes(config: LMConfig) -> Shapes:

@@ -42,6 +42,40 @@ class T5Config:
 
 
 @dataclass(frozen=True)
+class CodecLayer:
+    """One entry of the codec's layer lists. A residual unit names the channels between its two convolutions `inner`."""
+
+    kind: Literal["conv", "transposed", "residual", "lstm", "elu"]
+    channels: int
+    out: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    inner: int = 0
+
+    @property
+    def overlap(self) -> int:
+        """Samples that one window of a convolution shares with the next."""
+        return (self.kernel - 1) * self.dilation + 1 - self.stride
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """What a convolution adds on both sides of a signal, and a transposed one takes away."""
+        return self.overlap - self.overlap // 2, self.overlap // 2
+
+    def padding(self, samples: int) -> tuple[int, int]:
+        """The margins for a signal of that length, with what fills its last window."""
+        left, right = self.margins
+        return left, right + -samples % self.stride
+
+    @property
+    def convolutions(self) -> tuple[CodecLayer, CodecLayer]:
+        """The two of a residual unit."""
+        first = CodecLayer("conv", self.channels, self.inner, self.kernel, dilation=self.dilation)
+        return first, CodecLayer("conv", self.inner, self.out)
+
+
+@dataclass(frozen=True)
 class EncodecConfig:
     """The codec: audio at `sampling_rate` Hz to `num_quantizers` codes per frame, and back.
 
@@ -87,6 +121,36 @@ class EncodecConfig:
     def frames(self, samples: int) -> int:
         """Return how many frames hold that many samples."""
         return -(-samples // self.hop)
+
+    @property
+    def encoder_layers(self) -> tuple[CodecLayer, ...]:
+        """The encoder's layers in the order of their numbers; activations are numbered too."""
+        width = self.num_filters
+        layers = [CodecLayer("conv", self.audio_channels, width, self.kernel_size)]
+        for ratio in reversed(self.upsampling_ratios):
+            layers += [*self._residual_units(width), CodecLayer("elu", width, width)]
+            layers.append(CodecLayer("conv", width, 2 * width, 2 * ratio, stride=ratio))
+            width *= 2
+        layers += [CodecLayer("lstm", width, width), CodecLayer("elu", width, width)]
+        return (*layers, CodecLayer("conv", width, self.hidden_size, self.last_kernel_size))
+
+    @property
+    def decoder_layers(self) -> tuple[CodecLayer, ...]:
+        """The decoder's layers in the order of their numbers."""
+        width = self.deepest
+        layers = [CodecLayer("conv", self.hidden_size, width, self.kernel_size), CodecLayer("lstm", width, width)]
+        for ratio in self.upsampling_ratios:
+            layers.append(CodecLayer("elu", width, width))
+            layers.append(CodecLayer("transposed", width, width // 2, 2 * ratio, stride=ratio))
+            width //= 2
+            layers += self._residual_units(width)
+        output = CodecLayer("conv", width, self.audio_channels, self.last_kernel_size)
+        return (*layers, CodecLayer("elu", width, width), output)
+
+    def _residual_units(self, width: int) -> list[CodecLayer]:
+        kernel, inner = self.residual_kernel_size, width // self.compress
+        dilations = (self.dilation_growth_rate**unit for unit in range(self.num_residual_layers))
+        return [CodecLayer("residual", width, width, kernel, dilation=each, inner=inner) for each in dilations]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""How the published layouts of MusicGen and Instruct-MusicGen name and arrange their tensors, read both ways.
+
+Tables like those of `layouts`, and what no table can say: projections that one layout keeps apart and another in one
+matrix, weight norms, and the adapter's LoRA. Canonical names are those of `musicgen_shapes`, here without prefixes.
+Source: facebook/musicgen-*, facebook/encodec_32khz, ldzhangyx/instruct-MusicGen and their readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from soundloom.checkpoints.layouts import Layout, Row, Tensors, fold_weight_norm
+from soundloom.checkpoints.rows import join_rows, take_rows
+from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.config.musicgen import EncodecConfig
+
+PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix
+_LAYER = "transformer.layers.*."
+_LORA = "peft_model.lm."
+
+LM_AUDIOCRAFT = Layout(
+    (
+        Row("output_proj.*", "condition_provider.conditioners.description.output_proj.*"),
+        Row("*.in_proj.weight", "*.in_proj_weight"),
+        Row("*", "*"),
+    )
+)
+
+_DECODER = "decoder.model.decoder."
+LM_TRANSFORMERS = Layout(
+    (
+        Row("emb.*", f"{_DECODER}embed_tokens.*"),
+        Row(f"{_LAYER}self_attn.*", f"{_DECODER}layers.*.self_attn.*"),
+        Row(f"{_LAYER}cross_attention.*", f"{_DECODER}layers.*.encoder_attn.*"),
+        Row(f"{_LAYER}norm1.*", f"{_DECODER}layers.*.self_attn_layer_norm.*"),
+        Row(f"{_LAYER}norm_cross.*", f"{_DECODER}layers.*.encoder_attn_layer_norm.*"),
+        Row(f"{_LAYER}norm2.*", f"{_DECODER}layers.*.final_layer_norm.*"),
+        Row(f"{_LAYER}linear1.*", f"{_DECODER}layers.*.fc1.*"),
+        Row(f"{_LAYER}linear2.*", f"{_DECODER}layers.*.fc2.*"),
+        Row("out_norm.*", f"{_DECODER}layer_norm.*"),
+        Row("linears.*", "decoder.lm_heads.*"),
+        Row("output_proj.*", "enc_to_dec_proj.*"),
+    ),
+    optional=(f"{_DECODER}embed_positions.weights",),
+)
+
+# The adapter's training checkpoint. It holds the language model beside the adapter, with its own cross-attention, the
+# adapter's views of the same layers once more, projections that are never used, and the state of metrics.
+LIGHTNING = Layout(
+    (
+        Row("cp_transformer.*", "model.cp_transformer.*"),
+        Row("*.lora_A.weight", f"model.{_LORA}*.lora_A.default.weight"),
+        Row("*.lora_B.weight", f"model.{_LORA}*.lora_B.default.weight"),
+        Row("*.cross_attention.q_proj.weight", f"model.{_LORA}*.cross_attention.q_proj.base_layer.weight"),
+        Row("*.cross_attention.v_proj.weight", f"model.{_LORA}*.cross_attention.v_proj.base_layer.weight"),
+        Row("output_proj.*", f"model.{_LORA}condition_provider.conditioners.description.output_proj.*"),
+        Row("*.in_proj.weight", f"model.{_LORA}*.in_proj_weight"),
+        Row("*", f"model.{_LORA}*"),
+    ),
+    optional=(
+        "model.cp_transformer.layers.*",
+        "*.cross_attention.in_proj_weight",
+        *(f"*.self_attn.{part}_proj.weight" for part in PROJECTIONS),
+        *(f"{when}_{what}" for when in ("train", "val", "test") for what in ("loss*", "acc*")),
+    ),
+)
+
+# Names of an MLX bundle are not published: those of its author's other bundles, of transformers and of audiocraft.
+LM_BUNDLE = Layout(
+    (
+        Row(f"{_LAYER}cross_attention.*", "layers.*.cross_attn.*"),
+        Row(f"{_LAYER}*", "layers.*.*"),
+        Row("output_proj.*", "text_conditioner.output_proj.*"),
+        *LM_TRANSFORMERS.rows,
+        *LM_AUDIOCRAFT.rows,
+    ),
+    optional=LM_TRANSFORMERS.optional,
+)
+
+# Buffers of training that the codec's files hold beside each codebook.
+_CODEBOOK_STATE = tuple(f"*codebook.{name}" for name in ("inited", "cluster_size", "embed_avg"))
+CODEC_TRANSFORMERS = Layout(
+    (
+        Row("*.weight_g", "*.parametrizations.weight.original0"),
+        Row("*.weight_v", "*.parametrizations.weight.original1"),
+        Row("*", "*"),
+    ),
+    optional=_CODEBOOK_STATE,
+)
+
+
+def audiocraft_codec(config: EncodecConfig) -> Layout:
+    """The codec's names in audiocraft, which tells transposed convolutions from others."""
+    transposed = [index for index, layer in enumerate(config.decoder_layers) if layer.kind == "transposed"]
+    rows = [Row(f"decoder.layers.{i}.conv.*", f"decoder.model.{i}.convtr.convtr.*") for i in transposed]
+    rows += [
+        Row("*.layers.*.conv.*", "*.model.*.conv.conv.*"),
+        Row("*.layers.*.lstm.*", "*.model.*.lstm.*"),
+        Row("quantizer.layers.*.codebook.embed", "quantizer.vq.layers.*._codebook.embed"),
+    ]
+    return Layout(tuple(rows), optional=_CODEBOOK_STATE)
+
+
+# Attention
+
+
+def canonical_attention(tensors: Tensors) -> Tensors:
+    """Arrange projections as the canonical names want them: self-attention's in one matrix, cross-attention's apart."""
+    return split_projections(join_projections(tensors, "self_attn"), "cross_attention")
+
+
+def join_projections(tensors: Tensors, attention: str) -> Tensors:
+    """Put the projections q, k and v of each layer into one matrix, where they are apart."""
+    result = dict(tensors)
+    for base in _bases(tensors, f".{attention}.q_proj.weight"):
+        names = [f"{base}.{attention}.{part}_proj.weight" for part in PROJECTIONS]
+        if all(name in result for name in names):
+            fused = f"{base}.{attention}.in_proj.weight"
+            result[fused] = join_rows([result.pop(name) for name in names], fused)
+    return result
+
+
+def split_projections(tensors: Tensors, attention: str) -> Tensors:
+    """Take the projections q, k and v of each layer out of their one matrix, where they are in one."""
+    result = dict(tensors)
+    for base in _bases(tensors, f".{attention}.in_proj.weight"):
+        fused = result.pop(f"{base}.{attention}.in_proj.weight")
+        rows = fused.shape[0] // len(PROJECTIONS)
+        for index, part in enumerate(PROJECTIONS):
+            name = f"{base}.{attention}.{part}_proj.weight"
+            result[name] = take_rows(fused, index * rows, (index + 1) * rows, name)
+    return result
+
+
+def _bases(names: Iterable[str], ending: str) -> list[str]:
+    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
+
+
+def merge_lora(tensors: Tensors, alpha: float) -> Tensors:
+    """Add the product of each pair `X.lora_A`, `X.lora_B`, scaled by alpha over its rank, to `X.weight` in float32."""
+    result = dict(tensors)
+    for base in _bases(tensors, ".lora_A.weight"):
+        down, up = result.pop(f"{base}.lora_A.weight"), result.pop(f"{base}.lora_B.weight", None)
+        weight = result.get(f"{base}.weight")
+        if up is None or weight is None:
+            result[down.name] = down  # for the comparison with the configuration to report
+            continue
+        result[weight.name] = _merged(weight, down, up, alpha / down.shape[0])
+    return result
+
+
+def _merged(weight: LazyTensor, down: LazyTensor, up: LazyTensor, scale: float) -> LazyTensor:
+    def add(values: Array) -> Array:
+        product = up.numpy().astype("f4") @ down.numpy().astype("f4")
+        return values.astype("f4") + scale * product
+
+    # Half precision would round the small product away.
+    return replace(weight.derive(weight.shape, add), dtype="F32")
+
+
+# Weight norm
+
+
+def fold_weight_norms(tensors: Tensors) -> Tensors:
+    """Put one `weight` in the place of each pair of length and direction."""
+    result = dict(tensors)
+    for base in _bases(tensors, ".weight_v"):
+        if f"{base}.weight_g" in result:
+            length, direction = result.pop(f"{base}.weight_g"), result.pop(f"{base}.weight_v")
+            result[f"{base}.weight"] = fold_weight_norm(length, direction)
+    return result
