@@ -44,7 +44,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, 
         _fail(path, f"holds {member.filename!r}, which is not an npy array")
     name = member.filename.removesuffix(".npy")
     if member.compress_type == zipfile.ZIP_STORED:
-        start = _data_offset(member, file)
+        start = data_offset(member, file)
         read = partial(file.read, start, start + member.file_size)
     else:
         content = np.frombuffer(bytearray(archive.read(member)), np.uint8)
@@ -54,7 +54,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, 
     return _parse_npy(path, name, read)
 
 
-def _data_offset(member: zipfile.ZipInfo, file: MappedFile) -> int:
+def data_offset(member: zipfile.ZipInfo, file: MappedFile) -> int:
     """Where a stored member's bytes begin: after its local header, whose extra field has a length of its own."""
     lengths = file.read(member.header_offset + 26, member.header_offset + _LOCAL_HEADER).view("<u2")
     return member.header_offset + _LOCAL_HEADER + int(lengths.sum(dtype=int))
