@@ -16,6 +16,7 @@ from parity.mlx_files import (
 )
 from parity.mlx_int4 import MLXBundleCase
 from parity.models import DiTCase, SAMECase, TextCase
+from parity.musicgen import DelayCase, LMCase, TokenCase
 from parity.musicgen_codec import CodecCase, T5Case
 from parity.sampling import SamplingCase
 
@@ -55,6 +56,20 @@ RUNNERS = {
     "encodec.forward": (CodecCase, "forward"),
     "encodec.encode_downmix": (CodecCase, "downmix"),
     "encodec.encode_stereo_interleaved": (CodecCase, "interleaved"),
+    "delay.build": (DelayCase, "build"),
+    "delay.revert": (DelayCase, "revert"),
+    "sampling.sample": (TokenCase, "sample"),
+    "lm.positions": (LMCase, "positions"),
+    "lm.activation": (LMCase, "activation"),
+    "lm.text_condition": (LMCase, "text_condition"),
+    "lm.forward": (LMCase, "forward"),
+    "lm.compute_predictions": (LMCase, "compute_predictions"),
+    "lm.generate": (LMCase, "generate"),
+    "instruct.condition_pass": (LMCase, "condition_pass"),
+    "instruct.forward": (LMCase, "forward"),
+    "instruct.training_forward": (LMCase, "training_forward"),
+    "instruct.cross_attention": (LMCase, "cross_attention"),
+    "instruct.generate": (LMCase, "generate"),
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 

@@ -17,7 +17,8 @@ from soundloom.config.musicgen import EncodecConfig
 
 PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix
 _LAYER = "transformer.layers.*."
-_LORA = "peft_model.lm."
+_WRAPPED = "model.peft_model.lm."  # the language model in the adapter's checkpoint
+_ADAPTED = f"{_WRAPPED}transformer.base_model.model."  # its transformer, with LoRA
 
 LM_AUDIOCRAFT = Layout(
     (
@@ -50,13 +51,14 @@ LM_TRANSFORMERS = Layout(
 LIGHTNING = Layout(
     (
         Row("cp_transformer.*", "model.cp_transformer.*"),
-        Row("*.lora_A.weight", f"model.{_LORA}*.lora_A.default.weight"),
-        Row("*.lora_B.weight", f"model.{_LORA}*.lora_B.default.weight"),
-        Row("*.cross_attention.q_proj.weight", f"model.{_LORA}*.cross_attention.q_proj.base_layer.weight"),
-        Row("*.cross_attention.v_proj.weight", f"model.{_LORA}*.cross_attention.v_proj.base_layer.weight"),
-        Row("output_proj.*", f"model.{_LORA}condition_provider.conditioners.description.output_proj.*"),
-        Row("*.in_proj.weight", f"model.{_LORA}*.in_proj_weight"),
-        Row("*", f"model.{_LORA}*"),
+        Row("transformer.*.lora_A.weight", f"{_ADAPTED}*.lora_A.default.weight"),
+        Row("transformer.*.lora_B.weight", f"{_ADAPTED}*.lora_B.default.weight"),
+        Row("transformer.*.cross_attention.q_proj.weight", f"{_ADAPTED}*.cross_attention.q_proj.base_layer.weight"),
+        Row("transformer.*.cross_attention.v_proj.weight", f"{_ADAPTED}*.cross_attention.v_proj.base_layer.weight"),
+        Row("transformer.*.in_proj.weight", f"{_ADAPTED}*.in_proj_weight"),
+        Row("transformer.*", f"{_ADAPTED}*"),
+        Row("output_proj.*", f"{_WRAPPED}condition_provider.conditioners.description.output_proj.*"),
+        Row("*", f"{_WRAPPED}*"),
     ),
     optional=(
         "model.cp_transformer.layers.*",

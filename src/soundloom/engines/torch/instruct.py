@@ -8,6 +8,8 @@ Source: instruct-MusicGen, model.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -40,15 +42,18 @@ class CPTransformer(nn.Module):
                 f"the adapter takes 1 to {self.config.max_frames} frames at a time, found {frames}",
                 "cut the sound into shorter windows",
             )
+        last_row = frames if training else frames - 1
+        return [Prefix(*parts, self.gates[index], last_row) for index, (_, parts) in enumerate(self.run(lm, codes))]
+
+    def run(self, lm: MusicGenLM, codes: Tensor) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
+        """Yield, for each layer, the stream (b, t + 1, d) that enters it and its queries, keys and values."""
         end = codes.new_full((*codes.shape[:2], 1), lm.config.special_token)
         merged = lm.embed(torch.cat([codes, end], dim=-1))  # (b, t + 1, d)
-        positions = self.pos_emb[:, : frames + 1].float()
-        h = positions[0].expand_as(merged)
-        prefixes = []
+        positions = self.pos_emb[:, : merged.shape[1]].float()
+        h = positions[0].expand_as(merged)  # the codes themselves only come in at each layer
         for index, layer in enumerate(lm.transformer):
             condition = self.merge_linear[index](merged) + positions[index + 1]
             q, k, v = layer.self_attn.project(layer.norm1(h) + condition)
-            prefixes.append(Prefix(q, k, v, self.gates[index], frames if training else frames - 1))
+            yield h, (q, k, v)
             h = h + layer.self_attn.out_proj(join_heads(attend_causally(index, q, k, v)))
             h = h + layer.feed_forward(h)
-        return prefixes

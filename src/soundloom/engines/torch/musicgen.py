@@ -83,6 +83,11 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x.float(), self.weight.shape, self.weight.float(), self.bias.float(), self.eps)
 
 
+def gelu(x: Tensor) -> Tensor:
+    """The exact form, not the approximation by tanh."""
+    return F.gelu(x)
+
+
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """Cut (r, s, d) into (r, h, s, k)."""
     x = x.view(*x.shape[:2], heads, -1).transpose(1, 2)
@@ -160,7 +165,7 @@ class Layer(nn.Module):
         return torch.cat([prompted + found, rest]) if len(rest) else prompted + found
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(F.gelu(self.linear1(self.norm2(x))))
+        return self.linear2(gelu(self.linear1(self.norm2(x))))
 
 
 class Transformer(nn.Module):

@@ -1,0 +1,236 @@
+"""The language model of MusicGen: from the codes at a position to the logits of those at the next.
+
+A layer is, in order: norm, self-attention over all positions so far; norm, cross-attention to the prompt; norm,
+feed-forward. What an adapter found in the codes of a sound to be edited joins self-attention: see `instruct.py`.
+Letters for axes: b clips, r rows (each clip with its prompt, then, under guidance, each without), q codebooks,
+s positions, l text tokens, d width, h heads, k channels of a head, v tokens of a codebook.
+The residual stream stays in float32 whatever the weights are. Source: audiocraft, models/lm.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import mlx.core as mx
+from mlx import nn
+
+from soundloom.config.musicgen import LMConfig
+from soundloom.engines.mlx.blocks import Linear
+
+
+@dataclass(frozen=True)
+class Text:
+    """Keys and values (b, h, l, k) of the prompts in the cross-attention of each layer.
+
+    `mask` (b, 1, 1, l) is True at real tokens. Without it the others stay in the softmax as zeros, as in audiocraft,
+    with which the published weights were trained; transformers masks them.
+    """
+
+    memories: Sequence[tuple[mx.array, mx.array]]
+    mask: mx.array | None = None
+
+    @property
+    def clips(self) -> int:
+        return int(self.memories[0][0].shape[0])
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the adapter adds to one layer's self-attention: q, k, v (b, h, t + 1, k) of the input sound, and a gate.
+
+    Position s asks with row s of q, at most `last_row`.
+    """
+
+    q: mx.array
+    k: mx.array
+    v: mx.array
+    gate: mx.array
+    last_row: int
+
+    def attend(self, q: mx.array, positions: mx.array) -> mx.array:
+        """Attend with queries (r, h, s, k) at positions (s,) to the whole input sound; gated, (r, h, s, k)."""
+        b, h, _, k = self.q.shape
+        rows = mx.take(self.q, mx.minimum(positions, self.last_row), axis=2)
+        # Rows of a clip share keys and values, so they are queries of one attention: (b, h, r / b * s, k).
+        queries = (q.reshape(-1, b, h, len(positions), k) + rows).transpose(1, 2, 0, 3, 4).reshape(b, h, -1, k)
+        found = self.gate.astype(q.dtype) * attention(queries, self.k, self.v)
+        return found.reshape(b, h, -1, len(positions), k).transpose(2, 0, 1, 3, 4).reshape(q.shape)
+
+
+class Past(Protocol):
+    """Self-attention of a layer's new positions, queries, keys and values (r, h, s, k), over all so far."""
+
+    def __call__(self, layer: int, q: mx.array, k: mx.array, v: mx.array) -> mx.array: ...
+
+
+def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None = None) -> mx.array:
+    """Attend with q (r, h, s, k) over k and v (r, h, n, k), scaled by the root of the head's width."""
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+
+
+def attend_causally(layer: int, q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+    """Attend over the positions at hand, each to itself and those before it; remembers nothing."""
+    return attention(q, k, v, "causal")
+
+
+class LayerNorm(nn.Module):
+    """Layer norm; computes in float32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias = mx.ones((width,)), mx.zeros((width,))
+        self.eps = eps
+
+    def __call__(self, x: mx.array) -> mx.array:
+        weight, bias = self.weight.astype(mx.float32), self.bias.astype(mx.float32)
+        return mx.fast.layer_norm(x.astype(mx.float32), weight, bias, self.eps)
+
+
+def gelu(x: mx.array) -> mx.array:
+    """The exact form; MLX's own is compiled on every device, which on a CPU calls a C++ compiler."""
+    return x * (1 + mx.erf(x / 2**0.5)) / 2
+
+
+def split_heads(x: mx.array, heads: int) -> mx.array:
+    """Cut (r, s, d) into (r, h, s, k)."""
+    return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
+
+
+def join_heads(x: mx.array) -> mx.array:
+    """Join (r, h, s, k) to (r, s, d)."""
+    return x.swapaxes(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Rows of `in_proj`: q, k, v."""
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        d, self.heads = config.hidden_size, config.num_attention_heads
+        self.in_proj = Linear(d, 3 * d, bias=False)
+        self.out_proj = Linear(d, d, bias=False)
+
+    def project(self, x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        """Return queries, keys and values (r, h, s, k) of x (r, s, d)."""
+        q, k, v = (split_heads(part, self.heads) for part in mx.split(self.in_proj(x), 3, axis=-1))
+        return q, k, v
+
+
+class CrossAttention(nn.Module):
+    """Attention to the prompt, whose keys and values are computed once by `remember`."""
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        d, self.heads = config.hidden_size, config.num_attention_heads
+        self.q_proj = Linear(d, d, bias=False)
+        self.k_proj = Linear(d, d, bias=False)
+        self.v_proj = Linear(d, d, bias=False)
+        self.out_proj = Linear(d, d, bias=False)
+
+    def remember(self, text: mx.array) -> tuple[mx.array, mx.array]:
+        """Return keys and values (b, h, l, k) of text (b, l, d)."""
+        return split_heads(self.k_proj(text), self.heads), split_heads(self.v_proj(text), self.heads)
+
+    def __call__(self, x: mx.array, memory: tuple[mx.array, mx.array], mask: mx.array | None) -> mx.array:
+        q = split_heads(self.q_proj(x), self.heads)
+        return self.out_proj(join_heads(attention(q, *memory, mask)))
+
+
+class Layer(nn.Module):
+    """One layer of the transformer."""
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        d, eps = config.hidden_size, config.norm_eps
+        self.norm1 = LayerNorm(d, eps)
+        self.self_attn = SelfAttention(config)
+        self.norm_cross = LayerNorm(d, eps)
+        self.cross_attention = CrossAttention(config)
+        self.norm2 = LayerNorm(d, eps)
+        self.linear1 = Linear(d, config.ffn_dim, bias=False)
+        self.linear2 = Linear(config.ffn_dim, d, bias=False)
+
+    def self_attend(self, x: mx.array, index: int, positions: mx.array, past: Past, prefix: Prefix | None) -> mx.array:
+        """Self-attention of x (r, s, d) at positions (s,)."""
+        q, k, v = self.self_attn.project(self.norm1(x))
+        found = past(index, q, k, v)
+        if prefix is not None:
+            found = found + prefix.attend(q, positions)
+        return self.self_attn.out_proj(join_heads(found))
+
+    def cross_attend(self, x: mx.array, text: Text, index: int) -> mx.array:
+        """Add to x (r, s, d) what the prompts say; rows without one would add exactly nothing and are left out."""
+        prompted, rest = x[: text.clips], x[text.clips :]
+        found = self.cross_attention(self.norm_cross(prompted), text.memories[index], text.mask)
+        return mx.concatenate([prompted + found, rest]) if len(rest) else prompted + found
+
+    def feed_forward(self, x: mx.array) -> mx.array:
+        return self.linear2(gelu(self.linear1(self.norm2(x))))
+
+
+class Transformer(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
+
+    def __call__(
+        self, x: mx.array, positions: mx.array, text: Text, past: Past, prefixes: Sequence[Prefix] | None
+    ) -> mx.array:
+        """Advance the residual stream x (r, s, d)."""
+        for index, layer in enumerate(self.layers):
+            x = x + layer.self_attend(x, index, positions, past, prefixes[index] if prefixes else None)
+            x = layer.cross_attend(x, text, index)
+            x = x + layer.feed_forward(x)
+        return x
+
+
+class MusicGenLM(nn.Module):
+    """Codes at positions to logits of the codes at the next ones."""
+
+    def __init__(self, config: LMConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, codebooks = config.hidden_size, range(config.num_codebooks)
+        self.emb = [nn.Embedding(config.vocab_size + 1, d) for _ in codebooks]
+        self.output_proj = Linear(config.text_width, d)
+        self.transformer = Transformer(config)
+        self.out_norm = LayerNorm(d, config.norm_eps)
+        self.linears = [Linear(d, config.vocab_size, bias=False) for _ in codebooks]
+
+    def embed(self, tokens: mx.array) -> mx.array:
+        """Sum the embeddings (b, s, d) of tokens (b, q, s), float32."""
+        return mx.stack([table(tokens[:, q]).astype(mx.float32) for q, table in enumerate(self.emb)]).sum(0)
+
+    def project_text(self, hidden: mx.array, mask: mx.array) -> mx.array:
+        """Bring text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is not True."""
+        return self.output_proj(hidden).astype(mx.float32) * mask[..., None]
+
+    def read(self, hidden: mx.array, mask: mx.array, mask_padding: bool = False) -> Text:
+        """Compute what all positions share of the prompts' embeddings (b, l, text width) and mask (b, l) bool."""
+        text = self.project_text(hidden, mask)
+        memories = [layer.cross_attention.remember(text) for layer in self.transformer.layers]
+        return Text(memories, mask[:, None, None] if mask_padding else None)
+
+    def __call__(
+        self,
+        tokens: mx.array,
+        positions: mx.array,
+        table: mx.array,
+        text: Text,
+        past: Past = attend_causally,
+        prefixes: Sequence[Prefix] | None = None,
+    ) -> mx.array:
+        """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
+
+        `table` holds the sinusoids of all positions, (n, d). The first rows have the prompts of `text`, the rest none.
+        """
+        x = self.embed(tokens) + table[positions]
+        return self.out_norm(self.transformer(x, positions, text, past, prefixes))
+
+    def logits(self, hidden: mx.array) -> mx.array:
+        """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""
+        return mx.stack([head(hidden) for head in self.linears], axis=1).astype(mx.float32)
