@@ -18,7 +18,10 @@ types:
 # Train the model that ships inside the package anew.
 mini:
 	scripts/setup dev
-	$(PYTHON) -m soundloom.training.mini --work mini-work
+	for stage in tokenizer autoencoder encode dit distill; do \
+	  $(PYTHON) -m soundloom train $$stage configs/mini --work mini-work || exit; \
+	done
+	$(PYTHON) -m soundloom train export configs/mini --work mini-work --out src/soundloom/models/mini
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

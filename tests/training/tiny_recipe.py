@@ -110,3 +110,31 @@ def write_recipe(folder: Path, configs: dict[str, dict]) -> None:
     folder.mkdir(parents=True)
     for name, data in configs.items():
         (folder / f"{name}.toml").write_text(to_toml(data), encoding="utf-8")
+
+
+SHORT_LOOP = {"steps": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-4, "warmup_steps": 1, "log_every": 1}
+CONFIGS = {
+    "model": MODEL,
+    "text_encoder": {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "intermediate_size": 32,
+        "query_pre_attn_scalar": 32,
+    },
+    "sounds": {"clips": 6, "families": ["tone"], "scenes": False, "reverb": False, "seconds": [1.0, 1.5]},
+    "flow_sounds": {"clips": 4, "families": ["bell", "rain"], "scenes": False, "reverb": False, "seconds": [1.0, 2.0]},
+    "tokenizer": {"vocabulary": 200},
+    "autoencoder": {
+        "clips": 4,
+        "batch": 2,
+        "frames": 8,
+        "pca_seconds": 0.2,
+        "loop": SHORT_LOOP,
+        "spectral": {"windows": [256, 64], "overlap": 2},
+    },
+    "dit": {"batch": 2, "silence_seconds": 0.01, "loop": SHORT_LOOP},
+    "distillation": {"batch": 2, "teacher_steps": 2, "loop": SHORT_LOOP},
+}

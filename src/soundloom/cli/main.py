@@ -26,6 +26,7 @@ COMMANDS = {
     "models": "list, fetch, describe and verify models",
     "convert": "write a model in another layout",
     "quantize": "write a model in fewer bits, and measure what that costs",
+    "train": "make a model from a recipe, or teach one that exists",
     "show": "say how a sound was made",
     "bench": "measure seconds and memory on this machine",
     "doctor": "report what this machine has and what soundloom uses of it",

@@ -24,13 +24,13 @@ def parse(cls: type[T], data: Any, path: str = "") -> T:
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(sorted(fields))}"
-            raise ConfigError(f"unknown field {_join(path, name)!r} in the model configuration", hint)
+            raise ConfigError(f"unknown field {_join(path, name)!r} in the configuration", hint)
     values = {}
     for name, field in fields.items():
         if name in data:
             values[name] = _value(hints[name], data[name], _join(path, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"the model configuration lacks {_join(path, name)!r}")
+            raise ConfigError(f"the configuration lacks {_join(path, name)!r}")
     return cls(**values)
 
 

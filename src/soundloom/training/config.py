@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -31,10 +31,11 @@ class LoopConfig:
     patience: int = 100  # steps on end with too high a loss, after which training stops
     save_every: int = 500  # steps
     log_every: int = 50
+    preview_every: int = 1000  # clips to hear in the logs
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "patience", "save_every", "log_every"):
+        for name in ("accumulate", "patience", "save_every", "log_every", "preview_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"loop.{name} must be 1 or more, found {getattr(self, name)}")
 
@@ -130,6 +131,49 @@ class AdversarialConfig:
 
 
 @dataclass(frozen=True)
+class AlignmentConfig:
+    """A small diffusion model of the latents, trained beside the autoencoder."""
+
+    weight: float = 0.0
+    width: int = 768
+    depth: int = 4
+    detached_until: int = 10_000  # step before which the autoencoder does not feel it
+    fixed_target: bool = False  # let the autoencoder feel the noisy latents alone, not what is to be predicted
+
+
+@dataclass(frozen=True)
+class SemanticConfig:
+    """Heads that read chroma and the balance of the channels off the latents."""
+
+    weight: float = 0.0
+    window: int = 8192  # samples of the targets' spectra
+    detached_until: int = 10_000  # step before which the autoencoder does not feel it
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """A critic that tells which sound, which caption and which latents belong together."""
+
+    weight: float = 0.0
+    width: int = 512
+    depth: int = 4
+    patch: int = 256  # samples of an audio token
+    most_rolls: int = 1024  # wrong pairings of each kind, where the batch allows as many
+    detached_until: int = 10_000  # step before which the autoencoder does not feel it
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What happens to some of the crops and latents; everything is off unless it is given."""
+
+    silence: float = 0.0  # chance of a crop that is all silence
+    silent_tail: float = 0.0  # chance of a crop that ends in silence
+    longest_tail: int = 4096  # samples
+    chirps: int = 0  # sweeps added to each batch
+    latent_dropout: float = 0.0  # chance of each latent element to be zero when it is decoded
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Training of the autoencoder, which starts from the principal components of the data."""
 
@@ -141,9 +185,21 @@ class AutoencoderConfig:
     waveform: float = 1.0
     softnorm: float = 0.01
     latent_noise: float = 0.05  # of the latents' deviation, added before decoding
+    decoder_only: bool = False  # leave the encoder and its latents as they are
+    deviation_rate: float = 0.0  # at which the bottleneck's deviation follows the latents; 0 freezes it
     pca_seconds: float = 600.0
     emphasis: float = 0.3  # power of frequency by which the principal components prefer high frequencies
     whitening: float = 0.5  # 0 keeps the components' own spread, 1 makes all equal
+    mel: MelConfig = field(default_factory=MelConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    semantic: SemanticConfig = field(default_factory=SemanticConfig)
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if self.contrastive.weight and self.batch < 2:
+            raise ConfigError("contrastive.weight needs something to contrast with: a batch of at least 2")
 
 
 @dataclass(frozen=True)

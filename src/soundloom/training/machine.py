@@ -68,6 +68,9 @@ class Machine:
         """Whether any process wishes it; all get the same answer."""
         return wish
 
+    def close(self) -> None:
+        """Part from the other processes, once all have come this far."""
+
 
 class SharedMachine(Machine):
     """One of the processes that torchrun started."""
@@ -88,6 +91,10 @@ class SharedMachine(Machine):
 
     def decided(self, wish: bool) -> bool:
         return bool(self.total(torch.tensor(float(wish), device=self.device)) > 0)
+
+    def close(self) -> None:
+        self._accelerator.wait_for_everyone()
+        self._accelerator.end_training()
 
 
 def open_machine(config: MachineConfig) -> Machine:

@@ -5,6 +5,7 @@ Files always hold whole tensors, so that a run can go on with another number of 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ def sharded(module: nn.Module, losses: Callable[..., dict[str, Tensor]]) -> nn.M
                 fully_shard(layer)
                 if isinstance(layer, CrossAttention):
                     register_fsdp_forward_method(layer, "remember")
+    # It would warn of in-place changes to what layers return, and nothing here makes such changes.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     whole = Whole(module, losses)
     fully_shard(whole)
     return whole

@@ -1,0 +1,183 @@
+"""`soundloom train`: make a model from a recipe, stage by stage, or teach one that exists."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.opening import open_named
+from soundloom.cli.results import print_results
+from soundloom.cli.training import Stop, info_to_stderr, progress
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.training.base import Base
+    from soundloom.training.job import Job
+    from soundloom.training.machine import Machine
+    from soundloom.training.observers import Observer
+    from soundloom.training.recipe import Work
+
+log = logging.getLogger(__name__)
+
+# What each stage is called in the recipe and in the work folder.
+FILES = {
+    "tokenizer": "tokenizer",
+    "autoencoder": "autoencoder",
+    "encode": "encode",
+    "dit": "dit",
+    "distill": "distillation",
+    "post": "post",
+}
+EXPORT = "export"
+RESULTS = ("dit", "distill", "post")  # stages after which there is a model
+UNFINISHED, STOPPED = 3, 130  # exit codes
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Machine; several processes are started by torchrun --nproc-per-node N -m soundloom train …"""
+
+    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
+    precision: Literal["fp32", "bf16"] = flag(
+        "--precision", default="fp32", choices=("fp32", "bf16"), help="of the products (default: fp32)"
+    )
+    threads: int = flag("--threads", default=0, type=int, metavar="N", help="of the CPU (default: PyTorch's choice)")
+    recompute: bool = switch("--recompute", help="gradient checkpointing: less memory, about a third more time")
+    compile: bool = switch("--compile", help="compile the transformer blocks with torch.compile")
+    shard: bool = switch("--shard", help="spread weights and optimiser over the processes (FSDP2)")
+
+
+_MACHINE_FIELDS = tuple(field.name for field in fields(MachineOptions))
+
+
+@dataclass(frozen=True)
+class Options(MachineOptions):
+    """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
+    autoencoder, encode, dit, distill, post, export. Each goes on where it was stopped, to the same bits.
+    """
+
+    stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")
+    recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
+    work: str | None = flag("--work", metavar="FOLDER", help="where the stages leave what later ones need")
+    base: str | None = flag(
+        "--from", metavar="MODEL", help="begin from this model: a name, folder or file; later stages remember it"
+    )
+    changes: Sequence[str] = flag(
+        "--set",
+        default=(),
+        action="append",
+        metavar="KEY=VALUE",
+        help="change what the stage's TOML file says: loop.steps=100; may be repeated",
+    )
+    minutes: float = flag("--minutes", default=math.inf, type=float, metavar="N", help="stop, to go on later")
+    resume: bool = switch("--resume", help="refuse to begin anew; going on is what happens anyway")
+    restart: bool = switch("--restart", help="throw away what this stage has done")
+    out: str | None = flag("-o", "--out", metavar="FOLDER", help="of the exported model")
+    result_of: str | None = flag(
+        "--result-of", metavar="STAGE", help="export what dit, distill or post made (default: the last in the recipe)"
+    )
+    quiet: bool = switch("-q", "--quiet", help="no progress")
+
+
+def run(options: Options) -> int:
+    folder = _checked_work(options)
+    with info_to_stderr(quiet=options.quiet):
+        from soundloom.training.machine import MachineConfig, open_machine
+        from soundloom.training.recipe import Work
+
+        machine = open_machine(MachineConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
+        try:
+            work = Work(folder)
+            return _export(options, work, machine) if options.stage == EXPORT else _train(options, work, machine)
+        finally:
+            machine.close()
+
+
+def _checked_work(options: Options) -> Path:
+    """The work folder, once what no stage could do is refused; PyTorch is not loaded yet."""
+    if options.stage not in (*FILES, EXPORT):
+        raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(FILES)}, {EXPORT}")
+    if options.work is None:
+        raise RequestError("training needs a folder for what is not finished", "give --work FOLDER")
+    if options.stage == EXPORT and options.out is None:
+        raise RequestError("export needs a folder for the model", "give --out FOLDER")
+    if options.stage != EXPORT and (options.out or options.result_of):
+        raise RequestError("only export takes --out and --result-of", "the other stages write into --work")
+    if options.result_of not in (None, *RESULTS):
+        raise RequestError(f"--result-of {options.result_of} makes no model", f"give {', '.join(RESULTS)}")
+    if options.resume and options.restart:
+        raise RequestError("--resume and --restart contradict each other")
+    if options.minutes <= 0 or options.threads < 0:
+        raise RequestError("--minutes must be above 0, and --threads not below")
+    folder = Path(options.work).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--work {folder} is not a folder")
+    return folder
+
+
+def _train(options: Options, work: Work, machine: Machine) -> int:
+    from soundloom.training.stages import STAGES
+
+    name = FILES[options.stage]
+    if options.resume and not work.has_begun(name):
+        raise RequestError(f"there is nothing of {options.stage} in {work.folder} to go on from", "leave out --resume")
+    if options.restart and machine.is_first:
+        work.forget(name)
+    stop = Stop(options.minutes)
+    job = _job(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
+    done = STAGES[options.stage](job)
+    if machine.is_first:
+        _tell(done, options, work)
+    return 0 if done else STOPPED if stop.interrupted else UNFINISHED
+
+
+def _tell(done: bool, options: Options, work: Work) -> None:
+    if done:
+        print_results([str(work.result(FILES[options.stage]))])
+    else:
+        log.info("%s is not finished: the same command goes on from here", options.stage)
+
+
+def _export(options: Options, work: Work, machine: Machine) -> int:
+    from soundloom.training.stages import export_model
+
+    assert options.out is not None
+    export_model(_job(options, work, machine), Path(options.out), FILES.get(options.result_of or ""))
+    print_results([options.out])
+    return 0
+
+
+def _job(
+    options: Options,
+    work: Work,
+    machine: Machine,
+    observe: Callable[[str], Sequence[Observer]] = lambda name: (),
+    until: Callable[[], bool] = lambda: False,
+) -> Job:
+    from soundloom.training.job import Job
+    from soundloom.training.recipe import Recipe
+
+    recipe = Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes)
+    job = Job(recipe, work, machine, _base(options.base, work), until, observe)
+    if machine.is_first:
+        work.require_model(job.model)
+    return job
+
+
+def _base(name: str | None, work: Work) -> Base | None:
+    """The model to begin from: the one that is named, or was when this work began."""
+    known = work.base
+    model = name or (known["model"] if known else None)
+    if model is None:
+        return None
+    from soundloom.training.base import Base
+
+    checkpoint = open_named(model)
+    base = Base(checkpoint)
+    work.require_base(model, checkpoint.fingerprint)
+    return base

@@ -1,0 +1,119 @@
+"""How a training command is watched and stopped: lines or a bar on stderr, Ctrl-C and the clock."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from soundloom.training.observers import Observer, Report
+
+
+class Stop(Observer):
+    """Wishes an end when time is up, or between two steps after Ctrl-C or SIGTERM; a second Ctrl-C acts at once."""
+
+    def __init__(self, minutes: float) -> None:
+        self._deadline = time.monotonic() + 60 * minutes
+        self._previous: dict[int, Any] = {}
+        self.interrupted = False
+
+    @property
+    def wished(self) -> bool:
+        return self.interrupted or time.monotonic() >= self._deadline
+
+    def begin(self, step: int, steps: int) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        self.end()
+
+    def end(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+
+class Lines(Observer):
+    """A line for each report, for logs and pipes."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name, self.console = name, console
+
+    def report(self, report: Report) -> None:
+        self.console.print(
+            f"{self.name}: step {report.step} of {report.steps}: {_values(report)}; "
+            f"{report.pace:.3g} s a step, {duration(report.seconds_left)} left"
+        )
+
+
+class Bar(Observer):
+    """A bar in a terminal, with the loss and the time that is left."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}")
+        self._display = Progress(*columns, console=console)
+        self._name = name
+        self._task: TaskID | None = None
+
+    def begin(self, step: int, steps: int) -> None:
+        self._task = self._display.add_task(self._name, total=steps, completed=step, now="")
+        self._display.start()
+
+    def advance(self, step: int) -> None:
+        if self._task is not None:
+            self._display.update(self._task, completed=step)
+
+    def report(self, report: Report) -> None:
+        if self._task is not None:
+            now = f"{_values(report, 3)}; {duration(report.seconds_left)} left"
+            self._display.update(self._task, now=now)
+
+    def end(self) -> None:
+        self._display.stop()
+
+
+def progress(name: str, *, quiet: bool) -> Sequence[Observer]:
+    """What shows how the stage NAME goes: a bar in a terminal, lines elsewhere, nothing if quiet."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    if quiet:
+        return ()
+    return (Bar(name, console),) if console.is_terminal else (Lines(name, console),)
+
+
+def _values(report: Report, most: int | None = None) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(report.values.items())[:most])
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes, or seconds."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
+@contextmanager
+def info_to_stderr(*, quiet: bool) -> Iterator[None]:
+    """Show what the library logs beside its warnings, which are shown anyway."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: record.levelno < logging.WARNING)
+    logger = logging.getLogger("soundloom")
+    before = logger.level
+    if not quiet:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -1,0 +1,50 @@
+"""A model to begin from: fine-tuning starts where its weights are."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from soundloom.checkpoints.open import Checkpoint
+from soundloom.checkpoints.shapes import SAME_PREFIX
+from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.engines.parts import Part, find_part
+from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.same import SAME
+from soundloom.errors import CheckpointError, RequestError
+from soundloom.training.dit import Generator
+
+
+class Base:
+    """An opened model as training takes it: copies in single precision that may change.
+
+    Raises RequestError for an autoencoder alone, CheckpointError where the text encoder is missing.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        if not isinstance(checkpoint.config, ModelConfig):
+            raise RequestError(f"{checkpoint.name} is an autoencoder alone", "begin from a model that generates")
+        if checkpoint.text_encoder is None:
+            raise CheckpointError(f"{checkpoint.name} has no text encoder beside it")
+        self.checkpoint = checkpoint
+        self.config: ModelConfig = checkpoint.config
+        self.text_encoder: T5GemmaConfig = checkpoint.text_encoder.config
+        self.tokenizer = checkpoint.text_encoder.tokenizer
+
+    def same(self) -> SAME:
+        """The autoencoder."""
+        same = SAME(self.config.same)
+        what = f"{self.checkpoint.name}'s autoencoder"
+        _fill(same, Part(self.config.same, self.checkpoint.component(SAME_PREFIX), what))
+        return same
+
+    def fill(self, generator: Generator) -> None:
+        """Give a generator the weights of transformer, conditioner and text encoder."""
+        _fill(generator.dit, find_part(self.checkpoint, "dit"))
+        _fill(generator.conditioner, find_part(self.checkpoint, "conditioner"))
+        _fill(generator.text, find_part(self.checkpoint, "text"))
+
+
+def _fill(module: nn.Module, part: Part) -> None:
+    """Copy a part's tensors, which may lie in a file that is only mapped, into a module of its shape."""
+    stored = load_module(lambda: type(module)(part.config), part.tensors, part.what)
+    module.load_state_dict(stored.state_dict())

@@ -1,0 +1,200 @@
+"""A recipe, the TOML files that describe a model and its training, and the work folder where its stages leave files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from soundloom.atomic import atomic_file, write_json
+from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
+from soundloom.config.parse import parse, to_dict
+from soundloom.errors import ConfigError, RequestError, TrainingError
+from soundloom.training.config import read_table
+from soundloom.training.loop import STATE_FILE
+
+MODEL, TEXT_ENCODER = "model", "text_encoder"
+T = TypeVar("T")
+
+
+class Recipe:
+    """Reads the files of a folder; `changes` such as "loop.steps=100" win over what `changed`.toml says.
+
+    Raises RequestError where there is no such folder, ConfigError for what its files lack or say wrongly.
+    """
+
+    def __init__(self, folder: Path, changed: str = "", changes: Sequence[str] = ()) -> None:
+        if not folder.is_dir():
+            raise RequestError(f"there is no recipe folder {folder}", "configs/mini is an example of one")
+        self.folder, self._changed, self._changes = folder, changed, changes
+
+    def has(self, name: str) -> bool:
+        """Whether the recipe says anything about `name`."""
+        return self._path(name).is_file()
+
+    def read(self, cls: type[T], name: str) -> T:
+        """Parse NAME.toml strictly."""
+        path = self._path(name)
+        if not path.is_file():
+            raise ConfigError(f"the recipe {self.folder} has no {path.name}", f"it says what the stage {name} is to do")
+        table = read_table(path)
+        if name == self._changed:
+            for change in self._changes:
+                table = _merged(table, _parse_change(change))
+        try:
+            return parse(cls, table)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.args[0]}", error.hint) from error
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        """The model's configuration."""
+        path = self._path(MODEL)
+        if not path.is_file():
+            raise ConfigError(
+                f"the recipe {self.folder} has no {path.name}", "describe a model in it, or name one with --from"
+            )
+        config = parse_model_config(read_table(path))
+        if not isinstance(config, ModelConfig):
+            raise ConfigError(f"{path} describes an autoencoder alone")
+        return config
+
+    @cached_property
+    def text_encoder(self) -> T5GemmaConfig:
+        """The text encoder's configuration, whose vocabulary the tokenizer decides."""
+        return self.read(T5GemmaConfig, TEXT_ENCODER)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.toml"
+
+
+def _parse_change(change: str) -> dict[str, Any]:
+    """A table that holds what "loop.steps=100" says; what is no TOML value is a string."""
+    key, equals, value = change.partition("=")
+    for text in (value, json.dumps(value)) if equals else ():
+        try:
+            return tomllib.loads(f"{key} = {text}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise RequestError(f"--set {change} is not of the form KEY=VALUE", "--set loop.steps=100")
+
+
+def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class Work:
+    """The work folder of one model; a folder of its own for each stage that trains."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer.model"
+
+    @property
+    def latents(self) -> Path:
+        return self.folder / "latents.npz"
+
+    def stage(self, name: str) -> Path:
+        return self.folder / name
+
+    def trained(self, name: str) -> Path:
+        """Where a finished stage leaves its weights."""
+        return self.stage(name) / "trained.pt"
+
+    def result(self, name: str) -> Path:
+        """What a stage leaves."""
+        return {"tokenizer": self.tokenizer, "encode": self.latents}.get(name, self.trained(name))
+
+    def has_begun(self, name: str) -> bool:
+        return (self.stage(name) / STATE_FILE).is_file() or self.result(name).is_file()
+
+    def forget(self, name: str) -> None:
+        """Remove what a stage has left so far."""
+        for folder in (self.stage(name), self.logs(name)):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.result(name).unlink(missing_ok=True)
+
+    def logs(self, name: str) -> Path:
+        """The folder of a stage's logs for TensorBoard."""
+        return self.folder / "tensorboard" / name
+
+    @property
+    def base(self) -> dict[str, str] | None:
+        """Name and fingerprint of the model that this work began from."""
+        return _read_json(self.folder / "base.json")
+
+    def require_base(self, model: str, fingerprint: str) -> None:
+        """Note the model to begin from. Raises TrainingError where work began without it, or from another one."""
+        known = self.base
+        if known is None and (self.folder / "model.json").is_file():
+            raise TrainingError(f"the work in {self.folder} began without a model", "name another work folder")
+        if known is not None and known["fingerprint"] != fingerprint:
+            raise TrainingError(
+                f"the work in {self.folder} began from {known['model']}, whose weights are not those of {model}",
+                "name another work folder, or the model that it began from",
+            )
+        write_json(self.folder / "base.json", {"model": model, "fingerprint": fingerprint})
+
+    def settings(self, name: str) -> dict[str, Any] | None:
+        """What a stage was last told; None if it has not begun."""
+        return _read_json(self.stage(name) / "settings.json")
+
+    def keep_settings(self, name: str, settings: dict[str, Any]) -> None:
+        write_json(self.stage(name) / "settings.json", settings)
+
+    def require(self, path: Path, stage: str) -> Path:
+        """A file that an earlier stage leaves. Raises TrainingError where it is not there."""
+        if not path.is_file():
+            raise TrainingError(
+                f"{path} is not there: the stage {stage} has not come to its end", f"run soundloom train {stage} first"
+            )
+        return path
+
+    def read_trained(self, name: str) -> dict[str, Tensor]:
+        """The weights of a finished stage."""
+        state: dict[str, Tensor] = torch.load(self.require(self.trained(name), name), weights_only=True)
+        return state
+
+    def keep_trained(self, name: str, state: Mapping[str, Tensor]) -> None:
+        with atomic_file(self.trained(name)) as file:
+            torch.save(dict(state), file)
+
+    def require_model(self, config: ModelConfig) -> None:
+        """Note which model is made here. Raises TrainingError where it was another one."""
+        path, wanted = self.folder / "model.json", json.loads(json.dumps(to_dict(config)))
+        known = _read_json(path)
+        if known is None:
+            write_json(path, wanted)
+        elif known != wanted:
+            first = next(differences(known, wanted))
+            raise TrainingError(
+                f"the work folder {self.folder} holds another model than the recipe describes: {first}",
+                "name another work folder",
+            )
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Yield what differs between two trees of plain data, as sentences."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield f"{path} was {json.dumps(old)} and is {json.dumps(new)}"

@@ -1,0 +1,200 @@
+"""The stages of a model, each of which reads what earlier ones left in the work folder and leaves what later ones read.
+
+Captions to a tokenizer, sounds to an autoencoder, sounds to latents, captions and latents to a flow model, that to one
+that needs few steps, and everything to a model folder. Any stage can be stopped and taken up again; each says whether
+it is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from soundloom.atomic import atomic_file
+from soundloom.config.parse import to_dict
+from soundloom.engines.torch.same import SAME, Resampler
+from soundloom.errors import RequestError
+from soundloom.training.autoencoder import (
+    AutoencoderStage,
+    fit_linear_codec,
+    settle_scale,
+    silence_branches,
+    start_from,
+)
+from soundloom.training.captions import train_tokenizer
+from soundloom.training.config import (
+    AutoencoderConfig,
+    DistillationConfig,
+    DiTTrainingConfig,
+    LoopConfig,
+    TokenizerConfig,
+)
+from soundloom.training.distillation import DistillationStage
+from soundloom.training.dit import FlowStage, Generator, initialise
+from soundloom.training.export import export
+from soundloom.training.job import Job
+from soundloom.training.latents import encode_sounds, write_latents
+from soundloom.training.loop import STATE_FILE, Run, Stage
+from soundloom.training.previews import Preview, reconstruction, samples
+from soundloom.training.recipe import differences
+from soundloom.training.sounds import Sounds
+from soundloom.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+
+SCALE_CLIPS = 500  # clips that the latents' scale is measured on
+GENERATORS = ("dit", "distillation", "post")  # stages that each make the generator anew, in order
+
+
+def make_tokenizer(job: Job) -> bool:
+    """Learn a vocabulary from captions."""
+    if job.base:
+        raise RequestError(f"{job.base.checkpoint.name} brings its own tokenizer", "go on with train encode")
+    if job.machine.is_first and not job.work.tokenizer.is_file():
+        model = train_tokenizer(job.sounds, job.recipe.read(TokenizerConfig, "tokenizer"))
+        with atomic_file(job.work.tokenizer) as file:
+            file.write(model)
+    return True
+
+
+def train_autoencoder(job: Job) -> bool:
+    """Train the autoencoder, from principal components where it can hold them, and give latents unit variance."""
+    config = job.recipe.read(AutoencoderConfig, "autoencoder")
+
+    def build(fresh: bool) -> tuple[Stage, Preview]:
+        sounds = Sounds(replace(job.sounds.config, clips=config.clips))
+        same = job.base.same() if job.base else SAME(job.model.same)
+        if fresh and not job.base:
+            _begin_autoencoder(same, sounds, config)
+        stage = AutoencoderStage(same.to(job.machine.device), sounds, config)
+        return stage, reconstruction(same, sounds.crop, job.model.sample_rate)
+
+    def finish(state: dict[str, Tensor]) -> None:
+        same = SAME(job.model.same)
+        same.load_state_dict(state)
+        settle_scale(same, job.flow_sounds, SCALE_CLIPS)
+        job.work.keep_trained("autoencoder", same.state_dict())
+
+    return _train(job, "autoencoder", config, config.loop, build, finish)
+
+
+def _begin_autoencoder(same: SAME, sounds: Sounds, config: AutoencoderConfig) -> None:
+    if same.config.encoder.config.latent_shortcut:
+        start_from(same, fit_linear_codec(same, sounds, config))
+        return
+    for resampler in same.modules():
+        if isinstance(resampler, Resampler):
+            silence_branches(resampler)
+
+
+def encode(job: Job) -> bool:
+    """Encode all sounds that the generator learns from."""
+    latents, trained = job.work.latents, job.work.trained("autoencoder")
+    is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
+    if job.machine.is_first and (is_old or not latents.is_file()):
+        write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
+    return True
+
+
+def train_dit(job: Job) -> bool:
+    """Train the generator by flow matching."""
+    config = job.recipe.read(DiTTrainingConfig, "dit")
+
+    def build(fresh: bool) -> tuple[Stage, Preview]:
+        generator = Generator(job.model, job.text_config)
+        if job.base:
+            job.base.fill(generator)
+        elif fresh:
+            initialise(generator)
+        clips = job.clips()
+        stage = FlowStage(generator.to(job.machine.device), clips, config)
+        return stage, samples(generator, job.same, clips, job.model, few=False)
+
+    return _train(job, "dit", config, config.loop, build)
+
+
+def distil(job: Job) -> bool:
+    """Teach the generator to jump to where its guided paths end."""
+    config = job.recipe.read(DistillationConfig, "distillation")
+
+    def build(fresh: bool) -> tuple[Stage, Preview]:
+        generator, clips = job.generator("dit"), job.clips()
+        stage = DistillationStage(generator, clips, config, job.model.model.diffusion.sampling_shift)
+        return stage, samples(generator, job.same, clips, job.model, few=True)
+
+    return _train(job, "distillation", config, config.loop, build)
+
+
+def export_model(job: Job, out: Path, stage: str | None = None) -> None:
+    """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
+    name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
+    job.work.require(job.work.trained(name), name)
+    generator = job.generator(name)
+    if job.flow_sounds.config.pitches:
+        fix_duration(generator, job.flow_sounds.config.seconds[1])
+    export(out, job.model, job.same(), generator.cpu(), job.tokenizer)
+
+
+@torch.no_grad()
+def fix_duration(generator: Generator, seconds: float) -> None:
+    """Make every duration sound like `seconds` to a model that has heard no other; shorter clips are then cut."""
+    layer = generator.conditioner.seconds_total.embedder.embedding["1"]
+    assert isinstance(layer, nn.Linear)
+    token = generator.conditioner.seconds_total(torch.tensor([seconds]))[0, 0]
+    layer.weight.zero_()
+    layer.bias.copy_(token)
+
+
+def _train(
+    job: Job,
+    name: str,
+    config: Any,
+    loop: LoopConfig,
+    build: Callable[[bool], tuple[Stage, Preview]],
+    finish: Callable[[dict[str, Tensor]], None] | None = None,
+) -> bool:
+    """Begin or continue a stage; say whether it is finished, its averaged weights being kept then.
+
+    `build` makes the stage, with weights to begin from if it is told that this is the beginning, and its preview.
+    `finish` keeps the weights where more is to be done than that.
+    """
+    known, settings = job.work.settings(name), json.loads(json.dumps(to_dict(config)))
+    if job.work.trained(name).is_file() and known == settings:
+        return True
+    folder = job.work.stage(name)
+    fresh = not (folder / STATE_FILE).is_file()
+    torch.manual_seed(loop.seed)
+    stage, preview = build(fresh)
+    if job.machine.is_first:
+        for change in differences(known, settings) if known else ():
+            log.info("%s goes on with other settings: %s", name, change)
+        job.work.keep_settings(name, settings)
+    logs = TensorBoard(
+        job.work.logs(name),
+        job.model.sample_rate,
+        None if job.machine.config.shard else preview,  # which one process alone cannot compute
+        loop.preview_every,
+    )
+    run = Run(stage, loop, folder, job.machine, [*job.observe(name), logs])
+    if not run.train(job.until):
+        return False
+    state = run.result()
+    if job.machine.is_first:
+        finish(state) if finish else job.work.keep_trained(name, state)
+    return True
+
+
+STAGES: dict[str, Callable[[Job], bool]] = {
+    "tokenizer": make_tokenizer,
+    "autoencoder": train_autoencoder,
+    "encode": encode,
+    "dit": train_dit,
+    "distill": distil,
+}

@@ -1,0 +1,215 @@
+"""`soundloom train`: every stage of a tiny recipe, stopped, taken up again, exported and opened."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
+
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.verify import verify
+from soundloom.cli.main import main
+from soundloom.training.observers import read_journal
+
+STAGES = ("tokenizer", "autoencoder", "encode", "dit", "distill")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a recipe, its finished work and the model."""
+    folder = tmp_path_factory.mktemp("recipe")
+    write_recipe(folder / "recipe", CONFIGS)
+    for stage in STAGES:
+        assert train(folder, stage) == 0
+    assert train(folder, "export", "--out", str(folder / "model")) == 0
+    return folder
+
+
+def train(folder, stage, *flags, work="work") -> int:
+    common = ["--work", str(folder / work), "--device", "cpu", "--quiet"]
+    return main(["train", stage, str(folder / "recipe"), *common, *map(str, flags)])
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """The same, to be spoiled."""
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def test_the_model_opens_strictly_and_is_finite(made):
+    checkpoint = open_checkpoint(made / "model")
+    assert checkpoint.layout == "published"
+    assert checkpoint.text_encoder is not None
+    assert verify(checkpoint).ok
+
+
+def test_the_model_makes_sound(made):
+    from soundloom import load
+
+    clip = load(made / "model").generate("a tone", seconds=0.05, seed=1, duration_padding=0.0, steps=2)
+    assert clip.audio.shape == (2, 2205)
+    assert np.isfinite(clip.audio).all()
+
+
+def test_an_exported_weight_is_the_trained_one(made):
+    stored = open_checkpoint(made / "model").tensors["pretransform.model.decoder.layers.1.weight"].numpy()
+    trained = torch.load(made / "work" / "autoencoder" / "trained.pt", weights_only=True)["decoder.layers.1.weight"]
+    np.testing.assert_array_equal(stored, trained.half().numpy())
+
+
+def test_latents_have_unit_variance(made):
+    with np.load(made / "work" / "latents.npz") as data:
+        assert data["frames"].astype(np.float32).std() == pytest.approx(1, abs=0.05)
+
+
+def test_another_stage_may_be_exported(copy):
+    assert train(copy, "export", "--out", copy / "flow", "--result-of", "dit") == 0
+    assert open_checkpoint(copy / "flow").fingerprint != open_checkpoint(copy / "model").fingerprint
+
+
+def test_a_failed_export_leaves_the_older_model(copy, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("soundloom.training.export.save_checkpoint", fail)
+    before = open_checkpoint(copy / "model").fingerprint
+    assert train(copy, "export", "--out", copy / "model") == 1
+    assert "disk full" in capsys.readouterr().err
+    assert open_checkpoint(copy / "model").fingerprint == before
+    assert sorted(path.name for path in copy.iterdir()) == ["model", "recipe", "work"]
+
+
+def test_a_stage_that_time_stopped_goes_on_to_the_same_bits(copy, made):
+    path = copy / "work" / "dit" / "trained.pt"
+    assert train(copy, "dit", "--restart", "--minutes", 1e-9) == 3
+    assert not path.exists()
+    assert train(copy, "dit", "--resume") == 0
+    assert_same(path, made / "work" / "dit" / "trained.pt")
+
+
+def test_more_steps_go_on_from_a_finished_stage(copy):
+    assert train(copy, "dit", "--set", "loop.steps=5") == 0
+    assert [record["step"] for record in read_journal(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_stage_is_left_alone(copy):
+    path = copy / "work" / "dit" / "trained.pt"
+    before = path.stat().st_mtime_ns
+    assert train(copy, "dit") == 0
+    assert path.stat().st_mtime_ns == before
+
+
+def test_options_of_the_machine_change_only_rounding(copy, made):
+    assert train(copy, "dit", "--restart", "--recompute") == 0
+    assert_same(copy / "work" / "dit" / "trained.pt", made / "work" / "dit" / "trained.pt", 1e-6)
+    assert train(copy, "dit", "--restart", "--precision", "bf16") == 0
+    assert_same(copy / "work" / "dit" / "trained.pt", made / "work" / "dit" / "trained.pt", 2e-2)
+
+
+def test_fine_tuning_begins_with_the_weights_of_a_model(made, tmp_path, capsys):
+    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("flow_sounds", "dit")})
+    slow = ("--set", "loop.learning_rate=1e-9", "--set", "loop.final_learning_rate=0.0", "--set", 'loop.frozen=["text."]')
+    assert train(tmp_path, "encode", "--from", made / "model") == 0
+    assert train(tmp_path, "dit", *slow) == 0  # remembers the model
+    assert train(tmp_path, "export", "--out", tmp_path / "model") == 0
+    old, new = (open_checkpoint(folder / "model") for folder in (made, tmp_path))
+    for name, tensor in old.tensors.items():
+        np.testing.assert_allclose(new.tensors[name].numpy(), tensor.numpy(), atol=1e-5, err_msg=name)
+    assert train(tmp_path, "dit", "--from", "mini") == 1
+    assert "began from" in capsys.readouterr().err
+
+
+def test_previews_can_be_heard_and_seen(made):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for stage in ("autoencoder", "dit", "distillation"):
+        events = EventAccumulator(str(made / "work" / "tensorboard" / stage))
+        events.Reload()
+        tags = events.Tags()
+        assert {"loss", "learning rate", "seconds per step"} <= set(tags["scalars"])
+        assert len(events.Scalars("loss")) == SHORT_LOOP["steps"]
+        assert tags["audio"] and tags["audio"] == tags["images"]
+        assert events.Audio(tags["audio"][0])[0].sample_rate == 44100
+
+
+# What is asked wrongly
+
+
+@pytest.mark.parametrize(
+    ("stage", "flags", "sentence"),
+    [
+        ("dit", ["--set", "loop.stepps=3"], "did you mean 'steps'?"),
+        ("dit", ["--set", "loop"], "not of the form KEY=VALUE"),
+        ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
+        ("dit", ["--out", "here"], "only export takes --out"),
+        ("dit", ["--resume", "--restart"], "contradict"),
+        ("dit", ["--minutes", "0"], "above 0"),
+        ("dit", ["--shard"], "there is one"),
+        ("dit", ["--device", "toaster"], "no device 'toaster'"),
+        ("dits", [], "there is no stage 'dits'"),
+        ("export", [], "give --out FOLDER"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(made, capsys, stage, flags, sentence):
+    assert train(made, stage, *flags) in (1, 2)
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        ("encode", "the stage autoencoder has not come to its end"),
+        ("dit", "tokenizer.model is not there"),
+        ("export", "the stage distillation has not come to its end"),
+    ],
+)
+def test_a_stage_names_the_one_before_that_is_missing(made, capsys, stage, sentence):
+    flags = ["--out", made / "nothing"] if stage == "export" else []
+    assert train(made, stage, *flags, work="empty") == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_resuming_nothing_is_an_error(made, capsys):
+    assert train(made, "dit", "--resume", work="empty") == 2
+    assert "nothing of dit" in capsys.readouterr().err
+
+
+def test_the_work_of_another_model_is_refused(copy, capsys):
+    text = (copy / "recipe" / "model.toml").read_text()
+    (copy / "recipe" / "model.toml").write_text(text.replace("num_memory_tokens = 2", "num_memory_tokens = 3"))
+    assert train(copy, "dit") == 1
+    assert "num_memory_tokens was 2 and is 3" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_refused(copy, capsys):
+    state = copy / "work" / "dit" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    assert train(copy, "dit", "--set", "loop.steps=5") == 1
+    assert "it is damaged" in capsys.readouterr().err
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path, capsys):
+    assert train(tmp_path, "dit") == 2
+    assert "configs/mini is an example" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_toml_is_named(copy, capsys):
+    (copy / "recipe" / "dit.toml").write_text("loop = ")
+    assert train(copy, "dit") == 1
+    assert "dit.toml as TOML" in capsys.readouterr().err
+
+
+def assert_same(a, b, tolerance=0.0):
+    first, second = (torch.load(path, weights_only=True) for path in (a, b))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], atol=tolerance, rtol=0, msg=lambda text, name=name: name + text)
+
+
+def test_the_settings_of_a_stage_are_on_record(made):
+    settings = json.loads((made / "work" / "dit" / "settings.json").read_text())
+    assert settings["loop"]["steps"] == SHORT_LOOP["steps"]

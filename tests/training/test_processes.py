@@ -1,0 +1,95 @@
+"""Several processes: the same weights as one, whether each holds all of them or only its share."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training.tiny_recipe import FLOW, LOOP, TEXT, model_config
+
+from soundloom.errors import EngineError
+from soundloom.training.dit import Batch, FlowStage, Generator
+from soundloom.training.loop import Draws, Run
+from soundloom.training.machine import MachineConfig, open_machine
+
+
+
+class Noise:
+    """Clips that are noise, so that no file is needed."""
+
+    def draw(self, size: int, draws: Draws) -> Batch:
+        model = model_config()
+        frames = torch.arange(12)
+        return Batch(
+            ids=torch.from_numpy(draws.rng.integers(4, TEXT.vocab_size, (size, 16))),
+            mask=torch.ones(size, 16, dtype=torch.bool),
+            seconds=torch.full((size,), 1.0),
+            data=draws.normal(size, model.dit.io_channels, len(frames)),
+            kept=(draws.uniform(size, 1) < 0.5).float().expand(size, len(frames)) * (frames < 4),
+            valid=(frames < 9).expand(size, -1),
+        )
+
+
+def run(folder: Path, accumulate: int = 2, **machine) -> Run:
+    torch.manual_seed(0)
+    stage = FlowStage(Generator(model_config(), TEXT), Noise(), FLOW)
+    return Run(stage, replace(LOOP, accumulate=accumulate), folder, open_machine(MachineConfig(device="cpu", threads=1, **machine)))
+
+
+def train(folder: Path, last: int = LOOP.steps, **machine) -> dict[str, torch.Tensor]:
+    """Train in this process up to a step; the result is in a file too, for those who started it."""
+    this = run(folder, **machine)
+    this.train(until=lambda: this.step == last)
+    result = this.result()
+    if this.machine.is_first:
+        torch.save(result, folder / "result.pt")
+    this.machine.close()
+    return result
+
+
+def train_in_two(folder: Path, **arguments) -> dict[str, torch.Tensor]:
+    pytest.importorskip("accelerate")
+    folder.mkdir(exist_ok=True)
+    code = f"from training.test_processes import train, Path; train(Path({str(folder)!r}), **{arguments!r})"
+    script = folder / "train.py"
+    script.write_text(code)
+    tests = str(Path(__file__).parent.parent)
+    environment = os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("alone"))
+
+
+def test_two_processes_learn_what_one_does(alone, tmp_path):
+    assert_same(train_in_two(tmp_path), alone)
+
+
+def test_sharded_weights_learn_the_same_between_steps_of_one_process(alone, tmp_path):
+    train(tmp_path, last=1)
+    train_in_two(tmp_path, last=3, shard=True)
+    assert_same(train(tmp_path), alone, tolerance=1e-5)
+
+
+def test_processes_that_cannot_share_a_step_evenly_are_an_error(tmp_path):
+    with pytest.raises(AssertionError, match=r"2 processes cannot share the batches of a step: loop.accumulate is 1"):
+        train_in_two(tmp_path, accumulate=1)
+
+
+def test_sharding_over_one_process_is_an_error():
+    with pytest.raises(EngineError, match="there is one"):
+        open_machine(MachineConfig(device="cpu", shard=True))
+
+
+def assert_same(a, b, tolerance=0.0):
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        torch.testing.assert_close(value, b[name], atol=tolerance, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
