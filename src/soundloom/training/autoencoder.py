@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import (
     SAME,
     DecoderResampler,
@@ -20,41 +21,125 @@ from soundloom.engines.torch.same import (
     WeightNormConv,
     to_patches,
 )
+from soundloom.training.augmentation import augmented, random_piece
+from soundloom.training.captions import CaptionTokens
+from soundloom.training.companions import Companions, Reconstruction, Term
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.loop import Draws
+from soundloom.training.loop import Draws, Turn
 from soundloom.training.losses import SpectralLoss, softnorm_loss, waveform_loss
+from soundloom.training.mel_loss import MelLoss
 from soundloom.training.pca import LinearCodec, Matrix, fit
 from soundloom.training.sounds import Sounds
+from soundloom.training.text_features import TextFeatures
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3
+SMALLEST_DEVIATION = 1e-4  # of latents, in the bottleneck
 Module = TypeVar("Module", bound=nn.Module)
 PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
 
 
 class AutoencoderStage:
-    """Random crops through encoder, noise and decoder, against waveform and spectra."""
+    """Random crops through encoder, noise and decoder, against waveform, spectra and what companions say.
 
-    def __init__(self, same: SAME, sounds: Sounds, config: AutoencoderConfig) -> None:
-        self.module, self.sounds, self.config = same, sounds, config
-        self.spectral = SpectralLoss(config.spectral)
+    Steps of the discriminators alternate with those of all else once they have started. With `captions` the critic
+    reads them through `text`.
+    """
+
+    def __init__(
+        self,
+        same: SAME,
+        sounds: Sounds,
+        config: AutoencoderConfig,
+        captions: CaptionTokens | None = None,
+        text: TextFeatures | None = None,
+    ) -> None:
+        self.module, self.sounds, self.config, self.captions = same, sounds, config, captions
         self.samples = config.frames * same.config.downsampling_ratio
+        self.spectral = SpectralLoss(config.spectral, SAMPLE_RATE).to(self._device)
+        self.mel = MelLoss(config.mel, SAMPLE_RATE).to(self._device)
+        self.companions = Companions(config, same.config.latent_dim, SAMPLE_RATE, text).to(self._device)
+        trained = same.decoder if config.decoder_only else same
+        self.turns = [Turn("autoencoder", (trained, *self.companions.helpers))]
+        if self.companions.adversary:
+            adversarial = config.adversarial
+            game = Turn("discriminators", (self.companions.adversary,), adversarial.rate, adversarial.betas)
+            self.turns.append(game)
+
+    def turn(self, step: int) -> Turn:
+        """Every second step is the discriminators', from their first on."""
+        since = step - self.config.adversarial.start
+        return self.turns[-1] if since >= 0 and since % 2 == 0 else self.turns[0]
 
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Reconstruct one batch of crops."""
-        same: SAME = self.module
-        crops = np.stack([self.sounds.crop(draws.rng, self.samples) for _ in range(self.config.batch)])
-        real = torch.from_numpy(crops)
-        latents = same.encode(real)
-        noise = draws.normal(*latents.shape) * self.config.latent_noise
-        made = same.decode(latents + noise)
-        losses = {
-            "waveform": waveform_loss(made, real),
-            "spectral": self.spectral(made, real),
-            "softnorm": softnorm_loss(latents),
-        }
-        total = self.config.waveform * losses["waveform"] + losses["spectral"]
-        return {"loss": total + self.config.softnorm * losses["softnorm"]} | losses
+        real, caption = self._crops(draws)
+        adversary = self.companions.adversary
+        if adversary and self.turn(step).name == "discriminators":
+            with torch.no_grad():
+                _, made = self._through(real, draws)
+            return adversary.discriminator_losses(made, real, draws)
+        latents, made = self._through(real, draws)
+        batch = Reconstruction(real, latents, made, caption)
+        terms = [*self._own_terms(batch), *self.companions.terms(batch, step, draws)]
+        total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
+        return {"loss": total} | {name: value for name, _, value in terms}
+
+    def _crops(self, draws: Draws) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
+        rng, batch = draws.rng, self.config.batch
+        if self.captions is None:
+            crops, caption = [self.sounds.crop(rng, self.samples) for _ in range(batch)], None
+        else:
+            clips = rng.integers(len(self.sounds), size=batch)
+            crops = [random_piece(self.sounds.audio(int(clip)), rng, self.samples) for clip in clips]
+            ids, mask = self.captions.draw(clips, rng)
+            caption = torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+        sounds = augmented(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
+        return torch.from_numpy(sounds).to(self._device), caption
+
+    @property
+    def _device(self) -> torch.device:
+        return self.module.bottleneck.running_std.device
+
+    def _through(self, real: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Latents of a batch, and what is decoded from them with noise and gaps."""
+        same, config = self.module, self.config
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not config.decoder_only):
+            latents = encode_and_follow(same, real, config.deviation_rate)
+        decoded = latents + draws.normal(*latents.shape).to(latents) * config.latent_noise
+        if config.augmentation.latent_dropout:
+            decoded = decoded * (draws.uniform(*latents.shape).to(latents) >= config.augmentation.latent_dropout)
+        return latents, same.decode(decoded)[..., : self.samples]
+
+    def _own_terms(self, batch: Reconstruction) -> Iterator[Term]:
+        """Losses that need nobody but the autoencoder."""
+        config, made, real = self.config, batch.made.float(), batch.real
+        with torch.autocast(real.device.type, enabled=False):  # logarithms of small numbers need all their digits
+            spectral = self.spectral(made, real)
+            mel = self.mel(made, real) if config.mel.weight else None
+        yield "spectral", 1.0, spectral
+        if mel is not None:
+            yield "mel", config.mel.weight, mel
+        if config.waveform:
+            yield "waveform", config.waveform, waveform_loss(made, real)
+        if config.softnorm:
+            yield "softnorm", config.softnorm, softnorm_loss(batch.latents)
+
+
+def encode_and_follow(same: SAME, audio: Tensor, rate: float) -> Tensor:
+    """Encode, after the bottleneck's deviation has moved by this share towards that of these latents.
+
+    It stays where it is at rate 0, or where no gradients are computed.
+    """
+    if not rate or not torch.is_grad_enabled():
+        return same.encode(audio)
+    bottleneck = same.bottleneck
+    raw = same.encoder(to_patches(audio, same.config.patch_size)).transpose(1, 2)
+    with torch.no_grad():
+        deviation = (raw * bottleneck.scaling_factor + bottleneck.bias).std()
+        bottleneck.running_std.lerp_(deviation, rate).clamp_(min=SMALLEST_DEVIATION)
+    return bottleneck.encode(raw)
 
 
 def fit_linear_codec(same: SAME, sounds: Sounds, config: AutoencoderConfig) -> LinearCodec:

@@ -6,7 +6,6 @@ Source: stable-audio-3, training/diffusion.py and the order of steps it document
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +22,8 @@ from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.inpaint_masks import draw_mask
 from soundloom.training.latents import Latents
 from soundloom.training.loop import Draws
+from soundloom.training.times import draw_times, noisy, stratified
 
-TRUNCATION = 0.075  # of the logit-normal distribution of times
 LENGTH_GROUPS = 6  # clips of like length share a batch, so that little of it is padding
 
 
@@ -123,12 +122,6 @@ class FlowStage:
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
 
-def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Latents (b, c, t) on the straight path from data to noise at times (b,)."""
-    t = t[:, None, None]
-    return (1 - t) * data + t * noise
-
-
 def without(context: Tensor, dropped: Tensor) -> Tensor:
     """Zero the context (b, s, d) of the dropped items, as guidance does at inference."""
     return context * (~dropped)[:, None, None]
@@ -143,24 +136,6 @@ def loss_by_frames(error: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _mean_of_items(error: Tensor, chosen: Tensor) -> Tensor:
     return ((error * chosen).sum(1) / chosen.sum(1).clamp_min(1)).mean()
-
-
-def stratified(draws: Draws, count: int) -> Tensor:
-    """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
-    parts = torch.from_numpy(draws.rng.permutation(count))
-    return (parts + draws.uniform(count)) / count
-
-
-def draw_times(config: DiTTrainingConfig, u: Tensor) -> Tensor:
-    """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
-    if config.times == "uniform":
-        return u.clamp_min(1e-4)
-    if config.times == "logsnr-uniform":
-        low, high = config.logsnr
-        return torch.sigmoid(-(low + (high - low) * u))
-    lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))
-    signal = torch.sigmoid(torch.special.ndtri(lowest + (1 - lowest) * u.clamp(1e-6, 1 - 1e-6)))
-    return 1 - (signal - TRUNCATION) / (1 - TRUNCATION)
 
 
 @torch.no_grad()

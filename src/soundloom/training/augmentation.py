@@ -1,0 +1,49 @@
+"""What an autoencoder should cope with beyond plain crops: silence, clips that end, and sweeps.
+
+Sweeps expose tones at the rate of the latents and aliasing. Source: SAME, as described for its training code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.training.config import AugmentationConfig
+
+Audio = NDArray[np.float32]
+
+LOWEST_HZ, HIGHEST_HZ = 100.0, 22_000.0
+OCTAVES = (2.0, 6.5)  # that a sweep spans, where the band allows
+LEVELS_DB = (-24.0, -6.0)
+HISS = 1e-4
+
+
+def random_piece(audio: Audio, rng: np.random.Generator, length: int) -> Audio:
+    """A random piece (2, length) of a sound; a short one is followed by silence."""
+    start = int(rng.integers(max(1, audio.shape[1] - length + 1)))
+    piece = audio[:, start : start + length]
+    return np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
+
+
+def augmented(crops: Audio, config: AugmentationConfig, rng: np.random.Generator, rate: int) -> Audio:
+    """Silence some crops (b, 2, n) or their ends and add sweeps behind, (b + chirps, 2, n)."""
+    crops = crops.copy()
+    samples = crops.shape[-1]
+    for crop in crops:
+        if config.silence and rng.random() < config.silence:
+            crop[:] = 0
+        if config.silent_tail and rng.random() < config.silent_tail:
+            crop[:, samples - int(rng.integers(1, min(config.longest_tail, samples) + 1)) :] = 0
+    sweeps = [chirp(rng, samples, rate) for _ in range(config.chirps)]
+    return np.concatenate([crops, np.stack(sweeps)]) if sweeps else crops
+
+
+def chirp(rng: np.random.Generator, samples: int, rate: int) -> Audio:
+    """A sweep (2, samples), equal in both channels, linear in hertz, over a little hiss."""
+    start = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** rng.random()
+    octaves = rng.uniform(*OCTAVES) * rng.choice([-1, 1])
+    end = min(max(start * 2**octaves, LOWEST_HZ), HIGHEST_HZ, rate / 2)
+    hertz = np.linspace(start, end, samples)
+    phase = 2 * np.pi * (np.cumsum(hertz) / rate + rng.random())
+    sound = 10 ** (rng.uniform(*LEVELS_DB) / 20) * np.sin(phase) + HISS * rng.standard_normal(samples)
+    return np.tile(sound.astype(np.float32), (2, 1))

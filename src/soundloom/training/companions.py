@@ -1,0 +1,72 @@
+"""All that is trained beside an autoencoder; what has no weight is not built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from soundloom.training.adversarial import Adversary
+from soundloom.training.alignment import DiffusionAlignment
+from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
+from soundloom.training.critic import ContrastiveCritic
+from soundloom.training.loop import Draws
+from soundloom.training.semantic import SemanticRegression, weighted
+from soundloom.training.text_features import TextFeatures
+
+Term = tuple[str, float, Tensor]  # a loss by its name, with its weight; 0 for what is only logged
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A batch on its way through the autoencoder."""
+
+    real: Tensor  # (b, 2, samples)
+    latents: Tensor  # (b, c, t)
+    made: Tensor  # as real
+    caption: tuple[Tensor, Tensor] | None  # ids and mask (captioned, s) of the first items, the others being sweeps
+
+
+class Companions(nn.Module):
+    """Discriminators, denoiser, semantic heads and critic of an autoencoder."""
+
+    def __init__(self, config: AutoencoderConfig, latent_dim: int, rate: int, text: TextFeatures | None) -> None:
+        super().__init__()
+        self.config = config
+        self.adversary = Adversary(config.adversarial, rate) if config.adversarial.weight else None
+        times = DiTTrainingConfig(config.loop)
+        self.alignment = DiffusionAlignment(config.alignment, times, latent_dim) if config.alignment.weight else None
+        self.semantic = SemanticRegression(config.semantic, latent_dim, rate) if config.semantic.weight else None
+        self.critic = ContrastiveCritic(config.contrastive, latent_dim, text) if config.contrastive.weight else None
+
+    @property
+    def helpers(self) -> tuple[nn.Module, ...]:
+        """Those that are trained together with the autoencoder, for the same losses."""
+        return tuple(module for module in (self.alignment, self.semantic, self.critic) if module is not None)
+
+    def terms(self, batch: Reconstruction, step: int, draws: Draws) -> Iterator[Term]:
+        """Losses of the autoencoder that need a companion."""
+        config = self.config
+        if self.adversary and step >= config.adversarial.start + config.adversarial.head_start:
+            losses = self.adversary.generator_losses(batch.made, batch.real, draws)
+            yield "adversarial", config.adversarial.weight, losses["adversarial"]
+            yield "features", config.adversarial.features, losses["features"]
+        if self.alignment:
+            losses = self.alignment(_felt(batch.latents, step, config.alignment.detached_until), draws)
+            yield "alignment", config.alignment.weight, losses["alignment"]
+            yield "alignment_zero", 0.0, losses["alignment_zero"]
+        if self.semantic:
+            errors = self.semantic(_felt(batch.latents, step, config.semantic.detached_until), batch.real)
+            yield "semantic", config.semantic.weight, weighted(errors)
+            yield from ((f"semantic_{name}", 0.0, error) for name, error in errors.items())
+        if self.critic:
+            count = len(batch.real) if batch.caption is None else len(batch.caption[0])
+            latents = _felt(batch.latents[:count], step, config.contrastive.detached_until)
+            loss = self.critic(latents, batch.real[:count], draws, batch.caption)
+            yield "contrastive", config.contrastive.weight, loss
+
+
+def _felt(latents: Tensor, step: int, detached_until: int) -> Tensor:
+    """The latents, behind which the encoder feels a loss only from some step on."""
+    return latents if step >= detached_until else latents.detach()

@@ -1,0 +1,37 @@
+"""Times of flow matching, 1 for noise and 0 for data: how they are drawn, and what latents look like there."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from soundloom.training.config import DiTTrainingConfig
+from soundloom.training.loop import Draws
+
+TRUNCATION = 0.075  # of the logit-normal distribution of times
+
+
+def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Latents (b, c, t) on the straight path from data to noise at times (b,)."""
+    t = t[:, None, None]
+    return (1 - t) * data + t * noise
+
+
+def stratified(draws: Draws, count: int) -> Tensor:
+    """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
+    parts = torch.from_numpy(draws.rng.permutation(count))
+    return (parts + draws.uniform(count)) / count
+
+
+def draw_times(config: DiTTrainingConfig, u: Tensor) -> Tensor:
+    """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
+    if config.times == "uniform":
+        return u.clamp_min(1e-4)
+    if config.times == "logsnr-uniform":
+        low, high = config.logsnr
+        return torch.sigmoid(-(low + (high - low) * u))
+    lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))
+    signal = torch.sigmoid(torch.special.ndtri(lowest + (1 - lowest) * u.clamp(1e-6, 1 - 1e-6)))
+    return 1 - (signal - TRUNCATION) / (1 - TRUNCATION)

@@ -1,0 +1,194 @@
+"""What is trained beside the autoencoder: targets and formulas of each companion."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from soundloom.training.alignment import DiffusionAlignment
+from soundloom.training.augmentation import augmented, chirp, random_piece
+from soundloom.training.config import (
+    AlignmentConfig,
+    AugmentationConfig,
+    ContrastiveConfig,
+    DiTTrainingConfig,
+    LoopConfig,
+    SemanticConfig,
+)
+from soundloom.training.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
+from soundloom.training.loop import Draws
+from soundloom.training.semantic import SemanticRegression, SemanticTargets, weighted
+from soundloom.training.text_features import LearntText
+from soundloom.training.times import draw_times, noisy, stratified
+
+RATE = 44100
+TIMES = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))
+
+
+def tone(hz: float, left: float, right: float) -> torch.Tensor:
+    wave = torch.sin(2 * math.pi * hz * torch.arange(32768) / RATE)
+    return torch.stack([left * wave, right * wave])[None]
+
+
+@pytest.mark.parametrize(("hz", "row"), [(261.626, 2), (440.0, 98), (523.25, 2)])
+def test_chroma_targets_name_the_pitch_class(hz, row):
+    chroma = SemanticTargets(8192, RATE)(tone(hz, 0.5, 0.5))["middle"]
+    assert chroma.shape == (1, 128, 7)
+    assert abs(int(chroma[0, :, 3].argmax()) - row) <= 2
+
+
+def test_octave_ranges_hear_their_own_octaves():
+    targets = SemanticTargets(8192, RATE)
+    for hz, name in ((55, "low"), (880, "middle"), (12_000, "high")):
+        sums = {band: float(target.sum()) for band, target in targets(tone(hz, 0.5, 0.5)).items() if band != "balance"}
+        assert max(sums, key=sums.get) == name
+
+
+def test_balance_is_a_third_of_the_difference_of_levels_in_decades():
+    balance = SemanticTargets(8192, RATE)(tone(1000, 0.5, 0.05))["balance"]
+    assert balance.shape == (1, 32, 7)
+    loudest = balance[0, :, 3].abs().max()
+    assert float(loudest) == pytest.approx(1 / 3, rel=1e-2)
+    assert not SemanticTargets(8192, RATE)(tone(1000, 0.5, 0.5))["balance"].any()
+
+
+def test_heads_are_compared_at_the_rate_of_the_latents():
+    torch.manual_seed(0)
+    regression = SemanticRegression(SemanticConfig(1.0), 4, RATE)
+    audio = tone(440, 0.3, 0.1)
+    for head in regression.heads.values():
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    errors = regression(torch.randn(1, 4, 7), audio)  # as many latents as frames: nothing is interpolated
+    targets = SemanticTargets(8192, RATE)(audio)
+    for name, error in errors.items():
+        torch.testing.assert_close(error, targets[name].abs().mean())
+    expected = sum(w * errors[n] for n, w in zip(("low", "middle", "high", "balance"), (0.035, 0.05, 0.2, 0.1)))  # noqa: B905
+    torch.testing.assert_close(weighted(errors), expected)
+    assert all(error.isfinite() for error in regression(torch.randn(1, 4, 16), audio).values())
+
+
+def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
+    torch.manual_seed(0)
+    alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3).eval()
+    alignment.deviation.fill_(2.0)
+    latents = 2 * torch.randn(4, 3, 8)
+    losses = alignment(latents, Draws(0, 0))
+    draws = Draws(0, 0)
+    t = draw_times(TIMES, stratified(draws, 4))
+    noise = 2 * draws.normal(4, 3, 8)
+    condition = alignment.dit.condition(torch.zeros(4, 1, 1), torch.zeros(4, 1), None)
+    velocity = alignment.dit(noisy(latents, noise, t), t, condition)
+    torch.testing.assert_close(losses["alignment"], (velocity - (noise - latents)).square().mean())
+    torch.testing.assert_close(losses["alignment_zero"], (noise - latents).square().mean())
+
+
+def test_alignment_follows_the_size_of_the_latents_while_training():
+    alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3)
+    latents = torch.randn(4, 3, 8)
+    alignment(3 * latents, Draws(0, 0))
+    expected = 0.99 + 0.01 * float((3 * latents).std())
+    assert float(alignment.deviation) == pytest.approx(expected, rel=1e-5)
+
+
+def gradient_of_alignment(fixed_target: bool) -> torch.Tensor:
+    """Gradient at the latents where the network answers nothing, so that only the target can carry one."""
+    torch.manual_seed(0)
+    config = AlignmentConfig(1.0, width=64, depth=1, fixed_target=fixed_target)
+    alignment = DiffusionAlignment(config, TIMES, 3)
+    for parameter in alignment.dit.parameters():
+        nn.init.zeros_(parameter)
+    latents = torch.randn(2, 3, 8, requires_grad=True)
+    alignment(latents, Draws(0, 0))["alignment"].backward()
+    return latents.grad
+
+
+def test_the_latents_feel_alignment_through_the_target_unless_it_is_fixed():
+    assert gradient_of_alignment(fixed_target=False).abs().sum() > 0
+    assert gradient_of_alignment(fixed_target=True).abs().sum() == 0
+
+
+@pytest.mark.parametrize(("batch", "most", "count"), [(1, 9, 0), (2, 9, 1), (8, 3, 3), (8, 99, 7), (400, 99, 1)])
+def test_rolls_are_bounded_and_never_divide_by_zero(batch, most, count):
+    assert rolls(batch, most) == count
+
+
+def test_pairings_roll_audio_text_and_both():
+    assert pairings(2, with_text=False) == [(1, 0), (2, 0)]
+    assert pairings(2, with_text=True) == [(1, 0), (0, -1), (1, -1), (2, 0), (0, -2), (2, -2)]
+
+
+def test_the_contrast_has_a_margin_and_leads_that_are_large_enough():
+    right = torch.tensor([1.0, 20.0])
+    expected = (math.log1p(math.exp(0.5 - 1.0)) + math.log1p(math.exp(0.5 - 10.0))) / 2
+    assert float(contrast(right, torch.zeros(2))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_critic_learns_which_sound_and_caption_belong_together():
+    torch.manual_seed(0)
+    config = ContrastiveConfig(1.0, width=64, depth=2, patch=64)
+    critic = ContrastiveCritic(config, 3, LearntText(5, 16)).eval()  # nothing is dropped from these few tokens
+    optimiser = torch.optim.Adam(critic.parameters(), 3e-3, betas=(0.9, 0.95))
+    ids = torch.tensor([[1, 2], [1, 3], [4, 0], [2, 3]])
+    mask = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
+    latents, audio = torch.randn(4, 3, 4), torch.randn(4, 2, 256)
+    losses = []
+    for step in range(120):
+        optimiser.zero_grad()
+        loss = critic(latents, audio, Draws(0, step), (ids, mask))
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(math.log1p(math.exp(0.5)), rel=0.05)  # knows nothing: only the margin
+    assert np.mean(losses[-5:]) < 0.5
+    assert critic(latents, audio, Draws(0, 0), (ids.roll(1, 0), mask.roll(1, 0))).item() > 1.0
+
+
+def test_what_is_dropped_is_made_up_for_by_what_stays():
+    x = dropped(torch.ones(10_000), 0.4, Draws(0, 0).uniform(10_000))
+    assert float((x == 0).float().mean()) == pytest.approx(0.4, abs=0.02)
+    assert float(x.mean()) == pytest.approx(1.0, abs=0.04)
+
+
+def test_padding_of_a_caption_means_nothing_to_the_critic():
+    torch.manual_seed(0)
+    critic = ContrastiveCritic(ContrastiveConfig(1.0, width=64, depth=1, patch=64), 3, LearntText(5, 16)).eval()
+    for block in critic.transformer.blocks:
+        nn.init.normal_(block.attention.to_out.weight)
+    latents, audio = torch.randn(2, 3, 4), torch.randn(2, 2, 256)
+    mask = torch.tensor([[True, False], [True, True]])
+    losses = [
+        critic(latents, audio, Draws(0, 0), (torch.tensor([[1, padding], [2, 3]]), mask)).item() for padding in (0, 4)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_silence_tails_and_sweeps_are_put_into_a_batch():
+    crops = np.ones((200, 2, 100), np.float32)
+    config = AugmentationConfig(silence=0.2, silent_tail=0.5, longest_tail=10, chirps=3)
+    made = augmented(crops, config, np.random.default_rng(0), RATE)
+    assert made.shape == (203, 2, 100)
+    heard = made[:200, 0] != 0
+    assert 20 < (~heard.any(1)).sum() < 60
+    ends = heard.any(1) & ~heard[:, -1]
+    assert 60 < ends.sum() < 100
+    assert heard[ends, :90].all()
+    assert crops.all()
+
+
+def test_a_sweep_stays_in_its_band_and_level_and_is_in_the_middle():
+    for seed in range(10):
+        sweep = chirp(np.random.default_rng(seed), 8192, RATE)
+        assert sweep.dtype == np.float32
+        np.testing.assert_array_equal(sweep[0], sweep[1])
+        assert 10 ** (-24 / 20) * 0.9 < np.abs(sweep).max() < 10 ** (-6 / 20) * 1.1
+        spectrum = np.abs(np.fft.rfft(sweep[0] * np.hanning(8192))) ** 2
+        below = spectrum[: int(80 / RATE * 8192)].sum()
+        assert below < 0.05 * spectrum.sum()
+
+
+def test_a_random_piece_of_a_short_sound_ends_in_silence():
+    piece = random_piece(np.ones((2, 5), np.float32), np.random.default_rng(0), 8)
+    np.testing.assert_array_equal(piece[0], [1, 1, 1, 1, 1, 0, 0, 0])
