@@ -19,6 +19,8 @@ HINTS = {
     errno.EROFS: "choose a folder that you may write to",
 }
 
+UNFINISHED = ".soundloom-"  # beginning of the names of files that are being written
+
 
 @contextmanager
 def write_faults(path: Path) -> Iterator[None]:
@@ -42,7 +44,7 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
         raise WriteError(f"{path} exists already", "choose another name or allow overwriting")
-    new = path.with_name(f".soundloom-{secrets.token_hex(6)}{path.suffix}")
+    new = path.with_name(f"{UNFINISHED}{secrets.token_hex(6)}{path.suffix}")
     with write_faults(path):
         new.touch(exist_ok=False)
     try:
@@ -51,6 +53,12 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left half written in a folder to which nobody else writes now."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -110,7 +110,8 @@ def test_options_of_the_machine_change_only_rounding(copy, made):
 
 def test_fine_tuning_begins_with_the_weights_of_a_model(made, tmp_path, capsys):
     write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("flow_sounds", "dit")})
-    slow = ("--set", "loop.learning_rate=1e-9", "--set", "loop.final_learning_rate=0.0", "--set", 'loop.frozen=["text."]')
+    changes = "loop.learning_rate=1e-9", "loop.final_learning_rate=0.0", 'loop.frozen=["text."]'
+    slow = [flag for change in changes for flag in ("--set", change)]
     assert train(tmp_path, "encode", "--from", made / "model") == 0
     assert train(tmp_path, "dit", *slow) == 0  # remembers the model
     assert train(tmp_path, "export", "--out", tmp_path / "model") == 0

@@ -1,10 +1,10 @@
 """The training loop: what it resumes, when it stops."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import torch
 from torch import nn
 from training.tiny_recipe import loop
 
-from soundloom.errors import TrainingError
+from soundloom.errors import ConfigError, TrainingError
+from soundloom.training.guards import DivergenceGuard
 from soundloom.training.loop import Draws, Run, Turn, learning_rate
+from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
 
 
@@ -64,21 +66,44 @@ def test_a_resumed_run_ends_with_the_same_bits(uninterrupted, tmp_path):
     assert torch.equal(weights(second), weights(uninterrupted))
 
 
-def test_a_killed_run_resumes_to_the_same_bits(uninterrupted, tmp_path):
-    """A child trains and saves after every step; it is killed somewhere in the middle, perhaps while saving."""
-    code = "from training.test_loop import run; from pathlib import Path; run(Path({!r}), save_every=1).train()"
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_and_die(folder: Path, moment: str) -> None:
+    """Train until the second save, and be killed in the middle of it."""
+    this = run(folder)
+    this.train(until=lambda: this.step == 9)
+    replace_file, save = Path.replace, torch.save
+
+    def write_half(state, file):
+        whole = io.BytesIO()
+        save(state, whole)
+        file.write(whole.getvalue()[: whole.tell() // 2])
+        file.flush()
+        die()
+
+    patches = {
+        "half written": (torch, "save", write_half),
+        "written, perhaps not on the disk": (os, "fsync", die),
+        "about to replace": (Path, "replace", die),
+        "replaced": (Path, "replace", lambda *paths: (replace_file(*paths), die())),
+    }
+    setattr(*patches[moment])
+    this.train()
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [("half written", 9), ("written, perhaps not on the disk", 9), ("about to replace", 9), ("replaced", 10)],
+)
+def test_a_run_killed_while_saving_resumes_to_the_same_bits(uninterrupted, tmp_path, moment, step):
+    code = f"from training.test_loop import *; train_and_die(Path({str(tmp_path)!r}), {moment!r})"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    slowly = code.format(str(tmp_path)).replace(".train()", ".train(lambda: __import__('time').sleep(0.02))")
-    child = subprocess.Popen([sys.executable, "-c", slowly], env=environment)
-    state = tmp_path / "state.pt"
-    deadline = time.monotonic() + 60
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.1)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
     resumed = run(tmp_path)
-    assert 0 < resumed.step < 40
+    assert resumed.step == step
+    assert not list(tmp_path.glob(".soundloom-*"))
     resumed.train()
     assert torch.equal(weights(resumed), weights(uninterrupted))
 
@@ -96,6 +121,71 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tm
     with pytest.raises(TrainingError, match=r"step 13: not finite: loss.*\n.*resume"):
         Run(stage, loop(steps=40, save_every=5), tmp_path).train()
     assert run(tmp_path).step == 10
+
+
+def test_a_loss_that_stays_high_stops_the_run_and_keeps_the_state_from_before(tmp_path):
+    class Exploding(Regression):
+        def losses(self, step, draws):
+            return {"loss": super().losses(step, draws)["loss"] * (1 if step < 73 else 100)}
+
+    with pytest.raises(TrainingError, match=r"step 82: the loss has been far above its usual .* for 10 steps"):
+        Run(Exploding(), loop(steps=400, save_every=5, patience=10), tmp_path).train()
+    assert run(tmp_path).step == 70
+
+
+def test_single_high_losses_do_not_stop_a_run(tmp_path):
+    class Spiking(Regression):
+        def losses(self, step, draws):
+            return {"loss": super().losses(step, draws)["loss"] * (100 if step % 10 else 1)}
+
+    assert Run(Spiking(), loop(steps=100, patience=10), tmp_path).train()
+
+
+def test_losses_around_zero_may_change_their_sign():
+    guard = DivergenceGuard(factor=4.0, patience=3)
+    for step in range(200):
+        guard.watch((-1) ** step * 0.1, step, Path("state"))
+    for step in range(2):
+        guard.watch(2.0, step, Path("state"))
+    with pytest.raises(TrainingError):
+        guard.watch(2.0, 202, Path("state"))
+
+
+def test_a_step_of_two_batches_is_one_of_their_mean(tmp_path):
+    """Gradients add up to those of the mean loss over what both batches drew."""
+    together = Run(Regression(), loop(steps=1, accumulate=2, clip_norm=1e9), tmp_path)
+    module = Regression().module
+    draws = [Draws(0, 0, part).normal(32, 8) for part in range(2)]
+    expected = sum((module(x) - x[:, :1]).square().mean() for x in draws) / 2
+    expected.backward()
+    together.train()
+    for parameter, alone in zip(together.trained[""], module.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, alone.grad)
+    assert next(read_journal(tmp_path))["loss"] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_frozen_weights_stay(tmp_path):
+    frozen = Run(Regression(), loop(frozen=("0.",)), tmp_path)
+    frozen.train()
+    start = Regression().module.state_dict()
+    state = frozen.result()
+    assert torch.equal(state["0.weight"], start["0.weight"])
+    assert not torch.equal(state["2.weight"], start["2.weight"])
+
+
+def test_a_state_of_another_model_is_refused(tmp_path):
+    run(tmp_path, steps=1).train()
+    other = Regression()
+    other.module = nn.Linear(8, 1)
+    with pytest.raises(TrainingError, match="of another model"):
+        Run(other, loop(), tmp_path)
+
+
+def test_processes_that_cannot_share_a_step_evenly_are_an_error(tmp_path):
+    machine = Machine()
+    machine.processes = 2
+    with pytest.raises(ConfigError, match=r"2 processes cannot share .* loop.accumulate is 3"):
+        Run(Regression(), loop(accumulate=3), tmp_path, machine)
 
 
 def test_the_rate_rises_then_falls_to_its_last_value():

@@ -16,7 +16,6 @@ from soundloom.training.loop import Draws, Run
 from soundloom.training.machine import MachineConfig, open_machine
 
 
-
 class Noise:
     """Clips that are noise, so that no file is needed."""
 
@@ -36,7 +35,8 @@ class Noise:
 def run(folder: Path, accumulate: int = 2, **machine) -> Run:
     torch.manual_seed(0)
     stage = FlowStage(Generator(model_config(), TEXT), Noise(), FLOW)
-    return Run(stage, replace(LOOP, accumulate=accumulate), folder, open_machine(MachineConfig(device="cpu", threads=1, **machine)))
+    here = open_machine(MachineConfig(device="cpu", threads=1, **machine))
+    return Run(stage, replace(LOOP, accumulate=accumulate), folder, here)
 
 
 def train(folder: Path, last: int = LOOP.steps, **machine) -> dict[str, torch.Tensor]:
@@ -79,11 +79,6 @@ def test_sharded_weights_learn_the_same_between_steps_of_one_process(alone, tmp_
     assert_same(train(tmp_path), alone, tolerance=1e-5)
 
 
-def test_processes_that_cannot_share_a_step_evenly_are_an_error(tmp_path):
-    with pytest.raises(AssertionError, match=r"2 processes cannot share the batches of a step: loop.accumulate is 1"):
-        train_in_two(tmp_path, accumulate=1)
-
-
 def test_sharding_over_one_process_is_an_error():
     with pytest.raises(EngineError, match="there is one"):
         open_machine(MachineConfig(device="cpu", shard=True))
@@ -92,4 +87,4 @@ def test_sharding_over_one_process_is_an_error():
 def assert_same(a, b, tolerance=0.0):
     assert a.keys() == b.keys()
     for name, value in a.items():
-        torch.testing.assert_close(value, b[name], atol=tolerance, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(value, b[name], atol=tolerance, rtol=0, msg=lambda text, name=name: name + text)

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.atomic import atomic_file
+from soundloom.atomic import atomic_file, remove_unfinished
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.blocks import compile_blocks, recompute_blocks
 from soundloom.training.config import LoopConfig
@@ -129,6 +129,8 @@ class Run:
         self.observers = (Journal(folder), *observers) if self.machine.is_first else ()
         self._guards = {turn.name: DivergenceGuard(config.divergence, config.patience) for turn in self.turns}
         self._require_shares()
+        if self.machine.is_first:
+            remove_unfinished(folder)
         state = self._read_state()
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
@@ -212,6 +214,7 @@ class Run:
         require_finite(values, self.step, self.state_path)
         self._guards[turn.name].watch(values["loss"], self.step, self.state_path)
         self.optimiser.step()
+        self.machine.unify_buffers(self.stage.module)
         self.step += 1
         if turn.name == self.turns[0].name:
             self._update_average()
@@ -288,6 +291,8 @@ class Run:
                 parameter.requires_grad_(False)
         module.to(self.machine.device)
         self.companions.to(self.machine.device)
+        self.machine.unify(module)
+        self.machine.unify(self.companions)
         if self.machine.config.recompute:
             recompute_blocks(module)
         if self.machine.config.compile:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from soundloom.engines.torch.engine import choose_device
@@ -64,6 +64,12 @@ class Machine:
     def total_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum every gradient over all processes, in place."""
 
+    def unify(self, module: nn.Module) -> None:
+        """Give all processes the weights and buffers of the first."""
+
+    def unify_buffers(self, module: nn.Module) -> None:
+        """Give all processes the mean of their buffers, which follow the data that each of them saw."""
+
     def decided(self, wish: bool) -> bool:
         """Whether any process wishes it; all get the same answer."""
         return wish
@@ -72,7 +78,7 @@ class Machine:
         """Part from the other processes, once all have come this far."""
 
 
-class SharedMachine(Machine):
+class ParallelMachine(Machine):
     """One of the processes that torchrun started."""
 
     def _choose_device(self) -> torch.device:
@@ -88,6 +94,14 @@ class SharedMachine(Machine):
     def total_gradients(self, parameters: Iterable[Tensor]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         vector_to_parameters(self.total(parameters_to_vector(gradients)), gradients)
+
+    def unify(self, module: nn.Module) -> None:
+        for tensor in module.state_dict().values():
+            torch.distributed.broadcast(tensor, src=0)
+
+    def unify_buffers(self, module: nn.Module) -> None:
+        for buffer in filter(Tensor.is_floating_point, module.buffers()):
+            buffer.copy_(self.total(buffer) / self.processes)
 
     def decided(self, wish: bool) -> bool:
         return bool(self.total(torch.tensor(float(wish), device=self.device)) > 0)
@@ -108,7 +122,7 @@ def open_machine(config: MachineConfig) -> Machine:
             )
         return Machine(config)
     try:
-        return SharedMachine(config)
+        return ParallelMachine(config)
     except ImportError as error:
         hint = "pip install 'soundloom[train]'"
         raise EngineError(f"{processes} processes need Accelerate ({error})", hint) from error
