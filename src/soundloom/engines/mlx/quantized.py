@@ -7,8 +7,8 @@ from mlx import nn
 
 from soundloom.quantization.affine import WORD
 
-# Widened values that exist at once; several parts are under way together.
-BLOCK_VALUES = 1 << 17
+# Widened values that exist at once.
+BLOCK_VALUES = 1 << 18
 
 
 class StoredLinear(nn.Module):
@@ -26,14 +26,23 @@ class StoredLinear(nn.Module):
         return y + self.bias if "bias" in self else y
 
     def product(self, x: mx.array) -> mx.array:
-        """Multiply with the widened weight, in parts."""
-        step = max(BLOCK_VALUES // self.inputs, 1)
-        starts = range(0, self.outputs, step)
-        return mx.concatenate([x @ self.widen(slice(s, s + step)).T for s in starts], axis=-1)
+        """Multiply with the widened weight, in parts, each after the one before it."""
+        step, parts = max(BLOCK_VALUES // self.inputs, 1), [x]
+        for start in range(0, self.outputs, step):
+            parts.append(x @ self.widen(slice(start, start + step), parts[-1]).T)
+        return mx.concatenate(parts[1:], axis=-1)
 
-    def widen(self, rows: slice) -> mx.array:
-        """Return some rows of the weight in `dtype`."""
-        return self.weight[rows].astype(self.dtype)
+    def widen(self, rows: slice, earlier: mx.array) -> mx.array:
+        """Return some rows of the weight in `dtype`, once `earlier` is there."""
+        return after(earlier, self.weight[rows]).astype(self.dtype)
+
+
+def after(earlier: mx.array, value: mx.array) -> mx.array:
+    """Return `value` such that nothing is made of it before `earlier` is there.
+
+    What depends on weights alone MLX would compute for all layers at once, and hold until its turn comes.
+    """
+    return mx.depends([value], [earlier])[0]
 
 
 class PackedLinear(StoredLinear):
@@ -54,9 +63,9 @@ class PackedLinear(StoredLinear):
             return super().product(x)
         # On a CPU, MLX sums the products in the dtype of its inputs, and half precision is too coarse for that.
         dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
-        packed = (self.weight, self.scales.astype(dtype), self.biases.astype(dtype))
+        packed = (self.weight, after(x, self.scales).astype(dtype), after(x, self.biases).astype(dtype))
         return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group, bits=self.bits).astype(self.dtype)
 
-    def widen(self, rows: slice) -> mx.array:
-        packed = (self.weight[rows], self.scales[rows], self.biases[rows])
+    def widen(self, rows: slice, earlier: mx.array) -> mx.array:
+        packed = (after(earlier, self.weight[rows]), self.scales[rows], self.biases[rows])
         return mx.dequantize(*packed, group_size=self.group, bits=self.bits).astype(self.dtype)
