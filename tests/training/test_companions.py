@@ -126,24 +126,23 @@ def test_the_contrast_has_a_margin_and_leads_that_are_large_enough():
     assert float(contrast(right, torch.zeros(2))) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_critic_learns_which_sound_and_caption_belong_together():
+def test_the_critic_learns_which_sounds_and_latents_belong_together():
     torch.manual_seed(0)
-    config = ContrastiveConfig(1.0, width=64, depth=2, patch=64)
-    critic = ContrastiveCritic(config, 3, LearntText(5, 16)).eval()  # nothing is dropped from these few tokens
-    optimiser = torch.optim.Adam(critic.parameters(), 3e-3, betas=(0.9, 0.95))
-    ids = torch.tensor([[1, 2], [1, 3], [4, 0], [2, 3]])
-    mask = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
-    latents, audio = torch.randn(4, 3, 4), torch.randn(4, 2, 256)
+    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, most_rolls=1)
+    critic = ContrastiveCritic(config, 4).eval()  # nothing is dropped from these few tokens
+    for layer in (critic.transformer.blocks[0].attention.to_out, critic.transformer.blocks[0].ff.ff[2]):
+        layer.reset_parameters()  # awake from the first step, for the sake of time
+    optimiser = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95))
+    latents, audio = 2 * torch.eye(4)[:, :, None].expand(-1, -1, 2), torch.randn(4, 2, 16)
     losses = []
-    for step in range(120):
+    for step in range(100):
         optimiser.zero_grad()
-        loss = critic(latents, audio, Draws(0, step), (ids, mask))
+        loss = critic(latents, audio, Draws(0, step))
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[0] == pytest.approx(math.log1p(math.exp(0.5)), rel=0.05)  # knows nothing: only the margin
-    assert np.mean(losses[-5:]) < 0.5
-    assert critic(latents, audio, Draws(0, 0), (ids.roll(1, 0), mask.roll(1, 0))).item() > 1.0
+    assert np.mean(losses[-10:]) < 0.6 < 0.75 < np.mean(losses[:5])
+    assert critic(latents.roll(1, 0), audio, Draws(0, 0)).item() > 1.0
 
 
 def test_what_is_dropped_is_made_up_for_by_what_stays():
