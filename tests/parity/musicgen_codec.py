@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.case import Case
 from soundloom.audio.channels import to_channels
-from soundloom.checkpoints.musicgen_layouts import CODEC_TRANSFORMERS, audiocraft_codec, fold_weight_norms
+from soundloom.checkpoints.musicgen_layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
 from soundloom.config.musicgen import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
 from soundloom.text.positions import relative_buckets
 
@@ -54,7 +54,7 @@ class CodecCase:
 
     def codec(self, pad_mode: str) -> Any:
         if pad_mode not in self._codecs:
-            layout = audiocraft_codec(self.config) if self.is_audiocraft else CODEC_TRANSFORMERS
+            layout = CODEC_AUDIOCRAFT if self.is_audiocraft else CODEC_TRANSFORMERS
             weights = fold_weight_norms(layout.to_canonical(self.case.weights(self.case.data["weight_key_prefix"])))
             config = replace(self.config, pad_mode=pad_mode)
             files = self.engine.module("encodec")

@@ -155,14 +155,16 @@ def _train_tokenizer() -> bytes:
 
 
 def _random_tensors(shapes: Shapes, seed: int) -> Tensors:
-    return {name: _random_tensor(name, shape, seed) for name, shape in shapes.items()}
+    return {name: random_tensor(name, shape, seed, _values) for name, shape in shapes.items()}
 
 
-def _random_tensor(name: str, shape: tuple[int, ...], seed: int) -> LazyTensor:
+def random_tensor(name: str, shape: tuple[int, ...], seed: int, values: Callable[[str, Array], Array]) -> LazyTensor:
+    """A tensor drawn when it is read; `values` makes it from its name and unit normal noise."""
+
     def draw() -> Array:
         # Keyed by name, so that neither order nor layout changes a value.
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        return _values(name, random.standard_normal(shape, np.float32))
+        return values(name, random.standard_normal(shape, np.float32))
 
     return LazyTensor(name, "F32", shape, draw, stored=False)
 

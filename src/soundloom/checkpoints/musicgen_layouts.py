@@ -13,7 +13,6 @@ from dataclasses import replace
 from soundloom.checkpoints.layouts import Layout, Row, Tensors, fold_weight_norm
 from soundloom.checkpoints.rows import join_rows, take_rows
 from soundloom.checkpoints.tensors import Array, LazyTensor
-from soundloom.config.musicgen import EncodecConfig
 
 PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix
 _LAYER = "transformer.layers.*."
@@ -92,16 +91,15 @@ CODEC_TRANSFORMERS = Layout(
 )
 
 
-def audiocraft_codec(config: EncodecConfig) -> Layout:
-    """The codec's names in audiocraft, which tells transposed convolutions from others."""
-    transposed = [index for index, layer in enumerate(config.decoder_layers) if layer.kind == "transposed"]
-    rows = [Row(f"decoder.layers.{i}.conv.*", f"decoder.model.{i}.convtr.convtr.*") for i in transposed]
-    rows += [
+CODEC_AUDIOCRAFT = Layout(
+    (
         Row("*.layers.*.conv.*", "*.model.*.conv.conv.*"),
+        Row("*.layers.*.conv.*", "*.model.*.convtr.convtr.*"),
         Row("*.layers.*.lstm.*", "*.model.*.lstm.*"),
         Row("quantizer.layers.*.codebook.embed", "quantizer.vq.layers.*._codebook.embed"),
-    ]
-    return Layout(tuple(rows), optional=_CODEBOOK_STATE)
+    ),
+    optional=_CODEBOOK_STATE,
+)
 
 
 # Attention

@@ -5,7 +5,6 @@ Nothing is read but headers and a few pages for the fingerprint.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from soundloom.checkpoints.components import (
     pick_file,
     variant_of,
 )
+from soundloom.checkpoints.fingerprint import fingerprint
 from soundloom.checkpoints.hub import Fetched, fetch
 from soundloom.checkpoints.infer import AnyConfig, infer_config
 from soundloom.checkpoints.layouts import SAME_ONLY, Tensors
@@ -46,7 +46,6 @@ from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, Mis
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _REPO_PREFIX = "stable-audio-3-"
-_EDGE = 4096  # bytes of each tensor's beginning and end that enter the fingerprint
 
 
 @dataclass(frozen=True)
@@ -260,7 +259,7 @@ def _checkpoint(
         tensors=tensors,
         text_encoder=text_encoder,
         layout=layout,
-        fingerprint=_fingerprint(everything),
+        fingerprint=fingerprint(everything),
         path=folder,
         licence=entry.licence if entry else "unknown; see the files beside the weights",
         files=(*weights, *([text_encoder.path] if text_encoder else ())),
@@ -279,14 +278,3 @@ def _require_same_width(text_encoder: TextEncoderFiles, config: ModelConfig) -> 
 def _entry_of_folder(folder: Path) -> Entry | None:
     """The entry after which a local copy of a repository is named."""
     return find_entry(folder.resolve().name.lower().removeprefix(_REPO_PREFIX))
-
-
-def _fingerprint(tensors: list[LazyTensor]) -> str:
-    digest = hashlib.sha256()
-    parts = (part for tensor in tensors for part in tensor.parts)
-    for tensor in sorted(parts, key=lambda tensor: tensor.name):
-        data = tensor.data()
-        digest.update(f"{tensor.name} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(data[:_EDGE].tobytes())
-        digest.update(data[-_EDGE:].tobytes())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,88 @@
+"""Sizes of MusicGen worked out from its tensors, for layouts that come without a `config.json`.
+
+What shapes cannot tell is in the training configuration that audiocraft's files hold as text, or has the published
+value: heads are 64 wide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from soundloom.checkpoints.compare import depth
+from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.musicgen import EncodecConfig, InstructConfig, LMConfig
+from soundloom.config.parse import parse
+from soundloom.errors import MismatchError
+
+Tensors = Mapping[str, LazyTensor]
+_HEAD_WIDTH = 64
+_CODEC_LAYER = re.compile(r"decoder\.layers\.(\d+)\.conv\.weight")
+
+
+def infer_lm(tensors: Tensors, codec: EncodecConfig, training: str = "") -> LMConfig:
+    """The language model's sizes; `training` is the text of its training configuration."""
+    width, text_width = _shape(tensors, "output_proj.weight")
+    codebooks = sum(name.startswith("linears.") for name in tensors)
+    heads = setting(training, "transformer_lm", "num_heads")
+    sizes: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": depth(name for name in tensors if name.startswith("transformer.")),
+        "num_attention_heads": int(heads) if heads else width // _HEAD_WIDTH,
+        "ffn_dim": _shape(tensors, "transformer.layers.0.linear1.weight")[0],
+        "num_codebooks": codebooks,
+        "vocab_size": _shape(tensors, "linears.0.weight")[0],
+        "text_width": text_width,
+        "audio_channels": codebooks // codec.num_quantizers,
+    }
+    return parse(LMConfig, sizes, "language model")
+
+
+def infer_adapter(tensors: Tensors) -> InstructConfig:
+    """The adapter's sizes, from its table of positions (layers + 1, frames + 1, width)."""
+    return InstructConfig(max_frames=_shape(tensors, "pos_emb")[1] - 1)
+
+
+def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
+    """The codec's sizes; `training` is the text of its training configuration."""
+    width, _, kernel = _shape(tensors, "encoder.layers.0.conv.weight")
+    hidden, _, residual_kernel = _shape(tensors, "encoder.layers.1.block.1.conv.weight")
+    codes, latents = _shape(tensors, "quantizer.layers.0.codebook.embed")
+    indices = sorted(int(match[1]) for match in map(_CODEC_LAYER.fullmatch, tensors) if match)
+    kernels = [_shape(tensors, f"decoder.layers.{index}.conv.weight")[2] for index in indices]
+    units = sum(re.fullmatch(r"decoder\.layers\.\d+\.block\.1\.conv\.weight", name) is not None for name in tensors)
+    ratios = [size // 2 for size in kernels[1:-1]]
+    sizes: dict[str, Any] = {
+        "sampling_rate": int(setting(training, "", "sample_rate") or EncodecConfig.sampling_rate),
+        "hidden_size": latents,
+        "num_filters": width,
+        "upsampling_ratios": ratios,
+        "num_residual_layers": units // max(len(ratios), 1),
+        "dilation_growth_rate": int(setting(training, "seanet", "dilation_base") or EncodecConfig.dilation_growth_rate),
+        "kernel_size": kernel,
+        "residual_kernel_size": residual_kernel,
+        "last_kernel_size": kernels[-1],
+        "compress": width // hidden,
+        "num_lstm_layers": sum(".lstm.weight_ih_l" in name for name in tensors if name.startswith("decoder.")),
+        "codebook_size": codes,
+        "num_quantizers": sum(name.startswith("quantizer.") for name in tensors),
+        "pad_mode": setting(training, "seanet", "pad_mode") or EncodecConfig.pad_mode,
+    }
+    return parse(EncodecConfig, sizes, "codec")
+
+
+def setting(training: str, section: str, name: str) -> str:
+    """A value in a training configuration, which is YAML: of a section's own lines, or of the top; "" without one."""
+    body, indent = training, ""
+    if section:
+        found = re.search(rf"^{section}:\n((?:[ \t]+.*\n?)*)", training, re.MULTILINE)
+        body, indent = (found[1] if found else ""), "[ \t]+"
+    value = re.search(rf"^{indent}{name}:[ \t]*(\S+)", body, re.MULTILINE)
+    return value[1] if value else ""
+
+
+def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+    if name not in tensors:
+        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} is missing")
+    return tensors[name].shape

@@ -1,0 +1,114 @@
+"""Make MusicGen and Instruct-MusicGen of random weights in any published layout, for tests and measurements.
+
+`python -m soundloom.checkpoints.musicgen_make large FOLDER --layout musicgen`. Sizes: `full` as published, `tiny` a few
+megabytes with the published rates, codebooks and heads. Layouts: `musicgen` is soundloom's own; `int4` and `int8` are
+the same, packed; `bundle` is the published MLX one; `transformers`, `audiocraft` and `instruct` are those of the
+published repositories. A forward pass stays finite, the result is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.checkpoints.make import random_tensor
+from soundloom.checkpoints.musicgen_publish import WRITERS
+from soundloom.checkpoints.musicgen_save import pack_lm, save_musicgen
+from soundloom.checkpoints.musicgen_shapes import musicgen_shapes
+from soundloom.config.musicgen import MusicGenConfig, T5Config, published_musicgen
+
+LAYOUTS = ("musicgen", *BUNDLE_BITS, *WRITERS)
+_TINY_WIDTH, _TINY_LAYERS, _TINY_CODES, _TINY_TEXT = 128, 2, 64, 32
+_INSTRUMENTS = ("drums", "bass", "piano", "guitar")
+_SENTENCES = (
+    *(f"Music piece. Instruct: {verb} {name.title()}." for verb in ("Add", "No", "Only") for name in _INSTRUMENTS),
+    "A slow piano melody over warm strings.",
+    "Kick drum loop, 120 BPM, bright snare and open hats.",
+)
+
+
+def tiny_musicgen(config: MusicGenConfig) -> MusicGenConfig:
+    """The same kind of model, narrow and shallow; lengths in samples and frames are those of the full one."""
+    t5 = T5Config(vocab_size=96, d_model=_TINY_TEXT, d_kv=8, d_ff=48, num_layers=_TINY_LAYERS, num_heads=4)
+    encodec = replace(config.encodec, num_filters=2, hidden_size=8, codebook_size=_TINY_CODES)
+    lm = replace(
+        config.lm,
+        hidden_size=_TINY_WIDTH,
+        num_hidden_layers=_TINY_LAYERS,
+        num_attention_heads=_TINY_WIDTH // config.lm.head_dim,
+        ffn_dim=4 * _TINY_WIDTH,
+        vocab_size=_TINY_CODES,
+        text_width=_TINY_TEXT,
+    )
+    return replace(config, t5=t5, encodec=encodec, lm=lm)
+
+
+def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen", seed: int = 0) -> Path:
+    """Write random weights into `folder`, which is returned; the same arguments give the same numbers.
+
+    `instruct` needs a configuration with an adapter, `transformers` and `audiocraft` one without.
+    """
+    tensors = {name: random_tensor(name, shape, seed, _values) for name, shape in musicgen_shapes(config).items()}
+    tokenizer = train_tokenizer(config.t5.vocab_size)
+    if layout == "musicgen":
+        save_musicgen(folder, config, tensors, tokenizer)
+    elif layout in BUNDLE_BITS:
+        save_musicgen(folder, config, pack_lm(tensors, BUNDLE_BITS[layout], DEFAULT_GROUP), tokenizer)
+    else:
+        WRITERS[layout](folder, config, tensors, tokenizer)
+    return folder
+
+
+def _values(name: str, noise: np.ndarray) -> np.ndarray:
+    """Turn unit normal noise into a tensor that keeps a signal's size."""
+    if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "norm_cross.weight")):
+        return 1 + np.float32(0.02) * noise
+    if name.endswith("bias"):
+        return np.float32(0.02) * noise
+    if name.endswith(("gates", "pos_emb", ".embed")) or ".emb." in name or "relative_attention_bias" in name:
+        return np.float32(0.5) * noise
+    return noise / np.float32(np.sqrt(np.prod(noise.shape[1:])))
+
+
+def train_tokenizer(pieces: int) -> bytes:
+    """A real SentencePiece model with T5's special ids, learnt from a few sentences."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_SENTENCES),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=min(pieces, 96),
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m soundloom.checkpoints.musicgen_make", description=__doc__)
+    parser.add_argument("model", choices=("small", "medium", "large"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--instruct", action="store_true", help="with the adapter")
+    parser.add_argument("--layout", choices=LAYOUTS, default="musicgen")
+    parser.add_argument("--size", choices=("full", "tiny"), default="full")
+    parser.add_argument("--seed", type=int, default=0)
+    args: Any = parser.parse_args(arguments)
+    config = published_musicgen(args.model, instruct=args.instruct)
+    make_musicgen(tiny_musicgen(config) if args.size == "tiny" else config, args.folder, args.layout, args.seed)
+
+
+if __name__ == "__main__":
+    main()

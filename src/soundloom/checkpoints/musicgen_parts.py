@@ -1,0 +1,153 @@
+"""The parts of MusicGen that its files lack: the codec and the text encoder, which lie in files of their own.
+
+The codec is `compression_state_dict.bin` beside the model or a copy of facebook/encodec_32khz, the text encoder a copy
+of t5-base, whose SentencePiece model makes the tokens. Each may lie in the model's folder or beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundloom.checkpoints.layouts import Layout, Row, Tensors
+from soundloom.checkpoints.musicgen_infer import infer_encodec
+from soundloom.checkpoints.musicgen_layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
+from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
+from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.config.musicgen import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
+from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError
+
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "spiece.model"
+INDEX_FILE, PICKLED_WEIGHTS = "model.safetensors.index.json", "pytorch_model.bin"
+CODEC_PICKLE = "compression_state_dict.bin"
+T5_FOLDERS = ("t5-base", "t5")
+CODEC_FOLDERS = ("encodec_32khz", "encodec")
+
+T5 = Layout((Row("*", "*"),), optional=("decoder.*", "lm_head.weight", "encoder.embed_tokens.weight"))
+
+
+@dataclass(frozen=True)
+class CodecFiles:
+    """A codec under canonical names; `path` is the file of its weights, `stored` what that file holds."""
+
+    config: EncodecConfig
+    tensors: Tensors
+    path: Path
+    stored: Tensors
+
+
+@dataclass(frozen=True)
+class T5Files:
+    """A text encoder under canonical names, with its SentencePiece model; `path` and `stored` as for the codec."""
+
+    config: T5Config
+    tensors: Tensors
+    tokenizer: bytes
+    path: Path
+    stored: Tensors
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A configuration file. Raises ModelNotFoundError or ConfigError."""
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no {path}", "fetch it from the same repository as the weights")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path} is not a JSON object")
+    return data
+
+
+def read_weights(folder: Path) -> tuple[list[Path], Tensors]:
+    """The weights of a transformers folder: whole, in shards that an index lists, or pickled, in this order."""
+    if (folder / WEIGHTS_FILE).is_file():
+        files = [folder / WEIGHTS_FILE]
+    elif (folder / INDEX_FILE).is_file():
+        names = read_json(folder / INDEX_FILE).get("weight_map", {}).values()
+        files = [folder / name for name in dict.fromkeys(names)]
+    elif (folder / PICKLED_WEIGHTS).is_file():
+        path = folder / PICKLED_WEIGHTS
+        return [path], tensors_of(read_pickle(path), str(path))
+    else:
+        raise ModelNotFoundError(f"{folder} has no {WEIGHTS_FILE}", "fetch it from the same repository")
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ModelNotFoundError(f"{folder} lacks {', '.join(missing)}", "fetch them from the same repository")
+    return files, {name: tensor for file in files for name, tensor in read_safetensors(file).items()}
+
+
+def open_codec(folder: Path, beside: Path | None = None) -> CodecFiles:
+    """The codec of a model's folder, or of the folder `beside` it. Raises ModelNotFoundError where there is none."""
+    for place in filter(None, (folder, beside)):
+        if (place / CODEC_PICKLE).is_file():
+            data = read_pickle(place / CODEC_PICKLE)
+            # In some repositories the file only says where the codec is.
+            if not (isinstance(data, dict) and "pretrained" in data):
+                return _audiocraft_codec(place / CODEC_PICKLE, data)
+    found = beside if beside and (beside / CONFIG_FILE).is_file() else find_folder(folder, CODEC_FOLDERS)
+    if found is None:
+        raise ModelNotFoundError(
+            f"{folder} has no codec",
+            f"put {CODEC_PICKLE} into it, or a copy of facebook/encodec_32khz as {CODEC_FOLDERS[0]} beside it",
+        )
+    files, stored = read_weights(found)
+    config = parse_encodec_config(_with_quantizers(read_json(found / CONFIG_FILE), stored))
+    return CodecFiles(config, fold_weight_norms(CODEC_TRANSFORMERS.to_canonical(stored)), files[0], stored)
+
+
+def _with_quantizers(data: Mapping[str, Any], tensors: Tensors) -> Mapping[str, Any]:
+    """The configuration with the number of stages, which transformers only implies by a bandwidth."""
+    return {"num_quantizers": sum(name.endswith(".codebook.embed") for name in tensors), **data}
+
+
+def _audiocraft_codec(path: Path, data: Any) -> CodecFiles:
+    stored, training = best_state(data, path)
+    tensors = fold_weight_norms(CODEC_AUDIOCRAFT.to_canonical(stored))
+    return CodecFiles(infer_encodec(tensors, training), tensors, path, stored)
+
+
+def best_state(data: Any, path: Path) -> tuple[Tensors, str]:
+    """The tensors of an audiocraft file and the text of its training configuration, "" where it holds none."""
+    if not isinstance(data, dict) or "best_state" not in data:
+        raise CorruptFileError(f"{path} is not an audiocraft checkpoint: it has no best_state")
+    state, training = data["best_state"], data.get("xp.cfg", "")
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    return tensors_of(state, str(path)), training if isinstance(training, str) else ""
+
+
+def open_t5(folder: Path, beside: Path | None = None) -> T5Files:
+    """The text encoder in `beside` or near a model's folder. Raises ModelNotFoundError where there is none."""
+    found = beside or find_folder(folder, T5_FOLDERS)
+    if found is None:
+        raise ModelNotFoundError(
+            f"{folder} has no text encoder", f"put a copy of google-t5/t5-base as {T5_FOLDERS[0]} into it or beside it"
+        )
+    config = parse_t5_config(read_json(found / CONFIG_FILE))
+    files, stored = read_weights(found)
+    return T5Files(config, canonical_t5(stored), read_tokenizer(found), files[0], stored)
+
+
+def canonical_t5(stored: Tensors) -> Tensors:
+    """The encoder alone; its table of tokens may have either of two names."""
+    alias, name = "encoder.embed_tokens.weight", "shared.weight"
+    tensors = T5.to_canonical(stored)
+    return tensors if name in tensors or alias not in stored else {**tensors, name: stored[alias].renamed(name)}
+
+
+def read_tokenizer(folder: Path) -> bytes:
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise ModelNotFoundError(f"{folder} lacks {TOKENIZER_FILE}, which makes tokens of prompts", "fetch it there")
+    return path.read_bytes()
+
+
+def find_folder(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """A folder of one of these names in `folder`, or beside it."""
+    places = (place / name for place in (folder, folder.resolve().parent) for name in names)
+    return next((path for path in places if (path / CONFIG_FILE).is_file()), None)
