@@ -10,6 +10,7 @@ from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.engines.parts import Part, find_part
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import CheckpointError, RequestError
 from soundloom.training.dit import Generator
 
@@ -36,6 +37,12 @@ class Base:
         what = f"{self.checkpoint.name}'s autoencoder"
         _fill(same, Part(self.config.same, self.checkpoint.component(SAME_PREFIX), what))
         return same
+
+    def text(self) -> T5GemmaEncoder:
+        """The text encoder."""
+        encoder = T5GemmaEncoder(self.text_encoder)
+        _fill(encoder, find_part(self.checkpoint, "text"))
+        return encoder
 
     def fill(self, generator: Generator) -> None:
         """Give a generator the weights of transformer, conditioner and text encoder."""

@@ -85,6 +85,8 @@ class Job:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
         latents = read_latents(self.work.require(self.work.latents, "encode"))
-        length = self.model.model.conditioning.prompt.max_length
-        captions = CaptionTokens(self.flow_sounds, Tokenizer(self.tokenizer), length)
-        return Clips(latents, captions, config, frames_per_second(self.model))
+        return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+
+    def caption_tokens(self, sounds: Sounds) -> CaptionTokens:
+        """Captions of sounds, at the length that the model reads."""
+        return CaptionTokens(sounds, Tokenizer(self.tokenizer), self.model.model.conditioning.prompt.max_length)

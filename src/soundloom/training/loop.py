@@ -278,8 +278,8 @@ class Run:
                 f"{processes} processes cannot share the batches of a step: loop.accumulate is {parts}",
                 f"a step adds up that many batches; make it a multiple of {processes}, with smaller batches",
             )
-        if self.machine.config.shard and len(self.turns) > 1:
-            raise EngineError("a stage with a discriminator cannot be sharded", "leave out --shard")
+        if self.machine.config.shard and any(self.companions.parameters()):
+            raise EngineError("a stage that trains companions of its model cannot be sharded", "leave out --shard")
 
     def _place(self, state: dict[str, Any]) -> Callable[[int, Draws], dict[str, Tensor]]:
         """Give the modules their weights, their device and all that the machine asks for; what computes losses."""

@@ -28,7 +28,7 @@ from soundloom.training.autoencoder import (
     silence_branches,
     start_from,
 )
-from soundloom.training.captions import train_tokenizer
+from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import (
     AutoencoderConfig,
     DistillationConfig,
@@ -46,6 +46,7 @@ from soundloom.training.previews import Preview, reconstruction, samples
 from soundloom.training.recipe import differences
 from soundloom.training.sounds import Sounds
 from soundloom.training.tensorboard import TensorBoard
+from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def train_autoencoder(job: Job) -> bool:
         same = job.base.same() if job.base else SAME(job.model.same)
         if fresh and not job.base:
             _begin_autoencoder(same, sounds, config)
-        stage = AutoencoderStage(same.to(job.machine.device), sounds, config)
+        captions, text = _captions(job, sounds, config) if config.contrastive.weight else (None, None)
+        stage = AutoencoderStage(same.to(job.machine.device), sounds, config, captions, text)
         return stage, reconstruction(same, sounds.crop, job.model.sample_rate)
 
     def finish(state: dict[str, Tensor]) -> None:
@@ -83,6 +85,13 @@ def train_autoencoder(job: Job) -> bool:
         job.work.keep_trained("autoencoder", same.state_dict())
 
     return _train(job, "autoencoder", config, config.loop, build, finish)
+
+
+def _captions(job: Job, sounds: Sounds, config: AutoencoderConfig) -> tuple[CaptionTokens, TextFeatures]:
+    """Captions for the contrastive critic, and what reads them."""
+    if job.base:
+        return job.caption_tokens(sounds), FrozenText(job.base.text().to(job.machine.device))
+    return job.caption_tokens(sounds), LearntText(job.text_config.vocab_size, config.contrastive.width)
 
 
 def _begin_autoencoder(same: SAME, sounds: Sounds, config: AutoencoderConfig) -> None:
