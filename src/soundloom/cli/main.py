@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "make a model from a recipe, or teach one that exists",
     "show": "say how a sound was made",
     "bench": "measure seconds and memory on this machine",
+    "eval": "measure how well a model does what it is asked",
     "doctor": "report what this machine has and what soundloom uses of it",
 }
 STOPPED = 130

@@ -4,13 +4,14 @@ Labels with a pitch, key or tempo are kept out by a hash of these facts: a model
 combine what it learnt apart. The wordings below are not in the caption maker's grammar.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
 
 from soundloom.datasets.synthetic.captions import facts, with_adjectives
-from soundloom.datasets.synthetic.families import draw_labels
+from soundloom.datasets.synthetic.families import draw_labels, draw_source
 from soundloom.datasets.synthetic.labels import Labels
 from soundloom.datasets.synthetic.vocabulary import nouns
 
@@ -30,7 +31,7 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class HeldOutPrompt:
-    """A prompt whose wording and labels are both absent from training."""
+    """A prompt whose wording is absent from training, and whose labels are where they can be held out."""
 
     text: str
     labels: Labels
@@ -54,6 +55,23 @@ def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) ->
     while len(prompts) < count:
         labels = draw_labels(rng, seconds)
         if is_held_out(labels) and labels.layer is None:
+            prompts.append(HeldOutPrompt(_wording(labels, rng), labels))
+    return tuple(prompts)
+
+
+def family_prompts(
+    families: Sequence[str], count: int, seed: int = 0, seconds: float | None = None, reverb: bool = True
+) -> tuple[HeldOutPrompt, ...]:
+    """Prompts of the given families in turn; a larger count begins with the same ones.
+
+    The labels are held out where they name a pitch, key or tempo; of rain or a siren only the wording is new.
+    """
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    prompts: list[HeldOutPrompt] = []
+    while len(prompts) < count:
+        labels = draw_source(families[len(prompts) % len(families)], rng, seconds)
+        labels = labels if reverb else replace(labels, reverb="")
+        if is_held_out(labels) or not (labels.hz or labels.key or labels.bpm):
             prompts.append(HeldOutPrompt(_wording(labels, rng), labels))
     return tuple(prompts)
 

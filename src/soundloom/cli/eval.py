@@ -1,0 +1,100 @@
+"""`soundloom eval`: how well a model does what it is asked, on prompts that training never saw."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundloom.atomic import write_json
+from soundloom.cli.flags import flag
+from soundloom.cli.results import print_results
+from soundloom.datasets.synthetic import FAMILIES
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.evaluation.evaluate import Scope
+
+SOUNDS_FILE = "sounds.toml"
+LONGEST = 60.0  # seconds that the synthetic world renders
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure a model: what it makes of held-out prompts, its edits, its autoencoder, its speed, each beside its goal.
+
+    The sounds are those of the synthetic world that the model was taught: of --families, of the file --sounds, of
+    sounds.toml in the model's folder, or of mini's recipe.
+    """
+
+    model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
+    families: str | None = flag("--families", metavar="NAMES", help="with commas between them, or all")
+    sounds: str | None = flag("--sounds", metavar="FILE", help="the TOML file of sounds that the model learnt")
+    prompts: int = flag("--prompts", default=260, type=int, metavar="N", help="default: 260; 40 take about a minute")
+    seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips of each prompt (default: 2)")
+    steps: int | None = flag("--steps", type=int, metavar="N", help="default: the model's, 8 for mini")
+    seconds: float = flag("--seconds", default=4.0, type=float, metavar="S", help="of each clip (default: 4)")
+    engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
+    device: str | None = flag("--device", metavar="NAME", help="default: the best there is")
+    precision: str = flag("--precision", default="fp32", metavar="NAME", help="default: fp32")
+    json: str | None = flag("--json", metavar="FILE", help="also write all figures, and each clip's, to a file")
+
+
+def run(options: Options) -> None:
+    scope = _scope(options)
+    from soundloom.evaluation.evaluate import evaluate
+    from soundloom.evaluation.report import table
+    from soundloom.pipeline.model import load
+
+    model = load(
+        options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
+    )
+    scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
+    # Warnings about single clips are part of what is measured here.
+    logging.getLogger("soundloom").setLevel(logging.ERROR)
+    report = evaluate(model, options.model, scope, _say)
+    print_results(table(report.rows))
+    if options.json:
+        write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _scope(options: Options) -> Scope:
+    """Check the numbers, and find the families that the model was taught."""
+    from soundloom.evaluation.evaluate import Scope
+
+    if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
+        raise RequestError("--prompts, --seeds and --steps must be 1 or more")
+    if not 1 <= options.seconds <= LONGEST:
+        raise RequestError(f"--seconds must be between 1 and {LONGEST:g}, found {options.seconds:g}")
+    scope = Scope(
+        prompts=options.prompts,
+        seeds=options.seeds,
+        steps=options.steps,
+        seconds=options.seconds,
+        edits=max(4, min(40, options.prompts // 4)),
+    )
+    if options.families:
+        return replace(scope, families=_named(options.families))
+    taught = Path(options.sounds) if options.sounds else Path(options.model) / SOUNDS_FILE
+    return _taught(scope, taught) if options.sounds or taught.is_file() else scope
+
+
+def _named(families: str) -> tuple[str, ...]:
+    names = FAMILIES if families == "all" else tuple(name.strip() for name in families.split(","))
+    if unknown := [name for name in names if name not in FAMILIES]:
+        raise RequestError(f"no such families of sounds: {', '.join(unknown)}", f"known: {', '.join(FAMILIES)}")
+    return names
+
+
+def _taught(scope: Scope, path: Path) -> Scope:
+    """The families of a recipe's file; none named means all."""
+    from soundloom.training.config import SoundsConfig, read_toml
+
+    sounds = read_toml(SoundsConfig, path)
+    return replace(scope, families=sounds.families or FAMILIES, reverb=sounds.reverb)

@@ -1,0 +1,92 @@
+"""Whether seeds, variations and edits do what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+
+from soundloom.audio.clip import Clip
+from soundloom.config.requests import GenerationRequest
+from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, family_prompts, render
+from soundloom.evaluation.making import make_clips
+from soundloom.evaluation.report import Row, mean_row, share_row
+from soundloom.evaluation.spectra import distance, loudness_step
+from soundloom.evaluation.statistics import rank_correlation
+from soundloom.pipeline.model import Model
+
+NOISE_LEVELS = (0.3, 0.45, 0.6, 0.75, 0.9)
+SOURCES = 6  # clips that are varied
+SILENT_DISTANCE = 60.0  # dB, of a variation that came out silent
+STEADY = 1.5  # LU by which a source's own region may differ from its surroundings
+INPAINT_TOLERANCE = 3.0  # LU
+SEARCH = 20  # sources looked at for each steady one
+RENDER_STREAM = 0x50757265  # keys the noise of rendered sources, apart from every world's
+
+
+def rendered(prompt: HeldOutPrompt, seconds: float, number: int) -> Clip:
+    """The real sound of a prompt's labels."""
+    rng = np.random.Generator(np.random.Philox(key=[RENDER_STREAM, number]))
+    return Clip(render(prompt.labels, seconds, rng), SAMPLE_RATE)
+
+
+def seed_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
+    """Two seeds of one prompt differ, and one repeats bit for bit."""
+    differ, repeat, apart = [], [], []
+    for prompt in prompts:
+        first, again, other = (
+            make_clips(model, [GenerationRequest(prompt.text, seconds=seconds, seed=seed, steps=steps)])[0]
+            for seed in (1, 1, 2)
+        )
+        if first and again and other:
+            repeat.append(float(np.array_equal(first.audio, again.audio)))
+            differ.append(float(not np.array_equal(first.audio, other.audio)))
+            apart.append(distance(first.audio, other.audio, model.sample_rate))
+    if not repeat:
+        return []
+    shares = [share_row("two seeds differ", differ, goal=1.0), share_row("one seed repeats", repeat, goal=1.0)]
+    return [*(row for row in shares if row), mean_row("log-mel between two seeds", apart, "dB")]
+
+
+def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
+    """How far variations are from their source, by noise level."""
+    sources = [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts[:SOURCES])]
+    requests = [
+        GenerationRequest(prompt.text, source=source, noise=level, seed=1, steps=steps)
+        for prompt, source in zip(prompts, sources, strict=False)
+        for level in NOISE_LEVELS
+    ]
+    clips = make_clips(model, requests)
+    far = np.array(
+        [
+            distance(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else SILENT_DISTANCE
+            for clip, request in zip(clips, requests, strict=True)
+        ]
+    ).reshape(len(sources), len(NOISE_LEVELS))
+    correlations = [rank_correlation(NOISE_LEVELS, row.tolist()) for row in far]
+    together = rank_correlation(NOISE_LEVELS, far.mean(axis=0).tolist())
+    rows = [Row("variation: rank correlation of noise and mean distance", together, len(NOISE_LEVELS), goal=0.9)]
+    rows.append(mean_row("variation: the same clip by clip", correlations, ""))
+    nearer = share_row("variation: noise 0.3 nearer than 0.9", [float(row[0] < row[-1]) for row in far], goal=1.0)
+    return [*rows, *([nearer] if nearer else [])]
+
+
+def inpainting_rows(
+    model: Model, families: Sequence[str], clips: int, seconds: float, steps: int | None, reverb: bool
+) -> list[Row]:
+    """Loudness of renewed regions against their surroundings, in sources that are steady themselves."""
+    region = (0.375 * seconds, 0.625 * seconds)
+    prompts = iter(family_prompts(families, SEARCH * clips, seed=2, seconds=seconds, reverb=reverb))
+    requests: list[GenerationRequest] = []
+    for number, prompt in zip(count(), prompts, strict=False):
+        source = rendered(prompt, seconds, number)
+        if abs(loudness_step(source.audio, SAMPLE_RATE, region)) < STEADY:
+            requests.append(GenerationRequest(prompt.text, source=source, regions=(region,), seed=1, steps=steps))
+        if len(requests) == clips:
+            break
+    made = make_clips(model, requests)
+    steps_found = [loudness_step(clip.audio, SAMPLE_RATE, region) if clip else -100.0 for clip in made]
+    within = [float(abs(step) <= INPAINT_TOLERANCE) for step in steps_found]
+    row = share_row("inpainted within 3 dB of surroundings", within, goal=0.80)
+    return [row] if row else []

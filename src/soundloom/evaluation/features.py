@@ -1,0 +1,235 @@
+"""What a listener notices in a clip, as numbers: course of the level, colour, steadiness, strokes, notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.evaluation.pitch import (
+    Partials,
+    Pitch,
+    estimate_pitch,
+    spectral_peaks,
+    voice_partials,
+    wave_partials,
+)
+
+LEVEL_RATE = 100  # frames of the level per second
+QUIETEST = -60.0  # dB below the loudest frame
+AUDIBLE = -25.0  # dB below the loudest frame: the clip sounds here
+FINE, COARSE = 2048, 8192  # samples of a window
+NEIGHBOURS = 12  # bins on each side that a spectral line is compared with
+STROKE_EDGES = (0.0, 200.0, 800.0, 2500.0, 6000.0)  # Hz where the bands of strokes begin
+WEAKEST_STROKE = 0.08  # relative to the strongest
+DENSITY_EDGES = (30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
+TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7)}  # semitones
+BELLS = ("bell", "church bell", "glockenspiel")
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of one clip. Levels in dB relative to its loudest part, frequencies in Hz, times in seconds."""
+
+    seconds: float
+    sounding: float  # share of the clip that is audible
+    attack: float  # from the first audible moment to full level
+    fall: float  # dB per second after the peak; 0 for a sound that stays
+    wavering: float  # deviation of the smoothed level, dB, within what sounds
+    low: float  # below it lies a tenth of the power
+    centre: float  # half of the power
+    high: float  # nine tenths
+    density: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
+    lines: float  # how far spectral lines stand out of their surroundings: about 2 for noise, 10 for notes
+    pitch_range: float  # semitones between the 10th and the 90th percentile of the strongest line
+    smoothness: float  # 1: the strongest line glides or stays, 0: it jumps about
+    rising: float  # correlation of the strongest line's pitch with time
+    strokes: tuple[float, ...]  # times of onsets
+    colours: float  # how different the strokes are from each other, 0 to 1
+    hold: float  # how long the strokes stay within 6 dB of their top, the median
+    evenness: float  # spread of the intervals between strokes, relative to their mean
+    sine: Pitch | None
+    harmonic: Pitch | None
+    bell: Pitch | None
+    chord: Pitch | None
+
+
+def measure(audio: NDArray, rate: int) -> Features | None:
+    """Features of a clip (channels, samples); None for silence."""
+    audio = audio.astype(np.float64)
+    level = level_course(audio, rate)
+    if level is None:
+        return None
+    fine, coarse = power_spectra(audio, FINE, FINE // 2), power_spectra(audio, COARSE, COARSE // 8)
+    fine_hz, coarse_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (FINE, COARSE))
+    low, centre, high = quantiles(fine.sum(axis=0), fine_hz)
+    strokes, colours = find_strokes(audio, rate)
+    line_range, smoothness, rising = line_motion(fine, fine_hz)
+    peaks = spectral_peaks(audio, rate)
+    return Features(
+        seconds=audio.shape[1] / rate,
+        sounding=float((level > AUDIBLE).mean()),
+        attack=attack_time(level),
+        fall=fall_rate(level),
+        wavering=wavering(level),
+        low=low,
+        centre=centre,
+        high=high,
+        density=densities(fine.sum(axis=0), fine_hz),
+        lines=line_prominence(coarse, coarse_hz),
+        pitch_range=line_range,
+        smoothness=smoothness,
+        rising=rising,
+        strokes=tuple(strokes.tolist()),
+        colours=colours,
+        hold=hold_time(level, strokes),
+        evenness=unevenness(strokes),
+        sine=estimate_pitch(peaks, wave_partials("sine")),
+        harmonic=estimate_pitch(peaks, wave_partials("sawtooth")),
+        bell=_best([estimate_pitch(peaks, voice_partials(name)) for name in BELLS]),
+        chord=_best([estimate_pitch(peaks, triad_partials(mode)) for mode in TRIADS]),
+    )
+
+
+def _best(pitches: list[Pitch | None]) -> Pitch | None:
+    return max((pitch for pitch in pitches if pitch), key=lambda pitch: pitch.match, default=None)
+
+
+@lru_cache
+def triad_partials(mode: str) -> Partials:
+    """Partials of a chord of three harmonic notes."""
+    harmonics = np.arange(1.0, 9.0)
+    ratios = np.concatenate([harmonics * 2 ** (step / 12) for step in TRIADS[mode]])
+    return Partials(ratios, np.tile(harmonics**-1.2, 3))
+
+
+# Level
+
+
+def level_course(audio: Floats, rate: int) -> Floats | None:
+    """Level (frames,) of both channels together, at LEVEL_RATE, in dB below nearly the loudest; None for silence."""
+    hop = rate // LEVEL_RATE
+    frames = audio.shape[1] // hop
+    power = (audio[:, : frames * hop] ** 2).reshape(len(audio), frames, hop).mean(axis=(0, 2))
+    top = float(np.sort(power)[-3])
+    if top < 1e-9:
+        return None
+    return np.asarray(np.maximum(10 * np.log10(power / top + 1e-12), QUIETEST))
+
+
+def attack_time(level: Floats) -> float:
+    """From the first audible frame to the first one near the top."""
+    return float(np.argmax(level > -1.5) - np.argmax(level > AUDIBLE)) / LEVEL_RATE
+
+
+def fall_rate(level: Floats) -> float:
+    """Slope in dB per second from the top until it has fallen by 35 dB, or to the end."""
+    after = level[int(np.argmax(level > -1.5)) :]
+    gone = np.flatnonzero(after < -35)
+    after = after[: gone[0] if gone.size else len(after)]
+    if len(after) < 5:
+        return -1000.0
+    return float(np.polyfit(np.arange(len(after)) / LEVEL_RATE, after, 1)[0])
+
+
+def wavering(level: Floats) -> float:
+    """Deviation of the level, smoothed over 80 ms, around its own line, where it is audible."""
+    places = np.flatnonzero(level > AUDIBLE)
+    smooth = np.convolve(level, np.ones(8) / 8, "same")[places]
+    if len(places) < 10:
+        return 0.0
+    return float(np.std(smooth - np.polyval(np.polyfit(places, smooth, 1), places)))
+
+
+def hold_time(level: Floats, strokes: Floats) -> float:
+    """Median time for which strokes stay near their top."""
+    times = []
+    for stroke in strokes:
+        after = level[int(stroke * LEVEL_RATE) :]
+        top = after[:6].max(initial=QUIETEST)
+        gone = np.flatnonzero(after[6:] < top - 6)
+        times.append((6 + gone[0] if gone.size else len(after)) / LEVEL_RATE)
+    return float(np.median(times)) if times else 0.0
+
+
+# Spectrum
+
+
+def power_spectra(audio: Floats, size: int, hop: int) -> Floats:
+    """Power (frames, bins) of windows of `size`, the channels added."""
+    padded = np.pad(audio, ((0, 0), (size // 2, size // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, ::hop]
+    return np.asarray((np.abs(np.fft.rfft(frames * np.hanning(size))) ** 2).sum(axis=0))
+
+
+def quantiles(power: Floats, hz: Floats) -> tuple[float, float, float]:
+    """Frequencies below which a tenth, half and nine tenths of the power lie."""
+    share = np.cumsum(power) / power.sum()
+    low, centre, high = (float(hz[np.searchsorted(share, part)]) for part in (0.1, 0.5, 0.9))
+    return low, centre, high
+
+
+def densities(power: Floats, hz: Floats) -> tuple[float, ...]:
+    """Mean power per bin in octaves, dB relative to the greatest."""
+    starts = np.searchsorted(hz, DENSITY_EDGES)
+    means = np.array([power[a : max(b, a + 1)].mean() for a, b in pairwise(starts)])
+    return tuple((10 * np.log10(means / means.max() + 1e-12)).tolist())
+
+
+def line_prominence(spectra: Floats, hz: Floats) -> float:
+    """Mean over all power of the ratio of each bin to its neighbourhood."""
+    part = spectra[:, (hz > 25) & (hz < 10_000)]
+    width = 2 * NEIGHBOURS + 1
+    padded = np.pad(part, ((0, 0), (NEIGHBOURS, NEIGHBOURS)), mode="reflect")
+    total = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
+    around = (total[:, width:] - total[:, :-width]) / width
+    return float((part * part / np.maximum(around, part / width + 1e-30)).sum() / part.sum())
+
+
+def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
+    """Range (semitones), smoothness and correlation with time of the strongest line's course.
+
+    Smoothness is 1 for a course without jumps, 0 for one whose frames know nothing of each other.
+    """
+    inside = (hz > 60) & (hz < 10_000)
+    power = spectra[:, inside]
+    loud = np.flatnonzero(power.sum(axis=1) > 0.01 * power.sum(axis=1).max())
+    course = 12 * np.log2(hz[inside][power[loud].argmax(axis=1)])
+    low, high = np.percentile(course, (10, 90))
+    if len(course) < 3 or np.ptp(course) == 0:
+        return float(high - low), 1.0, 0.0
+    smoothness = 1 - np.diff(course).var() / (2 * course.var())
+    return float(high - low), float(smoothness), float(np.corrcoef(course, loud)[0, 1])
+
+
+# Strokes
+
+
+def find_strokes(audio: Floats, rate: int) -> tuple[Floats, float]:
+    """Times of sudden rises in any band, and how much their colours differ from their mean."""
+    size, hop = 1024, 256
+    padded = np.pad(audio.mean(axis=0), size // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    power = np.abs(np.fft.rfft(frames * np.hanning(size), axis=1)) ** 2
+    starts = np.searchsorted(np.fft.rfftfreq(size, 1 / rate), STROKE_EDGES)
+    bands = np.pad(np.add.reduceat(power, starts, axis=1).T, ((0, 0), (4, 0)))  # (bands, frames)
+    rise = np.maximum(bands[:, 4:] - 2 * np.minimum(bands[:, 1:-3], bands[:, :-4]), 0)
+    strength = np.sqrt(rise).sum(axis=0)
+    floor = WEAKEST_STROKE * strength.max(initial=0.0)
+    reach = 9  # frames, 50 ms
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(strength, reach), 2 * reach + 1).max(axis=1)
+    places = np.flatnonzero((strength >= around) & (strength > floor))
+    colours = rise[:, places] / np.maximum(rise[:, places].sum(axis=0), 1e-30)
+    spread = 0.5 * np.abs(colours - colours.mean(axis=1, keepdims=True)).sum(axis=0).mean() if places.size else 0.0
+    return np.asarray(places * hop / rate), float(spread)
+
+
+def unevenness(strokes: Floats) -> float:
+    """Deviation of the intervals between strokes over their mean; 0 for fewer than three strokes."""
+    intervals = np.diff(strokes)
+    return float(intervals.std() / intervals.mean()) if len(intervals) > 1 else 0.0

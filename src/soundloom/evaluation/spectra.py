@@ -1,0 +1,86 @@
+"""How near one clip is to another: log-mel difference, SI-SDR, lines in the envelope, loudness."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.audio.loudness import integrated_loudness
+from soundloom.audio.mel import log_mel
+
+BANDS = 128
+FULL_SCALE_SINE = 10 * np.log10(0.25)  # what log_mel reads for it
+HEARD = -60.0  # dBFS, where a sine of full scale is 0
+ENVELOPE_RATE = 1050  # Hz, a divisor of 44100
+MOST_LINES = 8  # multiples of the latent frame rate that are looked at
+
+Floats = NDArray[np.floating]
+
+
+def log_mel_difference(made: NDArray, real: NDArray, rate: int) -> float:
+    """Mean absolute difference in dB of two clips (channels, samples), over the cells heard in the real one.
+
+    128 mel bands, Hann windows of 2048 samples every 512, channels averaged in power; a cell counts where the real
+    clip is above -60 dBFS, and levels end at -74 dBFS below. NaN where nothing is heard.
+    """
+    a, b = (log_mel(clip, rate, BANDS) - FULL_SCALE_SINE for clip in _equal_length(made, real))
+    heard = b > HEARD
+    return float(np.abs(a - b)[heard].mean()) if heard.any() else float("nan")
+
+
+def distance(a: NDArray, b: NDArray, rate: int) -> float:
+    """The same over the cells heard in either clip, so that what was added counts too."""
+    x, y = (log_mel(clip, rate, BANDS) - FULL_SCALE_SINE for clip in _equal_length(a, b))
+    heard = (x > HEARD) | (y > HEARD)
+    return float(np.abs(x - y)[heard].mean()) if heard.any() else 0.0
+
+
+def _equal_length(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
+    length = min(a.shape[1], b.shape[1])
+    return a[:, :length], b[:, :length]
+
+
+def si_sdr(made: NDArray, real: NDArray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB, all channels together and without their means."""
+    a, b = _equal_length(made, real)
+    x, y = ((clip - clip.mean(axis=1, keepdims=True)).astype(np.float64).ravel() for clip in (a, b))
+    target = y * (x @ y) / max(y @ y, 1e-20)
+    error = x - target
+    return float(10 * np.log10(max(target @ target, 1e-20) / max(error @ error, 1e-20)))
+
+
+def envelope_lines(audio: NDArray, rate: int, line_rate: float) -> Floats:
+    """Power of the envelope at the first multiples of a rate in Hz, (lines,), relative to its mean squared.
+
+    The envelope is the root of the power in steps of about a millisecond.
+    """
+    hop = rate // ENVELOPE_RATE
+    steps = audio.shape[1] // hop
+    power = (audio[:, : steps * hop].astype(np.float64) ** 2).reshape(len(audio), steps, hop).mean(axis=(0, 2))
+    envelope = np.sqrt(power)
+    window = np.hanning(steps)
+    times = np.arange(steps) * hop / rate
+    waves = np.exp(-2j * np.pi * line_rate * np.arange(1, MOST_LINES + 1)[:, None] * times)
+    line = np.abs(waves @ (window * (envelope - envelope.mean()))) / window.sum()
+    return np.asarray((line / max(envelope.mean(), 1e-9)) ** 2)
+
+
+def buzz(made: list[NDArray], real: list[NDArray], rate: int, line_rate: float) -> float:
+    """Most dB by which a line of the made clips' envelopes stands above that of the real ones, means over clips."""
+    lines = [np.mean([envelope_lines(clip, rate, line_rate) for clip in clips], axis=0) for clips in (made, real)]
+    return float((10 * np.log10((lines[0] + 1e-12) / (lines[1] + 1e-12))).max())
+
+
+def loudness_step(audio: NDArray, rate: int, region: tuple[float, float]) -> float:
+    """Loudness of a region, in seconds, minus that of what surrounds it for as long on each side, in LU."""
+    start, end = (round(edge * rate) for edge in region)
+    length = end - start
+    around = np.concatenate([audio[:, max(0, start - length) : start], audio[:, end : end + length]], axis=1)
+    inside = integrated_loudness(audio[:, start:end], rate)
+    return max(inside, -100.0) - max(integrated_loudness(around, rate), -100.0)
+
+
+def level_difference(audio: NDArray) -> float:
+    """Level of the right channel minus that of the left, in dB."""
+    left, right = (audio.astype(np.float64) ** 2).mean(axis=1) + 1e-12
+    return float(10 * np.log10(right / left))

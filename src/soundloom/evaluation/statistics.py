@@ -1,0 +1,39 @@
+"""Intervals and rank correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+NORMAL_95 = 1.959964
+RESAMPLES = 2000
+
+Interval = tuple[float, float]
+
+
+def wilson(share: float, count: int) -> Interval:
+    """95 % interval of a share seen in `count` independent trials."""
+    z = NORMAL_95**2 / count
+    centre = (share + z / 2) / (1 + z)
+    reach = NORMAL_95 / (1 + z) * np.sqrt(share * (1 - share) / count + z / (4 * count))
+    return float(max(centre - reach, 0.0)), float(min(centre + reach, 1.0))
+
+
+def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
+    """95 % interval of a mean, from resampled values."""
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    drawn = rng.choice(np.asarray(values, float), (RESAMPLES, len(values)))
+    low, high = np.percentile(drawn.mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's correlation; 0 where one of them does not vary."""
+    x, y = (_ranks(np.asarray(values, float)) for values in (a, b))
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0; equal values share their mean rank."""
+    return np.array([((values < value).sum() + (values <= value).sum() - 1) / 2 for value in values])
