@@ -82,4 +82,4 @@ class Adversary(nn.Module):
         lacking = self.config.noise_below - float(self.get_buffer("recent_loss"))
         if lacking <= 0:
             return sound
-        return sound + draws.normal(*sound.shape).to(sound) * sound.detach().std() * NOISE_PER_LOSS * lacking
+        return sound + draws.normal(*sound.shape) * sound.detach().std() * NOISE_PER_LOSS * lacking

@@ -43,8 +43,8 @@ class DiffusionAlignment(nn.Module):
     def forward(self, latents: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Squared error of the velocity, and that of answering zero, beside which it means something."""
         self._follow(latents)
-        t = draw_times(self.times, stratified(draws, len(latents))).to(latents)
-        noise = draws.normal(*latents.shape).to(latents) * self.get_buffer("deviation")
+        t = draw_times(self.times, stratified(draws, len(latents)))
+        noise = draws.normal(*latents.shape) * self.get_buffer("deviation")
         target = noise - (latents.detach() if self.config.fixed_target else latents)
         nothing = self.dit.condition(latents.new_zeros(len(latents), 1, 1), latents.new_zeros(len(latents), 1), None)
         made = self.dit(noisy(latents, noise, t), t, nothing)

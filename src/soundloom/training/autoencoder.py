@@ -56,9 +56,10 @@ class AutoencoderStage:
     ) -> None:
         self.module, self.sounds, self.config, self.captions = same, sounds, config, captions
         self.samples = config.frames * same.config.downsampling_ratio
-        self.spectral = SpectralLoss(config.spectral, SAMPLE_RATE).to(self._device)
-        self.mel = MelLoss(config.mel, SAMPLE_RATE).to(self._device)
-        self.companions = Companions(config, same.config.latent_dim, SAMPLE_RATE, text).to(self._device)
+        device = same.bottleneck.running_std.device
+        self.spectral = SpectralLoss(config.spectral, SAMPLE_RATE).to(device)
+        self.mel = MelLoss(config.mel, SAMPLE_RATE).to(device)
+        self.companions = Companions(config, same.config.latent_dim, SAMPLE_RATE, text).to(device)
         trained = same.decoder if config.decoder_only else same
         self.turns = [Turn("autoencoder", (trained, *self.companions.helpers))]
         if self.companions.adversary:
@@ -94,22 +95,18 @@ class AutoencoderStage:
             clips = rng.integers(len(self.sounds), size=batch)
             crops = [random_piece(self.sounds.audio(int(clip)), rng, self.samples) for clip in clips]
             ids, mask = self.captions.draw(clips, rng)
-            caption = torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+            caption = draws.tensor(ids), draws.tensor(mask)
         sounds = augmented(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
-        return torch.from_numpy(sounds).to(self._device), caption
-
-    @property
-    def _device(self) -> torch.device:
-        return self.module.bottleneck.running_std.device
+        return draws.tensor(sounds), caption
 
     def _through(self, real: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Latents of a batch, and what is decoded from them with noise and gaps."""
         same, config = self.module, self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and not config.decoder_only):
             latents = encode_and_follow(same, real, config.deviation_rate)
-        decoded = latents + draws.normal(*latents.shape).to(latents) * config.latent_noise
+        decoded = latents + draws.normal(*latents.shape) * config.latent_noise
         if config.augmentation.latent_dropout:
-            decoded = decoded * (draws.uniform(*latents.shape).to(latents) >= config.augmentation.latent_dropout)
+            decoded = decoded * (draws.uniform(*latents.shape) >= config.augmentation.latent_dropout)
         return latents, same.decode(decoded)[..., : self.samples]
 
     def _own_terms(self, batch: Reconstruction) -> Iterator[Term]:

@@ -64,7 +64,7 @@ class ContrastiveCritic(nn.Module):
     def _audio_tokens(self, audio: Tensor, draws: Draws) -> Tokens:
         patches = to_patches(audio, self.config.patch).transpose(1, 2)
         if self.training:
-            patches = patches * (1 + GAIN * draws.uniform(len(patches), 1, 1).to(patches))
+            patches = patches * (1 + GAIN * draws.uniform(len(patches), 1, 1))
             patches = dropped(patches, STEP_DROPOUT, draws.uniform(*patches.shape[:2], 1))
             patches = dropped(patches, AUDIO_DROPOUT, draws.uniform(*patches.shape))
         return _all_real(self.from_audio(patches))
@@ -73,7 +73,7 @@ class ContrastiveCritic(nn.Module):
         latents = latents.transpose(1, 2)
         if self.training:
             latents = dropped(latents, LATENT_DROPOUT, draws.uniform(*latents.shape))
-            latents = latents + LATENT_NOISE * draws.normal(*latents.shape).to(latents)
+            latents = latents + LATENT_NOISE * draws.normal(*latents.shape)
         return _all_real(self.from_latents(latents))
 
     def _text_tokens(self, caption: Tokens) -> Tokens:
@@ -102,7 +102,7 @@ def contrast(right: Tensor, wrong: Tensor) -> Tensor:
 
 def dropped(x: Tensor, chance: float, uniform: Tensor) -> Tensor:
     """Zero what was drawn below the chance, and scale the rest so that the mean stays."""
-    return x * (uniform.to(x) >= chance) / (1 - chance)
+    return x * (uniform >= chance) / (1 - chance)
 
 
 def _rolled(tokens: Tokens, places: int) -> Tokens:

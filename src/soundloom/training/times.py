@@ -21,7 +21,7 @@ def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 def stratified(draws: Draws, count: int) -> Tensor:
     """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
-    parts = torch.from_numpy(draws.rng.permutation(count))
+    parts = draws.tensor(draws.rng.permutation(count))
     return (parts + draws.uniform(count)) / count
 
 

@@ -1,0 +1,148 @@
+"""The autoencoder's stage with all its losses: whose step it is, what is trained, what resumes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
+
+from soundloom.engines.torch.same import SAME
+from soundloom.errors import ConfigError
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.training.autoencoder import AutoencoderStage, encode_and_follow
+from soundloom.training.captions import CaptionTokens, train_tokenizer
+from soundloom.training.config import (
+    AdversarialConfig,
+    AlignmentConfig,
+    AugmentationConfig,
+    AutoencoderConfig,
+    ContrastiveConfig,
+    MelConfig,
+    MemberConfig,
+    SemanticConfig,
+    TokenizerConfig,
+)
+from soundloom.training.loop import Draws, Run
+from soundloom.training.observers import read_journal
+from soundloom.training.sounds import Sounds
+from soundloom.training.text_features import LearntText
+
+MEMBERS = (MemberConfig("convolution", 64, filters=4), MemberConfig("patches", 29, width=64, depth=2))
+EVERYTHING = replace(
+    AUTOENCODER,
+    deviation_rate=0.001,
+    mel=MelConfig(0.05, windows=(256,), bands=16),
+    adversarial=AdversarialConfig(0.1, members=MEMBERS, start=2, head_start=2),
+    alignment=AlignmentConfig(0.1, width=64, depth=1, detached_until=3),
+    semantic=SemanticConfig(0.2, window=512, detached_until=3),
+    contrastive=ContrastiveConfig(0.1, width=64, depth=1, detached_until=3),
+    augmentation=AugmentationConfig(silence=0.1, silent_tail=0.1, longest_tail=64, chirps=1, latent_dropout=0.05),
+)
+
+
+@pytest.fixture(scope="module")
+def sounds() -> Sounds:
+    return Sounds(SOUNDS)
+
+
+@pytest.fixture(scope="module")
+def captions(sounds) -> CaptionTokens:
+    return CaptionTokens(sounds, Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size))), 16)
+
+
+def stage(sounds: Sounds, config: AutoencoderConfig, captions: CaptionTokens | None = None) -> AutoencoderStage:
+    torch.manual_seed(0)
+    text = LearntText(TEXT.vocab_size, 16) if captions else None
+    return AutoencoderStage(SAME(model_config().same), sounds, config, captions, text)
+
+
+def weights(run: Run) -> torch.Tensor:
+    state = {**run.stage.module.state_dict(), **run.companions.state_dict()}
+    return torch.cat([value.flatten() for value in [*state.values(), *run.average.values()]])
+
+
+def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
+    Run(stage(sounds, EVERYTHING, captions), loop(steps=6, log_every=6), tmp_path).train()
+    (record,) = read_journal(tmp_path)
+    own = {"loss", "gradient", "spectral", "waveform", "softnorm", "mel", "adversarial", "features"}
+    helpers = {"alignment", "alignment_zero", "semantic", "contrastive"}
+    helpers |= {f"semantic_{name}" for name in ("low", "middle", "high", "balance")}
+    game = {"discriminators loss", "discriminators gradient", "0_convolution_64", "1_patches_29"}
+    assert own | helpers | game <= set(record)
+
+
+def test_a_loss_of_weight_zero_is_not_there_at_all(sounds):
+    plain = stage(sounds, AUTOENCODER)
+    assert not list(plain.companions.parameters())
+    assert len(plain.turns) == 1
+    assert set(plain.losses(0, Draws(0, 0))) == {"loss", "spectral", "waveform", "softnorm"}
+
+
+def test_discriminators_take_every_second_step_and_are_felt_after_their_head_start(sounds):
+    played = stage(sounds, EVERYTHING)
+    assert [played.turn(step).name[0] for step in range(8)] == list("aadadada")
+    assert "adversarial" not in played.losses(3, Draws(0, 3))
+    assert "adversarial" in played.losses(5, Draws(0, 5))
+
+
+def test_all_of_it_resumes_to_the_same_bits(sounds, captions, tmp_path):
+    results = []
+    for name, stops in (("whole", (9,)), ("parts", (3, 6, 9))):
+        (tmp_path / name).mkdir()
+        for stop in stops:
+            run = Run(stage(sounds, EVERYTHING, captions), loop(steps=9, save_every=100), tmp_path / name)
+            run.train(until=lambda run=run, stop=stop: run.step == stop)
+        results.append(weights(run))
+    assert torch.equal(*results)
+
+
+def test_the_encoder_feels_a_companion_only_from_its_step_on(sounds):
+    alone = replace(AUTOENCODER, waveform=0.0, softnorm=0.0, spectral=replace(AUTOENCODER.spectral, windows=(256,)))
+    config = replace(alone, semantic=SemanticConfig(0.2, window=512, detached_until=5))
+    gradients = []
+    for step in (4, 5):
+        trained = stage(sounds, config)
+        term = trained.losses(step, Draws(0, 0))["semantic"]
+        term.backward()
+        gradients.append(trained.module.encoder.layers["2"].weight.grad)
+    assert gradients[0] is None
+    assert gradients[1].abs().sum() > 0
+
+
+def test_with_the_decoder_alone_the_encoder_stays_as_it_is(sounds, tmp_path):
+    run = Run(stage(sounds, replace(AUTOENCODER, decoder_only=True)), loop(steps=2, weight_decay=0.5), tmp_path)
+    before = {name: value.clone() for name, value in run.stage.module.state_dict().items()}
+    run.train()
+    changed = {name for name, value in run.stage.module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+
+
+def test_the_bottleneck_follows_the_deviation_of_its_latents():
+    torch.manual_seed(0)
+    same = SAME(model_config().same)
+    audio = torch.randn(1, 2, 4096)
+    with torch.no_grad():
+        deviation = same.encode(audio).std()
+    latents = encode_and_follow(same, audio, rate=0.1)
+    expected = 0.9 + 0.1 * deviation
+    torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
+    torch.testing.assert_close(latents.std(), deviation / expected)
+    latents.sum().backward()  # nothing that the gradient needs was changed in place
+    with torch.no_grad():
+        encode_and_follow(same, audio, rate=0.1)
+    torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
+
+
+def test_a_critic_needs_a_batch(sounds):
+    with pytest.raises(ConfigError, match="at least 2"):
+        replace(AUTOENCODER, batch=1, contrastive=ContrastiveConfig(0.1))
+
+
+def test_an_adversary_needs_members():
+    with pytest.raises(ConfigError, match=r"(?s)discriminators.*\[\[adversarial.members\]\]"):
+        AdversarialConfig(0.1)
+
+
+def test_latents_are_as_many_as_before(sounds):
+    assert stage(sounds, EVERYTHING)._through(torch.zeros(2, 2, 1024), Draws(0, 0))[0].shape == (2, LATENT_DIM, 8)
