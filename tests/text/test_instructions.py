@@ -1,0 +1,57 @@
+import pytest
+
+from soundloom.errors import RequestError
+from soundloom.text.instructions import understand
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("Only drums", "Only Drums"),
+        ("Remove the piano", "No Piano"),
+        ("delete the guitar track.", "No Guitar"),
+        ("without bass", "No Bass"),
+        ("get rid of all the drums!", "No Drums"),
+        ("mute guitars", "No Guitar"),
+        ("no percussion", "No Drums"),
+        ("isolate the bass guitar", "Only Bass"),
+        ("keep only the drum kit please", "Only Drums"),
+        ("just the piano part", "Only Piano"),
+        ("add a guitar", "Add Guitar"),
+        ("ADD DRUMS", "Add Drums"),
+        ("  put  in some  bass ", "Add Bass"),
+    ],
+)
+def test_plain_words_become_trained_sentences(words, sentence):
+    found = understand(words)
+    assert found.text == f"Music piece. Instruct: {sentence}."
+    assert found.was_trained
+
+
+def test_the_published_form_is_taken_as_it_stands():
+    text = "Music piece. Instruct: No Drums."
+    assert understand(text).text == text
+    assert understand(text).was_trained
+    assert not understand("Music piece. Instruct: Remove Drums.").was_trained
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("remove the vocals", "No Vocals"),
+        ("Only lead synth", "Only Lead Synth"),
+        ("Make it jazz", "Make it jazz"),
+        ("notes of a flute", "notes of a flute"),
+        ("solo French horn", "Only French Horn"),
+    ],
+)
+def test_what_was_never_trained_is_passed_on_and_marked(words, sentence):
+    found = understand(words)
+    assert found.text == f"Music piece. Instruct: {sentence}."
+    assert not found.was_trained
+
+
+@pytest.mark.parametrize("words", ["", " . ", "remove", "Only the"])
+def test_words_that_name_nothing_are_refused(words):
+    with pytest.raises(RequestError, match=r"no instruction|which instrument"):
+        understand(words)
