@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -23,10 +25,20 @@ def transformer_blocks(module: nn.Module) -> Iterator[nn.Module]:
 def recompute_blocks(module: nn.Module) -> None:
     """Keep only what enters each block, and compute the rest again in the backward pass (gradient checkpointing)."""
     for block in transformer_blocks(module):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        _when_learning(block, partial(checkpoint, block.forward, use_reentrant=False))
 
 
 def compile_blocks(module: nn.Module) -> None:
     """Compile each block by itself, for any length: blocks are alike, so one compilation serves all of a kind."""
     for block in transformer_blocks(module):
-        block.compile(dynamic=True)
+        _when_learning(block, torch.compile(block.forward, dynamic=True))
+
+
+def _when_learning(block: nn.Module, learning: Callable[..., Any]) -> None:
+    """Call `learning` where gradients are computed; elsewhere the layers take shortcuts that do not compile."""
+    plain = block.forward
+
+    def forward(*arguments: Any) -> Any:
+        return (learning if torch.is_grad_enabled() else plain)(*arguments)
+
+    block.forward = forward
