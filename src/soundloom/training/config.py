@@ -235,6 +235,52 @@ class DistillationConfig:
     refresh_every: int = 4  # steps that share the teacher's paths
 
 
+@dataclass(frozen=True)
+class ScorerConfig:
+    """The project's own critic of latents and captions."""
+
+    width: int = 128
+    depth: int = 2
+
+
+@dataclass(frozen=True)
+class PostConfig:
+    """Adversarial post-training of a generator that needs few steps."""
+
+    loop: LoopConfig
+    batch: int = 32
+    logsnr: tuple[float, ...] = (-6.0, 2.0)  # range of the noise that the generator starts from
+    pure_noise: float = 0.15  # share of starts from nothing but noise
+    judged: Literal["uniform", "logit-normal"] = "uniform"  # noise under which the discriminator looks
+    judged_times: tuple[float, ...] = (0.0, 0.8)
+    condition_dropout: float = 0.0
+    discriminator_every: int = 2  # steps
+    rate: float = 3.0  # of the discriminator, in the loop's learning rate
+    betas: tuple[float, ...] = (0.0, 0.99)  # of the discriminator
+    layers: tuple[int, ...] = ()  # blocks that the discriminator looks at; none means one at 70 % of the depth
+    head_width: int = 64
+    game: Literal["relativistic", "hinge"] = "relativistic"  # of the discriminator
+    adversarial: float = 1.0
+    contrastive: float = 1.0  # of wrong captions, beside the game
+    contrastive_scale: float = 1.0
+    penalty: float = 100.0  # on what a little noise changes
+    penalty_noise: float = 0.01
+    centring: float = 0.0  # keeps scores near zero, of which otherwise only differences matter
+    features: float = 0.0
+    text: float = 0.0  # of the distance between sound and caption
+    text_start: int = 0  # step from which the generator feels it; a critic of its own needs some to learn
+    scorer: ScorerConfig = field(default_factory=ScorerConfig)
+
+    def __post_init__(self) -> None:
+        if self.discriminator_every < 2:
+            raise ConfigError(f"discriminator_every must be 2 or more, found {self.discriminator_every}")
+        for name in ("logsnr", "judged_times"):
+            if len(getattr(self, name)) != 2:
+                raise ConfigError(f"{name} must be a lowest and a highest value, found {list(getattr(self, name))}")
+        if self.head_width % 16:
+            raise ConfigError(f"head_width must be a multiple of 16, found {self.head_width}")
+
+
 def read_toml(cls: type[T], path: Path) -> T:
     """Parse a TOML file into dataclass `cls`. Raises ConfigError."""
     return parse(cls, read_table(path))

@@ -1,0 +1,68 @@
+"""The discriminator of post-training: a copy of the generator that looks at latents, with a head that scores frames.
+
+Letters: b batch, c latent channels, t frames, d width. Source: adversarial relativistic-contrastive post-training, as
+described for stable-audio-tools.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.training.discriminators import Opinion
+from soundloom.training.dit import Batch, Generator
+from soundloom.training.features import outputs_of
+
+DILATIONS = (1, 2, 4, 1, 2, 4)
+GROUPS = 16
+USUAL_DEPTH = 0.7  # share of the blocks behind which the published discriminators look
+Embedded = tuple[Tensor, Tensor]  # context and duration, of the discriminator's own conditioner
+
+
+class LatentDiscriminator(nn.Module):
+    """Blocks of the generator up to the last one that is looked at, and a head over those that are."""
+
+    def __init__(self, generator: Generator, layers: Sequence[int], head_width: int) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(generator)
+        transformer = self.backbone.dit.transformer
+        self.layers = sorted(layers) or [max(0, round(USUAL_DEPTH * len(transformer.layers)) - 1)]
+        transformer.layers = transformer.layers[: self.layers[-1] + 1]
+        self.memory_tokens = len(transformer.memory_tokens)
+        self.head = Head(len(self.layers) * self.backbone.dit.config.embed_dim, head_width)
+
+    def embed(self, batch: Batch) -> Embedded:
+        """What several looks at one batch share."""
+        return self.backbone.embed(batch.ids, batch.mask, batch.seconds)
+
+    def forward(self, batch: Batch, x: Tensor, t: Tensor, embedded: Embedded) -> Opinion:
+        """Judge latents x (b, c, t) with noise of level t (b,) under what the batch asks for; scores are (b, t)."""
+        blocks = self.backbone.dit.transformer.layers
+        with outputs_of(blocks[layer] for layer in self.layers) as outputs:
+            self.backbone(batch, x, t, embedded)
+        features = [output[:, self.memory_tokens :] for output in outputs]  # (b, t, d)
+        return Opinion(self.head(torch.cat(features, dim=-1), batch.valid), features)
+
+
+class Head(nn.Module):
+    """Dilated convolutions that keep the number of frames, so that clips may be short."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv1d(width, hidden, 1)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(hidden, hidden, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, hidden) for _ in DILATIONS)
+        self.score = nn.Conv1d(hidden, 1, 1)
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Score features (b, t, d); frames that are not valid (b, t) are nothing."""
+        h = self.reduce((features * valid[..., None]).transpose(1, 2))
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            h = h + F.leaky_relu(norm(convolution(h)), 0.2)
+        return self.score(h)[:, 0]

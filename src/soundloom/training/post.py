@@ -1,0 +1,174 @@
+"""Adversarial post-training: a few-step generator learns to make latents that cannot be told from real ones.
+
+The generator denoises a noisy real clip in one jump. The discriminator, which began as a copy of it, compares the
+result with that very clip, both under the same noise and caption, and learns besides which captions are wrong.
+Letters: b batch, c latent channels, t frames.
+Source: adversarial relativistic-contrastive post-training of Stable Audio, as described for its training code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.training.config import PostConfig
+from soundloom.training.dit import Batch, Clips, Generator, without
+from soundloom.training.features import feature_distance
+from soundloom.training.latent_discriminator import Embedded, LatentDiscriminator
+from soundloom.training.loop import Draws, Turn
+from soundloom.training.scorers import LatentCritic, Scorer, equal_rows
+from soundloom.training.times import noisy, stratified
+
+Term = tuple[str, float, Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Real and made latents of a batch (b, c, t) under the same noise of level t (b,); padding is zero."""
+
+    batch: Batch
+    real: Tensor
+    made: Tensor
+    t: Tensor
+
+
+class PostStage:
+    """Steps of the generator and of its discriminator, which a critic of captions joins where none is given."""
+
+    def __init__(self, generator: Generator, clips: Clips, config: PostConfig, scorer: Scorer | None = None) -> None:
+        self.module, self.clips, self.config = generator, clips, config
+        self.discriminator = LatentDiscriminator(generator, config.layers, config.head_width)
+        self.critic: LatentCritic | None = None
+        if config.text and scorer is None:
+            latent_dim, vocabulary = generator.dit.config.io_channels, generator.text.config.vocab_size
+            self.critic = LatentCritic(config.scorer, latent_dim, vocabulary)
+        self.scorer = scorer or self.critic
+        judges = [module for module in (self.discriminator, self.critic) if module is not None]
+        self.companions = nn.ModuleList(judges)
+        self.turns = (
+            Turn("generator", (generator,)),
+            Turn("discriminator", tuple(judges), config.rate, config.betas),
+        )
+
+    def turn(self, step: int) -> Turn:
+        """Every n-th step is the discriminator's."""
+        return self.turns[step % self.config.discriminator_every == self.config.discriminator_every - 1]
+
+    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+        """Jump from a noisy batch to a clean one, and let it be judged."""
+        batch = self.clips.draw(self.config.batch, draws)
+        judging = self.turn(step).name == "discriminator"
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not judging):
+            clean = self._jump(batch, draws, dropout=0.0 if judging else self.config.condition_dropout)
+        pair = self._pair(batch, clean, draws)
+        terms = list(self._judge_terms(pair, draws) if judging else self._generator_terms(pair, clean, step, draws))
+        total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
+        return {"loss": total} | {name: value for name, _, value in terms}
+
+    def _jump(self, batch: Batch, draws: Draws, dropout: float) -> Tensor:
+        """Clean latents as the generator sees them behind noisy ones."""
+        generator: Generator = self.module
+        t = generator_times(self.config, draws, len(batch.data))
+        x = noisy(batch.data, draws.normal(*batch.data.shape), t)
+        context, duration = generator.embed(batch.ids, batch.mask, batch.seconds)
+        embedded = without(context, draws.uniform(len(t)) < dropout), duration
+        return x - t[:, None, None] * generator(batch, x, t, embedded)
+
+    def _pair(self, batch: Batch, clean: Tensor, draws: Draws) -> Pair:
+        t = discriminator_times(self.config, stratified(draws, len(clean)))
+        noise = draws.normal(*clean.shape)
+        valid = batch.valid[:, None]
+        return Pair(batch, noisy(batch.data, noise, t) * valid, noisy(clean, noise, t) * valid, t)
+
+    def _generator_terms(self, pair: Pair, clean: Tensor, step: int, draws: Draws) -> Iterator[Term]:
+        config, batch = self.config, pair.batch
+        with torch.no_grad():
+            embedded = self.discriminator.embed(batch)
+            real = self.discriminator(batch, pair.real, pair.t, embedded)
+        made = self.discriminator(batch, pair.made, pair.t, embedded)
+        lead = real.scores - made.scores
+        yield "adversarial", config.adversarial, mean_of_frames(F.softplus(lead), batch)
+        yield "lead", 0.0, mean_of_frames(lead, batch)
+        if config.features:
+            valid = batch.valid[..., None]
+            of_made, of_real = ([feature * valid for feature in side.features] for side in (made, real))
+            yield "features", config.features, feature_distance(of_made, of_real)
+        if self.scorer and step >= config.text_start:
+            yield "text", config.text, self.scorer.distance(clean, batch, draws).mean()
+
+    def _judge_terms(self, pair: Pair, draws: Draws) -> Iterator[Term]:
+        config, batch = self.config, pair.batch
+        embedded = self.discriminator.embed(batch)
+        real, made = (self.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
+        lead = real - made
+        game = F.softplus(-lead) if config.game == "relativistic" else F.relu(1 - lead)
+        yield "discriminator", config.adversarial, mean_of_frames(game, batch)
+        if config.contrastive:
+            yield "contrastive", config.adversarial * config.contrastive, self._contrast(pair, real)
+        if config.penalty:
+            both = (pair.real, real), (pair.made, made)
+            slopes = [self._slope(pair, x, scores, embedded, draws) for x, scores in both]
+            yield "penalty", config.penalty, (slopes[0] + slopes[1]) / 2
+        if config.centring:
+            yield "centring", config.centring, mean_of_frames((real + made).square(), batch)
+        if self.critic:
+            losses = self.critic.losses(batch, draws)
+            yield "critic", 0.0, losses["critic"]
+            yield "critic_total", 1.0, losses["loss"]
+
+    def _contrast(self, pair: Pair, right: Tensor) -> Tensor:
+        """Real clips under another clip's caption should score lower than under their own."""
+        batch = pair.batch
+        partner, exists = other_captions(batch.ids)
+        swapped = replace(batch, ids=batch.ids[partner], mask=batch.mask[partner])
+        wrong = self.discriminator(swapped, pair.real, pair.t, self.discriminator.embed(swapped)).scores
+        loss = items_mean(F.softplus(-self.config.contrastive_scale * (right - wrong)), batch)
+        return (loss * exists).sum() / exists.sum().clamp_min(1)
+
+    def _slope(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, draws: Draws) -> Tensor:
+        """Squared change of the scores (b, t) when a little noise is added to x, near the size of their gradient."""
+        moved = x + self.config.penalty_noise * draws.normal(*x.shape) * pair.batch.valid[:, None]
+        change = self.discriminator(pair.batch, moved, pair.t, embedded).scores - scores
+        return mean_of_frames(change.square(), pair.batch)
+
+
+def items_mean(values: Tensor, batch: Batch) -> Tensor:
+    """Mean (b,) of each item's valid frames, of values (b, t)."""
+    return (values * batch.valid).sum(1) / batch.valid.sum(1).clamp_min(1)
+
+
+def mean_of_frames(values: Tensor, batch: Batch) -> Tensor:
+    """Mean over items of the mean over their valid frames, so that length does not count."""
+    return items_mean(values, batch).mean()
+
+
+def generator_times(config: PostConfig, draws: Draws, count: int) -> Tensor:
+    """Noise levels (b,) from which the generator jumps: uniform in the logarithm of signal to noise, or all noise."""
+    low, high = config.logsnr
+    t = torch.sigmoid(-(low + (high - low) * stratified(draws, count)))
+    return torch.where(draws.uniform(count) < config.pure_noise, torch.ones_like(t), t)
+
+
+def discriminator_times(config: PostConfig, u: Tensor) -> Tensor:
+    """Noise levels under which the discriminator looks, from uniform draws (b,).
+
+    Near 1 it would see only noise; at 0 it would see what an autoencoder's latents differ by from anything made.
+    """
+    low, high = config.judged_times
+    if config.judged == "logit-normal":
+        u = torch.sigmoid(torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
+    return low + (high - low) * u
+
+
+def other_captions(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """For each item of ids (b, s) the next one with another caption, (b,), and whether there is any (b,)."""
+    count = len(ids)
+    items = torch.arange(count, device=ids.device)
+    following = (items[:, None] + 1 + items) % count  # (b, b), the item itself last
+    differs = ~equal_rows(ids).gather(1, following)
+    first = differs.int().argmax(1)
+    return following[items, first], differs.any(1)
