@@ -13,9 +13,9 @@ def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
     report = json.loads(Path("out/quantisation.json").read_text())
     assert report["after"]["dit"]["memory"] < 0.4 * report["before"]["dit"]["memory"]
     assert report["after"]["decoder"] == report["before"]["decoder"]
-    assert all(cosine > 0.999 for cosine in report["cosines"].values())
-    assert report["first_step_snr"] > 30
-    assert f"{report['first_step_snr']:.1f} dB signal to noise" in done.out
+    assert all(cosine > 0.999 for cosine in report["distances"]["cosines"].values())
+    assert report["distances"]["first_step_snr"] > 30
+    assert f"{report['distances']['first_step_snr']:.1f} dB signal to noise" in done.out
 
 
 def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):

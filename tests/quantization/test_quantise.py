@@ -14,8 +14,8 @@ from soundloom.checkpoints.tensors import from_array
 from soundloom.pipeline.model import Model, make_engine
 from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
 from soundloom.quantization.probe import TIMES, Probe
-from soundloom.quantization.quantise import quantise_model
-from soundloom.quantization.report import compare
+from soundloom.quantization.quantise import Choice, quantise_model
+from soundloom.quantization.report import measure_distances, sizes
 
 BLOCK = f"{DIT_PREFIX}transformer.layers."
 MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")
@@ -89,27 +89,32 @@ def _deeper(config):
 
 def test_a_model_is_no_distance_from_itself(full, probe):
     model = on_engine(full)
-    report = compare(model, model, probe)
-    assert list(report.cosines) == list(TIMES)
-    assert all(cosine == pytest.approx(1) for cosine in report.cosines.values())
-    assert math.isinf(report.first_step_snr)
-    assert report.log_mel_distance == 0
-    assert report.before == report.after
+    distances = measure_distances(model, model, probe)
+    assert list(distances.cosines) == list(TIMES)
+    assert all(cosine == pytest.approx(1) for cosine in distances.cosines.values())
+    assert math.isinf(distances.first_step_snr)
+    assert distances.log_mel == 0
+
+
+def test_sizes_are_those_of_files_and_of_memory(full):
+    found = sizes(on_engine(full))
+    assert set(found) == {"text", "conditioner", "dit", "encoder", "decoder"}
+    assert found["dit"].disk == found["dit"].memory == sum(t.nbytes for t in full.component(DIT_PREFIX).values())
 
 
 @pytest.mark.parametrize("more", ["8", "mixed"])
 def test_more_bits_are_nearer_and_larger(full, tmp_path, more):
-    four, other = (quantise_model(full, tmp_path / bits, bits, 64, on_engine) for bits in ("4", more))
-    assert other.first_step_snr > four.first_step_snr > 10
-    assert other.log_mel_distance < four.log_mel_distance
-    assert min(other.cosines.values()) > min(four.cosines.values()) > 0.9
+    four, other = (quantise_model(full, tmp_path / bits, Choice(bits), on_engine) for bits in ("4", more))
+    assert other.distances.first_step_snr > four.distances.first_step_snr > 10
+    assert other.distances.log_mel < four.distances.log_mel
+    assert min(other.distances.cosines.values()) > min(four.distances.cosines.values()) > 0.9
     assert four.after["dit"].disk < other.after["dit"].disk < four.before["dit"].disk
     assert four.after["dit"].memory < other.after["dit"].memory < four.before["dit"].memory
     assert four.after["decoder"] == four.before["decoder"]
 
 
 def test_mixed_models_are_packed_as_their_manifest_says(full, tmp_path):
-    quantise_model(full, tmp_path / "out", "mixed", 32, on_engine)
+    quantise_model(full, tmp_path / "out", Choice("mixed", 32), on_engine)
     tensors = open_checkpoint(tmp_path / "out").tensors
     bits = {tensor.bits for tensor in tensors.values() if isinstance(tensor, PackedTensor)}
     assert bits == {8}  # both blocks of the tiny model are at an end

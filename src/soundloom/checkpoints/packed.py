@@ -6,7 +6,7 @@ the layer's own `X.bias`. Here the three are one tensor under the weight's name,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -68,16 +68,16 @@ def join(name: str, words: LazyTensor, scales: LazyTensor, biases: LazyTensor, b
 
 def pack_tensor(tensor: LazyTensor, bits: int, group: int) -> PackedTensor:
     """Quantise a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
+    return in_codes(tensor, cache(lambda: quantise(tensor.numpy().astype(np.float16), bits, group)), bits, group)
+
+
+def in_codes(tensor: LazyTensor, codes: Callable[[], Quantised], bits: int, group: int) -> PackedTensor:
+    """A weight (out, in) as what it was quantised into, with scales in half precision."""
     rows, inputs = tensor.shape
     groups = inputs // group
-
-    @cache
-    def result() -> Quantised:
-        return quantise(tensor.numpy().astype(np.float16), bits, group)
-
-    words = LazyTensor("", "U32", (rows, inputs * bits // WORD), lambda: result().words, stored=False)
-    scales = LazyTensor("", "F16", (rows, groups), lambda: result().scales, stored=False)
-    biases = LazyTensor("", "F16", (rows, groups), lambda: result().biases, stored=False)
+    words = LazyTensor("", "U32", (rows, inputs * bits // WORD), lambda: codes().words, stored=False)
+    scales = LazyTensor("", "F16", (rows, groups), lambda: codes().scales, stored=False)
+    biases = LazyTensor("", "F16", (rows, groups), lambda: codes().biases, stored=False)
     return join(tensor.name, words, scales, biases, bits, group)
 
 

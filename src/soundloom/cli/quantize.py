@@ -15,8 +15,7 @@ from soundloom.cli.watch import Watch
 from soundloom.pipeline.model import Model, make_engine
 from soundloom.pipeline.stages import Progress
 from soundloom.quantization.policy import POLICIES
-from soundloom.quantization.quantise import quantise_model
-from soundloom.quantization.report import Report
+from soundloom.quantization.quantise import Choice, quantise_model
 
 REPORT_FILE = "quantisation.json"
 
@@ -33,6 +32,10 @@ class Options:
     group: int = flag(
         "--group", default=DEFAULT_GROUP, type=int, metavar="N", help="weights that share a scale (default: 64)"
     )
+    calibrate: bool = switch("--calibrate", help="choose codes by what layers are given; the report shows both ways")
+    prompts: int = flag(
+        "--prompts", default=0, type=int, metavar="N", help="held-out prompts by which to judge both models, for mini"
+    )
     engine: str = flag("--engine", default="auto", metavar="NAME", help="what measures: auto, torch or mlx")
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
     accept_licence: bool = switch(
@@ -43,6 +46,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    choice = Choice(options.bits, options.group, options.calibrate, options.prompts)
     checkpoint = open_named(options.model, accept_licence=options.accept_licence)
 
     def on_engine(other: Checkpoint) -> Model:
@@ -54,25 +58,10 @@ def run(options: Options) -> None:
         report = quantise_model(
             checkpoint,
             folder,
-            options.bits,
-            options.group,
+            choice,
             on_engine,
             lambda done, total: watch(Progress("measure", done, total, 0.0)),
         )
     write_json(folder / REPORT_FILE, report.as_dict())
-    print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *_lines(report)])
+    print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
 
-
-def _lines(report: Report) -> list[str]:
-    sizes = [
-        f"{component}: {before.disk / 1e6:.1f} to {report.after[component].disk / 1e6:.1f} MB in files, "
-        f"{before.memory / 1e6:.1f} to {report.after[component].memory / 1e6:.1f} MB in memory"
-        for component, before in report.before.items()
-    ]
-    cosines = ", ".join(f"{cosine:.5f} at {time:g}" for time, cosine in report.cosines.items())
-    return [
-        *sizes,
-        f"velocity, cosine with the full model's: {cosines}",
-        f"latent after the first step: {report.first_step_snr:.1f} dB signal to noise",
-        f"decoded sound: log-mel spectra {report.log_mel_distance:.2f} dB apart",
-    ]

@@ -13,6 +13,7 @@ from soundloom.engines.base import Component
 from soundloom.errors import CheckpointError, EngineError
 
 TEXT_PREFIX = "model.encoder."
+_GATED = ".proj"  # the projection of a gated feed-forward layer, whose module multiplies by it in parts
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,8 @@ def _generator(checkpoint: Checkpoint) -> ModelConfig:
             "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
         )
     return checkpoint.config
+
+
+def holder_of(layer: str) -> str:
+    """Return the module that is called with what a linear layer multiplies: itself, or what wraps a gated one."""
+    return layer.removesuffix(_GATED)

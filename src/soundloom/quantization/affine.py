@@ -31,13 +31,13 @@ def quantise(weight: Array, bits: int, group: int) -> Quantised:
     """Quantise a weight (out, in), float32 or float16; `group` divides its inputs."""
     rows, inputs = weight.shape
     values = weight.astype(np.float32).reshape(rows, inputs // group, group)
-    scales, biases = _scales(values, 2**bits - 1)
+    scales, biases = fit(values, 2**bits - 1)
     codes = np.rint((values - biases[..., None]) / scales[..., None]).clip(0, 2**bits - 1)
     words = pack(codes.astype(np.uint32).reshape(rows, inputs), bits)
     return Quantised(words, scales.astype(weight.dtype), biases.astype(weight.dtype))
 
 
-def _scales(values: Array, top: int) -> tuple[Array, Array]:
+def fit(values: Array, top: int) -> tuple[Array, Array]:
     """Scale and bias of each group of values (out, groups, group), such that the end farther from zero is exact."""
     low, high = values.min(axis=-1), values.max(axis=-1)
     step = np.maximum((high - low) / np.float32(top), _SMALLEST_SCALE)

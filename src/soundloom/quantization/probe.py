@@ -58,11 +58,11 @@ class Probe:
     latents: np.ndarray
 
     @classmethod
-    def record(cls, model: Model, seconds: float, prompts: Sequence[str] = PROMPTS) -> Probe:
-        """Follow the full model; one clip for each prompt, seeds counting up from 0."""
+    def record(cls, model: Model, seconds: float, prompts: Sequence[str] = PROMPTS, seed: int = 0) -> Probe:
+        """Follow the full model; one clip for each prompt, seeds counting up from `seed`."""
         config, conditions = model.config, _embed(model, prompts, seconds)
         frames = max(round(seconds * config.sample_rate / config.same.downsampling_ratio), 1)
-        noise = batch_noise(list(range(len(prompts))), 0, config.dit.io_channels, frames)
+        noise = batch_noise(list(range(seed, seed + len(prompts))), 0, config.dit.io_channels, frames)
         return cls(conditions, *conditions.path(model.engine, noise))
 
     def velocities(self, engine: Engine) -> list[np.ndarray]:

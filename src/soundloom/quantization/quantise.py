@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundloom.checkpoints.bundle import require_group
+from soundloom.checkpoints.bundle import DEFAULT_GROUP, require_group
 from soundloom.checkpoints.convert import require_empty
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.packed import PackedTensor
@@ -13,49 +14,73 @@ from soundloom.checkpoints.save import save_bundle
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
 from soundloom.pipeline.model import Model
+from soundloom.quantization.calibrate import compensate_errors
 from soundloom.quantization.policy import POLICIES, Bits, measure_sensitivity, mixed_bits, pack, uniform_bits
 from soundloom.quantization.probe import Probe
-from soundloom.quantization.report import Report, compare
+from soundloom.quantization.report import Followed, Report, measure_distances, sizes
 
 PROBE_SECONDS = 3.0
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which bits, how many weights share a scale, whether codes are calibrated, and how many prompts are judged."""
+
+    policy: str = "4"
+    group: int = DEFAULT_GROUP
+    calibrate: bool = False
+    prompts: int = 0
+
+    def __post_init__(self) -> None:
+        require_group(self.group)
+        if self.policy not in POLICIES:
+            raise RequestError(f"weights cannot have {self.policy} bits", f"known are {', '.join(POLICIES)}")
+        if self.prompts < 0:
+            raise RequestError(f"--prompts must be 0 or more, found {self.prompts}")
 
 
 def quantise_model(
-    full: Checkpoint,
-    folder: Path,
-    policy: str,
-    group: int,
-    run: Callable[[Checkpoint], Model],
-    progress: Callable[[int, int], None] | None = None,
+    full: Checkpoint, folder: Path, choice: Choice, run: Callable[[Checkpoint], Model], progress: Progress | None = None
 ) -> Report:
-    """Write `full` as a bundle of 4, 8 or mixed bits into `folder` and compare the two models.
+    """Write `full` as a bundle into `folder` and compare the two models.
 
     `run` brings a checkpoint onto an engine; `progress` hears of measured layers, done and in all. Raises RequestError.
     """
-    require_group(group)
     require_empty(folder)
-    if policy not in POLICIES:
-        raise RequestError(f"weights cannot have {policy} bits", f"known are {', '.join(POLICIES)}")
     if any(isinstance(tensor, PackedTensor) for tensor in full.tensors.values()):
         raise RequestError(f"{full.name} is packed already, as {full.layout}", "quantise what it was made from")
     model = run(full)
     probe = Probe.record(model, PROBE_SECONDS)
     model.engine.free("dit")
-    bits = _choose(model, probe, policy, group, run, progress)
+    tensors, uncalibrated = pack(full.tensors, _choose(model, probe, choice, run, progress), choice.group), None
+    if choice.calibrate:
+        uncalibrated = measure_distances(model, run(replace(full, tensors=tensors)), probe)
+        tensors = compensate_errors(model, tensors, progress)
     name = full.name if find_entry(full.name) else ""
-    save_bundle(folder, model.config, pack(full.tensors, bits, group), full.text_encoder, name)
-    return compare(model, run(open_checkpoint(folder)), probe)
+    save_bundle(folder, model.config, tensors, full.text_encoder, name)
+    packed = run(open_checkpoint(folder))
+    distances = measure_distances(model, packed, probe)
+    adherence = _judge(model, packed, choice.prompts) if choice.prompts else []
+    return Report(sizes(model), sizes(packed), distances, uncalibrated, adherence)
 
 
 def _choose(
-    model: Model,
-    probe: Probe,
-    policy: str,
-    group: int,
-    run: Callable[[Checkpoint], Model],
-    progress: Callable[[int, int], None] | None,
+    model: Model, probe: Probe, choice: Choice, run: Callable[[Checkpoint], Model], progress: Progress | None
 ) -> Bits:
     tensors = model.checkpoint.tensors
-    if policy != "mixed":
-        return uniform_bits(tensors, int(policy), group)
-    return mixed_bits(tensors, group, measure_sensitivity(model.checkpoint, probe, group, run, progress))
+    if choice.policy != "mixed":
+        return uniform_bits(tensors, int(choice.policy), choice.group)
+    sensitivity = measure_sensitivity(model.checkpoint, probe, choice.group, run, progress)
+    return mixed_bits(tensors, choice.group, sensitivity)
+
+
+def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:
+    """Judge both models by the same held-out prompts of the sounds that `mini` was taught, one clip for each."""
+    from soundloom.datasets.synthetic import family_prompts
+    from soundloom.evaluation.adherence import rows
+    from soundloom.evaluation.evaluate import Scope, listen
+
+    scope = Scope(prompts=prompts, seeds=1)
+    asked = family_prompts(scope.families, prompts, seconds=scope.seconds, reverb=scope.reverb)
+    return [Followed(*both) for both in zip(*(rows(listen(m, asked, scope)) for m in (full, packed)), strict=True)]

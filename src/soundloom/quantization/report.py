@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from soundloom.engines.base import Component
 from soundloom.engines.parts import find_part
 from soundloom.pipeline.model import Model
 from soundloom.quantization.probe import TIMES, Probe, energy
+
+if TYPE_CHECKING:
+    from soundloom.evaluation.report import Row
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,63 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Sizes before and after, and distances between the two models on the same noise and prompts.
+class Distances:
+    """How far a model is from the full one, on the same noise and prompts.
 
     `cosines`: of the velocity, one for each of `TIMES`, at the same latents. `first_step_snr`: in dB, of the clean
-    latent that the first step predicts. `log_mel_distance`: mean absolute difference in dB of the decoded clips.
+    latent that the first step predicts. `log_mel`: mean absolute difference in dB of the decoded clips.
     """
+
+    cosines: dict[float, float]
+    first_step_snr: float
+    log_mel: float
+
+    def lines(self) -> list[str]:
+        cosines = ", ".join(f"{cosine:.5f} at {time:g}" for time, cosine in self.cosines.items())
+        return [
+            f"velocity, cosine with the full model's: {cosines}",
+            f"latent after the first step: {self.first_step_snr:.1f} dB signal to noise",
+            f"decoded sound: log-mel spectra {self.log_mel:.2f} dB apart",
+        ]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How well both models do what prompts ask for: a figure each, in the units of `evaluation.report`."""
+
+    full: Row
+    packed: Row
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sizes before and after, and distances; `uncalibrated` is what they would be without calibration."""
 
     before: dict[str, Size]
     after: dict[str, Size]
-    cosines: dict[float, float]
-    first_step_snr: float
-    log_mel_distance: float
+    distances: Distances
+    uncalibrated: Distances | None = None
+    adherence: list[Followed] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        sizes = [
+            f"{component}: {before.disk / 1e6:.1f} to {self.after[component].disk / 1e6:.1f} MB in files, "
+            f"{before.memory / 1e6:.1f} to {self.after[component].memory / 1e6:.1f} MB in memory"
+            for component, before in self.before.items()
+        ]
+        without = [f"without calibration, {line}" for line in self.uncalibrated.lines()] if self.uncalibrated else []
+        followed = [
+            f"{both.full.name.strip()}: {100 * both.full.value:.0f} to {100 * both.packed.value:.0f} % "
+            f"of {both.full.count} prompts"
+            for both in self.adherence
+        ]
+        return [*sizes, *self.distances.lines(), *without, *followed]
 
-def compare(full: Model, packed: Model, probe: Probe) -> Report:
+
+def measure_distances(full: Model, packed: Model, probe: Probe) -> Distances:
     """Run both models along the probe's path and then to sound; a run of four steps and a decoding for each."""
     velocities = probe.velocities(packed.engine)
     start = probe.points[0]
@@ -51,12 +93,10 @@ def compare(full: Model, packed: Model, probe: Probe) -> Report:
         log_mel(np.concatenate([full.decode(item).audio for item in end], axis=-1), full.sample_rate)
         for end in (probe.latents, latents)
     ]
-    return Report(
-        before=sizes(full),
-        after=sizes(packed),
+    return Distances(
         cosines={time: _cosine(v, p.velocity) for time, v, p in zip(TIMES, velocities, probe.points, strict=True)},
         first_step_snr=_decibels(energy(clean), energy(clean - other)),
-        log_mel_distance=float(np.abs(mels[0] - mels[1]).mean()),
+        log_mel=float(np.abs(mels[0] - mels[1]).mean()),
     )
 
 

@@ -47,7 +47,7 @@ def load_module(
                 array = array if as_stored else array.astype(dtype)
                 _require_finite(array, part.name, what)
             mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
-            _assign(module, part.name, array)
+            assign(module, part.name, array)
     module.eval()
     module.freeze()
     return module
@@ -69,28 +69,28 @@ def to_array(lazy: LazyTensor) -> mx.array:
 def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
     """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
     path, _, parameter = weight.name.rpartition(".")
-    layer = _find(module, path.split(".")) if path else module
+    layer = find(module, path.split(".")) if path else module
     if not isinstance(layer, nn.Linear) or parameter != "weight":
         return False
     outputs, inputs = weight.shape
     sizes = (inputs, outputs, "bias" in layer, dtype)
     if isinstance(weight, PackedTensor):
-        _assign(module, path, PackedLinear(*sizes, weight.bits, weight.group))
+        assign(module, path, PackedLinear(*sizes, weight.bits, weight.group))
     elif weight.dtype in ("F16", "BF16"):
-        _assign(module, path, StoredLinear(*sizes))
+        assign(module, path, StoredLinear(*sizes))
     else:
         return False
     return True
 
 
-def _assign(module: nn.Module, name: str, value: mx.array | nn.Module) -> None:
+def assign(module: nn.Module, name: str, value: mx.array | nn.Module) -> None:
     """Set a parameter or a layer by its dotted name."""
     *path, leaf = name.split(".")
-    place = _find(module, path)
+    place = find(module, path)
     place[int(leaf) if isinstance(place, list) else leaf] = value
 
 
-def _find(module: nn.Module, path: list[str]) -> Any:
+def find(module: nn.Module, path: list[str]) -> Any:
     """Return what a path leads to; modules and dicts are keyed by name, lists by number."""
     place: Any = module
     for part in path:
