@@ -1,9 +1,11 @@
-"""`soundloom encode`: sound to latents."""
+"""`soundloom encode`: sound to latents, one file or a whole dataset."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,18 +15,38 @@ from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import open_model
 from soundloom.cli.results import print_results
+from soundloom.errors import AudioError, RequestError
+
+if TYPE_CHECKING:
+    from soundloom.datasets.encoding import Summary, Writer
+    from soundloom.datasets.items import Skipped
+
+SHOWN = 20  # skipped sounds that are listed by name
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions):
-    """Turn a sound into the latents of a model's autoencoder, an array (channels, frames) in a .npy file."""
+    """Turn a sound into the latents of a model's autoencoder, an array (channels, frames) in a .npy file.
 
-    input: str = flag(metavar="IN", help="a sound file of any rate")
+    With --dataset, IN is a folder of sound files or of .tar shards, and OUT a folder that gets the latents of them all.
+    Run it again to go on, or to encode what is new or has changed.
+    """
+
+    input: str = flag(metavar="IN", help="a sound file of any rate; with --dataset, a folder")
+    folder: str | None = flag(metavar="OUT", nargs="?", help="with --dataset: the folder of the latents")
     out: str | None = flag("-o", "--out", metavar="FILE", help="default: NAME.npy")
+    dataset: bool = switch("--dataset", help="encode all sounds of IN, with their captions, into OUT")
+    format: str = flag(
+        "--format", default="npy", choices=("npy", "webdataset"), help="of OUT: .npy and .json files, or .tar shards"
+    )
     json: bool = switch("--json", help="print one JSON object instead of the path")
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
+    if options.dataset:
+        return _encode_dataset(options)
+    if options.folder is not None:
+        raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
     clip = Clip.load(options.input)
     path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
@@ -35,3 +57,69 @@ def run(options: Options) -> None:
             np.save(file, latents)
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
     print_results(found if options.json else [str(path)])
+    return 0
+
+
+# Datasets
+
+
+def _encode_dataset(options: Options) -> int:
+    """Exit code 1 when nothing at all could be encoded, else 0."""
+    from soundloom.datasets.encoding import Codec, encode_dataset
+    from soundloom.datasets.items import Selection
+    from soundloom.datasets.opening import open_dataset
+
+    out = options.folder or options.out
+    if out is None or (options.folder and options.out):
+        raise RequestError("--dataset needs one folder to write to", "soundloom encode --dataset IN OUT")
+    dataset = open_dataset(options.input)
+    writer = _writer(Path(out), options.format, Path(options.input))
+    if next(iter(dataset.entries()), None) is None:
+        raise AudioError(f"{options.input} holds no sound files and no shards")
+    model = open_model(options, keep_loaded=True)
+    ratio = model.checkpoint.config.same.downsampling_ratio
+    codec = Codec(model.encode, model.sample_rate, ratio, model.checkpoint.fingerprint)
+    summary = encode_dataset(dataset, writer, codec, Selection(), _progress)
+    _report(summary.skipped)
+    print_results({"out": out, **asdict(summary)} if options.json else _lines(out, summary))
+    return 0 if summary.stored else 1
+
+
+def _writer(out: Path, form: str, source: Path) -> Writer:
+    """What writes the format, once nothing speaks against the folder."""
+    from soundloom.datasets.latents import SILENCE, LatentFolderWriter
+    from soundloom.datasets.webdataset import ShardWriter
+
+    if out.resolve().is_relative_to(source.resolve()):
+        raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
+    others = [path for path in out.glob("*.npy" if form == "webdataset" else "*.tar") if path.name != SILENCE]
+    if out.is_file() or others:
+        raise RequestError(f"{out} holds something of another format than {form}", "name a new folder")
+    return LatentFolderWriter(out) if form == "npy" else ShardWriter(out)
+
+
+def _progress(summary: Summary) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{summary.stored} sounds, {summary.encoded} encoded, {len(summary.skipped)} skipped ")
+
+
+def _report(skipped: list[Skipped]) -> None:
+    """Say at the end what was left out, and why."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    for one in skipped[:SHOWN]:
+        sys.stderr.write(f"skipped {one.origin}: {one.reason}\n")
+    if len(skipped) > SHOWN:
+        sys.stderr.write(f"and {len(skipped) - SHOWN} more; --json lists all\n")
+
+
+def _lines(out: str, summary: Summary) -> list[str]:
+    parts = [
+        f"{summary.encoded} encoded",
+        f"{summary.described} described anew",
+        f"{summary.unchanged} unchanged",
+        f"{len(summary.skipped)} skipped",
+    ]
+    notes = [f"{summary.uncaptioned} without a caption"] if summary.uncaptioned else []
+    notes += [f"{summary.orphaned} in {out} whose sound is gone"] if summary.orphaned else []
+    return [f"{out}: {', '.join(parts + notes)}"]

@@ -1,0 +1,138 @@
+"""A dataset of sound to a dataset of latents: each sound once, however often it is asked for.
+
+Nothing keeps a list of what is done: every stored item says the hash of the sound and of the weights that made it, and
+what agrees with both is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.audio.clip import Clip
+from soundloom.datasets.captions import captions_of
+from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped
+from soundloom.datasets.latents import latent_metadata, write_silence
+from soundloom.errors import SoundloomError
+
+SOUND_HASH, MODEL_HASH = "sound_hash", "model_hash"
+SILENCE_FRAMES = 32
+Encode = Callable[[Clip], NDArray]
+
+
+class Writer(Protocol):
+    """Where latents go; `known` has the metadata of what is there, by the origin of the sound."""
+
+    root: Path
+    known: dict[str, dict[str, Any]]
+
+    def write(self, metadata: dict[str, Any], latents: NDArray | None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The half of a model that turns sound into latents (channels, frames)."""
+
+    encode: Encode
+    sample_rate: int
+    ratio: int  # samples of a frame
+    fingerprint: str  # of the weights
+
+
+@dataclass
+class Summary:
+    """What became of each entry."""
+
+    encoded: int = 0
+    described: int = 0  # the sound is the same, what is said about it has changed
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    uncaptioned: int = 0
+    orphaned: int = 0  # stored items whose sound is not in the dataset any more
+
+    @property
+    def stored(self) -> int:
+        return self.encoded + self.described + self.unchanged
+
+
+def encode_dataset(
+    dataset: Dataset,
+    writer: Writer,
+    codec: Codec,
+    selection: Selection,
+    progress: Callable[[Summary], None] = lambda summary: None,
+) -> Summary:
+    """Encode what is new or changed. Sounds that cannot be read, or that the selection refuses, are skipped.
+
+    What was written stays when the work is stopped; the next run goes on from there.
+    """
+    summary, seen = Summary(), set()
+    try:
+        for entry in dataset.entries():
+            seen.add(entry.origin)
+            if selection.takes_origin(entry.origin):
+                _encode_entry(entry, writer, codec, selection, summary)
+                progress(summary)
+    finally:
+        writer.close()
+    if summary.encoded:
+        write_silence(writer.root, codec.encode(_silence(codec)))
+    summary.orphaned = len(writer.known.keys() - seen)
+    return summary
+
+
+def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selection, summary: Summary) -> None:
+    try:
+        hashes = {SOUND_HASH: entry.fingerprint(), MODEL_HASH: codec.fingerprint}
+        stored = writer.known.get(entry.origin, {})
+        is_current = all(stored.get(name) == value for name, value in hashes.items())
+        item = _described(entry, stored["seconds"]) if is_current else entry.read()
+    except SoundloomError as error:
+        summary.skipped.append(Skipped(entry.origin, error.args[0]))
+        return
+    if refusal := selection.refusal(item) or ("holds latents, not sound" if item.latents is not None else ""):
+        summary.skipped.append(Skipped(entry.origin, refusal))
+        return
+    metadata = _metadata(item, codec, hashes)
+    if metadata == stored:
+        summary.unchanged += 1
+    elif is_current:
+        writer.write(metadata, None)
+        summary.described += 1
+    else:
+        writer.write(metadata, _encode(item, codec))
+        summary.encoded += 1
+    summary.uncaptioned += not item.captions
+
+
+def _described(entry: Entry, seconds: float) -> Item:
+    """What is said about a sound that need not be read again."""
+    metadata = entry.describe()
+    return Item(entry.origin, captions_of(metadata, entry.origin), seconds, metadata=metadata)
+
+
+def _metadata(item: Item, codec: Codec, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """The published fields, the hashes, and the fields of the library, which may not hide the former."""
+    own = {**latent_metadata(item, _frames(item, codec), codec.sample_rate), **hashes}
+    return {**item.metadata, **own}
+
+
+def _frames(item: Item, codec: Codec) -> int:
+    """Frames that hold sound."""
+    return max(1, -(-round(item.seconds * codec.sample_rate) // codec.ratio))
+
+
+def _encode(item: Item, codec: Codec) -> NDArray:
+    assert item.audio is not None
+    return codec.encode(Clip(item.audio, item.sample_rate))[:, : _frames(item, codec)]
+
+
+def _silence(codec: Codec) -> Clip:
+    return Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate)

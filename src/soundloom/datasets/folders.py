@@ -1,0 +1,86 @@
+"""Folders of sound files, at any depth, with captions in files of the same name that end in .txt or .json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundloom.datasets.captions import caption_lines, captions_of
+from soundloom.datasets.items import Item, read_metadata
+from soundloom.errors import AudioError, CorruptFileError, RequestError
+
+SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
+
+
+@dataclass(frozen=True)
+class SoundFile:
+    """One sound file below a folder."""
+
+    root: Path
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        return self.path.relative_to(self.root).as_posix()
+
+    def fingerprint(self) -> str:
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise AudioError(f"{self.path} cannot be opened: {error.strerror}") from error
+
+    def describe(self) -> dict[str, Any]:
+        return read_sidecars(self.path)
+
+    def read(self) -> Item:
+        from soundloom.audio.files import read_audio
+
+        metadata = self.describe()
+        audio, rate, _ = read_audio(self.path)
+        captions = captions_of(metadata, self.origin)
+        return Item(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
+
+
+class Folder:
+    """All sound files below a folder, sorted by name; hidden files and folders are left out."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise RequestError(f"there is no folder {self.root}", "name a folder with sound files in it")
+
+    def entries(self) -> Iterator[SoundFile]:
+        for path in sorted(self.root.rglob("*")):
+            parts = path.relative_to(self.root).parts
+            visible = not any(part.startswith(".") for part in parts)
+            if visible and path.suffix.lower() in SOUND_ENDINGS and path.is_file():
+                yield SoundFile(self.root, path)
+
+
+def read_sidecars(sound: Path) -> dict[str, Any]:
+    """Metadata of the .json file beside a sound, with the lines of the .txt file as further captions.
+
+    Raises CorruptFileError.
+    """
+    metadata: dict[str, Any] = {}
+    table, text = sound.with_suffix(".json"), sound.with_suffix(".txt")
+    try:
+        if table.is_file():
+            metadata = read_metadata(table.read_bytes(), str(table))
+        if text.is_file():
+            lines = caption_lines(text.read_text(encoding="utf-8-sig"))
+            metadata["captions"] = [*lines, *_listed(metadata.get("captions"))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"the captions beside {sound} cannot be read: {error}") from error
+    return metadata
+
+
+def _listed(value: object) -> list[object]:
+    """A field's values as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,189 @@
+"""What all datasets share: examples that are read when they are needed, which of them are taken, and their order.
+
+A dataset is a sequence of entries. An entry knows where it is from and the fingerprint of its content; `read` makes the
+item, which holds sound or latents. What cannot be read is reported and skipped, never replaced by something else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.errors import ConfigError, CorruptFileError, SoundloomError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One example: sound (channels, samples) with its rate, or latents (channels, frames), and what is said about it.
+
+    `origin` is unique within a dataset. `seconds` are those of the whole original. `metadata` holds everything that was
+    written beside the sound, the captions included.
+    """
+
+    origin: str
+    captions: tuple[str, ...]
+    seconds: float
+    audio: NDArray[np.float32] | None = None
+    sample_rate: int = 0
+    latents: NDArray[np.float32] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Entry(Protocol):
+    """An example that is not read yet."""
+
+    @property
+    def origin(self) -> str: ...
+
+    def fingerprint(self) -> str:
+        """Hash of the content that makes the sound or the latents, without what is said about it."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What is said about it, without reading the sound."""
+        ...
+
+    def read(self) -> Item:
+        """Everything. This and the two above raise a SoundloomError that names the file where it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands for all that a damaged file would have held."""
+
+    origin: str
+    error: SoundloomError
+
+    def fingerprint(self) -> str:
+        raise self.error
+
+    def describe(self) -> dict[str, Any]:
+        raise self.error
+
+    def read(self) -> Item:
+        raise self.error
+
+
+class Dataset(Protocol):
+    """A place with examples, always in the same order."""
+
+    def entries(self) -> Iterator[Entry]: ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which items are taken, as data: a table of a TOML file says all of it.
+
+    `only` and `without` are patterns of origins such as "*/loops/*". `where` and `unless` name fields of the metadata
+    and the values, compared as text in lower case, that they must or must not have.
+    """
+
+    shortest: float = 0.0  # seconds
+    longest: float = math.inf
+    quietest: float = -60.0  # dBFS that the peak must reach
+    captioned: bool = False  # whether an item without captions is left out
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shortest <= self.longest:
+            raise ConfigError(f"items cannot last from {self.shortest:g} to {self.longest:g} s")
+
+    def takes_origin(self, origin: str) -> bool:
+        """Whether an entry is worth reading."""
+        wanted = not self.only or any(fnmatch(origin, pattern) for pattern in self.only)
+        return wanted and not any(fnmatch(origin, pattern) for pattern in self.without)
+
+    def refusal(self, item: Item) -> str:
+        """Why an item is not taken, in words; empty if it is."""
+        if not self.shortest <= item.seconds <= self.longest:
+            return f"lasts {item.seconds:.2f} s"
+        if item.audio is not None and np.abs(item.audio).max(initial=0.0) < 10 ** (self.quietest / 20):
+            return f"its peak is below {self.quietest:g} dBFS"
+        if self.captioned and not item.captions:
+            return "has no caption"
+        for name, values in self.where.items():
+            if not has_value(item.metadata, name, values):
+                return f"its {name} is not {' or '.join(values)}"
+        for name, values in self.unless.items():
+            if has_value(item.metadata, name, values):
+                return f"its {name} is {' or '.join(values)}"
+        return ""
+
+
+def has_value(metadata: Mapping[str, Any], name: str, values: Iterable[str]) -> bool:
+    """Whether a field, or one of its several values, is among some."""
+    found = metadata.get(name, ())
+    several = found if isinstance(found, list | tuple) else (found,)
+    return not {str(value).lower() for value in several}.isdisjoint(value.lower() for value in values)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An entry that gave no item, and why."""
+
+    origin: str
+    reason: str
+
+
+def read_items(
+    dataset: Dataset, selection: Selection | None = None, on_skip: Callable[[Skipped], None] = lambda skipped: None
+) -> Iterator[Item]:
+    """Items that the selection takes; `on_skip` hears of those that it refuses and of those that cannot be read."""
+    chosen = selection or Selection()
+    for entry in dataset.entries():
+        if not chosen.takes_origin(entry.origin):
+            continue
+        try:
+            item = entry.read()
+        except SoundloomError as error:
+            on_skip(Skipped(entry.origin, error.args[0]))
+            continue
+        if refusal := chosen.refusal(item):
+            on_skip(Skipped(entry.origin, refusal))
+        else:
+            yield item
+
+
+def shuffled(items: Iterable[T], size: int, rng: np.random.Generator) -> Iterator[T]:
+    """Draw from a buffer of `size` items that is refilled as it is emptied; every item comes once."""
+    buffer: list[T] = []
+    for item in items:
+        buffer.append(item)
+        if len(buffer) > size:
+            yield _take(buffer, rng)
+    while buffer:
+        yield _take(buffer, rng)
+
+
+def _take(buffer: list[T], rng: np.random.Generator) -> T:
+    place = int(rng.integers(len(buffer)))
+    buffer[place], buffer[-1] = buffer[-1], buffer[place]
+    return buffer.pop()
+
+
+def read_metadata(data: bytes, name: str) -> dict[str, Any]:
+    """Parse the JSON object that describes an example. Raises CorruptFileError, which says `name`."""
+    try:
+        found = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise CorruptFileError(f"{name} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{name} holds a {type(found).__name__}, not an object with fields")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")

@@ -1,0 +1,193 @@
+"""WebDataset shards: tar files whose members of one stem are one example.
+
+Reads sound or latents (`000001.flac`, `000001.npy`) with `000001.json` and `000001.txt` beside them, and writes
+latents. A shard is only ever read from its beginning to its end, which suits slow and remote disks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.atomic import atomic_file
+from soundloom.datasets.captions import caption_lines, captions_of
+from soundloom.datasets.folders import SOUND_ENDINGS
+from soundloom.datasets.items import Entry, Item, Unreadable, read_metadata
+from soundloom.datasets.latents import ITEMS_PER_BATCH, array_bytes, item_name, latent_item, read_silence, table_bytes
+from soundloom.errors import AudioError, CorruptFileError, RequestError
+
+SHARD_ITEMS = 512
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The members of one stem: their bytes by their endings."""
+
+    shard: str
+    key: str
+    members: Mapping[str, bytes]
+
+    @property
+    def origin(self) -> str:
+        return f"{self.shard}/{self.key}"
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.members[self._content()]).hexdigest()
+
+    def read(self) -> Item:
+        name, metadata = f"{self.origin} in its shard", self.describe()
+        ending = self._content()
+        if ending == ".npy":
+            return latent_item(self.origin, self.members[ending], metadata, name)
+        audio, rate = _decode(self.members[ending], name)
+        captions = captions_of(metadata, self.origin)
+        return Item(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
+
+    def _content(self) -> str:
+        endings = [ending for ending in self.members if ending == ".npy" or ending in SOUND_ENDINGS]
+        if not endings:
+            found = ", ".join(self.members)
+            raise CorruptFileError(f"{self.origin} holds neither sound nor latents, only {found}")
+        return endings[0]
+
+    def describe(self) -> dict[str, Any]:
+        metadata = read_metadata(self.members[".json"], self.origin) if ".json" in self.members else {}
+        if ".txt" in self.members:
+            metadata.setdefault("text", list(caption_lines(self.members[".txt"].decode("utf-8", "replace"))))
+        return metadata
+
+
+class Shards:
+    """The samples of one tar file, or of all in a folder, in the order in which they are stored."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.paths = [self.root] if self.root.is_file() else sorted(self.root.rglob("*.tar"))
+        if not self.paths:
+            raise RequestError(f"there are no shards in {self.root}", "name a .tar file, or a folder of them")
+
+    def entries(self) -> Iterator[Entry]:
+        for path in self.paths:
+            name = path.stem if path == self.root else path.relative_to(self.root).with_suffix("").as_posix()
+            try:
+                yield from read_shard(path, name)
+            except CorruptFileError as error:
+                yield Unreadable(name, error)
+
+    def silence(self) -> NDArray[np.float32] | None:
+        """Encoded silence (channels, frames) beside the shards, if it is there."""
+        return read_silence(self.root if self.root.is_dir() else self.root.parent)
+
+    def shuffle(self, rng: np.random.Generator) -> None:
+        """Take the shards in another order from now on; `items.shuffled` mixes what is in them."""
+        self.paths = [self.paths[place] for place in rng.permutation(len(self.paths))]
+
+
+def read_shard(path: Path, shard: str) -> Iterator[Sample]:
+    """Samples of one tar file. Raises CorruptFileError where it is damaged."""
+    key, members = "", dict[str, bytes]()
+    try:
+        with tarfile.open(path, "r|*") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if not member.isfile() or name.name.startswith("."):
+                    continue
+                here = str(name.with_suffix(""))
+                if here != key and members:
+                    yield Sample(shard, key, members)
+                    members = {}
+                key = here
+                file = tar.extractfile(member)
+                members[name.suffix.lower()] = file.read() if file else b""
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise CorruptFileError(f"{path} is damaged or not a tar file: {error}", "remove it, or get it again") from error
+    if members:
+        yield Sample(shard, key, members)
+
+
+def _decode(data: bytes, name: str) -> tuple[NDArray[np.float32], int]:
+    """Samples (channels, n) and rate of a sound file's bytes."""
+    import soundfile
+
+    try:
+        audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{name} cannot be read as sound: {error}") from error
+    if not len(audio) or not np.isfinite(audio).all():
+        raise AudioError(f"{name} has no samples, or some that are not numbers")
+    return np.ascontiguousarray(audio.T), rate
+
+
+class ShardWriter:
+    """Gathers latents into shards that appear whole; an item of a known origin replaces the older one.
+
+    New items wait until a shard is full, replacing ones until `close`; what waits when a run is killed is made again.
+    """
+
+    def __init__(self, root: str | Path, shard_items: int = SHARD_ITEMS) -> None:
+        self.root, self.shard_items = Path(root), shard_items
+        self.known: dict[str, dict[str, Any]] = {}
+        self._shards: dict[str, Path] = {}  # of each origin
+        self._new: list[dict[str, bytes]] = []
+        self._changed: dict[Path, dict[str, dict[str, bytes]]] = {}
+        self._number = 0
+        for path in sorted(self.root.glob("*.tar")):
+            self._number = max(self._number, int(path.stem) + 1 if path.stem.isdecimal() else 0)
+            for sample in read_shard(path, path.stem):
+                metadata = read_metadata(sample.members.get(".json", b"{}"), sample.origin)
+                if isinstance(origin := metadata.get("relpath"), str):
+                    self.known[origin], self._shards[origin] = metadata, path
+
+    def write(self, metadata: dict[str, Any], latents: NDArray | None) -> None:
+        """Take an item; without latents only what is said of it changes."""
+        origin = metadata["relpath"]
+        members = {".json": table_bytes(metadata)}
+        if latents is not None:
+            members[".npy"] = array_bytes(latents)
+        self.known[origin] = metadata
+        if origin in self._shards:
+            self._changed.setdefault(self._shards[origin], {})[origin] = members
+            return
+        self._new.append(members)
+        if len(self._new) >= self.shard_items:
+            self._write_new()
+
+    def close(self) -> None:
+        """Write what still waits."""
+        if self._new:
+            self._write_new()
+        for path, changed in self._changed.items():
+            write_shard(path, list(_replaced(path, changed)))
+        self._changed = {}
+
+    def _write_new(self) -> None:
+        first = self._number * ITEMS_PER_BATCH
+        named = [(item_name(first + i), members) for i, members in enumerate(self._new)]
+        write_shard(self.root / f"{self._number:06d}.tar", named)
+        self._number += 1
+        self._new = []
+
+
+def _replaced(path: Path, changed: Mapping[str, dict[str, bytes]]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a shard, those of the given origins with new members."""
+    for sample in read_shard(path, path.stem):
+        origin = read_metadata(sample.members.get(".json", b"{}"), sample.origin).get("relpath")
+        yield sample.key, {**sample.members, **changed.get(str(origin), {})}
+
+
+def write_shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
+    """Write a tar file of keys and the members of each; the same samples give the same bytes."""
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, members in samples:
+            for ending, data in sorted(members.items()):
+                member = tarfile.TarInfo(f"{key}{ending}")
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
