@@ -30,6 +30,8 @@ class StoredLinear(nn.Module):
         step, parts = max(BLOCK_VALUES // self.inputs, 1), [x]
         for start in range(0, self.outputs, step):
             parts.append(x @ self.widen(slice(start, start + step), parts[-1]).T)
+            if mx.default_device() == mx.cpu:
+                mx.eval(parts[-1])  # there, a graph of so many parts would scatter the heap
         return mx.concatenate(parts[1:], axis=-1)
 
     def widen(self, rows: slice, earlier: mx.array) -> mx.array:
