@@ -9,7 +9,7 @@ from soundloom.pipeline.windows import Joined, plan_windows, quietest
 
 @pytest.mark.parametrize("frames", [1, 29, 249, 250, 251, 450, 451, 1850, 5000])
 def test_windows_cover_every_frame_and_overlap(frames):
-    windows = plan_windows(frames, 250, 500)
+    windows = plan_windows(frames, 250, 500, overlap=0.2)
     assert (windows[0].start, windows[0].known, windows[-1].stop) == (0, 0, frames)
     assert all(window.stop - window.start == min(250, frames) for window in windows)
     for before, after in pairwise(windows):
@@ -21,7 +21,7 @@ def test_windows_cover_every_frame_and_overlap(frames):
 @pytest.mark.parametrize("size", [0, 1, 501])
 def test_windows_that_the_model_cannot_hear_are_refused(size):
     with pytest.raises(RequestError, match="2 to 500 frames"):
-        plan_windows(1000, size, 500)
+        plan_windows(1000, size, 500, overlap=0.2)
 
 
 def test_the_quietest_place_is_found():

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 from soundloom.engines.base import Engine
+from soundloom.engines.music import MusicEngine
 from soundloom.errors import EngineError
 
-# Name of an engine: its framework as people and as Python know it, the module and the class.
-ENGINES = {
-    "torch": ("PyTorch", "torch", "soundloom.engines.torch.engine", "TorchEngine"),
-    "mlx": ("MLX", "mlx", "soundloom.engines.mlx.engine", "MLXEngine"),
+# Name of an engine: its framework as people and as Python know it.
+ENGINES = {"torch": ("PyTorch", "torch"), "mlx": ("MLX", "mlx")}
+# The modules and classes that run Stable Audio, and those that run MusicGen.
+_AUDIO = {
+    "torch": ("soundloom.engines.torch.engine", "TorchEngine"),
+    "mlx": ("soundloom.engines.mlx.engine", "MLXEngine"),
+}
+_MUSIC = {
+    "torch": ("soundloom.engines.torch.music_engine", "TorchMusicEngine"),
+    "mlx": ("soundloom.engines.mlx.music_engine", "MLXMusicEngine"),
 }
 
 
@@ -21,6 +29,15 @@ def engine_class(name: str = "auto") -> Callable[..., Engine]:
 
     Raises EngineError for an unknown name and for a framework that is not installed.
     """
+    return _choose(name, _AUDIO)
+
+
+def music_engine_class(name: str = "auto") -> Callable[..., MusicEngine]:
+    """The same for the engines that run MusicGen."""
+    return _choose(name, _MUSIC)
+
+
+def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"no engine named {name!r}", f"known: auto, {', '.join(ENGINES)}")
     if name == "auto":
@@ -28,7 +45,7 @@ def engine_class(name: str = "auto") -> Callable[..., Engine]:
     else:
         candidates = [name]
     for candidate in candidates:
-        found = _import(candidate)
+        found = _import(candidate, *classes[candidate])
         if found is not None:
             return found
     missing = " nor ".join(ENGINES[candidate][0] for candidate in candidates)
@@ -36,16 +53,14 @@ def engine_class(name: str = "auto") -> Callable[..., Engine]:
     raise EngineError(f"neither {missing} is installed" if name == "auto" else f"{missing} is not installed", hint)
 
 
-def _import(name: str) -> Callable[..., Engine] | None:
+def _import(name: str, module: str, cls: str) -> Any:
     """Return the class of an engine, None where its framework is not installed."""
-    _, package, module, cls = ENGINES[name]
     try:
-        engine: Callable[..., Engine] = getattr(import_module(module), cls)
+        return getattr(import_module(module), cls)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != package:
+        if (error.name or "").split(".")[0] != ENGINES[name][1]:
             raise
         return None
-    return engine
 
 
 def _has_metal() -> bool:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
-from soundloom.engines.base import Engine
 from soundloom.errors import Cancelled
 
 
@@ -33,10 +33,18 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
+class Measured(Protocol):
+    """What tells the device memory that the work takes: any engine."""
+
+    def reset_peak(self) -> None: ...
+
+    def peak_memory(self) -> int | None: ...
+
+
 class Stages:
     """Reports progress to a listener, if there is one, and stops between steps when asked to."""
 
-    def __init__(self, engine: Engine, listener: Listener | None = None, cancel: Event | None = None) -> None:
+    def __init__(self, engine: Measured, listener: Listener | None = None, cancel: Event | None = None) -> None:
         self._engine, self._listener, self._cancel = engine, listener, cancel
 
     @contextmanager

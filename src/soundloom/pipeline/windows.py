@@ -13,7 +13,6 @@ import numpy as np
 
 from soundloom.errors import RequestError
 
-OVERLAP = 0.2  # of a window, that the next one repeats
 JOIN_SECONDS = 0.02  # of the crossfade
 
 
@@ -26,8 +25,10 @@ class Window:
     known: int
 
 
-def plan_windows(frames: int, size: int, longest: int) -> list[Window]:
+def plan_windows(frames: int, size: int, longest: int, overlap: float) -> list[Window]:
     """Cut so many frames into windows of `size`; all have it, but the only one of a short sound.
+
+    `overlap` is the share of a window that the next one has too; the last two may share more.
 
     Raises RequestError for windows that are longer than the model can hear, or too short to overlap.
     """
@@ -35,7 +36,7 @@ def plan_windows(frames: int, size: int, longest: int) -> list[Window]:
         raise RequestError(f"a window has 2 to {longest} frames, found {size}", "leave the window at its default")
     if frames <= size:
         return [Window(0, frames, 0)]
-    hop = size - max(round(OVERLAP * size), 1)
+    hop = size - max(round(overlap * size), 1)
     starts = [*range(0, frames - size, hop), frames - size]
     later = [Window(start, start + size, before + size - start) for before, start in pairwise(starts)]
     return [Window(0, size, 0), *later]

@@ -1,0 +1,60 @@
+"""What a caller may ask of MusicGen and Instruct-MusicGen: frozen, checked on construction, ignorant of engines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from soundloom.autoregressive.sampling import Sampling
+from soundloom.config.requests import SEED_LIMIT
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.audio.clip import Clip
+
+
+@dataclass(frozen=True)
+class MusicRequest:
+    """One piece to make from words, or one edit of `source` by an instruction.
+
+    Times are in seconds. None means the model's default; a seed of None is drawn and reported. An edit is as long as
+    its source and made in windows; `raw` hands the words to the model as they are.
+    """
+
+    prompt: str
+    seconds: float | None = None
+    seed: int | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 0.0
+    guidance: float = 3.0
+    source: Clip | None = None
+    window: float | None = None
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        for name in ("seconds", "window"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise RequestError(f"{name} must be above 0, found {value:g}")
+        if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
+            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")
+        if not math.isfinite(self.guidance):
+            raise RequestError(f"guidance must be a number, found {self.guidance}")
+        if self.source is not None and not self.source.samples:
+            raise RequestError("the sound to edit has no samples")
+        self.sampling(0)
+
+    def sampling(self, default_top_k: int) -> Sampling:
+        """How tokens are drawn. Raises RequestError."""
+        top_k = default_top_k if self.top_k is None else self.top_k
+        return Sampling(self.temperature, top_k, self.top_p)
+
+    def to_record(self, **resolved: Any) -> dict[str, Any]:
+        """The request as values that JSON can hold, with `resolved` in the place of defaults; the source left out."""
+        names = ("prompt", "seconds", "seed", "temperature", "top_k", "top_p", "guidance", "window", "raw")
+        values = {name: getattr(self, name) for name in names} | resolved
+        return {name: value for name, value in values.items() if value is not None}

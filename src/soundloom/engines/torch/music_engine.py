@@ -1,0 +1,117 @@
+"""MusicGen on PyTorch: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
+from soundloom.engines.music import MusicComponent, Reading, find_component
+from soundloom.engines.torch.decoding import Decoding
+from soundloom.engines.torch.encodec import Encodec
+from soundloom.engines.torch.engine import choose_device
+from soundloom.engines.torch.instruct import CPTransformer
+from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.engines.torch.precision import Precision, native_products
+from soundloom.engines.torch.t5 import T5Encoder
+
+
+class TorchMusicEngine:
+    """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
+
+    name = "torch"
+
+    def __init__(self, checkpoint: MusicGenCheckpoint, device: str | None = None, precision: str = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.device = choose_device(device)
+        self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size)
+        self.precision = self._precision.name
+        self._modules: dict[MusicComponent, nn.Module] = {}
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "engine": f"torch {torch.__version__}",
+            "device": torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device,
+            "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
+            "language model": f"{self.precision}, float32 residual stream and norms",
+            "text encoder": "float32",
+            "codec": "float32",
+            "attention": "scaled_dot_product_attention over a cache of fixed size",
+        }
+
+    def load(self, component: MusicComponent) -> None:
+        if component not in self._modules:
+            self._modules[component] = self._build(component)
+
+    def free(self, *components: MusicComponent) -> None:
+        for component in components:
+            self._modules.pop(component, None)
+        gc.collect()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        elif self.device == "mps":
+            torch.mps.empty_cache()
+
+    def weight_bytes(self, component: MusicComponent) -> int:
+        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
+
+    def _module(self, component: MusicComponent) -> Any:
+        self.load(component)
+        return self._modules[component]
+
+    def _build(self, component: MusicComponent) -> nn.Module:
+        config, tensors, what = find_component(self.checkpoint, component)
+        if component == "text":
+            # Of its table only the rows of a prompt are read: it keeps its dtype and stays mapped.
+            return load_module(lambda: T5Encoder(config), tensors, what, self.device, keep=("shared.weight",))
+        if component == "codec":
+            return load_module(lambda: Encodec(config), tensors, what, self.device)
+        dtype, blocks = self._precision.dtype, self._precision.blocks
+        if component == "lm":
+            return load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
+        lm = self.checkpoint.config.lm
+        return load_module(lambda: CPTransformer(lm, config), tensors, what, self.device, dtype)
+
+    @torch.inference_mode()
+    def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
+        hidden = self._module("text")(self._array(ids), self._array(mask))
+        return Reading(hidden.float().cpu().numpy(), mask)
+
+    @torch.inference_mode()
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        codes: np.ndarray = self._module("codec").encode(self._array(audio)).cpu().numpy()
+        return codes
+
+    @torch.inference_mode()
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        audio: np.ndarray = self._module("codec").decode(self._array(codes)).cpu().numpy()
+        return audio
+
+    @torch.inference_mode()
+    def decoder(
+        self,
+        reading: Reading,
+        positions: int,
+        guided: bool,
+        source: np.ndarray | None = None,
+        mask_padding: bool = True,
+    ) -> Decoding:
+        lm = self._module("lm")
+        prefixes = None if source is None else self._module("adapter")(lm, self._array(source))
+        text = lm.read(self._array(reading.hidden), self._array(reading.mask), mask_padding)
+        return Decoding(lm, text, positions, guided, prefixes)
+
+    def _array(self, value: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+
+    def reset_peak(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak_memory(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None

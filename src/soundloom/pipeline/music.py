@@ -1,0 +1,185 @@
+"""The model that a caller holds of MusicGen: words to music, and with the Instruct adapter, sound edited by words.
+
+The networks are mono. A sound to be edited is heard as the mean of its channels; what is made goes to all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from threading import Event
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+
+from soundloom.audio.checks import check_audio, require_sound
+from soundloom.audio.clip import Clip
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
+from soundloom.config.music_requests import MusicRequest
+from soundloom.config.musicgen import MusicGenConfig
+from soundloom.engines.music import MusicEngine
+from soundloom.errors import OutputError, RequestError
+from soundloom.pipeline.model import spread_seed
+from soundloom.pipeline.music_run import MusicJob, MusicRun, make_job
+from soundloom.pipeline.stages import Listener, Stages
+from soundloom.text.t5_tokens import T5Tokenizer
+from soundloom.version import __version__
+
+log = logging.getLogger("soundloom")
+
+
+class _Common(TypedDict, total=False):
+    """Options of every call; see `MusicRequest` for those that describe the sound.
+
+    `progress` hears `Progress` events, `cancel` stops the work between two steps.
+    """
+
+    seed: int | Sequence[int | None] | None
+    temperature: float
+    top_k: int | None
+    top_p: float
+    guidance: float
+    progress: Listener | None
+    cancel: Event | None
+
+
+class MusicOptions(_Common, total=False):
+    """Options of `MusicModel.generate`; `seconds` may be a list, one for each prompt."""
+
+    seconds: float | Sequence[float | None] | None
+
+
+class MusicEditOptions(_Common, total=False):
+    """Options of `MusicModel.edit`; `window` is in seconds."""
+
+    window: float | None
+    raw: bool
+
+
+class MusicModel:
+    """A MusicGen checkpoint on an engine; see `soundloom.load`."""
+
+    def __init__(self, checkpoint: MusicGenCheckpoint, engine: MusicEngine, *, keep_loaded: bool = False) -> None:
+        self.checkpoint, self.engine, self.keep_loaded = checkpoint, engine, keep_loaded
+        self._tokenizer: T5Tokenizer | None = None
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.name
+
+    @property
+    def config(self) -> MusicGenConfig:
+        return self.checkpoint.config
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate
+
+    @property
+    def tokenizer(self) -> T5Tokenizer:
+        if self._tokenizer is None:
+            self._tokenizer = T5Tokenizer(self.checkpoint.tokenizer, self.config.t5)
+        return self._tokenizer
+
+    @overload
+    # A str is also a sequence of them; the first signature wins for it.
+    def generate(self, prompt: str, **options: Unpack[MusicOptions]) -> Clip: ...  # type: ignore[overload-overlap]
+    @overload
+    def generate(self, prompt: Sequence[str], **options: Unpack[MusicOptions]) -> list[Clip]: ...
+    def generate(self, prompt: str | Sequence[str], **options: Unpack[MusicOptions]) -> Clip | list[Clip]:
+        """Make music from a prompt, or a list of clips from a list of prompts.
+
+        With a list, `seconds` and `seed` may be lists of the same length; one seed counts up from clip to clip.
+        Raises RequestError, OutputError or Cancelled.
+        """
+        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
+        requests = _requests(prompt, dict(options))
+        clips = self.run(requests, progress=progress, cancel=cancel)
+        return clips[0] if isinstance(prompt, str) else clips
+
+    @overload
+    def edit(self, clip: Clip, instruction: str, **options: Unpack[MusicEditOptions]) -> Clip: ...  # type: ignore[overload-overlap]
+    @overload
+    def edit(self, clip: Clip, instruction: Sequence[str], **options: Unpack[MusicEditOptions]) -> list[Clip]: ...
+    def edit(
+        self, clip: Clip, instruction: str | Sequence[str], **options: Unpack[MusicEditOptions]
+    ) -> Clip | list[Clip]:
+        """Edit a clip by an instruction such as "Only drums" or "Remove the piano", or once by each of several.
+
+        The result has the clip's rate, length and channels, which all hold the same sound. Raises RequestError,
+        OutputError or Cancelled.
+        """
+        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
+        requests = _requests(instruction, {**options, "source": clip})
+        clips = self.run(requests, progress=progress, cancel=cancel)
+        return clips[0] if isinstance(instruction, str) else clips
+
+    def run(
+        self, requests: Sequence[MusicRequest], *, progress: Listener | None = None, cancel: Event | None = None
+    ) -> list[Clip]:
+        """Carry out requests, those of equal length together, and return a clip for each."""
+        jobs = [make_job(request, self.config) for request in requests]
+        stages = Stages(self.engine, progress, cancel)
+        made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
+        return [self._clip(job, sound) for job, sound in zip(jobs, made, strict=True)]
+
+    def encode(self, clip: Clip) -> np.ndarray:
+        """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
+        job = make_job(MusicRequest("", source=clip, raw=True), self.config)
+        return self.engine.encode(job.audio[None])[0]
+
+    def decode(self, codes: np.ndarray) -> Clip:
+        """Return the sound of codes (codebooks, frames)."""
+        codes = np.asarray(codes)
+        stages, entries = self.config.encodec.num_quantizers, self.config.encodec.codebook_size
+        if codes.ndim != 2 or codes.shape[0] != stages or not codes.size or not np.issubdtype(codes.dtype, np.integer):
+            raise RequestError(f"{self.name} decodes whole numbers ({stages}, frames), found shape {codes.shape}")
+        if codes.min() < 0 or codes.max() >= entries:
+            raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
+        record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
+        return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
+
+    def _clip(self, job: MusicJob, sound: np.ndarray) -> Clip:
+        """Check what was made and wrap it with the record of how."""
+        findings = check_audio(sound, job.rate)
+        # An edit may rightly be silent: of silence, or of what is left when the only instrument goes.
+        judged = [found for found in findings if not job.is_edit or found.kind == "not_finite"]
+        try:
+            require_sound(judged)
+        except OutputError as error:
+            raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
+        warnings = [*(found.message for found in findings), *job.notes]
+        for warning in warnings:
+            log.warning("%s", warning)
+        source_format = job.request.source.source_format if job.request.source else None
+        return Clip(sound, job.rate, self._record(job, warnings), source_format)
+
+    def _record(self, job: MusicJob, warnings: list[str]) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "soundloom": __version__,
+            "mode": "edit" if job.is_edit else "generate",
+            "model": self.name,
+            "model_hash": self.checkpoint.fingerprint,
+            "licence": self.checkpoint.licence,
+            "engine": self.engine.name,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+            "seed": job.seed,
+            "understood": job.text,
+            "request": job.record(),
+        }
+        return record | ({"warnings": warnings} if warnings else {})
+
+
+def _requests(prompt: str | Sequence[str], options: dict[str, Any]) -> list[MusicRequest]:
+    """Build a request for each prompt, spreading options that hold for all."""
+    if isinstance(prompt, str):
+        return [MusicRequest(prompt, **options)]
+    lists: dict[str, list[Any]] = {"seed": spread_seed(options.pop("seed", None), len(prompt))}
+    if isinstance(options.get("seconds"), Sequence):
+        lists["seconds"] = list(options.pop("seconds"))
+    for name, values in lists.items():
+        if len(values) != len(prompt):
+            raise RequestError(f"{len(prompt)} prompts were given and {len(values)} values of {name}")
+    each: list[dict[str, Any]] = [{name: values[i] for name, values in lists.items()} for i in range(len(prompt))]
+    return [MusicRequest(text, **options, **own) for text, own in zip(prompt, each, strict=True)]

@@ -1,0 +1,34 @@
+"""SentencePiece tokens of a prompt as T5 takes them: an end behind each, padded on the right to the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from soundloom.config.musicgen import T5Config
+from soundloom.errors import CheckpointError
+from soundloom.text.tokenizer import Tokens
+
+
+class T5Tokenizer:
+    """A SentencePiece model, given as the bytes of its file."""
+
+    def __init__(self, model: bytes, config: T5Config) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise CheckpointError(f"the tokenizer is not a SentencePiece model ({error})") from error
+        self._config = config
+
+    def __call__(self, prompts: Sequence[str]) -> Tokens:
+        """Tokenize prompts; nothing is cut."""
+        rows = [[*self._processor.encode(prompt), self._config.eos_token_id] for prompt in prompts]
+        length = max(map(len, rows))
+        ids = np.full((len(rows), length), self._config.pad_token_id, dtype=np.int64)
+        for row, pieces in enumerate(rows):
+            ids[row, : len(pieces)] = pieces
+        mask = np.arange(length) < np.array([[len(pieces)] for pieces in rows])
+        return Tokens(ids, mask, ("",) * len(rows))
