@@ -127,3 +127,15 @@ def test_one_seed_gives_one_clip_on_both_engines(tmp_path, name):
     ]
     first, second = (clip.audio.astype(np.float64) for clip in clips)
     assert 10 * np.log10((first**2).sum() / ((first - second) ** 2).sum()) > SNR
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_mini_makes_one_clip_on_both_engines(guidance):
+    clips = [
+        soundloom.load("mini", engine=engine, device="cpu", precision="fp32").generate(
+            "a 440 Hz tone", seconds=2.0, seed=7, guidance=guidance
+        )
+        for engine in ("torch", "mlx")
+    ]
+    first, second = (clip.audio.astype(np.float64) for clip in clips)
+    assert 10 * np.log10((first**2).sum() / ((first - second) ** 2).sum()) > SNR
