@@ -1,0 +1,64 @@
+"""Weights arranged for few rows: the same products, for one row and for many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from soundloom.checkpoints.packed import pack_tensor  # noqa: E402
+from soundloom.checkpoints.tensors import from_array  # noqa: E402
+from soundloom.engines.torch import arranged  # noqa: E402
+from soundloom.engines.torch.arranged import ArrangedCodes, ArrangedLinear, arrange  # noqa: E402
+from soundloom.engines.torch.blocks import Linear  # noqa: E402
+from soundloom.engines.torch.load import load_module  # noqa: E402
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def loaded(weight, dtype) -> torch.nn.Module:
+    outputs, inputs = weight.shape
+    layers = lambda: torch.nn.ModuleList([Linear(inputs, outputs, bias=False)])  # noqa: E731
+    return load_module(layers, {"0.weight": weight}, "a layer", "cpu", dtype)
+
+
+@pytest.mark.skipif(not arranged.HAS_ONEDNN, reason="this torch has no oneDNN")
+@pytest.mark.parametrize("rows", [1, 2, 33])
+def test_bf16_layers_multiply_as_before(rows: int) -> None:
+    module = loaded(from_array("0.weight", draw(48, 80)), torch.bfloat16)
+    x = torch.from_numpy(draw(rows, 1, 80, seed=1))
+    wanted = module[0](x)
+    arrange(module)
+    assert isinstance(module[0], ArrangedLinear)
+    torch.testing.assert_close(module[0](x), wanted, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize(("outputs", "group"), [(48, 32), (64, 64), (32, 128)])
+@pytest.mark.parametrize("rows", [1, 33])
+def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group: int, rows: int) -> None:
+    packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group)
+    module = loaded(packed, torch.bfloat16)
+    arrange(module)
+    assert isinstance(module[0], ArrangedCodes)
+    x = torch.from_numpy(draw(rows, 1, 256, seed=1))
+    wanted = x @ torch.from_numpy(packed.numpy().astype(np.float32)).T
+    assert (module[0](x).float() - wanted).abs().max() <= 0.01 * wanted.abs().max()
+
+
+def test_what_computes_exactly_stays_as_it_is() -> None:
+    for weight in (from_array("0.weight", draw(48, 64)), pack_tensor(from_array("0.weight", draw(48, 64)), 4, 64)):
+        module = loaded(weight, torch.float32)
+        before = type(module[0])
+        arrange(module)
+        assert type(module[0]) is before
+
+
+def test_arranging_twice_changes_nothing_more() -> None:
+    module = loaded(from_array("0.weight", draw(48, 64)), torch.bfloat16)
+    arrange(module)
+    first = module[0]
+    arrange(module)
+    assert module[0] is first

@@ -1,0 +1,147 @@
+"""MusicGen's language model and adapter: what caches, batches, engines and shortcuts may not change."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from engines.instruct_by_formula import guided_logits
+from engines.musicgen_tiny import CONFIG, STEREO, Tiny
+
+from soundloom.autoregressive.generation import Request
+from soundloom.autoregressive.sampling import GREEDY, Sampling
+from soundloom.errors import RequestError
+
+INSTALLED = [name for name, package in (("torch", "torch"), ("mlx", "mlx")) if find_spec(package)]
+DRAWN = Sampling(temperature=1.1, top_k=10)
+
+
+@pytest.fixture(params=INSTALLED)
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    return Tiny(request.param)
+
+
+class WholeSequences:
+    """A decoder without any memory: feeds everything anew for each position."""
+
+    def __init__(self, tiny: Tiny, clips: int, prefixes: object = None) -> None:
+        self.tiny, self.clips, self.prefixes = tiny, clips, prefixes
+        self.fed = np.zeros((clips, tiny.config.num_codebooks, 0), int)
+
+    def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.fed = np.concatenate([self.fed, tokens], axis=-1)
+        text = self.tiny.read(self.tiny.hidden(self.clips))
+        logits = self.tiny.logits(np.tile(self.fed, (2, 1, 1)), text, self.prefixes)[:, :, -1]
+        return logits[: self.clips], logits[self.clips :]
+
+
+@pytest.mark.parametrize("edits", [False, True])
+@pytest.mark.parametrize("prompted", [0, 3])
+def test_cached_and_uncached_generation_make_equal_tokens(tiny: Tiny, edits: bool, prompted: int) -> None:
+    prefixes = tiny.prefixes(tiny.codes(2, 9)) if edits else None
+    prompt = tiny.codes(2, prompted, seed=5) if prompted else None
+    request = Request(2, 9, DRAWN, prompt=prompt)
+    cached = tiny.generate(request, tiny.decoding(request, prefixes))
+    assert (cached == tiny.generate(request, WholeSequences(tiny, 2, prefixes))).all()
+    assert len(np.unique(cached)) > 5
+
+
+@pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
+@pytest.mark.parametrize("config", [CONFIG, STEREO])
+def test_one_seed_makes_the_same_tokens_on_both_engines(config) -> None:
+    request = Request(2, 11, DRAWN)
+    first, second = (tiny.generate(request, tiny.decoding(request)) for tiny in (Tiny(e, config) for e in INSTALLED))
+    assert first.shape == (2, config.num_codebooks, 11)
+    assert (first == second).all()
+
+
+@pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
+def test_one_seed_makes_the_same_edit_on_both_engines() -> None:
+    request = Request(2, 12, DRAWN)
+    first, second = (
+        tiny.generate(request, tiny.decoding(request, tiny.prefixes(tiny.codes(2, 12))))
+        for tiny in map(Tiny, INSTALLED)
+    )
+    assert (first == second).all()
+
+
+def test_a_clip_does_not_depend_on_its_batch(tiny: Tiny) -> None:
+    both = tiny.generate(Request(2, 7, DRAWN), tiny.decoding(Request(2, 7, DRAWN)))
+    alone = tiny.generate(Request(1, 7, DRAWN), tiny.decoding(Request(1, 7, DRAWN)))
+    # The first clip of both has the same prompt and seed.
+    assert (both[:1] == alone).all()
+
+
+def test_a_row_without_prompt_is_one_whose_prompt_is_zero(tiny: Tiny) -> None:
+    tokens, hidden = tiny.codes(1, 6), tiny.hidden(1)
+    skipped = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.read(hidden))[1]
+    mask = np.stack([np.ones(5, bool), np.zeros(5, bool)])
+    counted = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.read(np.tile(hidden, (2, 1, 1)), mask))[1]
+    np.testing.assert_allclose(skipped, counted, atol=1e-5)
+
+
+def test_padded_prompt_tokens_weigh_nothing_only_when_masked(tiny: Tiny) -> None:
+    tokens, short = tiny.codes(1, 6), tiny.hidden(1, 3)
+    padded = np.concatenate([short, np.ones((1, 2, CONFIG.text_width), np.float32)], axis=1)
+    mask = np.array([[True] * 3 + [False] * 2])
+    alone = tiny.logits(tokens, tiny.read(short))
+    np.testing.assert_allclose(tiny.logits(tokens, tiny.read(padded, mask, mask_padding=True)), alone, atol=1e-5)
+    assert np.abs(tiny.logits(tokens, tiny.read(padded, mask)) - alone).max() > 1e-2
+
+
+@pytest.mark.parametrize("frames", [1, 5, 12])
+def test_an_edit_follows_the_formulas(tiny: Tiny, frames: int) -> None:
+    source, tokens = tiny.codes(1, frames), tiny.codes(1, frames + 3, seed=6)
+    text = tiny.read(tiny.hidden(1))
+    found = tiny.logits(np.tile(tokens, (2, 1, 1)), text, tiny.prefixes(source))
+    prompted, unprompted = guided_logits(
+        tiny.weights, tiny.adapter_weights, CONFIG, tokens[0], source[0], tiny.hidden(1)[0]
+    )
+    np.testing.assert_allclose(found[0], prompted, atol=1e-4)
+    np.testing.assert_allclose(found[1], unprompted, atol=1e-4)
+
+
+def test_closed_gates_leave_the_plain_model(tiny: Tiny) -> None:
+    tokens, text = tiny.codes(2, 6), tiny.read(tiny.hidden(1))
+    tiny.adapter.gates = tiny.adapter.gates * 0 if tiny.engine.name == "mlx" else _parameter(tiny.adapter.gates * 0)
+    edited = tiny.logits(tokens, text, tiny.prefixes(tiny.codes(1, 4)))
+    np.testing.assert_allclose(edited, tiny.logits(tokens, text), atol=1e-6)
+
+
+def _parameter(value):
+    import torch
+
+    return torch.nn.Parameter(value, requires_grad=False)
+
+
+@pytest.mark.parametrize("frames", [0, 13])
+def test_the_adapter_refuses_more_frames_than_it_has_positions(tiny: Tiny, frames: int) -> None:
+    with pytest.raises(RequestError, match=f"1 to 12 frames at a time, found {frames}"):
+        tiny.prefixes(tiny.codes(1, frames))
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch is not installed")
+@pytest.mark.parametrize("edits", [False, True])
+def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
+    from soundloom.engines.torch.decoding import StepGraph
+
+    tiny, request = Tiny("torch"), Request(2, 8, GREEDY)
+    prefixes = tiny.prefixes(tiny.codes(2, 8)) if edits else None
+    plain, fixed = tiny.decoding(request, prefixes), tiny.decoding(request, prefixes)
+    fed = tiny.codes(2, 10, seed=8)
+    for position in range(10):
+        if position == 1:
+            fixed.graph = StepGraph(fixed)
+        tokens = fed[..., position : position + 1]
+        for found, wanted in zip(fixed(tokens), plain(tokens), strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_nothing_grows_while_a_clip_is_made(tiny: Tiny) -> None:
+    request = Request(1, 6, GREEDY)
+    decoding = tiny.decoding(request)
+    shapes = [np.shape(decoding.cache.keys), np.shape(decoding.cache.values)]
+    tiny.generate(request, decoding)
+    assert [np.shape(decoding.cache.keys), np.shape(decoding.cache.values)] == shapes
+    assert decoding.cache.length == 9
