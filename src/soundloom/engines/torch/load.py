@@ -30,7 +30,7 @@ DTYPES = {
 Module = TypeVar("Module", bound=nn.Module)
 
 # Where a network spends its time: the products in the blocks of its transformer.
-_IN_BLOCK = re.compile(r"(layers|transformers)\.\d+\.(self_attn|cross_attn|ff)\.")
+_IN_BLOCK = re.compile(r"(layers|transformers)\.\d+\.(self_attn|cross_attn|cross_attention|ff|linear[12])\.")
 
 
 def load_module(
