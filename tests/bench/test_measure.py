@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 from soundloom.bench.cases import Case, measure, run_module
 from soundloom.bench.versus import alternate, versus_command
 from soundloom.checkpoints.make import make_random
+from soundloom.cli.bench import Options, _cases
 from soundloom.cli.main import main
 from soundloom.errors import SoundloomError
 
@@ -37,6 +38,26 @@ def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys
     found = json.loads(saved.read_text())
     assert {"processor", "cores", "soundloom"} <= set(found["machine"])
     assert len(found["results"]) == 1
+
+
+def test_the_published_rows_end_where_a_model_does():
+    cases = [(case.model, case.seconds) for case in _cases(Options(published=True))]
+    assert cases == [
+        *(("small-music", seconds) for seconds in (5, 30, 120)),
+        *(("medium", seconds) for seconds in (5, 30, 120, 380)),
+    ]
+    assert [case.key for case in _cases(Options(published=True, models=["medium"], seconds=[380], engine="torch"))] == [
+        "medium 380 s auto 8 steps torch"
+    ]
+
+
+def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
+    pytest.importorskip("mlx.core", reason="MLX is not installed")
+    flags = ["--published", "--models", "small-music", "--seconds", "5", "--engine", "mlx", "--steps", "1"]
+    assert main(["bench", "--work", str(work), *flags, "--runs", "0", "--json", str(work / "mlx.json")]) == 0
+    assert "small-music 5 s auto 1 steps mlx" in capsys.readouterr().out
+    (figures,) = json.loads((work / "mlx.json").read_text())["results"]
+    assert figures["engine"]["engine"].startswith("mlx ")
 
 
 @pytest.mark.parametrize("flags", [["--models", "same-s"], ["--steps", "0"], ["--seconds", "-1"]])

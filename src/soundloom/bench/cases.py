@@ -22,24 +22,34 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A clip of `seconds` in `steps` by a model in a precision; `runs` warm ones follow the cold one."""
+    """A clip of `seconds` in `steps` by a model in a precision; `runs` warm ones follow the cold one.
+
+    `engine` "auto" is what the command line would take on this machine.
+    """
 
     model: str
     seconds: float
     precision: str
     steps: int = 8
     runs: int = 3
+    engine: str = "auto"
 
     @property
     def key(self) -> str:
         """What makes two measurements comparable."""
-        return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps"
+        engine = "" if self.engine == "auto" else f" {self.engine}"
+        return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps{engine}"
 
 
 def make_cases(
-    models: Sequence[str], seconds: Sequence[float], precisions: Sequence[str], steps: int, runs: int
+    models: Sequence[str],
+    seconds: Sequence[float],
+    precisions: Sequence[str],
+    steps: int,
+    runs: int,
+    engine: str = "auto",
 ) -> list[Case]:
-    return [Case(*values, steps, runs) for values in product(models, seconds, precisions)]
+    return [Case(*values, steps, runs, engine) for values in product(models, seconds, precisions)]
 
 
 def weights_folder() -> Path:

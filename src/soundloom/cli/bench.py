@@ -12,13 +12,15 @@ from typing import Any
 from soundloom.atomic import atomic_file
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, ratio_line, table
-from soundloom.cli.flags import Extend, flag, numbers
+from soundloom.cli.flags import Extend, flag, numbers, switch
 from soundloom.cli.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.models import ModelConfig
+from soundloom.engines.choose import ENGINES, engine_class
 from soundloom.errors import RequestError
 
 DEFAULT_SECONDS, DEFAULT_PRECISIONS, DEFAULT_MODELS = (5.0, 30.0), ("auto",), ("small-music",)
+PUBLISHED_SECONDS, PUBLISHED_MODELS = (5.0, 30.0, 120.0, 380.0), ("small-music", "medium")
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,19 @@ class Options:
     Weights are made once, in a cache folder; those of small-music take 2.8 GB.
     """
 
-    models: Sequence[str] = flag("--models", default=DEFAULT_MODELS, nargs="+", metavar="NAME", help="small-music …")
+    models: Sequence[str] = flag(
+        "--models", default=(), nargs="+", metavar="NAME", help=f"default: {', '.join(DEFAULT_MODELS)}"
+    )
     seconds: Sequence[float] = flag(
-        "--seconds", default=DEFAULT_SECONDS, action=Extend, type=numbers(float), metavar="S", help="default: 5,30"
+        "--seconds", default=(), action=Extend, type=numbers(float), metavar="S", help="default: 5,30"
     )
     precisions: Sequence[str] = flag(
         "--precisions", default=DEFAULT_PRECISIONS, nargs="+", metavar="NAME", help="default: auto"
     )
+    published: bool = switch(
+        "--published", help="the rows of the published table: both sizes, 5, 30, 120 and 380 s as far as they go"
+    )
+    engine: str = flag("--engine", default="auto", choices=("auto", *ENGINES), help="default: the best there is")
     steps: int = flag("--steps", default=8, type=int, metavar="N", help="default: 8")
     runs: int = flag("--runs", default=3, type=int, metavar="N", help="warm ones, or turns (default: 3)")
     work: str | None = flag("--work", metavar="FOLDER", help="of the weights (default: soundloom's cache)")
@@ -66,13 +74,23 @@ def run(options: Options) -> None:
 
 
 def _cases(options: Options) -> list[Case]:
-    for name in options.models:
-        if not isinstance(require_entry(name).parsed_config(), ModelConfig):
-            raise RequestError(f"{name} cannot generate", "name small-music, small-sfx or medium")
-    if options.steps < 1 or options.runs < 0 or not all(seconds > 0 for seconds in options.seconds):
+    models = options.models or (PUBLISHED_MODELS if options.published else DEFAULT_MODELS)
+    seconds = options.seconds or (PUBLISHED_SECONDS if options.published else DEFAULT_SECONDS)
+    longest = {name: _longest(name) for name in models}
+    if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
         raise RequestError("--steps and --seconds must be above 0, and --runs not below")
-    cases = make_cases(options.models, options.seconds, options.precisions, options.steps, options.runs)
+    engine_class(options.engine)  # refuses what is not installed
+    cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
+    if options.published:
+        cases = [case for case in cases if case.seconds <= longest[case.model]]
     return [replace(case, runs=max(case.runs, 1)) for case in cases] if options.versus_command else cases
+
+
+def _longest(model: str) -> float:
+    config = require_entry(model).parsed_config()
+    if not isinstance(config, ModelConfig):
+        raise RequestError(f"{model} cannot generate", "name small-music, small-sfx or medium")
+    return config.max_seconds
 
 
 def _versus(cases: Sequence[Case], work: Path, command: str | None) -> list[dict[str, Any]]:
