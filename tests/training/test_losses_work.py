@@ -1,0 +1,245 @@
+"""Each loss does its work: on a fixed toy problem, leaving it out worsens what it is there for."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from soundloom.training.adversarial import Adversary
+from soundloom.training.alignment import DiffusionAlignment
+from soundloom.training.config import (
+    AdversarialConfig,
+    AlignmentConfig,
+    DiTTrainingConfig,
+    LoopConfig,
+    MelConfig,
+    MemberConfig,
+    SemanticConfig,
+    SpectralConfig,
+)
+from soundloom.training.loop import Draws
+from soundloom.training.losses import SpectralLoss, softnorm_loss, tight_stft, waveform_loss
+from soundloom.training.mel_loss import MelLoss
+from soundloom.training.phase import frequency_difference, time_difference
+from soundloom.training.semantic import SemanticRegression, weighted
+
+RATE = 44100
+
+
+def sound() -> torch.Tensor:
+    """Two tones, a click and quiet treble, louder and earlier on the left."""
+    t = torch.arange(2048) / RATE
+    tones = 0.3 * torch.sin(2 * math.pi * 440 * t) + 0.2 * torch.sin(2 * math.pi * 660 * t)
+    noise = torch.fft.rfft(torch.randn(2048, generator=torch.Generator().manual_seed(0)))
+    click = torch.zeros(2048)
+    click[1024] = 0.5
+    x = tones + click + 0.01 * torch.fft.irfft(noise * (torch.arange(1025) > 500))
+    return torch.stack([x, 0.7 * x.roll(3)])[None]
+
+
+REAL = sound()
+MAGNITUDES = SpectralConfig(windows=(512, 128), convergence=1.0, logarithm=0.0)
+
+
+def reached(loss) -> torch.Tensor:
+    """Where a loss leads from the sound with all its phases scrambled."""
+    spectrum = torch.fft.rfft(REAL)
+    phases = 2 * math.pi * torch.rand(spectrum.shape, generator=torch.Generator().manual_seed(1))
+    x = torch.fft.irfft(spectrum.abs() * torch.exp(1j * phases), n=REAL.shape[-1]).requires_grad_()
+    optimiser = torch.optim.Adam([x], 5e-3)
+    for _ in range(80):
+        optimiser.zero_grad()
+        loss(x, REAL).backward()
+        optimiser.step()
+    return x.detach()
+
+
+def spectra(x: torch.Tensor) -> torch.Tensor:
+    return tight_stft(x, 256, 4)  # a window that no loss here sees
+
+
+def waveform_error(x: torch.Tensor) -> float:
+    return float((x - REAL).norm() / REAL.norm())
+
+
+def treble_error(x: torch.Tensor) -> float:
+    return float(MelLoss(MelConfig(windows=(256,), bands=32), RATE)(x, REAL))
+
+
+ADDED = {
+    "waveform": (waveform_loss, waveform_error, 0.6),
+    "mel": (MelLoss(MelConfig(windows=(512, 128), bands=32), RATE), treble_error, 1.0),
+    "logarithm": (SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=1)), treble_error, 0.8),
+    "linear": (
+        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, linear=10)),
+        lambda x: float((spectra(x).abs() - spectra(REAL).abs()).abs().mean()),
+        0.85,
+    ),
+    "phase": (
+        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, phase=1)),
+        waveform_error,
+        0.97,
+    ),
+    "time_phase": (
+        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, time_phase=1)),
+        lambda x: float(time_difference(spectra(x), spectra(REAL))),
+        0.4,
+    ),
+    "frequency_phase": (
+        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, frequency_phase=1)),
+        lambda x: float(frequency_difference(spectra(x), spectra(REAL))),
+        0.6,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def by_magnitudes() -> torch.Tensor:
+    return reached(SpectralLoss(MAGNITUDES))
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_term_beside_magnitudes_brings_its_own_error_down(name, by_magnitudes):
+    added, error, share = ADDED[name]
+    magnitudes = SpectralLoss(MAGNITUDES)
+    weight = 0.1 if name == "mel" else 1.0
+    with_it = reached(lambda x, y: magnitudes(x, y) + weight * added(x, y))
+    assert error(with_it) < share * error(by_magnitudes)
+
+
+class Hiss(nn.Module):
+    """Restores the treble of noise from its bass and from noise of its own, through one filter each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv1d(2, 1, 9, padding=4, bias=False)
+
+    def forward(self, low: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        made = self.filters(torch.cat([low[:, :1], own], dim=1))
+        return made.expand(-1, 2, -1)
+
+
+def treble_with(adversarial: float, features: float) -> float:
+    """Level of the treble that is made, in dB relative to the real one's, when the waveform cannot be known."""
+    torch.manual_seed(0)
+    adversary = Adversary(AdversarialConfig(1.0, members=(MemberConfig("convolution", 32, filters=4),)), RATE)
+    maker = Hiss()
+    judge = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
+    learner = torch.optim.Adam(maker.parameters(), 2e-2, betas=(0.5, 0.99))
+
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        draws = Draws(0, step)
+        real = draws.normal(4, 1, 1024).expand(-1, 2, -1)
+        low = F.avg_pool1d(real, 5, stride=1, padding=2)
+        return maker(low, draws.normal(4, 1, 1024)), real
+
+    for step in range(80):
+        made, real = batch(step)
+        if step % 2 and (adversarial or features):
+            judge.zero_grad()
+            adversary.discriminator_losses(made, real, Draws(1, step))["loss"].backward()
+            judge.step()
+            continue
+        loss = (made - real).square().mean()
+        if adversarial or features:
+            losses = adversary.generator_losses(made, real, Draws(1, step))
+            loss = loss + adversarial * losses["adversarial"] + features * losses["features"]
+        learner.zero_grad()
+        loss.backward()
+        learner.step()
+    with torch.no_grad():
+        made, real = batch(1000)
+    levels = [torch.fft.rfft(x)[..., 256:].abs().square().mean() for x in (made, real)]
+    return float(10 * torch.log10(levels[0] / levels[1]))
+
+
+def test_without_an_adversary_the_treble_is_dull():
+    dull = treble_with(adversarial=0.0, features=0.0)
+    assert dull < -2
+    assert treble_with(adversarial=2.0, features=0.0) > dull + 1
+    assert treble_with(adversarial=0.0, features=5.0) > dull + 1
+
+
+def levels_of(audio: torch.Tensor) -> torch.Tensor:
+    """Coarse magnitudes (b, 16, n) of both channels: what the toy encoders below see and restore."""
+    magnitude = torch.log10(tight_stft(audio, 512, 2).abs() + 1e-3)[..., 1:257]
+    return magnitude.unflatten(-1, (8, 32)).mean(-1).transpose(1, 2).flatten(2).transpose(1, 2)
+
+
+def noises(count: int) -> torch.Tensor:
+    """Sounds whose bands vary much in level, and less so between left and right."""
+    draws = Draws(0, 0)
+    shaped = torch.fft.rfft(draws.normal(count, 2, 4096))
+    bands = (2 * draws.normal(count, 1, 4)).repeat_interleave(513, dim=-1)[..., : shaped.shape[-1]]
+    balance = draws.normal(count, 1, 1) * torch.tensor([1.0, -1.0])[:, None]
+    return 0.1 * torch.fft.irfft(shaped * torch.exp(bands + balance), n=4096)
+
+
+def balance_error(semantic_weight: float) -> float:
+    """What heads cannot read of the balance off latents of few dimensions, with or without their gradient."""
+    torch.manual_seed(0)
+    audio = noises(64)
+    features = levels_of(audio)
+    features = features - features.mean((0, 2), keepdim=True)
+    encoder, decoder = nn.Conv1d(16, 3, 1), nn.Conv1d(3, 16, 1)
+    regression = SemanticRegression(SemanticConfig(1.0, window=512), 3, RATE)
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *regression.parameters()], 2e-2)
+    for _ in range(100):
+        latents = encoder(features)
+        errors = regression(latents if semantic_weight else latents.detach(), audio)
+        loss = (decoder(latents) - features).square().mean() + (semantic_weight or 1.0) * weighted(errors)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return errors["balance"].item()
+
+
+def test_without_semantic_regression_latents_forget_the_balance():
+    assert balance_error(20.0) < 0.6 * balance_error(0.0)
+
+
+def denoiser_error(weight: float) -> float:
+    """How much of the velocity a small denoiser cannot tell, of latents that may or may not feel it."""
+    torch.manual_seed(0)
+    times = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))
+    alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), times, 2)
+    encoder, decoder = nn.Conv1d(6, 2, 1), nn.Conv1d(2, 6, 1)
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *alignment.parameters()], 3e-3)
+    tail = []
+    for step in range(120):
+        draws = Draws(0, step)
+        steady = draws.normal(8, 3, 1).expand(-1, -1, 12)
+        restless = draws.normal(8, 3, 12)
+        x = torch.cat([steady, restless], dim=1)
+        latents = encoder(x)
+        losses = alignment(latents if weight else latents.detach(), draws)
+        reconstruction = (decoder(latents) - x).square().mean()
+        loss = reconstruction + 0.1 * softnorm_loss(latents) + (weight or 1.0) * losses["alignment"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        tail.append((losses["alignment"] / losses["alignment_zero"]).item())
+    return sum(tail[-20:]) / 20
+
+
+def test_without_alignment_latents_are_harder_to_denoise():
+    assert denoiser_error(1.0) < 0.85 * denoiser_error(0.0)
+
+
+def test_without_softnorm_latents_have_any_size():
+    sizes = []
+    for weight in (0.0, 0.1):
+        torch.manual_seed(0)
+        x = torch.tensor([5.0, 0.2])[:, None] * Draws(0, 0).normal(16, 2, 32) + 1
+        encoder, decoder = nn.Conv1d(2, 2, 1), nn.Conv1d(2, 2, 1)
+        optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 2e-2)
+        for _ in range(150):
+            latents = encoder(x)
+            loss = (decoder(latents) - x).square().mean() + weight * softnorm_loss(latents)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        sizes.append(float(softnorm_loss(latents.detach())))
+    assert sizes[1] < 0.5 * sizes[0]
