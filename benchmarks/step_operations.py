@@ -1,10 +1,11 @@
 """Count the multiplications of text-to-audio sampling, ours against the order of operations of the published MLX code.
 
-    python benchmarks/step_operations.py [--width 256] [--frames 54] [--steps 8]
+    python benchmarks/step_operations.py [--width 128] [--frames 54] [--steps 8]
 
 The published runtime projects the prompt to keys and values, and runs the local embedding on zeros for every frame,
-in each block of each step. Here both happen once per clip, the second for one frame. Linear layers and attention are
-counted as they run, in multiply-adds; the rest, norms and activations, is the same on both sides.
+in each block of each step. Here both happen once per clip, the second for one frame. Everything else is shared by both
+sides, the embedding of the prompt included, though it may be computed in each step over there. Linear layers,
+convolutions and attention are counted as they run, in multiply-adds; norms and activations are not.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import mlx.core as mx
 
 from soundloom.config.catalogue import require_entry
 from soundloom.config.models import DiTConfig
-from soundloom.engines.mlx import blocks
-from soundloom.engines.mlx.dit import DiT
+from soundloom.engines.mlx import blocks, dit
+from soundloom.engines.mlx.dit import Condition, DiT
 
 CONTEXT = 257  # prompt tokens and the duration
 
@@ -36,7 +37,7 @@ class Counter:
 @contextmanager
 def counted() -> Iterator[Counter]:
     """Count what linear layers and attention multiply inside the block."""
-    counter, linear, attention = Counter(), blocks.Linear.__call__, blocks._attention
+    counter, linear, attention, pointwise = Counter(), blocks.Linear.__call__, blocks._attention, dit.pointwise
 
     def count_linear(layer: Any, x: mx.array) -> mx.array:
         counter.total += x.size * layer.weight.shape[0]
@@ -46,7 +47,15 @@ def counted() -> Iterator[Counter]:
         counter.total += 2 * q.size * k.shape[-2]
         return attention(q, k, v, mask)
 
-    with patch.object(blocks.Linear, "__call__", count_linear), patch.object(blocks, "_attention", count_attention):
+    def count_pointwise(conv: dit.Conv1d, x: mx.array) -> mx.array:
+        counter.total += x.size * conv.weight.shape[0]
+        return pointwise(conv, x)
+
+    with (
+        patch.object(blocks.Linear, "__call__", count_linear),
+        patch.object(blocks, "_attention", count_attention),
+        patch.object(dit, "pointwise", count_pointwise),
+    ):
         yield counter
 
 
@@ -72,26 +81,38 @@ class Clip:
         return cls(*(mx.random.normal(shape) for shape in shapes))
 
 
-def sample(dit: DiT, clip: Clip, steps: int, published: bool) -> mx.array:
-    """Follow the velocity for some steps; `published` computes again in each what does not change."""
-    zeros = mx.zeros((1, dit.config.local_add_cond_dim, clip.x.shape[-1] if published else 1))
-    condition, x = None, clip.x
+def sample(network: DiT, clip: Clip, steps: int, tokens: mx.array | None) -> mx.array:
+    """Follow the velocity for some steps; given embedded `tokens`, compute again in each what does not change."""
+    frames = 1 if tokens is None else clip.x.shape[-1]
+    zeros = mx.zeros((1, network.config.local_add_cond_dim, frames))
+    condition, x = network.condition(clip.context, clip.duration, zeros), clip.x
     for step in range(steps):
-        if condition is None or published:
-            condition = dit.condition(clip.context, clip.duration, zeros)
-        x = x - dit(x, mx.array([1 - step / steps]), condition) / steps
+        if step and tokens is not None:
+            condition = computed_again(network, condition, tokens, zeros)
+        x = x - network(x, mx.array([1 - step / steps]), condition) / steps
         mx.eval(x)
     return x
+
+
+def computed_again(network: DiT, condition: Condition, tokens: mx.array, zeros: mx.array) -> Condition:
+    """Return the same condition, its keys, values and local embeddings computed anew."""
+    layers = network.transformer.layers
+    return replace(
+        condition,
+        memories=[layer.cross_attn.remember(tokens) for layer in layers],
+        locals=[blocks.sequence(layer.to_local_embed, zeros.swapaxes(1, 2)) for layer in layers],
+    )
 
 
 def compare(width: int, depth: int, frames: int, steps: int) -> tuple[int, int, float]:
     """Return our multiply-adds, the published order's, and the largest difference of the results over their peak."""
     config = config_of_width(width, depth)
-    dit, clip = DiT(config), Clip.random(config, frames)
+    network, clip = DiT(config), Clip.random(config, frames)
+    tokens = blocks.sequence(network.to_cond_embed, clip.context)
     with counted() as ours:
-        x = sample(dit, clip, steps, published=False)
+        x = sample(network, clip, steps, None)
     with counted() as published:
-        y = sample(dit, clip, steps, published=True)
+        y = sample(network, clip, steps, tokens)
     return ours.total, published.total, (mx.abs(x - y).max() / mx.abs(y).max()).item()
 
 
