@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
     from soundloom.config.requests import Compat, GenerationRequest, Guidance, bars
     from soundloom.errors import SoundloomError
-    from soundloom.pipeline.model import Model, load
+    from soundloom.pipeline.load import load
+    from soundloom.pipeline.model import Model
+    from soundloom.pipeline.music import MusicModel
     from soundloom.pipeline.stages import Progress
 
 _HOMES = {
@@ -26,10 +28,11 @@ _HOMES = {
     "GenerationRequest": "config.requests",
     "Guidance": "config.requests",
     "Model": "pipeline.model",
+    "MusicModel": "pipeline.music",
     "Progress": "pipeline.stages",
     "SoundloomError": "errors",
     "bars": "config.requests",
-    "load": "pipeline.model",
+    "load": "pipeline.load",
 }
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "GenerationRequest",
     "Guidance",
     "Model",
+    "MusicModel",
     "Progress",
     "SoundloomError",
     "__version__",

@@ -99,3 +99,9 @@ def serve():
         hub.shutdown()
         thread.join()
         hub.server_close()
+
+
+def point_client_at(url, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from checkpoints.hub_server import COMMIT, serve
+from checkpoints.hub_server import COMMIT, point_client_at, serve
 
 from soundloom.checkpoints.hub import fetch, files_needed
-from soundloom.config.catalogue import CATALOGUE, RemoteFile
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.config.entries import RemoteFile
 from soundloom.errors import DownloadError
 
 MUSIC = CATALOGUE["small-music"]
@@ -30,12 +31,6 @@ def hub(monkeypatch, tmp_path):
         point_client_at(server.url, monkeypatch)
         server.repos[ENTRY.repo] = {file.path: file.path.encode() * 1000 for file in ENTRY.sources[0].files}
         yield server
-
-
-def point_client_at(url, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 def get(entry=ENTRY, layout="published", **options):

@@ -3,17 +3,21 @@ import pytest
 from soundloom.config.catalogue import (
     CATALOGUE,
     find_entry,
-    licence_notice,
     published_config,
     require_entry,
 )
+from soundloom.config.entries import licence_notice
 from soundloom.config.models import parse_model_config
-from soundloom.errors import ModelNotFoundError
+from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.parse import parse
+from soundloom.errors import ModelNotFoundError, RequestError
 
-DOWNLOADED = [entry for entry in CATALOGUE.values() if entry.sources]
+AUDIO = {name: entry for name, entry in CATALOGUE.items() if not entry.is_musicgen}
+MUSIC = {name: entry for name, entry in CATALOGUE.items() if entry.is_musicgen}
+DOWNLOADED = [entry for entry in AUDIO.values() if entry.sources]
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "mini"])
+@pytest.mark.parametrize("name", [name for name in AUDIO if name != "mini"])
 def test_published_configurations_parse(name):
     assert CATALOGUE[name].parsed_config() == parse_model_config(published_config(name))
 
@@ -70,6 +74,29 @@ def test_every_download_has_a_pinned_commit_a_licence_and_an_autoencoder(entry):
     assert entry.kind == "autoencoder" or entry.autoencoder in CATALOGUE
 
 
+@pytest.mark.parametrize("entry", [entry for entry in MUSIC.values() if entry.public], ids=lambda entry: entry.name)
+def test_music_models_are_for_non_commercial_use_and_come_with_their_parts(entry):
+    assert "NonCommercial 4.0" in licence_notice(entry)
+    for source in entry.sources:
+        repos = {source.repo, *(companion.repo for companion in source.companions)}
+        assert "google-t5/t5-base" in repos or source.layout == "transformers"
+    with pytest.raises(RequestError, match="not a Stable Audio model"):
+        entry.parsed_config()
+
+
+@pytest.mark.parametrize("name", MUSIC)
+def test_configurations_of_music_models_parse(name):
+    config = parse(MusicGenConfig, CATALOGUE[name].config())
+    assert (config.instruct is not None) == (CATALOGUE[name].kind == "editor")
+    assert config.lm.head_dim == 64
+
+
+def test_melody_is_known_to_be_missing():
+    with pytest.raises(ModelNotFoundError, match="nothing here hears a melody") as caught:
+        require_entry("musicgen-melody")
+    assert "musicgen-medium" in caught.value.hint
+
+
 def test_large_is_known_but_cannot_be_had():
     assert find_entry("large") is not None
     with pytest.raises(ModelNotFoundError, match="weights of large are not public"):
@@ -80,4 +107,4 @@ def test_unknown_names_list_what_there_is():
     with pytest.raises(ModelNotFoundError) as caught:
         require_entry("stable-audio")
     assert "small-music" in caught.value.hint
-    assert "large" not in caught.value.hint
+    assert " large" not in caught.value.hint

@@ -21,7 +21,8 @@ from soundloom.checkpoints.layouts import (
 )
 from soundloom.checkpoints.npz_file import read_npz
 from soundloom.checkpoints.shapes import t5gemma_shapes
-from soundloom.config.catalogue import CATALOGUE, Entry, find_entry
+from soundloom.config.catalogue import CATALOGUE, find_entry
+from soundloom.config.entries import Entry
 from soundloom.config.models import (
     DiTConfig,
     ModelConfig,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.checkpoints.licences import require_consent
-from soundloom.config.catalogue import Entry, RemoteFile, Source
+from soundloom.config.entries import Entry, RemoteFile, Source
 from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import DownloadError
 
@@ -43,21 +43,41 @@ def fetch(
     licence options are those of `licences.require_consent`. Raises DownloadError.
     """
     sources = sources_needed(entry, layout)
+    return _locate(
+        sources,
+        fetch_folders(
+            entry, layout, revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+        ),
+    )
+
+
+def fetch_folders(
+    entry: Entry,
+    layout: str = "published",
+    *,
+    revision: str | None = None,
+    offline: bool | None = None,
+    accept_licence: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+) -> list[Path]:
+    """The same; return the local copy of each repository of `sources_needed`."""
+    sources = sources_needed(entry, layout)
     revisions = [revision or sources[0].revision, *(source.revision for source in sources[1:])]
     offline = _hub_is_offline() if offline is None else offline
     folders = [_cached(*pair) for pair in zip(sources, revisions, strict=True)]
     if None in folders and not offline:
         require_consent(entry, accept_licence, confirm)
-    found = [
+    return [
         folder or _download(source, wanted, offline)
         for source, wanted, folder in zip(sources, revisions, folders, strict=True)
     ]
-    return _locate(sources, found)
 
 
 def sources_needed(entry: Entry, layout: str = "published") -> list[Source]:
     """The repositories, with their files, that a model in this layout needs."""
     source = entry.source(layout)
+    if source.companions:
+        return [source, *source.companions]
     needs_text_encoder = entry.text_encoder is not None and layout == "bf16-mirror"
     return [source, entry.text_encoder] if needs_text_encoder and entry.text_encoder else [source]
 

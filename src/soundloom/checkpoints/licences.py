@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from soundloom.atomic import atomic_file
-from soundloom.config.catalogue import Entry, licence_notice
+from soundloom.config.entries import Entry, licence_notice
 from soundloom.errors import DownloadError
 
 VARIABLE = "SOUNDLOOM_ACCEPT_LICENCE"

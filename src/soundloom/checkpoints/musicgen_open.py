@@ -168,7 +168,7 @@ def _holds_codes(weights: Path) -> bool:
 
 def _with_prefixes(t5: Tensors, codec: Tensors, lm: Tensors, adapter: Tensors) -> Tensors:
     parts = {T5_PREFIX: t5, ENCODEC_PREFIX: codec, LM_PREFIX: lm, ADAPTER_PREFIX: adapter}
-    return {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.items()}
+    return {prefix + name: t.renamed(prefix + name) for prefix, part in parts.items() for name, t in part.items()}
 
 
 def _within(tensors: Tensors, prefix: str) -> Tensors:

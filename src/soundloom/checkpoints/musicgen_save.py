@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.bundle import BUNDLE_BITS, require_group
@@ -16,8 +15,8 @@ from soundloom.checkpoints.musicgen_shapes import LM_PREFIX
 from soundloom.checkpoints.packed import PackedTensor, pack_tensor, split
 from soundloom.checkpoints.safetensors_file import write_safetensors
 from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.config.music_catalogue import own_config
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.config.parse import to_dict
 
 OWN_LAYOUTS = ("musicgen", *BUNDLE_BITS)
 _PACKED_LAYER = re.compile(rf"{re.escape(LM_PREFIX)}transformer\.layers\.\d+\.\w+(\.\w+)?\.weight")
@@ -29,12 +28,6 @@ def save_musicgen(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
     with atomic_file(folder / TOKENIZER_FILE) as file:
         file.write(tokenizer)
     write_json(folder / OWN_CONFIG, own_config(config))  # last: with it the folder is a model
-
-
-def own_config(config: MusicGenConfig) -> dict[str, Any]:
-    """The configuration file, which says what it is."""
-    instruct = {} if config.instruct is None else {"instruct": to_dict(config.instruct)}
-    return {"model_type": config.model_type, **to_dict(config), **instruct}
 
 
 def pack_lm(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Tensors:

@@ -28,12 +28,8 @@ from soundloom.checkpoints.layouts import SAME_ONLY, Tensors
 from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.catalogue import (
-    Entry,
-    find_entry,
-    packaged_folder,
-    require_entry,
-)
+from soundloom.config.catalogue import find_entry, packaged_folder, require_entry
+from soundloom.config.entries import Entry
 from soundloom.config.models import (
     AutoencoderModelConfig,
     ModelConfig,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from soundloom.checkpoints.hub import fetch
 from soundloom.checkpoints.open import WEIGHTS_FILE
-from soundloom.config.catalogue import Entry, packaged_folder
+from soundloom.config.catalogue import packaged_folder
+from soundloom.config.entries import Entry
 from soundloom.errors import DownloadError
 
 

@@ -16,7 +16,8 @@ from soundloom.cli.flags import flag, switch
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.results import print_results
-from soundloom.config.catalogue import CATALOGUE, Entry, RemoteFile, Source, licence_notice, require_entry
+from soundloom.config.catalogue import CATALOGUE, require_entry
+from soundloom.config.entries import Entry, RemoteFile, Source, licence_notice
 from soundloom.errors import RequestError
 
 

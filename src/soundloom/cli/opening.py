@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from soundloom.checkpoints.open import AnyConfig, Checkpoint, open_checkpoint
 from soundloom.cli.groups import ModelOptions
-from soundloom.config.catalogue import Entry, find_entry, require_entry
+from soundloom.config.catalogue import find_entry, require_entry
+from soundloom.config.entries import Entry
 from soundloom.config.models import ModelConfig
 from soundloom.errors import RequestError
 

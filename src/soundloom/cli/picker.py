@@ -14,7 +14,8 @@ from rich.text import Text
 
 from soundloom.cli.generate import Options
 from soundloom.cli.installed import is_installed
-from soundloom.config.catalogue import CATALOGUE, Entry
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.config.entries import Entry
 
 EXAMPLE = "kick drum loop, 120 BPM"
 UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from soundloom.config.models import (
-    AutoencoderModelConfig,
-    ModelConfig,
-    T5GemmaConfig,
-    parse_model_config,
-)
+from soundloom.config.entries import APACHE, STABILITY, Entry, RemoteFile, Source
+from soundloom.config.models import T5GemmaConfig
+from soundloom.config.music_catalogue import MUSIC
 from soundloom.config.published import (
     LARGE_ESTIMATE,
     MEDIUM,
@@ -32,112 +28,6 @@ from soundloom.errors import ModelNotFoundError
 OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"
 MIRROR_REPO = "AEmotionStudio/stable-audio-3-mirrors"
 PUBLISHED_TEXT_ENCODER = T5GemmaConfig()
-
-
-@dataclass(frozen=True)
-class Licence:
-    """Terms that somebody must accept before a download."""
-
-    id: str
-    name: str
-    url: str
-    summary: str
-
-
-STABILITY = Licence(
-    "stability-community",
-    "Stability AI Community License",
-    "https://stability.ai/community-license-agreement",
-    "Free for research, personal use and organisations under one million US dollars of yearly revenue; "
-    "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
-)
-GEMMA = Licence(
-    "gemma",
-    "Gemma Terms of Use",
-    "https://ai.google.dev/gemma/terms",
-    "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
-)
-APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a repository; `size` in bytes, or None where it is not published."""
-
-    path: str
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """One place that offers a model. `revision` is the start of a commit's hash, or None where none was recorded."""
-
-    layout: Literal["published", "bf16-mirror", "npz"]
-    repo: str
-    files: tuple[RemoteFile, ...]
-    revision: str | None = None
-    subfolder: str = ""
-    gated: bool = False
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known about a named model before any file of it is read. Times in seconds."""
-
-    name: str
-    kind: Literal["generator", "autoencoder"]
-    config: Callable[[], dict[str, Any]] = field(repr=False)
-    sources: tuple[Source, ...] = ()
-    aliases: tuple[str, ...] = ()
-    autoencoder: str = ""
-    text_encoder: Source | None = None
-    licences: tuple[Licence, ...] = (STABILITY, GEMMA)
-    default_steps: int = 8
-    default_sampler: str = "pingpong"
-    default_guidance: float = 1.0
-    default_seconds: float = 30.0
-    max_seconds: float = 0.0
-    notes: str = ""
-    public: bool = True
-
-    @property
-    def licence(self) -> str:
-        return ", ".join(licence.name for licence in self.licences)
-
-    @property
-    def is_packaged(self) -> bool:
-        """Whether the weights come with soundloom itself."""
-        return self.public and not self.sources
-
-    @property
-    def repo(self) -> str:
-        return self.sources[0].repo if self.sources else ""
-
-    @property
-    def revision(self) -> str | None:
-        return self.sources[0].revision if self.sources else None
-
-    @property
-    def gated(self) -> bool:
-        return any(source.gated for source in self.sources[:1])
-
-    def source(self, layout: str) -> Source:
-        """The place that offers this model in `layout`; raises ModelNotFoundError."""
-        for source in self.sources:
-            if source.layout == layout:
-                return source
-        known = ", ".join(f"{self.name}@{source.layout}" for source in self.sources)
-        raise ModelNotFoundError(f"{self.name} is not offered as {layout!r}", f"known: {known or self.name}")
-
-    def parsed_config(self) -> ModelConfig | AutoencoderModelConfig:
-        return parse_model_config(self.config())
-
-
-def licence_notice(entry: Entry) -> str:
-    """What to show before a download."""
-    lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
-    lines += [f"  {licence.name} ({licence.url})\n    {licence.summary}" for licence in entry.licences]
-    return "\n".join(lines)
 
 
 _SMALL_BYTES, _MEDIUM_BYTES = 2_270_384_940, 9_222_116_660
@@ -259,7 +149,8 @@ _LARGE = Entry(
     config=lambda: generator_config(_repo("large"), 16_777_216, LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
     autoencoder="same-l",
     max_seconds=380.0,
-    notes="weights are not public; sizes are an estimate from the announced number of parameters",
+    notes="the weights of large are not public; sizes are an estimate from the announced number of parameters",
+    instead="medium is the largest that can be had",
     public=False,
 )
 
@@ -276,6 +167,7 @@ CATALOGUE: dict[str, Entry] = {
         _autoencoder("same-s", "fbeb3dcf", 433_007_588, wide=False),
         _autoencoder("same-l", "41acf79d", 3_408_566_892, wide=True),
         _LARGE,
+        *MUSIC,
     )
 }
 
@@ -299,7 +191,7 @@ def require_entry(name: str) -> Entry:
         listed = ", ".join(key for key, known in CATALOGUE.items() if known.public)
         raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file")
     if not entry.public:
-        raise ModelNotFoundError(f"the weights of {entry.name} are not public", "medium is the largest that can be had")
+        raise ModelNotFoundError(f"{entry.name} cannot be had: {entry.notes}", entry.instead)
     return entry
 
 

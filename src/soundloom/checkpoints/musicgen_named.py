@@ -1,0 +1,80 @@
+"""MusicGen by name: fetched, and where it is published as a pickle, kept from then on as safetensors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from soundloom.checkpoints.hub import fetch_folders, sources_needed
+from soundloom.checkpoints.musicgen_open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
+from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
+from soundloom.checkpoints.musicgen_save import save_musicgen
+from soundloom.config.catalogue import find_entry, require_entry
+from soundloom.errors import ModelNotFoundError
+
+_PICKLED = ("audiocraft", "instruct")
+
+
+def is_music(source: str | Path) -> bool:
+    """Whether a catalogue name, folder or file is a MusicGen model."""
+    entry = find_entry(str(source).partition("@")[0]) if isinstance(source, str) else None
+    if entry is not None:
+        return entry.is_musicgen
+    path = Path(source).expanduser()
+    return path.exists() and is_musicgen(path)
+
+
+def open_music(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    offline: bool | None = None,
+    accept_licence: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+) -> MusicGenCheckpoint:
+    """Open a catalogue name (`instruct-musicgen`, or `instruct-musicgen@int4` for another layout), a folder or a file.
+
+    The other options are for downloads: see `hub.fetch`. Raises ModelNotFoundError, ConfigError, CheckpointError or
+    DownloadError.
+    """
+    name, _, layout = str(source).partition("@")
+    path = Path(source).expanduser()
+    if not (isinstance(source, str) and find_entry(name)) and path.exists():
+        if not is_musicgen(path):
+            raise ModelNotFoundError(f"{path} is not a MusicGen model", "docs/musicgen.md says which files it needs")
+        return open_musicgen(path)
+    entry, layout = require_entry(name), layout or "published"
+    if not entry.is_musicgen:
+        raise ModelNotFoundError(f"{entry.name} is not a MusicGen model", "instruct-musicgen and musicgen-small are")
+    folders = fetch_folders(
+        entry, layout, revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+    )
+    companions = {
+        place.repo: folder for place, folder in zip(sources_needed(entry, layout)[1:], folders[1:], strict=True)
+    }
+    codec = next((folder for folder in companions.values() if (folder / CODEC_PICKLE).is_file()), None)
+    beside = Beside(t5=companions.get("google-t5/t5-base"), codec=codec)
+    return _as_safetensors(open_musicgen(folders[0], beside, entry.name, entry.licence))
+
+
+def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
+    """The same model in soundloom's own layout, written when it is first opened, where it is a pickle."""
+    if checkpoint.layout not in _PICKLED:
+        return checkpoint
+    folder = cache_folder() / "converted" / f"{checkpoint.name}-{checkpoint.fingerprint}"
+    if not (folder / OWN_CONFIG).is_file():
+        save_musicgen(folder, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
+    return open_musicgen(folder, name=checkpoint.name, licence=checkpoint.licence)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again lies; SOUNDLOOM_CACHE overrides the platform's usual place."""
+    if chosen := os.environ.get("SOUNDLOOM_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "soundloom"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "soundloom"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "soundloom"

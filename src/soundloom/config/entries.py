@@ -1,0 +1,135 @@
+"""What is known about a named model before any file of it is read: where it is, under which terms, its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from soundloom.config.models import AutoencoderModelConfig, ModelConfig, parse_model_config
+from soundloom.errors import ModelNotFoundError, RequestError
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Terms that somebody must accept before a download."""
+
+    id: str
+    name: str
+    url: str
+    summary: str
+
+
+STABILITY = Licence(
+    "stability-community",
+    "Stability AI Community License",
+    "https://stability.ai/community-license-agreement",
+    "Free for research, personal use and organisations under one million US dollars of yearly revenue; "
+    "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
+)
+GEMMA = Licence(
+    "gemma",
+    "Gemma Terms of Use",
+    "https://ai.google.dev/gemma/terms",
+    "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
+)
+NON_COMMERCIAL = Licence(
+    "cc-by-nc-4.0",
+    "Creative Commons Attribution-NonCommercial 4.0",
+    "https://creativecommons.org/licenses/by-nc/4.0",
+    "Free for non-commercial use with attribution. It covers the weights of MusicGen and of everything made from them.",
+)
+APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository; `size` in bytes, or None where it is not published."""
+
+    path: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that offers a model. `revision` is the start of a commit's hash, or None where none was recorded.
+
+    `companions` are other places, whose files a model in this layout needs too.
+    """
+
+    layout: Literal["published", "bf16-mirror", "npz", "transformers", "int4"]
+    repo: str
+    files: tuple[RemoteFile, ...]
+    revision: str | None = None
+    subfolder: str = ""
+    gated: bool = False
+    companions: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known about a named model before any file of it is read. Times in seconds."""
+
+    name: str
+    kind: Literal["generator", "autoencoder", "music", "editor"]
+    config: Callable[[], dict[str, Any]] = field(repr=False)
+    sources: tuple[Source, ...] = ()
+    aliases: tuple[str, ...] = ()
+    autoencoder: str = ""
+    text_encoder: Source | None = None
+    licences: tuple[Licence, ...] = (STABILITY, GEMMA)
+    default_steps: int = 8
+    default_sampler: str = "pingpong"
+    default_guidance: float = 1.0
+    default_seconds: float = 30.0
+    max_seconds: float = 0.0
+    notes: str = ""
+    public: bool = True
+    instead: str = ""  # what to take where it is not public
+
+    @property
+    def licence(self) -> str:
+        return ", ".join(licence.name for licence in self.licences)
+
+    @property
+    def is_musicgen(self) -> bool:
+        """Whether it is a MusicGen model or an editor, which other commands and options are for."""
+        return self.kind in ("music", "editor")
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the weights come with soundloom itself."""
+        return self.public and not self.sources
+
+    @property
+    def repo(self) -> str:
+        return self.sources[0].repo if self.sources else ""
+
+    @property
+    def revision(self) -> str | None:
+        return self.sources[0].revision if self.sources else None
+
+    @property
+    def gated(self) -> bool:
+        return any(source.gated for source in self.sources[:1])
+
+    def source(self, layout: str) -> Source:
+        """The place that offers this model in `layout`; raises ModelNotFoundError."""
+        for source in self.sources:
+            if source.layout == layout:
+                return source
+        known = ", ".join(f"{self.name}@{source.layout}" for source in self.sources)
+        raise ModelNotFoundError(f"{self.name} is not offered as {layout!r}", f"known: {known or self.name}")
+
+    def parsed_config(self) -> ModelConfig | AutoencoderModelConfig:
+        """The configuration of a Stable Audio model. Raises RequestError for one of MusicGen's."""
+        if self.is_musicgen:
+            raise RequestError(f"{self.name} is not a Stable Audio model, which is asked for here", self.notes)
+        return parse_model_config(self.config())
+
+
+def licence_notice(entry: Entry) -> str:
+    """What to show before a download."""
+    lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
+    lines += [f"  {licence.name} ({licence.url})\n    {licence.summary}" for licence in entry.licences]
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""Open a model of either kind: Stable Audio, or MusicGen and its editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.engines.choose import music_engine_class
+from soundloom.pipeline import model
+from soundloom.pipeline.music import MusicModel
+
+MusicName = Literal["instruct-musicgen", "musicgen-small", "musicgen-medium", "musicgen-large"]
+
+
+@overload
+def load(source: MusicName, **options: Any) -> MusicModel: ...
+@overload
+def load(source: str | Path = "mini", **options: Any) -> model.Model: ...
+def load(source: str | Path = "mini", **options: Any) -> model.Model | MusicModel:
+    """Open a model by catalogue name, folder or file; weights are read when they are first needed.
+
+    A name, folder or file of MusicGen gives a `MusicModel`, any other a `Model`. Options of both: `engine`, `device`,
+    `precision`; `keep_loaded` keeps every network in memory between calls, for servers and batches; `revision`,
+    `offline` and `accept_licence` are for downloads. Raises ModelNotFoundError, CheckpointError, DownloadError or
+    EngineError.
+    """
+    return load_music(source, **options) if is_music(source) else model.load(source, **options)
+
+
+def load_music(
+    source: str | Path,
+    *,
+    engine: str = "auto",
+    device: str | None = None,
+    precision: str = "auto",
+    keep_loaded: bool = False,
+    revision: str | None = None,
+    offline: bool | None = None,
+    accept_licence: bool = False,
+) -> MusicModel:
+    """Open a MusicGen model; see `load`."""
+    checkpoint = open_music(source, revision=revision, offline=offline, accept_licence=accept_licence)
+    return MusicModel(checkpoint, music_engine_class(engine)(checkpoint, device, precision), keep_loaded=keep_loaded)
