@@ -6,9 +6,12 @@ import pytest
 from soundloom.checkpoints.convert import convert
 from soundloom.checkpoints.make import make_random
 from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.save import save_bundle
 from soundloom.errors import RequestError
+from soundloom.quantization.policy import pack, uniform_bits
 
 LAYOUTS = ("published", "bf16-mirror", "npz", "int4", "int8")
+COARSE = {"bf16-mirror": 3e-3, "int4": 0.15, "int8": 1e-2}  # what a layout may change; others, in F16, 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +19,10 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     for layout in LAYOUTS:
         make_random("small-music", root / layout / "small-music", layout, "tiny")
+    source = open_checkpoint(root / "npz" / "small-music")
+    bits = uniform_bits(source.tensors, 4, 64)
+    bits |= dict.fromkeys(list(bits)[::3], 8)
+    save_bundle(root / "mixed" / "small-music", source.config, pack(source.tensors, bits, 64), source.text_encoder, "")
     return root
 
 
@@ -25,13 +32,29 @@ def reports(made, tmp_path, source, target, **options):
 
 
 @pytest.mark.parametrize("target", LAYOUTS)
-@pytest.mark.parametrize("source", LAYOUTS)
+@pytest.mark.parametrize("source", [*LAYOUTS, "mixed"])
 def test_every_layout_becomes_every_other(made, tmp_path, source, target):
     found = reports(made, tmp_path, source, target)
     assert open_checkpoint(tmp_path / "out").layout == target
     assert all(report.kept for report in found.values())
-    coarse = {"bf16-mirror": 3e-3, "int4": 0.15, "int8": 1e-2}.get(target, 1e-3)
-    assert all(report.error <= coarse for report in found.values())
+    assert all(report.error <= COARSE.get(target, 1e-3) for report in found.values())
+
+
+@pytest.mark.parametrize(("first", "second"), [("npz", "int4"), ("int8", "published"), ("bf16-mirror", "npz")])
+def test_models_with_differential_attention_go_the_same_ways(tmp_path, first, second):
+    made = make_random("medium", tmp_path / "made", first, "tiny")
+    for number, (source, target) in enumerate([(made, second), (tmp_path / "0", first)]):
+        reports = convert(open_checkpoint(source), tmp_path / str(number), target)
+        assert open_checkpoint(tmp_path / str(number)).layout == target
+        assert all(report.kept and report.error <= COARSE.get(target, 1e-3) for report in reports)
+
+
+@pytest.mark.parametrize("target", [*LAYOUTS, "same-only"])
+def test_an_autoencoder_alone_becomes_every_layout_exactly(made, tmp_path, target):
+    convert(open_checkpoint(made / "published/small-music"), tmp_path / "alone", "same-only")
+    (report,) = convert(open_checkpoint(tmp_path / "alone"), tmp_path / "out", target)
+    assert report.part == "autoencoder"
+    assert report.changed == 0 or target == "bf16-mirror"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +62,7 @@ def test_every_layout_becomes_every_other(made, tmp_path, source, target):
     [
         ("npz", "published", {"transformer", "conditioner", "autoencoder", "text encoder"}),
         ("int4", "npz", {"transformer", "conditioner", "autoencoder", "text encoder"}),
+        ("mixed", "npz", {"transformer", "conditioner", "autoencoder", "text encoder"}),
         ("int4", "int4", {"transformer", "conditioner", "autoencoder", "text encoder"}),
         ("bf16-mirror", "published", {"transformer", "conditioner", "autoencoder", "text encoder"}),
         ("npz", "int4", {"conditioner", "autoencoder", "text encoder"}),
