@@ -1,0 +1,41 @@
+"""How often the listener names clean renderings rightly: python benchmarks/listener.py [CLIPS] [--reverb]."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, render
+from soundloom.datasets.synthetic.families import draw_source
+from soundloom.evaluation.evaluate import MINI_FAMILIES
+from soundloom.evaluation.listener import hear, kinds_of
+
+SECONDS, SEED = 4.0, 2026
+
+
+def main() -> None:
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
+    clips, reverb = numbers[0] if numbers else 30, "--reverb" in sys.argv
+    rng = np.random.Generator(np.random.Philox(key=SEED))
+    shares = {}
+    for family in FAMILIES:
+        heard: Counter[str] = Counter()
+        right = 0
+        for _ in range(clips):
+            labels = draw_source(family, rng, SECONDS)
+            labels = labels if reverb else replace(labels, reverb="")
+            name = hear(render(labels, SECONDS, rng), SAMPLE_RATE)
+            heard[name] += 1
+            right += name in kinds_of(labels)
+        shares[family] = right / clips
+        names = ", ".join(f"{name} {count}" for name, count in heard.most_common())
+        print(f"{family:20}{shares[family]:6.1%}  {names}")
+    print(f"{'of mini':20}{np.mean([shares[family] for family in MINI_FAMILIES]):6.1%}")
+    print(f"{'all':20}{np.mean(list(shares.values())):6.1%}")
+
+
+if __name__ == "__main__":
+    main()

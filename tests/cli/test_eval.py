@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+
+def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
+    """Random weights miss the goals; what is tested is that everything is measured and written."""
+    done = soundloom(
+        *("eval", tiny_model_folder, "--prompts", 4, "--seeds", 1, "--steps", 1, "--seconds", 1),
+        *("--families", "tone,single drum loop,noise", "--json", "figures.json"),
+    )
+    assert done.code == 0, done.err
+    for figure in ("pitch within 50 cents", "kind of sound", "one seed repeats", "log-mel difference", "wall time"):
+        assert figure in done.out
+    with open("figures.json") as file:  # noqa: PTH123
+        found = json.load(file)
+    figures = {row["name"]: row for row in found["figures"]}
+    assert figures["one seed repeats"]["value"] == 1
+    assert figures["autoencoder: log-mel difference"]["passed"] is False
+    assert [clip["family"] for clip in found["clips"]] == ["tone", "single drum loop", "noise", "tone"]
+
+
+def test_the_sounds_of_a_recipe_are_asked_for(tmp_path):
+    from soundloom.cli.eval import Options, _scope
+
+    (tmp_path / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nreverb = false\n')
+    scope = _scope(Options(model=str(tmp_path)))
+    assert (scope.families, scope.reverb) == (("bell", "wind"), False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--families", "tone,fish"), "no such families of sounds: fish"),
+        (("--prompts", 0), "must be 1 or more"),
+        (("--seconds", 100), "--seconds must be between"),
+        (("--sounds", "absent.toml"), "cannot read absent.toml"),
+    ],
+)
+def test_what_cannot_be_measured(soundloom, arguments, sentence):
+    done = soundloom("eval", "mini", *arguments)
+    assert done.code in (1, 2)
+    assert sentence in done.err

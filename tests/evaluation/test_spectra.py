@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
+from soundloom.evaluation.spectra import (
+    buzz,
+    distance,
+    level_difference,
+    log_mel_difference,
+    loudness_step,
+    si_sdr,
+)
+
+TIMES = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+TONE = 0.5 * np.sin(2 * np.pi * 440 * TIMES)[None].repeat(2, axis=0)
+NOISE = np.random.default_rng(0).normal(0, 0.1, (2, TIMES.size))
+
+
+def test_a_gain_is_its_log_mel_difference():
+    assert log_mel_difference(NOISE, NOISE, SAMPLE_RATE) == 0
+    assert log_mel_difference(NOISE * 10 ** (-3 / 20), NOISE, SAMPLE_RATE) == pytest.approx(3, abs=0.01)
+
+
+def test_the_difference_looks_where_the_real_clip_is_heard_and_the_distance_at_both():
+    """Cells below -60 dBFS of a tone's spectrum do not count, but what is added to them makes a distance."""
+    added = TONE + 0.1 * NOISE
+    assert log_mel_difference(added, TONE, SAMPLE_RATE) < 5 < 15 < distance(added, TONE, SAMPLE_RATE)
+
+
+def test_nothing_heard_is_no_number():
+    assert np.isnan(log_mel_difference(TONE, 1e-4 * TONE, SAMPLE_RATE))
+
+
+def test_si_sdr_ignores_gain_and_knows_the_noise():
+    assert si_sdr(0.3 * TONE, TONE) > 100
+    noisy = TONE + NOISE * np.sqrt((TONE**2).sum() / (NOISE**2).sum()) * 10 ** (-12 / 20)
+    assert si_sdr(noisy, TONE) == pytest.approx(12, abs=0.2)
+
+
+def test_buzz_is_found_at_its_own_rate_only():
+    rate = 21.533
+    buzzing = NOISE * (1 + 0.3 * np.sin(2 * np.pi * rate * TIMES))
+    found = buzz([buzzing], [NOISE], SAMPLE_RATE, rate)
+    assert found > 10
+    assert buzz([NOISE * 0.5], [NOISE], SAMPLE_RATE, rate) == pytest.approx(0, abs=0.01)
+    assert buzz([buzzing], [NOISE], SAMPLE_RATE, 37.0) < found - 5
+
+
+def test_a_louder_region_is_measured_against_both_sides():
+    louder = NOISE.copy()
+    louder[:, SAMPLE_RATE // 2 : SAMPLE_RATE] *= 10 ** (6 / 20)
+    assert loudness_step(louder, SAMPLE_RATE, (0.5, 1.0)) == pytest.approx(6, abs=0.3)
+    assert loudness_step(NOISE, SAMPLE_RATE, (0.5, 1.0)) == pytest.approx(0, abs=0.3)
+    louder[:, SAMPLE_RATE // 2 : SAMPLE_RATE] = 0
+    assert loudness_step(louder, SAMPLE_RATE, (0.5, 1.0)) < -40
+
+
+@pytest.mark.parametrize(("pan", "sign"), [(-0.5, -1), (1.0, 1)])
+def test_the_louder_side(pan, sign):
+    audio = render(Labels("rain", "steady", pan=pan), 1.0, np.random.default_rng(0))
+    assert sign * level_difference(audio) > 5
