@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
@@ -13,7 +15,7 @@ from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
 from soundloom.training.observers import read_journal
 
-STAGES = ("tokenizer", "autoencoder", "encode", "dit", "distill")
+STAGES = ("tokenizer", "autoencoder", "encode", "dit", "distill", "post")
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +128,12 @@ def test_previews_can_be_heard_and_seen(made):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for stage in ("autoencoder", "dit", "distillation"):
+    for stage in ("autoencoder", "dit", "distillation", "post"):
         events = EventAccumulator(str(made / "work" / "tensorboard" / stage))
         events.Reload()
         tags = events.Tags()
         assert {"loss", "learning rate", "seconds per step"} <= set(tags["scalars"])
-        assert len(events.Scalars("loss")) == SHORT_LOOP["steps"]
+        assert events.Scalars("loss")[-1].step == SHORT_LOOP["steps"]
         assert tags["audio"] and tags["audio"] == tags["images"]
         assert events.Audio(tags["audio"][0])[0].sample_rate == 44100
 
@@ -166,7 +168,7 @@ def test_what_cannot_be_done_is_a_sentence(made, capsys, stage, flags, sentence)
     [
         ("encode", "the stage autoencoder has not come to its end"),
         ("dit", "tokenizer.model is not there"),
-        ("export", "the stage distillation has not come to its end"),
+        ("export", "the stage post has not come to its end"),
     ],
 )
 def test_a_stage_names_the_one_before_that_is_missing(made, capsys, stage, sentence):
@@ -214,3 +216,69 @@ def assert_same(a, b, tolerance=0.0):
 def test_the_settings_of_a_stage_are_on_record(made):
     settings = json.loads((made / "work" / "dit" / "settings.json").read_text())
     assert settings["loop"]["steps"] == SHORT_LOOP["steps"]
+
+
+# Other sounds than synthetic ones
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Three sounds of different rates with captions, and one file that is no sound."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, (rate, seconds) in enumerate([(44100, 1.0), (48000, 0.4), (22050, 0.3)]):
+        soundfile.write(folder / f"{number}.wav", rng.uniform(-0.5, 0.5, (int(rate * seconds), 1 + number % 2)), rate)
+        (folder / f"{number}.txt").write_text(f"noise number {number}\n" * (1 + number))
+    (folder / "broken.wav").write_bytes(b"RIFF no")
+    return folder
+
+
+def recipe_of(folder, source, path) -> None:
+    configs = {name: table for name, table in CONFIGS.items() if not name.endswith("sounds")}
+    configs["tokenizer"] = {"vocabulary": 40}
+    write_recipe(folder / "recipe", configs | {"data": {"source": source, "path": str(path)}})
+
+
+def test_a_folder_of_sounds_makes_a_model(library, tmp_path, capsys):
+    recipe_of(tmp_path, "folder", library)
+    for stage in ("tokenizer", "autoencoder", "encode", "dit"):
+        assert train(tmp_path, stage) == 0, stage
+    assert "broken.wav" in capsys.readouterr().err
+    assert len(list((tmp_path / "work" / "latents").glob("[0-9]*.npy"))) == 3
+    assert train(tmp_path, "export", "--out", tmp_path / "model", "--result-of", "dit") == 0
+    assert verify(open_checkpoint(tmp_path / "model")).ok
+
+
+def test_shards_of_sounds_can_be_fine_tuned_on(made, library, tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for path in sorted(library.glob("[0-9].*")):
+            tar.add(path, path.name)
+    recipe_of(tmp_path, "webdataset", tmp_path / "0.tar")
+    assert train(tmp_path, "encode", "--from", made / "model") == 0
+    assert train(tmp_path, "dit") == 0
+
+
+def test_latents_need_no_encoding(made, library, tmp_path, capsys):
+    recipe_of(tmp_path, "folder", library)
+    assert train(tmp_path, "encode", "--from", made / "model") == 0
+    (tmp_path / "again").mkdir()
+    recipe_of(tmp_path / "again", "latents", tmp_path / "work" / "latents")
+    assert train(tmp_path / "again", "encode", "--from", made / "model") == 2
+    assert "holds latents already" in capsys.readouterr().err
+    assert train(tmp_path / "again", "dit") == 0
+    assert_same(tmp_path / "again" / "work" / "dit" / "trained.pt", trained_on(tmp_path))
+
+
+def trained_on(folder):
+    assert train(folder, "dit") == 0
+    return folder / "work" / "dit" / "trained.pt"
+
+
+def test_data_that_is_not_there_is_a_sentence(made, tmp_path, capsys):
+    recipe_of(tmp_path, "folder", tmp_path / "nowhere")
+    assert train(tmp_path, "encode", "--from", made / "model") == 2
+    assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "nowhere").mkdir()
+    assert train(tmp_path, "encode") == 1
+    assert "could be encoded" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from soundloom.training.loop import Draws, Turn
 from soundloom.training.losses import SpectralLoss, softnorm_loss, waveform_loss
 from soundloom.training.mel_loss import MelLoss
 from soundloom.training.pca import LinearCodec, Matrix, fit
-from soundloom.training.sounds import Sounds
+from soundloom.training.sources import SoundSource
 from soundloom.training.text_features import TextFeatures
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
@@ -49,7 +49,7 @@ class AutoencoderStage:
     def __init__(
         self,
         same: SAME,
-        sounds: Sounds,
+        sounds: SoundSource,
         config: AutoencoderConfig,
         captions: CaptionTokens | None = None,
         text: TextFeatures | None = None,
@@ -139,11 +139,11 @@ def encode_and_follow(same: SAME, audio: Tensor, rate: float) -> Tensor:
     return bottleneck.encode(raw)
 
 
-def fit_linear_codec(same: SAME, sounds: Sounds, config: AutoencoderConfig) -> LinearCodec:
+def fit_linear_codec(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> LinearCodec:
     """Principal components of random crops, in the geometry of the autoencoder."""
     half, patch = same.config.encoder.config, same.config.patch_size
     length = config.frames * same.config.downsampling_ratio
-    rate = sounds.world.sample(0).sample_rate
+    rate = SAMPLE_RATE
     rng = Draws(config.loop.seed, PCA_STREAM).rng
     crops = (sounds.crop(rng, length) for _ in range(round(config.pca_seconds * rate / length)))
     batches = (patch_rows(crop, patch) for crop in crops)
@@ -210,14 +210,14 @@ def _tensor(matrix: Matrix) -> Tensor:
 
 
 @torch.no_grad()
-def settle_scale(same: SAME, sounds: Sounds, clips: int) -> None:
+def settle_scale(same: SAME, sounds: SoundSource, clips: int) -> None:
     """Set the bottleneck so that latents of the first clips have unit variance over all channels together."""
     first = islice(encoded(same, sounds), clips)
     same.bottleneck.running_std.mul_(torch.cat([latents for latents, _ in first]).std())
 
 
 @torch.no_grad()
-def encoded(same: SAME, sounds: Sounds) -> Iterator[tuple[Tensor, float]]:
+def encoded(same: SAME, sounds: SoundSource) -> Iterator[tuple[Tensor, float]]:
     """Latents (frames, c) and seconds of every clip in order, without the frames that only hold padding."""
     same.eval()
     for position in range(len(sounds)):

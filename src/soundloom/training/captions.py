@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
-from soundloom.training.sounds import Sounds
+from soundloom.training.sources import Captioned
 
 PUNCTUATION = [",", ".", ":"]  # pieces of their own, so that a word is the same before a comma
 
 
-def train_tokenizer(sounds: Sounds, config: TokenizerConfig) -> bytes:
+def train_tokenizer(sounds: Captioned, config: TokenizerConfig) -> bytes:
     """Learn a byte-pair vocabulary from the captions of the first clips; upper and lower case become one.
 
     Numbers and notes such as "120" and "f#3" may become one piece each: a small encoder need not spell them.
@@ -60,7 +60,7 @@ def vocabulary_size(model: bytes) -> int:
 class CaptionTokens:
     """Token ids and masks of every caption of every clip, (clips, captions, length), and the clips' families."""
 
-    def __init__(self, sounds: Sounds, tokenizer: Tokenizer, length: int) -> None:
+    def __init__(self, sounds: Captioned, tokenizer: Tokenizer, length: int) -> None:
         positions = range(len(sounds))
         captions = [sounds.captions(position) for position in positions]
         tokens = tokenizer([text for clip in captions for text in clip], length)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from soundloom.config.parse import parse
+from soundloom.datasets.items import Selection
 from soundloom.errors import ConfigError
 
 T = TypeVar("T")
@@ -60,6 +61,16 @@ class SoundsConfig:
             raise ConfigError("pitches and tempos narrow the world together: give both or neither")
         if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
             raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where sounds come from; without it they are those of the synthetic world, see `SoundsConfig`."""
+
+    source: Literal["folder", "webdataset", "latents"]
+    path: str  # absolute, or seen from the recipe's folder
+    selection: Selection = field(default_factory=Selection)
+    clips: int = 0  # the first ones alone are heard by autoencoder and tokenizer; 0 for all
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from soundloom.audio.channels import to_stereo
+from soundloom.audio.clip import Clip
+from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.datasets.encoding import SILENCE_FRAMES, Codec
+from soundloom.datasets.folders import Folder
+from soundloom.datasets.items import Dataset
+from soundloom.datasets.latents import SILENCE, LatentFolder
+from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
-from soundloom.training.config import DiTTrainingConfig, SoundsConfig
+from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
 from soundloom.training.dit import Clips, Generator, frames_per_second
-from soundloom.training.latents import read_latents
+from soundloom.training.latents import Latents, read_latents
+from soundloom.training.library import Recordings, Words, stored_latents
 from soundloom.training.machine import Machine
 from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
 from soundloom.training.sounds import Sounds
+from soundloom.training.sources import Captioned, SoundSource
 
 
 @dataclass(frozen=True)
@@ -40,14 +57,39 @@ class Job:
         return self.base.config if self.base else self.recipe.model
 
     @cached_property
-    def sounds(self) -> Sounds:
-        """What the tokenizer and the autoencoder learn from."""
-        return Sounds(self.recipe.read(SoundsConfig, "sounds"))
+    def data(self) -> DataConfig | None:
+        """Where sounds come from, unless it is the synthetic world."""
+        return self.recipe.read(DataConfig, "data") if self.recipe.has("data") else None
 
     @cached_property
-    def flow_sounds(self) -> Sounds:
-        """What the generator learns from."""
-        return Sounds(self.recipe.read(SoundsConfig, "flow_sounds"))
+    def dataset(self) -> Dataset:
+        """The sounds or latents that `data` names."""
+        assert self.data is not None
+        kinds: dict[str, Callable[[Path], Dataset]] = {
+            "folder": Folder,
+            "webdataset": Shards,
+            "latents": LatentFolder,
+        }
+        return kinds[self.data.source](self.recipe.folder / Path(self.data.path).expanduser())
+
+    @cached_property
+    def holds_latents(self) -> bool:
+        """Whether the dataset is encoded already."""
+        first = next(iter(self.dataset.entries()), None)
+        return self.data is not None and first is not None and first.read().latents is not None
+
+    def sounds(self, clips: int | None = None) -> SoundSource:
+        """What the tokenizer and the autoencoder learn from: the first `clips` if given."""
+        if self.data:
+            most = clips or self.data.clips or None
+            return Recordings(self.dataset, self.data.selection, self.model.sample_rate, most)
+        config = self.recipe.read(SoundsConfig, "sounds")
+        return Sounds(replace(config, clips=clips) if clips else config)
+
+    @cached_property
+    def flow_sounds(self) -> Sounds | None:
+        """What the generator learns from, where that is the synthetic world."""
+        return None if self.data else Sounds(self.recipe.read(SoundsConfig, "flow_sounds"))
 
     @cached_property
     def tokenizer(self) -> bytes:
@@ -84,9 +126,52 @@ class Job:
     def clips(self) -> Clips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
-        latents = read_latents(self.work.require(self.work.latents, "encode"))
-        return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+        if self.flow_sounds:
+            latents = read_latents(self.work.require(self.work.latents, "encode"))
+            return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+        latents, words = self._stored()
+        return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
 
-    def caption_tokens(self, sounds: Sounds) -> CaptionTokens:
+    def _stored(self) -> tuple[Latents, Words]:
+        """Latents of the dataset, or those that it was encoded to."""
+        assert self.data is not None
+        encoded = self.work.encoded_dataset
+        if not self.holds_latents:
+            self.work.require(encoded / SILENCE, "encode")
+        dataset = self.dataset if self.holds_latents else LatentFolder(encoded)
+        silence = dataset.silence() if isinstance(dataset, LatentFolder) else None
+        if silence is None:
+            codec = self.codec()
+            silence = codec.encode(Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate))
+        longest = self.model.sample_size // self.model.same.downsampling_ratio
+        channels, rate = self.model.same.latent_dim, frames_per_second(self.model)
+        return stored_latents(dataset, self.data.selection, channels, rate, longest, silence)
+
+    def codec(self) -> Codec:
+        """The encoder as datasets use it."""
+        same, device, rate = self.same().to(self.machine.device), self.machine.device, self.model.sample_rate
+
+        @torch.no_grad()
+        def encode(clip: Clip) -> NDArray[np.float32]:
+            stereo, _ = to_stereo(resample(clip.audio, clip.sample_rate, rate))
+            return same.encode(torch.from_numpy(stereo)[None].to(device))[0].cpu().numpy()
+
+        return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same))
+
+    def scale_sounds(self, clips: int) -> SoundSource:
+        """Sounds that the latents' scale is measured on, all of which can be read."""
+        if self.flow_sounds:
+            return self.flow_sounds
+        sounds = self.sounds(clips)
+        return sounds.leave_out_unusable() if isinstance(sounds, Recordings) else sounds
+
+    def caption_tokens(self, sounds: Captioned) -> CaptionTokens:
         """Captions of sounds, at the length that the model reads."""
         return CaptionTokens(sounds, Tokenizer(self.tokenizer), self.model.model.conditioning.prompt.max_length)
+
+
+def _fingerprint(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -108,6 +108,11 @@ class Work:
     def latents(self) -> Path:
         return self.folder / "latents.npz"
 
+    @property
+    def encoded_dataset(self) -> Path:
+        """Latents of sounds that are not synthetic, in the published layout."""
+        return self.folder / "latents"
+
     def stage(self, name: str) -> Path:
         return self.folder / name
 
@@ -117,16 +122,19 @@ class Work:
 
     def result(self, name: str) -> Path:
         """What a stage leaves."""
-        return {"tokenizer": self.tokenizer, "encode": self.latents}.get(name, self.trained(name))
+        latents = self.encoded_dataset if self.encoded_dataset.is_dir() else self.latents
+        return {"tokenizer": self.tokenizer, "encode": latents}.get(name, self.trained(name))
 
     def has_begun(self, name: str) -> bool:
-        return (self.stage(name) / STATE_FILE).is_file() or self.result(name).is_file()
+        return (self.stage(name) / STATE_FILE).is_file() or self.result(name).exists()
 
     def forget(self, name: str) -> None:
         """Remove what a stage has left so far."""
-        for folder in (self.stage(name), self.logs(name)):
-            shutil.rmtree(folder, ignore_errors=True)
-        self.result(name).unlink(missing_ok=True)
+        for path in (self.stage(name), self.logs(name), self.result(name)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def logs(self, name: str) -> Path:
         """The folder of a stage's logs for TensorBoard."""

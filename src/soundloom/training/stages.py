@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from torch import Tensor, nn
 
 from soundloom.atomic import atomic_file
 from soundloom.config.parse import to_dict
+from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, TrainingError
 from soundloom.training.autoencoder import (
     AutoencoderStage,
     fit_linear_codec,
@@ -34,6 +35,7 @@ from soundloom.training.config import (
     DistillationConfig,
     DiTTrainingConfig,
     LoopConfig,
+    PostConfig,
     TokenizerConfig,
 )
 from soundloom.training.distillation import DistillationStage
@@ -42,9 +44,10 @@ from soundloom.training.export import export
 from soundloom.training.job import Job
 from soundloom.training.latents import encode_sounds, write_latents
 from soundloom.training.loop import STATE_FILE, Run, Stage
+from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
 from soundloom.training.recipe import differences
-from soundloom.training.sounds import Sounds
+from soundloom.training.sources import SoundSource
 from soundloom.training.tensorboard import TensorBoard
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
@@ -59,7 +62,7 @@ def make_tokenizer(job: Job) -> bool:
     if job.base:
         raise RequestError(f"{job.base.checkpoint.name} brings its own tokenizer", "go on with train encode")
     if job.machine.is_first and not job.work.tokenizer.is_file():
-        model = train_tokenizer(job.sounds, job.recipe.read(TokenizerConfig, "tokenizer"))
+        model = train_tokenizer(job.sounds(), job.recipe.read(TokenizerConfig, "tokenizer"))
         with atomic_file(job.work.tokenizer) as file:
             file.write(model)
     return True
@@ -70,7 +73,7 @@ def train_autoencoder(job: Job) -> bool:
     config = job.recipe.read(AutoencoderConfig, "autoencoder")
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
-        sounds = Sounds(replace(job.sounds.config, clips=config.clips))
+        sounds = job.sounds(config.clips)
         same = job.base.same() if job.base else SAME(job.model.same)
         if fresh and not job.base:
             _begin_autoencoder(same, sounds, config)
@@ -81,20 +84,20 @@ def train_autoencoder(job: Job) -> bool:
     def finish(state: dict[str, Tensor]) -> None:
         same = SAME(job.model.same)
         same.load_state_dict(state)
-        settle_scale(same, job.flow_sounds, SCALE_CLIPS)
+        settle_scale(same, job.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
         job.work.keep_trained("autoencoder", same.state_dict())
 
     return _train(job, "autoencoder", config, config.loop, build, finish)
 
 
-def _captions(job: Job, sounds: Sounds, config: AutoencoderConfig) -> tuple[CaptionTokens, TextFeatures]:
+def _captions(job: Job, sounds: SoundSource, config: AutoencoderConfig) -> tuple[CaptionTokens, TextFeatures]:
     """Captions for the contrastive critic, and what reads them."""
     if job.base:
         return job.caption_tokens(sounds), FrozenText(job.base.text().to(job.machine.device))
     return job.caption_tokens(sounds), LearntText(job.text_config.vocab_size, config.contrastive.width)
 
 
-def _begin_autoencoder(same: SAME, sounds: Sounds, config: AutoencoderConfig) -> None:
+def _begin_autoencoder(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
     if same.config.encoder.config.latent_shortcut:
         start_from(same, fit_linear_codec(same, sounds, config))
         return
@@ -105,11 +108,31 @@ def _begin_autoencoder(same: SAME, sounds: Sounds, config: AutoencoderConfig) ->
 
 def encode(job: Job) -> bool:
     """Encode all sounds that the generator learns from."""
+    if not job.machine.is_first:
+        return True
+    if job.flow_sounds is None:
+        _encode_dataset(job)
+        return True
     latents, trained = job.work.latents, job.work.trained("autoencoder")
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
-    if job.machine.is_first and (is_old or not latents.is_file()):
+    if is_old or not latents.is_file():
         write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
     return True
+
+
+def _encode_dataset(job: Job) -> None:
+    """Encode what is new or changed since the last time."""
+    assert job.data is not None
+    if job.holds_latents:
+        raise RequestError(f"{job.data.path} holds latents already", "go on with train dit")
+    summary = encode_dataset(
+        job.dataset, LatentFolderWriter(job.work.encoded_dataset), job.codec(), job.data.selection
+    )
+    for skipped in summary.skipped:
+        log.warning("left out: %s: %s", skipped.origin, skipped.reason)
+    log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
+    if not summary.stored:
+        raise TrainingError(f"nothing in {job.data.path} could be encoded", "the warnings above say why")
 
 
 def train_dit(job: Job) -> bool:
@@ -141,12 +164,23 @@ def distil(job: Job) -> bool:
     return _train(job, "distillation", config, config.loop, build)
 
 
+def post_train(job: Job) -> bool:
+    """Let the generator make what a discriminator cannot tell from real clips."""
+    config = job.recipe.read(PostConfig, "post")
+
+    def build(fresh: bool) -> tuple[Stage, Preview]:
+        generator, clips = job.generator("distillation", "dit"), job.clips()
+        return PostStage(generator, clips, config), samples(generator, job.same, clips, job.model, few=True)
+
+    return _train(job, "post", config, config.loop, build)
+
+
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
-    if job.flow_sounds.config.pitches:
+    if job.flow_sounds and job.flow_sounds.config.pitches:
         fix_duration(generator, job.flow_sounds.config.seconds[1])
     export(out, job.model, job.same(), generator.cpu(), job.tokenizer)
 
@@ -206,4 +240,5 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "encode": encode,
     "dit": train_dit,
     "distill": distil,
+    "post": post_train,
 }
