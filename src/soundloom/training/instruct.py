@@ -1,0 +1,158 @@
+"""Training of the Instruct-MusicGen adapter: a frozen language model learns to follow instructions about a sound.
+
+The loss is the mean cross-entropy of all slots of the delay pattern that are predicted. Letters: b clips, q codebooks,
+t frames, v tokens of a codebook, l text tokens. Source: instruct-MusicGen; see its rules of data in `synthetic.stems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.autoregressive import delay
+from soundloom.autoregressive.positions import sinusoids
+from soundloom.config.musicgen import InstructConfig
+from soundloom.datasets.synthetic.stems import Edit, draw_edit, render_stems
+from soundloom.engines.torch.blocks import Linear
+from soundloom.engines.torch.instruct import CPTransformer
+from soundloom.engines.torch.musicgen import MusicGenLM, Text
+from soundloom.training.config import LoopConfig
+from soundloom.training.loop import Draws
+
+ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
+KEPT_PIECES = 128  # in memory
+
+Encode = Callable[[np.ndarray], np.ndarray]  # mono sounds (b, n) at 44100 Hz to codes (b, q, t)
+Embed = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]  # instructions to embeddings (b, l, width), mask (b, l)
+
+
+@dataclass(frozen=True)
+class InstructTrainingConfig:
+    """How the adapter is trained."""
+
+    loop: LoopConfig
+    batch: int = 8
+    seconds: float = 5.0  # of a clip
+    pieces: int = 0  # different pieces that are trained on; 0 for as many as there are edits
+    text_dropout: float = 0.3  # share of edits whose instruction is left out, for guidance
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer plus the product of two thin ones, which starts at nothing."""
+
+    def __init__(self, base: Linear, config: InstructConfig) -> None:
+        super().__init__()
+        self.base, self.scaling = base, config.lora_scaling
+        self.lora_A = nn.Parameter(torch.randn(config.lora_rank, base.in_features) / base.in_features**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, config.lora_rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+
+    def merged(self) -> Linear:
+        """Return one layer that does the same."""
+        layer = Linear(self.base.in_features, self.base.out_features, bias=False)
+        layer.weight = nn.Parameter(self.base.weight + self.scaling * self.lora_B @ self.lora_A, requires_grad=False)
+        return layer
+
+
+class Editor(nn.Module):
+    """A language model, frozen but for its LoRA, with an adapter that is trained."""
+
+    def __init__(self, lm: MusicGenLM, config: InstructConfig) -> None:
+        super().__init__()
+        self.lm = lm.requires_grad_(False)
+        for layer in lm.transformer:
+            for name in ADAPTED:
+                setattr(layer.cross_attention, name, LoRALinear(getattr(layer.cross_attention, name), config))
+        self.cp_transformer = CPTransformer(lm.config, config)
+
+    @torch.no_grad()
+    def merge(self) -> MusicGenLM:
+        """End the training: merge LoRA into the language model, which then is one like any other."""
+        for layer in self.lm.transformer:
+            for name in ADAPTED:
+                setattr(layer.cross_attention, name, getattr(layer.cross_attention, name).merged())
+        return self.lm
+
+
+def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer | None, source: Tensor) -> Tensor:
+    """Mean cross-entropy of codes (b, q, t), of edits of `source` (b, q, t) where there is an adapter.
+
+    Only the first t + 1 positions are fed, so the last frames of late codebooks are not predicted.
+    """
+    frames = codes.shape[-1]
+    sequence = torch.from_numpy(delay.build(codes.cpu().numpy(), lm.config.delays, lm.config.special_token))
+    tokens = sequence[..., : frames + 1].to(codes.device)
+    positions = torch.arange(frames + 1, device=codes.device)
+    table = torch.from_numpy(sinusoids(frames + 1, lm.config.hidden_size)).to(codes.device)
+    prefixes = adapter(lm, source, training=True) if adapter is not None else None
+    logits = lm.logits(lm(tokens, positions, table, text, prefixes=prefixes))[:, :, :-1]  # of positions from 1 on
+    wanted = tokens[:, :, 1:]
+    real = wanted != lm.config.special_token
+    return F.cross_entropy(logits[real], wanted[real])
+
+
+class Edits:
+    """Draws edits of pieces of the synthetic world as codes."""
+
+    def __init__(self, config: InstructTrainingConfig, encode: Encode, embed: Embed) -> None:
+        self.config, self.encode, self.embed = config, encode, embed
+        self._kept = lru_cache(maxsize=KEPT_PIECES)(self._numbered)
+
+    def draw(self, draws: Draws) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+        """Return a batch of edits with their codes before and after, (b, q, t)."""
+        edits = [draw_edit(self.piece(draws.rng), draws.rng) for _ in range(self.config.batch)]
+        return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
+
+    def piece(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Play a new piece, or one of those that are trained on."""
+        if not self.config.pieces:
+            return self.render(rng)
+        return self._kept(int(rng.integers(self.config.pieces)))
+
+    def _numbered(self, number: int) -> dict[str, np.ndarray]:
+        key = np.array([self.config.loop.seed, number], dtype=np.uint64)
+        return self.render(np.random.Generator(np.random.Philox(key=key)))
+
+    def render(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Play a piece of the configured length."""
+        return render_stems(rng, self.config.seconds)
+
+
+class InstructStage:
+    """Edits with their instructions, some of which are left out."""
+
+    def __init__(self, editor: Editor, edits: Edits, config: InstructTrainingConfig) -> None:
+        self.module, self.edits, self.config = editor, edits, config
+
+    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+        """Predict the codes after the edits of one batch."""
+        edits, before, after = self.edits.draw(draws)
+        hidden, mask = self.edits.embed([edit.instruction for edit in edits])
+        mask = mask & (draws.rng.random((len(edits), 1)) >= self.config.text_dropout)
+        text = self.module.lm.read(draws.tensor(hidden), draws.tensor(mask))
+        adapter: CPTransformer = self.module.cp_transformer
+        codes, source = draws.tensor(after), draws.tensor(before)
+        return {"loss": token_loss(self.module.lm, codes, text, adapter, source)}
+
+
+class MusicStage:
+    """Plain language modelling of mixes without words, for models that start from nothing."""
+
+    def __init__(self, lm: MusicGenLM, edits: Edits) -> None:
+        self.module, self.edits = lm, edits
+
+    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+        """Predict the codes of one batch of mixes."""
+        edits, _, after = self.edits.draw(draws)
+        hidden, mask = self.edits.embed([edit.instruction for edit in edits])
+        text = self.module.read(draws.tensor(hidden), draws.tensor(mask))
+        codes = draws.tensor(after)
+        return {"loss": token_loss(self.module, codes, text, None, codes)}

@@ -1,0 +1,116 @@
+"""Training of the adapter: data that is what its instruction says, the published loss, and weights that learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+
+from parity.case import Case  # noqa: E402
+from parity.musicgen import lm_config  # noqa: E402
+from parity.musicgen_weights import adapter_weights, lm_weights  # noqa: E402
+
+from soundloom.config.musicgen import InstructConfig, LMConfig  # noqa: E402
+from soundloom.datasets.synthetic.stems import draw_edit, instruction, render_stems  # noqa: E402
+from soundloom.engines.torch.instruct import CPTransformer  # noqa: E402
+from soundloom.engines.torch.load import load_module  # noqa: E402
+from soundloom.engines.torch.musicgen import MusicGenLM  # noqa: E402
+from soundloom.training.config import LoopConfig  # noqa: E402
+from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig, token_loss  # noqa: E402
+from soundloom.training.loop import Draws, Run  # noqa: E402
+from soundloom.training.observers import read_journal  # noqa: E402
+
+LM = LMConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, ffn_dim=64, vocab_size=8, text_width=4)
+ADAPTER = InstructConfig(max_frames=8, lora_rank=2, lora_alpha=4)
+CASE = Path(__file__).parent.parent / "golden" / "instruct_lm.json"
+
+
+def encode(sounds: np.ndarray) -> np.ndarray:
+    """Four times the loudness of each of six frames, as codes."""
+    loudness = np.abs(sounds[:, : sounds.shape[1] // 6 * 6].reshape(len(sounds), 6, -1)).mean(-1)
+    return np.repeat(np.clip(loudness * 40, 0, 7).astype(np.int64)[:, None], 4, axis=1)
+
+
+def embed(instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """One token: which task it is."""
+    rows = [[[" Add " in text, " No " in text, " Only " in text, 1]] for text in instructions]
+    return np.array(rows, np.float32), np.ones((len(rows), 1), bool)
+
+
+def config(steps: int) -> InstructTrainingConfig:
+    loop = LoopConfig(steps, 5e-3, 1e-3, warmup_steps=5, log_every=10, save_every=10)
+    return InstructTrainingConfig(loop, batch=4, seconds=0.5, pieces=3, text_dropout=0.2)
+
+
+def stage(steps: int) -> InstructStage:
+    torch.manual_seed(0)
+    return InstructStage(Editor(MusicGenLM(LM), ADAPTER), Edits(config(steps), encode, embed), config(steps))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mixes_hold_the_stems_that_the_instruction_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stems = render_stems(rng, 1.0)
+    played = np.stack([*stems.values()], axis=1)
+    for task in ("add", "remove", "extract"):
+        edit = draw_edit(stems, rng, task)
+        before, after = (np.linalg.lstsq(played, mix, rcond=None)[0] for mix in (edit.before, edit.after))
+        named = [*stems].index(edit.stem)
+        assert (before[named] > 0.01) == (task != "add")
+        assert (after[named] > 0.01) == (task != "remove")
+        if task == "extract":
+            assert (np.delete(after, named) < 1e-3).all()
+        assert max(np.abs(edit.before).max(), np.abs(edit.after).max()) <= 1.0001
+
+
+def test_instructions_are_worded_as_published() -> None:
+    assert instruction("remove", "Drums") == "Music piece. Instruct: No Drums."
+    assert instruction("extract", "Bass") == "Music piece. Instruct: Only Bass."
+
+
+@pytest.mark.parametrize("name", ["training_one", "training_two", "training_null_text"])
+def test_the_loss_is_that_recorded_from_the_published_code(name: str) -> None:
+    case = Case(CASE)
+    call = next(call for call in case.data["calls"] if call["name"] == name)
+    sizes, inputs, weights = lm_config(case.data["config"]), case.inputs(call), case.weights()
+    adapter_config = InstructConfig(max_frames=case.data["config"]["max_frames"])
+    lm = load_module(lambda: MusicGenLM(sizes), lm_weights(weights, case.data["config"]["lora_alpha"]), "lm")
+    adapter = load_module(lambda: CPTransformer(sizes, adapter_config), adapter_weights(weights), "adapter")
+    text = lm.read(torch.from_numpy(inputs["text_hidden"].copy()), torch.from_numpy(inputs["text_mask"] == 1))
+    codes, source = (torch.from_numpy(inputs[key].astype(np.int64)) for key in ("codes", "condition_codes"))
+    loss = token_loss(lm, codes, text, adapter, source)
+    np.testing.assert_allclose(float(loss), case.tensor(call["outputs"]["loss"])[0], rtol=1e-5)
+
+
+def test_training_lowers_the_loss_and_leaves_the_language_model_alone(tmp_path: Path) -> None:
+    one = stage(60)
+    before = {name: value.clone() for name, value in one.module.lm.state_dict().items() if "lora_" not in name}
+    Run(one, config(60).loop, tmp_path).train()
+    losses = [record["loss"] for record in read_journal(tmp_path)]
+    assert losses[-1] < 0.93 * losses[0]  # little, since the language model knows nothing itself
+    assert all((one.module.lm.state_dict()[name] == value).all() for name, value in before.items())
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    ends = []
+    for folder, stops in (("whole", ()), ("stopped", (7,))):
+        (tmp_path / folder).mkdir()
+        for stop in (*stops, 20):
+            run = Run(stage(20), config(20).loop, tmp_path / folder)
+            run.train(until=lambda run=run, stop=stop: run.step >= stop)
+        ends.append(run.stage.module.state_dict())
+    assert all((ends[0][name] == value).all() for name, value in ends[1].items())
+
+
+def test_merged_lora_does_what_it_did_apart() -> None:
+    one = stage(1)
+    attention = one.module.lm.transformer.layers[0].cross_attention
+    attention.q_proj.lora_B.data.normal_()
+    x = torch.from_numpy(Draws(0, 0).rng.standard_normal((1, 3, 32), dtype=np.float32))
+    with torch.no_grad():
+        apart, base = attention.q_proj(x), attention.q_proj.base(x)
+        torch.testing.assert_close(one.module.merge().transformer.layers[0].cross_attention.q_proj(x), apart)
+    assert (apart - base).abs().max() > 0.01
