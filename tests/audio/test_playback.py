@@ -46,6 +46,14 @@ def test_ctrl_c_ends_playing_quietly(player):
     play(CLIP)
 
 
+def test_a_mac_plays_with_what_it_comes_with(tmp_path, monkeypatch):
+    for name in ("afplay", "ffplay"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert find_player() == ("afplay",)
+
+
 def test_a_machine_without_a_player(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AudioError, match=r"no program here that plays sound\n.*install one of"):
