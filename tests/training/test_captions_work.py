@@ -1,0 +1,105 @@
+"""Losses that tie sound to captions do their work: on a fixed toy problem, leaving one out loosens the tie."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
+
+from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfig
+from soundloom.training.critic import ContrastiveCritic
+from soundloom.training.dit import Batch, Generator, initialise
+from soundloom.training.loop import Draws
+from soundloom.training.post import PostStage, other_captions
+
+KINDS, FRAMES = 4, 6
+POST = PostConfig(loop=LOOP, batch=8, head_width=16, layers=(0,), penalty=0.0, scorer=ScorerConfig(64, 1))
+
+
+class NamedLatents:
+    """Clips of four kinds, each one constant with some noise, under a caption of its own."""
+
+    def __init__(self) -> None:
+        self.means = Draws(5, 0).normal(KINDS, LATENT_DIM)
+
+    def draw(self, size: int, draws: Draws) -> Batch:
+        kinds = draws.tensor(draws.rng.permutation(size) % KINDS)
+        data = self.means[kinds][:, :, None] + 0.3 * draws.normal(size, LATENT_DIM, FRAMES)
+        ids = (kinds + 3)[:, None].expand(-1, 2)
+        valid = torch.ones(size, FRAMES, dtype=torch.bool)
+        return Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(size), data, 0.0 * valid, valid)
+
+
+def post(config: PostConfig) -> PostStage:
+    torch.manual_seed(0)
+    generator = Generator(model_config(), TEXT)
+    initialise(generator)
+    return PostStage(generator, NamedLatents(), config)
+
+
+def lead_of_right_captions(contrastive: float) -> float:
+    """By how much a trained discriminator prefers a clip under its own caption to one under another's."""
+    stage = post(replace(POST, contrastive=contrastive))
+    discriminator = stage.discriminator
+    optimiser = torch.optim.Adam(discriminator.parameters(), 3e-3, betas=(0.5, 0.99))
+    for step in range(1, 44, 2):
+        optimiser.zero_grad()
+        stage.losses(step, Draws(0, step))["loss"].backward()
+        optimiser.step()
+    batch, t = stage.clips.draw(16, Draws(9, 0)), torch.full((16,), 0.3)
+    swapped = replace(batch, ids=batch.ids[other_captions(batch.ids)[0]])
+    with torch.no_grad():
+        right, wrong = (discriminator(b, batch.data, t, discriminator.embed(b)).scores.mean() for b in (batch, swapped))
+    return float(right - wrong)
+
+
+def test_without_contrast_the_discriminator_does_not_read_captions():
+    assert abs(lead_of_right_captions(0.0)) < 0.3
+    assert lead_of_right_captions(1.0) > 1.0
+
+
+def test_the_text_score_draws_what_is_made_towards_its_caption():
+    stage = post(replace(POST, adversarial=0.0, text=1.0))
+    learner = torch.optim.Adam(stage.critic.parameters(), 3e-3)
+    for step in range(80):
+        learner.zero_grad()
+        draws = Draws(1, step)
+        stage.critic.losses(stage.clips.draw(8, draws), draws)["loss"].backward()
+        learner.step()
+    learner = torch.optim.Adam(stage.module.parameters(), 1e-3)
+    distances = []
+    for step in range(0, 60, 2):
+        learner.zero_grad()
+        losses = stage.losses(step, Draws(0, step))
+        losses["loss"].backward()
+        learner.step()
+        distances.append(losses["text"].item())
+    assert sum(distances[-5:]) < 0.8 * sum(distances[:5])
+
+
+def spread_of_latents(weight: float) -> float:
+    """How far apart the latents of four sounds stay that something else draws together."""
+    torch.manual_seed(0)
+    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, most_rolls=1)
+    critic = ContrastiveCritic(config, KINDS).eval()
+    block = critic.transformer.blocks[0]
+    for layer in (block.attention.to_out, block.ff.ff[2]):
+        layer.reset_parameters()  # awake from the first step, for the sake of time
+    audio = torch.randn(KINDS, 2, 16)
+    latents = nn.Parameter(2 * torch.eye(KINDS)[:, :, None].repeat(1, 1, 2))
+    learner, mover = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95)), torch.optim.Adam([latents], 3e-2)
+    for step in range(0 if weight else 120, 180):
+        felt = step >= 120  # the critic learns first, as `detached_until` lets it
+        loss = 0.02 * (latents - latents.mean(0).detach()).square().mean() if felt else torch.zeros(())
+        if weight:
+            loss = loss + weight * critic(latents if felt else latents.detach(), audio, Draws(0, step))
+        learner.zero_grad()
+        mover.zero_grad()
+        loss.backward()
+        learner.step()
+        mover.step()
+    return float(latents.detach().std(0).mean())
+
+
+def test_without_the_critic_latents_of_different_sounds_become_alike():
+    assert spread_of_latents(1.0) > 2 * spread_of_latents(0.0)
