@@ -18,6 +18,19 @@ def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
     assert f"{report['distances']['first_step_snr']:.1f} dB signal to noise" in done.out
 
 
+def test_both_models_are_judged_by_prompts(soundloom):
+    done = soundloom("quantize", "mini", "out", "--bits", 8, "--prompts", 2)
+    assert done.code == 0
+    followed = json.loads(Path("out/quantisation.json").read_text())["adherence"]
+    kind = next(both for both in followed if both["full"]["name"] == "kind of sound recognised")
+    assert kind["full"]["count"] == kind["packed"]["count"] == 2
+    assert f"kind of sound recognised: {100 * kind['full']['value']:.0f} to " in done.out
+
+
+def test_prompts_below_none_are_refused(soundloom, tiny_model_folder):
+    assert soundloom("quantize", tiny_model_folder, "out", "--prompts", -1).code == 2
+
+
 def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
     assert soundloom("convert", tiny_model_folder, "packed", "--bits", 8).code == 0
     done = soundloom("quantize", "packed", "out", "--bits", 4)

@@ -76,9 +76,10 @@ class Report:
         ]
         without = [f"without calibration, {line}" for line in self.uncalibrated.lines()] if self.uncalibrated else []
         followed = [
-            f"{both.full.name.strip()}: {100 * both.full.value:.0f} to {100 * both.packed.value:.0f} % "
+            f"{both.full.name}: {100 * both.full.value:.0f} to {100 * both.packed.value:.0f} % "
             f"of {both.full.count} prompts"
             for both in self.adherence
+            if not both.full.name.startswith(" ")  # single families, of few prompts each
         ]
         return [*sizes, *self.distances.lines(), *without, *followed]
 
