@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.checkpoints.tensors import LazyTensor
 
@@ -41,7 +42,7 @@ class Report:
         return not self.faults
 
 
-def verify(checkpoint: Checkpoint) -> Report:
+def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
     """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from soundloom.cli.groups import SamplingOptions
+from soundloom.cli.groups import SamplingOptions, SeedOptions
 from soundloom.config.models import ModelConfig
+from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
 from soundloom.pipeline.model import spread_seed
 
-Value = TypeVar("Value")
+Request = TypeVar("Request", GenerationRequest, MusicRequest)
 DRAWN = -1  # the published way to ask for a seed by chance
 
 
@@ -27,37 +28,30 @@ def build_requests(
 
     Where one of these was given once, it holds for all clips. Raises RequestError.
     """
+    base = replace(base, **options.changes(base.guidance, config))
+    given = {"prompt": prompts, "negative_prompt": options.negative_prompt, "seconds": seconds}
+    return spread_requests(base, options, given)
+
+
+def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Sequence[Any]]) -> list[Request]:
+    """Change `base` once for each value of the fields in `given` and each seed, `--count` times each.
+
+    Where one of these was given once, it holds for all clips. Raises RequestError.
+    """
     if options.count < 1:
         raise RequestError(f"--count must be 1 or more, found {options.count}")
-    base = replace(base, **options.changes(base.guidance, config))
-    given = {
-        "prompt": prompts,
-        "--negative-prompt": options.negative_prompt,
-        "--seconds": seconds,
-        "--seed": options.seed,
-    }
-    items = max(1, *map(len, given.values()))
-    for name, values in given.items():
+    given = {name: values for name, values in given.items() if values}
+    items = max(1, len(options.seed), *map(len, given.values()))
+    for name, values in {**given, "seed": options.seed}.items():
         if len(values) not in (0, 1, items):
-            raise RequestError(f"{name} was given {len(values)} times for {items} clips", "give one, or one for each")
-    each = zip(
-        _spread(prompts, base.prompt, items),
-        _spread(options.negative_prompt, base.negative_prompt, items),
-        _spread(seconds, base.seconds, items),
-        strict=True,
-    )
-    clips = [clip for clip in each for _ in range(options.count)]
-    return [
-        replace(base, prompt=prompt, negative_prompt=negative, seconds=length, seed=seed)
-        for (prompt, negative, length), seed in zip(clips, _seeds(options, base, len(clips)), strict=True)
-    ]
+            flag = name if name == "prompt" else "--" + name.replace("_", "-")
+            raise RequestError(f"{flag} was given {len(values)} times for {items} clips", "give one, or one for each")
+    rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
+    clips = [row for row in rows for _ in range(options.count)]
+    return [replace(base, **row, seed=seed) for row, seed in zip(clips, _seeds(options, base, len(clips)), strict=True)]
 
 
-def _spread(values: Sequence[Value], default: Value, count: int) -> list[Value]:
-    return list(values) if len(values) > 1 else [values[0] if values else default] * count
-
-
-def _seeds(options: SamplingOptions, base: GenerationRequest, clips: int) -> list[int | None]:
+def _seeds(options: SeedOptions, base: GenerationRequest | MusicRequest, clips: int) -> list[int | None]:
     """A seed for each clip: counting up from the only one, or from each given one."""
     seeds = [None if seed == DRAWN else seed for seed in options.seed]
     for seed in seeds:

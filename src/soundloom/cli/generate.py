@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
+from soundloom.checkpoints.musicgen_named import is_music
 from soundloom.cli.building import build_requests
 from soundloom.cli.flags import Extend, flag, numbers
-from soundloom.cli.groups import RegionOptions
+from soundloom.cli.groups import DrawingOptions, RegionOptions
+from soundloom.cli.music import MusicOptions, compose, require_absent
 from soundloom.cli.opening import generator_config
 from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
 
 VARIATION_NOISE = 0.6
+# What means nothing to MusicGen.
+_NOT_OF_MUSIC = (
+    *(field.name for field in fields(RegionOptions) if field.name != "meter"),
+    *("negative_prompt", "steps", "sampler", "apg", "cfg_interval", "cfg_rescale", "cfg_norm_threshold", "shift"),
+    *("duration_padding", "compat", "init_audio", "noise", "crossfade", "decoder"),
+)
 
 
 @dataclass(frozen=True)
-class Options(RegionOptions, MakingOptions):
-    """Make sound from words, or with --init-audio edit a sound."""
+class Options(RegionOptions, MusicOptions, MakingOptions):
+    """Make sound from words, or with --init-audio edit a sound. With --model musicgen-small, music."""
 
     words: Sequence[str] = flag(
         default=(), nargs="*", metavar="PROMPT", help="what to hear; several make several clips"
@@ -66,6 +74,11 @@ def run(options: Options) -> None:
     prompts = [*options.words, *options.prompt]
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
+    if is_music(options.model_name):
+        require_absent(options, options.model_name, _NOT_OF_MUSIC)
+        compose(options, prompts, options.seconds, record)
+        return
+    require_absent(options, options.model_name, tuple(field.name for field in fields(DrawingOptions)))
     config = generator_config(options)
     base = _base(options, record)
     requests = build_requests(base, options, config, prompts, options.seconds)

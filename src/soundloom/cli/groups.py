@@ -26,7 +26,8 @@ class ModelOptions:
     model: str | None = flag(
         *("--model", "--dit"),
         metavar="NAME",
-        help="a name from `soundloom models`, a folder or a file (default: mini, which comes with soundloom)",
+        help="a name from `soundloom models`, a folder or a file (default: mini, which comes with soundloom, and "
+        "instruct-musicgen for `soundloom edit`)",
     )
     engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, gpu (default: the best there is)")
@@ -48,17 +49,27 @@ class PrecisionOptions:
     precision: str | None = flag(
         *("--precision", "--dit-dtype"),
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
-        help="of the diffusion transformer (default: auto, fp16 on GPUs, on CPUs what they multiply natively)",
+        help="of the transformer (default: auto, fp16 on GPUs, on CPUs what they multiply natively)",
     )
     no_half: bool = switch("--no-half", help="the same as --precision fp32")
-    decoder: str | None = flag(
-        "--decoder", choices=("same-s", "same-l"), help="must be the autoencoder that the model was trained with"
-    )
     free_models: bool = flag(
         "--free-models",
         default=True,
         action=argparse.BooleanOptionalAction,
         help="let each network leave memory when its work is done (default: yes)",
+    )
+
+    @property
+    def transformer_precision(self) -> str:
+        return "fp32" if self.no_half else self.precision or "auto"
+
+
+@dataclass(frozen=True)
+class AutoencoderOptions:
+    """Autoencoder."""
+
+    decoder: str | None = flag(
+        "--decoder", choices=("same-s", "same-l"), help="must be the autoencoder that the model was trained with"
     )
     chunked_decode: bool = flag(
         "--chunked-decode",
@@ -66,10 +77,6 @@ class PrecisionOptions:
         action=argparse.BooleanOptionalAction,
         help="accepted for compatibility: long sounds are always decoded in pieces, with the result of one pass",
     )
-
-    @property
-    def transformer_precision(self) -> str:
-        return "fp32" if self.no_half else self.precision or "auto"
 
     def check_decoder(self, name: str, config: ModelConfig) -> None:
         """Raise RequestError where another autoencoder is asked for than the model's latents belong to."""
@@ -81,17 +88,9 @@ class PrecisionOptions:
 
 
 @dataclass(frozen=True)
-class SamplingOptions:
-    """Sampling."""
+class SeedOptions:
+    """Seeds and guidance."""
 
-    negative_prompt: Sequence[str] = flag(
-        "--negative-prompt",
-        default=(),
-        action="append",
-        metavar="TEXT",
-        help="what to keep away from; needs --cfg above 1",
-    )
-    steps: int | None = flag("--steps", type=int, metavar="N", help="default: 8, or 50 for base models")
     seed: Sequence[int] = flag(
         "--seed",
         default=(),
@@ -107,14 +106,28 @@ class SamplingOptions:
         metavar="N",
         help="so many clips of each prompt, seeds counting up",
     )
-    sampler: str | None = flag(
-        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong, or euler for base models)"
-    )
     cfg: float | None = flag(
         *("--cfg", "--cfg-scale", "--guidance"),
         type=float,
         metavar="SCALE",
-        help="classifier-free guidance; 1 turns it off (default: 1, or 7 for base models)",
+        help="classifier-free guidance; 1 turns it off (default: 1, 7 for base models, 3 for MusicGen)",
+    )
+
+
+@dataclass(frozen=True)
+class SamplingOptions(SeedOptions):
+    """Sampling."""
+
+    negative_prompt: Sequence[str] = flag(
+        "--negative-prompt",
+        default=(),
+        action="append",
+        metavar="TEXT",
+        help="what to keep away from; needs --cfg above 1",
+    )
+    steps: int | None = flag("--steps", type=int, metavar="N", help="default: 8, or 50 for base models")
+    sampler: str | None = flag(
+        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong, or euler for base models)"
     )
     apg: float | None = flag(
         "--apg",
@@ -166,6 +179,26 @@ class SamplingOptions:
         if self.shift is None:
             return None
         return DEFAULT_SAMPLING_SHIFT if self.shift == "logsnr" else ShiftConfig(self.shift)
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """Drawing the codes of MusicGen."""
+
+    temperature: float | None = flag(
+        "--temperature", type=float, metavar="T", help="0 takes the likeliest codes, more is bolder (default: 1)"
+    )
+    top_k: int | None = flag(
+        "--top-k", type=int, metavar="N", help="draw from the N likeliest (default: 250, or 100 for edits; 0: all)"
+    )
+    top_p: float | None = flag(
+        "--top-p", type=float, metavar="SHARE", help="draw from the likeliest of this share instead (default: 0, off)"
+    )
+
+    def drawing(self) -> dict[str, Any]:
+        """What was given of these flags, as fields of a request."""
+        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

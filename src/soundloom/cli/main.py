@@ -21,6 +21,7 @@ COMMANDS = {
     "vary": "make a variation of a sound",
     "inpaint": "make regions of a sound anew",
     "extend": "continue a sound, or precede it",
+    "edit": "edit music by words: only the drums, no piano",
     "encode": "turn a sound into latents (.npy)",
     "decode": "turn latents into a sound",
     "models": "list, fetch, describe and verify models",

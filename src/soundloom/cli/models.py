@@ -10,6 +10,8 @@ from rich.table import Column, Table
 
 from soundloom.checkpoints.hub import files_needed, sources_needed
 from soundloom.checkpoints.licences import VARIABLE
+from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.flags import flag, switch
@@ -96,8 +98,9 @@ def _size(count: int) -> str:
 # pull, show, verify
 
 
-def _open(options: Options, name: str, offline: bool | None = None) -> Checkpoint:
-    return open_checkpoint(
+def _open(options: Options, name: str, offline: bool | None = None) -> Checkpoint | MusicGenCheckpoint:
+    open_it = open_music if is_music(name) else open_checkpoint
+    return open_it(
         name,
         revision=options.revision,
         offline=offline,
@@ -153,7 +156,7 @@ def _place(source: Source, file: RemoteFile) -> str:
     return f"{path} ({_size(file.size)})" if file.size else path
 
 
-def _checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+def _checkpoint_facts(checkpoint: Checkpoint | MusicGenCheckpoint) -> dict[str, Any]:
     text = checkpoint.text_encoder
     return {
         "name": checkpoint.name,
@@ -161,7 +164,7 @@ def _checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "hash": checkpoint.fingerprint,
         "licence": checkpoint.licence,
         "tensors": len(checkpoint.tensors) + (len(text.tensors) if text else 0),
-        "text encoder": "yes" if text else "no",
+        "text encoder": "yes" if text or isinstance(checkpoint, MusicGenCheckpoint) else "no",
         "files": [str(path) for path in checkpoint.files],
     }
 

@@ -13,18 +13,20 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
 from soundloom.audio.metadata import sidecar_path
 from soundloom.cli.groups import OutputOptions
+from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
 
 log = logging.getLogger(__name__)
 
+Request = GenerationRequest | MusicRequest
 SLUG_LENGTH = 40
 BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 LOSSLESS = (".wav", ".flac")
 
 
 def output_paths(
-    requests: Sequence[GenerationRequest], options: OutputOptions, rate: int, source: Path | None = None
+    requests: Sequence[Request], options: OutputOptions, rate: int, source: Path | None = None
 ) -> list[Path]:
     """Name a file for each request and make sure that it can be written; missing folders are made.
 
@@ -48,7 +50,7 @@ def output_paths(
     return paths
 
 
-def _names(requests: Sequence[GenerationRequest], options: OutputOptions, source: Path | None) -> list[Path]:
+def _names(requests: Sequence[Request], options: OutputOptions, source: Path | None) -> list[Path]:
     out = Path(options.out).expanduser() if options.out else None
     if out is not None and not (out.is_dir() or str(options.out).endswith("/")):
         return [_numbered(out, i, len(requests)) for i in range(len(requests))]
@@ -60,7 +62,7 @@ def _names(requests: Sequence[GenerationRequest], options: OutputOptions, source
     return names
 
 
-def clip_name(request: GenerationRequest) -> Path:
+def clip_name(request: Request) -> Path:
     """A file name of the prompt's first words and the seed."""
     slug = re.sub(r"\W+", "-", request.prompt.lower())[:SLUG_LENGTH].strip("-")
     return Path(f"{slug or 'clip'}-{request.seed}.wav")

@@ -78,14 +78,20 @@ def _about(record: Mapping[str, Any]) -> str:
     return f"weights {record['model_hash']}, licence {record['licence']}"
 
 
+def _how(request: Mapping[str, Any]) -> str:
+    if "sampler" in request:
+        return f"{request['steps']} steps of {request['sampler']}"
+    drawn = f"top-p {request['top_p']:g}" if request["top_p"] else f"top-k {request['top_k']}"
+    return f"temperature {request['temperature']:g}, {drawn}, guidance {request['guidance']:g}"
+
+
 def summarise(watch: Watch, clips: Sequence[Clip]) -> None:
     """Say what was made, how, and what it took."""
     record, made = clips[0].record, sum(clip.seconds for clip in clips)
     watch.say(f"{record['model']}: {_about(record)}")
-    request = record["request"]
     seeds = ", ".join(str(clip.record["seed"]) for clip in clips)
     watch.say(
-        f"seed {seeds} · {request['steps']} steps of {request['sampler']} · "
+        f"seed {seeds} · {_how(record['request'])} · "
         f"{record['engine']} on {record['device']}, {record['precision']}"
     )
     for name, stage in watch.stages.items():

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.cli.groups import ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
+from soundloom.audio.clip import Clip
+from soundloom.cli.groups import AutoencoderOptions, ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
 from soundloom.cli.opening import open_model
 from soundloom.cli.outputs import output_paths, save, warn_of_changes
 from soundloom.cli.results import print_results
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MakingOptions(SamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+class MakingOptions(SamplingOptions, ModelOptions, PrecisionOptions, AutoencoderOptions, OutputOptions):
     """All flags of a command that makes sound, but its own."""
 
 
@@ -44,6 +45,11 @@ def carry_out(
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
         clips = model.run(requests, progress=watch)
+    deliver(clips, paths, options, watch)
+
+
+def deliver(clips: Sequence[Clip], paths: Sequence[Path], options: OutputOptions, watch: Watch) -> None:
+    """Save clips, say what they took, print their paths."""
     saved = [str(save(clip, path, options)) for clip, path in zip(clips, paths, strict=True)]
 
     summarise(watch, clips)

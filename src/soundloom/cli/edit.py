@@ -1,0 +1,44 @@
+"""`soundloom edit`: music edited by words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundloom.audio.clip import Clip
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.music import MusicOptions, carry_out, edit_requests
+from soundloom.config.music_requests import MusicRequest
+from soundloom.errors import RequestError
+
+DEFAULT_MODEL = "instruct-musicgen"
+
+
+@dataclass(frozen=True)
+class Options(MusicOptions):
+    """Edit music by words, such as "Only drums", "Remove the piano" or "Add guitar"; several make several clips.
+
+    The result is as long as IN and has its rate and channels, which all hold the same sound: the model is mono and
+    hears their mean. What is not drums, bass, piano or guitar was not trained.
+    """
+
+    input: str = flag(metavar="IN", help="a sound file of any length, rate and number of channels")
+    words: Sequence[str] = flag(default=(), nargs="*", metavar="INSTRUCTION", help="what to do")
+    prompt: Sequence[str] = flag(
+        "-p", "--prompt", default=(), action="append", metavar="TEXT", help="the same as INSTRUCTION; may be repeated"
+    )
+    window: float | None = flag(
+        "--window", type=float, metavar="S", help="seconds edited in one pass, up to 10 (default: 5, as trained)"
+    )
+    raw: bool = switch("--raw", help="hand the words to the model as they are")
+
+
+def run(options: Options) -> None:
+    instructions = [*options.words, *options.prompt]
+    if not instructions:
+        raise RequestError("there is no instruction", f'soundloom edit {options.input} "Only drums"')
+    clip = Clip.load(options.input)
+    base = MusicRequest(instructions[0], source=clip, window=options.window, raw=options.raw)
+    requests = edit_requests(options, base, instructions)
+    carry_out(requests, options, options.model or DEFAULT_MODEL, Path(options.input))

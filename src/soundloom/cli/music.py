@@ -1,0 +1,107 @@
+"""What `generate` with a MusicGen model and `edit` have in common: requests, checks, the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.cli.building import spread_requests
+from soundloom.cli.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
+from soundloom.cli.opening import confirmation, named_entry
+from soundloom.cli.outputs import output_paths
+from soundloom.cli.watch import Watch
+from soundloom.cli.work import deliver
+from soundloom.config.catalogue import require_entry
+from soundloom.config.music_requests import MusicRequest
+from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.parse import parse
+from soundloom.engines.choose import music_engine_class
+from soundloom.errors import RequestError
+from soundloom.pipeline.music import MusicModel
+from soundloom.pipeline.music_run import make_job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MusicOptions(SeedOptions, DrawingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+    """All flags of a command that runs MusicGen, but its own."""
+
+
+def require_absent(options: MusicOptions, model: str, names: Iterable[str]) -> None:
+    """Raise RequestError where one of the named flags was given, which the model has no use for."""
+    known = {field.name: field for field in fields(options)}
+    given = [name for name in names if getattr(options, name) != known[name].default]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise RequestError(f"{model} has no use for {flags}", "leave them out; `soundloom models` lists the models")
+
+
+def compose(options: MusicOptions, prompts: Sequence[str], seconds: Sequence[float], record: Mapping[str, Any]) -> None:
+    """Make music from words by the flags of `generate`; `record` is what a clip to be repeated says of itself."""
+    if record.get("mode") == "edit":
+        raise RequestError("an edit cannot be repeated without the sound it was made from", "use `soundloom edit`")
+    try:
+        base = MusicRequest(**{"prompt": "", **record.get("request", {}), **_drawing(options)})
+    except TypeError as error:
+        raise RequestError(f"the record of the clip to repeat cannot be read: {error}") from error
+    requests = spread_requests(base, options, {"prompt": prompts, "seconds": seconds})
+    carry_out(requests, options, options.model_name, expected_hash=record.get("model_hash"))
+
+
+def _drawing(options: MusicOptions) -> dict[str, Any]:
+    """The fields of a request that the flags of drawing and guidance set."""
+    return options.drawing() | ({} if options.cfg is None else {"guidance": options.cfg})
+
+
+def edit_requests(options: MusicOptions, base: MusicRequest, instructions: Sequence[str]) -> list[MusicRequest]:
+    """A request for each instruction and seed. Raises RequestError."""
+    return spread_requests(replace(base, **_drawing(options)), options, {"prompt": instructions})
+
+
+def carry_out(
+    requests: Sequence[MusicRequest],
+    options: MusicOptions,
+    name: str,
+    source: Path | None = None,
+    expected_hash: str | None = None,
+) -> None:
+    """Make clips with the named model, save them, print their paths; `source` is the edited file."""
+    config = known_config(name)
+    jobs = [make_job(request, config) for request in requests]  # raises for what this model cannot do
+    paths = output_paths(requests, options, config.sample_rate, source)
+    with Watch(quiet=options.quiet) as watch:
+        for text, words in {job.text: job.request.prompt for job in jobs if job.text != job.request.prompt}.items():
+            watch.say(f"{words!r} is understood as {text!r}")
+        model = open_model(options, name)
+        if expected_hash not in (None, model.checkpoint.fingerprint):
+            log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
+        clips = model.run(requests, progress=watch)
+    deliver(clips, paths, options, watch)
+
+
+def known_config(name: str) -> MusicGenConfig:
+    """The configuration of a MusicGen model, for a named one without a download. Raises RequestError for others."""
+    if not is_music(name):
+        if not Path(name).exists():
+            require_entry(name.partition("@")[0])  # which names near misses where there is no such model
+        raise RequestError(f"{name} is not a MusicGen model", "take instruct-musicgen to edit, musicgen-small to make")
+    entry = named_entry(name)
+    return parse(MusicGenConfig, entry.config()) if entry else open_music(name).config
+
+
+def open_model(options: MusicOptions, name: str) -> MusicModel:
+    """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
+    checkpoint = open_music(
+        name,
+        revision=options.revision,
+        offline=options.offline,
+        accept_licence=options.accept_licence,
+        confirm=confirmation(),
+    )
+    engine = music_engine_class(options.engine)(checkpoint, options.device, options.transformer_precision)
+    return MusicModel(checkpoint, engine, keep_loaded=not options.free_models)

@@ -1,0 +1,117 @@
+"""`soundloom edit`, and `soundloom generate` with a MusicGen model."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundloom.audio.metadata import read_record
+from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
+from soundloom.config.musicgen import published_musicgen
+
+from .conftest import files_in
+
+
+@pytest.fixture(scope="session")
+def editor(tmp_path_factory):
+    config = tiny_musicgen(published_musicgen("large", instruct=True))
+    return make_musicgen(config, tmp_path_factory.mktemp("models") / "editor")
+
+
+@pytest.fixture(scope="session")
+def composer(tmp_path_factory):
+    config = tiny_musicgen(published_musicgen("small"))
+    return make_musicgen(config, tmp_path_factory.mktemp("models") / "composer")
+
+
+def test_an_edit_keeps_rate_channels_length_and_depth_and_says_what_was_understood(soundloom, editor, source, tmp_path):
+    made = soundloom("edit", source, "Remove the piano", "-o", "out.wav", "--model", editor, "--seed", 7)
+    assert (made.code, made.out) == (0, "out.wav\n")
+    assert "'Remove the piano' is understood as 'Music piece. Instruct: No Piano.'" in made.err
+    assert "seed 7 · temperature 1, top-k 100, guidance 3" in made.err
+    info = soundfile.info("out.wav")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (48000, 2, 24000, "PCM_16")
+    record = read_record("out.wav")
+    assert (record["mode"], record["understood"]) == ("edit", "Music piece. Instruct: No Piano.")
+    assert "CC-BY-NC" in record["licence"]
+    assert files_in(tmp_path) == ["out.wav", "source.wav"]
+
+
+def test_several_instructions_and_seeds_make_several_clips(soundloom, editor, source):
+    arguments = ("--model", editor, "--seed", 3, "--count", 2, "--temperature", 0.8, "--top-p", 0.9, "--json")
+    made = soundloom("edit", source, "Only drums", "-p", "No bass", "-o", "x.flac", *arguments)
+    report = json.loads(made.out)
+    assert report["files"] == [f"x_{index}.flac" for index in range(4)]
+    assert [(clip["seed"], clip["understood"].split()[-2]) for clip in report["clips"]] == [
+        (3, "Only"),
+        (4, "Only"),
+        (5, "No"),
+        (6, "No"),
+    ]
+    assert report["clips"][0]["request"]["top_p"] == 0.9
+    assert list(report["stages"]) == ["text", "encode", "codes", "decode"]
+
+
+def test_raw_words_are_handed_on_as_they_are(soundloom, editor, source):
+    made = soundloom("edit", source, "make it jazz", "--raw", "-o", "out.wav", "--model", editor)
+    assert made.code == 0
+    assert "understood" not in made.err
+    assert read_record("out.wav")["understood"] == "make it jazz"
+
+
+def test_music_is_made_and_repeated(soundloom, composer):
+    first = soundloom("generate", "a piano", "--model", composer, "--seconds", 0.4, "--seed", 5, "-o", "a.wav")
+    assert first.code == 0
+    assert soundfile.info("a.wav").frames == 12800
+    assert soundfile.info("a.wav").samplerate == 32000
+    assert soundloom("generate", "--like", "a.wav", "--model", composer, "-o", "b.wav").code == 0
+    assert np.array_equal(soundfile.read("a.wav")[0], soundfile.read("b.wav")[0])
+    assert soundloom("generate", "--like", "a.wav", "--model", composer, "--top-k", 1, "-o", "c.wav").code == 0
+    assert not np.array_equal(soundfile.read("a.wav")[0], soundfile.read("c.wav")[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("edit", "source.wav", "--model", "EDITOR"), "there is no instruction"),
+        (("edit", "source.wav", "Only", "--model", "EDITOR"), "does not say which instrument"),
+        (("edit", "source.wav", "Only drums", "--window", 11, "--model", "EDITOR"), "2 to 500 frames"),
+        (("edit", "source.wav", "Only drums", "--model", "mini"), "mini is not a MusicGen model"),
+        (("edit", "source.wav", "Only drums", "--model", "no-such"), "no model is named 'no-such'"),
+        (("edit", "source.wav", "Only drums", "--model", "COMPOSER"), "no adapter"),
+        (("edit", "source.wav", "Only drums", "--model", "EDITOR", "-o", "source.wav"), "is the sound to edit"),
+        (("generate", "a piano", "--model", "EDITOR"), "none to edit"),
+        (("generate", "a piano", "--model", "COMPOSER", "--steps", 4), "no use for --steps"),
+        (("generate", "a piano", "--model", "COMPOSER", "--region", "1,2"), "no use for --region"),
+        (("generate", "a piano", "--model", "mini", "--top-k", 4), "mini has no use for --top-k"),
+        (("generate", "a piano", "--model", "musicgen-melody"), "nothing here hears a melody"),
+        (("vary", "source.wav", "--model", "musicgen-small"), "not a Stable Audio model"),
+    ],
+)
+def test_wrong_wishes_are_one_sentence_and_leave_no_file(
+    soundloom, editor, composer, source, tmp_path, arguments, sentence
+):
+    folders = {"EDITOR": editor, "COMPOSER": composer}
+    made = soundloom(*(folders.get(each, each) for each in arguments))
+    assert made.code == 2
+    assert sentence in made.err
+    assert files_in(tmp_path) == ["source.wav"]
+
+
+def test_models_shows_and_verifies_music_models(soundloom, editor):
+    shown = soundloom("models", "show", editor).out
+    assert "layout: musicgen" in shown and "text encoder: yes" in shown
+    assert "every name, shape and value is as it should be" in soundloom("models", "verify", editor).out
+    assert "CC-BY-NC" in shown
+    listed = soundloom("models", "show", "instruct-musicgen").out
+    assert "ldzhangyx/instruct-MusicGen/finetuned.ckpt" in listed and "NonCommercial 4.0" in listed
+
+
+def test_nothing_is_downloaded_before_the_licence_is_accepted(soundloom, source, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    made = soundloom("edit", source, "Only drums", "-o", "out.wav")
+    assert made.code == 1
+    assert "the licence of instruct-musicgen was not accepted" in made.err
+    assert "NonCommercial 4.0" in made.err
+    assert "--accept-licence" in made.err
