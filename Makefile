@@ -15,10 +15,11 @@ types:
 	scripts/setup dev
 	.venv/bin/mypy
 
-# Train the model that ships inside the package anew.
+# Train the model that ships inside the package anew; post-training happens where the recipe has it.
+MINI_POST := $(if $(wildcard configs/mini/post.toml),post)
 mini:
 	scripts/setup dev
-	for stage in tokenizer autoencoder encode dit distill; do \
+	for stage in tokenizer autoencoder encode dit distill $(MINI_POST); do \
 	  $(PYTHON) -m soundloom train $$stage configs/mini --work mini-work || exit; \
 	done
 	$(PYTHON) -m soundloom train export configs/mini --work mini-work --out src/soundloom/models/mini

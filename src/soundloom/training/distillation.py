@@ -37,14 +37,14 @@ class DistillationStage:
         self.module, self.clips, self.config = generator, clips, config
         self.teacher = copy.deepcopy(generator).eval().requires_grad_(False)
         self.schedule = schedule(config.teacher_steps, shift=shift)
-        self._known: tuple[int, Batch, Path] | None = None
+        self._known: dict[int, tuple[int, Batch, Path]] = {}  # of each part of a step
 
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Predict the end of a path from one random point of it, another for each item."""
         student: Generator = self.module
-        batch, path = self._path(step)
-        items = torch.arange(len(batch.data))
-        chosen = torch.from_numpy(draws.rng.integers(self.config.teacher_steps, size=len(items)))
+        batch, path = self._path(step, draws)
+        items = torch.arange(len(batch.data), device=batch.data.device)
+        chosen = draws.tensor(draws.rng.integers(self.config.teacher_steps, size=len(items)))
         x, t = path.points[chosen, items], path.times[chosen]
         embedded = student.embed(batch.ids, batch.mask, batch.seconds)
         clean = x - t[:, None, None] * student(batch, x, t, embedded)
@@ -53,14 +53,14 @@ class DistillationStage:
         made, _ = loss_by_frames(error / t.clamp_min(SMALLEST_TIME)[:, None], batch)
         return {"loss": made}
 
-    def _path(self, step: int) -> tuple[Batch, Path]:
+    def _path(self, step: int, own: Draws) -> tuple[Batch, Path]:
         """The path that this step shares with its neighbours; after a resume it is walked again, to the same place."""
         origin = step - step % self.config.refresh_every
-        if self._known is None or self._known[0] != origin:
-            draws = Draws(self.config.loop.seed + 1, origin)
+        if own.part not in self._known or self._known[own.part][0] != origin:
+            draws = Draws(self.config.loop.seed + 1, origin, own.part, own.device)
             batch = self.clips.draw(self.config.batch, draws)
-            self._known = origin, batch, self._walk(batch, draws.normal(*batch.data.shape))
-        return self._known[1], self._known[2]
+            self._known[own.part] = origin, batch, self._walk(batch, draws.normal(*batch.data.shape))
+        return self._known[own.part][1:]
 
     @torch.no_grad()
     def _walk(self, batch: Batch, noise: Tensor) -> Path:
@@ -69,12 +69,12 @@ class DistillationStage:
         embedded = torch.cat([context, torch.zeros_like(context)]), torch.cat([duration, duration])
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            times = torch.full((len(both.data),), t)
+            times = torch.full((len(both.data),), t, device=x.device)
             asked, free = self.teacher(both, torch.cat([x, x]), times, embedded).chunk(2)
             return free + self.config.guidance * (asked - free)
 
         points = [noise, *dpmpp_2m(velocity, noise, Times(self.schedule), lambda step: noise)]
-        return Path(torch.stack(points), torch.from_numpy(self.schedule).float())
+        return Path(torch.stack(points), torch.from_numpy(self.schedule).float().to(noise.device))
 
 
 def _twice(batch: Batch) -> Batch:

@@ -27,14 +27,23 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
-from soundloom.training.dit import Clips, Generator, frames_per_second
+from soundloom.training.dit import Batch, Clips, Generator, frames_per_second
 from soundloom.training.latents import Latents, read_latents
 from soundloom.training.library import Recordings, Words, stored_latents
+from soundloom.training.loop import Draws
 from soundloom.training.machine import Machine
 from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
 from soundloom.training.sounds import Sounds
 from soundloom.training.sources import Captioned, SoundSource
+
+
+class PlacedClips(Clips):
+    """Draws batches onto the device of the draws."""
+
+    def draw(self, size: int, draws: Draws) -> Batch:
+        batch = super().draw(size, draws)
+        return Batch(**{name: value.to(draws.device) for name, value in vars(batch).items()})
 
 
 @dataclass(frozen=True)
@@ -128,9 +137,9 @@ class Job:
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds:
             latents = read_latents(self.work.require(self.work.latents, "encode"))
-            return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+            return PlacedClips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
-        return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
+        return PlacedClips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
 
     def _stored(self) -> tuple[Latents, Words]:
         """Latents of the dataset, or those that it was encoded to."""
