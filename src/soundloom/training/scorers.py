@@ -1,7 +1,7 @@
 """Scorers: how far latents are from what their captions say, as something a generator can be trained by.
 
-`LatentCritic` is the project's own and learns beside the generator; `clap.ClapScorer` hears decoded sound through a
-published CLAP. Letters: b batch, c latent channels, t frames, d width.
+`LatentCritic` is the project's own and learns beside the generator; anything else with a `distance` may take its place.
+Letters: b batch, c latent channels, t frames, d width.
 Source: the CLAP on latents of Stable Audio 3, as described for its training code.
 """
 
