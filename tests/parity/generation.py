@@ -54,7 +54,8 @@ class GenerateCase:
         self.names: list[str] = []  # an id is the place of its prompt's name
 
     def _encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Any:
-        return self.array(np.stack([self._prompt(self.names[row[0]], "embeds") for row in ids]))
+        length = ids.shape[1]  # the pipeline drops padding
+        return self.array(np.stack([self._prompt(self.names[row[0]], "embeds")[:length] for row in ids]))
 
     def _tokenize(self, prompts: list[str], length: int) -> Tokens:
         names = [prompt or "empty" for prompt in prompts]

@@ -38,6 +38,11 @@ class Times:
     def __getitem__(self, point: int) -> Any:
         return self.lift(self.values[point])
 
+    @property
+    def shared(self) -> list[float]:
+        """The times at which steps begin where they are the same for all items, else none."""
+        return [float(value) for value in self.values[:-1]] if self.values.ndim == 1 else []
+
     def lift(self, value: np.ndarray) -> Any:
         """Turn a number, or one for each item, into what multiplies latents."""
         if np.ndim(value) == 0:

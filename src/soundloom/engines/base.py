@@ -47,8 +47,13 @@ class Engine(Protocol):
         """Return the context (b, s + 1, d) of text and duration, and the duration alone (b, d)."""
         ...
 
-    def condition(self, context: Array, duration: Array, local: Array) -> Condition:
-        """Compute once what the steps share; local is (b, 1 + c, t), or zeros (1, 1 + c, 1)."""
+    def condition(
+        self, context: Array, duration: Array, local: Array, repeats: int = 1, times: Sequence[float] = ()
+    ) -> Condition:
+        """Compute once what the steps share; local is (b, 1 + c, t), or zeros (1, 1 + c, 1).
+
+        The token before the duration stands for `repeats` equal ones; `times` are those of steps to come.
+        """
         ...
 
     def velocity(

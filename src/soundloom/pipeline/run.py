@@ -61,13 +61,17 @@ class PhiloxNoise:
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Embedded prompts of a batch; `negative_rows` (b, s + 1, 1) multiplies the context of the negative ones."""
+    """Embedded prompts of a batch; `negative_rows` (b, s + 1, 1) multiplies the context of the negative ones.
+
+    Of the padding that ends every prompt one token is kept, which stands for `repeats` equal ones.
+    """
 
     text: Array
     mask: np.ndarray
     negative: Array | None
     negative_mask: np.ndarray
     negative_rows: np.ndarray
+    repeats: int
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,25 @@ class Run:
             negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
         negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
         wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
+        kept = self._kept_tokens(tokens.mask, negative_tokens.mask)
+        tokens, negative_tokens = tokens.first(kept), negative_tokens.first(kept)
         result = TextBatch(
             self.engine.encode_text(tokens.ids, tokens.mask),
             tokens.mask,
             self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if wanted else None,
             negative_tokens.mask,
             _negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
+            repeats=length - kept + 1,
         )
         tick(done)
         return result
+
+    def _kept_tokens(self, *masks: np.ndarray) -> int:
+        """Return how many tokens tell prompts apart: the longest and one of padding, where that is one for all."""
+        length = masks[0].shape[1]
+        if self.config.model.conditioning.prompt.padding_mode == "none":
+            return length
+        return min(length, max(int(mask.sum(axis=1).max()) for mask in masks) + 1)
 
     # Sources of edits
 
@@ -186,9 +200,10 @@ class Run:
         if source is not None:
             level = times[:, :1, None].astype(np.float32)
             x = source * (1 - level) + x * level
-        field = VelocityField(engine, batch, text, self._local(batch, source))
+        points = Times(times, array)
+        field = VelocityField(engine, batch, text, self._local(batch, source), points.shared)
         return SAMPLERS[batch.first.sampler](
-            field, array(x), Times(times, array), lambda step: array(self.noise.latents(batch, step + 1, channels))
+            field, array(x), points, lambda step: array(self.noise.latents(batch, step + 1, channels))
         )
 
     def _local(self, batch: Batch, source: np.ndarray | None) -> np.ndarray:
@@ -230,7 +245,10 @@ class Run:
 class VelocityField:
     """The velocity of a batch, guided where guidance acts, both branches in one pass."""
 
-    def __init__(self, engine: Engine, batch: Batch, text: TextBatch, local: np.ndarray) -> None:
+    def __init__(
+        self, engine: Engine, batch: Batch, text: TextBatch, local: np.ndarray, times: Sequence[float]
+    ) -> None:
+        self.times = times
         self.engine, self.guidance, self.text = engine, batch.first.guidance, text
         self.zero_values = batch.compat.padding == "zero-values"
         self.valid = batch.valid()
@@ -254,7 +272,9 @@ class VelocityField:
             if guided:
                 context, duration = join([context, self.uncond]), join([duration, duration])
                 local = join([local, local]) if len(self.local) > 1 else local
-            self._conditions[guided] = self.engine.condition(context, duration, local)
+            self._conditions[guided] = self.engine.condition(
+                context, duration, local, self.text.repeats, self.times
+            )
         return self._conditions[guided]
 
     def __call__(self, x: Array, t: Any) -> Array:

@@ -18,6 +18,10 @@ class Tokens:
     mask: np.ndarray
     cut: tuple[str, ...]
 
+    def first(self, count: int) -> Tokens:
+        """Return so many tokens of each prompt."""
+        return Tokens(self.ids[:, :count], self.mask[:, :count], self.cut)
+
 
 class Tokenizer:
     """A SentencePiece model, given as the bytes of its file."""

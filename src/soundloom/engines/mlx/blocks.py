@@ -162,10 +162,15 @@ class Padding:
         return Padding(mx.concatenate([front, self.valid], axis=1), self.mode)
 
 
-def attend(q: mx.array, k: mx.array, v: mx.array, padding: Padding | None = None) -> mx.array:
-    """Attention of q (b, h, n, k) over k and v (b, h, m, k), scaled by the root of the head's width."""
+def attend(
+    q: mx.array, k: mx.array, v: mx.array, padding: Padding | None = None, bias: mx.array | None = None
+) -> mx.array:
+    """Attention of q (b, h, n, k) over k and v (b, h, m, k), scaled by the root of the head's width.
+
+    Without padding, a bias (m,) may be added to the logits.
+    """
     if padding is None:
-        return _attention(q, k, v)
+        return _attention(q, k, v, None if bias is None else bias[None])
     valid = padding.valid[:, None, :, None]
     if padding.mode == "zero-values":
         return _attention(q, k, v * valid)
@@ -264,11 +269,12 @@ class CrossAttention(nn.Module):
         *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         return (*(self.k_norm(key) for key in keys), values)
 
-    def __call__(self, x: mx.array, memory: tuple[mx.array, ...]) -> mx.array:
+    def __call__(self, x: mx.array, memory: tuple[mx.array, ...], bias: mx.array | None = None) -> mx.array:
+        """Attend from x (b, n, d) to what `remember` returned; bias (s,) is added to the logits."""
         b, n, d = x.shape
         *keys, values = memory
         queries = split_heads(self.to_q(x), self.heads, self.head_dim)
-        first, *second = (attend(self.q_norm(q), k, values) for q, k in zip(queries, keys, strict=True))
+        first, *second = (attend(self.q_norm(q), k, values, bias=bias) for q, k in zip(queries, keys, strict=True))
         out = first - second[0] if second else first
         return self.to_out(out.swapaxes(1, 2).reshape(b, n, d))
 

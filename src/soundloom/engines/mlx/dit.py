@@ -8,6 +8,8 @@ The residual stream stays in float32 whatever the weights are. Source: stable-au
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +46,10 @@ class Condition:
     """What one clip's steps share, computed once: see `DiT.condition`."""
 
     memories: list[tuple[mx.array, ...]]  # keys and values of each block's cross-attention
+    bias: mx.array | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
     locals: list[mx.array] | None  # each block's local embedding (b, t or 1, d), None to leave it out
     embedding: mx.array  # (b, d) of the global condition
+    modulations: dict[float, mx.array]  # (b, 6, d) at times known beforehand
 
 
 class TransformerBlock(nn.Module):
@@ -68,6 +72,7 @@ class TransformerBlock(nn.Module):
         h: mx.array,
         modulation: mx.array,
         memory: tuple[mx.array, ...],
+        bias: mx.array | None,
         local: mx.array | None,
         rotate: Rotation,
         padding: Padding | None,
@@ -78,7 +83,7 @@ class TransformerBlock(nn.Module):
         scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
         u = modulate(self.pre_norm(h), scale, shift)
         h = add_gated(h, self.self_attn(u, rotate, padding), gate)
-        h = h + self.cross_attn(self.cross_attend_norm(h), memory)
+        h = h + self.cross_attn(self.cross_attend_norm(h), memory, bias)
         if local is not None:
             h[:, memory_tokens:] += local
         u = modulate(self.ff_norm(h), ff_scale, ff_shift)
@@ -101,17 +106,20 @@ class Transformer(nn.Module):
         self.layers = [TransformerBlock(config) for _ in range(config.depth)]
         self.rope_channels = rope_channels(config.head_dim)
 
-    def __call__(self, x: mx.array, embedding: mx.array, condition: Condition, padding: Padding | None) -> mx.array:
-        """Map x (b, t, c) to (b, t, c) under the embedding (b, d) of time and duration."""
+    def modulation(self, embedding: mx.array) -> mx.array:
+        """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
+        return sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(*embedding.shape[:-1], 6, -1)
+
+    def __call__(self, x: mx.array, modulation: mx.array, condition: Condition, padding: Padding | None) -> mx.array:
+        """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, (m, d) = x.shape[0], self.memory_tokens.shape
         memory = mx.broadcast_to(self.memory_tokens.astype(mx.float32), (b, m, d))
         h = mx.concatenate([memory, self.project_in(x).astype(mx.float32)], axis=1)  # (b, m+t, d)
         rotate = Rotation.table(h.shape[1], self.rope_channels)
-        modulation = sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(b, 6, -1)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
             local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.memories[i], local, rotate, padding, m)
+            h = layer(h, modulation, condition.memories[i], condition.bias, local, rotate, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -138,30 +146,71 @@ class DiT(nn.Module):
         self.transformer = Transformer(config)
         self.postprocess_conv = Conv1d(c, c, 1)
 
-    def condition(self, context: mx.array, duration: mx.array, local: mx.array | None) -> Condition:
+    def condition(
+        self,
+        context: mx.array,
+        duration: mx.array,
+        local: mx.array | None,
+        repeats: int = 1,
+        times: Sequence[float] = (),
+    ) -> Condition:
         """Compute what all steps share.
 
         context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
         alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
-        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out.
+        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out. The token
+        before the duration, padding, stands for `repeats` equal ones. Steps at `times` find their modulation ready.
         """
+        context, bias = without_repetition(context, repeats, self.preprocess_conv.weight.dtype == mx.float32)
         tokens = sequence(self.to_cond_embed, context)
         layers, locals_ = self.transformer.layers, None
         if local is not None:
             locals_ = [sequence(layer.to_local_embed, local.swapaxes(1, 2)) for layer in layers]
+        embedding = sequence(self.to_global_embed, duration)
+        modulations = {}
+        if times:
+            at_times = self._modulation(mx.array(list(times)), embedding[:, None])
+            modulations = {t: at_times[:, i] for i, t in enumerate(times)}
         return Condition(
             memories=[layer.cross_attn.remember(tokens) for layer in layers],
+            bias=bias,
             locals=locals_,
-            embedding=sequence(self.to_global_embed, duration),
+            embedding=embedding,
+            modulations=modulations,
         )
 
-    def __call__(self, x: mx.array, t: mx.array, condition: Condition, padding: Padding | None = None) -> mx.array:
-        """Return the velocity (b, c, t) in float32."""
-        features = fourier_features(t, self.config.timestep_features_dim)
-        embedding = condition.embedding + sequence(self.to_timestep_embed, features)
+    def __call__(
+        self, x: mx.array, t: mx.array | float, condition: Condition, padding: Padding | None = None
+    ) -> mx.array:
+        """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
+        modulation = condition.modulations.get(t) if isinstance(t, float) else None
+        if modulation is None:
+            times = mx.full((x.shape[0],), t) if isinstance(t, float) else t
+            modulation = self._modulation(times, condition.embedding)
         h = pointwise(self.preprocess_conv, x.swapaxes(1, 2))
-        y = self.transformer(h, embedding, condition, padding)
+        y = self.transformer(h, modulation, condition, padding)
         return pointwise(self.postprocess_conv, y).swapaxes(1, 2).astype(mx.float32)
+
+    def _modulation(self, times: mx.array, embedding: mx.array) -> mx.array:
+        """Return the modulation (…, k, 6, d) at times (k,) under an embedding (…, k or 1, d) of the duration."""
+        features = fourier_features(times, self.config.timestep_features_dim)
+        return self.transformer.modulation(embedding + sequence(self.to_timestep_embed, features))
+
+
+def without_repetition(context: mx.array, repeats: int, exact: bool) -> tuple[mx.array, mx.array | None]:
+    """Return context (b, s, d) whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
+
+    The bias gives that token the weight of all. Where logits are not `exact`, in float32, it would be rounded, and
+    the context returns with all its tokens.
+    """
+    if repeats == 1:
+        return context, None
+    if not exact:
+        padding = mx.repeat(context[:, -2:-1], repeats, axis=1)
+        return mx.concatenate([context[:, :-2], padding, context[:, -1:]], axis=1), None
+    bias = mx.zeros((context.shape[1],))
+    bias[-2] = math.log(repeats)
+    return context, bias
 
 
 def pointwise(conv: Conv1d, x: mx.array) -> mx.array:

@@ -26,6 +26,7 @@ from soundloom.errors import EngineError
 
 PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
 CACHE_BYTES = 1 << 30  # of freed buffers that MLX may keep; without a limit they pile up as lengths change
+CPU_CACHE_BYTES = 1 << 23  # there, memory comes from the heap, which keeps what is freed as well
 
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")
@@ -58,6 +59,7 @@ class MLXEngine:
             raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
         # Newer GPUs multiply float32 with 10 bits of mantissa unless told; MLX reads this at its first product.
         os.environ.setdefault("MLX_ENABLE_TF32", "0")
+        mx.set_cache_limit(CPU_CACHE_BYTES if self.device == "cpu" else CACHE_BYTES)
         self._modules: dict[str, nn.Module] = {}
 
     def describe(self) -> dict[str, str]:
@@ -84,7 +86,6 @@ class MLXEngine:
         for component in components:
             self._modules.pop(component, None)
         gc.collect()
-        mx.set_cache_limit(CACHE_BYTES)
         mx.clear_cache()
 
     def weight_bytes(self, component: Component) -> int:
@@ -117,18 +118,19 @@ class MLXEngine:
         return context, duration
 
     @on_device
-    def condition(self, context: mx.array, duration: mx.array, local: mx.array) -> Condition:
-        return self._module("dit").condition(context, duration, local)
+    def condition(
+        self, context: mx.array, duration: mx.array, local: mx.array, repeats: int = 1, times: Sequence[float] = ()
+    ) -> Condition:
+        return self._module("dit").condition(context, duration, local, repeats, times)
 
     @on_device
     def velocity(
         self, x: mx.array, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
     ) -> mx.array:
-        times = mx.full((x.shape[0],), t) if isinstance(t, float) else t.flatten()
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self._module("dit")(x, times, condition, padding)
+        return self._module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
     @on_device
     def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:

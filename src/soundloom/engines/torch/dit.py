@@ -8,6 +8,8 @@ The residual stream stays in float32 whatever the weights are. Source: stable-au
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +42,10 @@ class Condition:
     """What one clip's steps share, computed once: see `DiT.condition`."""
 
     memories: list[tuple[Tensor, ...]]  # keys and values of each block's cross-attention
+    bias: Tensor | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
     locals: list[Tensor] | None  # each block's local embedding (b, t or 1, d), None to leave it out
     embedding: Tensor  # (b, d) of the global condition
+    modulations: dict[float, Tensor]  # (b, 6, d) at times known beforehand
 
 
 class TransformerBlock(nn.Module):
@@ -64,6 +68,7 @@ class TransformerBlock(nn.Module):
         h: Tensor,
         modulation: Tensor,
         memory: tuple[Tensor, ...],
+        bias: Tensor | None,
         local: Tensor | None,
         rotate: Rotation,
         padding: Padding | None,
@@ -74,7 +79,7 @@ class TransformerBlock(nn.Module):
         scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
         u = torch.addcmul(shift, self.pre_norm(h), 1 + scale)
         h = torch.addcmul(h, self.self_attn(u, rotate, padding).float(), torch.sigmoid(1 - gate))
-        h = h + self.cross_attn(self.cross_attend_norm(h), memory)
+        h = h + self.cross_attn(self.cross_attend_norm(h), memory, bias)
         if local is not None:
             h[:, memory_tokens:] += local
         u = torch.addcmul(ff_shift, self.ff_norm(h), 1 + ff_scale)
@@ -95,17 +100,20 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(TransformerBlock(config) for _ in range(config.depth))
         self.rope_channels = rope_channels(config.head_dim)
 
-    def forward(self, x: Tensor, embedding: Tensor, condition: Condition, padding: Padding | None) -> Tensor:
-        """Map x (b, t, c) to (b, t, c) under the embedding (b, d) of time and duration."""
+    def modulation(self, embedding: Tensor) -> Tensor:
+        """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
+        return self.global_cond_embedder(embedding).float().unflatten(-1, (6, -1))
+
+    def forward(self, x: Tensor, modulation: Tensor, condition: Condition, padding: Padding | None) -> Tensor:
+        """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, m = x.shape[0], self.memory_tokens.shape[0]
         memory = self.memory_tokens.float().expand(b, -1, -1)
         h = torch.cat([memory, self.project_in(x).float()], dim=1)  # (b, m+t, d)
         rotate = Rotation.table(h.shape[1], self.rope_channels, h.device)
-        modulation = self.global_cond_embedder(embedding).float().view(b, 6, -1)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
             local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.memories[i], local, rotate, padding, m)
+            h = layer(h, modulation, condition.memories[i], condition.bias, local, rotate, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -123,28 +131,71 @@ class DiT(nn.Module):
         self.transformer = Transformer(config)
         self.postprocess_conv = nn.Conv1d(c, c, 1, bias=False)
 
-    def condition(self, context: Tensor, duration: Tensor, local: Tensor | None) -> Condition:
+    def condition(
+        self,
+        context: Tensor,
+        duration: Tensor,
+        local: Tensor | None,
+        repeats: int = 1,
+        times: Sequence[float] = (),
+    ) -> Condition:
         """Compute what all steps share.
 
         context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
         alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
-        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out.
+        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out. The token
+        before the duration, padding, stands for `repeats` equal ones. Steps at `times` find their modulation ready.
         """
+        dtype = self.preprocess_conv.weight.dtype
+        exact = dtype == torch.float32 or (context.is_cpu and dtype == torch.bfloat16)  # see `split_heads`
+        context, bias = without_repetition(context, repeats, exact)
         tokens = self.to_cond_embed(context)
         layers = [layer for layer in self.transformer.layers if isinstance(layer, TransformerBlock)]
+        embedding = self.to_global_embed(duration)
+        modulations = {}
+        if times:
+            at_times = self._modulation(torch.tensor(times, device=context.device), embedding[:, None])
+            modulations = dict(zip(times, at_times.unbind(1), strict=True))
         return Condition(
             memories=[layer.cross_attn.remember(tokens) for layer in layers],
+            bias=bias,
             locals=None if local is None else [layer.to_local_embed(local.transpose(1, 2)) for layer in layers],
-            embedding=self.to_global_embed(duration),
+            embedding=embedding,
+            modulations=modulations,
         )
 
-    def forward(self, x: Tensor, t: Tensor, condition: Condition, padding: Padding | None = None) -> Tensor:
-        """Return the velocity (b, c, t) in float32."""
-        features = fourier_features(t, self.config.timestep_features_dim)
-        embedding = condition.embedding + self.to_timestep_embed(features)
+    def forward(
+        self, x: Tensor, t: Tensor | float, condition: Condition, padding: Padding | None = None
+    ) -> Tensor:
+        """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
+        modulation = condition.modulations.get(t) if isinstance(t, float) else None
+        if modulation is None:
+            times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t
+            modulation = self._modulation(times, condition.embedding)
         h = pointwise(self.preprocess_conv, x.transpose(1, 2))
-        y = self.transformer(h, embedding, condition, padding)
+        y = self.transformer(h, modulation, condition, padding)
         return pointwise(self.postprocess_conv, y).transpose(1, 2).float()
+
+    def _modulation(self, times: Tensor, embedding: Tensor) -> Tensor:
+        """Return the modulation (…, k, 6, d) at times (k,) under an embedding (…, k or 1, d) of the duration."""
+        features = fourier_features(times, self.config.timestep_features_dim)
+        return self.transformer.modulation(embedding + self.to_timestep_embed(features))
+
+
+def without_repetition(context: Tensor, repeats: int, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """Return context (b, s, d) whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
+
+    The bias gives that token the weight of all. Where logits are not `exact`, in float32, it would be rounded, and
+    the context returns with all its tokens.
+    """
+    if repeats == 1:
+        return context, None
+    if not exact:
+        *_, padding, duration = context.split(1, dim=1)
+        return torch.cat([context[:, :-2], padding.expand(-1, repeats, -1), duration], dim=1), None
+    bias = torch.zeros(context.shape[1], device=context.device)
+    bias[-2] = math.log(repeats)
+    return context, bias
 
 
 def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:

@@ -108,18 +108,19 @@ class TorchEngine:
         return context, duration
 
     @torch.inference_mode()
-    def condition(self, context: Tensor, duration: Tensor, local: Tensor) -> Condition:
-        return self._module("dit").condition(context, duration, local)
+    def condition(
+        self, context: Tensor, duration: Tensor, local: Tensor, repeats: int = 1, times: Sequence[float] = ()
+    ) -> Condition:
+        return self._module("dit").condition(context, duration, local, repeats, times)
 
     @torch.inference_mode()
     def velocity(
         self, x: Tensor, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
-        times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t.flatten()
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self._module("dit")(x, times, condition, padding)
+        return self._module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
     @torch.inference_mode()
     def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:

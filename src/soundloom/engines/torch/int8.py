@@ -8,38 +8,94 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.engines.torch.precision import has_int8
 
 LIMIT = 127
 TINY = 1e-12  # the least scale, for rows of zeros
+BLOCK = 512  # outputs that are made at once: what follows a product finds them in the processor's cache
+OFFSET = 128  # of activations in oneDNN, which multiplies fast where they are unsigned
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return codes, int8 like x (n, c), and the scale of each row (n, 1), float32."""
-    scale = (x.abs().amax(-1, keepdim=True).float() / LIMIT).clamp_(min=TINY)
+    scale = x.abs().amax(-1, keepdim=True).float().div_(LIMIT).clamp_(min=TINY)
     return (x / scale).round_().to(torch.int8), scale
 
 
 def round_weight(weight: Tensor) -> dict[str, Tensor]:
     """Return what an `Int8Linear` holds of a weight (outputs, inputs), by name."""
     codes, scale = round_rows(weight)
-    return {"weight": codes.t().contiguous(), "scale": scale.flatten()}  # in this layout they multiply fastest
+    return {"weight": codes, "scale": scale.flatten()}
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with a rounded weight (inputs, outputs); takes floats, returns float32."""
+    """A linear layer with a rounded weight (outputs, inputs); takes floats, returns float32."""
 
-    weight: Tensor
+    weight: Tensor | None
     scale: Tensor
     bias: Tensor | None
+    zero: Tensor
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.zeros(inputs, outputs, dtype=torch.int8))
+        self.register_buffer("weight", torch.zeros(outputs, inputs, dtype=torch.int8))
         self.register_buffer("scale", torch.zeros(outputs))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
+        self.outputs = outputs
+
+    def pack(self) -> None:
+        """Put the weight into oneDNN's own layout; the plain one leaves memory."""
+        weight = self.weight
+        if weight is None or not (HAS_ONEDNN and has_int8() and weight.is_cpu):
+            return
+        halves = (*self._blocks(0, self.outputs // 2), *self._blocks(self.outputs // 2, self.outputs))
+        for block in halves:
+            self.register_buffer(f"packed_{block.start}", torch.ops.onednn.qlinear_prepack(weight[block], None))
+        self.register_buffer("zero", torch.zeros(self.outputs, dtype=torch.int32), persistent=False)
+        self.weight = None
 
     def forward(self, x: Tensor) -> Tensor:
-        codes, scale = round_rows(x.reshape(-1, x.shape[-1]))
-        y = torch._int_mm(codes, self.weight).float().mul_(self.scale)
-        y = y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
+        """Return the product with x (…, inputs)."""
+        codes, scale = self._rounded(x)
+        y = scale.new_empty(len(codes), self.outputs)
+        half = self.outputs // 2
+        for block in (*self._blocks(0, half), *self._blocks(half, self.outputs)):
+            self._multiply(codes, scale, block, out=y[:, block])
         return y.view(*x.shape[:-1], -1)
+
+    def silu_gated(self, x: Tensor) -> Tensor:
+        """Return value * silu(gate) of the output's two halves."""
+        codes, scale = self._rounded(x)
+        half = self.outputs // 2
+        y = scale.new_empty(len(codes), half)
+        for block in self._blocks(0, half):
+            value = self._multiply(codes, scale, block)
+            gate = self._multiply(codes, scale, slice(block.start + half, block.stop + half))
+            torch.mul(value, F.silu(gate, inplace=True), out=y[:, block])
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def _blocks(start: int, stop: int) -> list[slice]:
+        return [slice(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK)]
+
+    def _rounded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes of x (…, inputs) as `_multiply` takes them, (rows, inputs), and the scales of rows."""
+        codes, scale = round_rows(x.reshape(-1, x.shape[-1]))
+        return (codes if self.weight is not None else codes.view(torch.uint8).bitwise_xor_(OFFSET)), scale
+
+    def _multiply(self, codes: Tensor, scale: Tensor, block: slice, out: Tensor | None = None) -> Tensor:
+        """Return a block of the outputs (rows, block) for rounded rows and their scales."""
+        if self.weight is None:
+            y = torch.ops.onednn.qlinear_pointwise(
+                codes, 1.0, OFFSET, self.get_buffer(f"packed_{block.start}"), self.scale[block], self.zero[block],
+                None, 1.0, 0, torch.float32, "none", [], "",
+            )  # fmt: skip
+        else:
+            y = torch._int_mm(codes, self.weight[block].t()).float().mul_(self.scale[block])
+        out = y if out is None else out
+        if self.bias is None:
+            return torch.mul(y, scale, out=out)
+        return torch.addcmul(self.bias[block], y, scale, out=out)

@@ -75,6 +75,10 @@ def load_module(
             if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
                 forget(part.buffer())  # else the file's bytes stay in memory beside their copies
     module.load_state_dict(state, assign=True)
+    state.clear()
+    for layer in module.modules():
+        if isinstance(layer, Int8Linear):
+            layer.pack()
     return module.eval().requires_grad_(False)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.models import T5GemmaConfig
-from soundloom.engines.torch.blocks import Linear, Rotation
+from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm
 
 
 class GemmaNorm(nn.Module):
@@ -24,7 +24,7 @@ class GemmaNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.weight.shape, 1 + self.weight.float(), self.eps).to(x.dtype)
+        return rms_norm(x, 1 + self.weight.float(), self.eps)
 
 
 class TextAttention(nn.Module):

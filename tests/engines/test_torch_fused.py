@@ -1,0 +1,75 @@
+"""The CPU's shorter ways compute what the plain ones do."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from torch.nn import functional as F  # noqa: E402
+
+from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
+from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm  # noqa: E402
+from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
+from soundloom.engines.torch.int8 import BLOCK, Int8Linear, round_weight  # noqa: E402
+from soundloom.engines.torch.precision import has_int8  # noqa: E402
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_norm_is_that_of_torch(dtype: torch.dtype) -> None:
+    x, gain = (normal(2, 5, 96) * 30).to(dtype), normal(96, seed=1)
+    plain = F.rms_norm(x.float(), (96,), gain, 1e-5).to(dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(rms_norm(x, gain, 1e-5), plain)
+
+
+def test_a_rotation_turns_pairs_and_passes_the_rest() -> None:
+    x = normal(1, 2, 7, 24)
+    angles = torch.arange(7.0)[:, None] * 10_000.0 ** (-torch.arange(0, 16, 2) / 16)
+    pairs = torch.complex(x[..., :8], x[..., 8:16]) * torch.polar(torch.ones_like(angles), angles)
+    wanted = torch.cat([pairs.real, pairs.imag, x[..., 16:]], dim=-1)
+    torch.testing.assert_close(Rotation.table(7, 16, "cpu")(x), wanted)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gated_products_are_products_then_gates(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
+    layer, x = Linear(48, 2 * 40, bias=bias).requires_grad_(False), normal(3, 9, 48)
+    value, gate = layer(x).chunk(2, dim=-1)
+    with torch.no_grad():
+        found = layer.to(dtype).silu_gated(x)
+    torch.testing.assert_close(found.float(), value * F.silu(gate), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.skipif(not has_int8(), reason="this processor does not add up products of bytes")
+@pytest.mark.parametrize("outputs", [2 * BLOCK, BLOCK + 90, 40])
+@pytest.mark.parametrize("bias", [True, False])
+def test_packing_an_int8_weight_changes_nothing(outputs: int, bias: bool) -> None:
+    layer, x = Int8Linear(96, outputs, bias), normal(2, 5, 96)
+    state = round_weight(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
+    layer.load_state_dict(state)
+    plain, plain_gated = layer(x), layer.silu_gated(x)
+    layer.pack()
+    assert sum(tensor.nbytes for tensor in layer.state_dict().values()) >= outputs * 96
+    torch.testing.assert_close(layer(x), plain)
+    torch.testing.assert_close(layer.silu_gated(x), plain_gated)
+    value, gate = plain.chunk(2, dim=-1)
+    torch.testing.assert_close(plain_gated, value * F.silu(gate))
+
+
+def test_one_token_stands_for_all_equal_ones_and_times_may_be_known(tiny_model_folder) -> None:
+    engine = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "fp32")
+    context, duration, local = normal(2, 9, 64), normal(2, 64, seed=1), torch.zeros(1, 257, 1)
+    context[:, 3:8] = normal(1, 1, 64, seed=2)  # five equal tokens before the duration
+    x = normal(2, 256, 12, seed=3)
+    whole = engine.condition(context, duration, local)
+    short = engine.condition(context[:, [0, 1, 2, 3, 8]], duration, local, repeats=5, times=[0.7, 0.5])
+    assert list(short.modulations) == [0.7, 0.5]
+    torch.testing.assert_close(
+        engine.velocity(x, 0.5, short, None), engine.velocity(x, 0.5, whole, None), rtol=1e-4, atol=1e-5
+    )
+    assert (engine.velocity(x, 0.7, short, None) - engine.velocity(x, 0.5, whole, None)).abs().max() > 1e-3
