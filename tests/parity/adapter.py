@@ -32,6 +32,11 @@ class TorchAdapter:
 
         return TorchEngine(checkpoint, "cpu", precision)
 
+    def music_engine(self, checkpoint: Any) -> Any:
+        from soundloom.engines.torch.music_engine import TorchMusicEngine
+
+        return TorchMusicEngine(checkpoint, "cpu", "fp32")
+
     def array(self, value: np.ndarray) -> Any:
         return self._torch.from_numpy(np.ascontiguousarray(value))
 
@@ -64,6 +69,11 @@ class MLXAdapter:
         from soundloom.engines.mlx.engine import MLXEngine
 
         return MLXEngine(checkpoint, "cpu", precision)
+
+    def music_engine(self, checkpoint: Any) -> Any:
+        from soundloom.engines.mlx.music_engine import MLXMusicEngine
+
+        return MLXMusicEngine(checkpoint, "cpu", "fp32")
 
     def array(self, value: np.ndarray) -> Any:
         return self._mx.array(value)

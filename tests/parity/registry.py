@@ -18,6 +18,7 @@ from parity.mlx_int4 import MLXBundleCase
 from parity.models import DiTCase, SAMECase, TextCase
 from parity.musicgen import DelayCase, LMCase, TokenCase
 from parity.musicgen_codec import CodecCase, T5Case
+from parity.musicgen_pipeline import MusicPipelineCase
 from parity.sampling import SamplingCase
 
 # fn of a call: the class that holds the case's model, and its method.
@@ -51,6 +52,8 @@ RUNNERS = {
     "mlx command line": (MLXCommandCase, "run"),
     "t5.encode": (T5Case, "encode"),
     "t5.relative_position_bucket": (T5Case, "bucket"),
+    "pipeline.generate": (MusicPipelineCase, "generate"),
+    "pipeline.edit": (MusicPipelineCase, "edit"),
     "encodec.encode": (CodecCase, "encode"),
     "encodec.decode": (CodecCase, "decode"),
     "encodec.forward": (CodecCase, "forward"),
