@@ -70,7 +70,7 @@ def alone(tmp_path_factory):
 
 
 def test_two_processes_learn_what_one_does(alone, tmp_path):
-    assert_same(train_in_two(tmp_path), alone)
+    assert_same(train_in_two(tmp_path), alone, tolerance=1e-5)  # other thread counts sum in another order
 
 
 def test_sharded_weights_learn_the_same_between_steps_of_one_process(alone, tmp_path):
@@ -84,7 +84,7 @@ def test_sharding_over_one_process_is_an_error():
         open_machine(MachineConfig(device="cpu", shard=True))
 
 
-def assert_same(a, b, tolerance=0.0):
+def assert_same(a, b, tolerance):
     assert a.keys() == b.keys()
     for name, value in a.items():
         torch.testing.assert_close(value, b[name], atol=tolerance, rtol=0, msg=lambda text, name=name: name + text)

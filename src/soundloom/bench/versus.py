@@ -1,7 +1,9 @@
 """Ours against others in one run, turn by turn, so that whatever slows the machine slows both.
 
 `python -m soundloom.bench.versus CASE FOLDER` prints the figures against diffusers as JSON: the sampling steps of the
-transformer, given the conditioning, and the decoder. The peer computes in float32 with PyTorch's plain attention.
+transformer, given the conditioning, the decoder, and both together. The conditioning is that of a short prompt: a few
+tokens, then equal padding, which our pipeline sums up in one token. The peer computes in float32 with PyTorch's plain
+attention.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from soundloom.bench.cases import Case, Figures, run_module
 from soundloom.errors import SoundloomError
 
 FRAMES_PER_SECOND, PADDING = 44100 / 4096, 6.0  # of the published models
+PROMPT_TOKENS, CONTEXT = 10, 257  # tokens of a short prompt, and all: padding follows the prompt, the duration is last
 
 
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Figures:
@@ -52,15 +55,18 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     config, random = checkpoint.config.dit, np.random.default_rng(0)  # type: ignore[union-attr]
     engine = TorchEngine(checkpoint, "cpu", case.precision)
     frames = 2 * round((case.seconds + PADDING) * FRAMES_PER_SECOND / 2)
-    shapes = (1, 257, config.cond_token_dim), (1, config.global_cond_dim), (1, config.io_channels, frames)
+    shapes = (1, CONTEXT, config.cond_token_dim), (1, config.global_cond_dim), (1, config.io_channels, frames)
     context, duration, x = (random.standard_normal(shape, np.float32) for shape in shapes)
+    context[:, PROMPT_TOKENS:-1] = context[:, PROMPT_TOKENS : PROMPT_TOKENS + 1]
+    short = np.concatenate([context[:, : PROMPT_TOKENS + 1], context[:, -1:]], axis=1)
     local = np.zeros((1, config.local_add_cond_dim, 1), np.float32)
     tensors = [torch.from_numpy(array) for array in (context, duration, x)]
     times = [1 - step / case.steps for step in range(case.steps)]
     peer, peer_codec = peer_dit(checkpoint), peer_same(checkpoint)
 
     def sample() -> None:
-        condition = engine.condition(*map(engine.array, (context, duration, local)))
+        tokens, length, inpainting = map(engine.array, (short, duration, local))
+        condition = engine.condition(tokens, length, inpainting, CONTEXT - PROMPT_TOKENS - 1, times)
         for t in times:
             engine.velocity(engine.array(x), t, condition, None)
 
@@ -78,7 +84,9 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     engine.free("dit")
     engine.load("decoder")
     decoder = alternate(lambda: decode_latents(engine, checkpoint.config, x), decode_peer, case.runs)
-    return {"precision": engine.precision, "transformer": dit, "decoder": decoder}
+    both = {whose: dit[whose] + decoder[whose] for whose in ("ours", "theirs")}
+    both["times_as_fast"] = both["theirs"] / both["ours"]
+    return {"precision": engine.precision, "transformer": dit, "decoder": decoder, "both": both}
 
 
 def versus_command(case: Case, folder: Path, command: str) -> Figures:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from soundloom.atomic import write_json
 from soundloom.cli.flags import flag
+from soundloom.cli.logs import at_level
 from soundloom.cli.results import print_results
 from soundloom.datasets.synthetic import FAMILIES
 from soundloom.errors import RequestError
@@ -52,9 +53,8 @@ def run(options: Options) -> None:
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
     )
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
-    # Warnings about single clips are part of what is measured here.
-    logging.getLogger("soundloom").setLevel(logging.ERROR)
-    report = evaluate(model, options.model, scope, _say)
+    with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
+        report = evaluate(model, options.model, scope, _say)
     print_results(table(report.rows))
     if options.json:
         write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})

@@ -6,13 +6,12 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
+from soundloom.cli.logs import warnings_to_stderr
 from soundloom.errors import RequestError, SoundloomError
 from soundloom.version import __version__
 
@@ -39,7 +38,7 @@ DEBUG = "SOUNDLOOM_DEBUG"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    with _warnings_to_stderr():
+    with warnings_to_stderr():
         try:
             code = _run(sys.argv[1:] if arguments is None else list(arguments))
             sys.stdout.flush()
@@ -99,20 +98,6 @@ def _ask() -> int:
 
     run(ask())
     return 0
-
-
-@contextmanager
-def _warnings_to_stderr() -> Iterator[None]:
-    """Show what the library logs as warnings."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    handler.setLevel(logging.WARNING)
-    logger = logging.getLogger("soundloom")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def _complain(message: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from soundloom.cli.flags import flag, switch
+from soundloom.cli.logs import info_to_stderr
 from soundloom.cli.opening import open_named
 from soundloom.cli.results import print_results
-from soundloom.cli.training import Stop, info_to_stderr, progress
+from soundloom.cli.training import Stop, progress
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:

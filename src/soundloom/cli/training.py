@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -100,20 +97,3 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min" if seconds >= 100 else f"{seconds:.0f} s"
-
-
-@contextmanager
-def info_to_stderr(*, quiet: bool) -> Iterator[None]:
-    """Show what the library logs beside its warnings, which are shown anyway."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(lambda record: record.levelno < logging.WARNING)
-    logger = logging.getLogger("soundloom")
-    before = logger.level
-    if not quiet:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
