@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from soundloom.datasets.synthetic import is_held_out
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
-from soundloom.training.sounds import Sounds
+from soundloom.training.sounds import Sounds, admits, narrowed
 
 NARROW = SoundsConfig(
     clips=40,
@@ -47,6 +48,16 @@ def test_a_narrowed_world_has_few_pitches_tempos_and_one_length(narrow):
     assert {label.bpm for label in labels} == {0, 90, 120}
     assert {label.seconds for label in labels} == {3.0}
     assert {label.pan for label in labels} == {0.0}
+
+
+def test_narrowing_never_ends_at_what_is_held_out():
+    """The nearest tempo of many loops is one that this kind of loop is never to be heard at."""
+    config = replace(NARROW, clips=60, pitches=(110.0, 220.0, 330.0, 440.0, 550.0, 660.0), repeats=0)
+    sounds = Sounds(config)
+    drawn = (sounds.world.labels(number) for number in range(2000))
+    assert any(is_held_out(narrowed(labels, config)) for labels in drawn if admits(config, labels))
+    assert len(sounds) == 60
+    assert not any(is_held_out(sounds.labels(position)) for position in range(len(sounds)))
 
 
 def test_no_sound_of_a_narrowed_world_comes_too_often(narrow):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World, render
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World, is_held_out, render
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
@@ -69,8 +69,9 @@ class Sounds:
         seen: Counter[Labels] = Counter()
         number = 0
         while len(numbers) < count and number < SEARCH * (count + 100):
-            labels = self._labels(number)
-            if admits(self.config, self.world.labels(number)) and not 0 < self.config.repeats <= seen[labels]:
+            labels = self._labels(number)  # narrowed, they may be ones that the world itself never draws
+            is_common = 0 < self.config.repeats <= seen[labels]
+            if admits(self.config, self.world.labels(number)) and not is_common and not is_held_out(labels):
                 numbers.append(number)
                 seen[labels] += 1
             number += 1
