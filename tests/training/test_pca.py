@@ -6,9 +6,9 @@ import torch
 from training.tiny_recipe import AUTOENCODER, LATENT_DIM, PATCH, SOUNDS, STRIDE, WIDTH, model_config
 
 from soundloom.engines.torch.same import SAME
-from soundloom.training.autoencoder import fit_linear_codec, patch_rows, start_from
 from soundloom.training.pca import fit
 from soundloom.training.sounds import Sounds
+from soundloom.training.starts import fit_linear_codec, patch_rows, random_crops, start_linear
 
 
 def low_rank_patches(rank: int) -> np.ndarray:
@@ -54,8 +54,8 @@ def test_emphasis_spends_components_on_high_frequencies():
 def test_a_new_autoencoder_is_exactly_the_linear_codec():
     torch.manual_seed(0)
     same, sounds = SAME(model_config().same), Sounds(SOUNDS)
-    codec = fit_linear_codec(same, sounds, AUTOENCODER)
-    start_from(same, codec)
+    codec = fit_linear_codec(same, random_crops(same, sounds, AUTOENCODER), AUTOENCODER)
+    start_linear(same, codec)
     audio = sounds.crop(np.random.default_rng(4), 8 * PATCH * STRIDE)
     with torch.no_grad():
         made = same.decode(same.encode(torch.from_numpy(audio)[None]))[0].numpy()

@@ -8,17 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import (
     SAME,
-    DecoderResampler,
-    EncoderResampler,
-    Resampler,
-    SAMEBlock,
-    WeightNormConv,
     to_patches,
 )
 from soundloom.training.augmentation import augmented, random_piece
@@ -28,7 +22,6 @@ from soundloom.training.config import AutoencoderConfig
 from soundloom.training.loop import Draws, Turn
 from soundloom.training.losses import SpectralLoss, softnorm_loss, waveform_loss
 from soundloom.training.mel_loss import MelLoss
-from soundloom.training.pca import LinearCodec, Matrix, fit
 from soundloom.training.sources import SoundSource
 from soundloom.training.text_features import TextFeatures
 
@@ -137,76 +130,6 @@ def encode_and_follow(same: SAME, audio: Tensor, rate: float) -> Tensor:
         deviation = (raw * bottleneck.scaling_factor + bottleneck.bias).std()
         bottleneck.running_std.lerp_(deviation, rate).clamp_(min=SMALLEST_DEVIATION)
     return bottleneck.encode(raw)
-
-
-def fit_linear_codec(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> LinearCodec:
-    """Principal components of random crops, in the geometry of the autoencoder."""
-    half, patch = same.config.encoder.config, same.config.patch_size
-    length = config.frames * same.config.downsampling_ratio
-    rate = SAMPLE_RATE
-    rng = Draws(config.loop.seed, PCA_STREAM).rng
-    crops = (sounds.crop(rng, length) for _ in range(round(config.pca_seconds * rate / length)))
-    batches = (patch_rows(crop, patch) for crop in crops)
-    return fit(batches, half.stride, half.width, half.latent_dim, config.emphasis, config.whitening, rate)
-
-
-def patch_rows(audio: NDArray[np.float32], patch: int) -> Matrix:
-    """Cut (2, n) into rows (patches, 2 * patch) in float64."""
-    return to_patches(torch.from_numpy(audio)[None], patch)[0].T.double().numpy()
-
-
-@torch.no_grad()
-def start_from(same: SAME, codec: LinearCodec) -> None:
-    """Make the autoencoder compute the linear codec exactly: its blocks add nothing yet.
-
-    Needs `latent_shortcut` in both halves, and widths of at least the latents' dimension.
-    """
-    into = _typed(same.encoder.layers["0"], EncoderResampler)
-    out = _typed(same.decoder.layers["3"], DecoderResampler)
-    latent_dim = same.config.latent_dim
-    for resampler in (into, out):
-        silence_branches(resampler)
-        resampler.shortcut.weight.zero_()
-    square = torch.eye(latent_dim)
-    _set_kernel(into.mapping, TOKEN_LEVEL * _tensor(codec.analysis))
-    into.shortcut.weight[:latent_dim] = _tensor(codec.gather)
-    _set_linear(_typed(same.encoder.layers["2"], nn.Linear), (slice(None), slice(latent_dim)), square / TOKEN_LEVEL)
-    _set_linear(_typed(same.decoder.layers["1"], nn.Linear), (slice(latent_dim), slice(None)), square * TOKEN_LEVEL)
-    out.shortcut.weight[:, :latent_dim] = _tensor(codec.spread.T)
-    _set_kernel(out.mapping, _tensor(codec.synthesis.T) / TOKEN_LEVEL)
-
-
-def silence_branches(resampler: Resampler) -> None:
-    """Zero the last layer of every branch, as the published initialisation does."""
-    for block in resampler.transformers:
-        branches = _typed(block, SAMEBlock)
-        for layer in (branches.self_attn.to_out, branches.ff.ff[2]):
-            for parameter in layer.parameters():
-                parameter.zero_()
-
-
-def _typed(module: nn.Module, kind: type[Module]) -> Module:
-    """The module, which lists of modules only know as some module."""
-    assert isinstance(module, kind)
-    return module
-
-
-def _set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
-    """Give a convolution this matrix (out, in) as the centre of its kernel, and zeros beside it."""
-    conv.weight_v.zero_()
-    conv.weight_v[:, :, conv.weight_v.shape[2] // 2] = weight
-    conv.weight_g.copy_(conv.weight_v.norm(dim=(1, 2), keepdim=True))
-    conv.bias.zero_()
-
-
-def _set_linear(linear: nn.Linear, part: tuple[slice, slice], weight: Tensor) -> None:
-    linear.weight.zero_()
-    linear.bias.zero_()
-    linear.weight[part] = weight
-
-
-def _tensor(matrix: Matrix) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(matrix)).float()
 
 
 @torch.no_grad()

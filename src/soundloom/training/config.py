@@ -201,6 +201,7 @@ class AutoencoderConfig:
     pca_seconds: float = 600.0
     emphasis: float = 0.3  # power of frequency by which the principal components prefer high frequencies
     whitening: float = 0.5  # 0 keeps the components' own spread, 1 makes all equal
+    noise_bands: tuple[float, ...] = ()  # edges in hertz of bands whose loudness gets latents of its own
     mel: MelConfig = field(default_factory=MelConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)

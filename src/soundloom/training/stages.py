@@ -22,13 +22,7 @@ from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.errors import RequestError, TrainingError
-from soundloom.training.autoencoder import (
-    AutoencoderStage,
-    fit_linear_codec,
-    settle_scale,
-    silence_branches,
-    start_from,
-)
+from soundloom.training.autoencoder import AutoencoderStage, settle_scale
 from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import (
     AutoencoderConfig,
@@ -44,10 +38,12 @@ from soundloom.training.export import export
 from soundloom.training.job import Job
 from soundloom.training.latents import encode_sounds, write_latents
 from soundloom.training.loop import STATE_FILE, Run, Stage
+from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
 from soundloom.training.recipe import differences
 from soundloom.training.sources import SoundSource
+from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
 from soundloom.training.tensorboard import TensorBoard
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
@@ -98,12 +94,14 @@ def _captions(job: Job, sounds: SoundSource, config: AutoencoderConfig) -> tuple
 
 
 def _begin_autoencoder(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
-    if same.config.encoder.config.latent_shortcut:
-        start_from(same, fit_linear_codec(same, sounds, config))
-        return
-    for resampler in same.modules():
-        if isinstance(resampler, Resampler):
-            silence_branches(resampler)
+    if config.noise_bands:
+        start_with_noise(same, sounds, config)
+    elif same.config.encoder.config.latent_shortcut:
+        start_linear(same, fit_linear_codec(same, random_crops(same, sounds, config), config))
+    else:
+        for resampler in same.modules():
+            if isinstance(resampler, Resampler):
+                silence_branches(resampler)
 
 
 def encode(job: Job) -> bool:
