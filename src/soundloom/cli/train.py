@@ -7,18 +7,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.logs import info_to_stderr
-from soundloom.cli.opening import open_named
+from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.results import print_results
 from soundloom.cli.training import Stop, progress
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
     from soundloom.training.base import Base
-    from soundloom.training.job import Job
+    from soundloom.training.job import Task
     from soundloom.training.machine import Machine
     from soundloom.training.observers import Observer
     from soundloom.training.recipe import Work
@@ -33,6 +35,7 @@ FILES = {
     "dit": "dit",
     "distill": "distillation",
     "post": "post",
+    "instruct": "instruct",
 }
 EXPORT = "export"
 RESULTS = ("dit", "distill", "post")  # stages after which there is a model
@@ -59,7 +62,8 @@ _MACHINE_FIELDS = tuple(field.name for field in fields(MachineOptions))
 @dataclass(frozen=True)
 class Options(MachineOptions):
     """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
-    autoencoder, encode, dit, distill, post, export. Each goes on where it was stopped, to the same bits.
+    autoencoder, encode, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make an
+    editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
     """
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")
@@ -122,19 +126,30 @@ def _checked_work(options: Options) -> Path:
 
 
 def _train(options: Options, work: Work, machine: Machine) -> int:
-    from soundloom.training.stages import STAGES
-
     name = FILES[options.stage]
     if options.resume and not work.has_begun(name):
         raise RequestError(f"there is nothing of {options.stage} in {work.folder} to go on from", "leave out --resume")
     if options.restart and machine.is_first:
         work.forget(name)
     stop = Stop(options.minutes)
-    job = _job(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
-    done = STAGES[options.stage](job)
+    task = _task(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
+    done = _run_stage(options.stage, task)
     if machine.is_first:
         _tell(done, options, work)
     return 0 if done else STOPPED if stop.interrupted else UNFINISHED
+
+
+def _run_stage(stage: str, task: Task) -> bool:
+    """Run a stage; say whether it is finished. Raises RequestError where it is none of this model's."""
+    from soundloom.training.instruct_job import InstructTask, train_editor
+    from soundloom.training.job import Job
+    from soundloom.training.stages import STAGES
+
+    if isinstance(task, Job):
+        return STAGES[stage](task)
+    if stage != "instruct" or not isinstance(task, InstructTask):
+        raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has the stage instruct alone")
+    return train_editor(task)
 
 
 def _tell(done: bool, options: Options, work: Work) -> None:
@@ -145,32 +160,52 @@ def _tell(done: bool, options: Options, work: Work) -> None:
 
 
 def _export(options: Options, work: Work, machine: Machine) -> int:
+    from soundloom.training.instruct_job import InstructTask, export_editor
+    from soundloom.training.job import Job
     from soundloom.training.stages import export_model
 
     assert options.out is not None
-    export_model(_job(options, work, machine), Path(options.out), FILES.get(options.result_of or ""))
+    task, out = _task(options, work, machine), Path(options.out)
+    if isinstance(task, InstructTask):
+        export_editor(task, out)
+    elif isinstance(task, Job):
+        export_model(task, out, FILES.get(options.result_of or ""))
     print_results([options.out])
     return 0
 
 
-def _job(
+def _task(
     options: Options,
     work: Work,
     machine: Machine,
     observe: Callable[[str], Sequence[Observer]] = lambda name: (),
     until: Callable[[], bool] = lambda: False,
-) -> Job:
+) -> Task:
+    from soundloom.training.instruct_job import InstructTask
     from soundloom.training.job import Job
     from soundloom.training.recipe import Recipe
 
-    recipe = Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes)
-    job = Job(recipe, work, machine, _base(options.base, work), until, observe)
+    common: dict[str, Any] = {
+        "recipe": Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes),
+        "work": work,
+        "machine": machine,
+        "until": until,
+        "observe": observe,
+    }
+    base = _base(options.base, work)
+    task: Task
+    if isinstance(base, MusicGenCheckpoint):
+        task = InstructTask(**common, checkpoint=base)
+    elif options.stage == "instruct":
+        raise RequestError("train instruct begins from a MusicGen model", "give --from musicgen-small")
+    else:
+        task = Job(**common, base=base)
     if machine.is_first:
-        work.require_model(job.model)
-    return job
+        work.require_model(task.model)
+    return task
 
 
-def _base(name: str | None, work: Work) -> Base | None:
+def _base(name: str | None, work: Work) -> Base | MusicGenCheckpoint | None:
     """The model to begin from: the one that is named, or was when this work began."""
     known = work.base
     model = name or (known["model"] if known else None)
@@ -178,7 +213,7 @@ def _base(name: str | None, work: Work) -> Base | None:
         return None
     from soundloom.training.base import Base
 
-    checkpoint = open_named(model)
-    base = Base(checkpoint)
+    checkpoint = open_music(model, confirm=confirmation()) if is_music(model) else open_named(model)
+    base = checkpoint if isinstance(checkpoint, MusicGenCheckpoint) else Base(checkpoint)
     work.require_base(model, checkpoint.fingerprint)
     return base

@@ -196,13 +196,14 @@ class InstructConfig:
     """The adapter that turns a MusicGen model into an editor. It adapts every layer of the language model.
 
     `max_frames` is the longest input; its tables have one row more, for the frame that ends it. `window` is the length
-    of the clips that it was trained on, in seconds.
+    of the clips that it was trained on, in seconds, `instruments` what it was trained to add, remove and extract.
     """
 
     max_frames: int = 500
     lora_rank: int = 32
     lora_alpha: int = 64
     window: float = 5.0
+    instruments: tuple[str, ...] = ("Drums", "Bass", "Piano", "Guitar")
 
     @property
     def rows(self) -> int:

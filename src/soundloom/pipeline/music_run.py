@@ -24,7 +24,7 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.run import fit
 from soundloom.pipeline.stages import Stages
 from soundloom.pipeline.windows import Joined, Window, plan_windows
-from soundloom.text.instructions import INSTRUMENTS, Instruction, understand
+from soundloom.text.instructions import Instruction, understand
 from soundloom.text.t5_tokens import T5Tokenizer
 
 DEFAULT_SECONDS = 10.0
@@ -88,7 +88,8 @@ def _edit_job(request: MusicRequest, config: MusicGenConfig, seed: int, sampling
         raise RequestError("this model has no adapter and cannot edit", "load instruct-musicgen")
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
-    told = Instruction(request.prompt, was_trained=True) if request.raw else understand(request.prompt)
+    known = config.instruct.instruments
+    told = Instruction(request.prompt, was_trained=True) if request.raw else understand(request.prompt, known)
     window = request.window or config.instruct.window
     size, longest = round(window * config.frame_rate), config.instruct.max_frames
     audio = resample(to_channels(source.audio, 1), source.sample_rate, config.sample_rate)
@@ -96,8 +97,8 @@ def _edit_job(request: MusicRequest, config: MusicGenConfig, seed: int, sampling
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
     if not told.was_trained:
-        known = ", ".join(INSTRUMENTS)
-        notes.append(f"the model was not trained on {told.text!r}, but to add, remove and extract one of {known}")
+        names = ", ".join(known)
+        notes.append(f"the model was not trained on {told.text!r}, but to add, remove and extract one of {names}")
     if window > config.instruct.window:
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,17 @@ def export(folder: Path, config: ModelConfig, same: SAME, generator: Generator, 
     text = TextEncoderFiles(
         generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path()
     )
+    with new_folder(folder) as new:
+        save_checkpoint(new, "published", config, tensors, text)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        save_checkpoint(new, "published", config, tensors, text)
+        yield new
         new.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -6,8 +6,8 @@ t frames, v tokens of a codebook, l text tokens. Source: instruct-MusicGen; see 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,68 +18,73 @@ from torch.nn import functional as F
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.config.musicgen import InstructConfig
-from soundloom.datasets.synthetic.stems import Edit, draw_edit, render_stems
+from soundloom.datasets.synthetic.stems import Edit, Kind, Stems, draw_edit, render_stems
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.instruct import CPTransformer
-from soundloom.engines.torch.musicgen import MusicGenLM, Text
+from soundloom.engines.torch.musicgen import Layer, MusicGenLM, Text
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop import Draws
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
 KEPT_PIECES = 128  # in memory
-
-Encode = Callable[[np.ndarray], np.ndarray]  # mono sounds (b, n) at 44100 Hz to codes (b, q, t)
-Embed = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]  # instructions to embeddings (b, l, width), mask (b, l)
-
-
 @dataclass(frozen=True)
 class InstructTrainingConfig:
     """How the adapter is trained."""
 
     loop: LoopConfig
+    adapter: InstructConfig = field(default_factory=InstructConfig)
+    stems: Kind = "music"  # that pieces are made of
     batch: int = 8
     seconds: float = 5.0  # of a clip
     pieces: int = 0  # different pieces that are trained on; 0 for as many as there are edits
     text_dropout: float = 0.3  # share of edits whose instruction is left out, for guidance
 
 
-class LoRALinear(nn.Module):
-    """A frozen linear layer plus the product of two thin ones, which starts at nothing."""
+class LoRA(nn.Module):
+    """What is added to a linear layer's result: the product of two thin layers, which starts at nothing."""
 
     def __init__(self, base: Linear, config: InstructConfig) -> None:
         super().__init__()
-        self.base, self.scaling = base, config.lora_scaling
+        self.scaling = config.lora_scaling
         self.lora_A = nn.Parameter(torch.randn(config.lora_rank, base.in_features) / base.in_features**0.5)
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, config.lora_rank))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+        return self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
 
-    def merged(self) -> Linear:
-        """Return one layer that does the same."""
-        layer = Linear(self.base.in_features, self.base.out_features, bias=False)
-        layer.weight = nn.Parameter(self.base.weight + self.scaling * self.lora_B @ self.lora_A, requires_grad=False)
-        return layer
+
+class Adapted(nn.Module):
+    """A frozen linear layer with its LoRA."""
+
+    def __init__(self, base: Linear, lora: LoRA) -> None:
+        super().__init__()
+        self.base, self.lora = base, lora
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.lora(x)
 
 
 class Editor(nn.Module):
-    """A language model, frozen but for its LoRA, with an adapter that is trained."""
+    """What is trained: an adapter, and LoRA in the cross-attention of a language model that is frozen."""
 
     def __init__(self, lm: MusicGenLM, config: InstructConfig) -> None:
         super().__init__()
-        self.lm = lm.requires_grad_(False)
-        for layer in lm.transformer:
-            for name in ADAPTED:
-                setattr(layer.cross_attention, name, LoRALinear(getattr(layer.cross_attention, name), config))
+        self._frozen = (lm.requires_grad_(False),)  # in a tuple it is no part of what is trained, averaged and saved
         self.cp_transformer = CPTransformer(lm.config, config)
+        self.lora = nn.ModuleList(self._adapt(layer, config) for layer in lm.transformer)
 
-    @torch.no_grad()
-    def merge(self) -> MusicGenLM:
-        """End the training: merge LoRA into the language model, which then is one like any other."""
-        for layer in self.lm.transformer:
-            for name in ADAPTED:
-                setattr(layer.cross_attention, name, getattr(layer.cross_attention, name).merged())
-        return self.lm
+    @property
+    def lm(self) -> MusicGenLM:
+        return self._frozen[0]
+
+    def _adapt(self, layer: Layer, config: InstructConfig) -> nn.ModuleDict:
+        loras = nn.ModuleDict()
+        for name in ADAPTED:
+            base = layer.cross_attention.get_submodule(name)
+            assert isinstance(base, Linear)
+            loras[name] = lora = LoRA(base, config)
+            setattr(layer.cross_attention, name, Adapted(base, lora))
+        return loras
 
 
 def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer | None, source: Tensor) -> Tensor:
@@ -99,31 +104,39 @@ def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer
     return F.cross_entropy(logits[real], wanted[real])
 
 
-class Edits:
+class Edits(ABC):
     """Draws edits of pieces of the synthetic world as codes."""
 
-    def __init__(self, config: InstructTrainingConfig, encode: Encode, embed: Embed) -> None:
-        self.config, self.encode, self.embed = config, encode, embed
+    def __init__(self, config: InstructTrainingConfig) -> None:
+        self.config = config
         self._kept = lru_cache(maxsize=KEPT_PIECES)(self._numbered)
+
+    @abstractmethod
+    def encode(self, sounds: np.ndarray) -> np.ndarray:
+        """Return codes (b, q, t) of mono sounds (b, n) at 44100 Hz."""
+
+    @abstractmethod
+    def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings (b, l, width) and mask (b, l) of instructions."""
 
     def draw(self, draws: Draws) -> tuple[list[Edit], np.ndarray, np.ndarray]:
         """Return a batch of edits with their codes before and after, (b, q, t)."""
         edits = [draw_edit(self.piece(draws.rng), draws.rng) for _ in range(self.config.batch)]
         return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
 
-    def piece(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def piece(self, rng: np.random.Generator) -> Stems:
         """Play a new piece, or one of those that are trained on."""
         if not self.config.pieces:
             return self.render(rng)
         return self._kept(int(rng.integers(self.config.pieces)))
 
-    def _numbered(self, number: int) -> dict[str, np.ndarray]:
+    def _numbered(self, number: int) -> Stems:
         key = np.array([self.config.loop.seed, number], dtype=np.uint64)
         return self.render(np.random.Generator(np.random.Philox(key=key)))
 
-    def render(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Play a piece of the configured length."""
-        return render_stems(rng, self.config.seconds)
+    def render(self, rng: np.random.Generator) -> Stems:
+        """Play a piece of the configured kind and length."""
+        return render_stems(rng, self.config.seconds, self.config.stems)
 
 
 class InstructStage:
@@ -136,11 +149,12 @@ class InstructStage:
         """Predict the codes after the edits of one batch."""
         edits, before, after = self.edits.draw(draws)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        mask = mask & (draws.rng.random((len(edits), 1)) >= self.config.text_dropout)
-        text = self.module.lm.read(draws.tensor(hidden), draws.tensor(mask))
-        adapter: CPTransformer = self.module.cp_transformer
+        kept = draws.rng.random((len(edits), 1)) >= self.config.text_dropout
+        text = self.module.lm.read(draws.tensor(hidden), draws.tensor(mask & kept))
+        # Padding is masked, as when edits are made; what is dropped stays in attention, as zeros that add nothing.
+        text = replace(text, mask=draws.tensor(mask)[:, None, None])
         codes, source = draws.tensor(after), draws.tensor(before)
-        return {"loss": token_loss(self.module.lm, codes, text, adapter, source)}
+        return {"loss": token_loss(self.module.lm, codes, text, self.module.cp_transformer, source)}
 
 
 class MusicStage:
@@ -153,6 +167,6 @@ class MusicStage:
         """Predict the codes of one batch of mixes."""
         edits, _, after = self.edits.draw(draws)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        text = self.module.read(draws.tensor(hidden), draws.tensor(mask))
+        text = self.module.read(draws.tensor(hidden), draws.tensor(mask), mask_padding=True)
         codes = draws.tensor(after)
         return {"loss": token_loss(self.module, codes, text, None, codes)}

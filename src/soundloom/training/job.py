@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.config.musicgen import MusicGenConfig
 from soundloom.datasets.encoding import SILENCE_FRAMES, Codec
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
@@ -46,9 +48,9 @@ class PlacedClips(Clips):
         return Batch(**{name: value.to(draws.device) for name, value in vars(batch).items()})
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a stage works with: the recipe, the work folder, the machine, perhaps a model to begin from.
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """What every stage works with: the recipe, the work folder, the machine.
 
     `until` asks for an end between two steps; `observe` makes those who are told how the stage NAME goes.
     """
@@ -56,9 +58,20 @@ class Job:
     recipe: Recipe
     work: Work
     machine: Machine
-    base: Base | None = None
     until: Callable[[], bool] = lambda: False
     observe: Callable[[str], Sequence[Observer]] = lambda name: ()
+
+    @property
+    @abstractmethod
+    def model(self) -> ModelConfig | MusicGenConfig:
+        """The model's configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Task):
+    """What the stages of Stable Audio work with, perhaps from the model `base` on."""
+
+    base: Base | None = None
 
     @cached_property
     def model(self) -> ModelConfig:

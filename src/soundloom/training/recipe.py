@@ -15,6 +15,7 @@ from torch import Tensor
 
 from soundloom.atomic import atomic_file, write_json
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
+from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
 from soundloom.errors import ConfigError, RequestError, TrainingError
 from soundloom.training.config import read_table
@@ -181,7 +182,7 @@ class Work:
         with atomic_file(self.trained(name)) as file:
             torch.save(dict(state), file)
 
-    def require_model(self, config: ModelConfig) -> None:
+    def require_model(self, config: ModelConfig | MusicGenConfig) -> None:
         """Note which model is made here. Raises TrainingError where it was another one."""
         path, wanted = self.folder / "model.json", json.loads(json.dumps(to_dict(config)))
         known = _read_json(path)

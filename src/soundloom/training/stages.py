@@ -7,17 +7,14 @@ it is finished.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from soundloom.atomic import atomic_file
-from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
@@ -28,23 +25,21 @@ from soundloom.training.config import (
     AutoencoderConfig,
     DistillationConfig,
     DiTTrainingConfig,
-    LoopConfig,
     PostConfig,
     TokenizerConfig,
 )
+from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import FlowStage, Generator, initialise
 from soundloom.training.export import export
 from soundloom.training.job import Job
 from soundloom.training.latents import encode_sounds, write_latents
-from soundloom.training.loop import STATE_FILE, Run, Stage
+from soundloom.training.loop import Stage
 from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
-from soundloom.training.recipe import differences
 from soundloom.training.sources import SoundSource
 from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
-from soundloom.training.tensorboard import TensorBoard
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
 log = logging.getLogger(__name__)
@@ -83,7 +78,7 @@ def train_autoencoder(job: Job) -> bool:
         settle_scale(same, job.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
         job.work.keep_trained("autoencoder", same.state_dict())
 
-    return _train(job, "autoencoder", config, config.loop, build, finish)
+    return train_stage(job, "autoencoder", config, config.loop, build, finish)
 
 
 def _captions(job: Job, sounds: SoundSource, config: AutoencoderConfig) -> tuple[CaptionTokens, TextFeatures]:
@@ -147,7 +142,7 @@ def train_dit(job: Job) -> bool:
         stage = FlowStage(generator.to(job.machine.device), clips, config)
         return stage, samples(generator, job.same, clips, job.model, few=False)
 
-    return _train(job, "dit", config, config.loop, build)
+    return train_stage(job, "dit", config, config.loop, build)
 
 
 def distil(job: Job) -> bool:
@@ -159,7 +154,7 @@ def distil(job: Job) -> bool:
         stage = DistillationStage(generator, clips, config, job.model.model.diffusion.sampling_shift)
         return stage, samples(generator, job.same, clips, job.model, few=True)
 
-    return _train(job, "distillation", config, config.loop, build)
+    return train_stage(job, "distillation", config, config.loop, build)
 
 
 def post_train(job: Job) -> bool:
@@ -170,7 +165,7 @@ def post_train(job: Job) -> bool:
         generator, clips = job.generator("distillation", "dit"), job.clips()
         return PostStage(generator, clips, config), samples(generator, job.same, clips, job.model, few=True)
 
-    return _train(job, "post", config, config.loop, build)
+    return train_stage(job, "post", config, config.loop, build)
 
 
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:
@@ -191,45 +186,6 @@ def fix_duration(generator: Generator, seconds: float) -> None:
     token = generator.conditioner.seconds_total(torch.tensor([seconds]))[0, 0]
     layer.weight.zero_()
     layer.bias.copy_(token)
-
-
-def _train(
-    job: Job,
-    name: str,
-    config: Any,
-    loop: LoopConfig,
-    build: Callable[[bool], tuple[Stage, Preview]],
-    finish: Callable[[dict[str, Tensor]], None] | None = None,
-) -> bool:
-    """Begin or continue a stage; say whether it is finished, its averaged weights being kept then.
-
-    `build` makes the stage, with weights to begin from if it is told that this is the beginning, and its preview.
-    `finish` keeps the weights where more is to be done than that.
-    """
-    known, settings = job.work.settings(name), json.loads(json.dumps(to_dict(config)))
-    if job.work.trained(name).is_file() and known == settings:
-        return True
-    folder = job.work.stage(name)
-    fresh = not (folder / STATE_FILE).is_file()
-    torch.manual_seed(loop.seed)
-    stage, preview = build(fresh)
-    if job.machine.is_first:
-        for change in differences(known, settings) if known else ():
-            log.info("%s goes on with other settings: %s", name, change)
-        job.work.keep_settings(name, settings)
-    logs = TensorBoard(
-        job.work.logs(name),
-        job.model.sample_rate,
-        None if job.machine.config.shard else preview,  # which one process alone cannot compute
-        loop.preview_every,
-    )
-    run = Run(stage, loop, folder, job.machine, [*job.observe(name), logs])
-    if not run.train(job.until):
-        return False
-    state = run.result()
-    if job.machine.is_first:
-        finish(state) if finish else job.work.keep_trained(name, state)
-    return True
 
 
 STAGES: dict[str, Callable[[Job], bool]] = {

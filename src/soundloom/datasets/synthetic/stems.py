@@ -11,9 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from soundloom.datasets.synthetic import drums, music
-from soundloom.datasets.synthetic.signals import FloatArray, samples, smooth_edges
+from soundloom.datasets.synthetic.signals import FloatArray, add_at, band, noise, phase, samples, smooth_edges
 
 Task = Literal["add", "remove", "extract"]
+Kind = Literal["music", "bands"]
 Stems = dict[str, FloatArray]
 
 # Which family plays each stem, and its peak in decibels below full scale, lowest and highest.
@@ -23,8 +24,16 @@ PLAYERS = {
     "Chords": (music.SOUNDS["chord progression"], (-12, -8)),
     "Lead": (music.SOUNDS["melody"], (-12, -8)),
 }
+STEMS = tuple(PLAYERS)
 WORDS: dict[Task, str] = {"add": "Add", "remove": "No", "extract": "Only"}
 EDGE_SECONDS = 0.005
+
+# Pieces that are as easy to take apart as can be: each stem has a band of its own and rests most of the time.
+CENTRES = {"Drums": 9000.0, "Bass": 90.0, "Chords": 450.0, "Lead": 2000.0}  # Hz
+SLOT_SECONDS = 1 / 12  # notes begin and end at multiples of it
+NOTE_SLOTS = (1, 3)  # shortest and longest note
+NOTE_SHARE = 0.4  # of the slots at which a note could begin
+LEVELS = (0.05, 0.12, 0.3)  # peaks
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,10 @@ def instruction(task: Task, stem: str) -> str:
     return f"Music piece. Instruct: {WORDS[task]} {stem}."
 
 
-def render_stems(rng: np.random.Generator, seconds: float) -> Stems:
-    """Play a piece: each stem (n,) at 44100 Hz, all in one key and one tempo."""
+def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music") -> Stems:
+    """Play a piece: each stem (n,) at 44100 Hz, all in one key and one tempo, or of bands that do not overlap."""
+    if kind == "bands":
+        return {stem: _play_band(rng, samples(seconds), centre) for stem, centre in CENTRES.items()}
     drawn = {stem: sound.draw(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
     key, bpm = drawn["Chords"].key, drawn["Drums"].bpm
     stems = {}
@@ -58,6 +69,28 @@ def render_stems(rng: np.random.Generator, seconds: float) -> Stems:
         peak = 10 ** (rng.uniform(*levels) / 20)
         stems[stem] = (played * (peak / max(np.abs(played).max(), 1e-9))).astype(np.float32)
     return stems
+
+
+def _play_band(rng: np.random.Generator, n: int, centre: float) -> FloatArray:
+    """Short notes and rests by chance about one frequency, (n,); the highest band is noise."""
+    slot, start = samples(SLOT_SECONDS), 0
+    played = np.zeros(n, np.float32)
+    while start < n:
+        if rng.random() < NOTE_SHARE:
+            length = slot * int(rng.integers(NOTE_SLOTS[0], NOTE_SLOTS[1] + 1))
+            add_at(played, float(rng.choice(LEVELS)) * _note(rng, length, centre), start)
+            start += length
+        start += slot
+    return played
+
+
+def _note(rng: np.random.Generator, n: int, centre: float) -> FloatArray:
+    if centre == max(CENTRES.values()):
+        sound = noise(n, rng, band(centre, 0.3), channels=1)[0]
+        sound /= np.abs(sound).max()
+    else:
+        sound = np.sin(phase(centre * 2 ** rng.uniform(-0.3, 0.3), n))
+    return smooth_edges(sound, EDGE_SECONDS, EDGE_SECONDS)
 
 
 def draw_edit(stems: Stems, rng: np.random.Generator, task: Task | None = None) -> Edit:

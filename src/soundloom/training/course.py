@@ -1,0 +1,60 @@
+"""The course of any stage that trains: begun or taken up again, watched, and its weights kept when it is finished."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from soundloom.config.parse import to_dict
+from soundloom.training.config import LoopConfig
+from soundloom.training.job import Task
+from soundloom.training.loop import STATE_FILE, Run, Stage
+from soundloom.training.previews import Preview
+from soundloom.training.recipe import differences
+from soundloom.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+
+
+def train_stage(
+    task: Task,
+    name: str,
+    config: Any,
+    loop: LoopConfig,
+    build: Callable[[bool], tuple[Stage, Preview | None]],
+    finish: Callable[[dict[str, Tensor]], None] | None = None,
+) -> bool:
+    """Begin or continue a stage; say whether it is finished, its averaged weights being kept then.
+
+    `build` makes the stage, with weights to begin from if it is told that this is the beginning, and its preview.
+    `finish` keeps the weights where more is to be done than that.
+    """
+    known, settings = task.work.settings(name), json.loads(json.dumps(to_dict(config)))
+    if task.work.trained(name).is_file() and known == settings:
+        return True
+    folder = task.work.stage(name)
+    fresh = not (folder / STATE_FILE).is_file()
+    torch.manual_seed(loop.seed)
+    stage, preview = build(fresh)
+    if task.machine.is_first:
+        for change in differences(known, settings) if known else ():
+            log.info("%s goes on with other settings: %s", name, change)
+        task.work.keep_settings(name, settings)
+    logs = TensorBoard(
+        task.work.logs(name),
+        task.model.sample_rate,
+        None if task.machine.config.shard else preview,  # which one process alone cannot compute
+        loop.preview_every,
+    )
+    run = Run(stage, loop, folder, task.machine, [*task.observe(name), logs])
+    if not run.train(task.until):
+        return False
+    state = run.result()
+    if task.machine.is_first:
+        finish(state) if finish else task.work.keep_trained(name, state)
+    return True

@@ -1,0 +1,136 @@
+"""The stage that makes an editor of a MusicGen model, and the model folder that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soundloom.audio.resample import resample
+from soundloom.checkpoints.layouts import Tensors
+from soundloom.checkpoints.musicgen_layouts import merge_lora
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
+from soundloom.checkpoints.musicgen_save import save_musicgen
+from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX
+from soundloom.checkpoints.packed import PackedTensor
+from soundloom.checkpoints.tensors import from_array
+from soundloom.config.musicgen import InstructConfig, MusicGenConfig
+from soundloom.datasets.synthetic.signals import SAMPLE_RATE
+from soundloom.datasets.synthetic.stems import STEMS, WORDS, instruction
+from soundloom.engines.torch.instruct import CPTransformer
+from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.music_engine import TorchMusicEngine
+from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.errors import RequestError
+from soundloom.text.t5_tokens import T5Tokenizer
+from soundloom.training.course import train_stage
+from soundloom.training.export import new_folder
+from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
+from soundloom.training.job import Task
+from soundloom.training.loop import Stage
+
+NAME = "instruct"  # of the stage, in the recipe and in the work folder
+_UNUSED = ("recompute", "compile", "shard")  # ways of training that this stage does not have
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructTask(Task):
+    """What the stage works with: a MusicGen model, with or without an adapter to begin from."""
+
+    checkpoint: MusicGenCheckpoint
+
+    @cached_property
+    def config(self) -> InstructTrainingConfig:
+        """What the recipe says."""
+        return self.recipe.read(InstructTrainingConfig, NAME)
+
+    @cached_property
+    def model(self) -> MusicGenConfig:
+        """The configuration of the editor: an adapter that is there keeps its sizes."""
+        known = self.checkpoint.config
+        sizes = known.instruct or self.config.adapter
+        trained = replace(sizes, window=self.config.seconds, instruments=STEMS)
+        return replace(known, instruct=trained)
+
+    @property
+    def adapter(self) -> InstructConfig:
+        assert self.model.instruct is not None
+        return self.model.instruct
+
+
+def train_editor(task: InstructTask) -> bool:
+    """Train adapter and LoRA; say whether the training is finished. Raises RequestError for what cannot be."""
+    _require_trainable(task)
+
+    def build(fresh: bool) -> tuple[Stage, None]:
+        task.work.stage(NAME).mkdir(parents=True, exist_ok=True)
+        editor = _open_editor(task)
+        return InstructStage(editor, _Heard(task), task.config), None
+
+    return train_stage(task, NAME, task.config, task.config.loop, build)
+
+
+def _require_trainable(task: InstructTask) -> None:
+    checkpoint, longest = task.checkpoint, task.adapter.max_frames / task.model.frame_rate
+    if given := [f"--{name}" for name in _UNUSED if getattr(task.machine.config, name)]:
+        raise RequestError(f"train {NAME} has no use for {', '.join(given)}", "leave them out")
+    if any(isinstance(tensor, PackedTensor) for tensor in checkpoint.tensors.values()):
+        raise RequestError(f"{checkpoint.name} is packed, as {checkpoint.layout}", "train what it was made from")
+    if not 0 < task.config.seconds <= longest:
+        raise RequestError(f"the adapter hears up to {longest:g} s, not {task.config.seconds:g}", "change seconds")
+
+
+def _open_editor(task: InstructTask) -> Editor:
+    checkpoint, device = task.checkpoint, task.machine.device
+    what = f"{checkpoint.name}'s language model"
+    lm = load_module(lambda: MusicGenLM(checkpoint.config.lm), checkpoint.component(LM_PREFIX), what, device)
+    editor = Editor(lm, task.adapter)
+    if known := checkpoint.component(ADAPTER_PREFIX):
+        adapter = load_module(lambda: CPTransformer(lm.config, task.adapter), known, f"{checkpoint.name}'s adapter")
+        editor.cp_transformer.load_state_dict(adapter.state_dict())
+    return editor.to(device)
+
+
+class _Heard(Edits):
+    """Edits as the model's own codec and text encoder have them."""
+
+    def __init__(self, task: InstructTask) -> None:
+        super().__init__(task.config)
+        self._rate = task.model.sample_rate
+        self._engine = TorchMusicEngine(task.checkpoint, str(task.machine.device), "fp32")
+        texts = [instruction(kind, stem) for kind, stem in product(WORDS, STEMS)]
+        tokens = T5Tokenizer(task.checkpoint.tokenizer, task.model.t5)(texts)
+        self._reading, self._rows = self._engine.read(tokens.ids, tokens.mask), {t: i for i, t in enumerate(texts)}
+        self._engine.free("text")
+
+    def encode(self, sounds: np.ndarray) -> np.ndarray:
+        return self._engine.encode(resample(sounds, SAMPLE_RATE, self._rate)[:, None])
+
+    def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows = [self._rows[text] for text in instructions]
+        return self._reading.hidden[rows], self._reading.mask[rows]
+
+
+def export_editor(task: InstructTask, folder: Path) -> None:
+    """Write the editor as a model folder, LoRA merged; an older one gives way when the new one is complete."""
+    state = task.work.read_trained(NAME)
+    tensors = {**task.checkpoint.tensors, **_canonical(state)}
+    merged = merge_lora(tensors, task.adapter.lora_alpha)
+    with new_folder(folder) as new:
+        save_musicgen(new, task.model, merged, task.checkpoint.tokenizer)
+
+
+def _canonical(state: dict[str, Tensor]) -> Tensors:
+    """An editor's weights, LoRA named as in the language model that it belongs to."""
+    tensors: Tensors = {}
+    for name, value in state.items():
+        if name.startswith("lora."):
+            _, layer, projection, part = name.split(".")
+            name = f"{LM_PREFIX}transformer.layers.{layer}.cross_attention.{projection}.{part}.weight"
+        tensors[name] = from_array(name, value.detach().to(torch.float32).numpy())
+    return tensors
