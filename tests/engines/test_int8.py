@@ -76,8 +76,9 @@ def test_bf16_products_of_the_autoencoder_err_by_less_than_40_db(tmp_path) -> No
 @pytest.mark.parametrize(
     ("native", "width", "chosen"),
     [
-        ((True, True), 1024, "bf16"),
+        ((True, True), 1024, "int8"),
         ((False, True), 1024, "int8"),
+        ((True, False), 1024, "bf16"),
         ((False, False), 1024, "fp32"),
         ((True, True), 192, "fp32"),
     ],
@@ -86,6 +87,12 @@ def test_auto_takes_native_products_for_wide_models(monkeypatch, native, width: 
     monkeypatch.setattr(precision, "has_bf16", lambda: native[0])
     monkeypatch.setattr(precision, "has_int8", lambda: native[1])
     assert Precision.choose("auto", "cpu", width).name == chosen
+
+
+def test_auto_takes_the_exactest_native_products_where_asked_to(monkeypatch) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    monkeypatch.setattr(precision, "has_int8", lambda: True)
+    assert Precision.choose("auto", "cpu", 1024, precision.EXACTEST).name == "bf16"
 
 
 def test_int8_is_refused_where_there_is_no_such_product() -> None:

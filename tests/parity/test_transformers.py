@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 if find_spec("transformers") is None:
     pytest.skip("transformers, the peer, is not installed", allow_module_level=True)
 
+from soundloom.bench.peer import peer_text  # noqa: E402
 from soundloom.config.models import T5GemmaConfig  # noqa: E402
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder  # noqa: E402
 
@@ -47,36 +48,12 @@ def random_encoder(config: T5GemmaConfig) -> T5GemmaEncoder:
     return encoder
 
 
-def peer_of(encoder: T5GemmaEncoder) -> Any:
-    from transformers import T5GemmaConfig as PeerConfig
-    from transformers import T5GemmaEncoderModel, T5GemmaModuleConfig
-
-    config = encoder.config
-    stack = T5GemmaModuleConfig(
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=config.num_attention_heads,
-        num_key_value_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
-        intermediate_size=config.intermediate_size,
-        vocab_size=config.vocab_size,
-        rms_norm_eps=config.rms_norm_eps,
-        attn_logit_softcapping=config.attn_logit_softcapping,
-        query_pre_attn_scalar=int(config.query_pre_attn_scalar),
-    )
-    whole = PeerConfig(encoder=stack, decoder=stack, is_encoder_decoder=False, attn_implementation="eager")
-    peer = T5GemmaEncoderModel(whole)
-    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    peer.load_state_dict(state, strict=True)
-    return peer.eval()
-
-
 def encode_both(encoder: T5GemmaEncoder) -> tuple[Any, Any]:
     """Encode three prompts of 12, 7 and 1 tokens; return the rows of their tokens, ours and the peer's."""
     ids = torch.randint(3, encoder.config.vocab_size, (3, 12), generator=torch.Generator().manual_seed(1))
     mask = torch.arange(12) < torch.tensor([[12], [7], [1]])
     with torch.no_grad():
-        theirs = peer_of(encoder)(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        theirs = peer_text(encoder)(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return encoder(ids, mask)[mask], theirs[mask]
 
 

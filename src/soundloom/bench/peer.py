@@ -17,6 +17,7 @@ from soundloom.checkpoints.open import Checkpoint
 from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.engines.torch.load import to_tensor
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 
 PEER_ROWS = (0, 3, 1, 4, 2)  # our q, k, v, q', k' in diffusers' order: q, q', k, k', v
 
@@ -82,6 +83,22 @@ def peer_dit(checkpoint: Checkpoint, norm_eps: float | None = None) -> Any:
             for norm in (block.pre_norm, block.cross_attend_norm, block.ff_norm):
                 norm.eps = norm_eps
     return peer
+
+
+def peer_text(encoder: T5GemmaEncoder) -> Any:
+    """Build transformers' text encoder with the weights of ours; eager attention is its only one that caps logits."""
+    from transformers import T5GemmaConfig, T5GemmaEncoderModel, T5GemmaModuleConfig
+
+    config = encoder.config
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+             "intermediate_size", "vocab_size", "rms_norm_eps", "attn_logit_softcapping")  # fmt: skip
+    stack = T5GemmaModuleConfig(
+        **{name: getattr(config, name) for name in names}, query_pre_attn_scalar=int(config.query_pre_attn_scalar)
+    )
+    options: dict[str, Any] = {"is_encoder_decoder": False, "attn_implementation": "eager"}
+    whole = T5GemmaConfig(encoder=stack, decoder=stack, **options)
+    peer: Any = T5GemmaEncoderModel(whole)
+    return load_peer(peer, {f"encoder.{name}": value for name, value in encoder.state_dict().items()})
 
 
 def peer_same(checkpoint: Checkpoint) -> Any:

@@ -1,9 +1,9 @@
 """Ours against others in one run, turn by turn, so that whatever slows the machine slows both.
 
-`python -m soundloom.bench.versus CASE FOLDER` prints the figures against diffusers as JSON: the sampling steps of the
-transformer, given the conditioning, the decoder, and both together. The conditioning is that of a short prompt: a few
-tokens, then equal padding, which our pipeline sums up in one token. The peer computes in float32 with PyTorch's plain
-attention.
+`python -m soundloom.bench.versus CASE FOLDER` prints the figures against diffusers as JSON: the text encoder (there,
+transformers'), the sampling steps of the transformer, given the conditioning, the decoder, and the clip, which is all
+three. The prompt is short: a few tokens, then padding. The peer encodes all of it; our pipeline encodes one token of
+it, which stands for the others in the transformer. The peer computes in float32 with PyTorch's plain attention.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     import numpy as np
     import torch
 
-    from soundloom.bench.peer import peer_dit, peer_same
+    from soundloom.bench.peer import peer_dit, peer_same, peer_text
     from soundloom.checkpoints.open import open_checkpoint
     from soundloom.engines.torch.engine import TorchEngine
     from soundloom.pipeline.run import decode_latents
@@ -63,6 +63,17 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     tensors = [torch.from_numpy(array) for array in (context, duration, x)]
     times = [1 - step / case.steps for step in range(case.steps)]
     peer, peer_codec = peer_dit(checkpoint), peer_same(checkpoint)
+    ids = torch.from_numpy(random.integers(3, 1000, (1, CONTEXT - 1)))
+    mask = torch.arange(CONTEXT - 1)[None] < PROMPT_TOKENS
+    engine.load("text")
+    peer_encoder = peer_text(TorchEngine(checkpoint, "cpu", "fp32")._module("text"))
+
+    def encode() -> None:
+        engine.encode_text(*(tensor[:, : PROMPT_TOKENS + 1].numpy() for tensor in (ids, mask)))
+
+    @torch.inference_mode()
+    def encode_peer() -> None:
+        peer_encoder(input_ids=ids, attention_mask=mask.long())
 
     def sample() -> None:
         tokens, length, inpainting = map(engine.array, (short, duration, local))
@@ -79,14 +90,17 @@ def versus_diffusers(case: Case, folder: Path) -> Figures:
     def decode_peer() -> None:
         peer_codec.decode(tensors[2])
 
+    text = alternate(encode, encode_peer, case.runs)
+    engine.free("text")
+    peer_encoder = None
     engine.load("dit")
     dit = alternate(sample, sample_peer, case.runs)
     engine.free("dit")
     engine.load("decoder")
     decoder = alternate(lambda: decode_latents(engine, checkpoint.config, x), decode_peer, case.runs)
-    both = {whose: dit[whose] + decoder[whose] for whose in ("ours", "theirs")}
-    both["times_as_fast"] = both["theirs"] / both["ours"]
-    return {"precision": engine.precision, "transformer": dit, "decoder": decoder, "both": both}
+    clip = {whose: text[whose] + dit[whose] + decoder[whose] for whose in ("ours", "theirs")}
+    clip["times_as_fast"] = clip["theirs"] / clip["ours"]
+    return {"precision": engine.precision, "text": text, "transformer": dit, "decoder": decoder, "clip": clip}
 
 
 def versus_command(case: Case, folder: Path, command: str) -> Figures:

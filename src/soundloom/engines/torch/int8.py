@@ -21,8 +21,9 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, 
 
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return codes, int8 like x (n, c), and the scale of each row (n, 1), float32."""
-    scale = x.abs().amax(-1, keepdim=True).float().div_(LIMIT).clamp_(min=TINY)
-    return (x / scale).round_().to(torch.int8), scale
+    largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())  # without a copy of all |x|
+    scale = largest.float().div_(LIMIT).clamp_(min=TINY)
+    return (x * scale.reciprocal()).round_().to(torch.int8), scale
 
 
 def round_weight(weight: Tensor) -> dict[str, Tensor]:

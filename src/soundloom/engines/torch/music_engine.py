@@ -17,7 +17,7 @@ from soundloom.engines.torch.engine import choose_device
 from soundloom.engines.torch.instruct import CPTransformer
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen import MusicGenLM
-from soundloom.engines.torch.precision import Precision, native_products
+from soundloom.engines.torch.precision import EXACTEST, Precision, native_products
 from soundloom.engines.torch.t5 import T5Encoder
 
 
@@ -29,7 +29,7 @@ class TorchMusicEngine:
     def __init__(self, checkpoint: MusicGenCheckpoint, device: str | None = None, precision: str = "auto") -> None:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
-        self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size)
+        self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size, EXACTEST)
         self.precision = self._precision.name
         self._modules: dict[MusicComponent, nn.Module] = {}
 

@@ -5,6 +5,7 @@ Measured on two cores of a server processor with AVX-512: single precision 150 G
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 from soundloom.errors import EngineError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+FASTEST, EXACTEST = ("int8", "bf16"), ("bf16", "int8")  # orders in which "auto" looks for what is native
 WIDE = 512  # narrower transformers spend their time elsewhere than in products, and keep single precision
 
 
@@ -25,14 +27,15 @@ class Precision:
     blocks: torch.dtype | Literal["int8"] | None = None
 
     @classmethod
-    def choose(cls, wanted: str, device: str, width: int) -> Precision:
+    def choose(cls, wanted: str, device: str, width: int, preferred: Sequence[str] = FASTEST) -> Precision:
         """Return the precision of that name, or for "auto" what suits the device and this width.
 
+        On a CPU that is the first of the `preferred` ones that the processor multiplies natively, else FP32.
         Raises EngineError for an unknown name, and for INT8 elsewhere than on a CPU.
         """
         if wanted not in ("auto", *PRECISIONS):
             raise EngineError(f"no precision named {wanted!r}", f"known: auto, {', '.join(PRECISIONS)}")
-        name = wanted if wanted != "auto" else _suited(device, width)
+        name = wanted if wanted != "auto" else _suited(device, width, preferred)
         if name != "int8":
             return cls(name, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
         if device != "cpu":
@@ -40,12 +43,13 @@ class Precision:
         return cls(name, torch.bfloat16 if has_bf16() else torch.float32, "int8")
 
 
-def _suited(device: str, width: int) -> str:
+def _suited(device: str, width: int, preferred: Sequence[str]) -> str:
     if device != "cpu":
         return "fp16"
     if width < WIDE:
         return "fp32"
-    return native_products()[0]
+    native = native_products()
+    return next((name for name in preferred if name in native), "fp32")
 
 
 def has_bf16() -> bool:
@@ -59,8 +63,5 @@ def has_int8() -> bool:
 
 
 def native_products() -> list[str]:
-    """Return the precisions that this processor multiplies natively, preferred first.
-
-    INT8 is faster than BF16, but ten times less exact, so it is taken unasked only where BF16 is not native.
-    """
-    return [*(["bf16"] if has_bf16() else []), *(["int8"] if has_int8() else []), "fp32"]
+    """Return the precisions that this processor multiplies natively, fastest first."""
+    return [*(["int8"] if has_int8() else []), *(["bf16"] if has_bf16() else []), "fp32"]
