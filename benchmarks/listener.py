@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, render
 from soundloom.datasets.synthetic.families import draw_source
-from soundloom.evaluation.evaluate import MINI_FAMILIES
 from soundloom.evaluation.listener import hear, kinds_of
+from soundloom.training.config import SoundsConfig, read_toml
 
 SECONDS, SEED = 4.0, 2026
+MINI = Path(__file__).parents[1] / "configs" / "mini" / "sounds.toml"
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
         shares[family] = right / clips
         names = ", ".join(f"{name} {count}" for name, count in heard.most_common())
         print(f"{family:20}{shares[family]:6.1%}  {names}")
-    print(f"{'of mini':20}{np.mean([shares[family] for family in MINI_FAMILIES]):6.1%}")
+    print(f"{'of mini':20}{np.mean([shares[family] for family in read_toml(SoundsConfig, MINI).families]):6.1%}")
     print(f"{'all':20}{np.mean(list(shares.values())):6.1%}")
 
 

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 
 import pytest
 
@@ -22,12 +23,22 @@ def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
     assert [clip["family"] for clip in found["clips"]] == ["tone", "single drum loop", "noise", "tone"]
 
 
-def test_the_sounds_of_a_recipe_are_asked_for(tmp_path):
-    from soundloom.cli.eval import Options, _scope
+def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder, tmp_path):
+    from soundloom.evaluation.evaluate import Scope
+    from soundloom.pipeline.model import load
 
-    (tmp_path / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nreverb = false\n')
-    scope = _scope(Options(model=str(tmp_path)))
-    assert (scope.families, scope.reverb) == (("bell", "wind"), False)
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    assert Scope().suited_to(load(folder)) == Scope()
+    (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nreverb = true\n')
+    scope = Scope().suited_to(load(folder))
+    assert (scope.families, scope.reverb) == (("bell", "wind"), True)
+
+
+def test_mini_says_what_it_was_taught():
+    from soundloom.evaluation.evaluate import Scope
+    from soundloom.pipeline.model import load
+
+    assert Scope().suited_to(load("mini")).families != Scope().families
 
 
 @pytest.mark.parametrize(

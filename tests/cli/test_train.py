@@ -66,6 +66,10 @@ def test_latents_have_unit_variance(made):
         assert data["frames"].astype(np.float32).std() == pytest.approx(1, abs=0.05)
 
 
+def test_an_exported_model_says_what_it_was_taught(made):
+    assert (made / "model" / "sounds.toml").read_bytes() == (made / "recipe" / "flow_sounds.toml").read_bytes()
+
+
 def test_another_stage_may_be_exported(copy):
     assert train(copy, "export", "--out", copy / "flow", "--result-of", "dit") == 0
     assert open_checkpoint(copy / "flow").fingerprint != open_checkpoint(copy / "model").fingerprint

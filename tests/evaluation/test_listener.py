@@ -5,13 +5,16 @@ import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.datasets.synthetic.families import draw_source
-from soundloom.evaluation.evaluate import MINI_FAMILIES
 from soundloom.evaluation.listener import NOTHING, hear, kinds_of
 
 CLIPS = 4
+KNOWN = (
+    *("tone", "beeps", "bell", "bass", "pluck", "pad", "chord"),
+    *("single drum loop", "drum loop", "rain", "wind", "noise", "siren"),
+)
 
 
-@pytest.mark.parametrize("family", MINI_FAMILIES)
+@pytest.mark.parametrize("family", KNOWN)
 def test_clean_renderings_of_what_mini_learns_are_named_rightly(family):
     rng = np.random.Generator(np.random.Philox(key=7))
     for _ in range(CLIPS):

@@ -18,7 +18,6 @@ from soundloom.errors import RequestError
 if TYPE_CHECKING:
     from soundloom.evaluation.evaluate import Scope
 
-SOUNDS_FILE = "sounds.toml"
 LONGEST = 60.0  # seconds that the synthetic world renders
 
 
@@ -27,7 +26,7 @@ class Options:
     """Measure a model: what it makes of held-out prompts, its edits, its autoencoder, its speed, each beside its goal.
 
     The sounds are those of the synthetic world that the model was taught: of --families, of the file --sounds, of
-    sounds.toml in the model's folder, or of mini's recipe.
+    sounds.toml in the model's folder, or all.
     """
 
     model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
@@ -52,6 +51,8 @@ def run(options: Options) -> None:
     model = load(
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
     )
+    if not (options.families or options.sounds):
+        scope = scope.suited_to(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
         report = evaluate(model, options.model, scope, _say)
@@ -65,7 +66,7 @@ def _say(line: str) -> None:
 
 
 def _scope(options: Options) -> Scope:
-    """Check the numbers, and find the families that the model was taught."""
+    """How much is to be measured, and with which sounds if the options say so."""
     from soundloom.evaluation.evaluate import Scope
 
     if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
@@ -81,8 +82,7 @@ def _scope(options: Options) -> Scope:
     )
     if options.families:
         return replace(scope, families=_named(options.families))
-    taught = Path(options.sounds) if options.sounds else Path(options.model) / SOUNDS_FILE
-    return _taught(scope, taught) if options.sounds or taught.is_file() else scope
+    return scope.taught_by(Path(options.sounds)) if options.sounds else scope
 
 
 def _named(families: str) -> tuple[str, ...]:
@@ -91,10 +91,3 @@ def _named(families: str) -> tuple[str, ...]:
         raise RequestError(f"no such families of sounds: {', '.join(unknown)}", f"known: {', '.join(FAMILIES)}")
     return names
 
-
-def _taught(scope: Scope, path: Path) -> Scope:
-    """The families of a recipe's file; none named means all."""
-    from soundloom.training.config import SoundsConfig, read_toml
-
-    sounds = read_toml(SoundsConfig, path)
-    return replace(scope, families=sounds.families or FAMILIES, reverb=sounds.reverb)

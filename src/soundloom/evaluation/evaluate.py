@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from soundloom.config.requests import GenerationRequest
-from soundloom.datasets.synthetic import HeldOutPrompt, family_prompts
+from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.evaluation.adherence import Verdict, judge, rows
 from soundloom.evaluation.codec import codec_rows
 from soundloom.evaluation.editing import inpainting_rows, seed_rows, variation_rows
@@ -15,11 +16,6 @@ from soundloom.evaluation.making import make_clips, wall_seconds
 from soundloom.evaluation.report import Row
 from soundloom.pipeline.model import Model
 
-# What the recipe of `mini` teaches; a model that was taught otherwise is measured with its own list.
-MINI_FAMILIES = (
-    *("tone", "beeps", "bell", "bass", "pluck", "pad", "chord"),
-    *("single drum loop", "drum loop", "rain", "wind", "noise", "siren"),
-)
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
 CODEC_SEED, WALL_SECONDS, WALL_GOAL = 1, 5.0, 3.0
 
@@ -28,13 +24,27 @@ CODEC_SEED, WALL_SECONDS, WALL_GOAL = 1, 5.0, 3.0
 class Scope:
     """How much is measured, and with which sounds."""
 
-    families: tuple[str, ...] = MINI_FAMILIES
+    families: tuple[str, ...] = FAMILIES
     prompts: int = 260
     seeds: int = 2
     steps: int | None = 8
     seconds: float = 4.0
     reverb: bool = False  # whether prompts may ask for a room
     edits: int = 40  # inpainted clips; a third of them for seeds, and as many again for the autoencoder
+
+    def taught_by(self, path: Path) -> Scope:
+        """The same with the sounds that a recipe's file names; no families means all. Raises ConfigError."""
+        from soundloom.training.config import SoundsConfig, read_toml
+
+        sounds = read_toml(SoundsConfig, path)
+        return replace(self, families=sounds.families or FAMILIES, reverb=sounds.reverb)
+
+    def suited_to(self, model: Model) -> Scope:
+        """The same with the sounds that the model was taught, where its folder says so."""
+        from soundloom.training.config import SOUNDS_FILE
+
+        path = model.checkpoint.path / SOUNDS_FILE
+        return self.taught_by(path) if path.is_file() else self
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from soundloom.errors import ConfigError
 
 T = TypeVar("T")
 
+SOUNDS_FILE = "sounds.toml"  # in a model's folder: what the model was taught, as `SoundsConfig`
+
 
 @dataclass(frozen=True)
 class LoopConfig:

@@ -17,13 +17,19 @@ from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PR
 from soundloom.checkpoints.tensors import LazyTensor, from_array
 from soundloom.config.models import ModelConfig
 from soundloom.engines.torch.same import SAME
+from soundloom.training.config import SOUNDS_FILE
 from soundloom.training.dit import Generator
 
 TEXT_PREFIX = "model.encoder."
 
 
-def export(folder: Path, config: ModelConfig, same: SAME, generator: Generator, tokenizer: bytes) -> None:
-    """Write everything in half precision; an older model in `folder` gives way when the new one is complete."""
+def export(
+    folder: Path, config: ModelConfig, same: SAME, generator: Generator, tokenizer: bytes, sounds: bytes | None
+) -> None:
+    """Write everything in half precision; an older model in `folder` gives way when the new one is complete.
+
+    `sounds` says what the model was taught, for `soundloom eval`: the recipe's file, where sounds are synthetic.
+    """
     tensors = {
         **_tensors(generator.dit, DIT_PREFIX),
         **_tensors(same, SAME_PREFIX),
@@ -34,6 +40,8 @@ def export(folder: Path, config: ModelConfig, same: SAME, generator: Generator, 
     )
     with new_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
+        if sounds is not None:
+            (new / SOUNDS_FILE).write_bytes(sounds)
 
 
 @contextmanager

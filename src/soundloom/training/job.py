@@ -39,6 +39,8 @@ from soundloom.training.recipe import Recipe, Work
 from soundloom.training.sounds import Sounds
 from soundloom.training.sources import Captioned, SoundSource
 
+FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
+
 
 class PlacedClips(Clips):
     """Draws batches onto the device of the draws."""
@@ -111,7 +113,7 @@ class Job(Task):
     @cached_property
     def flow_sounds(self) -> Sounds | None:
         """What the generator learns from, where that is the synthetic world."""
-        return None if self.data else Sounds(self.recipe.read(SoundsConfig, "flow_sounds"))
+        return None if self.data else Sounds(self.recipe.read(SoundsConfig, FLOW_SOUNDS))
 
     @cached_property
     def tokenizer(self) -> bytes:

@@ -40,6 +40,10 @@ class Recipe:
         """Whether the recipe says anything about `name`."""
         return self._path(name).is_file()
 
+    def contents(self, name: str) -> bytes:
+        """What NAME.toml holds, as it is written."""
+        return self._path(name).read_bytes()
+
     def read(self, cls: type[T], name: str) -> T:
         """Parse NAME.toml strictly."""
         path = self._path(name)

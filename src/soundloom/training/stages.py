@@ -32,7 +32,7 @@ from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import FlowStage, Generator, initialise
 from soundloom.training.export import export
-from soundloom.training.job import Job
+from soundloom.training.job import FLOW_SOUNDS, Job
 from soundloom.training.latents import encode_sounds, write_latents
 from soundloom.training.loop import Stage
 from soundloom.training.noise_bands import start_with_noise
@@ -175,7 +175,8 @@ def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     generator = job.generator(name)
     if job.flow_sounds and job.flow_sounds.config.pitches:
         fix_duration(generator, job.flow_sounds.config.seconds[1])
-    export(out, job.model, job.same(), generator.cpu(), job.tokenizer)
+    sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds else None
+    export(out, job.model, job.same(), generator.cpu(), job.tokenizer, sounds)
 
 
 @torch.no_grad()
