@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.tiny_recipe import FLOW, LOOP, TEXT, model_config
+from training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
+from soundloom.engines.torch.same import SAME
 from soundloom.errors import EngineError
+from soundloom.training.autoencoder import AutoencoderStage
+from soundloom.training.config import AdversarialConfig, AlignmentConfig, MemberConfig
 from soundloom.training.dit import Batch, FlowStage, Generator
 from soundloom.training.loop import Draws, Run
 from soundloom.training.machine import MachineConfig, open_machine
+from soundloom.training.sounds import Sounds
 
 
 class Noise:
@@ -51,17 +55,50 @@ def train(folder: Path, last: int = LOOP.steps, **machine) -> dict[str, torch.Te
 
 
 def train_in_two(folder: Path, **arguments) -> dict[str, torch.Tensor]:
+    start_two(folder, f"train(Path({str(folder)!r}), **{arguments!r})")
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def start_two(folder: Path, call: str) -> None:
+    """Call one of these functions in two processes."""
     pytest.importorskip("accelerate")
     folder.mkdir(exist_ok=True)
-    code = f"from training.test_processes import train, Path; train(Path({str(folder)!r}), **{arguments!r})"
     script = folder / "train.py"
-    script.write_text(code)
+    script.write_text(f"from training.test_processes import *; {call}")
     tests = str(Path(__file__).parent.parent)
     environment = os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def drift(folder: Path) -> None:
+    """Train an autoencoder with all that follows what it hears, and keep this process's own buffers."""
+    here = open_machine(MachineConfig(device="cpu", threads=1))
+    torch.manual_seed(0)
+    member = MemberConfig("convolution", 64, filters=4)
+    config = replace(
+        AUTOENCODER,
+        loop=replace(LOOP, accumulate=2),
+        deviation_rate=0.5,
+        adversarial=AdversarialConfig(0.1, members=(member,)),
+        alignment=AlignmentConfig(0.1, width=64, depth=1),
+    )
+    this = Run(AutoencoderStage(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)
+    this.train()
+    state = {**this.stage.module.state_dict(), **this.companions.state_dict()}
+    torch.save({name: state[name] for name in FOLLOWING}, folder / f"buffers{here.rank}.pt")
+    here.close()
+
+
+FOLLOWING = ("bottleneck.running_std", "adversary.recent_loss", "alignment.deviation")
+
+
+def test_what_follows_the_data_is_the_same_in_all_processes(tmp_path):
+    start_two(tmp_path, f"drift(Path({str(tmp_path)!r}))")
+    first, second = (torch.load(tmp_path / f"buffers{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name in FOLLOWING:
+        assert first[name] == second[name] != 1, name
 
 
 @pytest.fixture(scope="module")

@@ -215,6 +215,7 @@ class Run:
         self._guards[turn.name].watch(values["loss"], self.step, self.state_path)
         self.optimiser.step()
         self.machine.unify_buffers(self.stage.module)
+        self.machine.unify_buffers(self.companions)
         self.step += 1
         if turn.name == self.turns[0].name:
             self._update_average()

@@ -68,7 +68,7 @@ class Machine:
         """Give all processes the weights and buffers of the first."""
 
     def unify_buffers(self, module: nn.Module) -> None:
-        """Give all processes the mean of their buffers, which follow the data that each of them saw."""
+        """Give all processes the mean of their kept buffers, which follow the data that each of them saw."""
 
     def decided(self, wish: bool) -> bool:
         """Whether any process wishes it; all get the same answer."""
@@ -100,8 +100,10 @@ class ParallelMachine(Machine):
             torch.distributed.broadcast(tensor, src=0)
 
     def unify_buffers(self, module: nn.Module) -> None:
-        for buffer in filter(Tensor.is_floating_point, module.buffers()):
-            buffer.copy_(self.total(buffer) / self.processes)
+        kept = module.state_dict().keys()  # others are constants
+        for name, buffer in module.named_buffers():
+            if name in kept and buffer.is_floating_point():
+                buffer.copy_(self.total(buffer) / self.processes)
 
     def decided(self, wish: bool) -> bool:
         return bool(self.total(torch.tensor(float(wish), device=self.device)) > 0)

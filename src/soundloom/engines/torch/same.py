@@ -164,12 +164,14 @@ class Decoder(nn.Module):
 class SoftNorm(nn.Module):
     """The bottleneck: an affine map of each latent channel, then division by one running deviation."""
 
+    running_std: Tensor
+
     def __init__(self, config: SoftNormConfig, encodes: bool) -> None:
         super().__init__()
         if encodes:
             self.scaling_factor = nn.Parameter(torch.ones(1, config.dim, 1))
             self.bias = nn.Parameter(torch.zeros(1, config.dim, 1))
-        self.running_std = nn.Parameter(torch.ones(1), requires_grad=False)
+        self.register_buffer("running_std", torch.ones(1))
         self.noise_regularize = config.noise_regularize
 
     def encode(self, latents: Tensor) -> Tensor:
