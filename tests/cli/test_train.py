@@ -14,6 +14,7 @@ from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
 from soundloom.training.observers import read_journal
+from soundloom.training.recipe import Work
 
 STAGES = ("tokenizer", "autoencoder", "encode", "dit", "distill", "post")
 
@@ -143,6 +144,16 @@ def test_previews_can_be_heard_and_seen(made):
 
 
 # What is asked wrongly
+
+
+def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
+    pytest.importorskip("fcntl", reason="there are no such locks")
+    with Work(copy / "work").locked():
+        assert train(copy, "dit", "--restart") == 1
+        assert f"another run is at work in {copy / 'work'}" in capsys.readouterr().err
+        assert (copy / "work" / "dit" / "trained.pt").exists()
+        assert train(copy, "export", "--out", copy / "again") == 0
+    assert train(copy, "dit") == 0
 
 
 @pytest.mark.parametrize(

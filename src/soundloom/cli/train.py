@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,7 +99,10 @@ def run(options: Options) -> int:
         machine = open_machine(MachineConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
         try:
             work = Work(folder)
-            return _export(options, work, machine) if options.stage == EXPORT else _train(options, work, machine)
+            if options.stage == EXPORT:  # reads finished files alone, also while a later stage is trained
+                return _export(options, work, machine)
+            with work.locked() if machine.is_first else nullcontext():
+                return _train(options, work, machine)
         finally:
             machine.close()
 

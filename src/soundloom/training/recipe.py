@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,13 @@ from soundloom.config.parse import parse, to_dict
 from soundloom.errors import ConfigError, RequestError, TrainingError
 from soundloom.training.config import read_table
 from soundloom.training.loop import STATE_FILE
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 MODEL, TEXT_ENCODER = "model", "text_encoder"
 T = TypeVar("T")
@@ -129,6 +138,24 @@ class Work:
         """What a stage leaves."""
         latents = self.encoded_dataset if self.encoded_dataset.is_dir() else self.latents
         return {"tokenizer": self.tokenizer, "encode": latents}.get(name, self.trained(name))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder while the block runs. Raises TrainingError where one is at work.
+
+        The system forgets the lock with the process, however that ends; systems without such locks have none.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                hint = "wait for its end or stop it; two runs need a work folder each"
+                raise TrainingError(f"another run is at work in {self.folder}", hint) from error
+            except OSError as error:  # some network disks
+                log.warning("%s cannot be locked (%s): see that no other run uses it", self.folder, error)
+            yield
 
     def has_begun(self, name: str) -> bool:
         return (self.stage(name) / STATE_FILE).is_file() or self.result(name).exists()
