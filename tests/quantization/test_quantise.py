@@ -15,7 +15,7 @@ from soundloom.pipeline.model import Model, make_engine
 from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
 from soundloom.quantization.probe import TIMES, Probe
 from soundloom.quantization.quantise import Choice, quantise_model
-from soundloom.quantization.report import measure_distances, sizes
+from soundloom.quantization.report import measure_distances, model_sizes
 
 BLOCK = f"{DIT_PREFIX}transformer.layers."
 MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")
@@ -97,7 +97,7 @@ def test_a_model_is_no_distance_from_itself(full, probe):
 
 
 def test_sizes_are_those_of_files_and_of_memory(full):
-    found = sizes(on_engine(full))
+    found = model_sizes(on_engine(full))
     assert set(found) == {"text", "conditioner", "dit", "encoder", "decoder"}
     assert found["dit"].disk == found["dit"].memory == sum(t.nbytes for t in full.component(DIT_PREFIX).values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,20 @@ from parity.musicgen_weights import adapter_weights, lm_weights  # noqa: E402
 
 from soundloom.config.musicgen import InstructConfig, LMConfig  # noqa: E402
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE  # noqa: E402
-from soundloom.datasets.synthetic.stems import CENTRES, draw_edit, instruction, render_stems  # noqa: E402
+from soundloom.datasets.synthetic.stems import CENTRES, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
 from soundloom.engines.torch.instruct import CPTransformer  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.musicgen import MusicGenLM  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
-from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig, token_loss  # noqa: E402
-from soundloom.training.loop import Run  # noqa: E402
+from soundloom.training.instruct import (  # noqa: E402
+    Editor,
+    Edits,
+    InstructStage,
+    InstructTrainingConfig,
+    MusicStage,
+    token_loss,
+)
+from soundloom.training.loop import Draws, Run  # noqa: E402
 from soundloom.training.observers import read_journal  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
 
@@ -121,3 +129,55 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
             run.train(until=lambda run=run, stop=stop: run.step >= stop)
         ends.append(run.stage.module.state_dict())
     assert all((ends[0][name] == value).all() for name, value in ends[1].items())
+
+
+class Copied(Edits):
+    """Edits that are codes from the start: each stem has a codebook of its own, in which it plays chance levels."""
+
+    def draw(self, draws: Draws) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+        rng, size = draws.rng, self.config.batch
+        codes = rng.integers(1, 8, (size, 4, 1)).repeat(6, axis=-1)
+        tasks, stems = rng.integers(0, 2, size), rng.integers(0, 4, size)
+        drawn = zip(tasks, stems, strict=True)
+        edits = [Edit(("remove", "extract")[task], STEMS[stem], *np.empty((2, 0))) for task, stem in drawn]
+        named = (np.arange(4) == stems[:, None])[..., None]
+        return edits, codes, np.where(named == (tasks == 1)[:, None, None], codes, 0)
+
+    def encode(self, sounds: np.ndarray) -> np.ndarray:
+        raise AssertionError("there are no sounds")
+
+    def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows = [[word in text for word in ("No", "Only", *STEMS)] for text in instructions]
+        return np.array(rows, np.float32)[:, None], np.ones((len(rows), 1), bool)
+
+
+def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instruction(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    lm = MusicGenLM(replace(LM, text_width=6))
+    loop = LoopConfig(150, 1e-2, 1e-3, warmup_steps=10, log_every=50)
+    settings = InstructTrainingConfig(loop, ADAPTER, batch=16, text_dropout=0.0)
+    edits, editor_folder = Copied(settings), tmp_path / "editor"
+    editor_folder.mkdir()
+    Run(MusicStage(lm, edits), loop, tmp_path).train()
+    editor = Editor(lm, ADAPTER)
+    before = held_out_losses(editor, edits)
+    Run(InstructStage(editor, edits, settings), loop, editor_folder).train()
+    after = held_out_losses(editor, edits)
+    assert before["other sound"] == before["right"]  # gates are closed
+    assert after["right"] < 0.8 * before["right"]
+    assert after["other sound"] > 1.5 * after["right"]
+    assert after["other words"] > 3 * after["right"]
+
+
+@torch.no_grad()
+def held_out_losses(editor: Editor, edits: Edits) -> dict[str, float]:
+    """Losses of the right edits, when the adapter hears another sound, and when it is told another thing."""
+    drawn, before, after = edits.draw(Draws(99, 0))
+    hidden, mask = map(torch.from_numpy, edits.embed([edit.instruction for edit in drawn]))
+    codes, source = torch.from_numpy(after), torch.from_numpy(before)
+
+    def loss(hidden: torch.Tensor, source: torch.Tensor) -> float:
+        return float(token_loss(editor.lm, codes, editor.lm.read(hidden, mask), editor.cp_transformer, source))
+
+    others = {"other sound": loss(hidden, source.roll(1, 0)), "other words": loss(hidden.roll(1, 0), source)}
+    return {"right": loss(hidden, source), **others}

@@ -50,20 +50,20 @@ def sample(logits: np.ndarray, noise: np.ndarray | None, sampling: Sampling) -> 
         raise ValueError("sampling needs noise")
     if sampling.top_p == 0:
         return (filtered(logits, sampling) / noise).argmax(-1)
-    probabilities = _softmax(logits, sampling.temperature)
-    order = np.argsort(-probabilities, axis=-1, kind="stable")
-    falling = _nucleus(np.take_along_axis(probabilities, order, -1), sampling.top_p)
+    likely = probabilities(logits, sampling.temperature)
+    order = np.argsort(-likely, axis=-1, kind="stable")
+    falling = _nucleus(np.take_along_axis(likely, order, -1), sampling.top_p)
     chosen = (falling / noise).argmax(-1)
     return np.take_along_axis(order, chosen[..., None], -1)[..., 0]
 
 
 def filtered(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
     """Probabilities (…, v) of the `top_k` likeliest tokens, float32; tokens that tie with the last one stay."""
-    probabilities = _softmax(logits, sampling.temperature)
-    if not 0 < sampling.top_k < probabilities.shape[-1]:
-        return probabilities
-    least = np.partition(probabilities, -sampling.top_k, axis=-1)[..., -sampling.top_k, None]
-    kept = np.where(probabilities >= least, probabilities, 0)
+    likely = probabilities(logits, sampling.temperature)
+    if not 0 < sampling.top_k < likely.shape[-1]:
+        return likely
+    least = np.partition(likely, -sampling.top_k, axis=-1)[..., -sampling.top_k, None]
+    kept = np.where(likely >= least, likely, 0)
     return kept / kept.sum(-1, keepdims=True)
 
 
@@ -76,7 +76,8 @@ def _draw(seed: int, step: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
 
 
-def _softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """The distribution (…, v) that logits stand for, float32."""
     scaled = logits.astype(np.float32) / np.float32(temperature)
     powers = np.exp(scaled - scaled.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)

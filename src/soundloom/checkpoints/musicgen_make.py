@@ -19,7 +19,7 @@ import numpy as np
 from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
 from soundloom.checkpoints.make import random_tensor
 from soundloom.checkpoints.musicgen_publish import WRITERS
-from soundloom.checkpoints.musicgen_save import pack_lm, save_musicgen
+from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm, save_musicgen
 from soundloom.checkpoints.musicgen_shapes import musicgen_shapes
 from soundloom.config.musicgen import MusicGenConfig, T5Config, published_musicgen
 
@@ -59,7 +59,8 @@ def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen"
     if layout == "musicgen":
         save_musicgen(folder, config, tensors, tokenizer)
     elif layout in BUNDLE_BITS:
-        save_musicgen(folder, config, pack_lm(tensors, BUNDLE_BITS[layout], DEFAULT_GROUP), tokenizer)
+        bits = lm_bits(tensors, BUNDLE_BITS[layout], DEFAULT_GROUP)
+        save_musicgen(folder, config, pack_lm(tensors, bits, DEFAULT_GROUP), tokenizer)
     else:
         WRITERS[layout](folder, config, tensors, tokenizer)
     return folder

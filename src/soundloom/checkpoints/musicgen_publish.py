@@ -19,7 +19,7 @@ from soundloom.checkpoints.bundle import DEFAULT_GROUP
 from soundloom.checkpoints.layouts import Layout, Row, Tensors
 from soundloom.checkpoints.musicgen_open import STATE_FILE
 from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE, CONFIG_FILE, T5_FOLDERS, TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_save import pack_lm
+from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm
 from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.checkpoints.packed import split
 from soundloom.checkpoints.safetensors_file import write_safetensors
@@ -76,7 +76,7 @@ def save_instruct(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
 
 def save_bundle(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
     """The MLX bundle: packed weights and the merged adapter in one file, the codec as it came, no text encoder."""
-    packed = pack_lm(tensors, BITS, DEFAULT_GROUP)
+    packed = pack_lm(tensors, lm_bits(tensors, BITS, DEFAULT_GROUP), DEFAULT_GROUP)
     lm = layouts.split_projections(_component(packed, LM_PREFIX), "self_attn")
     stored = list(layouts.LM_BUNDLE.from_canonical(lm).values())
     stored += [tensor for name, tensor in packed.items() if name.startswith(ADAPTER_PREFIX)]

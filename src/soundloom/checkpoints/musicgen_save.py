@@ -11,7 +11,7 @@ from soundloom.checkpoints.bundle import BUNDLE_BITS, require_group
 from soundloom.checkpoints.layouts import Tensors
 from soundloom.checkpoints.musicgen_open import OWN_CONFIG
 from soundloom.checkpoints.musicgen_parts import TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_shapes import LM_PREFIX
+from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX
 from soundloom.checkpoints.packed import PackedTensor, pack_tensor, split
 from soundloom.checkpoints.safetensors_file import write_safetensors
 from soundloom.checkpoints.tensors import LazyTensor
@@ -30,13 +30,19 @@ def save_musicgen(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
     write_json(folder / OWN_CONFIG, own_config(config))  # last: with it the folder is a model
 
 
-def pack_lm(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Tensors:
-    """Pack the matrices in the language model's layers, as the published bundle does; the rest in half precision.
+def lm_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> dict[str, int]:
+    """The same for all that the published bundle packs: the matrices in the language model's layers. By name."""
+    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group)}
 
-    The codec stays as it is. A weight that is packed already keeps its codes. Raises RequestError for the group.
+
+def pack_lm(tensors: Mapping[str, LazyTensor], bits: Mapping[str, int], group: int) -> Tensors:
+    """Pack the weights that `bits` names, and bring the rest of language model and adapter to half precision.
+
+    The codec and the text encoder stay as they are. A weight that is packed already keeps its codes. Raises
+    RequestError for the group.
     """
     require_group(group)
-    return {name: _packed(tensor, bits, group) for name, tensor in tensors.items()}
+    return {name: _packed(tensor, bits.get(name), group) for name, tensor in tensors.items()}
 
 
 def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
@@ -44,9 +50,9 @@ def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
     return _PACKED_LAYER.fullmatch(name) is not None and len(shape) == 2 and shape[1] % group == 0
 
 
-def _packed(tensor: LazyTensor, bits: int, group: int) -> LazyTensor:
+def _packed(tensor: LazyTensor, bits: int | None, group: int) -> LazyTensor:
     if isinstance(tensor, PackedTensor):
         return tensor
-    if can_pack(tensor.name, tensor.shape, group):
+    if bits is not None:
         return pack_tensor(tensor, bits, group)
-    return tensor.cast("F16") if tensor.name.startswith((LM_PREFIX, "cp_transformer.")) else tensor
+    return tensor.cast("F16") if tensor.name.startswith((LM_PREFIX, ADAPTER_PREFIX)) else tensor

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.atomic import write_json
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.cli.flags import flag, switch
-from soundloom.cli.opening import open_named
+from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.results import print_results
 from soundloom.cli.watch import Watch
+from soundloom.engines.choose import music_engine_class
 from soundloom.pipeline.model import Model, make_engine
+from soundloom.pipeline.music import MusicModel
 from soundloom.pipeline.stages import Progress
+from soundloom.quantization.music import quantise_music
 from soundloom.quantization.policy import POLICIES
 from soundloom.quantization.quantise import Choice, quantise_model
+from soundloom.quantization.report import Report
 
 REPORT_FILE = "quantisation.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Pack a model's transformer into 4 or 8 bits, or mixed by how much each layer matters, which takes a run of the
-    model for each layer. Sizes and distances from the full model are printed and kept as quantisation.json in OUT.
+    """Pack a model's transformer, or MusicGen's language model, into 4 or 8 bits, or mixed by how much each layer
+    matters, which takes a run of the model for each layer. Sizes and distances from the full model are printed and
+    kept as quantisation.json in OUT.
     """
 
     model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder or a file")
@@ -47,21 +55,33 @@ class Options:
 
 def run(options: Options) -> None:
     choice = Choice(options.bits, options.group, options.calibrate, options.prompts)
-    checkpoint = open_named(options.model, accept_licence=options.accept_licence)
-
-    def on_engine(other: Checkpoint) -> Model:
-        # In single precision, so that what is measured is the weights' loss and no other.
-        return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
-
     folder = Path(options.out)
     with Watch(quiet=options.quiet) as watch:
-        report = quantise_model(
-            checkpoint,
-            folder,
-            choice,
-            on_engine,
-            lambda done, total: watch(Progress("measure", done, total, 0.0)),
-        )
+
+        def progress(done: int, total: int) -> None:
+            watch(Progress("measure", done, total, 0.0))
+
+        report = (_quantise_music if is_music(options.model) else _quantise)(options, choice, progress)
     write_json(folder / REPORT_FILE, report.as_dict())
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
 
+
+# Both measure in single precision, so that what is measured is the weights' loss and no other.
+
+
+def _quantise(options: Options, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+    def on_engine(other: Checkpoint) -> Model:
+        return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
+
+    full = open_named(options.model, accept_licence=options.accept_licence)
+    return quantise_model(full, Path(options.out), choice, on_engine, progress)
+
+
+def _quantise_music(options: Options, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+    engine = music_engine_class(options.engine)
+
+    def on_engine(other: MusicGenCheckpoint) -> MusicModel:
+        return MusicModel(other, engine(other, options.device, "fp32"), keep_loaded=True)
+
+    full = open_music(options.model, accept_licence=options.accept_licence, confirm=confirmation())
+    return quantise_music(full, Path(options.out), choice, on_engine, progress)

@@ -37,7 +37,12 @@ def uniform_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Bi
 def mixed_bits(tensors: Mapping[str, LazyTensor], group: int, sensitivity: Mapping[str, float]) -> Bits:
     """4, 8 or no bits by the rules above; `sensitivity` has every layer of `candidates`."""
     bits = {name: 8 for name in uniform_bits(tensors, 8, group) if not _is_half(name)}
-    bits |= dict.fromkeys(sensitivity, 4)
+    return bits | bits_by_sensitivity(tensors, sensitivity)
+
+
+def bits_by_sensitivity(tensors: Mapping[str, LazyTensor], sensitivity: Mapping[str, float]) -> Bits:
+    """8 bits for a share of the layers, those that are most sensitive for their size, and 4 for the rest."""
+    bits = dict.fromkeys(sensitivity, 4)
     sizes = {name: prod(tensors[name].shape) for name in sensitivity}
     left = _SENSITIVE_SHARE * sum(sizes.values())
     for name in sorted(sizes, key=lambda name: sensitivity[name] / sizes[name], reverse=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from soundloom.checkpoints.bundle import DEFAULT_GROUP, require_group
 from soundloom.checkpoints.convert import require_empty
+from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.save import save_bundle
@@ -17,7 +18,7 @@ from soundloom.pipeline.model import Model
 from soundloom.quantization.calibrate import compensate_errors
 from soundloom.quantization.policy import POLICIES, Bits, measure_sensitivity, mixed_bits, pack, uniform_bits
 from soundloom.quantization.probe import Probe
-from soundloom.quantization.report import Followed, Report, measure_distances, sizes
+from soundloom.quantization.report import Followed, Report, measure_distances, model_sizes
 
 PROBE_SECONDS = 3.0
 Progress = Callable[[int, int], None]
@@ -48,8 +49,7 @@ def quantise_model(
     `run` brings a checkpoint onto an engine; `progress` hears of measured layers, done and in all. Raises RequestError.
     """
     require_empty(folder)
-    if any(isinstance(tensor, PackedTensor) for tensor in full.tensors.values()):
-        raise RequestError(f"{full.name} is packed already, as {full.layout}", "quantise what it was made from")
+    require_unpacked(full)
     model = run(full)
     probe = Probe.record(model, PROBE_SECONDS)
     model.engine.free("dit")
@@ -62,7 +62,13 @@ def quantise_model(
     packed = run(open_checkpoint(folder))
     distances = measure_distances(model, packed, probe)
     adherence = _judge(model, packed, choice.prompts) if choice.prompts else []
-    return Report(sizes(model), sizes(packed), distances, uncalibrated, adherence)
+    return Report(model_sizes(model), model_sizes(packed), distances, uncalibrated, adherence)
+
+
+def require_unpacked(full: Checkpoint | MusicGenCheckpoint) -> None:
+    """Raise RequestError for a model that is packed already."""
+    if any(isinstance(tensor, PackedTensor) for tensor in full.tensors.values()):
+        raise RequestError(f"{full.name} is packed already, as {full.layout}", "take what it was made from")
 
 
 def _choose(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 
 from soundloom.audio.mel import log_mel
 from soundloom.checkpoints.packed import bytes_of
+from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.engines.base import Component
 from soundloom.engines.parts import find_part
 from soundloom.pipeline.model import Model
@@ -48,6 +50,26 @@ class Distances:
 
 
 @dataclass(frozen=True)
+class LogitDistances:
+    """How far a language model is from the full one, on the same codes and prompts.
+
+    `cosines`: of the logits, one for each number of positions heard. `divergence`: of the distributions that codes are
+    drawn from, in nats. `same`: share of codes whose likeliest value is the same.
+    """
+
+    cosines: dict[int, float]
+    divergence: float
+    same: float
+
+    def lines(self) -> list[str]:
+        cosines = ", ".join(f"{cosine:.5f} after {position}" for position, cosine in self.cosines.items())
+        return [
+            f"logits, cosine with the full model's: {cosines} positions",
+            f"codes: distributions {self.divergence:.4f} nats apart, {100 * self.same:.1f} % with the same likeliest",
+        ]
+
+
+@dataclass(frozen=True)
 class Followed:
     """How well both models do what prompts ask for: a figure each, in the units of `evaluation.report`."""
 
@@ -61,7 +83,7 @@ class Report:
 
     before: dict[str, Size]
     after: dict[str, Size]
-    distances: Distances
+    distances: Distances | LogitDistances
     uncalibrated: Distances | None = None
     adherence: list[Followed] = field(default_factory=list)
 
@@ -95,24 +117,38 @@ def measure_distances(full: Model, packed: Model, probe: Probe) -> Distances:
         for end in (probe.latents, latents)
     ]
     return Distances(
-        cosines={time: _cosine(v, p.velocity) for time, v, p in zip(TIMES, velocities, probe.points, strict=True)},
+        cosines={time: cosine(v, p.velocity) for time, v, p in zip(TIMES, velocities, probe.points, strict=True)},
         first_step_snr=_decibels(energy(clean), energy(clean - other)),
         log_mel=float(np.abs(mels[0] - mels[1]).mean()),
     )
 
 
-def sizes(model: Model) -> dict[str, Size]:
-    """What each component takes; every component is loaded once."""
+class Holder(Protocol):
+    """What holds the components of a model: any engine."""
+
+    def load(self, component: Any) -> None: ...
+
+    def free(self, *components: Any) -> None: ...
+
+    def weight_bytes(self, component: Any) -> int: ...
+
+
+def sizes(engine: Holder, stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
+    """What each component takes, given its tensors; every component is loaded once."""
     found = {}
-    for component in get_args(Component):
-        model.engine.load(component)
-        stored = bytes_of(find_part(model.checkpoint, component).tensors.values())
-        found[component] = Size(stored, model.engine.weight_bytes(component))
-        model.engine.free(component)
+    for component, tensors in stored.items():
+        engine.load(component)
+        found[component] = Size(bytes_of(tensors), engine.weight_bytes(component))
+        engine.free(component)
     return found
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def model_sizes(model: Model) -> dict[str, Size]:
+    """The same of a model."""
+    return sizes(model.engine, {c: find_part(model.checkpoint, c).tensors.values() for c in get_args(Component)})
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float((a.astype(np.float64) * b).sum() / np.sqrt(energy(a) * energy(b)))
 
 

@@ -17,7 +17,6 @@ from soundloom.checkpoints.musicgen_layouts import merge_lora
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.musicgen_save import save_musicgen
 from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.tensors import from_array
 from soundloom.config.musicgen import InstructConfig, MusicGenConfig
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE
@@ -27,6 +26,7 @@ from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.music_engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen import MusicGenLM
 from soundloom.errors import RequestError
+from soundloom.quantization.quantise import require_unpacked
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.course import train_stage
 from soundloom.training.export import new_folder
@@ -79,8 +79,7 @@ def _require_trainable(task: InstructTask) -> None:
     checkpoint, longest = task.checkpoint, task.adapter.max_frames / task.model.frame_rate
     if given := [f"--{name}" for name in _UNUSED if getattr(task.machine.config, name)]:
         raise RequestError(f"train {NAME} has no use for {', '.join(given)}", "leave them out")
-    if any(isinstance(tensor, PackedTensor) for tensor in checkpoint.tensors.values()):
-        raise RequestError(f"{checkpoint.name} is packed, as {checkpoint.layout}", "train what it was made from")
+    require_unpacked(checkpoint)
     if not 0 < task.config.seconds <= longest:
         raise RequestError(f"the adapter hears up to {longest:g} s, not {task.config.seconds:g}", "change seconds")
 
