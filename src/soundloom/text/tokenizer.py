@@ -46,3 +46,7 @@ class Tokenizer:
             ids[row, : len(kept)], mask[row, : len(kept)] = kept, True
             cut.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
         return Tokens(ids, mask, tuple(cut))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the prompt that was tokenized to these ids, as far as the model keeps it."""
+        return str(self._processor.decode(list(ids)))

@@ -251,10 +251,11 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class ScorerConfig:
-    """The project's own critic of latents and captions."""
+    """Who says how far sounds are from their captions: the project's own critic of latents, unless CLAP is named."""
 
     width: int = 128
     depth: int = 2
+    clap: str = ""  # folder of a CLAP model as transformers keeps it; absolute, or seen from the recipe's folder
 
 
 @dataclass(frozen=True)

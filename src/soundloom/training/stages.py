@@ -19,8 +19,10 @@ from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.errors import RequestError, TrainingError
+from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.autoencoder import AutoencoderStage, settle_scale
 from soundloom.training.captions import CaptionTokens, train_tokenizer
+from soundloom.training.clap import ClapScorer
 from soundloom.training.config import (
     AutoencoderConfig,
     DistillationConfig,
@@ -163,9 +165,19 @@ def post_train(job: Job) -> bool:
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
         generator, clips = job.generator("distillation", "dit"), job.clips()
-        return PostStage(generator, clips, config), samples(generator, job.same, clips, job.model, few=True)
+        stage = PostStage(generator, clips, config, _clap(job, config))
+        return stage, samples(generator, job.same, clips, job.model, few=True)
 
     return train_stage(job, "post", config, config.loop, build)
+
+
+def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
+    """The scorer that takes the place of the project's own, where the recipe names one."""
+    if not (config.text and config.scorer.clap):
+        return None
+    folder = job.recipe.folder / Path(config.scorer.clap).expanduser()
+    same = job.same().to(job.machine.device)
+    return ClapScorer(folder, same, job.model.sample_rate, Tokenizer(job.tokenizer))
 
 
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:

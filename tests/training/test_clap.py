@@ -1,0 +1,118 @@
+"""CLAP as a scorer: its own features, gradients to the sound, what it does to a step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
+from training.tiny_recipe import SOUNDS, TEXT, model_config
+
+from soundloom.engines.torch.same import SAME
+from soundloom.errors import CheckpointError
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.training.captions import train_tokenizer
+from soundloom.training.clap import ClapScorer, resampled
+from soundloom.training.config import TokenizerConfig
+from soundloom.training.loop import Draws
+from soundloom.training.post import PostStage
+from soundloom.training.sounds import Sounds
+
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+RATE = 44100
+TEXT_SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
+AUDIO_SIZES = {
+    "num_mel_bins": 16,
+    "spec_size": 64,
+    "freq_ratio": 4,
+    "window_size": 4,
+    "patch_stride": [4, 4],
+    "patch_embeds_hidden_size": 8,
+    "depths": [1, 1],
+    "num_attention_heads": [1, 1],
+    "hidden_size": 16,
+}
+
+
+def write_clap(folder, *, fusion=False):
+    """A random CLAP that hears one second in 16 bands, with a tokenizer of single bytes."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    torch.manual_seed(0)
+    symbols = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", *bytes_to_unicode().values())
+    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    text = {**TEXT_SIZES, "vocab_size": len(vocabulary), "max_position_embeddings": 130}
+    audio = {**AUDIO_SIZES, "enable_fusion": fusion}
+    ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=8)).save_pretrained(folder)
+    ClapFeatureExtractor(feature_size=16, max_length_s=1, truncation="rand_trunc").save_pretrained(folder)
+    RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=128).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory) -> ClapScorer:
+    tokenizer = Tokenizer(train_tokenizer(Sounds(SOUNDS), TokenizerConfig(TEXT.vocab_size)))
+    torch.manual_seed(0)
+    return ClapScorer(write_clap(tmp_path_factory.mktemp("clap")), SAME(model_config().same), RATE, tokenizer)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_features_are_those_of_the_models_own_extractor(scorer, seconds):
+    sound = np.random.default_rng(0).standard_normal(round(seconds * 48000)).astype(np.float32)
+    wanted = scorer.extractor(sound, sampling_rate=48000, return_tensors="pt").input_features[0]
+    piece = scorer._fitted(torch.from_numpy(sound), Draws(0, 0))
+    torch.testing.assert_close(scorer.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
+
+
+def test_a_long_sound_is_heard_in_a_random_piece(scorer):
+    ramp = torch.arange(100_000.0)
+    starts = {int(scorer._fitted(ramp, Draws(0, step))[0]) for step in range(4)}
+    assert len(starts) == 4
+    assert max(starts) <= 52_000
+
+
+def test_a_resampled_tone_is_the_tone_at_the_other_rate():
+    tones = [torch.sin(2 * torch.pi * 441 * torch.arange(rate) / rate) for rate in (RATE, 48000)]
+    torch.testing.assert_close(resampled(tones[0], RATE, 48000), tones[1], atol=1e-3, rtol=0)
+
+
+def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, clips):  # noqa: F811
+    batch = batch_of(clips)
+    latents = batch.data.clone().requires_grad_()
+    before = scorer.distance(latents, batch, Draws(0, 0))
+    assert before.shape == (4,)
+    (slope,) = torch.autograd.grad(before.sum(), latents)
+    moved = latents.detach() - 0.05 * slope / slope.square().mean().sqrt()
+    assert scorer.distance(moved, batch, Draws(0, 0)).sum() < before.sum()
+
+
+def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
+    batch = batch_of(clips)
+    said = scorer.captions.text(batch.ids[0][batch.mask[0]].tolist())
+    assert "tone" in said or "hz" in said
+    alone = scorer.words([said], return_tensors="pt")
+    wanted = scorer.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
+    torch.testing.assert_close(scorer.read(batch.ids, batch.mask)[:1], wanted)
+
+
+def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # noqa: F811
+    stage = PostStage(generator(), clips, replace(POST, text=0.3), scorer)
+    assert stage.critic is None
+    losses = stage.losses(0, Draws(0, 0))
+    losses["loss"].backward()
+    assert float(losses["text"].detach()) > 0
+    assert all(p.grad is None for p in (*scorer.model.parameters(), *scorer.same.parameters()))
+
+
+def test_a_folder_without_a_model_is_refused(scorer, tmp_path):
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        ClapScorer(tmp_path / "absent", scorer.same, RATE, scorer.captions)
+    with pytest.raises(CheckpointError, match="holds no CLAP model"):
+        ClapScorer(tmp_path, scorer.same, RATE, scorer.captions)
+
+
+def test_a_model_that_fuses_features_is_refused(scorer, tmp_path):
+    with pytest.raises(CheckpointError, match="fuses features"):
+        ClapScorer(write_clap(tmp_path, fusion=True), scorer.same, RATE, scorer.captions)
