@@ -5,7 +5,7 @@ Letters for axes: b batch, c latent channels, t latent frames, s tokens, d width
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,12 +16,27 @@ Draw = Callable[[Sequence[int]], np.ndarray]
 Component = Literal["text", "conditioner", "dit", "encoder", "decoder"]
 
 
+class Replays(Protocol):
+    """Runs programs: what was run before under the same key may be replayed from a recording."""
+
+    def __call__(
+        self, key: Hashable, program: Callable[[Mapping[str, Array]], tuple[Array, ...]], inputs: Mapping[str, Array]
+    ) -> tuple[Array, ...]:
+        """Return program(inputs); equal keys promise equal programs, and inputs of equal shapes and dtypes."""
+        ...
+
+
 class Engine(Protocol):
     """The networks of one checkpoint on one device. Components load when first used and leave with `free`."""
 
     name: str
     device: str
     precision: str
+
+    @property
+    def replays(self) -> Replays | None:
+        """What runs whole programs, None where operations are best issued anew each time."""
+        ...
 
     def describe(self) -> dict[str, str]:
         """Say which attention path, precision and device are in use."""
@@ -68,6 +83,10 @@ class Engine(Protocol):
 
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
         """Return audio (b, channels, samples) of latents (b, c, t)."""
+        ...
+
+    def decode_array(self, latents: Array) -> Array:
+        """Return audio (b, channels, samples) of latents (b, c, t), both on the device."""
         ...
 
     def array(self, value: np.ndarray) -> Array:

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from soundloom.config.models import ModelConfig
-from soundloom.diffusion.guidance import guide, is_guided
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.engines.base import Array, Component, Draw, Engine
 from soundloom.pipeline.chunks import decode_chunks, encode_chunks
+from soundloom.pipeline.field import TextBatch, VelocityField, negative_rows
 from soundloom.pipeline.plan import Batch, Item, make_batches
+from soundloom.pipeline.recording import RecordedClip, is_recordable
 from soundloom.pipeline.stages import Stages
-from soundloom.text.tokenizer import Tokens
 
 MAX_BATCH = 16
 CODEC_STEPS = 1 << 32  # the autoencoder's draws are numbered from here, far from the sampler's
@@ -60,21 +60,6 @@ class PhiloxNoise:
 
 
 @dataclass(frozen=True)
-class TextBatch:
-    """Embedded prompts of a batch; `negative_rows` (b, s + 1, 1) multiplies the context of the negative ones.
-
-    Of the padding that ends every prompt one token is kept, which stands for `repeats` equal ones.
-    """
-
-    text: Array
-    mask: np.ndarray
-    negative: Array | None
-    negative_mask: np.ndarray
-    negative_rows: np.ndarray
-    repeats: int
-
-
-@dataclass(frozen=True)
 class Made:
     """What became of an item: latents (c, frames) and audio (channels, samples) at the model's rate."""
 
@@ -106,9 +91,9 @@ class Run:
         self._free("text")
         sources = self._sources(batches)
         self._free("encoder")
-        latents = self._latents(batches, texts, sources)
+        latents, sounds = self._latents(batches, texts, sources)
         self._free("dit", "conditioner")
-        audio = self._audio(batches, latents)
+        audio = self._audio(batches, latents, sounds)
         self._free("decoder")
         made = {}
         for batch, batch_latents, batch_audio in zip(batches, latents, audio, strict=True):
@@ -142,7 +127,7 @@ class Run:
             tokens.mask,
             self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if wanted else None,
             negative_tokens.mask,
-            _negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
+            negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
             repeats=length - kept + 1,
         )
         tick(done)
@@ -179,32 +164,52 @@ class Run:
 
     def _latents(
         self, batches: Sequence[Batch], texts: Sequence[TextBatch], sources: Sequence[np.ndarray | None]
-    ) -> list[np.ndarray]:
+    ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+        """Return the latents of each batch, and its sound where one recording makes both."""
         steps = sum(batch.first.steps for batch in batches)
         with self.stages.stage("sample", steps) as tick:
-            done, latents = 0, []
+            done, latents, sounds = 0, [], []
             for batch, text, source in zip(batches, texts, sources, strict=True):
-                x = None
-                for x in self._sample(batch, text, source):
-                    self.engine.evaluate(x)
-                    done += 1
+                x, sound = None, None
+                if self.keep_loaded and is_recordable(self.engine, batch):
+                    x, sound = self._replayed(batch, text, source)
+                    done += batch.first.steps
                     tick(done)
+                else:
+                    for x in self._sample(batch, text, source):
+                        self.engine.evaluate(x)
+                        done += 1
+                        tick(done)
                 latents.append(self._finish(batch, self.engine.numpy(x), source))
-            return latents
+                sounds.append(sound)
+            return latents, sounds
 
     def _sample(self, batch: Batch, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
         """Yield the latents after each step."""
-        engine, channels, array = self.engine, self.config.model.io_channels, self.engine.array
-        x = self.noise.latents(batch, 0, channels)
-        times = batch.schedule(self.config)
-        if source is not None:
-            level = times[:, :1, None].astype(np.float32)
-            x = source * (1 - level) + x * level
-        points = Times(times, array)
-        field = VelocityField(engine, batch, text, self._local(batch, source), points.shared)
-        return SAMPLERS[batch.first.sampler](
-            field, array(x), points, lambda step: array(self.noise.latents(batch, step + 1, channels))
-        )
+        array, schedule = self.engine.array, batch.schedule(self.config)
+        points = Times(schedule, array)
+        field = VelocityField(self.engine, batch, text, array(self._local(batch, source)), points.shared)
+        x = array(self._start(batch, schedule, source))
+        return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._draw(batch, step + 1)))
+
+    def _start(self, batch: Batch, schedule: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+        """Return noise, or the source with as much noise as the first time of a schedule (b, points) says."""
+        noise = self._draw(batch, 0)
+        if source is None:
+            return noise
+        level = schedule[:, :1, None].astype(np.float32)
+        return source * (1 - level) + noise * level
+
+    def _draw(self, batch: Batch, step: int) -> np.ndarray:
+        return self.noise.latents(batch, step, self.config.model.io_channels)
+
+    def _replayed(self, batch: Batch, text: TextBatch, source: np.ndarray | None) -> tuple[Array, np.ndarray]:
+        """Sample and decode as one series of operations that the engine knows by heart; return latents and sound."""
+        schedule, local = batch.schedule(self.config), self._local(batch, source)
+        field = VelocityField(self.engine, batch, text, self.engine.array(local))
+        keep = batch.keep(self.config.same.downsampling_ratio) if batch.compat.keep != "learned" else None
+        clip = RecordedClip(self.engine, self.config, batch, field, schedule)
+        return clip(self._start(batch, schedule, source), lambda step: self._draw(batch, step + 1), source, keep)
 
     def _local(self, batch: Batch, source: np.ndarray | None) -> np.ndarray:
         """Return mask and masked latents (b, 1 + c, frames), or one frame of zeros where nothing is inpainted."""
@@ -222,17 +227,20 @@ class Run:
 
     # Audio
 
-    def _audio(self, batches: Sequence[Batch], latents: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    def _audio(
+        self, batches: Sequence[Batch], latents: Sequence[np.ndarray], sounds: Sequence[np.ndarray | None]
+    ) -> list[list[np.ndarray]]:
         with self.stages.stage("decode", len(batches)) as tick:
             audio = []
-            for batch, x in zip(batches, latents, strict=True):
-                audio.append(self._decode(batch, x))
+            for batch, x, sound in zip(batches, latents, sounds, strict=True):
+                if sound is None:
+                    sound = decode_latents(self.engine, self.config, x, batch.compat.chunks, self.noise.codec(batch))
+                audio.append(self._cut(batch, sound))
                 tick(len(audio))
             return audio
 
-    def _decode(self, batch: Batch, x: np.ndarray) -> list[np.ndarray]:
-        """Decode a batch; each item is as long as it was asked to be."""
-        sounds = decode_latents(self.engine, self.config, x, batch.compat.chunks, self.noise.codec(batch))
+    def _cut(self, batch: Batch, sounds: np.ndarray) -> list[np.ndarray]:
+        """Return the sound of each item, as long as it was asked to be."""
         whole = batch.compat.batch == "shared" and len({item.samples for item in batch.items}) > 1
         valid = batch.valid()
         if valid is not None:
@@ -240,65 +248,6 @@ class Run:
             real = np.repeat(valid, ratio, axis=1)[:, None]
             sounds = sounds * np.pad(real, ((0, 0), (0, 0), (0, sounds.shape[-1] - real.shape[-1])))
         return [sound if whole else sound[:, : item.samples] for item, sound in zip(batch.items, sounds, strict=True)]
-
-
-class VelocityField:
-    """The velocity of a batch, guided where guidance acts, both branches in one pass."""
-
-    def __init__(
-        self, engine: Engine, batch: Batch, text: TextBatch, local: np.ndarray, times: Sequence[float]
-    ) -> None:
-        self.times = times
-        self.engine, self.guidance, self.text = engine, batch.first.guidance, text
-        self.zero_values = batch.compat.padding == "zero-values"
-        self.valid = batch.valid()
-        self.local = local
-        seconds = np.array([item.seconds for item in batch.items], dtype=np.float32)
-        self.context, self.duration = engine.embed(text.text, text.mask, seconds)
-        self.uncond = self._unguided_context(seconds) if self.guidance.scale != 1 else None
-        self._conditions: dict[bool, Any] = {}
-
-    def _unguided_context(self, seconds: np.ndarray) -> Array:
-        """Return the context of the other branch: zeros, or a negative prompt."""
-        if self.text.negative is None:
-            return self.context * 0
-        context, _ = self.engine.embed(self.text.negative, self.text.negative_mask, seconds)
-        return context * self.engine.array(self.text.negative_rows)
-
-    def _condition(self, guided: bool) -> Any:
-        if guided not in self._conditions:
-            join, local = self.engine.concatenate, self.engine.array(self.local)
-            context, duration = self.context, self.duration
-            if guided:
-                context, duration = join([context, self.uncond]), join([duration, duration])
-                local = join([local, local]) if len(self.local) > 1 else local
-            self._conditions[guided] = self.engine.condition(
-                context, duration, local, self.text.repeats, self.times
-            )
-        return self._conditions[guided]
-
-    def __call__(self, x: Array, t: Any) -> Array:
-        guided = is_guided(t, self.guidance)
-        condition = self._condition(guided)
-        if not guided:
-            return self.engine.velocity(x, t, condition, self.valid, self.zero_values)
-        items, join = len(x), self.engine.concatenate
-        twice = t if isinstance(t, float) else join([t, t])
-        valid = None if self.valid is None else np.concatenate([self.valid, self.valid])
-        v = self.engine.velocity(join([x, x]), twice, condition, valid, self.zero_values)
-        frames = None if self.valid is None else self.engine.array(self.valid[:, None].astype(np.float32))
-        return guide(x, t, v[:items], v[items:], self.guidance, frames)
-
-
-def _negative_rows(negatives: Sequence[str | None], tokens: Tokens, learned: bool) -> np.ndarray:
-    """Return (b, s + 1, 1) of ones and zeros: the rows of the negative context that count, duration last.
-
-    Without a negative prompt none do, as in training. With one, the duration does, and the published package also
-    blanks the rows without a token, while its MLX runtime leaves the learned padding in them.
-    """
-    rows = np.concatenate([tokens.mask | learned, np.ones((len(negatives), 1), dtype=bool)], axis=1)
-    rows &= np.array([negative is not None for negative in negatives])[:, None]
-    return rows.astype(np.float32)[..., None]
 
 
 def encode_audio(

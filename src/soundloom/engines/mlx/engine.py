@@ -50,6 +50,8 @@ class MLXEngine:
 
     name = "mlx"
 
+    replays = None  # a lazy graph is built anew for each step
+
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         self.checkpoint = checkpoint
         self.device = choose_device(device)
@@ -139,6 +141,10 @@ class MLXEngine:
     @on_device
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
         return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+
+    @on_device
+    def decode_array(self, latents: mx.array) -> mx.array:
+        return self._module("decoder").decode(latents, None)
 
     def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], mx.array] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))

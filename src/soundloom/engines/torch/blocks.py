@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -89,9 +90,15 @@ def fourier_features(x: Tensor, features: int) -> Tensor:
 
     The products keep the published order, which matters: the argument reaches 2 pi 10000 radians.
     """
-    frequencies = torch.from_numpy(expo_frequencies(features)).to(x.device)
-    angles = x.float()[:, None] * frequencies * 2 * math.pi
+    angles = x.float()[:, None] * _frequencies(features, x.device) * 2 * math.pi
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+@cache
+def _frequencies(features: int, device: torch.device) -> Tensor:
+    """Return the frequencies on a device, brought there once: a recording may not copy from the host."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(expo_frequencies(features)).to(device)
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def without_repetition(context: Tensor, repeats: int, exact: bool) -> tuple[Tens
         *_, padding, duration = context.split(1, dim=1)
         return torch.cat([context[:, :-2], padding.expand(-1, repeats, -1), duration], dim=1), None
     bias = torch.zeros(context.shape[1], device=context.device)
-    bias[-2] = math.log(repeats)
+    bias[-2].fill_(math.log(repeats))
     return context, bias
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.precision import Precision, has_bf16, native_products
+from soundloom.engines.torch.recorded import Recorder
 from soundloom.engines.torch.same import SAME
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import EngineError
@@ -42,6 +43,7 @@ class TorchEngine:
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
         self._modules: dict[str, nn.Module] = {}
+        self.replays: Recorder | None = Recorder() if self.device.startswith("cuda") else None
 
     def describe(self) -> dict[str, str]:
         return {
@@ -69,6 +71,8 @@ class TorchEngine:
             self._modules[component] = self._build(component)
 
     def free(self, *components: Component) -> None:
+        if self.replays is not None and any(component in self._modules for component in components):
+            self.replays.clear()  # recordings hold the weights they were made with
         for component in components:
             self._modules.pop(component, None)
         gc.collect()
@@ -100,7 +104,14 @@ class TorchEngine:
 
     @torch.inference_mode()
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
-        return self._module("text")(self.array(ids), self.array(mask)).float()
+        inputs = {"ids": self.array(ids), "mask": self.array(mask)}
+
+        def program(arrays: Mapping[str, Tensor]) -> tuple[Tensor]:
+            return (self._module("text")(arrays["ids"], arrays["mask"]).float(),)
+
+        if self.replays is None:
+            return program(inputs)[0]
+        return self.replays(("text", ids.shape), program, inputs)[0].clone()
 
     @torch.inference_mode()
     def embed(self, text: Tensor, mask: np.ndarray, seconds: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -129,6 +140,10 @@ class TorchEngine:
     @torch.inference_mode()
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
         return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+
+    @torch.inference_mode()
+    def decode_array(self, latents: Tensor) -> Tensor:
+        return self._module("decoder").decode(latents, None)
 
     def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], Tensor] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
