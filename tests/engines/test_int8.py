@@ -12,7 +12,7 @@ from soundloom.checkpoints.make import make_random  # noqa: E402
 from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import precision  # noqa: E402
 from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
-from soundloom.engines.torch.int8 import Int8Linear, round_rows, round_weight  # noqa: E402
+from soundloom.engines.torch.int8 import Int8Linear, round_rows  # noqa: E402
 from soundloom.engines.torch.precision import Precision  # noqa: E402
 from soundloom.errors import EngineError  # noqa: E402
 
@@ -23,7 +23,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def int8_of(linear: nn.Linear) -> Int8Linear:
     layer = Int8Linear(linear.in_features, linear.out_features, linear.bias is not None)
-    state = round_weight(linear.weight.detach()) | ({} if linear.bias is None else {"bias": linear.bias.detach()})
+    state = Int8Linear.rounded(linear.weight.detach()) | ({} if linear.bias is None else {"bias": linear.bias.detach()})
     layer.load_state_dict(state, strict=True)
     return layer
 
@@ -95,6 +95,11 @@ def test_auto_takes_the_exactest_native_products_where_asked_to(monkeypatch) -> 
     assert Precision.choose("auto", "cpu", 1024, precision.EXACTEST).name == "bf16"
 
 
-def test_int8_is_refused_where_there_is_no_such_product() -> None:
-    with pytest.raises(EngineError, match="int8 runs on CPUs, not on cuda"):
-        Precision.choose("int8", "cuda", 1024)
+@pytest.mark.parametrize(("name", "device"), [("int8", "mps"), ("fp8", "cpu"), ("fp8", "mps")])
+def test_products_are_refused_where_there_are_none(name: str, device: str) -> None:
+    with pytest.raises(EngineError, match=f"{name} runs on .*, not on {device}"):
+        Precision.choose(name, device, 1024)
+
+
+def test_rounded_products_are_to_be_had_on_gpus() -> None:
+    assert Precision.choose("int8", "cuda", 1024).blocks == "int8"

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: E402
 from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm  # noqa: E402
 from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
-from soundloom.engines.torch.int8 import BLOCK, Int8Linear, round_weight  # noqa: E402
+from soundloom.engines.torch.int8 import BLOCK, Int8Linear  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
 
 
@@ -50,7 +50,7 @@ def test_gated_products_are_products_then_gates(dtype: torch.dtype, tolerance: f
 @pytest.mark.parametrize("bias", [True, False])
 def test_packing_an_int8_weight_changes_nothing(outputs: int, bias: bool) -> None:
     layer, x = Int8Linear(96, outputs, bias), normal(2, 5, 96)
-    state = round_weight(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
+    state = Int8Linear.rounded(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
     layer.load_state_dict(state)
     plain, plain_gated = layer(x), layer.silu_gated(x)
     layer.pack()

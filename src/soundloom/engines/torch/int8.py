@@ -15,6 +15,7 @@ from soundloom.engines.torch.precision import has_int8
 LIMIT = 127
 TINY = 1e-12  # the least scale, for rows of zeros
 BLOCK = 512  # outputs that are made at once: what follows a product finds them in the processor's cache
+FEWEST_ROWS = 32  # that PyTorch's product of bytes takes on NVIDIA, whose inputs and outputs are multiples of 8
 OFFSET = 128  # of activations in oneDNN, which multiplies fast where they are unsigned
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
@@ -24,12 +25,6 @@ def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())  # without a copy of all |x|
     scale = largest.float().div_(LIMIT).clamp_(min=TINY)
     return (x * scale.reciprocal()).round_().to(torch.int8), scale
-
-
-def round_weight(weight: Tensor) -> dict[str, Tensor]:
-    """Return what an `Int8Linear` holds of a weight (outputs, inputs), by name."""
-    codes, scale = round_rows(weight)
-    return {"weight": codes, "scale": scale.flatten()}
 
 
 class Int8Linear(nn.Module):
@@ -46,6 +41,12 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", torch.zeros(outputs))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
         self.outputs = outputs
+
+    @staticmethod
+    def rounded(weight: Tensor) -> dict[str, Tensor]:
+        """Return what a layer holds of a weight (outputs, inputs), by name."""
+        codes, scale = round_rows(weight)
+        return {"weight": codes, "scale": scale.flatten()}
 
     def pack(self) -> None:
         """Put the weight into oneDNN's own layout; the plain one leaves memory."""
@@ -65,7 +66,7 @@ class Int8Linear(nn.Module):
         half = self.outputs // 2
         for block in (*self._blocks(0, half), *self._blocks(half, self.outputs)):
             self._multiply(codes, scale, block, out=y[:, block])
-        return y.view(*x.shape[:-1], -1)
+        return self._unfolded(y, x)
 
     def silu_gated(self, x: Tensor) -> Tensor:
         """Return value * silu(gate) of the output's two halves."""
@@ -76,15 +77,23 @@ class Int8Linear(nn.Module):
             value = self._multiply(codes, scale, block)
             gate = self._multiply(codes, scale, slice(block.start + half, block.stop + half))
             torch.mul(value, F.silu(gate, inplace=True), out=y[:, block])
-        return y.view(*x.shape[:-1], -1)
+        return self._unfolded(y, x)
+
+    def _blocks(self, start: int, stop: int) -> list[slice]:
+        size = stop - start if self.scale.is_cuda else BLOCK
+        return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
 
     @staticmethod
-    def _blocks(start: int, stop: int) -> list[slice]:
-        return [slice(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK)]
+    def _unfolded(y: Tensor, x: Tensor) -> Tensor:
+        """Return products of rows in the shape of their factors, without those of rows that were put behind."""
+        return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1)
 
     def _rounded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes of x (…, inputs) as `_multiply` takes them, (rows, inputs), and the scales of rows."""
-        codes, scale = round_rows(x.reshape(-1, x.shape[-1]))
+        rows = x.reshape(-1, x.shape[-1])
+        if x.is_cuda and len(rows) < FEWEST_ROWS:
+            rows = F.pad(rows, (0, 0, 0, FEWEST_ROWS - len(rows)))
+        codes, scale = round_rows(rows)
         return (codes if self.weight is not None else codes.view(torch.uint8).bitwise_xor_(OFFSET)), scale
 
     def _multiply(self, codes: Tensor, scale: Tensor, block: slice, out: Tensor | None = None) -> Tensor:

@@ -13,7 +13,8 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.packed import PackedTensor
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, forget
-from soundloom.engines.torch.int8 import Int8Linear, round_weight
+from soundloom.engines.torch.fp8 import Fp8Linear
+from soundloom.engines.torch.int8 import Int8Linear
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 
@@ -29,6 +30,8 @@ DTYPES = {
 }
 Module = TypeVar("Module", bound=nn.Module)
 
+ROUNDED: dict[str, type[Int8Linear] | type[Fp8Linear]] = {"int8": Int8Linear, "fp8": Fp8Linear}
+
 # Where a network spends its time: the products in the blocks of its transformer.
 _IN_BLOCK = re.compile(r"(layers|transformers)\.\d+\.(self_attn|cross_attn|cross_attention|ff|linear[12])\.")
 
@@ -40,7 +43,7 @@ def load_module(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     keep: Collection[str] = (),
-    blocks: torch.dtype | Literal["int8"] | None = None,
+    blocks: torch.dtype | Literal["int8", "fp8"] | None = None,
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
@@ -53,6 +56,7 @@ def load_module(
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    rounded = ROUNDED[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
     is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     state = {}
@@ -64,14 +68,15 @@ def load_module(
             if name not in keep:
                 target = None if as_stored else dtype
                 if name in special:
-                    target = torch.float32 if blocks == "int8" else blocks
+                    target = torch.float32 if isinstance(blocks, str) else blocks
                 tensor = tensor.to(device=device, dtype=target)
                 _require_finite(tensor, part.name, what)
             state[part.name] = tensor.to(device)
-            if blocks == "int8" and name in special and name.endswith(".weight"):
-                path = name.removesuffix(".weight")
-                _replace_by_int8(module, path, special[name])
-                state |= {f"{path}.{kind}": rounded for kind, rounded in round_weight(tensor).items()}
+            if rounded is not None and name in special and name.endswith(".weight"):
+                path, plain = name.removesuffix(".weight"), special[name]
+                with torch.device("meta"):
+                    module.set_submodule(path, rounded(plain.in_features, plain.out_features, plain.bias is not None))
+                state |= {f"{path}.{kind}": value for kind, value in rounded.rounded(tensor).items()}
             if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
                 forget(part.buffer())  # else the file's bytes stay in memory beside their copies
     module.load_state_dict(state, assign=True)
@@ -91,11 +96,6 @@ def _block_layers(module: nn.Module, tensors: Mapping[str, LazyTensor]) -> dict[
         for name, layer in layers.items()
         if isinstance(layer, nn.Linear) and not isinstance(tensors[f"{paths[name]}.weight"], PackedTensor)
     }
-
-
-def _replace_by_int8(module: nn.Module, path: str, layer: nn.Linear) -> None:
-    with torch.device("meta"):
-        module.set_submodule(path, Int8Linear(layer.in_features, layer.out_features, layer.bias is not None))
 
 
 def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> bool:

@@ -11,9 +11,10 @@ from typing import Literal
 
 import torch
 
+from soundloom.engines.torch.fp8 import NATIVE_SINCE
 from soundloom.errors import EngineError
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
 FASTEST, EXACTEST = ("int8", "bf16"), ("bf16", "int8")  # orders in which "auto" looks for what is native
 WIDE = 512  # narrower transformers spend their time elsewhere than in products, and keep single precision
 
@@ -24,23 +25,31 @@ class Precision:
 
     name: str
     dtype: torch.dtype
-    blocks: torch.dtype | Literal["int8"] | None = None
+    blocks: torch.dtype | Literal["int8", "fp8"] | None = None
 
     @classmethod
     def choose(cls, wanted: str, device: str, width: int, preferred: Sequence[str] = FASTEST) -> Precision:
         """Return the precision of that name, or for "auto" what suits the device and this width.
 
         On a CPU that is the first of the `preferred` ones that the processor multiplies natively, else FP32.
-        Raises EngineError for an unknown name, and for INT8 elsewhere than on a CPU.
+        Raises EngineError for an unknown name, and where the device has no such products.
         """
         if wanted not in ("auto", *PRECISIONS):
             raise EngineError(f"no precision named {wanted!r}", f"known: auto, {', '.join(PRECISIONS)}")
         name = wanted if wanted != "auto" else _suited(device, width, preferred)
-        if name != "int8":
-            return cls(name, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
-        if device != "cpu":
-            raise EngineError(f"int8 runs on CPUs, not on {device}", "leave --precision out, or give fp16 or bf16")
-        return cls(name, torch.bfloat16 if has_bf16() else torch.float32, "int8")
+        if name == "int8" and device == "mps":
+            raise EngineError("int8 runs on CPUs and NVIDIA GPUs, not on mps", "leave --precision out, or give fp16")
+        if name == "fp8" and not has_fp8(device):
+            raise EngineError(
+                f"fp8 runs on NVIDIA GPUs from Ada on, not on {device}", "leave --precision out, or give bf16"
+            )
+        around = torch.bfloat16 if device != "cpu" or has_bf16() else torch.float32
+        match name:
+            case "int8":
+                return cls(name, around, "int8")
+            case "fp8":
+                return cls(name, around, "fp8")
+        return cls(name, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
 
 
 def _suited(device: str, width: int, preferred: Sequence[str]) -> str:
@@ -60,6 +69,11 @@ def has_bf16() -> bool:
 def has_int8() -> bool:
     """Whether this processor adds up products of bytes natively."""
     return bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
+
+
+def has_fp8(device: str) -> bool:
+    """Whether a device multiplies FP8 natively."""
+    return device.startswith("cuda") and torch.cuda.get_device_capability() >= NATIVE_SINCE
 
 
 def native_products() -> list[str]:

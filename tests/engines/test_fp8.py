@@ -1,0 +1,49 @@
+"""FP8 products, by their plain twin: rounded factors, each row with its own scale."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
+
+from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
+from soundloom.engines.parts import find_part  # noqa: E402
+from soundloom.engines.torch.dit import DiT  # noqa: E402
+from soundloom.engines.torch.fp8 import LARGEST, Fp8Linear, round_rows  # noqa: E402
+from soundloom.engines.torch.load import load_module  # noqa: E402
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_rows_are_rounded_to_three_bits_of_mantissa() -> None:
+    x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
+    codes, scale = round_rows(x)
+    assert ((codes.float() * scale - x).abs() <= x.abs() / 16 + scale * 2**-9).all()
+    assert (codes[:4].float().abs().amax(-1) == LARGEST).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
+    weight, x = normal(32, 48, seed=1), normal(2, 7, 48)
+    layer = Fp8Linear(48, 32, bias)
+    state = Fp8Linear.rounded(weight) | ({"bias": normal(32, seed=2)} if bias else {})
+    layer.load_state_dict(state)
+    wanted = x @ weight.t() + (state["bias"] if bias else 0)
+    found = layer(x).float()
+    assert found.shape == wanted.shape
+    assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.998
+
+
+def test_a_transformer_with_fp8_products_points_where_the_exact_one_does(tiny_model_folder) -> None:
+    part = find_part(open_checkpoint(tiny_model_folder), "dit")
+    exact, rounded = (
+        load_module(lambda: DiT(part.config), part.tensors, part.what, blocks=blocks) for blocks in (None, "fp8")
+    )
+    assert sum(isinstance(layer, Fp8Linear) for layer in rounded.modules()) == 14
+    velocities = []
+    for network in (exact, rounded):
+        condition = network.condition(normal(1, 9, 64), normal(1, 64, seed=1), torch.zeros(1, 257, 1))
+        velocities.append(network(normal(1, 256, 12, seed=2), 0.5, condition).flatten())
+    assert 0.99 < torch.cosine_similarity(*velocities, dim=0) < 0.999999
