@@ -48,6 +48,7 @@ def test_mini_says_what_it_was_taught():
         (("--prompts", 0), "must be 1 or more"),
         (("--seconds", 100), "--seconds must be between"),
         (("--sounds", "absent.toml"), "cannot read absent.toml"),
+        (("--work", "absent"), "absent/autoencoder/state.pt is not there"),
     ],
 )
 def test_what_cannot_be_measured(soundloom, arguments, sentence):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from training.test_clap import write_clap
 from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 from soundloom.checkpoints.open import open_checkpoint
@@ -127,6 +128,17 @@ def test_fine_tuning_begins_with_the_weights_of_a_model(made, tmp_path, capsys):
         np.testing.assert_allclose(new.tensors[name].numpy(), tensor.numpy(), atol=1e-5, err_msg=name)
     assert train(tmp_path, "dit", "--from", "mini") == 1
     assert "began from" in capsys.readouterr().err
+
+
+def test_clap_may_judge_what_post_training_makes(copy):
+    pytest.importorskip("transformers")
+    write_clap(copy / "clap")
+    changes = "--set", "scorer.clap=../clap", "--set", "text=0.5"
+    assert train(copy, "post", "--restart", *changes) == 0
+    logged = set().union(*read_journal(copy / "work" / "post"))
+    assert "text" in logged
+    assert "critic" not in logged
+    assert train(copy, "post", "--restart", "--set", "scorer.clap=absent", "--set", "text=0.5") == 1
 
 
 def test_previews_can_be_heard_and_seen(made):

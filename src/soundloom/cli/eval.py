@@ -17,6 +17,7 @@ from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
     from soundloom.evaluation.evaluate import Scope
+    from soundloom.evaluation.report import Row
 
 LONGEST = 60.0  # seconds that the synthetic world renders
 
@@ -36,6 +37,9 @@ class Options:
     seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips of each prompt (default: 2)")
     steps: int | None = flag("--steps", type=int, metavar="N", help="default: the model's, 8 for mini")
     seconds: float = flag("--seconds", default=4.0, type=float, metavar="S", help="of each clip (default: 4)")
+    work: str | None = flag(
+        "--work", metavar="FOLDER", help="of the model's training: also what its discriminators and critics say"
+    )
     engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
     device: str | None = flag("--device", metavar="NAME", help="default: the best there is")
     precision: str = flag("--precision", default="fp32", metavar="NAME", help="default: fp32")
@@ -54,11 +58,22 @@ def run(options: Options) -> None:
     if not (options.families or options.sounds):
         scope = scope.suited_to(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
+    trained = _companions(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
         report = evaluate(model, options.model, scope, _say)
+    report = replace(report, rows=[*report.rows, *trained])
     print_results(table(report.rows))
     if options.json:
         write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
+
+
+def _companions(work: Path, scope: Scope) -> list[Row]:
+    """Losses of the autoencoder's training, on sounds that it never heard."""
+    from soundloom.evaluation.companions import companion_rows
+    from soundloom.evaluation.evaluate import held_out_clips
+    from soundloom.training.recipe import Work
+
+    return companion_rows(Work(work.expanduser()), held_out_clips(scope), scope.seconds)
 
 
 def _say(line: str) -> None:

@@ -65,7 +65,7 @@ class Report:
 def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None] = lambda line: None) -> Report:
     """Measure a model; `source` is its name or folder for a process of its own, `say` hears what is being done."""
     prompts = family_prompts(scope.families, scope.prompts, seconds=scope.seconds, reverb=scope.reverb)
-    held = family_prompts(scope.families, scope.edits, CODEC_SEED, scope.seconds, scope.reverb)
+    held = held_out_clips(scope)
     say(f"{len(prompts)} prompts, {scope.seeds} seeds each")
     verdicts = listen(model, prompts, scope)
     found = rows(verdicts)
@@ -83,6 +83,11 @@ def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None]
     name = f"wall time of {seconds:.3g} s of sound, load included"
     found.append(Row(name, middle, len(times), (times[0], times[-1]), WALL_GOAL, "at most", "s"))
     return Report(found, verdicts)
+
+
+def held_out_clips(scope: Scope) -> tuple[HeldOutPrompt, ...]:
+    """Prompts whose real sounds are edited and encoded."""
+    return family_prompts(scope.families, scope.edits, CODEC_SEED, scope.seconds, scope.reverb)
 
 
 def listen(model: Model, prompts: Sequence[HeldOutPrompt], scope: Scope) -> list[Verdict]:

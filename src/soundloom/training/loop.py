@@ -131,7 +131,7 @@ class Run:
         self._require_shares()
         if self.machine.is_first:
             remove_unfinished(folder)
-        state = self._read_state()
+        state = read_state(self.state_path) if self.state_path.exists() else {}
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
         self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
@@ -300,18 +300,6 @@ class Run:
             compile_blocks(module)
         return sharded(module, self.stage.losses) if self.machine.config.shard else self.stage.losses
 
-    def _read_state(self) -> dict[str, Any]:
-        """The state on disk; empty where there is none."""
-        if not self.state_path.exists():
-            return {}
-        try:
-            state: dict[str, Any] = torch.load(self.state_path, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, UnpicklingError) as error:
-            raise TrainingError(
-                f"{self.state_path} cannot be read: {error}", "it is damaged; remove it to begin anew"
-            ) from error
-        return state
-
     def _load_weights(self, state: dict[str, Any]) -> None:
         try:
             self.stage.module.load_state_dict(state["module"])
@@ -331,6 +319,15 @@ class Run:
             )
         load_optimiser(self.optimiser, state["optimiser"])
         self.average = {name: placed_like(value, self.average[name]) for name, value in state["average"].items()}
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state that a run left. Raises TrainingError."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}", "it is damaged; remove it to begin anew") from error
+    return state
 
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:

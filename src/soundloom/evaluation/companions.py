@@ -1,0 +1,102 @@
+"""What the networks that were trained beside an autoencoder say of sounds that training never heard.
+
+They are no part of a model; the work folder of the training keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from soundloom.audio.clip import Clip
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.config.models import ModelConfig, parse_model_config
+from soundloom.config.parse import parse
+from soundloom.datasets.synthetic import HeldOutPrompt, Labels
+from soundloom.engines.torch.same import SAME
+from soundloom.evaluation.editing import rendered
+from soundloom.evaluation.report import Row, mean_row
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.training.augmentation import Audio, random_piece
+from soundloom.training.autoencoder import AutoencoderStage
+from soundloom.training.base import Base
+from soundloom.training.captions import CaptionTokens, vocabulary_size
+from soundloom.training.config import AugmentationConfig, AutoencoderConfig
+from soundloom.training.loop import STATE_FILE, Draws, read_state
+from soundloom.training.recipe import Work
+from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
+
+STAGE, BATCHES, SEED = "autoencoder", 8, 0
+
+
+class HeldOutSounds:
+    """The real sounds of prompts, as training takes sounds."""
+
+    def __init__(self, prompts: Sequence[HeldOutPrompt], seconds: float) -> None:
+        self.prompts = prompts
+        self._clips = [rendered(prompt, seconds, number) for number, prompt in enumerate(prompts)]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def captions(self, position: int) -> tuple[str, ...]:
+        return (self.prompts[position].text,)
+
+    def labels(self, position: int) -> Labels:
+        return self.prompts[position].labels
+
+    def clip(self, position: int) -> Clip:
+        return self._clips[position]
+
+    def audio(self, position: int) -> Audio:
+        return self._clips[position].audio
+
+    def crop(self, rng: np.random.Generator, length: int) -> Audio:
+        return random_piece(self.audio(int(rng.integers(len(self)))), rng, length)
+
+
+@torch.no_grad()
+def companion_rows(work: Work, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+    """Every loss of the autoencoder's training, with averaged weights, on crops of held-out sounds.
+
+    Those of discriminators are there once they have started. Raises TrainingError where nothing was trained.
+    """
+    stage, step = _trained(work, HeldOutSounds(prompts, seconds))
+    losses = defaultdict(list)
+    for batch in range(BATCHES):
+        for name, value in stage.losses(step, Draws(SEED, batch)).items():
+            losses[name].append(float(value))
+    return [mean_row(f"autoencoder's training: {name}", values, "") for name, values in losses.items()]
+
+
+def _trained(work: Work, sounds: HeldOutSounds) -> tuple[AutoencoderStage, int]:
+    """The stage as training left it, and the first step from there that is the autoencoder's own."""
+    state = read_state(work.require(work.stage(STAGE) / STATE_FILE, STAGE))
+    config = replace(parse(AutoencoderConfig, work.settings(STAGE)), augmentation=AugmentationConfig())
+    model = parse_model_config(json.loads((work.folder / "model.json").read_text(encoding="utf-8")))
+    assert isinstance(model, ModelConfig)
+    captions, text = _reader(work, sounds, model, config) if config.contrastive.weight else (None, None)
+    stage = AutoencoderStage(SAME(model.same), sounds, config, captions, text)
+    stage.module.load_state_dict(state["module"] | state["average"])
+    stage.companions.load_state_dict(state["companions"])
+    stage.module.eval()
+    stage.companions.eval()
+    step = state["step"]
+    return stage, step if stage.turn(step) is stage.turns[0] else step + 1
+
+
+def _reader(
+    work: Work, sounds: HeldOutSounds, model: ModelConfig, config: AutoencoderConfig
+) -> tuple[CaptionTokens, TextFeatures]:
+    """Captions for the critic, and what reads them."""
+    base = Base(open_checkpoint(work.base["model"])) if work.base else None
+    tokenizer = base.tokenizer if base else work.require(work.tokenizer, "tokenizer").read_bytes()
+    captions = CaptionTokens(sounds, Tokenizer(tokenizer), model.model.conditioning.prompt.max_length)
+    if base:
+        return captions, FrozenText(base.text())
+    return captions, LearntText(vocabulary_size(tokenizer), config.contrastive.width)

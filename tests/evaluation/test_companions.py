@@ -1,0 +1,58 @@
+"""The losses of a finished training, on sounds that it never heard."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from training.test_autoencoder import EVERYTHING
+from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
+
+from soundloom.cli.main import main
+from soundloom.config.parse import to_dict
+from soundloom.datasets.synthetic import family_prompts
+from soundloom.errors import TrainingError
+from soundloom.evaluation.companions import companion_rows
+from soundloom.training.recipe import Work
+
+FIVE = {"spectral", "adversarial", "features", "alignment", "semantic", "contrastive"}
+PROMPTS = family_prompts(("tone", "bell"), 4, seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Work of an autoencoder that was trained with every loss for six steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    loop = replace(EVERYTHING.loop, **{**SHORT_LOOP, "steps": 6})
+    write_recipe(folder / "recipe", {**CONFIGS, "autoencoder": to_dict(replace(EVERYTHING, loop=loop))})
+    for stage in ("tokenizer", "autoencoder"):
+        command = ["train", stage, folder / "recipe", "--work", folder / "work", "--device", "cpu", "--quiet"]
+        assert main([*map(str, command)]) == 0
+    return Work(folder / "work")
+
+
+def test_all_five_losses_are_measured(work):
+    rows = {row.name.removeprefix("autoencoder's training: "): row for row in companion_rows(work, PROMPTS, 1.0)}
+    assert rows.keys() >= FIVE | {"loss", "softnorm", "mel"}
+    assert all(torch.isfinite(torch.tensor(row.value)) for row in rows.values())
+    assert rows["spectral"].count == 8
+
+
+def test_they_are_the_same_each_time_and_depend_on_the_companions(work):
+    first, second = ({row.name: row.value for row in companion_rows(work, PROMPTS, 1.0)} for _ in range(2))
+    assert first == second
+    path = work.stage("autoencoder") / "state.pt"
+    state = torch.load(path, weights_only=True)
+    for name, value in state["companions"].items():
+        if name.startswith("semantic.heads"):
+            value.zero_()
+    torch.save(state, path)
+    changed = {row.name: row.value for row in companion_rows(work, PROMPTS, 1.0)}
+    assert {name for name in first if changed[name] != first[name]} == {
+        f"autoencoder's training: {name}"
+        for name in ("loss", "semantic", "semantic_low", "semantic_middle", "semantic_high", "semantic_balance")
+    }
+
+
+def test_a_folder_without_training_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="the stage autoencoder has not come to its end"):
+        companion_rows(Work(tmp_path), PROMPTS, 1.0)
