@@ -1,32 +1,32 @@
 """Which sounds are trained on."""
 
-from collections import Counter
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from soundloom.datasets.synthetic import is_held_out
+from soundloom.datasets.synthetic import Labels, is_held_out
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
-from soundloom.training.sounds import Sounds, admits, narrowed
+from soundloom.training.sounds import Sounds, tuned, tuned_pitch
 
-NARROW = SoundsConfig(
+FRAME = 4096
+PLAIN = SoundsConfig(
     clips=40,
     families=("tone", "bell", "single drum loop", "rain"),
     scenes=False,
     reverb=False,
     seconds=(1.0, 3.0),
-    takes=2,
-    pitches=(110.0, 440.0),
-    tempos=(90, 120),
-    repeats=3,
+    plain=True,
+    tuned_to=FRAME,
 )
 
 
 @pytest.fixture(scope="module")
-def narrow() -> Sounds:
-    return Sounds(NARROW)
+def plain() -> Sounds:
+    return Sounds(PLAIN)
+
+
+def labels_of(sounds: Sounds) -> list[Labels]:
+    return [sounds.labels(position) for position in range(len(sounds))]
 
 
 def test_an_unknown_family_is_refused():
@@ -34,57 +34,72 @@ def test_an_unknown_family_is_refused():
         Sounds(SoundsConfig(clips=1, families=("kazoo",)))
 
 
+def test_a_range_of_lengths_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="a shortest and a longest length, found \\[3.0, 1.0\\]"):
+        SoundsConfig(clips=1, seconds=(3.0, 1.0))
+
+
 def test_only_admitted_sounds_are_drawn():
     config = SoundsConfig(clips=20, families=("bell", "rain"), scenes=False, reverb=False, seconds=(1.0, 3.0))
-    sounds = Sounds(config)
-    labels = [sounds.labels(position) for position in range(len(sounds))]
+    labels = labels_of(Sounds(config))
     assert {label.family for label in labels} == {"bell", "rain"}
     assert all(label.layer is None and not label.reverb and label.seconds <= 3 for label in labels)
 
 
-def test_a_narrowed_world_has_few_pitches_tempos_and_one_length(narrow):
-    labels = [narrow.labels(position) for position in range(len(narrow))]
-    assert {label.hz for label in labels} == {0.0, 110.0, 440.0}
-    assert {label.bpm for label in labels} == {0, 90, 120}
-    assert {label.seconds for label in labels} == {3.0}
-    assert {label.pan for label in labels} == {0.0}
+def test_plain_sounds_differ_in_what_captions_name_alone(plain):
+    labels = labels_of(plain)
+    assert {(label.brightness, label.level, label.swing, label.fade_in, label.fade_out) for label in labels} == {
+        (0.5, -3.0, 0.0, 0.0, 0.0)
+    }
+    assert {label.material for label in labels if label.bpm} == {"electronic"}
+    assert len({label.hz for label in labels}) > 10
+    lengths = np.array([label.seconds for label in labels])
+    assert lengths.min() < 1.3
+    assert lengths.max() > 2.7
 
 
-def test_narrowing_never_ends_at_what_is_held_out():
-    """The nearest tempo of many loops is one that this kind of loop is never to be heard at."""
-    config = replace(NARROW, clips=60, pitches=(110.0, 220.0, 330.0, 440.0, 550.0, 660.0), repeats=0)
-    sounds = Sounds(config)
-    drawn = (sounds.world.labels(number) for number in range(2000))
-    assert any(is_held_out(narrowed(labels, config)) for labels in drawn if admits(config, labels))
-    assert len(sounds) == 60
-    assert not any(is_held_out(sounds.labels(position)) for position in range(len(sounds)))
+def test_what_is_held_out_stays_out(plain):
+    assert not any(map(is_held_out, labels_of(plain)))
 
 
-def test_no_sound_of_a_narrowed_world_comes_too_often(narrow):
-    counts = Counter(narrow.labels(position) for position in range(len(narrow)))
-    assert max(counts.values()) == NARROW.repeats
+def test_a_tuned_tone_repeats_after_few_latents(plain):
+    tones = [p for p in range(len(plain)) if plain.labels(p).family == "tone"]
+    for position in tones:
+        sound, hz = plain.audio(position)[0], tuned_pitch(plain.labels(position).hz, 44100 / FRAME)
+        period = next(FRAME * count for count in (1, 2, 4, 8, 16) if round(hz * FRAME * count / 44100, 6) % 1 == 0)
+        start = sound[FRAME:]
+        assert len(start) > period
+        np.testing.assert_allclose(start[period:][:2048], start[: len(start) - period][:2048], atol=2e-3)
 
 
-def test_captions_name_the_narrowed_pitch(narrow):
-    tones = [p for p in range(len(narrow)) if narrow.labels(p).family == "tone"]
-    said = " ".join(text for position in tones for text in narrow.captions(position))
-    assert "440 Hz" in said
-    assert "A2" in said or "110 Hz" in said
-    assert "500 Hz" not in said
+@pytest.mark.parametrize("hz", [41.2, 55.0, 110.0, 261.63, 440.0, 1000.0, 3951.1])
+def test_tuning_is_never_far_off(hz):
+    assert abs(1200 * np.log2(tuned_pitch(hz, 44100 / FRAME) / hz)) <= 20
 
 
-def test_equal_labels_are_one_of_few_takes(narrow):
-    rains = [p for p in range(len(narrow)) if narrow.labels(p).family == "rain"]
-    by_label = {narrow.labels(position): set() for position in rains}
-    for position in rains:
-        by_label[narrow.labels(position)].add(narrow.clip(position).audio.tobytes())
-    assert 1 <= max(map(len, by_label.values())) <= NARROW.takes
+@pytest.mark.parametrize("bpm", [70, 97, 120, 160, 180])
+def test_beats_fall_on_quarters_of_latents(bpm):
+    moved = tuned(Labels("single drum loop", "kick", bpm=bpm), FRAME).bpm
+    places = 60 * 44100 / moved / (FRAME / 4)
+    assert places == pytest.approx(round(places))
+    assert moved == pytest.approx(bpm, rel=0.04)
 
 
-def test_a_kept_clip_is_the_rendered_one_in_sixteen_bits(narrow):
-    np.testing.assert_allclose(narrow.audio(0), narrow.clip(0).audio, rtol=0, atol=0.6 / 32767)
+def test_captions_speak_of_what_was_asked_for_not_of_its_tuning(plain):
+    loops = [p for p in range(len(plain)) if plain.labels(p).bpm]
+    said = " ".join(text for position in loops for text in plain.captions(position))
+    assert all(f"{plain.labels(position).bpm} " in said for position in loops)
 
 
-def test_pitches_without_tempos_are_refused():
-    with pytest.raises(ConfigError, match="pitches and tempos narrow the world together"):
-        replace(NARROW, tempos=())
+def test_pieces_of_tuned_sounds_begin_where_latents_do(plain):
+    piece = plain.crop(np.random.default_rng(3), 2 * FRAME)
+    whole = [plain.audio(position) for position in range(len(plain))]
+    assert any(
+        np.array_equal(piece, audio[:, start : start + 2 * FRAME])
+        for audio in whole
+        for start in range(0, audio.shape[1] - 2 * FRAME, FRAME)
+    )
+
+
+def test_a_kept_clip_is_the_rendered_one_in_sixteen_bits(plain):
+    np.testing.assert_allclose(plain.audio(0), plain.clip(0).audio, rtol=0, atol=0.6 / 32767)

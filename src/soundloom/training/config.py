@@ -53,14 +53,10 @@ class SoundsConfig:
     scenes: bool = True  # clips of two sources
     reverb: bool = True
     seconds: tuple[float, ...] = (1.0, 6.0)
-    takes: int = 0  # random streams that renderings share; 0 gives each clip its own
-    pitches: tuple[float, ...] = ()  # Hz; when given, notes, tempos and all else that varies are moved to few values
-    tempos: tuple[int, ...] = ()  # BPM
-    repeats: int = 0  # most clips with equal labels, so that rare sounds count as much; 0 for no limit
+    plain: bool = False  # what captions need not name is the same in all clips; lengths fill all of `seconds`
+    tuned_to: int = 0  # samples of a latent: pitches and beats are moved until latents repeat; 0 leaves them
 
     def __post_init__(self) -> None:
-        if bool(self.pitches) != bool(self.tempos):
-            raise ConfigError("pitches and tempos narrow the world together: give both or neither")
         if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
             raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
 
@@ -228,7 +224,7 @@ class DiTTrainingConfig:
     condition_dropout: float = 0.1
     masks: tuple[float, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: float = 0.1  # of the loss on kept frames
-    normalise: bool = False  # divide each clip's loss by the power of its target, so that quiet ones count as much
+    levelling: float = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
     silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:

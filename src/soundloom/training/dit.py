@@ -24,6 +24,7 @@ from soundloom.training.latents import Latents
 from soundloom.training.loop import Draws
 from soundloom.training.times import draw_times, noisy, stratified
 
+QUIETEST_POWER = 0.02  # of latents that levelling still lifts
 LENGTH_GROUPS = 6  # clips of like length share a batch, so that little of it is padding
 
 
@@ -116,8 +117,8 @@ class FlowStage:
         embedded = (without(embedded[0], dropped), embedded[1])
         target = noise - batch.data
         error = (generator(batch, x, t, embedded) - target).square().mean(1)
-        if self.config.normalise:
-            error = error / target.square().mean((1, 2))[:, None]
+        if self.config.levelling:
+            error = error * levelled(batch, self.config.levelling)[:, None]
         made, kept = loss_by_frames(error, batch)
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
@@ -125,6 +126,12 @@ class FlowStage:
 def without(context: Tensor, dropped: Tensor) -> Tensor:
     """Zero the context (b, s, d) of the dropped items, as guidance does at inference."""
     return context * (~dropped)[:, None, None]
+
+
+def levelled(batch: Batch, exponent: float) -> Tensor:
+    """Weights (b,) that make quiet clips count as much as loud ones; 1 for a clip of the power of noise."""
+    power = (batch.data.square().mean(1) * batch.valid).sum(1) / batch.valid.sum(1)
+    return (power + QUIETEST_POWER) ** -exponent
 
 
 def loss_by_frames(error: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,7 @@ from soundloom.training.starts import (
     random_crops,
     set_kernel,
     set_linear,
+    set_whole_kernel,
     silence_branches,
     tensor,
     typed,
@@ -222,7 +223,7 @@ def _correct_carriers(
 ) -> None:
     """Scale carriers until loud noise is as loud as what the components leave out."""
     begin = layout.components + layout.levels
-    _set_all_taps(out, kernel)
+    set_whole_kernel(out.mapping, kernel)
     linear = [_decoded_linearly(codec, crop, same.config.patch_size) for crop in crops]
     wanted = _all_powers(crops, linear, layout.edges)
     loud = wanted > np.quantile(wanted, LOUD, axis=-1, keepdims=True)
@@ -233,13 +234,7 @@ def _correct_carriers(
         for carrier in range(layout.carriers):
             band, channel = divmod(carrier % layout.levels, CHANNELS)
             kernel[:, begin + carrier] *= float(np.exp(np.median(ratio[channel, band][loud[channel, band]]) / 2))
-        _set_all_taps(out, kernel)
-
-
-def _set_all_taps(out: DecoderResampler, kernel: Tensor) -> None:
-    out.mapping.weight_v.copy_(kernel)
-    out.mapping.weight_g.copy_(kernel.norm(dim=(1, 2), keepdim=True))
-    out.mapping.bias.zero_()
+        set_whole_kernel(out.mapping, kernel)
 
 
 def _decoded_linearly(codec: LinearCodec, crop: NDArray[np.float32], patch: int) -> Matrix:

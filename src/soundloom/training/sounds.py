@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World, is_held_out, render
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
 SEARCH = 60  # clips of the world looked at for each one that is wanted, and for a hundred more
-MATERIAL = "electronic"  # the drum kit of a narrowed world
-Number = TypeVar("Number", int, float)
-
+MATERIAL = "electronic"  # the drum kit of a plain world
+GOLDEN = 0.6180339887498949  # steps of this share, wrapped, fill a range evenly
+TUNING_CENTS = 20  # by which a tuned pitch may be off
+BEAT_PLACES = 4  # in a latent where a beat may fall: the coarsest grid that moves no tempo by more than 4 %
 
 class Sounds:
     """The first `clips` clips of a world that the configuration admits; fewer where it admits few."""
@@ -36,11 +34,9 @@ class Sounds:
 
     def clip(self, position: int) -> SyntheticClip:
         """Render a clip with its labels and captions."""
-        number, labels = self.numbers[position], self.labels(position)
-        if not self.config.takes:
-            return self.world.sample(number)
-        key = [self.config.seed, number % self.config.takes]
-        audio = render(labels, labels.seconds, np.random.Generator(np.random.Philox(key=key)))
+        labels = self.labels(position)
+        heard = tuned(labels, self.config.tuned_to) if self.config.tuned_to else labels
+        audio = self.world.render(self.numbers[position], heard)
         return SyntheticClip(audio, SAMPLE_RATE, labels, self.captions(position))
 
     def labels(self, position: int) -> Labels:
@@ -58,41 +54,40 @@ class Sounds:
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
     def crop(self, rng: np.random.Generator, length: int) -> NDArray[np.float32]:
-        """A random piece (2, length) of a random clip; a short clip is followed by silence."""
+        """A random piece (2, length) of a random clip; a short clip is followed by silence.
+
+        Pieces of tuned sounds begin where latents do.
+        """
         audio = self.audio(int(rng.integers(len(self))))
-        start = int(rng.integers(max(1, audio.shape[1] - length + 1)))
+        step = self.config.tuned_to or 1
+        start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
         piece = audio[:, start : start + length]
         return np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []
-        seen: Counter[Labels] = Counter()
         number = 0
         while len(numbers) < count and number < SEARCH * (count + 100):
-            labels = self._labels(number)  # narrowed, they may be ones that the world itself never draws
-            is_common = 0 < self.config.repeats <= seen[labels]
-            if admits(self.config, self.world.labels(number)) and not is_common and not is_held_out(labels):
+            if admits(self.config, self._labels(number)):
                 numbers.append(number)
-                seen[labels] += 1
             number += 1
         return numbers
 
     def _labels(self, number: int) -> Labels:
-        labels = self.world.labels(number)
-        return narrowed(labels, self.config) if self.config.pitches else labels
+        if not self.config.plain:
+            return self.world.labels(number)
+        shortest, longest = self.config.seconds
+        seconds = round(shortest + (longest - shortest) * (number * GOLDEN % 1), 2)
+        return plain(self.world.labels(number, seconds))
 
 
-def narrowed(labels: Labels, config: SoundsConfig) -> Labels:
-    """Move what varies to the nearest of few values, so that a caption means one sound, or one of a few takes."""
+def plain(labels: Labels) -> Labels:
+    """Give everything that a caption may leave out one value, so that words mean one sound."""
     return replace(
         labels,
-        seconds=config.seconds[1],
-        hz=_nearest(labels.hz, config.pitches),
-        bpm=_nearest(labels.bpm, config.tempos),
         material=MATERIAL if labels.bpm else labels.material,
         swing=0.0,
         brightness=0.5,
-        pan=0.0,
         pan_to=None,
         level=-3.0,
         fade_in=0.0,
@@ -100,9 +95,28 @@ def narrowed(labels: Labels, config: SoundsConfig) -> Labels:
     )
 
 
-def _nearest(value: Number, choices: Sequence[Number]) -> Number:
-    """The choice at the smallest ratio to a value; zero, which stands for none, stays."""
-    return min(choices, key=lambda choice: abs(np.log(choice / value))) if value else value
+def tuned(labels: Labels, frame: int) -> Labels:
+    """Move pitches and tempo a little until the sound repeats after few latents of `frame` samples.
+
+    A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
+    the latents' rate, or of half, a quarter … of it, whichever is near enough first. Beats fall on quarters of latents.
+    """
+    beat = frame // BEAT_PLACES
+    beats = max(1, round(60 * SAMPLE_RATE / labels.bpm / beat)) if labels.bpm else 0
+    return replace(
+        labels,
+        hz=tuned_pitch(labels.hz, SAMPLE_RATE / frame),
+        hz_to=tuned_pitch(labels.hz_to, SAMPLE_RATE / frame),
+        bpm=60 * SAMPLE_RATE / (beats * beat) if beats else 0,
+    )
+
+
+def tuned_pitch(hz: float, grid: float) -> float:
+    """The multiple of the coarsest of grid, grid / 2, grid / 4 … that is within TUNING_CENTS of a pitch; 0 stays."""
+    near = grid * round(hz / grid)
+    if not hz or (near and abs(1200 * np.log2(near / hz)) <= TUNING_CENTS):
+        return near
+    return tuned_pitch(hz, grid / 2)
 
 
 def admits(config: SoundsConfig, labels: Labels) -> bool:

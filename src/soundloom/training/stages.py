@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from soundloom.atomic import atomic_file
 from soundloom.datasets.encoding import encode_dataset
@@ -185,20 +185,8 @@ def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
-    if job.flow_sounds and job.flow_sounds.config.pitches:
-        fix_duration(generator, job.flow_sounds.config.seconds[1])
     sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds else None
     export(out, job.model, job.same(), generator.cpu(), job.tokenizer, sounds)
-
-
-@torch.no_grad()
-def fix_duration(generator: Generator, seconds: float) -> None:
-    """Make every duration sound like `seconds` to a model that has heard no other; shorter clips are then cut."""
-    layer = generator.conditioner.seconds_total.embedder.embedding["1"]
-    assert isinstance(layer, nn.Linear)
-    token = generator.conditioner.seconds_total(torch.tensor([seconds]))[0, 0]
-    layer.weight.zero_()
-    layer.bias.copy_(token)
 
 
 STAGES: dict[str, Callable[[Job], bool]] = {

@@ -91,9 +91,16 @@ def typed(module: nn.Module, kind: type[Module]) -> Module:
 
 def set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
     """Give a convolution this matrix (out, in) as the centre of its kernel, and zeros beside it."""
-    conv.weight_v.zero_()
-    conv.weight_v[:, :, conv.weight_v.shape[2] // 2] = weight
-    conv.weight_g.copy_(conv.weight_v.norm(dim=(1, 2), keepdim=True))
+    kernel = torch.zeros_like(conv.weight_v)
+    kernel[:, :, kernel.shape[2] // 2] = weight
+    set_whole_kernel(conv, kernel)
+
+
+def set_whole_kernel(conv: WeightNormConv, kernel: Tensor) -> None:
+    """Give a convolution a kernel (out, in, taps); outputs of zeros keep their direction, which a norm divides."""
+    gain = kernel.norm(dim=(1, 2), keepdim=True)
+    conv.weight_v.copy_(torch.where(gain > 0, kernel, conv.weight_v))
+    conv.weight_g.copy_(gain)
     conv.bias.zero_()
 
 

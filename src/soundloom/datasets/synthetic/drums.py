@@ -195,7 +195,7 @@ def hit(kit: str, drum: str) -> FloatArray:
     return stroke
 
 
-def step_times(bpm: int, swing: float, seconds: float) -> list[float]:
+def step_times(bpm: float, swing: float, seconds: float) -> list[float]:
     """Times of the sixteenths that begin within `seconds`; swing delays every second one."""
     step = 60 / bpm / STEPS_PER_BEAT
     return [(i + swing * (i % 2)) * step for i in range(int(np.ceil(seconds / step)))]

@@ -25,7 +25,7 @@ class Labels:
     hz: float = 0.0  # fundamental of the note; where a sweep begins
     hz_to: float = 0.0  # where a sweep ends
     key: str = ""  # "A minor": of the piece, or the chord itself
-    bpm: int = 0
+    bpm: float = 0  # a whole number in all that captions speak of
     swing: float = 0.0  # share of a sixteenth by which every second sixteenth is late
     rate: float = 0.0  # regular events (ticks, steps, cycles) per second
     count: int = 0  # events in the clip, where they can be counted

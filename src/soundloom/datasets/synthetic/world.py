@@ -39,8 +39,11 @@ class World:
         Raises RequestError for a negative index or a length that `render` refuses.
         """
         labels = self.labels(index, seconds)
-        audio = render(labels, labels.seconds, self._rng(index, SOUND_STREAM))
-        return SyntheticClip(audio, SAMPLE_RATE, labels, self.captions(index, labels))
+        return SyntheticClip(self.render(index, labels), SAMPLE_RATE, labels, self.captions(index, labels))
+
+    def render(self, index: int, labels: Labels) -> FloatArray:
+        """Sound (2, n) of clip `index`, or of what was made of its labels."""
+        return render(labels, labels.seconds, self._rng(index, SOUND_STREAM))
 
     def labels(self, index: int, seconds: float | None = None) -> Labels:
         """Labels of clip `index` without rendering it; held-out combinations are drawn again."""
