@@ -9,9 +9,19 @@ from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_con
 
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.captions import CaptionTokens, train_tokenizer
-from soundloom.training.config import DistillationConfig, TokenizerConfig
+from soundloom.training.config import DistillationConfig, ShortConfig, TokenizerConfig
 from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import Batch, Clips, FlowStage, Generator, draw_times, initialise, loss_by_frames, without
+from soundloom.training.dit import (
+    Batch,
+    Clips,
+    FlowStage,
+    Generator,
+    draw_times,
+    initialise,
+    levelled,
+    loss_by_frames,
+    without,
+)
 from soundloom.training.latents import Latents, read_latents, write_latents
 from soundloom.training.loop import Draws, Run, Stage
 from soundloom.training.sounds import Sounds
@@ -90,6 +100,27 @@ def test_flow_matching_learns(generator, clips, tmp_path):
     Run(stage, config.loop, tmp_path).train()
     after = validation(stage, "made")
     assert after < 0.6 * before
+
+
+def test_many_beginnings_come_before_whole_clips(generator, clips):
+    short = ShortConfig(until=3, frames=(5,), tokens=70, logsnr=(-6.0, -5.0))
+    stage = FlowStage(generator, clips, replace(FLOW, batch=2, times="logsnr-uniform", short=short))
+    batch, config = stage._draw(2, Draws(0, 2))
+    memory = generator.dit.config.num_memory_tokens
+    assert batch.data.shape == (70 // (5 + memory), LATENT_DIM, 5)
+    assert config.logsnr == (-6.0, -5.0)
+    whole, config = stage._draw(3, Draws(0, 3))
+    assert len(whole.data) == 2
+    assert whole.data.shape[2] >= clips.latents.lengths.min()
+    assert config.logsnr == FLOW.logsnr
+
+
+def test_levelling_lets_a_quiet_clip_count_as_much(clips):
+    batch = clips.draw(1, Draws(0, 0))
+    quiet = replace(batch, data=batch.data * 0.5)
+    weights = [float(levelled(some, 1.0)) for some in (batch, quiet)]
+    power = float((batch.data.square().mean(1) * batch.valid).sum() / batch.valid.sum())
+    assert weights[1] / weights[0] == pytest.approx((power + 0.02) / (power / 4 + 0.02), rel=1e-4)
 
 
 def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, clips, tmp_path):

@@ -35,7 +35,7 @@ def test_an_unknown_family_is_refused():
 
 
 def test_a_range_of_lengths_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match="a shortest and a longest length, found \\[3.0, 1.0\\]"):
+    with pytest.raises(ConfigError, match=r"a shortest and a longest length, found \[3.0, 1.0\]"):
         SoundsConfig(clips=1, seconds=(3.0, 1.0))
 
 

@@ -24,6 +24,7 @@ class LoopConfig:
     learning_rate: float
     final_learning_rate: float
     warmup_steps: int = 100
+    muon: float = 0.0  # rate of the matrices in blocks under Muon, in learning rates; 0 takes AdamW for all
     betas: tuple[float, ...] = (0.9, 0.95)
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -213,6 +214,20 @@ class AutoencoderConfig:
 
 
 @dataclass(frozen=True)
+class ShortConfig:
+    """Beginnings of clips, many at once, before whole ones: they teach several times sooner what words mean."""
+
+    until: int = 0  # step at which whole clips follow
+    frames: tuple[int, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
+    tokens: int = 1100  # of all clips together: their latents, and the memory tokens that each has beside them
+    logsnr: tuple[float, ...] = (-6.5, 0.0)  # mostly noise: the rest is learnt from whole clips
+
+    def __post_init__(self) -> None:
+        if self.until and (not self.frames or min(self.frames) < 1):
+            raise ConfigError(f"short.frames must be 1 or more, found {list(self.frames)}")
+
+
+@dataclass(frozen=True)
 class DiTTrainingConfig:
     """Flow-matching training of the transformer, its conditioner and its text encoder."""
 
@@ -225,6 +240,7 @@ class DiTTrainingConfig:
     masks: tuple[float, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: float = 0.1  # of the loss on kept frames
     levelling: float = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
+    short: ShortConfig = field(default_factory=ShortConfig)
     silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ Source: stable-audio-3, training/diffusion.py and the order of steps it document
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,15 +76,19 @@ class Clips:
         by_length = np.argsort(latents.lengths, kind="stable")
         if config.families:
             by_length = by_length[np.isin(captions.families[by_length], config.families)]
+        self.longest = int(latents.lengths.max() + config.silence_seconds * frames_per_second)
         self.groups = np.array_split(by_length, min(LENGTH_GROUPS, len(by_length)))
 
-    def draw(self, size: int, draws: Draws) -> Batch:
-        """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask."""
+    def draw(self, size: int, draws: Draws, most: int | None = None) -> Batch:
+        """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask.
+
+        No more than the first `most` latents of each.
+        """
         rng = draws.rng
         clips = rng.choice(self.groups[rng.integers(len(self.groups))], size)
         lengths = self.latents.lengths[clips]
         silence = self.config.silence_seconds * self.frames_per_second
-        frames = int(lengths.max() + silence)
+        frames = min(int(lengths.max() + silence), most or self.longest)
         valid = np.minimum(lengths + rng.exponential(silence, size).astype(int), frames)
         kept = np.stack([draw_mask(rng, self.config.masks, int(n), frames) for n in valid])
         ids, mask = self.captions.draw(clips, rng)
@@ -108,8 +112,8 @@ class FlowStage:
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Predict the velocity of one batch at random times."""
         generator: Generator = self.module
-        batch = self.clips.draw(self.config.batch, draws)
-        t = draw_times(self.config, stratified(draws, len(batch.data)))
+        batch, config = self._draw(step, draws)
+        t = draw_times(config, stratified(draws, len(batch.data)))
         noise = draws.normal(*batch.data.shape)
         x = noisy(batch.data, noise, t)
         embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
@@ -121,6 +125,15 @@ class FlowStage:
             error = error * levelled(batch, self.config.levelling)[:, None]
         made, kept = loss_by_frames(error, batch)
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
+
+    def _draw(self, step: int, draws: Draws) -> tuple[Batch, DiTTrainingConfig]:
+        """Whole clips, or at first many beginnings; and how their times are drawn."""
+        config, short = self.config, self.config.short
+        if step >= short.until:
+            return self.clips.draw(config.batch, draws), config
+        frames = int(draws.rng.choice(short.frames))
+        size = max(1, short.tokens // (frames + self.module.dit.config.num_memory_tokens))
+        return self.clips.draw(size, draws, frames), replace(config, logsnr=short.logsnr)
 
 
 def without(context: Tensor, dropped: Tensor) -> Tensor:

@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 from soundloom.atomic import atomic_file, remove_unfinished
 from soundloom.errors import ConfigError, EngineError, TrainingError
-from soundloom.training.blocks import compile_blocks, recompute_blocks
+from soundloom.training.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.config import LoopConfig
 from soundloom.training.guards import DivergenceGuard, require_finite
 from soundloom.training.machine import Machine
+from soundloom.training.muon import Muon
 from soundloom.training.observers import Journal, Observer, Report
 from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
 
 STATE_FILE = "state.pt"
-GROUPS_PER_TURN = 2  # of the optimiser: matrices and the rest
 SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the first, its name comes before them
 EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + k) ** -0.75
 
@@ -135,7 +135,7 @@ class Run:
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
         self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
+        self.optimiser = Muon(self._groups(), lr=config.learning_rate)
         if state:
             self._restore(state)
 
@@ -241,7 +241,7 @@ class Run:
 
     def _set_rates(self) -> None:
         rate = learning_rate(self.step, self.config)
-        factors = (turn.rate for turn in self.turns for _ in range(GROUPS_PER_TURN))
+        factors = (turn.rate * factor for turn in self.turns for factor in (self.config.muon or 1.0, 1.0, 1.0))
         for group, factor in zip(self.optimiser.param_groups, factors, strict=True):
             group["lr"] = factor * rate
 
@@ -262,14 +262,20 @@ class Run:
             observer.report(report)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Of each turn, parameters that decay, the matrices, and those that do not."""
-        groups = []
+        """Of each turn: matrices in transformer blocks, other matrices, and parameters that do not decay."""
+        config, groups = self.config, []
         for turn in self.turns:
-            first, second = turn.betas or self.config.betas
-            matrices = [p for p in self.trained[turn.name] if p.ndim >= 2]
-            others = [p for p in self.trained[turn.name] if p.ndim < 2]
-            for parameters, decay in ((matrices, self.config.weight_decay), (others, 0.0)):
-                groups.append({"params": parameters, "weight_decay": decay, "betas": (first, second)})
+            trained = self.trained[turn.name]
+            blocks = (block for module in turn.modules for block in transformer_blocks(module))
+            inner = {id(p) for block in blocks for p in block.parameters() if p.ndim == 2}
+            kinds = (
+                ([p for p in trained if id(p) in inner], config.weight_decay, config.muon > 0),
+                ([p for p in trained if p.ndim >= 2 and id(p) not in inner], config.weight_decay, False),
+                ([p for p in trained if p.ndim < 2], 0.0, False),
+            )
+            for parameters, decay, orthogonal in kinds:
+                course = {"weight_decay": decay, "betas": turn.betas or config.betas, "orthogonal": orthogonal}
+                groups.append({"params": parameters, **course})
         return groups
 
     def _require_shares(self) -> None:
@@ -281,6 +287,8 @@ class Run:
             )
         if self.machine.config.shard and any(self.companions.parameters()):
             raise EngineError("a stage that trains companions of its model cannot be sharded", "leave out --shard")
+        if self.machine.config.shard and self.config.muon:
+            raise EngineError("Muon needs whole matrices, which cannot be sharded", "leave out --shard or loop.muon")
 
     def _place(self, state: dict[str, Any]) -> Callable[[int, Draws], dict[str, Tensor]]:
         """Give the modules their weights, their device and all that the machine asks for; what computes losses."""

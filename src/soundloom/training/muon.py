@@ -1,0 +1,66 @@
+"""Muon for the matrices of transformer blocks, AdamW for all else, as one optimiser.
+
+Momentum of a matrix is replaced by the nearest matrix whose singular values are all alike, so that directions which
+occur seldom, such as those of rare words, move as far as common ones. Source: Jordan et al., "Muon: an optimizer for
+hidden layers in neural networks" (2024), whose iteration and coefficients these are; the size of a step is that of
+Liu et al., "Muon is scalable for LLM training" (2025), so that rates mean what they mean for AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
+USUAL_UPDATE = 0.2  # root mean square of AdamW's steps, in units of the rate
+SMALLEST_NORM = 1e-7
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW whose groups with `orthogonal` set, of matrices alone, are stepped by Muon."""
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
+        super().__init__([{"orthogonal": False, **group} for group in groups], lr=lr)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Step all groups."""
+        groups = self.param_groups
+        self.param_groups = [group for group in groups if not group["orthogonal"]]
+        try:
+            loss = super().step(closure)
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            if group["orthogonal"]:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._step(parameter, group["lr"], group["weight_decay"])
+        return loss
+
+    def _step(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(parameter)}  # AdamW looks for a step
+        momentum, gradient = state["momentum"], parameter.grad
+        assert gradient is not None
+        momentum.lerp_(gradient, 1 - MOMENTUM)
+        update = orthogonalised(gradient.lerp(momentum, MOMENTUM))
+        size = USUAL_UPDATE * max(parameter.shape) ** 0.5
+        parameter.mul_(1 - rate * weight_decay).add_(update.to(parameter.dtype), alpha=-rate * size)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Bring all singular values of a matrix (m, n) near 1, by Newton-Schulz iteration."""
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix.float() if wide else matrix.float().T
+    x = x / x.norm().clamp_min(SMALLEST_NORM)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide else x.T
