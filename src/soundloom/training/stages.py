@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from soundloom.atomic import atomic_file
