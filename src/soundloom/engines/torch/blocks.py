@@ -8,6 +8,7 @@ Source: stable-audio-3, models/transformer.py and models/blocks.py.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.diffusion.fourier import expo_frequencies
+from soundloom.engines.torch.flex import attend_twice, is_fused
+from soundloom.engines.torch.flex import attend_window as flex_window
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -214,18 +217,23 @@ class SelfAttention(nn.Module):
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
         parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
-        q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
-        v = parts[2].to(q.dtype)  # where the norm is a DyT, attention is in its float32 whatever the products are in
-        out = self._attend(q, k, v, padding, window)
-        if self.differential:
-            q, k = rotate(self.q_norm(parts[3])), rotate(self.k_norm(parts[4]))
-            out = out - self._attend(q, k, v, padding, window)
+        pairs = [(parts[0], parts[1]), (parts[3], parts[4])] if self.differential else [(parts[0], parts[1])]
+        turned = [(rotate(self.q_norm(q)), rotate(self.k_norm(k))) for q, k in pairs]
+        v = parts[2].to(turned[0][0].dtype)  # where the norm is a DyT, attention is in its float32 in any precision
+        out = self._attend(turned, v, padding, window)
         return self.to_out(out.transpose(1, 2).reshape(b, n, d))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, padding: Padding | None, window: int | None) -> Tensor:
-        if window is None:
-            return attend(q, k, v, padding)
-        return attend_window(q, k, v, window)
+    @staticmethod
+    def _attend(
+        pairs: Sequence[tuple[Tensor, Tensor]], v: Tensor, padding: Padding | None, window: int | None
+    ) -> Tensor:
+        """Attend with one pair of queries and keys, or with a second whose result is subtracted."""
+        if window is not None and is_fused(v):
+            return attend_twice(*pairs, v, window) if len(pairs) == 2 else flex_window(*pairs[0], v, window)
+        first, *second = (
+            attend(q, k, v, padding) if window is None else attend_window(q, k, v, window) for q, k in pairs
+        )
+        return first - second[0] if second else first
 
 
 class CrossAttention(nn.Module):
