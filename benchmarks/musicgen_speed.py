@@ -24,6 +24,7 @@ from soundloom.autoregressive.sampling import Sampling, exponential_noise
 from soundloom.checkpoints.musicgen_layouts import LM_TRANSFORMERS, canonical_attention
 from soundloom.checkpoints.tensors import from_array
 from soundloom.config.musicgen import LMConfig, published_musicgen
+from soundloom.engines.torch.arranged import arrange
 from soundloom.engines.torch.decoding import Decoding
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen import MusicGenLM
@@ -76,7 +77,9 @@ def ours(model: Any, config: LMConfig, precision: str) -> MusicGenLM:
     tensors = canonical_attention(LM_TRANSFORMERS.to_canonical(stored))
     chosen = Precision.choose(precision, "cpu", config.hidden_size)
     blocks = chosen.blocks or chosen.dtype
-    return load_module(lambda: MusicGenLM(config), tensors, "benchmark", "cpu", torch.float32, blocks=blocks)
+    lm = load_module(lambda: MusicGenLM(config), tensors, "benchmark", "cpu", chosen.dtype, blocks=blocks)
+    arrange(lm)
+    return lm
 
 
 def time_peer(model: Any, frames: int) -> float:

@@ -36,7 +36,7 @@ def test_bf16_layers_multiply_as_before(rows: int) -> None:
     torch.testing.assert_close(module[0](x), wanted, rtol=0.02, atol=0.05)
 
 
-@pytest.mark.parametrize(("outputs", "group"), [(48, 32), (64, 64), (32, 128)])
+@pytest.mark.parametrize(("outputs", "group"), [(48, 32), (64, 64), (32, 128), (592, 64)])
 @pytest.mark.parametrize("rows", [1, 33])
 def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group: int, rows: int) -> None:
     packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group)
@@ -54,6 +54,17 @@ def test_what_computes_exactly_stays_as_it_is() -> None:
         before = type(module[0])
         arrange(module)
         assert type(module[0]) is before
+
+
+def test_each_arranged_layer_is_told_so_that_its_former_weight_can_go() -> None:
+    layers = lambda: torch.nn.ModuleList([Linear(64, 48, bias=False), torch.nn.LayerNorm(48)])  # noqa: E731
+    weights = {"0.weight": draw(48, 64), "1.weight": draw(48), "1.bias": draw(48)}
+    module = load_module(
+        layers, {name: from_array(name, array) for name, array in weights.items()}, "layers", "cpu", torch.bfloat16
+    )
+    told: list[str] = []
+    arrange(module, told.append)
+    assert told == ["0"]
 
 
 def test_arranging_twice_changes_nothing_more() -> None:

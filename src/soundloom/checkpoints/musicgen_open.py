@@ -79,6 +79,11 @@ class MusicGenCheckpoint:
     files: tuple[Path, ...]
     text_encoder: None = None  # it is among the tensors
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether any weight is in codes of few bits."""
+        return any(isinstance(tensor, PackedTensor) for tensor in self.tensors.values())
+
     def component(self, prefix: str) -> Tensors:
         """The tensors whose names begin with `prefix`, without it."""
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}

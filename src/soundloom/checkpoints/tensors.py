@@ -168,6 +168,13 @@ def forget(part: Array) -> None:
         mapped.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
+def forget_tensor(tensor: LazyTensor) -> None:
+    """The same for all bytes of a tensor that lie in a file."""
+    for part in tensor.parts:
+        if part.is_raw and part.nbytes:
+            forget(part.buffer())
+
+
 def bf16_to_float32(bits: Array) -> Array:
     """Widen bfloat16, given as 16-bit integers; exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape)

@@ -6,6 +6,8 @@ them: BF16 in oneDNN's blocks, 4-bit codes in those of torch. Values are the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from soundloom.engines.torch.quantized import PackedLinear
 ROWS = 1  # that the arrangement is chosen for
 ZERO_CODE = 8  # the 4-bit code that stands for the offset alone
 GROUPS, TILE = (32, 64, 128, 256), 16  # inputs that may share a scale; outputs come in tiles
+BLOCK = 256  # outputs that are arranged at once
 
 
 class ArrangedLinear(nn.Module):
@@ -39,11 +42,15 @@ class ArrangedCodes(nn.Module):
     def __init__(self, packed: PackedLinear) -> None:
         super().__init__()
         self.group, self.outputs = packed.group, packed.outputs
-        codes = packed.weight.view(torch.uint8)  # two in a byte, the first in its lower half
-        codes = torch.stack([codes & 15, codes >> 4], dim=-1).view(packed.outputs, packed.inputs).int()
+        words = packed.weight.view(torch.uint8)  # two codes in a byte, the first in its lower half
+        # In blocks, since working copies of a whole weight would leave holes in memory between those that stay.
+        self.register_buffer("weight", torch.empty(packed.outputs, packed.inputs // 2, dtype=torch.uint8))
+        for start in range(0, packed.outputs, BLOCK):
+            block = words[start : start + BLOCK]
+            codes = torch.stack([block & 15, block >> 4], dim=-1).view(len(block), packed.inputs).int()
+            self.weight[start : start + BLOCK] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
         scales, biases = packed.scales.float(), packed.biases.float()
         pairs = torch.stack([scales, biases + ZERO_CODE * scales], dim=-1)  # (outputs, groups, 2)
-        self.register_buffer("weight", torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1))
         self.register_buffer("scales_and_offsets", pairs.transpose(0, 1).to(torch.bfloat16).contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,13 +60,20 @@ class ArrangedCodes(nn.Module):
 
 
 @torch.inference_mode()
-def arrange(module: nn.Module) -> None:
-    """Put arranged layers in the place of those that compute in BF16 on a CPU; what is arranged stays so."""
-    for path, layer in list(module.named_modules()):
+def arrange(module: nn.Module, done: Callable[[str], None] = lambda path: None) -> None:
+    """Put arranged layers in the place of those that compute in BF16 on a CPU; what is arranged stays so.
+
+    `done` hears the path of each layer whose former weight is needed no longer.
+    """
+    for path in [path for path, _ in module.named_modules()]:
+        layer = module.get_submodule(path)
         if isinstance(layer, PackedLinear) and _has_codes(layer):
             module.set_submodule(path, ArrangedCodes(layer))
         elif isinstance(layer, Linear) and _is_bf16(layer.weight) and layer.bias is None and HAS_ONEDNN:
             module.set_submodule(path, ArrangedLinear(layer))
+        else:
+            continue
+        done(path)
 
 
 def _is_bf16(weight: Tensor) -> bool:

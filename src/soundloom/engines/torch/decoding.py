@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.torch.arranged import arrange
 from soundloom.engines.torch.musicgen import MusicGenLM, Prefix, Text
 
 
@@ -62,7 +61,6 @@ class Decoding:
         self, lm: MusicGenLM, text: Text, capacity: int, guided: bool, prefixes: Sequence[Prefix] | None = None
     ) -> None:
         self.lm, self.text, self.prefixes = lm, text, prefixes
-        arrange(lm)
         self.copies = 2 if guided else 1
         keys = text.memories[0][0]
         self.device = keys.device

@@ -44,11 +44,12 @@ def load_module(
     dtype: torch.dtype = torch.float32,
     keep: Collection[str] = (),
     blocks: torch.dtype | Literal["int8", "fp8"] | None = None,
+    as_stored: bool = False,
 ) -> Module:
     """Build a module and give it the tensors, whose names and shapes must be exactly its own.
 
     Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file, and the linear layers
-    of transformer blocks, which become `blocks` if given. Where some weights are packed, these and all other linear
+    of transformer blocks, which become `blocks` if given. Where some weights are packed, or with `as_stored`, linear
     layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for names or shapes,
     CheckpointError for weights that are not finite.
     """
@@ -58,15 +59,15 @@ def load_module(
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
     rounded = ROUNDED[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
-    is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
+    as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        as_stored = is_packed and name not in special and _make_room(module, lazy, dtype)
-        for part in lazy.parts if as_stored else (lazy,):
+        stays = as_stored and name not in special and _make_room(module, lazy, dtype)
+        for part in lazy.parts if stays else (lazy,):
             stored_at = tensor = to_tensor(part)
             if name not in keep:
-                target = None if as_stored else dtype
+                target = None if stays else dtype
                 if name in special:
                     target = torch.float32 if isinstance(blocks, str) else blocks
                 tensor = tensor.to(device=device, dtype=target)

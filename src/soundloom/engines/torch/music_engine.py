@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from soundloom.checkpoints.layouts import Tensors
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
+from soundloom.checkpoints.tensors import forget_tensor
+from soundloom.config.musicgen import InstructConfig
 from soundloom.engines.music import MusicComponent, Reading, find_component
+from soundloom.engines.torch.arranged import arrange
 from soundloom.engines.torch.decoding import Decoding
 from soundloom.engines.torch.encodec import Encodec
 from soundloom.engines.torch.engine import choose_device
+from soundloom.engines.torch.heap import give_back
 from soundloom.engines.torch.instruct import CPTransformer
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen import MusicGenLM
@@ -51,7 +55,7 @@ class TorchMusicEngine:
     def free(self, *components: MusicComponent) -> None:
         for component in components:
             self._modules.pop(component, None)
-        gc.collect()
+        give_back()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
         elif self.device == "mps":
@@ -73,9 +77,25 @@ class TorchMusicEngine:
             return load_module(lambda: Encodec(config), tensors, what, self.device)
         dtype, blocks = self._precision.dtype, self._precision.blocks
         if component == "lm":
-            return load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
-        lm = self.checkpoint.config.lm
-        return load_module(lambda: CPTransformer(lm, config), tensors, what, self.device, dtype)
+            lm = load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
+            arrange(lm, lambda path: forget_tensor(tensors[f"{path}.weight"]))
+            give_back()
+            return lm
+        return self._build_adapter(config, tensors, what)
+
+    def _build_adapter(self, config: InstructConfig, tensors: Tensors, what: str) -> CPTransformer:
+        """Beside a packed language model it stays in its file: a layer is only there while it works."""
+        sizes, dtype = self.checkpoint.config.lm, self._precision.dtype
+        if self.device != "cpu" or not self.checkpoint.is_packed:
+            return load_module(lambda: CPTransformer(sizes, config), tensors, what, self.device, dtype)
+        adapter = load_module(
+            lambda: CPTransformer(sizes, config), tensors, what, dtype=dtype, keep=("pos_emb",), as_stored=True
+        )
+        for index, layer in enumerate(adapter.merge_linear):
+            weight = tensors[f"merge_linear.{index}.weight"]
+            layer.register_forward_hook(lambda *_, weight=weight: forget_tensor(weight))
+        adapter.register_forward_hook(lambda *_: forget_tensor(tensors["pos_emb"]))
+        return adapter
 
     @torch.inference_mode()
     def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
