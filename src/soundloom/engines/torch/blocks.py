@@ -27,6 +27,11 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, 
 ONEDNN_DTYPES = (torch.float32, torch.bfloat16) if HAS_ONEDNN else ()
 
 
+def normal(*shape: int, scale: float = 1.0) -> Tensor:
+    """Return normal draws, or mere room on the meta device, where arithmetic would import PyTorch's compiler."""
+    return torch.empty(shape) if torch.get_default_device().type == "meta" else torch.randn(shape) * scale
+
+
 class Linear(nn.Linear):
     """A linear layer that casts its input to the dtype of its weight."""
 
@@ -229,7 +234,7 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Attend with one pair of queries and keys, or with a second whose result is subtracted."""
         if window is not None and is_fused(v):
-            return attend_twice(*pairs, v, window) if len(pairs) == 2 else flex_window(*pairs[0], v, window)
+            return attend_twice(pairs[0], pairs[1], v, window) if len(pairs) == 2 else flex_window(*pairs[0], v, window)
         first, *second = (
             attend(q, k, v, padding) if window is None else attend_window(q, k, v, window) for q, k in pairs
         )

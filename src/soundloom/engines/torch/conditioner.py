@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.config.models import ConditioningConfig
-from soundloom.engines.torch.blocks import Linear, fourier_features
+from soundloom.engines.torch.blocks import Linear, fourier_features, normal
 
 DURATION_FEATURES = 256
 
@@ -21,7 +21,7 @@ class PromptConditioner(nn.Module):
         super().__init__()
         self.padding_mode = config.prompt.padding_mode
         if self.padding_mode == "learned":
-            self.padding_embedding = nn.Parameter(0.02 * torch.randn(config.cond_dim))
+            self.padding_embedding = nn.Parameter(normal(config.cond_dim, scale=0.02))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Map text embeddings (b, s, d) and their mask (b, s) to tokens (b, s, d)."""

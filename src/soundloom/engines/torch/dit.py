@@ -26,6 +26,7 @@ from soundloom.engines.torch.blocks import (
     Rotation,
     SelfAttention,
     fourier_features,
+    normal,
     rope_channels,
 )
 
@@ -60,7 +61,7 @@ class TransformerBlock(nn.Module):
         self.cross_attn = CrossAttention(d, head_dim, RMSNorm, differential)
         self.ff_norm = RMSNorm(d, NORM_EPS)
         self.ff = FeedForward(d, config.ff_inner)
-        self.to_scale_shift_gate = nn.Parameter(torch.randn(6 * d) / d**0.5)
+        self.to_scale_shift_gate = nn.Parameter(normal(6 * d, scale=d**-0.5))
         self.to_local_embed = mlp(config.local_add_cond_dim, d, bias=True)
 
     def forward(
@@ -93,7 +94,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.project_in = Linear(config.io_channels, config.embed_dim, bias=False)
         self.project_out = Linear(config.embed_dim, config.io_channels, bias=False)
-        self.memory_tokens = nn.Parameter(torch.randn(config.num_memory_tokens, config.embed_dim))
+        self.memory_tokens = nn.Parameter(normal(config.num_memory_tokens, config.embed_dim))
         self.global_cond_embedder = nn.Sequential(
             Linear(config.embed_dim, config.embed_dim), nn.SiLU(), Linear(config.embed_dim, 6 * config.embed_dim)
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 HAS_COMPILER = find_spec("triton") is not None  # comes with PyTorch for NVIDIA
 
@@ -25,8 +24,7 @@ def is_fused(x: Tensor) -> bool:
 
 def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Attention of each position of q (b, h, n, k) over k and v at most `window` away."""
-    attention = _compiled() if is_fused(q) else flex_attention
-    out: Any = attention(q, k, v, block_mask=band(q.shape[2], window, q.device))
+    out: Tensor = _attention(is_fused(q))(q, k, v, block_mask=band(q.shape[2], window, q.device))
     return out
 
 
@@ -40,14 +38,19 @@ def attend_twice(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], v:
 
 
 @cache
-def band(n: int, window: int, device: torch.device) -> BlockMask:
+def band(n: int, window: int, device: torch.device) -> Any:
     """Return the mask of n positions that see each other at most `window` away."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
     with torch.inference_mode(False):
         return create_block_mask(lambda b, h, i, j: (i - j).abs() <= window, None, None, n, n, device=device)
 
 
 @cache
-def _compiled() -> Any:
+def _attention(compiled: bool) -> Any:
+    """Return FlexAttention, which takes PyTorch's compiler with it and so is imported no earlier than it is used."""
+    from torch.nn.attention.flex_attention import flex_attention
+
     # Shapes are few, the pieces of the decoder's plan, and fixed ones give the faster kernel. What is compiled is kept
     # on disk by PyTorch, so that the next process finds it.
-    return torch.compile(flex_attention, dynamic=False)
+    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention

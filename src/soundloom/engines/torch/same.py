@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.models import ResamplerConfig, SAMEConfig, SoftNormConfig
-from soundloom.engines.torch.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, rope_channels
+from soundloom.engines.torch.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, normal, rope_channels
 
 Noise = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for
 LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
@@ -28,8 +28,10 @@ class WeightNormConv(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
-        self.weight_v = nn.Parameter(torch.randn(channels_out, channels_in, kernel) * (channels_in * kernel) ** -0.5)
-        self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=(1, 2), keepdim=True))
+        self.weight_v = nn.Parameter(normal(channels_out, channels_in, kernel, scale=(channels_in * kernel) ** -0.5))
+        v = self.weight_v.detach()
+        gain = normal(channels_out, 1, 1) if v.is_meta else v.norm(dim=(1, 2), keepdim=True)
+        self.weight_g = nn.Parameter(gain)
         self.bias = nn.Parameter(torch.zeros(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ class Resampler(nn.Module):
         super().__init__()
         self.config = config
         self.mapping = WeightNormConv(*patch_channels, 3 if config.conv_mapping else 1)
-        self.new_tokens = nn.Parameter(1e-5 * torch.randn(1, 1, config.width))
+        self.new_tokens = nn.Parameter(normal(1, 1, config.width, scale=1e-5))
         self.transformers = nn.ModuleList(SAMEBlock(config, config.is_sinusoidal(i)) for i in range(config.depth))
 
     def attend(self, h: Tensor) -> Tensor:

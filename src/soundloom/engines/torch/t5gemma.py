@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.models import T5GemmaConfig
-from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm
+from soundloom.engines.torch.blocks import Linear, Rotation, normal, rms_norm
 
 
 class GemmaNorm(nn.Module):
@@ -95,7 +95,7 @@ class T5GemmaEncoder(nn.Module):
     def __init__(self, config: T5GemmaConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(normal(config.vocab_size, config.hidden_size), freeze=False)
         self.layers = nn.ModuleList(TextBlock(config) for _ in range(config.num_hidden_layers))
         self.norm = GemmaNorm(config.hidden_size, config.rms_norm_eps)
 
