@@ -59,3 +59,15 @@ def test_mini_makes_varies_inpaints_and_extends(run):
     assert np.abs(sounds["a"]).max() > 0.3
     assert (sounds["inpaint"][:22050] == sounds["a"][:22050]).all()
     assert (sounds["extend"][:88200] == sounds["a"]).all()
+
+
+def test_the_published_flags_that_sa3_hands_on_work_too(run):
+    generate = ("-m", "soundloom", "generate", "--prompt", "rain", "--seed", 1)
+    run(*generate, "--seconds", 1, "-o", "source.wav")
+    run(*generate, "--init-audio", "source.wav", "--init-noise-level", 0.5, "-o", "varied.wav")
+    run(*generate, "--init-audio", "source.wav", "--inpaint-range", "0.5,0.8", "-o", "filled.wav")
+    source, varied, filled = (soundfile.read(run.folder / f"{name}.wav")[0] for name in ("source", "varied", "filled"))
+    assert len(source) == len(varied) == len(filled) == 44100
+    assert (varied != source).any()
+    assert (filled[:22050] == source[:22050]).all()
+    assert (filled[22050:35280] != source[22050:35280]).any()
