@@ -53,6 +53,39 @@ def test_several_instructions_and_seeds_make_several_clips(soundloom, editor, so
     assert list(report["stages"]) == ["text", "encode", "codes", "decode"]
 
 
+def test_several_files_are_edited_at_once_and_each_as_it_would_be_alone(soundloom, editor, source, tmp_path):
+    other = tmp_path / "other.flac"
+    soundfile.write(other, np.random.default_rng(3).uniform(-0.4, 0.4, 9000), 22050)
+    flags = ("--model", editor, "--seed", 7)
+    made = soundloom("edit", source, other, "Only drums", "No bass", "-o", "edited/", *flags)
+    names = ("source-edit_0.wav", "source-edit_1.wav", "other-edit_0.flac", "other-edit_1.flac")
+    assert made.out.splitlines() == [f"edited/{name}" for name in names]
+    info = soundfile.info("edited/other-edit_1.flac")
+    assert (info.samplerate, info.channels, info.frames) == (22050, 1, 9000)
+    assert soundloom("edit", other, "No bass", "-o", "alone.flac", "--model", editor, "--seed", 8).code == 0
+    together, alone = (soundfile.read(name)[0] for name in ("edited/other-edit_1.flac", "alone.flac"))
+    assert np.abs(together - alone).max() < 1e-3
+    assert "would be written to one file" in soundloom("edit", source, other, "No bass", "-o", "x.wav", *flags).err
+
+
+@pytest.mark.parametrize("engine", ["torch", "mlx"])
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(22050, 1, 37), (96000, 2, 5.2), (44100, 1, 0.3)])
+def test_any_file_keeps_its_length_to_the_sample(soundloom, editor, tmp_path, engine, rate, channels, seconds):
+    pytest.importorskip(engine)
+    if engine == "mlx" and seconds > 10:
+        pytest.skip("slow on a CPU; the windows are those of the other engine")
+    samples = round(seconds * rate) + 1
+    sound = np.random.default_rng(0).uniform(-0.4, 0.4, (samples, channels))
+    soundfile.write("in.wav", sound if seconds > 1 else 0 * sound, rate)
+    made = soundloom("edit", "in.wav", "Only drums", "-o", "out.wav", "--model", editor, "--engine", engine)
+    assert made.code == 0
+    info = soundfile.info("out.wav")
+    assert (info.samplerate, info.channels, info.frames) == (rate, channels, samples)
+    shown = soundloom("show", "out.wav").out
+    assert "understood: Music piece. Instruct: Only Drums." in shown
+    assert "CC-BY-NC" in shown
+
+
 def test_raw_words_are_handed_on_as_they_are(soundloom, editor, source):
     made = soundloom("edit", source, "make it jazz", "--raw", "-o", "out.wav", "--model", editor)
     assert made.code == 0

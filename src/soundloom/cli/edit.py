@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from soundloom.audio.clip import Clip
@@ -19,8 +20,9 @@ DEFAULT_MODEL = "instruct-musicgen"
 class Options(MusicOptions):
     """Edit music by words, such as "Only drums", "Remove the piano" or "Add guitar"; several make several clips.
 
-    The result is as long as IN and has its rate and channels, which all hold the same sound: the model is mono and
-    hears their mean. What is not drums, bass, piano or guitar was not trained.
+    More files may follow IN: `soundloom edit a.wav b.wav "No bass" -o edited/`. Each result is as long as its source
+    and has its rate and channels, which all hold the same sound: the model is mono and hears their mean. What is not
+    drums, bass, piano or guitar was not trained.
     """
 
     input: str = flag(metavar="IN", help="a sound file of any length, rate and number of channels")
@@ -35,10 +37,19 @@ class Options(MusicOptions):
 
 
 def run(options: Options) -> None:
-    instructions = [*options.words, *options.prompt]
+    others = list(takewhile(_is_file, options.words))
+    instructions = [*options.words[len(others) :], *options.prompt]
     if not instructions:
         raise RequestError("there is no instruction", f'soundloom edit {options.input} "Only drums"')
-    clip = Clip.load(options.input)
-    base = MusicRequest(instructions[0], source=clip, window=options.window, raw=options.raw)
-    requests = edit_requests(options, base, instructions)
-    carry_out(requests, options, options.model or DEFAULT_MODEL, Path(options.input))
+    wishes: dict[Path | None, list[MusicRequest]] = {}
+    for file in dict.fromkeys(map(Path, (options.input, *others))):
+        base = MusicRequest(instructions[0], source=Clip.load(file), window=options.window, raw=options.raw)
+        wishes[file] = edit_requests(options, base, instructions)
+    carry_out(wishes, options, options.model or DEFAULT_MODEL)
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError:
+        return False  # words may be longer than any file name

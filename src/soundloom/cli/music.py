@@ -50,7 +50,7 @@ def compose(options: MusicOptions, prompts: Sequence[str], seconds: Sequence[flo
     except TypeError as error:
         raise RequestError(f"the record of the clip to repeat cannot be read: {error}") from error
     requests = spread_requests(base, options, {"prompt": prompts, "seconds": seconds})
-    carry_out(requests, options, options.model_name, expected_hash=record.get("model_hash"))
+    carry_out({None: requests}, options, options.model_name, record.get("model_hash"))
 
 
 def _drawing(options: MusicOptions) -> dict[str, Any]:
@@ -64,16 +64,18 @@ def edit_requests(options: MusicOptions, base: MusicRequest, instructions: Seque
 
 
 def carry_out(
-    requests: Sequence[MusicRequest],
+    wishes: Mapping[Path | None, Sequence[MusicRequest]],
     options: MusicOptions,
     name: str,
-    source: Path | None = None,
     expected_hash: str | None = None,
 ) -> None:
-    """Make clips with the named model, save them, print their paths; `source` is the edited file."""
+    """Make clips with the named model, save them, print their paths; `wishes` has the requests by the edited file."""
     config = known_config(name)
+    requests = [request for own in wishes.values() for request in own]
     jobs = [make_job(request, config) for request in requests]  # raises for what this model cannot do
-    paths = output_paths(requests, options, config.sample_rate, source)
+    paths = [path for file, own in wishes.items() for path in output_paths(own, options, config.sample_rate, file)]
+    if len(set(paths)) < len(paths):
+        raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
     with Watch(quiet=options.quiet) as watch:
         for text, words in {job.text: job.request.prompt for job in jobs if job.text != job.request.prompt}.items():
             watch.say(f"{words!r} is understood as {text!r}")

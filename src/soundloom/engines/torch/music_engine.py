@@ -123,6 +123,7 @@ class TorchMusicEngine:
     ) -> Decoding:
         lm = self._module("lm")
         prefixes = None if source is None else self._module("adapter")(lm, self._array(source))
+        give_back()  # what the adapter worked in, before the caches take their room
         text = lm.read(self._array(reading.hidden), self._array(reading.mask), mask_padding)
         return Decoding(lm, text, positions, guided, prefixes)
 
