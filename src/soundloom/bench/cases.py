@@ -72,7 +72,7 @@ def measure(cases: Sequence[Case], work: Path) -> Iterator[Figures]:
         folder = require_weights(case.model, work)
         began = time.time()
         printed = run_module("soundloom.bench.measure", json.dumps(asdict(case)), str(folder), str(began))
-        yield {"case": case.key, **json.loads(printed)}
+        yield {"case": case.key, **asdict(case), **json.loads(printed)}
 
 
 def run_module(module: str, *arguments: str) -> str:

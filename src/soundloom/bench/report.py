@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soundloom.bench.cases import Figures
+from soundloom.bench.plot import line_plot
 from soundloom.errors import CorruptFileError, RequestError
 
 HEADER = ("case", "first step", "cold", "warm", "text", "sample", "decode", "x real time", "peak RSS")
@@ -31,6 +32,17 @@ def _row(result: Figures) -> tuple[str, ...]:
         f"{warm['times_real_time']:.2f}" if warm else "-",
         f"{result['peak']['host'] / 1e6:.0f} MB",
     )
+
+
+def plot(results: Sequence[Figures]) -> str:
+    """Return an SVG picture of seconds over the length of the clip, a line for each model and precision."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for result in sorted(results, key=lambda result: result["seconds"]):
+        for kind in ("cold", "warm"):
+            if kind in result:
+                name = f"{result['model']} {result['precision']}, {kind}"
+                series.setdefault(name, []).append((result["seconds"], result[kind]["seconds"]))
+    return line_plot(series, "Time to make a clip", "length of the clip, s", "time, s")
 
 
 def ratio_line(name: str, figures: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from soundloom.atomic import atomic_file
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
-from soundloom.bench.report import compare, ratio_line, table
+from soundloom.bench.report import compare, plot, ratio_line, table
 from soundloom.cli.flags import Extend, flag, numbers, switch
 from soundloom.cli.results import print_results
 from soundloom.config.catalogue import require_entry
@@ -51,6 +51,7 @@ class Options:
         "--versus-command", metavar="COMMAND", help="run any command in turn with soundloom's, whole processes"
     )
     json: str | None = flag("--json", metavar="FILE", help="write all figures to a file")
+    plot: str | None = flag("--plot", metavar="FILE", help="draw times over lengths into an SVG file")
     save: str | None = flag("--save", metavar="FILE", help="the same, as a baseline for --compare")
     compare: str | None = flag("--compare", metavar="FILE", help="say what changed since a baseline")
 
@@ -66,6 +67,9 @@ def run(options: Options) -> None:
             results.append(figures)
             sys.stderr.write(f"measured {figures['case']}\n")
         print_results(table(results))
+        if options.plot:
+            with atomic_file(Path(options.plot)) as file:
+                file.write(plot(results).encode())
         if options.compare:
             print_results(compare(results, Path(options.compare)))
     for path in filter(None, (options.json, options.save)):

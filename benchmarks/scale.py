@@ -1,0 +1,86 @@
+"""Measure how the cost of a clip grows with its length, with the batch and with steps, and plot it.
+
+    OMP_NUM_THREADS=2 python benchmarks/scale.py [--axes seconds batch steps] [--precision auto] [--out FOLDER]
+
+small-music at full size with random weights, which run past its published 120 s here: length costs the same. Networks
+stay in memory; each point is one clip or batch after a short one that warms up.
+Writes scale-AXIS.svg and scale-AXIS.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from soundloom.bench.cases import machine, require_weights, weights_folder
+from soundloom.bench.plot import line_plot
+from soundloom.pipeline.model import Model, load
+from soundloom.pipeline.stages import Progress
+
+AXES: dict[str, tuple[float, ...]] = {
+    "seconds": (5, 10, 30, 60, 120, 380),
+    "batch": (1, 2, 4, 8, 16),
+    "steps": (1, 2, 4, 8, 16),
+}
+LONGEST = 400  # seconds
+PROMPT = "kick drum loop, 120 BPM"
+
+
+def long_model(work: Path, precision: str) -> Model:
+    """Open small-music without the published limit of its length."""
+    model = load(require_weights("small-music", work), precision=precision, keep_loaded=True)
+    model.checkpoint = replace(
+        model.checkpoint, config=replace(model.config, sample_size=LONGEST * model.config.sample_rate)
+    )
+    return model
+
+
+def measure(model: Model, axis: str, value: float) -> dict[str, float]:
+    """Return seconds of each stage and the peak memory, of 30 s in 8 steps but for the axis (5 s for a batch)."""
+    figures: dict[str, float] = {}
+
+    def listen(progress: Progress) -> None:
+        if progress.finished:
+            figures[progress.stage] = progress.seconds
+            figures["megabytes"] = max(figures.get("megabytes", 0), (progress.host_bytes or 0) / 1e6)
+
+    settings = {"seconds": 30.0, "steps": 8, "batch": 1} | ({"seconds": 5.0} if axis == "batch" else {}) | {axis: value}
+    prompts = [PROMPT] * int(settings["batch"])
+    model.generate(prompts, seconds=settings["seconds"], steps=int(settings["steps"]), seed=0, progress=listen)
+    return figures
+
+
+def series(axis: str, work: Path, precision: str) -> Iterator[dict[str, float]]:
+    model = long_model(work, precision)
+    model.generate(PROMPT, seconds=5, steps=1, seed=0)
+    for value in AXES[axis]:
+        yield {axis: value, **measure(model, axis, value)}
+
+
+def plot(axis: str, rows: list[dict[str, float]]) -> str:
+    lines = {f"{stage}, s": [(row[axis], row[stage]) for row in rows] for stage in ("sample", "decode")}
+    return line_plot(lines, f"small-music: cost over {axis}", axis, "seconds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--work", type=Path, default=weights_folder())
+    parser.add_argument("--out", type=Path, default=Path())
+    args = parser.parse_args()
+    for axis in args.axes:
+        rows: list[dict[str, Any]] = []
+        for row in series(axis, args.work, args.precision):
+            rows.append(row)
+            print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        (args.out / f"scale-{axis}.svg").write_text(plot(axis, rows))
+        (args.out / f"scale-{axis}.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
