@@ -38,7 +38,7 @@ class Options(ModelOptions):
     """
 
     precision: str = flag(
-        *("--precision", "--dit-dtype"), default="auto", metavar="NAME", help="auto, fp32, bf16, fp16 or int8"
+        *("--precision", "--dit-dtype"), default="auto", metavar="NAME", help="auto, fp32, bf16, fp16, int8 or fp8"
     )
     json: bool = switch("--json", help="print one JSON object")
 

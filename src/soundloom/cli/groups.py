@@ -48,7 +48,7 @@ class PrecisionOptions:
 
     precision: str | None = flag(
         *("--precision", "--dit-dtype"),
-        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+        choices=("auto", "fp32", "bf16", "fp16", "int8", "fp8"),
         help="of the transformer (default: auto, fp16 on GPUs, on CPUs what they multiply natively)",
     )
     no_half: bool = switch("--no-half", help="the same as --precision fp32")

@@ -17,6 +17,7 @@ from soundloom.engines.parts import find_part
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
+from soundloom.engines.torch.flex import HAS_COMPILER
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.precision import Precision, has_bf16, native_products
 from soundloom.engines.torch.recorded import Recorder
@@ -54,8 +55,13 @@ class TorchEngine:
             "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
             "autoencoder": "bf16 products around float32 attention" if self._lean else "float32",
-            "attention": "scaled_dot_product_attention; sliding windows in blocks with a halo, exact",
+            "attention": f"scaled_dot_product_attention; sliding windows {self._windows}, exact",
         }
+
+    @property
+    def _windows(self) -> str:
+        fused = self.device.startswith("cuda") and HAS_COMPILER
+        return "by FlexAttention" if fused else "in blocks with a halo"
 
     @property
     def _text_dtype(self) -> torch.dtype:
