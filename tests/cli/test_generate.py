@@ -118,7 +118,7 @@ def test_output_flags_reach_the_file(make, tmp_path):
         (("rain", "--noise", "0.5"), "there is no source to edit"),
         (("rain", "--like", "nothing.wav"), "there is no file nothing.wav to repeat"),
         (("rain", "--engine", "abacus"), "no engine named 'abacus'"),
-        (("rain", "--precision", "fp8"), "invalid choice: 'fp8'"),
+        (("rain", "--precision", "fp7"), "invalid choice: 'fp7'"),
     ],
 )
 def test_a_wrong_wish_is_a_sentence_and_makes_nothing(make, tmp_path, arguments, sentence):
