@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import gc
-import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -18,34 +15,14 @@ from soundloom.engines.base import Component, Draw
 from soundloom.engines.mlx.blocks import Padding
 from soundloom.engines.mlx.conditioner import Conditioner
 from soundloom.engines.mlx.dit import Condition, DiT
-from soundloom.engines.mlx.load import load_module, named_parameters
+from soundloom.engines.mlx.load import load_module
+from soundloom.engines.mlx.networks import PRECISIONS, Networks, on_device
 from soundloom.engines.mlx.same import SAME
 from soundloom.engines.mlx.t5gemma import T5GemmaEncoder
 from soundloom.engines.parts import find_part
-from soundloom.errors import EngineError
-
-PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
-CACHE_BYTES = 1 << 30  # of freed buffers that MLX may keep; without a limit they pile up as lengths change
-CPU_CACHE_BYTES = 1 << 23  # there, memory comes from the heap, which keeps what is freed as well
-
-Inputs = ParamSpec("Inputs")
-Output = TypeVar("Output")
 
 
-def on_device(
-    method: Callable[Concatenate[MLXEngine, Inputs], Output],
-) -> Callable[Concatenate[MLXEngine, Inputs], Output]:
-    """Run a method with the engine's device as MLX's default one, whatever the rest of the process uses."""
-
-    @functools.wraps(method)
-    def run(self: MLXEngine, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
-        with mx.stream(mx.cpu if self.device == "cpu" else mx.gpu):
-            return method(self, *args, **kwargs)
-
-    return run
-
-
-class MLXEngine:
+class MLXEngine(Networks[Component]):
     """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
 
     name = "mlx"
@@ -53,22 +30,13 @@ class MLXEngine:
     replays = None  # a lazy graph is built anew for each step
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
+        super().__init__(device, precision)
         self.checkpoint = checkpoint
-        self.device = choose_device(device)
-        # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
-        self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
-        if self.precision not in PRECISIONS:
-            raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
-        # Newer GPUs multiply float32 with 10 bits of mantissa unless told; MLX reads this at its first product.
-        os.environ.setdefault("MLX_ENABLE_TF32", "0")
-        mx.set_cache_limit(CPU_CACHE_BYTES if self.device == "cpu" else CACHE_BYTES)
-        self._modules: dict[str, nn.Module] = {}
 
     def describe(self) -> dict[str, str]:
-        device = mx.gpu if self.device == "gpu" else mx.cpu
         return {
             "engine": f"mlx {version('mlx')}",
-            "device": str(mx.device_info(device)["device_name"]),
+            "device": self.device_name,
             "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
             "text encoder": str(self._text_dtype).removeprefix("mlx.core."),
             "autoencoder": "float32",
@@ -78,24 +46,6 @@ class MLXEngine:
     @property
     def _text_dtype(self) -> mx.Dtype:
         return mx.float32 if self.device == "cpu" else mx.float16
-
-    @on_device
-    def load(self, component: Component) -> None:
-        if component not in self._modules:
-            self._modules[component] = self._build(component)
-
-    def free(self, *components: Component) -> None:
-        for component in components:
-            self._modules.pop(component, None)
-        gc.collect()
-        mx.clear_cache()
-
-    def weight_bytes(self, component: Component) -> int:
-        return sum(array.nbytes for array in named_parameters(self._module(component)).values())
-
-    def _module(self, component: Component) -> Any:
-        self.load(component)
-        return self._modules[component]
 
     def _build(self, component: Component) -> nn.Module:
         part = find_part(self.checkpoint, component)
@@ -161,20 +111,3 @@ class MLXEngine:
 
     def evaluate(self, x: mx.array) -> None:
         mx.eval(x)
-
-    def reset_peak(self) -> None:
-        mx.reset_peak_memory()
-
-    def peak_memory(self) -> int | None:
-        return None if self.device == "cpu" else mx.get_peak_memory()
-
-
-def choose_device(wanted: str | None) -> str:
-    """Return the device to use: the one asked for if it is here, else the best there is."""
-    available = {"gpu": mx.is_available(mx.gpu), "cpu": True}
-    if wanted is None or wanted == "auto":
-        return next(device for device, here in available.items() if here)
-    if not available.get(wanted, False):
-        here = ", ".join(device for device, there in available.items() if there)
-        raise EngineError(f"the MLX engine has no device {wanted!r} on this machine", f"available: {here}")
-    return wanted

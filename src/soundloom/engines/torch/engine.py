@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,14 +18,14 @@ from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.flex import HAS_COMPILER
 from soundloom.engines.torch.load import load_module
+from soundloom.engines.torch.networks import Networks
 from soundloom.engines.torch.precision import Precision, has_bf16, native_products
 from soundloom.engines.torch.recorded import Recorder
 from soundloom.engines.torch.same import SAME
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
-from soundloom.errors import EngineError
 
 
-class TorchEngine:
+class TorchEngine(Networks[Component]):
     """See `engines.base.Engine`. `precision` is that of the transformer.
 
     On CPUs the text encoder and the products of the autoencoder follow it to BF16 where that is native; elsewhere the
@@ -36,14 +35,13 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
+        super().__init__(device)
         self.checkpoint = checkpoint
-        self.device = choose_device(device)
         config = checkpoint.config
         # An autoencoder alone is asked for latents, which others compute with: it stays exact unless told otherwise.
         width = config.dit.embed_dim if isinstance(config, ModelConfig) else 0
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
-        self._modules: dict[str, nn.Module] = {}
         self.replays: Recorder | None = Recorder() if self.device.startswith("cuda") else None
 
     def describe(self) -> dict[str, str]:
@@ -72,27 +70,10 @@ class TorchEngine:
         """Whether the networks around the transformer multiply in BF16, on a CPU."""
         return self.device == "cpu" and self.precision in ("bf16", "int8") and has_bf16()
 
-    def load(self, component: Component) -> None:
-        if component not in self._modules:
-            self._modules[component] = self._build(component)
-
     def free(self, *components: Component) -> None:
         if self.replays is not None and any(component in self._modules for component in components):
             self.replays.clear()  # recordings hold the weights they were made with
-        for component in components:
-            self._modules.pop(component, None)
-        gc.collect()
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        elif self.device == "mps":
-            torch.mps.empty_cache()
-
-    def weight_bytes(self, component: Component) -> int:
-        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
-
-    def _module(self, component: Component) -> Any:
-        self.load(component)
-        return self._modules[component]
+        super().free(*components)
 
     def _build(self, component: Component) -> nn.Module:
         part = find_part(self.checkpoint, component)
@@ -167,22 +148,3 @@ class TorchEngine:
     def evaluate(self, x: Tensor) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize()
-
-    def reset_peak(self) -> None:
-        if self.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats()
-
-    def peak_memory(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
-
-
-def choose_device(wanted: str | None) -> str:
-    """Return the device to use: the one asked for if it is here, else the best there is."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted is None or wanted == "auto":
-        return next(device for device, here in available.items() if here)
-    kind = wanted.split(":")[0]
-    if not available.get(kind, False):
-        here = ", ".join(device for device, there in available.items() if there)
-        raise EngineError(f"no device {wanted!r} on this machine", f"available: {here}")
-    return wanted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -16,26 +14,25 @@ from soundloom.engines.music import MusicComponent, Reading, find_component
 from soundloom.engines.torch.arranged import arrange
 from soundloom.engines.torch.decoding import Decoding
 from soundloom.engines.torch.encodec import Encodec
-from soundloom.engines.torch.engine import choose_device
 from soundloom.engines.torch.heap import give_back
 from soundloom.engines.torch.instruct import CPTransformer
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.engines.torch.networks import Networks
 from soundloom.engines.torch.precision import EXACTEST, Precision, native_products
 from soundloom.engines.torch.t5 import T5Encoder
 
 
-class TorchMusicEngine:
+class TorchMusicEngine(Networks[MusicComponent]):
     """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
 
     name = "torch"
 
     def __init__(self, checkpoint: MusicGenCheckpoint, device: str | None = None, precision: str = "auto") -> None:
+        super().__init__(device)
         self.checkpoint = checkpoint
-        self.device = choose_device(device)
         self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size, EXACTEST)
         self.precision = self._precision.name
-        self._modules: dict[MusicComponent, nn.Module] = {}
 
     def describe(self) -> dict[str, str]:
         return {
@@ -47,26 +44,6 @@ class TorchMusicEngine:
             "codec": "float32",
             "attention": "scaled_dot_product_attention over a cache of fixed size",
         }
-
-    def load(self, component: MusicComponent) -> None:
-        if component not in self._modules:
-            self._modules[component] = self._build(component)
-
-    def free(self, *components: MusicComponent) -> None:
-        for component in components:
-            self._modules.pop(component, None)
-        give_back()
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        elif self.device == "mps":
-            torch.mps.empty_cache()
-
-    def weight_bytes(self, component: MusicComponent) -> int:
-        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
-
-    def _module(self, component: MusicComponent) -> Any:
-        self.load(component)
-        return self._modules[component]
 
     def _build(self, component: MusicComponent) -> nn.Module:
         config, tensors, what = find_component(self.checkpoint, component)
@@ -129,10 +106,3 @@ class TorchMusicEngine:
 
     def _array(self, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
-
-    def reset_peak(self) -> None:
-        if self.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats()
-
-    def peak_memory(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None

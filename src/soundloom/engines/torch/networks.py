@@ -1,0 +1,64 @@
+"""Networks of a checkpoint on one device: what the engines of Stable Audio and of MusicGen share on PyTorch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from soundloom.engines.torch.heap import give_back
+from soundloom.errors import EngineError
+
+Component = TypeVar("Component", bound=str)
+
+
+class Networks(ABC, Generic[Component]):
+    """Components are built when they are first used and leave with `free`."""
+
+    def __init__(self, device: str | None) -> None:
+        self.device = choose_device(device)
+        self._modules: dict[Component, nn.Module] = {}
+
+    def load(self, component: Component) -> None:
+        if component not in self._modules:
+            self._modules[component] = self._build(component)
+
+    def free(self, *components: Component) -> None:
+        for component in components:
+            self._modules.pop(component, None)
+        give_back()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        elif self.device == "mps":
+            torch.mps.empty_cache()
+
+    def weight_bytes(self, component: Component) -> int:
+        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
+
+    def _module(self, component: Component) -> Any:
+        self.load(component)
+        return self._modules[component]
+
+    @abstractmethod
+    def _build(self, component: Component) -> nn.Module: ...
+
+    def reset_peak(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak_memory(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
+
+
+def choose_device(wanted: str | None) -> str:
+    """Return the device to use: the one asked for if it is here, else the best there is."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted is None or wanted == "auto":
+        return next(device for device, here in available.items() if here)
+    kind = wanted.split(":")[0]
+    if not available.get(kind, False):
+        here = ", ".join(device for device, there in available.items() if there)
+        raise EngineError(f"no device {wanted!r} on this machine", f"available: {here}")
+    return wanted
