@@ -34,6 +34,8 @@ def post(config: PostConfig) -> PostStage:
     torch.manual_seed(0)
     generator = Generator(model_config(), TEXT)
     initialise(generator)
+    for projection in (generator.dit.transformer.project_in, generator.dit.transformer.project_out):
+        projection.reset_parameters()  # a trained generator does not keep latents as low as a fresh one
     return PostStage(generator, NamedLatents(), config)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from soundloom.engines.torch.precision import has_bf16
+
 MOMENTUM = 0.95
 ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
 USUAL_UPDATE = 0.2  # root mean square of AdamW's steps, in units of the rate
@@ -55,12 +57,13 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Bring all singular values of a matrix (m, n) near 1, by Newton-Schulz iteration."""
+    """Bring all singular values of a matrix (m, n) near 1, by Newton-Schulz iteration: in BF16 where that is native."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix.float() if wide else matrix.float().T
     x = x / x.norm().clamp_min(SMALLEST_NORM)
+    x = x.bfloat16() if matrix.is_cuda or has_bf16() else x
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if wide else x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.float() if wide else x.float().T

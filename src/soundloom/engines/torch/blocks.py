@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
 from soundloom.engines.torch.flex import attend_twice, is_fused
@@ -23,6 +24,7 @@ from soundloom.engines.torch.flex import attend_window as flex_window
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
+MOST_PLAIN_SCORES = 1 << 14  # of one head, in training on a CPU: queries times keys
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 ONEDNN_DTYPES = (torch.float32, torch.bfloat16) if HAS_ONEDNN else ()
 
@@ -162,11 +164,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Padding | None = None, bias
     Without padding, a bias (m,) may be added to the logits.
     """
     if padding is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
+        return _attend(q, k, v, None if bias is None else bias[None])
     valid = padding.valid[:, None, :, None]
     if padding.mode == "zero-values":
-        return F.scaled_dot_product_attention(q, k, v * valid)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=valid.transpose(-1, -2))
+        return _attend(q, k, v * valid)
+    return _attend(q, k, v, valid.transpose(-1, -2))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention by the kernel that PyTorch chooses, but for gradients of short sequences on a CPU.
+
+    There the fused kernel goes back several times slower than plain products do.
+    """
+    if q.is_cpu and q.requires_grad and q.shape[-2] * k.shape[-2] <= MOST_PLAIN_SCORES:
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
