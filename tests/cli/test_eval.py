@@ -29,9 +29,12 @@ def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder
 
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     assert Scope().suited_to(load(folder)) == Scope()
-    (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nreverb = true\n')
-    scope = Scope().suited_to(load(folder))
-    assert (scope.families, scope.reverb) == (("bell", "wind"), True)
+    (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nplain = true\ntuned_to = 4096\n')
+    prompts = Scope().suited_to(load(folder)).held_out(20)
+    assert {prompt.labels.family for prompt in prompts} == {"bell", "wind"}
+    assert {(prompt.labels.brightness, prompt.tuned_to) for prompt in prompts} == {(0.5, 4096)}
+    assert any(prompt.labels.reverb for prompt in prompts)
+    assert not any(prompt.labels.reverb for prompt in Scope().held_out(20))
 
 
 def test_mini_says_what_it_was_taught():

@@ -96,7 +96,7 @@ def _scope(options: Options) -> Scope:
         edits=max(4, min(40, options.prompts // 4)),
     )
     if options.families:
-        return replace(scope, families=_named(options.families))
+        return replace(scope, sounds=replace(scope.sounds, families=_named(options.families)))
     return scope.taught_by(Path(options.sounds)) if options.sounds else scope
 
 

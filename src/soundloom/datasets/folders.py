@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from soundloom.datasets.captions import caption_lines, captions_of
-from soundloom.datasets.items import Item, read_metadata
+from soundloom.datasets.items import FoundFile, Item, read_metadata
 from soundloom.errors import AudioError, CorruptFileError, RequestError
 
 SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
 
 
-@dataclass(frozen=True)
-class SoundFile:
+class SoundFile(FoundFile):
     """One sound file below a folder."""
-
-    root: Path
-    path: Path
-
-    @property
-    def origin(self) -> str:
-        return self.path.relative_to(self.root).as_posix()
 
     def fingerprint(self) -> str:
         try:

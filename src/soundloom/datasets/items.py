@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -55,6 +56,18 @@ class Entry(Protocol):
     def read(self) -> Item:
         """Everything. This and the two above raise a SoundloomError that names the file where it cannot be read."""
         ...
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file below a folder, named by its path from there."""
+
+    root: Path
+    path: Path
+
+    @property
+    def origin(self) -> str:
+        return self.path.relative_to(self.root).as_posix()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import Item, read_metadata
+from soundloom.datasets.items import FoundFile, Item, read_metadata
 from soundloom.errors import CorruptFileError, RequestError
 
 SILENCE = "silence.npy"
@@ -31,16 +30,8 @@ ITEMS_PER_BATCH = 10_000  # of the numbers in names
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class LatentFile:
+class LatentFile(FoundFile):
     """One array below a folder."""
-
-    root: Path
-    path: Path
-
-    @property
-    def origin(self) -> str:
-        return self.path.relative_to(self.root).as_posix()
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self._bytes(self.path)).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from soundloom.audio.clip import Clip
 from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.report import Row, mean_row
@@ -18,20 +19,30 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # made and real, (2, sam
 
 def codec_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
     """Log-mel difference, SI-SDR, the losses of training that need no other networks, and buzz at the latent rate."""
-    clips = [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts)]
-    latents = [model.encode(clip) for clip in clips]
-    made = [model.decode(code, samples=clip.samples).audio for code, clip in zip(latents, clips, strict=True)]
-    real = [clip.audio for clip in clips]
+    pairs, latents = _through(model, [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts)])
     rate = model.sample_rate
     line_rate = rate / model.checkpoint.config.same.downsampling_ratio
-    pairs = list(zip(made, real, strict=True))
-    lines = buzz(made, real, rate, line_rate)
+    lines = buzz([made for made, _ in pairs], [real for _, real in pairs], rate, line_rate)
     return [
         mean_row("autoencoder: log-mel difference", [log_mel_difference(*pair, rate) for pair in pairs], "dB", 4.0),
         mean_row("autoencoder: SI-SDR", [si_sdr(*pair) for pair in pairs], "dB"),
         Row(f"autoencoder: lines at {line_rate:.2f} Hz", lines, len(pairs), None, 6.0, "at most", "dB"),
         *_losses(pairs, latents),
     ]
+
+
+def wider_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+    """Log-mel difference of sounds that are neither plain nor tuned, for models that learnt such ones alone."""
+    pairs = _through(model, [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts)])[0]
+    found = [log_mel_difference(*pair, model.sample_rate) for pair in pairs]
+    return [mean_row("autoencoder: log-mel difference, any sounds", found, "dB")]
+
+
+def _through(model: Model, clips: Sequence[Clip]) -> tuple[list[Pair], list[NDArray[np.float32]]]:
+    """Clips beside what the autoencoder makes of them, and their latents."""
+    latents = [model.encode(clip) for clip in clips]
+    made = [model.decode(code, samples=clip.samples).audio for code, clip in zip(latents, clips, strict=True)]
+    return list(zip(made, [clip.audio for clip in clips], strict=True)), latents
 
 
 def _losses(pairs: Sequence[Pair], latents: Sequence[NDArray[np.float32]]) -> list[Row]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 
 import numpy as np
 
 from soundloom.audio.clip import Clip
 from soundloom.config.requests import GenerationRequest
-from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, family_prompts, render
+from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, render
 from soundloom.evaluation.making import make_clips
 from soundloom.evaluation.report import Row, mean_row, share_row
 from soundloom.evaluation.spectra import distance, loudness_step
@@ -21,14 +20,13 @@ SOURCES = 6  # clips that are varied
 SILENT_DISTANCE = 60.0  # dB, of a variation that came out silent
 STEADY = 1.5  # LU by which a source's own region may differ from its surroundings
 INPAINT_TOLERANCE = 3.0  # LU
-SEARCH = 20  # sources looked at for each steady one
 RENDER_STREAM = 0x50757265  # keys the noise of rendered sources, apart from every world's
 
 
 def rendered(prompt: HeldOutPrompt, seconds: float, number: int) -> Clip:
-    """The real sound of a prompt's labels."""
+    """The real sound of a prompt."""
     rng = np.random.Generator(np.random.Philox(key=[RENDER_STREAM, number]))
-    return Clip(render(prompt.labels, seconds, rng), SAMPLE_RATE)
+    return Clip(render(prompt.heard, seconds, rng), SAMPLE_RATE)
 
 
 def seed_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
@@ -51,10 +49,11 @@ def seed_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, st
 
 def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
     """How far variations are from their source, by noise level."""
-    sources = [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts[:SOURCES])]
+    varied = prompts[:SOURCES]
+    sources = [rendered(prompt, seconds, i) for i, prompt in enumerate(varied)]
     requests = [
         GenerationRequest(prompt.text, source=source, noise=level, seed=1, steps=steps)
-        for prompt, source in zip(prompts, sources, strict=False)
+        for prompt, source in zip(varied, sources, strict=True)
         for level in NOISE_LEVELS
     ]
     clips = make_clips(model, requests)
@@ -73,13 +72,12 @@ def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: floa
 
 
 def inpainting_rows(
-    model: Model, families: Sequence[str], clips: int, seconds: float, steps: int | None, reverb: bool
+    model: Model, prompts: Sequence[HeldOutPrompt], clips: int, seconds: float, steps: int | None
 ) -> list[Row]:
-    """Loudness of renewed regions against their surroundings, in sources that are steady themselves."""
+    """Loudness of renewed regions against their surroundings, in the first sources that are steady themselves."""
     region = (0.375 * seconds, 0.625 * seconds)
-    prompts = iter(family_prompts(families, SEARCH * clips, seed=2, seconds=seconds, reverb=reverb))
     requests: list[GenerationRequest] = []
-    for number, prompt in zip(count(), prompts, strict=False):
+    for number, prompt in enumerate(prompts):
         source = rendered(prompt, seconds, number)
         if abs(loudness_step(source.audio, SAMPLE_RATE, region)) < STEADY:
             requests.append(GenerationRequest(prompt.text, source=source, regions=(region,), seed=1, steps=steps))

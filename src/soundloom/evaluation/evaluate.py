@@ -10,41 +10,55 @@ from typing import Any
 from soundloom.config.requests import GenerationRequest
 from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.evaluation.adherence import Verdict, judge, rows
-from soundloom.evaluation.codec import codec_rows
+from soundloom.evaluation.codec import codec_rows, wider_rows
 from soundloom.evaluation.editing import inpainting_rows, seed_rows, variation_rows
 from soundloom.evaluation.making import make_clips, wall_seconds
 from soundloom.evaluation.report import Row
 from soundloom.pipeline.model import Model
+from soundloom.training.config import SOUNDS_FILE, SoundsConfig, read_toml
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
-CODEC_SEED, WALL_SECONDS, WALL_GOAL = 1, 5.0, 3.0
+EVERY_SOUND = SoundsConfig(clips=0, reverb=False)
+CODEC_SEED, INPAINTING_SEED = 1, 2
+SEARCH = 20  # sources looked at for each steady one
+WALL_SECONDS, WALL_GOAL = 5.0, 3.0
 
 
 @dataclass(frozen=True)
 class Scope:
     """How much is measured, and with which sounds."""
 
-    families: tuple[str, ...] = FAMILIES
+    sounds: SoundsConfig = EVERY_SOUND
     prompts: int = 260
     seeds: int = 2
     steps: int | None = 8
     seconds: float = 4.0
-    reverb: bool = False  # whether prompts may ask for a room
     edits: int = 40  # inpainted clips; a third of them for seeds, and as many again for the autoencoder
 
-    def taught_by(self, path: Path) -> Scope:
-        """The same with the sounds that a recipe's file names; no families means all. Raises ConfigError."""
-        from soundloom.training.config import SoundsConfig, read_toml
+    @property
+    def families(self) -> tuple[str, ...]:
+        return self.sounds.families or FAMILIES
 
-        sounds = read_toml(SoundsConfig, path)
-        return replace(self, families=sounds.families or FAMILIES, reverb=sounds.reverb)
+    def taught_by(self, path: Path) -> Scope:
+        """The same with the sounds that a recipe's file names. Raises ConfigError."""
+        return replace(self, sounds=read_toml(SoundsConfig, path))
 
     def suited_to(self, model: Model) -> Scope:
         """The same with the sounds that the model was taught, where its folder says so."""
-        from soundloom.training.config import SOUNDS_FILE
-
         path = model.checkpoint.path / SOUNDS_FILE
         return self.taught_by(path) if path.is_file() else self
+
+    def held_out(self, count: int, seed: int = 0, families: Sequence[str] = ()) -> tuple[HeldOutPrompt, ...]:
+        """Prompts of these sounds, or of some of their families."""
+        return family_prompts(
+            families or self.families,
+            count,
+            seed,
+            self.seconds,
+            self.sounds.reverb,
+            self.sounds.plain,
+            self.sounds.tuned_to,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,7 @@ class Report:
 
 def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None] = lambda line: None) -> Report:
     """Measure a model; `source` is its name or folder for a process of its own, `say` hears what is being done."""
-    prompts = family_prompts(scope.families, scope.prompts, seconds=scope.seconds, reverb=scope.reverb)
-    held = held_out_clips(scope)
+    prompts, held = scope.held_out(scope.prompts), held_out_clips(scope)
     say(f"{len(prompts)} prompts, {scope.seeds} seeds each")
     verdicts = listen(model, prompts, scope)
     found = rows(verdicts)
@@ -73,9 +86,12 @@ def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None]
     found += seed_rows(model, prompts[: max(1, scope.edits // 3)], scope.seconds, scope.steps)
     found += variation_rows(model, held, scope.seconds, scope.steps)
     steady = [family for family in scope.families if family in STEADY_FAMILIES]
-    found += inpainting_rows(model, steady, scope.edits, scope.seconds, scope.steps, scope.reverb)
+    steady_ones = scope.held_out(SEARCH * scope.edits, INPAINTING_SEED, steady) if steady else ()
+    found += inpainting_rows(model, steady_ones, scope.edits, scope.seconds, scope.steps)
     say("autoencoder")
     found += codec_rows(model, held, scope.seconds)
+    if scope.sounds.plain or scope.sounds.tuned_to:
+        found += wider_rows(model, held_out_clips(replace(scope, sounds=_untouched(scope.sounds))), scope.seconds)
     say("wall time")
     seconds = min(WALL_SECONDS, model.config.max_seconds)
     times = sorted(wall_seconds(source, seconds, scope.steps))
@@ -87,7 +103,12 @@ def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None]
 
 def held_out_clips(scope: Scope) -> tuple[HeldOutPrompt, ...]:
     """Prompts whose real sounds are edited and encoded."""
-    return family_prompts(scope.families, scope.edits, CODEC_SEED, scope.seconds, scope.reverb)
+    return scope.held_out(scope.edits, CODEC_SEED)
+
+
+def _untouched(sounds: SoundsConfig) -> SoundsConfig:
+    """The same families as the whole world has them."""
+    return replace(sounds, plain=False, tuned_to=0)
 
 
 def listen(model: Model, prompts: Sequence[HeldOutPrompt], scope: Scope) -> list[Verdict]:

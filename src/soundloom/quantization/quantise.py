@@ -83,10 +83,9 @@ def _choose(
 
 def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:
     """Judge both models by the same held-out prompts of the sounds that the full one was taught, one clip for each."""
-    from soundloom.datasets.synthetic import family_prompts
     from soundloom.evaluation.adherence import rows
     from soundloom.evaluation.evaluate import Scope, listen
 
     scope = Scope(prompts=prompts, seeds=1).suited_to(full)
-    asked = family_prompts(scope.families, prompts, seconds=scope.seconds, reverb=scope.reverb)
+    asked = scope.held_out(prompts)
     return [Followed(*both) for both in zip(*(rows(listen(m, asked, scope)) for m in (full, packed)), strict=True)]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World
+from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
 SEARCH = 60  # clips of the world looked at for each one that is wanted, and for a hundred more
-MATERIAL = "electronic"  # the drum kit of a plain world
 GOLDEN = 0.6180339887498949  # steps of this share, wrapped, fill a range evenly
-TUNING_CENTS = 20  # by which a tuned pitch may be off
-BEAT_PLACES = 4  # in a latent where a beat may fall: the coarsest grid that moves no tempo by more than 4 %
+
 
 class Sounds:
     """The first `clips` clips of a world that the configuration admits; fewer where it admits few."""
@@ -79,44 +76,6 @@ class Sounds:
         shortest, longest = self.config.seconds
         seconds = round(shortest + (longest - shortest) * (number * GOLDEN % 1), 2)
         return plain(self.world.labels(number, seconds))
-
-
-def plain(labels: Labels) -> Labels:
-    """Give everything that a caption may leave out one value, so that words mean one sound."""
-    return replace(
-        labels,
-        material=MATERIAL if labels.bpm else labels.material,
-        swing=0.0,
-        brightness=0.5,
-        pan_to=None,
-        level=-3.0,
-        fade_in=0.0,
-        fade_out=0.0,
-    )
-
-
-def tuned(labels: Labels, frame: int) -> Labels:
-    """Move pitches and tempo a little until the sound repeats after few latents of `frame` samples.
-
-    A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
-    the latents' rate, or of half, a quarter … of it, whichever is near enough first. Beats fall on quarters of latents.
-    """
-    beat = frame // BEAT_PLACES
-    beats = max(1, round(60 * SAMPLE_RATE / labels.bpm / beat)) if labels.bpm else 0
-    return replace(
-        labels,
-        hz=tuned_pitch(labels.hz, SAMPLE_RATE / frame),
-        hz_to=tuned_pitch(labels.hz_to, SAMPLE_RATE / frame),
-        bpm=60 * SAMPLE_RATE / (beats * beat) if beats else 0,
-    )
-
-
-def tuned_pitch(hz: float, grid: float) -> float:
-    """The multiple of the coarsest of grid, grid / 2, grid / 4 … that is within TUNING_CENTS of a pitch; 0 stays."""
-    near = grid * round(hz / grid)
-    if not hz or (near and abs(1200 * np.log2(near / hz)) <= TUNING_CENTS):
-        return near
-    return tuned_pitch(hz, grid / 2)
 
 
 def admits(config: SoundsConfig, labels: Labels) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from soundloom.datasets.synthetic.captions import facts, with_adjectives
 from soundloom.datasets.synthetic.families import draw_labels, draw_source
 from soundloom.datasets.synthetic.labels import Labels
+from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.datasets.synthetic.vocabulary import nouns
 
 HELD_OUT_ONE_IN = 16
@@ -35,6 +36,12 @@ class HeldOutPrompt:
 
     text: str
     labels: Labels
+    tuned_to: int = 0  # samples of a latent that its real sound is tuned to, see `tuning.tuned`
+
+    @property
+    def heard(self) -> Labels:
+        """Labels of its real sound."""
+        return tuned(self.labels, self.tuned_to) if self.tuned_to else self.labels
 
 
 def is_held_out(labels: Labels) -> bool:
@@ -60,19 +67,27 @@ def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) ->
 
 
 def family_prompts(
-    families: Sequence[str], count: int, seed: int = 0, seconds: float | None = None, reverb: bool = True
+    families: Sequence[str],
+    count: int,
+    seed: int = 0,
+    seconds: float | None = None,
+    reverb: bool = True,
+    is_plain: bool = False,
+    tuned_to: int = 0,
 ) -> tuple[HeldOutPrompt, ...]:
     """Prompts of the given families in turn; a larger count begins with the same ones.
 
-    The labels are held out where they name a pitch, key or tempo; of rain or a siren only the wording is new.
+    The labels are held out where they name a pitch, key or tempo; of rain or a siren only the wording is new. Without
+    `reverb`, and with the other two as in `tuning`, they are of a simpler world.
     """
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []
     while len(prompts) < count:
         labels = draw_source(families[len(prompts) % len(families)], rng, seconds)
+        labels = plain(labels) if is_plain else labels
         labels = labels if reverb else replace(labels, reverb="")
         if is_held_out(labels) or not (labels.hz or labels.key or labels.bpm):
-            prompts.append(HeldOutPrompt(_wording(labels, rng), labels))
+            prompts.append(HeldOutPrompt(_wording(labels, rng), labels, tuned_to))
     return tuple(prompts)
 
 

@@ -118,7 +118,7 @@ def add_at(target: FloatArray, sound: FloatArray, start: int) -> None:
 
 
 def strike(n: int, starts: Iterable[float], hits: Iterable[FloatArray]) -> FloatArray:
-    """One hit at each time in seconds, mixed into n samples, (n,)."""
+    """One hit at each time in seconds, mixed into n samples, (n,); there may be more hits than times."""
     out = np.zeros(n, np.float32)
     for start, hit in zip(starts, hits, strict=False):
         add_at(out, hit, samples(start))

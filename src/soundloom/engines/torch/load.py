@@ -126,7 +126,7 @@ def to_tensor(lazy: LazyTensor) -> Tensor:
 def _require_finite(tensor: Tensor, name: str, what: str) -> None:
     # Extremes need no copy of the tensor, as a sum of half precision would; the holes that such copies leave in the
     # heap between weights had added up to 60 MB in a packed medium model.
-    if tensor.is_floating_point() and tensor.numel() and not (tensor.amin().isfinite() and tensor.amax().isfinite()):
+    if tensor.is_floating_point() and tensor.numel() and not all(torch.isfinite(x) for x in tensor.aminmax()):
         raise CheckpointError(
             f"{what}: weight {name} holds values that are not finite",
             "the file is damaged or was converted wrongly; fetch it again",
