@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=weights_folder())
     parser.add_argument("--out", type=Path, default=Path())
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("soundloom").setLevel(logging.ERROR)  # random weights clip, and every clip says so
     for axis in args.axes:
         rows: list[dict[str, Any]] = []
         for row in series(axis, args.work, args.precision):

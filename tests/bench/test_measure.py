@@ -32,7 +32,7 @@ def test_a_case_is_measured_cold_and_warm_in_a_process_of_its_own(work):
 
 def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys):
     saved = tmp_path / "base.json"
-    asked = ["bench", "--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--save", str(saved)]
+    asked = ["bench", "--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--json", str(saved)]
     asked += ["--plot", str(tmp_path / "times.svg")]
     assert main(asked) == 0
     assert "small-music auto, cold" in (tmp_path / "times.svg").read_text()

@@ -56,11 +56,11 @@ def ratio_line(name: str, figures: Mapping[str, float]) -> str:
 def compare(results: Sequence[Figures], baseline: Path) -> list[str]:
     """Return a line for each case that an earlier run has too: seconds and memory now over then."""
     if not baseline.is_file():
-        raise RequestError(f"there is no baseline {baseline}", "write one with --save FILE")
+        raise RequestError(f"there is no baseline {baseline}", "write one with --json FILE")
     try:
         earlier = {result["case"]: result for result in json.loads(baseline.read_text())["results"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFileError(f"{baseline} is not a baseline: {error}", "write one with --save FILE") from error
+        raise CorruptFileError(f"{baseline} is not a baseline: {error}", "write one with --json FILE") from error
     lines = []
     for result in results:
         then = earlier.get(result["case"])

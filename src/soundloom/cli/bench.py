@@ -50,9 +50,8 @@ class Options:
     versus_command: str | None = flag(
         "--versus-command", metavar="COMMAND", help="run any command in turn with soundloom's, whole processes"
     )
-    json: str | None = flag("--json", metavar="FILE", help="write all figures to a file")
+    json: str | None = flag("--json", metavar="FILE", help="write all figures to a file, a baseline for --compare")
     plot: str | None = flag("--plot", metavar="FILE", help="draw times over lengths into an SVG file")
-    save: str | None = flag("--save", metavar="FILE", help="the same, as a baseline for --compare")
     compare: str | None = flag("--compare", metavar="FILE", help="say what changed since a baseline")
 
 
@@ -72,8 +71,8 @@ def run(options: Options) -> None:
                 file.write(plot(results).encode())
         if options.compare:
             print_results(compare(results, Path(options.compare)))
-    for path in filter(None, (options.json, options.save)):
-        with atomic_file(Path(path)) as file:
+    if options.json:
+        with atomic_file(Path(options.json)) as file:
             file.write(json.dumps({"machine": machine(), "results": results}, indent=1).encode())
 
 
