@@ -1,6 +1,6 @@
 """Measure how the cost of a clip grows with its length, with the batch and with steps, and plot it.
 
-    OMP_NUM_THREADS=2 python benchmarks/scale.py [--axes seconds batch steps] [--precision auto] [--out FOLDER]
+    OMP_NUM_THREADS=2 python benchmarks/scale.py [--axes seconds batch steps] [--steps 8] [--out FOLDER]
 
 small-music at full size with random weights, which run past its published 120 s here: length costs the same. Networks
 stay in memory; each point is one clip or batch after a short one that warms up.
@@ -40,8 +40,8 @@ def long_model(work: Path, precision: str) -> Model:
     return model
 
 
-def measure(model: Model, axis: str, value: float) -> dict[str, float]:
-    """Return seconds of each stage and the peak memory, of 30 s in 8 steps but for the axis (5 s for a batch)."""
+def measure(model: Model, axis: str, value: float, steps: int) -> dict[str, float]:
+    """Return seconds of each stage and the peak memory, of 30 s but for the axis (5 s for a batch)."""
     figures: dict[str, float] = {}
 
     def listen(progress: Progress) -> None:
@@ -49,17 +49,17 @@ def measure(model: Model, axis: str, value: float) -> dict[str, float]:
             figures[progress.stage] = progress.seconds
             figures["megabytes"] = max(figures.get("megabytes", 0), (progress.host_bytes or 0) / 1e6)
 
-    settings = {"seconds": 30.0, "steps": 8, "batch": 1} | ({"seconds": 5.0} if axis == "batch" else {}) | {axis: value}
+    settings = {"seconds": 5.0 if axis == "batch" else 30.0, "steps": steps, "batch": 1} | {axis: value}
     prompts = [PROMPT] * int(settings["batch"])
     model.generate(prompts, seconds=settings["seconds"], steps=int(settings["steps"]), seed=0, progress=listen)
     return figures
 
 
-def series(axis: str, work: Path, precision: str) -> Iterator[dict[str, float]]:
+def series(axis: str, work: Path, precision: str, steps: int) -> Iterator[dict[str, float]]:
     model = long_model(work, precision)
     model.generate(PROMPT, seconds=5, steps=1, seed=0)
     for value in AXES[axis]:
-        yield {axis: value, **measure(model, axis, value)}
+        yield {axis: value, **measure(model, axis, value, steps)}
 
 
 def plot(axis: str, rows: list[dict[str, float]]) -> str:
@@ -70,6 +70,7 @@ def plot(axis: str, rows: list[dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
+    parser.add_argument("--steps", type=int, default=8, help="where they are not the axis")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--work", type=Path, default=weights_folder())
     parser.add_argument("--out", type=Path, default=Path())
@@ -78,7 +79,7 @@ def main() -> None:
     logging.getLogger("soundloom").setLevel(logging.ERROR)  # random weights clip, and every clip says so
     for axis in args.axes:
         rows: list[dict[str, Any]] = []
-        for row in series(axis, args.work, args.precision):
+        for row in series(axis, args.work, args.precision, args.steps):
             rows.append(row)
             print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
         (args.out / f"scale-{axis}.svg").write_text(plot(axis, rows))
