@@ -104,6 +104,7 @@ class MelConfig:
     windows: tuple[int, ...] = (2048, 1024, 512)
     bands: int = 128
     floor_db: float = -60.0  # relative to full scale
+    added: float = 1.0  # weight of what the made sound has and the real one has not
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from soundloom.training.losses import with_mid_and_side
 class MelLoss(nn.Module):
     """Mean absolute difference in dB over left, right, mid and side, averaged over windows.
 
-    Levels are relative to full scale. Cells where neither sound reaches the floor are not counted.
+    Levels are relative to full scale. Cells where neither sound reaches the floor are not counted, those that the made
+    sound alone reaches with the weight `added`.
     """
 
     def __init__(self, config: MelConfig, rate: int) -> None:
@@ -30,9 +31,10 @@ class MelLoss(nn.Module):
 
     def _at_size(self, made: Tensor, real: Tensor, window: int) -> Tensor:
         a, b = (self.power(with_mid_and_side(signal), window) for signal in (made, real))
-        heard = (a > self.floor) | (b > self.floor)
+        heard, added = b > self.floor, (a > self.floor) & (b <= self.floor)
+        weight = heard.float() + self.config.added * added
         difference = 10 * (torch.log10(a + self.floor) - torch.log10(b + self.floor)).abs()
-        return (difference * heard).sum() / heard.sum().clamp_min(1)
+        return (difference * weight).sum() / weight.sum().clamp_min(1)
 
     def power(self, x: Tensor, window: int) -> Tensor:
         """Mel power (..., frames, bands) of x (..., n); a sine of amplitude 1 has a peak of 1/4."""

@@ -1,0 +1,75 @@
+"""Draw the pictures of the model card of mini: loss curves of a training, and spectrograms of real and made sounds.
+
+    python benchmarks/mini_card.py WORK [--model mini] [--out docs/images]
+
+WORK is the work folder of the training. Writes mini-STAGE.svg for each stage that trained, and mini-spectrograms.png:
+for each prompt, side by side, the real sound, the same through the autoencoder, and what the model makes of the words.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from soundloom.bench.plot import line_plot
+from soundloom.evaluation.editing import rendered
+from soundloom.evaluation.evaluate import Scope
+from soundloom.pipeline.model import load
+from soundloom.training.observers import JOURNAL_FILE, read_journal
+from soundloom.training.tensorboard import picture
+
+SECONDS, SEED = 4.0, 3
+GAP = 6  # pixels between pictures
+POINTS = 12  # of a curve
+NOT_LOSSES = ("step", "gradient", "discriminator gradient", "lead")
+
+
+def curves(folder: Path) -> str:
+    """Every loss of a stage over its steps, in means of many records."""
+    records = list(read_journal(folder))
+    groups = [list(map(records.__getitem__, part)) for part in np.array_split(range(len(records)), POINTS)]
+    names = [name for name in records[0] if name not in NOT_LOSSES and all(name in record for record in records)]
+    points = {
+        name: [(group[-1]["step"], fmean(record[name] for record in group)) for group in groups] for name in names
+    }
+    return line_plot(points, f"mini: {folder.name}", "step", "loss")
+
+
+def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
+    """A row of three spectrograms for each family of sounds, and the prompts."""
+    model = load(model_name, precision="fp32", keep_loaded=True)
+    scope = Scope(seconds=SECONDS).suited_to(model)
+    rows, prompts = [], scope.held_out(len(scope.families), SEED)
+    for number, prompt in enumerate(prompts):
+        real = rendered(prompt, SECONDS, number)
+        through = model.decode(model.encode(real), samples=real.samples)
+        made = model.generate(prompt.text, seconds=SECONDS, seed=1)
+        images = [picture(clip.audio, clip.sample_rate)[::2, ::4] for clip in (real, through, made)]
+        width = min(image.shape[1] for image in images)
+        white = np.full((len(images[0]), GAP), 255, np.uint8)
+        rows.append(np.hstack([part for image in images for part in (image[:, :width], white)]))
+        rows.append(np.full((GAP, rows[-1].shape[1]), 255, np.uint8))
+    return np.vstack(rows), [prompt.text for prompt in prompts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for journal in sorted(args.work.glob(f"*/{JOURNAL_FILE}")):
+        (args.out / f"mini-{journal.parent.name}.svg").write_text(curves(journal.parent))
+    image, prompts = sheet(args.model)
+    Image.fromarray(image).save(args.out / "mini-spectrograms.png")
+    print("\n".join(prompts))
+
+
+if __name__ == "__main__":
+    main()
