@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from soundloom.config.catalogue import require_entry
-from soundloom.config.models import SAMEConfig
 from soundloom.config.parse import parse
+from soundloom.config.same import SAMEConfig
 from soundloom.pipeline.chunks import decode_chunks, encode_chunks
 
 # One pass over a long sequence has larger rotary angles, whose rounding is what differs.

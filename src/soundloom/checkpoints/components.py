@@ -23,14 +23,8 @@ from soundloom.checkpoints.npz_file import read_npz
 from soundloom.checkpoints.shapes import t5gemma_shapes
 from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import (
-    DiTConfig,
-    ModelConfig,
-    ResamplerConfig,
-    SAMEConfig,
-    T5GemmaConfig,
-    parse_text_encoder_config,
-)
+from soundloom.config.models import DiTConfig, ModelConfig, T5GemmaConfig, parse_text_encoder_config
+from soundloom.config.same import ResamplerConfig, SAMEConfig
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
 
 

@@ -19,15 +19,8 @@ from soundloom.checkpoints.shapes import (
     SAME_PREFIX,
 )
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.models import (
-    AttentionConfig,
-    AutoencoderModelConfig,
-    DiTConfig,
-    FeedForwardConfig,
-    ModelConfig,
-    ResamplerConfig,
-    SAMEConfig,
-)
+from soundloom.config.models import AttentionConfig, AutoencoderModelConfig, DiTConfig, FeedForwardConfig, ModelConfig
+from soundloom.config.same import ResamplerConfig, SAMEConfig
 from soundloom.errors import MismatchError
 
 AnyConfig = ModelConfig | AutoencoderModelConfig

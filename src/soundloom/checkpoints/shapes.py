@@ -6,14 +6,8 @@ Source: the files of the Stable Audio 3 repositories.
 
 from __future__ import annotations
 
-from soundloom.config.models import (
-    AutoencoderModelConfig,
-    DiTConfig,
-    ModelConfig,
-    ResamplerConfig,
-    SAMEConfig,
-    T5GemmaConfig,
-)
+from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig, T5GemmaConfig
+from soundloom.config.same import ResamplerConfig, SAMEConfig
 
 Shapes = dict[str, tuple[int, ...]]
 

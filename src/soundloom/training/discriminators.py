@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from soundloom.config.models import ResamplerConfig
+from soundloom.config.same import ResamplerConfig
 from soundloom.engines.torch.blocks import DyT, RMSNorm
 from soundloom.engines.torch.same import EncoderResampler, to_patches
 from soundloom.training.config import MemberConfig

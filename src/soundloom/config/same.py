@@ -1,0 +1,193 @@
+"""The autoencoder's part of the published `model_config.json`; see `config.models`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from soundloom.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ResamplerConfig:
+    """One half of a SAME autoencoder: a transformer that gathers `stride` patches into one latent, or back.
+
+    `in_channels` belongs to the encoder, `out_channels` to the decoder. `latent_shortcut` is ours, off in every
+    published model: a linear path from all patches of a latent to its token, without which a small autoencoder
+    trained from nothing sits on a plateau.
+    """
+
+    channels: int
+    c_mults: tuple[int, ...]
+    strides: tuple[int, ...]
+    latent_dim: int
+    transformer_depths: tuple[int, ...]
+    in_channels: int = 0
+    out_channels: int = 0
+    dim_heads: int = 128
+    ff_mult: float = 3
+    chunk_size: int = 128
+    chunk_midpoint_shift: bool = False
+    sliding_window: tuple[int, ...] | None = None
+    sinusoidal_blocks: tuple[int, ...] = (0,)
+    mask_noise: float = 0.0
+    conv_mapping: bool = False
+    latent_shortcut: bool = False
+    differential: Literal[True] = True
+    variable_stride: Literal[True] = True
+    dyt: Literal[True] = True
+    checkpointing: bool = False
+    freeze_backbone: bool = False
+    conformer: Literal[False] = False
+    layer_scale: Literal[False] = False
+    causal: Literal[False] = False
+    feat_scale: Literal[False] = False
+    cross_attn: Literal[False] = False
+
+    def __post_init__(self) -> None:
+        stages = {len(self.c_mults), len(self.strides), len(self.transformer_depths)}
+        if stages != {1}:
+            raise ConfigError("c_mults, strides and transformer_depths must have length 1: SAME has a single stage")
+        if self.sliding_window is None and (self.chunk_size % (2 * self.stride) or not self.chunk_midpoint_shift):
+            raise ConfigError(
+                f"without sliding_window, chunk_size must be an even multiple of the stride {self.stride} "
+                f"and chunk_midpoint_shift true, found {self.chunk_size} and {self.chunk_midpoint_shift}"
+            )
+        if self.sliding_window is not None and (
+            len(self.sliding_window) != 2 or self.sliding_window[0] != self.sliding_window[1]
+        ):
+            raise ConfigError(f"sliding_window must be two equal numbers of latents, found {list(self.sliding_window)}")
+
+    @property
+    def width(self) -> int:
+        return self.channels * self.c_mults[0]
+
+    @property
+    def stride(self) -> int:
+        return self.strides[0]
+
+    @property
+    def depth(self) -> int:
+        return self.transformer_depths[0]
+
+    @property
+    def heads(self) -> int:
+        return self.width // self.dim_heads
+
+    @property
+    def ff_inner(self) -> int:
+        return int(self.width * self.ff_mult)
+
+    @property
+    def group(self) -> int:
+        """Tokens per latent: its patches and itself."""
+        return self.stride + 1
+
+    @property
+    def latents_per_chunk(self) -> int:
+        """Latents that the folded attention sees together; 1 with a sliding window, which has no such grid."""
+        return 1 if self.sliding_window is not None else self.chunk_size // self.stride
+
+    @property
+    def patch_channels(self) -> int:
+        return self.in_channels or self.out_channels
+
+    def is_sinusoidal(self, block: int) -> bool:
+        # The published rule: with n sinusoidal blocks, n - 1 of them are.
+        return self.depth - block < self.sinusoidal_blocks[0]
+
+    @property
+    def reach(self) -> int:
+        """Latents to each side on which one latent's result depends, rounded up to whole chunks."""
+        if self.sliding_window is not None:
+            return self.depth * self.sliding_window[0] + 1  # one more for a wide output mapping
+        return 2 * self.latents_per_chunk
+
+
+@dataclass(frozen=True)
+class EncoderBlock:
+    """`encoder` of an autoencoder."""
+
+    config: ResamplerConfig
+    type: Literal["taae_v2", "same"] = "taae_v2"
+    requires_grad: bool = True
+
+
+@dataclass(frozen=True)
+class DecoderBlock:
+    """`decoder` of an autoencoder."""
+
+    config: ResamplerConfig
+    type: Literal["taae_v2", "same"] = "taae_v2"
+    requires_grad: bool = True
+    soft_clip: Literal[False] = False
+
+
+@dataclass(frozen=True)
+class SoftNormConfig:
+    """Options of the bottleneck."""
+
+    dim: int
+    auto_scale: bool = True
+    freeze: bool = False
+    noise_augment_dim: Literal[0] = 0
+    noise_regularize: bool = True
+
+
+@dataclass(frozen=True)
+class BottleneckBlock:
+    """`bottleneck` of an autoencoder."""
+
+    config: SoftNormConfig
+    type: Literal["softnorm"] = "softnorm"
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """Samples of each channel that form one patch."""
+
+    patch_size: int
+    channels: int = 2
+
+
+@dataclass(frozen=True)
+class PatchBlock:
+    """The inner `pretransform` of an autoencoder."""
+
+    config: PatchConfig
+    type: Literal["patched"] = "patched"
+
+
+@dataclass(frozen=True)
+class SAMEConfig:
+    """A SAME autoencoder: stereo audio to latents and back."""
+
+    encoder: EncoderBlock
+    decoder: DecoderBlock
+    bottleneck: BottleneckBlock
+    pretransform: PatchBlock
+    latent_dim: int
+    downsampling_ratio: int
+    io_channels: int = 2
+    in_channels: int | None = None
+    out_channels: int | None = None
+
+    def __post_init__(self) -> None:
+        patch = self.pretransform.config
+        for name, half in (("encoder", self.encoder.config), ("decoder", self.decoder.config)):
+            if half.stride * patch.patch_size != self.downsampling_ratio:
+                raise ConfigError(
+                    f"downsampling_ratio {self.downsampling_ratio} is not the {name}'s stride {half.stride} "
+                    f"times the patch size {patch.patch_size}"
+                )
+            if half.patch_channels != patch.patch_size * patch.channels:
+                raise ConfigError(
+                    f"the {name} has {half.patch_channels} patch channels; {patch.channels} channels of "
+                    f"{patch.patch_size} samples make {patch.patch_size * patch.channels}"
+                )
+            if half.latent_dim != self.latent_dim:
+                raise ConfigError(f"the {name}'s latent_dim {half.latent_dim} is not {self.latent_dim}")
+
+    @property
+    def patch_size(self) -> int:
+        return self.pretransform.config.patch_size
