@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
-from soundloom.engines.torch.same import (
-    SAME,
-    to_patches,
-)
+from soundloom.engines.torch.same import SAME, to_patches
 from soundloom.training.augmentation import augmented, random_piece
 from soundloom.training.captions import CaptionTokens
 from soundloom.training.companions import Companions, Reconstruction, Term
@@ -25,11 +21,7 @@ from soundloom.training.mel_loss import MelLoss
 from soundloom.training.sources import SoundSource
 from soundloom.training.text_features import TextFeatures
 
-# Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
-TOKEN_LEVEL = 0.3
 SMALLEST_DEVIATION = 1e-4  # of latents, in the bottleneck
-Module = TypeVar("Module", bound=nn.Module)
-PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
 
 
 class AutoencoderStage:
