@@ -119,7 +119,8 @@ class RecordedClip:
         if keep is not None and source is not None:
             inputs |= {"keep": array(keep), "source": array(source)}
         job = self.batch.first
-        key = (start.shape, job.sampler, job.steps, job.guidance, self.uses.guided, *sorted(inputs), len(field.local))
+        shapes = start.shape, tuple(field.local.shape)
+        key = (*shapes, job.sampler, job.steps, job.guidance, self.uses.guided, *sorted(inputs))
         assert self.engine.replays is not None
         latents, audio = self.engine.replays(key, self._program, inputs)
         return latents, self.engine.numpy(audio)
