@@ -20,7 +20,7 @@ from soundloom.config.musicgen import MusicGenConfig
 from soundloom.engines.music import MusicEngine
 from soundloom.errors import OutputError, RequestError
 from soundloom.pipeline.model import spread_seed
-from soundloom.pipeline.music_run import MusicJob, MusicRun, make_job
+from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_job
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.version import __version__
@@ -125,8 +125,9 @@ class MusicModel:
 
     def encode(self, clip: Clip) -> np.ndarray:
         """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
-        job = make_job(MusicRequest("", source=clip, raw=True), self.config)
-        return self.engine.encode(job.audio[None])[0]
+        if not clip.samples:
+            raise RequestError("the sound to encode has no samples")
+        return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
 
     def decode(self, codes: np.ndarray) -> Clip:
         """Return the sound of codes (codebooks, frames)."""

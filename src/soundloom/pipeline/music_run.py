@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.audio.channels import to_channels
+from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import Sampling, exponential_noise
@@ -21,7 +22,7 @@ from soundloom.config.musicgen import MusicGenConfig
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.music import MusicEngine, Reading
 from soundloom.errors import RequestError
-from soundloom.pipeline.run import fit
+from soundloom.pipeline.run import MAX_BATCH, fit
 from soundloom.pipeline.stages import Stages
 from soundloom.pipeline.windows import Joined, Window, plan_windows
 from soundloom.text.instructions import Instruction, understand
@@ -37,7 +38,7 @@ class MusicJob:
     """A request with everything decided. `audio` (1, samples) is what is edited, at the model's rate.
 
     `text` is what the model is told; `rate` and `channels` are those of the result, `samples` its length at the
-    model's rate. Jobs of one `batch` are made together.
+    model's rate. Jobs of equal `batch` are made together, so many at most that memory stays flat.
     """
 
     request: MusicRequest
@@ -92,7 +93,7 @@ def _edit_job(request: MusicRequest, config: MusicGenConfig, seed: int, sampling
     told = Instruction(request.prompt, was_trained=True) if request.raw else understand(request.prompt, known)
     window = request.window or config.instruct.window
     size, longest = round(window * config.frame_rate), config.instruct.max_frames
-    audio = resample(to_channels(source.audio, 1), source.sample_rate, config.sample_rate)
+    audio = as_heard(source, config.sample_rate)
     samples = audio.shape[1]
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
@@ -103,6 +104,11 @@ def _edit_job(request: MusicRequest, config: MusicGenConfig, seed: int, sampling
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels
     return MusicJob(request, told.text, seed, sampling, windows, samples, rate, channels, audio, tuple(notes))
+
+
+def as_heard(clip: Clip, rate: int) -> np.ndarray:
+    """The mean of a clip's channels (1, samples) at the model's rate."""
+    return resample(to_channels(clip.audio, 1), clip.sample_rate, rate)
 
 
 class MusicRun:
@@ -155,13 +161,18 @@ class MusicRun:
         self, jobs: Sequence[MusicJob], reading: Reading, heard: Sequence[list[np.ndarray]]
     ) -> list[list[np.ndarray]]:
         """Return the codes (q, t) that were made for each window of each job."""
-        batches: dict[tuple[Any, ...], list[int]] = {}
+        alike: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(jobs):
-            batches.setdefault(job.batch, []).append(index)
+            alike.setdefault(job.batch, []).append(index)
+        batches = [
+            places[start : start + MAX_BATCH]
+            for places in alike.values()
+            for start in range(0, len(places), MAX_BATCH)
+        ]
         made: list[list[np.ndarray]] = [[] for _ in jobs]
-        with self.stages.stage("codes", sum(self._seconds(jobs[first]) for first, *_ in batches.values())) as tick:
+        with self.stages.stage("codes", sum(self._seconds(jobs[first]) for first, *_ in batches)) as tick:
             before = 0
-            for members in batches.values():
+            for members in batches:
                 batch = [jobs[index] for index in members]
                 rows = Reading(reading.hidden[members], reading.mask[members])
                 sources = [np.concatenate(codes) for codes in zip(*(heard[index] for index in members), strict=True)]
