@@ -47,7 +47,7 @@ class TorchEngine(Networks[Component]):
     def describe(self) -> dict[str, str]:
         return {
             "engine": f"torch {torch.__version__}",
-            "device": torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device,
+            "device": self.device_name,
             "threads": str(torch.get_num_threads()),
             "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotations",

@@ -37,7 +37,7 @@ class TorchMusicEngine(Networks[MusicComponent]):
     def describe(self) -> dict[str, str]:
         return {
             "engine": f"torch {torch.__version__}",
-            "device": torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device,
+            "device": self.device_name,
             "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",

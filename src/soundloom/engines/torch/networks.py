@@ -21,6 +21,10 @@ class Networks(ABC, Generic[Component]):
         self.device = choose_device(device)
         self._modules: dict[Component, nn.Module] = {}
 
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
+
     def load(self, component: Component) -> None:
         if component not in self._modules:
             self._modules[component] = self._build(component)

@@ -73,7 +73,7 @@ def has_int8() -> bool:
 
 def has_fp8(device: str) -> bool:
     """Whether a device multiplies FP8 natively."""
-    return device.startswith("cuda") and torch.cuda.get_device_capability() >= NATIVE_SINCE
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= NATIVE_SINCE
 
 
 def native_products() -> list[str]:
