@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from soundloom.audio.clip import Clip
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped
-from soundloom.datasets.latents import latent_metadata, write_silence
+from soundloom.datasets.latents import latent_metadata, read_silence, write_silence
 from soundloom.errors import SoundloomError
 
 SOUND_HASH, MODEL_HASH = "sound_hash", "model_hash"
@@ -82,8 +82,8 @@ def encode_dataset(
                 progress(summary)
     finally:
         writer.close()
-    if summary.encoded:
-        write_silence(writer.root, codec.encode(_silence(codec)))
+    if summary.encoded or (summary.stored and read_silence(writer.root) is None):  # a killed run has left none
+        write_silence(writer.root, encoded_silence(codec))
     summary.orphaned = len(writer.known.keys() - seen)
     return summary
 
@@ -134,5 +134,6 @@ def _encode(item: Item, codec: Codec) -> NDArray:
     return codec.encode(Clip(item.audio, item.sample_rate))[:, : _frames(item, codec)]
 
 
-def _silence(codec: Codec) -> Clip:
-    return Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate)
+def encoded_silence(codec: Codec) -> NDArray:
+    """Latents (channels, frames) to stand behind short items."""
+    return codec.encode(Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate))

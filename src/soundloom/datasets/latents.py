@@ -51,7 +51,7 @@ class LatentFile(FoundFile):
 
 
 class LatentFolder:
-    """All arrays below a folder that have a .json beside them, sorted by name."""
+    """All arrays below a folder, sorted by name; encoded silence and hidden files are left out."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)

@@ -19,12 +19,13 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.datasets.encoding import SILENCE_FRAMES, Codec
+from soundloom.datasets.encoding import Codec, encoded_silence
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
+from soundloom.errors import SoundloomError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
@@ -99,8 +100,12 @@ class Job(Task):
     @cached_property
     def holds_latents(self) -> bool:
         """Whether the dataset is encoded already."""
-        first = next(iter(self.dataset.entries()), None)
-        return self.data is not None and first is not None and first.read().latents is not None
+        for entry in self.dataset.entries():
+            try:
+                return entry.read().latents is not None
+            except SoundloomError:
+                continue  # whoever wants this entry reports it
+        return False
 
     def sounds(self, clips: int | None = None) -> SoundSource:
         """What the tokenizer and the autoencoder learn from: the first `clips` if given."""
@@ -163,10 +168,9 @@ class Job(Task):
         if not self.holds_latents:
             self.work.require(encoded / SILENCE, "encode")
         dataset = self.dataset if self.holds_latents else LatentFolder(encoded)
-        silence = dataset.silence() if isinstance(dataset, LatentFolder) else None
+        silence = dataset.silence() if isinstance(dataset, LatentFolder | Shards) else None
         if silence is None:
-            codec = self.codec()
-            silence = codec.encode(Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate))
+            silence = encoded_silence(self.codec())
         longest = self.model.sample_size // self.model.same.downsampling_ratio
         channels, rate = self.model.same.latent_dim, frames_per_second(self.model)
         return stored_latents(dataset, self.data.selection, channels, rate, longest, silence)
