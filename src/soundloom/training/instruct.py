@@ -27,6 +27,8 @@ from soundloom.training.loop import Draws
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
 KEPT_PIECES = 128  # in memory
+
+
 @dataclass(frozen=True)
 class InstructTrainingConfig:
     """How the adapter is trained."""

@@ -53,7 +53,7 @@ Crops = Sequence[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which channels of the tokens hold what. Raises ConfigError where the autoencoder has too few of them."""
+    """Which channels of the tokens hold what. Raises ConfigError where the autoencoder has no room for that."""
 
     same: SAME
     edges: tuple[float, ...]  # of the bands, hertz
@@ -70,6 +70,8 @@ class Layout:
         for name, (needed, found) in needs.items():
             if needed > found:
                 raise ConfigError(f"noise_bands need an {name} of at least {needed}, found {found}")
+        if not (encoder.latent_shortcut and decoder.latent_shortcut):
+            raise ConfigError("noise_bands need latent_shortcut in encoder and decoder")
         if not (decoder.conv_mapping and decoder.is_sinusoidal(decoder.depth - 1)):
             raise ConfigError("noise_bands need conv_mapping and a last block in sinusoidal_blocks in the decoder")
 
@@ -263,4 +265,3 @@ def _band_noise(samples: int, low: float, high: float, rng: np.random.Generator)
     spectrum = inside * np.exp(2j * np.pi * rng.random(len(hertz)))
     sound = np.fft.irfft(spectrum, samples) * np.hanning(samples)
     return np.asarray(sound / np.linalg.norm(sound))
-
