@@ -37,7 +37,7 @@ def curves(folder: Path) -> str:
     points = {
         name: [(group[-1]["step"], fmean(record[name] for record in group)) for group in groups] for name in names
     }
-    return line_plot(points, f"mini: {folder.name}", "step", "loss")
+    return line_plot(points, f"mini: {folder.name}", "step", "loss", logarithmic=False)
 
 
 def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.bench.cases import Case, measure, run_module
-from soundloom.bench.versus import alternate, versus_command
+from soundloom.bench.versus import alternate, diffusers_apart, versus_command
 from soundloom.checkpoints.make import make_random
 from soundloom.cli.bench import Options, _cases
 from soundloom.cli.main import main
@@ -62,7 +62,16 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
     assert figures["engine"]["engine"].startswith("mlx ")
 
 
-@pytest.mark.parametrize("flags", [["--models", "same-s"], ["--steps", "0"], ["--seconds", "-1"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--models", "same-s"],
+        ["--steps", "0"],
+        ["--seconds", "-1"],
+        ["--versus", "diffusers", "--plot", "times.svg"],
+        ["--versus", "diffusers", "--engine", "mlx"],
+    ],
+)
 def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
     assert main(["bench", "--work", str(tmp_path / "none"), *flags]) == 2
     assert not (tmp_path / "none").exists()
@@ -74,6 +83,13 @@ def test_turns_alternate_and_ratios_are_of_turns(monkeypatch):
     figures = alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), 3)
     assert calls == ["ours", "theirs"] * 3
     assert figures == {"ours": 1, "theirs": 1, "times_as_fast": 1}
+
+
+def test_each_network_is_timed_against_that_of_diffusers(work):
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    figures = diffusers_apart(Case("small-music", 0.5, "fp32", steps=1, runs=1), work / "small-music")
+    assert set(figures) == {"precision", "text", "transformer", "decoder", "clip"}
+    assert figures["clip"]["ours"] > figures["decoder"]["ours"] > 0
 
 
 def test_an_outside_command_runs_in_turn_with_ours(work):

@@ -77,7 +77,7 @@ def test_the_exported_editor_predicts_what_the_trained_one_does(train, composers
     base = TorchMusicEngine(open_musicgen(composers["plain"]), "cpu", "fp32")
     exported = TorchMusicEngine(checkpoint, "cpu", "fp32")
     base.load("lm")
-    lm = base._module("lm")
+    lm = base.module("lm")
     assert isinstance(lm, MusicGenLM)
     editor = Editor(lm, checkpoint.config.instruct)
     editor.load_state_dict(state)

@@ -46,7 +46,7 @@ def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
 
 
 def test_only_the_products_of_blocks_are_rounded(tiny_model_folder) -> None:
-    dit = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "int8")._module("dit")
+    dit = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "int8").module("dit")
     rounded = {name for name, layer in dit.named_modules() if isinstance(layer, Int8Linear)}
     block = {"self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_kv", "cross_attn.to_out",
              "ff.ff.0.proj", "ff.ff.2"}  # fmt: skip

@@ -29,7 +29,7 @@ def test_windowed_attention_equals_attention_under_a_band_mask(n, window):
 def test_true_masking_equals_leaving_the_padding_out(tiny_model):
     engine = tiny_model.engine
     rng = np.random.default_rng(0)
-    dit = engine._module("dit")
+    dit = engine.module("dit")
     context, duration, x = (torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for shape in SHAPES)
     condition = dit.condition(context, duration, torch.zeros(1, 257, 1))
     valid = torch.arange(12)[None] < 8
@@ -82,7 +82,7 @@ def test_half_precision_stays_near_single_precision(tiny_model_folder):
         engine = TorchEngine(checkpoint, "cpu", precision)
         arrays = [engine.array(a) for a in (context, duration, np.zeros((1, 257, 1), np.float32))]
         found[precision] = engine.velocity(engine.array(x), 0.5, engine.condition(*arrays), None)
-        assert engine._module("dit").transformer.project_in.weight.dtype == getattr(
+        assert engine.module("dit").transformer.project_in.weight.dtype == getattr(
             torch, {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
         )
     for precision, limit in (("bf16", 0.03), ("fp16", 0.004)):

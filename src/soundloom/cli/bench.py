@@ -82,6 +82,10 @@ def _cases(options: Options) -> list[Case]:
     longest = {name: _longest(name) for name in models}
     if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
         raise RequestError("--steps and --seconds must be above 0, and --runs not below")
+    if (options.versus or options.versus_command) and (options.plot or options.compare):
+        raise RequestError("--plot and --compare are for soundloom alone", "leave them out, or --versus…")
+    if options.versus and options.engine == "mlx":
+        raise RequestError("diffusers is compared with the PyTorch engine", "leave out --engine mlx")
     engine_class(options.engine)  # refuses what is not installed
     cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
     if options.published:

@@ -165,7 +165,7 @@ def initialise(generator: Generator) -> None:
 
     The two projections differ: they undo each other, and latents pass between them at a low level. The noise, which is
     most of the velocity where there is much of it, then reaches the output untouched, and does not cover what blocks
-    write. Narrow networks learn about twice as fast so (docs/training.md).
+    write. Networks hardly wider than their latents learn far sooner so.
     """
     dit = generator.dit
     project_in, project_out = dit.transformer.project_in.weight, dit.transformer.project_out.weight

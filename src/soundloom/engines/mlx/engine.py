@@ -62,18 +62,18 @@ class MLXEngine(Networks[Component]):
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> mx.array:
-        return self._module("text")(self.array(ids), self.array(mask)).astype(mx.float32)
+        return self.module("text")(self.array(ids), self.array(mask)).astype(mx.float32)
 
     @on_device
     def embed(self, text: mx.array, mask: np.ndarray, seconds: np.ndarray) -> tuple[mx.array, mx.array]:
-        context, duration = self._module("conditioner")(text, self.array(mask), self.array(seconds))
+        context, duration = self.module("conditioner")(text, self.array(mask), self.array(seconds))
         return context, duration
 
     @on_device
     def condition(
         self, context: mx.array, duration: mx.array, local: mx.array, repeats: int = 1, times: Sequence[float] = ()
     ) -> Condition:
-        return self._module("dit").condition(context, duration, local, repeats, times)
+        return self.module("dit").condition(context, duration, local, repeats, times)
 
     @on_device
     def velocity(
@@ -82,19 +82,19 @@ class MLXEngine(Networks[Component]):
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self._module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
     @on_device
     def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
-        return self.numpy(self._module("encoder").encode(self.array(audio), self._lift(draw)))
+        return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
 
     @on_device
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
-        return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+        return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
 
     @on_device
     def decode_array(self, latents: mx.array) -> mx.array:
-        return self._module("decoder").decode(latents, None)
+        return self.module("decoder").decode(latents, None)
 
     def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], mx.array] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))

@@ -54,16 +54,16 @@ class MLXMusicEngine(Networks[MusicComponent]):
 
     @on_device
     def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
-        hidden = self._module("text")(mx.array(ids), mx.array(mask))
+        hidden = self.module("text")(mx.array(ids), mx.array(mask))
         return Reading(np.array(hidden.astype(mx.float32)), mask)
 
     @on_device
     def encode(self, audio: np.ndarray) -> np.ndarray:
-        return np.array(self._module("codec").encode(mx.array(audio)))
+        return np.array(self.module("codec").encode(mx.array(audio)))
 
     @on_device
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        return np.array(self._module("codec").decode(mx.array(codes)))
+        return np.array(self.module("codec").decode(mx.array(codes)))
 
     @on_device
     def decoder(
@@ -74,8 +74,8 @@ class MLXMusicEngine(Networks[MusicComponent]):
         source: np.ndarray | None = None,
         mask_padding: bool = True,
     ) -> Decoder:
-        lm = self._module("lm")
-        prefixes = None if source is None else self._module("adapter")(lm, mx.array(source))
+        lm = self.module("lm")
+        prefixes = None if source is None else self.module("adapter")(lm, mx.array(source))
         text = lm.read(mx.array(reading.hidden), mx.array(reading.mask), mask_padding)
         decoding = Decoding(lm, text, positions, guided, prefixes)
         return lambda tokens: self._step(decoding, tokens)

@@ -67,9 +67,10 @@ class Networks(ABC, Generic[Component]):
         mx.clear_cache()
 
     def weight_bytes(self, component: Component) -> int:
-        return sum(array.nbytes for array in named_parameters(self._module(component)).values())
+        return sum(array.nbytes for array in named_parameters(self.module(component)).values())
 
-    def _module(self, component: Component) -> Any:
+    def module(self, component: Component) -> Any:
+        """The network, built now if it is not here yet."""
         self.load(component)
         return self._modules[component]
 

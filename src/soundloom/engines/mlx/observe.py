@@ -31,7 +31,7 @@ class Observed(nn.Module):
 @contextmanager
 def observed(engine: MLXEngine, layers: Collection[str], hear: Callable[[str, np.ndarray], None]) -> Iterator[None]:
     """Tell `hear` the inputs (n, c), float32, of the transformer's named layers that run inside the block."""
-    network = engine._module("dit")
+    network = engine.module("dit")
     modules = {holder_of(name): find(network, holder_of(name).split(".")) for name in layers}
     for name in layers:
         assign(network, holder_of(name), Observed(modules[holder_of(name)], partial(hear, name)))

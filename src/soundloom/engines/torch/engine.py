@@ -94,7 +94,7 @@ class TorchEngine(Networks[Component]):
         inputs = {"ids": self.array(ids), "mask": self.array(mask)}
 
         def program(arrays: Mapping[str, Tensor]) -> tuple[Tensor]:
-            return (self._module("text")(arrays["ids"], arrays["mask"]).float(),)
+            return (self.module("text")(arrays["ids"], arrays["mask"]).float(),)
 
         if self.replays is None:
             return program(inputs)[0]
@@ -102,14 +102,14 @@ class TorchEngine(Networks[Component]):
 
     @torch.inference_mode()
     def embed(self, text: Tensor, mask: np.ndarray, seconds: np.ndarray) -> tuple[Tensor, Tensor]:
-        context, duration = self._module("conditioner")(text, self.array(mask), self.array(seconds))
+        context, duration = self.module("conditioner")(text, self.array(mask), self.array(seconds))
         return context, duration
 
     @torch.inference_mode()
     def condition(
         self, context: Tensor, duration: Tensor, local: Tensor, repeats: int = 1, times: Sequence[float] = ()
     ) -> Condition:
-        return self._module("dit").condition(context, duration, local, repeats, times)
+        return self.module("dit").condition(context, duration, local, repeats, times)
 
     @torch.inference_mode()
     def velocity(
@@ -118,19 +118,19 @@ class TorchEngine(Networks[Component]):
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self._module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
     @torch.inference_mode()
     def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
-        return self.numpy(self._module("encoder").encode(self.array(audio), self._lift(draw)))
+        return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
 
     @torch.inference_mode()
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
-        return self.numpy(self._module("decoder").decode(self.array(latents), self._lift(draw)))
+        return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
 
     @torch.inference_mode()
     def decode_array(self, latents: Tensor) -> Tensor:
-        return self._module("decoder").decode(latents, None)
+        return self.module("decoder").decode(latents, None)
 
     def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], Tensor] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))

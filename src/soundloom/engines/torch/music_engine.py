@@ -76,17 +76,17 @@ class TorchMusicEngine(Networks[MusicComponent]):
 
     @torch.inference_mode()
     def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
-        hidden = self._module("text")(self._array(ids), self._array(mask))
+        hidden = self.module("text")(self._array(ids), self._array(mask))
         return Reading(hidden.float().cpu().numpy(), mask)
 
     @torch.inference_mode()
     def encode(self, audio: np.ndarray) -> np.ndarray:
-        codes: np.ndarray = self._module("codec").encode(self._array(audio)).cpu().numpy()
+        codes: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
         return codes
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        audio: np.ndarray = self._module("codec").decode(self._array(codes)).cpu().numpy()
+        audio: np.ndarray = self.module("codec").decode(self._array(codes)).cpu().numpy()
         return audio
 
     @torch.inference_mode()
@@ -98,8 +98,8 @@ class TorchMusicEngine(Networks[MusicComponent]):
         source: np.ndarray | None = None,
         mask_padding: bool = True,
     ) -> Decoding:
-        lm = self._module("lm")
-        prefixes = None if source is None else self._module("adapter")(lm, self._array(source))
+        lm = self.module("lm")
+        prefixes = None if source is None else self.module("adapter")(lm, self._array(source))
         give_back()  # what the adapter worked in, before the caches take their room
         text = lm.read(self._array(reading.hidden), self._array(reading.mask), mask_padding)
         return Decoding(lm, text, positions, guided, prefixes)

@@ -39,9 +39,10 @@ class Networks(ABC, Generic[Component]):
             torch.mps.empty_cache()
 
     def weight_bytes(self, component: Component) -> int:
-        return sum(tensor.nbytes for tensor in self._module(component).state_dict().values())
+        return sum(tensor.nbytes for tensor in self.module(component).state_dict().values())
 
-    def _module(self, component: Component) -> Any:
+    def module(self, component: Component) -> Any:
+        """The network, built now if it is not here yet."""
         self.load(component)
         return self._modules[component]
 

@@ -19,7 +19,7 @@ def observed(engine: TorchEngine, layers: Collection[str], hear: Callable[[str, 
     def listen(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, inputs: hear(name, inputs[0].detach().float().flatten(0, -2).cpu().numpy())
 
-    network = engine._module("dit")
+    network = engine.module("dit")
     hooks = [network.get_submodule(holder_of(name)).register_forward_pre_hook(listen(name)) for name in layers]
     try:
         yield
