@@ -12,6 +12,9 @@ from zlib import crc32
 
 import numpy as np
 
+from soundloom.datasets.items import read_metadata
+from soundloom.errors import CorruptFileError
+
 CAPTION_FIELDS = ("prompt", "caption", "captions", "text")  # already words
 DESCRIPTION_FIELDS = ("description", "title", "name")
 TAG_FIELDS = {  # as libraries write them, and as captions do; those of the published captions come first
@@ -55,9 +58,26 @@ def written_captions(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def caption_lines(text: str) -> tuple[str, ...]:
-    """Captions of a text file: one on each line that is not empty."""
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+def read_sidecars(table: bytes | None, text: bytes | None, stem: str) -> dict[str, Any]:
+    """Metadata of STEM.json and STEM.txt, which stand beside a sound, and of which either may be missing.
+
+    Each line of the text that is not empty is a caption, before those of the table. Raises CorruptFileError.
+    """
+    metadata = {} if table is None else read_metadata(table, f"{stem}.json")
+    if text is not None:
+        try:
+            lines = [line.strip() for line in text.decode("utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise CorruptFileError(f"{stem}.txt is not text in UTF-8: {error}") from error
+        metadata["captions"] = [*filter(None, lines), *_listed(metadata.get("captions"))]
+    return metadata
+
+
+def _listed(value: object) -> list[object]:
+    """A field's values as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def make_prompt(metadata: Mapping[str, Any], rng: np.random.Generator) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soundloom.datasets.captions import caption_lines, captions_of
-from soundloom.datasets.items import FoundFile, Item, read_metadata
+from soundloom.datasets.captions import captions_of, read_sidecars
+from soundloom.datasets.items import FoundFile, Item
 from soundloom.errors import AudioError, CorruptFileError, RequestError
 
 SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
@@ -25,7 +25,7 @@ class SoundFile(FoundFile):
             raise AudioError(f"{self.path} cannot be opened: {error.strerror}") from error
 
     def describe(self) -> dict[str, Any]:
-        return read_sidecars(self.path)
+        return _sidecars(self.path)
 
     def read(self) -> Item:
         from soundloom.audio.files import read_audio
@@ -52,26 +52,12 @@ class Folder:
                 yield SoundFile(self.root, path)
 
 
-def read_sidecars(sound: Path) -> dict[str, Any]:
-    """Metadata of the .json file beside a sound, with the lines of the .txt file as further captions.
-
-    Raises CorruptFileError.
-    """
-    metadata: dict[str, Any] = {}
-    table, text = sound.with_suffix(".json"), sound.with_suffix(".txt")
+def _sidecars(sound: Path) -> dict[str, Any]:
+    """What the files beside a sound say. Raises CorruptFileError."""
     try:
-        if table.is_file():
-            metadata = read_metadata(table.read_bytes(), str(table))
-        if text.is_file():
-            lines = caption_lines(text.read_text(encoding="utf-8-sig"))
-            metadata["captions"] = [*lines, *_listed(metadata.get("captions"))]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"the captions beside {sound} cannot be read: {error}") from error
-    return metadata
-
-
-def _listed(value: object) -> list[object]:
-    """A field's values as a list."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+        table, text = (
+            path.read_bytes() if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt"))
+        )
+    except OSError as error:
+        raise CorruptFileError(f"what stands beside {sound} cannot be read: {error.strerror}") from error
+    return read_sidecars(table, text, str(sound.with_suffix("")))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
-from soundloom.datasets.captions import caption_lines, captions_of
+from soundloom.datasets.captions import captions_of, read_sidecars
 from soundloom.datasets.folders import SOUND_ENDINGS
 from soundloom.datasets.items import Entry, Item, Unreadable, read_metadata
 from soundloom.datasets.latents import ITEMS_PER_BATCH, array_bytes, item_name, latent_item, read_silence, table_bytes
@@ -59,10 +59,7 @@ class Sample:
         return endings[0]
 
     def describe(self) -> dict[str, Any]:
-        metadata = read_metadata(self.members[".json"], self.origin) if ".json" in self.members else {}
-        if ".txt" in self.members:
-            metadata.setdefault("text", list(caption_lines(self.members[".txt"].decode("utf-8", "replace"))))
-        return metadata
+        return read_sidecars(self.members.get(".json"), self.members.get(".txt"), self.origin)
 
 
 class Shards:
