@@ -97,6 +97,11 @@ def test_a_stage_that_time_stopped_goes_on_to_the_same_bits(copy, made):
     assert_same(path, made / "work" / "dit" / "trained.pt")
 
 
+def test_nothing_is_thrown_away_for_a_run_that_cannot_begin(copy):
+    assert train(copy, "dit", "--restart", "--from", "absent") == 2
+    assert (copy / "work" / "dit" / "trained.pt").exists()
+
+
 def test_more_steps_go_on_from_a_finished_stage(copy):
     assert train(copy, "dit", "--set", "loop.steps=5") == 0
     assert [record["step"] for record in read_journal(copy / "work" / "dit")] == [1, 2, 3, 4, 5]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -133,27 +134,28 @@ def _train(options: Options, work: Work, machine: Machine) -> int:
     name = FILES[options.stage]
     if options.resume and not work.has_begun(name):
         raise RequestError(f"there is nothing of {options.stage} in {work.folder} to go on from", "leave out --resume")
-    if options.restart and machine.is_first:
-        work.forget(name)
     stop = Stop(options.minutes)
     task = _task(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
-    done = _run_stage(options.stage, task)
+    train = _stage(options.stage, task)
+    if options.restart and machine.is_first:
+        work.forget(name)
+    done = train()
     if machine.is_first:
         _tell(done, options, work)
     return 0 if done else STOPPED if stop.interrupted else UNFINISHED
 
 
-def _run_stage(stage: str, task: Task) -> bool:
-    """Run a stage; say whether it is finished. Raises RequestError where it is none of this model's."""
+def _stage(stage: str, task: Task) -> Callable[[], bool]:
+    """What runs a stage and says whether it is finished. Raises RequestError where it is none of this model's."""
     from soundloom.training.instruct_job import InstructTask, train_editor
     from soundloom.training.job import Job
     from soundloom.training.stages import STAGES
 
     if isinstance(task, Job):
-        return STAGES[stage](task)
+        return partial(STAGES[stage], task)
     if stage != "instruct" or not isinstance(task, InstructTask):
         raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has the stage instruct alone")
-    return train_editor(task)
+    return partial(train_editor, task)
 
 
 def _tell(done: bool, options: Options, work: Work) -> None:
@@ -171,6 +173,8 @@ def _export(options: Options, work: Work, machine: Machine) -> int:
     assert options.out is not None
     task, out = _task(options, work, machine), Path(options.out)
     if isinstance(task, InstructTask):
+        if options.result_of:
+            raise RequestError("an editor has the stage instruct alone", "leave out --result-of")
         export_editor(task, out)
     elif isinstance(task, Job):
         export_model(task, out, FILES.get(options.result_of or ""))
