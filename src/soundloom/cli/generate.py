@@ -12,7 +12,7 @@ from soundloom.audio.metadata import read_record
 from soundloom.checkpoints.musicgen_named import is_music
 from soundloom.cli.building import build_requests
 from soundloom.cli.flags import Extend, flag, numbers
-from soundloom.cli.groups import DrawingOptions, RegionOptions
+from soundloom.cli.groups import AutoencoderOptions, DrawingOptions, RegionOptions, SamplingOptions, SeedOptions
 from soundloom.cli.music import MusicOptions, compose, require_absent
 from soundloom.cli.opening import generator_config
 from soundloom.cli.work import MakingOptions, carry_out
@@ -20,11 +20,10 @@ from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
 
 VARIATION_NOISE = 0.6
-# What means nothing to MusicGen.
-_NOT_OF_MUSIC = (
-    *(field.name for field in fields(RegionOptions) if field.name != "meter"),
-    *("negative_prompt", "steps", "sampler", "apg", "cfg_interval", "cfg_rescale", "cfg_norm_threshold", "shift"),
-    *("duration_padding", "compat", "init_audio", "noise", "crossfade", "decoder"),
+_FOR_MUSIC_TOO = {"meter", "chunked_decode", *(field.name for field in fields(SeedOptions))}
+_FOR_SOUND = (
+    *(field.name for group in (RegionOptions, SamplingOptions, AutoencoderOptions) for field in fields(group)),
+    *("init_audio", "noise", "crossfade"),
 )
 
 
@@ -75,7 +74,7 @@ def run(options: Options) -> None:
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
     if is_music(options.model_name):
-        require_absent(options, options.model_name, _NOT_OF_MUSIC)
+        require_absent(options, options.model_name, (name for name in _FOR_SOUND if name not in _FOR_MUSIC_TOO))
         compose(options, prompts, options.seconds, record)
         return
     require_absent(options, options.model_name, tuple(field.name for field in fields(DrawingOptions)))
