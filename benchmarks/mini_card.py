@@ -25,14 +25,15 @@ from soundloom.training.tensorboard import picture
 
 SECONDS, SEED = 4.0, 3
 GAP = 6  # pixels between pictures
-POINTS = 12  # of a curve
+POINTS = 12  # of a curve, at most
 NOT_LOSSES = ("step", "gradient", "discriminator gradient", "lead")
 
 
 def curves(folder: Path) -> str:
     """Every loss of a stage over its steps, in means of many records."""
     records = list(read_journal(folder))
-    groups = [list(map(records.__getitem__, part)) for part in np.array_split(range(len(records)), POINTS)]
+    parts = np.array_split(range(len(records)), min(POINTS, len(records)))
+    groups = [[records[number] for number in part] for part in parts]
     names = [name for name in records[0] if name not in NOT_LOSSES and all(name in record for record in records)]
     points = {
         name: [(group[-1]["step"], fmean(record[name] for record in group)) for group in groups] for name in names
