@@ -26,6 +26,7 @@ from soundloom.datasets.latents import SILENCE, LatentFolder
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import SoundloomError
+from soundloom.pipeline.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
@@ -180,9 +181,13 @@ class Job(Task):
         same, device, rate = self.same().to(self.machine.device), self.machine.device, self.model.sample_rate
 
         @torch.no_grad()
+        def encode_piece(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+            return same.encode(torch.from_numpy(audio).to(device)).cpu().numpy()
+
         def encode(clip: Clip) -> NDArray[np.float32]:
             stereo, _ = to_stereo(resample(clip.audio, clip.sample_rate, rate))
-            return same.encode(torch.from_numpy(stereo)[None].to(device))[0].cpu().numpy()
+            plan = encode_chunks(stereo.shape[1], self.model.same, "exact")  # files may be longer than memory allows
+            return plan.run(stereo[None], encode_piece)[0]
 
         return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same))
 
