@@ -21,8 +21,9 @@ from soundloom.errors import RequestError
 
 VARIATION_NOISE = 0.6
 _FOR_MUSIC_TOO = {"meter", "chunked_decode", *(field.name for field in fields(SeedOptions))}
-_FOR_SOUND = (
-    *(field.name for group in (RegionOptions, SamplingOptions, AutoencoderOptions) for field in fields(group)),
+_GROUPS_FOR_SOUND = (RegionOptions, SamplingOptions, AutoencoderOptions)
+_NOT_OF_MUSIC = (
+    *(field.name for group in _GROUPS_FOR_SOUND for field in fields(group) if field.name not in _FOR_MUSIC_TOO),
     *("init_audio", "noise", "crossfade"),
 )
 
@@ -74,7 +75,7 @@ def run(options: Options) -> None:
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
     if is_music(options.model_name):
-        require_absent(options, options.model_name, (name for name in _FOR_SOUND if name not in _FOR_MUSIC_TOO))
+        require_absent(options, options.model_name, _NOT_OF_MUSIC)
         compose(options, prompts, options.seconds, record)
         return
     require_absent(options, options.model_name, tuple(field.name for field in fields(DrawingOptions)))
