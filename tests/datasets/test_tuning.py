@@ -1,10 +1,14 @@
 """The simpler world that small models learn: plain sounds, tuned to latents."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from soundloom.datasets.synthetic import Labels, family_prompts
-from soundloom.datasets.synthetic.tuning import tuned, tuned_pitch
+from soundloom.datasets.synthetic import Labels, family_prompts, render
+from soundloom.datasets.synthetic.families import draw_source
+from soundloom.datasets.synthetic.labels import tuned_pitch
+from soundloom.datasets.synthetic.tuning import plain, tuned
 
 FRAME = 4096
 
@@ -20,6 +24,30 @@ def test_beats_fall_on_quarters_of_latents(bpm):
     places = 60 * 44100 / moved / (FRAME / 4)
     assert places == pytest.approx(round(places))
     assert moved == pytest.approx(bpm, rel=0.04)
+
+
+def test_repeated_events_fall_on_latents():
+    places = 44100 / tuned(Labels("beeps", hz=440.0, rate=3.6), FRAME).rate / FRAME
+    assert places == pytest.approx(round(places))
+    assert tuned(Labels("tone", hz=440.0), FRAME).rate == 0
+
+
+def test_the_latents_of_a_tuned_bell_differ_by_its_decay_alone():
+    def likeness(grid: float) -> float:
+        labels = replace(tuned(Labels("bell", "bell", hz=880.0), FRAME), seconds=1.0, grid=grid)
+        sound = render(labels, 1.0, np.random.default_rng(0))[0]
+        return float(np.corrcoef(sound[FRAME : 2 * FRAME], sound[2 * FRAME : 3 * FRAME])[0, 1])
+
+    assert likeness(44100 / FRAME) > 0.99
+    assert likeness(0.0) < 0.9
+
+
+def test_plain_sounds_are_the_same_wherever_captions_may_be_silent():
+    rng = np.random.default_rng(1)
+    beeps = {plain(draw_source("beeps", rng, 2.0)).rate for _ in range(20)}
+    sirens = {plain(draw_source("siren", rng, 2.0)).variant for _ in range(20)}
+    sides = {abs(plain(draw_source("rain", rng, 2.0)).pan) for _ in range(40)}
+    assert (len(beeps), sirens, sides) == (1, {"wailing"}, {0.0, 0.75, 1.0})
 
 
 def test_prompts_of_the_simpler_world_sound_as_models_were_taught():

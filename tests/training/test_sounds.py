@@ -1,10 +1,13 @@
 """Which sounds are trained on."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import Labels, is_held_out
-from soundloom.datasets.synthetic.tuning import tuned_pitch
+from soundloom.datasets.synthetic.labels import tuned_pitch
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 from soundloom.training.sounds import Sounds
@@ -45,6 +48,14 @@ def test_only_admitted_sounds_are_drawn():
     labels = labels_of(Sounds(config))
     assert {label.family for label in labels} == {"bell", "rain"}
     assert all(label.layer is None and not label.reverb and label.seconds <= 3 for label in labels)
+
+
+def test_families_can_be_evenly_many():
+    config = SoundsConfig(clips=12, families=("drum loop", "noise", "siren"), even=True)
+    labels = labels_of(Sounds(config))
+    assert Counter(label.family for label in labels) == {"drum loop": 4, "noise": 4, "siren": 4}
+    uneven = Counter(label.family for label in labels_of(Sounds(replace(config, even=False, clips=60))))
+    assert uneven["drum loop"] > 2 * uneven["noise"]
 
 
 def test_plain_sounds_differ_in_what_captions_name_alone(plain):

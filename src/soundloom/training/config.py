@@ -51,6 +51,7 @@ class SoundsConfig:
     clips: int
     seed: int = 0
     families: tuple[str, ...] = ()
+    even: bool = False  # as many clips of each family, instead of more of those that the world has more of
     scenes: bool = True  # clips of two sources
     reverb: bool = True
     seconds: tuple[float, ...] = (1.0, 6.0)

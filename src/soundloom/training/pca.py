@@ -2,12 +2,12 @@
 
 Two linear stages share the work as the network's layers do: patches of (2 * patch) samples to `width` components, and
 the components of a latent's patches to `latent_dim`. Both prefer high frequencies by a power (`emphasis`), because the
-loudest components of music are all low. Everything is NumPy in float64.
+loudest components of music are all low. Where between the sides a sound was heard does not matter to the first stage.
+Everything is NumPy in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,27 +44,35 @@ class LinearCodec:
 
 
 def fit(
-    batches: Iterable[Matrix], stride: int, width: int, latent_dim: int, emphasis: float, whitening: float, rate: int
+    patches: Matrix, stride: int, width: int, latent_dim: int, emphasis: float, whitening: float, rate: int
 ) -> LinearCodec:
-    """Fit to batches of patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.
+    """Fit to patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.
 
     Components are scaled by their deviation to the power of `-whitening`.
     """
-    batches = list(batches)
-    forward, backward = _emphasis(batches[0].shape[1] // 2, emphasis, rate)
-    first = _components(_covariance(batch @ forward.T for batch in batches), width)
+    forward, backward = _emphasis(patches.shape[1] // 2, emphasis, rate)
+    first = _components(forward @ _anywhere(_covariance(patches)) @ forward.T, width)
     analysis, synthesis = _scaled(first, whitening)
-    tokens = ((batch @ forward.T @ analysis.T).reshape(-1, stride * width) for batch in batches)
+    analysis = analysis @ forward
+    tokens = (patches @ analysis.T).reshape(-1, stride * width)
     gather, spread = _scaled(_components(_covariance(tokens), latent_dim), whitening)
-    return LinearCodec(analysis @ forward, synthesis @ backward.T, gather, spread)
+    return LinearCodec(analysis, synthesis @ backward.T, gather, spread)
 
 
-def _covariance(batches: Iterable[Matrix]) -> Matrix:
-    total: Matrix | float = 0.0
-    count = 0
-    for batch in batches:
-        total, count = total + batch.T @ batch, count + len(batch)
-    return np.asarray(total / count)
+def _covariance(rows: Matrix) -> Matrix:
+    return np.asarray(rows.T @ rows / len(rows))
+
+
+def _anywhere(covariance: Matrix) -> Matrix:
+    """What the covariance (2 * patch, 2 * patch) would be if each sound were heard in all places between the sides.
+
+    Few clips never show every sound in every place; components of what they show would lose the others.
+    """
+    patch = len(covariance) // 2
+    left, right, across = covariance[:patch, :patch], covariance[patch:, patch:], covariance[:patch, patch:]
+    both = left + right
+    shared = np.trace(across) / max(np.trace(both), SMALLEST)
+    return np.kron([[0.5, shared], [shared, 0.5]], both)
 
 
 def _components(covariance: Matrix, count: int) -> tuple[Matrix, Matrix]:

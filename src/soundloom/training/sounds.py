@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,10 +65,14 @@ class Sounds:
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []
+        most = -(-count // len(self.config.families or FAMILIES)) if self.config.even else count
+        found: Counter[str] = Counter()
         number = 0
         while len(numbers) < count and number < SEARCH * (count + 100):
-            if admits(self.config, self._labels(number)):
+            labels = self._labels(number)
+            if admits(self.config, labels) and found[labels.family] < most:
                 numbers.append(number)
+                found[labels.family] += 1
             number += 1
         return numbers
 

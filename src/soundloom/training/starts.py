@@ -27,6 +27,7 @@ from soundloom.training.sources import SoundSource
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3
+QUIET = 0.01  # root mean square below which a crop counts less
 Module = TypeVar("Module", bound=nn.Module)
 PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
 
@@ -41,9 +42,12 @@ def random_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> 
 def fit_linear_codec(
     same: SAME, crops: Iterable[NDArray[np.float32]], config: AutoencoderConfig, width: int = 0, latent_dim: int = 0
 ) -> LinearCodec:
-    """Principal components of crops in the geometry of the autoencoder, or fewer of a patch and of a latent."""
+    """Principal components of crops in the geometry of the autoencoder, or fewer of a patch and of a latent.
+
+    Every crop counts alike: the power of a few loud sounds would leave nothing for all others.
+    """
     half, patch = same.config.encoder.config, same.config.patch_size
-    rows = (patch_rows(crop, patch) for crop in crops)
+    rows = np.concatenate([patch_rows(crop, patch) / (QUIET + np.std(crop)) for crop in crops])
     sizes = half.stride, width or half.width, latent_dim or half.latent_dim
     return fit(rows, *sizes, config.emphasis, config.whitening, SAMPLE_RATE)
 

@@ -13,6 +13,7 @@ NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MAJOR_STEPS = (0, 2, 4, 5, 7, 9, 11)  # semitones above the tonic
 MINOR_STEPS = (0, 2, 3, 5, 7, 8, 10)
 CONCERT_A = 440.0  # Hz, MIDI note 69
+TUNING_CENTS = 20  # by which a tuned pitch may be off
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Labels:
     seconds: float = 0.0
     hz: float = 0.0  # fundamental of the note; where a sweep begins
     hz_to: float = 0.0  # where a sweep ends
+    grid: float = 0.0  # Hz: partials that are not harmonics are tuned to it, see `tuning.tuned`
     key: str = ""  # "A minor": of the piece, or the chord itself
     bpm: float = 0  # a whole number in all that captions speak of
     swing: float = 0.0  # share of a sixteenth by which every second sixteenth is late
@@ -67,6 +69,14 @@ def midi_to_hz(midi: float) -> float:
 def hz_to_midi(hz: float) -> float:
     """Inverse of `midi_to_hz`, not rounded."""
     return float(69 + 12 * np.log2(hz / CONCERT_A))
+
+
+def tuned_pitch(hz: float, grid: float) -> float:
+    """The multiple of the coarsest of grid, grid / 2, grid / 4 … that is within TUNING_CENTS of a pitch; 0 stays."""
+    near = grid * round(hz / grid)
+    if not hz or (near and abs(1200 * np.log2(near / hz)) <= TUNING_CENTS):
+        return near
+    return tuned_pitch(hz, grid / 2)
 
 
 def note_name(hz: float) -> str | None:

@@ -92,7 +92,7 @@ def _single_notes(family: str, weight: float, seconds: tuple[float, float]) -> S
         return Labels(family, voice, hz=draw_note(rng, *ranges[voice]), brightness=draw_brightness(rng))
 
     def render(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-        return play(labels.variant, labels.hz, n, labels.brightness)
+        return play(labels.variant, labels.hz, n, labels.brightness, labels.grid)
 
     return Sound(weight, seconds, draw, render)
 

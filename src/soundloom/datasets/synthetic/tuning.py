@@ -6,18 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.datasets.synthetic.labels import Labels
+from soundloom.datasets.synthetic.labels import Labels, tuned_pitch
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE
 
 MATERIAL = "electronic"  # the drum kit of a plain world
-TUNING_CENTS = 20  # by which a tuned pitch may be off
-BEAT_PLACES = 4  # in a latent where a beat may fall: the coarsest grid that moves no tempo by more than 4 %
+SIREN = "wailing"
+BEEPS_PER_SECOND = 3.6
+SIDE, HARD = 0.75, 0.9  # where all are that are on a side, and from where captions call it hard
+BEAT = 1024  # samples that beats are multiples of: the coarsest grid that moves no tempo by more than 4 %
 
 
 def plain(labels: Labels) -> Labels:
     """Give everything that a caption may leave out one value, so that words mean one sound."""
+    is_aside = 0 < abs(labels.pan) < HARD
     return replace(
         labels,
+        variant=SIREN if labels.family == "siren" else labels.variant,
+        rate=BEEPS_PER_SECOND if labels.family == "beeps" else labels.rate,
+        pan=float(np.copysign(SIDE, labels.pan)) if is_aside else labels.pan,
         material=MATERIAL if labels.bpm else labels.material,
         swing=0.0,
         brightness=0.5,
@@ -32,21 +38,20 @@ def tuned(labels: Labels, frame: int) -> Labels:
     """Move pitches and tempo a little until the sound repeats after few latents of `frame` samples.
 
     A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
-    the latents' rate, or of half, a quarter … of it, whichever is near enough first. Beats fall on quarters of latents.
+    the latents' rate, or of half, a quarter … of it, whichever is near enough first. So are the partials of bells.
+    Beats fall on multiples of BEAT, other repeated events on latents.
     """
-    beat = frame // BEAT_PLACES
-    beats = max(1, round(60 * SAMPLE_RATE / labels.bpm / beat)) if labels.bpm else 0
+    grid = SAMPLE_RATE / frame
     return replace(
         labels,
-        hz=tuned_pitch(labels.hz, SAMPLE_RATE / frame),
-        hz_to=tuned_pitch(labels.hz_to, SAMPLE_RATE / frame),
-        bpm=60 * SAMPLE_RATE / (beats * beat) if beats else 0,
+        hz=tuned_pitch(labels.hz, grid),
+        hz_to=tuned_pitch(labels.hz_to, grid),
+        grid=grid,
+        bpm=60 * _tuned_rate(labels.bpm / 60, BEAT),
+        rate=_tuned_rate(labels.rate, frame),
     )
 
 
-def tuned_pitch(hz: float, grid: float) -> float:
-    """The multiple of the coarsest of grid, grid / 2, grid / 4 … that is within TUNING_CENTS of a pitch; 0 stays."""
-    near = grid * round(hz / grid)
-    if not hz or (near and abs(1200 * np.log2(near / hz)) <= TUNING_CENTS):
-        return near
-    return tuned_pitch(hz, grid / 2)
+def _tuned_rate(per_second: float, grid: int) -> float:
+    """The nearest rate of events that are a multiple of `grid` samples apart; 0 stays."""
+    return SAMPLE_RATE / (grid * max(1, round(SAMPLE_RATE / per_second / grid))) if per_second else 0.0

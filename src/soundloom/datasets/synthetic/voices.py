@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soundloom.datasets.synthetic.labels import tuned_pitch
 from soundloom.datasets.synthetic.signals import FloatArray, decay, phase, smooth_edges
 
 MAX_PARTIAL_HZ = 16_000
@@ -65,8 +66,11 @@ VOICES = {
 }
 
 
-def play(name: str, hz: float, n: int, brightness: float = 0.5) -> FloatArray:
-    """One note of the voice `name`, n samples long with its release, (n,)."""
+def play(name: str, hz: float, n: int, brightness: float = 0.5, grid: float = 0.0) -> FloatArray:
+    """One note of the voice `name`, n samples long with its release, (n,).
+
+    Where the voice has no harmonic series, each partial is tuned to a `grid` in hertz, if there is one.
+    """
     voice = VOICES[name]
     bend = np.sin(phase(VIBRATO_HZ, n)) * (VIBRATO_CENTS / 1200) if voice.vibrato else 0.0
     angle = phase(hz * np.exp2(bend), n)
@@ -76,7 +80,9 @@ def play(name: str, hz: float, n: int, brightness: float = 0.5) -> FloatArray:
     ratios = voice.ratios or range(1, len(voice.amplitudes) + 1)
     for ratio, amplitude in zip(ratios, voice.amplitudes, strict=True):
         if amplitude and ratio * hz < MAX_PARTIAL_HZ:
-            partial = np.sin(np.float32(ratio) * angle) * np.float32(amplitude * ratio**tilt)
+            is_tuned = grid and voice.ratios
+            turn = phase(tuned_pitch(ratio * hz, grid), n) if is_tuned else np.float32(ratio) * angle
+            partial = np.sin(turn) * np.float32(amplitude * ratio**tilt)
             if voice.decay:
                 partial *= decay(n, voice.decay / max(0.3, 1 + voice.damping * (ratio - 1)))
             out += partial
