@@ -8,7 +8,7 @@ import pytest
 from soundloom.datasets.synthetic import Labels, family_prompts, render
 from soundloom.datasets.synthetic.families import draw_source
 from soundloom.datasets.synthetic.labels import tuned_pitch
-from soundloom.datasets.synthetic.tuning import plain, tuned
+from soundloom.datasets.synthetic.tuning import BEAT, plain, tuned
 
 FRAME = 4096
 
@@ -19,9 +19,9 @@ def test_tuning_is_never_far_off(hz):
 
 
 @pytest.mark.parametrize("bpm", [70, 97, 120, 160, 180])
-def test_beats_fall_on_quarters_of_latents(bpm):
+def test_beats_fall_on_their_grid_and_near_their_tempo(bpm):
     moved = tuned(Labels("single drum loop", "kick", bpm=bpm), FRAME).bpm
-    places = 60 * 44100 / moved / (FRAME / 4)
+    places = 60 * 44100 / moved / BEAT
     assert places == pytest.approx(round(places))
     assert moved == pytest.approx(bpm, rel=0.04)
 

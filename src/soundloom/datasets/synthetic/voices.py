@@ -77,10 +77,10 @@ def play(name: str, hz: float, n: int, brightness: float = 0.5, grid: float = 0.
     # Brightness tilts the spectrum: about 6 dB per octave more or less from one end to the other.
     tilt = 2.0 * (brightness - 0.5)
     out = np.zeros(n, np.float32)
+    is_tuned = bool(grid and voice.ratios)
     ratios = voice.ratios or range(1, len(voice.amplitudes) + 1)
     for ratio, amplitude in zip(ratios, voice.amplitudes, strict=True):
         if amplitude and ratio * hz < MAX_PARTIAL_HZ:
-            is_tuned = grid and voice.ratios
             turn = phase(tuned_pitch(ratio * hz, grid), n) if is_tuned else np.float32(ratio) * angle
             partial = np.sin(turn) * np.float32(amplitude * ratio**tilt)
             if voice.decay:
