@@ -17,7 +17,7 @@ from soundloom.cli.main import main
 from soundloom.training.observers import read_journal
 from soundloom.training.recipe import Work
 
-STAGES = ("tokenizer", "autoencoder", "encode", "dit", "distill", "post")
+STAGES = ("tokenizer", "autoencoder", "encode", "text", "dit", "distill", "post")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,13 @@ def test_latents_have_unit_variance(made):
 
 def test_an_exported_model_says_what_it_was_taught(made):
     assert (made / "model" / "sounds.toml").read_bytes() == (made / "recipe" / "flow_sounds.toml").read_bytes()
+
+
+def test_the_generator_begins_with_the_taught_text_encoder(copy):
+    assert train(copy, "dit", "--restart", "--set", "loop.steps=0") == 0
+    taught, begun = (torch.load(copy / "work" / stage / "trained.pt", weights_only=True) for stage in ("text", "dit"))
+    for name, weight in taught.items():
+        torch.testing.assert_close(begun[f"text.{name}"], weight, rtol=0, atol=0)
 
 
 def test_another_stage_may_be_exported(copy):
@@ -131,6 +138,8 @@ def test_fine_tuning_begins_with_the_weights_of_a_model(made, tmp_path, capsys):
     old, new = (open_checkpoint(folder / "model") for folder in (made, tmp_path))
     for name, tensor in old.tensors.items():
         np.testing.assert_allclose(new.tensors[name].numpy(), tensor.numpy(), atol=1e-5, err_msg=name)
+    assert train(tmp_path, "text") == 2
+    assert "brings its own text encoder" in capsys.readouterr().err
     assert train(tmp_path, "dit", "--from", "mini") == 1
     assert "began from" in capsys.readouterr().err
 

@@ -47,7 +47,7 @@ def test_plain_sounds_are_the_same_wherever_captions_may_be_silent():
     beeps = {plain(draw_source("beeps", rng, 2.0)).rate for _ in range(20)}
     sirens = {plain(draw_source("siren", rng, 2.0)).variant for _ in range(20)}
     sides = {abs(plain(draw_source("rain", rng, 2.0)).pan) for _ in range(40)}
-    assert (len(beeps), sirens, sides) == (1, {"wailing"}, {0.0, 0.75, 1.0})
+    assert (len(beeps), sirens, sides) == (1, {"yelping"}, {0.0, 0.75, 1.0})
 
 
 def test_prompts_of_the_simpler_world_sound_as_models_were_taught():

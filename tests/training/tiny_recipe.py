@@ -137,5 +137,6 @@ CONFIGS = {
     },
     "dit": {"batch": 2, "silence_seconds": 0.01, "loop": SHORT_LOOP},
     "distillation": {"batch": 2, "teacher_steps": 2, "loop": SHORT_LOOP},
+    "text": {"batch": 2, "loop": SHORT_LOOP},
     "post": {"batch": 2, "text": 0.1, "head_width": 16, "loop": SHORT_LOOP},
 }

@@ -34,6 +34,7 @@ FILES = {
     "tokenizer": "tokenizer",
     "autoencoder": "autoencoder",
     "encode": "encode",
+    "text": "text",
     "dit": "dit",
     "distill": "distillation",
     "post": "post",
@@ -64,8 +65,8 @@ _MACHINE_FIELDS = tuple(field.name for field in fields(MachineOptions))
 @dataclass(frozen=True)
 class Options(MachineOptions):
     """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
-    autoencoder, encode, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make an
-    editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
+    autoencoder, encode, text, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make
+    an editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
     """
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")

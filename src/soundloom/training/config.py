@@ -216,10 +216,22 @@ class AutoencoderConfig:
 
 
 @dataclass(frozen=True)
+class TextTrainingConfig:
+    """Training of the text encoder to tell what latents are like, before the generator learns with it."""
+
+    loop: LoopConfig
+    batch: int = 128
+    frames: tuple[int, ...] = (0, 1, 2, 4)  # latents of a clip that are told one by one
+    levels: int = 64  # first latents whose level is told, which is where a tempo shows
+    components: int = 256  # of all that is told of a clip
+
+
+@dataclass(frozen=True)
 class ShortConfig:
     """Beginnings of clips, many at once, before whole ones: they teach several times sooner what words mean."""
 
-    until: int = 0  # step at which whole clips follow
+    until: int = 0  # step from which all clips are whole
+    share: float = 1.0  # of the steps before it that have beginnings
     frames: tuple[int, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
     tokens: int = 1100  # of all clips together: their latents, and the memory tokens that each has beside them
     logsnr: tuple[float, ...] = (-6.5, 0.0)  # mostly noise: the rest is learnt from whole clips

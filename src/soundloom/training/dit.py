@@ -128,9 +128,9 @@ class FlowStage:
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
     def _draw(self, step: int, draws: Draws) -> tuple[Batch, DiTTrainingConfig]:
-        """Whole clips, or at first many beginnings; and how their times are drawn."""
+        """Whole clips, or at first mostly many beginnings; and how their times are drawn."""
         config, short = self.config, self.config.short
-        if step >= short.until:
+        if step >= short.until or draws.rng.random() >= short.share:
             return self.clips.draw(config.batch, draws), config
         frames = int(draws.rng.choice(short.frames))
         size = max(1, short.tokens // (frames + self.module.dit.config.num_memory_tokens))
@@ -161,7 +161,7 @@ def _mean_of_items(error: Tensor, chosen: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialise(generator: Generator) -> None:
-    """Start as the published code does: every branch adds nothing yet; token embeddings have unit size.
+    """Start as the published code does: every branch adds nothing yet.
 
     The two projections differ: they undo each other, and latents pass between them at a low level. The noise, which is
     most of the velocity where there is much of it, then reaches the output untouched, and does not cover what blocks
@@ -178,8 +178,13 @@ def initialise(generator: Generator) -> None:
     for module in silent:
         for parameter in module.parameters():
             parameter.zero_()
-    width = generator.text.config.hidden_size
-    generator.text.embed_tokens.weight.normal_(std=width**-0.5)
+    start_text(generator.text)
+
+
+@torch.no_grad()
+def start_text(encoder: T5GemmaEncoder) -> None:
+    """Give token embeddings unit size, once scaled as the encoder does."""
+    encoder.embed_tokens.weight.normal_(std=encoder.config.hidden_size**-0.5)
 
 
 def frames_per_second(model: ModelConfig) -> float:

@@ -1,8 +1,8 @@
 """The stages of a model, each of which reads what earlier ones left in the work folder and leaves what later ones read.
 
-Captions to a tokenizer, sounds to an autoencoder, sounds to latents, captions and latents to a flow model, that to one
-that needs few steps, and everything to a model folder. Any stage can be stopped and taken up again; each says whether
-it is finished.
+Captions to a tokenizer, sounds to an autoencoder, sounds to latents, captions and latents to a text encoder and then
+to a flow model, that to one that needs few steps, and everything to a model folder. Any stage can be stopped and taken
+up again; each says whether it is finished.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from soundloom.atomic import atomic_file
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import RequestError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.autoencoder import AutoencoderStage, settle_scale
@@ -27,11 +28,12 @@ from soundloom.training.config import (
     DistillationConfig,
     DiTTrainingConfig,
     PostConfig,
+    TextTrainingConfig,
     TokenizerConfig,
 )
 from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import FlowStage, Generator, initialise
+from soundloom.training.dit import FlowStage, Generator, initialise, start_text
 from soundloom.training.export import export
 from soundloom.training.job import FLOW_SOUNDS, Job
 from soundloom.training.latents import encode_sounds, write_latents
@@ -41,6 +43,7 @@ from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
 from soundloom.training.sources import SoundSource
 from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
+from soundloom.training.text import TextStage
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
 log = logging.getLogger(__name__)
@@ -119,14 +122,30 @@ def _encode_dataset(job: Job) -> None:
     assert job.data is not None
     if job.holds_latents:
         raise RequestError(f"{job.data.path} holds latents already", "go on with train dit")
-    summary = encode_dataset(
-        job.dataset, LatentFolderWriter(job.work.encoded_dataset), job.codec(), job.data.selection
-    )
+    summary = encode_dataset(job.dataset, LatentFolderWriter(job.work.encoded_dataset), job.codec(), job.data.selection)
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
     log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
     if not summary.stored:
         raise TrainingError(f"nothing in {job.data.path} could be encoded", "the warnings above say why")
+
+
+def train_text(job: Job) -> bool:
+    """Teach the text encoder what latents its captions stand for."""
+    if job.base:
+        raise RequestError(f"{job.base.checkpoint.name} brings its own text encoder", "go on with train dit")
+    config = job.recipe.read(TextTrainingConfig, "text")
+
+    def build(fresh: bool) -> tuple[Stage, None]:
+        encoder = T5GemmaEncoder(job.text_config)
+        start_text(encoder)
+        return TextStage(encoder, job.clips(), config), None
+
+    def finish(state: dict[str, Tensor]) -> None:
+        weights = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+        job.work.keep_trained("text", weights)
+
+    return train_stage(job, "text", config, config.loop, build, finish)
 
 
 def train_dit(job: Job) -> bool:
@@ -139,6 +158,8 @@ def train_dit(job: Job) -> bool:
             job.base.fill(generator)
         elif fresh:
             initialise(generator)
+            if job.recipe.has("text"):
+                generator.text.load_state_dict(job.work.read_trained("text"))
         clips = job.clips()
         stage = FlowStage(generator.to(job.machine.device), clips, config)
         return stage, samples(generator, job.same, clips, job.model, few=False)
@@ -192,6 +213,7 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "tokenizer": make_tokenizer,
     "autoencoder": train_autoencoder,
     "encode": encode,
+    "text": train_text,
     "dit": train_dit,
     "distill": distil,
     "post": post_train,

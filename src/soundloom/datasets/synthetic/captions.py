@@ -17,9 +17,19 @@ from soundloom.datasets.synthetic.vocabulary import GENRES, instrument, nouns
 
 MINIMAL_SHARE = 0.1  # captions that only name the source
 TAG_SHARE = 0.35
+STRAY_SHARE = 0.3  # of sentences, said with words around them that say nothing of the sound
 QUIET_LEVEL = -8.0  # dBFS peak, below which a clip is called quiet
 DARK, BRIGHT = 0.3, 0.7
 MUSIC_FAMILIES = (*drums.SOUNDS, *music.SOUNDS)
+
+STRAY_WORDS = (
+    *("add", "and", "another", "audio", "can", "could", "create", "film", "find", "for", "game", "generate", "hello"),
+    *("here", "I'd", "it", "just", "kind", "know", "mix", "my", "need", "next", "now", "of", "okay", "one", "project"),
+    *("put", "record", "really", "render", "sample", "scene", "should", "so", "some", "sound", "take", "thanks"),
+    *("that", "the", "there", "time", "today", "track", "try", "use", "very", "video", "want", "with", "write", "yes"),
+    *("you", "your"),
+)
+LETTERS = "eeeetttaaooiinnsshhrrdlcumwfgypbvk"  # as often as in English, roughly
 
 JOINERS = ("{} and {}", "{} with {}", "{} with {} in the background", "{} over {}", "{}, {}")
 
@@ -44,10 +54,26 @@ def sentence(labels: Labels, rng: np.random.Generator) -> str:
     text = _phrase(labels, rng)
     if labels.layer is not None:
         text = str(rng.choice(JOINERS)).format(text, _phrase(labels.layer, rng))
+    if rng.random() < STRAY_SHARE:
+        text = _among_stray_words(text, rng)
     if rng.random() < 0.2:
         text = text[0].upper() + text[1:]
         return text + "." if rng.random() < 0.5 else text
     return text.lower() if rng.random() < 0.1 else text
+
+
+def _among_stray_words(text: str, rng: np.random.Generator) -> str:
+    """Put words around a phrase that say nothing of the sound: models must not stumble over words they do not know."""
+    before, after = (" ".join(_stray_word(rng) for _ in range(rng.integers(most))) for most in (5, 3))
+    text = f"{before}{rng.choice((' ', ' ', ' ', ': ', ', '))}{text}" if before else text
+    return f"{text}{rng.choice((' ', ' ', ', '))}{after}" if after else text
+
+
+def _stray_word(rng: np.random.Generator) -> str:
+    """One of a list, or one that does not exist."""
+    if rng.random() < 0.6:
+        return str(rng.choice(STRAY_WORDS))
+    return "".join(rng.choice(tuple(LETTERS), rng.integers(2, 8)))
 
 
 def tag_caption(labels: Labels, rng: np.random.Generator) -> str:
@@ -113,17 +139,13 @@ def _tempo(labels: Labels) -> Fact | None:
     if not labels.bpm:
         return None
     bpm = f"{labels.bpm} BPM"
-    return Fact(
-        0.9, (bpm,), (f", {bpm}", f"at {bpm}", f"at {labels.bpm} beats per minute", f", {bpm}"), ("", bpm)
-    )
+    return Fact(0.9, (bpm,), (f", {bpm}", f"at {bpm}", f"at {labels.bpm} beats per minute", f", {bpm}"), ("", bpm))
 
 
 def _pan(labels: Labels) -> Fact | None:
     if labels.pan_to is not None:
         way = ("left to right", "right to left")[labels.pan > labels.pan_to]
-        return Fact(
-            0.85, after=(f"from {way}", f"moving from {way}", f"panning {way}"), tag=("Pan", way.title())
-        )
+        return Fact(0.85, after=(f"from {way}", f"moving from {way}", f"panning {way}"), tag=("Pan", way.title()))
     if abs(labels.pan) < WIDE_PAN:
         centred = ("in the center", "in the middle", "centered")
         return Fact(0.06, after=centred, tag=("Pan", "Center"))
@@ -172,9 +194,7 @@ def _fade(labels: Labels) -> Fact | None:
     if labels.fade_in:
         return Fact(0.75, after=("fading in", "that fades in", "slowly fading in"), tag=("Fade", "Fade In"))
     if labels.fade_out:
-        return Fact(
-            0.75, after=("fading out", "that fades out", "slowly fading out"), tag=("Fade", "Fade Out")
-        )
+        return Fact(0.75, after=("fading out", "that fades out", "slowly fading out"), tag=("Fade", "Fade Out"))
     return None
 
 

@@ -44,7 +44,15 @@ def render_siren(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
         pitch = np.where(cycle < 0.5, 440.0, 585.0)
     else:
         pitch = 600.0 * 2.4**cycle
+    if labels.grid:
+        pitch = _repeating(pitch, labels.rate)
     return smooth_edges(fm_growl(phase(pitch, n), 0.8), 0.02, 0.01)
+
+
+def _repeating(pitch: FloatArray, rate: float) -> FloatArray:
+    """Pitch (n,) moved so little that each of its `rate` cycles a second holds a whole number of periods."""
+    turns = float(pitch[: samples(1 / rate)].mean()) / rate
+    return pitch * (round(turns) / turns)
 
 
 def draw_laser(rng: np.random.Generator, seconds: float) -> Labels:

@@ -39,9 +39,9 @@ ALARMS = {"alarm clock": (2000.0, 4.0), "smoke alarm": (3000.0, 1.5), "buzzer": 
 GAITS = {"slow": 1.25, "walking": 1.8, "running": 3.0}  # steps per second
 
 
-def event_times(count: int, rate: float) -> list[float]:
+def event_times(count: int, rate: float, first: float = FIRST_EVENT) -> list[float]:
     """Times in seconds of evenly spaced events."""
-    return [FIRST_EVENT + i / rate for i in range(count)]
+    return [first + i / rate for i in range(count)]
 
 
 def _times_throughout(n: int, rate: float) -> list[float]:
@@ -114,9 +114,11 @@ def draw_beeps(rng: np.random.Generator, seconds: float) -> Labels:
 
 
 def render_beeps(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-    size = samples(min(0.15, 0.5 / labels.rate))
-    beep = smooth_edges(np.sin(phase(labels.hz, size)), 0.004, 0.008)
-    return strike(n, event_times(labels.count, labels.rate), [beep] * labels.count)
+    seconds, first = min(0.15, 0.5 / labels.rate), FIRST_EVENT
+    if labels.grid:  # whole latents, see `tuning.tuned`
+        seconds, first = max(1, round(seconds * labels.grid)) / labels.grid, 1 / labels.grid
+    beep = smooth_edges(np.sin(phase(labels.hz, samples(seconds))), 0.004, 0.008)
+    return strike(n, event_times(labels.count, labels.rate, first), [beep] * labels.count)
 
 
 def draw_alarm(rng: np.random.Generator, seconds: float) -> Labels:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from soundloom.datasets.synthetic.effects import SIREN_CYCLES
 from soundloom.datasets.synthetic.labels import Labels, tuned_pitch
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE
 
 MATERIAL = "electronic"  # the drum kit of a plain world
-SIREN = "wailing"
-BEEPS_PER_SECOND = 3.6
+SIREN = "yelping"  # whose cycle is the shortest
+RATES = {"beeps": 3.6, "siren": SIREN_CYCLES[SIREN]}  # events or cycles per second
 SIDE, HARD = 0.75, 0.9  # where all are that are on a side, and from where captions call it hard
 BEAT = 1024  # samples that beats are multiples of: the coarsest grid that moves no tempo by more than 4 %
 
@@ -22,7 +23,7 @@ def plain(labels: Labels) -> Labels:
     return replace(
         labels,
         variant=SIREN if labels.family == "siren" else labels.variant,
-        rate=BEEPS_PER_SECOND if labels.family == "beeps" else labels.rate,
+        rate=RATES.get(labels.family, labels.rate),
         pan=float(np.copysign(SIDE, labels.pan)) if is_aside else labels.pan,
         material=MATERIAL if labels.bpm else labels.material,
         swing=0.0,

@@ -1,0 +1,58 @@
+"""The text encoder's own training: what it is to tell of a clip, and that it learns to."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training.test_flow import clips, latents, validation  # noqa: F401 (a fixture)
+from training.tiny_recipe import LATENT_DIM, TEXT, loop
+
+from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.training.config import TextTrainingConfig
+from soundloom.training.dit import start_text
+from soundloom.training.latents import Latents
+from soundloom.training.loop import Run
+from soundloom.training.text import TextStage, descriptions
+
+CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_steps=10, log_every=60), batch=8)
+
+
+def of(*sounds: np.ndarray) -> Latents:
+    """Sounds (t, c) as latents of clips."""
+    starts = np.cumsum([0, *map(len, sounds)])
+    silence = np.zeros((1, LATENT_DIM), np.float32)
+    return Latents(np.concatenate(sounds), starts, np.ones(len(sounds), np.float32), silence)
+
+
+def distance(latents: Latents) -> float:
+    """Between the descriptions of the first two clips, in distances of the last from the first."""
+    first, second, *_, last = descriptions(latents, CONFIG)
+    return float(np.linalg.norm(first - second) / np.linalg.norm(first - last))
+
+
+def test_descriptions_have_unit_mean_square_and_at_most_the_components_asked_for():
+    told = descriptions(latents(), replace(CONFIG, components=3))
+    assert told.shape == (len(latents()), 3)
+    assert np.mean(told.astype(np.float64) ** 2) == pytest.approx(1, rel=0.01)
+
+
+def test_a_description_tells_channels_and_tempo_apart():
+    rng = np.random.default_rng(1)
+    spectrum, other = rng.standard_normal((2, LATENT_DIM)).astype(np.float32)
+    slow, fast = (np.arange(64) % period == 0 for period in (8, 4))
+    steady = np.ones(64, bool)
+    assert distance(of(slow[:, None] * spectrum, slow[:, None] * spectrum, steady[:, None] * other)) == 0
+    assert distance(of(slow[:, None] * spectrum, fast[:, None] * spectrum, steady[:, None] * other)) > 0.3
+    assert distance(of(steady[:, None] * spectrum, steady[:, None] * other, steady[:, None] * -other)) > 0.3
+
+
+def test_the_encoder_learns_what_its_captions_stand_for(clips, tmp_path):  # noqa: F811
+    torch.manual_seed(0)
+    encoder = T5GemmaEncoder(TEXT)
+    start_text(encoder)
+    stage = TextStage(encoder, clips, CONFIG)
+    before = validation(stage, "loss")
+    Run(stage, CONFIG.loop, tmp_path).train()
+    assert before == pytest.approx(1, abs=0.4)
+    assert validation(stage, "loss") < 0.5 * before
