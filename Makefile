@@ -19,7 +19,7 @@ types:
 MINI_POST := $(if $(wildcard configs/mini/post.toml),post)
 mini:
 	scripts/setup dev
-	for stage in tokenizer autoencoder encode dit distill $(MINI_POST); do \
+	for stage in tokenizer autoencoder encode text dit distill $(MINI_POST); do \
 	  $(PYTHON) -m soundloom train $$stage configs/mini --work mini-work || exit; \
 	done
 	$(PYTHON) -m soundloom train export configs/mini --work mini-work --out src/soundloom/models/mini

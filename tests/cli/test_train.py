@@ -283,7 +283,7 @@ def recipe_of(folder, source, path) -> None:
 
 def test_a_folder_of_sounds_makes_a_model(library, tmp_path, capsys):
     recipe_of(tmp_path, "folder", library)
-    for stage in ("tokenizer", "autoencoder", "encode", "dit"):
+    for stage in ("tokenizer", "autoencoder", "encode", "text", "dit"):
         assert train(tmp_path, stage) == 0, stage
     assert "broken.wav" in capsys.readouterr().err
     assert len(list((tmp_path / "work" / "latents").glob("[0-9]*.npy"))) == 3

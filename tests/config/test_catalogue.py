@@ -39,6 +39,11 @@ def test_sizes_are_the_published_ones(name, width, depth, heads, differential, l
     assert config.sample_size == latents * config.same.downsampling_ratio
 
 
+def test_the_catalogue_says_how_much_mini_makes_at_once():
+    entry = CATALOGUE["mini"]
+    assert entry.max_seconds == pytest.approx(entry.parsed_config().max_seconds, abs=0.01)
+
+
 def test_autoencoders_differ_where_published():
     small, large = (CATALOGUE[name].parsed_config().same for name in ("same-s", "same-l"))
     assert (small.decoder.config.width, small.decoder.config.conv_mapping) == (768, True)
