@@ -188,6 +188,8 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
         ("dit", ["--set", "loop.stepps=3"], "did you mean 'steps'?"),
         ("dit", ["--set", "loop"], "not of the form KEY=VALUE"),
         ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
+        ("text", ["--set", "components=0"], "components must be 1 or more"),
+        ("text", ["--set", "frames=[-1]"], "frames must be counted from 0"),
         ("dit", ["--out", "here"], "only export takes --out"),
         ("dit", ["--resume", "--restart"], "contradict"),
         ("dit", ["--minutes", "0"], "above 0"),

@@ -42,6 +42,23 @@ def test_the_latents_of_a_tuned_bell_differ_by_its_decay_alone():
     assert likeness(0.0) < 0.9
 
 
+def test_tuned_beeps_begin_and_end_with_latents():
+    labels = replace(tuned(Labels("beeps", hz=880.0, rate=3.6, count=2), FRAME), seconds=1.0)
+    sound = render(labels, 1.0, np.random.default_rng(0))[0]
+    frames = np.abs(sound[: 8 * FRAME].reshape(8, FRAME)).max(1) > 0
+    starts = np.flatnonzero(frames[1:] & ~frames[:-1]) + 1
+    assert not frames[0]
+    assert all(np.abs(sound[start * FRAME :][:50]).max() > 0 for start in starts)
+    assert len(starts) == 2
+
+
+def test_the_latents_of_a_tuned_siren_repeat_with_its_cycle():
+    labels = replace(tuned(plain(Labels("siren", "two-tone", rate=1.0)), FRAME), seconds=3.0)
+    sound, cycle = render(labels, 3.0, np.random.default_rng(0))[0], round(44100 / labels.rate)
+    assert cycle % FRAME == 0
+    np.testing.assert_allclose(sound[2 * cycle : 3 * cycle], sound[3 * cycle : 4 * cycle], atol=1e-3)
+
+
 def test_plain_sounds_are_the_same_wherever_captions_may_be_silent():
     rng = np.random.default_rng(1)
     beeps = {plain(draw_source("beeps", rng, 2.0)).rate for _ in range(20)}

@@ -225,6 +225,13 @@ class TextTrainingConfig:
     levels: int = 64  # first latents whose level is told, which is where a tempo shows
     components: int = 256  # of all that is told of a clip
 
+    def __post_init__(self) -> None:
+        for name in ("batch", "levels", "components"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, found {getattr(self, name)}")
+        if min(self.frames, default=0) < 0:
+            raise ConfigError(f"frames must be counted from 0, found {list(self.frames)}")
+
 
 @dataclass(frozen=True)
 class ShortConfig:

@@ -8,7 +8,6 @@ captions are heard thousands of times where the generator would hear them tens o
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,7 +17,8 @@ from soundloom.training.dit import QUIETEST_POWER, Clips
 from soundloom.training.latents import Latents
 from soundloom.training.loop import Draws
 
-FRAME_GAIN = 0.5  # of single latents, beside what is said of all; loud clips tell less than they are louder
+FRAME_GAIN = 0.5  # of single latents, beside what is said of all
+LEVELLING = 0.25  # power of a clip's power that it is divided by, so that quiet ones are told apart as well
 SMALLEST = 1e-3  # deviation of what does not differ
 
 
@@ -27,7 +27,7 @@ class TextStage:
 
     def __init__(self, encoder: T5GemmaEncoder, clips: Clips, config: TextTrainingConfig) -> None:
         self.config, self.captions = config, clips.captions
-        self.descriptions = torch.from_numpy(descriptions(clips.latents, config))
+        self.descriptions = descriptions(clips.latents, config)
         self.clips = np.concatenate(clips.groups)
         head = nn.Linear(encoder.config.hidden_size, self.descriptions.shape[1])
         nn.init.zeros_(head.weight)
@@ -41,7 +41,7 @@ class TextStage:
         ids, mask = ids[:, :longest], mask[:, :longest]
         real = draws.tensor(mask)
         told = self.module["head"](self.module["encoder"](draws.tensor(ids), real))
-        error = (told - draws.tensor(self.descriptions[clips].numpy())[:, None]).square().mean(2)
+        error = (told - draws.tensor(self.descriptions[clips])[:, None]).square().mean(2)
         return {"loss": ((error * real).sum(1) / real.sum(1).clamp_min(1)).mean()}
 
 
@@ -61,7 +61,7 @@ def _facts(latents: Latents, clip: int, config: TextTrainingConfig) -> NDArray[n
     padded = latents.padded(clip, max(length, config.levels, *(frame + 1 for frame in config.frames)))  # (c, t)
     whole = padded[:, :length]
     channels = [*padded[:, list(config.frames)].T * FRAME_GAIN, whole.mean(1), np.sqrt(np.mean(whole**2, 1))]
-    power = float(np.mean(whole**2)) + QUIETEST_POWER
+    gain = (float(np.mean(whole**2)) + QUIETEST_POWER) ** -LEVELLING
     levels = np.sqrt(np.mean(padded[:, : config.levels] ** 2, 0))
     course = (levels - levels.mean()) / (levels.std() + SMALLEST)
-    return np.concatenate([*(facts * power**-0.25 for facts in channels), course])
+    return np.concatenate([*(facts * gain for facts in channels), course])
