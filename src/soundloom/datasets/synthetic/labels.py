@@ -25,7 +25,7 @@ class Labels:
     seconds: float = 0.0
     hz: float = 0.0  # fundamental of the note; where a sweep begins
     hz_to: float = 0.0  # where a sweep ends
-    grid: float = 0.0  # Hz: partials that are not harmonics are tuned to it, see `tuning.tuned`
+    grid: float = 0.0  # latents a second that bells, beeps and sirens are rendered to fit, see `tuning.tuned`
     key: str = ""  # "A minor": of the piece, or the chord itself
     bpm: float = 0  # a whole number in all that captions speak of
     swing: float = 0.0  # share of a sixteenth by which every second sixteenth is late

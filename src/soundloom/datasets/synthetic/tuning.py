@@ -40,7 +40,8 @@ def tuned(labels: Labels, frame: int) -> Labels:
 
     A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
     the latents' rate, or of half, a quarter … of it, whichever is near enough first. So are the partials of bells.
-    Beats fall on multiples of BEAT, other repeated events on latents.
+    Beats fall on multiples of BEAT, other repeated events on latents. Beeps last whole latents, and the cycle of a
+    siren holds whole periods.
     """
     grid = SAMPLE_RATE / frame
     return replace(
