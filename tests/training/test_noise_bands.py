@@ -11,6 +11,7 @@ from training.tiny_recipe import AUTOENCODER, PATCH, SOUNDS, STRIDE, model_confi
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import ConfigError
+from soundloom.training import noise_bands
 from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.sounds import Sounds
 from soundloom.training.starts import fit_linear_codec, random_crops, start_linear
@@ -67,6 +68,30 @@ def test_noise_comes_back_as_loud_as_it_was(started, sounds):
     assert np.abs(kept).max() < 3
 
 
+def test_several_probes_make_a_levels_course_calmer(sounds, started, monkeypatch):
+    """Steady noise has one level; what a latent says of it goes up and down by chance."""
+
+    def unrest(same) -> float:
+        with torch.no_grad():
+            found = same.encode(torch.from_numpy(hiss(0.1, 0.1))[None])[0, -4:]
+        floor = same.encode(torch.zeros(1, 2, 16 * PATCH * STRIDE))[0, -4:].mean(1).detach()
+        return float((found.std(1) / (found.mean(1) - floor)).mean())
+
+    monkeypatch.setattr(noise_bands, "PROBES", 1)
+    single = autoencoder()
+    start_with_noise(single, sounds, CONFIG)
+    assert unrest(started) < 0.85 * unrest(single)
+
+
+def test_levels_of_loud_noise_are_of_moderate_size(started, sounds):
+    """With unit variance they would be several times that, since most sounds have hardly any noise."""
+    with torch.no_grad():
+        crops = [torch.from_numpy(crop)[None] for crop in random_crops(started, sounds, CONFIG)]
+        found = torch.cat([started.encode(crop)[0, -4:] for crop in crops], dim=1)
+    assert found.mean(1).abs().max() < 0.05
+    np.testing.assert_allclose(found.quantile(0.99, dim=1), 0.7, rtol=0.05)
+
+
 def test_noise_stays_on_its_side(started):
     """What the carriers make on the quiet side is far below the loud one."""
     found = levels(through(started, hiss(0.2, 0.002)))
@@ -80,7 +105,7 @@ def test_all_weights_are_finite_and_silence_stays_nearly_silent(started):
 
 def test_bands_that_do_not_fit_are_refused(sounds):
     many = replace(CONFIG, noise_bands=tuple(np.linspace(1000, 20000, 10)))
-    with pytest.raises(ConfigError, match="noise_bands need an encoder width of at least 88, found 64"):
+    with pytest.raises(ConfigError, match="noise_bands need an encoder width of at least 160, found 64"):
         start_with_noise(autoencoder(), sounds, many)
     with pytest.raises(ConfigError, match="sinusoidal_blocks"):
         start_with_noise(SAME(model_config().same), sounds, CONFIG)

@@ -38,12 +38,14 @@ from soundloom.training.starts import (
 )
 
 CHANNELS = 2
+PROBES = 2  # random sums of a patch that a level is the mean size of: one alone is hardly ever as loud as the noise
 CARRIERS = 2  # of a band and channel, so that its noise does not beat with itself
 KERNEL = 3  # patches over which a carrier is heard: noise of neighbouring patches overlaps
 SHARPNESS = 12.0  # of the encoder's absolute value near zero
-LEVEL = 0.2  # of the encoder's band coefficients, and of levels in the decoder: clear of the bend of DyT
+LEVEL = 0.2  # of the encoder's probes, and of levels in the decoder: clear of the bend of DyT
 PHASE_SPREAD = 0.25  # of the random sums that carriers are sines of, in half turns per unit of a component
 WINDOW, HOP = 2048, 1024  # samples of the spectra that levels are compared in
+LOUDEST, LOUDEST_SIZE = 0.99, 0.7  # quantile of a level, and the size that its latent has there
 LOUD = 0.8  # quantile of a band's power above which it counts for the comparison
 ROUNDS = 3  # of measuring and correcting the carriers' levels
 SMALLEST = 1e-9  # power
@@ -61,9 +63,9 @@ class Layout:
     def __post_init__(self) -> None:
         encoder, decoder = self.same.config.encoder.config, self.same.config.decoder.config
         needs = {
-            "encoder width": (self.latents + (encoder.stride + 1) * self.levels, encoder.width),
+            "encoder width": (self.latents + self.levels + encoder.stride * self.probes, encoder.width),
             "decoder width": (2 * self.levels + self.carriers, decoder.width),
-            "encoder's inner width": (2 * encoder.stride * self.levels, encoder.ff_inner),
+            "encoder's inner width": (2 * encoder.stride * self.probes, encoder.ff_inner),
             "decoder's inner width": (self.carriers, decoder.ff_inner),
             "latent dimension": (self.levels + 1, self.same.config.latent_dim),
         }
@@ -81,6 +83,10 @@ class Layout:
         return CHANNELS * (len(self.edges) - 1)
 
     @property
+    def probes(self) -> int:
+        return PROBES * self.levels
+
+    @property
     def carriers(self) -> int:
         return CARRIERS * self.levels
 
@@ -91,9 +97,9 @@ class Layout:
 
     @property
     def components(self) -> int:
-        """Components of a patch; levels and carriers need the other channels of both halves."""
+        """Components of a patch; probes, levels and carriers need the other channels of both halves."""
         widths = (self.same.config.encoder.config.width, self.same.config.decoder.config.width)
-        return min(widths[0] - self.levels, widths[1] - self.levels - self.carriers)
+        return min(widths[0] - self.probes, widths[1] - self.levels - self.carriers)
 
     def atoms(self, samples: int, rng: np.random.Generator) -> Matrix:
         """Noise of each level's band, (levels, samples), of unit power together; channels alternate."""
@@ -115,7 +121,7 @@ def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
         silence_branches(resampler)
     _start_encoder(same, into, codec, layout, crops, rng)
     kernel = _start_decoder(same, out, codec, layout, rng)
-    _whiten_levels(same, layout, crops)
+    _scale_levels(same, layout, crops)
     _correct_carriers(same, out, kernel, codec, layout, crops)
 
 
@@ -123,36 +129,36 @@ def _start_encoder(
     same: SAME, into: EncoderResampler, codec: LinearCodec, layout: Layout, crops: Crops, rng: np.random.Generator
 ) -> None:
     patch, stride, width = same.config.patch_size, into.config.stride, into.config.width
-    components, levels, latents = layout.components, layout.levels, layout.latents
-    bands = np.zeros((levels, CHANNELS * patch))
-    for level, atom in enumerate(layout.atoms(patch, rng)):
-        channel = level % CHANNELS
-        bands[level, channel * patch : (channel + 1) * patch] = atom
+    components, probes, latents = layout.components, layout.probes, layout.latents
+    bands = np.zeros((probes, CHANNELS * patch))
+    for probe, atom in enumerate(np.concatenate([layout.atoms(patch, rng) for _ in range(PROBES)])):
+        channel = probe % CHANNELS
+        bands[probe, channel * patch : (channel + 1) * patch] = atom
     rows = np.concatenate([patch_rows(crop, patch) for crop in crops])
     left_out = (rows - codec.decode(codec.encode(rows))) @ bands.T
     gain = LEVEL / 2 / np.maximum(np.sqrt(np.mean(left_out**2, axis=0)), SMALLEST)
     bands *= gain[:, None]
     mapping = np.zeros((width, CHANNELS * patch))
     mapping[:components] = TOKEN_LEVEL * codec.analysis
-    mapping[components : components + levels] = bands
+    mapping[components : components + probes] = bands
     set_kernel(into.mapping, tensor(mapping))
 
-    # The new token holds the latents, then each patch's band coefficients without what the components bring back.
+    # The new token holds the latents, then what each patch's probes find without what the components bring back.
     gather = codec.gather.reshape(latents, stride, components)
     spread = codec.spread.reshape(latents, stride, components)
     shortcut = np.zeros((width, stride, width))
     shortcut[:latents, :, :components] = gather
     for position in range(stride):
-        rows_here = latents + position * levels + np.arange(levels)
-        brought_back = (bands @ codec.synthesis.T) @ spread[:, position].T  # (levels, latents)
+        rows_here = latents + position * probes + np.arange(probes)
+        brought_back = (bands @ codec.synthesis.T) @ spread[:, position].T  # (probes, latents)
         shortcut[rows_here, :, :components] -= np.einsum("kz,zsc->ksc", brought_back, gather) / TOKEN_LEVEL
-        shortcut[rows_here, position, components + np.arange(levels)] += 1
+        shortcut[rows_here, position, components + np.arange(probes)] += 1
     into.shortcut.weight.copy_(tensor(shortcut.reshape(width, stride * width)))
     _take_absolute_values(typed(into.transformers[0], SAMEBlock), layout, stride)
     last = typed(same.encoder.layers["2"], nn.Linear)
     set_linear(last, (slice(latents), slice(latents)), torch.eye(latents) / TOKEN_LEVEL)
-    behind = latents + stride * levels
-    last.weight[latents:, behind : behind + levels] = torch.eye(levels)
+    behind = latents + stride * probes
+    last.weight[latents:, behind : behind + layout.levels] = torch.eye(layout.levels)
 
 
 def _feed_forward(block: SAMEBlock) -> tuple[nn.Linear, nn.Linear]:
@@ -161,17 +167,17 @@ def _feed_forward(block: SAMEBlock) -> tuple[nn.Linear, nn.Linear]:
 
 
 def _take_absolute_values(block: SAMEBlock, layout: Layout, stride: int) -> None:
-    """Add the mean over patches of each coefficient's absolute value: silu(x) + silu(-x) = x tanh(x / 2)."""
+    """Add each level, the mean of its probes' absolute values in all patches: silu(x) + silu(-x) = x tanh(x / 2)."""
     gated, back = _feed_forward(block)
-    inner, levels, latents = back.weight.shape[1], layout.levels, layout.latents
-    used = 2 * stride * levels
+    inner, probes, levels, latents = back.weight.shape[1], layout.probes, layout.levels, layout.latents
+    used = 2 * stride * probes
     for half, bias in ((0, 1.0), (inner, 0.0)):  # the gated half is 1, so that the gate alone remains
         gated.weight[half : half + used] = 0
         gated.bias[half : half + used] = bias
     for unit in range(used):
-        coefficient, negative = divmod(unit, 2)
-        gated.weight[inner + unit, latents + coefficient] = -SHARPNESS if negative else SHARPNESS
-        back.weight[latents + stride * levels + coefficient % levels, unit] = 1 / (SHARPNESS * stride)
+        probe, negative = divmod(unit, 2)
+        gated.weight[inner + unit, latents + probe] = -SHARPNESS if negative else SHARPNESS
+        back.weight[latents + stride * probes + probe % levels, unit] = 1 / (SHARPNESS * stride * PROBES)
 
 
 def _start_decoder(
@@ -208,16 +214,20 @@ def _start_decoder(
     return kernel
 
 
-def _whiten_levels(same: SAME, layout: Layout, crops: Crops) -> None:
-    """Give the latents that hold levels zero mean and unit variance; the decoder undoes it."""
+def _scale_levels(same: SAME, layout: Layout, crops: Crops) -> None:
+    """Give the latents that hold levels zero mean and a moderate size where noise is loud; the decoder undoes it.
+
+    Most sounds have little noise: with unit variance a level would be far larger than all that a rain's components are.
+    """
     last, first = (typed(same.get_submodule(name), nn.Linear) for name in ("encoder.layers.2", "decoder.layers.1"))
     levels = slice(layout.latents, None)
     found = torch.cat([same.encode(torch.from_numpy(crop)[None])[0] for crop in crops], dim=1)[levels]
-    mean, deviation = found.mean(1), found.std(1).clamp_min(SMALLEST)
-    last.weight[levels] /= deviation[:, None]
-    last.bias[levels] = -mean / deviation
-    first.weight[:, levels] *= deviation
-    first.bias.add_(first.weight[:, levels] @ (mean / deviation))
+    mean = found.mean(1)
+    size = ((found.quantile(LOUDEST, dim=1) - mean) / LOUDEST_SIZE).clamp_min(SMALLEST)
+    last.weight[levels] /= size[:, None]
+    last.bias[levels] = -mean / size
+    first.weight[:, levels] *= size
+    first.bias.add_(first.weight[:, levels] @ (mean / size))
 
 
 def _correct_carriers(
