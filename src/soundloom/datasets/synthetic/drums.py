@@ -21,6 +21,7 @@ from soundloom.datasets.synthetic.signals import (
 )
 
 STEPS_PER_BEAT = 4
+STROKE = 1024  # samples: in a tuned world drums are struck on multiples of it, at most 12 ms off
 ACCENTS = {"X": 1.0, "x": 0.7, "o": 0.4}  # a step of a pattern: accented, plain, ghost; a dot is a rest
 
 
@@ -79,9 +80,7 @@ def _tom(kit: Kit, rng: np.random.Generator) -> FloatArray:
 
 def _rim(kit: Kit, rng: np.random.Generator) -> FloatArray:
     n = samples(0.08)
-    return 0.5 * np.sin(phase(kit.snare_hz * 4, n)) * decay(n, 0.06) + 0.2 * _noise_hit(
-        n, rng, 4000, 0.5, 0.03
-    )
+    return 0.5 * np.sin(phase(kit.snare_hz * 4, n)) * decay(n, 0.06) + 0.2 * _noise_hit(n, rng, 4000, 0.5, 0.03)
 
 
 def _cowbell(kit: Kit, rng: np.random.Generator) -> FloatArray:
@@ -168,9 +167,7 @@ GROOVES = {
         92,
         {"kick": "........X.......", "rimshot": "........X.......", "closed hi-hat": "X.x.X.x.X.x.X.x."},
     ),
-    "latin": Groove(
-        90, 130, {"kick": "X.....x.X.....x.", "cowbell": "X.x.xx.x.x.xx.x.", "shaker": "xoxoxoxoxoxoxoxo"}
-    ),
+    "latin": Groove(90, 130, {"kick": "X.....x.X.....x.", "cowbell": "X.x.xx.x.x.xx.x.", "shaker": "xoxoxoxoxoxoxoxo"}),
 }
 
 SOLO_BARS = {
@@ -238,6 +235,8 @@ def render_solo_loop(labels: Labels, n: int, rng: np.random.Generator) -> FloatA
 def _play_bars(labels: Labels, bar: dict[str, str], n: int) -> FloatArray:
     out = np.zeros(n, np.float32)
     starts = [samples(start) for start in step_times(labels.bpm, labels.swing, n / samples(1))]
+    if labels.grid:  # see `tuning.tuned`
+        starts = [(start + STROKE // 2) // STROKE * STROKE for start in starts]
     for drum, pattern in bar.items():
         stroke = hit(labels.material, drum)
         for i, start in enumerate(starts):

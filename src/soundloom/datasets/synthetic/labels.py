@@ -13,7 +13,7 @@ NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MAJOR_STEPS = (0, 2, 4, 5, 7, 9, 11)  # semitones above the tonic
 MINOR_STEPS = (0, 2, 3, 5, 7, 8, 10)
 CONCERT_A = 440.0  # Hz, MIDI note 69
-TUNING_CENTS = 20  # by which a tuned pitch may be off
+TUNING_CENTS = 30  # by which a tuned pitch may be off
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Labels:
     seconds: float = 0.0
     hz: float = 0.0  # fundamental of the note; where a sweep begins
     hz_to: float = 0.0  # where a sweep ends
-    grid: float = 0.0  # latents a second that bells, beeps and sirens are rendered to fit, see `tuning.tuned`
+    grid: float = 0.0  # latents a second that the sound is rendered to fit, see `tuning.tuned`
     key: str = ""  # "A minor": of the piece, or the chord itself
     bpm: float = 0  # a whole number in all that captions speak of
     swing: float = 0.0  # share of a sixteenth by which every second sixteenth is late

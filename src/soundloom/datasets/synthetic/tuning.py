@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from soundloom.datasets.synthetic.drums import STROKE
 from soundloom.datasets.synthetic.effects import SIREN_CYCLES
 from soundloom.datasets.synthetic.labels import Labels, tuned_pitch
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE
@@ -14,7 +15,7 @@ MATERIAL = "electronic"  # the drum kit of a plain world
 SIREN = "yelping"  # whose cycle is the shortest
 RATES = {"beeps": 3.6, "siren": SIREN_CYCLES[SIREN]}  # events or cycles per second
 SIDE, HARD = 0.75, 0.9  # where all are that are on a side, and from where captions call it hard
-BEAT = 1024  # samples that beats are multiples of: the coarsest grid that moves no tempo by more than 4 %
+BEAT_CHANGE = 0.03  # share by which a beat may become longer or shorter
 
 
 def plain(labels: Labels) -> Labels:
@@ -40,8 +41,8 @@ def tuned(labels: Labels, frame: int) -> Labels:
 
     A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
     the latents' rate, or of half, a quarter … of it, whichever is near enough first. So are the partials of bells.
-    Beats fall on multiples of BEAT, other repeated events on latents. Beeps last whole latents, and the cycle of a
-    siren holds whole periods.
+    Beats last a multiple of 16, 8, 4, 2 or 1 STROKE, whichever is near enough first, and drums are struck on multiples
+    of one. Other repeated events fall on latents. Beeps last whole latents, the cycle of a siren holds whole periods.
     """
     grid = SAMPLE_RATE / frame
     return replace(
@@ -49,9 +50,17 @@ def tuned(labels: Labels, frame: int) -> Labels:
         hz=tuned_pitch(labels.hz, grid),
         hz_to=tuned_pitch(labels.hz_to, grid),
         grid=grid,
-        bpm=60 * _tuned_rate(labels.bpm / 60, BEAT),
+        bpm=60 * SAMPLE_RATE / _tuned_beat(60 * SAMPLE_RATE / labels.bpm) if labels.bpm else 0,
         rate=_tuned_rate(labels.rate, frame),
     )
+
+
+def _tuned_beat(samples: float, grid: int = 16 * STROKE) -> int:
+    """The nearest multiple of the coarsest grid that is near enough."""
+    near = max(1, round(samples / grid)) * grid
+    if grid == STROKE or abs(near / samples - 1) <= BEAT_CHANGE:
+        return near
+    return _tuned_beat(samples, grid // 2)
 
 
 def _tuned_rate(per_second: float, grid: int) -> float:

@@ -45,8 +45,8 @@ NOUNS: dict[tuple[str, str] | str, tuple[str, ...]] = {
     ("drum hit", "snare"): ("a snare drum hit", "a snare hit", "a single snare"),
     ("drum hit", "tom"): ("a tom hit", "a tom drum hit", "a single tom"),
     "drum hit": ("a {variant}", "a {variant} hit", "a single {variant}", "a {variant} one-shot"),
-    ("bass", "sub bass"): ("a bass note", "a sub bass note", "a deep sub bass"),
-    "bass": ("a bass note", "a {variant} note", "a {variant}"),
+    ("bass", "sub bass"): ("a sub bass note", "a deep sub bass", "a bass note"),
+    "bass": ("a {variant} note", "a {variant}", "a bass note"),
     "bass line": ("a bass line", "a {variant} line", "a {variant} groove", "a {variant} riff"),
     ("pluck", "guitar"): (
         "a plucked guitar string",
