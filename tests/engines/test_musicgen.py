@@ -124,6 +124,8 @@ def test_the_adapter_refuses_more_frames_than_it_has_positions(tiny: Tiny, frame
 @pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch is not installed")
 @pytest.mark.parametrize("edits", [False, True])
 def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
+    import torch
+
     from soundloom.engines.torch.decoding import StepGraph
 
     tiny, request = Tiny("torch"), Request(2, 8, GREEDY)
@@ -131,9 +133,9 @@ def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
     plain, fixed = tiny.decoding(request, prefixes), tiny.decoding(request, prefixes)
     fed = tiny.codes(2, 10, seed=8)
     for position in range(10):
-        if position == 1:
-            fixed.graph = StepGraph(fixed)
         tokens = fed[..., position : position + 1]
+        if position == 1:
+            fixed.graph = StepGraph(fixed, torch.from_numpy(tokens).repeat(fixed.copies, 1, 1))
         for found, wanted in zip(fixed(tokens), plain(tokens), strict=True):
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 

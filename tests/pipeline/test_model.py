@@ -133,6 +133,13 @@ def test_guidance_on_a_distilled_model_warns(tiny_model):
     assert any("negative" in w for w in generate(tiny_model, negative_prompt="x").record["warnings"])
 
 
+def test_what_is_true_of_all_clips_of_a_batch_is_said_once(tiny_model, caplog):
+    clips = generate(tiny_model, ["rain", "a bell"], guidance=2.0)
+    said = [record.message for record in caplog.records if "distilled" in record.message]
+    assert all(said[0] in clip.record["warnings"] for clip in clips)
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize(
     ("value", "message"), [(math.nan, "finite|numbers"), (0.0, "silent|silence")], ids=["nan", "silence"]
 )

@@ -14,12 +14,13 @@ from parity.case import Case  # noqa: E402
 from parity.musicgen import lm_config  # noqa: E402
 from parity.musicgen_weights import adapter_weights, lm_weights  # noqa: E402
 
-from soundloom.config.musicgen import InstructConfig, LMConfig  # noqa: E402
+from soundloom.config.musicgen import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
 from soundloom.datasets.synthetic.signals import SAMPLE_RATE  # noqa: E402
 from soundloom.datasets.synthetic.stems import CENTRES, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
 from soundloom.engines.torch.instruct import CPTransformer  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.musicgen import MusicGenLM  # noqa: E402
+from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
 from soundloom.training.instruct import (  # noqa: E402
     Editor,
@@ -88,8 +89,14 @@ def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
 
 def test_the_recipe_in_the_repository_is_the_published_training() -> None:
     config = Recipe(Path(__file__).parents[2] / "configs" / "instruct").read(InstructTrainingConfig, "instruct")
-    assert config.adapter == InstructConfig()
+    assert config.adapter == AdapterSizes()
     assert (config.loop.steps, config.loop.learning_rate, config.batch * config.loop.accumulate) == (10_000, 1e-4, 32)
+
+
+def test_a_recipe_cannot_set_what_follows_from_the_training(tmp_path) -> None:
+    (tmp_path / "instruct.toml").write_text("[adapter]\nwindow = 3.0\n[loop]\nsteps = 1\nlearning_rate = 1e-4\n")
+    with pytest.raises(ConfigError, match="window"):
+        Recipe(tmp_path).read(InstructTrainingConfig, "instruct")
 
 
 def test_instructions_are_worded_as_published() -> None:

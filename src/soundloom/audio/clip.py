@@ -1,7 +1,7 @@
 """The public result type: sound, its rate, and how it was made."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -120,3 +120,9 @@ class Clip:
 
 def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
     return {**record, "warnings": [*record.get("warnings", []), *notes]} if record and notes else record
+
+
+def log_warnings(clips: Iterable[Clip]) -> None:
+    """Log what the records of clips that were made together warn of, each sentence once."""
+    for warning in dict.fromkeys(warning for clip in clips for warning in clip.record.get("warnings", ())):
+        log.warning("%s", warning)

@@ -192,16 +192,25 @@ class LMConfig:
 
 
 @dataclass(frozen=True)
-class InstructConfig:
-    """The adapter that turns a MusicGen model into an editor. It adapts every layer of the language model.
+class AdapterSizes:
+    """What an adapter's weights are shaped by.
 
-    `max_frames` is the longest input; its tables have one row more, for the frame that ends it. `window` is the length
-    of the clips that it was trained on, in seconds, `instruments` what it was trained to add, remove and extract.
+    `max_frames` is the longest input; its tables have one row more, for the frame that ends it.
     """
 
     max_frames: int = 500
     lora_rank: int = 32
     lora_alpha: int = 64
+
+
+@dataclass(frozen=True)
+class InstructConfig(AdapterSizes):
+    """The adapter that turns a MusicGen model into an editor. It adapts every layer of the language model.
+
+    `window` is the length of the clips that it was trained on, in seconds, `instruments` what it was trained to add,
+    remove and extract.
+    """
+
     window: float = 5.0
     instruments: tuple[str, ...] = ("Drums", "Bass", "Piano", "Guitar")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.checks import check_audio, require_sound
-from soundloom.audio.clip import Clip
+from soundloom.audio.clip import Clip, log_warnings
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
@@ -198,7 +198,9 @@ class Model:
                 tasks[i].accept(made.audio)
             places = list(waiting)
             cut.update({places[place]: text for place, text in run.cut.items()})
-        return [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
+        clips = [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
+        log_warnings(clips)
+        return clips
 
     def _tokenize(self, prompts: Sequence[str], length: int) -> Tokens:
         if self._tokenizer is None:
@@ -221,8 +223,6 @@ class Model:
         except OutputError as error:
             raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
         warnings = [*(f.message for f in findings), *task.notes, *self._warnings(job, cut)]
-        for warning in warnings:
-            log.warning("%s", warning)
         source_format = job.request.source.source_format if job.request.source else None
         return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
 

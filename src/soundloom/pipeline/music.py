@@ -5,7 +5,6 @@ The networks are mono. A sound to be edited is heard as the mean of its channels
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from threading import Event
 from typing import Any, TypedDict, Unpack, overload
@@ -13,7 +12,7 @@ from typing import Any, TypedDict, Unpack, overload
 import numpy as np
 
 from soundloom.audio.checks import check_audio, require_sound
-from soundloom.audio.clip import Clip
+from soundloom.audio.clip import Clip, log_warnings
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
@@ -24,8 +23,6 @@ from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_job
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.version import __version__
-
-log = logging.getLogger("soundloom")
 
 
 class _Common(TypedDict, total=False):
@@ -121,7 +118,9 @@ class MusicModel:
         jobs = [make_job(request, self.config) for request in requests]
         stages = Stages(self.engine, progress, cancel)
         made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
-        return [self._clip(job, sound) for job, sound in zip(jobs, made, strict=True)]
+        clips = [self._clip(job, sound) for job, sound in zip(jobs, made, strict=True)]
+        log_warnings(clips)
+        return clips
 
     def encode(self, clip: Clip) -> np.ndarray:
         """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
@@ -150,8 +149,6 @@ class MusicModel:
         except OutputError as error:
             raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
         warnings = [*(found.message for found in findings), *job.notes]
-        for warning in warnings:
-            log.warning("%s", warning)
         source_format = job.request.source.source_format if job.request.source else None
         return Clip(sound, job.rate, self._record(job, warnings), source_format)
 

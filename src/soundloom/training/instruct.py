@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.config.musicgen import InstructConfig
+from soundloom.config.musicgen import AdapterSizes, InstructConfig
 from soundloom.datasets.synthetic.stems import Edit, Kind, Stems, draw_edit, render_stems
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.instruct import CPTransformer
@@ -34,7 +34,7 @@ class InstructTrainingConfig:
     """How the adapter is trained."""
 
     loop: LoopConfig
-    adapter: InstructConfig = field(default_factory=InstructConfig)
+    adapter: AdapterSizes = field(default_factory=AdapterSizes)
     stems: Kind = "music"  # that pieces are made of
     batch: int = 8
     seconds: float = 5.0  # of a clip

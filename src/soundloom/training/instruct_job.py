@@ -54,7 +54,9 @@ class InstructTask(Task):
         """The configuration of the editor: an adapter that is there keeps its sizes."""
         known = self.checkpoint.config
         sizes = known.instruct or self.config.adapter
-        trained = replace(sizes, window=self.config.seconds, instruments=STEMS)
+        trained = InstructConfig(
+            sizes.max_frames, sizes.lora_rank, sizes.lora_alpha, window=self.config.seconds, instruments=STEMS
+        )
         return replace(known, instruct=trained)
 
     @property

@@ -5,7 +5,7 @@ Letters as in `musicgen.py`; c is the capacity of a cache, in positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.engines.torch.musicgen import MusicGenLM, Prefix, Text
+from soundloom.engines.torch.recorded import Replay
 
 
 class Cache:
@@ -78,8 +79,7 @@ class Decoding:
 
     def _advance(self, tokens: Tensor) -> Tensor:
         if self.graph is None and self.cache.length and self.device.type == "cuda":
-            self.graph = StepGraph(self)
-            self.graph.capture(tokens)
+            self.graph = StepGraph(self, tokens)
         if self.graph is not None:
             return self.graph(tokens)
         start = self.cache.length
@@ -92,37 +92,20 @@ class Decoding:
 class StepGraph:
     """One step as a fixed series of operations, which on NVIDIA are recorded once and replayed."""
 
-    def __init__(self, decoding: Decoding) -> None:
+    def __init__(self, decoding: Decoding, tokens: Tensor) -> None:
+        """Record the step for tokens of this shape (r, q, 1)."""
         self.decoding = decoding
         self.cache = FixedCache(decoding.cache)
-        self.tokens: Tensor | None = None
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.replay = Replay(self._step, {"tokens": tokens})
 
-    def capture(self, tokens: Tensor) -> None:
-        """Record the step for tokens of this shape (r, q, 1), after a trial run that sets up the libraries."""
-        self.tokens = tokens.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self.step(self.tokens)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.logits = self.step(self.tokens)
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Feed one position (r, q, 1) and return the logits (r, q, v); the position stays as it is."""
+    def _step(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
+        """Feed one position and return the logits (r, q, v); the position stays as it is."""
         one = self.decoding
-        hidden = one.lm(tokens, self.cache.position, one.table, one.text, self.cache, one.prefixes)
-        return one.lm.logits(hidden)[:, :, 0]
+        hidden = one.lm(inputs["tokens"], self.cache.position, one.table, one.text, self.cache, one.prefixes)
+        return (one.lm.logits(hidden)[:, :, 0],)
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Feed one position and go on to the next."""
-        if self.graph is None or self.tokens is None:
-            logits = self.step(tokens)
-        else:
-            self.tokens.copy_(tokens)
-            self.graph.replay()
-            logits = self.logits
+        """Feed one position (r, q, 1), go on to the next, and return the logits (r, q, v)."""
+        logits = self.replay({"tokens": tokens})[0]
         self.cache.position += 1
         return logits

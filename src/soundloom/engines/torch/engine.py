@@ -147,4 +147,4 @@ class TorchEngine(Networks[Component]):
 
     def evaluate(self, x: Tensor) -> None:
         if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)

@@ -51,10 +51,10 @@ class Networks(ABC, Generic[Component]):
 
     def reset_peak(self) -> None:
         if self.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak_memory(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
+        return torch.cuda.max_memory_allocated(self.device) if self.device.startswith("cuda") else None
 
 
 def choose_device(wanted: str | None) -> str:

@@ -27,8 +27,9 @@ class Replay:
         self.inputs = {name: value.clone() for name, value in inputs.items()}
         self.graph: torch.cuda.CUDAGraph | None = None
         self.outputs: tuple[Tensor, ...] = ()
-        if any(value.is_cuda for value in self.inputs.values()):
-            self._capture(pool)
+        if on_cuda := [value.device for value in self.inputs.values() if value.is_cuda]:
+            with torch.cuda.device(on_cuda[0]):
+                self._capture(pool)
 
     def _capture(self, pool: Any) -> None:
         stream = torch.cuda.Stream()
