@@ -1,15 +1,16 @@
 import io
 import tarfile
 
+import numpy as np
 import pytest
 
 from soundloom.datasets.items import read_items
 from soundloom.datasets.opening import open_dataset
-from soundloom.errors import RequestError
+from soundloom.errors import CorruptFileError, RequestError
 
 
-def pack(path, members):
-    with tarfile.open(path, "w") as tar:
+def pack(path, members, mode="w"):
+    with tarfile.open(path, mode) as tar:
         for name, data in members:
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -35,6 +36,27 @@ def test_sound_and_words_of_one_stem_are_one_example(sounds, tmp_path):
     ]
     assert items[0].audio.shape == (1, 14400)
     assert "neither sound nor latents" in skipped[0].reason
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_shelved_sound_is_read_again_from_where_it_is(sounds, tmp_path, mode):
+    members = [("a.txt", b"a kick"), ("a.flac", (sounds / "loops/kick.flac").read_bytes())]
+    members += [("b.wav", (sounds / "bell.wav").read_bytes())]
+    pack(tmp_path / "shard.tar", members, mode)
+    for entry in open_dataset(tmp_path / "shard.tar").entries():
+        shelved = entry.shelved()
+        assert np.array_equal(shelved.read().audio, entry.read().audio)
+        assert (shelved.describe(), shelved.fingerprint()) == (entry.describe(), entry.fingerprint())
+        held = sum(map(len, shelved.members.values()))
+        assert held < 10 if mode == "w" else held > 1000
+
+
+def test_a_shard_that_lost_its_end_says_so_when_it_is_read_again(sounds, tmp_path):
+    pack(tmp_path / "shard.tar", [("b.wav", (sounds / "bell.wav").read_bytes())])
+    (entry,) = open_dataset(tmp_path / "shard.tar").entries()
+    (tmp_path / "shard.tar").write_bytes((tmp_path / "shard.tar").read_bytes()[:1000])
+    with pytest.raises(CorruptFileError, match=r"shard\.tar is shorter than it was"):
+        entry.shelved().read()
 
 
 def test_files_beside_a_sound_say_the_same_in_a_folder_and_in_a_shard(sounds, tmp_path):

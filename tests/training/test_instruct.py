@@ -87,14 +87,18 @@ def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
         assert 0.2 < (np.abs(played) > 0).mean() < 0.9
 
 
+RECIPE = Path(__file__).parents[2] / "configs" / "instruct"
+
+
 def test_the_recipe_in_the_repository_is_the_published_training() -> None:
-    config = Recipe(Path(__file__).parents[2] / "configs" / "instruct").read(InstructTrainingConfig, "instruct")
+    config = Recipe(RECIPE).read(InstructTrainingConfig, "instruct")
     assert config.adapter == AdapterSizes()
     assert (config.loop.steps, config.loop.learning_rate, config.batch * config.loop.accumulate) == (10_000, 1e-4, 32)
 
 
 def test_a_recipe_cannot_set_what_follows_from_the_training(tmp_path) -> None:
-    (tmp_path / "instruct.toml").write_text("[adapter]\nwindow = 3.0\n[loop]\nsteps = 1\nlearning_rate = 1e-4\n")
+    known = (RECIPE / "instruct.toml").read_text()
+    (tmp_path / "instruct.toml").write_text(known.replace("[adapter]", "[adapter]\nwindow = 3.0"))
     with pytest.raises(ConfigError, match="window"):
         Recipe(tmp_path).read(InstructTrainingConfig, "instruct")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,10 @@ class Entry(Protocol):
         """Everything. This and the two above raise a SoundloomError that names the file where it cannot be read."""
         ...
 
+    def shelved(self) -> Entry:
+        """The same without what can be read once more, for those who keep many entries."""
+        ...
+
 
 @dataclass(frozen=True)
 class FoundFile:
@@ -68,6 +72,9 @@ class FoundFile:
     @property
     def origin(self) -> str:
         return self.path.relative_to(self.root).as_posix()
+
+    def shelved(self) -> Self:
+        return self
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,9 @@ class Unreadable:
 
     def read(self) -> Item:
         raise self.error
+
+    def shelved(self) -> Self:
+        return self
 
 
 class Dataset(Protocol):

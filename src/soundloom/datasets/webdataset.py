@@ -1,7 +1,8 @@
 """WebDataset shards: tar files whose members of one stem are one example.
 
 Reads sound or latents (`000001.flac`, `000001.npy`) with `000001.json` and `000001.txt` beside them, and writes
-latents. A shard is only ever read from its beginning to its end, which suits slow and remote disks.
+latents. A shard is read from its beginning to its end, which suits slow and remote disks; only shelved samples are read
+from where they are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,38 +29,69 @@ SHARD_ITEMS = 512
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in an uncompressed tar file a member's bytes are."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise CorruptFileError(f"{self.path} can no longer be read: {error}") from error
+        if len(data) < self.size:
+            raise CorruptFileError(f"{self.path} is shorter than it was", "leave shards alone while they are in use")
+        return data
+
+
+@dataclass(frozen=True)
 class Sample:
-    """The members of one stem: their bytes by their endings."""
+    """The members of one stem: their bytes by their endings, and where that of the sound or the latents is."""
 
     shard: str
     key: str
     members: Mapping[str, bytes]
+    places: Mapping[str, Place]  # empty in a compressed shard
 
     @property
     def origin(self) -> str:
         return f"{self.shard}/{self.key}"
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.members[self._content()]).hexdigest()
+        return hashlib.sha256(self._content()[1]).hexdigest()
 
     def read(self) -> Item:
         name, metadata = f"{self.origin} in its shard", self.describe()
-        ending = self._content()
+        ending, data = self._content()
         if ending == ".npy":
-            return latent_item(self.origin, self.members[ending], metadata, name)
-        audio, rate = _decode(self.members[ending], name)
+            return latent_item(self.origin, data, metadata, name)
+        audio, rate = _decode(data, name)
         captions = captions_of(metadata, self.origin)
         return Item(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
 
-    def _content(self) -> str:
-        endings = [ending for ending in self.members if ending == ".npy" or ending in SOUND_ENDINGS]
-        if not endings:
-            found = ", ".join(self.members)
-            raise CorruptFileError(f"{self.origin} holds neither sound nor latents, only {found}")
-        return endings[0]
+    def shelved(self) -> Sample:
+        return replace(self, members={end: data for end, data in self.members.items() if end not in self.places})
+
+    def _content(self) -> tuple[str, bytes]:
+        """Ending and bytes of the sound or the latents."""
+        for ending, data in self.members.items():
+            if _is_content(ending):
+                return ending, data
+        for ending, place in self.places.items():
+            return ending, place.read()
+        found = ", ".join(self.members)
+        raise CorruptFileError(f"{self.origin} holds neither sound nor latents, only {found}")
 
     def describe(self) -> dict[str, Any]:
         return read_sidecars(self.members.get(".json"), self.members.get(".txt"), self.origin)
+
+
+def _is_content(ending: str) -> bool:
+    return ending == ".npy" or ending in SOUND_ENDINGS
 
 
 class Shards:
@@ -90,8 +122,9 @@ class Shards:
 
 def read_shard(path: Path, shard: str) -> Iterator[Sample]:
     """Samples of one tar file. Raises CorruptFileError where it is damaged."""
-    key, members = "", dict[str, bytes]()
+    key, members, places = "", dict[str, bytes](), dict[str, Place]()
     try:
+        is_plain = _is_plain(path)
         with tarfile.open(path, "r|*") as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
@@ -99,15 +132,26 @@ def read_shard(path: Path, shard: str) -> Iterator[Sample]:
                     continue
                 here = str(name.with_suffix(""))
                 if here != key and members:
-                    yield Sample(shard, key, members)
-                    members = {}
-                key = here
+                    yield Sample(shard, key, members, places)
+                    members, places = {}, {}
+                key, ending = here, name.suffix.lower()
                 file = tar.extractfile(member)
-                members[name.suffix.lower()] = file.read() if file else b""
+                members[ending] = file.read() if file else b""
+                if is_plain and _is_content(ending):
+                    places[ending] = Place(path, member.offset_data, member.size)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise CorruptFileError(f"{path} is damaged or not a tar file: {error}", "remove it, or get it again") from error
     if members:
-        yield Sample(shard, key, members)
+        yield Sample(shard, key, members, places)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether this is a tar file that is not compressed."""
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.ReadError:
+        return False
+    return True
 
 
 def _decode(data: bytes, name: str) -> tuple[NDArray[np.float32], int]:

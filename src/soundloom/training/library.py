@@ -133,7 +133,7 @@ def _described(dataset: Dataset, selection: Selection) -> Iterator[tuple[Entry, 
             log.warning("left out: %s", error.args[0])
             continue
         if captions or not selection.captioned:
-            yield entry, captions
+            yield entry.shelved(), captions
 
 
 def stored_latents(
