@@ -98,6 +98,18 @@ def test_noise_stays_on_its_side(started):
     assert (found[0] - found[1]).min() > 10
 
 
+def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
+    cored = autoencoder()
+    start_with_noise(cored, sounds, replace(CONFIG, coring=0.05))
+    for size, least, most in ((0.02, 0.0, 0.3), (1.0, 0.95, 1.05)):
+        latents = torch.zeros(1, started.config.latent_dim, 64)
+        latents[:, :-4] = size * torch.randn(latents[:, :-4].shape, generator=torch.Generator().manual_seed(1))
+        latents[:, -4:] = started.encode(torch.zeros(1, 2, 64 * PATCH * STRIDE))[:, -4:].detach()
+        with torch.no_grad():
+            before, after = (same.decode(latents).square().mean().sqrt() for same in (started, cored))
+        assert least <= float(after / before) <= most
+
+
 def test_all_weights_are_finite_and_silence_stays_nearly_silent(started):
     assert all(torch.isfinite(value).all() for value in started.state_dict().values())
     assert np.abs(through(started, np.zeros((2, 64 * PATCH * STRIDE), np.float32))).max() < 0.01

@@ -203,6 +203,7 @@ class AutoencoderConfig:
     emphasis: float = 0.3  # power of frequency by which the principal components prefer high frequencies
     whitening: float = 0.5  # 0 keeps the components' own spread, 1 makes all equal
     noise_bands: tuple[float, ...] = ()  # edges in hertz of bands whose loudness gets latents of its own
+    coring: float = 0.0  # size, of latents whose mean square is 1, up to which the decoder takes them for errors
     mel: MelConfig = field(default_factory=MelConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)

@@ -59,6 +59,7 @@ class Layout:
 
     same: SAME
     edges: tuple[float, ...]  # of the bands, hertz
+    is_cored: bool = False
 
     def __post_init__(self) -> None:
         encoder, decoder = self.same.config.encoder.config, self.same.config.decoder.config
@@ -66,7 +67,7 @@ class Layout:
             "encoder width": (self.latents + self.levels + encoder.stride * self.probes, encoder.width),
             "decoder width": (2 * self.levels + self.carriers, decoder.width),
             "encoder's inner width": (2 * encoder.stride * self.probes, encoder.ff_inner),
-            "decoder's inner width": (self.carriers, decoder.ff_inner),
+            "decoder's inner width": (self.carriers + self.cored, decoder.ff_inner),
             "latent dimension": (self.levels + 1, self.same.config.latent_dim),
         }
         for name, (needed, found) in needs.items():
@@ -91,6 +92,10 @@ class Layout:
         return CARRIERS * self.levels
 
     @property
+    def cored(self) -> int:
+        return self.components if self.is_cored else 0
+
+    @property
     def latents(self) -> int:
         """Latents that hold principal components."""
         return self.same.config.latent_dim - self.levels
@@ -112,7 +117,7 @@ def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
 
     Raises ConfigError where it has too few channels for that.
     """
-    layout, rng = Layout(same, config.noise_bands), np.random.default_rng(config.loop.seed)
+    layout, rng = Layout(same, config.noise_bands, bool(config.coring)), np.random.default_rng(config.loop.seed)
     crops = random_crops(same, sounds, config)
     codec = fit_linear_codec(same, crops, config, layout.components, layout.latents)
     crops = crops[:MOST_CROPS]
@@ -123,6 +128,8 @@ def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
     kernel = _start_decoder(same, out, codec, layout, rng)
     _scale_levels(same, layout, crops)
     _correct_carriers(same, out, kernel, codec, layout, crops)
+    if config.coring:
+        _core(out, codec, layout, config.coring)
 
 
 def _start_encoder(
@@ -212,6 +219,29 @@ def _start_decoder(
         parts = tensor(atom.reshape(KERNEL, patch)[::-1])
         kernel[channel * patch : (channel + 1) * patch, begin + carrier] = parts.T
     return kernel
+
+
+@torch.no_grad()
+def _core(out: DecoderResampler, codec: LinearCodec, layout: Layout, size: float) -> None:
+    """Take most of the components away that are smaller than what a latent of that size makes of them.
+
+    What a generator gets wrong is small and everywhere: where there should be silence or no bass it hisses and rumbles.
+    A sine takes that away: x - sin(k pi tanh(4 x)) / (4 k pi) is nearly 0 near 0. Larger components are off by up to
+    as much as that takes away.
+    """
+    block = typed(out.transformers[-1], SAMEBlock)
+    gated, back = _feed_forward(block)
+    inner, carriers, components = back.weight.shape[1], layout.carriers, layout.components
+    slope = float(block.ff_norm.alpha)
+    made_by_latents = np.linalg.norm(codec.spread.reshape(layout.latents, -1, components), axis=0).mean(0)
+    for component, made in enumerate(made_by_latents):
+        cycles = max(1, round(1 / (slope * np.pi * TOKEN_LEVEL * size * made)))
+        unit = carriers + component
+        gated.weight[[unit, inner + unit]] = 0
+        gated.bias[unit], gated.bias[inner + unit] = 1.0, 0.0
+        gated.weight[inner + unit, component] = cycles
+        back.weight[:, unit] = 0
+        back.weight[component, unit] = -1 / (slope * np.pi * cycles)
 
 
 def _scale_levels(same: SAME, layout: Layout, crops: Crops) -> None:
