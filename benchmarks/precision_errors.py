@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/precision_errors.py [--model small-music] [--seconds 30] [--precisions bf16 …]
 
-`--model` is mini, a folder, or a catalogue name, which means its full size with random weights. Random latents and a
-random sound are the input: the velocity is of half noise, the decoder gets 24 latents.
+`--model` is mini, a folder, or a catalogue name, which means its full size with random weights. Random latents,
+a random sound and the prompt below are the input: the velocity is of half noise, the decoder gets 24 latents.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from soundloom.bench.cases import require_weights, weights_folder
 from soundloom.pipeline.model import Model, load
+from soundloom.text.tokenizer import Tokenizer
 
 PROMPT, PADDING, DECODED = "kick drum loop, 120 BPM", 6.0, 24
 Outputs = dict[str, NDArray[np.float32]]
@@ -27,12 +28,16 @@ def outputs(model: Model, seconds: float) -> Outputs:
     hop = config.same.downsampling_ratio
     frames = 2 * round((seconds + PADDING) * config.sample_rate / hop / 2)
     x = random.standard_normal((1, config.dit.io_channels, frames), np.float32)
-    context = random.standard_normal((1, 11, config.dit.cond_token_dim), np.float32)
-    duration = random.standard_normal((1, config.dit.global_cond_dim), np.float32)
     sound = 0.1 * random.standard_normal((1, 2, DECODED * hop), np.float32)
     engine = model.engine
     local = engine.array(np.zeros((1, config.dit.local_add_cond_dim, 1), np.float32))
-    condition = engine.condition(engine.array(context), engine.array(duration), local, 1, (0.5,))
+    files = model.checkpoint.text_encoder
+    assert files is not None
+    length = config.model.conditioning.prompt.max_length
+    tokens = Tokenizer(files.tokenizer, files.config.pad_token_id)([PROMPT], length)
+    text = engine.encode_text(tokens.ids, tokens.mask)
+    context, duration = engine.embed(text, tokens.mask, np.array([seconds], np.float32))
+    condition = engine.condition(context, duration, local, 1, (0.5,))
     return {
         "velocity": engine.numpy(engine.velocity(engine.array(x), 0.5, condition, None)),
         "decode": engine.decode(x[:, :, :DECODED], None),
