@@ -10,6 +10,7 @@ test:
 lint:
 	scripts/setup dev
 	.venv/bin/ruff check
+	.venv/bin/ruff format --check
 
 types:
 	scripts/setup dev

@@ -30,9 +30,7 @@ def many_24_bit_values():
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac"])
-@pytest.mark.parametrize(
-    ("subtype", "values"), [("PCM_16", every_16_bit_value), ("PCM_24", many_24_bit_values)]
-)
+@pytest.mark.parametrize(("subtype", "values"), [("PCM_16", every_16_bit_value), ("PCM_24", many_24_bit_values)])
 def test_integers_survive_reading_and_writing_bit_for_bit(tmp_path, ending, subtype, values):
     first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
     soundfile.write(first, values(), RATE, subtype=subtype)
@@ -105,9 +103,7 @@ def test_writing_in_pieces_equals_writing_at_once(tmp_path):
         for piece in np.array_split(audio, 7, axis=1):
             out.write(piece)
     assert (out.samples, out.peak) == (200_000, np.abs(audio).max())
-    np.testing.assert_array_equal(
-        read_audio(tmp_path / "pieces.flac")[0], read_audio(tmp_path / "whole.flac")[0]
-    )
+    np.testing.assert_array_equal(read_audio(tmp_path / "pieces.flac")[0], read_audio(tmp_path / "whole.flac")[0])
 
 
 @pytest.fixture
@@ -123,9 +119,7 @@ def full_disk():
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize(
-    "samples", [15_000, 400_000]
-)  # less than the encoders hold back until they close, and more
+@pytest.mark.parametrize("samples", [15_000, 400_000])  # less than the encoders hold back until they close, and more
 def test_full_disk_leaves_the_old_file_alone(tmp_path, full_disk, ending, samples):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(b"old")
@@ -151,9 +145,7 @@ def test_an_error_in_the_middle_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="needs a folder that not even root can write to"
-)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a folder that not even root can write to")
 def test_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(WriteError, match=r"/proc/a\.wav could not be written"):
         write_audio("/proc/a.wav", noise(100), RATE)

@@ -40,9 +40,7 @@ def test_surround_channels_have_their_weights(channel, louder):
     mono = tone(-20, 2)[:1]
     surround = np.zeros((6, mono.shape[1]), np.float32)
     surround[channel] = mono
-    assert integrated_loudness(surround, 48000) == pytest.approx(
-        integrated_loudness(mono, 48000) + louder, abs=0.01
-    )
+    assert integrated_loudness(surround, 48000) == pytest.approx(integrated_loudness(mono, 48000) + louder, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,7 @@ def test_brightness_moves_the_spectrum() -> None:
 def test_reverb_rings_on_after_the_sound() -> None:
     def tail(reverb: str) -> float:
         labels = Labels("drum hit", "rimshot", material="acoustic", reverb=reverb)
-        return float(
-            np.sqrt(np.mean(render(labels, 1.0, rng_of(0))[:, SAMPLE_RATE // 4 : SAMPLE_RATE // 2] ** 2))
-        )
+        return float(np.sqrt(np.mean(render(labels, 1.0, rng_of(0))[:, SAMPLE_RATE // 4 : SAMPLE_RATE // 2] ** 2)))
 
     assert tail("") < 1e-6
     assert tail("hall") > 1e-4

@@ -120,9 +120,7 @@ def test_a_scene_names_both_sources() -> None:
 
 
 def test_tags_of_a_scene_are_merged_by_field() -> None:
-    scene = Labels(
-        "drum loop", "house", bpm=120, layer=Labels("bass line", "sub bass", key="C major", bpm=120)
-    )
+    scene = Labels("drum loop", "house", bpm=120, layer=Labels("bass line", "sub bass", key="C major", bpm=120))
     start = "TrackType: Music, Genre: House, Instruments: Drums, Bass, 120 BPM"
     assert any(tag_caption(scene, rng_of(seed)).startswith(start) for seed in range(20))
 
@@ -147,9 +145,7 @@ def test_training_never_draws_held_out_labels() -> None:
 
 
 def test_about_one_pitched_combination_in_sixteen_is_held_out() -> None:
-    loops = [
-        Labels("drum loop", name, bpm=bpm) for name in ("house", "rock", "funk") for bpm in range(60, 181)
-    ]
+    loops = [Labels("drum loop", name, bpm=bpm) for name in ("house", "rock", "funk") for bpm in range(60, 181)]
     assert 0.03 < np.mean([is_held_out(loop) for loop in loops]) < 0.1
 
 

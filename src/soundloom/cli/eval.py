@@ -105,4 +105,3 @@ def _named(families: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in FAMILIES]:
         raise RequestError(f"no such families of sounds: {', '.join(unknown)}", f"known: {', '.join(FAMILIES)}")
     return names
-

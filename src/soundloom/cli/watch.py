@@ -91,8 +91,7 @@ def summarise(watch: Watch, clips: Sequence[Clip]) -> None:
     watch.say(f"{record['model']}: {_about(record)}")
     seeds = ", ".join(str(clip.record["seed"]) for clip in clips)
     watch.say(
-        f"seed {seeds} · {_how(record['request'])} · "
-        f"{record['engine']} on {record['device']}, {record['precision']}"
+        f"seed {seeds} · {_how(record['request'])} · {record['engine']} on {record['device']}, {record['precision']}"
     )
     for name, stage in watch.stages.items():
         device = f", {stage.device_bytes / 2**20:.0f} MiB on the device" if stage.device_bytes else ""

@@ -59,9 +59,7 @@ class VelocityField:
             if guided:
                 context, duration = join([context, self.uncond]), join([duration, duration])
                 local = join([local, local]) if len(local) > 1 else local
-            self._conditions[guided] = self.engine.condition(
-                context, duration, local, self.repeats, self.times
-            )
+            self._conditions[guided] = self.engine.condition(context, duration, local, self.repeats, self.times)
         return self._conditions[guided]
 
     def is_guided(self, t: Any) -> bool:

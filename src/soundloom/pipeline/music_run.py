@@ -165,9 +165,7 @@ class MusicRun:
         for index, job in enumerate(jobs):
             alike.setdefault(job.batch, []).append(index)
         batches = [
-            places[start : start + MAX_BATCH]
-            for places in alike.values()
-            for start in range(0, len(places), MAX_BATCH)
+            places[start : start + MAX_BATCH] for places in alike.values() for start in range(0, len(places), MAX_BATCH)
         ]
         made: list[list[np.ndarray]] = [[] for _ in jobs]
         with self.stages.stage("codes", sum(self._seconds(jobs[first]) for first, *_ in batches)) as tick:

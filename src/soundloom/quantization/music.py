@@ -117,9 +117,7 @@ def quantise_music(
     return Report(_sizes(model), _sizes(packed), distances)
 
 
-def _choose(
-    full: MusicGenCheckpoint, probe: MusicProbe, choice: Choice, run: Run, progress: Progress | None
-) -> Bits:
+def _choose(full: MusicGenCheckpoint, probe: MusicProbe, choice: Choice, run: Run, progress: Progress | None) -> Bits:
     if choice.policy != "mixed":
         return lm_bits(full.tensors, int(choice.policy), choice.group)
     sensitivity = _measure_sensitivity(full, probe, choice.group, run, progress)

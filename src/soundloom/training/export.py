@@ -35,9 +35,7 @@ def export(
         **_tensors(same, SAME_PREFIX),
         **_tensors(generator.conditioner, CONDITIONER_PREFIX),
     }
-    text = TextEncoderFiles(
-        generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path()
-    )
+    text = TextEncoderFiles(generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path())
     with new_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
         if sounds is not None:

@@ -50,9 +50,7 @@ def encode_sounds(same: SAME, sounds: Sounds) -> Latents:
     """Encode every clip."""
     clips, seconds = zip(*((latent.numpy(), length) for latent, length in encoded(same, sounds)), strict=True)
     starts = np.cumsum([0, *map(len, clips)])
-    return Latents(
-        np.concatenate(clips), starts.astype(np.int64), np.array(seconds, np.float32), _encode_silence(same)
-    )
+    return Latents(np.concatenate(clips), starts.astype(np.int64), np.array(seconds, np.float32), _encode_silence(same))
 
 
 @torch.no_grad()

@@ -128,4 +128,3 @@ def open_machine(config: MachineConfig) -> Machine:
     except ImportError as error:
         hint = "pip install 'soundloom[train]'"
         raise EngineError(f"{processes} processes need Accelerate ({error})", hint) from error
-

@@ -10,9 +10,7 @@ from soundloom.datasets.synthetic.signals import FloatArray, samples
 from soundloom.datasets.synthetic.space import place, set_peak
 from soundloom.errors import RequestError
 
-SOUNDS: dict[str, Sound] = (
-    tones.SOUNDS | drums.SOUNDS | music.SOUNDS | ambience.SOUNDS | events.SOUNDS | effects.SOUNDS
-)
+SOUNDS: dict[str, Sound] = tones.SOUNDS | drums.SOUNDS | music.SOUNDS | ambience.SOUNDS | events.SOUNDS | effects.SOUNDS
 FAMILIES = tuple(SOUNDS)
 
 # What may join a first source: a tune joins drums in their tempo, a background joins everything else.
@@ -39,9 +37,7 @@ def draw_source(family: str, rng: np.random.Generator, seconds: float | None = N
     """Labels of one source of a family, with its place in the stereo field."""
     sound = SOUNDS[family]
     length = round(float(rng.uniform(*sound.seconds)), 2) if seconds is None else seconds
-    labels = replace(
-        sound.draw(rng, length), seconds=length, level=_draw_level(rng), reverb=_draw_reverb(rng)
-    )
+    labels = replace(sound.draw(rng, length), seconds=length, level=_draw_level(rng), reverb=_draw_reverb(rng))
     if labels.pan_to is None:
         labels = replace(labels, pan=_draw_pan(rng))
     return _with_fades(labels, rng)
@@ -77,9 +73,7 @@ def render(labels: Labels, seconds: float, rng: np.random.Generator) -> FloatArr
     Raises RequestError for a family that does not exist and for a length outside (0.1, 60].
     """
     if labels.family not in SOUNDS:
-        raise RequestError(
-            f"no family of sounds is called {labels.family!r}", f"one of: {', '.join(FAMILIES)}"
-        )
+        raise RequestError(f"no family of sounds is called {labels.family!r}", f"one of: {', '.join(FAMILIES)}")
     if not 0.1 < seconds <= 60:
         raise RequestError(f"cannot render {seconds} s of sound", "ask for more than 0.1 s, at most 60 s")
     dry = SOUNDS[labels.family].render(labels, samples(seconds), rng)

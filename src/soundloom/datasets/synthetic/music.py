@@ -112,9 +112,7 @@ def _rooted(family: str, variant: str, lowest: int, rng: np.random.Generator) ->
 
 def render_chord(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     pitches = triad(labels.key, 48)
-    return np.sum(
-        [play(labels.variant, hz, n, labels.brightness) for hz in pitches], axis=0, dtype=np.float32
-    )
+    return np.sum([play(labels.variant, hz, n, labels.brightness) for hz in pitches], axis=0, dtype=np.float32)
 
 
 def render_pad(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:

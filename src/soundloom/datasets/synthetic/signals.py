@@ -125,9 +125,7 @@ def strike(n: int, starts: Iterable[float], hits: Iterable[FloatArray]) -> Float
     return out
 
 
-def scatter(
-    n: int, rng: np.random.Generator, per_second: float, kernel: FloatArray, channels: int = 2
-) -> FloatArray:
+def scatter(n: int, rng: np.random.Generator, per_second: float, kernel: FloatArray, channels: int = 2) -> FloatArray:
     """Copies of a short kernel at random times and levels, (channels, n)."""
     impulses = np.zeros((channels, n), np.float32)
     hits = rng.poisson(per_second * n / SAMPLE_RATE, channels)

@@ -22,9 +22,7 @@ class Voice:
     ratios: tuple[float, ...] = ()  # empty: harmonics 1, 2, 3 …
     attack: float = 0.004  # seconds
     decay: float = 0.0  # seconds until the first partial has fallen by 60 dB; 0 = sustained
-    damping: float = (
-        0.0  # how much sooner each higher partial dies: partial r lives decay / (1 + damping (r - 1))
-    )
+    damping: float = 0.0  # how much sooner each higher partial dies: partial r lives decay / (1 + damping (r - 1))
     vibrato: bool = False
 
 

@@ -165,9 +165,7 @@ class DiT(nn.Module):
             modulations=modulations,
         )
 
-    def forward(
-        self, x: Tensor, t: Tensor | float, condition: Condition, padding: Padding | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, condition: Condition, padding: Padding | None = None) -> Tensor:
         """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
         modulation = condition.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:
