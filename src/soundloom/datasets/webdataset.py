@@ -81,7 +81,8 @@ class Sample:
         for ending, data in self.members.items():
             if _is_content(ending):
                 return ending, data
-        for ending, place in self.places.items():
+        if self.places:
+            ending, place = next(iter(self.places.items()))
             return ending, place.read()
         found = ", ".join(self.members)
         raise CorruptFileError(f"{self.origin} holds neither sound nor latents, only {found}")

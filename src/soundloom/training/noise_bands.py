@@ -221,7 +221,6 @@ def _start_decoder(
     return kernel
 
 
-@torch.no_grad()
 def _core(out: DecoderResampler, codec: LinearCodec, layout: Layout, size: float) -> None:
     """Take most of the components away that are smaller than what a latent of that size makes of them.
 
