@@ -110,6 +110,12 @@ def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started
         assert least <= float(after / before) <= most
 
 
+@pytest.mark.parametrize("changes", [{"coring": -0.1}, {"coring": 0.1, "noise_bands": ()}])
+def test_coring_that_can_do_nothing_is_refused(changes):
+    with pytest.raises(ConfigError, match="coring must be 0 or more, and needs noise_bands"):
+        replace(CONFIG, **changes)
+
+
 def test_all_weights_are_finite_and_silence_stays_nearly_silent(started):
     assert all(torch.isfinite(value).all() for value in started.state_dict().values())
     assert np.abs(through(started, np.zeros((2, 64 * PATCH * STRIDE), np.float32))).max() < 0.01

@@ -214,6 +214,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         if self.contrastive.weight and self.batch < 2:
             raise ConfigError("contrastive.weight needs something to contrast with: a batch of at least 2")
+        if self.coring < 0 or (self.coring and not self.noise_bands):
+            raise ConfigError(f"coring must be 0 or more, and needs noise_bands, found {self.coring:g}")
 
 
 @dataclass(frozen=True)
