@@ -4,11 +4,11 @@ import pytest
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.evaluation.spectra import (
     buzz,
-    distance,
     level_difference,
     log_mel_difference,
     loudness_step,
     si_sdr,
+    spectral_convergence,
 )
 
 TIMES = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
@@ -21,10 +21,13 @@ def test_a_gain_is_its_log_mel_difference():
     assert log_mel_difference(NOISE * 10 ** (-3 / 20), NOISE, SAMPLE_RATE) == pytest.approx(3, abs=0.01)
 
 
-def test_the_difference_looks_where_the_real_clip_is_heard_and_the_distance_at_both():
-    """Cells below -60 dBFS of a tone's spectrum do not count, but what is added to them makes a distance."""
-    added = TONE + 0.1 * NOISE
-    assert log_mel_difference(added, TONE, SAMPLE_RATE) < 5 < 15 < distance(added, TONE, SAMPLE_RATE)
+def test_spectral_convergence_weighs_what_is_loud_and_the_difference_what_is_heard():
+    """Hiss 40 dB below a tone lies above -60 dBFS in most bands; a tone a fourth higher is another sound."""
+    hissing, other = TONE + 0.03 * NOISE, 0.5 * np.sin(2 * np.pi * 587 * TIMES)[None].repeat(2, axis=0)
+    assert log_mel_difference(hissing, TONE, SAMPLE_RATE) < 5
+    assert spectral_convergence(hissing, TONE, SAMPLE_RATE) < 0.02
+    assert spectral_convergence(other, TONE, SAMPLE_RATE) > 1
+    assert spectral_convergence(0.01 * TONE, TONE, SAMPLE_RATE) == pytest.approx(0.99, abs=0.005)
 
 
 def test_nothing_heard_is_no_number():

@@ -1,5 +1,6 @@
 """Flow matching: times, batches, masks of the loss, and that it learns."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
+from soundloom.errors import ConfigError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.captions import CaptionTokens, train_tokenizer
-from soundloom.training.config import DistillationConfig, ShortConfig, TokenizerConfig
+from soundloom.training.config import DistillationConfig, FocusConfig, ShortConfig, TokenizerConfig
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import (
     Batch,
@@ -113,6 +115,29 @@ def test_many_beginnings_come_before_whole_clips(generator, clips):
     assert len(whole.data) == 2
     assert whole.data.shape[2] >= clips.latents.lengths.min()
     assert config.logsnr == FLOW.logsnr
+
+
+def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clips):
+    focus = FocusConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
+    captions = copy(clips.captions)
+    captions.families = np.where(np.arange(SOUNDS.clips) % 3 == 0, "bell", "tone")
+    focused = Clips(clips.latents, captions, replace(FLOW, focus=focus), FRAMES_PER_SECOND)
+    lengths = clips.latents.seconds[captions.families == "bell"]  # no two clips are equally long
+    stage = FlowStage(generator, focused, focused.config)
+
+    def focused_steps(steps: range) -> list[int]:
+        drawn = [(step, *stage._draw(step, Draws(0, step))) for step in steps]
+        found = [step for step, _, config in drawn if config.logsnr == focus.logsnr]
+        assert all(np.isin(batch.seconds, lengths).all() for step, batch, _ in drawn if step in found)
+        return found
+
+    assert not focused_steps(range(3))
+    assert 30 < len(focused_steps(range(3, 103))) < 70
+
+
+def test_a_family_that_was_not_encoded_is_an_error(clips):
+    with pytest.raises(ConfigError, match="no encoded sound is of these families: choir\nhint: found: tone"):
+        Clips(clips.latents, clips.captions, replace(FLOW, families=("choir",)), FRAMES_PER_SECOND)
 
 
 def test_levelling_lets_a_quiet_clip_count_as_much(clips):

@@ -197,6 +197,20 @@ def test_the_rate_rises_then_falls_to_its_last_value():
     assert rates[100] == pytest.approx(0.1)
 
 
+def test_each_cycle_begins_anew_at_half_the_rate():
+    config = loop(steps=100, cycles=2, learning_rate=1.0, final_learning_rate=0.1, warmup_steps=10)
+    first = loop(steps=50, learning_rate=1.0, final_learning_rate=0.1, warmup_steps=10)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[:50] == [learning_rate(step, first) for step in range(50)]
+    assert rates[60] == max(rates[50:]) == 0.5
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_cycles_share_the_steps_evenly():
+    with pytest.raises(ConfigError, match=r"loop\.cycles must divide loop.steps, found 3 and 100"):
+        loop(steps=100, cycles=3)
+
+
 def test_draws_depend_on_seed_and_step_alone():
     assert torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 2).normal(3, 4))
     assert not torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 3).normal(3, 4))

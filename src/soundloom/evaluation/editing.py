@@ -11,13 +11,12 @@ from soundloom.config.requests import GenerationRequest
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, render
 from soundloom.evaluation.making import make_clips
 from soundloom.evaluation.report import Row, mean_row, share_row
-from soundloom.evaluation.spectra import distance, loudness_step
+from soundloom.evaluation.spectra import loudness_step, spectral_convergence
 from soundloom.evaluation.statistics import rank_correlation
 from soundloom.pipeline.model import Model
 
 NOISE_LEVELS = (0.3, 0.45, 0.6, 0.75, 0.9)
-SOURCES = 6  # clips that are varied
-SILENT_DISTANCE = 60.0  # dB, of a variation that came out silent
+SOURCES = 12  # clips that are varied
 STEADY = 1.5  # LU by which a source's own region may differ from its surroundings
 INPAINT_TOLERANCE = 3.0  # LU
 RENDER_STREAM = 0x50757265  # keys the noise of rendered sources, apart from every world's
@@ -40,11 +39,11 @@ def seed_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, st
         if first and again and other:
             repeat.append(float(np.array_equal(first.audio, again.audio)))
             differ.append(float(not np.array_equal(first.audio, other.audio)))
-            apart.append(distance(first.audio, other.audio, model.sample_rate))
+            apart.append(spectral_convergence(other.audio, first.audio, model.sample_rate))
     if not repeat:
         return []
     shares = [share_row("two seeds differ", differ, goal=1.0), share_row("one seed repeats", repeat, goal=1.0)]
-    return [*(row for row in shares if row), mean_row("log-mel between two seeds", apart, "dB")]
+    return [*(row for row in shares if row), mean_row("spectral convergence of two seeds", apart, "")]
 
 
 def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
@@ -59,7 +58,7 @@ def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: floa
     clips = make_clips(model, requests)
     far = np.array(
         [
-            distance(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else SILENT_DISTANCE
+            spectral_convergence(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else 1.0
             for clip, request in zip(clips, requests, strict=True)
         ]
     ).reshape(len(sources), len(NOISE_LEVELS))

@@ -18,12 +18,16 @@ SOUNDS_FILE = "sounds.toml"  # in a model's folder: what the model was taught, a
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """The optimiser and its course: linear warm-up, then a half cosine from the first rate to the last."""
+    """The optimiser and its course: linear warm-up, then a half cosine from the first rate to the last.
+
+    Several cycles do so one after another in equal parts of the steps, each from half the rate of the one before.
+    """
 
     steps: int
     learning_rate: float
     final_learning_rate: float
     warmup_steps: int = 100
+    cycles: int = 1
     muon: float = 0.0  # rate of the matrices in blocks under Muon, in learning rates; 0 takes AdamW for all
     betas: tuple[float, ...] = (0.9, 0.95)
     weight_decay: float = 0.01
@@ -39,9 +43,11 @@ class LoopConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "patience", "save_every", "log_every", "preview_every"):
+        for name in ("cycles", "accumulate", "patience", "save_every", "log_every", "preview_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"loop.{name} must be 1 or more, found {getattr(self, name)}")
+        if self.steps % self.cycles:
+            raise ConfigError(f"loop.cycles must divide loop.steps, found {self.cycles} and {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,20 @@ class ShortConfig:
 
 
 @dataclass(frozen=True)
+class FocusConfig:
+    """Families that are learnt more slowly than others, and so get batches of their own later on."""
+
+    families: tuple[str, ...] = ()
+    start: int = 0  # step
+    share: float = 0.5  # of the steps from there on
+    logsnr: tuple[float, ...] = (-6.5, 0.0)  # mostly noise, where it is settled what a clip will be
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"focus.share must be from 0 to 1, found {self.share:g}")
+
+
+@dataclass(frozen=True)
 class DiTTrainingConfig:
     """Flow-matching training of the transformer, its conditioner and its text encoder."""
 
@@ -265,6 +285,7 @@ class DiTTrainingConfig:
     kept_weight: float = 0.1  # of the loss on kept frames
     levelling: float = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
     short: ShortConfig = field(default_factory=ShortConfig)
+    focus: FocusConfig = field(default_factory=FocusConfig)
     silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:

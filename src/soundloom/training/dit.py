@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.config.models import ModelConfig, T5GemmaConfig
@@ -17,6 +18,7 @@ from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import DiT, TransformerBlock
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.errors import ConfigError
 from soundloom.training.captions import CaptionTokens
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.inpaint_masks import draw_mask
@@ -74,19 +76,28 @@ class Clips:
     ) -> None:
         self.latents, self.captions, self.config = latents, captions, config
         self.frames_per_second = frames_per_second
-        by_length = np.argsort(latents.lengths, kind="stable")
-        if config.families:
-            by_length = by_length[np.isin(captions.families[by_length], config.families)]
         self.longest = int(latents.lengths.max() + config.silence_seconds * frames_per_second)
-        self.groups = np.array_split(by_length, min(LENGTH_GROUPS, len(by_length)))
+        self.groups = self._by_length(config.families)
+        self.focus = self._by_length(config.focus.families)
 
-    def draw(self, size: int, draws: Draws, most: int | None = None) -> Batch:
+    def _by_length(self, families: tuple[str, ...]) -> list[NDArray[np.intp]]:
+        """Clips of some families, or of all, in groups of like length. Raises ConfigError where there are none."""
+        clips = np.argsort(self.latents.lengths, kind="stable")
+        if families:
+            clips = clips[np.isin(self.captions.families[clips], families)]
+        if not len(clips):
+            known = ", ".join(sorted(set(self.captions.families) - {""})) or "none"
+            raise ConfigError(f"no encoded sound is of these families: {', '.join(families)}", f"found: {known}")
+        return np.array_split(clips, min(LENGTH_GROUPS, len(clips)))
+
+    def draw(self, size: int, draws: Draws, most: int | None = None, focus: bool = False) -> Batch:
         """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask.
 
-        No more than the first `most` latents of each.
+        No more than the first `most` latents of each; `focus` takes the families of that name alone.
         """
         rng = draws.rng
-        clips = rng.choice(self.groups[rng.integers(len(self.groups))], size)
+        groups = self.focus if focus else self.groups
+        clips = rng.choice(groups[rng.integers(len(groups))], size)
         lengths = self.latents.lengths[clips]
         silence = self.config.silence_seconds * self.frames_per_second
         frames = min(int(lengths.max() + silence), most or self.longest)
@@ -128,8 +139,10 @@ class FlowStage:
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
     def _draw(self, step: int, draws: Draws) -> tuple[Batch, DiTTrainingConfig]:
-        """Whole clips, or at first mostly many beginnings; and how their times are drawn."""
-        config, short = self.config, self.config.short
+        """Whole clips, or at first mostly many beginnings, later those in focus; and how their times are drawn."""
+        config, short, focus = self.config, self.config.short, self.config.focus
+        if focus.families and step >= focus.start and draws.rng.random() < focus.share:
+            return self.clips.draw(config.batch, draws, focus=True), replace(config, logsnr=focus.logsnr)
         if step >= short.until or draws.rng.random() >= short.share:
             return self.clips.draw(config.batch, draws), config
         frames = int(draws.rng.choice(short.frames))

@@ -47,8 +47,8 @@ FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 class PlacedClips(Clips):
     """Draws batches onto the device of the draws."""
 
-    def draw(self, size: int, draws: Draws, most: int | None = None) -> Batch:
-        batch = super().draw(size, draws, most)
+    def draw(self, size: int, draws: Draws, most: int | None = None, focus: bool = False) -> Batch:
+        batch = super().draw(size, draws, most, focus)
         return Batch(**{name: value.to(draws.device) for name, value in vars(batch).items()})
 
 

@@ -362,9 +362,12 @@ def _means(records: list[dict[str, float]]) -> dict[str, float]:
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
-    """Rate at a step: a straight line up, then half a cosine down."""
+    """Rate at a step: a straight line up, then half a cosine down; in each cycle anew, to half the height."""
+    length = config.steps // config.cycles
+    cycle = min(step // max(1, length), config.cycles - 1)
+    step, highest = step - cycle * length, config.learning_rate * 0.5**cycle
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+        return highest * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, length - config.warmup_steps)
     fall = (1 + math.cos(math.pi * min(share, 1.0))) / 2
-    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * fall
+    return config.final_learning_rate + (highest - config.final_learning_rate) * fall
