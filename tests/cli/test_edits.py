@@ -61,6 +61,27 @@ def test_generate_cuts_or_continues_a_source_to_the_length_asked_for(make, sourc
     assert (soundfile.info("long.wav").frames, read_record("long.wav")["mode"]) == (28800, "extend")
 
 
+def test_a_length_between_two_samples_is_still_a_variation(make, source):
+    make("generate", "hum", "--init-audio", source, "--seconds", 0.20001, "-o", "short.wav")
+    record = read_record("short.wav")
+    assert (soundfile.info("short.wav").frames, record["mode"], record["request"]["noise"]) == (9600, "vary", 0.6)
+
+
+def test_several_lengths_of_one_source_are_refused(make, source):
+    refused = make("generate", "hum", "--init-audio", source, "--seconds", "0.2,0.6", "-o", "x.wav")
+    assert refused.code == 2
+    assert "--seconds has several lengths" in refused.err
+
+
+def test_like_a_generation_varies_a_source_and_like_a_cut_variation_cuts_it(make, source):
+    make("generate", "hum", "--seconds", 0.3, "--seed", 1, "-o", "plain.wav")
+    make("generate", "--like", "plain.wav", "--init-audio", source, "-o", "varied.wav")
+    record = read_record("varied.wav")
+    assert (soundfile.info("varied.wav").frames, record["mode"], record["request"]["noise"]) == (14400, "vary", 0.6)
+    make("generate", "--like", "varied.wav", "--init-audio", source, "-o", "again.wav")
+    assert np.array_equal(integers("varied.wav"), integers("again.wav"))
+
+
 def test_a_region_may_lie_in_what_continues_the_source(make, source):
     made = make("generate", "hum", "--init-audio", source, "--seconds", 0.8, "--region", "0.6,0.7", "-o", "long.wav")
     assert made.code == 0

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from soundloom.audio.clip import Clip
-from soundloom.config.requests import bars
+from soundloom.config.requests import Compat, GenerationRequest, bars
 from soundloom.errors import RequestError
+from soundloom.pipeline.edits import Edit
+from soundloom.pipeline.plan import make_job
 
 
 def noise_clip(seconds, rate=44100, channels=2, seed=0):
@@ -116,6 +118,31 @@ def test_a_region_of_a_long_clip_is_made_in_a_window_around_it(short_model):
     assert (out.audio[:, inside] != clip.audio[:, inside]).mean() > 0.99
 
 
+@pytest.mark.parametrize("region", [(2.0, 14.0), (0.0, 12.0)])
+def test_pieces_of_a_long_region_join_without_a_step_and_without_old_sound(short_model, region):
+    """The source is -0.5 and what each pass makes another level from 0.1 on: nothing lies between or below."""
+    source = Clip(np.full((2, 16 * 44100), -0.5, np.float32), 44100)
+    request = GenerationRequest("x", source=source, regions=(region,), seed=1)
+    edit = Edit(make_job(request, short_model.config, 4.0), short_model.config)
+    level = 0.0
+    while (item := edit.next_item()) is not None:
+        level += 0.1
+        edit.accept(np.full((2, item.samples), level, np.float32))
+    assert edit.passes > 3
+    start, end = (round(edge * 44100) for edge in region)
+    fade = round(0.01 * 44100)
+    made = edit.sound[:, start + fade : end - fade]
+    assert made.min() > 0.09
+    assert np.abs(np.diff(edit.sound[:, start - fade if start else 0 : end + fade])).max() < 0.01
+
+
+@pytest.mark.parametrize("compat", ["stable-audio-3", "mlx"])
+def test_published_behaviour_ends_at_the_models_limit(short_model, compat):
+    request = GenerationRequest("x", source=noise_clip(3), seconds=14, compat=Compat.named(compat))
+    with pytest.raises(RequestError, match=r"would be 14 s long, and published systems edit at most 5\.944 s"):
+        short_model.run([request])
+
+
 def test_a_variation_longer_than_the_limit_is_refused(short_model):
     with pytest.raises(RequestError, match="varies at most"):
         short_model.vary(noise_clip(7), "rain")
@@ -157,8 +184,6 @@ def test_impossible_regions_are_refused(tiny_model, regions, message):
 
 
 def test_new_sound_cannot_be_varied(tiny_model):
-    from soundloom.config.requests import GenerationRequest
-
     request = GenerationRequest("x", source=noise_clip(1), seconds=2, noise=0.5)
     with pytest.raises(RequestError, match="nothing before or behind"):
         tiny_model.run([request])

@@ -105,19 +105,25 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
             f"{options.like} was made from another sound (mode {mode}), which it does not hold",
             "give that sound with --init-audio",
         )
-    longest = max(options.seconds, default=0.0)
-    if clip is not None and 0 < longest < clip.seconds:
-        clip = replace(clip, audio=clip.audio[:, : round(longest * clip.sample_rate)])
-    regions = tuple(options.regions())
-    varies = clip is not None and not (record or regions or longest > clip.seconds)
-    given: dict[str, Any] = {
-        "seconds": longest or None,
-        "noise": VARIATION_NOISE if varies and options.noise is None else options.noise,
-        "crossfade": options.crossfade,
-        "regions": regions or None,
-    }
     try:
         request = GenerationRequest.from_record(record.get("request", {}), clip)
     except (TypeError, AttributeError) as error:
         raise RequestError(f"the record of {options.like} cannot be read: {error}") from error
+    seconds = max(options.seconds, default=request.seconds)
+    regions = tuple(options.regions())
+    noise = options.noise
+    if clip is not None:
+        if len(set(options.seconds)) > 1:
+            raise RequestError("--seconds has several lengths, and --init-audio can become one length at a time")
+        samples = round(seconds * clip.sample_rate) if seconds else clip.samples
+        if mode == "generate" and not regions and samples <= clip.samples and noise is None:
+            noise = VARIATION_NOISE
+        clip = replace(clip, audio=clip.audio[:, : max(1, samples)])
+    given = {
+        "seconds": seconds,
+        "source": clip,
+        "noise": noise,
+        "crossfade": options.crossfade,
+        "regions": regions or None,
+    }
     return replace(request, **{name: value for name, value in given.items() if value is not None})

@@ -132,6 +132,12 @@ class Edit:
                 f"{self.config.max_seconds:.4g} s in one piece",
                 "cut the clip, or vary regions of it",
             )
+        if self.job.request.compat.keep != "samples":
+            raise RequestError(
+                f"the result would be {self.samples / self.rate:.4g} s long, and published systems edit at most "
+                f"{self.config.max_seconds:.4g} s with this model",
+                "leave out compat, or cut the clip",
+            )
         low, high = self.known
         for piece, forward in self._pieces(limit // 2):
             start, stop = piece
@@ -142,16 +148,20 @@ class Edit:
             yield _around(piece, max(left, 0), right, limit)
 
     def _pieces(self, longest: int) -> Iterator[tuple[Span, bool]]:
-        """Cut regions into pieces, each beginning where something is known; say whether time runs forward."""
+        """Cut regions into pieces, each beginning where something is known; say whether time runs forward.
+
+        Each makes the last of the one before it again, so that the two are joined by a crossfade.
+        """
+        step = longest - min(round(self.job.request.crossfade * self.rate), longest // 4)
         for start, end in self.regions:
             forward = start > 0
             while end - start > longest:
                 if forward:
                     yield (start, start + longest), True
-                    start += longest
+                    start += step
                 else:
                     yield (end - longest, end), False
-                    end -= longest
+                    end -= step
             yield (start, end), forward
 
     def next_item(self) -> Item | None:
