@@ -14,8 +14,11 @@ from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
+from soundloom.training.base import Base
+from soundloom.training.job import Job
+from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
-from soundloom.training.recipe import Work
+from soundloom.training.recipe import Recipe, Work
 
 STAGES = ("tokenizer", "autoencoder", "encode", "text", "dit", "distill", "post")
 
@@ -104,6 +107,39 @@ def test_a_stage_that_time_stopped_goes_on_to_the_same_bits(copy, made):
     assert_same(path, made / "work" / "dit" / "trained.pt")
 
 
+def test_a_finished_stage_that_was_stopped_with_new_settings_is_not_finished(copy):
+    more = "--set", "loop.steps=5"
+    assert train(copy, "dit", *more, "--minutes", 1e-9) == 3
+    assert not (copy / "work" / "dit" / "trained.pt").exists()
+    assert train(copy, "dit", *more) == 0
+    assert [record["step"] for record in read_journal(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
+
+
+def test_other_sounds_are_encoded_anew(copy):
+    path, old = copy / "recipe" / "flow_sounds.toml", (copy / "work" / "latents.npz").read_bytes()
+    assert train(copy, "encode") == 0
+    assert (copy / "work" / "latents.npz").read_bytes() == old
+    path.write_text("seed = 3\n" + path.read_text())
+    assert train(copy, "encode") == 0
+    assert (copy / "work" / "latents.npz").read_bytes() != old
+
+
+@pytest.mark.parametrize("kind", ["file", "other", "here"])
+def test_an_export_replaces_models_alone(copy, monkeypatch, capsys, kind):
+    out = copy / "out"
+    if kind == "file":
+        out.write_text("mine")
+    elif kind == "other":
+        (out / "songs").mkdir(parents=True)
+    else:
+        out.mkdir()
+        monkeypatch.chdir(out)
+    before = sorted(copy.rglob("*"))
+    assert train(copy, "export", "--out", "." if kind == "here" else out) == 2
+    assert {"file": "is a file", "other": "would be lost", "here": "runs in"}[kind] in capsys.readouterr().err
+    assert sorted(copy.rglob("*")) == before
+
+
 def test_nothing_is_thrown_away_for_a_run_that_cannot_begin(copy):
     assert train(copy, "dit", "--restart", "--from", "absent") == 2
     assert (copy / "work" / "dit" / "trained.pt").exists()
@@ -190,6 +226,8 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
         ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
         ("text", ["--set", "components=0"], "components must be 1 or more"),
         ("text", ["--set", "frames=[-1]"], "frames must be counted from 0"),
+        ("dit", ["--set", 'loop.frozen=["texts."]'], "no weight has a name that begins with 'texts.' of loop.frozen"),
+        ("encode", ["--set", "clips=3"], "encode has no file of its own"),
         ("dit", ["--out", "here"], "only export takes --out"),
         ("dit", ["--resume", "--restart"], "contradict"),
         ("dit", ["--minutes", "0"], "above 0"),
@@ -230,6 +268,18 @@ def test_the_work_of_another_model_is_refused(copy, capsys):
     (copy / "recipe" / "model.toml").write_text(text.replace("num_memory_tokens = 2", "num_memory_tokens = 3"))
     assert train(copy, "dit") == 1
     assert "num_memory_tokens was 2 and is 3" in capsys.readouterr().err
+
+
+def test_a_sample_rate_that_training_is_not_for_is_refused(copy, capsys):
+    text = (copy / "recipe" / "model.toml").read_text()
+    (copy / "recipe" / "model.toml").write_text(text.replace("sample_rate = 44100", "sample_rate = 22050"))
+    assert train(copy, "autoencoder", work="other") == 1
+    assert "this one has 22050 Hz" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_other_settings_is_named(copy, caplog):
+    assert train(copy, "tokenizer", "--set", "vocabulary=70") == 0
+    assert "--restart learns it anew" in caplog.text
 
 
 def test_a_damaged_state_is_refused(copy, capsys):
@@ -293,6 +343,19 @@ def test_a_folder_of_sounds_makes_a_model(library, tmp_path, capsys):
     assert verify(open_checkpoint(tmp_path / "model")).ok
 
 
+def test_only_latents_of_sounds_that_are_there_and_selected_are_learnt(made, library, tmp_path, caplog):
+    recipe_of(tmp_path, "folder", library)
+    assert train(tmp_path, "encode", "--from", made / "model") == 0
+    (library / "0.wav").unlink()
+    data = tmp_path / "recipe" / "data.toml"
+    data.write_text(data.read_text() + '\n[selection]\nonly = ["0.wav", "1.*"]\n')
+    assert train(tmp_path, "encode") == 0
+    assert "1 latents are of sounds that are gone" in caplog.text
+    recipe, base = Recipe(tmp_path / "recipe"), Base(open_checkpoint(made / "model"))
+    _, words = Job(recipe=recipe, work=Work(tmp_path / "work"), machine=Machine(), base=base)._stored()
+    assert [words.captions(place)[0] for place in range(len(words))] == ["noise number 1"]
+
+
 def test_shards_of_sounds_can_be_fine_tuned_on(made, library, tmp_path):
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         for path in sorted(library.glob("[0-9].*")):
@@ -302,7 +365,7 @@ def test_shards_of_sounds_can_be_fine_tuned_on(made, library, tmp_path):
     assert train(tmp_path, "dit") == 0
 
 
-def test_latents_need_no_encoding(made, library, tmp_path, capsys):
+def test_latents_need_no_encoding(made, library, tmp_path, caplog):
     recipe_of(tmp_path, "folder", library)
     assert train(tmp_path, "encode", "--from", made / "model") == 0
     (tmp_path / "again").mkdir()

@@ -54,6 +54,14 @@ def test_a_writer_knows_what_is_there_and_goes_on_behind_it(tmp_path, writer_at)
     assert sorted(origins) == ["sounds/0.wav", "sounds/1.wav", "sounds/2.wav", "sounds/new.wav"]
 
 
+def test_what_a_killed_run_left_half_written_is_passed_over(tmp_path, writer_at):
+    store(writer_at(tmp_path / "out"), 3)
+    for ending in (".tar", ".json", ".npy"):
+        (tmp_path / "out" / f".soundloom-abc{ending}").write_bytes(b"")
+    assert len(writer_at(tmp_path / "out").known) == 3
+    assert len(list(read_items(open_dataset(tmp_path / "out")))) == 3
+
+
 def test_an_item_of_a_known_origin_takes_the_old_ones_place(tmp_path, writer_at):
     arrays = store(writer_at(tmp_path / "out"), 3)
     writer = writer_at(tmp_path / "out")

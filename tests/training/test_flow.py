@@ -8,7 +8,7 @@ import pytest
 import torch
 from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
-from soundloom.errors import ConfigError
+from soundloom.errors import ConfigError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import DistillationConfig, FocusConfig, ShortConfig, TokenizerConfig
@@ -138,6 +138,13 @@ def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clip
 def test_a_family_that_was_not_encoded_is_an_error(clips):
     with pytest.raises(ConfigError, match="no encoded sound is of these families: choir\nhint: found: tone"):
         Clips(clips.latents, clips.captions, replace(FLOW, families=("choir",)), FRAMES_PER_SECOND)
+
+
+def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
+    captions = copy(clips.captions)
+    captions.ids = captions.ids[1:]
+    with pytest.raises(TrainingError, match="4 clips are encoded, and there are captions of 3"):
+        Clips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
 
 
 def test_levelling_lets_a_quiet_clip_count_as_much(clips):

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from training.tiny_recipe import loop
 
-from soundloom.errors import ConfigError, TrainingError
+from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.guards import DivergenceGuard
-from soundloom.training.loop import Draws, Run, Turn, learning_rate
+from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_state
 from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
 
@@ -171,6 +171,34 @@ def test_frozen_weights_stay(tmp_path):
     state = frozen.result()
     assert torch.equal(state["0.weight"], start["0.weight"])
     assert not torch.equal(state["2.weight"], start["2.weight"])
+
+
+def test_a_resumed_run_obeys_new_settings_of_its_optimiser(tmp_path):
+    run(tmp_path, steps=2).train()
+    resumed = Run(Regression(), loop(steps=4, weight_decay=0.3, betas=(0.5, 0.6)), tmp_path)
+    assert [group["weight_decay"] for group in resumed.optimiser.param_groups] == [0.3, 0.3, 0.0]
+    assert {tuple(group["betas"]) for group in resumed.optimiser.param_groups} == {(0.5, 0.6)}
+
+
+def test_another_optimiser_cannot_take_over(tmp_path):
+    run(tmp_path, steps=1).train()
+    with pytest.raises(TrainingError, match="by another optimiser, than the recipe asks for"):
+        Run(Regression(), loop(muon=2.0), tmp_path)
+
+
+def test_a_run_stopped_while_its_loss_is_high_keeps_the_state_from_before(tmp_path):
+    started = run(tmp_path, steps=100, save_every=60)
+    for guard in started._guards.values():
+        guard.watch = lambda loss, step, state, guard=guard: setattr(guard, "high", int(step > 70))
+    started.train(until=lambda: started.step == 80)
+    assert read_state(started.state_path)["step"] == 60
+
+
+def test_companions_cannot_be_sharded(tmp_path):
+    machine = Machine()
+    machine.config = replace(machine.config, shard=True)
+    with pytest.raises(EngineError, match="companions of its model cannot be sharded"):
+        Run(Duel(), loop(), tmp_path, machine)
 
 
 def test_a_state_of_another_model_is_refused(tmp_path):

@@ -38,6 +38,11 @@ def test_an_unknown_family_is_refused():
         Sounds(SoundsConfig(clips=1, families=("kazoo",)))
 
 
+def test_a_world_without_what_is_asked_is_refused():
+    with pytest.raises(ConfigError, match="no clip of the synthetic world is as asked"):
+        Sounds(SoundsConfig(clips=3, families=("tone",), seconds=(50.0, 51.0)))
+
+
 def test_a_range_of_lengths_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"a shortest and a longest length, found \[3.0, 1.0\]"):
         SoundsConfig(clips=1, seconds=(3.0, 1.0))
@@ -91,7 +96,7 @@ def test_captions_speak_of_what_was_asked_for_not_of_its_tuning(plain):
 
 
 def test_pieces_of_tuned_sounds_begin_where_latents_do(plain):
-    piece = plain.crop(np.random.default_rng(3), 2 * FRAME)
+    piece = plain.draw(np.random.default_rng(3), 2 * FRAME)[1]
     whole = [plain.audio(position) for position in range(len(plain))]
     assert any(
         np.array_equal(piece, audio[:, start : start + 2 * FRAME])

@@ -12,7 +12,7 @@ from soundloom.atomic import write_json
 from soundloom.cli.flags import flag
 from soundloom.cli.logs import at_level
 from soundloom.cli.results import print_results
-from soundloom.datasets.synthetic import FAMILIES
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
@@ -55,16 +55,24 @@ def run(options: Options) -> None:
     model = load(
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
     )
+    if model.sample_rate != SAMPLE_RATE:
+        raise RequestError(f"eval compares with sounds at {SAMPLE_RATE} Hz, and the model makes {model.sample_rate} Hz")
     if not (options.families or options.sounds):
         scope = scope.suited_to(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
     trained = _companions(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
-        report = evaluate(model, options.model, scope, _say)
+        report = evaluate(model, options.model, scope, _say, _flags(options))
     report = replace(report, rows=[*report.rows, *trained])
     print_results(table(report.rows))
     if options.json:
         write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
+
+
+def _flags(options: Options) -> list[str]:
+    """What tells another process to run the model as this one does."""
+    device = ["--device", options.device] if options.device else []
+    return ["--engine", options.engine, *device, "--precision", options.precision]
 
 
 def _companions(work: Path, scope: Scope) -> list[Row]:

@@ -119,7 +119,7 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
         if mode == "generate" and not regions and samples <= clip.samples and noise is None:
             noise = VARIATION_NOISE
         clip = replace(clip, audio=clip.audio[:, : max(1, samples)])
-    given = {
+    given: dict[str, Any] = {
         "seconds": seconds,
         "source": clip,
         "noise": noise,

@@ -121,6 +121,8 @@ def _checked_work(options: Options) -> Path:
         raise RequestError("only export takes --out and --result-of", "the other stages write into --work")
     if options.result_of not in (None, *RESULTS):
         raise RequestError(f"--result-of {options.result_of} makes no model", f"give {', '.join(RESULTS)}")
+    if options.changes and options.stage in ("encode", EXPORT):
+        raise RequestError(f"{options.stage} has no file of its own that --set could change", "edit the recipe's files")
     if options.resume and options.restart:
         raise RequestError("--resume and --restart contradict each other")
     if options.minutes <= 0 or options.threads < 0:
@@ -167,19 +169,22 @@ def _tell(done: bool, options: Options, work: Work) -> None:
 
 
 def _export(options: Options, work: Work, machine: Machine) -> int:
+    from soundloom.training.export import require_replaceable
     from soundloom.training.instruct_job import InstructTask, export_editor
     from soundloom.training.job import Job
     from soundloom.training.stages import export_model
 
     assert options.out is not None
-    task, out = _task(options, work, machine), Path(options.out)
+    out = Path(options.out).expanduser()
+    require_replaceable(out)
+    task = _task(options, work, machine)
     if isinstance(task, InstructTask):
         if options.result_of:
             raise RequestError("an editor has the stage instruct alone", "leave out --result-of")
         export_editor(task, out)
     elif isinstance(task, Job):
         export_model(task, out, FILES.get(options.result_of or ""))
-    print_results([options.out])
+    print_results([str(out)])
     return 0
 
 

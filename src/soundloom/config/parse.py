@@ -48,7 +48,8 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         _check(isinstance(data, list | tuple), data, path, "a list")
         return tuple(_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is Mapping or hint is Mapping:
-        return _check(isinstance(data, Mapping), data, path, "an object")
+        _check(isinstance(data, Mapping), data, path, "an object")
+        return {name: _value(args[1] if args else Any, item, f"{path}.{name}") for name, item in data.items()}
     if dataclasses.is_dataclass(hint):
         return parse(typing.cast(type, hint), data, path)
     if hint is float:
@@ -58,7 +59,7 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return _check(isinstance(data, int) and not isinstance(data, bool), data, path, "a whole number")
     if hint is Any:
         return data
-    return _check(isinstance(data, hint), data, path, hint.__name__)
+    return _check(isinstance(data, hint), data, path, "text" if hint is str else hint.__name__)
 
 
 def _union(choices: tuple[Any, ...], data: Any, path: str) -> Any:

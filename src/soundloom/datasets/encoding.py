@@ -6,7 +6,7 @@ what agrees with both is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from soundloom.audio.clip import Clip
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped
-from soundloom.datasets.latents import latent_metadata, read_silence, write_silence
+from soundloom.datasets.latents import LatentFile, LatentFolder, latent_metadata, read_silence, write_silence
 from soundloom.errors import SoundloomError
 
 SOUND_HASH, MODEL_HASH = "sound_hash", "model_hash"
@@ -60,6 +60,31 @@ class Summary:
     @property
     def stored(self) -> int:
         return self.encoded + self.described + self.unchanged
+
+
+@dataclass(frozen=True)
+class EncodedSound(LatentFile):
+    """Latents under the name of the sound that they were made of."""
+
+    sound: str
+
+    @property
+    def origin(self) -> str:
+        return self.sound
+
+
+class EncodedSounds:
+    """What `encode_dataset` has left in a folder, of the sounds that the dataset still has."""
+
+    def __init__(self, encoded: LatentFolder, dataset: Dataset) -> None:
+        self.encoded, self.dataset = encoded, dataset
+
+    def entries(self) -> Iterator[LatentFile]:
+        origins = {entry.origin for entry in self.dataset.entries()}
+        for file in self.encoded.entries():
+            sound = str(file.describe().get("relpath"))
+            if sound in origins:
+                yield EncodedSound(file.root, file.path, sound)
 
 
 def encode_dataset(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.datasets.captions import captions_of, read_sidecars
-from soundloom.datasets.items import FoundFile, Item
+from soundloom.datasets.items import FoundFile, Item, visible
 from soundloom.errors import AudioError, CorruptFileError, RequestError
 
 SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
@@ -45,10 +45,8 @@ class Folder:
             raise RequestError(f"there is no folder {self.root}", "name a folder with sound files in it")
 
     def entries(self) -> Iterator[SoundFile]:
-        for path in sorted(self.root.rglob("*")):
-            parts = path.relative_to(self.root).parts
-            visible = not any(part.startswith(".") for part in parts)
-            if visible and path.suffix.lower() in SOUND_ENDINGS and path.is_file():
+        for path in visible(self.root):
+            if path.suffix.lower() in SOUND_ENDINGS:
                 yield SoundFile(self.root, path)
 
 

@@ -97,6 +97,13 @@ class Unreadable:
         return self
 
 
+def visible(root: Path, ending: str = "") -> Iterator[Path]:
+    """Files below a folder whose names end so, sorted; hidden ones, such as those half written, are left out."""
+    for path in sorted(root.rglob(f"*{ending}")):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
+            yield path
+
+
 class Dataset(Protocol):
     """A place with examples, always in the same order."""
 
@@ -137,11 +144,15 @@ class Selection:
             return f"its peak is below {self.quietest:g} dBFS"
         if self.captioned and not item.captions:
             return "has no caption"
+        return self.refusal_of(item.metadata)
+
+    def refusal_of(self, metadata: Mapping[str, Any]) -> str:
+        """Why what is said about an item keeps it from being taken; empty if it does not."""
         for name, values in self.where.items():
-            if not has_value(item.metadata, name, values):
+            if not has_value(metadata, name, values):
                 return f"its {name} is not {' or '.join(values)}"
         for name, values in self.unless.items():
-            if has_value(item.metadata, name, values):
+            if has_value(metadata, name, values):
                 return f"its {name} is {' or '.join(values)}"
         return ""
 

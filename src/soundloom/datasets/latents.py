@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import FoundFile, Item, read_metadata
+from soundloom.datasets.items import FoundFile, Item, read_metadata, visible
 from soundloom.errors import CorruptFileError, RequestError
 
 SILENCE = "silence.npy"
@@ -59,8 +59,8 @@ class LatentFolder:
             raise RequestError(f"there is no folder {self.root}", "name a folder with .npy and .json files in it")
 
     def entries(self) -> Iterator[LatentFile]:
-        for path in sorted(self.root.rglob("*.npy")):
-            if path.name != SILENCE and not path.name.startswith("."):
+        for path in visible(self.root, ".npy"):
+            if path.name != SILENCE:
                 yield LatentFile(self.root, path)
 
     def silence(self) -> Array | None:
@@ -150,7 +150,7 @@ class LatentFolderWriter:
         self.known: dict[str, dict[str, Any]] = {}
         self._names: dict[str, str] = {}
         self._next = 0
-        for path in sorted(self.root.glob("*.json")):
+        for path in sorted(self.root.glob("[!.]*.json")):
             self._remember(path.stem, read_metadata(path.read_bytes(), str(path)))
 
     def _remember(self, name: str, metadata: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of, read_sidecars
 from soundloom.datasets.folders import SOUND_ENDINGS
-from soundloom.datasets.items import Entry, Item, Unreadable, read_metadata
+from soundloom.datasets.items import Entry, Item, Unreadable, read_metadata, visible
 from soundloom.datasets.latents import ITEMS_PER_BATCH, array_bytes, item_name, latent_item, read_silence, table_bytes
 from soundloom.errors import AudioError, CorruptFileError, RequestError
 
@@ -100,7 +100,7 @@ class Shards:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self.paths = [self.root] if self.root.is_file() else sorted(self.root.rglob("*.tar"))
+        self.paths = [self.root] if self.root.is_file() else list(visible(self.root, ".tar"))
         if not self.paths:
             raise RequestError(f"there are no shards in {self.root}", "name a .tar file, or a folder of them")
 
@@ -181,7 +181,7 @@ class ShardWriter:
         self._new: list[dict[str, bytes]] = []
         self._changed: dict[Path, dict[str, dict[str, bytes]]] = {}
         self._number = 0
-        for path in sorted(self.root.glob("*.tar")):
+        for path in sorted(self.root.glob("[!.]*.tar")):
             self._number = max(self._number, int(path.stem) + 1 if path.stem.isdecimal() else 0)
             for sample in read_shard(path, path.stem):
                 metadata = read_metadata(sample.members.get(".json", b"{}"), sample.origin)

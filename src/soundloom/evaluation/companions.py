@@ -56,8 +56,9 @@ class HeldOutSounds:
     def audio(self, position: int) -> Audio:
         return self._clips[position].audio
 
-    def crop(self, rng: np.random.Generator, length: int) -> Audio:
-        return random_piece(self.audio(int(rng.integers(len(self)))), rng, length)
+    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
+        position = int(rng.integers(len(self)))
+        return position, random_piece(self.audio(position), rng, length)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from soundloom.config.requests import GenerationRequest
@@ -76,8 +77,17 @@ class Report:
         }
 
 
-def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None] = lambda line: None) -> Report:
-    """Measure a model; `source` is its name or folder for a process of its own, `say` hears what is being done."""
+def evaluate(
+    model: Model,
+    source: str,
+    scope: Scope,
+    say: Callable[[str], None] = lambda line: None,
+    flags: Sequence[str] = (),
+) -> Report:
+    """Measure a model; `say` hears what is being done.
+
+    `source` is its name or folder, and `flags` tell its engine, device and precision, for a process of its own.
+    """
     prompts, held = scope.held_out(scope.prompts), held_out_clips(scope)
     say(f"{len(prompts)} prompts, {scope.seeds} seeds each")
     verdicts = listen(model, prompts, scope)
@@ -93,12 +103,17 @@ def evaluate(model: Model, source: str, scope: Scope, say: Callable[[str], None]
     if scope.sounds.plain or scope.sounds.tuned_to:
         found += wider_rows(model, held_out_clips(replace(scope, sounds=_untouched(scope.sounds))), scope.seconds)
     say("wall time")
-    seconds = min(WALL_SECONDS, model.config.max_seconds)
-    times = sorted(wall_seconds(source, seconds, scope.steps))
-    middle = times[len(times) // 2]
-    name = f"wall time of {seconds:.3g} s of sound, load included"
-    found.append(Row(name, middle, len(times), (times[0], times[-1]), WALL_GOAL, "at most", "s"))
+    try:
+        found.append(_wall_row(source, min(WALL_SECONDS, model.config.max_seconds), scope.steps, flags))
+    except CalledProcessError:
+        say("wall time was not measured: a process of its own could not make a clip with this model")
     return Report(found, verdicts)
+
+
+def _wall_row(source: str, seconds: float, steps: int | None, flags: Sequence[str]) -> Row:
+    times = sorted(wall_seconds(source, seconds, steps, flags))
+    name = f"wall time of {seconds:.3g} s of sound, load included"
+    return Row(name, times[len(times) // 2], len(times), (times[0], times[-1]), WALL_GOAL, "at most", "s")
 
 
 def held_out_clips(scope: Scope) -> tuple[HeldOutPrompt, ...]:

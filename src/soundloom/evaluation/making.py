@@ -37,13 +37,16 @@ def _make(model: Model, request: GenerationRequest) -> Clip | None:
         return None
 
 
-def wall_seconds(source: str, seconds: float, steps: int | None) -> list[float]:
-    """Wall time of whole processes that load a model and make one clip."""
+def wall_seconds(source: str, seconds: float, steps: int | None, flags: Sequence[str] = ()) -> list[float]:
+    """Wall time of whole processes that load a model and make one clip, with more flags if given.
+
+    Raises CalledProcessError where one fails.
+    """
     times = []
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "clip.wav")
         command = [sys.executable, "-m", "soundloom", "generate", "a 440 Hz tone", "--model", source, "--seed", "1"]
-        command += ["--seconds", f"{seconds:g}", "--precision", "fp32", "-q", "-o", out]
+        command += ["--seconds", f"{seconds:g}", *flags, "-q", "-o", out]
         command += ["--steps", str(steps)] if steps else []
         for _ in range(RUNS):
             start = time.perf_counter()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import SAME, to_patches
-from soundloom.training.augmentation import augmented, random_piece
+from soundloom.training.augmentation import augmented
 from soundloom.training.captions import CaptionTokens
 from soundloom.training.companions import Companions, Reconstruction, Term
 from soundloom.training.config import AutoencoderConfig
@@ -74,12 +74,10 @@ class AutoencoderStage:
     def _crops(self, draws: Draws) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
         rng, batch = draws.rng, self.config.batch
-        if self.captions is None:
-            crops, caption = [self.sounds.crop(rng, self.samples) for _ in range(batch)], None
-        else:
-            clips = rng.integers(len(self.sounds), size=batch)
-            crops = [random_piece(self.sounds.audio(int(clip)), rng, self.samples) for clip in clips]
-            ids, mask = self.captions.draw(clips, rng)
+        clips, crops = zip(*(self.sounds.draw(rng, self.samples) for _ in range(batch)), strict=True)
+        caption = None
+        if self.captions is not None:
+            ids, mask = self.captions.draw(np.array(clips), rng)
             caption = draws.tensor(ids), draws.tensor(mask)
         sounds = augmented(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
         return draws.tensor(sounds), caption

@@ -6,10 +6,12 @@ import io
 import string
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soundloom.errors import TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
 from soundloom.training.sources import Captioned
@@ -22,18 +24,16 @@ def train_tokenizer(sounds: Captioned, config: TokenizerConfig) -> bytes:
 
     Numbers and notes such as "120" and "f#3" may become one piece each: a small encoder need not spell them.
     """
-    from sentencepiece import SentencePieceTrainer
-
     clips = range(min(len(sounds), config.captions))
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "lower_case.tsv"
         rules.write_text("".join(f"{ord(letter):X}\t{ord(letter.lower()):X}\n" for letter in string.ascii_uppercase))
-        SentencePieceTrainer.train(
+        _learn(
+            config.vocabulary,
             sentence_iterator=(caption for clip in clips for caption in sounds.captions(clip)),
             model_writer=model,
             model_type="bpe",
-            vocab_size=config.vocabulary,
             hard_vocab_limit=False,
             # The built-in rules fold letters of all scripts, at 240 KB in the model's file.
             normalization_rule_tsv=str(rules),
@@ -48,6 +48,18 @@ def train_tokenizer(sounds: Captioned, config: TokenizerConfig) -> bytes:
             minloglevel=2,
         )
     return model.getvalue()
+
+
+def _learn(vocabulary: int, **settings: Any) -> None:
+    from sentencepiece import SentencePieceTrainer
+
+    try:
+        SentencePieceTrainer.train(vocab_size=vocabulary, **settings)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"no vocabulary of {vocabulary} pieces can be learnt from these captions: {error}",
+            "sounds need captions, and the vocabulary room for all letters in them",
+        ) from error
 
 
 def vocabulary_size(model: bytes) -> int:

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from soundloom.config.parse import parse
 from soundloom.datasets.items import Selection
+from soundloom.datasets.synthetic import FAMILIES
 from soundloom.errors import ConfigError
 
 T = TypeVar("T")
@@ -65,6 +66,9 @@ class SoundsConfig:
     tuned_to: int = 0  # samples of a latent: pitches and beats are moved until latents repeat; 0 leaves them
 
     def __post_init__(self) -> None:
+        if unknown := set(self.families) - set(FAMILIES):
+            named = ", ".join(sorted(unknown))
+            raise ConfigError(f"no such families of sounds: {named}", f"known: {', '.join(FAMILIES)}")
         if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
             raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
 
@@ -197,7 +201,7 @@ class AutoencoderConfig:
 
     loop: LoopConfig
     spectral: SpectralConfig
-    clips: int = 1500  # the first ones of the sounds
+    clips: int = 0  # the first ones of the sounds; 0 for all that `sounds.toml` or `data.toml` give
     batch: int = 8
     frames: int = 32  # latents of a crop
     waveform: float = 1.0
@@ -291,8 +295,9 @@ class DiTTrainingConfig:
     def __post_init__(self) -> None:
         if len(self.masks) != 4 or abs(sum(self.masks) - 1) > 1e-6:
             raise ConfigError(f"masks must be four chances that add up to 1, found {list(self.masks)}")
-        if len(self.logsnr) != 2:
-            raise ConfigError(f"logsnr must be a lowest and a highest value, found {list(self.logsnr)}")
+        for name, found in (("", self.logsnr), ("short.", self.short.logsnr), ("focus.", self.focus.logsnr)):
+            if len(found) != 2:
+                raise ConfigError(f"{name}logsnr must be a lowest and a highest value, found {list(found)}")
 
 
 @dataclass(frozen=True)

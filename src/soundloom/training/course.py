@@ -44,6 +44,7 @@ def train_stage(
     if task.machine.is_first:
         for change in differences(known, settings) if known else ():
             log.info("%s goes on with other settings: %s", name, change)
+        task.work.trained(name).unlink(missing_ok=True)  # of the settings before
         task.work.keep_settings(name, settings)
     logs = TensorBoard(
         task.work.logs(name),

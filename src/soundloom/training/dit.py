@@ -18,7 +18,7 @@ from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import DiT, TransformerBlock
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
-from soundloom.errors import ConfigError
+from soundloom.errors import ConfigError, TrainingError
 from soundloom.training.captions import CaptionTokens
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.inpaint_masks import draw_mask
@@ -76,6 +76,9 @@ class Clips:
     ) -> None:
         self.latents, self.captions, self.config = latents, captions, config
         self.frames_per_second = frames_per_second
+        if len(latents.lengths) != len(captions.ids):
+            found = f"{len(latents.lengths)} clips are encoded, and there are captions of {len(captions.ids)}"
+            raise TrainingError(found, "run soundloom train encode again")
         self.longest = int(latents.lengths.max() + config.silence_seconds * frames_per_second)
         self.groups = self._by_length(config.families)
         self.focus = self._by_length(config.focus.families)
@@ -142,12 +145,14 @@ class FlowStage:
         """Whole clips, or at first mostly many beginnings, later those in focus; and how their times are drawn."""
         config, short, focus = self.config, self.config.short, self.config.focus
         if focus.families and step >= focus.start and draws.rng.random() < focus.share:
-            return self.clips.draw(config.batch, draws, focus=True), replace(config, logsnr=focus.logsnr)
+            return self.clips.draw(config.batch, draws, focus=True), replace(
+                config, times="logsnr-uniform", logsnr=focus.logsnr
+            )
         if step >= short.until or draws.rng.random() >= short.share:
             return self.clips.draw(config.batch, draws), config
         frames = int(draws.rng.choice(short.frames))
         size = max(1, short.tokens // (frames + self.module.dit.config.num_memory_tokens))
-        return self.clips.draw(size, draws, frames), replace(config, logsnr=short.logsnr)
+        return self.clips.draw(size, draws, frames), replace(config, times="logsnr-uniform", logsnr=short.logsnr)
 
 
 def without(context: Tensor, dropped: Tensor) -> Tensor:

@@ -17,10 +17,12 @@ from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PR
 from soundloom.checkpoints.tensors import LazyTensor, from_array
 from soundloom.config.models import ModelConfig
 from soundloom.engines.torch.same import SAME
+from soundloom.errors import RequestError
 from soundloom.training.config import SOUNDS_FILE
 from soundloom.training.dit import Generator
 
 TEXT_PREFIX = "model.encoder."
+WEIGHTS_FILE = "model.safetensors"  # which every model that is exported here has
 
 
 def export(
@@ -42,9 +44,21 @@ def export(
             (new / SOUNDS_FILE).write_bytes(sounds)
 
 
+def require_replaceable(folder: Path) -> None:
+    """Raise RequestError where a model would take the place of anything but an older model or nothing."""
+    whole = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file, and a model becomes a folder", "name another one")
+    if whole == Path.cwd() or whole in Path.cwd().parents:
+        raise RequestError(f"{folder} is the folder that this runs in, or holds it", "name a new folder for the model")
+    if folder.exists() and any(folder.iterdir()) and not (folder / WEIGHTS_FILE).is_file():
+        raise RequestError(f"{folder} holds other things than a model, which would be lost", "name another folder")
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` when the block ends well."""
+    require_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

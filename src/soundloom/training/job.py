@@ -19,13 +19,14 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.datasets.encoding import Codec, encoded_silence
+from soundloom.datasets.encoding import Codec, EncodedSounds, encoded_silence
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
+from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
-from soundloom.errors import SoundloomError
+from soundloom.errors import ConfigError, SoundloomError
 from soundloom.pipeline.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
@@ -79,8 +80,11 @@ class Job(Task):
 
     @cached_property
     def model(self) -> ModelConfig:
-        """The model's configuration."""
-        return self.base.config if self.base else self.recipe.model
+        """The model's configuration. Raises ConfigError for a sample rate that training is not made for."""
+        config = self.base.config if self.base else self.recipe.model
+        if config.sample_rate != SAMPLE_RATE:
+            raise ConfigError(f"training is for models of {SAMPLE_RATE} Hz, and this one has {config.sample_rate} Hz")
+        return config
 
     @cached_property
     def data(self) -> DataConfig | None:
@@ -113,8 +117,14 @@ class Job(Task):
         if self.data:
             most = clips or self.data.clips or None
             return Recordings(self.dataset, self.data.selection, self.model.sample_rate, most)
-        config = self.recipe.read(SoundsConfig, "sounds")
+        config = self.sound_settings
+        assert isinstance(config, SoundsConfig)
         return Sounds(replace(config, clips=clips) if clips else config)
+
+    @property
+    def sound_settings(self) -> DataConfig | SoundsConfig:
+        """Where the sounds of tokenizer and autoencoder come from."""
+        return self.data or self.recipe.read(SoundsConfig, "sounds")
 
     @cached_property
     def flow_sounds(self) -> Sounds | None:
@@ -156,7 +166,7 @@ class Job(Task):
     def clips(self) -> Clips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
-        if self.flow_sounds:
+        if self.flow_sounds is not None:
             latents = read_latents(self.work.require(self.work.latents, "encode"))
             return PlacedClips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
@@ -168,8 +178,9 @@ class Job(Task):
         encoded = self.work.encoded_dataset
         if not self.holds_latents:
             self.work.require(encoded / SILENCE, "encode")
-        dataset = self.dataset if self.holds_latents else LatentFolder(encoded)
-        silence = dataset.silence() if isinstance(dataset, LatentFolder | Shards) else None
+        kept = self.dataset if self.holds_latents else LatentFolder(encoded)
+        dataset = kept if self.holds_latents else EncodedSounds(LatentFolder(encoded), self.dataset)
+        silence = kept.silence() if isinstance(kept, LatentFolder | Shards) else None
         if silence is None:
             silence = encoded_silence(self.codec())
         longest = self.model.sample_size // self.model.same.downsampling_ratio
@@ -193,7 +204,7 @@ class Job(Task):
 
     def scale_sounds(self, clips: int) -> SoundSource:
         """Sounds that the latents' scale is measured on, all of which can be read."""
-        if self.flow_sounds:
+        if self.flow_sounds is not None:
             return self.flow_sounds
         sounds = self.sounds(clips)
         return sounds.leave_out_unusable() if isinstance(sounds, Recordings) else sounds

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 KEPT_BYTES = 2**31  # of decoded sounds in memory
 MOST_CAPTIONS = 8  # of a clip that are learnt
-ATTEMPTS = 100  # to find a sound that can be read
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Recordings(Words):
         super().__init__(captions for _, captions in self.entries)
         self._kept: OrderedDict[int, NDArray[np.int16]] = OrderedDict()
         self._bytes = 0
-        self._warned: set[str] = set()
+        self._unusable: set[int] = set()
         if not self.entries:
             raise TrainingError("the dataset has no sounds that the selection takes", "see [selection] in data.toml")
 
@@ -79,14 +78,18 @@ class Recordings(Words):
         self._kept.move_to_end(position)
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
-    def crop(self, rng: np.random.Generator, length: int) -> Audio:
-        """A random piece (2, length) of a random sound; what cannot be read is passed over."""
-        for _ in range(ATTEMPTS):
+    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
+        """A random sound's position, and a random piece (2, length) of it; what cannot be used is passed over."""
+        while len(self._unusable) < len(self):
+            position = int(rng.integers(len(self)))
+            if position in self._unusable:
+                continue
             try:
-                return random_piece(self.audio(int(rng.integers(len(self)))), rng, length)
+                return position, random_piece(self.audio(position), rng, length)
             except SoundloomError as error:
-                self._warn_once(error)
-        raise TrainingError(f"{ATTEMPTS} sounds in a row could not be used", "the warnings above say why")
+                self._unusable.add(position)
+                log.warning("passed over: %s", error.args[0])
+        raise TrainingError(f"none of {len(self)} sounds can be used", "the warnings above say why")
 
     def leave_out_unusable(self) -> Recordings:
         """Forget what cannot be read or is refused, which takes as long as reading everything; return this."""
@@ -94,16 +97,12 @@ class Recordings(Words):
             try:
                 self.audio(position)
             except SoundloomError as error:
-                self._warn_once(error)
+                log.warning("passed over: %s", error.args[0])
                 del self.entries[position], self._captions[position]
                 self._kept.clear()  # by positions that are others now
+                self._unusable.clear()
                 self._bytes = 0
         return self
-
-    def _warn_once(self, error: SoundloomError) -> None:
-        if error.args[0] not in self._warned:
-            self._warned.add(error.args[0])
-            log.warning("passed over: %s", error.args[0])
 
     def _read(self, entry: Entry) -> NDArray[np.int16]:
         item = entry.read()
@@ -128,11 +127,12 @@ def _described(dataset: Dataset, selection: Selection) -> Iterator[tuple[Entry, 
         if not selection.takes_origin(entry.origin):
             continue
         try:
-            captions = captions_of(entry.describe(), entry.origin)
+            metadata = entry.describe()
+            captions = captions_of(metadata, entry.origin)
         except SoundloomError as error:
             log.warning("left out: %s", error.args[0])
             continue
-        if captions or not selection.captioned:
+        if (captions or not selection.captioned) and not selection.refusal_of(metadata):
             yield entry.shelved(), captions
 
 

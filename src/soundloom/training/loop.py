@@ -174,9 +174,15 @@ class Run:
                 self._report(recent, (time.monotonic() - started) / len(recent))
                 started = time.monotonic()
                 recent.clear()
-            if self.step % self.config.save_every == 0 and not any(guard.high for guard in self._guards.values()):
+            if self.step % self.config.save_every == 0 and not self._is_high:
                 self.save()
-        self.save()
+        if self.finished or not self._is_high:
+            self.save()
+
+    @property
+    def _is_high(self) -> bool:
+        """Whether a loss is too high just now; a state from before may be wanted then."""
+        return any(guard.high for guard in self._guards.values())
 
     def save(self) -> None:
         """Write the state; a kill or a power cut at any moment leaves the old one or the new one."""
@@ -285,7 +291,7 @@ class Run:
                 f"{processes} processes cannot share the batches of a step: loop.accumulate is {parts}",
                 f"a step adds up that many batches; make it a multiple of {processes}, with smaller batches",
             )
-        if self.machine.config.shard and any(self.companions.parameters()):
+        if self.machine.config.shard and next(self.companions.parameters(), None) is not None:
             raise EngineError("a stage that trains companions of its model cannot be sharded", "leave out --shard")
         if self.machine.config.shard and self.config.muon:
             raise EngineError("Muon needs whole matrices, which cannot be sharded", "leave out --shard or loop.muon")
@@ -295,8 +301,12 @@ class Run:
         module = self.stage.module
         if state:
             self._load_weights(state)
-        for name, parameter in module.named_parameters():
-            if name.startswith(self.config.frozen):
+        for frozen in self.config.frozen:
+            weights = [parameter for name, parameter in module.named_parameters() if name.startswith(frozen)]
+            if not weights:
+                known = ", ".join(sorted({f"{name.partition('.')[0]}." for name, _ in module.named_parameters()}))
+                raise ConfigError(f"no weight has a name that begins with {frozen!r} of loop.frozen", f"known: {known}")
+            for parameter in weights:
                 parameter.requires_grad_(False)
         module.to(self.machine.device)
         self.companions.to(self.machine.device)
@@ -325,7 +335,16 @@ class Run:
                 f"{self.state_path} trains other weights than loop.frozen leaves free",
                 "what is frozen cannot change on the way",
             )
+        before, now = state["optimiser"]["param_groups"], self.optimiser.param_groups
+        if [_kind(group) for group in before] != [_kind(group) for group in now]:
+            raise TrainingError(
+                f"{self.state_path} trains other weights, or by another optimiser, than the recipe asks for",
+                "loop.muon and what is trained cannot change on the way",
+            )
+        course = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
         load_optimiser(self.optimiser, state["optimiser"])
+        for group, settings in zip(self.optimiser.param_groups, course, strict=True):
+            group.update(settings)  # the state brings those that it was trained with
         self.average = {name: placed_like(value, self.average[name]) for name, value in state["average"].items()}
 
 
@@ -340,6 +359,11 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def _kind(group: dict[str, Any]) -> tuple[int, bool]:
+    """How many parameters an optimiser's group has, and whether Muon steps them."""
+    return len(group["params"]), group.get("orthogonal", False)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Layout:
         encoder, decoder = self.same.config.encoder.config, self.same.config.decoder.config
         needs = {
             "encoder width": (self.latents + self.levels + encoder.stride * self.probes, encoder.width),
-            "decoder width": (2 * self.levels + self.carriers, decoder.width),
+            "decoder width": (max(2 * self.levels + self.carriers, self.latents + self.levels), decoder.width),
             "encoder's inner width": (2 * encoder.stride * self.probes, encoder.ff_inner),
             "decoder's inner width": (self.carriers + self.cored, decoder.ff_inner),
             "latent dimension": (self.levels + 1, self.same.config.latent_dim),

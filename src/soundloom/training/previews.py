@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from soundloom.config.models import ModelConfig
@@ -15,8 +13,8 @@ from soundloom.diffusion.schedules import schedule
 from soundloom.engines.torch.same import SAME
 from soundloom.training.dit import Batch, Clips, Generator, frames_per_second
 from soundloom.training.loop import Draws
+from soundloom.training.sources import Audio, SoundSource
 
-Audio = NDArray[np.float32]  # (2, n) at the model's rate
 Preview = Callable[[], Mapping[str, Audio]]
 
 CLIPS, SECONDS = 2, 5.0  # how many are made, and their greatest length
@@ -24,11 +22,11 @@ STREAM = 2**32 - 2  # step number whose draws choose them, which no step of trai
 FLOW_STEPS, FEW_STEPS = 25, 8
 
 
-def reconstruction(same: SAME, crop: Callable[[np.random.Generator, int], Audio], rate: int) -> Preview:
+def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
     """The same crops of sounds, before and after the autoencoder."""
     ratio = same.config.downsampling_ratio
     rng = Draws(0, STREAM).rng
-    real = [crop(rng, int(SECONDS * rate) // ratio * ratio) for _ in range(CLIPS)]
+    real = [sounds.draw(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
 
     @torch.no_grad()
     def preview() -> dict[str, Audio]:

@@ -31,6 +31,7 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 
 MODEL, TEXT_ENCODER = "model", "text_encoder"
+COMMANDS = {"distillation": "distill"}  # stages whose command has another name than their file
 T = TypeVar("T")
 
 
@@ -193,6 +194,11 @@ class Work:
         """What a stage was last told; None if it has not begun."""
         return _read_json(self.stage(name) / "settings.json")
 
+    def changes(self, name: str, settings: Any) -> Iterator[str]:
+        """How settings differ from what a stage was last told; nothing where that is not known."""
+        known = self.settings(name)
+        return iter(()) if known is None else differences(known, json.loads(json.dumps(settings)))
+
     def keep_settings(self, name: str, settings: dict[str, Any]) -> None:
         write_json(self.stage(name) / "settings.json", settings)
 
@@ -200,7 +206,8 @@ class Work:
         """A file that an earlier stage leaves. Raises TrainingError where it is not there."""
         if not path.is_file():
             raise TrainingError(
-                f"{path} is not there: the stage {stage} has not come to its end", f"run soundloom train {stage} first"
+                f"{path} is not there: the stage {stage} has not come to its end",
+                f"run soundloom train {COMMANDS.get(stage, stage)} first",
             )
         return path
 

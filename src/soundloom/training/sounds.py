@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 import numpy as np
@@ -12,6 +13,8 @@ from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
 
+log = logging.getLogger(__name__)
+
 SEARCH = 60  # clips of the world looked at for each one that is wanted, and for a hundred more
 GOLDEN = 0.6180339887498949  # steps of this share, wrapped, fill a range evenly
 
@@ -20,13 +23,14 @@ class Sounds:
     """The first `clips` clips of a world that the configuration admits; fewer where it admits few."""
 
     def __init__(self, config: SoundsConfig) -> None:
-        if unknown := set(config.families) - set(FAMILIES):
-            named = ", ".join(sorted(unknown))
-            raise ConfigError(f"no such families of sounds: {named}", f"known: {', '.join(FAMILIES)}")
         self.config = config
         self.world = World(config.seed)
         self.numbers = self._admitted(config.clips)
         self._kept: dict[int, NDArray[np.int16]] = {}
+        if not self.numbers:
+            raise ConfigError(f"no clip of the synthetic world is as asked: {config}", "allow more families or lengths")
+        if len(self.numbers) < config.clips:
+            log.warning("%d clips of the synthetic world are as asked, of %d", len(self.numbers), config.clips)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -52,16 +56,17 @@ class Sounds:
             self._kept[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
-    def crop(self, rng: np.random.Generator, length: int) -> NDArray[np.float32]:
-        """A random piece (2, length) of a random clip; a short clip is followed by silence.
+    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
+        """A random clip's position, and a random piece (2, length) of it; a short clip is followed by silence.
 
         Pieces of tuned sounds begin where latents do.
         """
-        audio = self.audio(int(rng.integers(len(self))))
+        position = int(rng.integers(len(self)))
+        audio = self.audio(position)
         step = self.config.tuned_to or 1
         start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
         piece = audio[:, start : start + length]
-        return np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
+        return position, np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from soundloom.atomic import atomic_file
+from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
@@ -56,10 +57,18 @@ def make_tokenizer(job: Job) -> bool:
     """Learn a vocabulary from captions."""
     if job.base:
         raise RequestError(f"{job.base.checkpoint.name} brings its own tokenizer", "go on with train encode")
-    if job.machine.is_first and not job.work.tokenizer.is_file():
-        model = train_tokenizer(job.sounds(), job.recipe.read(TokenizerConfig, "tokenizer"))
+    if not job.machine.is_first:
+        return True
+    config = job.recipe.read(TokenizerConfig, "tokenizer")
+    settings = {"tokenizer": to_dict(config), "sounds": to_dict(job.sound_settings)}
+    if job.work.tokenizer.is_file():
+        for change in job.work.changes("tokenizer", settings):
+            log.warning("the tokenizer was learnt with other settings: %s; --restart learns it anew", change)
+    else:
+        model = train_tokenizer(job.sounds(), config)
         with atomic_file(job.work.tokenizer) as file:
             file.write(model)
+        job.work.keep_settings("tokenizer", settings)
     return True
 
 
@@ -74,7 +83,7 @@ def train_autoencoder(job: Job) -> bool:
             _begin_autoencoder(same, sounds, config)
         captions, text = _captions(job, sounds, config) if config.contrastive.weight else (None, None)
         stage = AutoencoderStage(same.to(job.machine.device), sounds, config, captions, text)
-        return stage, reconstruction(same, sounds.crop, job.model.sample_rate)
+        return stage, reconstruction(same, sounds, job.model.sample_rate)
 
     def finish(state: dict[str, Tensor]) -> None:
         same = SAME(job.model.same)
@@ -111,9 +120,11 @@ def encode(job: Job) -> bool:
         _encode_dataset(job)
         return True
     latents, trained = job.work.latents, job.work.trained("autoencoder")
+    settings = to_dict(job.flow_sounds.config)
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
-    if is_old or not latents.is_file():
+    if is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
         write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
+        job.work.keep_settings("encode", settings)
     return True
 
 
@@ -126,6 +137,8 @@ def _encode_dataset(job: Job) -> None:
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
     log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
+    if summary.orphaned:
+        log.warning("%d latents are of sounds that are gone and will not be learnt", summary.orphaned)
     if not summary.stored:
         raise TrainingError(f"nothing in {job.data.path} could be encoded", "the warnings above say why")
 
@@ -205,7 +218,7 @@ def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
-    sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds else None
+    sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds is not None else None
     export(out, job.model, job.same(), generator.cpu(), job.tokenizer, sounds)
 
 

@@ -36,7 +36,7 @@ def random_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> 
     """Crops (2, n) of whole latents, `config.pca_seconds` together."""
     length = config.frames * same.config.downsampling_ratio
     rng = Draws(config.loop.seed, PCA_STREAM).rng
-    return [sounds.crop(rng, length) for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
+    return [sounds.draw(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
 
 
 def fit_linear_codec(
