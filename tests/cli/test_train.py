@@ -365,7 +365,7 @@ def test_shards_of_sounds_can_be_fine_tuned_on(made, library, tmp_path):
     assert train(tmp_path, "dit") == 0
 
 
-def test_latents_need_no_encoding(made, library, tmp_path, caplog):
+def test_latents_need_no_encoding(made, library, tmp_path, capsys):
     recipe_of(tmp_path, "folder", library)
     assert train(tmp_path, "encode", "--from", made / "model") == 0
     (tmp_path / "again").mkdir()
