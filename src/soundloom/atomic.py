@@ -36,23 +36,43 @@ def write_faults(path: Path) -> Iterator[None]:
 def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
 
-    Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`.
+    Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`. Without
+    `overwrite` nothing that has the name is ever replaced, not even what got it while the block ran: WriteError.
     """
     if path.is_dir():
         raise WriteError(f"{path} is a folder, not a file name")
     if not path.parent.is_dir():
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists already", "choose another name or allow overwriting")
+        raise _taken(path)
     new = path.with_name(f"{UNFINISHED}{secrets.token_hex(6)}{path.suffix}")
     with write_faults(path):
         new.touch(exist_ok=False)
     try:
         yield new
         with write_faults(path):
+            if not overwrite:
+                _claim(path, new)
             new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _claim(path: Path, new: Path) -> None:
+    """Give the name to nobody but us, by a link to the finished file or, where there are no links, an empty file."""
+    try:
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            raise
+        except OSError:
+            path.touch(exist_ok=False)
+    except FileExistsError as error:
+        raise _taken(path) from error
+
+
+def _taken(path: Path) -> WriteError:
+    return WriteError(f"{path} exists already", "choose another name or allow overwriting")
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -8,6 +8,7 @@ import soundfile
 from soundloom.audio.metadata import read_record
 from soundloom.cli.flags import parse
 from soundloom.cli.generate import Options
+from soundloom.pipeline.model import Model
 
 from .conftest import files_in
 
@@ -71,6 +72,19 @@ def test_a_name_nobody_gave_never_replaces_a_file_and_a_given_one_does(make, tmp
     refused = make("generate", "rain", "--seconds", 0.1, "-o", "rain-1.wav", "--no-overwrite")
     assert (refused.code, refused.out) == (2, "")
     assert "rain-1.wav exists already" in refused.err
+
+
+def test_a_name_that_was_taken_during_the_work_is_left_to_whoever_took_it(make, tmp_path, monkeypatch):
+    ours, theirs = tmp_path / "rain-1.wav", b"of a run beside this one"
+    made = Model.run
+
+    def run(*args, **options):
+        ours.write_bytes(theirs)
+        return made(*args, **options)
+
+    monkeypatch.setattr(Model, "run", run)
+    assert make("generate", "rain", "--seconds", 0.1, "--seed", 1).out == "rain-1-2.wav\n"
+    assert (ours.read_bytes(), soundfile.info("rain-1-2.wav").frames) == (theirs, 4410)
 
 
 def test_like_repeats_a_file_and_flags_change_what_they_name(make, soundloom, tiny_model_folder):

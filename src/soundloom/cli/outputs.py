@@ -15,7 +15,7 @@ from soundloom.audio.metadata import sidecar_path
 from soundloom.cli.groups import OutputOptions
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, WriteError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def output_paths(
 
 def _names(requests: Sequence[Request], options: OutputOptions, source: Path | None) -> list[Path]:
     out = Path(options.out).expanduser() if options.out else None
-    if out is not None and not (out.is_dir() or str(options.out).endswith("/")):
+    if out is not None and _names_a_file(options):
         return [_numbered(out, i, len(requests)) for i in range(len(requests))]
     folder = out or (source.parent if source else Path())
     names: list[Path] = []
@@ -60,6 +60,11 @@ def _names(requests: Sequence[Request], options: OutputOptions, source: Path | N
         wanted = _numbered(edit_name(source), i, len(requests)) if source else clip_name(request)
         names.append(_free(folder / wanted, options, names))
     return names
+
+
+def _names_a_file(options: OutputOptions) -> bool:
+    """Whether the user chose the files' names, and not at most their folder."""
+    return bool(options.out) and not (Path(options.out or "").expanduser().is_dir() or str(options.out).endswith("/"))
 
 
 def clip_name(request: Request) -> Path:
@@ -119,7 +124,19 @@ def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptio
 
 
 def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
-    """Write a clip as the flags say."""
+    """Write a clip as the flags say. Return its path: another one where a name that nobody gave was taken meanwhile."""
+    is_given = _names_a_file(options)
+    replaces = is_given if options.overwrite is None else options.overwrite
+    while True:
+        try:
+            return _save(clip, path, options, replaces)
+        except WriteError:
+            if is_given or replaces or not _is_taken(path, options):
+                raise
+        path = _free(path, options, ())
+
+
+def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Path:
     return clip.save(
         path,
         subtype=options.sample_type,
@@ -128,5 +145,5 @@ def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
         loudness=options.lufs,
         true_peak=options.true_peak,
         sidecar=options.sidecar,
-        overwrite=options.overwrite is not False,
+        overwrite=overwrite,
     )
