@@ -247,6 +247,12 @@ def test_a_path_that_does_not_exist_is_not_taken_for_a_name(tmp_path):
         open_checkpoint(tmp_path / "absent")
 
 
+def test_a_model_of_musicgen_is_refused_before_it_is_fetched():
+    with pytest.raises(ModelNotFoundError, match="musicgen-small is a MusicGen model") as caught:
+        open_checkpoint("musicgen-small@transformers")
+    assert "`soundloom generate`" in caught.value.hint
+
+
 def test_large_is_not_public():
     with pytest.raises(ModelNotFoundError, match="not public"):
         open_checkpoint("large")

@@ -33,6 +33,15 @@ def test_a_model_that_would_have_to_be_downloaded_offline(soundloom):
     assert refused(result, 1, "is not in the cache and downloads are switched off")
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [(("--engine", "abacus"), "no engine named 'abacus'"), (("--device", "cuda:99"), "no device 'cuda:99'")],
+)
+@pytest.mark.parametrize("model", ["sm-music", "musicgen-small"])
+def test_engines_and_devices_are_checked_before_a_download(soundloom, model, flags, sentence):
+    assert refused(soundloom("generate", "rain", "--model", model, *flags), 1, sentence)
+
+
 def test_limits_are_checked_before_a_download(soundloom):
     assert refused(soundloom("generate", "rain", "--model", "sm-music", "--seconds", 121), 2, "at most 120 s")
 

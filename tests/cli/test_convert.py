@@ -36,7 +36,16 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
     ],
 )
 def test_what_cannot_be_is_refused(soundloom, tiny_model_folder, tmp_path, flags, sentence):
-    done = soundloom("convert", tiny_model_folder, "out", *flags)
-    assert done.code == 2
-    assert sentence in done.err
+    for model in (tiny_model_folder, "small-music"):  # the latter would have to be fetched
+        done = soundloom("convert", model, "out", *flags)
+        assert done.code == 2
+        assert sentence in done.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("convert", "--layout", "npz"), ("quantize",)])
+def test_a_folder_that_holds_something_is_refused_before_a_download(soundloom, tmp_path, command):
+    (tmp_path / "mine.txt").touch()
+    done = soundloom(command[0], "small-music", tmp_path, *command[1:])
+    assert done.code == 2
+    assert "is not an empty folder" in done.err

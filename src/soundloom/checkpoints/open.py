@@ -92,6 +92,12 @@ def open_checkpoint(
     if entry is None and (isinstance(source, Path) or len(path.parts) > 1 or path.suffix):
         raise ModelNotFoundError(f"there is no file or folder {path}", "give a path that exists or the name of a model")
     entry = require_entry(name)
+    if entry.is_musicgen:
+        raise ModelNotFoundError(
+            f"{entry.name} is a MusicGen model, and one of Stable Audio is asked for",
+            "MusicGen has `soundloom generate`, `edit`, `quantize`, `models` and `train instruct`; "
+            "here mini or small-music would do",
+        )
     if entry.is_packaged:
         return _open_packaged(entry, config)
     fetched = fetch(

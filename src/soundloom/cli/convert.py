@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
-from soundloom.checkpoints.convert import convert
+from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, require_group
+from soundloom.checkpoints.convert import convert, require_empty
 from soundloom.checkpoints.save import LAYOUTS
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.opening import open_named
@@ -34,9 +34,12 @@ class Options:
 
 
 def run(options: Options) -> None:
+    layout, folder = _layout(options), Path(options.out)
+    if layout in BUNDLE_BITS:
+        require_group(options.group)
+    require_empty(folder)
     checkpoint = open_named(options.model, accept_licence=options.accept_licence)
-    layout = _layout(options)
-    reports = convert(checkpoint, Path(options.out), layout, options.group)
+    reports = convert(checkpoint, folder, layout, options.group)
     if options.json:
         parts = [asdict(report) for report in reports]
         print_results({"folder": options.out, "from": checkpoint.layout, "to": layout, "parts": parts})

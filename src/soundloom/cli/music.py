@@ -19,7 +19,7 @@ from soundloom.config.catalogue import require_entry
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse
-from soundloom.engines.choose import music_engine_class
+from soundloom.engines.choose import music_engine_class, require_device
 from soundloom.errors import RequestError
 from soundloom.pipeline.music import MusicModel
 from soundloom.pipeline.music_run import make_job
@@ -98,6 +98,7 @@ def known_config(name: str) -> MusicGenConfig:
 
 def open_model(options: MusicOptions, name: str) -> MusicModel:
     """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
+    require_device(options.engine, options.device)
     checkpoint = open_music(
         name,
         revision=options.revision,

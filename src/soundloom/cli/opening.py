@@ -11,6 +11,7 @@ from soundloom.cli.groups import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.config.entries import Entry
 from soundloom.config.models import ModelConfig
+from soundloom.engines.choose import require_device
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def open_model(options: ModelOptions, precision: str = "auto", keep_loaded: bool
     """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
     from soundloom.pipeline.model import Model, make_engine
 
+    require_device(options.engine, options.device)
     checkpoint = open_checkpoint(
         options.model_name,
         revision=options.revision,

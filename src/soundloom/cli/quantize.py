@@ -8,6 +8,7 @@ from pathlib import Path
 
 from soundloom.atomic import write_json
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.convert import require_empty
 from soundloom.checkpoints.musicgen_named import is_music, open_music
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
@@ -15,7 +16,7 @@ from soundloom.cli.flags import flag, switch
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.results import print_results
 from soundloom.cli.watch import Watch
-from soundloom.engines.choose import music_engine_class
+from soundloom.engines.choose import music_engine_class, require_device
 from soundloom.pipeline.model import Model, make_engine
 from soundloom.pipeline.music import MusicModel
 from soundloom.pipeline.stages import Progress
@@ -56,6 +57,8 @@ class Options:
 def run(options: Options) -> None:
     choice = Choice(options.bits, options.group, options.calibrate, options.prompts)
     folder = Path(options.out)
+    require_empty(folder)
+    require_device(options.engine, options.device)
     with Watch(quiet=options.quiet) as watch:
 
         def progress(done: int, total: int) -> None:

@@ -22,6 +22,11 @@ _MUSIC = {
     "torch": ("soundloom.engines.torch.music_engine", "TorchMusicEngine"),
     "mlx": ("soundloom.engines.mlx.music_engine", "MLXMusicEngine"),
 }
+# What says on which device they would run.
+_DEVICES = {
+    "torch": ("soundloom.engines.torch.networks", "choose_device"),
+    "mlx": ("soundloom.engines.mlx.networks", "choose_device"),
+}
 
 
 def engine_class(name: str = "auto") -> Callable[..., Engine]:
@@ -35,6 +40,11 @@ def engine_class(name: str = "auto") -> Callable[..., Engine]:
 def music_engine_class(name: str = "auto") -> Callable[..., MusicEngine]:
     """The same for the engines that run MusicGen."""
     return _choose(name, _MUSIC)
+
+
+def require_device(engine: str = "auto", device: str | None = None) -> None:
+    """Raise EngineError for an engine or a device that is not here: a model may be gigabytes to fetch before."""
+    _choose(engine, _DEVICES)(device)
 
 
 def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:

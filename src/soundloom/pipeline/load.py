@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.engines.choose import music_engine_class
+from soundloom.engines.choose import music_engine_class, require_device
 from soundloom.pipeline import model
 from soundloom.pipeline.music import MusicModel
 
@@ -40,5 +40,6 @@ def load_music(
     accept_licence: bool = False,
 ) -> MusicModel:
     """Open a MusicGen model; see `load`."""
+    require_device(engine, device)
     checkpoint = open_music(source, revision=revision, offline=offline, accept_licence=accept_licence)
     return MusicModel(checkpoint, music_engine_class(engine)(checkpoint, device, precision), keep_loaded=keep_loaded)

@@ -21,7 +21,7 @@ from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Engine
-from soundloom.engines.choose import engine_class
+from soundloom.engines.choose import engine_class, require_device
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit
@@ -83,6 +83,7 @@ def load(
     `keep_loaded` keeps every network in memory between calls, for servers and batches. `revision`, `offline` and
     `accept_licence` are for downloads. Raises ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
+    require_device(engine, device)
     checkpoint = open_checkpoint(source, revision=revision, offline=offline, accept_licence=accept_licence)
     return Model(checkpoint, make_engine(checkpoint, engine, device, precision), keep_loaded=keep_loaded)
 
