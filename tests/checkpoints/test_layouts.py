@@ -104,6 +104,15 @@ def test_folded_weight_is_the_product_of_length_and_direction():
     )
 
 
+def test_a_channel_of_zeros_stays_one_and_gets_a_direction():
+    stack = f"{SAME_PREFIX}decoder.layers.3.mapping.weight_"
+    folded = from_array("mapping.weight", np.array([[[0.0, 0.0]], [[3.0, 4.0]]], np.float32))
+    pair = SAME_DECODER_NPZ.to_canonical({"mapping.weight": folded})
+    length, direction = pair[stack + "g"].numpy(), pair[stack + "v"].numpy()
+    assert (length.flatten().tolist(), np.abs(direction).sum(axis=(1, 2)).all()) == ([0.0, 5.0], True)
+    np.testing.assert_array_equal(SAME_DECODER_NPZ.from_canonical(pair)["mapping.weight"].numpy(), folded.numpy())
+
+
 def test_a_name_of_no_table_is_kept_for_the_comparison_to_report():
     stray = from_array("stray", np.zeros(1, np.float32))
     assert "stray" in SAME_DECODER_NPZ.to_canonical({"stray": stray})

@@ -100,10 +100,14 @@ def _swap_last_axes(array: Array) -> Array:
 
 
 def _split_weight_norm(weight: LazyTensor) -> Tensors:
-    """A pair whose normed product is `weight`: the weight itself and its length per output channel."""
+    """A pair whose normed product is `weight`: the weight itself and its length per output channel.
+
+    A channel of zeros has no direction and gets any: the engines divide by its length.
+    """
     base = weight.name
     length = weight.derive((weight.shape[0], 1, 1), _length, f"{base}_g")
-    return {length.name: length, f"{base}_v": weight.renamed(f"{base}_v")}
+    direction = weight.derive(weight.shape, lambda w: np.where(_length(w) == 0, w.dtype.type(1), w), f"{base}_v")
+    return {length.name: length, direction.name: direction}
 
 
 def fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
