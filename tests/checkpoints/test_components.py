@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from soundloom.checkpoints.components import open_component, open_text_encoder_component, variant_of
+from soundloom.checkpoints.infer import infer_config
 from soundloom.checkpoints.make import make_random, tiny_config
 from soundloom.checkpoints.npz_file import read_npz, write_npz
-from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes
+from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes, ignorable_shapes, model_shapes
+from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
 
@@ -20,6 +22,14 @@ def test_a_lone_transformer_opens_with_sizes_from_its_shapes(folder):
     assert (component.kind, component.config) == ("dit", config)
     for name, shape in dit_shapes(config).items():
         assert component.tensors[DIT_PREFIX + name].shape == shape
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if not entry.is_musicgen])
+def test_the_configuration_of_a_named_model_is_told_by_its_shapes(name):
+    config = CATALOGUE[name].parsed_config()
+    shapes = model_shapes(config) | ignorable_shapes(config)
+    tensors = {key: LazyTensor(key, "F32", shape, lambda: np.zeros(0)) for key, shape in shapes.items()}
+    assert infer_config(tensors, config) == config
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])

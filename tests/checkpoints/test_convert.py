@@ -1,5 +1,8 @@
 """Every layout into every other one, and what is said about it."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -47,6 +50,17 @@ def test_models_with_differential_attention_go_the_same_ways(tmp_path, first, se
         reports = convert(open_checkpoint(source), tmp_path / str(number), target)
         assert open_checkpoint(tmp_path / str(number)).layout == target
         assert all(report.kept and report.error <= COARSE.get(target, 1e-3) for report in reports)
+
+
+@pytest.mark.parametrize("target", ["npz", "int4"])
+def test_ones_own_model_stays_ones_own_and_a_named_one_keeps_its_name(made, tmp_path, target):
+    shutil.copytree(made / "published" / "small-music", tmp_path / "mybells")
+    for source in (tmp_path / "mybells", made / "npz" / "small-music", "mini"):
+        convert(open_checkpoint(source), tmp_path / Path(source).name / target, target)
+    found = [open_checkpoint(tmp_path / name / target) for name in ("mybells", "small-music", "mini")]
+    assert [checkpoint.name for checkpoint in found] == [target, "small-music", "mini"]
+    licences = [checkpoint.licence.split(";")[0] for checkpoint in found]
+    assert licences == ["unknown", "Stability AI Community License, Gemma Terms of Use", "Apache License 2.0"]
 
 
 @pytest.mark.parametrize("target", [*LAYOUTS, "same-only"])

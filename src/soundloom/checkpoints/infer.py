@@ -83,13 +83,14 @@ def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> Re
     _, inner = _shape(tensors, f"{stack}transformers.0.ff.ff.2.weight")
     (head_dim,) = _shape(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma")
     sizes: dict[str, Any] = {} if width == published.width else {"channels": width, "c_mults": (1,)}
+    if blocks != published.transformer_depths[0]:
+        sizes["sinusoidal_blocks"] = (min(published.sinusoidal_blocks[0], blocks),)
     return replace(
         published,
         **sizes,
         transformer_depths=(blocks,),
         dim_heads=head_dim,
         ff_mult=inner / width,
-        sinusoidal_blocks=(min(published.sinusoidal_blocks[0], blocks),),
         latent_shortcut=f"{stack}shortcut.weight" in tensors,
     )
 

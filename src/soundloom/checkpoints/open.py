@@ -196,7 +196,11 @@ def _config_beside(weights: Path) -> AnyConfig:
 
 
 def _open_components(path: Path, config: AnyConfig | None) -> Checkpoint:
-    """A component in its own npz file, or in its own folder of a bundle, with the others that lie beside it."""
+    """A component in its own npz file, or in its own folder of a bundle, with the others that lie beside it.
+
+    The named variant fills in what shapes cannot tell. It is the model itself only where no configuration lies beside
+    the components: somebody's own model has one, and the name of the variant that is nearest to it.
+    """
     in_bundle = path.suffix != ".npz"
     folder, form = (path.parent.parent, f"/{PART_FILE}") if in_bundle else (path.parent, ".npz")
     variant = variant_of(path)
@@ -206,14 +210,15 @@ def _open_components(path: Path, config: AnyConfig | None) -> Checkpoint:
     if generative:
         parts.insert(0, path)
     tensors = merge(map(open_component, parts), folder)
-    if config is None and (folder / CONFIG_FILE).is_file():
+    is_own = (folder / CONFIG_FILE).is_file()
+    if config is None and is_own:
         config = read_model_config(folder / CONFIG_FILE)
     config = config or infer_config(tensors, variant.parsed_config())
     tensors = require_match(tensors, model_shapes(config), str(path))
     text_files = find_files(folder, f"t5gemma*{form}")
     files = open_text_encoder_component(text_files[0]) if generative and text_files else None
     layout = bundle_layout(tensors.values()) if in_bundle else "npz"
-    return _checkpoint(variant, parts, config, tensors, files, layout, folder)
+    return _checkpoint(None if is_own else variant, parts, config, tensors, files, layout, folder)
 
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
