@@ -120,6 +120,18 @@ def test_output_flags_reach_the_file(make, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text())["request"]["prompt"] == "rain"
 
 
+def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tmp_path):
+    wish, sidecar = ("generate", "rain", "--seconds", 0.1, "--sidecar", "-o", "loop.wav"), tmp_path / "loop.json"
+    for foreign in ('{"caption": "rain"}', "[1, 2]", "words"):
+        sidecar.write_text(foreign)
+        refused = make(*wish)
+        assert (refused.code, sidecar.read_text()) == (2, foreign)
+        assert "loop.json, where --sidecar would write, is not a record of soundloom's" in refused.err
+    assert make(*wish, "--overwrite").code == 0
+    assert make(*wish, "--seed", 5).code == 0
+    assert json.loads(sidecar.read_text())["seed"] == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -81,6 +81,17 @@ def sidecar_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
 
 
+def is_foreign_sidecar(path: str | Path) -> bool:
+    """Whether a JSON file lies where the sidecar of `path` would, and is not one that soundloom wrote."""
+    sidecar = sidecar_path(path)
+    if not sidecar.exists():
+        return False
+    try:
+        return "soundloom" not in _parse(sidecar.read_text(encoding="utf-8"), str(sidecar))
+    except (AudioError, OSError, UnicodeDecodeError):
+        return True
+
+
 def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: bool = True) -> Path:
     """Write the record as JSON beside the sound file `path`."""
     sidecar = sidecar_path(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
-from soundloom.audio.metadata import sidecar_path
+from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.groups import OutputOptions
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
@@ -39,15 +39,25 @@ def output_paths(
         container.subtype_for(options.sample_type, clip.source_format if clip else None)
         own_rate = clip.sample_rate if clip else rate
         container.check(own_rate if options.rate is None else options.rate, min(clip.channels, 2) if clip else 2)
-        if path.is_dir():
-            raise RequestError(f"{path} is a folder", "name a file in it")
-        if source is not None and path.exists() and path.samefile(source) and not options.overwrite:
-            raise RequestError(f"{path} is the sound to edit", "write elsewhere, or replace it with --overwrite")
-        if options.overwrite is False and _is_taken(path, options):
-            raise RequestError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
+        _refuse_replacing(path, options, source)
     for folder in dict.fromkeys(path.parent for path in paths):
         _require_writable(folder)
     return paths
+
+
+def _refuse_replacing(path: Path, options: OutputOptions, source: Path | None) -> None:
+    """Raise RequestError where something lies in the way that nobody said to replace."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder", "name a file in it")
+    if source is not None and path.exists() and path.samefile(source) and not options.overwrite:
+        raise RequestError(f"{path} is the sound to edit", "write elsewhere, or replace it with --overwrite")
+    if options.overwrite is False and _is_taken(path, options):
+        raise RequestError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
+    if options.sidecar and not options.overwrite and is_foreign_sidecar(path):
+        raise RequestError(
+            f"{sidecar_path(path)}, where --sidecar would write, is not a record of soundloom's",
+            "choose another name, leave out --sidecar, or replace the file with --overwrite",
+        )
 
 
 def _names(requests: Sequence[Request], options: OutputOptions, source: Path | None) -> list[Path]:
