@@ -38,6 +38,14 @@ def test_an_edit_keeps_rate_channels_length_and_depth_and_says_what_was_understo
     assert files_in(tmp_path) == ["out.wav", "source.wav"]
 
 
+def test_more_channels_than_a_format_holds_are_refused_before_the_work(soundloom, editor, tmp_path):
+    surround = tmp_path / "surround.wav"
+    soundfile.write(surround, np.random.default_rng(3).uniform(-0.4, 0.4, (9000, 6)), 22050)
+    refused = soundloom("edit", surround, "Only drums", "-o", "x.mp3", "--model", editor, "--engine", "never asked")
+    assert "MP3 files hold 1 to 2 channels, not 6" in refused.err
+    assert files_in(tmp_path) == ["surround.wav"]
+
+
 def test_several_instructions_and_seeds_make_several_clips(soundloom, editor, source):
     arguments = ("--model", editor, "--seed", 3, "--count", 2, "--temperature", 0.8, "--top-p", 0.9, "--json")
     made = soundloom("edit", source, "Only drums", "-p", "No bass", "-o", "x.flac", *arguments)

@@ -38,11 +38,18 @@ def output_paths(
         container = container_of(path)
         container.subtype_for(options.sample_type, clip.source_format if clip else None)
         own_rate = clip.sample_rate if clip else rate
-        container.check(own_rate if options.rate is None else options.rate, min(clip.channels, 2) if clip else 2)
+        container.check(own_rate if options.rate is None else options.rate, _most_channels(request))
         _refuse_replacing(path, options, source)
     for folder in dict.fromkeys(path.parent for path in paths):
         _require_writable(folder)
     return paths
+
+
+def _most_channels(request: Request) -> int:
+    """How many channels the result may have: MusicGen edits keep all of theirs, other edits one or two."""
+    if request.source is None:
+        return 2
+    return request.source.channels if isinstance(request, MusicRequest) else min(request.source.channels, 2)
 
 
 def _refuse_replacing(path: Path, options: OutputOptions, source: Path | None) -> None:
