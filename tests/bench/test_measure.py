@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.bench.cases import Case, measure, run_module
+from soundloom.bench.cases import Case, failure, measure, run_module
 from soundloom.bench.versus import alternate, diffusers_apart, versus_command
 from soundloom.checkpoints.make import make_random
 from soundloom.cli.bench import Options, _cases
@@ -42,6 +42,16 @@ def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys
     assert len(found["results"]) == 1
 
 
+def test_what_was_measured_outlives_a_case_that_fails(work, tmp_path, capsys):
+    saved = tmp_path / "base.json"
+    asked = ["--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--json", str(saved)]
+    assert main(["bench", *asked, "--precisions", "auto", "fp7"]) == 1
+    printed = capsys.readouterr()
+    assert "small-music 0.5 s auto 1 steps" in printed.out
+    assert "no precision named 'fp7'" in printed.err
+    assert [result["case"] for result in json.loads(saved.read_text())["results"]] == ["small-music 0.5 s auto 1 steps"]
+
+
 def test_the_published_rows_end_where_a_model_does():
     cases = [(case.model, case.seconds) for case in _cases(Options(published=True))]
     assert cases == [
@@ -70,6 +80,8 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
         ["--seconds", "-1"],
         ["--versus", "diffusers", "--plot", "times.svg"],
         ["--versus", "diffusers", "--engine", "mlx"],
+        ["--seconds", "5,30,380"],
+        ["--compare", "mistyped.json"],
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
@@ -97,6 +109,11 @@ def test_an_outside_command_runs_in_turn_with_ours(work):
     assert 0 < figures["times_as_fast"] < 1
     with pytest.raises(SoundloomError, match="false failed"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
+
+
+def test_the_error_of_a_failing_process_is_told_with_its_hint():
+    error = failure("it failed", "Traceback …\nerror: no engine named 'abacus'\nhint: known: torch")
+    assert str(error) == "it failed: error: no engine named 'abacus'\nhint: known: torch"
 
 
 def test_a_failing_process_is_reported_by_its_last_words():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from soundloom.bench.cases import Case, make_cases
-from soundloom.bench.report import compare, ratio_line, table
+from soundloom.bench.report import compare, ratio_line, read_baseline, table
 from soundloom.errors import CorruptFileError, RequestError
 
 
@@ -29,17 +29,18 @@ def test_a_table_has_aligned_columns_and_real_time_factors():
 def test_runs_are_compared_case_by_case(tmp_path):
     path = tmp_path / "baseline.json"
     path.write_text(json.dumps({"results": [result(4.0, 1e9)]}))
-    same, new = compare([result(2.0, 1.5e9), result(2.0, 1e9, "medium 5 s auto 8 steps")], path)
+    results = [result(2.0, 1.5e9), result(2.0, 1e9, "medium 5 s auto 8 steps")]
+    same, new = compare(results, read_baseline(path))
     assert "0.50 times the warm seconds, 1.50 times the memory" in same
     assert new.endswith("not in the baseline")
 
 
 def test_a_missing_or_foreign_baseline_is_named(tmp_path):
     with pytest.raises(RequestError, match="no baseline"):
-        compare([], tmp_path / "none.json")
+        read_baseline(tmp_path / "none.json")
     (tmp_path / "other.json").write_text("[]")
     with pytest.raises(CorruptFileError, match="is not a baseline"):
-        compare([], tmp_path / "other.json")
+        read_baseline(tmp_path / "other.json")
 
 
 def test_a_ratio_is_theirs_over_ours():

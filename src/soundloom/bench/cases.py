@@ -80,9 +80,15 @@ def run_module(module: str, *arguments: str) -> str:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SoundloomError(f"{module} failed for {' '.join(arguments)}: {reason}")
+        raise failure(f"{module} failed for {' '.join(arguments)}", done.stderr)
     return (done.stdout.splitlines() or [""])[-1]
+
+
+def failure(what: str, stderr: str) -> SoundloomError:
+    """Return an error of a process with what that said last: a line, and its hint where one follows."""
+    lines = stderr.strip().splitlines() or ["it said nothing"]
+    hint = lines.pop().removeprefix("hint: ") if len(lines) > 1 and lines[-1].startswith("hint: ") else ""
+    return SoundloomError(f"{what}: {lines[-1]}", hint)
 
 
 def machine() -> Figures:

@@ -53,14 +53,18 @@ def ratio_line(name: str, figures: Mapping[str, float]) -> str:
     )
 
 
-def compare(results: Sequence[Figures], baseline: Path) -> list[str]:
-    """Return a line for each case that an earlier run has too: seconds and memory now over then."""
+def read_baseline(baseline: Path) -> dict[str, Figures]:
+    """Return the results of an earlier run by their cases. Raises RequestError or CorruptFileError."""
     if not baseline.is_file():
         raise RequestError(f"there is no baseline {baseline}", "write one with --json FILE")
     try:
-        earlier = {result["case"]: result for result in json.loads(baseline.read_text())["results"]}
+        return {result["case"]: result for result in json.loads(baseline.read_text())["results"]}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{baseline} is not a baseline: {error}", "write one with --json FILE") from error
+
+
+def compare(results: Sequence[Figures], earlier: Mapping[str, Figures]) -> list[str]:
+    """Return a line for each case that an earlier run has too: seconds and memory now over then."""
     lines = []
     for result in results:
         then = earlier.get(result["case"])

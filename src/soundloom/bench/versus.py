@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from soundloom.bench.cases import Case, Figures, run_module
-from soundloom.errors import SoundloomError
+from soundloom.bench.cases import Case, Figures, failure, run_module
 
 
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Figures:
@@ -43,8 +42,7 @@ def versus_command(case: Case, folder: Path, command: str) -> Figures:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SoundloomError(f"{shlex.join(command)} failed: {reason}")
+        raise failure(f"{shlex.join(command)} failed", done.stderr)
 
 
 def diffusers_apart(case: Case, folder: Path) -> Figures:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import atomic_file
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
-from soundloom.bench.report import compare, plot, ratio_line, table
+from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
 from soundloom.cli.flags import Extend, flag, numbers, switch
 from soundloom.cli.results import print_results
 from soundloom.config.catalogue import require_entry
@@ -57,23 +57,31 @@ class Options:
 
 def run(options: Options) -> None:
     cases = _cases(options)
+    earlier = read_baseline(Path(options.compare)) if options.compare else None
     work = Path(options.work) if options.work else weights_folder()
-    if options.versus or options.versus_command:
-        results = _versus(cases, work, options.versus_command)
-    else:
-        results = []
-        for figures in measure(cases, work):
+    is_versus = bool(options.versus or options.versus_command)
+    results: list[dict[str, Any]] = []
+    try:
+        for figures in _versus(cases, work, options.versus_command) if is_versus else measure(cases, work):
             results.append(figures)
             sys.stderr.write(f"measured {figures['case']}\n")
-        print_results(table(results))
-        if options.plot:
-            with atomic_file(Path(options.plot)) as file:
-                file.write(plot(results).encode())
-        if options.compare:
-            print_results(compare(results, Path(options.compare)))
+    finally:  # what was measured is kept when a later case fails
+        if results:
+            _keep(results, options, is_versus)
+    if earlier is not None:
+        print_results(compare(results, earlier))
+
+
+def _keep(results: list[dict[str, Any]], options: Options, is_versus: bool) -> None:
+    """Write the files that were asked for, and print the table."""
     if options.json:
         with atomic_file(Path(options.json)) as file:
             file.write(json.dumps({"machine": machine(), "results": results}, indent=1).encode())
+    if options.plot:
+        with atomic_file(Path(options.plot)) as file:
+            file.write(plot(results).encode())
+    if not is_versus:
+        print_results(table(results))
 
 
 def _cases(options: Options) -> list[Case]:
@@ -88,8 +96,14 @@ def _cases(options: Options) -> list[Case]:
         raise RequestError("diffusers is compared with the PyTorch engine", "leave out --engine mlx")
     engine_class(options.engine)  # refuses what is not installed
     cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
-    if options.published:
-        cases = [case for case in cases if case.seconds <= longest[case.model]]
+    beyond = [case for case in cases if case.seconds > longest[case.model]]
+    if beyond and not options.published:
+        case, most = beyond[0], longest[beyond[0].model]
+        raise RequestError(
+            f"{case.model} makes at most {most:g} s, and --seconds asks for {case.seconds:g}",
+            "measure such lengths with --models medium, or give --published, which leaves them out for the others",
+        )
+    cases = [case for case in cases if case not in beyond]
     return [replace(case, runs=max(case.runs, 1)) for case in cases] if options.versus_command else cases
 
 
@@ -100,10 +114,9 @@ def _longest(model: str) -> float:
     return config.max_seconds
 
 
-def _versus(cases: Sequence[Case], work: Path, command: str | None) -> list[dict[str, Any]]:
+def _versus(cases: Sequence[Case], work: Path, command: str | None) -> Iterator[dict[str, Any]]:
     from soundloom.bench.versus import diffusers_apart, versus_command
 
-    results = []
     for case in cases:
         folder = require_weights(case.model, work)
         if command:
@@ -111,5 +124,4 @@ def _versus(cases: Sequence[Case], work: Path, command: str | None) -> list[dict
         else:
             figures = diffusers_apart(case, folder)
         print_results([ratio_line(f"{case.key}, {name}", part) for name, part in figures.items() if "ours" in part])
-        results.append({"case": case.key, **figures})
-    return results
+        yield {"case": case.key, **figures}
