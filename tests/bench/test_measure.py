@@ -2,12 +2,13 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.bench.cases import Case, failure, measure, run_module
+from soundloom.bench.cases import Case, failure, measure, require_weights, run_module
 from soundloom.bench.versus import alternate, diffusers_apart, versus_command
 from soundloom.checkpoints.make import make_random
 from soundloom.cli.bench import Options, _cases
@@ -109,6 +110,26 @@ def test_an_outside_command_runs_in_turn_with_ours(work):
     assert 0 < figures["times_as_fast"] < 1
     with pytest.raises(SoundloomError, match="false failed"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
+
+
+def test_weights_that_were_not_made_to_the_end_are_not_kept(tmp_path, monkeypatch):
+    def interrupted(module, model, folder):
+        Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("soundloom.bench.cases.run_module", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        require_weights("small-music", tmp_path / "work")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_weights_are_made_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("soundloom.bench.cases.run_module", lambda module, model, folder: Path(folder).mkdir())
+    assert require_weights("small-music", tmp_path) == tmp_path / "small-music"
+    monkeypatch.setattr("soundloom.bench.cases.run_module", lambda *asked: pytest.fail("made again"))
+    require_weights("small-music", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["small-music"]
 
 
 def test_the_error_of_a_failing_process_is_told_with_its_hint():

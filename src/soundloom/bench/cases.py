@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from soundloom.atomic import UNFINISHED, write_faults
 from soundloom.errors import SoundloomError
 from soundloom.version import __version__
 
@@ -59,10 +61,15 @@ def weights_folder() -> Path:
 
 
 def require_weights(model: str, work: Path) -> Path:
-    """Return the folder of a model's random weights, made now if they are not there."""
+    """Return the folder of a model's random weights, made now if they are not there: whole or not at all."""
     folder = work / model
-    if not (folder / "model.safetensors").exists():
-        run_module("soundloom.checkpoints.make", model, str(folder))
+    if not folder.exists():
+        with write_faults(work):
+            work.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=work, prefix=UNFINISHED) as new:
+                made = Path(new) / model
+                run_module("soundloom.checkpoints.make", model, str(made))
+                made.rename(folder)
     return folder
 
 
