@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.bench.cases import Case, failure, measure, require_weights, run_module
+from soundloom.bench.cases import Case, failure, measure, require_weights, run_module, weights_folder
 from soundloom.bench.versus import alternate, diffusers_apart, versus_command
 from soundloom.checkpoints.make import make_random
 from soundloom.cli.bench import Options, _cases
@@ -108,6 +108,8 @@ def test_each_network_is_timed_against_that_of_diffusers(work):
 def test_an_outside_command_runs_in_turn_with_ours(work):
     figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "true")
     assert 0 < figures["times_as_fast"] < 1
+    with pytest.raises(SoundloomError, match="no engine named 'abacus'"):
+        versus_command(Case("small-music", 0.5, "fp32", 1, 1, "abacus"), work / "small-music", "true")
     with pytest.raises(SoundloomError, match="false failed"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
 
@@ -130,6 +132,11 @@ def test_weights_are_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr("soundloom.bench.cases.run_module", lambda *asked: pytest.fail("made again"))
     require_weights("small-music", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["small-music"]
+
+
+def test_weights_lie_in_soundlooms_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOUNDLOOM_CACHE", str(tmp_path))
+    assert weights_folder() == tmp_path / "random-weights"
 
 
 def test_the_error_of_a_failing_process_is_told_with_its_hint():

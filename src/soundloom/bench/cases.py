@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import UNFINISHED, write_faults
+from soundloom.checkpoints.musicgen_named import cache_folder
 from soundloom.errors import SoundloomError
 from soundloom.version import __version__
 
@@ -56,8 +57,7 @@ def make_cases(
 
 def weights_folder() -> Path:
     """Where full-size random weights stay from run to run."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "soundloom" / "random-weights"
+    return cache_folder() / "random-weights"
 
 
 def require_weights(model: str, work: Path) -> Path:

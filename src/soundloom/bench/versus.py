@@ -35,6 +35,7 @@ def versus_command(case: Case, folder: Path, command: str) -> Figures:
     """Compare whole processes: our command line, cold, and any other command. Raises SoundloomError if one fails."""
     ours = [sys.executable, "-m", "soundloom", "generate", "rain", "--model", str(folder), "--seed", "0", "--quiet"]
     ours += ["--seconds", f"{case.seconds:g}", "--steps", str(case.steps), "--precision", case.precision]
+    ours += ["--engine", case.engine]
     ours += ["--out", str(folder / "bench.wav")]
     return alternate(lambda: _run(ours), lambda: _run(shlex.split(command)), case.runs)
 
