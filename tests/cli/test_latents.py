@@ -38,6 +38,8 @@ def test_outputs_are_named_after_inputs(soundloom, source, tiny_model_folder, tm
         (np.zeros((3, 4), np.float32), "decodes latents (256, frames), found shape (3, 4)"),
         (np.full((256, 4), np.inf, np.float32), "not finite"),
         (np.array([{}]), "is not an array"),
+        (np.array(["a", "b"]), "latents are real numbers, found an array of <U1"),
+        (np.float32(1), "found shape ()"),
     ],
 )
 def test_latents_that_are_none(soundloom, tiny_model_folder, array, sentence):
@@ -46,6 +48,16 @@ def test_latents_that_are_none(soundloom, tiny_model_folder, array, sentence):
     assert done.code in (1, 2)
     assert sentence in done.err
     assert sorted(name for name in os.listdir() if not name.startswith(".set")) == ["x.npy"]  # noqa: PTH208
+
+
+def test_archives_are_no_array_broken_ones_included(soundloom, tiny_model_folder, tmp_path):
+    np.savez("x.npz", np.zeros((256, 4)))
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:99])
+    for name in ("x.npz", "broken.npz"):
+        done = soundloom("decode", name, "--model", tiny_model_folder)
+        assert (done.code, done.out) == (1, "")
+        assert f"{name} is not an array" in done.err
+        assert "latents are a .npy file of numbers" in done.err
 
 
 def test_no_latents(soundloom, source, tiny_model_folder):

@@ -53,7 +53,8 @@ def _read(path: Path) -> np.ndarray:
     if not path.is_file():
         raise RequestError(f"there is no file {path}", "name a .npy file, such as `soundloom encode` writes")
     try:
-        latents: np.ndarray = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            latents: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
         raise CorruptFileError(f"{path} is not an array: {error}", "latents are a .npy file of numbers") from error
     return latents

@@ -287,8 +287,9 @@ class Model:
 
     def decode_stream(self, latents: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the sound of latents piece by piece (2, samples), so that memory does not grow with length."""
+        latents = self._check_latents(latents)
         plan = decode_chunks(latents.shape[-1], self.checkpoint.config.same, "exact")
-        pieces = plan.stream(self._check_latents(latents), lambda piece: self.engine.decode(piece, None))
+        pieces = plan.stream(latents, lambda piece: self.engine.decode(piece, None))
         for piece in pieces:
             yield piece[0]
         if not self.keep_loaded:
@@ -296,8 +297,11 @@ class Model:
 
     def _check_latents(self, latents: np.ndarray) -> np.ndarray:
         """Return latents as (1, channels, frames), float32."""
-        latents = np.asarray(latents, dtype=np.float32)
+        latents = np.asarray(latents)
         channels = self.checkpoint.config.same.latent_dim
+        if latents.dtype.kind not in "fiu":
+            raise RequestError(f"latents are real numbers, found an array of {latents.dtype}")
+        latents = latents.astype(np.float32, copy=False)
         if latents.ndim != 2 or latents.shape[0] != channels or not latents.shape[1]:
             raise RequestError(f"{self.name} decodes latents ({channels}, frames), found shape {latents.shape}")
         if not np.isfinite(latents).all():
