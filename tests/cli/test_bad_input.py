@@ -58,6 +58,11 @@ def test_what_is_not_audio(make, tmp_path, content, sentence):
     assert refused(make("generate", "rain", "--init-audio", path), 1, sentence)
 
 
+def test_samples_without_a_header(make, tmp_path):
+    (tmp_path / "take.raw").write_bytes(bytes(4000))
+    assert refused(make("vary", tmp_path / "take.raw"), 1, "take.raw has no header that tells its rate and format")
+
+
 def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_path):
     silent, broken = tmp_path / "silent.wav", tmp_path / "broken.wav"
     soundfile.write(silent, np.zeros((0, 2)), 44100)

@@ -114,6 +114,8 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.T)
             promised, rate, source = file.frames, file.samplerate, SourceFormat(file.format, file.subtype)
+    except TypeError as error:  # soundfile asks for the rate and format of a .raw file
+        raise AudioError(f"{path} has no header that tells its rate and format", "make a WAV file of it") from error
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
