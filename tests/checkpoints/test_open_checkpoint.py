@@ -262,6 +262,8 @@ def test_an_unknown_layout_of_a_name_lists_the_known_ones():
     with pytest.raises(ModelNotFoundError, match="not offered as 'onnx'") as caught:
         open_checkpoint("medium@onnx")
     assert "medium@npz" in caught.value.hint
+    with pytest.raises(ModelNotFoundError, match="mini is not offered as 'int4'"):
+        open_checkpoint("mini@int4")
 
 
 def test_the_packaged_model_is_missing_with_a_sentence(monkeypatch, tmp_path):

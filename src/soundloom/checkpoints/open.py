@@ -99,6 +99,8 @@ def open_checkpoint(
             "here mini or small-music would do",
         )
     if entry.is_packaged:
+        if layout:
+            entry.source(layout)  # raises: it comes in one layout
         return _open_packaged(entry, config)
     fetched = fetch(
         entry,
