@@ -47,6 +47,15 @@ def test_every_layout_opens_as_the_same_tensors(tmp_path, own, config, layout):
             assert np.abs(values - truth).max() <= ROUNDING[layout] * np.abs(truth).max(), name
 
 
+def test_a_training_checkpoint_of_another_model_is_not_taken_for_the_adapters(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch, which writes the pickled layouts, is not installed")
+    path = tmp_path / "model.ckpt"
+    for content in ({"state_dict": {"diffusion.model.weight": torch.zeros(1)}}, [1], {"state_dict": 1}):
+        torch.save(content, path)
+        assert not is_musicgen(path)
+        assert not is_musicgen(tmp_path)
+
+
 @pytest.mark.parametrize("layout", ["int4", "int8", "bundle"])
 def test_packed_weights_stay_packed(tmp_path, own, layout):
     found, wanted = open_musicgen(make_musicgen(EDITOR, tmp_path / layout, layout)), own(EDITOR)

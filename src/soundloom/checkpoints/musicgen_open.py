@@ -52,7 +52,7 @@ from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.musicgen import LMConfig, MusicGenConfig, parse_composite_config
 from soundloom.config.parse import parse
-from soundloom.errors import ModelNotFoundError
+from soundloom.errors import CorruptFileError, ModelNotFoundError
 
 OWN_CONFIG, STATE_FILE = "model_config.json", "state_dict.bin"
 _GROUP = 64  # weights that share a scale, where a bundle does not say
@@ -131,13 +131,24 @@ def is_musicgen(path: Path) -> bool:
     """Whether a folder or file is one of the layouts here."""
     folder = path if path.is_dir() else path.parent
     if path.is_file() and path.suffix in (".bin", ".ckpt"):
-        return path.suffix == ".ckpt" or path.name == STATE_FILE
+        return path.name == STATE_FILE or _holds_adapter(path)
     own, composite = folder / OWN_CONFIG, folder / CONFIG_FILE
     if own.is_file():
         return read_json(own).get("model_type") == "musicgen"
     if composite.is_file():
         return read_json(composite).get("model_type") == "musicgen"
-    return folder.is_dir() and ((folder / STATE_FILE).is_file() or _find_training(folder) is not None)
+    training = _find_training(folder)
+    return (folder / STATE_FILE).is_file() or (training is not None and _holds_adapter(training))
+
+
+def _holds_adapter(path: Path) -> bool:
+    """Whether a .ckpt is the adapter's training checkpoint, told by its names, and not one of any other model."""
+    try:
+        data = read_pickle(path)
+    except CorruptFileError:
+        return False
+    names = data.get("state_dict") if isinstance(data, dict) else None
+    return isinstance(names, dict) and any(str(name).startswith("model.cp_transformer.") for name in names)
 
 
 def _find_training(folder: Path) -> Path | None:
