@@ -14,7 +14,7 @@ message and the hint without a traceback and exits with `exit_code`. `docs/error
     ├── AudioError              a sound file that cannot be read, or a sound that a format cannot hold
     ├── WriteError              a file that cannot be written: no such folder, no permission, disk full
     ├── OutputError             the model made something that is not sound: not finite, silent, static
-    ├── EngineError             no such engine or device here
+    ├── EngineError             no such engine or device here, or too little memory
     ├── TrainingError           a training run that cannot go on: its loss is not a finite number
     └── Cancelled               stopped between two steps at the caller's wish
 """
@@ -79,7 +79,7 @@ class OutputError(SoundloomError):
 
 
 class EngineError(SoundloomError):
-    """The engine or device that was asked for is not available here."""
+    """The engine or device that was asked for is not available here, or has too little memory."""
 
 
 class TrainingError(SoundloomError):

@@ -9,11 +9,36 @@ from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from soundloom.checkpoints.tensors import from_array
 from soundloom.engines.torch.blocks import Padding, attend_window
+from soundloom.engines.torch.computing import computing
 from soundloom.engines.torch.engine import TorchEngine
 from soundloom.engines.torch.load import load_module, to_tensor
+from soundloom.engines.torch.networks import choose_device
 from soundloom.errors import CheckpointError, EngineError, MismatchError
 
 SHAPES = (1, 9, 64), (1, 64), (1, 256, 12)  # context, duration and latents of the tiny model
+
+
+@pytest.mark.parametrize("wanted", ["cuda:2", "cuda:x", "cuda:", "cuda:-1", "cpu:1", "tpu"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [choose_device(name) for name in ("cuda", "cuda:1", "cpu", "cpu:0")] == ["cuda", "cuda:1", "cpu", "cpu:0"]
+    with pytest.raises(EngineError, match=f"no device '{wanted}'") as caught:
+        choose_device(wanted)
+    assert caught.value.hint.startswith("available: cuda:0, cuda:1")
+
+
+def test_too_little_memory_is_said_and_other_faults_stay_as_they_are():
+    @computing
+    def fail(error):
+        raise error
+
+    with pytest.raises(EngineError, match=r"not enough memory: .*can't allocate memory"):
+        computing(torch.empty)(1 << 60)
+    with pytest.raises(EngineError, match="not enough memory: CUDA out of memory"):
+        fail(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    with pytest.raises(RuntimeError, match="of shapes"):
+        fail(RuntimeError("a matter of shapes"))
 
 
 @pytest.mark.parametrize("n", [1, 5, 16, 17, 34, 35, 100, 203])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.autoregressive.positions import sinusoids
+from soundloom.engines.torch.computing import computing
 from soundloom.engines.torch.musicgen import MusicGenLM, Prefix, Text
 from soundloom.engines.torch.recorded import Replay
 
@@ -69,7 +70,7 @@ class Decoding:
         self.cache = Cache(lm, self.copies * text.clips, capacity, keys.dtype, self.device)
         self.graph: StepGraph | None = None
 
-    @torch.inference_mode()
+    @computing
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Feed tokens (b, q, s); return logits (b, q, v), prompted and, if guided, not."""
         fed = torch.from_numpy(np.ascontiguousarray(tokens)).to(self.device)

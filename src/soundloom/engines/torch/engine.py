@@ -14,6 +14,7 @@ from soundloom.config.models import ModelConfig
 from soundloom.engines.base import Component, Draw
 from soundloom.engines.parts import find_part
 from soundloom.engines.torch.blocks import Padding
+from soundloom.engines.torch.computing import computing
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.flex import HAS_COMPILER
@@ -89,7 +90,7 @@ class TorchEngine(Networks[Component]):
         blocks = torch.bfloat16 if self._lean else None
         return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device, blocks=blocks)
 
-    @torch.inference_mode()
+    @computing
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
         inputs = {"ids": self.array(ids), "mask": self.array(mask)}
 
@@ -100,18 +101,18 @@ class TorchEngine(Networks[Component]):
             return program(inputs)[0]
         return self.replays(("text", ids.shape), program, inputs)[0].clone()
 
-    @torch.inference_mode()
+    @computing
     def embed(self, text: Tensor, mask: np.ndarray, seconds: np.ndarray) -> tuple[Tensor, Tensor]:
         context, duration = self.module("conditioner")(text, self.array(mask), self.array(seconds))
         return context, duration
 
-    @torch.inference_mode()
+    @computing
     def condition(
         self, context: Tensor, duration: Tensor, local: Tensor, repeats: int = 1, times: Sequence[float] = ()
     ) -> Condition:
         return self.module("dit").condition(context, duration, local, repeats, times)
 
-    @torch.inference_mode()
+    @computing
     def velocity(
         self, x: Tensor, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
@@ -120,15 +121,15 @@ class TorchEngine(Networks[Component]):
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
         return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
-    @torch.inference_mode()
+    @computing
     def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
         return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
 
-    @torch.inference_mode()
+    @computing
     def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
         return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
 
-    @torch.inference_mode()
+    @computing
     def decode_array(self, latents: Tensor) -> Tensor:
         return self.module("decoder").decode(latents, None)
 

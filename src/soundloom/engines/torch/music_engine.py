@@ -12,6 +12,7 @@ from soundloom.checkpoints.tensors import forget_tensor
 from soundloom.config.musicgen import InstructConfig
 from soundloom.engines.music import MusicComponent, Reading, find_component
 from soundloom.engines.torch.arranged import arrange
+from soundloom.engines.torch.computing import computing
 from soundloom.engines.torch.decoding import Decoding
 from soundloom.engines.torch.encodec import Encodec
 from soundloom.engines.torch.heap import give_back
@@ -74,22 +75,22 @@ class TorchMusicEngine(Networks[MusicComponent]):
         adapter.register_forward_hook(lambda *_: forget_tensor(tensors["pos_emb"]))
         return adapter
 
-    @torch.inference_mode()
+    @computing
     def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
         hidden = self.module("text")(self._array(ids), self._array(mask))
         return Reading(hidden.float().cpu().numpy(), mask)
 
-    @torch.inference_mode()
+    @computing
     def encode(self, audio: np.ndarray) -> np.ndarray:
         codes: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
         return codes
 
-    @torch.inference_mode()
+    @computing
     def decode(self, codes: np.ndarray) -> np.ndarray:
         audio: np.ndarray = self.module("codec").decode(self._array(codes)).cpu().numpy()
         return audio
 
-    @torch.inference_mode()
+    @computing
     def decoder(
         self,
         reading: Reading,

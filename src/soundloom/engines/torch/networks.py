@@ -59,11 +59,12 @@ class Networks(ABC, Generic[Component]):
 
 def choose_device(wanted: str | None) -> str:
     """Return the device to use: the one asked for if it is here, else the best there is."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    counts = {"cuda": gpus, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if wanted is None or wanted == "auto":
-        return next(device for device, here in available.items() if here)
-    kind = wanted.split(":")[0]
-    if not available.get(kind, False):
-        here = ", ".join(device for device, there in available.items() if there)
-        raise EngineError(f"no device {wanted!r} on this machine", f"available: {here}")
+        return next(device for device, count in counts.items() if count)
+    kind, _, number = wanted.partition(":")
+    if (wanted not in counts and not number.isdecimal()) or int(number or 0) >= counts.get(kind, 0):
+        here = [f"{device}:{i}" if count > 1 else device for device, count in counts.items() for i in range(count)]
+        raise EngineError(f"no device {wanted!r} on this machine", f"available: {', '.join(here)}")
     return wanted

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from soundloom.engines.torch.computing import computing
+
 Program = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
 MOST = 16  # graphs that are kept, the latest used
 
@@ -60,7 +62,7 @@ class Recorder:
         self.replays: OrderedDict[Hashable, Replay] = OrderedDict()
         self.pool: Any = None
 
-    @torch.inference_mode()
+    @computing
     def __call__(self, key: Hashable, program: Program, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return program(inputs); equal keys promise equal programs and inputs of equal shapes and dtypes."""
         if key not in self.seen:
