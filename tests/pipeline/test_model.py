@@ -66,6 +66,14 @@ def test_guidance_and_negative_prompts_change_the_sound(tiny_model):
     assert np.abs(guided - negative).max() > 0.001
 
 
+def test_numbers_of_numpy_are_taken_and_saved(tiny_model, tmp_path):
+    options = {"seconds": np.float32(0.5), "seed": np.int64(7), "steps": np.int64(1), "guidance": np.float32(2)}
+    alone, first = generate(tiny_model, **options), generate(tiny_model, ["rain", "wind"], **options)[0]
+    saved = Clip.load(alone.save(tmp_path / "rain.wav")).record["request"]
+    assert (saved["seed"], saved["steps"], saved["guidance"]) == (7, 1, {"scale": 2.0})
+    assert first.record["request"] == alone.record["request"]
+
+
 def test_a_batch_may_mix_items_with_and_without_negative_prompts(tiny_model):
     clips = generate(tiny_model, ["rain", "rain"], seed=[7, 7], guidance=2.0, negative_prompt=[None, "drums"])
     for clip, negative in zip(clips, [None, "drums"], strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundloom.autoregressive.sampling import Sampling
 from soundloom.config.requests import SEED_LIMIT
+from soundloom.config.values import settle
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class MusicRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
             raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        settle(self, ("seed", "top_k"), ("seconds", "window", "temperature", "top_p", "guidance"))
         for name in ("seconds", "window"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

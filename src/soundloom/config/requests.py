@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.models import ShiftConfig
+from soundloom.config.values import real, settle
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ class Guidance:
     norm_threshold: float = 0.0  # largest norm of the guidance, 0 for no limit
 
     def __post_init__(self) -> None:
+        settle(self, (), ("scale", "apg", "rescale", "norm_threshold"))
         _finite("guidance scale", self.scale)
         _within("apg", self.apg, 0, 1)
         _within("rescale", self.rescale, 0, 1)
-        low, high = self.interval
+        low, high = (real("a bound of the guidance interval", bound) for bound in self.interval)
+        object.__setattr__(self, "interval", (low, high))
         if not 0 <= low <= high <= 1:
             raise RequestError(f"the guidance interval must rise within 0 to 1, found {low:g} to {high:g}")
         if not self.norm_threshold >= 0:
@@ -106,9 +109,12 @@ class GenerationRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
             raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        settle(self, ("seed", "steps"), ("seconds", "noise", "offset", "crossfade", "duration_padding"))
+        if not isinstance(self.guidance, Guidance | None):
+            raise RequestError(f"guidance must be a Guidance, found {type(self.guidance).__name__}")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise RequestError(f"seconds must be above 0, found {self.seconds:g}")
-        if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
+        if self.steps is not None and self.steps < 1:
             raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, others 50")
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
             raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")

@@ -19,6 +19,7 @@ from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
 from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
+from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Engine
 from soundloom.engines.choose import engine_class, require_device
@@ -312,7 +313,7 @@ class Model:
 def _request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
     """Build a request from a caller's options, whose short forms are a guidance scale and the name of a `Compat`."""
     values = dict(options)
-    if isinstance(values.get("guidance"), int | float):
+    if not isinstance(values.get("guidance"), Guidance | None):
         values["guidance"] = Guidance(values["guidance"])
     if isinstance(values.get("compat"), str):
         values["compat"] = Compat.named(values["compat"])
@@ -339,5 +340,5 @@ def spread_seed(seed: int | Sequence[int | None] | None, count: int) -> list[int
     """Return a seed for each of several clips, counting up from a given or drawn one."""
     if isinstance(seed, Sequence):
         return list(seed)
-    first = random_seed() if seed is None else seed
+    first = random_seed() if seed is None else whole("seed", seed)
     return [(first + i) % SEED_LIMIT for i in range(count)]

@@ -1,0 +1,47 @@
+import json
+
+import numpy as np
+import pytest
+
+from soundloom.config.music_requests import MusicRequest
+from soundloom.config.requests import GenerationRequest, Guidance
+from soundloom.errors import RequestError
+from soundloom.pipeline.model import spread_seed
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    guidance = Guidance(np.float32(3), apg=np.float64(0.5), interval=(np.float32(0), np.float32(0.5)))
+    request = GenerationRequest(
+        "rain", seconds=np.float32(1.5), seed=np.int64(7), steps=np.int64(8), guidance=guidance, noise=np.array(1.0)
+    )
+    kept = {"scale": 3.0, "apg": 0.5, "interval": [0.0, 0.5]}
+    again = json.loads(json.dumps(request.to_record()))
+    assert again == {"prompt": "rain", "seconds": 1.5, "seed": 7, "steps": 8, "guidance": kept}
+    music = MusicRequest(
+        "a piano", seconds=np.float32(1.5), seed=np.uint8(7), top_k=np.int64(9), guidance=np.float32(2)
+    )
+    assert json.loads(json.dumps(music.to_record()))["top_k"] == 9
+    assert spread_seed(np.int64(7), 2) == [7, 8]
+
+
+@pytest.mark.parametrize("kind", [GenerationRequest, MusicRequest])
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("seed", "7", "seed must be a whole number, found str"),
+        ("seed", 1.5, "seed must be a whole number, found float"),
+        ("seconds", "4", "seconds must be a number, found str"),
+        ("seconds", [1, 2], "seconds must be a number, found list"),
+        ("guidance", "3", "guidance must be a (number|Guidance), found str"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_type(kind, field, value, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        kind("rain", **{field: value})
+
+
+def test_steps_and_their_limit_are_told_apart():
+    with pytest.raises(RequestError, match="steps must be 1 or more, found 0"):
+        GenerationRequest(steps=np.int64(0))
+    with pytest.raises(RequestError, match="steps must be a whole number, found float"):
+        GenerationRequest(steps=8.0)
