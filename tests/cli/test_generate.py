@@ -98,6 +98,15 @@ def test_like_repeats_a_file_and_flags_change_what_they_name(make, soundloom, ti
     assert other == {**one, "seed": 5}
 
 
+def test_like_asks_for_a_model_that_its_record_cannot_find(make, soundloom):
+    make("generate", "rain", "--seconds", 0.1, "-o", "first.wav")
+    refused = soundloom("generate", "--like", "first.wav", "-o", "again.wav")
+    assert (refused.code, refused.out) == (2, "")
+    assert "first.wav was made with a model called tiny, which is no name of a known model" in refused.err
+    found = read_record("first.wav")["model_hash"]
+    assert f"give its folder with --model; its weights have the hash {found}" in refused.err
+
+
 def test_like_of_an_edit_needs_its_source_again(make, soundloom, source, tiny_model_folder):
     make("inpaint", source, "hum", "--region", "0.1,0.2", "--seed", 2, "-o", "edit.wav")
     refused = soundloom("generate", "--like", "edit.wav", "--model", tiny_model_folder)

@@ -16,6 +16,7 @@ from soundloom.cli.groups import AutoencoderOptions, DrawingOptions, RegionOptio
 from soundloom.cli.music import MusicOptions, compose, require_absent
 from soundloom.cli.opening import generator_config
 from soundloom.cli.work import MakingOptions, carry_out
+from soundloom.config.catalogue import find_entry
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
 
@@ -68,7 +69,7 @@ def run(options: Options) -> None:
     # A repetition needs the model and precision of the original.
     options = replace(
         options,
-        model=options.model or record.get("model"),
+        model=options.model or _recorded_model(options.like, record),
         precision=options.precision or record.get("precision"),
     )
     prompts = [*options.words, *options.prompt]
@@ -94,6 +95,17 @@ def _record(path: str) -> dict[str, Any]:
     if "request" not in record:
         raise RequestError(f"{path} does not say how it was made", "only files that soundloom made can be repeated")
     return record
+
+
+def _recorded_model(path: str | None, record: dict[str, Any]) -> str | None:
+    """The model that made a file to repeat; a record has no folders, so it raises RequestError for those elsewhere."""
+    name = record.get("model")
+    if name is not None and find_entry(name) is None and not Path(name).exists():
+        raise RequestError(
+            f"{path} was made with a model called {name}, which is no name of a known model",
+            f"give its folder with --model; its weights have the hash {record.get('model_hash')}",
+        )
+    return name
 
 
 def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
