@@ -117,6 +117,35 @@ def test_networks_leave_memory_unless_they_are_kept(tiny_model_folder):
     assert set(kept.engine._modules) == {"text", "conditioner", "dit", "decoder"}
 
 
+def cancelled():
+    cancel = Event()
+    cancel.set()
+    return cancel
+
+
+@pytest.mark.parametrize("seconds", [1.0, 130.0], ids=["one pass", "several"])
+def test_networks_leave_memory_when_work_is_stopped(tiny_model_folder, seconds):
+    model, clip = load(tiny_model_folder), Clip(np.full((1, 44100), 0.1, np.float32), 44100)
+    for component in ("text", "conditioner", "dit", "encoder", "decoder"):
+        model.engine.load(component)
+    with pytest.raises(Cancelled):
+        model.extend(clip, seconds, steps=1, cancel=cancelled())
+    assert not model.engine._modules
+
+
+def test_the_autoencoder_leaves_memory_when_its_work_fails_or_nobody_asks_for_the_rest(tiny_model_folder, monkeypatch):
+    model, latents = load(tiny_model_folder), np.zeros((256, 300), np.float32)
+    pieces = model.decode_stream(latents)
+    next(pieces)
+    assert set(model.engine._modules) == {"decoder"}
+    pieces.close()
+    assert not model.engine._modules
+    monkeypatch.setattr(model.engine.module("decoder"), "decode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.decode(latents)
+    assert not model.engine._modules
+
+
 def test_a_record_repeats_its_clip(tiny_model):
     clip = generate(tiny_model, seed=None, guidance=Guidance(2.0, interval=(0.1, 0.9)))
     request = GenerationRequest.from_record(clip.record["request"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from threading import Event
 
 import numpy as np
 import pytest
@@ -141,8 +142,6 @@ def test_codes_of_a_clip_are_decoded_again(model):
 
 
 def test_progress_counts_seconds_and_can_be_stopped(model):
-    from threading import Event
-
     events, stop = [], Event()
     model().edit(sound(2.2), "Only drums", seed=1, window=1.0, progress=events.append)
     stages = dict.fromkeys(event.stage for event in events)
@@ -175,3 +174,15 @@ def test_progress_counts_seconds_and_can_be_stopped(model):
 def test_wrong_wishes_are_refused_in_words(model, name, work, sentence):
     with pytest.raises(RequestError, match=sentence):
         work(model(name))
+
+
+def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_done(model):
+    editor, cancel = model(), Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        editor.edit(sound(0.2), "Only drums", cancel=cancel)
+    assert not editor.engine._modules
+    codes = editor.encode(sound(0.2))
+    assert not editor.engine._modules
+    editor.decode(codes)
+    assert not editor.engine._modules

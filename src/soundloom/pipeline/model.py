@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
 from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
-from soundloom.engines.base import Engine
+from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
@@ -191,18 +191,31 @@ class Model:
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
         jobs = [make_job(request, config, default_seconds) for request in requests]
         tasks = [Edit(job, config) if job.request.source is not None else Creation(job, config) for job in jobs]
-        stages = Stages(self.engine, progress, cancel)
+        try:
+            cut = self._work_off(tasks, Stages(self.engine, progress, cancel))
+        except BaseException:  # Ctrl-C among them
+            self._leave(*get_args(Component))
+            raise
+        clips = [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
+        log_warnings(clips)
+        return clips
+
+    def _work_off(self, tasks: Sequence[Creation | Edit], stages: Stages) -> dict[int, str]:
+        """Carry tasks to their end; return what of their prompts did not fit, by the place of the task."""
         cut: dict[int, str] = {}
         while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
             more = any(task.passes_left > 1 for task in tasks)
-            run = Run(self.engine, config, self._tokenize, stages, keep_loaded=self.keep_loaded or more)
+            run = Run(self.engine, self.config, self._tokenize, stages, keep_loaded=self.keep_loaded or more)
             for i, made in zip(waiting, run(list(waiting.values())), strict=True):
                 tasks[i].accept(made.audio)
             places = list(waiting)
             cut.update({places[place]: text for place, text in run.cut.items()})
-        clips = [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
-        log_warnings(clips)
-        return clips
+        return cut
+
+    def _leave(self, *components: Component) -> None:
+        """Let networks leave memory, unless they are kept."""
+        if not self.keep_loaded:
+            self.engine.free(*components)
 
     def _tokenize(self, prompts: Sequence[str], length: int) -> Tokens:
         if self._tokenizer is None:
@@ -273,16 +286,17 @@ class Model:
         if note:
             log.warning("%s", note)
         audio = resample(stereo, clip.sample_rate, self.sample_rate)
-        latents = encode_audio(self.engine, self.checkpoint.config, audio[None])[0]
-        if not self.keep_loaded:
-            self.engine.free("encoder")
-        return latents
+        try:
+            return encode_audio(self.engine, self.checkpoint.config, audio[None])[0]
+        finally:
+            self._leave("encoder")
 
     def decode(self, latents: np.ndarray, samples: int | None = None) -> Clip:
         """Return the sound of latents (channels, frames), cut to so many samples if given."""
-        audio = decode_latents(self.engine, self.checkpoint.config, self._check_latents(latents))[0]
-        if not self.keep_loaded:
-            self.engine.free("decoder")
+        try:
+            audio = decode_latents(self.engine, self.checkpoint.config, self._check_latents(latents))[0]
+        finally:
+            self._leave("decoder")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
         return Clip(audio[:, :samples], self.sample_rate, record)
 
@@ -291,10 +305,11 @@ class Model:
         latents = self._check_latents(latents)
         plan = decode_chunks(latents.shape[-1], self.checkpoint.config.same, "exact")
         pieces = plan.stream(latents, lambda piece: self.engine.decode(piece, None))
-        for piece in pieces:
-            yield piece[0]
-        if not self.keep_loaded:
-            self.engine.free("decoder")
+        try:
+            for piece in pieces:
+                yield piece[0]
+        finally:  # also where nobody asks for the rest
+            self._leave("decoder")
 
     def _check_latents(self, latents: np.ndarray) -> np.ndarray:
         """Return latents as (1, channels, frames), float32."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from soundloom.audio.clip import Clip, log_warnings
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.engines.music import MusicEngine
+from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import OutputError, RequestError
 from soundloom.pipeline.model import spread_seed
 from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_job
@@ -117,7 +117,11 @@ class MusicModel:
         """Carry out requests, those of equal length together, and return a clip for each."""
         jobs = [make_job(request, self.config) for request in requests]
         stages = Stages(self.engine, progress, cancel)
-        made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
+        try:
+            made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
+        except BaseException:  # Ctrl-C among them
+            self._leave(*get_args(MusicComponent))
+            raise
         clips = [self._clip(job, sound) for job, sound in zip(jobs, made, strict=True)]
         log_warnings(clips)
         return clips
@@ -126,7 +130,10 @@ class MusicModel:
         """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
         if not clip.samples:
             raise RequestError("the sound to encode has no samples")
-        return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
+        try:
+            return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
+        finally:
+            self._leave("codec")
 
     def decode(self, codes: np.ndarray) -> Clip:
         """Return the sound of codes (codebooks, frames)."""
@@ -137,7 +144,15 @@ class MusicModel:
         if codes.min() < 0 or codes.max() >= entries:
             raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
-        return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
+        try:
+            return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
+        finally:
+            self._leave("codec")
+
+    def _leave(self, *components: MusicComponent) -> None:
+        """Let networks leave memory, unless they are kept."""
+        if not self.keep_loaded:
+            self.engine.free(*components)
 
     def _clip(self, job: MusicJob, sound: np.ndarray) -> Clip:
         """Check what was made and wrap it with the record of how."""
