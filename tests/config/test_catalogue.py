@@ -59,7 +59,6 @@ def test_base_models_share_the_text_encoder_of_their_sibling(name):
     assert base.model.conditioning.prompt.repo_id == f"stabilityai/stable-audio-3-{name}"
     assert (base.is_distilled, distilled.is_distilled) == (False, True)
     assert CATALOGUE[f"{name}-base"].default_guidance == 7.0
-    assert (CATALOGUE[name].gated, CATALOGUE[f"{name}-base"].gated) == (True, False)
 
 
 @pytest.mark.parametrize("alias", ["sm-music", "SM-SFX", "sm-music-base", "Medium"])

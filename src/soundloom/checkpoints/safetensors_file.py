@@ -25,15 +25,6 @@ _ALIGNMENT = 8
 
 def read_safetensors(path: Path) -> dict[str, LazyTensor]:
     """All tensors of a file by name, none of them read yet. Raises CorruptFileError."""
-    return _read(path)[0]
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The free text entries of a file's header."""
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     file = MappedFile(path)
     size = file.size
     if size < _LENGTH_BYTES:
@@ -43,10 +34,10 @@ def _read(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
         _fail(path, f"announces a header of {header_size} bytes in a file of {size} bytes")
     start = _LENGTH_BYTES + header_size
     header = _decode_header(path, file.read(_LENGTH_BYTES, start).tobytes())
-    metadata = header.pop("__metadata__", {})
+    header.pop("__metadata__", None)  # free text
     tensors = {name: _tensor(path, name, entry, file, start) for name, entry in header.items()}
     _check_coverage(path, header, size - start)
-    return tensors, metadata
+    return tensors
 
 
 def _decode_header(path: Path, text: bytes) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = ()
     """A post-trained generator; `wide` is medium. The text encoder lies in its own repository."""
     autoencoder = "same-l" if wide else "same-s"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
-    published = Source("published", _repo(name), _generator_files(wide), revision, gated=True)
+    published = Source("published", _repo(name), _generator_files(wide), revision)
     optimised = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
     return Entry(
         name=name,

@@ -62,7 +62,6 @@ class Source:
     files: tuple[RemoteFile, ...]
     revision: str | None = None
     subfolder: str = ""
-    gated: bool = False
     companions: tuple[Source, ...] = ()
 
 
@@ -108,10 +107,6 @@ class Entry:
     @property
     def revision(self) -> str | None:
         return self.sources[0].revision if self.sources else None
-
-    @property
-    def gated(self) -> bool:
-        return any(source.gated for source in self.sources[:1])
 
     def source(self, layout: str) -> Source:
         """The place that offers this model in `layout`; raises ModelNotFoundError."""
