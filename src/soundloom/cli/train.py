@@ -140,7 +140,10 @@ def _train(options: Options, work: Work, machine: Machine) -> int:
     stop = Stop(options.minutes)
     task = _task(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
     train = _stage(options.stage, task)
-    if options.restart and machine.is_first:
+    is_outdated = work.is_outdated(name) and not options.resume
+    if is_outdated:
+        log.info("%s begins anew: what it began with has been trained again since", options.stage)
+    if (options.restart or is_outdated) and machine.is_first:
         work.forget(name)
     done = train()
     if machine.is_first:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MODEL, TEXT_ENCODER = "model", "text_encoder"
 COMMANDS = {"distillation": "distill"}  # stages whose command has another name than their file
+BEGINS_WITH = {"distillation": ("dit",), "post": ("distillation", "dit")}  # the first of these that is there
 T = TypeVar("T")
 
 
@@ -160,6 +161,14 @@ class Work:
 
     def has_begun(self, name: str) -> bool:
         return (self.stage(name) / STATE_FILE).is_file() or self.result(name).exists()
+
+    def is_outdated(self, name: str) -> bool:
+        """Whether a stage that makes a generator of another one's has begun before that one was finished last."""
+        own = [path for path in (self.trained(name), self.stage(name) / STATE_FILE) if path.is_file()]
+        earlier = next((path for path in map(self.trained, BEGINS_WITH.get(name, ())) if path.is_file()), None)
+        if not own or earlier is None:
+            return False
+        return max(path.stat().st_mtime for path in own) < earlier.stat().st_mtime
 
     def forget(self, name: str) -> None:
         """Remove what a stage has left so far."""

@@ -42,6 +42,7 @@ from soundloom.training.loop import Stage
 from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
+from soundloom.training.recipe import BEGINS_WITH
 from soundloom.training.sources import SoundSource
 from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
 from soundloom.training.text import TextStage
@@ -185,7 +186,7 @@ def distil(job: Job) -> bool:
     config = job.recipe.read(DistillationConfig, "distillation")
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
-        generator, clips = job.generator("dit"), job.clips()
+        generator, clips = job.generator(*BEGINS_WITH["distillation"]), job.clips()
         stage = DistillationStage(generator, clips, config, job.model.model.diffusion.sampling_shift)
         return stage, samples(generator, job.same, clips, job.model, few=True)
 
@@ -197,7 +198,7 @@ def post_train(job: Job) -> bool:
     config = job.recipe.read(PostConfig, "post")
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
-        generator, clips = job.generator("distillation", "dit"), job.clips()
+        generator, clips = job.generator(*BEGINS_WITH["post"]), job.clips()
         stage = PostStage(generator, clips, config, _clap(job, config))
         return stage, samples(generator, job.same, clips, job.model, few=True)
 
