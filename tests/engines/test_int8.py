@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from soundloom.checkpoints.make import make_random  # noqa: E402
 from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
+from soundloom.engines.torch import engine as engine_module  # noqa: E402
 from soundloom.engines.torch import precision  # noqa: E402
 from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
 from soundloom.engines.torch.int8 import Int8Linear, round_rows  # noqa: E402
@@ -62,6 +63,26 @@ def test_one_velocity_points_where_single_precision_does(tiny_model_folder, name
         condition = engine.condition(*map(engine.array, inputs))
         found[precision_name] = engine.velocity(normal(1, 256, 12, seed=2), 0.5, condition, None).flatten()
     assert cosine < torch.cosine_similarity(found[name], found["fp32"], dim=0) < 1
+
+
+@pytest.mark.parametrize(("family", "differential"), [("small-music", False), ("medium", True)])
+def test_attention_is_in_bf16_where_that_is_faster_and_nothing_is_subtracted(
+    tmp_path, monkeypatch, family: str, differential: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "has_bf16", lambda: True)
+    checkpoint = open_checkpoint(make_random(family, tmp_path / family, size="tiny"))
+    dit = checkpoint.config.dit
+    assert dit.differential == differential
+    inputs = normal(1, 9, dit.cond_token_dim), normal(1, dit.global_cond_dim, seed=1)
+    found = {}
+    for name, has_amx in (("fp32", True), ("bf16", False), ("bf16", True)):
+        monkeypatch.setattr(engine_module, "has_amx", lambda has_amx=has_amx: has_amx)
+        engine = TorchEngine(checkpoint, "cpu", name)
+        condition = engine.condition(*inputs, torch.zeros(1, dit.local_add_cond_dim, 1))
+        found[name, has_amx] = engine.velocity(normal(1, dit.io_channels, 12, seed=2), 0.5, condition, None).flatten()
+    plain, narrow = found["bf16", False], found["bf16", True]
+    assert torch.equal(plain, narrow) == differential
+    assert torch.cosine_similarity(narrow, found["fp32", True], dim=0) > 0.9998
 
 
 @pytest.mark.skipif(not precision.has_bf16(), reason="this processor does not multiply BF16 natively")

@@ -230,6 +230,7 @@ class SelfAttention(nn.Module):
         self.to_qkv = Linear(width, width * (5 if differential else 3), bias=False)
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
+        self.attention_dtype: torch.dtype | None = None  # None means that of norms and rotations
 
     def forward(self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None) -> Tensor:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
@@ -237,6 +238,8 @@ class SelfAttention(nn.Module):
         parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
         pairs = [(parts[0], parts[1]), (parts[3], parts[4])] if self.differential else [(parts[0], parts[1])]
         turned = [(rotate(self.q_norm(q)), rotate(self.k_norm(k))) for q, k in pairs]
+        if self.attention_dtype is not None:
+            turned = [(q.to(self.attention_dtype), k.to(self.attention_dtype)) for q, k in turned]
         v = parts[2].to(turned[0][0].dtype)  # where the norm is a DyT, attention is in its float32 in any precision
         out = self._attend(turned, v, padding, window)
         return self.to_out(out.transpose(1, 2).reshape(b, n, d))
@@ -288,7 +291,7 @@ def split_heads(x: Tensor, heads: int, head_dim: int) -> Tensor:
     """Cut a projection (b, n, parts * d) into (parts, b, h, n, k)."""
     b, n, _ = x.shape
     if x.is_cpu and x.dtype == torch.bfloat16:
-        x = x.float()  # attention in BF16 saves no time there, and this cast replaces those of norms and rotations
+        x = x.float()  # attention in BF16 seldom saves time there, and this cast replaces those of norms and rotations
     return x.view(b, n, -1, heads, head_dim).permute(2, 0, 3, 1, 4)
 
 

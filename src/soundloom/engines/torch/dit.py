@@ -132,6 +132,13 @@ class DiT(nn.Module):
         self.transformer = Transformer(config)
         self.postprocess_conv = nn.Conv1d(c, c, 1, bias=False)
 
+    def attend_in(self, dtype: torch.dtype) -> None:
+        """Give self-attention a dtype of its own, but for a differential one: what it subtracts would cancel."""
+        for layer in self.transformer.layers:
+            assert isinstance(layer, TransformerBlock)
+            if not self.config.differential:
+                layer.self_attn.attention_dtype = dtype
+
     def condition(
         self,
         context: Tensor,

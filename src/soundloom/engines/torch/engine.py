@@ -20,7 +20,7 @@ from soundloom.engines.torch.dit import Condition, DiT
 from soundloom.engines.torch.flex import HAS_COMPILER
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.networks import Networks
-from soundloom.engines.torch.precision import Precision, has_bf16, native_products
+from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_products
 from soundloom.engines.torch.recorded import Recorder
 from soundloom.engines.torch.same import SAME
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
@@ -84,7 +84,10 @@ class TorchEngine(Networks[Component]):
             return load_module(build, part.tensors, part.what, self.device, self._text_dtype, keep)
         if component == "dit":
             dtype, blocks = self._precision.dtype, self._precision.blocks
-            return load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype, blocks=blocks)
+            dit = load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype, blocks=blocks)
+            if self._lean and has_amx():
+                dit.attend_in(torch.bfloat16)
+            return dit
         if component == "conditioner":
             return load_module(lambda: Conditioner(part.config), part.tensors, part.what, self.device)
         blocks = torch.bfloat16 if self._lean else None

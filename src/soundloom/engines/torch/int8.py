@@ -14,7 +14,7 @@ from soundloom.engines.torch.precision import has_int8
 
 LIMIT = 127
 TINY = 1e-12  # the least scale, for rows of zeros
-BLOCK = 512  # outputs that are made at once: what follows a product finds them in the processor's cache
+BLOCK = 1024  # outputs that are made at once: what follows a product finds them in the processor's cache
 FEWEST_ROWS = 32  # that PyTorch's product of bytes takes on NVIDIA, whose inputs and outputs are multiples of 8
 OFFSET = 128  # of activations in oneDNN, which multiplies fast where they are unsigned
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")

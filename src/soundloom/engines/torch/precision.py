@@ -1,6 +1,7 @@
 """Which precision a network multiplies in, by what the processor does fast.
 
-Measured on two cores of a server processor with AVX-512: single precision 150 GFLOP/s, BF16 410, INT8 830.
+Measured on two cores of a server processor with AVX-512: single precision 150 GFLOP/s, BF16 410, INT8 830; of one
+with AMX: 320, 2000, 2400.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def has_bf16() -> bool:
 def has_int8() -> bool:
     """Whether this processor adds up products of bytes natively."""
     return bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
+
+
+def has_amx() -> bool:
+    """Whether this processor multiplies tiles of BF16, so fast that attention gains from it too."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def has_fp8(device: str) -> bool:
