@@ -73,15 +73,23 @@ def test_single_precision_weights_are_views_of_the_file(tiny_model_folder):
     assert to_tensor(lazy).data_ptr() == lazy.buffer().ctypes.data
 
 
-def one_linear(tmp_path, **arrays):
+def one_linear(tmp_path, dtype=torch.float32, **arrays):
     path = tmp_path / "one.safetensors"
     write_safetensors(path, [from_array(name, np.asarray(array, np.float32)) for name, array in arrays.items()])
-    return lambda: load_module(lambda: torch.nn.Linear(2, 1), read_safetensors(path), "the layer")
+    return lambda: load_module(lambda: torch.nn.Linear(2, 1), read_safetensors(path), "the layer", dtype=dtype)
 
 
-def test_weights_that_are_not_finite_are_refused(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
     with pytest.raises(CheckpointError, match="weight holds values that are not finite"):
-        one_linear(tmp_path, weight=[[1, math.nan]], bias=[0])()
+        one_linear(tmp_path, dtype, weight=[[1, value]], bias=[0])()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_may_be_as_large_as_their_dtype_allows(tmp_path, dtype):
+    largest = min(torch.finfo(dtype).max / 2, 1e30)
+    assert one_linear(tmp_path, dtype, weight=[[largest, largest]], bias=[0])().weight.isfinite().all()
 
 
 @pytest.mark.parametrize(

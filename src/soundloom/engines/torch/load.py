@@ -123,10 +123,17 @@ def to_tensor(lazy: LazyTensor) -> Tensor:
     return torch.from_numpy(lazy.numpy().copy())
 
 
+def _witnesses(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return values that are finite if all of a tensor are, made without a copy of it.
+
+    The holes that copies leave in the heap between weights had added up to 60 MB in a packed medium model. A sum of
+    BF16 needs none, takes half the time of extremes, and has room that sums of FP16 lack.
+    """
+    return (tensor.sum(),) if tensor.dtype == torch.bfloat16 else tensor.aminmax()
+
+
 def _require_finite(tensor: Tensor, name: str, what: str) -> None:
-    # Extremes need no copy of the tensor, as a sum of half precision would; the holes that such copies leave in the
-    # heap between weights had added up to 60 MB in a packed medium model.
-    if tensor.is_floating_point() and tensor.numel() and not all(torch.isfinite(x) for x in tensor.aminmax()):
+    if tensor.is_floating_point() and tensor.numel() and not all(torch.isfinite(x) for x in _witnesses(tensor)):
         raise CheckpointError(
             f"{what}: weight {name} holds values that are not finite",
             "the file is damaged or was converted wrongly; fetch it again",
