@@ -7,6 +7,7 @@ import pytest
 
 import soundloom
 from soundloom.checkpoints.open import open_checkpoint
+from soundloom.errors import EngineError
 from soundloom.pipeline.run import decode_latents
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
@@ -31,6 +32,22 @@ def counted(monkeypatch, owner, name):
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, call)
         yield calls
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "sentence"),
+    [
+        ("[metal::malloc] Attempting to allocate 99 bytes which is too much", EngineError, "not enough memory: "),
+        ("[matmul] of shapes", RuntimeError, "of shapes"),
+    ],
+)
+def test_too_little_memory_is_said_and_other_faults_stay_as_they_are(engine, monkeypatch, message, kind, sentence):
+    def fail(*args):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(mx, "eval", fail)
+    with pytest.raises(kind, match=sentence):
+        engine.evaluate(mx.zeros(1))
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

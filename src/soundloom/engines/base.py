@@ -10,10 +10,22 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from soundloom.errors import EngineError
+
 Array = Any  # torch.Tensor or mlx.core.array; plain operators work on it
 Condition = Any  # what all steps of a clip share
 Draw = Callable[[Sequence[int]], np.ndarray]
 Component = Literal["text", "conditioner", "dit", "encoder", "decoder"]
+
+
+def memory_error(error: RuntimeError, signs: Sequence[str]) -> EngineError | None:
+    """What to say of a framework's error that has one of the signs of too little memory; None for any other."""
+    reason = str(error).partition("\n")[0]
+    if not any(sign in reason for sign in signs):
+        return None
+    return EngineError(
+        f"there is not enough memory: {reason}", "make shorter or fewer clips at once, or take another device"
+    )
 
 
 class Replays(Protocol):

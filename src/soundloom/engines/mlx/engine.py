@@ -102,6 +102,7 @@ class MLXEngine(Networks[Component]):
     def array(self, value: np.ndarray) -> mx.array:
         return mx.array(value)
 
+    @on_device
     def numpy(self, value: mx.array) -> np.ndarray:
         return np.array(value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value)
 
@@ -109,5 +110,6 @@ class MLXEngine(Networks[Component]):
     def concatenate(self, parts: Sequence[mx.array], axis: int = 0) -> mx.array:
         return mx.concatenate(list(parts), axis=axis)
 
+    @on_device
     def evaluate(self, x: mx.array) -> None:
         mx.eval(x)

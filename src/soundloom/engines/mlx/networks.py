@@ -12,12 +12,15 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import mlx.core as mx
 from mlx import nn
 
+from soundloom.engines.base import memory_error
 from soundloom.engines.mlx.load import named_parameters
 from soundloom.errors import EngineError
 
 PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
 CACHE_BYTES = 1 << 30  # of freed buffers that MLX may keep; without a limit they pile up as lengths change
 CPU_CACHE_BYTES = 1 << 23  # there, memory comes from the heap, which keeps what is freed as well
+
+_SAID_OF_MEMORY = ("Attempting to allocate", "Unable to allocate", "Insufficient Memory", "OutOfMemory")
 
 Component = TypeVar("Component", bound=str)
 Owner = TypeVar("Owner", bound="Networks[Any]")
@@ -26,12 +29,21 @@ Output = TypeVar("Output")
 
 
 def on_device(method: Callable[Concatenate[Owner, Inputs], Output]) -> Callable[Concatenate[Owner, Inputs], Output]:
-    """Run a method with the engine's device as MLX's default one, whatever the rest of the process uses."""
+    """Run a method with the engine's device as MLX's default one, whatever the rest of the process uses.
+
+    Too little memory becomes an EngineError.
+    """
 
     @functools.wraps(method)
     def run(self: Owner, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
-        with mx.stream(mx.cpu if self.device == "cpu" else mx.gpu):
-            return method(self, *args, **kwargs)
+        try:
+            with mx.stream(mx.cpu if self.device == "cpu" else mx.gpu):
+                return method(self, *args, **kwargs)
+        except RuntimeError as error:
+            said = memory_error(error, _SAID_OF_MEMORY)
+            if said is None:
+                raise
+            raise said from error
 
     return run
 
@@ -44,7 +56,10 @@ class Networks(ABC, Generic[Component]):
         # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
         self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
         if self.precision not in PRECISIONS:
-            raise EngineError(f"no precision named {precision!r}", f"known: auto, {', '.join(PRECISIONS)}")
+            raise EngineError(
+                f"no precision named {precision!r} on the MLX engine",
+                f"give --precision auto, or one of {', '.join(PRECISIONS)}",
+            )
         # Newer GPUs multiply float32 with 10 bits of mantissa unless told; MLX reads this at its first product.
         os.environ.setdefault("MLX_ENABLE_TF32", "0")
         mx.set_cache_limit(CPU_CACHE_BYTES if self.device == "cpu" else CACHE_BYTES)

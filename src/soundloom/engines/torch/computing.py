@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from soundloom.errors import EngineError
+from soundloom.engines.base import memory_error
 
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")
@@ -24,11 +24,9 @@ def computing(function: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
             with torch.inference_mode():
                 return function(*args, **kwargs)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            if not any(words in reason for words in _SAID_OF_MEMORY):
+            said = memory_error(error, _SAID_OF_MEMORY)
+            if said is None:
                 raise
-            raise EngineError(
-                f"there is not enough memory: {reason}", "make shorter or fewer clips at once, or take another device"
-            ) from error
+            raise said from error
 
     return run
