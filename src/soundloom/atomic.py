@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +90,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as new, write_faults(path), new.open("w+b") as file:
         yield file
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder`, and of all that this holds, when the block ends well."""
+    with write_faults(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
+    try:
+        yield new
+        with write_faults(folder):
+            new.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            new.rename(folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -107,6 +107,16 @@ def test_a_group_that_does_not_exist_is_refused(made, tmp_path):
         reports(made, tmp_path, "published", "int4", group=48)
 
 
+def test_what_is_stopped_leaves_nothing(made, tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("soundloom.checkpoints.save.save_text_encoder", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(open_checkpoint(made / "published" / "small-music"), tmp_path / "out", "bf16-mirror")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_holds_something_is_refused(made, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")

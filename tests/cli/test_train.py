@@ -142,6 +142,8 @@ def test_an_export_replaces_models_alone(copy, monkeypatch, capsys, kind):
 
 def test_nothing_is_thrown_away_for_a_run_that_cannot_begin(copy):
     assert train(copy, "dit", "--restart", "--from", "absent") == 2
+    assert train(copy, "dit", "--restart", "--set", "loop.stps=3") == 1
+    assert train(copy, "dit", "--restart", "--set", 'families=["choir"]') == 1
     assert (copy / "work" / "dit" / "trained.pt").exists()
 
 
@@ -237,6 +239,11 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
         ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
         ("text", ["--set", "components=0"], "components must be 1 or more"),
         ("text", ["--set", "frames=[-1]"], "frames must be counted from 0"),
+        ("autoencoder", ["--set", "batch=0"], "batch must be 1 or more, found 0"),
+        ("dit", ["--set", "batch=0"], "batch must be 1 or more, found 0"),
+        ("dit", ["--set", "loop.steps=-5"], "loop.steps must be 0 or more, found -5"),
+        ("distill", ["--set", "refresh_every=0"], "refresh_every must be 1 or more, found 0"),
+        ("post", ["--set", "layers=[9]"], "layers must be from 0 to"),
         ("dit", ["--set", 'loop.frozen=["texts."]'], "no weight has a name that begins with 'texts.' of loop.frozen"),
         ("encode", ["--set", "clips=3"], "encode has no file of its own"),
         ("dit", ["--out", "here"], "only export takes --out"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
+from soundloom.config.models import ShiftConfig
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.captions import CaptionTokens, train_tokenizer
@@ -27,6 +28,7 @@ from soundloom.training.dit import (
 from soundloom.training.latents import Latents, read_latents, write_latents
 from soundloom.training.loop import Draws, Run, Stage
 from soundloom.training.sounds import Sounds
+from soundloom.training.times import shifted
 
 FRAMES_PER_SECOND = 20.0
 
@@ -118,21 +120,38 @@ def test_many_beginnings_come_before_whole_clips(generator, clips):
 
 
 def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clips):
-    focus = FocusConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
+    first = FocusConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
+    second = FocusConfig(families=("tone",), start=103, share=1.0, logsnr=(-4.0, -3.0))
     captions = copy(clips.captions)
     captions.families = np.where(np.arange(SOUNDS.clips) % 3 == 0, "bell", "tone")
-    focused = Clips(clips.latents, captions, replace(FLOW, focus=focus), FRAMES_PER_SECOND)
-    lengths = clips.latents.seconds[captions.families == "bell"]  # no two clips are equally long
+    focused = Clips(clips.latents, captions, replace(FLOW, focus=(first, second)), FRAMES_PER_SECOND)
     stage = FlowStage(generator, focused, focused.config)
 
-    def focused_steps(steps: range) -> list[int]:
-        drawn = [(step, *stage._draw(step, Draws(0, step))) for step in steps]
-        found = [step for step, _, config in drawn if config.logsnr == focus.logsnr]
-        assert all(np.isin(batch.seconds, lengths).all() for step, batch, _ in drawn if step in found)
-        return found
+    def focused_steps(focus: FocusConfig, steps: range) -> int:
+        lengths = clips.latents.seconds[np.isin(captions.families, focus.families)]  # no two clips are equally long
+        drawn = [stage._draw(step, Draws(0, step)) for step in steps]
+        found = [batch for batch, config in drawn if config.logsnr == focus.logsnr]
+        assert all(np.isin(batch.seconds, lengths).all() for batch in found)
+        return len(found)
 
-    assert not focused_steps(range(3))
-    assert 30 < len(focused_steps(range(3, 103))) < 70
+    assert not focused_steps(first, range(3))
+    assert 30 < focused_steps(first, range(3, 103)) < 70
+    assert not focused_steps(first, range(103, 110))
+    assert focused_steps(second, range(103, 110)) == 7
+
+
+def test_times_of_longer_clips_are_moved_towards_noise(generator, clips):
+    shift = ShiftConfig("full", min_length=256, max_length=4096)
+    t, lengths = torch.tensor([0.0, 0.3, 0.3, 1.0]), torch.tensor([9.0, 9.0, 5000.0, 300.0])
+    alpha = torch.tensor([0.5, 1.15]).exp()
+    wanted = torch.tensor([0.0, *(alpha * 0.3 / (1 + (alpha - 1) * 0.3)), 1.0])
+    torch.testing.assert_close(shifted(t, lengths, shift), wanted)
+
+    focus = FocusConfig(families=(), share=1.0)
+    for config, is_moved in ((FLOW, True), (replace(FLOW, focus=(focus,)), False)):
+        focused = Clips(clips.latents, clips.captions, config, FRAMES_PER_SECOND)
+        plain, moved = (FlowStage(generator, focused, config, some).losses(0, Draws(0, 0)) for some in (None, shift))
+        assert bool(plain["loss"] != moved["loss"]) == is_moved
 
 
 def test_a_family_that_was_not_encoded_is_an_error(clips):

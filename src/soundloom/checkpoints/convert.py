@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from soundloom.atomic import new_folder
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
 from soundloom.checkpoints.layouts import fold_weight_norm
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
@@ -62,7 +63,8 @@ def convert(source: Checkpoint, folder: Path, layout: str, group: int = DEFAULT_
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = source.name if find_entry(source.name) else ""
-    save_checkpoint(folder, layout, source.config, tensors, source.text_encoder, name, group)
+    with new_folder(folder) as new:
+        save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group)
     return compare(source, open_checkpoint(folder))
 
 
@@ -70,6 +72,8 @@ def require_empty(folder: Path) -> None:
     """Raise RequestError where writing a model would mix it with other files."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"{folder} exists already and is not an empty folder", "name another folder")
+    if folder.resolve() == Path.cwd():
+        raise RequestError(f"{folder} is the folder that this runs in", "name a new folder")
 
 
 def compare(before: Checkpoint, after: Checkpoint) -> list[PartReport]:

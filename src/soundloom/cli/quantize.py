@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.atomic import write_json
+from soundloom.atomic import new_folder, write_json
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
 from soundloom.checkpoints.convert import require_empty
 from soundloom.checkpoints.musicgen_named import is_music, open_music
@@ -64,27 +64,28 @@ def run(options: Options) -> None:
         def progress(done: int, total: int) -> None:
             watch(Progress("measure", done, total, 0.0))
 
-        report = (_quantise_music if is_music(options.model) else _quantise)(options, choice, progress)
-    write_json(folder / REPORT_FILE, report.as_dict())
+        with new_folder(folder) as new:
+            report = (_quantise_music if is_music(options.model) else _quantise)(options, new, choice, progress)
+            write_json(new / REPORT_FILE, report.as_dict())
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
 
 
 # Both measure in single precision, so that what is measured is the weights' loss and no other.
 
 
-def _quantise(options: Options, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+def _quantise(options: Options, folder: Path, choice: Choice, progress: Callable[[int, int], None]) -> Report:
     def on_engine(other: Checkpoint) -> Model:
         return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
 
     full = open_named(options.model, accept_licence=options.accept_licence)
-    return quantise_model(full, Path(options.out), choice, on_engine, progress)
+    return quantise_model(full, folder, choice, on_engine, progress)
 
 
-def _quantise_music(options: Options, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+def _quantise_music(options: Options, folder: Path, choice: Choice, progress: Callable[[int, int], None]) -> Report:
     engine = music_engine_class(options.engine)
 
     def on_engine(other: MusicGenCheckpoint) -> MusicModel:
         return MusicModel(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
     full = open_music(options.model, accept_licence=options.accept_licence, confirm=confirmation())
-    return quantise_music(full, Path(options.out), choice, on_engine, progress)
+    return quantise_music(full, folder, choice, on_engine, progress)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from soundloom.training.base import Base
     from soundloom.training.job import Task
     from soundloom.training.machine import Machine
-    from soundloom.training.observers import Observer
     from soundloom.training.recipe import Work
 
 log = logging.getLogger(__name__)
@@ -137,15 +136,19 @@ def _train(options: Options, work: Work, machine: Machine) -> int:
     name = FILES[options.stage]
     if options.resume and not work.has_begun(name):
         raise RequestError(f"there is nothing of {options.stage} in {work.folder} to go on from", "leave out --resume")
-    stop = Stop(options.minutes)
-    task = _task(options, work, machine, lambda name: [stop, *progress(name, quiet=options.quiet)], lambda: stop.wished)
-    train = _stage(options.stage, task)
-    is_outdated = work.is_outdated(name) and not options.resume
+    is_outdated = machine.decided(work.is_outdated(name) and not options.resume)
     if is_outdated:
         log.info("%s begins anew: what it began with has been trained again since", options.stage)
-    if (options.restart or is_outdated) and machine.is_first:
-        work.forget(name)
-    done = train()
+    stop = Stop(options.minutes)
+    task = _task(
+        options,
+        work,
+        machine,
+        anew=options.restart or is_outdated,
+        observe=lambda name: [stop, *progress(name, quiet=options.quiet)],
+        until=lambda: stop.wished,
+    )
+    done = _stage(options.stage, task)()
     if machine.is_first:
         _tell(done, options, work)
     return 0 if done else STOPPED if stop.interrupted else UNFINISHED
@@ -191,13 +194,8 @@ def _export(options: Options, work: Work, machine: Machine) -> int:
     return 0
 
 
-def _task(
-    options: Options,
-    work: Work,
-    machine: Machine,
-    observe: Callable[[str], Sequence[Observer]] = lambda name: (),
-    until: Callable[[], bool] = lambda: False,
-) -> Task:
+def _task(options: Options, work: Work, machine: Machine, **more: Any) -> Task:
+    """The task of a stage; `more` are fields of `Task`."""
     from soundloom.training.instruct_job import InstructTask
     from soundloom.training.job import Job
     from soundloom.training.recipe import Recipe
@@ -206,8 +204,7 @@ def _task(
         "recipe": Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes),
         "work": work,
         "machine": machine,
-        "until": until,
-        "observe": observe,
+        **more,
     }
     base = _base(options.base, work)
     task: Task

@@ -17,6 +17,13 @@ T = TypeVar("T")
 SOUNDS_FILE = "sounds.toml"  # in a model's folder: what the model was taught, as `SoundsConfig`
 
 
+def _require_ones(config: object, *names: str, of: str = "") -> None:
+    """Raise ConfigError for a field of these, counts of something, that is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{of}{name} must be 1 or more, found {getattr(config, name)}")
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """The optimiser and its course: linear warm-up, then a half cosine from the first rate to the last.
@@ -44,9 +51,9 @@ class LoopConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("cycles", "accumulate", "patience", "save_every", "log_every", "preview_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"loop.{name} must be 1 or more, found {getattr(self, name)}")
+        _require_ones(self, "cycles", "accumulate", "patience", "save_every", "log_every", "preview_every", of="loop.")
+        if self.steps < 0:
+            raise ConfigError(f"loop.steps must be 0 or more, found {self.steps}")
         if self.steps % self.cycles:
             raise ConfigError(f"loop.cycles must divide loop.steps, found {self.cycles} and {self.steps}")
 
@@ -222,6 +229,7 @@ class AutoencoderConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
+        _require_ones(self, "batch", "frames")
         if self.contrastive.weight and self.batch < 2:
             raise ConfigError("contrastive.weight needs something to contrast with: a batch of at least 2")
         if self.coring < 0 or (self.coring and not self.noise_bands):
@@ -239,9 +247,7 @@ class TextTrainingConfig:
     components: int = 256  # of all that is told of a clip
 
     def __post_init__(self) -> None:
-        for name in ("batch", "levels", "components"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 or more, found {getattr(self, name)}")
+        _require_ones(self, "batch", "levels", "components")
         if min(self.frames, default=0) < 0:
             raise ConfigError(f"frames must be counted from 0, found {list(self.frames)}")
 
@@ -263,11 +269,11 @@ class ShortConfig:
 
 @dataclass(frozen=True)
 class FocusConfig:
-    """Families that are learnt more slowly than others, and so get batches of their own later on."""
+    """Families that are learnt more slowly than others, and so get batches of their own from a step on."""
 
-    families: tuple[str, ...] = ()
-    start: int = 0  # step
-    share: float = 0.5  # of the steps from there on
+    families: tuple[str, ...]
+    start: int = 0  # step; from here on no focus that begins sooner counts
+    share: float = 0.5  # of the steps
     logsnr: tuple[float, ...] = (-6.5, 0.0)  # mostly noise, where it is settled what a clip will be
 
     def __post_init__(self) -> None:
@@ -289,15 +295,22 @@ class DiTTrainingConfig:
     kept_weight: float = 0.1  # of the loss on kept frames
     levelling: float = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
     short: ShortConfig = field(default_factory=ShortConfig)
-    focus: FocusConfig = field(default_factory=FocusConfig)
+    focus: tuple[FocusConfig, ...] = ()  # one after the other
     silence_seconds: float = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:
+        _require_ones(self, "batch")
         if len(self.masks) != 4 or abs(sum(self.masks) - 1) > 1e-6:
             raise ConfigError(f"masks must be four chances that add up to 1, found {list(self.masks)}")
-        for name, found in (("", self.logsnr), ("short.", self.short.logsnr), ("focus.", self.focus.logsnr)):
+        focus = (("focus.", focus.logsnr) for focus in self.focus)
+        for name, found in (("", self.logsnr), ("short.", self.short.logsnr), *focus):
             if len(found) != 2:
                 raise ConfigError(f"{name}logsnr must be a lowest and a highest value, found {list(found)}")
+
+    def focus_at(self, step: int) -> FocusConfig | None:
+        """What a step may be about alone: the focus that began last."""
+        begun = [focus for focus in self.focus if step >= focus.start]
+        return max(begun, key=lambda focus: focus.start, default=None)
 
 
 @dataclass(frozen=True)
@@ -309,6 +322,9 @@ class DistillationConfig:
     teacher_steps: int = 12
     guidance: float = 3.0
     refresh_every: int = 4  # steps that share the teacher's paths
+
+    def __post_init__(self) -> None:
+        _require_ones(self, "batch", "teacher_steps", "refresh_every")
 
 
 @dataclass(frozen=True)
@@ -349,6 +365,7 @@ class PostConfig:
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
 
     def __post_init__(self) -> None:
+        _require_ones(self, "batch", "head_width")
         if self.discriminator_every < 2:
             raise ConfigError(f"discriminator_every must be 2 or more, found {self.discriminator_every}")
         for name in ("logsnr", "judged_times"):

@@ -15,7 +15,6 @@ from soundloom.training.config import LoopConfig
 from soundloom.training.job import Task
 from soundloom.training.loop import STATE_FILE, Run, Stage
 from soundloom.training.previews import Preview
-from soundloom.training.recipe import differences
 from soundloom.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
@@ -35,14 +34,18 @@ def train_stage(
     `finish` keeps the weights where more is to be done than that.
     """
     known, settings = task.work.settings(name), json.loads(json.dumps(to_dict(config)))
-    if task.work.trained(name).is_file() and known == settings:
+    if task.work.trained(name).is_file() and known == settings and not task.anew:
         return True
     folder = task.work.stage(name)
-    fresh = not (folder / STATE_FILE).is_file()
+    fresh = task.anew or not (folder / STATE_FILE).is_file()
     torch.manual_seed(loop.seed)
     stage, preview = build(fresh)
+    if task.anew:
+        if task.machine.is_first:
+            task.work.forget(name)
+        task.machine.decided(False)  # no other process looks for it before that is done
     if task.machine.is_first:
-        for change in differences(known, settings) if known else ():
+        for change in task.work.changes(name, settings):
             log.info("%s goes on with other settings: %s", name, change)
         task.work.trained(name).unlink(missing_ok=True)  # of the settings before
         task.work.keep_settings(name, settings)

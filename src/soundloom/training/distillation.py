@@ -79,4 +79,4 @@ class DistillationStage:
 
 def _twice(batch: Batch) -> Batch:
     """The batch behind itself, for the guided and the free pass."""
-    return Batch(**{name: torch.cat([value, value]) for name, value in vars(batch).items()})
+    return batch.mapped(lambda value: torch.cat([value, value]))

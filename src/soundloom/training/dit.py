@@ -6,6 +6,7 @@ Source: stable-audio-3, training/diffusion.py and the order of steps it document
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.config.models import ModelConfig, ShiftConfig, T5GemmaConfig
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import DiT, TransformerBlock
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.training.captions import CaptionTokens
-from soundloom.training.config import DiTTrainingConfig
+from soundloom.training.config import DiTTrainingConfig, FocusConfig
 from soundloom.training.inpaint_masks import draw_mask
 from soundloom.training.latents import Latents
 from soundloom.training.loop import Draws
-from soundloom.training.times import draw_times, noisy, stratified
+from soundloom.training.times import draw_times, noisy, shifted, stratified
 
 QUIETEST_POWER = 0.02  # of latents that levelling still lifts
 PASSING_LEVEL = 0.2  # of latents in the stream of tokens at the start; what blocks write is about 1
@@ -67,6 +68,10 @@ class Batch:
         kept = self.kept[:, None]
         return torch.cat([kept, self.data * kept], dim=1)
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with all its tensors changed."""
+        return Batch(**{name: change(value) for name, value in vars(self).items()})
+
 
 class Clips:
     """Draws batches of encoded, captioned clips."""
@@ -81,7 +86,7 @@ class Clips:
             raise TrainingError(found, "run soundloom train encode again")
         self.longest = int(latents.lengths.max() + config.silence_seconds * frames_per_second)
         self.groups = self._by_length(config.families)
-        self.focus = self._by_length(config.focus.families)
+        self.focused = {focus.families: self._by_length(focus.families) for focus in config.focus}
 
     def _by_length(self, families: tuple[str, ...]) -> list[NDArray[np.intp]]:
         """Clips of some families, or of all, in groups of like length. Raises ConfigError where there are none."""
@@ -93,13 +98,14 @@ class Clips:
             raise ConfigError(f"no encoded sound is of these families: {', '.join(families)}", f"found: {known}")
         return np.array_split(clips, min(LENGTH_GROUPS, len(clips)))
 
-    def draw(self, size: int, draws: Draws, most: int | None = None, focus: bool = False) -> Batch:
+    def draw(self, size: int, draws: Draws, most: int | None = None, focus: FocusConfig | None = None) -> Batch:
         """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask.
 
-        No more than the first `most` latents of each; `focus` takes the families of that name alone.
+        All on the device of the draws. No more than the first `most` latents of each; a `focus` of the configuration
+        takes its families alone.
         """
         rng = draws.rng
-        groups = self.focus if focus else self.groups
+        groups = self.focused[focus.families] if focus else self.groups
         clips = rng.choice(groups[rng.integers(len(groups))], size)
         lengths = self.latents.lengths[clips]
         silence = self.config.silence_seconds * self.frames_per_second
@@ -109,26 +115,33 @@ class Clips:
         ids, mask = self.captions.draw(clips, rng)
         data = np.stack([self.latents.padded(clip, frames) for clip in clips])
         return Batch(
-            ids=torch.from_numpy(ids),
-            mask=torch.from_numpy(mask),
-            seconds=torch.from_numpy(self.latents.seconds[clips]),
-            data=torch.from_numpy(data),
-            kept=torch.from_numpy(kept),
-            valid=torch.from_numpy(np.arange(frames) < valid[:, None]),
+            ids=draws.tensor(ids),
+            mask=draws.tensor(mask),
+            seconds=draws.tensor(self.latents.seconds[clips]),
+            data=draws.tensor(data),
+            kept=draws.tensor(kept),
+            valid=draws.tensor(np.arange(frames) < valid[:, None]),
         )
 
 
 class FlowStage:
-    """Flow matching with dropped conditions."""
+    """Flow matching with dropped conditions.
 
-    def __init__(self, generator: Generator, clips: Clips, config: DiTTrainingConfig) -> None:
-        self.module, self.clips, self.config = generator, clips, config
+    `shift` moves the times of whole clips by their length; beginnings and what is in focus have times of their own.
+    """
+
+    def __init__(
+        self, generator: Generator, clips: Clips, config: DiTTrainingConfig, shift: ShiftConfig | None = None
+    ) -> None:
+        self.module, self.clips, self.config, self.shift = generator, clips, config, shift
 
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Predict the velocity of one batch at random times."""
         generator: Generator = self.module
         batch, config = self._draw(step, draws)
         t = draw_times(config, stratified(draws, len(batch.data)))
+        if self.shift and config is self.config:
+            t = shifted(t, batch.seconds * self.clips.frames_per_second, self.shift)
         noise = draws.normal(*batch.data.shape)
         x = noisy(batch.data, noise, t)
         embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
@@ -143,11 +156,10 @@ class FlowStage:
 
     def _draw(self, step: int, draws: Draws) -> tuple[Batch, DiTTrainingConfig]:
         """Whole clips, or at first mostly many beginnings, later those in focus; and how their times are drawn."""
-        config, short, focus = self.config, self.config.short, self.config.focus
-        if focus.families and step >= focus.start and draws.rng.random() < focus.share:
-            return self.clips.draw(config.batch, draws, focus=True), replace(
-                config, times="logsnr-uniform", logsnr=focus.logsnr
-            )
+        config, short, focus = self.config, self.config.short, self.config.focus_at(step)
+        if focus and draws.rng.random() < focus.share:
+            batch = self.clips.draw(config.batch, draws, focus=focus)
+            return batch, replace(config, times="logsnr-uniform", logsnr=focus.logsnr)
         if step >= short.until or draws.rng.random() >= short.share:
             return self.clips.draw(config.batch, draws), config
         frames = int(draws.rng.choice(short.frames))

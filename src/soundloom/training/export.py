@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
 
+from soundloom.atomic import new_folder
 from soundloom.checkpoints.components import TextEncoderFiles
 from soundloom.checkpoints.save import save_checkpoint
 from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
@@ -38,6 +35,7 @@ def export(
         **_tensors(generator.conditioner, CONDITIONER_PREFIX),
     }
     text = TextEncoderFiles(generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path())
+    require_replaceable(folder)
     with new_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
         if sounds is not None:
@@ -53,23 +51,6 @@ def require_replaceable(folder: Path) -> None:
         raise RequestError(f"{folder} is the folder that this runs in, or holds it", "name a new folder for the model")
     if folder.exists() and any(folder.iterdir()) and not (folder / WEIGHTS_FILE).is_file():
         raise RequestError(f"{folder} holds other things than a model, which would be lost", "name another folder")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` when the block ends well."""
-    require_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield new
-        new.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        new.rename(folder)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
 
 
 def _tensors(module: nn.Module, prefix: str) -> dict[str, LazyTensor]:

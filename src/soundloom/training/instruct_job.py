@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from soundloom.atomic import new_folder
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.layouts import Tensors
 from soundloom.checkpoints.musicgen_layouts import merge_lora
@@ -29,7 +30,7 @@ from soundloom.errors import RequestError
 from soundloom.quantization.quantise import require_unpacked
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.course import train_stage
-from soundloom.training.export import new_folder
+from soundloom.training.export import require_replaceable
 from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
 from soundloom.training.job import Task
 from soundloom.training.loop import Stage
@@ -122,6 +123,7 @@ def export_editor(task: InstructTask, folder: Path) -> None:
     state = task.work.read_trained(NAME)
     tensors = {**task.checkpoint.tensors, **_canonical(state)}
     merged = merge_lora(tensors, task.adapter.lora_alpha)
+    require_replaceable(folder)
     with new_folder(folder) as new:
         save_musicgen(new, task.model, merged, task.checkpoint.tokenizer)
 

@@ -32,10 +32,9 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
-from soundloom.training.dit import Batch, Clips, Generator, frames_per_second
+from soundloom.training.dit import Clips, Generator, frames_per_second
 from soundloom.training.latents import Latents, read_latents
 from soundloom.training.library import Recordings, Words, stored_latents
-from soundloom.training.loop import Draws
 from soundloom.training.machine import Machine
 from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
@@ -45,24 +44,18 @@ from soundloom.training.sources import Captioned, SoundSource
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 
 
-class PlacedClips(Clips):
-    """Draws batches onto the device of the draws."""
-
-    def draw(self, size: int, draws: Draws, most: int | None = None, focus: bool = False) -> Batch:
-        batch = super().draw(size, draws, most, focus)
-        return Batch(**{name: value.to(draws.device) for name, value in vars(batch).items()})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """What every stage works with: the recipe, the work folder, the machine.
 
-    `until` asks for an end between two steps; `observe` makes those who are told how the stage NAME goes.
+    `anew` throws away what the stage has done, once all is known that could speak against it. `until` asks for an end
+    between two steps; `observe` makes those who are told how the stage NAME goes.
     """
 
     recipe: Recipe
     work: Work
     machine: Machine
+    anew: bool = False
     until: Callable[[], bool] = lambda: False
     observe: Callable[[str], Sequence[Observer]] = lambda name: ()
 
@@ -154,8 +147,11 @@ class Job(Task):
         return same.eval()
 
     def generator(self, *stages: str) -> Generator:
-        """The generator as the first of these stages left it, else the base's. Raises TrainingError."""
-        trained = next((stage for stage in stages if self.work.trained(stage).is_file()), stages[-1])
+        """The generator as the first of these stages that the recipe has left it, else the base's.
+
+        Raises TrainingError where that stage is not finished.
+        """
+        trained = next((stage for stage in stages if self.recipe.has(stage)), stages[-1])
         generator = Generator(self.model, self.text_config)
         if self.base and not self.work.trained(trained).is_file():
             self.base.fill(generator)
@@ -168,9 +164,9 @@ class Job(Task):
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds is not None:
             latents = read_latents(self.work.require(self.work.latents, "encode"))
-            return PlacedClips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+            return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
-        return PlacedClips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
+        return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
 
     def _stored(self) -> tuple[Latents, Words]:
         """Latents of the dataset, or those that it was encoded to."""

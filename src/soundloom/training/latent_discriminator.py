@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundloom.errors import ConfigError
 from soundloom.training.discriminators import Opinion
 from soundloom.training.dit import Batch, Generator
 from soundloom.training.features import outputs_of
@@ -30,6 +31,8 @@ class LatentDiscriminator(nn.Module):
         super().__init__()
         self.backbone = copy.deepcopy(generator)
         transformer = self.backbone.dit.transformer
+        if any(not 0 <= layer < len(transformer.layers) for layer in layers):
+            raise ConfigError(f"layers must be from 0 to {len(transformer.layers) - 1}, found {list(layers)}")
         self.layers = sorted(layers) or [max(0, round(USUAL_DEPTH * len(transformer.layers)) - 1)]
         transformer.layers = transformer.layers[: self.layers[-1] + 1]
         self.memory_tokens = len(transformer.memory_tokens)

@@ -270,6 +270,9 @@ class Run:
     def _groups(self) -> list[dict[str, Any]]:
         """Of each turn: matrices in transformer blocks, other matrices, and parameters that do not decay."""
         config, groups = self.config, []
+        modules = (module for turn in self.turns for module in turn.modules)
+        if config.muon and not any(any(True for _ in transformer_blocks(module)) for module in modules):
+            raise ConfigError("loop.muon is for matrices of transformer blocks, and what is trained here has none")
         for turn in self.turns:
             trained = self.trained[turn.name]
             blocks = (block for module in turn.modules for block in transformer_blocks(module))

@@ -51,7 +51,7 @@ def samples(generator: Generator, same: Callable[[], SAME], clips: Clips, model:
     @torch.no_grad()
     def preview() -> dict[str, Audio]:
         device = next(generator.parameters()).device
-        here = Batch(**{name: value.to(device) for name, value in vars(batch).items()})
+        here = batch.mapped(lambda value: value.to(device))
         embedded = generator.embed(here.ids, here.mask, here.seconds)
 
         def velocity(x: Tensor, t: float) -> Tensor:

@@ -62,7 +62,7 @@ def make_tokenizer(job: Job) -> bool:
         return True
     config = job.recipe.read(TokenizerConfig, "tokenizer")
     settings = {"tokenizer": to_dict(config), "sounds": to_dict(job.sound_settings)}
-    if job.work.tokenizer.is_file():
+    if job.work.tokenizer.is_file() and not job.anew:
         for change in job.work.changes("tokenizer", settings):
             log.warning("the tokenizer was learnt with other settings: %s; --restart learns it anew", change)
     else:
@@ -89,7 +89,8 @@ def train_autoencoder(job: Job) -> bool:
     def finish(state: dict[str, Tensor]) -> None:
         same = SAME(job.model.same)
         same.load_state_dict(state)
-        settle_scale(same, job.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
+        if not (job.base and config.decoder_only):  # whose transformer knows latents of the scale that they have
+            settle_scale(same, job.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
         job.work.keep_trained("autoencoder", same.state_dict())
 
     return train_stage(job, "autoencoder", config, config.loop, build, finish)
@@ -123,7 +124,7 @@ def encode(job: Job) -> bool:
     latents, trained = job.work.latents, job.work.trained("autoencoder")
     settings = to_dict(job.flow_sounds.config)
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
-    if is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
+    if job.anew or is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
         write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
         job.work.keep_settings("encode", settings)
     return True
@@ -134,6 +135,8 @@ def _encode_dataset(job: Job) -> None:
     assert job.data is not None
     if job.holds_latents:
         raise RequestError(f"{job.data.path} holds latents already", "go on with train dit")
+    if job.anew:
+        job.work.forget("encode")
     summary = encode_dataset(job.dataset, LatentFolderWriter(job.work.encoded_dataset), job.codec(), job.data.selection)
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
@@ -175,7 +178,8 @@ def train_dit(job: Job) -> bool:
             if job.recipe.has("text"):
                 generator.text.load_state_dict(job.work.read_trained("text"))
         clips = job.clips()
-        stage = FlowStage(generator.to(job.machine.device), clips, config)
+        shift = job.model.model.diffusion.distribution_shift_options
+        stage = FlowStage(generator.to(job.machine.device), clips, config, shift)
         return stage, samples(generator, job.same, clips, job.model, few=False)
 
     return train_stage(job, "dit", config, config.loop, build)

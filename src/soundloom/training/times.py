@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from soundloom.config.models import ShiftConfig
+from soundloom.diffusion.schedules import warp
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.loop import Draws
 
@@ -23,6 +25,12 @@ def stratified(draws: Draws, count: int) -> Tensor:
     """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
     parts = draws.tensor(draws.rng.permutation(count))
     return (parts + draws.uniform(count)) / count
+
+
+def shifted(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
+    """Move times (b,) as published training does: longer items (b,), in latents, towards noise."""
+    moved = warp(t.double().cpu().numpy(), lengths.double().cpu().numpy(), shift)
+    return torch.from_numpy(moved).to(t)
 
 
 def draw_times(config: DiTTrainingConfig, u: Tensor) -> Tensor:
