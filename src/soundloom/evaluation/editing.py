@@ -29,25 +29,27 @@ def rendered(prompt: HeldOutPrompt, seconds: float, number: int) -> Clip:
 
 
 def seed_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
-    """Two seeds of one prompt differ, and one repeats bit for bit."""
+    """Two seeds of one prompt differ, and one repeats bit for bit; a clip that cannot be made does neither."""
     differ, repeat, apart = [], [], []
     for prompt in prompts:
         first, again, other = (
             make_clips(model, [GenerationRequest(prompt.text, seconds=seconds, seed=seed, steps=steps)])[0]
             for seed in (1, 1, 2)
         )
-        if first and again and other:
+        if not (first and again and other):
+            repeat.append(0.0)
+            differ.append(0.0)
+        else:
             repeat.append(float(np.array_equal(first.audio, again.audio)))
             differ.append(float(not np.array_equal(first.audio, other.audio)))
             apart.append(spectral_convergence(other.audio, first.audio, model.sample_rate))
-    if not repeat:
-        return []
     shares = [share_row("two seeds differ", differ, goal=1.0), share_row("one seed repeats", repeat, goal=1.0)]
-    return [*(row for row in shares if row), mean_row("spectral convergence of two seeds", apart, "")]
+    found = [row for row in shares if row]
+    return [*found, mean_row("spectral convergence of two seeds", apart, "")] if apart else found
 
 
 def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Row]:
-    """How far variations are from their source, by noise level."""
+    """How far variations are from their source, by noise level; a source with one that cannot be made tells nothing."""
     varied = prompts[:SOURCES]
     sources = [rendered(prompt, seconds, i) for i, prompt in enumerate(varied)]
     requests = [
@@ -58,12 +60,15 @@ def variation_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: floa
     clips = make_clips(model, requests)
     far = np.array(
         [
-            spectral_convergence(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else 1.0
+            spectral_convergence(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else np.nan
             for clip, request in zip(clips, requests, strict=True)
         ]
     ).reshape(len(sources), len(NOISE_LEVELS))
-    correlations = [rank_correlation(NOISE_LEVELS, row.tolist()) for row in far]
-    together = rank_correlation(NOISE_LEVELS, far.mean(axis=0).tolist())
+    whole = ~np.isnan(far).any(axis=1)
+    correlations = [
+        rank_correlation(NOISE_LEVELS, row.tolist()) if full else 0.0 for row, full in zip(far, whole, strict=True)
+    ]
+    together = rank_correlation(NOISE_LEVELS, far[whole].mean(axis=0).tolist()) if whole.any() else 0.0
     rows = [Row("variation: rank correlation of noise and mean distance", together, len(NOISE_LEVELS), goal=0.9)]
     rows.append(mean_row("variation: the same clip by clip", correlations, ""))
     nearer = share_row("variation: noise 0.3 nearer than 0.9", [float(row[0] < row[-1]) for row in far], goal=1.0)
