@@ -83,6 +83,9 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
         ["--versus", "diffusers", "--engine", "mlx"],
         ["--seconds", "5,30,380"],
         ["--compare", "mistyped.json"],
+        ["--json", "."],
+        ["--versus-command", "echo 'x"],
+        ["--versus-command", "no-such-program --fast"],
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
@@ -91,11 +94,12 @@ def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, t
 
 
 def test_turns_alternate_and_ratios_are_of_turns(monkeypatch):
-    calls, clock = [], itertools.count(step=1)
+    calls, turns = [], [(1, 8), (2, 4), (4, 6)]  # seconds of ours and of theirs
+    clock = itertools.accumulate(step for turn in turns for own_or_other in turn for step in (0, own_or_other))
     monkeypatch.setattr("soundloom.bench.versus.time.perf_counter", lambda: next(clock))
     figures = alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), 3)
     assert calls == ["ours", "theirs"] * 3
-    assert figures == {"ours": 1, "theirs": 1, "times_as_fast": 1}
+    assert figures == {"ours": 2, "theirs": 6, "times_as_fast": 2}  # and not 6 / 2
 
 
 def test_each_network_is_timed_against_that_of_diffusers(work):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -73,15 +75,15 @@ def run(options: Options) -> None:
 
 
 def _keep(results: list[dict[str, Any]], options: Options, is_versus: bool) -> None:
-    """Write the files that were asked for, and print the table."""
+    """Print the table, and write the files that were asked for."""
+    if not is_versus:
+        print_results(table(results))
     if options.json:
         with atomic_file(Path(options.json)) as file:
             file.write(json.dumps({"machine": machine(), "results": results}, indent=1).encode())
     if options.plot:
         with atomic_file(Path(options.plot)) as file:
             file.write(plot(results).encode())
-    if not is_versus:
-        print_results(table(results))
 
 
 def _cases(options: Options) -> list[Case]:
@@ -94,6 +96,11 @@ def _cases(options: Options) -> list[Case]:
         raise RequestError("--plot and --compare are for soundloom alone", "leave them out, or --versus…")
     if options.versus and options.engine == "mlx":
         raise RequestError("diffusers is compared with the PyTorch engine", "leave out --engine mlx")
+    for path in filter(None, (options.json, options.plot)):
+        if Path(path).is_dir():
+            raise RequestError(f"{path} is a folder, not a file name")
+    if options.versus_command is not None:
+        _require_command(options.versus_command)
     engine_class(options.engine)  # refuses what is not installed
     cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
     beyond = [case for case in cases if case.seconds > longest[case.model]]
@@ -105,6 +112,16 @@ def _cases(options: Options) -> list[Case]:
         )
     cases = [case for case in cases if case not in beyond]
     return [replace(case, runs=max(case.runs, 1)) for case in cases] if options.versus_command else cases
+
+
+def _require_command(command: str) -> None:
+    """Raise RequestError for what no shell would run, before minutes are spent on our side of the comparison."""
+    try:
+        program = next(iter(shlex.split(command)), "")
+    except ValueError as error:
+        raise RequestError(f"--versus-command {command!r} is no command: {error}") from error
+    if shutil.which(program) is None:
+        raise RequestError(f"--versus-command names no program that can be run: {program!r}")
 
 
 def _longest(model: str) -> float:
