@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from soundloom.audio.files import SoundWriter, SourceFormat, read_audio, write_audio
-from soundloom.audio.metadata import write_record
+from soundloom.audio.metadata import read_record, write_record
 from soundloom.errors import AudioError, WriteError
 
 RATE = 44100
@@ -104,6 +104,17 @@ def test_writing_in_pieces_equals_writing_at_once(tmp_path):
             out.write(piece)
     assert (out.samples, out.peak) == (200_000, np.abs(audio).max())
     np.testing.assert_array_equal(read_audio(tmp_path / "pieces.flac")[0], read_audio(tmp_path / "whole.flac")[0])
+
+
+def test_pieces_that_are_cut_at_full_scale_are_said(tmp_path, caplog):
+    loud = np.full((2, 100), 1.5, np.float32)
+    for name, warned in (("cut.flac", True), ("whole.wav", False)):
+        caplog.clear()
+        subtype = None if warned else "FLOAT"
+        with SoundWriter(tmp_path / name, RATE, 2, subtype=subtype, record={"mode": "decode"}) as out:
+            out.write(loud)
+        assert ("1.5 times full scale" in caplog.text) == warned
+        assert ("1.5 times full scale" in str(read_record(tmp_path / name))) == warned
 
 
 @pytest.fixture

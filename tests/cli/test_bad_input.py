@@ -46,6 +46,15 @@ def test_limits_are_checked_before_a_download(soundloom):
     assert refused(soundloom("generate", "rain", "--model", "sm-music", "--seconds", 121), 2, "at most 120 s")
 
 
+def test_limits_of_edits_are_checked_before_a_download(soundloom, tmp_path):
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.zeros(8000 * 121), 8000)
+    small = ("--model", "small-music", "--offline")
+    assert refused(soundloom("vary", long, "rain", *small), 2, "this model varies at most 120 s in one piece")
+    flags = ("--seconds", "1", "--compat", "mlx", *small)
+    assert refused(soundloom("extend", long, "rain", *flags), 2, "published systems edit at most 120 s")
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(b"", "is empty"), (b"these are words, not sound" * 20, "cannot be read as sound"), (None, "cannot be opened")],
@@ -115,7 +124,9 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
 
 def test_an_extension_needs_a_length(make, source):
     assert refused(make("extend", source), 2, "required: --seconds/--duration")
-    assert refused(make("extend", source, "--seconds", "0"), 2, "--seconds must be above 0")
+    for length in ("0", "nan", "inf"):
+        assert refused(make("extend", source, "--before", "--seconds", length), 2, "--seconds must be above 0")
+        assert refused(make("generate", "--init-audio", source, "--seconds", length), 2, "--seconds must be above 0")
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):

@@ -168,6 +168,12 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
 def test_guidance_on_a_distilled_model_warns(tiny_model):
     assert any("distilled" in w for w in generate(tiny_model, guidance=2.0).record["warnings"])
     assert any("negative" in w for w in generate(tiny_model, negative_prompt="x").record["warnings"])
+    assert any("settings of guidance" in w for w in generate(tiny_model, guidance=Guidance(apg=0.5)).record["warnings"])
+
+
+def test_a_negative_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
+    (cut,) = generate(tiny_model, guidance=2.0, negative_prompt="drum loop " * 300).record["warnings"][-2:-1]
+    assert "longer than 256 tokens" in cut and "drum loop" in cut
 
 
 def test_what_is_true_of_all_clips_of_a_batch_is_said_once(tiny_model, caplog):

@@ -46,6 +46,10 @@ def test_medium_reaches_380_seconds():
 
 def test_a_clip_is_as_long_as_asked_to_the_sample():
     assert item(1.23456).samples == round(1.23456 * 44100)
+    ratio = SMALL.same.downsampling_ratio
+    for seconds in (40960.6 / 44100, *(samples / 44100 for samples in range(ratio, 16 * ratio, ratio // 4))):
+        made = item(seconds, duration_padding=0.0)
+        assert made.samples == round(seconds * 44100) <= made.frames * ratio
 
 
 def test_defaults_follow_the_objective():

@@ -166,8 +166,8 @@ class SoundWriter:
     """Write a sound file piece by piece: `with SoundWriter(path, 44100, 2) as out: out.write(chunk)`.
 
     Memory stays flat however long the sound is. The file appears under its name, with `out.record` in its
-    tags, when the block ends without an error. Values beyond ±1 are cut unless the subtype is FLOAT;
-    `out.peak` tells.
+    tags, when the block ends without an error. Values beyond ±1 are cut unless the subtype is FLOAT, with a
+    warning in the log and in the record; `out.peak` tells.
     """
 
     def __init__(
@@ -224,6 +224,10 @@ class SoundWriter:
         with replacing(self.path, overwrite=self._overwrite) as new:
             with _Disk(new, "rb+") as disk, _encoder_faults(self.path, disk), self._open(disk) as self._file:
                 yield
+            if self.peak > 1 and self.subtype != "FLOAT":
+                note = f"the peak was {self.peak:.3g} times full scale; what is beyond was cut"
+                log.warning("%s: %s", self.path, note)
+                self.record["warnings"] = [*self.record.get("warnings", ()), note]
             if self.record:
                 write_record(new, self.record, name=self.path)
 

@@ -10,7 +10,7 @@ import numpy as np
 from soundloom.atomic import write_faults
 from soundloom.audio.files import SoundWriter
 from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import SUBTYPES, ModelOptions
+from soundloom.cli.groups import SUBTYPES, ModelOptions, require_length
 from soundloom.cli.opening import open_model
 from soundloom.cli.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
@@ -30,8 +30,8 @@ class Options(ModelOptions):
 
 
 def run(options: Options) -> None:
-    if options.seconds is not None and not options.seconds > 0:
-        raise RequestError(f"--seconds must be above 0, found {options.seconds:g}")
+    if options.seconds is not None:
+        require_length(options.seconds)
     latents = _read(Path(options.input))
     path = Path(options.out) if options.out else Path(options.input).with_suffix(".wav")
     with write_faults(path.parent):

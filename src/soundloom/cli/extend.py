@@ -8,9 +8,8 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.cli.editing import edit
 from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import EditOptions
+from soundloom.cli.groups import EditOptions, require_length
 from soundloom.cli.work import MakingOptions
-from soundloom.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Options(EditOptions, MakingOptions):
 
 
 def run(options: Options) -> None:
-    if not options.seconds > 0:
-        raise RequestError(f"--seconds must be above 0, found {options.seconds:g}")
+    require_length(options.seconds)
     edit(options, options, lambda clip: _addition(clip, options))
 
 

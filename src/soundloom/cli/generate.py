@@ -12,7 +12,14 @@ from soundloom.audio.metadata import read_record
 from soundloom.checkpoints.musicgen_named import is_music
 from soundloom.cli.building import build_requests
 from soundloom.cli.flags import Extend, flag, numbers
-from soundloom.cli.groups import AutoencoderOptions, DrawingOptions, RegionOptions, SamplingOptions, SeedOptions
+from soundloom.cli.groups import (
+    AutoencoderOptions,
+    DrawingOptions,
+    RegionOptions,
+    SamplingOptions,
+    SeedOptions,
+    require_length,
+)
 from soundloom.cli.music import MusicOptions, compose, require_absent
 from soundloom.cli.opening import generator_config
 from soundloom.cli.work import MakingOptions, carry_out
@@ -121,6 +128,8 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_record(record.get("request", {}), clip)
     except (TypeError, AttributeError) as error:
         raise RequestError(f"the record of {options.like} cannot be read: {error}") from error
+    for length in options.seconds:
+        require_length(length)
     seconds = max(options.seconds, default=request.seconds)
     regions = tuple(options.regions())
     noise = options.noise

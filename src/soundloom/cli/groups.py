@@ -6,6 +6,7 @@ Both published spellings of a flag are accepted everywhere.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,6 +18,12 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.plan import BASE_GUIDANCE
 
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+
+
+def require_length(seconds: float) -> None:
+    """Raise RequestError for a value of --seconds that is no length."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise RequestError(f"--seconds must be above 0, found {seconds:g}")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from soundloom.cli.results import print_results
 from soundloom.cli.watch import Watch, report, summarise
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import GenerationRequest
+from soundloom.pipeline.edits import begin
 from soundloom.pipeline.model import DEFAULT_SECONDS
-from soundloom.pipeline.plan import make_job
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def carry_out(
 ) -> None:
     """Make clips, save them, print their paths. `source` is the edited file, `expected_hash` that of the weights."""
     for request in requests:
-        make_job(request, config, DEFAULT_SECONDS)  # raises for what this model cannot do
+        begin(request, config, DEFAULT_SECONDS)  # raises for what this model cannot do
     options.check_decoder(options.model_name, config)
     paths = output_paths(requests, options, config.sample_rate, source)
     warn_of_changes(requests[0], paths[0], options)

@@ -132,7 +132,7 @@ class GenerationRequest:
     def _check_source(self, source: Clip) -> None:
         end = self.offset + source.seconds
         total = max(self.seconds or 0.0, end)
-        if not self.offset >= 0:
+        if not (math.isfinite(self.offset) and self.offset >= 0):
             raise RequestError(f"the offset must be 0 or more, found {self.offset:g}")
         for start, stop in self.regions:
             if stop > total + 0.5 / source.sample_rate:
@@ -176,7 +176,10 @@ def sampler_name(name: str) -> str:
 
 def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
     """Sort regions and refuse empty, backward, overlapping or unmeasurable ones."""
-    ordered = sorted((float(start), float(end)) for start, end in regions)
+    try:
+        ordered = sorted((float(start), float(end)) for start, end in regions)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"regions must be pairs of seconds, found {regions!r}", "[(1.0, 1.5), (3, 3.4)]") from error
     for start, end in ordered:
         if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
             raise RequestError(f"region {start:g} to {end:g} s must start at 0 or later and end after its start")

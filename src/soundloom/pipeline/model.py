@@ -25,8 +25,8 @@ from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Creation, Edit
-from soundloom.pipeline.plan import Job, make_job
+from soundloom.pipeline.edits import Creation, Edit, begin
+from soundloom.pipeline.plan import Job
 from soundloom.pipeline.run import Run, decode_latents, encode_audio
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.tokenizer import Tokenizer, Tokens
@@ -189,14 +189,13 @@ class Model:
         """Carry out requests, those of equal length together, and return a clip for each."""
         config, entry = self.config, find_entry(self.name)
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
-        jobs = [make_job(request, config, default_seconds) for request in requests]
-        tasks = [Edit(job, config) if job.request.source is not None else Creation(job, config) for job in jobs]
+        tasks = [begin(request, config, default_seconds) for request in requests]
         try:
             cut = self._work_off(tasks, Stages(self.engine, progress, cancel))
         except BaseException:  # Ctrl-C among them
             self._leave(*get_args(Component))
             raise
-        clips = [self._clip(job, task, cut.get(i, "")) for i, (job, task) in enumerate(zip(jobs, tasks, strict=True))]
+        clips = [self._clip(task, cut.get(i, "")) for i, task in enumerate(tasks)]
         log_warnings(clips)
         return clips
 
@@ -228,8 +227,9 @@ class Model:
 
     # Results
 
-    def _clip(self, job: Job, task: Creation | Edit, cut: str) -> Clip:
+    def _clip(self, task: Creation | Edit, cut: str) -> Clip:
         """Check what was made and wrap it with the record of how."""
+        job = task.job
         findings = check_audio(task.sound, task.rate)
         # A kept part may be silent; only sound that is new as a whole is judged by more than being finite.
         judged = [f for f in findings if task.is_all_new or f.kind == "not_finite"]
@@ -250,8 +250,13 @@ class Model:
             warnings.append(
                 f"{self.name} is distilled: guidance {job.guidance.scale:g} doubles the work and mostly harms; use 1"
             )
-        if job.request.negative_prompt is not None and job.guidance.scale == 1:
-            warnings.append("a negative prompt does nothing without guidance; give a scale above 1")
+        if job.guidance.scale == 1:
+            idle = {
+                "a negative prompt does": job.request.negative_prompt is not None,
+                "settings of guidance do": job.guidance != Guidance(),
+            }
+            why = "nothing without guidance; give a scale above 1"
+            warnings += [f"{what} {why}" for what, is_given in idle.items() if is_given]
         return warnings
 
     def _record(self, job: Job, task: Creation | Edit, warnings: list[str]) -> dict[str, Any]:

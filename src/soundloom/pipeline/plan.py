@@ -155,7 +155,9 @@ def make_item(job: Job, config: ModelConfig, seconds: float, seed: int) -> Item:
     frames = min(-(-wanted // multiple) * multiple, config.sample_size) // ratio
     valid = min(frames, math.ceil(int(seconds * rate) / ratio) + int(padding * rate / ratio))
     if compat.padding == "exact":
-        return Item(job, seconds, seed, round(seconds * rate), max(valid, 1), max(valid, 1))
+        samples = round(seconds * rate)  # which may need one frame more than the published rule, which rounds down
+        valid = max(valid, math.ceil(samples / ratio))
+        return Item(job, seconds, seed, samples, valid, valid)
     return Item(job, seconds, seed, int(seconds * rate), frames, valid)
 
 

@@ -114,12 +114,14 @@ class Run:
     def _text(self, batch: Batch, done: int, tick: Any) -> TextBatch:
         length = self.config.model.conditioning.prompt.max_length
         tokens = self.tokenize([item.job.request.prompt for item in batch.items], length)
-        self.cut.update({place: cut for place, cut in zip(batch.places, tokens.cut, strict=True) if cut})
         negatives = [item.job.request.negative_prompt for item in batch.items]
         if batch.compat.negative_padding == "learned":
             negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
         negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
         wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
+        for place, *parts in zip(batch.places, tokens.cut, negative_tokens.cut if wanted else tokens.cut, strict=True):
+            if any(parts):
+                self.cut[place] = " … ".join(dict.fromkeys(filter(None, parts)))
         kept = self._kept_tokens(tokens.mask, negative_tokens.mask)
         tokens, negative_tokens = tokens.first(kept), negative_tokens.first(kept)
         result = TextBatch(
