@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,13 @@ NOT_LOSSES = ("step", "gradient", "discriminator gradient", "lead")
 
 
 def curves(folder: Path) -> str:
-    """Every loss of a stage over its steps, in means of many records."""
+    """Every loss of a stage over its steps, in medians of many records: one record may be huge."""
     records = list(read_journal(folder))
     parts = np.array_split(range(len(records)), min(POINTS, len(records)))
     groups = [[records[number] for number in part] for part in parts]
     names = [name for name in records[0] if name not in NOT_LOSSES and all(name in record for record in records)]
     points = {
-        name: [(group[-1]["step"], fmean(record[name] for record in group)) for group in groups] for name in names
+        name: [(group[-1]["step"], median(record[name] for record in group)) for group in groups] for name in names
     }
     return line_plot(points, f"mini: {folder.name}", "step", "loss", logarithmic=False)
 
