@@ -38,7 +38,8 @@ def curves(folder: Path) -> str:
     points = {
         name: [(group[-1]["step"], median(record[name] for record in group)) for group in groups] for name in names
     }
-    return line_plot(points, f"mini: {folder.name}", "step", "loss", logarithmic=False)
+    is_positive = all(loss > 0 for curve in points.values() for _, loss in curve)
+    return line_plot(points, f"mini: {folder.name}", "step", "loss", logarithmic=is_positive)
 
 
 def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
