@@ -1,5 +1,7 @@
 import json
 
+from soundloom.checkpoints.open import open_checkpoint
+
 
 def test_show_prints_what_made_a_file(make, soundloom):
     make("generate", "a bell", "--seconds", 0.1, "--seed", 6, "-o", "bell.ogg")
@@ -19,7 +21,8 @@ def test_doctor_reports_and_makes_sound(soundloom, tiny_model_folder):
     assert done.code == 0
     assert facts["versions"]["soundloom"]
     assert "available" in facts["engines"].values()
-    assert {"attention", "device", "transformer", "made"} <= set(facts["check"])
+    assert {"attention", "device", "transformer", "weights", "made"} <= set(facts["check"])
+    assert open_checkpoint(tiny_model_folder).fingerprint in facts["check"]["weights"]
 
 
 def test_doctor_fails_when_the_check_does_and_leaves_it_out_without_a_model(soundloom, tiny_model_folder):

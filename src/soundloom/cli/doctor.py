@@ -132,7 +132,8 @@ def _check(options: Options) -> dict[str, str]:
         return {"left out": f"{entry.name} is not installed"}
     try:
         model = open_model(options, options.precision)
-        return model.engine.describe() | _timed(model)
+        weights = f"{model.name}, {model.checkpoint.layout}, {model.checkpoint.fingerprint}"
+        return model.engine.describe() | {"weights": weights} | _timed(model)
     except SoundloomError as error:
         return {"failed": str(error)}
 
