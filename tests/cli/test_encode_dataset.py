@@ -14,6 +14,7 @@ from soundloom.datasets.items import read_items
 from soundloom.datasets.opening import open_dataset
 
 RATE = 44100
+FINISHED = "[!.]*.json"  # and not what was being written when a run was killed
 FORMATS = pytest.mark.parametrize("form", ["npy", "webdataset"])
 
 
@@ -104,11 +105,11 @@ def test_a_killed_run_is_taken_up_where_it_stopped(encode, sounds, tmp_path, tin
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out = tmp_path / "out"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(out.glob("*.json"))) < 3:
+    while time.monotonic() < deadline and len(list(out.glob(FINISHED))) < 3:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    there = len(list(out.glob("*.json")))
+    there = len(list(out.glob(FINISHED)))
     encoded, _, unchanged, _ = counts(encode(sounds, "out", "--json"))
     assert (encoded, unchanged) == (33 - there, there)
     assert len(list(read_items(open_dataset("out")))) == 33

@@ -180,7 +180,13 @@ def test_a_resumed_run_obeys_new_settings_of_its_optimiser(tmp_path):
     assert {tuple(group["betas"]) for group in resumed.optimiser.param_groups} == {(0.5, 0.6)}
 
 
-def test_another_optimiser_cannot_take_over(tmp_path):
+def test_muon_without_blocks_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"loop\.muon is for matrices of transformer blocks"):
+        Run(Regression(), loop(muon=2.0), tmp_path)
+
+
+def test_another_optimiser_cannot_take_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("soundloom.training.loop.transformer_blocks", lambda module: iter([module[0]]))
     run(tmp_path, steps=1).train()
     with pytest.raises(TrainingError, match="by another optimiser, than the recipe asks for"):
         Run(Regression(), loop(muon=2.0), tmp_path)
