@@ -193,6 +193,17 @@ def test_fine_tuning_begins_with_the_weights_of_a_model(made, tmp_path, capsys):
     assert "began from" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("decoder_only", ["true", "false"])
+def test_a_decoder_alone_keeps_the_scale_of_the_latents_that_the_base_knows(made, tmp_path, decoder_only):
+    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("sounds", "flow_sounds", "autoencoder", "dit")})
+    flags = ("--set", f"decoder_only={decoder_only}", "--set", "loop.steps=1")
+    assert train(tmp_path, "autoencoder", "--from", made / "model", *flags) == 0
+    name = "bottleneck.running_std"
+    base = open_checkpoint(made / "model").tensors[f"pretransform.model.{name}"].numpy()
+    trained = torch.load(tmp_path / "work" / "autoencoder" / "trained.pt", weights_only=True)[name]
+    assert np.allclose(trained, base, rtol=1e-3) == (decoder_only == "true")
+
+
 def test_clap_may_judge_what_post_training_makes(copy):
     pytest.importorskip("transformers")
     write_clap(copy / "clap")

@@ -175,6 +175,7 @@ def test_places_outside_the_bar_are_refused(place):
         ([(-1, 0.5)], "0 or later"),
         ([(float("nan"), 0.5)], "0 or later"),
         ([], "at least one region"),
+        ((0.2, 0.6), "must be pairs of seconds"),
         ([(0.5, 0.500001)], "shorter than one sample"),
     ],
 )
