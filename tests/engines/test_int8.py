@@ -80,6 +80,7 @@ def test_attention_is_in_bf16_where_that_is_faster_and_nothing_is_subtracted(
         engine = TorchEngine(checkpoint, "cpu", name)
         condition = engine.condition(*inputs, torch.zeros(1, dit.local_add_cond_dim, 1))
         found[name, has_amx] = engine.velocity(normal(1, dit.io_channels, 12, seed=2), 0.5, condition, None).flatten()
+        assert ("in bf16 where" in engine.describe()["attention"]) == (name == "bf16" and has_amx)
     plain, narrow = found["bf16", False], found["bf16", True]
     assert torch.equal(plain, narrow) == differential
     assert torch.cosine_similarity(narrow, found["fp32", True], dim=0) > 0.9998

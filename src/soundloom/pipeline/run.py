@@ -119,9 +119,10 @@ class Run:
             negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
         negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
         wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
-        for place, *parts in zip(batch.places, tokens.cut, negative_tokens.cut if wanted else tokens.cut, strict=True):
+        unheard = (tokens.cut, negative_tokens.cut) if wanted else (tokens.cut,)
+        for place, *parts in zip(batch.places, *unheard, strict=True):
             if any(parts):
-                self.cut[place] = " … ".join(dict.fromkeys(filter(None, parts)))
+                self.cut[place] = " … ".join(filter(None, parts))
         kept = self._kept_tokens(tokens.mask, negative_tokens.mask)
         tokens, negative_tokens = tokens.first(kept), negative_tokens.first(kept)
         result = TextBatch(

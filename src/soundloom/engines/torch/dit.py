@@ -134,10 +134,11 @@ class DiT(nn.Module):
 
     def attend_in(self, dtype: torch.dtype) -> None:
         """Give self-attention a dtype of its own, but for a differential one: what it subtracts would cancel."""
+        if self.config.differential:
+            return
         for layer in self.transformer.layers:
             assert isinstance(layer, TransformerBlock)
-            if not self.config.differential:
-                layer.self_attn.attention_dtype = dtype
+            layer.self_attn.attention_dtype = dtype
 
     def condition(
         self,

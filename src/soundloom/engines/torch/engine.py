@@ -46,6 +46,7 @@ class TorchEngine(Networks[Component]):
         self.replays: Recorder | None = Recorder() if self.device.startswith("cuda") else None
 
     def describe(self) -> dict[str, str]:
+        tiles = ", in bf16 where the transformer subtracts nothing" if self._attends_in_bf16 else ""
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
@@ -54,7 +55,7 @@ class TorchEngine(Networks[Component]):
             "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
             "autoencoder": "bf16 products around float32 attention" if self._lean else "float32",
-            "attention": f"scaled_dot_product_attention; sliding windows {self._windows}, exact",
+            "attention": f"scaled_dot_product_attention{tiles}; sliding windows {self._windows}, exact",
         }
 
     @property
@@ -71,6 +72,11 @@ class TorchEngine(Networks[Component]):
         """Whether the networks around the transformer multiply in BF16, on a CPU."""
         return self.device == "cpu" and self.precision in ("bf16", "int8") and has_bf16()
 
+    @property
+    def _attends_in_bf16(self) -> bool:
+        """Whether self-attention of the transformer gains from BF16, on a CPU."""
+        return self._lean and has_amx()
+
     def free(self, *components: Component) -> None:
         if self.replays is not None and any(component in self._modules for component in components):
             self.replays.clear()  # recordings hold the weights they were made with
@@ -85,7 +91,7 @@ class TorchEngine(Networks[Component]):
         if component == "dit":
             dtype, blocks = self._precision.dtype, self._precision.blocks
             dit = load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype, blocks=blocks)
-            if self._lean and has_amx():
+            if self._attends_in_bf16:
                 dit.attend_in(torch.bfloat16)
             return dit
         if component == "conditioner":
