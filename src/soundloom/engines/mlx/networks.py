@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -78,8 +77,7 @@ class Networks(ABC, Generic[Component]):
     def free(self, *components: Component) -> None:
         for component in components:
             self._modules.pop(component, None)
-        gc.collect()
-        mx.clear_cache()
+        mx.clear_cache()  # networks hold no cycles: their last name frees them
 
     def weight_bytes(self, component: Component) -> int:
         return sum(array.nbytes for array in named_parameters(self.module(component)).values())
