@@ -88,6 +88,7 @@ def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_p
         (("--region", "0.3,0.1"), "must start at 0 or later and end after its start"),
         (("--inpaint-start", "0.1"), "do not make pairs"),
         (("--bars", "1-2"), "--bars needs the tempo"),
+        (("--region", "0.1,0.2", "--bpm", "120"), "--bpm counts beats for --bars, and there are none"),
         (("--bars", "2", "--bpm", "120"), "does not say from where to where"),
         (("--bars", "1-2", "--bpm", "120", "--meter", "waltz"), "'waltz' is not a meter"),
         ((), "no region was given"),
@@ -120,6 +121,7 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
     assert refused(make("generate", "rain", "-o", "x.ogg", "--bits", "24"), 1, "OGG files cannot hold PCM_24")
     assert refused(make("generate", "rain", "--rate", "0"), 1, "cannot have a rate of 0 Hz")
     assert refused(make("generate", "rain", "-o", "x.mp3", "--rate", "96000"), 1, "cannot have a rate of 96000 Hz")
+    assert refused(make("generate", "rain", "--true-peak", "-2"), 2, "--true-peak is the limit of --lufs")
 
 
 def test_an_extension_needs_a_length(make, source):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from soundloom.audio.files import Peak, SourceFormat, read_audio, write_audio
-from soundloom.audio.loudness import normalise
+from soundloom.audio.loudness import TRUE_PEAK, normalise
 from soundloom.audio.metadata import read_record, write_sidecar
 from soundloom.audio.resample import resample
 from soundloom.errors import AudioError
@@ -78,7 +78,7 @@ class Clip:
         rate: int | None = None,
         peak: Peak = "safe",
         loudness: float | None = None,
-        true_peak: float = -1.0,
+        true_peak: float = TRUE_PEAK,
         sidecar: bool = False,
         overwrite: bool = True,
     ) -> Path:

@@ -14,6 +14,7 @@ MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this long flo
 CHUNK_SECONDS = 10  # audio filtered at a time, which bounds the memory
 CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}  # L R C (LFE) Ls Rs; else all 1
 OVERSAMPLING = 4
+TRUE_PEAK = -1.0  # dBTP, the limit unless another is given
 
 
 def integrated_loudness(audio: np.ndarray, rate: int) -> float:
@@ -47,7 +48,7 @@ def true_peak(audio: np.ndarray, rate: int) -> float:
 
 
 def normalise(
-    audio: np.ndarray, rate: int, target_lufs: float, true_peak_dbtp: float = -1.0
+    audio: np.ndarray, rate: int, target_lufs: float, true_peak_dbtp: float = TRUE_PEAK
 ) -> tuple[np.ndarray, float, bool]:
     """Turn float32 (c, n) up or down to the target; return it with the gain in dB and whether the peak
     limited it.

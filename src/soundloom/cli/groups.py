@@ -245,6 +245,8 @@ class RegionOptions:
             raise RequestError(
                 f"{len(self.inpaint_start)} --inpaint-start and {len(self.inpaint_end)} --inpaint-end do not make pairs"
             )
+        if self.bpm is not None and not self.bars:
+            raise RequestError("--bpm counts beats for --bars, and there are none", "say a tempo in the prompt")
         pairs = list(zip(self.inpaint_start, self.inpaint_end, strict=True))
         return [*self.region, *pairs, *(self._bars(text) for text in self.bars)]
 
@@ -272,9 +274,7 @@ class OutputOptions:
     subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: 24, or as the source")
     rate: int | None = flag("--rate", type=int, metavar="HZ", help="default: 44100, or as the source")
     lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="bring to this loudness, such as -14")
-    true_peak: float = flag(
-        "--true-peak", default=-1.0, type=float, metavar="DBTP", help="limit for --lufs (default: -1)"
-    )
+    true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
     peak: Literal["safe", "clip"] = flag(
         "--peak", default="safe", choices=("safe", "clip"), help="beyond full scale: turn down (default), or cut"
     )

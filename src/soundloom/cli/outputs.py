@@ -11,6 +11,7 @@ from pathlib import Path
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
+from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.groups import OutputOptions
 from soundloom.config.music_requests import MusicRequest
@@ -32,6 +33,8 @@ def output_paths(
 
     `rate` is that of the model, `source` the file that an edit reads. Raises RequestError or AudioError.
     """
+    if options.true_peak is not None and options.lufs is None:
+        raise RequestError("--true-peak is the limit of --lufs, which is not given", "give --lufs -14, or leave it out")
     paths = _names(requests, options, source)
     for path, request in zip(paths, requests, strict=True):
         clip = request.source
@@ -160,7 +163,7 @@ def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Pa
         rate=options.rate,
         peak=options.peak,
         loudness=options.lufs,
-        true_peak=options.true_peak,
+        true_peak=TRUE_PEAK if options.true_peak is None else options.true_peak,
         sidecar=options.sidecar,
         overwrite=overwrite,
     )
