@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from soundloom.engines.base import Engine
-from soundloom.engines.music import MusicEngine
 from soundloom.errors import EngineError
+
+if TYPE_CHECKING:
+    from soundloom.engines.base import Engine
+    from soundloom.engines.music import MusicEngine
 
 # Name of an engine: its framework as people and as Python know it.
 ENGINES = {"torch": ("PyTorch", "torch"), "mlx": ("MLX", "mlx")}
