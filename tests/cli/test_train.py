@@ -163,6 +163,14 @@ def test_what_begins_with_another_stage_begins_anew_when_that_is_trained_again(c
     assert any(not torch.equal(value, before[name]) for name, value in torch.load(path, weights_only=True).items())
 
 
+def test_a_stage_older_than_what_it_learnt_from_says_so(copy, caplog):
+    assert train(copy, "dit") == 0
+    assert "older" not in caplog.text
+    assert train(copy, "encode", "--restart") == 0
+    assert train(copy, "dit") == 0
+    assert "dit is older than what encode left: --restart begins it anew" in caplog.text
+
+
 def test_a_finished_stage_is_left_alone(copy):
     path = copy / "work" / "dit" / "trained.pt"
     before = path.stat().st_mtime_ns

@@ -139,6 +139,8 @@ def _train(options: Options, work: Work, machine: Machine) -> int:
     is_outdated = machine.decided(work.is_outdated(name) and not options.resume)
     if is_outdated:
         log.info("%s begins anew: what it began with has been trained again since", options.stage)
+    for earlier in [] if options.restart else work.renewed(name):
+        log.warning("%s is older than what %s left: --restart begins it anew", options.stage, earlier)
     stop = Stop(options.minutes)
     task = _task(
         options,

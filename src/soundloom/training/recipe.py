@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MODEL, TEXT_ENCODER = "model", "text_encoder"
 COMMANDS = {"distillation": "distill"}  # stages whose command has another name than their file
 BEGINS_WITH = {"distillation": ("dit",), "post": ("distillation", "dit")}  # the first of these that is there
+READS = {"text": ("encode",), "dit": ("encode", "text")}  # what else stages learn from or begin with
 T = TypeVar("T")
 
 
@@ -164,11 +165,19 @@ class Work:
 
     def is_outdated(self, name: str) -> bool:
         """Whether a stage that makes a generator of another one's has begun before that one was finished last."""
+        earlier = next((stage for stage in BEGINS_WITH.get(name, ()) if self.trained(stage).is_file()), None)
+        return earlier is not None and self._is_older(name, earlier)
+
+    def renewed(self, name: str) -> list[str]:
+        """What a stage learnt from and what has been made again since it was last kept."""
+        return [earlier for earlier in READS.get(name, ()) if self._is_older(name, earlier)]
+
+    def _is_older(self, name: str, earlier: str) -> bool:
         own = [path for path in (self.trained(name), self.stage(name) / STATE_FILE) if path.is_file()]
-        earlier = next((path for path in map(self.trained, BEGINS_WITH.get(name, ())) if path.is_file()), None)
-        if not own or earlier is None:
+        result = self.result(earlier)
+        if not own or not result.is_file():
             return False
-        return max(path.stat().st_mtime for path in own) < earlier.stat().st_mtime
+        return max(path.stat().st_mtime for path in own) < result.stat().st_mtime
 
     def forget(self, name: str) -> None:
         """Remove what a stage has left so far."""
