@@ -10,7 +10,7 @@ from soundloom.training.muon import Muon, orthogonalised
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
 def test_singular_values_come_near_one(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    before, after = torch.linalg.svdvals(matrix), torch.linalg.svdvals(orthogonalised(matrix))
+    before, after = torch.linalg.svdvals(matrix), torch.linalg.svdvals(orthogonalised(matrix[None])[0])
     assert before.max() / before.min() > 1.5
     assert after.min() > 0.6
     assert after.max() < 1.3
@@ -21,6 +21,19 @@ def test_a_step_is_as_large_as_one_of_adamw():
     weight.grad = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
     Muon([{"params": [weight], "weight_decay": 0.0, "orthogonal": True}], lr=0.01).step()
     assert float(weight.detach().square().mean().sqrt()) == pytest.approx(0.2 * 0.01, rel=0.25)
+
+
+def test_matrices_of_several_shapes_are_stepped_as_each_alone_would_be():
+    def stepped(shapes: list[tuple[int, int]]) -> list[nn.Parameter]:
+        weights = [nn.Parameter(torch.ones(shape)) for shape in shapes]
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel()))
+        Muon([{"params": weights, "weight_decay": 0.1, "orthogonal": True}], lr=0.1).step()
+        return weights
+
+    shapes = [(8, 4), (4, 9), (8, 4), (6, 6)]
+    for shape, together in zip(shapes, stepped(shapes), strict=True):
+        torch.testing.assert_close(together, stepped([shape])[0])
 
 
 def test_other_groups_are_stepped_by_adamw():

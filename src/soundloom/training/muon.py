@@ -8,7 +8,7 @@ Liu et al., "Muon is scalable for LLM training" (2025), so that rates mean what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,31 +39,44 @@ class Muon(torch.optim.AdamW):
             self.param_groups = groups
         for group in groups:
             if group["orthogonal"]:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._step(parameter, group["lr"], group["weight_decay"])
+                for alike in _by_shape(group["params"]):
+                    self._step(alike, group["lr"], group["weight_decay"])
         return loss
 
-    def _step(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
+    def _step(self, parameters: Sequence[Tensor], rate: float, weight_decay: float) -> None:
+        """Step matrices of one shape, whose products are computed together: each alone is too small to be fast."""
+        updates = orthogonalised(torch.stack([self._momentum(parameter) for parameter in parameters]))
+        size = USUAL_UPDATE * max(parameters[0].shape) ** 0.5
+        for parameter, update in zip(parameters, updates, strict=True):
+            parameter.mul_(1 - rate * weight_decay).add_(update.to(parameter.dtype), alpha=-rate * size)
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
         if not state:
             state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(parameter)}  # AdamW looks for a step
         momentum, gradient = state["momentum"], parameter.grad
         assert gradient is not None
         momentum.lerp_(gradient, 1 - MOMENTUM)
-        update = orthogonalised(gradient.lerp(momentum, MOMENTUM))
-        size = USUAL_UPDATE * max(parameter.shape) ** 0.5
-        parameter.mul_(1 - rate * weight_decay).add_(update.to(parameter.dtype), alpha=-rate * size)
+        return gradient.lerp(momentum, MOMENTUM)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """Bring all singular values of a matrix (m, n) near 1, by Newton-Schulz iteration: in BF16 where that is native."""
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix.float() if wide else matrix.float().T
-    x = x / x.norm().clamp_min(SMALLEST_NORM)
-    x = x.bfloat16() if matrix.is_cuda or has_bf16() else x
+def _by_shape(parameters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+    """Parameters that have gradients, those of one shape together."""
+    groups: dict[torch.Size, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            groups.setdefault(parameter.shape, []).append(parameter)
+    return groups.values()
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Bring singular values of matrices (k, m, n) near 1 by Newton-Schulz iteration: in BF16 where that is native."""
+    is_wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices.float() if is_wide else matrices.float().mT
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(SMALLEST_NORM)
+    x = x.bfloat16() if matrices.is_cuda or has_bf16() else x
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.float() if wide else x.float().T
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.float() if is_wide else x.float().mT
