@@ -13,10 +13,10 @@ from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import SAME, to_patches
 from soundloom.training.augmentation import augmented
 from soundloom.training.captions import CaptionTokens
-from soundloom.training.companions import Companions, Reconstruction, Term
+from soundloom.training.companions import Companions, Reconstruction
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.loop import Draws, Turn
-from soundloom.training.losses import SpectralLoss, softnorm_loss, waveform_loss
+from soundloom.training.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
 from soundloom.training.mel_loss import MelLoss
 from soundloom.training.sources import SoundSource
 from soundloom.training.text_features import TextFeatures

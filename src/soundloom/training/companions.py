@@ -12,10 +12,9 @@ from soundloom.training.alignment import DiffusionAlignment
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
 from soundloom.training.critic import ContrastiveCritic
 from soundloom.training.loop import Draws
+from soundloom.training.losses import Term
 from soundloom.training.semantic import SemanticRegression, weighted
 from soundloom.training.text_features import TextFeatures
-
-Term = tuple[str, float, Tensor]  # a loss by its name, with its weight; 0 for what is only logged
 
 
 @dataclass(frozen=True)

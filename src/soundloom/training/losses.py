@@ -19,6 +19,8 @@ from soundloom.training.phase import complex_difference, frequency_difference, t
 SPREAD_FLOOR = 1e-4  # below which a signal counts as silent
 MAGNITUDE_FLOOR = 1e-8
 
+Term = tuple[str, float, Tensor]  # a loss by its name, with its weight; 0 for what is only logged
+
 
 def tight_window(size: int, overlap: int) -> Tensor:
     """Power-of-sine window (size,) whose squares at hops of size / overlap add up to one at every sample."""

@@ -20,10 +20,9 @@ from soundloom.training.dit import Batch, Clips, Generator, without
 from soundloom.training.features import feature_distance
 from soundloom.training.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.loop import Draws, Turn
+from soundloom.training.losses import Term
 from soundloom.training.scorers import LatentCritic, Scorer, equal_rows
 from soundloom.training.times import noisy, stratified
-
-Term = tuple[str, float, Tensor]
 
 
 @dataclass(frozen=True)
