@@ -28,7 +28,7 @@ from soundloom.training.dit import (
 from soundloom.training.latents import Latents, read_latents, write_latents
 from soundloom.training.loop import Draws, Run, Stage
 from soundloom.training.sounds import Sounds
-from soundloom.training.times import shifted
+from soundloom.training.times import noisy, shifted
 
 FRAMES_PER_SECOND = 20.0
 
@@ -184,6 +184,39 @@ def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, c
     Run(stage, config.loop, tmp_path).train()
     after = validation(stage, "loss")
     assert after < 0.7 * before
+
+
+def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips, tmp_path):
+    config = DistillationConfig(
+        loop=loop(steps=200, learning_rate=3e-3, warmup_steps=5, log_every=200),
+        batch=4,
+        teacher_steps=8,
+        guidance=1.5,
+        jump_below=0.6,
+    )
+    stage = DistillationStage(generator, clips, config, model_config().model.diffusion.sampling_shift)
+    batch, path = stage._path(0, Draws(0, 0))
+    assert 0.4 < path.times[0] <= 0.6
+    assert np.corrcoef(path.points[0].flatten(), batch.data.flatten())[0, 1] > 0.3
+    before = validation(stage, "loss")
+    Run(stage, config.loop, tmp_path).train()
+    assert validation(stage, "loss") < 0.7 * before
+    changes = []
+    for time in (0.3, 0.9):
+        x, t = noisy(batch.data, Draws(0, 1).normal(*batch.data.shape), torch.tensor([time])), torch.full((4,), time)
+        with torch.no_grad():
+            taught, answer = (
+                some(batch, x, t, some.embed(batch.ids, batch.mask, batch.seconds))
+                for some in (stage.teacher, generator)
+            )
+        changes.append(float((answer - taught).norm() / taught.norm()))
+    assert changes[1] < changes[0] / 2, changes
+
+
+def test_distillation_needs_something_to_jump_from(generator, clips):
+    config = DistillationConfig(loop=loop(steps=1), teacher_steps=4, jump_below=0.2)
+    with pytest.raises(ConfigError, match=r"none of 4 steps begins at or below jump_below, 0.2"):
+        DistillationStage(generator, clips, config, model_config().model.diffusion.sampling_shift)
 
 
 def test_stored_latents_are_read_back(tmp_path):

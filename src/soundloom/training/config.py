@@ -322,6 +322,7 @@ class DistillationConfig:
     teacher_steps: int = 12
     guidance: float = 3.0
     refresh_every: int = 4  # steps that share the teacher's paths
+    jump_below: float = 1.0  # time above which the student answers as its teacher does, and no path begins
 
     def __post_init__(self) -> None:
         _require_ones(self, "batch", "teacher_steps", "refresh_every")

@@ -7,17 +7,21 @@ Source: the warm-up of adversarial post-training as published for Stable Audio 3
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from soundloom.config.models import ShiftConfig
 from soundloom.diffusion.samplers import Times, dpmpp_2m
 from soundloom.diffusion.schedules import schedule
+from soundloom.errors import ConfigError
 from soundloom.training.config import DistillationConfig
-from soundloom.training.dit import Batch, Clips, Generator, loss_by_frames
+from soundloom.training.dit import Batch, Clips, Generator, levelled, loss_by_frames
 from soundloom.training.loop import Draws
+from soundloom.training.times import noisy
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
 
@@ -30,28 +34,60 @@ class Path:
     times: Tensor
 
 
+@dataclass(frozen=True)
+class Jumps:
+    """From points (b, c, t) at times (b,) to their ends (b, c, t)."""
+
+    points: Tensor
+    times: Tensor
+    ends: Tensor
+
+
 class DistillationStage:
-    """The student starts as a copy of the teacher, which stays as it is."""
+    """The student starts as a copy of the teacher, which stays as it is.
+
+    Raises ConfigError where there is nothing to jump from.
+    """
 
     def __init__(self, generator: Generator, clips: Clips, config: DistillationConfig, shift: ShiftConfig) -> None:
         self.module, self.clips, self.config = generator, clips, config
         self.teacher = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.schedule = schedule(config.teacher_steps, shift=shift)
+        times = schedule(config.teacher_steps, shift=shift)
+        self.jumped, self.kept = times[times <= config.jump_below], times[times > config.jump_below]
+        if len(self.jumped) < 2:
+            raise ConfigError(
+                f"none of {config.teacher_steps} steps begins at or below jump_below, {config.jump_below:g}",
+                f"the last one begins at {times[-2]:.3g}",
+            )
         self._known: dict[int, tuple[int, Batch, Path]] = {}  # of each part of a step
 
     def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
         """Predict the end of a path from one random point of it, another for each item."""
         student: Generator = self.module
         batch, path = self._path(step, draws)
-        items = torch.arange(len(batch.data), device=batch.data.device)
-        chosen = draws.tensor(draws.rng.integers(self.config.teacher_steps, size=len(items)))
-        x, t = path.points[chosen, items], path.times[chosen]
+        jumps = self._with_kept_answers(batch, _jumps(path, draws), draws)
         embedded = student.embed(batch.ids, batch.mask, batch.seconds)
-        clean = x - t[:, None, None] * student(batch, x, t, embedded)
-        error = (clean - path.points[-1]).square().mean(1)
+        clean = jumps.points - jumps.times[:, None, None] * student(batch, jumps.points, jumps.times, embedded)
         # An error of the clean estimate, over t squared, is one of the velocity; over t it is halfway between.
-        made, _ = loss_by_frames(error / t.clamp_min(SMALLEST_TIME)[:, None], batch)
+        weight = levelled(batch, self.clips.config.levelling) / jumps.times.clamp_min(SMALLEST_TIME)
+        made, _ = loss_by_frames((clean - jumps.ends).square().mean(1) * weight[:, None], batch)
         return {"loss": made}
+
+    @torch.no_grad()
+    def _with_kept_answers(self, batch: Batch, jumps: Jumps, draws: Draws) -> Jumps:
+        """Give some items more noise than is jumped from, and there the clean estimate of the teacher as their end."""
+        chosen = draws.tensor(draws.rng.random(len(batch.data)) < len(self.kept) / self.config.teacher_steps)
+        if not chosen.any():
+            return jumps
+        some = batch.mapped(lambda value: value[chosen])
+        times = draws.tensor(draws.rng.choice(self.kept, len(some.data)).astype(np.float32))
+        points = noisy(some.data, draws.normal(*some.data.shape), times)
+        ends = points - times[:, None, None] * self._velocity(some)(points, times)
+        return Jumps(
+            jumps.points.index_put((chosen,), points),
+            jumps.times.index_put((chosen,), times),
+            jumps.ends.index_put((chosen,), ends),
+        )
 
     def _path(self, step: int, own: Draws) -> tuple[Batch, Path]:
         """The path that this step shares with its neighbours; after a resume it is walked again, to the same place."""
@@ -59,24 +95,38 @@ class DistillationStage:
         if own.part not in self._known or self._known[own.part][0] != origin:
             draws = Draws(self.config.loop.seed + 1, origin, own.part, own.device)
             batch = self.clips.draw(self.config.batch, draws)
-            self._known[own.part] = origin, batch, self._walk(batch, draws.normal(*batch.data.shape))
+            self._known[own.part] = origin, batch, self._walk(batch, draws)
         return self._known[own.part][1:]
 
     @torch.no_grad()
-    def _walk(self, batch: Batch, noise: Tensor) -> Path:
-        context, duration = self.teacher.embed(batch.ids, batch.mask, batch.seconds)
-        both = _twice(batch)
-        embedded = torch.cat([context, torch.zeros_like(context)]), torch.cat([duration, duration])
+    def _walk(self, batch: Batch, draws: Draws) -> Path:
+        """A path from the highest time that is jumped from: from noise, or from clips with so much of it."""
+        times = draws.tensor(self.jumped.astype(np.float32))
+        start = noisy(batch.data, draws.normal(*batch.data.shape), times[:1])
+        points = [start, *dpmpp_2m(self._velocity(batch), start, Times(self.jumped), lambda step: start)]
+        return Path(torch.stack(points), times)
 
-        def velocity(x: Tensor, t: float) -> Tensor:
-            times = torch.full((len(both.data),), t, device=x.device)
-            asked, free = self.teacher(both, torch.cat([x, x]), times, embedded).chunk(2)
+    def _velocity(self, batch: Batch) -> Callable[[Tensor, float | Tensor], Tensor]:
+        """The teacher's, with guidance, at a time or at one for each item."""
+        context, duration = self.teacher.embed(batch.ids, batch.mask, batch.seconds)
+        is_guided = self.config.guidance != 1
+        both = batch.mapped(lambda value: torch.cat([value, value])) if is_guided else batch
+        if is_guided:
+            context, duration = torch.cat([context, torch.zeros_like(context)]), torch.cat([duration, duration])
+
+        def velocity(x: Tensor, t: float | Tensor) -> Tensor:
+            times = torch.as_tensor(t, device=x.device).expand(len(x))
+            if not is_guided:
+                return self.teacher(both, x, times, (context, duration))
+            made = self.teacher(both, torch.cat([x, x]), torch.cat([times, times]), (context, duration))
+            asked, free = made.chunk(2)
             return free + self.config.guidance * (asked - free)
 
-        points = [noise, *dpmpp_2m(velocity, noise, Times(self.schedule), lambda step: noise)]
-        return Path(torch.stack(points), torch.from_numpy(self.schedule).float().to(noise.device))
+        return velocity
 
 
-def _twice(batch: Batch) -> Batch:
-    """The batch behind itself, for the guided and the free pass."""
-    return batch.mapped(lambda value: torch.cat([value, value]))
+def _jumps(path: Path, draws: Draws) -> Jumps:
+    """One random point of the path for each item."""
+    items = torch.arange(path.points.shape[1], device=path.points.device)
+    chosen = draws.tensor(draws.rng.integers(len(path.times) - 1, size=len(items)))
+    return Jumps(path.points[chosen, items], path.times[chosen], path.points[-1])
