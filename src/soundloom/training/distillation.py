@@ -70,8 +70,12 @@ class DistillationStage:
         clean = jumps.points - jumps.times[:, None, None] * student(batch, jumps.points, jumps.times, embedded)
         # An error of the clean estimate, over t squared, is one of the velocity; over t it is halfway between.
         weight = levelled(batch, self.clips.config.levelling) / jumps.times.clamp_min(SMALLEST_TIME)
-        made, _ = loss_by_frames((clean - jumps.ends).square().mean(1) * weight[:, None], batch)
-        return {"loss": made}
+        error = (clean - jumps.ends).square().mean(1) * weight[:, None]
+        loss, _ = loss_by_frames(error, batch)
+        if not len(self.kept):
+            return {"loss": loss}
+        jumped, _ = loss_by_frames(error * (jumps.times <= self.config.jump_below)[:, None], batch)
+        return {"loss": loss, "jumped": jumped, "kept": loss - jumped}
 
     @torch.no_grad()
     def _with_kept_answers(self, batch: Batch, jumps: Jumps, draws: Draws) -> Jumps:
