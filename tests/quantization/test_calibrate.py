@@ -85,7 +85,6 @@ def test_mini_loses_less_when_calibrated(tmp_path):
         return Model(checkpoint, engine_class("torch")(checkpoint, "cpu", "fp32"), keep_loaded=True)
 
     report = quantise_model(mini, tmp_path / "out", Choice("4", calibrate=True), on_torch)
-    assert report.distances.first_step_snr > report.uncalibrated.first_step_snr
     assert report.distances.log_mel < 0.8 * report.uncalibrated.log_mel
     assert fmean(report.distances.cosines.values()) > fmean(report.uncalibrated.cosines.values())
     assert any("without calibration, latent after the first step" in line for line in report.lines())
