@@ -113,18 +113,15 @@ class DistillationStage:
     def _velocity(self, batch: Batch) -> Callable[[Tensor, float | Tensor], Tensor]:
         """The teacher's, with guidance, at a time or at one for each item."""
         context, duration = self.teacher.embed(batch.ids, batch.mask, batch.seconds)
-        is_guided = self.config.guidance != 1
-        both = batch.mapped(lambda value: torch.cat([value, value])) if is_guided else batch
-        if is_guided:
-            context, duration = torch.cat([context, torch.zeros_like(context)]), torch.cat([duration, duration])
+        scale = self.config.guidance
 
         def velocity(x: Tensor, t: float | Tensor) -> Tensor:
             times = torch.as_tensor(t, device=x.device).expand(len(x))
-            if not is_guided:
-                return self.teacher(both, x, times, (context, duration))
-            made = self.teacher(both, torch.cat([x, x]), torch.cat([times, times]), (context, duration))
-            asked, free = made.chunk(2)
-            return free + self.config.guidance * (asked - free)
+            asked = self.teacher(batch, x, times, (context, duration))
+            if scale == 1:
+                return asked
+            free = self.teacher(batch, x, times, (torch.zeros_like(context), duration))
+            return free + scale * (asked - free)
 
         return velocity
 
