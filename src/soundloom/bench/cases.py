@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import UNFINISHED, write_faults
-from soundloom.checkpoints.musicgen_named import cache_folder
+from soundloom.cache import cache_folder
 from soundloom.errors import SoundloomError
 from soundloom.version import __version__
 

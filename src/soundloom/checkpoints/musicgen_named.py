@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from soundloom.cache import cache_folder
 from soundloom.checkpoints.hub import fetch_folders, sources_needed
 from soundloom.checkpoints.musicgen_open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
 from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
@@ -67,14 +66,3 @@ def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
     if not (folder / OWN_CONFIG).is_file():
         save_musicgen(folder, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
     return open_musicgen(folder, name=checkpoint.name, licence=checkpoint.licence)
-
-
-def cache_folder() -> Path:
-    """Where what can be made again lies; SOUNDLOOM_CACHE overrides the platform's usual place."""
-    if chosen := os.environ.get("SOUNDLOOM_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "soundloom"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "soundloom"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "soundloom"

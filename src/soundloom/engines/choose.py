@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +70,29 @@ def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:
 def _import(name: str, module: str, cls: str) -> Any:
     """Return the class of an engine, None where its framework is not installed."""
     try:
-        return getattr(import_module(module), cls)
+        with _importing(module):
+            return getattr(import_module(module), cls)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != ENGINES[name][1]:
             raise
         return None
+
+
+@contextmanager
+def _importing(module: str) -> Iterator[None]:
+    """Look for no garbage while a framework is imported, nor among its objects later: they stay.
+
+    PyTorch makes a quarter of a million; looking through them again and again is an eighth of its import.
+    """
+    if module in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _has_metal() -> bool:

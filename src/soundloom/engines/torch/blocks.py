@@ -37,6 +37,11 @@ def normal(*shape: int, scale: float = 1.0) -> Tensor:
 class Linear(nn.Linear):
     """A linear layer that casts its input to the dtype of its weight."""
 
+    def reset_parameters(self) -> None:
+        """Draw as usual, but nothing on the meta device, where weights are yet to be loaded."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
