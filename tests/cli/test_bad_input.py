@@ -101,9 +101,9 @@ def test_regions_that_cannot_be(make, source, regions, sentence):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--seconds", "0"), "seconds must be above 0"),
-        (("--seconds", "-3"), "seconds must be above 0"),
-        (("--seconds", "nan"), "seconds must be above 0"),
+        (("--seconds", "0"), "seconds must be a number above 0"),
+        (("--seconds", "-3"), "seconds must be a number above 0"),
+        (("--seconds", "nan"), "seconds must be a number above 0"),
         (("--seconds", "121"), "this model makes at most 120 s"),
         (("--steps", "0"), "steps must be 1 or more"),
     ],
@@ -127,8 +127,10 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
 def test_an_extension_needs_a_length(make, source):
     assert refused(make("extend", source), 2, "required: --seconds/--duration")
     for length in ("0", "nan", "inf"):
-        assert refused(make("extend", source, "--before", "--seconds", length), 2, "--seconds must be above 0")
-        assert refused(make("generate", "--init-audio", source, "--seconds", length), 2, "--seconds must be above 0")
+        assert refused(make("extend", source, "--before", "--seconds", length), 2, "--seconds must be a number above 0")
+        assert refused(
+            make("generate", "--init-audio", source, "--seconds", length), 2, "--seconds must be a number above 0"
+        )
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -127,6 +128,16 @@ def test_output_flags_reach_the_file(make, tmp_path):
     assert (info.subtype, info.samplerate, info.frames) == ("FLOAT", 22050, 4410)
     assert np.abs(soundfile.read("x.wav")[0]).max() < 0.5
     assert json.loads((tmp_path / "x.json").read_text())["request"]["prompt"] == "rain"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in player is a shell script")
+def test_what_is_played_is_as_loud_as_the_file(make, tmp_path, monkeypatch):
+    for name in ("aplay", "afplay"):
+        (tmp_path / name).write_text(f'#!/bin/sh\nfor file; do :; done; /bin/cp "$file" {tmp_path}/heard.wav\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert make("generate", "rain", "--seconds", 0.2, "--lufs", -30, "-o", "x.wav", "--play").code == 0
+    assert np.array_equal(soundfile.read("heard.wav")[0], soundfile.read("x.wav")[0])
 
 
 def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tmp_path):

@@ -63,4 +63,4 @@ def test_archives_are_no_array_broken_ones_included(soundloom, tiny_model_folder
 def test_no_latents(soundloom, source, tiny_model_folder):
     assert "there is no file y.npy" in soundloom("decode", "y.npy", "--model", tiny_model_folder).err
     assert "is not an array" in soundloom("decode", source, "--model", tiny_model_folder, "-o", "x.wav").err
-    assert "--seconds must be above 0" in soundloom("decode", "y.npy", "--seconds", 0).err
+    assert "--seconds must be a number above 0" in soundloom("decode", "y.npy", "--seconds", 0).err

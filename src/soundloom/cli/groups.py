@@ -23,7 +23,7 @@ SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 def require_length(seconds: float) -> None:
     """Raise RequestError for a value of --seconds that is no length."""
     if not (math.isfinite(seconds) and seconds > 0):
-        raise RequestError(f"--seconds must be above 0, found {seconds:g}")
+        raise RequestError(f"--seconds must be a number above 0, found {seconds:g}")
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,5 @@ def deliver(clips: Sequence[Clip], paths: Sequence[Path], options: OutputOptions
     if options.play:
         from soundloom.audio.playback import play
 
-        for clip in clips:
-            play(clip)
+        for path in saved:
+            play(Clip.load(path))  # as loud as the file is, which --lufs may have changed

@@ -113,7 +113,7 @@ class GenerationRequest:
         if not isinstance(self.guidance, Guidance | None):
             raise RequestError(f"guidance must be a Guidance, found {type(self.guidance).__name__}")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise RequestError(f"seconds must be above 0, found {self.seconds:g}")
+            raise RequestError(f"seconds must be a number above 0, found {self.seconds:g}")
         if self.steps is not None and self.steps < 1:
             raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, others 50")
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
