@@ -1,8 +1,9 @@
 import pytest
 
-from soundloom.checkpoints.licences import VARIABLE, config_folder, require_consent
+from soundloom.checkpoints.licences import VARIABLE, require_consent
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import DownloadError
+from soundloom.folders import config_folder
 
 MUSIC, SAME = CATALOGUE["small-music"], CATALOGUE["same-s"]
 

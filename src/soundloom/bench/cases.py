@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import UNFINISHED, write_faults
-from soundloom.cache import cache_folder
 from soundloom.errors import SoundloomError
+from soundloom.folders import cache_folder
 from soundloom.version import __version__
 
 Figures = dict[str, Any]

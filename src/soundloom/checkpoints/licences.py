@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from soundloom.atomic import atomic_file
 from soundloom.config.entries import Entry, licence_notice
 from soundloom.errors import DownloadError
+from soundloom.folders import config_folder
 
 VARIABLE = "SOUNDLOOM_ACCEPT_LICENCE"
 
@@ -34,17 +33,6 @@ def require_consent(entry: Entry, accept: bool = False, confirm: Callable[[str],
         f"the licence of {entry.name} was not accepted, so nothing was downloaded.\n{notice}",
         f"agree with --accept-licence, or set {VARIABLE}={entry.name}",
     )
-
-
-def config_folder() -> Path:
-    """Where the user's settings of soundloom lie; SOUNDLOOM_CONFIG overrides the platform's usual place."""
-    if chosen := os.environ.get("SOUNDLOOM_CONFIG"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA", Path.home())) / "soundloom"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "soundloom"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "soundloom"
 
 
 def _remembered() -> list[str]:
