@@ -1,18 +1,24 @@
-"""The public result type: sound, its rate, and how it was made."""
+"""The public result type: sound, its rate, and how it was made.
+
+What reads and writes files is imported for files alone: making sound begins sooner without it.
+"""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from soundloom.audio.files import Peak, SourceFormat, read_audio, write_audio
 from soundloom.audio.loudness import TRUE_PEAK, normalise
-from soundloom.audio.metadata import read_record, write_sidecar
 from soundloom.audio.resample import resample
 from soundloom.errors import AudioError
+
+if TYPE_CHECKING:
+    from soundloom.audio.files import Peak, SourceFormat
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +68,9 @@ class Clip:
         """Read a sound file, with the record in its tags or its sidecar; raises AudioError when that cannot
         be done.
         """
+        from soundloom.audio.files import read_audio
+        from soundloom.audio.metadata import read_record
+
         audio, rate, source = read_audio(path)
         try:
             record = read_record(path) or {}
@@ -91,6 +100,9 @@ class Clip:
         them. Each of these is logged as a warning and kept in the record. `sidecar` writes the record as JSON
         beside the file too.
         """
+        from soundloom.audio.files import write_audio
+        from soundloom.audio.metadata import write_sidecar
+
         path = Path(path)
         audio, notes = self.audio, []
         if rate is not None:
