@@ -19,6 +19,20 @@ message and the hint without a traceback and exits with `exit_code`. `docs/error
     └── Cancelled               stopped between two steps at the caller's wish
 """
 
+from typing import Any
+
+LONGEST_SHOWN = 80  # characters of a value that a message quotes
+
+
+def shown(value: Any) -> str:
+    """Quote a value from outside for a message: control characters escaped, at most 80 characters."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # an integer with more digits than Python prints
+        text = f"a {type(value).__name__} with very many digits"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
 
 class SoundloomError(Exception):
     """Base of all errors below; `hint` says what would work, or is empty."""
