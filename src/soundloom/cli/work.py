@@ -15,8 +15,8 @@ from soundloom.cli.results import print_results
 from soundloom.cli.watch import Watch, report, summarise
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import GenerationRequest
-from soundloom.pipeline.edits import begin
 from soundloom.pipeline.model import DEFAULT_SECONDS
+from soundloom.pipeline.passes import begin
 
 log = logging.getLogger(__name__)
 

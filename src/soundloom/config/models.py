@@ -8,6 +8,7 @@ Source: configurations of the Stable Audio 3 repositories; defaults are those of
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any, Literal
 
 from soundloom.config.parse import parse
 from soundloom.config.same import SAMEConfig
-from soundloom.errors import ConfigError
+from soundloom.errors import ConfigError, shown
+
+CLIP_SECONDS = "clip_seconds"  # in the section `training`: the shortest and the longest clip
 
 
 @dataclass(frozen=True)
@@ -247,9 +250,27 @@ class ModelConfig:
         """Whether the checkpoint was post-trained to sample in few steps without guidance."""
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
 
+    def __post_init__(self) -> None:
+        _ = self.trained_seconds  # parsed here so that a bad field is reported when the file is read
+
     @property
     def max_seconds(self) -> float:
-        return self.sample_size / self.sample_rate
+        """The longest clip that one pass makes: what the transformer has room for, and was trained on."""
+        return min(self.sample_size / self.sample_rate, self.trained_seconds[1])
+
+    @property
+    def trained_seconds(self) -> tuple[float, float]:
+        """The shortest and the longest clip of training (`training.clip_seconds`); without it any that fits.
+
+        Outside this range the embedding of the duration is one that the transformer never saw.
+        """
+        given = self.training.get(CLIP_SECONDS, (0, math.inf))
+        if not (isinstance(given, list | tuple) and [type(x) in (int, float) for x in given] == [True, True]):
+            raise ConfigError(f"training.{CLIP_SECONDS} must be two numbers of seconds, found {shown(given)}")
+        low, high = map(float, given)
+        if not 0 <= low < min(high, self.sample_size / self.sample_rate):
+            raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
+        return low, high
 
 
 @dataclass(frozen=True)

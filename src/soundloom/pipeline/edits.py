@@ -14,10 +14,10 @@ import numpy as np
 from soundloom.audio.channels import to_channels, to_stereo
 from soundloom.audio.resample import resample, resample_published
 from soundloom.config.models import ModelConfig
-from soundloom.config.requests import SEED_LIMIT, GenerationRequest
+from soundloom.config.requests import SEED_LIMIT
 from soundloom.diffusion.masks import Span, blend
 from soundloom.errors import RequestError
-from soundloom.pipeline.plan import Item, Job, make_item, make_job
+from soundloom.pipeline.plan import Item, Job, make_item
 from soundloom.pipeline.run import fit
 
 FULL_SCALE = 0.999
@@ -222,9 +222,3 @@ def _around(piece: Span, low: int, high: int, limit: int) -> Window:
     middle = (start + stop - limit) // 2
     first = max(low, min(middle, high - limit))
     return Window(first, min(high, first + limit), (piece,))
-
-
-def begin(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Creation | Edit:
-    """Return the task that a request becomes; raises RequestError where the model cannot honour it."""
-    job = make_job(request, config, default_seconds)
-    return Creation(job, config) if request.source is None else Edit(job, config)

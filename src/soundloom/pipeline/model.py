@@ -25,7 +25,8 @@ from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Creation, Edit, begin
+from soundloom.pipeline.edits import Creation, Edit
+from soundloom.pipeline.passes import LongCreation, begin
 from soundloom.pipeline.plan import Job
 from soundloom.pipeline.run import Run, decode_latents, encode_audio
 from soundloom.pipeline.stages import Listener, Stages
@@ -199,7 +200,7 @@ class Model:
         log_warnings(clips)
         return clips
 
-    def _work_off(self, tasks: Sequence[Creation | Edit], stages: Stages) -> dict[int, str]:
+    def _work_off(self, tasks: Sequence[Creation | LongCreation | Edit], stages: Stages) -> dict[int, str]:
         """Carry tasks to their end; return what of their prompts did not fit, by the place of the task."""
         cut: dict[int, str] = {}
         while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
@@ -227,7 +228,7 @@ class Model:
 
     # Results
 
-    def _clip(self, task: Creation | Edit, cut: str) -> Clip:
+    def _clip(self, task: Creation | LongCreation | Edit, cut: str) -> Clip:
         """Check what was made and wrap it with the record of how."""
         job = task.job
         findings = check_audio(task.sound, task.rate)
@@ -259,7 +260,7 @@ class Model:
             warnings += [f"{what} {why}" for what, is_given in idle.items() if is_given]
         return warnings
 
-    def _record(self, job: Job, task: Creation | Edit, warnings: list[str]) -> dict[str, Any]:
+    def _record(self, job: Job, task: Creation | LongCreation | Edit, warnings: list[str]) -> dict[str, Any]:
         resolved = replace(
             job.request,
             seconds=job.request.seconds if job.request.source else job.seconds,

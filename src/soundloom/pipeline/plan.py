@@ -43,7 +43,7 @@ class Item:
     """One pass through the model, at its sample rate.
 
     `audio` (channels, samples) is what an edit starts from, `regions` which of its samples are made anew; without
-    regions it is varied as a whole.
+    regions it is varied as a whole. `seconds` is the duration that the model is conditioned on, `samples` what is kept.
     """
 
     job: Job
@@ -124,10 +124,11 @@ def make_job(request: GenerationRequest, config: ModelConfig, default_seconds: f
         seconds = max(seconds or 0.0, request.offset + request.source.seconds)
     elif seconds is None:
         seconds = min(default_seconds, config.max_seconds)
-    if request.source is None and seconds > config.max_seconds:
+    if request.source is None and seconds > config.max_seconds and request.compat != Compat():
         raise RequestError(
-            f"{seconds:g} s were asked for and this model makes at most {config.max_seconds:.4g} s in one piece",
-            "make a shorter clip and continue it with extend, which has no limit",
+            f"{seconds:g} s were asked for, and published systems make at most {config.max_seconds:.4g} s with this "
+            "model",
+            "leave out compat, or make a shorter clip",
         )
     return Job(
         request,
@@ -141,24 +142,28 @@ def make_job(request: GenerationRequest, config: ModelConfig, default_seconds: f
 
 
 def make_item(job: Job, config: ModelConfig, seconds: float, seed: int) -> Item:
-    """Measure a pass that makes so many seconds."""
+    """Measure a pass that makes so many seconds.
+
+    Below the shortest clip of training, the model is asked for that length and the result is cut.
+    """
     rate, ratio = config.sample_rate, config.same.downsampling_ratio
     compat, padding = job.request.compat, job.request.duration_padding
-    encoder = config.same.encoder.config
+    encoder, asked = config.same.encoder.config, seconds
+    seconds = max(seconds, config.trained_seconds[0])
     if compat.lengths == "compact":
         frames = max(1, math.ceil(seconds * rate / ratio))
         frames += -frames % encoder.latents_per_chunk
-        return Item(job, seconds, seed, round(seconds * rate), frames, frames)
+        return Item(job, seconds, seed, round(asked * rate), frames, frames)
     multiple = ratio * _length_multiple(encoder)
     wanted = int((seconds + padding) * rate)
     # Rounding up to whole frames may pass the limit by a part of one, which is no reason to refuse.
     frames = min(-(-wanted // multiple) * multiple, config.sample_size) // ratio
     valid = min(frames, math.ceil(int(seconds * rate) / ratio) + int(padding * rate / ratio))
     if compat.padding == "exact":
-        samples = round(seconds * rate)  # which may need one frame more than the published rule, which rounds down
-        valid = max(valid, math.ceil(samples / ratio))
-        return Item(job, seconds, seed, samples, valid, valid)
-    return Item(job, seconds, seed, int(seconds * rate), frames, valid)
+        # The samples asked for may need one frame more than the published rule, which rounds down.
+        valid = max(valid, math.ceil(round(seconds * rate) / ratio))
+        return Item(job, seconds, seed, round(asked * rate), valid, valid)
+    return Item(job, seconds, seed, int(asked * rate), frames, valid)
 
 
 def _length_multiple(encoder: ResamplerConfig) -> int:
