@@ -159,7 +159,9 @@ def main() -> None:
     print(f"{rate['bytes'] / 1e12:.2f} TB/s, {fast:.0f} TFLOP/s in FP16, {exact:.0f} in FP32")
     results = []
     for name in args.models:
-        model = load(require_weights(name, args.work), device="cuda", precision=args.precision, keep_loaded=True)
+        model = load(
+            require_weights(name, args.work), device="cuda", precision=args.precision, keep_loaded=True, keep_bad=True
+        )
         assert isinstance(model.engine, TorchEngine)
         agreement = parity(model)
         print(f"{name}: replayed clips agree with plain ones to {agreement:.0f} dB"

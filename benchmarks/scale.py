@@ -33,7 +33,7 @@ PROMPT = "kick drum loop, 120 BPM"
 
 def long_model(work: Path, precision: str) -> Model:
     """Open small-music without the published limit of its length."""
-    model = load(require_weights("small-music", work), precision=precision, keep_loaded=True)
+    model = load(require_weights("small-music", work), precision=precision, keep_loaded=True, keep_bad=True)
     model.checkpoint = replace(
         model.checkpoint, config=replace(model.config, sample_size=LONGEST * model.config.sample_rate)
     )

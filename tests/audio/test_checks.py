@@ -1,15 +1,20 @@
 import numpy as np
 import pytest
 
-from soundloom.audio.checks import check_audio, require_sound
+from soundloom.audio.checks import Origin, check_audio, require_sound
 from soundloom.errors import OutputError
 
 RATE = 44100
 SAMPLES = 4 * RATE
 
 
-def kinds(audio):
-    return [finding.kind for finding in check_audio(np.asarray(audio, np.float32), RATE)]
+def kinds(audio, **origin):
+    return [finding.kind for finding in check_audio(np.asarray(audio, np.float32), RATE, Origin(**origin))]
+
+
+def errors(audio, **origin):
+    findings = check_audio(np.asarray(audio, np.float32), RATE, Origin(**origin))
+    return [finding.message for finding in findings if finding.severity == "error"]
 
 
 def white(level=0.2, seed=0):
@@ -80,14 +85,14 @@ def test_values_that_are_not_numbers(value):
     audio[0, 100] = value
     findings = check_audio(audio.astype(np.float32), RATE)
     assert [finding.kind for finding in findings] == ["not_finite"]
-    with pytest.raises(OutputError, match="1 of 176400 samples are not numbers"):
-        require_sound(findings)
+    with pytest.raises(OutputError, match="x: 1 of 176400 samples are not numbers"):
+        require_sound(findings, "x")
 
 
 @pytest.mark.parametrize("audio", [np.zeros((2, SAMPLES)), tone() * 1e-5, np.zeros((2, 0))])
 def test_silence_is_an_error(audio):
     with pytest.raises(OutputError, match="silent"):
-        require_sound(check_audio(audio.astype(np.float32), RATE))
+        require_sound(check_audio(audio.astype(np.float32), RATE), "x")
 
 
 def test_heavy_clipping():
@@ -99,8 +104,69 @@ def test_offset():
 
 
 def test_warnings_let_a_clip_pass():
-    require_sound(check_audio(white(0.3).astype(np.float32), RATE))
+    require_sound(check_audio(white(0.3).astype(np.float32), RATE), "x")
 
 
 def test_short_bursts_are_not_called_static():
     assert kinds(white()[:, :4000]) == []
+
+
+@pytest.mark.parametrize(("gain", "kind"), [(4.5, "overload"), (1e8, "overload"), (4.3, "clipped"), (1.2, "clipped")])
+def test_what_is_far_over_full_scale_is_an_error(gain, kind):
+    assert kinds(gain * tone()) == [kind]
+    assert bool(errors(gain * tone())) == (kind == "overload")
+    assert kinds(gain * tone(), is_region=True) == [kind]
+
+
+@pytest.mark.parametrize("prompt", ["a piano", "Ein Klavier", "🎸"])
+def test_a_prompt_that_asks_for_a_tone_gets_no_static(prompt):
+    assert "sounds like static" in errors(white(), prompt=prompt)[0]
+
+
+@pytest.mark.parametrize("prompt", ["white noise", "Radio static", "heavy rain on the left", "tape hiss", "NOISE"])
+def test_a_prompt_that_asks_for_noise_gets_it(prompt):
+    assert kinds(white(), prompt=prompt) == []
+
+
+def test_static_in_a_region_or_without_a_prompt_is_a_warning():
+    for origin in ({"prompt": "a piano", "is_region": True}, {}, {"prompt": " "}):
+        assert kinds(white(), **origin) == ["static"]
+        assert errors(white(), **origin) == []
+
+
+def test_near_silence_is_an_error_where_a_prompt_asks_for_sound():
+    faint = 0.003 * tone()
+    assert "nearly silent (-54 dBFS" in errors(faint, prompt="a piano")[0]
+    for origin in ({}, {"prompt": "silence"}, {"prompt": "x", "has_source": True}, {"prompt": "x", "is_region": True}):
+        assert kinds(faint, **origin) == []
+
+
+def test_one_loud_moment_is_enough():
+    beep = 0.003 * tone()
+    beep[:, 88200:106000] *= 100
+    assert kinds(beep, prompt="a beep") == []
+
+
+def test_regions_may_be_silent():
+    assert kinds(np.zeros((2, SAMPLES)), is_region=True) == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "possible", "impossible"),
+    [
+        ({}, "weights", ("guidance", "precision", "source")),
+        ({"is_guided": True}, "guidance too strong, or weights", ("precision", "source")),
+        ({"precision": "int8"}, "the precision int8", ("guidance", "source")),
+    ],
+)
+def test_causes_are_possible_ones(origin, possible, impossible):
+    for sound in (1e3 * tone(), white()):
+        (message,) = errors(sound, prompt="a piano", **origin)
+        assert possible in message
+        assert not [word for word in impossible if word in message]
+    assert "a source that is silent" in errors(np.zeros((2, 9)), has_source=True)[0]
+    assert "source" not in errors(np.zeros((2, 9)))[0]
+
+
+def test_an_offset_is_not_told_from_part_of_a_low_tone():
+    assert kinds(0.5 * tone()[:, :40]) == []

@@ -229,7 +229,7 @@ def test_every_kind_of_source_is_edited(tiny_model):
         {"seconds": 0},
         {"seconds": -1},
         {"seconds": math.nan},
-        {"seconds": 500},
+        {"seconds": 500, "compat": "mlx"},
         {"steps": 0},
         {"sampler": "ddim"},
         {"seed": -1},

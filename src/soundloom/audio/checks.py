@@ -1,5 +1,6 @@
-"""Look at a made clip before it is trusted: not numbers, silence, static, clipping, offset."""
+"""Look at what a model made before it is trusted: not finite, overloaded, silent, static, clipped, off center."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,60 +9,125 @@ import numpy as np
 
 from soundloom.errors import OutputError
 
+FAR_OVER = 10 ** (12 / 20)  # peak; autoencoders overshoot full scale by a few dB, never by 12
 SILENCE_PEAK = 1e-4  # -80 dBFS
+FAINT_LEVEL = 10 ** (-50 / 20)  # RMS of the loudest window
+FAINT_WINDOW = 0.4  # seconds
 CLIPPED_SHARE = 0.01  # of all samples; mastered music stays far below
-OFFSET = 0.05  # mean of a channel, in full scales
+OFFSET, OFFSET_SECONDS = 0.05, 0.25  # mean of a channel in full scales, and how long tells it from a low tone
 STATIC_LEVEL = 10 ** (-35 / 20)  # RMS; quieter noise is a noise floor
 STATIC_FLATNESS = 0.9  # white noise measures 0.97 to 1, noise that falls by 3 dB per octave about 0.5
 STATIC_STEADINESS = 1.0  # dB, standard deviation of the level from frame to frame
 FRAME = 2048  # samples per analysed frame
 MOST_FRAMES = 512  # spread over the clip, so that the cost does not grow with its length
+# What may rightly sound like white noise, and what may rightly be silent, as prompts name it.
+NOISY = re.compile(
+    "nois|static|hiss|white|rain|downpour|shower|waterfall|applause|spray|steam|surf|snow|wind|radio", re.IGNORECASE
+)
+SILENT = re.compile("silen", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a sound was made, as far as it decides what is a fault and what can be its cause."""
+
+    prompt: str = ""
+    has_source: bool = False
+    is_region: bool = False  # part of a longer sound, which may rightly be silent
+    is_guided: bool = False
+    precision: str = "fp32"
+
+    @property
+    def weights(self) -> str:
+        """The cause that is left where the model itself computes something wrong."""
+        return "weights that do not fit" + ("" if self.precision == "fp32" else f", or the precision {self.precision}")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a clip, in words that name the likely cause."""
+    """One fault of a sound, in words that name the likely cause."""
 
-    kind: Literal["not_finite", "silent", "static", "clipped", "offset"]
+    kind: Literal["not_finite", "overload", "silent", "faint", "static", "clipped", "offset"]
     severity: Literal["error", "warning"]
     message: str
 
 
-def check_audio(audio: np.ndarray, rate: int) -> list[Finding]:
-    """What is wrong with float32 (c, n); an empty list when nothing is."""
+def check_audio(audio: np.ndarray, rate: int, origin: Origin | None = None) -> list[Finding]:
+    """What is wrong with float32 (c, n) that a model made; an empty list when nothing is."""
+    origin = origin or Origin()
     bad = audio.size - np.count_nonzero(np.isfinite(audio))
     if bad:
-        cause = "a precision too low for this model, or damaged weights"
-        message = f"{bad} of {audio.size} samples are not numbers; likely cause: {cause}"
-        return [Finding("not_finite", "error", message)]
+        return [_error("not_finite", f"{bad} of {audio.size} samples are not numbers", origin.weights)]
     magnitude = np.abs(audio)
-    peak = magnitude.max(initial=0.0)
+    peak = float(magnitude.max(initial=0.0))
+    if peak > FAR_OVER:
+        return [_error("overload", f"the peak is {_decibels(peak):.0f} dB over full scale", _causes(origin))]
     if peak < SILENCE_PEAK:
-        cause = "weights that do not fit, or a source that is silent"
-        message = f"the clip is silent (peak below -80 dBFS); likely cause: {cause}"
-        return [Finding("silent", "error", message)]
-    findings = []
-    if _is_static(audio, rate):
-        cause = "weights that do not fit, or a wrong precision"
-        findings.append(Finding("static", "warning", f"this sounds like static; likely cause: {cause}"))
-    if (share := np.count_nonzero(magnitude >= 1) / audio.size) > CLIPPED_SHARE:
-        cause = "guidance too strong, or a source recorded too hot"
-        message = f"{share:.1%} of the samples are at or beyond full scale; likely cause: {cause}"
-        findings.append(Finding("clipped", "warning", message))
+        cause = "a source that is silent" if origin.has_source else origin.weights
+        return [] if origin.is_region else [_error("silent", "the clip is silent (peak below -80 dBFS)", cause)]
+    found = [_faint(audio, rate, origin), _static(audio, rate, origin)]
+    return [*filter(None, found), *_clipped(magnitude, origin), *_offset(audio, rate, origin)]
+
+
+def require_sound(findings: Iterable[Finding], what: str) -> None:
+    """Raise OutputError when a finding is an error; `what` is the sound, for the message."""
+    errors = dict.fromkeys(finding.message for finding in findings if finding.severity == "error")
+    if errors:
+        hint = "nothing was saved; --keep-bad (in Python, keep_bad=True) keeps it, to look at it"
+        raise OutputError(f"{what}: {'; '.join(errors)}", hint)
+
+
+def _error(kind: Literal["not_finite", "overload", "silent", "faint", "static"], what: str, cause: str) -> Finding:
+    return Finding(kind, "error", f"{what}; likely cause: {cause}")
+
+
+def _decibels(ratio: float) -> float:
+    return float(20 * np.log10(ratio))
+
+
+def _causes(origin: Origin) -> str:
+    return f"guidance too strong, or {origin.weights}" if origin.is_guided else origin.weights
+
+
+def _faint(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
+    """Almost nothing, where a prompt asks for sound."""
+    if origin.is_region or origin.has_source or not origin.prompt.strip() or SILENT.search(origin.prompt):
+        return None
+    window = min(audio.shape[1], round(FAINT_WINDOW * rate))
+    power = np.add.reduceat(np.mean(audio**2, axis=0), np.arange(0, audio.shape[1], window)) / window
+    level = float(np.sqrt(power.max()))
+    if level >= FAINT_LEVEL:
+        return None
+    cause = f"words that the model does not know, or {origin.weights}"
+    return _error("faint", f"the clip is nearly silent ({_decibels(level):.0f} dBFS where it is loudest)", cause)
+
+
+def _static(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
+    """White noise, an error where the prompt asks for something else."""
+    if NOISY.search(origin.prompt) or not _is_static(audio, rate):
+        return None
+    severity: Literal["error", "warning"] = "error" if origin.prompt.strip() and not origin.is_region else "warning"
+    return Finding("static", severity, f"this sounds like static; likely cause: {_causes(origin)}")
+
+
+def _clipped(magnitude: np.ndarray, origin: Origin) -> list[Finding]:
+    share = np.count_nonzero(magnitude >= 1) / magnitude.size
+    if share <= CLIPPED_SHARE:
+        return []
+    causes = ["guidance too strong"] * origin.is_guided + ["a source recorded too hot"] * origin.has_source
+    cause = " or ".join(causes) or "a model that overshoots full scale"
+    message = f"{share:.1%} of the samples are at or beyond full scale; likely cause: {cause}"
+    return [Finding("clipped", "warning", message)]
+
+
+def _offset(audio: np.ndarray, rate: int, origin: Origin) -> list[Finding]:
     offset = audio.mean(axis=1, dtype=np.float64)
     worst = offset[np.abs(offset).argmax()]
-    if abs(worst) > OFFSET:
-        cause = "a source with an offset, or damaged decoder weights"
-        message = f"the waveform is off centre by {worst:+.2f} of full scale; likely cause: {cause}"
-        findings.append(Finding("offset", "warning", message))
-    return findings
-
-
-def require_sound(findings: Iterable[Finding]) -> None:
-    """Raise OutputError when a finding is an error."""
-    errors = [finding.message for finding in findings if finding.severity == "error"]
-    if errors:
-        raise OutputError("; ".join(errors), "run `soundloom doctor`, and try full precision")
+    if abs(worst) <= OFFSET or audio.shape[1] < OFFSET_SECONDS * rate:
+        return []
+    cause = "a source with an offset" if origin.has_source else "damaged decoder weights"
+    message = f"the waveform is off center by {worst:+.2f} of full scale; likely cause: {cause}"
+    return [Finding("offset", "warning", message)]
 
 
 def _is_static(audio: np.ndarray, rate: int) -> bool:

@@ -5,6 +5,7 @@ What reads and writes files is imported for files alone: making sound begins soo
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from soundloom.audio.files import Peak, SourceFormat
 
 log = logging.getLogger(__name__)
+HASHED = 65536  # samples hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +31,14 @@ class Clip:
 
     `record` says how the clip was made (request, seed, model, model hash, engine, warnings …) in values that
     JSON can hold; it is empty for sounds from elsewhere. `source_format` is the format of the file that the
-    clip came from; saving keeps its bit depth.
+    clip came from; saving keeps its bit depth. `name` is that of the file.
     """
 
     audio: np.ndarray = field(repr=False)
     sample_rate: int
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source_format: SourceFormat | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         audio = np.asarray(self.audio)
@@ -77,7 +80,14 @@ class Clip:
         except AudioError as error:  # damaged tags are no reason to refuse the sound
             log.warning("%s", error)
             record = {}
-        return cls(audio, rate, record, source)
+        return cls(audio, rate, record, source, Path(path).name)
+
+    def sha256(self) -> str:
+        """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""
+        found = hashlib.sha256(f"{self.sample_rate} {self.channels} ".encode())
+        for start in range(0, self.samples, HASHED):
+            found.update(np.ascontiguousarray(self.audio[:, start : start + HASHED].T, dtype="<f4").data)
+        return found.hexdigest()
 
     def save(
         self,

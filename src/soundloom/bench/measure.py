@@ -42,7 +42,7 @@ class Recorder:
 
 def measure(case: Case, folder: Path, began: float) -> Figures:
     """Return seconds from the start of the process to the first step and the clip, warm seconds, and peak bytes."""
-    model = load(folder, engine=case.engine, precision=case.precision)
+    model = load(folder, engine=case.engine, precision=case.precision, keep_bad=True)  # weights may be random
     cold = _run(model, case)
     since_start = time.time() - began
     figures = {

@@ -29,6 +29,7 @@ from soundloom.config.same import ResamplerConfig, SAMEConfig
 SIZES = ("full", "tiny")
 _TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128
 _TINY_SAME_WIDTH = 64
+_LEVEL = 0.2  # of the layer that gives samples, so that peaks stay near full scale
 _FEATURE_HALF = 128  # cosines, then as many sines, of rising frequency
 _SENTENCES = (
     "A soft piano melody over slow warm strings.",
@@ -167,6 +168,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Array], Array]], ...] = (
     ((".inv_freq",), lambda noise: (10000.0 ** (-np.arange(len(noise)) / len(noise))).astype(np.float32)),
     (("norm.weight",), lambda noise: 0.02 * noise),  # the text encoder adds 1 itself
     ((".gamma", ".alpha", "scaling_factor", "running_std"), lambda noise: 1 + 0.02 * noise),
+    (("mapping.weight_g",), lambda noise: np.full_like(noise, _LEVEL)),
     (("weight_g",), np.ones_like),
     (("bias", ".beta", "to_scale_shift_gate", "padding_embedding"), lambda noise: 0.02 * noise),
     (("memory_tokens", "new_tokens"), lambda noise: noise),

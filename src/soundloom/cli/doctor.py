@@ -142,4 +142,5 @@ def _timed(model: Model) -> dict[str, str]:
     start = time.perf_counter()
     clip = model.generate(CHECK_PROMPT, seconds=CHECK_SECONDS, seed=CHECK_SEED)
     seconds = time.perf_counter() - start
-    return {"made": f"{clip.seconds:g} s of sound with {model.name} in {seconds:.2f} s"}
+    found = {"made": f"{clip.seconds:g} s of sound with {model.name} in {seconds:.2f} s"}
+    return found | ({"warnings": "; ".join(clip.record["warnings"])} if "warnings" in clip.record else {})

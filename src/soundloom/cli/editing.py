@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ from soundloom.cli.groups import EditOptions
 from soundloom.cli.opening import generator_config
 from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.requests import GenerationRequest
+from soundloom.pipeline.lineage import recorded_model, remembered
 
 
 def edit(options: EditOptions, making: MakingOptions, fields: Callable[[Clip], dict[str, Any]]) -> None:
     """Edit the sound that `options` names; `fields` gives what the request says beside prompt and crossfade."""
+    text, clip = options.text, Clip.load(options.input)
+    if making.model is None:
+        making = replace(making, model=recorded_model(clip))
     config = generator_config(making)
-    clip = Clip.load(options.input)
+    taken = remembered(clip, making.model_name) if text is None else {"prompt": text}
     crossfade: dict[str, Any] = {} if options.crossfade is None else {"crossfade": options.crossfade}
-    base = GenerationRequest(options.text, source=clip, **crossfade, **fields(clip))
+    base = GenerationRequest(source=clip, **taken, **crossfade, **fields(clip))
     carry_out(build_requests(base, making, config), making, config, Path(options.input))

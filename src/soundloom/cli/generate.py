@@ -26,6 +26,7 @@ from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.catalogue import find_entry
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
+from soundloom.pipeline.lineage import remembered
 
 VARIATION_NOISE = 0.6
 _FOR_MUSIC_TOO = {"meter", "chunked_decode", *(field.name for field in fields(SeedOptions))}
@@ -89,6 +90,8 @@ def run(options: Options) -> None:
     require_absent(options, options.model_name, tuple(field.name for field in fields(DrawingOptions)))
     config = generator_config(options)
     base = _base(options, record)
+    if base.source is not None and not (prompts or record):
+        base = replace(base, **remembered(base.source, options.model_name))
     requests = build_requests(base, options, config, prompts, options.seconds)
     source = Path(options.init_audio) if options.init_audio else None
     carry_out(requests, options, config, source, record.get("model_hash"))

@@ -155,6 +155,9 @@ class SamplingOptions(SeedOptions):
     duration_padding: float | None = flag(
         "--duration-padding", type=float, metavar="S", help="made behind the clip and cut off (default: 6)"
     )
+    strict_words: bool = switch(
+        "--strict-words", help="refuse a prompt that names no sound which the model knows (models that tell, as mini)"
+    )
     compat: str | None = flag("--compat", choices=tuple(COMPAT), help="behave like another implementation")
 
     def changes(self, base: Guidance | None, config: ModelConfig) -> dict[str, Any]:
@@ -166,6 +169,7 @@ class SamplingOptions(SeedOptions):
             "shift": self._shift(),
             "duration_padding": self.duration_padding,
             "compat": Compat.named(self.compat) if self.compat else None,
+            "strict_words": self.strict_words or None,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -284,6 +288,7 @@ class OutputOptions:
         action=argparse.BooleanOptionalAction,
         help="replace files, even the edited one (default: only those named with --out)",
     )
+    keep_bad: bool = switch("--keep-bad", help="save also what is not usable sound: silence, static, far too loud")
     play: bool = switch("--play", help="play what was made")
     json: bool = switch("--json", help="print one JSON object instead of the paths")
     quiet: bool = switch("-q", "--quiet", help="no progress and no summary")
@@ -298,15 +303,17 @@ class EditOptions:
     """The sound to edit."""
 
     input: str = flag(metavar="IN", help="a sound file; its rate, channels and bit depth are kept")
-    words: str | None = flag(metavar="PROMPT", nargs="?", help="what to hear")
-    prompt: str | None = flag("-p", "--prompt", metavar="TEXT", help="the same as PROMPT")
+    words: str | None = flag(
+        metavar="PROMPT", nargs="?", help="what to hear (default: the prompt that made IN, where IN says so)"
+    )
+    prompt: str | None = flag("-p", "--prompt", metavar="TEXT", help='the same as PROMPT; "" is no prompt')
     crossfade: float | None = flag(
         "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
     )
 
     @property
-    def text(self) -> str:
-        """The prompt, or nothing: an edit may be left to what surrounds it."""
+    def text(self) -> str | None:
+        """The prompt, empty where an edit is left to what surrounds it, or None where none was given."""
         if self.words is not None and self.prompt is not None:
             raise RequestError("the prompt was given twice, as PROMPT and with --prompt")
-        return self.words if self.words is not None else self.prompt or ""
+        return self.prompt if self.words is None else self.words

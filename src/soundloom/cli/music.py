@@ -107,4 +107,4 @@ def open_model(options: MusicOptions, name: str) -> MusicModel:
         confirm=confirmation(),
     )
     engine = music_engine_class(options.engine)(checkpoint, options.device, options.transformer_precision)
-    return MusicModel(checkpoint, engine, keep_loaded=not options.free_models)
+    return MusicModel(checkpoint, engine, keep_loaded=not options.free_models, keep_bad=options.keep_bad)

@@ -41,7 +41,9 @@ def generator_config(options: ModelOptions) -> ModelConfig:
     return config
 
 
-def open_model(options: ModelOptions, precision: str = "auto", keep_loaded: bool = False) -> Model:
+def open_model(
+    options: ModelOptions, precision: str = "auto", keep_loaded: bool = False, keep_bad: bool = False
+) -> Model:
     """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
     from soundloom.pipeline.model import Model, make_engine
 
@@ -54,7 +56,7 @@ def open_model(options: ModelOptions, precision: str = "auto", keep_loaded: bool
         confirm=confirmation(),
     )
     engine = make_engine(checkpoint, options.engine, options.device, precision)
-    return Model(checkpoint, engine, keep_loaded=keep_loaded)
+    return Model(checkpoint, engine, keep_loaded=keep_loaded, keep_bad=keep_bad)
 
 
 def open_named(name: str, accept_licence: bool = False) -> Checkpoint:

@@ -41,7 +41,8 @@ def carry_out(
     warn_of_changes(requests[0], paths[0], options)
 
     with Watch(quiet=options.quiet) as watch:
-        model = open_model(options, options.transformer_precision, keep_loaded=not options.free_models)
+        keep_loaded = not options.free_models
+        model = open_model(options, options.transformer_precision, keep_loaded, options.keep_bad)
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
         clips = model.run(requests, progress=watch)

@@ -140,7 +140,7 @@ _MINI = Entry(
     config=lambda: _packaged_config("mini"),
     licences=(APACHE,),
     default_seconds=4.0,
-    max_seconds=6.13,
+    max_seconds=5.8,
     notes="comes with soundloom; trained on sounds that soundloom makes",
 )
 _LARGE = Entry(

@@ -18,7 +18,8 @@ from soundloom.config.parse import parse
 from soundloom.config.same import SAMEConfig
 from soundloom.errors import ConfigError, shown
 
-CLIP_SECONDS = "clip_seconds"  # in the section `training`: the shortest and the longest clip
+# In the section `training`, for models of limited training:
+CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,16 @@ class ModelConfig:
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
 
     def __post_init__(self) -> None:
-        _ = self.trained_seconds  # parsed here so that a bad field is reported when the file is read
+        # Parsed here so that a bad field is reported when the file is read.
+        _ = self.trained_seconds, self.subject_words
+
+    @property
+    def subject_words(self) -> tuple[str, ...]:
+        """Words that name the sounds of a model whose caption words are single tokens (`training.subject_words`)."""
+        given = self.training.get(SUBJECT_WORDS, [])
+        if not (isinstance(given, list | tuple) and all(isinstance(word, str) for word in given)):
+            raise ConfigError(f"training.{SUBJECT_WORDS} must be a list of words, found {shown(given)}")
+        return tuple(given)
 
     @property
     def max_seconds(self) -> float:

@@ -105,6 +105,7 @@ class GenerationRequest:
     crossfade: float = 0.01  # seconds
     duration_padding: float = 6.0  # seconds of silence that the model hears behind the clip
     compat: Compat = field(default_factory=Compat)
+    strict_words: bool = False  # refuse a prompt that names no sound which the model knows, where that is known
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundloom.audio.channels import to_channels, to_stereo
+from soundloom.audio.checks import Finding
 from soundloom.audio.resample import resample, resample_published
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import SEED_LIMIT
@@ -42,6 +43,7 @@ class Creation:
         self.job, self.config, self.rate = job, config, config.sample_rate
         self.sound = np.zeros((config.audio_channels, 0), dtype=np.float32)
         self.notes: list[str] = []
+        self.findings: list[Finding] = []
         self.passes_left = 1
 
     def next_item(self) -> Item | None:
@@ -74,6 +76,7 @@ class Edit:
         self.regions = self._regions()
         self.windows = list(self._windows())
         self.passes = 0
+        self.findings: list[Finding] = []
 
     @property
     def is_all_new(self) -> bool:

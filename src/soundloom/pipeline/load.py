@@ -21,7 +21,8 @@ def load(source: str | Path = "mini", **options: Any) -> model.Model | MusicMode
     """Open a model by catalogue name, folder or file; weights are read when they are first needed.
 
     A name, folder or file of MusicGen gives a `MusicModel`, any other a `Model`. Options of both: `engine`, `device`,
-    `precision`; `keep_loaded` keeps every network in memory between calls, for servers and batches; `revision`,
+    `precision`; `keep_loaded` keeps every network in memory between calls, for servers and batches; `keep_bad` returns
+    what is not usable sound (silence, static, far too loud) with a warning instead of raising OutputError; `revision`,
     `offline` and `accept_licence` are for downloads. Raises ModelNotFoundError, CheckpointError, DownloadError or
     EngineError.
     """
@@ -35,6 +36,7 @@ def load_music(
     device: str | None = None,
     precision: str = "auto",
     keep_loaded: bool = False,
+    keep_bad: bool = False,
     revision: str | None = None,
     offline: bool | None = None,
     accept_licence: bool = False,
@@ -42,4 +44,5 @@ def load_music(
     """Open a MusicGen model; see `load`."""
     require_device(engine, device)
     checkpoint = open_music(source, revision=revision, offline=offline, accept_licence=accept_licence)
-    return MusicModel(checkpoint, music_engine_class(engine)(checkpoint, device, precision), keep_loaded=keep_loaded)
+    made = music_engine_class(engine)(checkpoint, device, precision)
+    return MusicModel(checkpoint, made, keep_loaded=keep_loaded, keep_bad=keep_bad)

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
-from soundloom.audio.checks import check_audio, require_sound
+from soundloom.audio.checks import Finding, Origin, check_audio, require_sound
 from soundloom.audio.clip import Clip, log_warnings
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
@@ -23,14 +23,16 @@ from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
-from soundloom.errors import EngineError, OutputError, RequestError
+from soundloom.errors import EngineError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit
+from soundloom.pipeline.lineage import remembered, source_record
 from soundloom.pipeline.passes import LongCreation, begin
-from soundloom.pipeline.plan import Job
+from soundloom.pipeline.plan import Item, Job
 from soundloom.pipeline.run import Run, decode_latents, encode_audio
 from soundloom.pipeline.stages import Listener, Stages
-from soundloom.text.tokenizer import Tokenizer, Tokens
+from soundloom.text.tokenizer import Tokenizer
+from soundloom.text.words import CaptionWords
 from soundloom.version import __version__
 
 log = logging.getLogger("soundloom")
@@ -76,18 +78,21 @@ def load(
     device: str | None = None,
     precision: str = "auto",
     keep_loaded: bool = False,
+    keep_bad: bool = False,
     revision: str | None = None,
     offline: bool | None = None,
     accept_licence: bool = False,
 ) -> Model:
     """Open a model by catalogue name, folder or file; weights are read when they are first needed.
 
-    `keep_loaded` keeps every network in memory between calls, for servers and batches. `revision`, `offline` and
-    `accept_licence` are for downloads. Raises ModelNotFoundError, CheckpointError, DownloadError or EngineError.
+    `keep_loaded` keeps every network in memory between calls, for servers and batches. `keep_bad` returns what is not
+    usable sound with a warning instead of raising OutputError. The other options are for downloads. Raises
+    ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
     require_device(engine, device)
     checkpoint = open_checkpoint(source, revision=revision, offline=offline, accept_licence=accept_licence)
-    return Model(checkpoint, make_engine(checkpoint, engine, device, precision), keep_loaded=keep_loaded)
+    made = make_engine(checkpoint, engine, device, precision)
+    return Model(checkpoint, made, keep_loaded=keep_loaded, keep_bad=keep_bad)
 
 
 def make_engine(
@@ -100,8 +105,10 @@ def make_engine(
 class Model:
     """A checkpoint on an engine."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, *, keep_loaded: bool = False) -> None:
-        self.checkpoint, self.engine, self.keep_loaded = checkpoint, engine, keep_loaded
+    def __init__(
+        self, checkpoint: Checkpoint, engine: Engine, *, keep_loaded: bool = False, keep_bad: bool = False
+    ) -> None:
+        self.checkpoint, self.engine, self.keep_loaded, self.keep_bad = checkpoint, engine, keep_loaded, keep_bad
         self._tokenizer: Tokenizer | None = None
 
     @property
@@ -143,7 +150,7 @@ class Model:
     def vary(
         self,
         clip: Clip,
-        prompt: str = "",
+        prompt: str | None = None,
         *,
         noise: float = 0.6,
         regions: Sequence[Region] = (),
@@ -152,11 +159,14 @@ class Model:
         """Make a variation of a clip: the higher `noise`, 0.01 to 1, the further from it.
 
         With `regions`, in seconds, only those are varied. The result has the clip's rate and length, and its channels
-        where they are one or two.
+        where they are one or two. Without a prompt, an edit takes the one in the clip's record, and the settings
+        (steps, sampler, guidance) where this model made it; an empty prompt leaves the edit to what is there.
         """
         return self._edit(clip, prompt, options, noise=noise, regions=tuple(regions))
 
-    def inpaint(self, clip: Clip, regions: Sequence[Region], prompt: str = "", **options: Unpack[EditOptions]) -> Clip:
+    def inpaint(
+        self, clip: Clip, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditOptions]
+    ) -> Clip:
         """Make regions of a clip anew, all in one pass; every sample outside them stays as it is.
 
         Regions are (start, end) in seconds; `soundloom.bars` gives them in bars and beats. Each border has a short
@@ -167,7 +177,13 @@ class Model:
         return self._edit(clip, prompt, options, regions=tuple(regions))
 
     def extend(
-        self, clip: Clip, seconds: float, prompt: str = "", *, before: bool = False, **options: Unpack[EditOptions]
+        self,
+        clip: Clip,
+        seconds: float,
+        prompt: str | None = None,
+        *,
+        before: bool = False,
+        **options: Unpack[EditOptions],
     ) -> Clip:
         """Continue a clip by so many seconds, or with `before` put as many in front of it.
 
@@ -179,9 +195,10 @@ class Model:
             return self._edit(clip, prompt, options, offset=seconds)
         return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
 
-    def _edit(self, clip: Clip, prompt: str, options: EditOptions, **edit: Any) -> Clip:
+    def _edit(self, clip: Clip, prompt: str | None, options: EditOptions, **edit: Any) -> Clip:
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
-        request = _request(prompt, {**options, **edit, "source": clip})
+        taken = {"prompt": prompt} if prompt is not None else remembered(clip, self.name)
+        request = _request(taken.pop("prompt"), {**taken, **options, **edit, "source": clip})
         return self.run([request], progress=progress, cancel=cancel)[0]
 
     def run(
@@ -191,6 +208,7 @@ class Model:
         config, entry = self.config, find_entry(self.name)
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
         tasks = [begin(request, config, default_seconds) for request in requests]
+        self._require_known_words(requests)
         try:
             cut = self._work_off(tasks, Stages(self.engine, progress, cancel))
         except BaseException:  # Ctrl-C among them
@@ -205,8 +223,9 @@ class Model:
         cut: dict[int, str] = {}
         while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
             more = any(task.passes_left > 1 for task in tasks)
-            run = Run(self.engine, self.config, self._tokenize, stages, keep_loaded=self.keep_loaded or more)
+            run = Run(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded or more)
             for i, made in zip(waiting, run(list(waiting.values())), strict=True):
+                tasks[i].findings += self._judge(waiting[i], made.audio)
                 tasks[i].accept(made.audio)
             places = list(waiting)
             cut.update({places[place]: text for place, text in run.cut.items()})
@@ -217,33 +236,53 @@ class Model:
         if not self.keep_loaded:
             self.engine.free(*components)
 
-    def _tokenize(self, prompts: Sequence[str], length: int) -> Tokens:
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of prompts."""
         if self._tokenizer is None:
             files = self.checkpoint.text_encoder
             if files is None:
                 self.engine.load("text")  # which says what is missing
                 raise RuntimeError("the text encoder loaded without its files")
             self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id)
-        return self._tokenizer(prompts, length)
+        return self._tokenizer
+
+    @property
+    def caption_words(self) -> CaptionWords | None:
+        """The words that the model knows, where its configuration names them."""
+        subjects = self.config.subject_words
+        return CaptionWords(self.tokenizer, subjects) if subjects else None
+
+    def _require_known_words(self, requests: Sequence[GenerationRequest]) -> None:
+        """Raise RequestError for a prompt of which the model knows no sound, where the request is strict."""
+        for prompt in dict.fromkeys(request.prompt for request in requests if request.strict_words):
+            if self.caption_words and prompt.strip() and not self.caption_words.names_sound(prompt):
+                raise RequestError(" ".join(self.caption_words.warnings(prompt, self.name)[-1:]), "name one of those")
 
     # Results
 
     def _clip(self, task: Creation | LongCreation | Edit, cut: str) -> Clip:
-        """Check what was made and wrap it with the record of how."""
+        """Wrap what was made with the record of how. Raises OutputError where it is not usable sound."""
         job = task.job
-        findings = check_audio(task.sound, task.rate)
-        # A kept part may be silent; only sound that is new as a whole is judged by more than being finite.
-        judged = [f for f in findings if task.is_all_new or f.kind == "not_finite"]
-        try:
-            require_sound(judged)
-        except OutputError as error:
-            raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
-        warnings = [*(f.message for f in findings), *task.notes, *self._warnings(job, cut)]
+        if not self.keep_bad:
+            require_sound(task.findings, f"{self.name}, prompt '{shown(job.request.prompt)}', seed {job.seed}")
+        found = dict.fromkeys(finding.message for finding in task.findings)
+        warnings = [*found, *task.notes, *self._warnings(job, cut)]
         source_format = job.request.source.source_format if job.request.source else None
         return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
 
+    def _judge(self, item: Item, audio: np.ndarray) -> list[Finding]:
+        """Check what is new of a pass (channels, samples)."""
+        request, is_region = item.job.request, bool(item.regions)
+        if is_region:
+            audio = np.concatenate([audio[:, start:end] for start, end in item.regions], axis=1)
+        has_source, is_guided = item.audio is not None, item.job.guidance.scale != 1
+        origin = Origin(request.prompt, has_source, is_region, is_guided, self.engine.precision)
+        return check_audio(audio, self.sample_rate, origin)
+
     def _warnings(self, job: Job, cut: str) -> list[str]:
-        warnings = []
+        words = self.caption_words
+        warnings = words.warnings(job.request.prompt, self.name) if words else []
         if cut:
             length = self.config.model.conditioning.prompt.max_length
             warnings.append(f"the prompt is longer than {length} tokens; this was not heard: {cut!r}")
@@ -282,6 +321,8 @@ class Model:
             "seed": job.seed,
             "request": resolved.to_record(),
         }
+        if job.request.source is not None:
+            record["source"] = source_record(job.request.source)
         return record | ({"warnings": warnings} if warnings else {})
 
     # The autoencoder alone

@@ -11,13 +11,14 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
-from soundloom.audio.checks import check_audio, require_sound
+from soundloom.audio.checks import Origin, check_audio, require_sound
 from soundloom.audio.clip import Clip, log_warnings
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.engines.music import MusicComponent, MusicEngine
-from soundloom.errors import OutputError, RequestError
+from soundloom.errors import RequestError, shown
+from soundloom.pipeline.lineage import source_record
 from soundloom.pipeline.model import spread_seed
 from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_job
 from soundloom.pipeline.stages import Listener, Stages
@@ -56,8 +57,10 @@ class MusicEditOptions(_Common, total=False):
 class MusicModel:
     """A MusicGen checkpoint on an engine; see `soundloom.load`."""
 
-    def __init__(self, checkpoint: MusicGenCheckpoint, engine: MusicEngine, *, keep_loaded: bool = False) -> None:
-        self.checkpoint, self.engine, self.keep_loaded = checkpoint, engine, keep_loaded
+    def __init__(
+        self, checkpoint: MusicGenCheckpoint, engine: MusicEngine, *, keep_loaded: bool = False, keep_bad: bool = False
+    ) -> None:
+        self.checkpoint, self.engine, self.keep_loaded, self.keep_bad = checkpoint, engine, keep_loaded, keep_bad
         self._tokenizer: T5Tokenizer | None = None
 
     @property
@@ -156,15 +159,14 @@ class MusicModel:
 
     def _clip(self, job: MusicJob, sound: np.ndarray) -> Clip:
         """Check what was made and wrap it with the record of how."""
-        findings = check_audio(sound, job.rate)
+        request, is_guided = job.request, job.request.guidance != 1
         # An edit may rightly be silent: of silence, or of what is left when the only instrument goes.
-        judged = [found for found in findings if not job.is_edit or found.kind == "not_finite"]
-        try:
-            require_sound(judged)
-        except OutputError as error:
-            raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
+        origin = Origin(request.prompt, job.is_edit, job.is_edit, is_guided, self.engine.precision)
+        findings = check_audio(sound, job.rate, origin)
+        if not self.keep_bad:
+            require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {job.seed}")
         warnings = [*(found.message for found in findings), *job.notes]
-        source_format = job.request.source.source_format if job.request.source else None
+        source_format = request.source.source_format if request.source else None
         return Clip(sound, job.rate, self._record(job, warnings), source_format)
 
     def _record(self, job: MusicJob, warnings: list[str]) -> dict[str, Any]:
@@ -181,6 +183,8 @@ class MusicModel:
             "understood": job.text,
             "request": job.record(),
         }
+        if job.request.source is not None:
+            record["source"] = source_record(job.request.source)
         return record | ({"warnings": warnings} if warnings else {})
 
 

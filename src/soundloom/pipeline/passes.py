@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from soundloom.audio.checks import Finding
 from soundloom.audio.clip import Clip
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import SEED_LIMIT, GenerationRequest
@@ -23,6 +24,7 @@ class LongCreation:
         self.job, self.config, self.rate = job, config, config.sample_rate
         self._task: Creation | Edit = Creation(replace(job, seconds=config.max_seconds), config)
         self._passes = 0
+        self.findings: list[Finding] = []
 
     @property
     def sound(self) -> np.ndarray:

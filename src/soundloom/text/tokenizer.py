@@ -47,6 +47,11 @@ class Tokenizer:
             cut.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
         return Tokens(ids, mask, tuple(cut))
 
+    def is_token(self, word: str) -> bool:
+        """Whether a word is one piece of the vocabulary."""
+        pieces = self._processor.encode(word)
+        return len(pieces) == 1 and pieces[0] != self._processor.unk_id()
+
     def text(self, ids: Sequence[int]) -> str:
         """Return the prompt that was tokenized to these ids, as far as the model keeps it."""
         return str(self._processor.decode(list(ids)))
