@@ -82,6 +82,11 @@ def test_the_generator_begins_with_the_taught_text_encoder(copy):
         torch.testing.assert_close(begun[f"text.{name}"], weight, rtol=0, atol=0)
 
 
+def test_an_exported_model_says_how_long_its_clips_were(made):
+    low, high = open_checkpoint(made / "model").config.trained_seconds
+    assert 0 < low <= high < 100
+
+
 def test_another_stage_may_be_exported(copy):
     assert train(copy, "export", "--out", copy / "flow", "--result-of", "dit") == 0
     assert open_checkpoint(copy / "flow").fingerprint != open_checkpoint(copy / "model").fingerprint

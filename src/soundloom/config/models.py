@@ -278,7 +278,7 @@ class ModelConfig:
         if not (isinstance(given, list | tuple) and [type(x) in (int, float) for x in given] == [True, True]):
             raise ConfigError(f"training.{CLIP_SECONDS} must be two numbers of seconds, found {shown(given)}")
         low, high = map(float, given)
-        if not 0 <= low < min(high, self.sample_size / self.sample_rate):
+        if not 0 <= low <= min(high, self.sample_size / self.sample_rate):
             raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
         return low, high
 

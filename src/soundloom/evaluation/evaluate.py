@@ -13,6 +13,7 @@ from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.evaluation.adherence import Verdict, judge, rows
 from soundloom.evaluation.codec import codec_rows, wider_rows
 from soundloom.evaluation.editing import inpainting_rows, seed_rows, variation_rows
+from soundloom.evaluation.lengths import extension_rows, length_rows, long_file_rows
 from soundloom.evaluation.making import make_clips, wall_seconds
 from soundloom.evaluation.report import Row
 from soundloom.pipeline.model import Model
@@ -98,6 +99,11 @@ def evaluate(
     steady = [family for family in scope.families if family in STEADY_FAMILIES]
     steady_ones = scope.held_out(SEARCH * scope.edits, INPAINTING_SEED, steady) if steady else ()
     found += inpainting_rows(model, steady_ones, scope.edits, scope.seconds, scope.steps)
+    say("lengths from 0.3 s, extensions and edits in long files")
+    several = prompts[: scope.edits]
+    found += length_rows(model, several, scope.steps)
+    found += extension_rows(model, several, scope.steps)
+    found += long_file_rows(model, steady_ones, max(1, scope.edits // 3), scope.steps)
     say("autoencoder")
     found += codec_rows(model, held, scope.seconds)
     if scope.sounds.plain or scope.sounds.tuned_to:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from soundloom.atomic import atomic_file
+from soundloom.config.models import CLIP_SECONDS, ModelConfig
 from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.latents import LatentFolderWriter
@@ -224,7 +226,16 @@ def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
     sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds is not None else None
-    export(out, job.model, job.same(), generator.cpu(), job.tokenizer, sounds)
+    export(out, _with_clip_seconds(job), job.same(), generator.cpu(), job.tokenizer, sounds)
+
+
+def _with_clip_seconds(job: Job) -> ModelConfig:
+    """The model's configuration with the lengths that it was trained on; a base knows others besides."""
+    if job.base or CLIP_SECONDS in job.model.training:
+        return job.model
+    seconds = job.clips().latents.seconds
+    lengths = [round(min(float(length), job.model.max_seconds), 2) for length in (seconds.min(), seconds.max())]
+    return replace(job.model, training={**job.model.training, CLIP_SECONDS: lengths})
 
 
 STAGES: dict[str, Callable[[Job], bool]] = {
