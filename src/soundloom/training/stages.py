@@ -234,7 +234,7 @@ def _with_clip_seconds(job: Job) -> ModelConfig:
     if job.base or CLIP_SECONDS in job.model.training:
         return job.model
     seconds = job.clips().latents.seconds
-    lengths = [round(min(float(length), job.model.max_seconds), 2) for length in (seconds.min(), seconds.max())]
+    lengths = [int(100 * min(length, job.model.max_seconds)) / 100 for length in (seconds.min(), seconds.max())]
     return replace(job.model, training={**job.model.training, CLIP_SECONDS: lengths})
 
 
