@@ -27,7 +27,9 @@ from soundloom.checkpoints.make import make_random
 from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
 from soundloom.cli import main as cli
 from soundloom.config.musicgen import published_musicgen
+from soundloom.config.parse import parse
 from soundloom.pipeline.load import load
+from soundloom.training.config import AutoencoderConfig, DataConfig
 
 RATE = 44100
 SHELL = re.compile(r"[|<>&;]|\*")  # what only a shell understands
@@ -162,8 +164,9 @@ def test_what_a_page_says_to_type_works(reader, page):
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.language == "toml"], ids=str)
-def test_examples_of_recipes_are_toml(block):
-    assert tomllib.loads(block.text)
+def test_examples_of_recipes_are_read_strictly(block):
+    table = tomllib.loads(block.text)
+    assert parse(DataConfig, table) if "source" in table else parse(AutoencoderConfig, CONFIGS["autoencoder"] | table)
 
 
 def test_marks_stand_above_blocks():

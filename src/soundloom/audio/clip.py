@@ -176,7 +176,8 @@ class Clip:
         from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
 
-        audio, notes, rate = self.audio, list[str](), options["rate"]
+        notes: list[str] = []
+        audio, rate = self.audio, options["rate"]
         if rate is not None:
             audio = resample(audio, self.sample_rate, rate)
         rate = rate or self.sample_rate
