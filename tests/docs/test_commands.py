@@ -35,7 +35,7 @@ from soundloom.training.config import AutoencoderConfig, DataConfig
 
 RATE = 44100
 SHELL = re.compile(r"[|<>&;]|\*")  # what only a shell understands
-SLOW = {"docs/cli.md", "docs/datasets.md", "docs/musicgen.md", "docs/python.md", "docs/training.md", "README.md"}
+SLOW = {"docs/cli.md", "docs/musicgen.md", "docs/python.md", "docs/training.md", "README.md"}
 # Commands of README's table that say too little to be run as they stand, or run for minutes.
 NOT_WHOLE = {
     "soundloom bench",
@@ -138,8 +138,9 @@ class Reader:
 
     def stood_in(self, arguments: list[str]) -> list[str]:
         """The same arguments for a model that is here."""
-        default = ["--model", "instruct-musicgen"] if arguments[0] == "edit" and "--model" not in arguments else []
-        on_cpu = ["--device", "cpu"] if arguments[0] == "train" and arguments[1] != "export" else []
+        command = arguments[:1]
+        default = ["--model", "instruct-musicgen"] if command == ["edit"] and "--model" not in arguments else []
+        on_cpu = ["--device", "cpu"] if command == ["train"] and arguments[1] != "export" else []
         return [self.stand_ins.get(argument, argument) for argument in (*arguments, *default, *on_cpu)]
 
 
@@ -157,6 +158,20 @@ def test_every_block_is_run_or_says_why_not(block):
     if block.reason is not None:
         assert block.reason in REASONS
         assert block.language not in DATA, "nothing to run, so no reason is needed"
+
+
+def test_commands_that_fail_are_noticed(reader):
+    reader.type("soundloom --version | grep soundloom", "a page")
+    for text, complaint in {
+        "soundloom generat rain": "a page: soundloom generat rain exits 2",
+        "soundloom generat rain > rain.txt": "exits 2\nerror: there is no command",
+        "make test": "mark the block",
+    }.items():
+        with pytest.raises(AssertionError, match=complaint):
+            reader.type(text, "a page")
+    made_nothing = Block(ROOT / "README.md", 1, "", "soundloom --version   # bell.wav", None)
+    with pytest.raises(AssertionError, match=r"made no bell\.wav"):
+        reader.carry_out(made_nothing)
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)
