@@ -86,8 +86,12 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def inline_commands(page: Path) -> list[str]:
-    """The commands of `soundloom` in code spans, outside of fenced blocks."""
+def code_spans(page: Path) -> list[str]:
+    """What stands in backquotes outside of fenced blocks."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    spans = (" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", text))
-    return [span for span in spans if re.match(r"soundloom [a-z]", span)]
+    return [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", text)]
+
+
+def inline_commands(page: Path) -> list[str]:
+    """The commands of `soundloom` in code spans."""
+    return [span for span in code_spans(page) if re.match(r"soundloom [a-z]", span)]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, inline_commands
+from docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, code_spans, inline_commands
 from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 import soundloom
@@ -31,6 +31,7 @@ from soundloom.cli import main as cli
 from soundloom.config.musicgen import published_musicgen
 from soundloom.config.parse import parse
 from soundloom.pipeline.load import load
+from soundloom.pipeline.model import GenerateOptions
 from soundloom.training.config import AutoencoderConfig, DataConfig
 
 RATE = 44100
@@ -164,7 +165,7 @@ def test_commands_that_fail_are_noticed(reader):
     reader.type("soundloom --version | grep soundloom", "a page")
     for text, complaint in {
         "soundloom generat rain": "a page: soundloom generat rain exits 2",
-        "soundloom generat rain > rain.txt": "exits 2\nerror: there is no command",
+        "soundloom generat rain > rain.txt": "exits 2\n *error: there is no command",
         "make test": "mark the block",
     }.items():
         with pytest.raises(AssertionError, match=complaint):
@@ -220,11 +221,33 @@ def named_commands() -> list[str]:
     return sorted({text for text in (*fenced, *inline) if text.startswith("soundloom ")})
 
 
+def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    assert cli.main([command, "--help"]) == 0
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", capsys.readouterr().out)) | {"--help"}
+
+
 @pytest.mark.parametrize("text", named_commands())
 def test_commands_and_flags_that_are_named_exist(text, capsys):
-    _, command, *arguments = shlex.split(text.replace("\\|", "|"))
+    _, command, *arguments = shlex.split(text)
     assert command in cli.COMMANDS
-    assert cli.main([command, "--help"]) == 0
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", capsys.readouterr().out)) | {"--help"}
-    flags = {argument.partition("=")[0] for argument in arguments if re.match(r"--?[a-z]", argument)}
-    assert flags <= known
+    assert flags_in(arguments) <= flags_of(command, capsys)
+
+
+def test_flags_that_are_named_alone_exist(capsys):
+    known = set().union(*(flags_of(command, capsys) for command in cli.COMMANDS))
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'"(--[a-z][\w-]*)"', script.read_text(encoding="utf-8")))
+    for page in PAGES:
+        for span in code_spans(page):
+            if span.startswith("--"):
+                assert flags_in(span.split()) <= known, f"{page}: {span}"
+
+
+def flags_in(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+
+
+def test_the_options_of_docs_python_are_those_of_generate():
+    table = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").partition("| option |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(named) == sorted(GenerateOptions.__annotations__)
