@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_CHANNELS_SEEN = 8  # 7.1; more rows than that and fewer columns are samples by channels
+USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 sound; the most that any file holds
 LONGEST_PROMPT_SHOWN = 40
 
 
@@ -61,9 +61,9 @@ class Clip:
             audio = audio[None]
         if audio.ndim != 2 or audio.shape[0] == 0:
             raise AudioError(f"a clip holds (channels, samples), not an array of shape {audio.shape}")
-        if audio.shape[0] > MOST_CHANNELS_SEEN >= audio.shape[1] > 0:
+        if _looks_transposed(*audio.shape):
             raise AudioError(
-                f"a clip holds (channels, samples), and an array of shape {audio.shape} has its samples first",
+                f"a clip holds (channels, samples); an array of shape {audio.shape} looks like (samples, channels)",
                 "give array.T",
             )
         if self.sample_rate != int(self.sample_rate) or self.sample_rate < 1:
@@ -204,6 +204,10 @@ class Clip:
 
 
 Sound = Clip | str | PathLike[str]  # what an edit takes: a clip, or the path of a sound file
+
+
+def _looks_transposed(channels: int, samples: int) -> bool:
+    return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MOST_CHANNELS)
 
 
 def _shortened(prompt: str) -> str:
