@@ -1,11 +1,16 @@
 # Every target makes the environment that it needs in .venv.
 PYTHON := .venv/bin/python
 
-.PHONY: test lint types mini clean
+.PHONY: test slow lint types mini clean
 
 test:
 	scripts/setup dev
 	$(PYTHON) -m pytest
+
+# What `make test` leaves out: pages of the docs, thousands of damaged files, kills at every step.
+slow:
+	scripts/setup dev
+	$(PYTHON) -m pytest -m slow
 
 lint:
 	scripts/setup dev

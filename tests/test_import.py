@@ -10,6 +10,13 @@ def test_importing_the_package_loads_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
+def test_dir_lists_the_public_names_and_nothing_else():
+    import soundloom
+    import soundloom.pipeline.load
+
+    assert dir(soundloom) == sorted(soundloom.__all__)
+
+
 def test_all_public_names_resolve():
     import soundloom
 

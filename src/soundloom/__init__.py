@@ -15,6 +15,7 @@ from soundloom.version import __version__
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
+    from soundloom.config.models import ShiftConfig
     from soundloom.config.requests import Compat, GenerationRequest, Guidance, bars
     from soundloom.errors import SoundloomError
     from soundloom.pipeline.load import load
@@ -30,6 +31,7 @@ _HOMES = {
     "Model": "pipeline.model",
     "MusicModel": "pipeline.music",
     "Progress": "pipeline.stages",
+    "ShiftConfig": "config.models",
     "SoundloomError": "errors",
     "bars": "config.requests",
     "load": "pipeline.load",
@@ -43,6 +45,7 @@ __all__ = [
     "Model",
     "MusicModel",
     "Progress",
+    "ShiftConfig",
     "SoundloomError",
     "__version__",
     "bars",
@@ -50,7 +53,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # type checkers know each name from above, and should refuse any other
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -30,6 +30,10 @@ def test_construction_converts_to_float32_and_adds_the_channel_axis():
         (np.zeros((1, 2, 3)), RATE, r"not an array of shape \(1, 2, 3\)"),
         (np.zeros((0, 5)), RATE, "not an array of shape"),
         (np.zeros((2, 5), np.int16), RATE, "not int16"),
+        (np.zeros((RATE, 2)), RATE, r"shape \(44100, 2\) looks like \(samples, channels\)\nhint: give array.T"),
+        (np.zeros((9, 1)), RATE, "looks like"),
+        (np.zeros((RATE, 8)), RATE, "looks like"),
+        (np.zeros((RATE, 16)), RATE, "looks like"),
         (np.zeros((2, 5)), 0, "not 0"),
         (np.zeros((2, 5)), 44100.5, "not 44100.5"),
     ],
@@ -37,6 +41,19 @@ def test_construction_converts_to_float32_and_adds_the_channel_axis():
 def test_what_is_no_clip(audio, rate, sentence):
     with pytest.raises(AudioError, match=sentence):
         Clip(audio, rate)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (2, 0), (8, 1), (16, 9), (1024, 9), (2000, 3000)])
+def test_few_samples_of_many_channels_are_a_clip(shape):
+    assert Clip(np.zeros(shape), RATE).audio.shape == shape
+
+
+def test_its_repr_says_what_it_is():
+    assert repr(clip()) == "Clip(seconds=1.0, channels=2, sample_rate=44100)"
+    assert repr(clip(record=RECORD)) == "Clip(seconds=1.0, channels=2, sample_rate=44100, prompt='a bell')"
+    long = repr(clip(record={"request": {"prompt": "bell\n" * 100}}))
+    assert "prompt='bell\\nbell" in long and long.endswith("…')") and len(long) < 150
+    assert "prompt" not in repr(clip(record={"request": {"prompt": 5}}))
 
 
 def test_what_is_saved_can_be_loaded(tmp_path):

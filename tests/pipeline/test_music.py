@@ -68,6 +68,13 @@ def test_an_edit_has_the_rate_length_and_channels_of_its_source(model, seconds, 
     assert np.array_equal(edited.audio, np.repeat(edited.audio[:1], channels, axis=0))
 
 
+def test_paths_of_sound_files_are_edited_and_encoded(model, tmp_path):
+    path, editor = sound(0.1, channels=2).save(tmp_path / "in.wav"), model()
+    edits = [editor.edit(source, "Only drums", seed=7).audio for source in (path, Clip.load(path))]
+    assert edits[0].tobytes() == edits[1].tobytes()
+    assert (editor.encode(str(path)) == editor.encode(Clip.load(path))).all()
+
+
 def test_a_single_sample_is_edited(model):
     assert model().edit(Clip(np.array([[0.3]], np.float32), 44100), "No bass", seed=1).samples == 1
 

@@ -7,25 +7,41 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 import numpy as np
 
 from soundloom.audio.loudness import TRUE_PEAK, normalise
 from soundloom.audio.resample import resample
-from soundloom.errors import AudioError
+from soundloom.errors import AudioError, RequestError
 
 if TYPE_CHECKING:
+    from soundloom.audio.file_objects import Readable, Writable
     from soundloom.audio.files import Peak, SourceFormat
 
 log = logging.getLogger(__name__)
 HASHED = 65536  # samples hashed at a time
 
+USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 sound; the most that any file holds
+LONGEST_PROMPT_SHOWN = 40
 
-@dataclass(frozen=True, eq=False)
+
+class SaveOptions(TypedDict, total=False):
+    """Options of `Clip.save` and `Clip.to_bytes`; the former says what they do."""
+
+    subtype: str | None
+    rate: int | None
+    peak: Peak
+    loudness: float | None
+    true_peak: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Clip:
     """Sound as float32 `(channels, samples)`, full scale ±1.
 
@@ -34,9 +50,9 @@ class Clip:
     clip came from; saving keeps its bit depth. `name` is that of the file.
     """
 
-    audio: np.ndarray = field(repr=False)
+    audio: np.ndarray
     sample_rate: int
-    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    record: Mapping[str, Any] = field(default_factory=dict)
     source_format: SourceFormat | None = None
     name: str = ""
 
@@ -48,10 +64,23 @@ class Clip:
             audio = audio[None]
         if audio.ndim != 2 or audio.shape[0] == 0:
             raise AudioError(f"a clip holds (channels, samples), not an array of shape {audio.shape}")
+        if _looks_transposed(*audio.shape):
+            raise AudioError(
+                f"a clip holds (channels, samples); an array of shape {audio.shape} looks like (samples, channels)",
+                "give array.T",
+            )
         if self.sample_rate != int(self.sample_rate) or self.sample_rate < 1:
             raise AudioError(f"a sample rate is a positive whole number, not {self.sample_rate}")
         object.__setattr__(self, "audio", audio.astype(np.float32, copy=False))
         object.__setattr__(self, "sample_rate", int(self.sample_rate))
+
+    def __repr__(self) -> str:
+        values = f"seconds={round(self.seconds, 3)}, channels={self.channels}, sample_rate={self.sample_rate}"
+        request = self.record.get("request")
+        prompt = self.record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None)
+        if isinstance(prompt, str) and prompt:
+            values += f", prompt={_shortened(prompt)!r}"
+        return f"Clip({values})"
 
     @property
     def channels(self) -> int:
@@ -67,20 +96,18 @@ class Clip:
         return self.samples / self.sample_rate
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a sound file, with the record in its tags or its sidecar; raises AudioError when that cannot
-        be done.
+    def load(cls, path: str | PathLike[str] | Readable) -> Self:
+        """Read a sound file, by its path or from a file object in binary mode, with the record in its tags or its
+        sidecar; raises AudioError when that cannot be done.
         """
+        if not isinstance(path, str | PathLike):
+            return cls._load_from(path)
         from soundloom.audio.files import read_audio
         from soundloom.audio.metadata import read_record
 
+        path = Path(path)
         audio, rate, source = read_audio(path)
-        try:
-            record = read_record(path) or {}
-        except AudioError as error:  # damaged tags are no reason to refuse the sound
-            log.warning("%s", error)
-            record = {}
-        return cls(audio, rate, record, source, Path(path).name)
+        return cls(audio, rate, _undamaged(lambda: read_record(path)), source, path.name)
 
     def sha256(self) -> str:
         """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""
@@ -89,10 +116,33 @@ class Clip:
             found.update(np.ascontiguousarray(self.audio[:, start : start + HASHED].T, dtype="<f4").data)
         return found.hexdigest()
 
+    @classmethod
+    def _load_from(cls, file: Readable) -> Self:
+        from soundloom.audio.file_objects import Contents
+        from soundloom.audio.files import decode
+        from soundloom.audio.metadata import read_tags
+
+        contents = Contents(file)
+        audio, rate, source = decode(contents, contents.name)
+        contents.seek(0)
+        return cls(audio, rate, _undamaged(lambda: read_tags(contents, contents.name)), source)
+
+    @overload
     def save(
         self,
-        path: str | Path,
+        path: str | PathLike[str],
         *,
+        sidecar: bool = False,
+        overwrite: bool = True,
+        **options: Unpack[SaveOptions],
+    ) -> Path: ...
+    @overload
+    def save(self, path: Writable, *, format: str | None = None, **options: Unpack[SaveOptions]) -> None: ...
+    def save(
+        self,
+        path: str | PathLike[str] | Writable,
+        *,
+        format: str | None = None,
         subtype: str | None = None,
         rate: int | None = None,
         peak: Peak = "safe",
@@ -100,24 +150,48 @@ class Clip:
         true_peak: float = TRUE_PEAK,
         sidecar: bool = False,
         overwrite: bool = True,
-    ) -> Path:
+    ) -> Path | None:
         """Write a WAV, FLAC, OGG or MP3 file by the name's ending, with the record in its tags; return its
-        path.
+        path. A file object, open in binary mode, gets the same bytes, in the `format` "wav", "flac", "ogg" or "mp3".
 
         `subtype` (PCM_16, PCM_24, FLOAT) defaults to the depth of the file the clip came from, else 24 bit;
         `rate` resamples; `loudness` in LUFS turns the clip up or down, at most to `true_peak` dBTP; `peak` is
         for values beyond full scale where the format has none: "safe" turns the whole clip down, "clip" cuts
         them. Each of these is logged as a warning and kept in the record. `sidecar` writes the record as JSON
-        beside the file too.
+        beside the file too. Raises AudioError or WriteError.
         """
+        options = SaveOptions(subtype=subtype, rate=rate, peak=peak, loudness=loudness, true_peak=true_peak)
+        if isinstance(path, str | PathLike):
+            if format is not None:
+                raise RequestError("format is for file objects; the ending of a path chooses the format")
+            self._write(path := Path(path), str(path), options, sidecar=sidecar, overwrite=overwrite)
+            return path
+        if sidecar:
+            raise RequestError("a file object has no sidecar", "save to a path")
+        from soundloom.audio.file_objects import name_of, writing_to
+
+        with writing_to(path, format) as temporary:
+            self._write(temporary, name_of(path), options)
+        return None
+
+    def to_bytes(self, format: str = "wav", **options: Unpack[SaveOptions]) -> bytes:
+        """Return what a file of a format (wav, flac, ogg or mp3) would hold; the options are those of `save`."""
+        file = BytesIO()
+        self.save(file, format=format, **options)
+        return file.getvalue()
+
+    def _write(
+        self, path: Path, name: str, options: SaveOptions, *, sidecar: bool = False, overwrite: bool = True
+    ) -> None:
         from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
 
-        path = Path(path)
-        audio, notes = self.audio, []
+        notes: list[str] = []
+        audio, rate = self.audio, options["rate"]
         if rate is not None:
             audio = resample(audio, self.sample_rate, rate)
         rate = rate or self.sample_rate
+        loudness, true_peak = options["loudness"], options["true_peak"]
         if loudness is not None:
             audio, gain, limited = normalise(audio, rate, loudness, true_peak)
             if limited:
@@ -127,17 +201,36 @@ class Clip:
             path,
             audio,
             rate,
-            subtype=subtype,
+            subtype=options["subtype"],
             source=self.source_format,
-            peak=peak,
+            peak=options["peak"],
             record=_with_warnings(self.record, notes),
             overwrite=overwrite,
         )
         if sidecar:
             write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
         for note in notes:
-            log.warning("%s: %s", path, note)
-        return path
+            log.warning("%s: %s", name, note)
+
+
+Sound = Clip | str | PathLike[str]  # what an edit takes: a clip, or the path of a sound file
+
+
+def _looks_transposed(channels: int, samples: int) -> bool:
+    return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MOST_CHANNELS)
+
+
+def _shortened(prompt: str) -> str:
+    return prompt if len(prompt) <= LONGEST_PROMPT_SHOWN else f"{prompt[: LONGEST_PROMPT_SHOWN - 1]}…"
+
+
+def _undamaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the record that a function reads, or an empty one: damaged tags are no reason to refuse the sound."""
+    try:
+        return read() or {}
+    except AudioError as error:
+        log.warning("%s", error)
+        return {}
 
 
 def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
@@ -148,3 +241,13 @@ def log_warnings(clips: Iterable[Clip]) -> None:
     """Log what the records of clips that were made together warn of, each sentence once."""
     for warning in dict.fromkeys(warning for clip in clips for warning in clip.record.get("warnings", ())):
         log.warning("%s", warning)
+
+
+def as_clip(sound: Sound) -> Clip:
+    """Return a clip itself, and of the path of a sound file what is in it. Raises RequestError or AudioError."""
+    if isinstance(sound, Clip):
+        return sound
+    if isinstance(sound, str | PathLike):
+        return Clip.load(sound)
+    hint = "make one: Clip(array, sample_rate)" if isinstance(sound, np.ndarray) else ""
+    raise RequestError(f"a sound is a Clip or the path of a sound file, found {type(sound).__name__}", hint)

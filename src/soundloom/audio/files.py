@@ -6,11 +6,12 @@ so reading and writing in the same depth changes no bit. Nothing is ever dithere
 
 import io
 import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 import soundfile
@@ -103,29 +104,34 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
     path = Path(path)
     try:
         with path.open("rb") as raw:
-            empty = not raw.read(1)
+            return decode(raw, str(path), path)
     except OSError as error:
         raise AudioError(f"{path} cannot be opened: {error.strerror}", "name a sound file") from error
-    if empty:
-        raise AudioError(f"{path} is empty (0 bytes)")
+
+
+def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarray, int, SourceFormat]:
+    """Do as `read_audio` for an opened file that can seek; `path` is where it is, if it is a file on disk."""
+    if not raw.seek(0, os.SEEK_END):
+        raise AudioError(f"{name} is empty (0 bytes)")
+    raw.seek(0)
     blocks = []
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(path or raw) as file:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.T)
             promised, rate, source = file.frames, file.samplerate, SourceFormat(file.format, file.subtype)
     except TypeError as error:  # soundfile asks for the rate and format of a .raw file
-        raise AudioError(f"{path} has no header that tells its rate and format", "make a WAV file of it") from error
+        raise AudioError(f"{name} has no header that tells its rate and format", "make a WAV file of it") from error
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"{path} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
+            f"{name} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
         ) from error
     if not blocks:
-        raise AudioError(f"{path} has no samples")
+        raise AudioError(f"{name} has no samples")
     audio = np.concatenate(blocks, axis=1)
     if audio.shape[1] < promised:
-        log.warning("%s ends early: %d samples of %d are there", path, audio.shape[1], promised)
-    _require_numbers(audio, str(path))
+        log.warning("%s ends early: %d samples of %d are there", name, audio.shape[1], promised)
+    _require_numbers(audio, name)
     return audio, rate, source
 
 

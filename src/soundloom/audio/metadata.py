@@ -32,13 +32,9 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     Raises AudioError when the tags or the sidecar are damaged.
     """
     path = Path(path)
-    try:
-        file = mutagen.File(path)
-    except UNREADABLE as error:
-        raise AudioError(f"the tags of {path} cannot be read: {error}") from error
-    text = _stored_text(file.tags) if file is not None and file.tags is not None else None
-    if text is not None:
-        return _parse(text, f"the {FIELD} tag of {path}")
+    record = read_tags(path, str(path))
+    if record is not None:
+        return record
     sidecar = sidecar_path(path)
     if sidecar == path or not sidecar.is_file():
         return None
@@ -47,6 +43,16 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError) as error:
         raise AudioError(f"{sidecar} cannot be read: {error}") from error
     return record if "soundloom" in record else None  # else it is somebody else's file of that name
+
+
+def read_tags(file: Path | BinaryIO, name: str) -> dict[str, Any] | None:
+    """The record in the tags of a file, on disk or opened; None where there is none. Raises AudioError for damage."""
+    try:
+        opened = mutagen.File(file)
+    except UNREADABLE as error:
+        raise AudioError(f"the tags of {name} cannot be read: {error}") from error
+    text = _stored_text(opened.tags) if opened is not None and opened.tags is not None else None
+    return _parse(text, f"the {FIELD} tag of {name}") if text is not None else None
 
 
 def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.config.options import check_options
 from soundloom.engines.choose import music_engine_class, require_device
 from soundloom.pipeline import model
 from soundloom.pipeline.music import MusicModel
 
-MusicName = Literal["instruct-musicgen", "musicgen-small", "musicgen-medium", "musicgen-large"]
+MusicName = Literal[
+    "instruct-musicgen",
+    "instruct-musicgen@int4",
+    "musicgen-small",
+    "musicgen-small@transformers",
+    "musicgen-medium",
+    "musicgen-large",
+]
+
+
+class LoadOptions(TypedDict, total=False):
+    """Options of `load`."""
+
+    engine: str
+    device: str | None
+    precision: str
+    keep_loaded: bool
+    keep_bad: bool
+    revision: str | None
+    offline: bool | None
+    accept_licence: bool
 
 
 @overload
-def load(source: MusicName, **options: Any) -> MusicModel: ...
+# These names are also str; the first signature wins for them.
+def load(source: MusicName, **options: Unpack[LoadOptions]) -> MusicModel: ...  # type: ignore[overload-overlap]
 @overload
-def load(source: str | Path = "mini", **options: Any) -> model.Model: ...
-def load(source: str | Path = "mini", **options: Any) -> model.Model | MusicModel:
+def load(source: str | Path = "mini", **options: Unpack[LoadOptions]) -> model.Model: ...
+def load(source: str | Path = "mini", **options: Unpack[LoadOptions]) -> model.Model | MusicModel:
     """Open a model by catalogue name, folder or file; weights are read when they are first needed.
 
-    A name, folder or file of MusicGen gives a `MusicModel`, any other a `Model`. Options of both: `engine`, `device`,
-    `precision`; `keep_loaded` keeps every network in memory between calls, for servers and batches; `keep_bad` returns
-    what is not usable sound (silence, static, far too loud) with a warning instead of raising OutputError; `revision`,
-    `offline` and `accept_licence` are for downloads. Raises ModelNotFoundError, CheckpointError, DownloadError or
-    EngineError.
+    A name, folder or file of MusicGen gives a `MusicModel`, any other a `Model`; type checkers know the names.
+    Options of both: `engine`, `device`, `precision`; `keep_loaded` keeps every network in memory between calls, for
+    servers and batches; `keep_bad` returns what is not usable sound (silence, static, far too loud) with a warning
+    instead of raising OutputError; `revision`, `offline` and `accept_licence` are for downloads. Raises RequestError,
+    ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
+    check_options("load", options, LoadOptions.__annotations__)
     return load_music(source, **options) if is_music(source) else model.load(source, **options)
 
 

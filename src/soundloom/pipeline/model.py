@@ -13,11 +13,12 @@ import numpy as np
 
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.checks import Finding, Origin, check_audio, require_sound
-from soundloom.audio.clip import Clip, log_warnings
+from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
 from soundloom.config.models import ModelConfig, ShiftConfig
+from soundloom.config.options import check_options
 from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
 from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
@@ -51,6 +52,7 @@ class _Common(TypedDict, total=False):
     shift: ShiftConfig | None
     duration_padding: float
     compat: str | Compat
+    strict_words: bool
     progress: Listener | None
     cancel: Event | None
 
@@ -142,6 +144,7 @@ class Model:
         With a list, `negative_prompt`, `seconds` and `seed` may be lists of the same length; one seed counts up from
         clip to clip. Raises RequestError, OutputError or Cancelled.
         """
+        check_options("generate", options, GenerateOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
         if isinstance(prompt, str):
             return self.run([_request(prompt, options)], progress=progress, cancel=cancel)[0]
@@ -149,46 +152,50 @@ class Model:
 
     def vary(
         self,
-        clip: Clip,
+        clip: Sound,
         prompt: str | None = None,
         *,
         noise: float = 0.6,
         regions: Sequence[Region] = (),
         **options: Unpack[EditOptions],
     ) -> Clip:
-        """Make a variation of a clip: the higher `noise`, 0.01 to 1, the further from it.
+        """Make a variation of a clip or a sound file: the higher `noise`, 0.01 to 1, the further from it.
 
         With `regions`, in seconds, only those are varied. The result has the clip's rate and length, and its channels
         where they are one or two. Without a prompt, an edit takes the one in the clip's record, and the settings
         (steps, sampler, guidance) where this model made it; an empty prompt leaves the edit to what is there.
         """
-        return self._edit(clip, prompt, options, noise=noise, regions=tuple(regions))
+        check_options("vary", options, (*EditOptions.__annotations__, "noise", "regions"))
+        return self._edit(as_clip(clip), prompt, options, noise=noise, regions=tuple(regions))
 
     def inpaint(
-        self, clip: Clip, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditOptions]
+        self, clip: Sound, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditOptions]
     ) -> Clip:
-        """Make regions of a clip anew, all in one pass; every sample outside them stays as it is.
+        """Make regions of a clip or a sound file anew, all in one pass; every sample outside them stays as it is.
 
         Regions are (start, end) in seconds; `soundloom.bars` gives them in bars and beats. Each border has a short
         crossfade, inside the region.
         """
         if not regions:
             raise RequestError("inpainting needs at least one region", "regions=[(1.0, 1.5)] renews half a second")
-        return self._edit(clip, prompt, options, regions=tuple(regions))
+        check_options("inpaint", options, EditOptions.__annotations__)
+        return self._edit(as_clip(clip), prompt, options, regions=tuple(regions))
 
     def extend(
         self,
-        clip: Clip,
+        clip: Sound,
         seconds: float,
         prompt: str | None = None,
         *,
         before: bool = False,
         **options: Unpack[EditOptions],
     ) -> Clip:
-        """Continue a clip by so many seconds, or with `before` put as many in front of it.
+        """Continue a clip or a sound file by so many seconds, or with `before` put as many in front of it.
 
         Longer than the model's limit, the work goes on in several passes, each hearing the end of the last.
         """
+        check_options("extend", options, (*EditOptions.__annotations__, "before"))
+        clip = as_clip(clip)
         if not seconds > 0:
             raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
         if before:
@@ -327,8 +334,9 @@ class Model:
 
     # The autoencoder alone
 
-    def encode(self, clip: Clip) -> np.ndarray:
-        """Return the latents (channels, frames), float32, of a clip of any rate and number of channels."""
+    def encode(self, clip: Sound) -> np.ndarray:
+        """Return the latents (channels, frames), float32, of a clip or sound file of any rate and channels."""
+        clip = as_clip(clip)
         stereo, note = to_stereo(clip.audio)
         if note:
             log.warning("%s", note)

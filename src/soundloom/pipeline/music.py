@@ -12,10 +12,11 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.checks import Origin, check_audio, require_sound
-from soundloom.audio.clip import Clip, log_warnings
+from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.options import check_options
 from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import RequestError, shown
 from soundloom.pipeline.lineage import source_record
@@ -92,25 +93,27 @@ class MusicModel:
         With a list, `seconds` and `seed` may be lists of the same length; one seed counts up from clip to clip.
         Raises RequestError, OutputError or Cancelled.
         """
+        check_options("generate", options, MusicOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
         requests = _requests(prompt, dict(options))
         clips = self.run(requests, progress=progress, cancel=cancel)
         return clips[0] if isinstance(prompt, str) else clips
 
     @overload
-    def edit(self, clip: Clip, instruction: str, **options: Unpack[MusicEditOptions]) -> Clip: ...  # type: ignore[overload-overlap]
+    def edit(self, clip: Sound, instruction: str, **options: Unpack[MusicEditOptions]) -> Clip: ...  # type: ignore[overload-overlap]
     @overload
-    def edit(self, clip: Clip, instruction: Sequence[str], **options: Unpack[MusicEditOptions]) -> list[Clip]: ...
+    def edit(self, clip: Sound, instruction: Sequence[str], **options: Unpack[MusicEditOptions]) -> list[Clip]: ...
     def edit(
-        self, clip: Clip, instruction: str | Sequence[str], **options: Unpack[MusicEditOptions]
+        self, clip: Sound, instruction: str | Sequence[str], **options: Unpack[MusicEditOptions]
     ) -> Clip | list[Clip]:
-        """Edit a clip by an instruction such as "Only drums" or "Remove the piano", or once by each of several.
+        """Edit a clip or sound file by an instruction such as "Only drums", or once by each of several.
 
         The result has the clip's rate, length and channels, which all hold the same sound. Raises RequestError,
         OutputError or Cancelled.
         """
+        check_options("edit", options, MusicEditOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
-        requests = _requests(instruction, {**options, "source": clip})
+        requests = _requests(instruction, {**options, "source": as_clip(clip)})
         clips = self.run(requests, progress=progress, cancel=cancel)
         return clips[0] if isinstance(instruction, str) else clips
 
@@ -129,8 +132,9 @@ class MusicModel:
         log_warnings(clips)
         return clips
 
-    def encode(self, clip: Clip) -> np.ndarray:
-        """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
+    def encode(self, clip: Sound) -> np.ndarray:
+        """Return the codes (codebooks, frames) of a clip or sound file of any rate and number of channels."""
+        clip = as_clip(clip)
         if not clip.samples:
             raise RequestError("the sound to encode has no samples")
         try:

@@ -1,0 +1,56 @@
+"""Keyword options of the Python interface: an unknown one is refused, with the name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from soundloom.errors import RequestError, shown
+
+# What other packages call our options.
+_ELSEWHERE = {
+    "audio_end_in_s": "seconds",
+    "audio_length_in_s": "seconds",
+    "callback": "progress",
+    "callback_on_step_end": "progress",
+    "cfg": "guidance",
+    "cfg_coef": "guidance",
+    "cfg_scale": "guidance",
+    "dtype": "precision",
+    "duration": "seconds",
+    "fade": "crossfade",
+    "generator": "seed",
+    "guidance_scale": "guidance",
+    "init_noise_level": "noise",
+    "inpaint_range": "regions",
+    "length": "seconds",
+    "license": "accept_licence",
+    "local_files_only": "offline",
+    "negative": "negative_prompt",
+    "noise_level": "noise",
+    "num_inference_steps": "steps",
+    "num_steps": "steps",
+    "ranges": "regions",
+    "scheduler": "sampler",
+    "seconds_total": "seconds",
+    "strength": "noise",
+    "torch_dtype": "precision",
+}
+
+
+def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise RequestError where a call was given keyword options that it does not know."""
+    names = sorted(known)
+    unknown = [name for name in given if name not in names]
+    if not unknown:
+        return
+    quoted = ", ".join(repr(shown(name)) for name in unknown)
+    guesses = [guess for name in unknown if (guess := _guess(name, names))]
+    hint = f"did you mean {', '.join(guesses)}?" if guesses else f"options: {', '.join(names)}"
+    raise RequestError(f"{call} has no option{'s' if len(unknown) > 1 else ''} {quoted}", hint)
+
+
+def _guess(name: str, names: list[str]) -> str | None:
+    meant = _ELSEWHERE.get(name.lower())
+    close = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, 1)
+    return close[0] if close else None

@@ -1,0 +1,134 @@
+import io
+import logging
+import tempfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from soundloom.audio.clip import Clip
+from soundloom.audio.files import SourceFormat
+from soundloom.errors import AudioError, RequestError, WriteError
+
+RATE = 44100
+RECORD = {"prompt": "a bell", "seed": 3, "model": "mini"}
+FORMATS = ("wav", "flac", "ogg", "mp3")
+
+
+def clip(peak=0.5, **fields):
+    wave = peak * np.sin(2 * np.pi * 441 * np.arange(RATE // 4) / RATE)
+    return Clip(np.stack([wave, -wave]), RATE, **fields)
+
+
+class Pipe:
+    """What can be written or read but not sought, as a socket."""
+
+    def __init__(self, data=b""):
+        self.data = data
+
+    def write(self, data):
+        self.data += bytes(data)
+
+    def read(self):
+        return self.data
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_bytes_are_those_of_a_file_and_carry_the_record(tmp_path, format):
+    data = clip(record=RECORD).to_bytes(format)
+    path = clip(record=RECORD).save(tmp_path / f"a.{format}")
+    back, from_file = Clip.load(io.BytesIO(data)), Clip.load(path)
+    assert back.audio.tobytes() == from_file.audio.tobytes()
+    assert (back.sample_rate, back.source_format) == (RATE, from_file.source_format)
+    assert back.record == from_file.record and RECORD.items() <= back.record.items()
+    if format != "ogg":  # whose serial number is drawn
+        assert data == path.read_bytes()
+
+
+def test_options_of_save_hold_for_bytes():
+    back = Clip.load(io.BytesIO(clip().to_bytes("WAV", subtype="PCM_16", rate=48000)))
+    assert (back.sample_rate, back.source_format) == (48000, SourceFormat("WAV", "PCM_16"))
+
+
+def test_the_name_of_an_open_file_chooses_the_format(tmp_path):
+    with (tmp_path / "a.flac").open("wb") as file:
+        assert clip().save(file) is None
+    with (tmp_path / "a.flac").open("rb") as file:
+        assert Clip.load(file).source_format == SourceFormat("FLAC", "PCM_24")
+
+
+def test_writing_and_reading_begin_where_the_file_stands():
+    file = io.BytesIO()
+    file.write(b"before")
+    clip().save(file, format=".wav")
+    file.seek(len(b"before"))
+    assert Clip.load(file).samples == RATE // 4
+
+
+def test_what_cannot_seek_will_do(tmp_path):
+    pipe = Pipe()
+    clip(record=RECORD).save(pipe, format="wav")
+    assert Clip.load(pipe).record["seed"] == 3
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, archive.open("a.wav", "w") as member:
+        clip().save(member, format="wav")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, archive.open("a.wav") as member:
+        assert Clip.load(member).samples == RATE // 4
+
+
+def test_warnings_name_the_file_object(caplog):
+    with caplog.at_level(logging.WARNING):
+        data = clip(peak=2.0, record=RECORD).to_bytes()
+    assert caplog.messages[0].startswith("the file object: the peak was 2 times full scale; the clip was turned down")
+    assert "turned down" in Clip.load(io.BytesIO(data)).record["warnings"][0]
+
+
+def test_damaged_tags_do_not_keep_the_sound_from_loading(caplog):
+    data = clip(record=RECORD).to_bytes("mp3").replace(b'{"soundloom"', b'x"soundloom"')
+    with caplog.at_level(logging.WARNING):
+        assert Clip.load(io.BytesIO(data)).record == {}
+    assert "the SOUNDLOOM tag of the file object is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        (io.BytesIO(), r"the file object is empty \(0 bytes\)"),
+        (io.BytesIO(b"no sound at all, but text" * 100), "the file object cannot be read as sound"),
+        (io.StringIO("text"), "the file object gives str, not bytes"),
+        (5, "from a path or a file object, not int"),
+    ],
+)
+def test_what_cannot_be_loaded(file, sentence):
+    with pytest.raises(AudioError, match=sentence):
+        Clip.load(file)
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "error", "sentence"),
+    [
+        (io.BytesIO(), {}, AudioError, "does not say a format\nhint: give format=, one of wav, flac, ogg, mp3"),
+        (io.BytesIO(), {"format": "aac"}, AudioError, "no format named 'aac'"),
+        (io.BytesIO(), {"format": "wav", "sidecar": True}, RequestError, "no sidecar"),
+        (io.StringIO(), {"format": "wav"}, AudioError, "does not take bytes"),
+        (5, {"format": "wav"}, AudioError, "to a path or a file object, not int"),
+        ("a.wav", {"format": "flac"}, RequestError, "the ending of a path chooses the format"),
+    ],
+)
+def test_what_cannot_be_saved(tmp_path, monkeypatch, file, options, error, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=sentence):
+        clip().save(file, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_names_the_file_object_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = io.BytesIO()
+    with pytest.raises(AudioError, match="the file object was not written: the clip has no samples"):
+        Clip(np.zeros((2, 0)), RATE).save(file, format="wav")
+    assert not file.getvalue() and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_behind_a_file_object_is_one_sentence():
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(WriteError, match="No space left"):  # noqa: PTH123
+        clip().save(full, format="wav")

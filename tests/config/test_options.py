@@ -1,0 +1,42 @@
+import pytest
+
+from soundloom.config.options import _ELSEWHERE, check_options
+from soundloom.errors import RequestError
+from soundloom.pipeline.load import LoadOptions
+from soundloom.pipeline.model import EditOptions, GenerateOptions
+
+KNOWN = ("seconds", "steps", "guidance", "negative_prompt", "seed")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("cfg", "guidance"),
+        ("duration", "seconds"),
+        ("negative", "negative_prompt"),
+        ("num_inference_steps", "steps"),
+        ("Seconds", "seconds"),
+        ("step", "steps"),
+        ("negativ_prompt", "negative_prompt"),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(name, meant):
+    with pytest.raises(RequestError) as caught:
+        check_options("generate", {name: 1}, KNOWN)
+    assert str(caught.value) == f"generate has no option {name!r}\nhint: did you mean {meant}?"
+
+
+def test_without_a_near_miss_all_options_are_named():
+    with pytest.raises(RequestError, match="no option 'colour'\nhint: options: guidance, negative_prompt, seconds"):
+        check_options("generate", {"colour": 1}, KNOWN)
+
+
+def test_all_unknown_options_are_named_at_once():
+    with pytest.raises(RequestError, match="no options 'cfg', 'colour'\nhint: did you mean guidance"):
+        check_options("generate", {"cfg": 1, "colour": 2, "seed": 3}, KNOWN)
+
+
+def test_names_of_other_packages_lead_to_options_that_exist():
+    ours = {*LoadOptions.__annotations__, *EditOptions.__annotations__, *GenerateOptions.__annotations__}
+    assert set(_ELSEWHERE.values()) <= {*ours, "noise", "regions"}
+    assert not set(_ELSEWHERE) & ours

@@ -1,0 +1,253 @@
+"""What README.md and docs/ tell people to type does what they say: every fenced block is run, or says why not.
+
+Tiny models of random weights stand in for those that are downloads, and tiny recipes for those that train for hours;
+nothing else differs from what a reader types.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, code_spans, inline_commands
+from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
+
+import soundloom
+from soundloom.checkpoints.make import make_random
+from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
+from soundloom.cli import main as cli
+from soundloom.config.musicgen import published_musicgen
+from soundloom.config.parse import parse
+from soundloom.pipeline.load import load
+from soundloom.pipeline.model import GenerateOptions
+from soundloom.training.config import AutoencoderConfig, DataConfig
+
+RATE = 44100
+SHELL = re.compile(r"[|<>&;]|\*")  # what only a shell understands
+SLOW = {"docs/cli.md", "docs/musicgen.md", "docs/python.md", "docs/training.md", "README.md"}
+# Commands of README's table that say too little to be run as they stand, or run for minutes.
+NOT_WHOLE = {
+    "soundloom bench",
+    "soundloom convert",
+    "soundloom encode --dataset",
+    "soundloom eval MODEL",
+    "soundloom quantize",
+    "soundloom train STAGE RECIPE",
+}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+RUN = [block for block in ALL if block.reason is None and block.language not in DATA]
+RUN_PAGES = [
+    pytest.param(page, marks=[pytest.mark.slow] if name_of(page) in SLOW else [], id=name_of(page))
+    for page in dict.fromkeys(block.page for block in RUN)
+]
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory) -> dict[str, str]:
+    """Folders of tiny models for names that are downloads."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    editor, small = published_musicgen("large", instruct=True), published_musicgen("small")
+    made = {
+        "small-music": make_random("small-music", folder / "small-music", layout="published", size="tiny"),
+        "small-music-base": make_random("small-music-base", folder / "base", layout="published", size="tiny"),
+        "instruct-musicgen": make_musicgen(tiny_musicgen(editor), folder / "editor"),
+        "musicgen-small": make_musicgen(tiny_musicgen(small), folder / "composer"),
+    }
+    return {name: str(path) for name, path in (made | {"musicgen-large": made["musicgen-small"]}).items()}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder with the sounds and recipes that the pages name, without a network, a cache or settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / ".settings"))
+    monkeypatch.setattr("secrets.randbelow", random.Random(0).randrange)  # seeds that are not given are the same ones
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("somebody asked the network"))
+    for name in ("in.wav", "take.wav", "song.wav", "a.wav", "b.flac"):
+        write_sound(tmp_path / name)
+    write_library(tmp_path / "sounds")
+    write_recipe(tmp_path / "configs" / "mini", CONFIGS)
+    write_recipe(tmp_path / "configs" / "instruct", {"instruct": INSTRUCT})
+    fine_tuned = {"data": {"source": "folder", "path": "../sounds"}, "dit": CONFIGS["dit"]}
+    write_recipe(tmp_path / "recipe", fine_tuned)
+    return tmp_path
+
+
+INSTRUCT = {"batch": 2, "seconds": 0.5, "stems": "bands", "adapter": {"max_frames": 50, "lora_rank": 2}} | {
+    "loop": SHORT_LOOP
+}
+
+
+def write_sound(path: Path, seconds: float = 4.0) -> None:
+    """A plucked tone on each beat of 120 BPM, in stereo."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    wave = 0.4 * np.sin(2 * np.pi * 220 * times) * np.exp(-8 * (times % 0.5))
+    soundfile.write(path, np.stack([wave, 0.8 * wave], axis=1), RATE, subtype="PCM_16")
+
+
+def write_library(folder: Path) -> None:
+    folder.mkdir()
+    for number, genre in enumerate(("house", "techno")):
+        write_sound(folder / f"{genre}.wav", 1.0 + 0.2 * number)
+        (folder / f"{genre}.json").write_text(json.dumps({"prompt": f"a {genre} pluck", "genre": genre}))
+
+
+class Reader:
+    """Somebody who types what a page says, from its beginning to its end, in one folder."""
+
+    def __init__(self, folder: Path, stand_ins: dict[str, str]) -> None:
+        self.folder, self.stand_ins, self.namespace = folder, stand_ins, {"__name__": "__main__"}
+
+    def carry_out(self, block: Block) -> None:
+        if block.language == "python":
+            code = "\n" * (block.line - 1) + block.text  # so that a traceback has the page's line
+            exec(compile(code, str(block.page), "exec"), self.namespace)
+        for command in block.commands:
+            self.type(command.text, str(block))
+            for name in command.promised:
+                assert (self.folder / name).is_file(), f"{block}: {command.text} made no {name}"
+
+    def type(self, text: str, where: str) -> None:
+        if SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", text)):
+            done = subprocess.run(["bash", "-euc", text], cwd=self.folder, capture_output=True, text=True)
+            code, said = done.returncode, done.stderr
+        else:
+            program, *arguments = shlex.split(text)
+            assert program == "soundloom", f"{where}: {program} is no command that can be run here; mark the block"
+            code, said = cli.main(self.stood_in(arguments)), ""
+        assert code == 0, f"{where}: {text} exits {code}\n{said}"
+
+    def stood_in(self, arguments: list[str]) -> list[str]:
+        """The same arguments for a model that is here."""
+        command = arguments[:1]
+        default = ["--model", "instruct-musicgen"] if command == ["edit"] and "--model" not in arguments else []
+        on_cpu = ["--device", "cpu"] if command == ["train"] and arguments[1] != "export" else []
+        return [self.stand_ins.get(argument, argument) for argument in (*arguments, *default, *on_cpu)]
+
+
+@pytest.fixture
+def reader(folder, stand_ins, monkeypatch) -> Reader:
+    monkeypatch.setitem(
+        vars(soundloom), "load", lambda source="mini", **options: load(stand_ins.get(source, source), **options)
+    )
+    return Reader(folder, stand_ins)
+
+
+@pytest.mark.parametrize("block", ALL, ids=str)
+def test_every_block_is_run_or_says_why_not(block):
+    assert block.language in COMMANDS | DATA | {"python"}, "which kind of block is this?"
+    if block.reason is not None:
+        assert block.reason in REASONS
+        assert block.language not in DATA, "nothing to run, so no reason is needed"
+
+
+def test_commands_that_fail_are_noticed(reader):
+    reader.type("soundloom --version | grep soundloom", "a page")
+    for text, complaint in {
+        "soundloom generat rain": "a page: soundloom generat rain exits 2",
+        "soundloom generat rain > rain.txt": "exits 2\n *error: there is no command",
+        "make test": "mark the block",
+    }.items():
+        with pytest.raises(AssertionError, match=complaint):
+            reader.type(text, "a page")
+    made_nothing = Block(ROOT / "README.md", 1, "", "soundloom --version   # bell.wav", None)
+    with pytest.raises(AssertionError, match=r"made no bell\.wav"):
+        reader.carry_out(made_nothing)
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_what_a_page_says_to_type_works(reader, page):
+    for block in blocks(page):
+        if block in RUN:
+            reader.carry_out(block)
+
+
+@pytest.mark.parametrize("block", [block for block in ALL if block.language == "toml"], ids=str)
+def test_examples_of_recipes_are_read_strictly(block):
+    table = tomllib.loads(block.text)
+    assert parse(DataConfig, table) if "source" in table else parse(AutoencoderConfig, CONFIGS["autoencoder"] | table)
+
+
+def test_marks_stand_above_blocks():
+    for page in PAGES:
+        marks = page.read_text(encoding="utf-8").count("<!-- not run:")
+        assert marks == sum(block.reason is not None for block in blocks(page)), page
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_table_work(reader):
+    replace(soundloom.Clip.load("in.wav"), record={"mode": "generate", "model": "mini", "seed": 1}).save("out.wav")
+    for command in table_commands():
+        if command not in NOT_WHOLE:
+            reader.type(command, "README.md")
+
+
+def table_commands() -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
+    return [span for row in rows for span in re.findall(r"`(soundloom [^`]+)`", row)]
+
+
+def test_the_table_of_the_readme_names_commands():
+    assert len(table_commands()) > 10
+    assert set(table_commands()) >= NOT_WHOLE
+
+
+def named_commands() -> list[str]:
+    """Commands of soundloom anywhere, whether they are run or not."""
+    fenced = [command.text for block in ALL for command in block.commands]
+    inline = [command for page in PAGES for command in inline_commands(page)]
+    return sorted({text for text in (*fenced, *inline) if text.startswith("soundloom ")})
+
+
+def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    assert cli.main([command, "--help"]) == 0
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", capsys.readouterr().out)) | {"--help"}
+
+
+@pytest.mark.parametrize("text", named_commands())
+def test_commands_and_flags_that_are_named_exist(text, capsys):
+    _, command, *arguments = shlex.split(text)
+    assert command in cli.COMMANDS
+    assert flags_in(arguments) <= flags_of(command, capsys)
+
+
+def test_flags_that_are_named_alone_exist(capsys):
+    known = set().union(*(flags_of(command, capsys) for command in cli.COMMANDS))
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'"(--[a-z][\w-]*)"', script.read_text(encoding="utf-8")))
+    for page in PAGES:
+        for span in code_spans(page):
+            if span.startswith("--"):
+                assert flags_in(span.split()) <= known, f"{page}: {span}"
+
+
+def flags_in(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+
+
+def test_the_options_of_docs_python_are_those_of_generate():
+    table = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").partition("| option |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(named) == sorted(GenerateOptions.__annotations__)
