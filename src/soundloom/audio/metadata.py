@@ -29,16 +29,16 @@ FIELD = "SOUNDLOOM"
 TITLE_LENGTH = 120
 NOT_UNICODE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, as in file names that are not UTF-8
 UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # what mutagen raises on damage
-KINDS: dict[str, type] = {  # of the values that are used again
-    "mode": str,
-    "model": str,
-    "model_hash": str,
-    "precision": str,
-    "prompt": str,
-    "request": dict,
-    "warnings": list,
+TEXT, OBJECT, LIST = (str, "text"), (dict, "an object"), (list, "a list")
+KINDS: dict[str, tuple[type, str]] = {  # of the values that are used again
+    "mode": TEXT,
+    "model": TEXT,
+    "model_hash": TEXT,
+    "precision": TEXT,
+    "prompt": TEXT,
+    "request": OBJECT,
+    "warnings": LIST,
 }
-KIND_NAMES = {str: "text", dict: "an object", list: "a list"}
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -139,9 +139,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise AudioError(f"{where} is damaged: {error}") from error
     if not isinstance(record, dict):
         raise AudioError(f"{where} is damaged: it holds {type(record).__name__}, not named values")
-    for name, kind in KINDS.items():
-        if not isinstance(value := record.get(name), kind | None):
-            raise AudioError(f"{where} is damaged: {name} is {shown(value)}, not {KIND_NAMES[kind]}")
+    for name, (kind, wanted) in KINDS.items():
+        if (value := record.get(name)) is not None and not isinstance(value, kind):
+            raise AudioError(f"{where} is damaged: {name} must be {wanted}, found {shown(value)}")
     if not all(isinstance(warning, str) for warning in record.get("warnings") or ()):
         raise AudioError(f"{where} is damaged: warnings are sentences")
     return record

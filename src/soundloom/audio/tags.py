@@ -60,8 +60,8 @@ def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
     version, flags, end = header[3], header[5], start + 10 + _seven_bits(header[6:])
     place = start + 10
     if flags & 0x40:  # an extended header, whose size counts itself in 2.4 alone
-        size = file.read(4)
-        place += _seven_bits(size) if version == 4 else 4 + int.from_bytes(size)
+        extended = file.read(4)
+        place += _seven_bits(extended) if version == 4 else 4 + int.from_bytes(extended)
     for _ in range(MOST_PARTS):
         file.seek(place)
         header = file.read(10)

@@ -25,6 +25,8 @@ def real(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise RequestError(f"{name} must be a number, found {type(value).__name__}") from None
+    except OverflowError:
+        raise RequestError(f"{name} must be a number, found one that is too large") from None
 
 
 def settle(request: Any, wholes: Iterable[str], reals: Iterable[str]) -> None:
