@@ -123,7 +123,7 @@ def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarr
     missing = what_is_missing(raw)
     raw.seek(0)
     try:
-        with soundfile.SoundFile(path or raw) as file:
+        with soundfile.SoundFile(path or _Steady(raw)) as file:
             require_rate(file.samplerate, name)
             audio, promised = _samples(file, size, name), file.frames
             rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
@@ -141,6 +141,20 @@ def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarr
         log.warning("%s ends early: %s", name, missing)
     _require_numbers(audio, name)
     return audio, rate, source
+
+
+class _Steady:
+    """A file that is read by libsndfile, which cannot be told of errors: Python would print them and go on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.tell, self.read = file.tell, file.read
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (ValueError, OSError):  # a damaged header may ask for places before the beginning
+            return self._file.tell()
 
 
 def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
