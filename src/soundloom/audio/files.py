@@ -123,7 +123,7 @@ def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarr
     missing = what_is_missing(raw)
     raw.seek(0)
     try:
-        with soundfile.SoundFile(path or _Steady(raw)) as file:
+        with soundfile.SoundFile(_Steady(raw) if path is None else _named(path)) as file:
             require_rate(file.samplerate, name)
             audio, promised = _samples(file, size, name), file.frames
             rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
@@ -141,6 +141,11 @@ def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarr
         log.warning("%s ends early: %s", name, missing)
     _require_numbers(audio, name)
     return audio, rate, source
+
+
+def _named(path: Path) -> str | bytes:
+    """A name as soundfile takes it: it cannot encode those that are not Unicode."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 class _Steady:

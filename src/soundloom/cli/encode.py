@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import open_model
 from soundloom.cli.results import print_results
-from soundloom.errors import AudioError, RequestError
+from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
@@ -90,7 +91,8 @@ def _writer(out: Path, form: str, source: Path) -> Writer:
     from soundloom.datasets.latents import SILENCE, LatentFolderWriter
     from soundloom.datasets.webdataset import ShardWriter
 
-    if out.resolve().is_relative_to(source.resolve()):
+    # realpath, since resolve() raises for a link that leads back to itself
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
     others = [path for path in out.glob("*.npy" if form == "webdataset" else "*.tar") if path.name != SILENCE]
     if out.is_file() or others:
@@ -108,7 +110,7 @@ def _report(skipped: list[Skipped]) -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     for one in skipped[:SHOWN]:
-        sys.stderr.write(f"skipped {one.origin}: {one.reason}\n")
+        sys.stderr.write(f"skipped {printable(one.origin)}: {one.reason}\n")
     if len(skipped) > SHOWN:
         sys.stderr.write(f"and {len(skipped) - SHOWN} more; --json lists all\n")
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from soundloom.audio.clip import Clip
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped
+from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped, Unreadable
 from soundloom.datasets.latents import LatentFile, LatentFolder, latent_metadata, read_silence, write_silence
-from soundloom.errors import SoundloomError
+from soundloom.errors import CorruptFileError, SoundloomError
 
 SOUND_HASH, MODEL_HASH = "sound_hash", "model_hash"
 SILENCE_FRAMES = 32
@@ -79,10 +79,14 @@ class EncodedSounds:
     def __init__(self, encoded: LatentFolder, dataset: Dataset) -> None:
         self.encoded, self.dataset = encoded, dataset
 
-    def entries(self) -> Iterator[LatentFile]:
+    def entries(self) -> Iterator[LatentFile | Unreadable]:
         origins = {entry.origin for entry in self.dataset.entries()}
         for file in self.encoded.entries():
-            sound = str(file.describe().get("relpath"))
+            try:
+                sound = str(file.describe().get("relpath"))
+            except CorruptFileError as error:
+                yield Unreadable(file.origin, error)
+                continue
             if sound in origins:
                 yield EncodedSound(file.root, file.path, sound)
 
@@ -117,7 +121,7 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
     try:
         hashes = {SOUND_HASH: entry.fingerprint(), MODEL_HASH: codec.fingerprint}
         stored = writer.known.get(entry.origin, {})
-        is_current = all(stored.get(name) == value for name, value in hashes.items())
+        is_current = all(stored.get(name) == value for name, value in hashes.items()) and _has_length(stored)
         item = _described(entry, stored["seconds"]) if is_current else entry.read()
     except SoundloomError as error:
         summary.skipped.append(Skipped(entry.origin, error.args[0]))
@@ -135,6 +139,10 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
         writer.write(metadata, _encode(item, codec))
         summary.encoded += 1
     summary.uncaptioned += not item.captions
+
+
+def _has_length(stored: Mapping[str, Any]) -> bool:
+    return isinstance(stored.get("seconds"), int | float)
 
 
 def _described(entry: Entry, seconds: float) -> Item:
