@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soundloom.config.ranges import Within, check_ranges
 from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable
 from soundloom.json_limits import LONGEST_JSON, parse_json
 
@@ -153,7 +154,7 @@ class Selection:
 
     shortest: float = 0.0  # seconds
     longest: float = math.inf
-    quietest: float = -60.0  # dBFS that the peak must reach
+    quietest: Annotated[float, Within(-1000, 100)] = -60.0  # dBFS that the peak must reach
     captioned: bool = False  # whether an item without captions is left out
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -161,6 +162,7 @@ class Selection:
     unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if not 0 <= self.shortest <= self.longest:
             raise ConfigError(f"items cannot last from {self.shortest:g} to {self.longest:g} s")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,8 +18,8 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
-from soundloom.errors import ConfigError, RequestError, TrainingError
-from soundloom.training.config import read_table
+from soundloom.config.toml import parse_toml, read_table
+from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
 from soundloom.training.loop import STATE_FILE
 
 try:
@@ -68,7 +67,7 @@ class Recipe:
         try:
             return parse(cls, table)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error.args[0]}", error.hint) from error
+            raise ConfigError(f"{printable(path)}: {error.args[0]}", error.hint) from error
 
     @cached_property
     def model(self) -> ModelConfig:
@@ -97,10 +96,10 @@ def _parse_change(change: str) -> dict[str, Any]:
     key, equals, value = change.partition("=")
     for text in (value, json.dumps(value)) if equals else ():
         try:
-            return tomllib.loads(f"{key} = {text}")
-        except tomllib.TOMLDecodeError:
+            return parse_toml(f"{key} = {text}")
+        except ValueError:
             continue
-    raise RequestError(f"--set {change} is not of the form KEY=VALUE", "--set loop.steps=100")
+    raise RequestError(f"--set {shown(change)} is not of the form KEY=VALUE", "--set loop.steps=100")
 
 
 def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

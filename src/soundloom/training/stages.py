@@ -21,7 +21,7 @@ from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import RequestError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.autoencoder import AutoencoderStage, settle_scale
+from soundloom.training.autoencoder import AutoencoderStage, require_sizes, settle_scale
 from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.clap import ClapScorer
 from soundloom.training.config import (
@@ -76,6 +76,7 @@ def make_tokenizer(job: Job) -> bool:
 def train_autoencoder(job: Job) -> bool:
     """Train the autoencoder, from principal components where it can hold them, and give latents unit variance."""
     config = job.recipe.read(AutoencoderConfig, "autoencoder")
+    require_sizes(config, job.model.same)
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
         sounds = job.sounds(config.clips)
