@@ -77,10 +77,7 @@ def numbers(cls):
 @pytest.mark.parametrize("stage", CLASSES)
 def test_every_number_has_a_range(stage):
     unlimited = {"selection.shortest", "selection.longest"}  # which are compared with each other
-    assert (
-        set(numbers(CLASSES[stage])) - unlimited - {"adapter.max_frames", "adapter.lora_rank", "adapter.lora_alpha"}
-        == set()
-    )
+    assert {name for name in numbers(CLASSES[stage]) if not name.startswith("adapter.")} <= unlimited
 
 
 @pytest.mark.parametrize(
@@ -91,7 +88,7 @@ def test_every_number_has_a_range(stage):
         ("autoencoder", "spectral.windows=[]", "spectral.windows must be even numbers"),
         ("autoencoder", "frames=1", "frames must be from 2 to 65536, found 1"),
         ("autoencoder", "pca_seconds=0", "pca_seconds must be from 0.001"),
-        ("autoencoder", "pca_seconds=nan", "pca_seconds must be from 0.001"),
+        ("autoencoder", "pca_seconds=nan", "pca_seconds must be a finite number"),
         ("dit", "batch=1000000000", "batch must be from 1 to 65536"),
         ("dit", "loop.betas=[0.9]", "loop.betas must be two numbers"),
         ("dit", "logsnr=[3, 1]", "logsnr must be a lowest and a highest value"),

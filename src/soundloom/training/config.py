@@ -14,13 +14,18 @@ from soundloom.training.ranges import (
     Blocks,
     Clips,
     Count,
+    Factor,
+    Hertz,
     Layer,
     LearningRate,
     LogSNR,
     Overlap,
+    Power,
     Ranged,
+    Seconds,
     Seed,
     Share,
+    Size,
     Steps,
     Weight,
     Window,
@@ -43,20 +48,14 @@ class LoopConfig(Ranged):
     final_learning_rate: LearningRate
     warmup_steps: Steps = 100
     cycles: Annotated[int, Within(1, 10_000)] = 1
-    muon: Annotated[float, Within(0, 1e4)] = (
-        0.0  # rate of the matrices in blocks under Muon, in learning rates; 0 takes AdamW for all
-    )
+    muon: Weight = 0.0  # rate of the matrices in blocks under Muon, in learning rates; 0 takes AdamW for all
     betas: tuple[Annotated[float, Within(0, 0.999999)], ...] = (0.9, 0.95)
     weight_decay: Annotated[float, Within(0, 100)] = 0.01
     clip_norm: Annotated[float, Within(1e-9, 1e9)] = 1.0
     ema: Share = 0.999
-    accumulate: Annotated[int, Within(1, 65_536)] = (
-        1  # batches whose gradients a step adds up; several processes share them
-    )
+    accumulate: Batch = 1  # batches whose gradients a step adds up; several processes share them
     frozen: tuple[str, ...] = ()  # beginnings of names of weights that stay as they are, such as "text."
-    divergence: Annotated[float, Within(0.01, 1e9)] = (
-        4.0  # a loss is too high that lies above its usual size by so many times that size
-    )
+    divergence: Factor = 4.0  # a loss is too high that lies above its usual size by so many times that size
     patience: Count = 100  # steps on end with too high a loss, after which training stops
     save_every: Count = 500  # steps
     log_every: Count = 50
@@ -82,9 +81,7 @@ class SoundsConfig(Ranged):
     reverb: bool = True
     seconds: tuple[Annotated[float, Within(0.05, 600)], ...] = (1.0, 6.0)
     plain: bool = False  # what captions need not name is the same in all clips; lengths fill all of `seconds`
-    tuned_to: Annotated[int, Within(0, 1_000_000)] = (
-        0  # samples of a latent: pitches and beats are moved until latents repeat; 0 leaves them
-    )
+    tuned_to: Size = 0  # samples of a latent: pitches and beats are moved until latents repeat; 0 leaves them
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,9 +99,7 @@ class DataConfig(Ranged):
     source: Literal["folder", "webdataset", "latents"]
     path: str  # absolute, or seen from the recipe's folder
     selection: Selection = field(default_factory=Selection)
-    clips: Annotated[int, Within(0, 1_000_000_000)] = (
-        0  # the first ones alone are heard by autoencoder and tokenizer; 0 for all
-    )
+    clips: Size = 0  # the first ones alone are heard by autoencoder and tokenizer; 0 for all
 
 
 @dataclass(frozen=True)
@@ -235,9 +230,7 @@ class AutoencoderConfig(Ranged):
 
     loop: LoopConfig
     spectral: SpectralConfig
-    clips: Annotated[int, Within(0, 1_000_000)] = (
-        0  # the first ones of the sounds; 0 for all that `sounds.toml` or `data.toml` give
-    )
+    clips: Size = 0  # the first ones of the sounds; 0 for all that `sounds.toml` or `data.toml` give
     batch: Batch = 8
     frames: Annotated[int, Within(2, 65_536)] = 32  # latents of a crop
     waveform: Weight = 1.0
@@ -246,16 +239,10 @@ class AutoencoderConfig(Ranged):
     decoder_only: bool = False  # leave the encoder and its latents as they are
     deviation_rate: Share = 0.0  # at which the bottleneck's deviation follows the latents; 0 freezes it
     pca_seconds: Annotated[float, Within(0.001, 100_000)] = 600.0
-    emphasis: Annotated[float, Within(-2, 2)] = (
-        0.3  # power of frequency by which the principal components prefer high frequencies
-    )
+    emphasis: Power = 0.3  # power of frequency by which the principal components prefer high frequencies
     whitening: Share = 0.5  # 0 keeps the components' own spread, 1 makes all equal
-    noise_bands: tuple[
-        Annotated[float, Within(1, 400_000)], ...
-    ] = ()  # edges in hertz of bands whose loudness gets latents of its own
-    coring: Annotated[float, Within(0, 100)] = (
-        0.0  # size, of latents whose mean square is 1, up to which the decoder takes them for errors
-    )
+    noise_bands: tuple[Hertz, ...] = ()  # edges in hertz of bands whose loudness gets latents of its own
+    coring: Weight = 0.0  # size, of latents whose mean square is 1, up to which the decoder takes them for errors
     mel: MelConfig = field(default_factory=MelConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -290,10 +277,8 @@ class ShortConfig(Ranged):
 
     until: Steps = 0  # step from which all clips are whole
     share: Share = 1.0  # of the steps before it that have beginnings
-    frames: tuple[Annotated[int, Within(1, 65_536)], ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
-    tokens: Annotated[int, Within(1, 10_000_000)] = (
-        1100  # of all clips together: their latents, and the memory tokens that each has beside them
-    )
+    frames: tuple[Batch, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
+    tokens: Clips = 1100  # of all clips together: their latents, and the memory tokens that each has beside them
     logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise: the rest is learnt from whole clips
 
     def __post_init__(self) -> None:
@@ -324,14 +309,10 @@ class DiTTrainingConfig(Ranged):
     condition_dropout: Share = 0.1
     masks: tuple[Share, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: Weight = 0.1  # of the loss on kept frames
-    levelling: Annotated[float, Within(0, 10)] = (
-        0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
-    )
+    levelling: Weight = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
     short: ShortConfig = field(default_factory=ShortConfig)
     focus: tuple[FocusConfig, ...] = ()  # one after the other
-    silence_seconds: Annotated[float, Within(0, 600)] = (
-        0.5  # mean of the exponential length of the silence learnt behind a clip
-    )
+    silence_seconds: Seconds = 0.5  # mean of the exponential length of the silence learnt behind a clip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -382,7 +363,9 @@ class PostConfig(Ranged):
     discriminator_every: Annotated[int, Within(2, 1_000_000)] = 2  # steps
     rate: Annotated[float, Within(0, 1000)] = 3.0  # of the discriminator, in the loop's learning rate
     betas: tuple[Annotated[float, Within(0, 0.999999)], ...] = (0.0, 0.99)  # of the discriminator
-    layers: tuple[int, ...] = ()  # blocks that the discriminator looks at; none means one at 70 % of the depth
+    layers: tuple[
+        Annotated[int, Within(0, 1023)], ...
+    ] = ()  # blocks that the discriminator looks at; none means one at 70 % of the depth
     head_width: Annotated[int, Within(16, 8192)] = 64
     game: Literal["relativistic", "hinge"] = "relativistic"  # of the discriminator
     adversarial: Weight = 1.0

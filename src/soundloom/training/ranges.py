@@ -19,6 +19,11 @@ Window = Annotated[int, Within(16, 65_536)]  # samples
 Overlap = Annotated[int, Within(1, 16)]  # windows over each sample
 Layer = Annotated[int, Within(1, 8192)]  # width
 Blocks = Annotated[int, Within(1, 64)]
+Size = Annotated[int, Within(0, 1_000_000)]
+Factor = Annotated[float, Within(0.01, 1e9)]
+Power = Annotated[float, Within(-2, 2)]  # of frequency
+Hertz = Annotated[float, Within(1, 400_000)]
+Seconds = Annotated[float, Within(0, 600)]
 LogSNR = Annotated[float, Within(-50, 50)]
 
 
