@@ -15,9 +15,10 @@ from training.tiny_recipe import loop
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.guards import DivergenceGuard
-from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_state
+from soundloom.training.loop import Draws, Run, Turn, learning_rate
 from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
+from soundloom.training.states import read_state
 
 
 class Regression:

@@ -40,6 +40,7 @@ from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
 from soundloom.training.sounds import Sounds
 from soundloom.training.sources import Captioned, SoundSource
+from soundloom.training.states import damage_named, fill
 
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 
@@ -129,7 +130,12 @@ class Job(Task):
         """The SentencePiece model."""
         if self.base:
             return self.base.tokenizer
-        return self.work.require(self.work.tokenizer, "tokenizer").read_bytes()
+        path = self.work.require(self.work.tokenizer, "tokenizer")
+        with damage_named(path, "it is damaged; soundloom train tokenizer --restart learns it anew"):
+            model = path.read_bytes()
+            if not model or not vocabulary_size(model):
+                raise ValueError("it is no SentencePiece model")
+        return model
 
     @cached_property
     def text_config(self) -> T5GemmaConfig:
@@ -143,7 +149,7 @@ class Job(Task):
         if self.base and not self.work.trained("autoencoder").is_file():
             return self.base.same().eval()
         same = SAME(self.model.same)
-        same.load_state_dict(self.work.read_trained("autoencoder"))
+        fill(same, self.work.read_trained("autoencoder"), self.work.trained("autoencoder"))
         return same.eval()
 
     def generator(self, *stages: str) -> Generator:
@@ -156,14 +162,14 @@ class Job(Task):
         if self.base and not self.work.trained(trained).is_file():
             self.base.fill(generator)
         else:
-            generator.load_state_dict(self.work.read_trained(trained))
+            fill(generator, self.work.read_trained(trained), self.work.trained(trained))
         return generator.to(self.machine.device)
 
     def clips(self) -> Clips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds is not None:
-            latents = read_latents(self.work.require(self.work.latents, "encode"))
+            latents = read_latents(self.work.require(self.work.latents, "encode"), self.model.same.latent_dim)
             return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
         return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))

@@ -45,6 +45,7 @@ from soundloom.training.previews import Preview, reconstruction, samples
 from soundloom.training.recipe import BEGINS_WITH
 from soundloom.training.sources import SoundSource
 from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
+from soundloom.training.states import fill
 from soundloom.training.text import TextStage
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
@@ -177,7 +178,7 @@ def train_dit(job: Job) -> bool:
         elif fresh:
             initialise(generator)
             if job.recipe.has("text"):
-                generator.text.load_state_dict(job.work.read_trained("text"))
+                fill(generator.text, job.work.read_trained("text"), job.work.trained("text"))
         clips = job.clips()
         shift = job.model.model.diffusion.distribution_shift_options
         stage = FlowStage(generator.to(job.machine.device), clips, config, shift)
