@@ -425,3 +425,16 @@ def test_data_that_is_not_there_is_a_sentence(made, tmp_path, capsys):
     (tmp_path / "nowhere").mkdir()
     assert train(tmp_path, "encode") == 1
     assert "could be encoded" in capsys.readouterr().err
+
+
+def test_a_stage_that_diverges_stops_and_nothing_is_exported(copy, capsys):
+    flags = ("--restart", "--set", "loop.learning_rate=100", "--set", "loop.steps=300", "--set", "loop.clip_norm=1e9")
+    assert train(copy, "dit", *flags) == 1
+    assert "training stopped at step" in capsys.readouterr().err
+    out = copy / "exported"
+    for stage in ("dit", "post"):
+        assert train(copy, "export", "--out", str(out), "--result-of", stage) == 1
+        assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
+    assert not out.exists()
+    assert train(copy, "dit", "--restart") == 0
+    assert train(copy, "export", "--out", str(out), "--result-of", "dit") == 0

@@ -176,13 +176,16 @@ class Run:
                 recent.clear()
             if self.step % self.config.save_every == 0 and not self._is_high:
                 self.save()
+        lost = next((guard for guard in self._guards.values() if guard.is_lost), None)
+        if self.finished and lost:
+            raise lost.error(self.step, self.state_path)
         if self.finished or not self._is_high:
             self.save()
 
     @property
     def _is_high(self) -> bool:
         """Whether a loss is too high just now; a state from before may be wanted then."""
-        return any(guard.high for guard in self._guards.values())
+        return any(guard.is_high for guard in self._guards.values())
 
     def save(self) -> None:
         """Write the state; a kill or a power cut at any moment leaves the old one or the new one."""

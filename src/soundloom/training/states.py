@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from soundloom.json_limits import parse_json
 # What readers of pickles, archives and tensors raise on damage.
 DAMAGE = (
     *(RuntimeError, EOFError, UnpicklingError, OSError, ValueError, LookupError, TypeError, AttributeError),
-    *(ArithmeticError, AssertionError, NotImplementedError, zipfile.BadZipFile, SoundloomError),
+    *(ArithmeticError, AssertionError, struct.error, zipfile.BadZipFile, SoundloomError),
 )
 
 
@@ -36,8 +38,7 @@ def damage_named(path: Path, hint: str) -> Iterator[None]:
 def read_state(path: Path) -> dict[str, Any]:
     """The state that a run left. Raises TrainingError."""
     with damage_named(path, "it is damaged; remove it to begin anew"):
-        _require_unpacked(path)
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        state: dict[str, Any] = _load(path)
         kinds = {"step": int, "module": dict, "average": dict, "optimiser": dict}
         if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("it is no state of a training run")
@@ -51,8 +52,7 @@ def read_state(path: Path) -> dict[str, Any]:
 def read_weights(path: Path, command: str) -> dict[str, Tensor]:
     """The weights that a finished stage left. Raises TrainingError, which names the command that makes them anew."""
     with damage_named(path, f"it is damaged; soundloom train {command} --restart makes it anew"):
-        _require_unpacked(path)
-        weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        weights: dict[str, Tensor] = _load(path)
         _require_tensors(weights)
     return weights
 
@@ -87,8 +87,11 @@ def _require_tensors(weights: Any) -> None:
         raise ValueError("it holds something else than weights by their names")
 
 
-def _require_unpacked(path: Path) -> None:
-    """PyTorch compresses nothing that it saves, so what is compressed is not its own and may unfold to any size."""
+def _load(path: Path) -> Any:
+    """What `torch.save` wrote. PyTorch compresses nothing, so what is compressed may unfold to any size."""
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what damage looks like to PyTorch; what cannot be read is an error
+        return torch.load(path, weights_only=True, map_location="cpu")
