@@ -15,7 +15,8 @@ import pytest
 import soundfile
 from robustness.media_mutators import ODD_VALUES, count, damaged, generator, odd_json
 
-from soundloom.datasets.encoding import Codec, encode_dataset
+from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.items import Selection, read_items
 from soundloom.datasets.latents import LatentFolderWriter, array_bytes, parse_array
 from soundloom.datasets.opening import open_dataset

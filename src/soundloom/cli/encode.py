@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import asdict, dataclass
@@ -14,13 +15,17 @@ from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
-from soundloom.cli.opening import open_model
+from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.results import print_results
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
+    from soundloom.datasets.fidelity import Codec
     from soundloom.datasets.items import Skipped
+    from soundloom.pipeline.model import Model
+
+log = logging.getLogger(__name__)
 
 SHOWN = 20  # skipped sounds that are listed by name
 
@@ -53,7 +58,9 @@ def run(options: Options) -> int:
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=options.out is not None) as new:
-        latents = open_model(options).encode(clip)
+        model = open_model(options)
+        latents = model.encode(clip)
+        _warn_of_loss(model, clip)
         with write_faults(path), new.open("wb") as file:
             np.save(file, latents)
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
@@ -61,12 +68,36 @@ def run(options: Options) -> int:
     return 0
 
 
+def _codec(model: Model) -> Codec:
+    from soundloom.datasets.fidelity import Codec
+
+    return Codec(
+        model.encode,
+        model.sample_rate,
+        model.checkpoint.config.same.downsampling_ratio,
+        model.checkpoint.fingerprint,
+        lambda latents, samples: model.decode(latents, samples).audio,
+    )
+
+
+def _warn_of_loss(model: Model, clip: Clip) -> None:
+    """Say where the model inside the package, which knows few kinds of sounds, carries this one badly."""
+    entry = named_entry(model.name)
+    if entry is None or not entry.is_packaged:
+        return
+    from soundloom.datasets.fidelity import fidelity_warning
+
+    if warning := fidelity_warning(model.name, [_codec(model).difference(clip.audio, clip.sample_rate)]):
+        log.warning("%s", warning)
+
+
 # Datasets
 
 
 def _encode_dataset(options: Options) -> int:
     """Exit code 1 when nothing at all could be encoded, else 0."""
-    from soundloom.datasets.encoding import Codec, encode_dataset
+    from soundloom.datasets.encoding import encode_dataset
+    from soundloom.datasets.fidelity import fidelity_warning
     from soundloom.datasets.items import Selection
     from soundloom.datasets.opening import open_dataset
 
@@ -78,10 +109,10 @@ def _encode_dataset(options: Options) -> int:
     if next(iter(dataset.entries()), None) is None:
         raise AudioError(f"{options.input} holds no sound files and no shards")
     model = open_model(options, keep_loaded=True)
-    ratio = model.checkpoint.config.same.downsampling_ratio
-    codec = Codec(model.encode, model.sample_rate, ratio, model.checkpoint.fingerprint)
-    summary = encode_dataset(dataset, writer, codec, Selection(), _progress)
+    summary = encode_dataset(dataset, writer, _codec(model), Selection(), _progress)
     _report(summary.skipped)
+    if warning := fidelity_warning(model.name, summary.differences):
+        log.warning("%s", warning)
     print_results({"out": out, **asdict(summary)} if options.json else _lines(out, summary))
     return 0 if summary.stored else 1
 

@@ -19,7 +19,8 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.datasets.encoding import Codec, EncodedSounds, encoded_silence
+from soundloom.datasets.encoding import EncodedSounds, encoded_silence
+from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
@@ -202,7 +203,11 @@ class Job(Task):
             plan = encode_chunks(stereo.shape[1], self.model.same, "exact")  # files may be longer than memory allows
             return plan.run(stereo[None], encode_piece)[0]
 
-        return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same))
+        @torch.no_grad()
+        def decode(latents: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+            return same.decode(torch.from_numpy(latents)[None].to(device))[0, :, :samples].cpu().numpy()
+
+        return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same), decode)
 
     def scale_sounds(self, clips: int) -> SoundSource:
         """Sounds that the latents' scale is measured on, all of which can be read."""

@@ -8,7 +8,7 @@ up again; each says whether it is finished.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from soundloom.atomic import atomic_file
 from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
@@ -129,8 +130,17 @@ def encode(job: Job) -> bool:
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
     if job.anew or is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
         write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
+        if job.base:
+            codec, clips = job.codec(), map(job.flow_sounds.clip, range(min(COMPARED_SOUNDS, len(job.flow_sounds))))
+            _warn_of_loss(job, [codec.difference(clip.audio, clip.sample_rate) for clip in clips])
         job.work.keep_settings("encode", settings)
     return True
+
+
+def _warn_of_loss(job: Job, differences: Sequence[float]) -> None:
+    """Say where the autoencoder carries the sounds badly."""
+    if warning := fidelity_warning(job.base.checkpoint.name if job.base else "this work", differences):
+        log.warning("%s", warning)
 
 
 def _encode_dataset(job: Job) -> None:
@@ -144,6 +154,7 @@ def _encode_dataset(job: Job) -> None:
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
     log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
+    _warn_of_loss(job, summary.differences)
     if summary.orphaned:
         log.warning("%d latents are of sounds that are gone and will not be learnt", summary.orphaned)
     if not summary.stored:
