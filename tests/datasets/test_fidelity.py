@@ -31,7 +31,7 @@ def test_what_is_decoded_is_compared_with_the_sound(decibels, is_said):
     assert difference == pytest.approx(-decibels, abs=0.05)
     warning = fidelity_warning("mini", [difference])
     assert bool(warning) == is_said
-    assert not is_said or "they differ by 6.0 dB" in warning
+    assert not is_said or "it differs by 6.0 dB" in warning
 
 
 def test_only_the_beginning_of_a_sound_of_any_rate_and_channels_is_compared():
@@ -44,6 +44,11 @@ def test_silence_and_codecs_without_a_decoder_say_nothing():
     assert math.isnan(codec(0.5).difference(0 * NOISE, RATE))
     assert math.isnan(Codec(lambda clip: clip.audio, RATE, 1, "f").difference(NOISE, RATE))
     assert fidelity_warning("mini", [math.nan]) == ""
+
+
+def test_several_sounds_are_told_by_their_median():
+    warning = fidelity_warning("mini", [1.0, 5.0, 9.0, math.nan])
+    assert "these sounds well: decoded, they differ by 5.0 dB (median log-mel difference of 3;" in warning
 
 
 def test_a_few_sounds_of_a_dataset_are_compared(tmp_path):

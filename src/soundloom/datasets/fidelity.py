@@ -49,8 +49,9 @@ def fidelity_warning(name: str, differences: Sequence[float]) -> str:
     heard = [value for value in differences if not math.isnan(value)]
     if not heard or median(heard) <= USUAL:
         return ""
+    sounds, they = ("these sounds", "they differ") if len(heard) > 1 else ("this sound", "it differs")
+    measure = f"median log-mel difference of {len(heard)}" if len(heard) > 1 else "log-mel difference"
     return (
-        f"the autoencoder of {name} does not carry these sounds well: decoded, they differ by {median(heard):.1f} dB "
-        f"(median log-mel difference of {len(heard)}; {USUAL:g} dB or less is usual), and no model of its latents can "
-        "sound better"
+        f"the autoencoder of {name} does not carry {sounds} well: decoded, {they} by {median(heard):.1f} dB "
+        f"({measure}; {USUAL:g} dB or less is usual), and no model of its latents can sound better"
     )
