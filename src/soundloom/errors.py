@@ -34,6 +34,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
+def printable(name: Any) -> str:
+    """A file name whole as text that any stream, tag or JSON can hold: what is not Unicode or printable is escaped."""
+    text = name if isinstance(name, str) else str(name)
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class SoundloomError(Exception):
     """Base of all errors below; `hint` says what would work, or is empty."""
 

@@ -261,12 +261,12 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
         ("dit", ["--set", "loop.stepps=3"], "did you mean 'steps'?"),
         ("dit", ["--set", "loop"], "not of the form KEY=VALUE"),
         ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
-        ("text", ["--set", "components=0"], "components must be 1 or more"),
-        ("text", ["--set", "frames=[-1]"], "frames must be counted from 0"),
-        ("autoencoder", ["--set", "batch=0"], "batch must be 1 or more, found 0"),
-        ("dit", ["--set", "batch=0"], "batch must be 1 or more, found 0"),
-        ("dit", ["--set", "loop.steps=-5"], "loop.steps must be 0 or more, found -5"),
-        ("distill", ["--set", "refresh_every=0"], "refresh_every must be 1 or more, found 0"),
+        ("text", ["--set", "components=0"], "components must be from 1 to"),
+        ("text", ["--set", "frames=[-1]"], "frames[0] must be from 0 to"),
+        ("autoencoder", ["--set", "batch=0"], "batch must be from 1 to 65536, found 0"),
+        ("dit", ["--set", "batch=0"], "batch must be from 1 to 65536, found 0"),
+        ("dit", ["--set", "loop.steps=-5"], "loop.steps must be from 0 to 1000000000, found -5"),
+        ("distill", ["--set", "refresh_every=0"], "refresh_every must be from 1 to 1000000000, found 0"),
         ("post", ["--set", "layers=[9]"], "layers must be from 0 to"),
         ("dit", ["--set", 'loop.frozen=["texts."]'], "no weight has a name that begins with 'texts.' of loop.frozen"),
         ("encode", ["--set", "clips=3"], "encode has no file of its own"),
@@ -430,3 +430,16 @@ def test_data_that_is_not_there_is_a_sentence(made, tmp_path, capsys):
     (tmp_path / "nowhere").mkdir()
     assert train(tmp_path, "encode") == 1
     assert "could be encoded" in capsys.readouterr().err
+
+
+def test_a_stage_that_diverges_stops_and_nothing_is_exported(copy, capsys):
+    flags = ("--restart", "--set", "loop.learning_rate=100", "--set", "loop.steps=300", "--set", "loop.clip_norm=1e9")
+    assert train(copy, "dit", *flags) == 1
+    assert "training stopped at step" in capsys.readouterr().err
+    out = copy / "exported"
+    for stage in ("dit", "post"):
+        assert train(copy, "export", "--out", str(out), "--result-of", stage) == 1
+        assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
+    assert not out.exists()
+    assert train(copy, "dit", "--restart") == 0
+    assert train(copy, "export", "--out", str(out), "--result-of", "dit") == 0

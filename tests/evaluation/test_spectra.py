@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from soundloom.audio.mel import log_mel_difference
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.evaluation.spectra import (
     buzz,
     level_difference,
-    log_mel_difference,
     loudness_step,
     si_sdr,
     spectral_convergence,

@@ -15,9 +15,10 @@ from training.tiny_recipe import loop
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.guards import DivergenceGuard
-from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_state
+from soundloom.training.loop import Draws, Run, Turn, learning_rate
 from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
+from soundloom.training.states import read_state
 
 
 class Regression:
@@ -131,6 +132,38 @@ def test_a_loss_that_stays_high_stops_the_run_and_keeps_the_state_from_before(tm
     with pytest.raises(TrainingError, match=r"step 82: the loss has been far above its usual .* for 10 steps"):
         Run(Exploding(), loop(steps=400, save_every=5, patience=10), tmp_path).train()
     assert run(tmp_path).step == 70
+
+
+class Diverging(Regression):
+    """A loss that is multiplied by ten at every step from one on."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self.start = start
+
+    def losses(self, step, draws):
+        return {"loss": super().losses(step, draws)["loss"] * 10.0 ** min(20, max(0, step - self.start))}
+
+
+@pytest.mark.parametrize("start", [6, 20, 90])
+def test_a_loss_that_explodes_stops_the_run_soon(tmp_path, start):
+    """A usual size is known from 50 steps on; patience is a hundred."""
+    with pytest.raises(TrainingError, match="training stopped at step"):
+        Run(Diverging(start), loop(steps=400, save_every=1), tmp_path).train()
+    assert read_state(tmp_path / "state.pt")["step"] <= start + 5
+
+
+def test_a_run_does_not_end_well_while_its_loss_explodes(tmp_path):
+    with pytest.raises(TrainingError, match="training stopped at step 25"):
+        Run(Diverging(20), loop(steps=25, save_every=100), tmp_path).train()
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_losses_that_begin_at_nothing_may_grow():
+    guard = DivergenceGuard(factor=4.0, patience=100)
+    for step in range(40):
+        guard.watch(step * 0.02, step, Path("state"))
+    assert not guard.is_lost
 
 
 def test_single_high_losses_do_not_stop_a_run(tmp_path):

@@ -18,7 +18,7 @@ import numpy as np
 
 from soundloom.audio.loudness import TRUE_PEAK, normalise
 from soundloom.audio.resample import resample
-from soundloom.errors import AudioError, RequestError
+from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
     from soundloom.audio.file_objects import Readable, Writable
@@ -107,7 +107,7 @@ class Clip:
 
         path = Path(path)
         audio, rate, source = read_audio(path)
-        return cls(audio, rate, _undamaged(lambda: read_record(path)), source, path.name)
+        return cls(audio, rate, _undamaged(lambda: read_record(path)), source, printable(path.name))
 
     def sha256(self) -> str:
         """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""

@@ -17,12 +17,16 @@ import numpy as np
 import soundfile
 
 from soundloom.atomic import replacing, write_faults
+from soundloom.audio.chunks import what_is_missing
+from soundloom.audio.memory import most_frames, require_frames
 from soundloom.audio.metadata import write_record
-from soundloom.errors import AudioError
+from soundloom.audio.resample import HIGHEST_RATE, LOWEST_RATE, require_rate
+from soundloom.errors import AudioError, printable, shown
 
 log = logging.getLogger(__name__)
 
 BLOCK = 65536  # samples per channel moved at a time: flat memory; the Vorbis encoder crashes on long blocks
+UNKNOWN_LENGTH = 2**56  # samples; libsndfile gives more where it cannot tell
 LARGEST_WAV = 2**32 - 2**24  # bytes; sizes in a WAV file are 32 bit, the rest is room for tags
 LOSSY_COMPRESSION = 0.1  # near the best that MP3 and Vorbis have (0): about 200 and 330 kbit/s in stereo
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -79,8 +83,8 @@ KEPT_AS = {  # what float32 still holds of sample types that are read but not wr
     "DOUBLE": "FLOAT",
 }
 CONTAINERS = {
-    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(1, 2**31)),
-    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(1, 655351)),
+    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(LOWEST_RATE, HIGHEST_RATE + 1)),
+    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(LOWEST_RATE, 655351)),
     # libsndfile 1.2 crashes the process on more channels or higher rates in Vorbis
     ".ogg": Container("OGG", {"VORBIS": 0}, 255, range(4000, 192001)),
     ".mp3": Container("MP3", {"MPEG_LAYER_III": 0}, 2, MP3_RATES),
@@ -98,41 +102,86 @@ def container_of(path: Path) -> Container:
 def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
     """Read a file as float32 `(channels, samples)`, with its sample rate and format.
 
-    Raises AudioError when there is no such file, it is not audio, is damaged, has no samples or has some that
-    are not numbers.
+    Raises AudioError when there is no such file, it is not audio, is damaged, has a rate that no sound has, would take
+    too much memory, has no samples or has some that are not numbers. A file that ends early is read to its end, with a
+    warning.
     """
     path = Path(path)
+    name = printable(path)
     try:
         with path.open("rb") as raw:
-            return decode(raw, str(path), path)
+            return decode(raw, name, path)
     except OSError as error:
-        raise AudioError(f"{path} cannot be opened: {error.strerror}", "name a sound file") from error
+        raise AudioError(f"{name} cannot be opened: {error.strerror}", "name a sound file") from error
 
 
 def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarray, int, SourceFormat]:
     """Do as `read_audio` for an opened file that can seek; `path` is where it is, if it is a file on disk."""
-    if not raw.seek(0, os.SEEK_END):
+    size = raw.seek(0, os.SEEK_END)
+    if not size:
         raise AudioError(f"{name} is empty (0 bytes)")
+    missing = what_is_missing(raw)
     raw.seek(0)
-    blocks = []
     try:
-        with soundfile.SoundFile(path or raw) as file:
-            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                blocks.append(block.T)
-            promised, rate, source = file.frames, file.samplerate, SourceFormat(file.format, file.subtype)
+        with soundfile.SoundFile(_Steady(raw) if path is None else _named(path)) as file:
+            require_rate(file.samplerate, name)
+            audio, promised = _samples(file, size, name), file.frames
+            rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
     except TypeError as error:  # soundfile asks for the rate and format of a .raw file
         raise AudioError(f"{name} has no header that tells its rate and format", "make a WAV file of it") from error
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{name} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
         ) from error
-    if not blocks:
+    if not audio.shape[1]:
         raise AudioError(f"{name} has no samples")
-    audio = np.concatenate(blocks, axis=1)
     if audio.shape[1] < promised:
         log.warning("%s ends early: %d samples of %d are there", name, audio.shape[1], promised)
+    elif missing:
+        log.warning("%s ends early: %s", name, missing)
     _require_numbers(audio, name)
     return audio, rate, source
+
+
+def _named(path: Path) -> str | bytes:
+    """A name as soundfile takes it: it cannot encode those that are not Unicode."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+class _Steady:
+    """A file that is read by libsndfile, which cannot be told of errors: Python would print them and go on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.tell, self.read = file.tell, file.read
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (ValueError, OSError):  # a damaged header may ask for places before the beginning
+            return self._file.tell()
+
+
+def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
+    """All samples `(channels, n)` of a file of `size` bytes. Raises AudioError where they would take too much memory.
+
+    The number that a header promises is only believed where that much is decoded, and may be unknown.
+    """
+    most = most_frames(size, file.channels)
+    is_known = file.frames < UNKNOWN_LENGTH
+    if is_known:
+        require_frames(name, file.frames, file.samplerate, most)
+    else:
+        most //= 2  # what grows is copied
+    audio = np.empty((file.channels, file.frames if is_known else 0), np.float32)
+    block, done = max(1, BLOCK // file.channels), 0
+    while len(piece := file.read(block, dtype="float32", always_2d=True)):
+        done += len(piece)
+        if done > audio.shape[1]:
+            require_frames(name, done, file.samplerate, most)
+            audio = np.concatenate([audio, np.empty((file.channels, max(done, audio.shape[1])), np.float32)], axis=1)
+        audio[:, done - len(piece) : done] = piece.T
+    return audio if done == audio.shape[1] else audio[:, :done].copy()
 
 
 def write_audio(
@@ -303,4 +352,5 @@ def _require_numbers(audio: np.ndarray, name: str, start: int = 0) -> None:
 
 
 def _reason(error: soundfile.SoundFileError) -> str:
-    return getattr(error, "error_string", str(error)).rstrip(".")
+    reason = getattr(error, "error_string", str(error)).rstrip(".")
+    return shown(reason) if reason else "it is damaged"

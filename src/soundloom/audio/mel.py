@@ -6,6 +6,9 @@ import numpy as np
 
 BANDS, WINDOW, HOP = 64, 2048, 512
 FLOOR = 1e-8  # power below which all is silence: -80 dB
+COMPARED_BANDS = 128
+FULL_SCALE_SINE = 10 * np.log10(0.25)  # what log_mel reads for it
+HEARD = -60.0  # dBFS, where a sine of full scale is 0
 
 
 def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarray:
@@ -19,6 +22,18 @@ def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarr
     spectra = np.fft.rfft(frames * window, axis=-1) / window.sum()
     power = (np.abs(spectra) ** 2).mean(axis=0) @ _filters(sample_rate, bands).T
     return 10 * np.log10(np.maximum(power, FLOOR)).T
+
+
+def log_mel_difference(made: np.ndarray, real: np.ndarray, rate: int) -> float:
+    """Mean absolute difference in dB of two clips (channels, samples), over the cells heard in the real one.
+
+    128 mel bands, Hann windows of 2048 samples every 512, channels averaged in power; a cell counts where the real
+    clip is above -60 dBFS, and levels end at -74 dBFS below. NaN where nothing is heard.
+    """
+    length = min(made.shape[1], real.shape[1])
+    a, b = (log_mel(clip, rate, COMPARED_BANDS) - FULL_SCALE_SINE for clip in (made[:, :length], real[:, :length]))
+    heard = b > HEARD
+    return float(np.abs(a - b)[heard].mean()) if heard.any() else float("nan")
 
 
 def _filters(sample_rate: int, bands: int) -> np.ndarray:

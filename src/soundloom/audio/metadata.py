@@ -9,8 +9,9 @@ that, LIST INFO. The record may hold anything that JSON can; `prompt` (or `reque
 
 import json
 import os
+import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,12 +19,26 @@ import mutagen
 from mutagen import id3
 
 from soundloom.atomic import replacing, write_faults
-from soundloom.errors import AudioError
+from soundloom.audio.chunks import chunks
+from soundloom.audio.tags import find_tag
+from soundloom.errors import AudioError, printable, shown
+from soundloom.json_limits import LONGEST_JSON, parse_json
 from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
 TITLE_LENGTH = 120
+NOT_UNICODE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, as in file names that are not UTF-8
 UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # what mutagen raises on damage
+TEXT, OBJECT, LIST = (str, "text"), (dict, "an object"), (list, "a list")
+KINDS: dict[str, tuple[type, str]] = {  # of the values that are used again
+    "mode": TEXT,
+    "model": TEXT,
+    "model_hash": TEXT,
+    "precision": TEXT,
+    "prompt": TEXT,
+    "request": OBJECT,
+    "warnings": LIST,
+}
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -32,27 +47,37 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     Raises AudioError when the tags or the sidecar are damaged.
     """
     path = Path(path)
-    record = read_tags(path, str(path))
+    try:
+        with path.open("rb") as file:
+            record = read_tags(file, printable(path))
+    except OSError as error:
+        raise AudioError(f"the tags of {printable(path)} cannot be read: {error}") from error
     if record is not None:
         return record
     sidecar = sidecar_path(path)
     if sidecar == path or not sidecar.is_file():
         return None
-    try:
-        record = _parse(sidecar.read_text(encoding="utf-8"), str(sidecar))
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioError(f"{sidecar} cannot be read: {error}") from error
+    record = _read_sidecar(sidecar)
     return record if "soundloom" in record else None  # else it is somebody else's file of that name
 
 
-def read_tags(file: Path | BinaryIO, name: str) -> dict[str, Any] | None:
-    """The record in the tags of a file, on disk or opened; None where there is none. Raises AudioError for damage."""
+def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
+    """The record in the tags of an opened file; None where there is none. Raises AudioError for damage."""
     try:
-        opened = mutagen.File(file)
-    except UNREADABLE as error:
+        text = find_tag(file, FIELD)
+    except ValueError as error:
         raise AudioError(f"the tags of {name} cannot be read: {error}") from error
-    text = _stored_text(opened.tags) if opened is not None and opened.tags is not None else None
     return _parse(text, f"the {FIELD} tag of {name}") if text is not None else None
+
+
+def _read_sidecar(sidecar: Path) -> dict[str, Any]:
+    """What a JSON file holds. Raises AudioError."""
+    try:
+        if sidecar.stat().st_size > LONGEST_JSON:
+            raise AudioError(f"{printable(sidecar)} is too long for a record ({sidecar.stat().st_size} bytes)")
+        return _parse(sidecar.read_text(encoding="utf-8"), printable(sidecar))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioError(f"{printable(sidecar)} cannot be read: {error}") from error
 
 
 def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:
@@ -93,8 +118,8 @@ def is_foreign_sidecar(path: str | Path) -> bool:
     if not sidecar.exists():
         return False
     try:
-        return "soundloom" not in _parse(sidecar.read_text(encoding="utf-8"), str(sidecar))
-    except (AudioError, OSError, UnicodeDecodeError):
+        return "soundloom" not in _read_sidecar(sidecar)
+    except AudioError:
         return True
 
 
@@ -110,34 +135,32 @@ def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: boo
 def _serialise(record: Mapping[str, Any], indent: int | None = None) -> str:
     whole = {"soundloom": __version__, **record}
     try:
-        return json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=indent)
-    except (TypeError, ValueError) as error:
+        text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=indent)
+        return NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", text)
+    except (TypeError, ValueError, RecursionError) as error:
         raise AudioError(f"the record of a clip must be plain JSON: {error}") from error
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
-    except json.JSONDecodeError as error:
+        record = parse_json(text)
+    except (ValueError, RecursionError) as error:
         raise AudioError(f"{where} is damaged: {error}") from error
     if not isinstance(record, dict):
         raise AudioError(f"{where} is damaged: it holds {type(record).__name__}, not named values")
+    for name, (kind, wanted) in KINDS.items():
+        if (value := record.get(name)) is not None and not isinstance(value, kind):
+            raise AudioError(f"{where} is damaged: {name} must be {wanted}, found {shown(value)}")
+    if not all(isinstance(warning, str) for warning in record.get("warnings") or ()):
+        raise AudioError(f"{where} is damaged: warnings are sentences")
     return record
-
-
-def _stored_text(tags: Any) -> str | None:
-    if isinstance(tags, id3.ID3):
-        frame = tags.get(f"TXXX:{FIELD}")
-        return str(frame.text[0]) if frame is not None and frame.text else None
-    values = tags.get(FIELD)
-    return values[0] if isinstance(values, list) and values else None
 
 
 def _shown_fields(record: Mapping[str, Any]) -> dict[str, str]:
     """What tag readers show, by the names of LIST INFO: INAM title, ICMT comment, ISFT software."""
     request = record.get("request")
     prompt = record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None) or ""
-    title = " ".join(str(prompt).split())
+    title = NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(prompt).split()))
     if len(title) > TITLE_LENGTH:
         title = title[: TITLE_LENGTH - 1].rstrip() + "…"
     details = [f"{name} {record[name]}" for name in ("model", "seed") if record.get(name) is not None]
@@ -159,10 +182,10 @@ def _set_id3(tags: id3.ID3, shown: Mapping[str, str], text: str) -> None:
 
 def _append_info(file: BinaryIO, shown: Mapping[str, str]) -> None:
     """Append a LIST INFO chunk to a RIFF file, open for reading and writing; an older one becomes JUNK."""
-    for start, name in list(_chunks(file)):
-        file.seek(start + 8)
-        if name == b"LIST" and file.read(4) == b"INFO":
-            file.seek(start)
+    for chunk in list(chunks(file)):
+        file.seek(chunk.body)
+        if chunk.name == b"LIST" and file.read(4) == b"INFO":
+            file.seek(chunk.start)
             file.write(b"JUNK")
     info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in shown.items())
     file.seek(0, os.SEEK_END)
@@ -174,16 +197,3 @@ def _append_info(file: BinaryIO, shown: Mapping[str, str]) -> None:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
-
-
-def _chunks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Start and name of each chunk of a RIFF file."""
-    start = 12
-    while True:
-        file.seek(start)
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        name, size = struct.unpack("<4sI", header)
-        yield start, name
-        start += 8 + size + size % 2

@@ -5,10 +5,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from soundloom.errors import AudioError
+from soundloom.errors import AudioError, shown
 
 ZERO_CROSSINGS = 6  # of the published sinc, on each side; torchaudio calls it lowpass_filter_width
 ROLLOFF = 0.99  # cutoff as a fraction of the lower Nyquist frequency
+LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # hertz of sound that is read, resampled and written
 
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
@@ -69,7 +70,16 @@ def _published_taps(step: int, phases: int) -> tuple[np.ndarray, np.ndarray, int
     return taps.astype(np.float32), starts, reach
 
 
-def _require_rates(*rates: int) -> None:
-    for rate in rates:
-        if rate != int(rate) or rate < 1:
-            raise AudioError(f"a sample rate is a positive whole number, not {rate}")
+def require_rate(rate: float, name: str = "the sound") -> None:
+    """Raise AudioError for a sample rate that is no rate of sound; `name` says whose it is."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
+        raise AudioError(
+            f"{name} has a sample rate of {shown(rate)} Hz; rates are whole numbers from {LOWEST_RATE} to "
+            f"{HIGHEST_RATE}",
+            "44100 is usual",
+        )
+
+
+def _require_rates(from_rate: int, to_rate: int) -> None:
+    require_rate(from_rate)
+    require_rate(to_rate, "the result")

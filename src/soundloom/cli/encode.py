@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +15,17 @@ from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
-from soundloom.cli.opening import open_model
+from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.results import print_results
-from soundloom.errors import AudioError, RequestError
+from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
+    from soundloom.datasets.fidelity import Codec
     from soundloom.datasets.items import Skipped
+    from soundloom.pipeline.model import Model
+
+log = logging.getLogger(__name__)
 
 SHOWN = 20  # skipped sounds that are listed by name
 
@@ -52,7 +58,9 @@ def run(options: Options) -> int:
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=options.out is not None) as new:
-        latents = open_model(options).encode(clip)
+        model = open_model(options)
+        latents = model.encode(clip)
+        _warn_of_loss(model, clip)
         with write_faults(path), new.open("wb") as file:
             np.save(file, latents)
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
@@ -60,12 +68,36 @@ def run(options: Options) -> int:
     return 0
 
 
+def _codec(model: Model) -> Codec:
+    from soundloom.datasets.fidelity import Codec
+
+    return Codec(
+        model.encode,
+        model.sample_rate,
+        model.checkpoint.config.same.downsampling_ratio,
+        model.checkpoint.fingerprint,
+        lambda latents, samples: model.decode(latents, samples).audio,
+    )
+
+
+def _warn_of_loss(model: Model, clip: Clip) -> None:
+    """Say where the model inside the package, which knows few kinds of sounds, carries this one badly."""
+    entry = named_entry(model.name)
+    if entry is None or not entry.is_packaged:
+        return
+    from soundloom.datasets.fidelity import fidelity_warning
+
+    if warning := fidelity_warning(model.name, [_codec(model).difference(clip.audio, clip.sample_rate)]):
+        log.warning("%s", warning)
+
+
 # Datasets
 
 
 def _encode_dataset(options: Options) -> int:
     """Exit code 1 when nothing at all could be encoded, else 0."""
-    from soundloom.datasets.encoding import Codec, encode_dataset
+    from soundloom.datasets.encoding import encode_dataset
+    from soundloom.datasets.fidelity import fidelity_warning
     from soundloom.datasets.items import Selection
     from soundloom.datasets.opening import open_dataset
 
@@ -77,10 +109,10 @@ def _encode_dataset(options: Options) -> int:
     if next(iter(dataset.entries()), None) is None:
         raise AudioError(f"{options.input} holds no sound files and no shards")
     model = open_model(options, keep_loaded=True)
-    ratio = model.checkpoint.config.same.downsampling_ratio
-    codec = Codec(model.encode, model.sample_rate, ratio, model.checkpoint.fingerprint)
-    summary = encode_dataset(dataset, writer, codec, Selection(), _progress)
+    summary = encode_dataset(dataset, writer, _codec(model), Selection(), _progress)
     _report(summary.skipped)
+    if warning := fidelity_warning(model.name, summary.differences):
+        log.warning("%s", warning)
     print_results({"out": out, **asdict(summary)} if options.json else _lines(out, summary))
     return 0 if summary.stored else 1
 
@@ -90,7 +122,8 @@ def _writer(out: Path, form: str, source: Path) -> Writer:
     from soundloom.datasets.latents import SILENCE, LatentFolderWriter
     from soundloom.datasets.webdataset import ShardWriter
 
-    if out.resolve().is_relative_to(source.resolve()):
+    # realpath, since resolve() raises for a link that leads back to itself
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
     others = [path for path in out.glob("*.npy" if form == "webdataset" else "*.tar") if path.name != SILENCE]
     if out.is_file() or others:
@@ -108,7 +141,7 @@ def _report(skipped: list[Skipped]) -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     for one in skipped[:SHOWN]:
-        sys.stderr.write(f"skipped {one.origin}: {one.reason}\n")
+        sys.stderr.write(f"skipped {printable(one.origin)}: {one.reason}\n")
     if len(skipped) > SHOWN:
         sys.stderr.write(f"and {len(skipped) - SHOWN} more; --json lists all\n")
 

@@ -13,6 +13,7 @@ from soundloom.checkpoints.musicgen_named import is_music
 from soundloom.cli.building import build_requests
 from soundloom.cli.flags import Extend, flag, numbers
 from soundloom.cli.groups import (
+    PRECISIONS,
     AutoencoderOptions,
     DrawingOptions,
     RegionOptions,
@@ -21,11 +22,10 @@ from soundloom.cli.groups import (
     require_length,
 )
 from soundloom.cli.music import MusicOptions, compose, require_absent
-from soundloom.cli.opening import generator_config
+from soundloom.cli.opening import generator_config, named_entry
 from soundloom.cli.work import MakingOptions, carry_out
-from soundloom.config.catalogue import find_entry
 from soundloom.config.requests import GenerationRequest
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.lineage import remembered
 
 VARIATION_NOISE = 0.6
@@ -78,7 +78,7 @@ def run(options: Options) -> None:
     options = replace(
         options,
         model=options.model or _recorded_model(options.like, record),
-        precision=options.precision or record.get("precision"),
+        precision=options.precision or _recorded_precision(options.like, record),
     )
     prompts = [*options.words, *options.prompt]
     if not prompts and not record and not options.init_audio:
@@ -100,20 +100,32 @@ def run(options: Options) -> None:
 def _record(path: str) -> dict[str, Any]:
     """The record in a file; raises RequestError when it has none that can be repeated."""
     if not Path(path).is_file():
-        raise RequestError(f"there is no file {path} to repeat")
+        raise RequestError(f"there is no file {printable(path)} to repeat")
     record = read_record(path) or {}
-    if "request" not in record:
-        raise RequestError(f"{path} does not say how it was made", "only files that soundloom made can be repeated")
+    if not record.get("request"):
+        raise RequestError(
+            f"{printable(path)} does not say how it was made", "only files that soundloom made can be repeated"
+        )
     return record
 
 
 def _recorded_model(path: str | None, record: dict[str, Any]) -> str | None:
-    """The model that made a file to repeat; a record has no folders, so it raises RequestError for those elsewhere."""
+    """The model that made a file to repeat. A record may name a known model; RequestError for a folder or file."""
     name = record.get("model")
-    if name is not None and find_entry(name) is None and not Path(name).exists():
+    if name is not None and named_entry(name) is None:
         raise RequestError(
-            f"{path} was made with a model called {name}, which is no name of a known model",
-            f"give its folder with --model; its weights have the hash {record.get('model_hash')}",
+            f"{printable(path)} was made with a model called {shown(name)}, which is no name of a known model",
+            f"give its folder with --model; its weights have the hash {shown(record.get('model_hash'))}",
+        )
+    return name
+
+
+def _recorded_precision(path: str | None, record: dict[str, Any]) -> str | None:
+    name = record.get("precision")
+    if name is not None and name not in PRECISIONS:
+        raise RequestError(
+            f"{printable(path)} says that it was made in the precision {shown(name)}, which is not known",
+            f"give --precision {', '.join(PRECISIONS)}",
         )
     return name
 
@@ -124,13 +136,10 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
     mode = record.get("mode", "generate")
     if mode != "generate" and clip is None:
         raise RequestError(
-            f"{options.like} was made from another sound (mode {mode}), which it does not hold",
+            f"{printable(options.like)} was made from another sound (mode {shown(mode)}), which it does not hold",
             "give that sound with --init-audio",
         )
-    try:
-        request = GenerationRequest.from_record(record.get("request", {}), clip)
-    except (TypeError, AttributeError) as error:
-        raise RequestError(f"the record of {options.like} cannot be read: {error}") from error
+    request = GenerationRequest.from_record(record.get("request", {}), clip)
     for length in options.seconds:
         require_length(length)
     seconds = max(options.seconds, default=request.seconds)

@@ -17,6 +17,7 @@ from soundloom.config.requests import COMPAT, SAMPLER_NAMES, Compat, Guidance, b
 from soundloom.errors import RequestError
 from soundloom.pipeline.plan import BASE_GUIDANCE
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 
 
@@ -55,7 +56,7 @@ class PrecisionOptions:
 
     precision: str | None = flag(
         *("--precision", "--dit-dtype"),
-        choices=("auto", "fp32", "bf16", "fp16", "int8", "fp8"),
+        choices=PRECISIONS,
         help="of the transformer (default: auto, fp16 on GPUs, on CPUs what they multiply natively)",
     )
     no_half: bool = switch("--no-half", help="the same as --precision fp32")

@@ -45,10 +45,7 @@ def compose(options: MusicOptions, prompts: Sequence[str], seconds: Sequence[flo
     """Make music from words by the flags of `generate`; `record` is what a clip to be repeated says of itself."""
     if record.get("mode") == "edit":
         raise RequestError("an edit cannot be repeated without the sound it was made from", "use `soundloom edit`")
-    try:
-        base = MusicRequest(**{"prompt": "", **record.get("request", {}), **_drawing(options)})
-    except TypeError as error:
-        raise RequestError(f"the record of the clip to repeat cannot be read: {error}") from error
+    base = MusicRequest.from_record(record.get("request") or {}, **_drawing(options))
     requests = spread_requests(base, options, {"prompt": prompts, "seconds": seconds})
     carry_out({None: requests}, options, options.model_name, record.get("model_hash"))
 

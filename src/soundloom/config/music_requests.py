@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from soundloom.autoregressive.sampling import Sampling
-from soundloom.config.requests import SEED_LIMIT
+from soundloom.config.requests import SEED_LIMIT, fields_of_record, require_seconds, require_text
 from soundloom.config.values import settle
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
@@ -35,15 +36,14 @@ class MusicRequest:
     raw: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str):
-            raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        require_text("a prompt", self.prompt)
+        if not isinstance(self.raw, bool):
+            raise RequestError(f"raw must be true or false, found {shown(self.raw)}")
         settle(self, ("seed", "top_k"), ("seconds", "window", "temperature", "top_p", "guidance"))
         for name in ("seconds", "window"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise RequestError(f"{name} must be above 0, found {value:g}")
+            require_seconds(name, getattr(self, name))
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
-            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")
+            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {shown(self.seed)}")
         if not math.isfinite(self.guidance):
             raise RequestError(f"guidance must be a number, found {self.guidance}")
         if self.source is not None and not self.source.samples:
@@ -60,3 +60,8 @@ class MusicRequest:
         names = ("prompt", "seconds", "seed", "temperature", "top_k", "top_p", "guidance", "window", "raw")
         values = {name: getattr(self, name) for name in names} | resolved
         return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], **changes: Any) -> MusicRequest:
+        """Undo `to_record`; `changes` win over it. Raises RequestError for a record that is not one."""
+        return cls(**{"prompt": "", **fields_of_record(cls, record), **changes})

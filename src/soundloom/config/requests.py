@@ -6,14 +6,15 @@ Limits that depend on the model, such as the longest clip, are checked when the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.models import ShiftConfig
+from soundloom.config.parse import parse
 from soundloom.config.values import real, settle
-from soundloom.errors import RequestError
+from soundloom.errors import ConfigError, RequestError, shown
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SAMPLER_NAMES = ("pingpong", "euler", "heun", "rk4", "dpmpp-2m", "dpmpp-3m-sde")
 SAMPLER_ALIASES = {"dpmpp": "dpmpp-2m"}  # the name that the published package uses
 SEED_LIMIT = 2**63
+MOST_STEPS = 10_000
+LONGEST_SECONDS = 86_400.0  # a day, of any request; models have limits of their own
 MIN_NOISE = 0.01  # below, the model sees times it was not trained on
 Region = tuple[float, float]
 
@@ -40,6 +43,8 @@ class Guidance:
         _finite("guidance scale", self.scale)
         _within("apg", self.apg, 0, 1)
         _within("rescale", self.rescale, 0, 1)
+        if not isinstance(self.interval, list | tuple) or len(self.interval) != 2:
+            raise RequestError(f"the guidance interval is a lowest and a highest time, found {shown(self.interval)}")
         low, high = (real("a bound of the guidance interval", bound) for bound in self.interval)
         object.__setattr__(self, "interval", (low, high))
         if not 0 <= low <= high <= 1:
@@ -108,17 +113,22 @@ class GenerationRequest:
     strict_words: bool = False  # refuse a prompt that names no sound which the model knows, where that is known
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str):
-            raise RequestError(f"a prompt must be text, found {type(self.prompt).__name__}")
+        require_text("a prompt", self.prompt)
+        if self.negative_prompt is not None:
+            require_text("a negative prompt", self.negative_prompt)
         settle(self, ("seed", "steps"), ("seconds", "noise", "offset", "crossfade", "duration_padding"))
-        if not isinstance(self.guidance, Guidance | None):
-            raise RequestError(f"guidance must be a Guidance, found {type(self.guidance).__name__}")
-        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise RequestError(f"seconds must be a number above 0, found {self.seconds:g}")
-        if self.steps is not None and self.steps < 1:
-            raise RequestError(f"steps must be 1 or more, found {self.steps}", "distilled models take 8, others 50")
+        for name, kind in _NESTED.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (value is None and name != "compat"):
+                raise RequestError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
+        require_seconds("seconds", self.seconds)
+        if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
+            raise RequestError(
+                f"steps must be 1 or more and at most {MOST_STEPS}, found {shown(self.steps)}",
+                "distilled models take 8, others 50",
+            )
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
-            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {self.seed}")
+            raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {shown(self.seed)}")
         if self.sampler is not None:
             object.__setattr__(self, "sampler", sampler_name(self.sampler))
         _within("noise", self.noise, MIN_NOISE, 1)
@@ -131,10 +141,10 @@ class GenerationRequest:
             self._check_source(self.source)
 
     def _check_source(self, source: Clip) -> None:
+        if not 0 <= self.offset <= LONGEST_SECONDS:
+            raise RequestError(f"the offset must be between 0 and {LONGEST_SECONDS:g} s, found {self.offset:g}")
         end = self.offset + source.seconds
         total = max(self.seconds or 0.0, end)
-        if not (math.isfinite(self.offset) and self.offset >= 0):
-            raise RequestError(f"the offset must be 0 or more, found {self.offset:g}")
         for start, stop in self.regions:
             if stop > total + 0.5 / source.sample_rate:
                 raise RequestError(
@@ -153,25 +163,53 @@ class GenerationRequest:
         return record
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], source: Clip | None = None) -> GenerationRequest:
-        """Undo `to_record`; an edit needs its source again."""
-        values = dict(record)
-        known = {item.name for item in fields(cls)}
-        if unknown := set(values) - known:
-            raise RequestError(f"the record holds unknown fields: {', '.join(sorted(unknown))}")
-        for name, kind in (("guidance", Guidance), ("shift", ShiftConfig), ("compat", Compat)):
-            if isinstance(values.get(name), dict):
-                values[name] = kind(**{key: _tuple(value) for key, value in values[name].items()})
-        if "regions" in values:
-            values["regions"] = tuple(tuple(region) for region in values["regions"])
+    def from_record(cls, record: Mapping[str, Any], source: Clip | None = None) -> GenerationRequest:
+        """Undo `to_record`; an edit needs its source again. Raises RequestError for a record that is not one."""
+        values = fields_of_record(cls, record)
+        for name, kind in _NESTED.items():
+            if values.get(name) is not None:
+                values[name] = _from_plain(kind, values[name], name)
         return cls(**values, source=source)
+
+
+_NESTED: dict[str, type] = {"guidance": Guidance, "shift": ShiftConfig, "compat": Compat}  # dataclasses in requests
+
+
+def fields_of_record(cls: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a record that is to become a request of this class. Raises RequestError."""
+    if not isinstance(record, Mapping):
+        raise RequestError(f"the record of a request must be an object, found {shown(record)}")
+    if unknown := set(record) - {item.name for item in fields(cls)} | {"source"} & set(record):
+        raise RequestError(f"the record holds unknown fields: {shown(', '.join(sorted(map(str, unknown))))}")
+    return dict(record)
+
+
+def _from_plain(kind: type, value: Any, name: str) -> Any:
+    try:
+        return parse(kind, value, name)
+    except ConfigError as error:
+        raise RequestError(f"the record of a request is wrong: {shown(error.args[0])}") from error
+
+
+def require_text(name: str, value: Any) -> None:
+    """Raise RequestError for what is no text, or not Unicode."""
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text, found {type(value).__name__}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RequestError(f"{name} must be Unicode text, found {shown(value)}", "was it typed in another encoding?")
+
+
+def require_seconds(name: str, value: float | None) -> None:
+    """Raise RequestError for a length that no sound has."""
+    if value is not None and not 0 < value <= LONGEST_SECONDS:
+        raise RequestError(f"{name} must be a number above 0 and at most {LONGEST_SECONDS:g}, found {value:g}")
 
 
 def sampler_name(name: str) -> str:
     """Return the canonical name of a sampler, or raise."""
-    canonical = SAMPLER_ALIASES.get(name, name)
+    canonical = SAMPLER_ALIASES.get(name, name) if isinstance(name, str) else ""
     if canonical not in SAMPLER_NAMES:
-        raise RequestError(f"no sampler named {name!r}", f"known: {', '.join(SAMPLER_NAMES)}")
+        raise RequestError(f"no sampler named {shown(name)!r}", f"known: {', '.join(SAMPLER_NAMES)}")
     return canonical
 
 
@@ -179,8 +217,10 @@ def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
     """Sort regions and refuse empty, backward, overlapping or unmeasurable ones."""
     try:
         ordered = sorted((float(start), float(end)) for start, end in regions)
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"regions must be pairs of seconds, found {regions!r}", "[(1.0, 1.5), (3, 3.4)]") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RequestError(
+            f"regions must be pairs of seconds, found {shown(regions)}", "[(1.0, 1.5), (3, 3.4)]"
+        ) from error
     for start, end in ordered:
         if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
             raise RequestError(f"region {start:g} to {end:g} s must start at 0 or later and end after its start")
@@ -223,10 +263,6 @@ def _plain(value: Any) -> Any:
             if getattr(value, item.name) != item.default
         }
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _finite(name: str, value: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from soundloom.errors import RequestError
@@ -25,12 +26,18 @@ def real(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise RequestError(f"{name} must be a number, found {type(value).__name__}") from None
+    except OverflowError:
+        raise RequestError(f"{name} must be a number, found one that is too large") from None
 
 
 def settle(request: Any, wholes: Iterable[str], reals: Iterable[str]) -> None:
-    """Give the named fields of a frozen dataclass Python's own numbers; None stays. Raises RequestError."""
+    """Give the named fields of a frozen dataclass Python's own numbers. Raises RequestError.
+
+    None stays where it is the field's default.
+    """
+    defaults = {field.name: field.default for field in fields(request)}
     for convert, names in ((whole, wholes), (real, reals)):
         for name in names:
             value = getattr(request, name)
-            if value is not None:
+            if value is not None or defaults[name] is not None:
                 object.__setattr__(request, name, convert(name.replace("_", " "), value))

@@ -6,6 +6,7 @@ what agrees with both is left alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 from soundloom.audio.clip import Clip
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped
+from soundloom.datasets.fidelity import COMPARED_SOUNDS, Codec
+from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped, Unreadable
 from soundloom.datasets.latents import LatentFile, LatentFolder, latent_metadata, read_silence, write_silence
-from soundloom.errors import SoundloomError
+from soundloom.errors import CorruptFileError, SoundloomError
 
 SOUND_HASH, MODEL_HASH = "sound_hash", "model_hash"
 SILENCE_FRAMES = 32
-Encode = Callable[[Clip], NDArray]
 
 
 class Writer(Protocol):
@@ -36,16 +37,6 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Codec:
-    """The half of a model that turns sound into latents (channels, frames)."""
-
-    encode: Encode
-    sample_rate: int
-    ratio: int  # samples of a frame
-    fingerprint: str  # of the weights
-
-
 @dataclass
 class Summary:
     """What became of each entry."""
@@ -56,6 +47,7 @@ class Summary:
     skipped: list[Skipped] = field(default_factory=list)
     uncaptioned: int = 0
     orphaned: int = 0  # stored items whose sound is not in the dataset any more
+    differences: list[float] = field(default_factory=list)  # dB, of the first that were decoded again: see `fidelity`
 
     @property
     def stored(self) -> int:
@@ -79,10 +71,14 @@ class EncodedSounds:
     def __init__(self, encoded: LatentFolder, dataset: Dataset) -> None:
         self.encoded, self.dataset = encoded, dataset
 
-    def entries(self) -> Iterator[LatentFile]:
+    def entries(self) -> Iterator[LatentFile | Unreadable]:
         origins = {entry.origin for entry in self.dataset.entries()}
         for file in self.encoded.entries():
-            sound = str(file.describe().get("relpath"))
+            try:
+                sound = str(file.describe().get("relpath"))
+            except CorruptFileError as error:
+                yield Unreadable(file.origin, error)
+                continue
             if sound in origins:
                 yield EncodedSound(file.root, file.path, sound)
 
@@ -117,7 +113,7 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
     try:
         hashes = {SOUND_HASH: entry.fingerprint(), MODEL_HASH: codec.fingerprint}
         stored = writer.known.get(entry.origin, {})
-        is_current = all(stored.get(name) == value for name, value in hashes.items())
+        is_current = all(stored.get(name) == value for name, value in hashes.items()) and _has_length(stored)
         item = _described(entry, stored["seconds"]) if is_current else entry.read()
     except SoundloomError as error:
         summary.skipped.append(Skipped(entry.origin, error.args[0]))
@@ -134,7 +130,15 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
     else:
         writer.write(metadata, _encode(item, codec))
         summary.encoded += 1
+        if len(summary.differences) < COMPARED_SOUNDS:
+            assert item.audio is not None
+            difference = codec.difference(item.audio, item.sample_rate)
+            summary.differences += [] if math.isnan(difference) else [round(difference, 2)]
     summary.uncaptioned += not item.captions
+
+
+def _has_length(stored: Mapping[str, Any]) -> bool:
+    return isinstance(stored.get("seconds"), int | float)
 
 
 def _described(entry: Entry, seconds: float) -> Item:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.datasets.captions import captions_of, read_sidecars
-from soundloom.datasets.items import FoundFile, Item, visible
-from soundloom.errors import AudioError, CorruptFileError, RequestError
+from soundloom.datasets.items import FoundFile, Item, read_small, visible
+from soundloom.errors import AudioError, RequestError, printable
 
 SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
 
@@ -22,7 +22,7 @@ class SoundFile(FoundFile):
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise AudioError(f"{self.path} cannot be opened: {error.strerror}") from error
+            raise AudioError(f"{printable(self.path)} cannot be opened: {error.strerror}") from error
 
     def describe(self) -> dict[str, Any]:
         return _sidecars(self.path)
@@ -52,10 +52,5 @@ class Folder:
 
 def _sidecars(sound: Path) -> dict[str, Any]:
     """What the files beside a sound say. Raises CorruptFileError."""
-    try:
-        table, text = (
-            path.read_bytes() if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt"))
-        )
-    except OSError as error:
-        raise CorruptFileError(f"what stands beside {sound} cannot be read: {error.strerror}") from error
-    return read_sidecars(table, text, str(sound.with_suffix("")))
+    table, text = (read_small(path) if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt")))
+    return read_sidecars(table, text, printable(sound.with_suffix("")))

@@ -6,18 +6,23 @@ item, which holds sound or latents. What cannot be read is reported and skipped,
 
 from __future__ import annotations
 
-import json
+import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.errors import ConfigError, CorruptFileError, SoundloomError
+from soundloom.config.ranges import Within, check_ranges
+from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable
+from soundloom.json_limits import LONGEST_JSON, parse_json
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -71,7 +76,7 @@ class FoundFile:
 
     @property
     def origin(self) -> str:
-        return self.path.relative_to(self.root).as_posix()
+        return as_unicode(self.path.relative_to(self.root).as_posix())
 
     def shelved(self) -> Self:
         return self
@@ -97,11 +102,40 @@ class Unreadable:
         return self
 
 
+def as_unicode(name: str) -> str:
+    """A file name as text that JSON can hold: bytes that are not UTF-8 become \\x and two digits."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def visible(root: Path, ending: str = "") -> Iterator[Path]:
-    """Files below a folder whose names end so, sorted; hidden ones, such as those half written, are left out."""
-    for path in sorted(root.rglob(f"*{ending}")):
-        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
-            yield path
+    """Files below a folder whose names end so, sorted; hidden ones, such as those half written, are left out.
+
+    Links to folders are not followed. A folder that cannot be read is left out with a warning.
+    """
+    found: list[Path] = []
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(folder / entry.name)
+                    elif entry.name.endswith(ending):
+                        found.append(folder / entry.name)
+        except OSError as error:
+            log.warning("left out: the folder %s cannot be read: %s", printable(folder), error.strerror)
+    yield from (path for path in sorted(found) if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file or a link to one, and no link that leads nowhere or back to itself."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 class Dataset(Protocol):
@@ -120,7 +154,7 @@ class Selection:
 
     shortest: float = 0.0  # seconds
     longest: float = math.inf
-    quietest: float = -60.0  # dBFS that the peak must reach
+    quietest: Annotated[float, Within(-1000, 100)] = -60.0  # dBFS that the peak must reach
     captioned: bool = False  # whether an item without captions is left out
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -128,6 +162,7 @@ class Selection:
     unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if not 0 <= self.shortest <= self.longest:
             raise ConfigError(f"items cannot last from {self.shortest:g} to {self.longest:g} s")
 
@@ -208,16 +243,22 @@ def _take(buffer: list[T], rng: np.random.Generator) -> T:
     return buffer.pop()
 
 
+def read_small(path: Path) -> bytes:
+    """The bytes of a file that describes an example. Raises CorruptFileError, also where it is far too long."""
+    try:
+        if (size := path.stat().st_size) > LONGEST_JSON:
+            raise CorruptFileError(f"{printable(path)} has {size} bytes, too many to describe a sound")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
+
+
 def read_metadata(data: bytes, name: str) -> dict[str, Any]:
     """Parse the JSON object that describes an example. Raises CorruptFileError, which says `name`."""
     try:
-        found = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise CorruptFileError(f"{name} is not JSON: {error}") from error
+        found = parse_json(data)
+    except ValueError as error:
+        raise CorruptFileError(f"{name} is not JSON that can be used: {error}") from error
     if not isinstance(found, dict):
         raise CorruptFileError(f"{name} holds a {type(found).__name__}, not an object with fields")
     return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")

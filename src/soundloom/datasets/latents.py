@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
+from soundloom.datasets.arrays import parse_npy
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import FoundFile, Item, read_metadata, visible
-from soundloom.errors import CorruptFileError, RequestError
+from soundloom.datasets.items import FoundFile, Item, read_metadata, read_small, visible
+from soundloom.errors import CorruptFileError, RequestError, printable
 
 SILENCE = "silence.npy"
 ITEMS_PER_BATCH = 10_000  # of the numbers in names
@@ -38,16 +39,16 @@ class LatentFile(FoundFile):
 
     def describe(self) -> dict[str, Any]:
         table = self.path.with_suffix(".json")
-        return read_metadata(self._bytes(table), str(table))
+        return read_metadata(read_small(table), printable(table))
 
     def read(self) -> Item:
-        return latent_item(self.origin, self._bytes(self.path), self.describe(), str(self.path))
+        return latent_item(self.origin, self._bytes(self.path), self.describe(), printable(self.path))
 
     def _bytes(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise CorruptFileError(f"{path} cannot be read: {error.strerror}") from error
+            raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
 
 
 class LatentFolder:
@@ -73,8 +74,10 @@ def latent_item(origin: str, array: bytes, metadata: Mapping[str, Any], name: st
     latents = parse_array(array, name)
     mask = metadata.get("padding_mask")
     if isinstance(mask, list) and len(mask) == latents.shape[1]:
-        latents = latents[:, : int(np.flatnonzero(mask)[-1]) + 1 if any(mask) else 0]
+        latents = latents[:, : max((frame + 1 for frame, kept in enumerate(mask) if kept), default=0)]
     seconds = metadata.get("seconds", metadata.get("seconds_total"))
+    if not latents.size:
+        raise CorruptFileError(f"{name} holds no latents")
     if not isinstance(seconds, int | float) or not seconds >= 0:
         raise CorruptFileError(f"{name} has metadata without seconds_total")
     return Item(origin, captions_of(metadata, origin), float(seconds), latents=latents, metadata=metadata)
@@ -82,21 +85,22 @@ def latent_item(origin: str, array: bytes, metadata: Mapping[str, Any], name: st
 
 def parse_array(data: bytes, name: str) -> Array:
     """Latents (channels, frames) of a .npy file's bytes, float32; a leading axis of one is dropped."""
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise CorruptFileError(f"{name} is not an array: {error}") from error
+    array = parse_npy(data, name)
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or array.dtype.kind != "f":
         raise CorruptFileError(f"{name} holds {array.dtype} {array.shape}, not latents (channels, frames)")
-    return np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):
+        latents = np.asarray(array, np.float32)
+    if not np.isfinite(latents).all():
+        raise CorruptFileError(f"{name} holds latents that are not numbers, or too large")
+    return latents
 
 
 def read_silence(root: Path) -> Array | None:
     """Encoded silence (channels, frames) of a folder, if it is there."""
     path = root / SILENCE
-    return parse_array(path.read_bytes(), str(path)) if path.is_file() else None
+    return parse_array(path.read_bytes(), printable(path)) if path.is_file() else None
 
 
 def write_silence(root: Path, latents: NDArray) -> None:
@@ -151,7 +155,7 @@ class LatentFolderWriter:
         self._names: dict[str, str] = {}
         self._next = 0
         for path in sorted(self.root.glob("[!.]*.json")):
-            self._remember(path.stem, read_metadata(path.read_bytes(), str(path)))
+            self._remember(path.stem, read_metadata(read_small(path), printable(path)))
 
     def _remember(self, name: str, metadata: dict[str, Any]) -> None:
         origin = metadata.get("relpath")

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of, read_sidecars
 from soundloom.datasets.folders import SOUND_ENDINGS
-from soundloom.datasets.items import Entry, Item, Unreadable, read_metadata, visible
+from soundloom.datasets.items import Entry, Item, Unreadable, as_unicode, read_metadata, visible
 from soundloom.datasets.latents import ITEMS_PER_BATCH, array_bytes, item_name, latent_item, read_silence, table_bytes
-from soundloom.errors import AudioError, CorruptFileError, RequestError
+from soundloom.datasets.tar import is_packed, members
+from soundloom.errors import CorruptFileError, RequestError, printable, shown
 
 SHARD_ITEMS = 512
 
@@ -42,9 +43,11 @@ class Place:
                 file.seek(self.offset)
                 data = file.read(self.size)
         except OSError as error:
-            raise CorruptFileError(f"{self.path} can no longer be read: {error}") from error
+            raise CorruptFileError(f"{printable(self.path)} can no longer be read: {error.strerror}") from error
         if len(data) < self.size:
-            raise CorruptFileError(f"{self.path} is shorter than it was", "leave shards alone while they are in use")
+            raise CorruptFileError(
+                f"{printable(self.path)} is shorter than it was", "leave shards alone while they are in use"
+            )
         return data
 
 
@@ -59,17 +62,19 @@ class Sample:
 
     @property
     def origin(self) -> str:
-        return f"{self.shard}/{self.key}"
+        return as_unicode(f"{self.shard}/{self.key}")
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self._content()[1]).hexdigest()
 
     def read(self) -> Item:
-        name, metadata = f"{self.origin} in its shard", self.describe()
+        name, metadata = f"{printable(self.origin)} in its shard", self.describe()
         ending, data = self._content()
         if ending == ".npy":
             return latent_item(self.origin, data, metadata, name)
-        audio, rate = _decode(data, name)
+        from soundloom.audio.files import decode
+
+        audio, rate, _ = decode(io.BytesIO(data), name)
         captions = captions_of(metadata, self.origin)
         return Item(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
 
@@ -84,11 +89,11 @@ class Sample:
         if self.places:
             ending, place = next(iter(self.places.items()))
             return ending, place.read()
-        found = ", ".join(self.members)
-        raise CorruptFileError(f"{self.origin} holds neither sound nor latents, only {found}")
+        found = shown(", ".join(self.members))
+        raise CorruptFileError(f"{printable(self.origin)} holds neither sound nor latents, only {found}")
 
     def describe(self) -> dict[str, Any]:
-        return read_sidecars(self.members.get(".json"), self.members.get(".txt"), self.origin)
+        return read_sidecars(self.members.get(".json"), self.members.get(".txt"), printable(self.origin))
 
 
 def _is_content(ending: str) -> bool:
@@ -110,7 +115,7 @@ class Shards:
             try:
                 yield from read_shard(path, name)
             except CorruptFileError as error:
-                yield Unreadable(name, error)
+                yield Unreadable(as_unicode(name), error)
 
     def silence(self) -> NDArray[np.float32] | None:
         """Encoded silence (channels, frames) beside the shards, if it is there."""
@@ -121,51 +126,34 @@ class Shards:
         self.paths = [self.paths[place] for place in rng.permutation(len(self.paths))]
 
 
-def read_shard(path: Path, shard: str) -> Iterator[Sample]:
+def read_shard(path: Path, shard: str) -> Iterator[Sample | Unreadable]:
     """Samples of one tar file. Raises CorruptFileError where it is damaged."""
-    key, members, places = "", dict[str, bytes](), dict[str, Place]()
-    try:
-        is_plain = _is_plain(path)
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                if not member.isfile() or name.name.startswith("."):
-                    continue
-                here = str(name.with_suffix(""))
-                if here != key and members:
-                    yield Sample(shard, key, members, places)
-                    members, places = {}, {}
-                key, ending = here, name.suffix.lower()
-                file = tar.extractfile(member)
-                members[ending] = file.read() if file else b""
-                if is_plain and _is_content(ending):
-                    places[ending] = Place(path, member.offset_data, member.size)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise CorruptFileError(f"{path} is damaged or not a tar file: {error}", "remove it, or get it again") from error
-    if members:
-        yield Sample(shard, key, members, places)
+    key, found, places = "", dict[str, bytes](), dict[str, Place]()
+    is_plain = not is_packed(path)
+    with members(path) as files:
+        for member, data in files:
+            name = PurePosixPath(member.name)
+            if not name.name or name.name.startswith("."):
+                continue
+            here = str(name.with_suffix(""))
+            if data is None:
+                sparse = f"{printable(member.name)} in its shard is a sparse file of {member.size} bytes"
+                yield Unreadable(as_unicode(f"{shard}/{here}"), CorruptFileError(sparse))
+                continue
+            if here != key and found:
+                yield Sample(shard, key, found, places)
+                found, places = {}, {}
+            key, ending = here, name.suffix.lower()
+            found[ending] = data
+            if is_plain and _is_content(ending):
+                places[ending] = Place(path, member.offset_data, member.size)
+    if found:
+        yield Sample(shard, key, found, places)
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether this is a tar file that is not compressed."""
-    try:
-        tarfile.open(path, "r:").close()
-    except tarfile.ReadError:
-        return False
-    return True
-
-
-def _decode(data: bytes, name: str) -> tuple[NDArray[np.float32], int]:
-    """Samples (channels, n) and rate of a sound file's bytes."""
-    import soundfile
-
-    try:
-        audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"{name} cannot be read as sound: {error}") from error
-    if not len(audio) or not np.isfinite(audio).all():
-        raise AudioError(f"{name} has no samples, or some that are not numbers")
-    return np.ascontiguousarray(audio.T), rate
+def _samples(path: Path) -> Iterator[Sample]:
+    """Samples of a shard that was written here."""
+    return (sample for sample in read_shard(path, path.stem) if isinstance(sample, Sample))
 
 
 class ShardWriter:
@@ -183,7 +171,7 @@ class ShardWriter:
         self._number = 0
         for path in sorted(self.root.glob("[!.]*.tar")):
             self._number = max(self._number, int(path.stem) + 1 if path.stem.isdecimal() else 0)
-            for sample in read_shard(path, path.stem):
+            for sample in _samples(path):
                 metadata = read_metadata(sample.members.get(".json", b"{}"), sample.origin)
                 if isinstance(origin := metadata.get("relpath"), str):
                     self.known[origin], self._shards[origin] = metadata, path
@@ -220,7 +208,7 @@ class ShardWriter:
 
 def _replaced(path: Path, changed: Mapping[str, dict[str, bytes]]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Samples of a shard, those of the given origins with new members."""
-    for sample in read_shard(path, path.stem):
+    for sample in _samples(path):
         origin = read_metadata(sample.members.get(".json", b"{}"), sample.origin).get("relpath")
         yield sample.key, {**sample.members, **changed.get(str(origin), {})}
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.mel import log_mel_difference
 from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.report import Row, mean_row
-from soundloom.evaluation.spectra import buzz, log_mel_difference, si_sdr
+from soundloom.evaluation.spectra import buzz, si_sdr
 from soundloom.pipeline.model import Model
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # made and real, (2, samples)

@@ -5,7 +5,6 @@ They are no part of a model; the work folder of the training keeps them.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,8 +26,9 @@ from soundloom.training.autoencoder import AutoencoderStage
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig
-from soundloom.training.loop import STATE_FILE, Draws, read_state
+from soundloom.training.loop import STATE_FILE, Draws
 from soundloom.training.recipe import Work
+from soundloom.training.states import read_json_object, read_state
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
@@ -79,7 +79,7 @@ def _trained(work: Work, sounds: HeldOutSounds) -> tuple[AutoencoderStage, int]:
     """The stage as training left it, and the first step from there that is the autoencoder's own."""
     state = read_state(work.require(work.stage(STAGE) / STATE_FILE, STAGE))
     config = replace(parse(AutoencoderConfig, work.settings(STAGE)), augmentation=AugmentationConfig())
-    model = parse_model_config(json.loads((work.folder / "model.json").read_text(encoding="utf-8")))
+    model = parse_model_config(read_json_object(work.folder / "model.json") or {})
     assert isinstance(model, ModelConfig)
     captions, text = _reader(work, sounds, model, config) if config.contrastive.weight else (None, None)
     stage = AutoencoderStage(SAME(model.same), sounds, config, captions, text)

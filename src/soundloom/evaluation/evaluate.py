@@ -9,6 +9,7 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from soundloom.config.requests import GenerationRequest
+from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.evaluation.adherence import Verdict, judge, rows
 from soundloom.evaluation.codec import codec_rows, wider_rows
@@ -17,7 +18,7 @@ from soundloom.evaluation.lengths import extension_rows, length_rows, long_file_
 from soundloom.evaluation.making import make_clips, wall_seconds
 from soundloom.evaluation.report import Row
 from soundloom.pipeline.model import Model
-from soundloom.training.config import SOUNDS_FILE, SoundsConfig, read_toml
+from soundloom.training.config import SOUNDS_FILE, SoundsConfig
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
 EVERY_SOUND = SoundsConfig(clips=0, reverb=False)

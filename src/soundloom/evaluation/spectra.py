@@ -6,26 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.audio.loudness import integrated_loudness
-from soundloom.audio.mel import log_mel
+from soundloom.audio.mel import COMPARED_BANDS, log_mel
 
-BANDS = 128
-FULL_SCALE_SINE = 10 * np.log10(0.25)  # what log_mel reads for it
-HEARD = -60.0  # dBFS, where a sine of full scale is 0
 ENVELOPE_RATE = 1050  # Hz, a divisor of 44100
 MOST_LINES = 8  # multiples of the latent frame rate that are looked at
 
 Floats = NDArray[np.floating]
-
-
-def log_mel_difference(made: NDArray, real: NDArray, rate: int) -> float:
-    """Mean absolute difference in dB of two clips (channels, samples), over the cells heard in the real one.
-
-    128 mel bands, Hann windows of 2048 samples every 512, channels averaged in power; a cell counts where the real
-    clip is above -60 dBFS, and levels end at -74 dBFS below. NaN where nothing is heard.
-    """
-    a, b = (log_mel(clip, rate, BANDS) - FULL_SCALE_SINE for clip in _equal_length(made, real))
-    heard = b > HEARD
-    return float(np.abs(a - b)[heard].mean()) if heard.any() else float("nan")
 
 
 def spectral_convergence(made: NDArray, real: NDArray, rate: int) -> float:
@@ -34,7 +20,7 @@ def spectral_convergence(made: NDArray, real: NDArray, rate: int) -> float:
     Unlike differences in dB it weighs what is loud, so hiss that a codec leaves everywhere does not cover all else.
     Source: Arik et al. 2019, "Fast Spectrogram Inversion Using Multi-Head Convolutional Neural Networks".
     """
-    a, b = (10 ** (log_mel(clip, rate, BANDS) / 20) for clip in _equal_length(made, real))
+    a, b = (10 ** (log_mel(clip, rate, COMPARED_BANDS) / 20) for clip in _equal_length(made, real))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from soundloom.config.same import SAMEConfig
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.same import SAME, to_patches
+from soundloom.errors import ConfigError
+from soundloom.memory import require_memory
 from soundloom.training.augmentation import augmented
 from soundloom.training.captions import CaptionTokens
 from soundloom.training.companions import Companions, Reconstruction
@@ -22,6 +25,19 @@ from soundloom.training.sources import SoundSource
 from soundloom.training.text_features import TextFeatures
 
 SMALLEST_DEVIATION = 1e-4  # of latents, in the bottleneck
+
+
+def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
+    """Raise ConfigError for crops shorter than what hears them, EngineError where memory cannot hold them."""
+    crop = config.frames * same.downsampling_ratio
+    heard = [*config.spectral.windows, *(config.mel.windows if config.mel.weight else ())]
+    heard += [member.size for member in config.adversarial.members] if config.adversarial.weight else []
+    heard += [config.semantic.window] if config.semantic.weight else []
+    if crop < max(heard):
+        raise ConfigError(f"crops of {config.frames} frames have {crop} samples, and a window of {max(heard)} is heard")
+    channels, float32, float64 = 2, 4, 8
+    require_memory(round(config.pca_seconds * SAMPLE_RATE) * channels * float64, f"pca_seconds {config.pca_seconds:g}")
+    require_memory(config.batch * crop * channels * float32, f"a batch of {config.batch} crops of {crop} samples")
 
 
 class AutoencoderStage:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from soundloom.config.parse import to_dict
+from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
+from soundloom.training.guards import note_stop
 from soundloom.training.job import Task
 from soundloom.training.loop import STATE_FILE, Run, Stage
 from soundloom.training.previews import Preview
@@ -56,7 +58,15 @@ def train_stage(
         loop.preview_every,
     )
     run = Run(stage, loop, folder, task.machine, [*task.observe(name), logs])
-    if not run.train(task.until):
+    if task.machine.is_first:
+        note_stop(folder, None)
+    try:
+        is_finished = run.train(task.until)
+    except TrainingError as error:
+        if task.machine.is_first:
+            note_stop(folder, error)
+        raise
+    if not is_finished:
         return False
     state = run.result()
     if task.machine.is_first:

@@ -14,7 +14,7 @@ from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PR
 from soundloom.checkpoints.tensors import LazyTensor, from_array
 from soundloom.config.models import ModelConfig
 from soundloom.engines.torch.same import SAME
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, TrainingError
 from soundloom.training.config import SOUNDS_FILE
 from soundloom.training.dit import Generator
 
@@ -58,4 +58,11 @@ def _tensors(module: nn.Module, prefix: str) -> dict[str, LazyTensor]:
 
 
 def _half(name: str, value: Tensor) -> LazyTensor:
-    return from_array(name, value.detach().numpy().astype(np.float16))
+    with np.errstate(over="ignore"):
+        half = value.detach().numpy().astype(np.float16)
+    if not np.isfinite(half).all():
+        raise TrainingError(
+            f"{name} holds values that are not numbers in half precision: training has gone wrong",
+            "train that stage again with a lower learning rate",
+        )
+    return from_array(name, half)

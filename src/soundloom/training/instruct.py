@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,28 +19,32 @@ from torch.nn import functional as F
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.config.musicgen import AdapterSizes, InstructConfig
+from soundloom.config.ranges import Within
 from soundloom.datasets.synthetic.stems import Edit, Kind, Stems, draw_edit, render_stems
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.instruct import CPTransformer
 from soundloom.engines.torch.musicgen import Layer, MusicGenLM, Text
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop import Draws
+from soundloom.training.ranges import Batch, Ranged, Share
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
 KEPT_PIECES = 128  # in memory
 
 
 @dataclass(frozen=True)
-class InstructTrainingConfig:
+class InstructTrainingConfig(Ranged):
     """How the adapter is trained."""
 
     loop: LoopConfig
     adapter: AdapterSizes = field(default_factory=AdapterSizes)
     stems: Kind = "music"  # that pieces are made of
-    batch: int = 8
-    seconds: float = 5.0  # of a clip
-    pieces: int = 0  # different pieces that are trained on; 0 for as many as there are edits
-    text_dropout: float = 0.3  # share of edits whose instruction is left out, for guidance
+    batch: Batch = 8
+    seconds: Annotated[float, Within(0.05, 600)] = 5.0  # of a clip
+    pieces: Annotated[int, Within(0, 1_000_000)] = (
+        0  # different pieces that are trained on; 0 for as many as there are edits
+    )
+    text_dropout: Share = 0.3  # share of edits whose instruction is left out, for guidance
 
 
 class LoRA(nn.Module):

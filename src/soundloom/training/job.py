@@ -19,7 +19,8 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.config.musicgen import MusicGenConfig
-from soundloom.datasets.encoding import Codec, EncodedSounds, encoded_silence
+from soundloom.datasets.encoding import EncodedSounds, encoded_silence
+from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
@@ -40,6 +41,7 @@ from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
 from soundloom.training.sounds import Sounds
 from soundloom.training.sources import Captioned, SoundSource
+from soundloom.training.states import damage_named, fill
 
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 
@@ -129,7 +131,12 @@ class Job(Task):
         """The SentencePiece model."""
         if self.base:
             return self.base.tokenizer
-        return self.work.require(self.work.tokenizer, "tokenizer").read_bytes()
+        path = self.work.require(self.work.tokenizer, "tokenizer")
+        with damage_named(path, "it is damaged; soundloom train tokenizer --restart learns it anew"):
+            model = path.read_bytes()
+            if not model or not vocabulary_size(model):
+                raise ValueError("it is no SentencePiece model")
+        return model
 
     @cached_property
     def text_config(self) -> T5GemmaConfig:
@@ -143,7 +150,7 @@ class Job(Task):
         if self.base and not self.work.trained("autoencoder").is_file():
             return self.base.same().eval()
         same = SAME(self.model.same)
-        same.load_state_dict(self.work.read_trained("autoencoder"))
+        fill(same, self.work.read_trained("autoencoder"), self.work.trained("autoencoder"))
         return same.eval()
 
     def generator(self, *stages: str) -> Generator:
@@ -156,14 +163,14 @@ class Job(Task):
         if self.base and not self.work.trained(trained).is_file():
             self.base.fill(generator)
         else:
-            generator.load_state_dict(self.work.read_trained(trained))
+            fill(generator, self.work.read_trained(trained), self.work.trained(trained))
         return generator.to(self.machine.device)
 
     def clips(self) -> Clips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds is not None:
-            latents = read_latents(self.work.require(self.work.latents, "encode"))
+            latents = read_latents(self.work.require(self.work.latents, "encode"), self.model.same.latent_dim)
             return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
         return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
@@ -196,7 +203,11 @@ class Job(Task):
             plan = encode_chunks(stereo.shape[1], self.model.same, "exact")  # files may be longer than memory allows
             return plan.run(stereo[None], encode_piece)[0]
 
-        return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same))
+        @torch.no_grad()
+        def decode(latents: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+            return same.decode(torch.from_numpy(latents)[None].to(device))[0, :, :samples].cpu().numpy()
+
+        return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same), decode)
 
     def scale_sounds(self, clips: int) -> SoundSource:
         """Sounds that the latents' scale is measured on, all of which can be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
+from soundloom.datasets.arrays import parse_npy
 from soundloom.engines.torch.same import SAME
+from soundloom.errors import TrainingError, printable
 from soundloom.training.autoencoder import encoded
 from soundloom.training.sounds import Sounds
+from soundloom.training.states import damage_named
 
 SILENT_CHUNKS = 8  # enough that the middle of encoded silence does not feel its ends
 Frames = NDArray[np.float32]
@@ -69,7 +73,36 @@ def write_latents(path: Path, latents: Latents) -> None:
         np.savez(file, frames=half, starts=latents.starts, seconds=latents.seconds, silence=latents.silence)
 
 
-def read_latents(path: Path) -> Latents:
-    """Undo `write_latents`."""
-    with np.load(path) as data:
-        return Latents(data["frames"].astype(np.float32), data["starts"], data["seconds"], data["silence"])
+def read_latents(path: Path, channels: int | None = None) -> Latents:
+    """Undo `write_latents`. Raises TrainingError where the file is damaged, or has latents of other channels."""
+    with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
+        with zipfile.ZipFile(path) as archive:
+            data = {name: _member(archive, name) for name in ("frames", "starts", "seconds", "silence")}
+        frames, starts, seconds, silence = data.values()
+        latents = Latents(frames.astype(np.float32), starts.astype(np.int64), seconds.astype(np.float32), silence)
+        _require_consistent(latents)
+    if channels not in (None, frames.shape[1]):
+        found = f"{printable(path)} holds latents of {frames.shape[1]} channels, and the model's have {channels}"
+        raise TrainingError(found, "run soundloom train encode again")
+    return latents
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> NDArray:
+    """An array of the file, which holds nothing compressed. Raises ValueError or what zipfile raises."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("it is compressed")
+    return parse_npy(archive.read(member), name)
+
+
+def _require_consistent(latents: Latents) -> None:
+    """Raise ValueError where the arrays do not belong together."""
+    frames, starts, seconds, silence = latents.frames, latents.starts, latents.seconds, latents.silence
+    if frames.ndim != 2 or silence.ndim != 2 or silence.shape[1] != frames.shape[1] or not silence.size:
+        raise ValueError("its latents have no channels in common")
+    if starts.ndim != 1 or len(starts) < 2 or seconds.shape != (len(starts) - 1,):
+        raise ValueError("its clips have no lengths")
+    if starts[0] != 0 or starts[-1] != len(frames) or (np.diff(starts) < 1).any():
+        raise ValueError("its clips do not follow each other")
+    if not all(np.isfinite(array).all() for array in (frames, seconds, silence)) or (seconds <= 0).any():
+        raise ValueError("some of its numbers are none")

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,6 +32,7 @@ from soundloom.training.machine import Machine
 from soundloom.training.muon import Muon
 from soundloom.training.observers import Journal, Observer, Report
 from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
+from soundloom.training.states import damage_named, fill, read_state
 
 STATE_FILE = "state.pt"
 SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the first, its name comes before them
@@ -176,13 +176,16 @@ class Run:
                 recent.clear()
             if self.step % self.config.save_every == 0 and not self._is_high:
                 self.save()
+        lost = next((guard for guard in self._guards.values() if guard.is_lost), None)
+        if self.finished and lost:
+            raise lost.error(self.step, self.state_path)
         if self.finished or not self._is_high:
             self.save()
 
     @property
     def _is_high(self) -> bool:
         """Whether a loss is too high just now; a state from before may be wanted then."""
-        return any(guard.high for guard in self._guards.values())
+        return any(guard.is_high for guard in self._guards.values())
 
     def save(self) -> None:
         """Write the state; a kill or a power cut at any moment leaves the old one or the new one."""
@@ -322,46 +325,42 @@ class Run:
         return sharded(module, self.stage.losses) if self.machine.config.shard else self.stage.losses
 
     def _load_weights(self, state: dict[str, Any]) -> None:
-        try:
-            self.stage.module.load_state_dict(state["module"])
-            self.companions.load_state_dict(state.get("companions", {}))  # older states have none
-        except RuntimeError as error:
-            raise TrainingError(
-                f"{self.state_path} is of another model: {str(error).splitlines()[-1].strip()}",
-                "name another work folder, or give the recipe the sizes that it had",
-            ) from error
+        fill(self.stage.module, state["module"], self.state_path)
+        fill(self.companions, state.get("companions", {}), self.state_path)  # older states have none
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        if state["average"].keys() != self.average.keys():
+        average = state["average"]
+        if {name: value.shape for name, value in average.items()} != {n: a.shape for n, a in self.average.items()}:
             raise TrainingError(
                 f"{self.state_path} trains other weights than loop.frozen leaves free",
                 "what is frozen cannot change on the way",
             )
-        before, now = state["optimiser"]["param_groups"], self.optimiser.param_groups
+        before, now = _groups_of(state, self.state_path), self.optimiser.param_groups
         if [_kind(group) for group in before] != [_kind(group) for group in now]:
             raise TrainingError(
                 f"{self.state_path} trains other weights, or by another optimiser, than the recipe asks for",
                 "loop.muon and what is trained cannot change on the way",
             )
         course = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
-        load_optimiser(self.optimiser, state["optimiser"])
+        with damage_named(self.state_path, "it is damaged; remove it to begin anew"):
+            load_optimiser(self.optimiser, state["optimiser"])
         for group, settings in zip(self.optimiser.param_groups, course, strict=True):
             group.update(settings)  # the state brings those that it was trained with
-        self.average = {name: placed_like(value, self.average[name]) for name, value in state["average"].items()}
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The state that a run left. Raises TrainingError."""
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}", "it is damaged; remove it to begin anew") from error
-    return state
+        self.average = {name: placed_like(value, self.average[name]) for name, value in average.items()}
 
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def _groups_of(state: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The groups of an optimiser's state. Raises TrainingError where it has none."""
+    groups = state["optimiser"].get("param_groups")
+    is_list = isinstance(groups, list) and all(isinstance(group, dict) for group in groups)
+    if not is_list or not all(isinstance(group.get("params"), list) for group in groups):
+        raise TrainingError(f"{path} holds no state of an optimiser", "it is damaged; remove it to begin anew")
+    return groups
 
 
 def _kind(group: dict[str, Any]) -> tuple[int, bool]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,9 +18,10 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
-from soundloom.errors import ConfigError, RequestError, TrainingError
-from soundloom.training.config import read_table
+from soundloom.config.toml import parse_toml, read_table
+from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
 from soundloom.training.loop import STATE_FILE
+from soundloom.training.states import read_json_object, read_weights
 
 try:
     import fcntl
@@ -68,7 +68,7 @@ class Recipe:
         try:
             return parse(cls, table)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error.args[0]}", error.hint) from error
+            raise ConfigError(f"{printable(path)}: {error.args[0]}", error.hint) from error
 
     @cached_property
     def model(self) -> ModelConfig:
@@ -97,10 +97,10 @@ def _parse_change(change: str) -> dict[str, Any]:
     key, equals, value = change.partition("=")
     for text in (value, json.dumps(value)) if equals else ():
         try:
-            return tomllib.loads(f"{key} = {text}")
-        except tomllib.TOMLDecodeError:
+            return parse_toml(f"{key} = {text}")
+        except ValueError:
             continue
-    raise RequestError(f"--set {change} is not of the form KEY=VALUE", "--set loop.steps=100")
+    raise RequestError(f"--set {shown(change)} is not of the form KEY=VALUE", "--set loop.steps=100")
 
 
 def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +194,13 @@ class Work:
     @property
     def base(self) -> dict[str, str] | None:
         """Name and fingerprint of the model that this work began from."""
-        return _read_json(self.folder / "base.json")
+        path = self.folder / "base.json"
+        known = read_json_object(path)
+        if known is not None and not all(isinstance(known.get(name), str) for name in ("model", "fingerprint")):
+            raise TrainingError(
+                f"{printable(path)} names no model", "it is damaged; restore it, or begin in a new folder"
+            )
+        return known
 
     def require_base(self, model: str, fingerprint: str) -> None:
         """Note the model to begin from. Raises TrainingError where work began without it, or from another one."""
@@ -203,14 +209,14 @@ class Work:
             raise TrainingError(f"the work in {self.folder} began without a model", "name another work folder")
         if known is not None and known["fingerprint"] != fingerprint:
             raise TrainingError(
-                f"the work in {self.folder} began from {known['model']}, whose weights are not those of {model}",
+                f"the work in {self.folder} began from {shown(known['model'])}, whose weights are not those of {model}",
                 "name another work folder, or the model that it began from",
             )
         write_json(self.folder / "base.json", {"model": model, "fingerprint": fingerprint})
 
     def settings(self, name: str) -> dict[str, Any] | None:
         """What a stage was last told; None if it has not begun."""
-        return _read_json(self.stage(name) / "settings.json")
+        return read_json_object(self.stage(name) / "settings.json")
 
     def changes(self, name: str, settings: Any) -> Iterator[str]:
         """How settings differ from what a stage was last told; nothing where that is not known."""
@@ -231,8 +237,7 @@ class Work:
 
     def read_trained(self, name: str) -> dict[str, Tensor]:
         """The weights of a finished stage."""
-        state: dict[str, Tensor] = torch.load(self.require(self.trained(name), name), weights_only=True)
-        return state
+        return read_weights(self.require(self.trained(name), name), COMMANDS.get(name, name))
 
     def keep_trained(self, name: str, state: Mapping[str, Tensor]) -> None:
         with atomic_file(self.trained(name)) as file:
@@ -241,7 +246,7 @@ class Work:
     def require_model(self, config: ModelConfig | MusicGenConfig) -> None:
         """Note which model is made here. Raises TrainingError where it was another one."""
         path, wanted = self.folder / "model.json", json.loads(json.dumps(to_dict(config)))
-        known = _read_json(path)
+        known = read_json_object(path)
         if known is None:
             write_json(path, wanted)
         elif known != wanted:
@@ -252,14 +257,10 @@ class Work:
             )
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Yield what differs between two trees of plain data, as sentences."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
-        yield f"{path} was {json.dumps(old)} and is {json.dumps(new)}"
+        yield f"{shown(path)} was {shown(json.dumps(old))} and is {shown(json.dumps(new))}"

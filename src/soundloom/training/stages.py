@@ -8,7 +8,7 @@ up again; each says whether it is finished.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from soundloom.atomic import atomic_file
 from soundloom.config.models import CLIP_SECONDS, ModelConfig
 from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import RequestError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.autoencoder import AutoencoderStage, settle_scale
+from soundloom.training.autoencoder import AutoencoderStage, require_sizes, settle_scale
 from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.clap import ClapScorer
 from soundloom.training.config import (
@@ -38,15 +39,17 @@ from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import FlowStage, Generator, initialise, start_text
 from soundloom.training.export import export
+from soundloom.training.guards import require_sound_stages
 from soundloom.training.job import FLOW_SOUNDS, Job
 from soundloom.training.latents import encode_sounds, write_latents
 from soundloom.training.loop import Stage
 from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.post import PostStage
 from soundloom.training.previews import Preview, reconstruction, samples
-from soundloom.training.recipe import BEGINS_WITH
+from soundloom.training.recipe import BEGINS_WITH, COMMANDS
 from soundloom.training.sources import SoundSource
 from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
+from soundloom.training.states import fill
 from soundloom.training.text import TextStage
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
@@ -78,6 +81,7 @@ def make_tokenizer(job: Job) -> bool:
 def train_autoencoder(job: Job) -> bool:
     """Train the autoencoder, from principal components where it can hold them, and give latents unit variance."""
     config = job.recipe.read(AutoencoderConfig, "autoencoder")
+    require_sizes(config, job.model.same)
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
         sounds = job.sounds(config.clips)
@@ -128,8 +132,17 @@ def encode(job: Job) -> bool:
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
     if job.anew or is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
         write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
+        if job.base:
+            codec, clips = job.codec(), map(job.flow_sounds.clip, range(min(COMPARED_SOUNDS, len(job.flow_sounds))))
+            _warn_of_loss(job, [codec.difference(clip.audio, clip.sample_rate) for clip in clips])
         job.work.keep_settings("encode", settings)
     return True
+
+
+def _warn_of_loss(job: Job, differences: Sequence[float]) -> None:
+    """Say where the autoencoder carries the sounds badly."""
+    if warning := fidelity_warning(job.base.checkpoint.name if job.base else "this work", differences):
+        log.warning("%s", warning)
 
 
 def _encode_dataset(job: Job) -> None:
@@ -143,6 +156,7 @@ def _encode_dataset(job: Job) -> None:
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
     log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
+    _warn_of_loss(job, summary.differences)
     if summary.orphaned:
         log.warning("%d latents are of sounds that are gone and will not be learnt", summary.orphaned)
     if not summary.stored:
@@ -178,7 +192,7 @@ def train_dit(job: Job) -> bool:
         elif fresh:
             initialise(generator)
             if job.recipe.has("text"):
-                generator.text.load_state_dict(job.work.read_trained("text"))
+                fill(generator.text, job.work.read_trained("text"), job.work.trained("text"))
         clips = job.clips()
         shift = job.model.model.diffusion.distribution_shift_options
         stage = FlowStage(generator.to(job.machine.device), clips, config, shift)
@@ -222,6 +236,7 @@ def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
 
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
+    require_sound_stages(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)

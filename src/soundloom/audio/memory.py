@@ -1,0 +1,42 @@
+"""How much memory a sound may take, known before its samples are decoded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from soundloom.errors import AudioError
+
+SAMPLE_BYTES = 4  # float32
+ALWAYS_DECODED = 2**29  # bytes of samples that any file may hold
+MOST_EXPANSION = 128  # times a longer file's own size; speech at 12 kbit/s takes as much, silence in FLAC far more
+MEMORY_SHARE = 0.5  # of the memory that is free
+
+
+def most_frames(file_bytes: int, channels: int) -> int:
+    """How many samples per channel a file of this size is decoded to at most."""
+    most = max(ALWAYS_DECODED, MOST_EXPANSION * file_bytes)
+    if (free := free_memory()) is not None:
+        most = min(most, int(MEMORY_SHARE * free))
+    return most // (SAMPLE_BYTES * max(1, channels))
+
+
+def require_frames(name: str, frames: int, rate: int, most: int) -> None:
+    """Raise AudioError for a sound that has or promises more samples per channel than `most`."""
+    if frames > most:
+        raise AudioError(
+            f"{name} holds or promises {frames / rate:.0f} s of sound, and at most {most / rate:.0f} s of it can be "
+            "decoded: memory is short, or the file is damaged",
+            "cut it into shorter files",
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes that programs can still take, or None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError, IndexError):
+        return None

@@ -1,0 +1,162 @@
+"""Find one text field in the tags of a sound file: ID3 of MP3, WAV and AIFF, comments of FLAC and OGG.
+
+Only that field is read, and nothing is unpacked, so a file cannot ask for more memory or time than it has bytes:
+frames that are compressed are passed over, and numbers of frames, comments and pages are limited.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from soundloom.audio.chunks import chunks
+
+LONGEST_TEXT = 16 * 2**20  # bytes of a field, or of the comments of a file
+MOST_PARTS = 4096  # frames, comments, blocks or pages that are looked at
+ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")  # of ID3, by their number
+
+
+def find_tag(file: BinaryIO, field: str) -> str | None:
+    """The text of a field such as SOUNDLOOM, or None. Raises ValueError, in words, where the tags are damaged."""
+    file.seek(0)
+    magic = file.read(4)
+    if magic[:3] == b"ID3":
+        return _in_id3(file, 0, field)
+    if magic == b"fLaC":
+        return _in_flac(file, field)
+    if magic == b"OggS":
+        return _in_ogg(file, field)
+    for chunk in chunks(file):
+        if chunk.name.upper() == b"ID3 ":
+            return _in_id3(file, chunk.body, field)
+    return None
+
+
+def _in_id3(file: BinaryIO, start: int, field: str) -> str | None:
+    """The text of the frame TXXX that has this description."""
+    for data in _frames(file, start, b"TXXX"):
+        encoding = ENCODINGS[data[0]] if data and data[0] < len(ENCODINGS) else None
+        if encoding is None:
+            raise ValueError("a frame TXXX has no known encoding")
+        description, text = _split(data[1:], encoding)
+        if description == field:
+            return text
+    return None
+
+
+def _split(data: bytes, encoding: str) -> tuple[str, str]:
+    """Description and text of a frame, each of which ends in a zero or with the frame."""
+    parts = data.decode(encoding, "replace").split("\0", 2)
+    return parts[0], parts[1].removeprefix("\ufeff") if len(parts) > 1 else ""
+
+
+def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
+    """Contents of the frames of a name in an ID3 tag of version 2.3 or 2.4."""
+    file.seek(start)
+    header = file.read(10)
+    if len(header) < 10 or header[:3] != b"ID3" or header[3] not in (3, 4):
+        return
+    version, flags, end = header[3], header[5], start + 10 + _seven_bits(header[6:])
+    place = start + 10
+    if flags & 0x40:  # an extended header, whose size counts itself in 2.4 alone
+        extended = file.read(4)
+        place += _seven_bits(extended) if version == 4 else 4 + int.from_bytes(extended)
+    for _ in range(MOST_PARTS):
+        file.seek(place)
+        header = file.read(10)
+        if place + 10 > end or len(header) < 10 or not header[:4].strip(b"\0"):
+            return
+        size = _seven_bits(header[4:8]) if version == 4 else int.from_bytes(header[4:8])
+        place += 10 + size
+        packed = 0x0C if version == 4 else 0xC0  # compressed or encrypted
+        if header[:4] != wanted or header[9] & packed or size > LONGEST_TEXT:
+            continue
+        data = file.read(size)
+        if len(data) < size or place > end:
+            raise ValueError("a frame is longer than the tag")
+        yield _plain(data, version, header[9], bool(flags & 0x80))
+    raise ValueError(f"it has more than {MOST_PARTS} frames")
+
+
+def _plain(data: bytes, version: int, flags: int, unsynchronised: bool) -> bytes:
+    """A frame's content without what its flags add: the group, the length, zeros behind 255."""
+    if version == 3:
+        data = data[1:] if flags & 0x20 else data
+        return data.replace(b"\xff\0", b"\xff") if unsynchronised else data
+    data = data[(1 if flags & 0x40 else 0) + (4 if flags & 1 else 0) :]
+    return data.replace(b"\xff\0", b"\xff") if flags & 2 or unsynchronised else data
+
+
+def _seven_bits(data: bytes) -> int:
+    """A number whose bytes carry seven bits each."""
+    number = 0
+    for byte in data:
+        number = number << 7 | byte & 0x7F
+    return number
+
+
+def _in_flac(file: BinaryIO, field: str) -> str | None:
+    place = 4
+    for _ in range(MOST_PARTS):
+        file.seek(place)
+        header = file.read(4)
+        if len(header) < 4 or header[0] & 0x7F == 0x7F:
+            raise ValueError("a block of the header is damaged")
+        size = int.from_bytes(header[1:])
+        if header[0] & 0x7F == 4:
+            return _in_comments(file.read(size), field)
+        if header[0] & 0x80:  # the last one
+            return None
+        place += 4 + size
+    raise ValueError(f"it has more than {MOST_PARTS} blocks")
+
+
+def _in_ogg(file: BinaryIO, field: str) -> str | None:
+    """Comments are the second packet of a stream of Vorbis or Opus."""
+    packet = _second_packet(file)
+    for magic in (b"\x03vorbis", b"OpusTags"):
+        if packet.startswith(magic):
+            return _in_comments(packet[len(magic) :], field)
+    return None
+
+
+def _second_packet(file: BinaryIO) -> bytes:
+    packet, ended, place, serial = bytearray(), 0, 0, None
+    for _ in range(MOST_PARTS):
+        file.seek(place)
+        header = file.read(27)
+        if len(header) < 27 or header[:4] != b"OggS":
+            break
+        sizes = file.read(header[26])
+        place += 27 + len(sizes) + sum(sizes)
+        serial = header[14:18] if serial is None else serial
+        if header[14:18] != serial:  # of another stream
+            continue
+        for size in sizes:
+            data = file.read(size)
+            packet += data if ended == 1 else b""
+            ended += size < 255
+            if ended == 2:
+                return bytes(packet)
+        if len(packet) > LONGEST_TEXT:
+            break
+    return b""
+
+
+def _in_comments(data: bytes, field: str) -> str | None:
+    """The text of the first comment FIELD=text; names are compared without case."""
+    name = field.lower().encode() + b"="
+    try:
+        place = 4 + struct.unpack_from("<I", data)[0]
+        count = struct.unpack_from("<I", data, place)[0]
+        place += 4
+        for _ in range(min(count, MOST_PARTS)):
+            size = struct.unpack_from("<I", data, place)[0]
+            comment = data[place + 4 : place + 4 + size]
+            if comment[: len(name)].lower() == name:
+                return comment[len(name) :].decode("utf-8", "replace")
+            place += 4 + size
+    except struct.error:
+        raise ValueError("the comments are longer than their block") from None
+    return None

@@ -1,0 +1,49 @@
+"""TOML files from outside: size and depth are limited."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from soundloom.config.parse import parse
+from soundloom.errors import ConfigError, printable, shown
+
+LONGEST_TOML = 2**20  # bytes
+DEEPEST_TOML = 32  # tables and lists inside each other
+T = TypeVar("T")
+
+
+def read_toml(cls: type[T], path: Path) -> T:
+    """Parse a TOML file into dataclass `cls`. Raises ConfigError."""
+    return parse(cls, read_table(path))
+
+
+def read_table(path: Path) -> dict[str, object]:
+    """Contents of a TOML file. Raises ConfigError when it cannot be read."""
+    try:
+        if (size := path.stat().st_size) > LONGEST_TOML:
+            raise ValueError(f"it has {size} bytes, and at most {LONGEST_TOML} are read")
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {printable(path)} as TOML: {shown(str(error))}") from error
+
+
+def parse_toml(text: str) -> dict[str, object]:
+    """Parse TOML. Raises ValueError, also where tables and lists are nested too deep."""
+    too_deep = f"it is nested more than {DEEPEST_TOML} deep"
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    layer: list[object] = [table]
+    for _ in range(DEEPEST_TOML):
+        layer = [part for value in layer if isinstance(value, dict | list) for part in _parts(value)]
+    if layer:
+        raise ValueError(too_deep)
+    return table
+
+
+def _parts(value: dict[str, object] | list[object]) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value

@@ -1,0 +1,47 @@
+"""The ranges of the numbers in recipes, far beyond every recipe that was ever tried."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from soundloom.config.ranges import Within, check_ranges
+from soundloom.errors import ConfigError, shown
+
+Steps = Annotated[int, Within(0, 1_000_000_000)]
+Count = Annotated[int, Within(1, 1_000_000_000)]  # of steps
+Batch = Annotated[int, Within(1, 65_536)]
+Clips = Annotated[int, Within(1, 1_000_000)]  # of the synthetic world, whose labels are all looked at
+Seed = Annotated[int, Within(0, 2**63 - 1)]
+LearningRate = Annotated[float, Within(0, 100)]
+Share = Annotated[float, Within(0, 1)]
+Weight = Annotated[float, Within(0, 1e6)]  # of a term of a loss
+Window = Annotated[int, Within(16, 65_536)]  # samples
+Overlap = Annotated[int, Within(1, 16)]  # windows over each sample
+Layer = Annotated[int, Within(1, 8192)]  # width
+Blocks = Annotated[int, Within(1, 64)]
+Size = Annotated[int, Within(0, 1_000_000)]
+Factor = Annotated[float, Within(0.01, 1e9)]
+Power = Annotated[float, Within(-2, 2)]  # of frequency
+Hertz = Annotated[float, Within(1, 400_000)]
+Seconds = Annotated[float, Within(0, 600)]
+LogSNR = Annotated[float, Within(-50, 50)]
+
+
+def require_pair(name: str, values: tuple[float, ...], *, rising: bool = False) -> None:
+    """Raise ConfigError unless these are two numbers, and perhaps the second the larger one."""
+    if len(values) != 2 or (rising and values[0] > values[1]):
+        wanted = "a lowest and a highest value" if rising else "two numbers"
+        raise ConfigError(f"{name} must be {wanted}, found {shown(list(values))}")
+
+
+def require_windows(name: str, windows: tuple[int, ...]) -> None:
+    """Raise ConfigError for sizes of spectra that make none."""
+    if not windows or any(size % 2 for size in windows):
+        raise ConfigError(f"{name} must be even numbers of samples, found {shown(list(windows))}")
+
+
+class Ranged:
+    """A configuration whose numbers lie within the ranges that its fields are annotated with."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

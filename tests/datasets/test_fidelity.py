@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.fidelity import COMPARED_SOUNDS, Codec, fidelity_warning
+from soundloom.datasets.folders import Folder
+from soundloom.datasets.items import Selection
+from soundloom.datasets.latents import LatentFolderWriter
+
+RATE = 44100
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2, RATE)).astype(np.float32)
+
+
+def codec(gain: float, heard: list | None = None) -> Codec:
+    """Latents that are the sound itself, and come back at another level."""
+
+    def encode(clip):
+        if heard is not None:
+            heard.append(clip.seconds)
+        return clip.audio
+
+    return Codec(encode, RATE, 1, "f", lambda latents, samples: gain * latents[:, :samples])
+
+
+@pytest.mark.parametrize(("decibels", "is_said"), [(0, False), (-3, False), (-6, True)])
+def test_what_is_decoded_is_compared_with_the_sound(decibels, is_said):
+    difference = codec(10 ** (decibels / 20)).difference(NOISE, RATE)
+    assert difference == pytest.approx(-decibels, abs=0.05)
+    warning = fidelity_warning("mini", [difference])
+    assert bool(warning) == is_said
+    assert not is_said or "it differs by 6.0 dB" in warning
+
+
+def test_only_the_beginning_of_a_sound_of_any_rate_and_channels_is_compared():
+    heard: list[float] = []
+    assert codec(1.0, heard).difference(np.tile(NOISE[:1], 20), 2 * RATE) == pytest.approx(0, abs=0.01)
+    assert heard == [4.0]
+
+
+def test_silence_and_codecs_without_a_decoder_say_nothing():
+    assert math.isnan(codec(0.5).difference(0 * NOISE, RATE))
+    assert math.isnan(Codec(lambda clip: clip.audio, RATE, 1, "f").difference(NOISE, RATE))
+    assert fidelity_warning("mini", [math.nan]) == ""
+
+
+def test_several_sounds_are_told_by_their_median():
+    warning = fidelity_warning("mini", [1.0, 5.0, 9.0, math.nan])
+    assert "these sounds well: decoded, they differ by 5.0 dB (median log-mel difference of 3;" in warning
+
+
+def test_a_few_sounds_of_a_dataset_are_compared(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(COMPARED_SOUNDS + 2):
+        soundfile.write(tmp_path / "in" / f"{number}.wav", NOISE[:, :20_000].T, RATE)
+    summary = encode_dataset(Folder(tmp_path / "in"), LatentFolderWriter(tmp_path / "out"), codec(0.5), Selection())
+    assert summary.encoded == COMPARED_SOUNDS + 2
+    assert summary.differences == pytest.approx([6.02] * COMPARED_SOUNDS, abs=0.05)

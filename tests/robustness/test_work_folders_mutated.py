@@ -1,0 +1,174 @@
+"""Damaged files in a work folder of training: one sentence that names the file and says what to do."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from robustness.media_mutators import changed, count, damaged, generator, odd_json, refusal
+from torch import nn
+
+from soundloom.errors import TrainingError
+from soundloom.training.config import LoopConfig
+from soundloom.training.latents import Latents, read_latents, write_latents
+from soundloom.training.loop import Run
+from soundloom.training.recipe import Work
+
+LOOP = LoopConfig(steps=2, learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
+CHANNELS = 3
+SETTINGS = {"loop": {"steps": 3}, "batch": 2}
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 3))
+        self.bias = nn.Parameter(torch.zeros(2))
+
+
+class Stage:
+    def __init__(self):
+        self.module = Line()
+
+    def losses(self, step, draws):
+        return {"loss": self.module.weight.square().sum() + (self.module.bias - 1).square().sum()}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The bytes of what a tiny stage leaves, by name."""
+    folder = tmp_path_factory.mktemp("work")
+    torch.manual_seed(0)
+    run = Run(Stage(), LOOP, folder / "dit")
+    (folder / "dit").mkdir()
+    run.train()
+    work = Work(folder)
+    work.keep_trained("dit", run.result())
+    starts = np.array([0, 4, 9])
+    rng = np.random.default_rng(0)
+    write_latents(
+        work.latents,
+        Latents(
+            rng.normal(size=(9, CHANNELS)).astype(np.float32),
+            starts,
+            np.array([0.1, 0.2], np.float32),
+            np.zeros((2, CHANNELS), np.float32),
+        ),
+    )
+    names = ("dit/state.pt", "dit/trained.pt", "latents.npz")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def reads(folder):
+    """What opens each file, as the stages do."""
+    work = Work(folder)
+    return {
+        "dit/state.pt": lambda: Run(Stage(), LOOP, folder / "dit").train(),
+        "dit/trained.pt": lambda: work.read_trained("dit"),
+        "latents.npz": lambda: read_latents(work.latents, CHANNELS),
+    }
+
+
+def read_damaged(name, number, files, folder):
+    rng = generator(name, number)
+    for path, data in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(damaged(data, rng))
+        message = refusal(reads(folder)[path])
+        assert message is None or path.rpartition("/")[2] in message, message
+
+
+@pytest.mark.parametrize("number", range(count(120)))
+def test_damaged_weights_states_and_latents_are_named(number, files, tmp_path):
+    read_damaged("work", number, files, tmp_path)
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_weights_states_and_latents(files, tmp_path):
+    for number in range(count(2000)):
+        read_damaged("slow work", number, files, tmp_path)
+
+
+def odd_state(name, number, files, folder):
+    """A state that is whole as a file and holds other things than it should."""
+    rng = generator(name, number)
+    path = folder / "dit" / "state.pt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(files["dit/state.pt"])
+    torch.save(changed(torch.load(path, weights_only=True), rng), path)
+    message = refusal(reads(folder)["dit/state.pt"])
+    assert message is None or "state.pt" in message or "loss" in message, message
+
+
+@pytest.mark.parametrize("number", range(count(120)))
+def test_states_with_other_contents_are_named(number, files, tmp_path):
+    odd_state("states", number, files, tmp_path)
+
+
+@pytest.mark.slow
+def test_thousands_of_states_with_other_contents(files, tmp_path):
+    for number in range(count(2000)):
+        odd_state("slow states", number, files, tmp_path)
+
+
+@pytest.mark.parametrize("number", range(count(120)))
+def test_damaged_notes_are_named(number, tmp_path):
+    rng = generator("notes", number)
+    work = Work(tmp_path)
+    (tmp_path / "dit").mkdir()
+    (tmp_path / "dit" / "settings.json").write_bytes(odd_json(SETTINGS, rng))
+    (tmp_path / "base.json").write_bytes(odd_json({"model": "mini", "fingerprint": "f"}, rng))
+    for name, read in (
+        ("settings.json", lambda: list(work.changes("dit", SETTINGS))),
+        ("base.json", lambda: work.base),
+        ("base.json", lambda: work.require_base("mini", "f")),
+    ):
+        message = refusal(read)
+        assert message is None or name in message or "began from" in message, message
+
+
+def test_a_file_that_unfolds_to_more_is_refused(tmp_path, files):
+    path = tmp_path / "latents.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("frames", "starts", "seconds", "silence"):
+            archive.writestr(f"{name}.npy", bytes(2**24))
+    with pytest.raises(TrainingError, match=r"latents\.npz cannot be read: it is compressed"):
+        read_latents(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"starts": [0, 4, 8]}, "do not follow each other"),
+        ({"starts": [0, 9, 4]}, "do not follow each other"),
+        ({"starts": [0]}, "no lengths"),
+        ({"seconds": [0.1, float("nan")]}, "some of its numbers are none"),
+        ({"silence": [[0.0, 0.0]]}, "no channels in common"),
+        ({"frames": [1.0] * 9}, "no channels in common"),
+    ],
+)
+def test_latents_that_do_not_belong_together_are_refused(tmp_path, change, sentence):
+    arrays = {
+        "frames": np.zeros((9, CHANNELS), np.float16),
+        "starts": np.array([0, 4, 9]),
+        "seconds": np.ones(2, np.float32),
+        "silence": np.zeros((2, CHANNELS), np.float32),
+    }
+    np.savez(tmp_path / "latents.npz", **{**arrays, **{name: np.array(value) for name, value in change.items()}})
+    with pytest.raises(TrainingError, match=sentence):
+        read_latents(tmp_path / "latents.npz")
+
+
+def test_latents_of_another_model_are_refused(tmp_path, files):
+    (tmp_path / "latents.npz").write_bytes(files["latents.npz"])
+    with pytest.raises(TrainingError, match="latents of 3 channels, and the model's have 5"):
+        read_latents(tmp_path / "latents.npz", 5)
+
+
+def test_a_work_folder_of_another_model_says_how_in_few_words(tmp_path):
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "settings.json").write_text(json.dumps({"x": "y" * 5000, "z\x1b": 1}))
+    for change in Work(tmp_path).changes("settings", {"x": 1}):
+        assert len(change) < 300
+        assert change.isprintable()
