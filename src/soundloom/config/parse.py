@@ -1,30 +1,36 @@
-"""Turn JSON objects into frozen dataclasses: an unknown, missing or ill-typed field is an error with its path."""
+"""Turn JSON objects into frozen dataclasses: an unknown, missing or ill-typed field is an error with its path.
+
+Numbers are held to the ranges of `config.ranges`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from soundloom.errors import ConfigError
+from soundloom.config.ranges import hints_of
+from soundloom.errors import LONGEST_SHOWN, ConfigError, shown
 
 T = TypeVar("T")
+_MOST_ENTRIES = 4096  # of a list
+_LONGEST_TEXT = 4096  # characters
+_LONGEST_LIST = 250  # characters of known names in a hint
 
 
 def parse(cls: type[T], data: Any, path: str = "") -> T:
     """Build dataclass `cls` from a JSON object; `path` is where the object stands, for messages."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be an object, found {type(data).__name__}")
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in data:
         if name not in fields:
-            close = difflib.get_close_matches(name, fields, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(sorted(fields))}"
-            raise ConfigError(f"unknown field {_join(path, name)!r} in the configuration", hint)
+            raise ConfigError(f"unknown field {shown(_join(path, name))!r} in the configuration", _near(name, fields))
     values = {}
     for name, field in fields.items():
         if name in data:
@@ -32,6 +38,14 @@ def parse(cls: type[T], data: Any, path: str = "") -> T:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"the configuration lacks {_join(path, name)!r}")
     return cls(**values)
+
+
+def _near(name: str, fields: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name[:LONGEST_SHOWN], fields, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    known = ", ".join(sorted(fields))
+    return "known fields: " + (known if len(known) <= _LONGEST_LIST else f"{known[:_LONGEST_LIST]}…")
 
 
 def _join(path: str, name: str) -> str:
@@ -42,10 +56,18 @@ def _value(hint: Any, data: Any, path: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _union(args, data, path)
+    if origin is Annotated:
+        value = _value(args[0], data, path)
+        for part in args[1:]:
+            part.check(value, path)
+        return value
     if origin is typing.Literal:
-        return _check(data in args, data, path, "one of " + ", ".join(map(repr, args)))
+        _check(data in args, data, path, "one of " + ", ".join(map(repr, args)))
+        return args[args.index(data)]  # the published value itself, where the file has an equal one of another type
     if origin is tuple:
         _check(isinstance(data, list | tuple), data, path, "a list")
+        if len(data) > _MOST_ENTRIES:
+            raise ConfigError(f"{path} has {len(data)} entries, at most {_MOST_ENTRIES} are known")
         return tuple(_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is Mapping or hint is Mapping:
         _check(isinstance(data, Mapping), data, path, "an object")
@@ -54,12 +76,17 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return parse(typing.cast(type, hint), data, path)
     if hint is float:
         _check(isinstance(data, int | float) and not isinstance(data, bool), data, path, "a number")
+        # An integer beyond the largest float would be an error of Python's.
+        _check(abs(data) <= sys.float_info.max, data, path, "a finite number")
         return float(data)
     if hint is int:
         return _check(isinstance(data, int) and not isinstance(data, bool), data, path, "a whole number")
     if hint is Any:
         return data
-    return _check(isinstance(data, hint), data, path, "text" if hint is str else hint.__name__)
+    if hint is str:
+        _check(isinstance(data, str), data, path, "text")
+        return _check(len(data) <= _LONGEST_TEXT and (not data or data.isprintable()), data, path, "a line of text")
+    return _check(isinstance(data, hint), data, path, "true or false" if hint is bool else hint.__name__)
 
 
 def _union(choices: tuple[Any, ...], data: Any, path: str) -> Any:
@@ -71,8 +98,12 @@ def _union(choices: tuple[Any, ...], data: Any, path: str) -> Any:
 
 def _check(good: bool, data: Any, path: str, wanted: str) -> Any:
     if not good:
-        raise ConfigError(f"{path} must be {wanted}, found {data!r}")
+        raise ConfigError(f"{path} must be {wanted}, found {_quoted(data)}")
     return data
+
+
+def _quoted(value: Any) -> str:
+    return shown(repr(value) if isinstance(value, str) else value)
 
 
 def to_dict(config: Any) -> Any:

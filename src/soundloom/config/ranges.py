@@ -1,0 +1,73 @@
+"""Ranges of the numbers in configurations, far beyond every published model but small enough to compute with.
+
+A field is annotated with its range: `depth: Depth`, or `Annotated[int, Within(0, 8)]`. `parse` checks it with the
+field's path; a dataclass with such fields calls `check_ranges` in `__post_init__`, for those who build it in Python.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Annotated, Any
+
+from soundloom.errors import ConfigError, shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def check(self, value: float, path: str) -> None:
+        """Raise ConfigError for a number that is outside, NaN among them."""
+        if not self.low <= value <= self.high:
+            raise ConfigError(f"{path} must be from {self.low} to {self.high}, found {shown(value)}")
+
+
+WIDEST = 1 << 16
+DEEPEST = 1024
+LONGEST_SOUND = 1 << 36  # samples
+
+Width = Annotated[int, Within(1, WIDEST)]  # channels of a layer
+Depth = Annotated[int, Within(1, DEEPEST)]  # blocks of a transformer
+Heads = Annotated[int, Within(1, 1024)]
+Channels = Annotated[int, Within(1, 64)]  # of a sound
+Rate = Annotated[int, Within(4000, 768_000)]  # Hz
+WidthRatio = Annotated[float, Within(1 / 64, 64)]  # a feed-forward layer's width to its block's
+Tokens = Annotated[int, Within(1, 1 << 16)]
+Vocabulary = Annotated[int, Within(1, 1 << 22)]
+TokenId = Annotated[int, Within(0, (1 << 22) - 1)]
+Stride = Annotated[int, Within(1, 1 << 16)]
+Patch = Annotated[int, Within(1, 1 << 20)]  # samples
+Epsilon = Annotated[float, Within(0, 1)]
+
+
+_hints: dict[Any, dict[str, Any]] = {}
+
+
+def hints_of(cls: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields, ranges included; worked out once for each class."""
+    if cls not in _hints:
+        _hints[cls] = typing.get_type_hints(cls, include_extras=True)
+    return _hints[cls]
+
+
+def check_ranges(config: Any) -> None:
+    """Raise ConfigError for a number of a dataclass that is outside of its range. None passes."""
+    for name, hint in hints_of(type(config)).items():
+        _check(hint, getattr(config, name), name)
+
+
+def _check(hint: Any, value: Any, path: str) -> None:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        for part in args[1:]:
+            part.check(value, path)
+    elif origin in (typing.Union, types.UnionType) and value is not None:
+        _check(next(each for each in args if each is not type(None)), value, path)
+    elif origin is tuple:
+        for index, item in enumerate(value):
+            _check(args[0], item, f"{path}[{index}]")
