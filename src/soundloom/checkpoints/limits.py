@@ -28,11 +28,16 @@ def check_name(name: Any) -> None:
         raise ValueError(f"holds a tensor with the unusual name '{shown(name)}'")
 
 
+def are_sizes(values: Any) -> bool:
+    """Whether values are a list or tuple of few whole numbers, none of them negative or beyond 63 bits."""
+    return (
+        isinstance(values, list | tuple)
+        and len(values) <= _MOST_AXES
+        and all(type(size) is int and 0 <= size <= _LARGEST for size in values)
+    )
+
+
 def is_shape(shape: Any, itemsize: int) -> bool:
-    """Whether a list or tuple is a shape: few whole numbers, whose bytes can be counted."""
-    if not isinstance(shape, list | tuple) or len(shape) > _MOST_AXES:
-        return False
-    if not all(type(size) is int and 0 <= size <= _LARGEST for size in shape):
-        return False
-    # Empty tensors too, since NumPy multiplies the sizes that are not 0.
-    return math.prod(size for size in shape if size) * itemsize <= _LARGEST
+    """Whether values are the shape of an array whose bytes can be counted."""
+    # Of empty arrays too, since NumPy multiplies the sizes that are not 0.
+    return are_sizes(shape) and math.prod(size for size in shape if size) * itemsize <= _LARGEST

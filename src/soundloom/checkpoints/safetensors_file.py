@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.limits import check_count, check_name, is_shape
+from soundloom.checkpoints.limits import are_sizes, check_count, check_name, is_shape
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import CorruptFileError, shown
 from soundloom.json_file import decode_json
 
 FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
 _LENGTH_BYTES = 8
-_KEYS = ("dtype", "shape", "data_offsets")
 _MAX_HEADER = 1 << 23  # bytes; the format allows 100 MB, real files have a few hundred thousand
 _ALIGNMENT = 8
 
@@ -68,8 +67,9 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> LazyTensor:
     """Check one header entry and bind it to its bytes, whose offsets count from `start`."""
-    dtype, shape, offsets = (entry.get(key) for key in _KEYS) if isinstance(entry, dict) else (None, None, None)
-    if not isinstance(dtype, str) or not is_shape(shape, 8) or not is_shape(offsets, 1) or len(offsets) != 2:
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = fields.get("dtype"), fields.get("shape", 0), fields.get("data_offsets", ())
+    if not isinstance(dtype, str) or not is_shape(shape, 8) or not are_sizes(offsets) or len(offsets) != 2:
         _fail(path, f"describes tensor {name!r} without a proper dtype, shape and data_offsets")
     if dtype not in NUMPY_DTYPES:
         _fail(path, f"holds tensor {name!r} in dtype '{shown(dtype)}'; known are {', '.join(NUMPY_DTYPES)}")
