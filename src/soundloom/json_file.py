@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from soundloom.errors import ConfigError
+from soundloom.errors import ConfigError, ModelNotFoundError
 
 LONGEST_JSON = 1 << 22  # bytes; published configurations have a few thousand, indices of shards some hundred thousand
 DEEPEST_JSON = 64  # objects and lists inside each other
@@ -53,7 +53,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """Read a configuration file, which holds an object. Raises ConfigError."""
+    """Read a configuration file, which holds an object. Raises ModelNotFoundError or ConfigError."""
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no {path}", "fetch it from the same repository as the weights")
     try:
         with path.open("rb") as file:
             data = decode_json(file.read(LONGEST_JSON + 1))

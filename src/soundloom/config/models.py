@@ -97,7 +97,7 @@ class DiTConfig:
     cond_token_dim: Width
     global_cond_dim: Width
     local_add_cond_dim: Annotated[int, Within(1, WIDEST + 1)]
-    num_memory_tokens: Annotated[int, Within(0, 1 << 16)] = 0
+    num_memory_tokens: Annotated[int, Within(0, 4096)] = 0
     project_cond_tokens: Literal[True] = True
     project_global_cond: Literal[True] = True
     patch_size: Literal[1] = 1

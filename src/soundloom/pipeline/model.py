@@ -222,7 +222,7 @@ class Model:
             if files is None:
                 self.engine.load("text")  # which says what is missing
                 raise RuntimeError("the text encoder loaded without its files")
-            self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id)
+            self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
         return self._tokenizer(prompts, length)
 
     # Results

@@ -1,6 +1,6 @@
-"""The header of a `.npy` file: a magic, a version, a length and a dictionary of three keys, written as Python would.
+"""Read `.npy` files: a magic, a version, a header and the values. The header is a dictionary of three keys in Python.
 
-NumPy evaluates that dictionary; here it is matched against the few forms that it has, so nothing in it is ever run or
+NumPy evaluates that header; here it is matched against the few forms that it has, so nothing in it is ever run or
 built. Source: NumPy's description of the format.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soundloom.checkpoints.limits import is_shape
-from soundloom.checkpoints.tensors import Array
-from soundloom.errors import shown
+from soundloom.checkpoints.tensors import Array, MappedFile
+from soundloom.errors import CorruptFileError, shown
 
 LONGEST_NPY_HEADER = 1 << 14  # bytes
 _KEYS = 3
@@ -62,6 +63,29 @@ def read_npy_header(data: Array) -> NpyHeader:
     if not is_shape(sizes, max(dtype.itemsize, 1)) or sizes is None:
         raise ValueError(f"has an npy header with the shape {shown(shape)}")
     return NpyHeader(dtype, sizes, values["fortran_order"] == "True", begin + length)
+
+
+def read_npy(path: Path) -> Array:
+    """The array of a `.npy` file, mapped, not copied. Raises CorruptFileError."""
+    file = MappedFile(path)
+    try:
+        if not file.size:
+            raise ValueError("is empty")
+        data = file.read(0, file.size)
+        header = read_npy_header(data)
+        if header.dtype.hasobject:
+            raise ValueError("holds pickled Python objects, which could run code")
+        found = file.size - header.start
+        if not header.dtype.itemsize or found != header.nbytes:
+            raise ValueError(
+                f"has {found} bytes of values where {header.dtype} {list(header.shape)} needs {header.nbytes}"
+            )
+    except ValueError as error:
+        raise CorruptFileError(
+            f"{path} is not an array: it {error}", "an array of numbers is wanted, as numpy.save writes it"
+        ) from error
+    values = data[header.start :].view(header.dtype)
+    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
 
 
 def _dtype(text: str) -> np.dtype[Any]:
