@@ -15,7 +15,7 @@ DEEPEST_JSON = 64  # objects and lists inside each other
 
 Pairs = Callable[[list[tuple[str, Any]]], Any]
 
-_STRINGS = re.compile(r'(?s)"(?:[^"\\]|\\.)*+(?:"|\Z)')  # one that never ends reaches to the end of the text
+_STRINGS = re.compile(r'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)')  # one that never ends reaches to the end of the text
 _OTHER_THAN_BRACKETS = re.compile(r"[^][{}]++")
 
 
@@ -39,7 +39,9 @@ def decode_json(data: bytes, longest: int = LONGEST_JSON, pairs: Pairs | None = 
 
 
 def is_shallow(text: str, deepest: int = DEEPEST_JSON) -> bool:
-    """Whether brackets outside of strings match and are nested at most `deepest` deep."""
+    """Whether brackets outside of strings are nested at most `deepest` deep; false too where many do not match."""
+    if text.count("[") + text.count("{") <= deepest:
+        return True
     brackets = _OTHER_THAN_BRACKETS.sub("", _STRINGS.sub("", text))
     for _ in range(deepest):
         if not brackets:

@@ -81,9 +81,7 @@ def read_npy(path: Path) -> Array:
                 f"has {found} bytes of values where {header.dtype} {list(header.shape)} needs {header.nbytes}"
             )
     except ValueError as error:
-        raise CorruptFileError(
-            f"{path} is not an array: it {error}", "an array of numbers is wanted, as numpy.save writes it"
-        ) from error
+        raise CorruptFileError(f"{path} is not an array: it {error}", "latents are a .npy file of numbers") from error
     values = data[header.start :].view(header.dtype)
     return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
 
