@@ -44,9 +44,9 @@ def is_shallow(text: str, deepest: int = DEEPEST_JSON) -> bool:
         return True
     brackets = _OTHER_THAN_BRACKETS.sub("", _STRINGS.sub("", text))
     for _ in range(deepest):
-        if not brackets:
+        before, brackets = brackets, brackets.replace("[]", "").replace("{}", "")
+        if brackets == before:
             break
-        brackets = brackets.replace("[]", "").replace("{}", "")
     return not brackets
 
 

@@ -161,14 +161,14 @@ def mutate_value(value: object, rng: random.Random) -> object:
         return rng.choice(VALUES)
     container, key = rng.choice(places)
     kind = rng.randrange(10)
-    if kind < 6:
+    if kind < 4:
         container[key] = rng.choice(VALUES)
-    elif kind == 6:
-        del container[key]
-    elif kind == 7 and isinstance(container, dict):
-        container[rng.choice((FORGED, "x" * 100_000, "", f"{key}s", str(key)[:-1], "\ud800"))] = container.pop(key)
-    elif kind == 8:
+    elif kind < 7:
         container[key] = _vary(container[key], rng)
+    elif kind == 7:
+        del container[key]
+    elif kind == 8 and isinstance(container, dict):
+        container[rng.choice((FORGED, "x" * 100_000, "", f"{key}s", str(key)[:-1], "\ud800"))] = container.pop(key)
     else:
         other, other_key = rng.choice(places)
         container[key], other[other_key] = other[other_key], container[key]

@@ -9,8 +9,8 @@ from soundloom.checkpoints.shapes import DIT_PREFIX, Shapes, is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, is_float
 from soundloom.errors import MismatchError
 
-_NAMED_FAULTS = 3  # where all are of one sort, else one of each sort; the rest are counted
-_LONGEST_FAULT = 110  # characters
+_NAMED_FAULTS = 3  # where all are of one sort, else one of each of the first sorts; the rest are counted
+_LONGEST_FAULT = 100  # characters
 _LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d{1,6})\.")
 
 
@@ -35,15 +35,17 @@ def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) 
     }
     faults = {sort: names for sort, names in faults.items() if names}
     if faults:
-        named = _NAMED_FAULTS if len(faults) == 1 else 1
-        sentence = "; ".join(_list_faults(sort, names, named) for sort, names in faults.items())
+        named = [_NAMED_FAULTS] if len(faults) == 1 else [1] * _NAMED_FAULTS + [0]
+        parts = (_list_faults(sort, names, count) for (sort, names), count in zip(faults.items(), named, strict=False))
+        sentence = "; ".join(parts)
         raise MismatchError(f"{what} does not fit its configuration: {sentence}", _guess(tensors, wanted))
     return {name: tensors[name] for name in wanted}
 
 
 def _list_faults(sort: str, names: list[str], named: int) -> str:
     listed = ", ".join(name[:_LONGEST_FAULT] for name in names[:named]) + (", …" if len(names) > named else "")
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort} ({listed})"
+    counted = f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort}"
+    return f"{counted} ({listed})" if named else counted
 
 
 def _guess(tensors: Mapping[str, LazyTensor], wanted: Shapes) -> str:
