@@ -184,17 +184,13 @@ def mutate_npz(data: bytes, rng: random.Random) -> bytes:
 
 
 def bomb(size: int, member: str = "a.npy", start: bytes = b"") -> bytes:
-    """A zip file with one deflated member of zeros behind `start`, written without holding them."""
-    packer, packed, checksum = zlib.compressobj(9, zlib.DEFLATED, -15), [], 0
-    piece = bytes(1 << 20)
-    parts = (start, *(piece for _ in range(size >> 20)))
-    for part in parts:
-        packed.append(packer.compress(part))
-        checksum = zlib.crc32(part, checksum)
-    packed.append(packer.flush())
-    body, total = b"".join(packed), sum(map(len, parts))
+    """A zip file with one deflated member: `start`, then so many zeros, in whole MiB. Its checksum is wrong."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    begin = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)  # may be repeated after a full flush
+    body, total = begin + zeros * (size >> 20) + packer.flush(), len(start) + (size >> 20 << 20)
     name = member.encode()
-    fields = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0, checksum, len(body), total, len(name), 0)
+    fields = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0, 0, len(body), total, len(name), 0)
     local = b"PK\x03\x04" + fields + name + body
     central = b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
     return local + central + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local), 0)

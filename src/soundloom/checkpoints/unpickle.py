@@ -16,7 +16,7 @@ from typing import Any
 
 from soundloom.errors import shown
 
-MOST_INSTRUCTIONS = 1 << 21  # the largest real files have a few hundred thousand
+MOST_INSTRUCTIONS = 1 << 20  # the largest real files have one or two hundred thousand
 _NEWEST_PROTOCOL = 5
 _LONGEST_NAME = 512  # bytes of a module's or a class's name
 _LONGEST_NUMBER = 16  # bytes

@@ -9,11 +9,13 @@ from soundloom.config.ranges import (
     DEEPEST,
     WIDEST,
     Channels,
+    Chunk,
     Depth,
     Patch,
     Stride,
     Width,
     WidthRatio,
+    Window,
     Within,
     check_ranges,
 )
@@ -38,9 +40,9 @@ class ResamplerConfig:
     out_channels: Annotated[int, Within(0, 1 << 20)] = 0
     dim_heads: Width = 128
     ff_mult: WidthRatio = 3
-    chunk_size: Stride = 128
+    chunk_size: Chunk = 128
     chunk_midpoint_shift: bool = False
-    sliding_window: tuple[Stride, ...] | None = None
+    sliding_window: tuple[Window, ...] | None = None
     sinusoidal_blocks: tuple[Annotated[int, Within(0, DEEPEST + 1)], ...] = (0,)
     mask_noise: Annotated[float, Within(0, 100)] = 0.0
     conv_mapping: bool = False
