@@ -207,7 +207,6 @@ MUCH = [
     b"K\x00r\xff\xff\xff\x7f",
     b"}(" + b"".join(number(n * (2**61 - 1)) + b"N" for n in range(100_000)) + b"u",
     b"X\xff\xff\xff\xff",
-    b"]" * 3_000_000,
 ]
 
 

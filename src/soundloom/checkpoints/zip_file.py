@@ -89,11 +89,13 @@ class ZipArchive:
         return self.members[name].compress_type == zipfile.ZIP_STORED
 
     def read(self, name: str) -> Array:
-        """The bytes of a member: mapped, or inflated to exactly the size that it claims."""
-        begin, end = self.span(name)
-        if self.is_stored(name):
-            return self.file.read(begin, end)
-        return _inflate(self.file.read(begin, end), self.members[name].file_size, shown(name))
+        """The bytes of a member, mapped or inflated to the size that it claims, if their checksum is right."""
+        data, member = self.file.read(*self.span(name)), self.members[name]
+        if not self.is_stored(name):
+            data = _inflate(data, member.file_size, shown(name))
+        if zlib.crc32(data.data) != member.CRC:
+            raise ValueError(f"its member {shown(name)} is damaged: its checksum is wrong")
+        return data
 
 
 def _check_directory(file: MappedFile) -> None:
