@@ -28,9 +28,10 @@ from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import Entry
 from soundloom.config.models import DiTConfig, ModelConfig, T5GemmaConfig, parse_text_encoder_config
 from soundloom.config.same import ResamplerConfig, SAMEConfig
-from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
 from soundloom.json_file import LONGEST_JSON, decode_json
 
+_LONGEST_NAMES = 250  # characters
 _LONGEST_TOKENIZER = 1 << 26  # bytes; the published ones have a few million
 
 
@@ -185,7 +186,13 @@ def pick_file(folder: Path, pattern: str) -> Path:
 
 
 def _names(folder: Path, paths: Iterable[Path]) -> str:
-    return ", ".join(sorted(str(path.relative_to(folder)) for path in paths)) or "nothing"
+    return list_names(str(path.relative_to(folder)) for path in paths) or "nothing"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Names of files for a message, in order; of many the first."""
+    listed = ", ".join(map(shown, sorted(names)))
+    return listed if len(listed) <= _LONGEST_NAMES else f"{listed[:_LONGEST_NAMES]}…"
 
 
 def merge(components: Iterable[Component], where: Path) -> Tensors:

@@ -14,6 +14,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.components import (
     TextEncoderFiles,
     find_files,
+    list_names,
     merge,
     open_component,
     open_text_encoder_component,
@@ -141,10 +142,8 @@ def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
     pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
     if pickles:
         raise _pickle_error(folder / pickles[0])
-    models = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
-    hint = (
-        f"models in it: {', '.join(models)}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
-    )
+    models = list_names(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
+    hint = f"models in it: {models}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
     raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
 
 
