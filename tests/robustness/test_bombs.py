@@ -82,6 +82,16 @@ def test_an_archive_that_lies_about_what_it_inflates_to_is_refused(tmp_path):
     assert "more than the 1000 bytes that it claims" in refusals(tmp_path / "a.npz")[0]
 
 
+def test_members_that_share_their_bytes_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(100), b=np.zeros(100))
+    data = bytearray(path.read_bytes())
+    first, second = data.find(b"PK\x01\x02"), data.rfind(b"PK\x01\x02")
+    data[second + 42 : second + 46] = data[first + 42 : first + 46]  # where the member begins
+    path.write_bytes(data)
+    assert "overlaps" in refusals(path)[0]
+
+
 def test_an_archive_of_very_many_members_is_refused(tmp_path):
     paths = [tmp_path / "many.npz", tmp_path / "long.bin"]
     for path, length in zip(paths, (1, 200), strict=True):

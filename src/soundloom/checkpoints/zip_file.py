@@ -49,6 +49,7 @@ class ZipArchive:
             raise ValueError("it names a member twice")
         for member in members:
             self._check(member)
+        _check_overlap(members)
         self._check_sizes(members)
 
     def _check(self, member: zipfile.ZipInfo) -> None:
@@ -66,8 +67,7 @@ class ZipArchive:
     def _check_sizes(self, members: list[zipfile.ZipInfo]) -> None:
         deflated = [member for member in members if member.compress_type == zipfile.ZIP_DEFLATED]
         inflated = sum(member.file_size for member in deflated)
-        # Members may share the same bytes of the file, so those count once.
-        limit = max(_ALWAYS_INFLATED, _HIGHEST_RATIO * min(self.file.size, sum(m.compress_size for m in deflated)))
+        limit = max(_ALWAYS_INFLATED, _HIGHEST_RATIO * sum(member.compress_size for member in deflated))
         if inflated > limit:
             raise ValueError(
                 f"its members would inflate to {inflated} bytes, more than the {limit} that its size allows"
@@ -112,6 +112,15 @@ def _check_directory(file: MappedFile) -> None:
         size = int(struct.unpack_from("<Q", tail, long_record + 40)[0])
     if size > _LONGEST_DIRECTORY:
         raise ValueError(f"its list of members has {size} bytes, more than the {_LONGEST_DIRECTORY} that are read")
+
+
+def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
+    """Raise ValueError for members that share bytes of the file, of which a small one could hold any number."""
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise ValueError(f"its member {shown(member.filename)} overlaps the one before it")
+        end = member.header_offset + _LOCAL_HEADER.size + member.compress_size
 
 
 def _inflate(data: Array, size: int, name: str) -> Array:

@@ -322,7 +322,8 @@ class Model:
         channels = self.checkpoint.config.same.latent_dim
         if latents.dtype.kind not in "fiu":
             raise RequestError(f"latents are real numbers, found an array of {latents.dtype}")
-        latents = latents.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # such numbers become infinite, which is refused below
+            latents = latents.astype(np.float32, copy=False)
         if latents.ndim != 2 or latents.shape[0] != channels or not latents.shape[1]:
             raise RequestError(f"{self.name} decodes latents ({channels}, frames), found shape {latents.shape}")
         if not np.isfinite(latents).all():
