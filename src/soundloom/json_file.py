@@ -12,6 +12,7 @@ from soundloom.errors import ConfigError, ModelNotFoundError
 
 LONGEST_JSON = 1 << 22  # bytes; published configurations have a few thousand, indices of shards some hundred thousand
 DEEPEST_JSON = 64  # objects and lists inside each other
+_LONGEST_FILE_NAME = 255  # bytes; file systems have none that is longer
 
 Pairs = Callable[[list[tuple[str, Any]]], Any]
 
@@ -52,6 +53,13 @@ def is_shallow(text: str, deepest: int = DEEPEST_JSON) -> bool:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise json.JSONDecodeError(f"{name} is not a number that JSON has", "", 0)
+
+
+def is_file_name(value: Any) -> bool:
+    """Whether a value from a file may name a file or folder beside it: never one elsewhere."""
+    if not isinstance(value, str) or not value.isprintable() or set(value) & set("/\\:"):
+        return False
+    return value not in ("", ".", "..") and len(value.encode()) <= _LONGEST_FILE_NAME
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

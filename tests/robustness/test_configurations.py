@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from functools import partial
 
@@ -133,6 +134,8 @@ DIT, ENCODER = "model.diffusion.config", "model.pretransform.config.encoder.conf
         ("model.conditioning.cond_dim", 0),
         *(("model.conditioning.configs.0.config.max_length", value) for value in (0, 4097)),
         ("model.conditioning.configs.0.config.subfolder", "../../elsewhere"),
+        ("model.conditioning.configs.0.config.subfolder", "x" * 300),
+        ("model.conditioning.configs.0.config.subfolder", "/elsewhere"),
         ("model.conditioning.configs.0.config.repo_id", "a\nerror: forged"),
         ("model.conditioning.configs.1.config.min_val", 384),
     ],
@@ -197,6 +200,14 @@ def test_sizes_of_musicgen_outside_of_their_range_are_refused(section):
 def test_sections_of_another_type_are_refused(part, value):
     with pytest.raises(ConfigError, match=f"{part} must be an object"):
         parse_composite_config({"model_type": "musicgen", part: value})
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "../other.safetensors", "/etc/passwd", "", ".", "a\nb", 5, None])
+def test_shards_lie_beside_their_index(folders, tmp_path, name):
+    shutil.copytree(folders("sharded"), tmp_path / "m")
+    (tmp_path / "m/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ConfigError, match="must name files beside it"):
+        read_all(tmp_path / "m")
 
 
 def test_unknown_fields_are_shortened_and_escaped():

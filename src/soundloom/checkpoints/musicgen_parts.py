@@ -19,7 +19,7 @@ from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
 from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.config.musicgen import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError, shown
-from soundloom.json_file import read_json
+from soundloom.json_file import is_file_name, read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "spiece.model"
 INDEX_FILE, PICKLED_WEIGHTS = "model.safetensors.index.json", "pytorch_model.bin"
@@ -74,7 +74,7 @@ def _shards(index: Path) -> list[str]:
     found = read_json(index).get("weight_map")
     names: list[Any] = list(found.values()) if isinstance(found, Mapping) else [None]
     for name in names:
-        if not isinstance(name, str) or not name.isprintable() or set(name) & set("/\\:") or name in ("", ".", ".."):
+        if not is_file_name(name):
             raise ConfigError(f"{index} must name files beside it as weight_map, found {shown(name)}")
     if len(set(names)) > _MOST_SHARDS:
         raise ConfigError(f"{index} names {len(set(names))} files, at most {_MOST_SHARDS} are read")

@@ -31,7 +31,7 @@ from soundloom.config.ranges import (
 )
 from soundloom.config.same import SAMEConfig
 from soundloom.errors import ConfigError, shown
-from soundloom.json_file import read_json
+from soundloom.json_file import is_file_name, read_json
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class PromptConfig:
         # They become parts of paths.
         for name in ("repo_id", "subfolder"):
             value = getattr(self, name)
-            if not set(value.split("/")).isdisjoint({"..", "."}) or value.startswith("/") or set(value) & set("\\:"):
+            if value and not all(map(is_file_name, value.split("/"))):
                 raise ConfigError(f"{name} of the prompt must name a repository or folder, found {shown(value)!r}")
 
 
