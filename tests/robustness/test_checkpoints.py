@@ -38,7 +38,7 @@ def test_damaged_weights(folders, tmp_path, layout, name, mutate, count):
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "name", "mutate", "count"), CASES)
 def test_many_damaged_weights(folders, tmp_path, layout, name, mutate, count):
-    found = damage(folders(layout), name, mutate, read_all, 50 * count, tmp_path)
+    found = damage(folders(layout), name, mutate, read_all, 25 * count, tmp_path)
     assert found.counts["refused"] and found.counts["read"]
 
 

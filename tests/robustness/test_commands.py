@@ -46,11 +46,13 @@ def own_folder(tmp_path, monkeypatch):
 def run(command, capfd, what):
     """Run a command whose input is damaged; it either succeeds or says why not."""
     code = main(command)
-    err = capfd.readouterr().err
+    out, err = capfd.readouterr()
     said = [line for line in err.split("\n") if line.startswith("error: ")]
     assert "Traceback" not in err, f"{what}: {err}"
     assert all(line.isprintable() for line in err.split("\n")), f"{what}: {err!r}"
-    if code:
+    if code and command[0] == "models" and not err:
+        assert "not finite" in out, what  # verify prints what it found
+    elif code:
         assert len(said) == 1 and len(said[0]) > len("error: "), f"{what}: {err!r}"
         assert len(said[0]) < LONGEST_MESSAGE, f"{what}: {err}"
         left = [path for path in sorted(os.listdir(".")) if not path.startswith((".", "m"))]  # noqa: PTH208
@@ -79,7 +81,7 @@ def test_commands_on_damaged_models(folders, capfd, case):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", FILES, ids=lambda case: "/".join(case[:2]))
 def test_many_commands_on_damaged_models(folders, capfd, case):
-    run_all(folders, 60, capfd, case)
+    run_all(folders, 25, capfd, case)
 
 
 def test_decoding_damaged_latents(folders, tmp_path, capfd):

@@ -46,7 +46,7 @@ def test_damaged_configurations(folders, tmp_path, layout, name):
 @pytest.mark.parametrize(("layout", "name"), FILES)
 def test_many_damaged_configurations(folders, tmp_path, layout, name):
     """What opens must also run: a configuration may fit the weights and still ask for what cannot be computed."""
-    found = damage(folders(layout), name, mutate_json, make_sound, 500, tmp_path)
+    found = damage(folders(layout), name, mutate_json, make_sound, 300, tmp_path)
     assert found.counts["refused"] and found.counts["read"]
 
 
