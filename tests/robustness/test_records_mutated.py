@@ -15,7 +15,7 @@ from soundloom.config.catalogue import require_entry
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.edits import begin
+from soundloom.pipeline.passes import begin
 from soundloom.pipeline.model import DEFAULT_SECONDS
 
 SOUND = {
@@ -150,7 +150,7 @@ def written(folder, record):
         ({"warnings": 5}, "warnings must be a list"),
         ({"warnings": [5]}, "warnings are sentences"),
         ({"x": nested(1, 100)}, "nested more than 64 deep"),
-        ({"seed": 10**400}, "more than 300 digits"),
+        ({"seed": 10**400}, "very many digits"),
     ],
 )
 def test_damaged_records_in_tags_are_refused_and_the_sound_is_read(tmp_path, caplog, record, sentence):

@@ -22,7 +22,7 @@ from soundloom.atomic import replacing, write_faults
 from soundloom.audio.chunks import chunks
 from soundloom.audio.tags import find_tag
 from soundloom.errors import AudioError, printable, shown
-from soundloom.json_limits import LONGEST_JSON, parse_json
+from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
@@ -73,7 +73,7 @@ def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
 def _read_sidecar(sidecar: Path) -> dict[str, Any]:
     """What a JSON file holds. Raises AudioError."""
     try:
-        if sidecar.stat().st_size > LONGEST_JSON:
+        if sidecar.stat().st_size > LONGEST_RECORD:
             raise AudioError(f"{printable(sidecar)} is too long for a record ({sidecar.stat().st_size} bytes)")
         return _parse(sidecar.read_text(encoding="utf-8"), printable(sidecar))
     except (OSError, UnicodeDecodeError) as error:
@@ -143,7 +143,7 @@ def _serialise(record: Mapping[str, Any], indent: int | None = None) -> str:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        record = parse_json(text)
+        record = decode_json(text, LONGEST_RECORD)
     except (ValueError, RecursionError) as error:
         raise AudioError(f"{where} is damaged: {error}") from error
     if not isinstance(record, dict):

@@ -6,17 +6,16 @@ The published bundles hold 4 or 8 bit codes in groups of 64. Their manifests are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from soundloom.atomic import write_json
 from soundloom.checkpoints.packed import PackedTensor, join_triplets, pack_tensor, split
 from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from soundloom.checkpoints.shapes import DIT_PREFIX
 from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.errors import CorruptFileError, MismatchError, RequestError
+from soundloom.errors import MismatchError, RequestError, shown
+from soundloom.json_file import read_json
 from soundloom.quantization.affine import GROUPS
 from soundloom.version import __version__
 
@@ -33,26 +32,17 @@ def is_part(path: Path) -> bool:
 
 def read_part(path: Path) -> Tensors:
     """The tensors of one component under their stored names, packed ones joined. Raises CheckpointError."""
-    manifest = _read_manifest(path.parent / MANIFEST_FILE)
+    manifest_path = path.parent / MANIFEST_FILE
+    manifest = read_json(manifest_path) if manifest_path.is_file() else {}
     group, bits = manifest.get("group_size"), manifest.get("bits")
     tensors = join_triplets(read_safetensors(path), str(path), group if isinstance(group, int) else None)
     for name, tensor in tensors.items():
         if isinstance(tensor, PackedTensor) and isinstance(bits, int) and tensor.bits != bits:
             raise MismatchError(
-                f"{path} holds {name} in {tensor.bits} bits, its {MANIFEST_FILE} says {bits}",
+                f"{path} holds {name} in {tensor.bits} bits, its {MANIFEST_FILE} says {shown(bits)}",
                 "the files belong to different bundles; fetch or convert them again",
             )
     return tensors
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptFileError(f"{path} is not JSON: {error}", "fetch it again, or remove it") from error
-    return data if isinstance(data, dict) else {}
 
 
 def write_part(folder: Path, tensors: Iterable[LazyTensor]) -> None:

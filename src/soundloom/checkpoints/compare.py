@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from soundloom.checkpoints.shapes import DIT_PREFIX, Shapes, is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.tensors import LazyTensor, is_float
 from soundloom.errors import MismatchError
 
-_NAMED_FAULTS = 3  # of each sort; the rest are counted
-_LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d+)\.")
+_NAMED_FAULTS = 3  # where all are of one sort, else one of each of the first sorts; the rest are counted
+_LONGEST_FAULT = 100  # characters
+_LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d{1,6})\.")
 
 
 def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) -> dict[str, LazyTensor]:
@@ -25,22 +26,26 @@ def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) 
         for name, shape in wanted.items()
         if name in tensors and tensors[name].shape != shape
     ]
-    faults = [
-        _list_faults("missing", missing),
-        _list_faults("unexpected", unexpected),
-        _list_faults("of another shape", misshapen),
-    ]
-    if any(faults):
-        sentence = "; ".join(fault for fault in faults if fault)
+    not_floats = [f"{name} {tensors[name].dtype}" for name in wanted if name in tensors and not is_float(tensors[name])]
+    faults = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": misshapen,
+        "not of floating-point numbers": not_floats,
+    }
+    faults = {sort: names for sort, names in faults.items() if names}
+    if faults:
+        named = [_NAMED_FAULTS] if len(faults) == 1 else [1] * _NAMED_FAULTS + [0]
+        parts = (_list_faults(sort, names, count) for (sort, names), count in zip(faults.items(), named, strict=False))
+        sentence = "; ".join(parts)
         raise MismatchError(f"{what} does not fit its configuration: {sentence}", _guess(tensors, wanted))
     return {name: tensors[name] for name in wanted}
 
 
-def _list_faults(sort: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    listed = ", ".join(names[:_NAMED_FAULTS]) + (", …" if len(names) > _NAMED_FAULTS else "")
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort} ({listed})"
+def _list_faults(sort: str, names: list[str], named: int) -> str:
+    listed = ", ".join(name[:_LONGEST_FAULT] for name in names[:named]) + (", …" if len(names) > named else "")
+    counted = f"{len(names)} tensor{'s' if len(names) > 1 else ''} {sort}"
+    return f"{counted} ({listed})" if named else counted
 
 
 def _guess(tensors: Mapping[str, LazyTensor], wanted: Shapes) -> str:

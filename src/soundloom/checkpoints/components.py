@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from soundloom.checkpoints import infer
 from soundloom.checkpoints.bundle import is_part, read_part
@@ -20,12 +21,18 @@ from soundloom.checkpoints.layouts import (
     Tensors,
 )
 from soundloom.checkpoints.npz_file import read_npz
+from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.shapes import t5gemma_shapes
+from soundloom.checkpoints.tensors import Array
 from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import Entry
 from soundloom.config.models import DiTConfig, ModelConfig, T5GemmaConfig, parse_text_encoder_config
 from soundloom.config.same import ResamplerConfig, SAMEConfig
-from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
+from soundloom.json_file import LONGEST_JSON, decode_json
+
+_LONGEST_NAMES = 250  # characters
+_LONGEST_TOKENIZER = 1 << 26  # bytes; the published ones have a few million
 
 
 @dataclass(frozen=True)
@@ -117,12 +124,26 @@ def open_text_encoder_component(path: Path) -> TextEncoderFiles:
                 "take the text encoder of the npz files, t5gemma_f16.npz, which holds it",
             )
     try:
-        meta = json.loads(tensors["META"].numpy().tobytes())
+        meta = decode_json(tensors["META"].data()[: LONGEST_JSON + 1].tobytes())
     except ValueError as error:
         raise CorruptFileError(f"META of {path} is not JSON: {error}") from error
     config = parse_text_encoder_config(meta)
     canonical = require_match(T5GEMMA_NPZ.to_canonical(tensors), t5gemma_shapes(config), str(path))
-    return TextEncoderFiles(config, canonical, tensors["TOKENIZER_MODEL"].numpy().tobytes(), path)
+    return TextEncoderFiles(config, canonical, _tokenizer(tensors["TOKENIZER_MODEL"].data(), path), path)
+
+
+def read_tokenizer_file(path: Path) -> bytes:
+    """The bytes of a SentencePiece model. Raises CorruptFileError for a file that is too large for one."""
+    with path.open("rb") as file:
+        return _tokenizer(np.frombuffer(file.read(_LONGEST_TOKENIZER + 1), np.uint8), path)
+
+
+def _tokenizer(data: Array, path: Path) -> bytes:
+    if len(data) > _LONGEST_TOKENIZER:
+        raise CorruptFileError(
+            f"the SentencePiece model in {path} has more than {_LONGEST_TOKENIZER} bytes", FETCH_AGAIN
+        )
+    return data.tobytes()
 
 
 _MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
@@ -165,7 +186,13 @@ def pick_file(folder: Path, pattern: str) -> Path:
 
 
 def _names(folder: Path, paths: Iterable[Path]) -> str:
-    return ", ".join(sorted(str(path.relative_to(folder)) for path in paths)) or "nothing"
+    return list_names(str(path.relative_to(folder)) for path in paths) or "nothing"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Names of files for a message, in order; of many the first."""
+    listed = ", ".join(map(shown, sorted(names)))
+    return listed if len(listed) <= _LONGEST_NAMES else f"{listed[:_LONGEST_NAMES]}…"
 
 
 def merge(components: Iterable[Component], where: Path) -> Tensors:

@@ -37,22 +37,22 @@ def infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:
 def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
     """The transformer's configuration, from canonically named tensors."""
     layer = f"{DIT_PREFIX}transformer.layers.0."
-    width, channels = _shape(tensors, f"{DIT_PREFIX}transformer.project_in.weight")
-    packed, _ = _shape(tensors, f"{layer}self_attn.to_qkv.weight")
-    _, inner = _shape(tensors, f"{layer}ff.ff.2.weight")
-    (head_dim,) = _shape(tensors, f"{layer}self_attn.q_norm.gamma")
-    memory = tensors.get(f"{DIT_PREFIX}transformer.memory_tokens")
+    width, channels = sizes_of(tensors, f"{DIT_PREFIX}transformer.project_in.weight", 2)
+    packed, _ = sizes_of(tensors, f"{layer}self_attn.to_qkv.weight", 2)
+    _, inner = sizes_of(tensors, f"{layer}ff.ff.2.weight", 2)
+    (head_dim,) = sizes_of(tensors, f"{layer}self_attn.q_norm.gamma", 1)
+    memory = f"{DIT_PREFIX}transformer.memory_tokens"
     return replace(
         published,
         io_channels=channels,
         embed_dim=width,
         depth=depth(_within(tensors, f"{DIT_PREFIX}transformer.")),
         num_heads=width // head_dim,
-        cond_token_dim=_shape(tensors, f"{DIT_PREFIX}to_cond_embed.0.weight")[1],
-        global_cond_dim=_shape(tensors, f"{DIT_PREFIX}to_global_embed.0.weight")[1],
-        local_add_cond_dim=_shape(tensors, f"{layer}to_local_embed.0.weight")[1],
-        timestep_features_dim=_shape(tensors, f"{DIT_PREFIX}to_timestep_embed.0.weight")[1],
-        num_memory_tokens=memory.shape[0] if memory else 0,
+        cond_token_dim=sizes_of(tensors, f"{DIT_PREFIX}to_cond_embed.0.weight", 2)[1],
+        global_cond_dim=sizes_of(tensors, f"{DIT_PREFIX}to_global_embed.0.weight", 2)[1],
+        local_add_cond_dim=sizes_of(tensors, f"{layer}to_local_embed.0.weight", 2)[1],
+        timestep_features_dim=sizes_of(tensors, f"{DIT_PREFIX}to_timestep_embed.0.weight", 2)[1],
+        num_memory_tokens=sizes_of(tensors, memory, 2)[0] if memory in tensors else 0,
         attn_kwargs=AttentionConfig(differential=packed == 5 * width),
         ff_kwargs=FeedForwardConfig(mult=inner / width),
     )
@@ -60,8 +60,8 @@ def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
 
 def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
     """The encoder half of an autoencoder."""
-    _, patch_channels, _ = _shape(tensors, f"{SAME_PREFIX}{ENCODER_STACK}mapping.weight_v")
-    latent_dim, _ = _shape(tensors, f"{SAME_PREFIX}encoder.layers.2.weight")
+    _, patch_channels, _ = sizes_of(tensors, f"{SAME_PREFIX}{ENCODER_STACK}mapping.weight_v", 3)
+    latent_dim, _ = sizes_of(tensors, f"{SAME_PREFIX}encoder.layers.2.weight", 2)
     return replace(
         _infer_stack(tensors, SAME_PREFIX + ENCODER_STACK, published),
         in_channels=patch_channels,
@@ -71,17 +71,17 @@ def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConf
 
 def infer_decoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
     """The decoder half of an autoencoder."""
-    patch_channels, _, kernel = _shape(tensors, f"{SAME_PREFIX}{DECODER_STACK}mapping.weight_v")
-    _, latent_dim = _shape(tensors, f"{SAME_PREFIX}decoder.layers.1.weight")
+    patch_channels, _, kernel = sizes_of(tensors, f"{SAME_PREFIX}{DECODER_STACK}mapping.weight_v", 3)
+    _, latent_dim = sizes_of(tensors, f"{SAME_PREFIX}decoder.layers.1.weight", 2)
     stack = _infer_stack(tensors, SAME_PREFIX + DECODER_STACK, published)
     return replace(stack, out_channels=patch_channels, latent_dim=latent_dim, conv_mapping=kernel == 3)
 
 
 def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> ResamplerConfig:
-    width = _shape(tensors, f"{stack}new_tokens")[-1]
+    *_, width = sizes_of(tensors, f"{stack}new_tokens", 3)
     blocks = depth(_within(tensors, stack + "transformers."))
-    _, inner = _shape(tensors, f"{stack}transformers.0.ff.ff.2.weight")
-    (head_dim,) = _shape(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma")
+    _, inner = sizes_of(tensors, f"{stack}transformers.0.ff.ff.2.weight", 2)
+    (head_dim,) = sizes_of(tensors, f"{stack}transformers.0.self_attn.q_norm.gamma", 1)
     sizes: dict[str, Any] = {} if width == published.width else {"channels": width, "c_mults": (1,)}
     if blocks != published.transformer_depths[0]:
         sizes["sinusoidal_blocks"] = (min(published.sinusoidal_blocks[0], blocks),)
@@ -114,7 +114,7 @@ def infer_same(tensors: Tensors, published: SAMEConfig) -> SAMEConfig:
 def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
     """A whole generative model."""
     dit, same = infer_dit(tensors, published.dit), infer_same(tensors, published.same)
-    (cond_dim,) = _shape(tensors, f"{CONDITIONER_PREFIX}prompt.padding_embedding")
+    (cond_dim,) = sizes_of(tensors, f"{CONDITIONER_PREFIX}prompt.padding_embedding", 1)
     model = published.model
     return replace(
         published,
@@ -128,10 +128,14 @@ def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
     )
 
 
-def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+def sizes_of(tensors: Tensors, name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor from which sizes are told. Raises MismatchError where it cannot be one."""
     if name not in tensors:
         raise MismatchError(f"the sizes of the model cannot be told: tensor {name} is missing")
-    return tensors[name].shape
+    shape = tensors[name].shape
+    if len(shape) != axes or not all(shape):
+        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} has the shape {list(shape)}")
+    return shape
 
 
 def _within(names: Iterable[str], prefix: str) -> list[str]:

@@ -23,8 +23,10 @@ from soundloom.checkpoints.shapes import (
     is_ignorable,
 )
 from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.errors import MismatchError
 
 Tensors = dict[str, LazyTensor]
+_KERNEL_AXES = 3  # output channels, input channels, samples
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ class Layout:
             if not is_ignorable(name) and not any(_pattern(each).fullmatch(name) for each in self.optional)
         )
         result = {tensor.name: tensor for tensor in renamed}
-        if self.folded and f"{self.folded}.weight" in result:
-            result |= _split_weight_norm(result.pop(f"{self.folded}.weight"))
+        folded = result.get(f"{self.folded}.weight") if self.folded else None
+        if folded is not None and len(folded.shape) == _KERNEL_AXES:
+            del result[folded.name]
+            result |= _split_weight_norm(folded)
         return result
 
     def from_canonical(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
@@ -111,7 +115,15 @@ def _split_weight_norm(weight: LazyTensor) -> Tensors:
 
 
 def fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
-    """The weight of a weight-normed convolution: its direction, scaled to its length in each output channel."""
+    """The weight of a weight-normed convolution: its direction, scaled to its length in each output channel.
+
+    Raises MismatchError where the two do not fit each other.
+    """
+    if len(direction.shape) != _KERNEL_AXES or length.shape != (direction.shape[0], 1, 1):
+        raise MismatchError(
+            f"{direction.name} {list(direction.shape)} and {length.name} {list(length.shape)} are not the direction "
+            "and the lengths of one convolution"
+        )
 
     def fold(values: Array) -> Array:
         return values * (length.numpy() / _length(values))

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundloom.checkpoints.compare import depth
+from soundloom.checkpoints.infer import sizes_of
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.musicgen import EncodecConfig, InstructConfig, LMConfig
 from soundloom.config.parse import parse
-from soundloom.errors import MismatchError
+from soundloom.errors import ConfigError, MismatchError, shown
 
 Tensors = Mapping[str, LazyTensor]
 _HEAD_WIDTH = 64
@@ -23,16 +24,16 @@ _CODEC_LAYER = re.compile(r"decoder\.layers\.(\d+)\.conv\.weight")
 
 def infer_lm(tensors: Tensors, codec: EncodecConfig, training: str = "") -> LMConfig:
     """The language model's sizes; `training` is the text of its training configuration."""
-    width, text_width = _shape(tensors, "output_proj.weight")
+    width, text_width = sizes_of(tensors, "output_proj.weight", 2)
     codebooks = sum(name.startswith("linears.") for name in tensors)
-    heads = setting(training, "transformer_lm", "num_heads")
+    heads = _number(training, "transformer_lm", "num_heads")
     sizes: dict[str, Any] = {
         "hidden_size": width,
         "num_hidden_layers": depth(name for name in tensors if name.startswith("transformer.")),
-        "num_attention_heads": int(heads) if heads else width // _HEAD_WIDTH,
-        "ffn_dim": _shape(tensors, "transformer.layers.0.linear1.weight")[0],
+        "num_attention_heads": heads or width // _HEAD_WIDTH,
+        "ffn_dim": sizes_of(tensors, "transformer.layers.0.linear1.weight", 2)[0],
         "num_codebooks": codebooks,
-        "vocab_size": _shape(tensors, "linears.0.weight")[0],
+        "vocab_size": sizes_of(tensors, "linears.0.weight", 2)[0],
         "text_width": text_width,
         "audio_channels": codebooks // codec.num_quantizers,
     }
@@ -41,25 +42,27 @@ def infer_lm(tensors: Tensors, codec: EncodecConfig, training: str = "") -> LMCo
 
 def infer_adapter(tensors: Tensors) -> InstructConfig:
     """The adapter's sizes, from its table of positions (layers + 1, frames + 1, width)."""
-    return InstructConfig(max_frames=_shape(tensors, "pos_emb")[1] - 1)
+    return InstructConfig(max_frames=sizes_of(tensors, "pos_emb", 3)[1] - 1)
 
 
 def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
     """The codec's sizes; `training` is the text of its training configuration."""
-    width, _, kernel = _shape(tensors, "encoder.layers.0.conv.weight")
-    hidden, _, residual_kernel = _shape(tensors, "encoder.layers.1.block.1.conv.weight")
-    codes, latents = _shape(tensors, "quantizer.layers.0.codebook.embed")
+    width, _, kernel = sizes_of(tensors, "encoder.layers.0.conv.weight", 3)
+    hidden, _, residual_kernel = sizes_of(tensors, "encoder.layers.1.block.1.conv.weight", 3)
+    codes, latents = sizes_of(tensors, "quantizer.layers.0.codebook.embed", 2)
     indices = sorted(int(match[1]) for match in map(_CODEC_LAYER.fullmatch, tensors) if match)
-    kernels = [_shape(tensors, f"decoder.layers.{index}.conv.weight")[2] for index in indices]
+    kernels = [sizes_of(tensors, f"decoder.layers.{index}.conv.weight", 3)[2] for index in indices]
     units = sum(re.fullmatch(r"decoder\.layers\.\d+\.block\.1\.conv\.weight", name) is not None for name in tensors)
+    if len(kernels) < 2:
+        raise MismatchError("the sizes of the codec cannot be told: its decoder has fewer than two convolutions")
     ratios = [size // 2 for size in kernels[1:-1]]
     sizes: dict[str, Any] = {
-        "sampling_rate": int(setting(training, "", "sample_rate") or EncodecConfig.sampling_rate),
+        "sampling_rate": _number(training, "", "sample_rate") or EncodecConfig.sampling_rate,
         "hidden_size": latents,
         "num_filters": width,
         "upsampling_ratios": ratios,
         "num_residual_layers": units // max(len(ratios), 1),
-        "dilation_growth_rate": int(setting(training, "seanet", "dilation_base") or EncodecConfig.dilation_growth_rate),
+        "dilation_growth_rate": _number(training, "seanet", "dilation_base") or EncodecConfig.dilation_growth_rate,
         "kernel_size": kernel,
         "residual_kernel_size": residual_kernel,
         "last_kernel_size": kernels[-1],
@@ -72,6 +75,14 @@ def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
     return parse(EncodecConfig, sizes, "codec")
 
 
+def _number(training: str, section: str, name: str) -> int:
+    """A whole number in a training configuration, 0 without one. Raises ConfigError."""
+    text = setting(training, section, name)
+    if text and not re.fullmatch("[0-9]{1,9}", text):
+        raise ConfigError(f"{name} in the training configuration must be a whole number, found {shown(text)}")
+    return int(text or 0)
+
+
 def setting(training: str, section: str, name: str) -> str:
     """A value in a training configuration, which is YAML: of a section's own lines, or of the top; "" without one."""
     body, indent = training, ""
@@ -80,9 +91,3 @@ def setting(training: str, section: str, name: str) -> str:
         body, indent = (found[1] if found else ""), "[ \t]+"
     value = re.search(rf"^{indent}{name}:[ \t]*(\S+)", body, re.MULTILINE)
     return value[1] if value else ""
-
-
-def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
-    if name not in tensors:
-        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} is missing")
-    return tensors[name].shape

@@ -13,6 +13,7 @@ from dataclasses import replace
 from soundloom.checkpoints.layouts import Layout, Row, Tensors, fold_weight_norm
 from soundloom.checkpoints.rows import join_rows, take_rows
 from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.errors import MismatchError
 
 PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix
 _LAYER = "transformer.layers.*."
@@ -126,6 +127,8 @@ def split_projections(tensors: Tensors, attention: str) -> Tensors:
     result = dict(tensors)
     for base in _bases(tensors, f".{attention}.in_proj.weight"):
         fused = result.pop(f"{base}.{attention}.in_proj.weight")
+        if len(fused.shape) != 2:
+            raise MismatchError(f"{fused.name} has the shape {list(fused.shape)}, which is no matrix")
         rows = fused.shape[0] // len(PROJECTIONS)
         for index, part in enumerate(PROJECTIONS):
             name = f"{base}.{attention}.{part}_proj.weight"
@@ -143,11 +146,17 @@ def merge_lora(tensors: Tensors, alpha: float) -> Tensors:
     for base in _bases(tensors, ".lora_A.weight"):
         down, up = result.pop(f"{base}.lora_A.weight"), result.pop(f"{base}.lora_B.weight", None)
         weight = result.get(f"{base}.weight")
-        if up is None or weight is None:
+        if up is None or weight is None or not _is_lora(weight.shape, down.shape, up.shape):
             result[down.name] = down  # for the comparison with the configuration to report
             continue
         result[weight.name] = _merged(weight, down, up, alpha / down.shape[0])
     return result
+
+
+def _is_lora(weight: tuple[int, ...], down: tuple[int, ...], up: tuple[int, ...]) -> bool:
+    """Whether the product of a pair has the shape of the weight."""
+    is_pair = len(weight) == len(down) == len(up) == 2 and down[0] == up[1] > 0
+    return is_pair and (up[0], down[1]) == weight
 
 
 def _merged(weight: LazyTensor, down: LazyTensor, up: LazyTensor, scale: float) -> LazyTensor:

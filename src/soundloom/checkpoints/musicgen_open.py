@@ -33,7 +33,6 @@ from soundloom.checkpoints.musicgen_parts import (
     canonical_t5,
     open_codec,
     open_t5,
-    read_json,
     read_tokenizer,
     read_weights,
 )
@@ -52,7 +51,8 @@ from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.musicgen import LMConfig, MusicGenConfig, parse_composite_config
 from soundloom.config.parse import parse
-from soundloom.errors import CorruptFileError, ModelNotFoundError
+from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError
+from soundloom.json_file import read_json
 
 OWN_CONFIG, STATE_FILE = "model_config.json", "state_dict.bin"
 _GROUP = 64  # weights that share a scale, where a bundle does not say
@@ -251,7 +251,7 @@ def _read_training(path: Path, beside: Beside) -> _Found:
     instruct = infer_adapter(adapter)
     lm = {name: tensor for name, tensor in everything.items() if not name.startswith(ADAPTER_PREFIX)}
     down = next((tensor for name, tensor in lm.items() if name.endswith(".lora_A.weight")), None)
-    if down is not None:
+    if down is not None and down.shape:
         # The published factor of alpha over rank is 2; of the two only the rank can be told.
         instruct = replace(instruct, lora_rank=down.shape[0], lora_alpha=2 * down.shape[0])
     lm = merge_lora(lm, instruct.lora_alpha)
@@ -269,7 +269,10 @@ def _read_bundle(folder: Path, beside: Beside) -> _Found:
     codec, t5 = open_codec(folder, beside.codec), open_t5(folder, beside.t5)
     stored = read_safetensors(weights)
     said = data.get("quantization") or data.get("quantization_config") or {}
-    joined = join_triplets(stored, str(weights), said.get("group_size", _GROUP))
+    group = said.get("group_size", _GROUP) if isinstance(said, Mapping) else None
+    if not isinstance(group, int):
+        raise ConfigError(f"the quantization in {folder / CONFIG_FILE} must be an object with a whole group_size")
+    joined = join_triplets(stored, str(weights), group)
     sizes = replace(parse_composite_config(data).lm, text_width=t5.config.d_model)
     lm, rest = _part_lm(joined, sizes)
     adapter = _find_adapter(rest, sizes)

@@ -6,23 +6,25 @@ of t5-base, whose SentencePiece model makes the tokens. Each may lie in the mode
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soundloom.checkpoints.components import read_tokenizer_file
 from soundloom.checkpoints.layouts import Layout, Row, Tensors
 from soundloom.checkpoints.musicgen_infer import infer_encodec
 from soundloom.checkpoints.musicgen_layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
 from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
 from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.config.musicgen import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
-from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError
+from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError, shown
+from soundloom.json_file import is_file_name, read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "spiece.model"
 INDEX_FILE, PICKLED_WEIGHTS = "model.safetensors.index.json", "pytorch_model.bin"
 CODEC_PICKLE = "compression_state_dict.bin"
+_MOST_SHARDS = 256
 T5_FOLDERS = ("t5-base", "t5")
 CODEC_FOLDERS = ("encodec_32khz", "encodec")
 
@@ -50,26 +52,12 @@ class T5Files:
     stored: Tensors
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
-    """A configuration file. Raises ModelNotFoundError or ConfigError."""
-    if not path.is_file():
-        raise ModelNotFoundError(f"there is no {path}", "fetch it from the same repository as the weights")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{path} is not a JSON object")
-    return data
-
-
 def read_weights(folder: Path) -> tuple[list[Path], Tensors]:
     """The weights of a transformers folder: whole, in shards that an index lists, or pickled, in this order."""
     if (folder / WEIGHTS_FILE).is_file():
         files = [folder / WEIGHTS_FILE]
     elif (folder / INDEX_FILE).is_file():
-        names = read_json(folder / INDEX_FILE).get("weight_map", {}).values()
-        files = [folder / name for name in dict.fromkeys(names)]
+        files = [folder / name for name in _shards(folder / INDEX_FILE)]
     elif (folder / PICKLED_WEIGHTS).is_file():
         path = folder / PICKLED_WEIGHTS
         return [path], tensors_of(read_pickle(path), str(path))
@@ -77,8 +65,20 @@ def read_weights(folder: Path) -> tuple[list[Path], Tensors]:
         raise ModelNotFoundError(f"{folder} has no {WEIGHTS_FILE}", "fetch it from the same repository")
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise ModelNotFoundError(f"{folder} lacks {', '.join(missing)}", "fetch them from the same repository")
+        raise ModelNotFoundError(f"{folder} lacks {shown(', '.join(missing))}", "fetch them from the same repository")
     return files, {name: tensor for file in files for name, tensor in read_safetensors(file).items()}
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index of shards names, which lie beside it."""
+    found = read_json(index).get("weight_map")
+    names: list[Any] = list(found.values()) if isinstance(found, Mapping) else [None]
+    for name in names:
+        if not is_file_name(name):
+            raise ConfigError(f"{index} must name files beside it as weight_map, found {shown(name)}")
+    if len(set(names)) > _MOST_SHARDS:
+        raise ConfigError(f"{index} names {len(set(names))} files, at most {_MOST_SHARDS} are read")
+    return list(dict.fromkeys(names))
 
 
 def open_codec(folder: Path, beside: Path | None = None) -> CodecFiles:
@@ -144,7 +144,7 @@ def read_tokenizer(folder: Path) -> bytes:
     path = folder / TOKENIZER_FILE
     if not path.is_file():
         raise ModelNotFoundError(f"{folder} lacks {TOKENIZER_FILE}, which makes tokens of prompts", "fetch it there")
-    return path.read_bytes()
+    return read_tokenizer_file(path)
 
 
 def find_folder(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -6,7 +6,6 @@ Members stored without compression, as all published ones are, are mapped, not c
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,12 +16,13 @@ import numpy as np
 from numpy.lib import format as npy
 
 from soundloom.atomic import atomic_file
+from soundloom.checkpoints.npy_file import NpyHeader, read_npy_header
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, MappedFile, dtype_name
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
+from soundloom.checkpoints.zip_file import ZipArchive
 from soundloom.errors import CorruptFileError
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
-_LONGEST_NPY_HEADER = 16_384
 _ALIGNMENT = 64
 # A private extra field of the zip format, filled with zeros to move a member's data to an aligned offset.
 _PADDING_FIELD = 0x534C
@@ -31,51 +31,39 @@ _PADDING_FIELD = 0x534C
 def read_npz(path: Path) -> dict[str, LazyTensor]:
     """All arrays of an npz file by name. Raises CorruptFileError, also for pickled objects."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            file = MappedFile(path)
-            tensors = [_read_member(path, archive, member, file) for member in archive.infolist()]
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        _fail(path, f"is not a complete npz archive ({error})")
+        archive = ZipArchive(path)
+        tensors = [_read_member(path, archive, name) for name in archive.members]
+    except ValueError as error:
+        _fail(path, f"is not a complete npz archive: {error}")
     return {tensor.name: tensor for tensor in tensors}
 
 
-def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: MappedFile) -> LazyTensor:
-    if not member.filename.endswith(".npy"):
-        _fail(path, f"holds {member.filename!r}, which is not an npy array")
-    name = member.filename.removesuffix(".npy")
-    if member.compress_type == zipfile.ZIP_STORED:
-        start = data_offset(member, file)
-        read = partial(file.read, start, start + member.file_size)
+def _read_member(path: Path, archive: ZipArchive, member: str) -> LazyTensor:
+    if not member.endswith(".npy"):
+        _fail(path, f"holds {member!r}, which is not an npy array")
+    name = member.removesuffix(".npy")
+    if archive.is_stored(member):
+        read = partial(archive.file.read, *archive.span(member))
     else:
-        content = np.frombuffer(bytearray(archive.read(member)), np.uint8)
-        read = partial(np.asarray, content)
-    if len(read()) != member.file_size:
-        _fail(path, f"is truncated: array {name!r} has {len(read())} of {member.file_size} bytes")
-    return _parse_npy(path, name, read)
-
-
-def data_offset(member: zipfile.ZipInfo, file: MappedFile) -> int:
-    """Where a stored member's bytes begin: after its local header, whose extra field has a length of its own."""
-    lengths = file.read(member.header_offset + 26, member.header_offset + _LOCAL_HEADER).view("<u2")
-    return member.header_offset + _LOCAL_HEADER + int(lengths.sum(dtype=int))
-
-
-def _parse_npy(path: Path, name: str, read: Callable[[], Array]) -> LazyTensor:
+        read = partial(np.asarray, archive.read(member))
     data = read()
-    stream = io.BytesIO(data[:_LONGEST_NPY_HEADER].tobytes())
-    version = npy.read_magic(stream)
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran_order, dtype = read_header(stream)
+    try:
+        header = read_npy_header(data)
+    except ValueError as error:
+        _fail(path, f"holds array {name!r}, which {error}")
+    return _tensor(path, name, header, len(data), read)
+
+
+def _tensor(path: Path, name: str, header: NpyHeader, size: int, read: Callable[[], Array]) -> LazyTensor:
+    dtype, shape, start = header.dtype, header.shape, header.start
     if dtype.hasobject:
         _fail(path, f"holds pickled Python objects as {name!r}, which could run code; they are never loaded")
     known = dtype_name(dtype)
     if known is None:
         _fail(path, f"holds array {name!r} of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
-    start = stream.tell()
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) - start != expected:
-        _fail(path, f"gives array {name!r} {len(data) - start} bytes; {dtype} {list(shape)} needs {expected}")
-    if not fortran_order:
+    if size - start != header.nbytes:
+        _fail(path, f"gives array {name!r} {size - start} bytes; {dtype} {list(shape)} needs {header.nbytes}")
+    if not header.fortran_order:
         return LazyTensor(name, known, shape, lambda: read()[start:])
     backwards = LazyTensor(name, known, shape[::-1], lambda: read()[start:])
     return backwards.derive(shape, np.transpose)

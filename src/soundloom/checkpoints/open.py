@@ -5,7 +5,6 @@ Nothing is read but headers and a few pages for the fingerprint.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,12 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.components import (
     TextEncoderFiles,
     find_files,
+    list_names,
     merge,
     open_component,
     open_text_encoder_component,
     pick_file,
+    read_tokenizer_file,
     variant_of,
 )
 from soundloom.checkpoints.fingerprint import fingerprint
@@ -37,7 +38,8 @@ from soundloom.config.models import (
     read_model_config,
 )
 from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.errors import CheckpointError, ConfigError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.json_file import read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -140,10 +142,8 @@ def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
     pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
     if pickles:
         raise _pickle_error(folder / pickles[0])
-    models = [path.parent.name for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
-    hint = (
-        f"models in it: {', '.join(models)}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
-    )
+    models = list_names(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
+    hint = f"models in it: {models}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
     raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
 
 
@@ -240,13 +240,9 @@ def open_text_encoder(folder: Path) -> TextEncoderFiles:
     for name in ("config.json", WEIGHTS_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
             raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "fetch it from the same repository")
-    try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
-    config = parse_text_encoder_config(data)
+    config = parse_text_encoder_config(read_json(folder / "config.json"))
     tensors = require_match(read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE))
-    return TextEncoderFiles(config, tensors, (folder / TOKENIZER_FILE).read_bytes(), folder / WEIGHTS_FILE)
+    return TextEncoderFiles(config, tensors, read_tokenizer_file(folder / TOKENIZER_FILE), folder / WEIGHTS_FILE)
 
 
 def _checkpoint(

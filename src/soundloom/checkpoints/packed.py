@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.errors import MismatchError
+from soundloom.checkpoints.tensors import LazyTensor, is_float
+from soundloom.errors import MismatchError, shown
 from soundloom.quantization.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
 
 Tensors = dict[str, LazyTensor]
@@ -135,6 +135,12 @@ def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: 
                 f"{what} mixes layouts: {base} has scales, but its weight is {words.dtype}, not packed as U32",
                 "convert the model again from its unpacked files",
             )
+        if not is_float(scales) or scales.dtype != biases.dtype:
+            raise MismatchError(
+                f"{what}: the scales of {base} are {scales.dtype}, its biases {biases.dtype}; they must be of one "
+                "floating-point type",
+                DAMAGED,
+            )
         is_matrix = len(words.shape) == len(scales.shape) == 2
         if not is_matrix or scales.shape != biases.shape or words.shape[0] != scales.shape[0]:
             shapes = ", ".join(f"{part} {list(tensors[f'{base}.{part}'].shape)}" for part in _PARTS)
@@ -146,7 +152,7 @@ def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) 
     for base in sorted(bases):
         for layer, vector in _WIDTHS:
             beside = tensors.get(base.removesuffix(layer) + vector)
-            if base.endswith(layer) and beside is not None:
+            if base.endswith(layer) and beside is not None and beside.shape:
                 inputs, groups = beside.shape[0], tensors[f"{base}.scales"].shape[1]
                 if not groups or inputs % groups:
                     fault = f"{inputs} inputs of {base} do not divide into {groups} groups"
@@ -160,7 +166,7 @@ def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) 
 
 def _require_group(group: int, what: str) -> int:
     if group not in GROUPS:
-        raise MismatchError(f"{what} has groups of {group}", f"known are {', '.join(map(str, GROUPS))}")
+        raise MismatchError(f"{what} has groups of {shown(group)}", f"known are {', '.join(map(str, GROUPS))}")
     return group
 
 

@@ -1,29 +1,32 @@
 """Read the tensors of a file that `torch.save` wrote, without PyTorch and without running anything in it.
 
 Such a file is a zip archive: `data.pkl`, a pickle, describes the objects, and each storage lies in a member of its
-own, mapped here and not copied. A pickle names classes and functions to call. Of these only the few that rebuild
-tensors and dictionaries are known, each as a function of this module; every other name becomes an inert object that
-takes whatever it is given and does nothing. No module is ever imported for a pickle.
+own, mapped here and not copied. Of the functions that a pickle names, only the few that rebuild tensors and
+dictionaries are known, each as a function of this module. Sizes, strides and offsets are checked against the storage
+when a tensor is rebuilt, and nothing can change it afterwards: see `unpickle`.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
-import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from soundloom.checkpoints.npz_file import data_offset
+from soundloom.checkpoints.limits import are_sizes, check_count, check_name, is_shape
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, MappedFile
+from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor
+from soundloom.checkpoints.unpickle import Known, Unpickler, describe, pairs_of
+from soundloom.checkpoints.zip_file import ZipArchive
 from soundloom.errors import CorruptFileError, MismatchError
 
 Tensors = dict[str, LazyTensor]
+_TENSOR_ARGUMENTS = 4
+_LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; those of real files have a few million
 
 # Storage classes of PyTorch by the dtype of their values.
 _STORAGES = {
@@ -40,59 +43,46 @@ _STORAGES = {
 }
 
 
-class Inert:
-    """Stands for an object of a class that is not known here; whatever is done to it has no effect."""
+@dataclass(frozen=True)
+class _StorageType:
+    """A storage class of PyTorch, by the dtype of its values."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __call__(self, *_: Any, **__: Any) -> Inert:
-        return self
-
-    def _take(self, *_: Any) -> None:
-        pass
-
-    # What the instructions of a pickle do to objects: set state, fill a dictionary, a list, a set.
-    __setstate__ = __setitem__ = append = extend = add = _take
+    dtype: str
 
 
-class _Dictionary(dict[Any, Any]):
-    """A dictionary that may be given attributes, which are dropped."""
+@dataclass(frozen=True)
+class _Storage:
+    """`count` values of a file; `read` gives their bytes."""
 
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes dictionaries, lists, numbers, strings and lazy tensors of a pickle, and nothing else."""
-
-    def __init__(self, stream: Any, storage: Callable[[Any], LazyTensor]) -> None:
-        super().__init__(stream)
-        self._storage = storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        return _KNOWN.get((module, name), Inert)
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self._storage(pid)
+    dtype: str
+    count: int
+    read: Callable[[], Array]
 
 
-def _rebuild_tensor(storage: LazyTensor, offset: int, size: Any, stride: Any, *_: Any) -> LazyTensor:
-    """A view of a storage, which is a tensor of one axis; its bytes where they lie in order."""
-    shape, strides = tuple(map(int, size)), tuple(map(int, stride))
-    reach = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) if math.prod(shape) else 0
-    if min((offset, *shape, *strides)) < 0 or reach >= max(storage.shape[0], 1):
-        raise CorruptFileError("a tensor lies outside of its storage", FETCH_AGAIN)
+def _rebuild_tensor(arguments: tuple[Any, ...]) -> LazyTensor:
+    """A view of a storage; its bytes where they lie in order."""
+    if len(arguments) < _TENSOR_ARGUMENTS:
+        raise ValueError("it makes a tensor without its storage, offset, shape and strides")
+    storage, offset, shape, strides = arguments[:_TENSOR_ARGUMENTS]
+    if not isinstance(storage, _Storage):
+        raise ValueError("it makes a tensor of something else than a storage")
     width = NUMPY_DTYPES[storage.dtype].itemsize
-    begin, end = offset * width, (offset + math.prod(shape)) * width
-    if strides == _strides_in_order(shape):
+    if not (is_shape(shape, width) and are_sizes(strides) and are_sizes([offset])) or len(shape) != len(strides):
+        raise ValueError("it gives a tensor no proper offset, shape and strides")
+    shape, count = tuple(shape), math.prod(shape)
+    reach = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) if count else 0
+    if count > storage.count or reach >= max(storage.count, 1):
+        raise ValueError(f"a tensor lies outside of its storage of {storage.count} values")
+    begin, end = offset * width, (offset + count) * width
+    if count == 0:
+        return LazyTensor("", storage.dtype, shape, lambda: storage.read()[:0])
+    if all(
+        n == 1 or step == math.prod(shape[axis + 1 :])
+        for axis, (n, step) in enumerate(zip(shape, strides, strict=True))
+    ):
         return LazyTensor("", storage.dtype, shape, lambda: storage.read()[begin:end])
-    steps = tuple(step * width for step in strides)
+    # Along an axis of one value the stride means nothing, and may be too large a number.
+    steps = tuple(step * width if n > 1 else 0 for n, step in zip(shape, strides, strict=True))
 
     def view() -> Array:
         values = storage.read()[begin:].view(NUMPY_DTYPES[storage.dtype])
@@ -101,63 +91,80 @@ def _rebuild_tensor(storage: LazyTensor, offset: int, size: Any, stride: Any, *_
     return LazyTensor("", storage.dtype, shape, view)
 
 
-def _strides_in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+def _rebuild_parameter(arguments: tuple[Any, ...]) -> Any:
+    return arguments[0] if arguments else None
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
+def _make_dictionary(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    pairs = arguments[0] if arguments else []
+    if type(pairs) is not list or not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError("it makes a dictionary of something else than pairs")
+    return pairs_of([item for pair in pairs for item in pair])
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Dictionary,
-    ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+def _make_size(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    sizes = arguments[0] if arguments else ()
+    if type(sizes) not in (list, tuple):
+        raise ValueError("it makes a size of something else than numbers")
+    return tuple(sizes)
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): Known(_make_dictionary),
+    ("torch", "Size"): Known(_make_size),
+    ("torch._utils", "_rebuild_tensor"): Known(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Known(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): Known(_rebuild_parameter),
+    **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGES.items()},
 }
 
 
 def read_pickle(path: Path) -> Any:
     """The object in a file of `torch.save`; tensors in it are lazy and have no name yet. Raises CorruptFileError."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member for member in archive.infolist()}
-            root = next((name[: -len("data.pkl")] for name in members if name.endswith("/data.pkl")), None)
-            if root is None:
-                _fail(path, "is a zip archive, but not one of torch.save")
-            if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
-                _fail(path, "was written on a machine of another byte order")
-            storage = partial(_map_storage, path, MappedFile(path), members, f"{root}data/")
-            with archive.open(f"{root}data.pkl") as stream:
-                return _Unpickler(stream, storage).load()
-    except CorruptFileError:
-        raise
-    except zipfile.BadZipFile:
-        _fail(path, "is not a zip archive: torch.save has written none but those since 2020")
-    # A pickle is a program; a damaged one can fail in any way that its few instructions can.
-    except Exception as error:
-        _fail(path, f"holds a pickle that cannot be read ({type(error).__name__}: {error})")
+        archive = ZipArchive(path)
+    except ValueError as error:
+        _fail(path, f"is not a zip archive, as torch.save has written since 2020: {error}")
+    root = next((name[: -len("data.pkl")] for name in archive.members if name.endswith("/data.pkl")), None)
+    if root is None:
+        _fail(path, "is a zip archive, but not one of torch.save")
+    try:
+        if f"{root}byteorder" in archive.members and archive.read(f"{root}byteorder").tobytes() != b"little":
+            _fail(path, "was written on a machine of another byte order")
+        size = archive.members[f"{root}data.pkl"].file_size
+        if size > _LONGEST_PICKLE:
+            raise ValueError(f"it has {size} bytes, more than the {_LONGEST_PICKLE} that are read")
+        storage = partial(_map_storage, archive, f"{root}data/")
+        return Unpickler(archive.read(f"{root}data.pkl").tobytes(), _NAMES, storage).load()
+    except ValueError as error:
+        _fail(path, f"holds a pickle that cannot be read: {error}")
 
 
-def _map_storage(
-    path: Path, file: MappedFile, members: dict[str, zipfile.ZipInfo], folder: str, pid: Any
-) -> LazyTensor:
-    _, dtype, key, _, count = pid
-    member = members.get(f"{folder}{key}")
-    if dtype not in NUMPY_DTYPES or member is None or member.compress_type != zipfile.ZIP_STORED:
-        _fail(path, f"has no readable storage {key!r}")
-    size = count * NUMPY_DTYPES[dtype].itemsize
-    begin = data_offset(member, file)
-    if size > member.file_size or begin + size > file.size:
-        _fail(path, f"is truncated: storage {key!r} lacks some of its {size} bytes")
-    return LazyTensor(str(key), dtype, (count,), partial(file.read, begin, begin + size))
+def _map_storage(archive: ZipArchive, folder: str, reference: Any) -> _Storage:
+    if type(reference) is not tuple or len(reference) != 5 or not isinstance(reference[1], _StorageType):
+        raise ValueError("it refers to something else than a storage")
+    _, kind, key, _, count = reference
+    name = f"{folder}{key}" if type(key) is str else ""
+    if name not in archive.members or not archive.is_stored(name):
+        raise ValueError(f"there is no readable storage {describe(key)}")
+    width = NUMPY_DTYPES[kind.dtype].itemsize
+    begin, end = archive.span(name)
+    if not is_shape([count], width) or count * width > end - begin:
+        raise ValueError(f"storage {describe(key)} has {end - begin} bytes, too few for {describe(count)} values")
+    return _Storage(kind.dtype, count, partial(archive.file.read, begin, begin + count * width))
 
 
 def tensors_of(data: Any, what: str) -> Tensors:
     """The tensors of a state dict by name; other values are passed over. Raises MismatchError where there are none."""
     items = data.items() if isinstance(data, dict) else ()
-    tensors = {name: value.renamed(name) for name, value in items if isinstance(value, LazyTensor)}
+    found = {name: value for name, value in items if isinstance(value, LazyTensor) and isinstance(name, str)}
+    try:
+        check_count(len(found))
+        for name in found:
+            check_name(name)
+    except ValueError as error:
+        raise CorruptFileError(f"{what} {error}", FETCH_AGAIN) from error
+    tensors = {name: value.renamed(name) for name, value in found.items()}
     if not tensors:
         raise MismatchError(f"{what} holds no tensors by name", "it is another sort of file than its name says")
     return tensors

@@ -9,6 +9,7 @@ import numpy as np
 
 from soundloom.checkpoints.packed import PackedTensor, join
 from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.errors import MismatchError
 
 
 def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTensor:
@@ -17,15 +18,29 @@ def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTenso
         words, scales, biases = (take_rows(part, start, stop, "") for part in tensor.parts)
         return join(name, words, scales, biases, tensor.bits, tensor.group)
     shape = (stop - start, *tensor.shape[1:])
-    if not tensor.stored:
+    if not tensor.stored or not tensor.nbytes:
         return tensor.derive(shape, lambda array: array[start:stop], name)
     row = tensor.nbytes // tensor.shape[0]
     return replace(tensor, name=name, shape=shape, read=lambda: tensor.read()[start * row : stop * row])
 
 
+def _row(tensor: LazyTensor) -> tuple[object, ...]:
+    """What tensors must share for their rows to form one matrix."""
+    codes = (tensor.bits, tensor.group) if isinstance(tensor, PackedTensor) else ()
+    return (tensor.shape[1:], *codes)
+
+
 def join_rows(tensors: Sequence[LazyTensor], name: str) -> LazyTensor:
-    """One matrix of the rows of several, in the dtype of the first. Packed ones must have one sort of codes."""
+    """One matrix of the rows of several, in the dtype of the first. Packed ones must have one sort of codes.
+
+    Raises MismatchError where they do not fit each other.
+    """
     first = tensors[0]
+    if len({_row(tensor) for tensor in tensors}) != 1 or not first.shape:
+        raise MismatchError(
+            f"the parts of {name} do not fit each other: {', '.join(str(list(t.shape)) for t in tensors[:3])}",
+            "the file is damaged, or its parts belong to different models",
+        )
     if isinstance(first, PackedTensor):
         words, scales, biases = (join_rows(part, "") for part in zip(*(t.parts for t in tensors), strict=True))
         return join(name, words, scales, biases, first.bits, first.group)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.atomic import atomic_file
+from soundloom.checkpoints.limits import are_sizes, check_count, check_name, is_shape
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
-from soundloom.errors import CorruptFileError
+from soundloom.errors import CorruptFileError, shown
+from soundloom.json_file import decode_json
 
 FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
 _LENGTH_BYTES = 8
-_MAX_HEADER = 100_000_000  # the limit that the format sets
+_MAX_HEADER = 1 << 23  # bytes; the format allows 100 MB, real files have a few hundred thousand
 _ALIGNMENT = 8
 
 
@@ -35,6 +37,12 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
     start = _LENGTH_BYTES + header_size
     header = _decode_header(path, file.read(_LENGTH_BYTES, start).tobytes())
     header.pop("__metadata__", None)  # free text
+    try:
+        check_count(len(header))
+        for name in header:
+            check_name(name)
+    except ValueError as error:
+        _fail(path, str(error))
     tensors = {name: _tensor(path, name, entry, file, start) for name, entry in header.items()}
     _check_coverage(path, header, size - start)
     return tensors
@@ -42,8 +50,8 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
 
 def _decode_header(path: Path, text: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        header = decode_json(text, _MAX_HEADER, lambda pairs: _unique(path, pairs))
+    except ValueError as error:
         _fail(path, f"has a header that is not JSON ({error})")
     if not isinstance(header, dict):
         _fail(path, "has a header that is not a JSON object")
@@ -59,15 +67,13 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> LazyTensor:
     """Check one header entry and bind it to its bytes, whose offsets count from `start`."""
-    try:
-        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        numbers_are_good = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
-    except (TypeError, KeyError, ValueError):
-        numbers_are_good = False
-    if not numbers_are_good:
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = fields.get("dtype"), fields.get("shape", 0), fields.get("data_offsets", ())
+    if not isinstance(dtype, str) or not is_shape(shape, 8) or not are_sizes(offsets) or len(offsets) != 2:
         _fail(path, f"describes tensor {name!r} without a proper dtype, shape and data_offsets")
     if dtype not in NUMPY_DTYPES:
-        _fail(path, f"holds tensor {name!r} in dtype {dtype!r}; known are {', '.join(NUMPY_DTYPES)}")
+        _fail(path, f"holds tensor {name!r} in dtype '{shown(dtype)}'; known are {', '.join(NUMPY_DTYPES)}")
+    shape, (begin, end) = tuple(shape), offsets
     expected = math.prod(shape) * NUMPY_DTYPES[dtype].itemsize
     if end - begin != expected:
         _fail(path, f"gives tensor {name!r} {end - begin} bytes; {dtype} {list(shape)} needs {expected}")

@@ -6,6 +6,8 @@ Source: the files of the Stable Audio 3 repositories.
 
 from __future__ import annotations
 
+import math
+
 from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig, T5GemmaConfig
 from soundloom.config.same import ResamplerConfig, SAMEConfig
 
@@ -19,6 +21,11 @@ ENCODER_STACK, DECODER_STACK = "encoder.layers.0.", "decoder.layers.3."  # trans
 # Fourier features of the number conditioner; the configuration has no field for them.
 NUMBER_FEATURES = 256
 _ROTARY_FREQUENCIES = 16  # half of the 32 rotated channels of a head
+
+
+def shape_bytes(shapes: Shapes) -> int:
+    """Bytes of tensors of these shapes in float32."""
+    return sum(4 * math.prod(shape) for shape in shapes.values())
 
 
 def is_ignorable(name: str) -> bool:

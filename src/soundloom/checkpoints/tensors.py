@@ -40,6 +40,9 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items() if name != "BF16"}
 
 
+FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
+
+
 def dtype_name(dtype: np.dtype[Any]) -> str | None:
     """The safetensors name of a NumPy dtype, None for objects, big-endian numbers and the like."""
     return _NAMES.get(dtype)
@@ -113,6 +116,11 @@ class LazyTensor:
         if dtype == self.dtype:
             return self
         return LazyTensor(self.name, dtype, self.shape, self.numpy, stored=False)
+
+
+def is_float(tensor: LazyTensor) -> bool:
+    """Whether a tensor holds floating-point numbers; a packed one is of those of its scales."""
+    return tensor.dtype in FLOAT_DTYPES
 
 
 def from_array(name: str, array: Array) -> LazyTensor:

@@ -11,9 +11,8 @@ import numpy as np
 
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.tensors import LazyTensor, is_float
 
-_FLOATS = {"F64", "F32", "F16", "BF16"}
 _BF16_EXPONENT = 0x7F80  # all ones in infinities and NaN
 _CHUNK = 1 << 22
 
@@ -63,7 +62,7 @@ def count_not_finite(tensor: LazyTensor) -> int:
     """How many values are NaN or infinite; of a packed tensor, scales and biases are looked at."""
     if len(tensor.parts) > 1:
         return sum(map(count_not_finite, tensor.parts))
-    if tensor.dtype not in _FLOATS:
+    if not is_float(tensor):
         return 0
     if tensor.dtype == "BF16" and tensor.stored:
         # Looking at the exponents spares widening a large tensor.

@@ -9,6 +9,7 @@ import numpy as np
 
 from soundloom.atomic import write_faults
 from soundloom.audio.files import SoundWriter
+from soundloom.checkpoints.npy_file import read_npy
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import SUBTYPES, ModelOptions, require_length
 from soundloom.cli.opening import open_model
@@ -53,8 +54,6 @@ def _read(path: Path) -> np.ndarray:
     if not path.is_file():
         raise RequestError(f"there is no file {path}", "name a .npy file, such as `soundloom encode` writes")
     try:
-        with path.open("rb") as file:
-            latents: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise CorruptFileError(f"{path} is not an array: {error}", "latents are a .npy file of numbers") from error
-    return latents
+        return read_npy(path)
+    except OSError as error:
+        raise CorruptFileError(f"cannot read {path}: {error.strerror}", "latents are a .npy file of numbers") from error

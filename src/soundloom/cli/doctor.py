@@ -20,6 +20,7 @@ from soundloom.cli.results import print_results
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.engines.choose import ENGINES, engine_class
 from soundloom.errors import AudioError, EngineError, SoundloomError
+from soundloom.memory import total_memory
 from soundloom.version import __version__
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def _engines() -> dict[str, str]:
 def _machine() -> dict[str, Any]:
     features, model = _cpu()
     facts: dict[str, Any] = {"processor": model, "cores": os.cpu_count(), "features": features}
-    if hasattr(os, "sysconf"):
-        facts["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    if (memory := total_memory()) is not None:
+        facts["memory"] = f"{memory / 2**30:.1f} GiB"
     return facts
 
 

@@ -7,16 +7,32 @@ Source: configurations of the Stable Audio 3 repositories; defaults are those of
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from soundloom.config.parse import parse
+from soundloom.config.ranges import (
+    LONGEST_SOUND,
+    WIDEST,
+    Channels,
+    Depth,
+    Epsilon,
+    Heads,
+    Rate,
+    TokenId,
+    Tokens,
+    Vocabulary,
+    Width,
+    WidthRatio,
+    Within,
+    check_ranges,
+)
 from soundloom.config.same import SAMEConfig
 from soundloom.errors import ConfigError, shown
+from soundloom.json_file import is_file_name, read_json
 
 # In the section `training`, for models of limited training:
 CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
@@ -27,17 +43,22 @@ class ShiftConfig:
     """A distribution shift of time steps (`diffusion.schedules` has the formulas). Lengths are latent frames."""
 
     type: Literal["none", "flux", "full", "logsnr"] = "full"
-    min_length: float = 256
-    max_length: float = 4096
-    alpha_min: float = 1.0
-    alpha_max: float = 1.0
-    base_shift: float = 0.5
-    max_shift: float = 1.15
+    min_length: Annotated[float, Within(1, 1e9)] = 256
+    max_length: Annotated[float, Within(1, 1e9)] = 4096
+    alpha_min: Annotated[float, Within(0, 1e6)] = 1.0
+    alpha_max: Annotated[float, Within(0, 1e6)] = 1.0
+    base_shift: Annotated[float, Within(-50, 50)] = 0.5
+    max_shift: Annotated[float, Within(-50, 50)] = 1.15
     use_sine: bool = False
-    anchor_length: float = 2000
-    anchor_logsnr: float = -6.2
-    rate: float = 1.0
-    logsnr_end: float = 2.0
+    anchor_length: Annotated[float, Within(1, 1e9)] = 2000
+    anchor_logsnr: Annotated[float, Within(-100, 100)] = -6.2
+    rate: Annotated[float, Within(-100, 100)] = 1.0
+    logsnr_end: Annotated[float, Within(-100, 100)] = 2.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.min_length >= self.max_length:
+            raise ConfigError(f"min_length {self.min_length:g} must be below max_length {self.max_length:g}")
 
 
 # What the published inference code uses when a configuration names no sampling shift, as none does.
@@ -56,7 +77,10 @@ class AttentionConfig:
 class FeedForwardConfig:
     """Options of the transformer's gated feed-forward layers."""
 
-    mult: float = 4.0
+    mult: WidthRatio = 4.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -70,14 +94,14 @@ class NormConfig:
 class DiTConfig:
     """The diffusion transformer (`model.diffusion.config`)."""
 
-    io_channels: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    cond_token_dim: int
-    global_cond_dim: int
-    local_add_cond_dim: int
-    num_memory_tokens: int = 0
+    io_channels: Width
+    embed_dim: Width
+    depth: Depth
+    num_heads: Heads
+    cond_token_dim: Width
+    global_cond_dim: Width
+    local_add_cond_dim: Annotated[int, Within(1, WIDEST + 1)]
+    num_memory_tokens: Annotated[int, Within(0, 4096)] = 0
     project_cond_tokens: Literal[True] = True
     project_global_cond: Literal[True] = True
     patch_size: Literal[1] = 1
@@ -88,10 +112,11 @@ class DiTConfig:
     attn_kwargs: AttentionConfig = field(default_factory=AttentionConfig)
     ff_kwargs: FeedForwardConfig = field(default_factory=FeedForwardConfig)
     timestep_features_type: Literal["expo"] = "expo"
-    timestep_features_dim: int = 256
+    timestep_features_dim: Annotated[int, Within(2, WIDEST)] = 256
     timestep_features_logsnr: Literal[False] = False
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.embed_dim % self.num_heads:
             raise ConfigError(f"embed_dim {self.embed_dim} does not divide into {self.num_heads} heads")
 
@@ -137,7 +162,9 @@ class DiffusionConfig:
         }
         for name, value in wanted.items():
             if getattr(self, name) != value:
-                raise ConfigError(f"model.diffusion.{name} must be {list(value)}, found {list(getattr(self, name))}")
+                raise ConfigError(
+                    f"model.diffusion.{name} must be {list(value)}, found {shown(list(getattr(self, name)))}"
+                )
 
     @property
     def sampling_shift(self) -> ShiftConfig:
@@ -148,20 +175,33 @@ class DiffusionConfig:
 class PromptConfig:
     """The text conditioner; `repo_id` and `subfolder` say where its T5Gemma encoder lives."""
 
-    max_length: int = 256
+    max_length: Tokens = 256
     padding_mode: Literal["learned", "zero", "none"] = "learned"
     repo_id: str = ""
     subfolder: str = ""
     model_name: str = ""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        # They become parts of paths.
+        for name in ("repo_id", "subfolder"):
+            value = getattr(self, name)
+            if value and not all(map(is_file_name, value.split("/"))):
+                raise ConfigError(f"{name} of the prompt must name a repository or folder, found {shown(value)!r}")
 
 
 @dataclass(frozen=True)
 class NumberConfig:
     """The conditioner of `seconds_total`."""
 
-    min_val: float = 0
-    max_val: float = 384
+    min_val: Annotated[float, Within(0, 1e6)] = 0
+    max_val: Annotated[float, Within(0, 1e6)] = 384
     fourier_features_type: Literal["expo"] = "expo"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.min_val >= self.max_val:
+            raise ConfigError(f"min_val {self.min_val:g} of seconds_total must be below max_val {self.max_val:g}")
 
 
 @dataclass(frozen=True)
@@ -177,14 +217,16 @@ class ConditionerConfig:
 class ConditioningConfig:
     """All conditioners (`model.conditioning`): a prompt and a number of seconds."""
 
-    cond_dim: int
+    cond_dim: Width
     configs: tuple[ConditionerConfig, ...]
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         found = [(conditioner.id, conditioner.type) for conditioner in self.configs]
         if found != [("prompt", "t5gemma"), ("seconds_total", "number")]:
             raise ConfigError(
-                f"model.conditioning.configs must be a t5gemma 'prompt' and a number 'seconds_total', found {found}"
+                "model.conditioning.configs must be a t5gemma 'prompt' and a number 'seconds_total', "
+                f"found {shown(found)}"
             )
         # Parsed here so that a bad field is reported when the file is read.
         _ = self.prompt, self.seconds_total
@@ -232,11 +274,19 @@ class ModelConfig:
     """A generative `model_config.json`."""
 
     model_type: Literal["diffusion_cond_inpaint"]
-    sample_size: int
-    sample_rate: int
+    sample_size: Annotated[int, Within(1, LONGEST_SOUND)]
+    sample_rate: Rate
     model: GeneratorConfig
-    audio_channels: int = 2
+    audio_channels: Channels = 2
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        _require_channels(self.audio_channels, self.same)
+        # Parsed here so that a bad field is reported when the file is read.
+        _ = self.trained_seconds, self.subject_words
+        if self.sample_size < self.same.downsampling_ratio:
+            raise ConfigError(f"sample_size {self.sample_size} is shorter than one latent frame")
 
     @property
     def dit(self) -> DiTConfig:
@@ -251,15 +301,11 @@ class ModelConfig:
         """Whether the checkpoint was post-trained to sample in few steps without guidance."""
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
 
-    def __post_init__(self) -> None:
-        # Parsed here so that a bad field is reported when the file is read.
-        _ = self.trained_seconds, self.subject_words
-
     @property
     def subject_words(self) -> tuple[str, ...]:
         """Words that name the sounds of a model whose caption words are single tokens (`training.subject_words`)."""
         given = self.training.get(SUBJECT_WORDS, [])
-        if not (isinstance(given, list | tuple) and all(isinstance(word, str) for word in given)):
+        if not (isinstance(given, list | tuple) and all(isinstance(x, str) and x.isprintable() for x in given)):
             raise ConfigError(f"training.{SUBJECT_WORDS} must be a list of words, found {shown(given)}")
         return tuple(given)
 
@@ -277,10 +323,11 @@ class ModelConfig:
         given = self.training.get(CLIP_SECONDS, (0, math.inf))
         if not (isinstance(given, list | tuple) and [type(x) in (int, float) for x in given] == [True, True]):
             raise ConfigError(f"training.{CLIP_SECONDS} must be two numbers of seconds, found {shown(given)}")
-        low, high = map(float, given)
-        if not 0 <= low <= min(high, self.sample_size / self.sample_rate):
+        low, high = given
+        frame = self.same.downsampling_ratio / self.sample_rate
+        if not (0 <= low <= self.sample_size / self.sample_rate and max(low, frame) <= high):
             raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
-        return low, high
+        return float(low), math.inf if high > LONGEST_SOUND else float(high)
 
 
 @dataclass(frozen=True)
@@ -288,11 +335,15 @@ class AutoencoderModelConfig:
     """The `model_config.json` of a repository that holds a SAME autoencoder alone."""
 
     model_type: Literal["autoencoder"]
-    sample_rate: int
+    sample_rate: Rate
     model: SAMEConfig
-    sample_size: int = 0
-    audio_channels: int = 2
+    sample_size: Annotated[int, Within(0, LONGEST_SOUND)] = 0
+    audio_channels: Channels = 2
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        _require_channels(self.audio_channels, self.same)
 
     @property
     def same(self) -> SAMEConfig:
@@ -303,28 +354,41 @@ class AutoencoderModelConfig:
 class T5GemmaConfig:
     """The text encoder: one stack of a T5Gemma checkpoint. Field names are those of its `config.json`."""
 
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    num_key_value_heads: int = 12
-    head_dim: int = 64
-    intermediate_size: int = 2048
-    vocab_size: int = 256000
-    max_position_embeddings: int = 8192
-    rope_theta: float = 10000.0
-    rms_norm_eps: float = 1e-6
-    attn_logit_softcapping: float | None = 50.0
-    query_pre_attn_scalar: float = 64
-    pad_token_id: int = 0
+    hidden_size: Width = 768
+    num_hidden_layers: Depth = 12
+    num_attention_heads: Heads = 12
+    num_key_value_heads: Heads = 12
+    head_dim: Annotated[int, Within(2, WIDEST)] = 64
+    intermediate_size: Width = 2048
+    vocab_size: Vocabulary = 256000
+    max_position_embeddings: Annotated[int, Within(1, 1 << 30)] = 8192
+    rope_theta: Annotated[float, Within(1, 1e12)] = 10000.0
+    rms_norm_eps: Epsilon = 1e-6
+    attn_logit_softcapping: Annotated[float, Within(1e-3, 1e9)] | None = 50.0
+    query_pre_attn_scalar: Annotated[float, Within(1e-3, 1e9)] = 64
+    pad_token_id: TokenId = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ConfigError(
+                f"{self.num_attention_heads} attention heads of the text encoder do not divide into "
+                f"{self.num_key_value_heads} heads of keys and values"
+            )
+        if self.head_dim % 2:
+            raise ConfigError(f"head_dim {self.head_dim} of the text encoder must be even")
+        if self.pad_token_id >= self.vocab_size:
+            raise ConfigError(f"pad_token_id {self.pad_token_id} is beyond the {self.vocab_size} tokens")
+
+
+def _require_channels(audio_channels: int, same: SAMEConfig) -> None:
+    if audio_channels != same.io_channels:
+        raise ConfigError(f"audio_channels {audio_channels} is not the autoencoder's io_channels {same.io_channels}")
 
 
 def read_model_config(path: Path) -> ModelConfig | AutoencoderModelConfig:
-    """Parse a `model_config.json`, generative or autoencoder alone."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"cannot read {path} as a JSON configuration: {error}") from error
-    return parse_model_config(data)
+    """Parse a `model_config.json`, generative or autoencoder alone. Raises ConfigError."""
+    return parse_model_config(read_json(path))
 
 
 def parse_model_config(data: Mapping[str, Any]) -> ModelConfig | AutoencoderModelConfig:
@@ -340,11 +404,14 @@ def parse_text_encoder_config(data: Mapping[str, Any]) -> T5GemmaConfig:
     Such files hold dozens of fields of their own ecosystem, so fields that are not ours are passed over, except
     those that would change the arithmetic.
     """
-    encoder = data.get("encoder", data)
+    if not isinstance(data, Mapping) or not isinstance(encoder := data.get("encoder", data), Mapping):
+        raise ConfigError("the configuration of the text encoder must be an object")
     for name, wanted in (("hidden_activation", "gelu_pytorch_tanh"), ("attention_bias", False)):
         if encoder.get(name, wanted) != wanted:
-            raise ConfigError(f"the text encoder's {name} is {encoder[name]!r}, only {wanted!r} is known")
+            raise ConfigError(f"the text encoder's {name} is {shown(encoder[name])}, only {wanted!r} is known")
     rope = encoder.get("rope_parameters") or {}
+    if not isinstance(rope, Mapping):
+        raise ConfigError(f"the text encoder's rope_parameters must be an object, found {type(rope).__name__}")
     known = {name: encoder[name] for name in T5GemmaConfig.__dataclass_fields__ if name in encoder}
     if "rope_theta" in rope:
         known["rope_theta"] = rope["rope_theta"]

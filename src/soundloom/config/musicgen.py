@@ -11,29 +11,57 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from soundloom.config.parse import parse
-from soundloom.errors import ConfigError
+from soundloom.config.ranges import (
+    WIDEST,
+    Depth,
+    Epsilon,
+    Heads,
+    Rate,
+    TokenId,
+    Vocabulary,
+    Width,
+    Within,
+    check_ranges,
+)
+from soundloom.errors import ConfigError, shown
 
 T = TypeVar("T")
+Kernel = Annotated[int, Within(1, 1024)]
+Codebooks = Annotated[int, Within(1, 256)]
+_MOST_STAGES, _LONGEST_HOP = 16, 1 << 20  # samples
 
 
 @dataclass(frozen=True)
 class T5Config:
     """The text encoder: the encoder stack of T5."""
 
-    vocab_size: int = 32128
-    d_model: int = 768
-    d_kv: int = 64
-    d_ff: int = 3072
-    num_layers: int = 12
-    num_heads: int = 12
-    relative_attention_num_buckets: int = 32
-    relative_attention_max_distance: int = 128
-    layer_norm_epsilon: float = 1e-6
-    pad_token_id: int = 0
-    eos_token_id: int = 1
+    vocab_size: Vocabulary = 32128
+    d_model: Width = 768
+    d_kv: Width = 64
+    d_ff: Width = 3072
+    num_layers: Depth = 12
+    num_heads: Heads = 12
+    relative_attention_num_buckets: Annotated[int, Within(4, 4096)] = 32
+    relative_attention_max_distance: Annotated[int, Within(2, 1 << 20)] = 128
+    layer_norm_epsilon: Epsilon = 1e-6
+    pad_token_id: TokenId = 0
+    eos_token_id: TokenId = 1
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if max(self.pad_token_id, self.eos_token_id) >= self.vocab_size:
+            raise ConfigError(
+                f"pad_token_id {self.pad_token_id} or eos_token_id {self.eos_token_id} is beyond the "
+                f"{self.vocab_size} tokens of the text encoder"
+            )
+        if 4 * self.relative_attention_max_distance <= self.relative_attention_num_buckets:
+            raise ConfigError(
+                f"relative_attention_max_distance {self.relative_attention_max_distance} must be above a quarter of "
+                f"the {self.relative_attention_num_buckets} buckets"
+            )
 
     @property
     def inner(self) -> int:
@@ -83,25 +111,41 @@ class EncodecConfig:
     `upsampling_ratios` are in the decoder's order. `pad_mode` says what a convolution sees beyond the ends.
     """
 
-    sampling_rate: int = 32000
+    sampling_rate: Rate = 32000
     audio_channels: Literal[1] = 1
-    hidden_size: int = 128
-    num_filters: int = 64
-    upsampling_ratios: tuple[int, ...] = (8, 5, 4, 4)
-    num_residual_layers: int = 1
-    dilation_growth_rate: int = 2
-    kernel_size: int = 7
-    residual_kernel_size: int = 3
-    last_kernel_size: int = 7
-    compress: int = 2
-    num_lstm_layers: int = 2
-    codebook_size: int = 2048
-    num_quantizers: int = 4
+    hidden_size: Width = 128
+    num_filters: Width = 64
+    upsampling_ratios: tuple[Annotated[int, Within(1, 1024)], ...] = (8, 5, 4, 4)
+    num_residual_layers: Annotated[int, Within(0, 64)] = 1
+    dilation_growth_rate: Annotated[int, Within(1, 64)] = 2
+    kernel_size: Kernel = 7
+    residual_kernel_size: Kernel = 3
+    last_kernel_size: Kernel = 7
+    compress: Width = 2
+    num_lstm_layers: Annotated[int, Within(1, 64)] = 2
+    codebook_size: Vocabulary = 2048
+    num_quantizers: Codebooks = 4
     pad_mode: Literal["constant", "reflect"] = "constant"
     norm_type: Literal["weight_norm"] = "weight_norm"
     use_causal_conv: Literal[False] = False
     use_conv_shortcut: Literal[False] = False
     normalize: Literal[False] = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        stages = len(self.upsampling_ratios)
+        if not 1 <= stages <= _MOST_STAGES or self.hop > _LONGEST_HOP or self.deepest > WIDEST:
+            raise ConfigError(
+                f"upsampling_ratios {shown(list(self.upsampling_ratios))} must be 1 to {_MOST_STAGES}, of at most "
+                f"{_LONGEST_HOP} samples together, and widen {self.num_filters} filters to at most {WIDEST}"
+            )
+        if self.compress > self.num_filters:
+            raise ConfigError(f"compress {self.compress} leaves nothing of {self.num_filters} filters")
+        if self.dilation_growth_rate ** max(self.num_residual_layers - 1, 0) > _LONGEST_HOP:
+            raise ConfigError(
+                f"{self.num_residual_layers} residual layers with a dilation_growth_rate of "
+                f"{self.dilation_growth_rate} reach beyond {_LONGEST_HOP} samples"
+            )
 
     @property
     def hop(self) -> int:
@@ -160,17 +204,18 @@ class LMConfig:
     Stereo models (`audio_channels` 2) interleave the codebooks of left and right.
     """
 
-    hidden_size: int = 2048
-    num_hidden_layers: int = 48
-    num_attention_heads: int = 32
-    ffn_dim: int = 8192
-    num_codebooks: int = 4
-    vocab_size: int = 2048
-    text_width: int = 768
+    hidden_size: Width = 2048
+    num_hidden_layers: Depth = 48
+    num_attention_heads: Heads = 32
+    ffn_dim: Width = 8192
+    num_codebooks: Codebooks = 4
+    vocab_size: Vocabulary = 2048
+    text_width: Width = 768
     audio_channels: Literal[1, 2] = 1
-    norm_eps: float = 1e-5
+    norm_eps: Epsilon = 1e-5
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} heads")
         if self.num_codebooks % self.audio_channels:
@@ -198,9 +243,12 @@ class AdapterSizes:
     `max_frames` is the longest input; its tables have one row more, for the frame that ends it.
     """
 
-    max_frames: int = 500
-    lora_rank: int = 32
-    lora_alpha: int = 64
+    max_frames: Annotated[int, Within(1, 1 << 20)] = 500
+    lora_rank: Width = 32
+    lora_alpha: Annotated[int, Within(0, 1 << 20)] = 64
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -211,7 +259,7 @@ class InstructConfig(AdapterSizes):
     remove and extract.
     """
 
-    window: float = 5.0
+    window: Annotated[float, Within(0.01, 3600)] = 5.0
     instruments: tuple[str, ...] = ("Drums", "Bass", "Piano", "Guitar")
 
     @property
@@ -284,12 +332,12 @@ def published_musicgen(size: str, *, stereo: bool = False, instruct: bool = Fals
 def parse_composite_config(data: Mapping[str, Any]) -> MusicGenConfig:
     """Take a MusicGen `config.json` of transformers apart. Raises ConfigError."""
     _require(data, "the model", model_type="musicgen")
-    text, codec, decoder = (data.get(part, {}) for part in ("text_encoder", "audio_encoder", "decoder"))
-    t5, lm = parse_t5_config(text), _known(LMConfig, decoder)
+    text, codec, decoder = (_section(data, part) for part in ("text_encoder", "audio_encoder", "decoder"))
+    t5 = parse_t5_config(text)
     _require(decoder, "the language model", activation_function="gelu", scale_embedding=False)
-    codebooks = lm.get("num_codebooks", 4) // lm.get("audio_channels", 1)
-    encodec = parse_encodec_config({"num_quantizers": codebooks, **codec})
-    return MusicGenConfig(t5, encodec, parse(LMConfig, {"text_width": t5.d_model, **lm}, "decoder"))
+    lm = parse(LMConfig, {"text_width": t5.d_model, **_known(LMConfig, decoder)}, "decoder")
+    encodec = parse_encodec_config({"num_quantizers": lm.num_codebooks // lm.audio_channels, **codec})
+    return MusicGenConfig(t5, encodec, lm)
 
 
 def parse_t5_config(data: Mapping[str, Any]) -> T5Config:
@@ -303,6 +351,13 @@ def parse_encodec_config(data: Mapping[str, Any]) -> EncodecConfig:
     return parse(EncodecConfig, _known(EncodecConfig, data), "audio_encoder")
 
 
+def _section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = data.get(name, {})
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{name} must be an object, found {type(section).__name__}")
+    return section
+
+
 def _known(cls: type[T], data: Mapping[str, Any]) -> dict[str, Any]:
     return {item.name: data[item.name] for item in fields(cls) if item.name in data}  # type: ignore[arg-type]
 
@@ -310,4 +365,4 @@ def _known(cls: type[T], data: Mapping[str, Any]) -> dict[str, Any]:
 def _require(data: Mapping[str, Any], what: str, **wanted: Any) -> None:
     for name, value in wanted.items():
         if data.get(name, value) != value:
-            raise ConfigError(f"{what} has {name} {data[name]!r}, only {value!r} is known")
+            raise ConfigError(f"{what} has {name} {shown(data[name])}, only {value!r} is known")

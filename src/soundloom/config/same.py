@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from soundloom.errors import ConfigError
+from soundloom.config.ranges import (
+    DEEPEST,
+    WIDEST,
+    Channels,
+    Chunk,
+    Depth,
+    Patch,
+    Stride,
+    Width,
+    WidthRatio,
+    Window,
+    Within,
+    check_ranges,
+)
+from soundloom.errors import ConfigError, shown
 
 
 @dataclass(frozen=True)
@@ -17,20 +31,20 @@ class ResamplerConfig:
     trained from nothing sits on a plateau.
     """
 
-    channels: int
-    c_mults: tuple[int, ...]
-    strides: tuple[int, ...]
-    latent_dim: int
-    transformer_depths: tuple[int, ...]
-    in_channels: int = 0
-    out_channels: int = 0
-    dim_heads: int = 128
-    ff_mult: float = 3
-    chunk_size: int = 128
+    channels: Width
+    c_mults: tuple[Width, ...]
+    strides: tuple[Stride, ...]
+    latent_dim: Width
+    transformer_depths: tuple[Depth, ...]
+    in_channels: Annotated[int, Within(0, 1 << 20)] = 0
+    out_channels: Annotated[int, Within(0, 1 << 20)] = 0
+    dim_heads: Width = 128
+    ff_mult: WidthRatio = 3
+    chunk_size: Chunk = 128
     chunk_midpoint_shift: bool = False
-    sliding_window: tuple[int, ...] | None = None
-    sinusoidal_blocks: tuple[int, ...] = (0,)
-    mask_noise: float = 0.0
+    sliding_window: tuple[Window, ...] | None = None
+    sinusoidal_blocks: tuple[Annotated[int, Within(0, DEEPEST + 1)], ...] = (0,)
+    mask_noise: Annotated[float, Within(0, 100)] = 0.0
     conv_mapping: bool = False
     latent_shortcut: bool = False
     differential: Literal[True] = True
@@ -45,9 +59,19 @@ class ResamplerConfig:
     cross_attn: Literal[False] = False
 
     def __post_init__(self) -> None:
-        stages = {len(self.c_mults), len(self.strides), len(self.transformer_depths)}
+        check_ranges(self)
+        stages = {len(each) for each in (self.c_mults, self.strides, self.transformer_depths, self.sinusoidal_blocks)}
         if stages != {1}:
-            raise ConfigError("c_mults, strides and transformer_depths must have length 1: SAME has a single stage")
+            raise ConfigError(
+                "c_mults, strides, transformer_depths and sinusoidal_blocks must have length 1: SAME has a single stage"
+            )
+        if self.width > WIDEST or self.width % self.dim_heads:
+            raise ConfigError(
+                f"{self.channels} channels times {self.c_mults[0]} make a width of {self.width}, which must be at "
+                f"most {WIDEST} and divide into heads of {self.dim_heads}"
+            )
+        if not self.patch_channels:
+            raise ConfigError("an encoder needs in_channels, a decoder out_channels; found neither")
         if self.sliding_window is None and (self.chunk_size % (2 * self.stride) or not self.chunk_midpoint_shift):
             raise ConfigError(
                 f"without sliding_window, chunk_size must be an even multiple of the stride {self.stride} "
@@ -56,7 +80,9 @@ class ResamplerConfig:
         if self.sliding_window is not None and (
             len(self.sliding_window) != 2 or self.sliding_window[0] != self.sliding_window[1]
         ):
-            raise ConfigError(f"sliding_window must be two equal numbers of latents, found {list(self.sliding_window)}")
+            raise ConfigError(
+                f"sliding_window must be two equal numbers of latents, found {shown(list(self.sliding_window))}"
+            )
 
     @property
     def width(self) -> int:
@@ -127,11 +153,14 @@ class DecoderBlock:
 class SoftNormConfig:
     """Options of the bottleneck."""
 
-    dim: int
+    dim: Width
     auto_scale: bool = True
     freeze: bool = False
     noise_augment_dim: Literal[0] = 0
     noise_regularize: bool = True
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -146,8 +175,11 @@ class BottleneckBlock:
 class PatchConfig:
     """Samples of each channel that form one patch."""
 
-    patch_size: int
-    channels: int = 2
+    patch_size: Patch
+    channels: Channels = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -166,14 +198,17 @@ class SAMEConfig:
     decoder: DecoderBlock
     bottleneck: BottleneckBlock
     pretransform: PatchBlock
-    latent_dim: int
-    downsampling_ratio: int
-    io_channels: int = 2
-    in_channels: int | None = None
-    out_channels: int | None = None
+    latent_dim: Width
+    downsampling_ratio: Annotated[int, Within(1, 1 << 36)]
+    io_channels: Channels = 2
+    in_channels: Channels | None = None
+    out_channels: Channels | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         patch = self.pretransform.config
+        if patch.channels != self.io_channels:
+            raise ConfigError(f"io_channels {self.io_channels} is not the {patch.channels} channels of a patch")
         for name, half in (("encoder", self.encoder.config), ("decoder", self.decoder.config)):
             if half.stride * patch.patch_size != self.downsampling_ratio:
                 raise ConfigError(

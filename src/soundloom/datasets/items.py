@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from soundloom.config.ranges import Within, check_ranges
 from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable
-from soundloom.json_limits import LONGEST_JSON, parse_json
+from soundloom.json_file import LONGEST_RECORD, decode_json
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ def _take(buffer: list[T], rng: np.random.Generator) -> T:
 def read_small(path: Path) -> bytes:
     """The bytes of a file that describes an example. Raises CorruptFileError, also where it is far too long."""
     try:
-        if (size := path.stat().st_size) > LONGEST_JSON:
+        if (size := path.stat().st_size) > LONGEST_RECORD:
             raise CorruptFileError(f"{printable(path)} has {size} bytes, too many to describe a sound")
         return path.read_bytes()
     except OSError as error:
@@ -256,7 +256,7 @@ def read_small(path: Path) -> bytes:
 def read_metadata(data: bytes, name: str) -> dict[str, Any]:
     """Parse the JSON object that describes an example. Raises CorruptFileError, which says `name`."""
     try:
-        found = parse_json(data)
+        found = decode_json(data, LONGEST_RECORD)
     except ValueError as error:
         raise CorruptFileError(f"{name} is not JSON that can be used: {error}") from error
     if not isinstance(found, dict):

@@ -251,7 +251,7 @@ class Model:
             if files is None:
                 self.engine.load("text")  # which says what is missing
                 raise RuntimeError("the text encoder loaded without its files")
-            self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id)
+            self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
         return self._tokenizer
 
     @property
@@ -372,7 +372,8 @@ class Model:
         channels = self.checkpoint.config.same.latent_dim
         if latents.dtype.kind not in "fiu":
             raise RequestError(f"latents are real numbers, found an array of {latents.dtype}")
-        latents = latents.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # such numbers become infinite, which is refused below
+            latents = latents.astype(np.float32, copy=False)
         if latents.ndim != 2 or latents.shape[0] != channels or not latents.shape[1]:
             raise RequestError(f"{self.name} decodes latents ({channels}, frames), found shape {latents.shape}")
         if not np.isfinite(latents).all():

@@ -84,7 +84,7 @@ def _embed(model: Model, prompts: Sequence[str], seconds: float) -> Conditions:
     config, engine, files = model.config, model.engine, model.checkpoint.text_encoder
     if files is None:
         raise CheckpointError(f"{model.name} has no text encoder; measuring needs prompts", "put it beside the model")
-    tokenize = Tokenizer(files.tokenizer, files.config.pad_token_id)
+    tokenize = Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
     tokens = tokenize(prompts, config.model.conditioning.prompt.max_length)
     text = engine.encode_text(tokens.ids, tokens.mask)
     context, duration = engine.embed(text, tokens.mask, np.full(len(prompts), seconds, np.float32))

@@ -7,20 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundloom.config.musicgen import T5Config
-from soundloom.errors import CheckpointError
-from soundloom.text.tokenizer import Tokens
+from soundloom.text.tokenizer import Tokens, load_pieces
 
 
 class T5Tokenizer:
     """A SentencePiece model, given as the bytes of its file."""
 
     def __init__(self, model: bytes, config: T5Config) -> None:
-        from sentencepiece import SentencePieceProcessor
-
-        try:
-            self._processor = SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise CheckpointError(f"the tokenizer is not a SentencePiece model ({error})") from error
+        self._processor = load_pieces(model, config.vocab_size)
         self._config = config
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from soundloom.errors import CheckpointError
+from soundloom.errors import CheckpointError, shown
+
+FETCH_AGAIN = "fetch it again from the repository of the text encoder"
+
+
+def load_pieces(model: bytes, vocabulary: int | None = None) -> Any:
+    """Load a SentencePiece model, given as the bytes of its file, for a text encoder that knows so many tokens.
+
+    Raises CheckpointError where it is none, or has more tokens than the text encoder.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    processor = SentencePieceProcessor()
+    try:
+        if not model or not processor.LoadFromSerializedProto(model):
+            raise CheckpointError("the tokenizer's file is empty or no SentencePiece model", FETCH_AGAIN)
+        pieces = processor.GetPieceSize()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"the tokenizer is not a SentencePiece model ({shown(str(error))})", FETCH_AGAIN
+        ) from error
+    if vocabulary is not None and pieces > vocabulary:
+        raise CheckpointError(f"the tokenizer has {pieces} tokens, the text encoder only {vocabulary}", FETCH_AGAIN)
+    return processor
 
 
 @dataclass(frozen=True)
@@ -26,13 +50,8 @@ class Tokens:
 class Tokenizer:
     """A SentencePiece model, given as the bytes of its file."""
 
-    def __init__(self, model: bytes, pad_id: int = 0) -> None:
-        from sentencepiece import SentencePieceProcessor
-
-        try:
-            self._processor = SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise CheckpointError(f"the tokenizer is not a SentencePiece model ({error})") from error
+    def __init__(self, model: bytes, pad_id: int = 0, vocabulary: int | None = None) -> None:
+        self._processor = load_pieces(model, vocabulary)
         self._pad_id = pad_id
 
     def __call__(self, prompts: Sequence[str], length: int) -> Tokens:

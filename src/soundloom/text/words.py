@@ -31,7 +31,7 @@ class CaptionWords:
         if unknown := self.unknown(prompt):
             found.append(f"{name} was not trained on these words of the prompt: {shown(', '.join(unknown))}")
         if prompt.strip() and not self.names_sound(prompt):
-            examples = ", ".join(self.subjects[:EXAMPLES])
+            examples = shown(", ".join(self.subjects[:EXAMPLES]))
             found.append(f"the prompt names none of the sounds that {name} makes ({examples} and others)")
         return found
 

@@ -17,6 +17,7 @@ from torch import nn
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
+from soundloom.checkpoints.shapes import model_shapes, shape_bytes, t5gemma_shapes
 from soundloom.config.models import ModelConfig, T5GemmaConfig
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.datasets.encoding import EncodedSounds, encoded_silence
@@ -28,6 +29,7 @@ from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import ConfigError, SoundloomError
+from soundloom.memory import require_memory
 from soundloom.pipeline.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.base import Base
@@ -79,6 +81,7 @@ class Job(Task):
         config = self.base.config if self.base else self.recipe.model
         if config.sample_rate != SAMPLE_RATE:
             raise ConfigError(f"training is for models of {SAMPLE_RATE} Hz, and this one has {config.sample_rate} Hz")
+        require_memory(shape_bytes(model_shapes(config)), "the model to train")
         return config
 
     @cached_property
@@ -143,7 +146,9 @@ class Job(Task):
         """The text encoder of the recipe, with the vocabulary that the tokenizer came to."""
         if self.base:
             return self.base.text_encoder
-        return replace(self.recipe.text_encoder, vocab_size=vocabulary_size(self.tokenizer))
+        config = replace(self.recipe.text_encoder, vocab_size=vocabulary_size(self.tokenizer))
+        require_memory(shape_bytes(t5gemma_shapes(config)), "the text encoder to train")
+        return config
 
     def same(self) -> SAME:
         """The autoencoder that this job trained, else the base's. Raises TrainingError."""

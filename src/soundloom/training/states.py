@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from soundloom.datasets.items import read_small
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
-from soundloom.json_limits import parse_json
+from soundloom.json_file import LONGEST_RECORD, decode_json
 
 # What readers of pickles, archives and tensors raise on damage.
 DAMAGE = (
@@ -73,7 +73,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     with damage_named(path, "it is damaged; restore it, or name another work folder"):
-        found = parse_json(read_small(path))
+        found = decode_json(read_small(path), LONGEST_RECORD)
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}, not named values")
     return found

@@ -11,11 +11,12 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor
+from soundloom.checkpoints.packed import PackedTensor, bytes_of
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
+from soundloom.memory import require_memory
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -37,6 +38,7 @@ def load_module(
     mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
     wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    require_memory(bytes_of(chosen.values()), what)
     is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor
+from soundloom.checkpoints.packed import PackedTensor, bytes_of
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, forget
 from soundloom.engines.torch.fp8 import Fp8Linear
 from soundloom.engines.torch.int8 import Int8Linear
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
+from soundloom.memory import require_memory
 
 DTYPES = {
     "F64": torch.float64,
@@ -57,6 +58,8 @@ def load_module(
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    if torch.device(device).type == "cpu":
+        require_memory(bytes_of(chosen.values()), what)
     rounded = ROUNDED[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
     as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())

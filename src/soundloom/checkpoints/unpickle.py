@@ -1,0 +1,248 @@
+"""Carry out the instructions of a pickle that only describes data: numbers, text, lists, dictionaries and tensors.
+
+A pickle is a program for a stack machine that may name any class or function. This machine knows the instructions that
+`torch.save` writes and imports nothing. A name is either one of a few functions that the caller gives, or becomes an
+`Inert` object, with which nothing can be done. Instructions fill only lists and dictionaries that the machine itself
+has made, and no instruction changes the state of an object, so what a function returned stays as it is.
+Source: the comments of Python's module `pickletools`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from soundloom.errors import shown
+
+MOST_INSTRUCTIONS = 1 << 20  # the largest real files have one or two hundred thousand
+_NEWEST_PROTOCOL = 5
+_LONGEST_NAME = 512  # bytes of a module's or a class's name
+_LONGEST_NUMBER = 16  # bytes
+_LARGEST_KEY = 1 << 63  # of a dictionary; larger ones can be made to collide
+
+
+class Inert:
+    """Stands for an object of a class that is not known here."""
+
+
+INERT = Inert()
+
+
+@dataclass(frozen=True)
+class Known:
+    """A function that a pickle may call: it takes the tuple of arguments, and raises ValueError for bad ones."""
+
+    call: Callable[[tuple[Any, ...]], Any]
+
+
+class Unpickler:
+    """One pass over a pickle. `storage` is called for its references to data outside of it."""
+
+    def __init__(self, data: bytes, names: Mapping[tuple[str, str], Any], storage: Callable[[Any], Any]) -> None:
+        self._data, self._place = data, 0
+        self._names, self._storage = names, storage
+        self._stack: list[Any] = []
+        self._outer: list[list[Any]] = []  # stacks below each mark
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The object that the pickle describes. Raises ValueError, which says what is wrong."""
+        for _ in range(MOST_INSTRUCTIONS):
+            code = self._take(1)
+            if code == b".":
+                return self._pop()
+            action = _ACTIONS.get(code)
+            if action is None:
+                raise ValueError(f"instruction {code[0]:#04x} is none that torch.save writes")
+            action(self)
+        raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+
+    # Reading
+
+    def _take(self, count: int) -> bytes:
+        part = self._data[self._place : self._place + count]
+        if len(part) != count:
+            raise ValueError("it ends early")
+        self._place += count
+        return part
+
+    def _number(self, count: int, signed: bool = False) -> int:
+        return int.from_bytes(self._take(count), "little", signed=signed)
+
+    def _text(self, count: int) -> str:
+        return self._take(count).decode("utf-8", "surrogatepass")
+
+    def _line(self) -> str:
+        end = self._data.find(b"\n", self._place, self._place + _LONGEST_NAME)
+        if end < 0:
+            raise ValueError("a name in it does not end")
+        line = self._text(end - self._place)
+        self._place += 1
+        return line
+
+    # The stack
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _pop(self) -> Any:
+        if not self._stack:
+            raise ValueError("it takes a value that it has not made")
+        return self._stack.pop()
+
+    def _top(self) -> Any:
+        if not self._stack:
+            raise ValueError("it uses a value that it has not made")
+        return self._stack[-1]
+
+    def _mark(self) -> None:
+        self._outer.append(self._stack)
+        self._stack = []
+
+    def _pop_mark(self) -> list[Any]:
+        """The values since the last mark."""
+        if not self._outer:
+            raise ValueError("it uses a mark that it has not set")
+        values, self._stack = self._stack, self._outer.pop()
+        return values
+
+    def _duplicate(self) -> None:
+        self._push(self._top())
+
+    def _get(self, key: int) -> None:
+        if key not in self._memo:
+            raise ValueError("it recalls a value that it has not kept")
+        self._push(self._memo[key])
+
+    def _put(self, key: int) -> None:
+        self._memo[key] = self._top()
+
+    # Values
+
+    def _long(self, count: int) -> None:
+        if count > _LONGEST_NUMBER:
+            raise ValueError(f"it holds a whole number of {count} bytes")
+        self._push(self._number(count, signed=True))
+
+    def _tuple(self, count: int) -> None:
+        self._push(tuple(reversed([self._pop() for _ in range(count)])))
+
+    def _frozen_set(self) -> None:
+        self._pop_mark()
+        self._push(INERT)
+
+    def _append(self, values: list[Any]) -> None:
+        target = self._top()
+        if type(target) is list:
+            target.extend(values)
+
+    def _set_items(self, values: list[Any]) -> None:
+        target = self._top()
+        if type(target) is dict:
+            target.update(pairs_of(values))
+
+    def _global(self, module: str, name: str) -> None:
+        self._push(self._names.get((module, name), INERT))
+
+    def _stack_global(self) -> None:
+        name, module = self._pop(), self._pop()
+        if type(name) is not str or type(module) is not str:
+            raise ValueError("it names a class by something else than text")
+        self._global(module, name)
+
+    def _call(self) -> None:
+        arguments, function = self._pop(), self._pop()
+        if type(arguments) is not tuple:
+            raise ValueError("it calls a function without a tuple of arguments")
+        self._push(function.call(arguments) if type(function) is Known else INERT)
+
+    def _call_with_keywords(self) -> None:
+        self._pop()
+        self._call()
+
+    def _build(self) -> None:
+        """Drop the state that an object is to take: none here takes any."""
+        self._pop()
+        self._top()
+
+    def _protocol(self) -> None:
+        version = self._number(1)
+        if version > _NEWEST_PROTOCOL:
+            raise ValueError(f"it is of protocol {version}, the newest known is {_NEWEST_PROTOCOL}")
+
+
+def pairs_of(values: list[Any]) -> dict[Any, Any]:
+    """Keys and values in turn as a dictionary. Only text and numbers are keys here; what has another is left out."""
+    if len(values) % 2:
+        raise ValueError("a dictionary in it has a key without a value")
+    items = zip(values[::2], values[1::2], strict=True)
+    return {key: value for key, value in items if type(key) is str or (type(key) is int and abs(key) < _LARGEST_KEY)}
+
+
+_Action = Callable[[Unpickler], Any]
+_ACTIONS: dict[bytes, _Action] = {
+    b"\x80": Unpickler._protocol,
+    b"\x95": lambda u: u._take(8),  # the length of a frame, which only helps to read ahead
+    b"(": Unpickler._mark,
+    b"0": Unpickler._pop,
+    b"1": Unpickler._pop_mark,
+    b"2": Unpickler._duplicate,
+    # The memo
+    b"h": lambda u: u._get(u._number(1)),
+    b"j": lambda u: u._get(u._number(4)),
+    b"q": lambda u: u._put(u._number(1)),
+    b"r": lambda u: u._put(u._number(4)),
+    b"\x94": lambda u: u._put(len(u._memo)),
+    # Numbers
+    b"N": lambda u: u._push(None),
+    b"\x88": lambda u: u._push(True),
+    b"\x89": lambda u: u._push(False),
+    b"K": lambda u: u._push(u._number(1)),
+    b"M": lambda u: u._push(u._number(2)),
+    b"J": lambda u: u._push(u._number(4, signed=True)),
+    b"\x8a": lambda u: u._long(u._number(1)),
+    b"\x8b": lambda u: u._long(u._number(4)),
+    b"G": lambda u: u._push(struct.unpack(">d", u._take(8))[0]),
+    # Text and bytes; old text is Latin-1
+    b"X": lambda u: u._push(u._text(u._number(4))),
+    b"\x8c": lambda u: u._push(u._text(u._number(1))),
+    b"\x8d": lambda u: u._push(u._text(u._number(8))),
+    b"T": lambda u: u._push(u._take(u._number(4)).decode("latin-1")),
+    b"U": lambda u: u._push(u._take(u._number(1)).decode("latin-1")),
+    b"B": lambda u: u._push(u._take(u._number(4))),
+    b"C": lambda u: u._push(u._take(u._number(1))),
+    b"\x8e": lambda u: u._push(u._take(u._number(8))),
+    b"\x96": lambda u: u._push(u._take(u._number(8))),
+    # Tuples, lists, dictionaries; of sets only that they are there
+    b")": lambda u: u._push(()),
+    b"\x85": lambda u: u._tuple(1),
+    b"\x86": lambda u: u._tuple(2),
+    b"\x87": lambda u: u._tuple(3),
+    b"t": lambda u: u._push(tuple(u._pop_mark())),
+    b"]": lambda u: u._push([]),
+    b"l": lambda u: u._push(u._pop_mark()),
+    b"a": lambda u: u._append([u._pop()]),
+    b"e": lambda u: u._append(u._pop_mark()),
+    b"}": lambda u: u._push({}),
+    b"d": lambda u: u._push(pairs_of(u._pop_mark())),
+    b"s": lambda u: u._set_items([u._pop(), u._pop()][::-1]),
+    b"u": lambda u: u._set_items(u._pop_mark()),
+    b"\x8f": lambda u: u._push(INERT),
+    b"\x90": Unpickler._pop_mark,
+    b"\x91": Unpickler._frozen_set,
+    # Names, calls, references to storages
+    b"c": lambda u: u._global(u._line(), u._line()),
+    b"\x93": Unpickler._stack_global,
+    b"R": Unpickler._call,
+    b"\x81": Unpickler._call,
+    b"\x92": Unpickler._call_with_keywords,
+    b"b": Unpickler._build,
+    b"Q": lambda u: u._push(u._storage(u._pop())),
+}
+
+
+def describe(value: Any) -> str:
+    """A value of a pickle for a message: only text and numbers are quoted, since others may be endless."""
+    return shown(value) if type(value) in (str, int, float) else f"a {type(value).__name__}"

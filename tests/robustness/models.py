@@ -1,0 +1,85 @@
+"""Tiny models of which tests damage one file, and what is done with them: opened, read in full, run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from robustness.mutators import Mutator, Outcomes, inputs
+
+from soundloom import load
+from soundloom.audio.clip import Clip
+from soundloom.checkpoints.make import make_random
+from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
+from soundloom.checkpoints.musicgen_named import is_music
+from soundloom.checkpoints.musicgen_open import open_musicgen
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.verify import verify
+from soundloom.config.models import ModelConfig
+from soundloom.config.musicgen import published_musicgen
+from soundloom.pipeline.music import MusicModel
+
+PLAIN, EDITOR = (tiny_musicgen(published_musicgen("large", instruct=instruct)) for instruct in (False, True))
+STABLE = ("published", "npz", "int4", "same-only")
+CLICK = np.float32(0.5) * np.eye(1, 4000, 100, dtype=np.float32)  # mono
+EDITORS = ("instruct", "bundle", "musicgen")
+
+
+def make_model(layout: str, folder: Path) -> Path:
+    """Write a tiny model of random weights; "sharded" is that of transformers with an index."""
+    if layout in STABLE:
+        return make_random("small-music", folder, layout, "tiny")
+    make_musicgen(EDITOR if layout in EDITORS else PLAIN, folder, "transformers" if layout == "sharded" else layout)
+    if layout == "sharded":
+        (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+        index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00001.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def read_all(path: Path) -> object:
+    """Open a model as the command line does and read every byte of it."""
+    checkpoint = open_musicgen(path) if is_music(path) else open_checkpoint(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of arithmetic on damaged weights
+        verify(checkpoint)
+    return checkpoint
+
+
+def make_sound(path: Path) -> object:
+    """Open a model and make, or encode and decode, a fraction of a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model = load(path)
+        if isinstance(model, MusicModel):
+            if model.config.instruct:
+                return model.edit(Clip(CLICK, model.sample_rate), "Only drums", seed=1)
+            return model.generate("rain", seconds=0.1, seed=1)
+        if isinstance(model.checkpoint.config, ModelConfig):
+            return model.generate("rain", seconds=0.3, steps=1, seed=1)
+        return model.decode(model.encode(Clip(CLICK, model.sample_rate)))
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Give a file new content without touching the old, of which mappings may live."""
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    os.replace(new, path)  # noqa: PTH105
+
+
+def damage(
+    folder: Path, name: str, mutate: Mutator, use: Callable[[Path], object], count: int, where: Path
+) -> Outcomes:
+    """Use copies of a model folder in each of which one file is damaged; return what became of them."""
+    copy = where / "m" / folder.name
+    shutil.copytree(folder, copy)
+    whole, found = (folder / name).read_bytes(), Outcomes(str(copy))
+    for number, rng in enumerate(inputs(count, f"{folder.name} {name}")):
+        replace(copy / name, mutate(whole, rng))
+        found.check(lambda: use(copy), f"{folder.name}/{name}, input {number}")
+    return found
