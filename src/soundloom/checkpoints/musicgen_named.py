@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from soundloom.atomic import new_folder
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub import fetch_folders, sources_needed
 from soundloom.checkpoints.musicgen_open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
 from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
@@ -64,5 +66,7 @@ def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
         return checkpoint
     folder = cache_folder() / "converted" / f"{checkpoint.name}-{checkpoint.fingerprint}"
     if not (folder / OWN_CONFIG).is_file():
-        save_musicgen(folder, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
+        with new_folder(folder) as new:
+            save_musicgen(new, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
+            write_hashes(new)
     return open_musicgen(folder, name=checkpoint.name, licence=checkpoint.licence)
