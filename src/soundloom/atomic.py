@@ -15,6 +15,7 @@ from soundloom.leftovers import remove, remove_dead, unfinished_name
 
 HINTS = {
     errno.ENOSPC: "free some space on this disk, or write elsewhere",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write elsewhere",
     errno.EDQUOT: "free some of your quota on this disk, or write elsewhere",
     errno.EACCES: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",

@@ -86,7 +86,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _digest(tensor: LazyTensor) -> str:
-    digest = hashlib.sha256(tensor.data()).hexdigest()
+    digest = hashlib.sha256(tensor.data().data).hexdigest()
     forget_tensor(tensor)
     return digest
 

@@ -13,7 +13,7 @@ from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
 from soundloom.checkpoints.musicgen_save import save_musicgen
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.errors import ModelNotFoundError
-from soundloom.folders import cache_folder
+from soundloom.folders import cache_folder, expanded
 
 _PICKLED = ("audiocraft", "instruct")
 
@@ -23,7 +23,7 @@ def is_music(source: str | Path) -> bool:
     entry = find_entry(str(source).partition("@")[0]) if isinstance(source, str) else None
     if entry is not None:
         return entry.is_musicgen
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.exists() and is_musicgen(path)
 
 
@@ -41,7 +41,7 @@ def open_music(
     DownloadError.
     """
     name, _, layout = str(source).partition("@")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not (isinstance(source, str) and find_entry(name)) and path.exists():
         if not is_musicgen(path):
             raise ModelNotFoundError(f"{path} is not a MusicGen model", "docs/musicgen.md says which files it needs")

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from soundloom.atomic import atomic_file, write_json
+from soundloom.atomic import write_json
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
 from soundloom.errors import ConfigError, RequestError, TrainingError
 from soundloom.training.config import read_table
 from soundloom.training.loop import STATE_FILE
+from soundloom.training.saving import save_state
 
 try:
     import fcntl
@@ -235,8 +236,7 @@ class Work:
         return state
 
     def keep_trained(self, name: str, state: Mapping[str, Tensor]) -> None:
-        with atomic_file(self.trained(name)) as file:
-            torch.save(dict(state), file)
+        save_state(self.trained(name), state)
 
     def require_model(self, config: ModelConfig | MusicGenConfig) -> None:
         """Note which model is made here. Raises TrainingError where it was another one."""
