@@ -6,12 +6,17 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from soundloom.errors import WriteError
 from soundloom.leftovers import remove, remove_dead, unfinished_name
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 HINTS = {
     errno.ENOSPC: "free some space on this disk, or write elsewhere",
@@ -62,6 +67,23 @@ def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) ->
                 sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Publish files that belong together: other processes that do the same in this folder wait until the block ends.
+
+    Where a folder cannot be locked, as on some network disks, nobody waits.
+    """
+    if fcntl is None:
+        yield
+        return
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def sync_file(path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -100,6 +101,7 @@ class Clip:
         them. Each of these is logged as a warning and kept in the record. `sidecar` writes the record as JSON
         beside the file too.
         """
+        from soundloom.atomic import alone_in
         from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
 
@@ -113,18 +115,19 @@ class Clip:
             if limited:
                 passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
                 notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
-        notes += write_audio(
-            path,
-            audio,
-            rate,
-            subtype=subtype,
-            source=self.source_format,
-            peak=peak,
-            record=_with_warnings(self.record, notes),
-            overwrite=overwrite,
-        )
-        if sidecar:
-            write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
+        with alone_in(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
+            notes += write_audio(
+                path,
+                audio,
+                rate,
+                subtype=subtype,
+                source=self.source_format,
+                peak=peak,
+                record=_with_warnings(self.record, notes),
+                overwrite=overwrite,
+            )
+            if sidecar:
+                write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
         for note in notes:
             log.warning("%s: %s", path, note)
         return path

@@ -16,6 +16,7 @@ from soundloom.audio.clip import Clip, log_warnings
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
+from soundloom.engines.forks import require_threads
 from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import OutputError, RequestError
 from soundloom.pipeline.model import spread_seed
@@ -116,6 +117,7 @@ class MusicModel:
     ) -> list[Clip]:
         """Carry out requests, those of equal length together, and return a clip for each."""
         jobs = [make_job(request, self.config) for request in requests]
+        require_threads()
         stages = Stages(self.engine, progress, cancel)
         try:
             made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
@@ -130,6 +132,7 @@ class MusicModel:
         """Return the codes (codebooks, frames) of a clip of any rate and number of channels."""
         if not clip.samples:
             raise RequestError("the sound to encode has no samples")
+        require_threads()
         try:
             return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
         finally:
@@ -144,6 +147,7 @@ class MusicModel:
         if codes.min() < 0 or codes.max() >= entries:
             raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
+        require_threads()
         try:
             return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
         finally:

@@ -20,6 +20,7 @@ from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_conf
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
 from soundloom.errors import ConfigError, RequestError, TrainingError
+from soundloom.leftovers import remove_dead
 from soundloom.training.config import read_table
 from soundloom.training.loop import STATE_FILE
 from soundloom.training.saving import save_state
@@ -159,6 +160,7 @@ class Work:
                 raise TrainingError(f"another run is at work in {self.folder}", hint) from error
             except OSError as error:  # some network disks
                 log.warning("%s cannot be locked (%s): see that no other run uses it", self.folder, error)
+            remove_dead(self.folder)
             yield
 
     def has_begun(self, name: str) -> bool:
