@@ -48,7 +48,8 @@ def remove_dead(folder: Path) -> None:
 def dead_in(folder: Path) -> list[Path]:
     """Unfinished files and folders whose processes are gone; none where the folder cannot be listed."""
     try:
-        found = [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith(UNFINISHED)]
+        with os.scandir(folder) as entries:
+            found = [Path(entry.path) for entry in entries if entry.name.startswith(UNFINISHED)]
     except OSError:
         return []
     return [path for path in found if _is_dead(path)]

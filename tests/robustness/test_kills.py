@@ -15,7 +15,7 @@ COMMANDS = {
     "wav": ("generate", "rain", "-o", "a.wav", "--sidecar", "--model", "{tiny}", *SMALL),
     "flac": ("generate", "rain", "-o", "a.flac", "--model", "{tiny}", *SMALL),
     "clips": ("generate", "rain", "-o", "out/a.mp3", "--count", 3, "--model", "{tiny}", *SMALL),
-    "vary": ("vary", "source.wav", "rain", "-o", "b.ogg", "--model", "{tiny}", *SMALL[2:]),
+    "vary": ("vary", "source.wav", "rain", "-o", "b.wav", "--model", "{tiny}", *SMALL[2:]),
     "convert": ("convert", "{tiny}", "out", "--layout", "bf16-mirror"),
     "npz": ("convert", "{tiny}", "out", "--layout", "npz"),
     "int4": ("convert", "{tiny}", "out", "--layout", "int4"),
@@ -108,4 +108,5 @@ def test_after_a_kill_at_any_event_the_same_command_gives_the_undisturbed_result
     whole, events = undisturbed(case)
     for at in range(1, events + 1):
         require_same_after_kill(case, whole, at, signal.SIGKILL)
-        require_same_after_kill(case, whole, at, STOPS[at % len(STOPS)])
+    for at in range(1, events + 1, 3):
+        require_same_after_kill(case, whole, at, STOPS[at // 3 % len(STOPS)])

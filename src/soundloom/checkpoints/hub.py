@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from soundloom.checkpoints import pins
 from soundloom.checkpoints.hashes import sha256_of
@@ -149,6 +151,7 @@ def _download(source: Source, revision: str | None) -> Path:
     """Fetch all files of a source and compare their sizes and hashes; returns the snapshot's folder."""
     from huggingface_hub import hf_hub_download
 
+    _require_network(source)
     _remove_incomplete(source.repo)
     is_default = revision == source.revision
     commit = _full_commit(source, revision or pins.trusted_commit(source.repo))
@@ -162,6 +165,18 @@ def _download(source: Source, revision: str | None) -> Path:
         digests[path] = _checked(source, file, local, commit, is_default)
     pins.remember(source.repo, commit or "", digests, is_default=is_default)
     return local.parents[path.count("/")]
+
+
+def _require_network(source: Source) -> None:
+    """Raise DownloadError at once where the hub's name has no address; the client would try for half a minute."""
+    from huggingface_hub import constants
+
+    if getproxies():  # which know the address themselves
+        return
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError as error:
+        raise _seems_offline(source, _path_in_repo(source, source.files[0])) from error
 
 
 def _checked(source: Source, file: RemoteFile, local: Path, commit: str, is_default: bool) -> str:
@@ -276,6 +291,13 @@ def _switched_off(source: Source) -> DownloadError:
     )
 
 
+def _seems_offline(source: Source, what: str) -> DownloadError:
+    return DownloadError(
+        f"this machine seems to be offline: {what} of {source.repo} could not be fetched",
+        f"connect it and try again, or {_by_hand(source)}",
+    )
+
+
 def _by_hand(source: Source) -> str:
     """How to do without a download."""
     names = ", ".join(_path_in_repo(source, file) for file in source.files)
@@ -300,10 +322,7 @@ def _explain(error: Exception, source: Source, what: str) -> DownloadError:
             f"accept them on {page}, then log in with `hf auth login` or set HF_TOKEN",
         )
     if isinstance(error, errors.LocalEntryNotFoundError) or _is_unreachable(error):
-        return DownloadError(
-            f"this machine seems to be offline: {what} of {source.repo} could not be fetched",
-            f"connect it and try again, or {_by_hand(source)}",
-        )
+        return _seems_offline(source, what)
     if isinstance(error, errors.RepositoryNotFoundError):
         return DownloadError(
             f"there is no repository {source.repo}, or this account may not see it",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import write_json
-from soundloom.errors import DownloadError, shown
+from soundloom.errors import DownloadError, RequestError, shown
 from soundloom.folders import config_folder
 
 DOWNLOADS_FILE = "downloads.json"
@@ -48,7 +48,7 @@ def _place() -> Path:
 def _read() -> dict[str, dict[str, Any]]:
     try:
         table = json.loads(_place().read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, RequestError):  # nothing was noted, or there is no folder for it
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(shown(error)) from error

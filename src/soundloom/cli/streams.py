@@ -62,6 +62,9 @@ def error_text(error: BaseException) -> str:
         return f"error: {one_message(str(error.args[0]))}{hint}"
     if isinstance(error, MemoryError):
         return "error: there is not enough memory for this"
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {one_message(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
+        return f"error: the system says: {error.strerror}{where}"
     return f"error: {one_message(str(error)) or type(error).__name__}"
 
 
