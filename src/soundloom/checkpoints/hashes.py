@@ -97,7 +97,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFileError(f"{path} cannot be read: {shown(error)}", "remove it to go without hashes") from error
+        raise CorruptFileError(
+            f"{path} cannot be read: {shown(str(error))}", "remove it to go without hashes"
+        ) from error
     if not isinstance(table, dict) or not isinstance(table.get("files"), dict):
         raise CorruptFileError(f"{path} does not list files with their sha256", "remove it to go without hashes")
     return table

@@ -51,7 +51,7 @@ def _read() -> dict[str, dict[str, Any]]:
     except (FileNotFoundError, RequestError):  # nothing was noted, or there is no folder for it
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(shown(error)) from error
+        raise _damaged(shown(str(error))) from error
     if not isinstance(table, dict) or not all(isinstance(known, dict) for known in table.values()):
         raise _damaged("it does not list repositories")
     return table

@@ -66,7 +66,7 @@ def _failed(error: Exception) -> int:
         streams.give_up("stdout")
         error = SoundloomError(f"the results could not be printed: {error.strerror or error}")
     elif not isinstance(error, SoundloomError | OSError | MemoryError):
-        what = f"{type(error).__name__}: {shown(error)}" if str(error) else type(error).__name__
+        what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
         error = SoundloomError(f"soundloom came upon something unforeseen: {what}", f"{DEBUG}=1 shows where; report it")
     _complain(streams.error_text(error))
     return error.exit_code if isinstance(error, SoundloomError) else 1
