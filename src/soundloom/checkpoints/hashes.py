@@ -22,7 +22,7 @@ from soundloom.leftovers import is_unfinished
 HASHES_FILE = "sha256.json"
 _READERS = {".safetensors": read_safetensors, ".npz": read_npz}
 _DEEPEST = 2  # folders between a file and the hashes of its model
-_GET_AGAIN = "copy or fetch the model again, or convert it anew"
+_WITHOUT = "remove it to go without hashes"
 
 
 def write_hashes(folder: Path, made: Mapping[str, Any] | None = None) -> None:
@@ -101,7 +101,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             f"{path} cannot be read: {shown(str(error))}", "remove it to go without hashes"
         ) from error
     if not isinstance(table, dict) or not isinstance(table.get("files"), dict):
-        raise CorruptFileError(f"{path} does not list files with their sha256", "remove it to go without hashes")
+        raise CorruptFileError(f"{path} does not list files with their sha256", _WITHOUT)
     return table
 
 
