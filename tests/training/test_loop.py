@@ -15,9 +15,10 @@ from training.tiny_recipe import loop
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.guards import DivergenceGuard
-from soundloom.training.loop import Draws, Run, Turn, learning_rate, read_state
+from soundloom.training.loop import Draws, Run, Turn, learning_rate
 from soundloom.training.machine import Machine
 from soundloom.training.observers import read_journal
+from soundloom.training.saving import load_state
 
 
 class Regression:
@@ -197,7 +198,7 @@ def test_a_run_stopped_while_its_loss_is_high_keeps_the_state_from_before(tmp_pa
     for guard in started._guards.values():
         guard.watch = lambda loss, step, state, guard=guard: setattr(guard, "high", int(step > 70))
     started.train(until=lambda: started.step == 80)
-    assert read_state(started.state_path)["step"] == 60
+    assert load_state(started.state_path)["step"] == 60
 
 
 def test_companions_cannot_be_sharded(tmp_path):

@@ -27,8 +27,9 @@ from soundloom.training.autoencoder import AutoencoderStage
 from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig
-from soundloom.training.loop import STATE_FILE, Draws, read_state
+from soundloom.training.loop import STATE_FILE, Draws
 from soundloom.training.recipe import Work
+from soundloom.training.saving import load_state
 from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
 
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
@@ -77,7 +78,7 @@ def companion_rows(work: Work, prompts: Sequence[HeldOutPrompt], seconds: float)
 
 def _trained(work: Work, sounds: HeldOutSounds) -> tuple[AutoencoderStage, int]:
     """The stage as training left it, and the first step from there that is the autoencoder's own."""
-    state = read_state(work.require(work.stage(STAGE) / STATE_FILE, STAGE))
+    state = load_state(work.require(work.stage(STAGE) / STATE_FILE, STAGE))
     config = replace(parse(AutoencoderConfig, work.settings(STAGE)), augmentation=AugmentationConfig())
     model = parse_model_config(json.loads((work.folder / "model.json").read_text(encoding="utf-8")))
     assert isinstance(model, ModelConfig)

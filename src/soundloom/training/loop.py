@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,7 +30,7 @@ from soundloom.training.guards import DivergenceGuard, require_finite
 from soundloom.training.machine import Machine
 from soundloom.training.muon import Muon
 from soundloom.training.observers import Journal, Observer, Report
-from soundloom.training.saving import save_state
+from soundloom.training.saving import load_state, save_state
 from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
 
 STATE_FILE = "state.pt"
@@ -131,7 +130,7 @@ class Run:
         self._require_shares()
         if self.machine.is_first:
             remove_dead(folder)
-        state = read_state(self.state_path) if self.state_path.exists() else {}
+        state = load_state(self.state_path) if self.state_path.exists() else {}
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
         self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
@@ -346,15 +345,6 @@ class Run:
         for group, settings in zip(self.optimiser.param_groups, course, strict=True):
             group.update(settings)  # the state brings those that it was trained with
         self.average = {name: placed_like(value, self.average[name]) for name, value in state["average"].items()}
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The state that a run left. Raises TrainingError."""
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}", "it is damaged; remove it to begin anew") from error
-    return state
 
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from soundloom.atomic import write_json
@@ -23,7 +22,7 @@ from soundloom.errors import ConfigError, RequestError, TrainingError
 from soundloom.leftovers import remove_dead
 from soundloom.training.config import read_table
 from soundloom.training.loop import STATE_FILE
-from soundloom.training.saving import save_state
+from soundloom.training.saving import load_state, save_state
 
 try:
     import fcntl
@@ -234,8 +233,7 @@ class Work:
 
     def read_trained(self, name: str) -> dict[str, Tensor]:
         """The weights of a finished stage."""
-        state: dict[str, Tensor] = torch.load(self.require(self.trained(name), name), weights_only=True)
-        return state
+        return load_state(self.require(self.trained(name), name))
 
     def keep_trained(self, name: str, state: Mapping[str, Tensor]) -> None:
         save_state(self.trained(name), state)
