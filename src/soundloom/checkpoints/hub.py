@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from soundloom.checkpoints import pins
 from soundloom.checkpoints.hashes import sha256_of
@@ -169,6 +167,9 @@ def _download(source: Source, revision: str | None) -> Path:
 
 def _require_network(source: Source) -> None:
     """Raise DownloadError at once where the hub's name has no address; the client would try for half a minute."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
     from huggingface_hub import constants
 
     if getproxies():  # which know the address themselves
