@@ -12,6 +12,7 @@ from soundloom.atomic import write_json
 from soundloom.cli.flags import flag
 from soundloom.cli.logs import at_level
 from soundloom.cli.results import print_results
+from soundloom.cli.streams import escaped
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
@@ -86,7 +87,7 @@ def _companions(work: Path, scope: Scope) -> list[Row]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(escaped(f"{line}\n"))
 
 
 def _scope(options: Options) -> Scope:
