@@ -25,7 +25,8 @@ def test_every_flipped_bit_is_found(tmp_path):
     path = tmp_path / "state.pt"
     save_state(path, state())
     whole, chance = path.read_bytes(), random.Random(5)
-    for bit in [*(chance.randrange(8 * len(whole)) for _ in range(40)), *range(8 * len(whole) - 700, 8 * len(whole), 9)]:
+    bits = 8 * len(whole)
+    for bit in [*(chance.randrange(bits) for _ in range(40)), *range(bits - 700, bits, 9)]:
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)

@@ -217,25 +217,42 @@ def _remove_incomplete(repo: str) -> None:
 
 
 def download_faults(paths: Sequence[Path]) -> list[str]:
-    """A sentence for each file of the download cache that is not what the hub, or the first download, said it is."""
-    return [fault for path in paths if (fault := _download_fault(path))]
+    """A sentence for each file of the download cache that is not what the hub, or the first download, said it is.
+
+    Configurations and tokenizers beside the given files are looked at too.
+    """
+    beside = {other for path in paths if is_download(path) for other in path.parent.iterdir() if _is_small(other)}
+    faults = []
+    for path in dict.fromkeys([*paths, *sorted(beside)]):
+        expected = [digest for digest, function in _recorded(path).items() if function(path) != digest]
+        faults += [f"{path} is damaged: its hash is not the recorded {digest}" for digest in expected[:1]]
+    return faults
 
 
-def _download_fault(path: Path) -> str | None:
+def is_download(path: Path) -> bool:
+    """Whether a file lies in the download cache, with a hash to compare it with."""
+    return bool(_recorded(path))
+
+
+def _is_small(path: Path) -> bool:
+    return path.suffix in (".json", ".model") and path.is_file()
+
+
+def _recorded(path: Path) -> dict[str, Callable[[Path], str]]:
+    """The hashes that are known of a file in the download cache, each with what computes it."""
     parts = _IN_CACHE.search(path.absolute().as_posix())
     if parts is None:
-        return None
+        return {}
     repo, commit, name = parts["repo"].replace("--", "/", 1), parts["commit"], parts["path"]
-    digest = sha256_of(path)
-    recorded = {pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)}
+    known = {pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)}
+    recorded: dict[str, Callable[[Path], str]] = {digest: sha256_of for digest in known if digest is not None}
     # The client names the stored file by the hash that the hub told: sha256, or git's own for small files.
-    if path.is_symlink():
-        blob = path.readlink().name
-        recorded.add(blob if len(blob) == len(digest) else None)
-        if re.fullmatch(r"[0-9a-f]{40}", blob) and blob != _git_hash(path):
-            recorded.add(blob)
-    expected = recorded - {None, digest}
-    return f"{path} is damaged: its hash is not the recorded {min(map(str, expected))}" if expected else None
+    blob = path.readlink().name if path.is_symlink() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", blob):
+        recorded[blob] = sha256_of
+    elif re.fullmatch(r"[0-9a-f]{40}", blob):
+        recorded[blob] = _git_hash
+    return recorded
 
 
 def _pinned_sha256(repo: str, commit: str, name: str) -> str | None:

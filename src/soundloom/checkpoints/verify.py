@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.checkpoints.hashes import find_hashes, recorded_faults, sha256_of
-from soundloom.checkpoints.hub import download_faults
+from soundloom.checkpoints.hub import download_faults, is_download
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.checkpoints.tensors import LazyTensor
@@ -30,13 +30,17 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Report:
-    """What a full read found. `faults` has a sentence for each damaged file or tensor and for values not finite."""
+    """What a full read found. `faults` has a sentence for each damaged file or tensor and for values not finite.
+
+    `unrecorded` are files with weights of which no hash is known, so that damage to them may pass unnoticed.
+    """
 
     name: str
     files: tuple[FileDigest, ...]
     tensors: int
     parameters: int
     faults: tuple[str, ...]
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -59,6 +63,7 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
         tensors=len(tensors),
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         faults=tuple(faults),
+        unrecorded=tuple(str(path) for path in checkpoint.files if not (find_hashes(path) or is_download(path))),
     )
 
 
