@@ -14,6 +14,7 @@ import pytest
 
 from soundloom import Clip, leftovers
 from soundloom.atomic import alone_in, atomic_file, new_folder, replacing
+from soundloom.errors import WriteError
 from soundloom.leftovers import dead_in, is_empty, unfinished_name
 
 
@@ -104,6 +105,8 @@ def test_an_older_folder_stays_until_the_new_one_is_whole(tmp_path):
         (new / "new").touch()
         _ = 1 / 0
     assert [path.name for path in folder.iterdir()] == ["old"]
+    with pytest.raises(WriteError, match=f"^{folder}/a could not be written"), new_folder(folder) as new:
+        raise WriteError(f"{new}/a could not be written")
     with new_folder(folder) as new:
         (new / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["new"]

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from soundloom.errors import WriteError
+from soundloom.errors import SoundloomError, WriteError
 from soundloom.leftovers import remove, remove_dead, unfinished_name
 
 try:
@@ -147,9 +147,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 folder.rename(old)
             new.rename(folder)
             sync_folder(folder.parent)
-    except BaseException:
+    except BaseException as error:
         if old.exists() and not folder.exists():
             old.rename(folder)
+        if isinstance(error, SoundloomError):  # say the name that people know
+            error.args = (str(error.args[0]).replace(str(new), str(folder)), *error.args[1:])
         raise
     finally:
         remove(new)
