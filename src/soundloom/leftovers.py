@@ -15,6 +15,7 @@ import secrets
 import shutil
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -112,11 +113,12 @@ def _start(pid: int) -> str:
 @cache
 def _host() -> str:
     """Six digits for the machine and, within it, the container, whose processes have numbers of their own."""
-    try:
-        space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        space = ""
-    return _digest(f"{platform.node()}{space}")[:6]
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/etc/machine-id").read_text(encoding="ascii"))
+    with suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return _digest(" ".join(parts))[:6]
 
 
 def _digest(text: str) -> str:
