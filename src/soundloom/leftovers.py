@@ -25,6 +25,7 @@ Kind = Literal["file", "folder"]
 
 _NAME = re.compile(r"\.soundloom-[a-z]+-(\d{1,10})-([0-9a-f]{8})-([0-9a-f]{6})[0-9a-f]{8}(\..*)?", re.DOTALL)
 _ABANDONED = 7 * 24 * 3600  # seconds after which a file whose process cannot be judged from here is taken for dead
+_UNKNOWN = "0" * 8  # where the system does not tell when a process began
 _swept: set[tuple[int, Path]] = set()
 
 
@@ -91,7 +92,7 @@ def _lives(pid: int, start: str) -> bool:
         return False
     except OSError:
         pass  # another user's
-    return _start(pid) == start
+    return _start(pid) in (start, _UNKNOWN)  # processes of others may be hidden
 
 
 def _owner(pid: int) -> str:
@@ -104,7 +105,7 @@ def _start(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
-        return "0" * 8
+        return _UNKNOWN
     # Behind the name, which may itself hold spaces and parentheses: the state first, the start in ticks as the 20th.
     fields = stat.rpartition(")")[2].split()
     return "ended" if fields[0] in "ZX" else _digest(f"{boot}{fields[19]}")[:8]
