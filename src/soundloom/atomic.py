@@ -1,27 +1,30 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, also after a kill or a power cut."""
 
 from __future__ import annotations
 
 import errno
 import json
-import secrets
-import shutil
-import tempfile
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from soundloom.errors import WriteError
+from soundloom.errors import SoundloomError, WriteError
+from soundloom.leftovers import remove, remove_dead, unfinished_name
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 HINTS = {
     errno.ENOSPC: "free some space on this disk, or write elsewhere",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write elsewhere",
     errno.EDQUOT: "free some of your quota on this disk, or write elsewhere",
     errno.EACCES: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
 }
-
-UNFINISHED = ".soundloom-"  # beginning of the names of files that are being written
 
 
 @contextmanager
@@ -35,11 +38,13 @@ def write_faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) -> Iterator[Path]:
     """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
 
     Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`. Without
     `overwrite` nothing that has the name is ever replaced, not even what got it while the block ran: WriteError.
+    The contents are on disk before the file gets its name. The name itself is on disk when this returns, unless
+    `sync_names` is false, for batches of files after which the caller calls `sync_folder` once.
     """
     if path.is_dir():
         raise WriteError(f"{path} is a folder, not a file name")
@@ -47,17 +52,57 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
         raise _taken(path)
-    new = path.with_name(f"{UNFINISHED}{secrets.token_hex(6)}{path.suffix}")
-    with write_faults(path):
-        new.touch(exist_ok=False)
+    remove_dead(path.parent)
+    new = path.with_name(unfinished_name("file", path.suffix))
     try:
+        with write_faults(path):
+            new.touch(exist_ok=False)
         yield new
         with write_faults(path):
+            sync_file(new)
             if not overwrite:
                 _claim(path, new)
             new.replace(path)
+            if sync_names:
+                sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Publish files that belong together: other processes that do the same in this folder wait until the block ends.
+
+    Where a folder cannot be locked, as on some network disks, nobody waits.
+    """
+    if fcntl is None:
+        yield
+        return
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def sync_file(path: Path) -> None:
+    """Return when the contents of a file are on disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on disk, where the system can tell."""
+    if os.name == "nt":
+        return
+    # Folders that may not be read, and file systems that have no such thing, say so in several ways.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _claim(path: Path, new: Path) -> None:
@@ -77,18 +122,12 @@ def _taken(path: Path) -> WriteError:
     return WriteError(f"{path} exists already", "choose another name or allow overwriting")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed left half written in a folder to which nobody else writes now."""
-    for path in folder.glob(f"{UNFINISHED}*"):
-        path.unlink(missing_ok=True)
-
-
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, sync_names: bool = True) -> Iterator[BinaryIO]:
     """Open a new file for reading and writing that becomes `path` when the block ends well; makes its folder."""
     with write_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new, write_faults(path), new.open("w+b") as file:
+    with replacing(path, sync_names=sync_names) as new, write_faults(path), new.open("w+b") as file:
         yield file
 
 
@@ -97,17 +136,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder`, and of all that this holds, when the block ends well."""
     with write_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
+    remove_dead(folder.parent)
+    new, old = (folder.parent / unfinished_name("folder") for _ in range(2))
     try:
+        with write_faults(folder):
+            new.mkdir()
         yield new
         with write_faults(folder):
-            new.chmod(0o755)
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(old)
             new.rename(folder)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
+            sync_folder(folder.parent)
+    except BaseException as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        if isinstance(error, SoundloomError):  # say the name that people know
+            error.args = (str(error.args[0]).replace(str(new), str(folder)), *error.args[1:])
         raise
+    finally:
+        remove(new)
+        remove(old)
 
 
 def write_json(path: Path, data: Any) -> None:

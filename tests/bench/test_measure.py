@@ -120,7 +120,7 @@ def test_an_outside_command_runs_in_turn_with_ours(work):
 
 def test_weights_that_were_not_made_to_the_end_are_not_kept(tmp_path, monkeypatch):
     def interrupted(module, model, folder):
-        Path(folder).mkdir()
+        Path(folder).mkdir(exist_ok=True)
         (Path(folder) / "model.safetensors").touch()
         raise KeyboardInterrupt
 
@@ -131,7 +131,7 @@ def test_weights_that_were_not_made_to_the_end_are_not_kept(tmp_path, monkeypatc
 
 
 def test_weights_are_made_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("soundloom.bench.cases.run_module", lambda module, model, folder: Path(folder).mkdir())
+    monkeypatch.setattr("soundloom.bench.cases.run_module", lambda module, model, folder: Path(folder, "made").touch())
     assert require_weights("small-music", tmp_path) == tmp_path / "small-music"
     monkeypatch.setattr("soundloom.bench.cases.run_module", lambda *asked: pytest.fail("made again"))
     require_weights("small-music", tmp_path)

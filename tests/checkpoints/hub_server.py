@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-COMMIT = "0fef1392" + "a" * 32
+COMMIT = "0fef1392cd842149a2b6d445e181c97608faac06"  # the one that is pinned for small-music
 
 
 class Hub(ThreadingHTTPServer):
@@ -68,7 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reply(404, {"X-Error-Code": "EntryNotFound"})
         body = self.server.repos[repo][path]
         commit = revision if len(revision) == 40 else self.server.commits[0]
-        headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": commit}
+        git_hash = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+        headers = {"ETag": f'"{git_hash}"', "X-Repo-Commit": commit}
         start = int(span.removeprefix("bytes=").split("-")[0]) if span else 0
         if span:
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"

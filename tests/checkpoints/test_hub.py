@@ -1,11 +1,13 @@
 """Downloads against a server on this machine, through the real client library."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from checkpoints.hub_server import COMMIT, point_client_at, serve
 
-from soundloom.checkpoints.hub import fetch, files_needed
+from soundloom.checkpoints.hub import download_faults, fetch, files_needed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import RemoteFile
 from soundloom.errors import DownloadError
@@ -79,9 +81,11 @@ def test_a_missing_file_is_named(hub):
 
 
 def test_an_unknown_pinned_commit_points_to_the_revision_option(hub):
+    entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], revision="0fef1392"),))
+    assert get(entry).weights.parent.name == COMMIT
     hub.commits = ["c" * 40]
-    with pytest.raises(DownloadError, match="no commits that begin with 0fef1392") as caught:
-        get()
+    with pytest.raises(DownloadError, match="no commits that begin with 0fef1393") as caught:
+        get(entry, revision="0fef1393")
     assert "--revision" in caught.value.hint
 
 
@@ -126,10 +130,12 @@ def test_offline_mode_of_the_client_is_honoured(hub, monkeypatch):
 def test_no_network_is_one_sentence(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its attempts
     point_client_at("http://127.0.0.1:1", monkeypatch)
-    with pytest.raises(DownloadError, match=r"network does not answer, so model_config\.json"):
+    with pytest.raises(DownloadError, match=r"seems to be offline: model_config\.json") as caught:
         get(revision="b" * 40)
-    with pytest.raises(DownloadError, match="list of commits"):
-        get()
+    assert "--model FOLDER" in caught.value.hint
+    assert "t5gemma-b-b-ul2/tokenizer.model" in caught.value.hint
+    with pytest.raises(DownloadError, match="seems to be offline: the list of commits"):
+        get(revision="0fef1393")
 
 
 def test_an_ailing_server_is_quoted(hub, monkeypatch):
@@ -153,3 +159,68 @@ def test_files_needed_lists_every_file_with_its_repository():
     assert {repo for repo, _ in needed} == {"stabilityai/stable-audio-3-optimized"}
     assert next(file.path for _, file in needed) == "dit_sm-music_f16.npz"
     assert sum(file.size for _, file in files_needed(MUSIC) if file.size) == 2_270_384_940 + 1_183_022_944
+
+
+def test_a_file_whose_hash_is_not_the_pinned_one_is_refused_and_not_kept(hub):
+    files = (RemoteFile("model_config.json", sha256="0" * 64),)
+    entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
+    with pytest.raises(DownloadError, match=f"has the sha256 [0-9a-f]{{64}}, {'0' * 64} is pinned"):
+        get(entry)
+    with pytest.raises(DownloadError, match="not in the cache"):
+        get(entry, offline=True)
+
+
+def unpinned():
+    return replace(ENTRY, sources=(replace(ENTRY.sources[0], revision=None),))
+
+
+def cache():
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def test_without_a_pin_the_first_download_is_what_is_trusted(hub):
+    first = get(unpinned())
+    shutil.rmtree(cache())
+    hub.commits = ["c" * 40, *hub.commits]  # the branch has moved
+    assert get(unpinned()).weights == first.weights
+    shutil.rmtree(cache())
+    hub.repos[ENTRY.repo]["model.safetensors"] = b"something else"
+    with pytest.raises(DownloadError, match=r"model\.safetensors .* was downloaded at first; it was removed"):
+        get(unpinned())
+    assert get(unpinned(), revision="c" * 40).weights.read_bytes() == b"something else"
+
+
+def test_a_model_that_was_fetched_without_a_pin_needs_no_network(hub):
+    first = get(unpinned())
+    hub.requests.clear()
+    assert get(unpinned()) == get(unpinned(), offline=True) == first
+    assert hub.requests == []
+
+
+def test_verify_finds_a_damaged_download(hub):
+    weights = get(revision="b" * 40).weights
+    assert download_faults([weights, weights.parent / "model_config.json"]) == []
+    data = bytearray(weights.read_bytes())
+    data[1000] ^= 4
+    weights.write_bytes(data)
+    (fault,) = download_faults([weights, weights.parent / "model_config.json"])
+    assert "model.safetensors is damaged" in fault
+
+
+def test_partial_files_of_killed_downloads_are_removed_by_the_next(hub):
+    blobs = cache() / f"models--{ENTRY.repo.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    (cache() / ".locks" / blobs.parent.name).mkdir(parents=True)
+    partial = blobs / f"{'a' * 40}.12345678.incomplete"
+    partial.write_bytes(b"half")
+    get()
+    assert not partial.exists()
+
+
+def test_a_record_of_downloads_that_cannot_be_read_is_one_sentence(hub, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "downloads.json").write_text("[" * 5000)
+    with pytest.raises(DownloadError, match=r"downloads\.json cannot be read"):
+        get(unpinned())

@@ -16,6 +16,7 @@ def spoil(path, name, dtype):
     values.reshape(-1)[[0, -1]] = np.nan, np.inf
     tensors[name] = from_array(name, values).cast(dtype)
     write_safetensors(path, tensors.values())
+    (path.parent / "sha256.json").unlink()
 
 
 def test_a_sound_checkpoint_is_reported_with_its_digests(tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from soundloom.config.catalogue import (
@@ -73,7 +75,7 @@ def test_no_two_models_share_a_name():
 
 @pytest.mark.parametrize("entry", DOWNLOADED, ids=lambda entry: entry.name)
 def test_every_download_has_a_pinned_commit_a_licence_and_an_autoencoder(entry):
-    assert len(entry.revision) == 8
+    assert re.fullmatch(r"[0-9a-f]{40}", entry.revision)
     assert "Stability AI Community License" in licence_notice(entry)
     assert entry.kind == "autoencoder" or entry.autoencoder in CATALOGUE
 
@@ -82,6 +84,7 @@ def test_every_download_has_a_pinned_commit_a_licence_and_an_autoencoder(entry):
 def test_music_models_are_for_non_commercial_use_and_come_with_their_parts(entry):
     assert "NonCommercial 4.0" in licence_notice(entry)
     for source in entry.sources:
+        assert re.fullmatch(r"[0-9a-f]{40}", source.revision or "0" * 40)
         repos = {source.repo, *(companion.repo for companion in source.companions)}
         assert "google-t5/t5-base" in repos or source.layout == "transformers"
     with pytest.raises(RequestError, match="not a Stable Audio model"):

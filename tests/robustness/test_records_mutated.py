@@ -15,8 +15,8 @@ from soundloom.config.catalogue import require_entry
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.passes import begin
 from soundloom.pipeline.model import DEFAULT_SECONDS
+from soundloom.pipeline.passes import begin
 
 SOUND = {
     "prompt": "rain",

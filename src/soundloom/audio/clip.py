@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
@@ -183,6 +184,7 @@ class Clip:
     def _write(
         self, path: Path, name: str, options: SaveOptions, *, sidecar: bool = False, overwrite: bool = True
     ) -> None:
+        from soundloom.atomic import alone_in
         from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
 
@@ -197,18 +199,19 @@ class Clip:
             if limited:
                 passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
                 notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
-        notes += write_audio(
-            path,
-            audio,
-            rate,
-            subtype=options["subtype"],
-            source=self.source_format,
-            peak=options["peak"],
-            record=_with_warnings(self.record, notes),
-            overwrite=overwrite,
-        )
-        if sidecar:
-            write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
+        with alone_in(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
+            notes += write_audio(
+                path,
+                audio,
+                rate,
+                subtype=options["subtype"],
+                source=self.source_format,
+                peak=options["peak"],
+                record=_with_warnings(self.record, notes),
+                overwrite=overwrite,
+            )
+            if sidecar:
+                write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
         for note in notes:
             log.warning("%s: %s", name, note)
 

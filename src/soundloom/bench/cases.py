@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import UNFINISHED, write_faults
+from soundloom.atomic import new_folder
 from soundloom.errors import SoundloomError
 from soundloom.folders import cache_folder
 from soundloom.version import __version__
@@ -64,12 +63,8 @@ def require_weights(model: str, work: Path) -> Path:
     """Return the folder of a model's random weights, made now if they are not there: whole or not at all."""
     folder = work / model
     if not folder.exists():
-        with write_faults(work):
-            work.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=work, prefix=UNFINISHED) as new:
-                made = Path(new) / model
-                run_module("soundloom.checkpoints.make", model, str(made))
-                made.rename(folder)
+        with new_folder(folder) as new:
+            run_module("soundloom.checkpoints.make", model, str(new))
     return folder
 
 

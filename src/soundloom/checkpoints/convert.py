@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from soundloom.atomic import new_folder
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
 from soundloom.checkpoints.layouts import fold_weight_norm
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.packed import bytes_of
@@ -17,6 +20,7 @@ from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PR
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
+from soundloom.leftovers import is_empty
 
 Tensors = dict[str, LazyTensor]
 _PARTS = {
@@ -56,24 +60,37 @@ class PartReport:
 def convert(source: Checkpoint, folder: Path, layout: str, group: int = DEFAULT_GROUP) -> list[PartReport]:
     """Write a checkpoint in another layout and compare what was written with what was read.
 
-    Raises RequestError for a layout or group that cannot be, or a folder that holds something.
+    Raises RequestError for a layout or group that cannot be, or a folder that holds something else than an earlier
+    result of the same conversion.
     """
-    require_empty(folder)
+    made = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group}
+    require_room(folder, made)
     tensors = dict(source.tensors)
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = source.name if find_entry(source.name) else ""
     with new_folder(folder) as new:
         save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group)
-    return compare(source, open_checkpoint(folder))
+        write_hashes(new, made)
+        return compare(source, open_checkpoint(new))
 
 
 def require_empty(folder: Path) -> None:
     """Raise RequestError where writing a model would mix it with other files."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or not is_empty(folder)):
         raise RequestError(f"{folder} exists already and is not an empty folder", "name another folder")
     if folder.resolve() == Path.cwd():
         raise RequestError(f"{folder} is the folder that this runs in", "name a new folder")
+
+
+def require_room(folder: Path, made: Mapping[str, Any] | None = None) -> None:
+    """The same, but allow the undamaged result of the same command, which a killed process may have finished.
+
+    `made` is what `write_hashes` is going to note. Without it, before the model is open, any such result passes.
+    """
+    is_same = (folder / HASHES_FILE).is_file() if made is None else is_made_by(folder, made)
+    if not is_same or folder.resolve() == Path.cwd():
+        require_empty(folder)
 
 
 def compare(before: Checkpoint, after: Checkpoint) -> list[PartReport]:

@@ -1,23 +1,32 @@
-"""Downloads from the Hugging Face hub into its own cache: pinned commits, resumed transfers, one sentence per fault.
+"""Downloads from the Hugging Face hub into its own cache: pinned commits and hashes, one sentence per fault.
 
-The catalogue pins the first digits of commits. What is complete in the cache is used without asking the network.
+The catalogue pins commits, and hashes of files where they are known; elsewhere the first download is what is trusted
+from then on (`pins`). What is complete in the cache is used without asking the network, and offline nothing is asked.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from soundloom.checkpoints import pins
+from soundloom.checkpoints.hashes import sha256_of
 from soundloom.checkpoints.licences import require_consent
+from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry, RemoteFile, Source
 from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.errors import DownloadError
+from soundloom.errors import DownloadError, shown
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _FULL_COMMIT = 40
+_IN_CACHE = re.compile(r"/models--(?P<repo>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/(?P<path>.+)$")
+_NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError")
 
 
 @dataclass(frozen=True)
@@ -64,12 +73,13 @@ def fetch_folders(
     sources = sources_needed(entry, layout)
     revisions = [revision or sources[0].revision, *(source.revision for source in sources[1:])]
     offline = _hub_is_offline() if offline is None else offline
-    folders = [_cached(*pair) for pair in zip(sources, revisions, strict=True)]
-    if None in folders and not offline:
+    folders = [_cached(*pair, offline) for pair in zip(sources, revisions, strict=True)]
+    if None in folders:
+        if offline:
+            raise _switched_off(sources[folders.index(None)])
         require_consent(entry, accept_licence, confirm)
     return [
-        folder or _download(source, wanted, offline)
-        for source, wanted, folder in zip(sources, revisions, folders, strict=True)
+        folder or _download(source, wanted) for source, wanted, folder in zip(sources, revisions, folders, strict=True)
     ]
 
 
@@ -103,38 +113,161 @@ def _hub_is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _cached(source: Source, revision: str | None) -> Path | None:
-    """The cached snapshot of a commit, if complete. A branch may have moved, so it is never taken unasked."""
-    from huggingface_hub import constants
-
+def _cached(source: Source, revision: str | None, offline: bool) -> Path | None:
+    """The cached snapshot of a commit, if complete. A branch may have moved, so it is taken offline alone."""
+    folder = _cache_folder(source.repo)
+    if revision is None:
+        revision = pins.trusted_commit(source.repo) or _branch(folder, "main")
+    elif offline and not _COMMIT.fullmatch(revision):
+        revision = _branch(folder, revision)
     if revision is None or not _COMMIT.fullmatch(revision):
         return None
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{source.repo.replace('/', '--')}" / "snapshots"
     complete = (
         snapshot
-        for snapshot in sorted(folder.glob(f"{revision}*"))
+        for snapshot in sorted((folder / "snapshots").glob(f"{revision}*"))
         if all((snapshot / _path_in_repo(source, file)).is_file() for file in source.files)
     )
     return next(complete, None)
 
 
-def _download(source: Source, revision: str | None, offline: bool) -> Path:
-    """Fetch all files of a source; returns the snapshot's folder."""
+def _cache_folder(repo: str) -> Path:
+    """Where the hub's client keeps a repository; looking there ourselves is what asks no network."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+
+
+def _branch(folder: Path, name: str) -> str | None:
+    """The commit that a branch had when it was fetched last."""
+    try:
+        return (folder / "refs" / name).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _download(source: Source, revision: str | None) -> Path:
+    """Fetch all files of a source and compare their sizes and hashes; returns the snapshot's folder."""
     from huggingface_hub import hf_hub_download
 
-    commit = revision if offline else _full_commit(source, revision)
+    _require_network(source)
+    _remove_incomplete(source.repo)
+    is_default = revision == source.revision
+    commit = _full_commit(source, revision or pins.trusted_commit(source.repo))
+    digests = {}
     local = Path()
     for file in source.files:
         path = _path_in_repo(source, file)
-        with _explained(source, path, offline):
-            local = Path(hf_hub_download(source.repo, path, revision=commit, local_files_only=offline))
-        # Sizes are those of the pinned commit; another one may rightly differ.
-        if file.size is not None and revision == source.revision and local.stat().st_size != file.size:
-            raise DownloadError(
-                f"{path} of {source.repo} has {local.stat().st_size} bytes, {file.size} were expected",
-                f"delete {local} and fetch it again",
-            )
+        with _explained(source, path):
+            local = Path(hf_hub_download(source.repo, path, revision=commit))
+        commit = local.parents[path.count("/")].name
+        digests[path] = _checked(source, file, local, commit, is_default)
+    pins.remember(source.repo, commit or "", digests, is_default=is_default)
     return local.parents[path.count("/")]
+
+
+def _require_network(source: Source) -> None:
+    """Raise DownloadError at once where the hub's name has no address; the client would try for half a minute."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub import constants
+
+    if getproxies():  # which know the address themselves
+        return
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError as error:
+        raise _seems_offline(source, _path_in_repo(source, source.files[0])) from error
+
+
+def _checked(source: Source, file: RemoteFile, local: Path, commit: str, is_default: bool) -> str:
+    """The sha256 of a downloaded file. One that is not what was pinned is removed: DownloadError."""
+    path = _path_in_repo(source, file)
+    size, digest = local.stat().st_size, sha256_of(local)
+    trusted = pins.trusted_sha256(source.repo, commit, path)
+    fault = ""
+    # Pinned sizes and hashes are those of the pinned commit; another one may rightly differ.
+    if is_default and file.size is not None and size != file.size:
+        fault = f"has {size} bytes, {file.size} were expected"
+    elif is_default and file.sha256 is not None and digest != file.sha256:
+        fault = f"has the sha256 {digest}, {file.sha256} is pinned"
+    elif trusted is not None and digest != trusted:
+        fault = f"has the sha256 {digest}, {trusted} was downloaded at first"
+    if fault:
+        blob = local.resolve()
+        local.unlink()
+        blob.unlink(missing_ok=True)
+        raise DownloadError(
+            f"{path} of {source.repo} {fault}; it was removed",
+            "try again; if it happens twice, name a commit that you trust with --revision",
+        )
+    return digest
+
+
+def _remove_incomplete(repo: str) -> None:
+    """Remove partial files that killed downloads left: the client begins each download anew."""
+    from filelock import FileLock, Timeout
+
+    folder = _cache_folder(repo)
+    for partial in (folder / "blobs").glob("*.incomplete"):
+        lock = folder.parent / ".locks" / folder.name / f"{partial.name.split('.')[0]}.lock"
+        # Who downloads a file holds its lock.
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            partial.unlink(missing_ok=True)
+
+
+def download_faults(paths: Sequence[Path]) -> list[str]:
+    """A sentence for each file of the download cache that is not what the hub, or the first download, said it is.
+
+    Configurations and tokenizers beside the given files are looked at too.
+    """
+    beside = {other for path in paths if is_download(path) for other in path.parent.iterdir() if _is_small(other)}
+    faults = []
+    for path in dict.fromkeys([*paths, *sorted(beside)]):
+        expected = [digest for digest, function in _recorded(path).items() if function(path) != digest]
+        faults += [f"{path} is damaged: its hash is not the recorded {digest}" for digest in expected[:1]]
+    return faults
+
+
+def is_download(path: Path) -> bool:
+    """Whether a file lies in the download cache, with a hash to compare it with."""
+    return bool(_recorded(path))
+
+
+def _is_small(path: Path) -> bool:
+    return path.suffix in (".json", ".model") and path.is_file()
+
+
+def _recorded(path: Path) -> dict[str, Callable[[Path], str]]:
+    """The hashes that are known of a file in the download cache, each with what computes it."""
+    parts = _IN_CACHE.search(path.absolute().as_posix())
+    if parts is None:
+        return {}
+    repo, commit, name = parts["repo"].replace("--", "/", 1), parts["commit"], parts["path"]
+    known = {pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)}
+    recorded: dict[str, Callable[[Path], str]] = {digest: sha256_of for digest in known if digest is not None}
+    # The client names the stored file by the hash that the hub told: sha256, or git's own for small files.
+    blob = path.readlink().name if path.is_symlink() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", blob):
+        recorded[blob] = sha256_of
+    elif re.fullmatch(r"[0-9a-f]{40}", blob):
+        recorded[blob] = _git_hash
+    return recorded
+
+
+def _pinned_sha256(repo: str, commit: str, name: str) -> str | None:
+    for entry in CATALOGUE.values():
+        for source in (each for layout in entry.sources for each in sources_needed(entry, layout.layout)):
+            if (source.repo, source.revision) == (repo, commit):
+                for file in source.files:
+                    if file.sha256 is not None and _path_in_repo(source, file) == name:
+                        return file.sha256
+    return None
+
+
+def _git_hash(path: Path) -> str:
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _full_commit(source: Source, revision: str | None) -> str | None:
@@ -143,7 +276,7 @@ def _full_commit(source: Source, revision: str | None) -> str | None:
 
     if revision is None or len(revision) == _FULL_COMMIT or not _COMMIT.fullmatch(revision):
         return revision
-    with _explained(source, "the list of commits", offline=False):
+    with _explained(source, "the list of commits"):
         commits = [commit.commit_id for commit in HfApi().list_repo_commits(source.repo)]
     matching = [commit for commit in commits if commit.startswith(revision)]
     if len(matching) != 1:
@@ -155,36 +288,59 @@ def _full_commit(source: Source, revision: str | None) -> str | None:
 
 
 @contextmanager
-def _explained(source: Source, what: str, offline: bool) -> Iterator[None]:
-    """Turn whatever the hub's client raises into a DownloadError of one sentence with its remedy."""
+def _explained(source: Source, what: str) -> Iterator[None]:
+    """Turn whatever the hub's client raises into a DownloadError of one sentence, and keep its own lines to itself."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
     try:
         yield
     # The client's errors come from several libraries that differ between its versions.
     except Exception as error:
-        raise _explain(error, source, what, offline) from error
+        raise _explain(error, source, what) from error
+    finally:
+        client.setLevel(level)
 
 
-def _explain(error: Exception, source: Source, what: str, offline: bool) -> DownloadError:
+def _switched_off(source: Source) -> DownloadError:
+    return DownloadError(
+        f"{_path_in_repo(source, source.files[0])} of {source.repo} is not in the cache and downloads are switched off",
+        f"allow the network once (without --offline or HF_HUB_OFFLINE), or {_by_hand(source)}",
+    )
+
+
+def _seems_offline(source: Source, what: str) -> DownloadError:
+    return DownloadError(
+        f"this machine seems to be offline: {what} of {source.repo} could not be fetched",
+        f"connect it and try again, or {_by_hand(source)}",
+    )
+
+
+def _by_hand(source: Source) -> str:
+    """How to do without a download."""
+    names = ", ".join(_path_in_repo(source, file) for file in source.files)
+    page = f"https://huggingface.co/{source.repo}/tree/{source.revision or 'main'}"
+    return (
+        f"bring {names} from {page} in a folder and name it with --model FOLDER, "
+        f"or copy {_cache_folder(source.repo)} from a machine that has it"
+    )
+
+
+def _explain(error: Exception, source: Source, what: str) -> DownloadError:
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
         error = error.__cause__  # the server did answer, and said why not
     page = f"https://huggingface.co/{source.repo}"
-    if offline or isinstance(error, errors.OfflineModeIsEnabled):
-        return DownloadError(
-            f"{what} of {source.repo} is not in the cache and downloads are switched off",
-            "allow the network once (without --offline or HF_HUB_OFFLINE), or name a folder",
-        )
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return _switched_off(source)
     if isinstance(error, errors.GatedRepoError):
         return DownloadError(
             f"{source.repo} is open only to accounts that accepted its terms",
             f"accept them on {page}, then log in with `hf auth login` or set HF_TOKEN",
         )
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return DownloadError(
-            f"the network does not answer, so {what} of {source.repo} could not be fetched",
-            "check the connection and try again; what has arrived is kept",
-        )
+    if isinstance(error, errors.LocalEntryNotFoundError) or _is_unreachable(error):
+        return _seems_offline(source, what)
     if isinstance(error, errors.RepositoryNotFoundError):
         return DownloadError(
             f"there is no repository {source.repo}, or this account may not see it",
@@ -198,5 +354,14 @@ def _explain(error: Exception, source: Source, what: str, offline: bool) -> Down
         return DownloadError(f"{what} of {source.repo} arrived incomplete", "try again")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DownloadError(
-        f"{what} of {source.repo} could not be fetched: {reason}", "try again; what has arrived is kept"
+        f"{what} of {source.repo} could not be fetched: {shown(reason)}", "try again; files that are whole are kept"
     )
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether no connection came about; client libraries wrap this in errors of their own."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError | socket.gaierror) or type(error).__name__ in _NO_CONNECTION:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.infer import AnyConfig
 from soundloom.checkpoints.layouts import Tensors
 from soundloom.checkpoints.save import LAYOUTS, autoencoder_config, save_checkpoint
@@ -58,6 +59,7 @@ def make_random(
     tensors = _random_tensors(model_shapes(config) | ignorable_shapes(config), seed)
     text_encoder = _random_text_encoder(config, text_config, seed) if isinstance(config, ModelConfig) else None
     save_checkpoint(folder, layout, config, tensors, text_encoder, name)
+    write_hashes(folder)
     return folder
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.make import random_tensor
 from soundloom.checkpoints.musicgen_publish import WRITERS
 from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm, save_musicgen
@@ -63,6 +64,7 @@ def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen"
         save_musicgen(folder, config, pack_lm(tensors, bits, DEFAULT_GROUP), tokenizer)
     else:
         WRITERS[layout](folder, config, tensors, tokenizer)
+    write_hashes(folder)
     return folder
 
 

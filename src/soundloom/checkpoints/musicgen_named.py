@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from soundloom.atomic import new_folder
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub import fetch_folders, sources_needed
 from soundloom.checkpoints.musicgen_open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
 from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
 from soundloom.checkpoints.musicgen_save import save_musicgen
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.errors import ModelNotFoundError
-from soundloom.folders import cache_folder
+from soundloom.folders import cache_folder, expanded
 
 _PICKLED = ("audiocraft", "instruct")
 
@@ -21,7 +23,7 @@ def is_music(source: str | Path) -> bool:
     entry = find_entry(str(source).partition("@")[0]) if isinstance(source, str) else None
     if entry is not None:
         return entry.is_musicgen
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.exists() and is_musicgen(path)
 
 
@@ -39,7 +41,7 @@ def open_music(
     DownloadError.
     """
     name, _, layout = str(source).partition("@")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not (isinstance(source, str) and find_entry(name)) and path.exists():
         if not is_musicgen(path):
             raise ModelNotFoundError(f"{path} is not a MusicGen model", "docs/musicgen.md says which files it needs")
@@ -64,5 +66,7 @@ def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
         return checkpoint
     folder = cache_folder() / "converted" / f"{checkpoint.name}-{checkpoint.fingerprint}"
     if not (folder / OWN_CONFIG).is_file():
-        save_musicgen(folder, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
+        with new_folder(folder) as new:
+            save_musicgen(new, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
+            write_hashes(new)
     return open_musicgen(folder, name=checkpoint.name, licence=checkpoint.licence)

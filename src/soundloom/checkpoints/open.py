@@ -39,6 +39,7 @@ from soundloom.config.models import (
 )
 from soundloom.config.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.folders import expanded
 from soundloom.json_file import read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
@@ -86,7 +87,7 @@ def open_checkpoint(
     """
     name, _, layout = str(source).partition("@")
     entry = find_entry(name) if isinstance(source, str) else None
-    path = Path(source).expanduser()
+    path = expanded(source)
     if entry is None and path.is_dir():
         return _open_folder(path, config)
     if entry is None and path.is_file():

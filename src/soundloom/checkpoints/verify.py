@@ -1,14 +1,15 @@
-"""Read a checkpoint in full: the digest of every file, and every tensor that is not finite."""
+"""Read a checkpoint in full: the hash of every file against the recorded one, and every tensor that is not finite."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from soundloom.checkpoints.hashes import find_hashes, recorded_faults, sha256_of
+from soundloom.checkpoints.hub import download_faults, is_download
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.checkpoints.tensors import LazyTensor, is_float
@@ -28,13 +29,17 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Report:
-    """What a full read found. `faults` has a sentence for each tensor with values that are not finite."""
+    """What a full read found. `faults` has a sentence for each damaged file or tensor and for values not finite.
+
+    `unrecorded` are files with weights of which no hash is known, so that damage to them may pass unnoticed.
+    """
 
     name: str
     files: tuple[FileDigest, ...]
     tensors: int
     parameters: int
     faults: tuple[str, ...]
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -45,16 +50,19 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
     """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
-    faults = []
+    recorded = {folder for path in checkpoint.files if (folder := find_hashes(path))}
+    faults = [fault for folder in sorted(recorded) for fault in recorded_faults(folder)]
+    faults += download_faults(checkpoint.files)
     for tensor in tensors:
         if count := count_not_finite(tensor):
             faults.append(f"{tensor.name}: {count} of {math.prod(tensor.shape)} values are not finite")
     return Report(
         name=checkpoint.name,
-        files=tuple(_digest(path) for path in checkpoint.files),
+        files=tuple(FileDigest(path, path.stat().st_size, sha256_of(path)) for path in checkpoint.files),
         tensors=len(tensors),
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         faults=tuple(faults),
+        unrecorded=tuple(str(path) for path in checkpoint.files if not (find_hashes(path) or is_download(path))),
     )
 
 
@@ -75,8 +83,3 @@ def count_not_finite(tensor: LazyTensor) -> int:
     return sum(
         int(np.count_nonzero(~np.isfinite(flat[start : start + _CHUNK]))) for start in range(0, flat.size, _CHUNK)
     )
-
-
-def _digest(path: Path) -> FileDigest:
-    with path.open("rb") as file:
-        return FileDigest(path, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

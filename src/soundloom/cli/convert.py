@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, require_group
-from soundloom.checkpoints.convert import convert, require_empty
+from soundloom.checkpoints.convert import convert, require_room
 from soundloom.checkpoints.save import LAYOUTS
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.opening import open_named
@@ -37,7 +37,7 @@ def run(options: Options) -> None:
     layout, folder = _layout(options), Path(options.out)
     if layout in BUNDLE_BITS:
         require_group(options.group)
-    require_empty(folder)
+    require_room(folder)
     checkpoint = open_named(options.model, accept_licence=options.accept_licence)
     reports = convert(checkpoint, folder, layout, options.group)
     if options.json:

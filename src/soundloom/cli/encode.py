@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.results import print_results
+from soundloom.cli.streams import one_message
 from soundloom.errors import AudioError, RequestError, printable
+from soundloom.leftovers import remove_dead
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
@@ -53,6 +53,8 @@ def run(options: Options) -> int:
         return _encode_dataset(options)
     if options.folder is not None:
         raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
+    from soundloom.datasets.latents import array_bytes
+
     clip = Clip.load(options.input)
     path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
@@ -62,7 +64,8 @@ def run(options: Options) -> int:
         latents = model.encode(clip)
         _warn_of_loss(model, clip)
         with write_faults(path), new.open("wb") as file:
-            np.save(file, latents)
+            # Not np.save: it writes past Python, and a full disk goes unnoticed.
+            file.write(array_bytes(latents))
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
     print_results(found if options.json else [str(path)])
     return 0
@@ -125,7 +128,8 @@ def _writer(out: Path, form: str, source: Path) -> Writer:
     # realpath, since resolve() raises for a link that leads back to itself
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
-    others = [path for path in out.glob("*.npy" if form == "webdataset" else "*.tar") if path.name != SILENCE]
+    remove_dead(out)
+    others = [path for path in out.glob("[!.]*.npy" if form == "webdataset" else "[!.]*.tar") if path.name != SILENCE]
     if out.is_file() or others:
         raise RequestError(f"{out} holds something of another format than {form}", "name a new folder")
     return LatentFolderWriter(out) if form == "npy" else ShardWriter(out)
@@ -141,7 +145,7 @@ def _report(skipped: list[Skipped]) -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     for one in skipped[:SHOWN]:
-        sys.stderr.write(f"skipped {printable(one.origin)}: {one.reason}\n")
+        sys.stderr.write(one_message(f"skipped {printable(one.origin)}: {one.reason}") + "\n")
     if len(skipped) > SHOWN:
         sys.stderr.write(f"and {len(skipped) - SHOWN} more; --json lists all\n")
 

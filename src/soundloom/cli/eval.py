@@ -12,8 +12,10 @@ from soundloom.atomic import write_json
 from soundloom.cli.flags import flag
 from soundloom.cli.logs import at_level
 from soundloom.cli.results import print_results
+from soundloom.cli.streams import escaped
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE
 from soundloom.errors import RequestError
+from soundloom.folders import expanded
 
 if TYPE_CHECKING:
     from soundloom.evaluation.evaluate import Scope
@@ -81,11 +83,11 @@ def _companions(work: Path, scope: Scope) -> list[Row]:
     from soundloom.evaluation.evaluate import held_out_clips
     from soundloom.training.recipe import Work
 
-    return companion_rows(Work(work.expanduser()), held_out_clips(scope), scope.seconds)
+    return companion_rows(Work(expanded(work)), held_out_clips(scope), scope.seconds)
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(escaped(f"{line}\n"))
 
 
 def _scope(options: Options) -> Scope:

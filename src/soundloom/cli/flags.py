@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
+
+LONGEST_MESSAGE = 400  # characters; argparse repeats all that it was given
 
 Options = TypeVar("Options")
 Span = tuple[float, float]
@@ -49,6 +51,8 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
 def _add(group: Any, item: Field[Any]) -> None:
     """Add a field to the parser. What is not given stays absent, so that the dataclass's default holds."""
     names, options = item.metadata["names"], dict(item.metadata["options"])
+    if options.get("type") is int:
+        options["type"] = whole_number
     if names:
         group.add_argument(*names, dest=item.name, default=argparse.SUPPRESS, **options)
     else:
@@ -59,10 +63,22 @@ class _Parser(argparse.ArgumentParser):
     """Raises its complaints, so that they look like all others."""
 
     def error(self, message: str) -> NoReturn:
+        message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
         raise RequestError(message, f"`{self.prog} --help` lists what can be given")
 
 
 # Values
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number that other programs can hold too."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a whole number") from None
+    if not -(2**63) <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is beyond 64 bits")
+    return number
 
 
 class Extend(argparse.Action):

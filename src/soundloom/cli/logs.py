@@ -7,14 +7,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from soundloom.cli.streams import one_message
+
 LOGGER = logging.getLogger("soundloom")
+
+
+class _Escaped(logging.Formatter):
+    """Messages may quote names from outside, which must not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_message(super().format(record))
 
 
 @contextmanager
 def warnings_to_stderr() -> Iterator[None]:
     """Show warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_Escaped("warning: %(message)s"))
     handler.setLevel(logging.WARNING)
     with _handled_by(handler):
         yield
@@ -27,6 +36,7 @@ def info_to_stderr(*, quiet: bool) -> Iterator[None]:
         yield
         return
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Escaped("%(message)s"))
     handler.addFilter(lambda record: record.levelno < logging.WARNING)
     with _handled_by(handler), at_level(logging.INFO):
         yield

@@ -1,6 +1,7 @@
 """The command `soundloom`: finds the command that was named, imports it alone, and turns errors into sentences.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 stopped.
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 stopped by Ctrl-C,
+128 and the signal's number when stopped by another.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO
 
+from soundloom.cli import streams
 from soundloom.cli.logs import warnings_to_stderr
-from soundloom.errors import RequestError, SoundloomError
+from soundloom.cli.signals import Stopped, stopping_by_signals
+from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
 COMMANDS = {
@@ -38,23 +42,42 @@ DEBUG = "SOUNDLOOM_DEBUG"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    with warnings_to_stderr():
+    streams.prepare()
+    with warnings_to_stderr(), stopping_by_signals():
         try:
             code = _run(sys.argv[1:] if arguments is None else list(arguments))
             sys.stdout.flush()
             return code
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             _complain("stopped; no unfinished file is left")
-            return STOPPED
+            return stop.exit_code if isinstance(stop, Stopped) else STOPPED
         except BrokenPipeError:
-            # Whoever read the output has gone; Python would complain about it once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            streams.give_up("stdout")
             return 1
-        except (SoundloomError, OSError, MemoryError) as error:
+        except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            _complain(f"error: {error or type(error).__name__}")
-            return error.exit_code if isinstance(error, SoundloomError) else 1
+            return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong in one sentence; return the exit code."""
+    if isinstance(error, OSError) and not _flushes(sys.stdout):
+        streams.give_up("stdout")
+        error = SoundloomError(f"the results could not be printed: {error.strerror or error}")
+    elif not isinstance(error, SoundloomError | OSError | MemoryError):
+        what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
+        error = SoundloomError(f"soundloom came upon something unforeseen: {what}", f"{DEBUG}=1 shows where; report it")
+    _complain(streams.error_text(error))
+    return error.exit_code if isinstance(error, SoundloomError) else 1
+
+
+def _flushes(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _run(arguments: list[str]) -> int:
@@ -70,7 +93,7 @@ def _run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 2)
         guess = f"did you mean {' or '.join(close)}? " if close else ""
-        raise RequestError(f"there is no command {name!r}", f"{guess}commands: {', '.join(COMMANDS)}")
+        raise RequestError(f"there is no command {shown(name)!r}", f"{guess}commands: {', '.join(COMMANDS)}")
     from soundloom.cli.flags import parse
 
     command = import_module(f"soundloom.cli.{name}")
@@ -101,4 +124,8 @@ def _ask() -> int:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    try:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+    except OSError:
+        streams.give_up("stderr")

@@ -26,7 +26,8 @@ from soundloom.errors import RequestError
 @dataclass(frozen=True)
 class Options:
     """List the models that have names, or do something with one of them: `pull` fetches it, `show` describes it,
-    `verify` reads it in full and reports every file's digest and every weight that is not finite.
+    `verify` reads it in full and reports every file's sha256, every tensor that is not the recorded one and every
+    weight that is not finite.
 
     NAME may say a layout, as in small-music@npz: published, bf16-mirror or npz.
     """
@@ -179,6 +180,7 @@ def _verify(options: Options, name: str) -> int:
             [
                 *(f"{file.sha256}  {file.path} ({_size(file.size)})" for file in report.files),
                 f"{report.name}: {report.tensors} tensors, {report.parameters:,} numbers",
+                *(f"no sha256 is recorded for {path}: damage may pass unnoticed" for path in report.unrecorded),
                 *(report.faults or ["every name, shape and value is as it should be"]),
             ]
         )

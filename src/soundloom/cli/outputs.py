@@ -17,6 +17,7 @@ from soundloom.cli.groups import OutputOptions
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError, WriteError
+from soundloom.folders import expanded
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def _refuse_replacing(path: Path, options: OutputOptions, source: Path | None) -
 
 
 def _names(requests: Sequence[Request], options: OutputOptions, source: Path | None) -> list[Path]:
-    out = Path(options.out).expanduser() if options.out else None
+    out = expanded(options.out) if options.out else None
     if out is not None and _names_a_file(options):
         return [_numbered(out, i, len(requests)) for i in range(len(requests))]
     folder = out or (source.parent if source else Path())
@@ -84,7 +85,7 @@ def _names(requests: Sequence[Request], options: OutputOptions, source: Path | N
 
 def _names_a_file(options: OutputOptions) -> bool:
     """Whether the user chose the files' names, and not at most their folder."""
-    return bool(options.out) and not (Path(options.out or "").expanduser().is_dir() or str(options.out).endswith("/"))
+    return bool(options.out) and not (expanded(options.out or "").is_dir() or str(options.out).endswith("/"))
 
 
 def clip_name(request: Request) -> Path:

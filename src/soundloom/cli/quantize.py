@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soundloom.atomic import new_folder, write_json
 from soundloom.checkpoints.bundle import DEFAULT_GROUP
-from soundloom.checkpoints.convert import require_empty
+from soundloom.checkpoints.convert import require_room
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen_named import is_music, open_music
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.checkpoints.open import Checkpoint
@@ -57,35 +58,50 @@ class Options:
 def run(options: Options) -> None:
     choice = Choice(options.bits, options.group, options.calibrate, options.prompts)
     folder = Path(options.out)
-    require_empty(folder)
+    require_room(folder)
     require_device(options.engine, options.device)
+    full = _open(options)
+    made = {"command": "quantize", "from": full.fingerprint, **asdict(choice)}
+    require_room(folder, made)
     with Watch(quiet=options.quiet) as watch:
 
         def progress(done: int, total: int) -> None:
             watch(Progress("measure", done, total, 0.0))
 
         with new_folder(folder) as new:
-            report = (_quantise_music if is_music(options.model) else _quantise)(options, new, choice, progress)
+            if isinstance(full, MusicGenCheckpoint):
+                report = _quantise_music(options, full, new, choice, progress)
+            else:
+                report = _quantise(options, full, new, choice, progress)
             write_json(new / REPORT_FILE, report.as_dict())
+            write_hashes(new, made)
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
+
+
+def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
+    if is_music(options.model):
+        return open_music(options.model, accept_licence=options.accept_licence, confirm=confirmation())
+    return open_named(options.model, accept_licence=options.accept_licence)
 
 
 # Both measure in single precision, so that what is measured is the weights' loss and no other.
 
 
-def _quantise(options: Options, folder: Path, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+def _quantise(
+    options: Options, full: Checkpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
+) -> Report:
     def on_engine(other: Checkpoint) -> Model:
         return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
 
-    full = open_named(options.model, accept_licence=options.accept_licence)
     return quantise_model(full, folder, choice, on_engine, progress)
 
 
-def _quantise_music(options: Options, folder: Path, choice: Choice, progress: Callable[[int, int], None]) -> Report:
+def _quantise_music(
+    options: Options, full: MusicGenCheckpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
+) -> Report:
     engine = music_engine_class(options.engine)
 
     def on_engine(other: MusicGenCheckpoint) -> MusicModel:
         return MusicModel(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
-    full = open_music(options.model, accept_licence=options.accept_licence, confirm=confirmation())
     return quantise_music(full, folder, choice, on_engine, progress)

@@ -19,6 +19,7 @@ from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.results import print_results
 from soundloom.cli.training import Stop, progress
 from soundloom.errors import RequestError
+from soundloom.folders import expanded
 
 if TYPE_CHECKING:
     from soundloom.training.base import Base
@@ -126,7 +127,7 @@ def _checked_work(options: Options) -> Path:
         raise RequestError("--resume and --restart contradict each other")
     if options.minutes <= 0 or options.threads < 0:
         raise RequestError("--minutes must be above 0, and --threads not below")
-    folder = Path(options.work).expanduser()
+    folder = expanded(options.work)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--work {folder} is not a folder")
     return folder
@@ -183,7 +184,7 @@ def _export(options: Options, work: Work, machine: Machine) -> int:
     from soundloom.training.stages import export_model
 
     assert options.out is not None
-    out = Path(options.out).expanduser()
+    out = expanded(options.out)
     require_replaceable(out)
     task = _task(options, work, machine)
     if isinstance(task, InstructTask):

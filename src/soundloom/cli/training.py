@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from soundloom.cli.signals import SIGNALS
 from soundloom.training.observers import Observer, Report
 
 
@@ -27,7 +28,7 @@ class Stop(Observer):
         return self.interrupted or time.monotonic() >= self._deadline
 
     def begin(self, step: int, steps: int) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *SIGNALS):
             self._previous[number] = signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

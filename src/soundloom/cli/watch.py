@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Display
 
 from soundloom.audio.clip import Clip
+from soundloom.cli.streams import escaped
 from soundloom.pipeline.stages import Progress
 
 EMBEDDED = "mini"
@@ -65,7 +66,7 @@ class Watch:
 
     def say(self, line: str) -> None:
         """Print a line, unless quiet."""
-        self.console.print(line)
+        self.console.print(escaped(line))
 
 
 def _larger(a: int | None, b: int | None) -> int | None:

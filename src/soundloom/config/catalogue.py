@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from soundloom.config import hashes
 from soundloom.config.entries import APACHE, STABILITY, Entry, RemoteFile, Source
 from soundloom.config.models import T5GemmaConfig
 from soundloom.config.music_catalogue import MUSIC
@@ -32,13 +33,16 @@ PUBLISHED_TEXT_ENCODER = T5GemmaConfig()
 
 _SMALL_BYTES, _MEDIUM_BYTES = 2_270_384_940, 9_222_116_660
 _TEXT_ENCODER_FILES = (
-    RemoteFile(f"{TEXT_ENCODER_FOLDER}/config.json"),
-    RemoteFile(f"{TEXT_ENCODER_FOLDER}/model.safetensors", 1_183_022_944),
-    RemoteFile(f"{TEXT_ENCODER_FOLDER}/tokenizer.model"),
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/config.json", sha256=hashes.TEXT_ENCODER_CONFIG),
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/model.safetensors", 1_183_022_944, hashes.TEXT_ENCODER),
+    RemoteFile(f"{TEXT_ENCODER_FOLDER}/tokenizer.model", sha256=hashes.TEXT_ENCODER_TOKENIZER),
 )
 _NPZ_SIZES = {
+    "dit_medium_f16.npz": 2_907_300_946,
     "dit_sm-music_f16.npz": 919_193_814,
     "dit_sm-sfx_f16.npz": 919_193_814,
+    "same_l_decoder_f32.npz": 1_704_311_976,
+    "same_l_encoder_f32.npz": 1_704_313_504,
     "same_s_decoder_f32.npz": 218_090_820,
     "same_s_encoder_f32.npz": 214_946_620,
     "t5gemma_f16.npz": 567_443_068,
@@ -49,8 +53,9 @@ def _repo(name: str) -> str:
     return f"stabilityai/stable-audio-3-{name}"
 
 
-def _weights(size: int | None = None) -> tuple[RemoteFile, ...]:
-    return (RemoteFile("model_config.json"), RemoteFile("model.safetensors", size))
+def _weights(size: int | None = None, name: str = "") -> tuple[RemoteFile, ...]:
+    config, weights = hashes.PUBLISHED.get(name, (None, None))
+    return (RemoteFile("model_config.json", sha256=config), RemoteFile("model.safetensors", size, weights))
 
 
 def _mirror(name: str) -> Source:
@@ -58,8 +63,8 @@ def _mirror(name: str) -> Source:
 
 
 def _npz(*names: str) -> Source:
-    files = tuple(RemoteFile(name, _NPZ_SIZES.get(name)) for name in names)
-    return Source("npz", OPTIMISED_REPO, files, revision="da6edc54", subfolder="MLX")
+    files = tuple(RemoteFile(name, _NPZ_SIZES.get(name), hashes.NPZ.get(name)) for name in names)
+    return Source("npz", OPTIMISED_REPO, files, revision="da6edc54ddba10bfd79a077102ded687f80e882b", subfolder="MLX")
 
 
 def _same_npz(letter: str) -> tuple[str, str]:
@@ -67,7 +72,7 @@ def _same_npz(letter: str) -> tuple[str, str]:
 
 
 def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
-    published = Source("published", f"stabilityai/{name.upper()}", _weights(size), revision)
+    published = Source("published", f"stabilityai/{name.upper()}", _weights(size, name), revision)
     return Entry(
         name=name,
         kind="autoencoder",
@@ -79,15 +84,15 @@ def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
     )
 
 
-def _generator_files(wide: bool) -> tuple[RemoteFile, ...]:
-    return _weights(_MEDIUM_BYTES if wide else _SMALL_BYTES) + _TEXT_ENCODER_FILES
+def _generator_files(name: str, wide: bool) -> tuple[RemoteFile, ...]:
+    return _weights(_MEDIUM_BYTES if wide else _SMALL_BYTES, name) + _TEXT_ENCODER_FILES
 
 
 def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> Entry:
     """A post-trained generator; `wide` is medium. The text encoder lies in its own repository."""
     autoencoder = "same-l" if wide else "same-s"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
-    published = Source("published", _repo(name), _generator_files(wide), revision)
+    published = Source("published", _repo(name), _generator_files(name, wide), revision)
     optimised = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
     return Entry(
         name=name,
@@ -105,7 +110,7 @@ def _base(distilled: Entry, revision: str, wide: bool = False) -> Entry:
     """The generator from which `distilled` was post-trained; both use the same text encoder."""
     name = f"{distilled.name}-base"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_324_800)
-    published = Source("published", _repo(name), _generator_files(wide), revision)
+    published = Source("published", _repo(name), _generator_files(name, wide), revision)
     return replace(
         distilled,
         name=name,
@@ -131,9 +136,9 @@ def packaged_folder(name: str) -> Path:
     return Path(__file__).parent.parent / "models" / name
 
 
-_MUSIC = _distilled("small-music", "0fef1392", "dit_sm-music_f16.npz", ("sm-music",))
-_SFX = _distilled("small-sfx", "ae127552", "dit_sm-sfx_f16.npz", ("sm-sfx",))
-_MEDIUM = _distilled("medium", "27b5a21b", "dit_medium_f16.npz", wide=True)
+_MUSIC = _distilled("small-music", "0fef1392cd842149a2b6d445e181c97608faac06", "dit_sm-music_f16.npz", ("sm-music",))
+_SFX = _distilled("small-sfx", "ae12755283df9d62ca39a9b050a39a0b607b8c20", "dit_sm-sfx_f16.npz", ("sm-sfx",))
+_MEDIUM = _distilled("medium", "27b5a21b791b1b033d193a9e1e3ce78493f102f9", "dit_medium_f16.npz", wide=True)
 _MINI = Entry(
     name="mini",
     kind="generator",
@@ -161,11 +166,11 @@ CATALOGUE: dict[str, Entry] = {
         _MUSIC,
         _SFX,
         _MEDIUM,
-        _base(_MUSIC, "eab5ceee"),
-        _base(_SFX, "cc5ddb99"),
-        _base(_MEDIUM, "b32993f7", wide=True),
-        _autoencoder("same-s", "fbeb3dcf", 433_007_588, wide=False),
-        _autoencoder("same-l", "41acf79d", 3_408_566_892, wide=True),
+        _base(_MUSIC, "eab5ceee5ad9c1ed38800aff30a8e49d1161c539"),
+        _base(_SFX, "cc5ddb990e30daa68336ac61c140c37c7033ab7c"),
+        _base(_MEDIUM, "b32993f73c3bdc3864043a72d8032606bba737c8", wide=True),
+        _autoencoder("same-s", "fbeb3dcf53a326e5682f38e22e7f740202d44232", 433_007_588, wide=False),
+        _autoencoder("same-l", "41acf79dd242877d6499a1108ca5dba5d5eecfc5", 3_408_566_892, wide=True),
         _LARGE,
         *MUSIC,
     )

@@ -44,15 +44,16 @@ APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/lic
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository; `size` in bytes, or None where it is not published."""
+    """A file of a repository at its pinned commit; `size` in bytes and `sha256`, or None where none was recorded."""
 
     path: str
     size: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """One place that offers a model. `revision` is the start of a commit's hash, or None where none was recorded.
+    """One place that offers a model. `revision` is the commit, or None where none was recorded: `checkpoints.pins`.
 
     `companions` are other places, whose files a model in this layout needs too.
     """

@@ -1,24 +1,40 @@
 """The MusicGen models that have names. Source: the file lists of facebook/musicgen-* and of the adapter's repositories.
 
-No commits are pinned, since none were recorded; sizes are those of the recorded files.
+Sizes are those of the recorded files. The repositories of the adapter and of its bundle have no recorded commit.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from soundloom.config import hashes
 from soundloom.config.entries import APACHE, NON_COMMERCIAL, Entry, RemoteFile, Source
 from soundloom.config.musicgen import MusicGenConfig, published_musicgen
 from soundloom.config.parse import to_dict
 
 _LICENCES = (NON_COMMERCIAL, APACHE)  # the latter is that of t5-base
 _CODEC = RemoteFile("compression_state_dict.bin", 236_001_935)
+_SHARED_CODEC = RemoteFile(_CODEC.path, _CODEC.size, hashes.MUSICGEN_CODEC)  # of small and medium
+_REVISIONS = {
+    "small": "4c8334b02c6ec4e8664a91979669a501ec497792",
+    "medium": "d3bd7b00761b78ad7a8a05145ee31e7832e9916c",
+    "large": "15ccdc92099879e47b6da12c350cdb71d4eab3ca",
+}
+_STATES = {
+    "small": RemoteFile("state_dict.bin", 840_843_863, hashes.MUSICGEN_SMALL),
+    "medium": RemoteFile("state_dict.bin", 3_677_668_599),
+    "large": RemoteFile("state_dict.bin", 6_514_108_999),
+}
 _T5 = Source(
     "published",
     "google-t5/t5-base",
-    (RemoteFile("model.safetensors"), RemoteFile("config.json"), RemoteFile("spiece.model")),
+    (
+        RemoteFile("model.safetensors", 891_646_390, hashes.T5),
+        RemoteFile("config.json", sha256=hashes.T5_CONFIG),
+        RemoteFile("spiece.model", sha256=hashes.T5_TOKENIZER),
+    ),
+    revision="a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1",
 )
-_LARGE_STATE_BYTES = 6_514_108_999
 
 
 def own_config(config: MusicGenConfig) -> dict[str, Any]:
@@ -28,13 +44,12 @@ def own_config(config: MusicGenConfig) -> dict[str, Any]:
     return {"model_type": config.model_type, **to_dict(config), **instruct}
 
 
-def _music(size: str, state_bytes: int | None = None) -> Entry:
-    repo = f"facebook/musicgen-{size}"
-    codec = _CODEC if size == "large" else RemoteFile(_CODEC.path)
-    published = Source("published", repo, (RemoteFile("state_dict.bin", state_bytes), codec), companions=(_T5,))
-    whole = Source(
-        "transformers", repo, (RemoteFile("model.safetensors"), RemoteFile("config.json"), RemoteFile("spiece.model"))
-    )
+def _music(size: str) -> Entry:
+    repo, revision = f"facebook/musicgen-{size}", _REVISIONS[size]
+    codec = _CODEC if size == "large" else _SHARED_CODEC
+    published = Source("published", repo, (_STATES[size], codec), revision, companions=(_T5,))
+    files = RemoteFile("model.safetensors"), RemoteFile("config.json"), RemoteFile("spiece.model")
+    whole = Source("transformers", repo, files, revision)
     return Entry(
         name=f"musicgen-{size}",
         kind="music",
@@ -55,7 +70,7 @@ _ADAPTER = Source(
     "published",
     "ldzhangyx/instruct-MusicGen",
     (RemoteFile("finetuned.ckpt"),),
-    companions=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,))),
+    companions=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,), _REVISIONS["large"])),
 )
 _BUNDLE = Source(
     "int4",
@@ -84,4 +99,4 @@ _MELODY = Entry(
     public=False,
     instead="musicgen-medium is its sibling without a melody",
 )
-MUSIC = (_music("small"), _music("medium"), _music("large", _LARGE_STATE_BYTES), _EDITOR, _MELODY)
+MUSIC = (_music("small"), _music("medium"), _music("large"), _EDITOR, _MELODY)

@@ -160,21 +160,39 @@ class ShardWriter:
     """Gathers latents into shards that appear whole; an item of a known origin replaces the older one.
 
     New items wait until a shard is full, replacing ones until `close`; what waits when a run is killed is made again.
+    A last shard that is not full waits too, so that a run that was stopped and goes on leaves the shards of one that
+    was not.
     """
 
     def __init__(self, root: str | Path, shard_items: int = SHARD_ITEMS) -> None:
         self.root, self.shard_items = Path(root), shard_items
         self.known: dict[str, dict[str, Any]] = {}
         self._shards: dict[str, Path] = {}  # of each origin
-        self._new: list[dict[str, bytes]] = []
+        self._new: dict[str, dict[str, bytes]] = {}
+        self._is_written = True  # whether all of `_new` is on disk
         self._changed: dict[Path, dict[str, dict[str, bytes]]] = {}
         self._number = 0
         for path in sorted(self.root.glob("[!.]*.tar")):
-            self._number = max(self._number, int(path.stem) + 1 if path.stem.isdecimal() else 0)
-            for sample in _samples(path):
-                metadata = read_metadata(sample.members.get(".json", b"{}"), sample.origin)
-                if isinstance(origin := metadata.get("relpath"), str):
-                    self.known[origin], self._shards[origin] = metadata, path
+            self._remember(path)
+
+    def _remember(self, path: Path) -> None:
+        number = int(path.stem) if path.stem.isdecimal() else -1
+        items: dict[str, dict[str, bytes]] = {}
+        is_own = path == self._path(number)
+        for place, sample in enumerate(_samples(path)):
+            is_own &= sample.key == item_name(number * ITEMS_PER_BATCH + place)
+            metadata = read_metadata(sample.members.get(".json", b"{}"), sample.origin)
+            if isinstance(origin := metadata.get("relpath"), str):
+                self.known[origin], self._shards[origin] = metadata, path
+                items[origin] = dict(sample.members)
+            else:
+                is_own = False
+        if number < self._number:
+            return
+        if is_own and 0 < len(items) < self.shard_items:
+            self._number, self._new = number, items
+        else:
+            self._number, self._new = number + 1, {}
 
     def write(self, metadata: dict[str, Any], latents: NDArray | None) -> None:
         """Take an item; without latents only what is said of it changes."""
@@ -183,16 +201,19 @@ class ShardWriter:
         if latents is not None:
             members[".npy"] = array_bytes(latents)
         self.known[origin] = metadata
-        if origin in self._shards:
+        if origin in self._shards and origin not in self._new:
             self._changed.setdefault(self._shards[origin], {})[origin] = members
             return
-        self._new.append(members)
+        self._new[origin] = {**self._new.get(origin, {}), **members}
+        self._is_written = False
         if len(self._new) >= self.shard_items:
             self._write_new()
+            self._number += 1
+            self._new = {}
 
     def close(self) -> None:
         """Write what still waits."""
-        if self._new:
+        if not self._is_written:
             self._write_new()
         for path, changed in self._changed.items():
             write_shard(path, list(_replaced(path, changed)))
@@ -200,10 +221,14 @@ class ShardWriter:
 
     def _write_new(self) -> None:
         first = self._number * ITEMS_PER_BATCH
-        named = [(item_name(first + i), members) for i, members in enumerate(self._new)]
-        write_shard(self.root / f"{self._number:06d}.tar", named)
-        self._number += 1
-        self._new = []
+        write_shard(
+            self._path(self._number), [(item_name(first + i), item) for i, item in enumerate(self._new.values())]
+        )
+        self._shards.update(dict.fromkeys(self._new, self._path(self._number)))
+        self._is_written = True
+
+    def _path(self, number: int) -> Path:
+        return self.root / f"{number:06d}.tar"
 
 
 def _replaced(path: Path, changed: Mapping[str, dict[str, bytes]]) -> Iterator[tuple[str, dict[str, bytes]]]:

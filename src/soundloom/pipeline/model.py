@@ -24,6 +24,7 @@ from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
+from soundloom.engines.forks import require_threads
 from soundloom.errors import EngineError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit
@@ -216,6 +217,7 @@ class Model:
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
         tasks = [begin(request, config, default_seconds) for request in requests]
         self._require_known_words(requests)
+        require_threads()
         try:
             cut = self._work_off(tasks, Stages(self.engine, progress, cancel))
         except BaseException:  # Ctrl-C among them
@@ -341,6 +343,7 @@ class Model:
         if note:
             log.warning("%s", note)
         audio = resample(stereo, clip.sample_rate, self.sample_rate)
+        require_threads()
         try:
             return encode_audio(self.engine, self.checkpoint.config, audio[None])[0]
         finally:
@@ -348,6 +351,7 @@ class Model:
 
     def decode(self, latents: np.ndarray, samples: int | None = None) -> Clip:
         """Return the sound of latents (channels, frames), cut to so many samples if given."""
+        require_threads()
         try:
             audio = decode_latents(self.engine, self.checkpoint.config, self._check_latents(latents))[0]
         finally:
@@ -358,6 +362,7 @@ class Model:
     def decode_stream(self, latents: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the sound of latents piece by piece (2, samples), so that memory does not grow with length."""
         latents = self._check_latents(latents)
+        require_threads()
         plan = decode_chunks(latents.shape[-1], self.checkpoint.config.same, "exact")
         pieces = plan.stream(latents, lambda piece: self.engine.decode(piece, None))
         try:

@@ -17,6 +17,7 @@ from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.options import check_options
+from soundloom.engines.forks import require_threads
 from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import RequestError, shown
 from soundloom.pipeline.lineage import source_record
@@ -122,6 +123,7 @@ class MusicModel:
     ) -> list[Clip]:
         """Carry out requests, those of equal length together, and return a clip for each."""
         jobs = [make_job(request, self.config) for request in requests]
+        require_threads()
         stages = Stages(self.engine, progress, cancel)
         try:
             made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
@@ -137,6 +139,7 @@ class MusicModel:
         clip = as_clip(clip)
         if not clip.samples:
             raise RequestError("the sound to encode has no samples")
+        require_threads()
         try:
             return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
         finally:
@@ -151,6 +154,7 @@ class MusicModel:
         if codes.min() < 0 or codes.max() >= entries:
             raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
+        require_threads()
         try:
             return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
         finally:

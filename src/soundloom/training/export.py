@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_file, new_folder
 from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.save import save_checkpoint
 from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.checkpoints.tensors import LazyTensor, from_array
 from soundloom.config.models import ModelConfig
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import RequestError, TrainingError
+from soundloom.leftovers import is_empty
 from soundloom.training.config import SOUNDS_FILE
 from soundloom.training.dit import Generator
 
@@ -39,7 +41,9 @@ def export(
     with new_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
         if sounds is not None:
-            (new / SOUNDS_FILE).write_bytes(sounds)
+            with atomic_file(new / SOUNDS_FILE) as file:
+                file.write(sounds)
+        write_hashes(new)
 
 
 def require_replaceable(folder: Path) -> None:
@@ -49,7 +53,7 @@ def require_replaceable(folder: Path) -> None:
         raise RequestError(f"{folder} is a file, and a model becomes a folder", "name another one")
     if whole == Path.cwd() or whole in Path.cwd().parents:
         raise RequestError(f"{folder} is the folder that this runs in, or holds it", "name a new folder for the model")
-    if folder.exists() and any(folder.iterdir()) and not (folder / WEIGHTS_FILE).is_file():
+    if folder.exists() and not is_empty(folder) and not (folder / WEIGHTS_FILE).is_file():
         raise RequestError(f"{folder} holds other things than a model, which would be lost", "name another folder")
 
 

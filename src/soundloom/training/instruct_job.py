@@ -13,6 +13,7 @@ from torch import Tensor
 
 from soundloom.atomic import new_folder
 from soundloom.audio.resample import resample
+from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.layouts import Tensors
 from soundloom.checkpoints.musicgen_layouts import merge_lora
 from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
@@ -128,6 +129,7 @@ def export_editor(task: InstructTask, folder: Path) -> None:
     require_replaceable(folder)
     with new_folder(folder) as new:
         save_musicgen(new, task.model, merged, task.checkpoint.tokenizer)
+        write_hashes(new)
 
 
 def _canonical(state: dict[str, Tensor]) -> Tensors:

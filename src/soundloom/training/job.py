@@ -29,6 +29,7 @@ from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import ConfigError, SoundloomError
+from soundloom.folders import expanded
 from soundloom.memory import require_memory
 from soundloom.pipeline.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
@@ -98,7 +99,7 @@ class Job(Task):
             "webdataset": Shards,
             "latents": LatentFolder,
         }
-        return kinds[self.data.source](self.recipe.folder / Path(self.data.path).expanduser())
+        return kinds[self.data.source](self.recipe.folder / expanded(self.data.path))
 
     @cached_property
     def holds_latents(self) -> bool:

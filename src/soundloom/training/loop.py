@@ -8,7 +8,6 @@ batches, each with draws of its own; how many processes share them makes no diff
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,14 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.atomic import atomic_file, remove_unfinished
 from soundloom.errors import ConfigError, EngineError, TrainingError
+from soundloom.leftovers import remove_dead
 from soundloom.training.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.config import LoopConfig
 from soundloom.training.guards import DivergenceGuard, require_finite
 from soundloom.training.machine import Machine
 from soundloom.training.muon import Muon
 from soundloom.training.observers import Journal, Observer, Report
+from soundloom.training.saving import save_state
 from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
 from soundloom.training.states import damage_named, fill, read_state
 
@@ -130,7 +130,7 @@ class Run:
         self._guards = {turn.name: DivergenceGuard(config.divergence, config.patience) for turn in self.turns}
         self._require_shares()
         if self.machine.is_first:
-            remove_unfinished(folder)
+            remove_dead(folder)
         state = read_state(self.state_path) if self.state_path.exists() else {}
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
@@ -199,10 +199,7 @@ class Run:
             }
         )
         if self.machine.is_first:
-            with atomic_file(self.state_path) as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
+            save_state(self.state_path, state)
 
     def result(self) -> dict[str, Tensor]:
         """The module's state with averaged weights, on the CPU; all processes must ask for it."""

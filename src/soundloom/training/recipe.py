@@ -11,16 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from soundloom.atomic import atomic_file, write_json
+from soundloom.atomic import write_json
 from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
 from soundloom.config.toml import parse_toml, read_table
 from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
+from soundloom.leftovers import remove_dead
 from soundloom.training.loop import STATE_FILE
+from soundloom.training.saving import save_state
 from soundloom.training.states import read_json_object, read_weights
 
 try:
@@ -158,6 +159,7 @@ class Work:
                 raise TrainingError(f"another run is at work in {self.folder}", hint) from error
             except OSError as error:  # some network disks
                 log.warning("%s cannot be locked (%s): see that no other run uses it", self.folder, error)
+            remove_dead(self.folder)
             yield
 
     def has_begun(self, name: str) -> bool:
@@ -240,8 +242,7 @@ class Work:
         return read_weights(self.require(self.trained(name), name), COMMANDS.get(name, name))
 
     def keep_trained(self, name: str, state: Mapping[str, Tensor]) -> None:
-        with atomic_file(self.trained(name)) as file:
-            torch.save(dict(state), file)
+        save_state(self.trained(name), state)
 
     def require_model(self, config: ModelConfig | MusicGenConfig) -> None:
         """Note which model is made here. Raises TrainingError where it was another one."""

@@ -23,6 +23,7 @@ from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.same import SAME, Resampler
 from soundloom.engines.torch.t5gemma import T5GemmaEncoder
 from soundloom.errors import RequestError, TrainingError
+from soundloom.folders import expanded
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.autoencoder import AutoencoderStage, require_sizes, settle_scale
 from soundloom.training.captions import CaptionTokens, train_tokenizer
@@ -229,7 +230,7 @@ def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
     """The scorer that takes the place of the project's own, where the recipe names one."""
     if not (config.text and config.scorer.clap):
         return None
-    folder = job.recipe.folder / Path(config.scorer.clap).expanduser()
+    folder = job.recipe.folder / expanded(config.scorer.clap)
     same = job.same().to(job.machine.device)
     return ClapScorer(folder, same, job.model.sample_rate, Tokenizer(job.tokenizer))
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from soundloom.datasets.items import read_small
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
+from soundloom.training.saving import require_digest
 
 # What readers of pickles, archives and tensors raise on damage.
 DAMAGE = (
@@ -33,6 +34,12 @@ def damage_named(path: Path, hint: str) -> Iterator[None]:
     except DAMAGE as error:
         reason = error.args[0] if isinstance(error, SoundloomError) else str(error).strip() or type(error).__name__
         raise TrainingError(f"{printable(path)} cannot be read: {shown(str(reason).splitlines()[0])}", hint) from error
+
+
+def load_state(path: Path) -> Any:
+    """What `save_state` wrote. Raises TrainingError."""
+    with damage_named(path, "it is damaged; remove it to begin anew"):
+        return _load(path)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -89,6 +96,7 @@ def _require_tensors(weights: Any) -> None:
 
 def _load(path: Path) -> Any:
     """What `torch.save` wrote. PyTorch compresses nothing, so what is compressed may unfold to any size."""
+    require_digest(path)
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")

@@ -1,0 +1,122 @@
+"""The sha256 of a model's files and tensors: written beside them as `sha256.json`, compared by `models verify`.
+
+Opening a model does not read them, so it stays as fast as it was. One file serves every format, and readers of other
+projects pass over it. A file that is damaged is named with the tensor in which the damage lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from soundloom.atomic import write_json
+from soundloom.checkpoints.npz_file import read_npz
+from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.checkpoints.tensors import LazyTensor, forget_tensor
+from soundloom.errors import CorruptFileError, SoundloomError, shown
+from soundloom.leftovers import is_unfinished
+
+HASHES_FILE = "sha256.json"
+_READERS = {".safetensors": read_safetensors, ".npz": read_npz}
+_DEEPEST = 2  # folders between a file and the hashes of its model
+_WITHOUT = "remove it to go without hashes"
+
+
+def write_hashes(folder: Path, made: Mapping[str, Any] | None = None) -> None:
+    """Write `sha256.json` for all files of a finished model folder. `made` says by which command and options."""
+    files = {path.relative_to(folder).as_posix(): _describe(path) for path in _files(folder)}
+    write_json(folder / HASHES_FILE, {**({"made": dict(made)} if made else {}), "files": files})
+
+
+def is_made_by(folder: Path, made: Mapping[str, Any]) -> bool:
+    """Whether a folder holds what the same command would write again: its files, no others, and all undamaged."""
+    try:
+        table = _read(folder / HASHES_FILE)
+        if table is None or table.get("made") != made:
+            return False
+        names = {path.relative_to(folder).as_posix() for path in _files(folder)}
+        return names == set(table["files"]) and not any(recorded_faults(folder))
+    except (SoundloomError, OSError):
+        return False
+
+
+def find_hashes(path: Path) -> Path | None:
+    """The folder whose `sha256.json` lists a file: its own or the one above. Raises CorruptFileError."""
+    name = PurePosixPath(path.name)
+    for folder in list(path.absolute().parents)[:_DEEPEST]:
+        table = _read(folder / HASHES_FILE)
+        if table is not None and str(name) in table["files"]:
+            return folder
+        name = folder.name / name
+    return None
+
+
+def recorded_faults(folder: Path) -> Iterator[str]:
+    """A sentence for each file or tensor that is not what `sha256.json` of a folder records."""
+    table = _read(folder / HASHES_FILE)
+    for name, recorded in (table["files"] if table else {}).items():
+        path = folder / name
+        if not isinstance(recorded, dict) or Path(name).is_absolute() or ".." in Path(name).parts:
+            yield f"{folder / HASHES_FILE} is damaged where it lists {shown(name)}"
+        elif not path.is_file():
+            yield f"{path} is missing"
+        elif sha256_of(path) != recorded.get("sha256"):
+            yield from _locate(path, recorded.get("tensors"))
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """What is hashed: everything but the hashes themselves and leftovers."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / HASHES_FILE)
+    return [path for path in found if not is_unfinished(path)]
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    described: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    if reader := _READERS.get(path.suffix):
+        described["tensors"] = {name: _digest(tensor) for name, tensor in reader(path).items()}
+    return described
+
+
+def _digest(tensor: LazyTensor) -> str:
+    digest = hashlib.sha256(tensor.data().data).hexdigest()
+    forget_tensor(tensor)
+    return digest
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        table = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptFileError(
+            f"{path} cannot be read: {shown(str(error))}", "remove it to go without hashes"
+        ) from error
+    if not isinstance(table, dict) or not isinstance(table.get("files"), dict):
+        raise CorruptFileError(f"{path} does not list files with their sha256", _WITHOUT)
+    return table
+
+
+def _locate(path: Path, recorded: Any) -> Iterator[str]:
+    """Say which tensors of a damaged file are damaged; else that it lies in what surrounds them."""
+    known = recorded if isinstance(recorded, dict) else {}
+    reader = _READERS.get(path.suffix)
+    try:
+        tensors = reader(path) if reader else {}
+        damaged = [name for name, digest in known.items() if name not in tensors or _digest(tensors[name]) != digest]
+    except SoundloomError as error:
+        yield f"{path} is damaged: {error.args[0]}"
+        return
+    for name in damaged:
+        yield f"{shown(name)} of {path} is damaged: its sha256 is not the recorded one"
+    if not damaged:
+        where = "outside its tensors, or was replaced" if known else "or was replaced"
+        yield f"{path} is damaged {where}: its sha256 is not the recorded one"

@@ -1,0 +1,114 @@
+"""Kills at file-system events: the same command then succeeds with the undisturbed result, and nothing else is left."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from robustness.kill_server import KillServer
+
+MOST_POINTS = 75  # of one command in the marked test; of commands with more events, every second or third
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SMALL = ("--seconds", 0.3, "--seed", 7, "--steps", 1)
+COMMANDS = {
+    "wav": ("generate", "rain", "-o", "a.wav", "--sidecar", "--model", "{tiny}", *SMALL),
+    "flac": ("generate", "rain", "-o", "a.flac", "--model", "{tiny}", *SMALL),
+    "clips": ("generate", "rain", "-o", "out/a.mp3", "--count", 3, "--model", "{tiny}", *SMALL),
+    "vary": ("vary", "source.wav", "rain", "-o", "b.wav", "--model", "{tiny}", *SMALL[2:]),
+    "convert": ("convert", "{tiny}", "out", "--layout", "bf16-mirror"),
+    "npz": ("convert", "{tiny}", "out", "--layout", "npz"),
+    "int4": ("convert", "{tiny}", "out", "--layout", "int4"),
+    "quantize": ("quantize", "{tiny}", "out", "--quiet"),
+    "latents": ("encode", "source.wav", "-o", "a.npy", "--model", "{tiny}"),
+    "dataset": ("encode", "--dataset", "{sounds}", "out", "--model", "{tiny}"),
+    "shards": ("encode", "--dataset", "{sounds}", "out", "--format", "webdataset", "--model", "{tiny}"),
+}
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = KillServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    random = np.random.default_rng(3)
+    for i in range(5):
+        soundfile.write(folder / f"{i}.wav", random.uniform(-0.5, 0.5, (4410, 2)), 44100)
+        (folder / f"{i}.txt").write_text(f"sound {i}\n")
+    return folder
+
+
+class Case:
+    """A command and a fresh folder for each time that it is run."""
+
+    def __init__(self, name, server, places, root):
+        self.server, self.root, self.runs = server, root, 0
+        self.arguments = [str(argument).format(**places) for argument in COMMANDS[name]]
+        self.source = next(iter(sorted(Path(places["sounds"]).glob("*.wav"))))
+
+    def folder(self):
+        self.runs += 1
+        folder = self.root / str(self.runs) / "work"
+        folder.mkdir(parents=True)
+        shutil.copy(self.source, folder / "source.wav")
+        return folder
+
+    def run(self, folder, **kill):
+        return self.server.run(folder, *self.arguments, **kill)
+
+
+@pytest.fixture
+def case(request, server, sounds, tiny_model_folder, tmp_path):
+    return Case(request.param, server, {"tiny": tiny_model_folder, "sounds": sounds}, tmp_path)
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def leftovers(folder):
+    return [path.name for path in folder.rglob(".soundloom-*")]
+
+
+def require_same_after_kill(case, undisturbed, at, number):
+    folder = case.folder()
+    code, _, error = case.run(folder, at=at, signal=number)
+    killed = -number if number == signal.SIGKILL else 128 + number
+    assert code in (killed, 0), error  # 0 where the event lies behind the last of this run
+    if number != signal.SIGKILL:
+        assert not leftovers(folder)
+    code, _, error = case.run(folder)
+    assert (code, error.count("error")) == (0, 0), error
+    assert contents(folder) == undisturbed, f"after signal {number} at event {at}"
+    shutil.rmtree(folder.parent)
+
+
+def undisturbed(case):
+    folder = case.folder()
+    code, events, error = case.run(folder)
+    assert code == 0, error
+    return contents(folder), events
+
+
+@pytest.mark.parametrize("case", ["wav", "convert", "shards"], indirect=True)
+def test_after_a_kill_the_same_command_gives_the_undisturbed_result(case):
+    whole, events = undisturbed(case)
+    require_same_after_kill(case, whole, events - 1, signal.SIGKILL)
+    require_same_after_kill(case, whole, events // 2, signal.SIGTERM)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", COMMANDS, indirect=True)
+def test_after_a_kill_at_any_event_the_same_command_gives_the_undisturbed_result(case):
+    whole, events = undisturbed(case)
+    step = 1 + events // MOST_POINTS
+    for at in range(1, events + 1, step):
+        require_same_after_kill(case, whole, at, signal.SIGKILL)
+    for i, at in enumerate(range(1, events + 1, 3 * step)):
+        require_same_after_kill(case, whole, at, STOPS[i % len(STOPS)])

@@ -1,0 +1,132 @@
+"""What a second run makes of what the first has left: leftovers never count, and finished work is not refused."""
+
+import numpy as np
+import pytest
+
+from soundloom import leftovers
+from soundloom.checkpoints.convert import convert, require_empty
+from soundloom.checkpoints.make import make_random
+from soundloom.checkpoints.open import open_checkpoint
+from soundloom.datasets.webdataset import Shards, ShardWriter
+from soundloom.errors import RequestError
+from soundloom.leftovers import unfinished_name
+
+
+@pytest.fixture
+def dead_name(monkeypatch):
+    """Names of a process that is gone."""
+
+    def name(kind, suffix=""):
+        ours = unfinished_name(kind, suffix)
+        return ours.replace(ours.split("-")[3], "0123abcd")
+
+    return name
+
+
+@pytest.fixture
+def tiny(tiny_model_folder):
+    return open_checkpoint(tiny_model_folder)
+
+
+def test_a_folder_of_dead_leftovers_is_empty(tmp_path, dead_name, tiny):
+    (tmp_path / dead_name("file", ".npz")).touch()
+    (tmp_path / dead_name("folder")).mkdir()
+    (tmp_path / dead_name("folder") / "model").mkdir(parents=True)
+    require_empty(tmp_path)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / dead_name("folder")).mkdir()
+    convert(tiny, folder, "bf16-mirror")
+    assert not list(tmp_path.rglob(".soundloom-*"))
+
+
+def test_a_folder_with_the_file_of_a_living_process_is_not(tmp_path):
+    (tmp_path / unfinished_name("file")).touch()
+    with pytest.raises(RequestError, match="is not an empty folder"):
+        require_empty(tmp_path)
+
+
+def test_the_same_conversion_may_be_repeated_and_another_not(tmp_path, tiny):
+    first = convert(tiny, tmp_path / "out", "bf16-mirror")
+    assert convert(tiny, tmp_path / "out", "bf16-mirror") == first
+    with pytest.raises(RequestError, match="is not an empty folder"):
+        convert(tiny, tmp_path / "out", "npz")
+    other = make_random("small-music", tmp_path / "other", size="tiny", seed=1)
+    with pytest.raises(RequestError, match="is not an empty folder"):
+        convert(open_checkpoint(other), tmp_path / "out", "bf16-mirror")
+
+
+@pytest.mark.parametrize("change", ["a file more", "a changed file", "a file less"])
+def test_what_a_person_changed_is_never_replaced(tmp_path, tiny, change):
+    folder = tmp_path / "out"
+    convert(tiny, folder, "bf16-mirror")
+    if change == "a file more":
+        (folder / "notes.txt").touch()
+    elif change == "a changed file":
+        (folder / "model_config.json").write_text("{}")
+    else:
+        (folder / "model_config.json").unlink()
+    with pytest.raises(RequestError, match="is not an empty folder"):
+        convert(tiny, folder, "bf16-mirror")
+
+
+# Shards
+
+
+def write(folder, numbers, shard_items=4):
+    writer = ShardWriter(folder, shard_items)
+    for number in numbers:
+        metadata = {"relpath": f"{number}.wav", "seconds_total": 1, "prompt": f"sound {number}"}
+        if metadata["relpath"] not in writer.known:
+            writer.write(metadata, np.full((2, 3), number, np.float32))
+    writer.close()
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("stop", range(1, 11))
+def test_a_run_that_was_stopped_and_goes_on_leaves_the_shards_of_one_that_was_not(tmp_path, stop):
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole = write(tmp_path / "whole", range(10))
+    write(tmp_path / "stopped", range(stop))
+    assert write(tmp_path / "stopped", range(10)) == whole
+    assert sorted(whole) == ["000000.tar", "000001.tar", "000002.tar"]
+    assert [entry.read().metadata["relpath"] for entry in Shards(tmp_path / "stopped").entries()] == [
+        f"{number}.wav" for number in range(10)
+    ]
+
+
+def test_an_item_of_the_last_shard_is_replaced_in_place(tmp_path):
+    write(tmp_path, range(6))
+    writer = ShardWriter(tmp_path, 4)
+    for number in (1, 5):
+        writer.write({"relpath": f"{number}.wav", "seconds_total": 1, "prompt": "new"}, None)
+    writer.close()
+    items = [entry.read() for entry in Shards(tmp_path).entries()]
+    assert [item.metadata["prompt"] for item in items] == [
+        "new" if number in (1, 5) else f"sound {number}" for number in range(6)
+    ]
+    assert [float(item.latents[0, 0]) for item in items] == list(range(6))
+
+
+def test_a_shard_that_somebody_else_wrote_is_left_as_it_is(tmp_path):
+    from soundloom.datasets.webdataset import write_shard
+
+    write_shard(
+        tmp_path / "000000.tar", [("song", {".json": b'{"relpath": "a.wav"}', ".npy": b"x"}), ("b", {".txt": b"y"})]
+    )
+    before = (tmp_path / "000000.tar").read_bytes()
+    write(tmp_path, [7])
+    assert (tmp_path / "000000.tar").read_bytes() == before
+    assert (tmp_path / "000001.tar").is_file()
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("webdataset", ".npy"), ("npy", ".tar")])
+def test_leftovers_are_no_other_format(tmp_path, dead_name, form, suffix):
+    from soundloom.cli.encode import _writer
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / dead_name("file", suffix)).write_bytes(b"half")
+    leftovers._swept.clear()
+    _writer(tmp_path / "out", form, tmp_path / "sounds")
+    assert not list((tmp_path / "out").iterdir())

@@ -1,0 +1,158 @@
+"""Closed, full and narrow streams, and text from outside that would steer a terminal: one sentence, no traceback."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from soundloom.cli.main import main
+from soundloom.cli.results import print_results
+from soundloom.cli.streams import error_text, escaped, one_message
+from soundloom.errors import DownloadError, RequestError
+
+MADE = 'generate rain --seconds 0.3 --steps 1 --quiet --model "$TINY" -o'
+slow = pytest.mark.slow
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+
+
+@pytest.fixture
+def shell(tmp_path, tiny_model_folder):
+    """Run a line of a shell, in which `soundloom` is the command."""
+
+    def run(line, **variables):
+        command = f'soundloom() {{ "{sys.executable}" -m soundloom "$@"; }}; {line}'
+        environment = {**os.environ, "TINY": str(tiny_model_folder), "HF_HUB_OFFLINE": "1", **variables}
+        return subprocess.run(["bash", "-c", command], capture_output=True, env=environment, cwd=tmp_path, check=False)
+
+    return run
+
+
+@posix
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"soundloom {MADE} a.wav <&- >&- 2>&-",
+        pytest.param(f"soundloom {MADE} a.wav <&-", marks=slow),
+        pytest.param(f"soundloom {MADE} a.wav >&-", marks=slow),
+        pytest.param(f"soundloom {MADE} a.wav 2>&-", marks=slow),
+    ],
+)
+def test_closed_streams_do_not_matter(shell, tmp_path, line):
+    done = shell(line)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "a.wav").stat().st_size > 1000
+
+
+@posix
+@pytest.mark.parametrize("line", ["models > /dev/full", "models --json > /dev/full"])
+def test_results_that_cannot_be_printed_are_one_sentence(shell, line):
+    if not os.path.exists("/dev/full"):  # noqa: PTH110
+        pytest.skip("no /dev/full here")
+    done = shell(f"soundloom {line}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: ")
+    assert b"No space left on device" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@slow
+@posix
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (f"(ulimit -f 10; soundloom {MADE} a.wav)", b"a.wav could not be written: File too large"),
+        ('(ulimit -f 2; soundloom encode in.wav -o a.npy --model "$TINY")', b"could not be written: File too large"),
+    ],
+)
+def test_a_limit_of_file_sizes_is_one_sentence_and_leaves_nothing(shell, tmp_path, line, sentence):
+    import numpy as np
+    import soundfile
+
+    soundfile.write(tmp_path / "in.wav", np.random.default_rng(1).uniform(-0.5, 0.5, (44100, 2)), 44100)
+    done = shell(line)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+@slow
+@posix
+def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
+    done = shell(f"soundloom {MADE} é.wav", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, b"\\xe9.wav\n")
+    assert (tmp_path / "é.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-o", "~nosuchuser/a.wav"), "~nosuchuser/a.wav begins with a home folder that is not known"),
+        (("--steps", "9" * 20), f"{'9' * 20} is beyond 64 bits"),
+        (("--rate", "-" + "9" * 20), "is beyond 64 bits"),
+        (("--seed", "9" * 20), "a seed must be between"),
+        (("--steps", "9" * 5000), "is not a whole number"),
+        (("--count", "100000000"), "at most 100,000"),
+        (("--count", "100001"), "at most 100,000"),
+    ],
+)
+def test_values_out_of_any_range_are_one_sentence(capsys, arguments, sentence):
+    assert main(["generate", "rain", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error) < 600
+    assert error.count("error:") == 1
+
+
+def test_an_unforeseen_error_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.delenv("SOUNDLOOM_DEBUG", raising=False)
+    monkeypatch.setattr("soundloom.cli.models.run", lambda options: [].pop())
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err.startswith("error: soundloom came upon something unforeseen: IndexError: pop from")
+
+
+def test_memory_that_is_short_is_said(capsys, monkeypatch):
+    def run(options):
+        raise MemoryError
+
+    monkeypatch.setattr("soundloom.cli.models.run", run)
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == "error: there is not enough memory for this\n"
+
+
+def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
+    error = DownloadError("a\x1b[31m\x07\nerror: forged\u009b1m", "b\r\x1b]0;title\x07\nhint: forged")
+    lines = error_text(error).splitlines()
+    assert lines == [
+        "error: a\\x1b[31m\\x07",
+        "  error: forged\\x9b1m",
+        "hint: b\\r\\x1b]0;title\\x07",
+        "  hint: forged",
+    ]
+    assert one_message("a\x85\u2028b\nerror: c") == "a\\x85\\u2028b\n  error: c"
+    assert escaped("ok: ü 音 🎵\n\t") == "ok: ü 音 🎵\n\t"
+    assert error_text(RequestError("short")) == "error: short"
+    assert error_text(OSError(2, "No such file", "a\nb")) == "error: the system says: No such file: a\n  b"
+
+
+def test_warnings_are_escaped_too(capsys):
+    from soundloom.cli.logs import warnings_to_stderr
+
+    with warnings_to_stderr():
+        logging.getLogger("soundloom.test").warning("%s", "a\x1b[2J\nerror: forged")
+    assert capsys.readouterr().err == "warning: a\\x1b[2J\n  error: forged\n"
+
+
+def test_results_are_raw_for_programs_and_escaped_for_people(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, shown in ((io.StringIO(), "a\x1b[2J\n"), (Terminal(), "a\\x1b[2J\n")):
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_results(["a\x1b[2J"])
+        assert stream.getvalue() == shown
