@@ -22,7 +22,7 @@ from soundloom.config.parse import parse
 from soundloom.engines.choose import music_engine_class, require_device
 from soundloom.errors import RequestError
 from soundloom.pipeline.music import MusicModel
-from soundloom.pipeline.music_run import make_job
+from soundloom.pipeline.music_run import make_jobs
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def carry_out(
     """Make clips with the named model, save them, print their paths; `wishes` has the requests by the edited file."""
     config = known_config(name)
     requests = [request for own in wishes.values() for request in own]
-    jobs = [make_job(request, config) for request in requests]  # raises for what this model cannot do
+    jobs = make_jobs(requests, config)  # raises for what this model cannot do
     paths = [path for file, own in wishes.items() for path in output_paths(own, options, config.sample_rate, file)]
     if len(set(paths)) < len(paths):
         raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
