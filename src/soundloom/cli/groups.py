@@ -269,10 +269,14 @@ class OutputOptions:
     out: str | None = flag(
         *("-o", "--out"),
         metavar="FILE",
-        help="WAV, FLAC, OGG or MP3, or a folder; several clips get _0, _1 … (default: named by prompt and seed)",
+        help="WAV, FLAC, OGG or MP3, or a folder; {prompt}, {seed}, {n} and {model} are filled in, else several clips "
+        "get _0, _1 … (default: named by prompt and seed)",
     )
     subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: 24, or as the source")
     rate: int | None = flag("--rate", type=int, metavar="HZ", help="default: 44100, or as the source")
+    channels: int | None = flag(
+        "--channels", type=int, choices=(1, 2), help="1 mixes to mono (default: 2, or as the source)"
+    )
     lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="bring to this loudness, such as -14")
     true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
     peak: Literal["safe", "clip"] = flag(

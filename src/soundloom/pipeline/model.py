@@ -24,7 +24,7 @@ from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
-from soundloom.errors import EngineError, OutputError, RequestError
+from soundloom.errors import EngineError, OutputError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit, begin
 from soundloom.pipeline.groups import good_clips, group_requests
@@ -262,7 +262,7 @@ class Model:
         try:
             require_sound(judged)
         except OutputError as error:
-            raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
+            raise OutputError(f"{self.name}, prompt '{shown(job.request.prompt)}', seed {job.seed}: {error}") from error
         warnings = [*(f.message for f in findings), *task.notes, *self._warnings(job, cut)]
         source_format = job.request.source.source_format if job.request.source else None
         return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
@@ -271,7 +271,7 @@ class Model:
         warnings = []
         if cut:
             length = self.config.model.conditioning.prompt.max_length
-            warnings.append(f"the prompt is longer than {length} tokens; this was not heard: {cut!r}")
+            warnings.append(f"the prompt is longer than {length} tokens; this was not heard: '{shown(cut)}'")
         if job.guidance.scale != 1 and self.config.is_distilled:
             warnings.append(
                 f"{self.name} is distilled: guidance {job.guidance.scale:g} doubles the work and mostly harms; use 1"

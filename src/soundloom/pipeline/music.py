@@ -18,7 +18,7 @@ from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.engines.music import MusicComponent, MusicEngine
-from soundloom.errors import OutputError, RequestError
+from soundloom.errors import OutputError, RequestError, shown
 from soundloom.pipeline.groups import good_clips
 from soundloom.pipeline.model import spread_seed
 from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_jobs
@@ -190,7 +190,7 @@ class MusicModel:
         try:
             require_sound(judged)
         except OutputError as error:
-            raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
+            raise OutputError(f"{self.name}, prompt '{shown(job.request.prompt)}', seed {job.seed}: {error}") from error
         warnings = [*(found.message for found in findings), *job.notes]
         source_format = job.request.source.source_format if job.request.source else None
         return Clip(sound, job.rate, self._record(job, warnings), source_format)

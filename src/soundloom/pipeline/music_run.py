@@ -21,7 +21,7 @@ from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.music import MusicEngine, Reading
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.pipeline.run import MAX_BATCH, fit
 from soundloom.pipeline.stages import Stages
 from soundloom.pipeline.windows import Joined, Window, plan_windows
@@ -111,7 +111,7 @@ def _edit_job(
     notes = []
     if not told.was_trained:
         names = ", ".join(known)
-        notes.append(f"the model was not trained on {told.text!r}, but to add, remove and extract one of {names}")
+        notes.append(f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}")
     if window > config.instruct.window:
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels

@@ -18,7 +18,8 @@ from soundloom.errors import Cancelled
 class Progress:
     """Where the work is: `step` of `steps` of a stage done; the last event of a stage has `finished` set.
 
-    Of `clips` in all, the group with the `clip`-th is being made. `seconds` is the time since the stage began. `host_bytes` and `device_bytes` are peaks, known when it has finished.
+    Of `clips` in all, the group that begins with the `clip`-th is being made. `seconds` is the time since the stage
+    began. `host_bytes` and `device_bytes` are peaks, known when it has finished.
     """
 
     stage: str
