@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from soundloom.cli.flags import Extend, Span, flag, numbers, span, switch
+from soundloom.cli.flags import Extend, Span, ends, flag, numbers, span, switch
 from soundloom.config.models import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
 from soundloom.config.requests import COMPAT, SAMPLER_NAMES, Compat, Guidance, bars, sampler_name
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.pipeline.plan import BASE_GUIDANCE
 
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
@@ -218,7 +218,7 @@ class RegionOptions:
         action="append",
         type=span,
         metavar="START,END",
-        help="seconds to make anew, such as 4,7; may be repeated",
+        help="seconds to make anew, such as 4,7 or 4-7; may be repeated",
     )
     inpaint_start: Sequence[float] = flag(
         "--inpaint-start",
@@ -234,7 +234,7 @@ class RegionOptions:
         default=(),
         action="append",
         metavar="FROM-TO",
-        help="from the start of one bar to the start of another: 3-5 is bars 3 and 4, 3.2 the second beat of bar 3",
+        help="from the start of one bar to the start of another: 3-5 or 3,5 is bars 3 and 4, 3.2 the second beat of bar 3",
     )
     bpm: float | None = flag("--bpm", type=float, metavar="TEMPO", help="beats in a minute, for --bars")
     meter: str = flag("--meter", default="4/4", metavar="N/M", help="beats in a bar, for --bars (default: 4/4)")
@@ -251,15 +251,15 @@ class RegionOptions:
         return [*self.region, *pairs, *(self._bars(text) for text in self.bars)]
 
     def _bars(self, text: str) -> Span:
-        first, dash, last = text.partition("-")
+        places = ends(text)
         beats, slash, unit = self.meter.partition("/")
-        if not dash:
-            raise RequestError(f"{text!r} does not say from where to where", "--bars 3-5 is bars 3 and 4")
+        if places is None:
+            raise RequestError(f"'{shown(text)}' does not say from where to where", "--bars 3-5 is bars 3 and 4")
         if not (slash and beats.isdecimal() and unit.isdecimal()):
-            raise RequestError(f"{self.meter!r} is not a meter", "--meter 3/4 has three beats in a bar")
+            raise RequestError(f"'{shown(self.meter)}' is not a meter", "--meter 3/4 has three beats in a bar")
         if self.bpm is None:
             raise RequestError("--bars needs the tempo", "give --bpm 120")
-        return bars(first, last, self.bpm, int(beats))
+        return bars(*places, self.bpm, int(beats))
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 
 from soundloom.cli.logs import warnings_to_stderr
-from soundloom.errors import RequestError, SoundloomError
+from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
 COMMANDS = {
@@ -32,20 +33,21 @@ COMMANDS = {
     "eval": "measure how well a model does what it is asked",
     "doctor": "report what this machine has and what soundloom uses of it",
 }
+JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
 DEBUG = "SOUNDLOOM_DEBUG"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     with warnings_to_stderr():
         try:
-            code = _run(sys.argv[1:] if arguments is None else list(arguments))
+            code = _run(given)
             sys.stdout.flush()
             return code
-        except KeyboardInterrupt:
-            _complain("stopped; no unfinished file is left")
-            return STOPPED
+        except KeyboardInterrupt as stop:
+            return _fail(given, stop, "stopped; no unfinished file is left", "", STOPPED)
         except BrokenPipeError:
             # Whoever read the output has gone; Python would complain about it once more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (SoundloomError, OSError, MemoryError) as error:
             if os.environ.get(DEBUG):
                 raise
-            _complain(f"error: {error or type(error).__name__}")
-            return error.exit_code if isinstance(error, SoundloomError) else 1
+            hint, code = (error.hint, error.exit_code) if isinstance(error, SoundloomError) else ("", 1)
+            message = str(error).removesuffix(f"\nhint: {hint}") or type(error).__name__
+            return _fail(given, error, f"error: {message}", hint, code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -68,14 +71,27 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.write(f"soundloom {__version__}\n")
         return 0
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 2)
-        guess = f"did you mean {' or '.join(close)}? " if close else ""
-        raise RequestError(f"there is no command {name!r}", f"{guess}commands: {', '.join(COMMANDS)}")
+        raise _no_command(arguments)
     from soundloom.cli.flags import parse
 
     command = import_module(f"soundloom.cli.{name}")
     options = parse(command.Options, arguments[1:], f"soundloom {name}")
     return int(command.run(options) or 0) if options is not None else 0
+
+
+def _no_command(arguments: Sequence[str]) -> RequestError:
+    """The error about a first word that is no command, with the command that was perhaps meant."""
+    name = arguments[0]
+    listed = f"commands: {', '.join(COMMANDS)}"
+    if name.startswith("-"):
+        return RequestError(f"flags come behind a command, and '{shown(name)}' is the first word", listed)
+    if close := difflib.get_close_matches(name, COMMANDS, 2):
+        return RequestError(f"there is no command {name!r}", f"did you mean {' or '.join(close)}? {listed}")
+    from soundloom.cli.prompts import quoted
+
+    prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
+    hint = f"to make a sound of it: soundloom generate {quoted(shown(prompt))}; {listed}"
+    return RequestError(f"there is no command '{shown(name)}'", hint)
 
 
 def usage() -> str:
@@ -100,5 +116,19 @@ def _ask() -> int:
     return 0
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: str, code: int) -> int:
+    """Say what went wrong, and with --json print it too; return the exit code."""
+    lines = [*getattr(error, "__notes__", ()), message, *([f"hint: {hint}"] if hint else [])]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    if _wants_json(arguments):
+        from soundloom.cli.results import print_results, saved_files
+
+        files = saved_files(error)
+        found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}
+        print_results(found | ({"files": files} if files else {}))
+    return code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command was told to print JSON, which is asked of the words as they are: they may not parse."""
+    return "--json" in arguments and not {*arguments[:1]} & JSON_TO_FILES

@@ -111,7 +111,9 @@ def _edit_job(
     notes = []
     if not told.was_trained:
         names = ", ".join(known)
-        notes.append(f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}")
+        notes.append(
+            f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}"
+        )
     if window > config.instruct.window:
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels
