@@ -10,6 +10,7 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.building import build_requests
 from soundloom.cli.groups import EditOptions
 from soundloom.cli.opening import generator_config
+from soundloom.cli.trim import trimmed
 from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.requests import GenerationRequest
 
@@ -18,6 +19,8 @@ def edit(options: EditOptions, making: MakingOptions, fields: Callable[[Clip], d
     """Edit the sound that `options` names; `fields` gives what the request says beside prompt and crossfade."""
     config = generator_config(making)
     clip = Clip.load(options.input)
+    if options.trim is not None:
+        clip = trimmed(clip, *options.trim)
     crossfade: dict[str, Any] = {} if options.crossfade is None else {"crossfade": options.crossfade}
     base = GenerationRequest(options.text, source=clip, **crossfade, **fields(clip))
     carry_out(build_requests(base, making, config), making, config, Path(options.input))

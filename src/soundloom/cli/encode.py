@@ -14,8 +14,9 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import open_model
+from soundloom.cli.outputs import named_or_free
 from soundloom.cli.results import print_results
-from soundloom.errors import AudioError, RequestError
+from soundloom.errors import AudioError, RequestError, shown
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
@@ -47,8 +48,10 @@ def run(options: Options) -> int:
         return _encode_dataset(options)
     if options.folder is not None:
         raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
+    path = named_or_free(options.out, Path(options.input).with_suffix(".npy"))
+    if path.suffix.lower() != ".npy":
+        raise RequestError(f"latents are written as .npy files, and -o names {shown(path.name)}", f"-o {path.stem}.npy")
     clip = Clip.load(options.input)
-    path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=options.out is not None) as new:

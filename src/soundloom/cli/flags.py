@@ -114,7 +114,7 @@ _NAMES: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
 def ends(text: str) -> tuple[str, str] | None:
-    """Split `4,7` or `4-7` into where something starts and where it ends; a minus may belong to a number, as in 1e-3."""
+    """Split `4,7` or `4-7` into start and end; a minus may belong to a number, as in 1e-3."""
     first, comma, last = text.partition(",")
     if comma:
         return first.strip(), last.strip()

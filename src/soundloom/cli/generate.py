@@ -82,7 +82,7 @@ def run(options: Options) -> None:
     options = replace(
         options,
         model=options.model or _recorded_model(options.like, record),
-        precision=options.precision or record.get("precision"),
+        precision=options.precision or (None if options.no_half else record.get("precision")),
     )
     prompts = expand_prompts([*_words(options), *options.prompt])
     if not prompts and not record and not options.init_audio:

@@ -68,6 +68,8 @@ class PrecisionOptions:
 
     @property
     def transformer_precision(self) -> str:
+        if self.no_half and self.precision not in (None, "fp32"):
+            raise RequestError(f"--no-half is --precision fp32, and --precision {self.precision} was given too")
         return "fp32" if self.no_half else self.precision or "auto"
 
 
@@ -234,7 +236,7 @@ class RegionOptions:
         default=(),
         action="append",
         metavar="FROM-TO",
-        help="from the start of one bar to the start of another: 3-5 or 3,5 is bars 3 and 4, 3.2 the second beat of bar 3",
+        help="from the start of one bar to the start of another: 3-5 or 3,5 is bars 3 and 4, 3.2 the second beat of 3",
     )
     bpm: float | None = flag("--bpm", type=float, metavar="TEMPO", help="beats in a minute, for --bars")
     meter: str = flag("--meter", default="4/4", metavar="N/M", help="beats in a bar, for --bars (default: 4/4)")
@@ -306,6 +308,9 @@ class EditOptions:
     prompt: str | None = flag("-p", "--prompt", metavar="TEXT", help="the same as PROMPT")
     crossfade: float | None = flag(
         "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
+    )
+    trim: tuple[float, float] | None = flag(
+        "--trim", type=span, metavar="START,END", help="edit these seconds of the sound alone, such as 1,4"
     )
 
     @property

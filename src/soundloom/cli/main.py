@@ -21,6 +21,7 @@ COMMANDS = {
     "vary": "make a variation of a sound",
     "inpaint": "make regions of a sound anew",
     "extend": "continue a sound, or precede it",
+    "trim": "cut a part out of a sound",
     "edit": "edit music by words: only the drums, no piano",
     "encode": "turn a sound into latents (.npy)",
     "decode": "turn latents into a sound",
@@ -29,9 +30,11 @@ COMMANDS = {
     "quantize": "write a model in fewer bits, and measure what that costs",
     "train": "make a model from a recipe, or teach one that exists",
     "show": "say how a sound was made",
+    "play": "play sounds",
     "bench": "measure seconds and memory on this machine",
     "eval": "measure how well a model does what it is asked",
     "doctor": "report what this machine has and what soundloom uses of it",
+    "completion": "print what completes commands and flags in bash, zsh or fish",
 }
 JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
@@ -97,7 +100,7 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
 def usage() -> str:
     """The text of `soundloom --help`."""
     lines = ["usage: soundloom COMMAND ...", "", "Text to sound, and sound edited with words.", ""]
-    lines += [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
+    lines += [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
     lines += ["", "`soundloom COMMAND --help` describes a command; without one, soundloom asks what to make."]
     return "\n".join(lines) + "\n"
 

@@ -13,6 +13,7 @@ from soundloom.checkpoints.musicgen_named import is_music, open_music
 from soundloom.cli.building import spread_requests
 from soundloom.cli.delivery import Delivery
 from soundloom.cli.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
+from soundloom.cli.idle import warn_of_idle
 from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.outputs import output_paths
 from soundloom.config.catalogue import require_entry
@@ -100,6 +101,8 @@ def _checked(
         requests = _about_sound(own, file)
         make_jobs(requests, config)  # raises for what this model cannot do
         paths[file] = output_paths(requests, options, config.sample_rate, name, file)
+        if len(paths) == 1:
+            warn_of_idle(options, requests[0], paths[file][0])
     if len({path for own in paths.values() for path in own}) < sum(map(len, paths.values())):
         raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
     return paths

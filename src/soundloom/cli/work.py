@@ -9,6 +9,7 @@ from pathlib import Path
 
 from soundloom.cli.delivery import Delivery
 from soundloom.cli.groups import AutoencoderOptions, ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
+from soundloom.cli.idle import warn_of_idle
 from soundloom.cli.opening import open_model
 from soundloom.cli.outputs import output_paths, warn_of_changes
 from soundloom.config.models import ModelConfig
@@ -37,6 +38,7 @@ def carry_out(
     options.check_decoder(options.model_name, config)
     paths = output_paths(requests, options, config.sample_rate, options.model_name, source)
     warn_of_changes(requests[0], paths[0], options)
+    warn_of_idle(options, requests[0], paths[0])
 
     with Delivery(options, len(requests)) as delivery:
         model = open_model(options, options.transformer_precision, keep_loaded=not options.free_models)

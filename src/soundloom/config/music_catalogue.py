@@ -54,7 +54,7 @@ def _music(size: str, state_bytes: int | None = None) -> Entry:
 _ADAPTER = Source(
     "published",
     "ldzhangyx/instruct-MusicGen",
-    (RemoteFile("finetuned.ckpt"),),
+    (RemoteFile("finetuned.ckpt", about=14_586_000_000),),
     companions=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,))),
 )
 _BUNDLE = Source(

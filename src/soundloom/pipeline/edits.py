@@ -110,7 +110,7 @@ class Edit:
         if new and self.job.request.noise < 1:
             raise RequestError(
                 f"noise {self.job.request.noise:g} varies what is there, and there is nothing before or behind a clip",
-                "leave noise at 1 to continue a clip",
+                "leave out noise, or leave it at 1, to continue a clip",
             )
         joined: list[Span] = []
         for start, end in sorted([*spans, *new]):
@@ -134,13 +134,13 @@ class Edit:
             raise RequestError(
                 f"the clip is {self.samples / self.rate:.4g} s long and this model varies at most "
                 f"{self.config.max_seconds:.4g} s in one piece",
-                "cut the clip, or vary regions of it",
+                "cut the clip (`soundloom trim`, or --trim START,END), or vary regions of it",
             )
         if self.job.request.compat.keep != "samples":
             raise RequestError(
                 f"the result would be {self.samples / self.rate:.4g} s long, and published systems edit at most "
                 f"{self.config.max_seconds:.4g} s with this model",
-                "leave out compat, or cut the clip",
+                "leave out compat, or cut the clip (`soundloom trim`, or --trim START,END)",
             )
         low, high = self.known
         for piece, forward in self._pieces(limit // 2):

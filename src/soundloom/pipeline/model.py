@@ -281,7 +281,7 @@ class Model:
                 "a negative prompt does": job.request.negative_prompt is not None,
                 "settings of guidance do": job.guidance != Guidance(),
             }
-            why = "nothing without guidance; give a scale above 1"
+            why = "nothing without guidance; give a scale above 1 (--cfg)"
             warnings += [f"{what} {why}" for what, is_given in idle.items() if is_given]
         return warnings
 

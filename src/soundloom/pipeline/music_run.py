@@ -81,7 +81,10 @@ def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, n
     if request.source is not None:
         return _edit_job(request, config, seed, sampling, heard)
     if config.instruct is not None:
-        raise RequestError("this model edits sounds and has none to edit", "give one, or take a musicgen model")
+        raise RequestError(
+            "this model edits sounds and has none to edit",
+            "edit one with `soundloom edit IN`, or take a musicgen model",
+        )
     samples = round((request.seconds or DEFAULT_SECONDS) * config.sample_rate)
     frames, longest = config.encodec.frames(samples), round(config.max_seconds * config.frame_rate)
     if not frames:
@@ -96,7 +99,7 @@ def _edit_job(
 ) -> MusicJob:
     source = request.source
     if config.instruct is None or source is None:
-        raise RequestError("this model has no adapter and cannot edit", "load instruct-musicgen")
+        raise RequestError("this model has no adapter and cannot edit", "take instruct-musicgen")
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
     known = config.instruct.instruments
