@@ -64,7 +64,7 @@ def _list(options: Options) -> int:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    print_results([*lines, "", "`soundloom models show NAME` has files, other names, notes and what the licences say."])
+    print_results([*lines, "", "`soundloom models show NAME`: files, other names, what the licences say"])
     return 0
 
 
@@ -81,11 +81,11 @@ def _download(entry: Entry) -> str:
     if not entry.public:
         return "not available"
     if not entry.sources:
-        return "none"
+        return "included"
     known = _bytes(entry)
     unknown = [source.repo.split("/")[-1] for source in sources_needed(entry, entry.sources[0].layout)[1:]]
     unknown = [name for name in unknown if name.startswith("t5-")]
-    return " + ".join([f"{known / 1e9:.1f} GB" if known else "?", *unknown])
+    return " + ".join([f"{known / 1e9:.1f} GB" if known else "unknown", *unknown])
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
