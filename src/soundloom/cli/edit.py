@@ -9,6 +9,7 @@ from pathlib import Path
 
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.music import MusicOptions, carry_out, edit_requests
+from soundloom.cli.prompts import quoted
 from soundloom.config.music_requests import MusicRequest
 from soundloom.errors import RequestError
 
@@ -39,7 +40,7 @@ def run(options: Options) -> None:
     others = list(takewhile(_is_file, options.words))
     instructions = [*options.words[len(others) :], *options.prompt]
     if not instructions:
-        raise RequestError("there is no instruction", f'soundloom edit {options.input} "Only drums"')
+        raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
     wishes: dict[Path | None, list[MusicRequest]] = {}
     for file in dict.fromkeys(map(Path, (options.input, *others))):
         base = MusicRequest(instructions[0], window=options.window, raw=options.raw)

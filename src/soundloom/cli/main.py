@@ -38,6 +38,7 @@ COMMANDS = {
 }
 JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
+LONGEST_REPEATED = 300  # characters of an argument that a message may quote whole
 DEBUG = "SOUNDLOOM_DEBUG"
 
 
@@ -93,7 +94,7 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     from soundloom.cli.prompts import quoted
 
     prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
-    hint = f"to make a sound of it: soundloom generate {quoted(shown(prompt))}; {listed}"
+    hint = f"to make a sound of it: soundloom generate {quoted(prompt)}; {listed}"
     return RequestError(f"there is no command '{shown(name)}'", hint)
 
 
@@ -121,6 +122,7 @@ def _ask() -> int:
 
 def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: str, code: int) -> int:
     """Say what went wrong, and with --json print it too; return the exit code."""
+    message, hint = (_shortened(text, arguments) for text in (message, hint))
     lines = [*getattr(error, "__notes__", ()), message, *([f"hint: {hint}"] if hint else [])]
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     if _wants_json(arguments):
@@ -130,6 +132,15 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
         found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}
         print_results(found | ({"files": files} if files else {}))
     return code
+
+
+def _shortened(text: str, arguments: Sequence[str]) -> str:
+    """A message in which what was given, such as a prompt of many lines, is not repeated in full."""
+    for argument in arguments:
+        if len(argument) > LONGEST_REPEATED:
+            for form in (argument, repr(argument)[1:-1], argument.partition("=")[2], argument.strip()):
+                text = text.replace(form, shown(form)) if len(form) > LONGEST_REPEATED else text
+    return text
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

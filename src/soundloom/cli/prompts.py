@@ -10,11 +10,13 @@ from pathlib import Path
 from soundloom.errors import RequestError, shown
 
 FILE_MARK, STDIN, COMMENT = "@", "-", "#"
+LONGEST_TO_COPY, WORDS_TO_COPY = 300, 12  # characters, words
 _FILE_HINT = f"write {FILE_MARK * 2} for a prompt that begins with {FILE_MARK}"
 
 
 def quoted(text: str) -> str:
-    """Text as one word of a shell's command line."""
+    """Text as one word of a command line to copy, unless nobody would copy it."""
+    text = text if len(text) <= LONGEST_TO_COPY else shown(text)
     return shlex.quote(text) if any(c in text for c in '"$`\\!\n') else f'"{text}"'
 
 
@@ -67,10 +69,11 @@ def join_loose_words(words: Sequence[str], command: str, are_told_apart: bool) -
         return list(words)
     whole = " ".join(words)
     if sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write(f"{len(words)} words without quotes. One clip of {quoted(shown(whole))}? [Y/n] ")
+        sys.stderr.write(f"{len(words)} words without quotes. One clip of {quoted(whole)}? [Y/n] ")
         sys.stderr.flush()
         return list(words) if sys.stdin.readline().strip().lower() in ("n", "no") else [whole]
-    each = " ".join(f"-p {shlex.quote(word)}" for word in words)
+    each = " ".join(f"-p {shlex.quote(word)}" for word in words[:WORDS_TO_COPY])
+    each += " …" if len(words) > WORDS_TO_COPY else ""
     raise RequestError(
         f"{len(words)} words without quotes would be {len(words)} prompts, with a clip for each",
         f"{command} {quoted(whole)} makes one clip; {command} {each} makes one of each word",
