@@ -183,7 +183,7 @@ def _explain(error: Exception, source: Source, what: str, offline: bool) -> Down
     if isinstance(error, errors.LocalEntryNotFoundError):
         return DownloadError(
             f"the network does not answer, so {what} of {source.repo} could not be fetched",
-            "check the connection and try again; or fetch the files elsewhere and name their folder with --model",
+            "check the connection and try again; what has arrived is kept",
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return DownloadError(

@@ -14,8 +14,8 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.model import spread_seed
 
 Request = TypeVar("Request", GenerationRequest, MusicRequest)
-DRAWN = -1  # the published way to ask for a seed by chance
 MOST_CLIPS = 100_000  # of one command
+DRAWN = -1  # the published way to ask for a seed by chance
 
 
 def build_requests(
@@ -48,7 +48,9 @@ def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Seq
             flag = name if name == "prompt" else "--" + name.replace("_", "-")
             raise RequestError(f"{flag} was given {len(values)} times for {items} clips", "give one, or one for each")
     if items * options.count > MOST_CLIPS:
-        raise RequestError(f"one command makes at most {MOST_CLIPS} clips, and {items * options.count} were asked for")
+        raise RequestError(
+            f"{items * options.count} clips are asked for; one command makes at most {MOST_CLIPS:,}", "lower --count"
+        )
     rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
     clips = [row for row in rows for _ in range(options.count)]
     return [replace(base, **row, seed=seed) for row, seed in zip(clips, _seeds(options, base, len(clips)), strict=True)]

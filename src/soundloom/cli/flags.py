@@ -16,9 +16,11 @@ from typing import Any, NoReturn, TypeVar
 
 from soundloom.errors import RequestError, shown
 
+LONGEST_MESSAGE = 400  # characters; argparse repeats all that it was given
+
 Options = TypeVar("Options")
 Span = tuple[float, float]
-_ARGUMENTS_SHOWN, _LONGEST_MESSAGE = 5, 400
+_ARGUMENTS_SHOWN = 5
 
 
 def flag(*names: str, default: Any = None, **argparse_options: Any) -> Any:
@@ -78,12 +80,8 @@ class _Parser(argparse.ArgumentParser):
     """Raises its complaints, so that they look like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise RequestError(shortened(message), f"`{self.prog} --help` lists what can be given")
-
-
-def shortened(message: str) -> str:
-    """A message of argparse, which quotes what was given in full."""
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 1]}…"
+        message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
+        raise RequestError(message, f"`{self.prog} --help` lists what can be given")
 
 
 # Values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ _FILE_HINT = f"write {FILE_MARK * 2} for a prompt that begins with {FILE_MARK}"
 
 def quoted(text: str) -> str:
     """Text as one word of a command line to copy, unless nobody would copy it."""
+    import shlex
+
     text = text if len(text) <= LONGEST_TO_COPY else shown(text)
     return shlex.quote(text) if any(c in text for c in '"$`\\!\n') else f'"{text}"'
 
@@ -72,7 +73,7 @@ def join_loose_words(words: Sequence[str], command: str, are_told_apart: bool) -
         sys.stderr.write(f"{len(words)} words without quotes. One clip of {quoted(whole)}? [Y/n] ")
         sys.stderr.flush()
         return list(words) if sys.stdin.readline().strip().lower() in ("n", "no") else [whole]
-    each = " ".join(f"-p {shlex.quote(word)}" for word in words[:WORDS_TO_COPY])
+    each = " ".join(f"-p {quoted(word) if not word.isalnum() else word}" for word in words[:WORDS_TO_COPY])
     each += " …" if len(words) > WORDS_TO_COPY else ""
     raise RequestError(
         f"{len(words)} words without quotes would be {len(words)} prompts, with a clip for each",
