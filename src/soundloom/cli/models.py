@@ -64,7 +64,7 @@ def _list(options: Options) -> int:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    print_results([*lines, "", "`soundloom models show NAME`: files, other names, what the licences say"])
+    print_results([*lines, "", "`soundloom models show NAME`: files, other names, what the licenses say"])
     return 0
 
 

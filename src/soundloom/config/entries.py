@@ -34,7 +34,7 @@ STABILITY = Licence(
     "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
     "below $1M a year",
     "You own them, and may use them commercially with a yearly revenue below one million US dollars, for which the "
-    "licence asks you to register with Stability AI; above that it ends, and an agreement is needed.",
+    "license asks you to register with Stability AI; above that it ends, and an agreement is needed.",
 )
 GEMMA = Licence(
     "gemma",
@@ -50,7 +50,7 @@ NON_COMMERCIAL = Licence(
     "https://creativecommons.org/licenses/by-nc/4.0",
     "Free for non-commercial use with attribution. It covers the weights of MusicGen and of everything made from them.",
     "no",
-    "The licence allows use of the weights for non-commercial purposes alone and does not speak of outputs, so it "
+    "The license allows use of the weights for non-commercial purposes alone and does not speak of outputs, so it "
     "grants no commercial use.",
 )
 APACHE = Licence(
@@ -59,7 +59,7 @@ APACHE = Licence(
     "https://www.apache.org/licenses/LICENSE-2.0",
     "Free for any use.",
     "yes",
-    "The licence sets no condition for them, so they may be used commercially.",
+    "The license sets no condition for them, so they may be used commercially.",
 )
 
 
@@ -114,7 +114,7 @@ class Entry:
 
     @property
     def commercial(self) -> str:
-        """Whether outputs may be used commercially: what the strictest of the licences says."""
+        """Whether outputs may be used commercially: what the strictest of the licenses says."""
         said = [licence.commercial for licence in self.licences]
         return "no" if "no" in said else next((one for one in said if one != "yes"), "yes")
 
