@@ -1,5 +1,6 @@
 """Whatever is wrong is said in a sentence, with the exit code of its kind, and leaves nothing behind."""
 
+import json
 import math
 
 import numpy as np
@@ -150,3 +151,114 @@ def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
 def test_commands_that_are_not(soundloom):
     assert refused(soundloom("genrate"), 2, "there is no command 'genrate'", "did you mean generate?")
     assert refused(soundloom("generate", "rain", "--colour", "red"), 2, "unrecognized arguments: --colour red")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("kick drum loop",), 'soundloom generate "kick drum loop"; commands: generate'),
+        (("kick", "drum", "loop", "--seed", "7"), 'soundloom generate "kick drum loop"; commands'),
+        (('the "real" $1',), "soundloom generate 'the \"real\" $1'; commands"),
+        (("--prompt", "rain"), "flags come behind a command, and '--prompt' is the first word"),
+    ],
+)
+def test_a_prompt_where_a_command_belongs_is_given_its_command(soundloom, words, hint):
+    assert refused(soundloom(*words), 2, hint)
+
+
+@pytest.mark.parametrize(
+    ("flags", "guess"),
+    [
+        (("--secconds", "4"), "did you mean --seconds?"),
+        (("--sec", "4"), "did you mean --seconds?"),
+        (("-seconds", "4"), "did you mean --seconds?"),
+        (("--negative_prompt", "hum"), "did you mean --negative-prompt?"),
+        (("--guidance-scale=3", "--stepz", "4"), "did you mean --guidance and --steps?"),
+        (("--xyzzy",), "hint: `soundloom generate --help` lists what can be given"),
+    ],
+)
+def test_an_unknown_flag_is_given_its_near_miss(soundloom, flags, guess):
+    assert refused(soundloom("generate", "rain", *flags), 2, "unrecognized arguments", guess)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "code"),
+    [
+        (("generate", "rain", "--secconds", "4"), "unrecognized arguments: --secconds 4", 2),
+        (("generate", "rain", "--steps", "many"), "argument --steps: invalid int value: 'many'", 2),
+        (("show", "nowhere.wav"), "there is no file nowhere.wav", 1),
+        (("genrate",), "there is no command 'genrate'", 2),
+        (("models", "show", "smal-music"), "no model is named 'smal-music'", 2),
+    ],
+)
+def test_errors_of_json_are_json(soundloom, arguments, error, code):
+    done = soundloom(*arguments, "--json")
+    assert done.code == code
+    found = json.loads(done.out)
+    assert (found["error"], found["exit_code"], "hint" in found) == (error, code, True)
+    assert f"error: {error}" in done.err
+    if found["hint"]:
+        assert f"hint: {found['hint']}" in done.err
+
+
+def test_json_that_names_a_file_prints_nothing(soundloom):
+    assert refused(soundloom("bench", "--steps", 0, "--json", "figures.json"), 2, "must be above 0")
+
+
+def test_long_prompts_are_shortened_in_messages(make, soundloom):
+    long = "a very long prompt " * 200
+    for result in (
+        soundloom(long),
+        make("generate", long, "--seconds", long),
+        make("generate", long, "--" + long),
+        make("generate", "@" + long),
+        make("inpaint", "x.wav", long, "--region", long),
+        make("generate", *["word"] * 500),
+        make("generate", "rain", "-o", "{" + long + "}.wav"),
+        make("generate", long, "--seconds", 0.1, "--quiet", "-o", "x.wav"),
+    ):
+        assert max(map(len, result.err.splitlines())) < 600, result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("generate", "rain", flag) for flag in ("--model", "--engine", "--sampler", "-o", "--init-audio", "--like")),
+        *(
+            ("show",),
+            ("trim",),
+            ("models",),
+            ("models", "show"),
+            ("train",),
+            ("eval", "mini", "--families"),
+            ("encode",),
+        ),
+    ],
+)
+def test_no_message_repeats_a_long_value_in_full(soundloom, arguments):
+    result = soundloom(*arguments, "a very long value " * 300, *(["x"] if arguments == ("train",) else []))
+    assert result.code in (1, 2)
+    assert max(map(len, result.err.splitlines())) < 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (
+            ("inpaint", "hum", "--region", "0.4,0.6"),
+            "end it at 0.5 s or earlier, or continue the clip first with extend",
+        ),
+        (("vary", "hum", "--rate", "7"), "try 8000 Hz"),
+    ],
+)
+def test_hints_name_what_the_command_line_has(make, source, arguments, hint):
+    command, *rest = arguments
+    assert hint in make(command, source, *rest, "-o", "x.mp3").err
+
+
+def test_a_sound_that_is_too_long_to_vary_can_be_cut_as_the_hint_says(make, soundloom, tmp_path):
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.random.default_rng(1).uniform(-0.5, 0.5, 8000 * 121), 8000)
+    assert refused(make("vary", long, "rain"), 2, "cut the clip (`soundloom trim`, or --trim START,END)")
+    assert make("vary", long, "rain", "--trim", "0,0.2", "-o", "x.wav").code == 0
+    assert soundloom("trim", long, "--to", 0.2, "-o", "short.wav").code == 0

@@ -1,14 +1,17 @@
 """`soundloom edit`, and `soundloom generate` with a MusicGen model."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
 import soundfile
 
+from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
 from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
 from soundloom.config.musicgen import published_musicgen
+from soundloom.engines.torch.music_engine import TorchMusicEngine
 
 from .conftest import files_in
 
@@ -156,3 +159,24 @@ def test_nothing_is_downloaded_before_the_licence_is_accepted(soundloom, source,
     assert "the licence of instruct-musicgen was not accepted" in made.err
     assert "NonCommercial 4.0" in made.err
     assert "--accept-licence" in made.err
+
+
+def test_files_are_read_one_at_a_time_and_the_model_stays_in_between(soundloom, editor, tmp_path, monkeypatch):
+    names = [f"{i}.wav" for i in range(4)]
+    for i, name in enumerate(names):
+        soundfile.write(name, np.random.default_rng(i).uniform(-0.4, 0.4, 9000), 22050)
+    held, most, load = weakref.WeakSet(), [], Clip.load
+
+    def watched(path):
+        clip = load(path)
+        held.add(clip)
+        most.append(len(held))
+        return clip
+
+    monkeypatch.setattr(Clip, "load", watched)
+    freed, free = [], TorchMusicEngine.free
+    monkeypatch.setattr(TorchMusicEngine, "free", lambda engine, *names: freed.extend(names) or free(engine, *names))
+    made = soundloom("edit", *names, "Only drums", "-o", "edited/", "--model", editor, "--seed", 7)
+    assert made.out.splitlines() == [f"edited/{i}-edit.wav" for i in range(4)]
+    assert max(most) <= 2, "of four"
+    assert freed.count("lm") == 1, "when the last file was edited"

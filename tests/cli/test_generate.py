@@ -77,13 +77,13 @@ def test_a_name_nobody_gave_never_replaces_a_file_and_a_given_one_does(make, tmp
 
 def test_a_name_that_was_taken_during_the_work_is_left_to_whoever_took_it(make, tmp_path, monkeypatch):
     ours, theirs = tmp_path / "rain-1.wav", b"of a run beside this one"
-    made = Model.run
+    made = Model.iter
 
     def run(*args, **options):
         ours.write_bytes(theirs)
         return made(*args, **options)
 
-    monkeypatch.setattr(Model, "run", run)
+    monkeypatch.setattr(Model, "iter", run)
     assert make("generate", "rain", "--seconds", 0.1, "--seed", 1).out == "rain-1-2.wav\n"
     assert (ours.read_bytes(), soundfile.info("rain-1-2.wav").frames) == (theirs, 4410)
 

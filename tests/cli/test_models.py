@@ -1,11 +1,15 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from soundloom.config.catalogue import CATALOGUE
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -30,6 +34,30 @@ def test_the_list_says_what_is_installed(soundloom, cache):
     assert listed["medium"]["bytes"] == 9_222_116_660 + 1_183_022_944
     table = soundloom("models").out
     assert all(name in table for name in CATALOGUE)
+    assert re.search(r"^small-music +up to 120 s +3.5 GB +yes +below \$1M a year$", table, re.MULTILINE)
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_the_readme_says_of_models_what_the_list_says(soundloom):
+    listed = {line.split("  ")[0]: re.split(r" {2,}", line) for line in soundloom("models").out.splitlines()[1:]}
+    text = README.read_text(encoding="utf-8").partition("| name | makes | download |")[2].partition("\n\n")[0]
+    told = set()
+    for row in text.splitlines()[2:]:
+        names, makes, download, commercial = (cell.strip() for cell in row.strip("|").split("|"))
+        for name in re.findall(r"`([^`]+)`", names):
+            assert (makes, download, commercial) == (listed[name][1], listed[name][2], listed[name][4]), name
+            told.add(name)
+    assert told == {name for name, entry in CATALOGUE.items() if entry.public}
+
+
+def test_what_licences_say_of_outputs_comes_with_its_source(soundloom):
+    shown = {name: soundloom("models", "show", name).out for name in ("mini", "medium", "musicgen-large")}
+    assert "commercial_use: yes" in shown["mini"]
+    assert "so they may be used commercially. (https://www.apache.org/licenses/LICENSE-2.0)" in shown["mini"]
+    assert "commercial_use: below $1M a year" in shown["medium"]
+    assert "(https://stability.ai/community-license-agreement)" in shown["medium"]
+    assert "commercial_use: no" in shown["musicgen-large"]
+    assert "(https://creativecommons.org/licenses/by-nc/4.0)" in shown["musicgen-large"]
 
 
 def test_a_named_model_generates_from_the_cache(soundloom, cache):

@@ -1,5 +1,6 @@
 """`./sa3` and `scripts/setup`, with a stand-in for Python and pip: what they do, not what they install."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,14 +10,17 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for bash")
 ROOT = Path(__file__).parents[2]
-TOOLS = ("bash", "env", "cat", "cksum", "dirname", "mkdir", "rm", "tail", "cp", "chmod")
+TOOLS = ("bash", "env", "cat", "cksum", "dirname", "mkdir", "rm", "tail", "cp", "chmod", "grep", "sleep")
+CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 FAKE_PYTHON = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
 case "$1 $2 $3" in
 "-c import"*) [ -z "${TOO_OLD:-}" ] ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"-m pip config") echo "${PIP_SAYS:-}" ;;
 "-m pip install")
-  [ -z "${BROKEN:-}" ] || { echo "no such package"; exit 1; }
+  [ -z "${BROKEN:-}" ] || { echo "$BROKEN"; exit 1; }
+  [ -z "${SLOW:-}" ] || { echo "  Downloading torch (190 MB)"; sleep "$SLOW"; }
   program=$(dirname "$0")/soundloom
   printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$@"\\n' >"$program" && chmod +x "$program" ;;
 esac
@@ -52,13 +56,13 @@ def call(clone, tmp_path):
         calls.write_text("")
         done = subprocess.run(
             [clone / script, *arguments],
-            env={"PATH": str(tmp_path / "bin"), "CALLS": str(calls), **environment},
+            env={"PATH": str(tmp_path / "bin"), "CALLS": str(calls), "PIP_SAYS": "global.index-url='x'", **environment},
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
-        return done, [line for line in calls.read_text().splitlines() if line.startswith("-m pip")]
+        return done, [line for line in calls.read_text().splitlines() if line.startswith("-m pip install")]
 
     return run
 
@@ -70,6 +74,46 @@ def test_the_first_run_installs_the_next_ones_do_not(call, clone):
     assert "Setting soundloom up" in done.stderr
     done, installs = call("sa3", "a b", "--seed", "7")
     assert (done.stdout, done.stderr, installs) == ("<generate><a b><--seed><7>", "", [])
+
+
+def test_setting_up_says_what_it_does_and_how_long_it_takes(call, clone):
+    done, _ = call("sa3", "x", SLOW="0.5", SETUP_INTERVAL="0.1")
+    assert "[1/2] making the environment with " in done.stderr
+    assert "[2/2] fetching and installing packages" in done.stderr
+    assert re.search(r"^ +\d+ s  Downloading torch \(190 MB\)$", done.stderr, re.MULTILINE)
+    assert re.search(r"done in \d+ s; for the command soundloom in this shell: source ", done.stderr)
+    assert f"source {clone}/.venv/bin/activate" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Retrying ... [Errno -3] Temporary failure in name resolution')': /simple/numpy/",
+        "error: error sending request for url\n  Caused by: dns error: failed to lookup address",
+        "NewConnectionError('<pip._vendor ...>: Failed to establish a new connection: [Errno 101]')",
+    ],
+)
+def test_offline_it_says_so_in_a_sentence_and_how_to_bring_packages(call, reason):
+    done, _ = call("sa3", "x", BROKEN=reason)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "This machine seems to be offline: the packages that soundloom needs could not be fetched." in done.stderr
+    assert "pip download -c constraints.txt -d wheels . hatchling editables" in done.stderr
+    assert reason not in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is one build of PyTorch")
+def test_without_an_nvidia_driver_the_small_pytorch_is_taken(call, clone, tmp_path):
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+    assert CPU_INDEX in call("sa3", "x", PIP_SAYS="")[1][0]
+    shutil.rmtree(clone / ".venv")
+    (tmp_path / "bin" / "nvidia-smi").touch(mode=0o755)
+    assert CPU_INDEX not in call("sa3", "x", PIP_SAYS="")[1][0]
+
+
+@pytest.mark.parametrize("settings", ["global.index-url='x'", ":env:.extra-index-url='x'", "user.find-links='x'"])
+def test_whoever_named_an_index_is_not_sent_to_another(call, settings):
+    assert CPU_INDEX not in call("sa3", "x", PIP_SAYS=settings)[1][0]
 
 
 def test_bare_it_runs_the_command_that_asks(call):
@@ -94,7 +138,7 @@ def test_an_environment_for_development_serves_for_use_but_not_the_reverse(call)
 
 
 def test_a_failure_shows_the_log_and_is_tried_again(call, clone):
-    done, _ = call("sa3", "x", BROKEN="1")
+    done, _ = call("sa3", "x", BROKEN="no such package")
     assert done.returncode == 1
     assert "no such package" in done.stderr
     assert f"the whole log is {clone}/.venv/setup.log" in done.stderr

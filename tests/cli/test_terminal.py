@@ -119,6 +119,24 @@ def test_ctrl_c_during_sampling_leaves_nothing(tmp_path, tiny_model_folder):
     assert files_in(tmp_path) == []
 
 
+def test_a_terminal_shows_which_clip_is_made_and_stdout_has_the_paths_alone(tmp_path, tiny_model_folder):
+    flags = ("--model", str(tiny_model_folder), "--seconds", "0.1", "--steps", "1", "--count", "18", "-o", "x.wav")
+    terminal = Terminal(*COMMAND, "generate", "rain", *flags)
+    terminal.wait_for("clip 1 of 18")
+    terminal.wait_for("clip 17 of 18")
+    code, out = terminal.end()
+    assert (code, out.splitlines()) == (0, [f"x_{i:02}.wav" for i in range(18)])
+    assert "times real time" in terminal.seen
+
+
+def test_words_without_quotes_are_asked_about(tmp_path, tiny_model_folder):
+    flags = ("--model", str(tiny_model_folder), "--seconds", "0.1", "--steps", "1", "--seed", "7", "--quiet")
+    terminal = Terminal(*COMMAND, "generate", "kick", "drum", "loop", *flags)
+    terminal.wait_for('3 words without quotes. One clip of "kick drum loop"')
+    terminal.type("\n")
+    assert terminal.end() == (0, "kick-drum-loop-7.wav\n")
+
+
 @pytest.mark.parametrize("arguments", [("models", "show", "small-music"), ("--help",)])
 def test_a_reader_that_leaves_early_is_no_error(arguments):
     read, write = os.pipe()

@@ -11,10 +11,14 @@ import pytest
 from soundloom.audio.clip import Clip
 from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
 from soundloom.checkpoints.musicgen_open import open_musicgen
+from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import published_musicgen
 from soundloom.engines.choose import music_engine_class
 from soundloom.errors import Cancelled, RequestError
+from soundloom.pipeline import music as music_module
+from soundloom.pipeline import music_run
 from soundloom.pipeline.music import MusicModel
+from soundloom.pipeline.music_run import as_heard
 
 EDITOR, PLAIN = (tiny_musicgen(published_musicgen("large", instruct=instruct)) for instruct in (True, False))
 STEREO = tiny_musicgen(published_musicgen("small", stereo=True))
@@ -193,3 +197,28 @@ def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_don
     assert not editor.engine._modules
     editor.decode(codes)
     assert not editor.engine._modules
+
+
+def test_clips_come_group_by_group_and_networks_stay_in_between(model, monkeypatch):
+    monkeypatch.setattr(music_module, "MAX_BATCH", 2)
+    composer = model("plain")
+    freed, free = [], composer.engine.free
+    monkeypatch.setattr(composer.engine, "free", lambda *names: freed.extend(names) or free(*names))
+    requests = [MusicRequest("a piano", seconds=length, seed=seed) for seed, length in enumerate((0.2, 0.2, 0.4, 0.2))]
+    heard = []
+    made = composer.iter(requests, progress=heard.append)
+    assert [next(made)[0], next(made)[0]] == [0, 1]
+    assert (freed, {event.clip for event in heard}) == ([], {1})
+    rest = dict(made)
+    assert list(rest) == [3, 2]
+    assert set(freed) >= {"text", "lm", "codec"}
+    assert ({event.clip for event in heard}, {event.clips for event in heard}) == ({1, 3, 4}, {4})
+    alone = composer.run(requests[3:])[0]
+    assert np.abs(rest[3].audio - alone.audio).max() < 1e-3
+
+
+def test_what_is_heard_of_one_sound_is_computed_once(model, monkeypatch):
+    calls = []
+    monkeypatch.setattr(music_run, "as_heard", lambda *args: calls.append(1) or as_heard(*args))
+    assert len(model().edit(sound(0.1), ["Only drums", "No bass", "Only drums"], seed=1)) == 3
+    assert len(calls) == 1

@@ -240,10 +240,12 @@ def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, 
     return {**record, "warnings": [*record.get("warnings", []), *notes]} if record and notes else record
 
 
-def log_warnings(clips: Iterable[Clip]) -> None:
-    """Log what the records of clips that were made together warn of, each sentence once."""
-    for warning in dict.fromkeys(warning for clip in clips for warning in clip.record.get("warnings", ())):
-        log.warning("%s", warning)
+def log_warnings(clips: Iterable[Clip], told: set[str]) -> None:
+    """Log what the records of clips warn of, but for sentences that were told already; add them to `told`."""
+    for warning in (warning for clip in clips for warning in clip.record.get("warnings", ())):
+        if warning not in told:
+            told.add(warning)
+            log.warning("%s", warning)
 
 
 def as_clip(sound: Sound) -> Clip:

@@ -71,7 +71,7 @@ class Container:
             raise AudioError(f"{self.name} files hold 1 to {self.most_channels} channels, not {channels}")
         if sample_rate not in self.rates:
             near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # these suit every format
-            raise AudioError(f"{self.name} files cannot have a rate of {sample_rate} Hz", f"try rate={near}")
+            raise AudioError(f"{self.name} files cannot have a rate of {sample_rate} Hz", f"try {near} Hz")
 
 
 KEPT_AS = {  # what float32 still holds of sample types that are read but not written

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from soundloom.audio.clip import Clip
-from soundloom.errors import AudioError
+from soundloom.errors import AudioError, shown
 
 PLAYERS = (
     ("pw-play",),
@@ -28,8 +28,10 @@ def play(clip: Clip) -> None:
             done = subprocess.run([*player, str(path)], stderr=subprocess.PIPE, text=True, check=False)
         except KeyboardInterrupt:  # subprocess.run has stopped the player; the wish was to hear no more
             return
-    if done.returncode:
-        raise AudioError(f"{player[0]} could not play the clip: {done.stderr.strip() or done.returncode}")
+    # ffplay ends well also where it found no device, and only says so.
+    if done.returncode or (player[0] == "ffplay" and done.stderr.strip()):
+        reason = done.stderr.strip().splitlines()
+        raise AudioError(f"{player[0]} could not play the clip: {shown(reason[-1] if reason else done.returncode)}")
 
 
 def find_player() -> tuple[str, ...]:

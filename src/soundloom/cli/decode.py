@@ -13,6 +13,7 @@ from soundloom.checkpoints.npy_file import read_npy
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import SUBTYPES, ModelOptions, require_length
 from soundloom.cli.opening import open_model
+from soundloom.cli.outputs import named_or_free
 from soundloom.cli.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
 
@@ -34,7 +35,7 @@ def run(options: Options) -> None:
     if options.seconds is not None:
         require_length(options.seconds)
     latents = _read(Path(options.input))
-    path = Path(options.out) if options.out else Path(options.input).with_suffix(".wav")
+    path = named_or_free(options.out, Path(options.input).with_suffix(".wav"))
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     # What a decoder gives may pass full scale, which only floats hold; other files are asked for by name.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.music import MusicOptions, carry_out, edit_requests
+from soundloom.cli.prompts import quoted
 from soundloom.config.music_requests import MusicRequest
 from soundloom.errors import RequestError
 
@@ -40,10 +40,10 @@ def run(options: Options) -> None:
     others = list(takewhile(_is_file, options.words))
     instructions = [*options.words[len(others) :], *options.prompt]
     if not instructions:
-        raise RequestError("there is no instruction", f'soundloom edit {options.input} "Only drums"')
+        raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
     wishes: dict[Path | None, list[MusicRequest]] = {}
     for file in dict.fromkeys(map(Path, (options.input, *others))):
-        base = MusicRequest(instructions[0], source=Clip.load(file), window=options.window, raw=options.raw)
+        base = MusicRequest(instructions[0], window=options.window, raw=options.raw)
         wishes[file] = edit_requests(options, base, instructions)
     carry_out(wishes, options, options.model or DEFAULT_MODEL)
 

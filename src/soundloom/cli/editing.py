@@ -11,6 +11,7 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.building import build_requests
 from soundloom.cli.groups import EditOptions
 from soundloom.cli.opening import generator_config
+from soundloom.cli.trim import trimmed
 from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.requests import GenerationRequest
 from soundloom.pipeline.lineage import recorded_model, remembered
@@ -22,6 +23,8 @@ def edit(options: EditOptions, making: MakingOptions, fields: Callable[[Clip], d
     if making.model is None:
         making = replace(making, model=recorded_model(clip))
     config = generator_config(making)
+    if options.trim is not None:
+        clip = trimmed(clip, *options.trim)
     taken = remembered(clip, making.model_name) if text is None else {"prompt": text}
     crossfade: dict[str, Any] = {} if options.crossfade is None else {"crossfade": options.crossfade}
     base = GenerationRequest(source=clip, **taken, **crossfade, **fields(clip))

@@ -14,9 +14,10 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import named_entry, open_model
+from soundloom.cli.outputs import named_or_free
 from soundloom.cli.results import print_results
 from soundloom.cli.streams import one_message
-from soundloom.errors import AudioError, RequestError, printable
+from soundloom.errors import AudioError, RequestError, printable, shown
 from soundloom.leftovers import remove_dead
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def run(options: Options) -> int:
         raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
     from soundloom.datasets.latents import array_bytes
 
+    path = named_or_free(options.out, Path(options.input).with_suffix(".npy"))
+    if path.suffix.lower() != ".npy":
+        raise RequestError(f"latents are written as .npy files, and -o names {shown(path.name)}", f"-o {path.stem}.npy")
     clip = Clip.load(options.input)
-    path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=options.out is not None) as new:

@@ -16,7 +16,13 @@ from soundloom.cli.work import MakingOptions
 class Options(EditOptions, MakingOptions):
     """Continue a sound, or put new sound in front of it. Every sample of it stays as it is."""
 
-    seconds: float = flag("--seconds", "--duration", type=float, required=True, metavar="S", help="how much to add")
+    seconds: float = flag(
+        *("--seconds", "--duration"),
+        type=float,
+        required=True,
+        metavar="S",
+        help="how much to add (`generate --init-audio` takes the length of the whole result)",
+    )
     before: bool = switch("--before", help="in front of the sound")
 
 

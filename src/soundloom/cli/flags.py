@@ -6,7 +6,9 @@ A class that a command's options inherit from becomes a group of the help text, 
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
@@ -18,6 +20,7 @@ LONGEST_MESSAGE = 400  # characters; argparse repeats all that it was given
 
 Options = TypeVar("Options")
 Span = tuple[float, float]
+_ARGUMENTS_SHOWN = 5
 
 
 def flag(*names: str, default: Any = None, **argparse_options: Any) -> Any:
@@ -45,7 +48,23 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
     if any(argument in ("-h", "--help") for argument in arguments):
         sys.stdout.write(parser.format_help())
         return None
-    return options(**vars(parser.parse_intermixed_args(arguments)))
+    values, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        raise _unknown(unknown, [name for item in fields(options) for name in item.metadata["names"]], prog)  # type: ignore[arg-type]
+    return options(**vars(values))
+
+
+def _unknown(arguments: Sequence[str], names: Sequence[str], prog: str) -> RequestError:
+    """The error about arguments that nothing takes, with the flags that were perhaps meant."""
+    guesses = []
+    for argument in arguments:
+        given = argument.partition("=")[0]
+        if given.startswith("-"):
+            longer = [name for name in names if name.startswith(f"--{given.lstrip('-')}")]
+            guesses += (longer or difflib.get_close_matches(f"--{given.lstrip('-').replace('_', '-')}", names, 1))[:1]
+    guess = f"did you mean {' and '.join(dict.fromkeys(guesses))}? " if guesses else ""
+    listed = " ".join(shown(argument) for argument in arguments[:_ARGUMENTS_SHOWN])
+    return RequestError(f"unrecognized arguments: {listed}", f"{guess}`{prog} --help` lists what can be given")
 
 
 def _add(group: Any, item: Field[Any]) -> None:
@@ -95,7 +114,9 @@ def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
         try:
             return [kind(part) for part in text.split(",")]
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {_NAMES[kind]}, or some with commas between") from None
+            raise argparse.ArgumentTypeError(
+                f"'{shown(text)}' is not {_NAMES[kind]}, or some with commas between"
+            ) from None
 
     return read
 
@@ -103,10 +124,21 @@ def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
 _NAMES: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
+def ends(text: str) -> tuple[str, str] | None:
+    """Split `4,7` or `4-7` into start and end; a minus may belong to a number, as in 1e-3."""
+    first, comma, last = text.partition(",")
+    if comma:
+        return first.strip(), last.strip()
+    found = re.fullmatch(r"\s*([\d.]+(?:e[+-]?\d+)?)\s*[-–]\s*([\d.]+(?:e[+-]?\d+)?)\s*", text, re.IGNORECASE)
+    return (found[1], found[2]) if found else None
+
+
 def span(text: str) -> Span:
-    """Read `4,7`."""
+    """Read `4,7` or `4-7`."""
+    parts = ends(text)
     try:
-        start, end = (float(part) for part in text.split(","))
+        if parts is not None:
+            return float(parts[0]), float(parts[1])
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers with a comma between, such as 4,7") from None
-    return start, end
+        pass
+    raise argparse.ArgumentTypeError(f"'{shown(text)}' is not two numbers with a comma between, such as 4,7")

@@ -23,6 +23,7 @@ from soundloom.cli.groups import (
 )
 from soundloom.cli.music import MusicOptions, compose, require_absent
 from soundloom.cli.opening import generator_config, named_entry
+from soundloom.cli.prompts import expand_prompts, join_loose_words
 from soundloom.cli.work import MakingOptions, carry_out
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError, printable, shown
@@ -42,7 +43,10 @@ class Options(RegionOptions, MusicOptions, MakingOptions):
     """Make sound from words, or with --init-audio edit a sound. With --model musicgen-small, music."""
 
     words: Sequence[str] = flag(
-        default=(), nargs="*", metavar="PROMPT", help="what to hear; several make several clips"
+        default=(),
+        nargs="*",
+        metavar="PROMPT",
+        help="what to hear; several make several clips; @FILE has one a line, - reads them from stdin, @@ is an @",
     )
     prompt: Sequence[str] = flag(
         "-p", "--prompt", default=(), action="append", metavar="TEXT", help="the same as PROMPT; may be repeated"
@@ -53,7 +57,8 @@ class Options(RegionOptions, MusicOptions, MakingOptions):
         action=Extend,
         type=numbers(float),
         metavar="S",
-        help="length, one for all clips or one for each: 8,3 (default: 4 for mini, else 30)",
+        help="length of the whole result, also with --init-audio; one for all clips or one for each: 8,3 (default: 4 "
+        "for mini, else 30, or as --init-audio)",
     )
     init_audio: str | None = flag(
         *("--init-audio", "--inpaint-audio"),
@@ -78,9 +83,9 @@ def run(options: Options) -> None:
     options = replace(
         options,
         model=options.model or _recorded_model(options.like, record),
-        precision=options.precision or _recorded_precision(options.like, record),
+        precision=options.precision or (None if options.no_half else _recorded_precision(options.like, record)),
     )
-    prompts = [*options.words, *options.prompt]
+    prompts = expand_prompts([*_words(options), *options.prompt])
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
     if is_music(options.model_name):
@@ -95,6 +100,13 @@ def run(options: Options) -> None:
     requests = build_requests(base, options, config, prompts, options.seconds)
     source = Path(options.init_audio) if options.init_audio else None
     carry_out(requests, options, config, source, record.get("model_hash"))
+
+
+def _words(options: Options) -> list[str]:
+    """The prompts given without a flag."""
+    count = len(options.words)
+    are_told_apart = count in (len(options.seconds), len(options.seed), len(options.negative_prompt))
+    return join_loose_words(options.words, "soundloom generate", are_told_apart)
 
 
 def _record(path: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from soundloom.cli.flags import Extend, Span, flag, numbers, span, switch
+from soundloom.cli.flags import Extend, Span, ends, flag, numbers, span, switch
 from soundloom.config.models import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
 from soundloom.config.requests import COMPAT, SAMPLER_NAMES, Compat, Guidance, bars, sampler_name
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.pipeline.plan import BASE_GUIDANCE
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
@@ -69,6 +69,8 @@ class PrecisionOptions:
 
     @property
     def transformer_precision(self) -> str:
+        if self.no_half and self.precision not in (None, "fp32"):
+            raise RequestError(f"--no-half is --precision fp32, and --precision {self.precision} was given too")
         return "fp32" if self.no_half else self.precision or "auto"
 
 
@@ -223,7 +225,7 @@ class RegionOptions:
         action="append",
         type=span,
         metavar="START,END",
-        help="seconds to make anew, such as 4,7; may be repeated",
+        help="seconds to make anew, such as 4,7 or 4-7; may be repeated",
     )
     inpaint_start: Sequence[float] = flag(
         "--inpaint-start",
@@ -239,7 +241,7 @@ class RegionOptions:
         default=(),
         action="append",
         metavar="FROM-TO",
-        help="from the start of one bar to the start of another: 3-5 is bars 3 and 4, 3.2 the second beat of bar 3",
+        help="from the start of one bar to the start of another: 3-5 or 3,5 is bars 3 and 4, 3.2 the second beat of 3",
     )
     bpm: float | None = flag("--bpm", type=float, metavar="TEMPO", help="beats in a minute, for --bars")
     meter: str = flag("--meter", default="4/4", metavar="N/M", help="beats in a bar, for --bars (default: 4/4)")
@@ -256,15 +258,15 @@ class RegionOptions:
         return [*self.region, *pairs, *(self._bars(text) for text in self.bars)]
 
     def _bars(self, text: str) -> Span:
-        first, dash, last = text.partition("-")
+        places = ends(text)
         beats, slash, unit = self.meter.partition("/")
-        if not dash:
-            raise RequestError(f"{text!r} does not say from where to where", "--bars 3-5 is bars 3 and 4")
+        if places is None:
+            raise RequestError(f"'{shown(text)}' does not say from where to where", "--bars 3-5 is bars 3 and 4")
         if not (slash and beats.isdecimal() and unit.isdecimal()):
-            raise RequestError(f"{self.meter!r} is not a meter", "--meter 3/4 has three beats in a bar")
+            raise RequestError(f"'{shown(self.meter)}' is not a meter", "--meter 3/4 has three beats in a bar")
         if self.bpm is None:
             raise RequestError("--bars needs the tempo", "give --bpm 120")
-        return bars(first, last, self.bpm, int(beats))
+        return bars(*places, self.bpm, int(beats))
 
 
 @dataclass(frozen=True)
@@ -274,10 +276,14 @@ class OutputOptions:
     out: str | None = flag(
         *("-o", "--out"),
         metavar="FILE",
-        help="WAV, FLAC, OGG or MP3, or a folder; several clips get _0, _1 … (default: named by prompt and seed)",
+        help="WAV, FLAC, OGG or MP3, or a folder; {prompt}, {seed}, {n} and {model} are filled in, else several clips "
+        "get _0, _1 … (default: named by prompt and seed)",
     )
     subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: 24, or as the source")
     rate: int | None = flag("--rate", type=int, metavar="HZ", help="default: 44100, or as the source")
+    channels: int | None = flag(
+        "--channels", type=int, choices=(1, 2), help="1 mixes to mono (default: 2, or as the source)"
+    )
     lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="bring to this loudness, such as -14")
     true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
     peak: Literal["safe", "clip"] = flag(
@@ -310,6 +316,9 @@ class EditOptions:
     prompt: str | None = flag("-p", "--prompt", metavar="TEXT", help='the same as PROMPT; "" is no prompt')
     crossfade: float | None = flag(
         "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
+    )
+    trim: tuple[float, float] | None = flag(
+        "--trim", type=span, metavar="START,END", help="edit these seconds of the sound alone, such as 1,4"
     )
 
     @property

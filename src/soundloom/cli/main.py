@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import TextIO
 
 from soundloom.cli import streams
@@ -24,6 +25,7 @@ COMMANDS = {
     "vary": "make a variation of a sound",
     "inpaint": "make regions of a sound anew",
     "extend": "continue a sound, or precede it",
+    "trim": "cut a part out of a sound",
     "edit": "edit music by words: only the drums, no piano",
     "encode": "turn a sound into latents (.npy)",
     "decode": "turn latents into a sound",
@@ -32,35 +34,40 @@ COMMANDS = {
     "quantize": "write a model in fewer bits, and measure what that costs",
     "train": "make a model from a recipe, or teach one that exists",
     "show": "say how a sound was made",
+    "play": "play sounds",
     "bench": "measure seconds and memory on this machine",
     "eval": "measure how well a model does what it is asked",
     "doctor": "report what this machine has and what soundloom uses of it",
+    "completion": "print what completes commands and flags in bash, zsh or fish",
 }
+JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
+LONGEST_REPEATED = 300  # characters of an argument that a message may quote whole
 DEBUG = "SOUNDLOOM_DEBUG"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     streams.prepare()
+    given = sys.argv[1:] if arguments is None else list(arguments)
     with warnings_to_stderr(), stopping_by_signals():
         try:
-            code = _run(sys.argv[1:] if arguments is None else list(arguments))
+            code = _run(given)
             sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
-            _complain("stopped; no unfinished file is left")
-            return stop.exit_code if isinstance(stop, Stopped) else STOPPED
+            code = stop.exit_code if isinstance(stop, Stopped) else STOPPED
+            return _fail(given, stop, "stopped; no unfinished file is left", "", code)
         except BrokenPipeError:
             streams.give_up("stdout")
             return 1
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            return _failed(error)
+            return _failed(given, error)
 
 
-def _failed(error: Exception) -> int:
+def _failed(arguments: Sequence[str], error: Exception) -> int:
     """Say what went wrong in one sentence; return the exit code."""
     if isinstance(error, OSError) and not _flushes(sys.stdout):
         streams.give_up("stdout")
@@ -68,8 +75,8 @@ def _failed(error: Exception) -> int:
     elif not isinstance(error, SoundloomError | OSError | MemoryError):
         what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
         error = SoundloomError(f"soundloom came upon something unforeseen: {what}", f"{DEBUG}=1 shows where; report it")
-    _complain(streams.error_text(error))
-    return error.exit_code if isinstance(error, SoundloomError) else 1
+    message, _, hint = streams.error_text(error).partition("\nhint: ")
+    return _fail(arguments, error, message, hint, error.exit_code if isinstance(error, SoundloomError) else 1)
 
 
 def _flushes(stream: TextIO) -> bool:
@@ -91,9 +98,7 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.write(f"soundloom {__version__}\n")
         return 0
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 2)
-        guess = f"did you mean {' or '.join(close)}? " if close else ""
-        raise RequestError(f"there is no command {shown(name)!r}", f"{guess}commands: {', '.join(COMMANDS)}")
+        raise _no_command(arguments)
     from soundloom.cli.flags import parse
 
     command = import_module(f"soundloom.cli.{name}")
@@ -101,10 +106,25 @@ def _run(arguments: list[str]) -> int:
     return int(command.run(options) or 0) if options is not None else 0
 
 
+def _no_command(arguments: Sequence[str]) -> RequestError:
+    """The error about a first word that is no command, with the command that was perhaps meant."""
+    name = arguments[0]
+    listed = f"commands: {', '.join(COMMANDS)}"
+    if name.startswith("-"):
+        return RequestError(f"flags come behind a command, and '{shown(name)}' is the first word", listed)
+    if close := difflib.get_close_matches(name, COMMANDS, 2):
+        return RequestError(f"there is no command {name!r}", f"did you mean {' or '.join(close)}? {listed}")
+    from soundloom.cli.prompts import quoted
+
+    prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
+    hint = f"to make a sound of it: soundloom generate {quoted(prompt)}; {listed}"
+    return RequestError(f"there is no command '{shown(name)}'", hint)
+
+
 def usage() -> str:
     """The text of `soundloom --help`."""
     lines = ["usage: soundloom COMMAND ...", "", "Text to sound, and sound edited with words.", ""]
-    lines += [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
+    lines += [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
     lines += ["", "`soundloom COMMAND --help` describes a command; without one, soundloom asks what to make."]
     return "\n".join(lines) + "\n"
 
@@ -123,9 +143,33 @@ def _ask() -> int:
     return 0
 
 
-def _complain(message: str) -> None:
+def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: str, code: int) -> int:
+    """Say what went wrong, and with --json print it too; return the exit code."""
+    message, hint = (_shortened(text, arguments) for text in (message, hint))
+    lines = [*getattr(error, "__notes__", ()), message, *([f"hint: {hint}"] if hint else [])]
     try:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
     except OSError:
         streams.give_up("stderr")
+    if _wants_json(arguments):
+        from soundloom.cli.results import print_results, saved_files
+
+        files = saved_files(error)
+        found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}
+        print_results(found | ({"files": files} if files else {}))
+    return code
+
+
+def _shortened(text: str, arguments: Sequence[str]) -> str:
+    """A message in which what was given, such as a prompt of many lines, is not repeated in full."""
+    for argument in arguments:
+        if len(argument) > LONGEST_REPEATED:
+            for form in (argument, repr(argument)[1:-1], argument.partition("=")[2], argument.strip()):
+                text = text.replace(form, shown(form)) if len(form) > LONGEST_REPEATED else text
+    return text
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command was told to print JSON, which is asked of the words as they are: they may not parse."""
+    return "--json" in arguments and not {*arguments[:1]} & JSON_TO_FILES

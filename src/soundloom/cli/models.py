@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-
 from soundloom.checkpoints.hub import files_needed, sources_needed
 from soundloom.checkpoints.licences import VARIABLE
 from soundloom.checkpoints.musicgen_named import is_music, open_music
@@ -62,13 +59,34 @@ def _list(options: Options) -> int:
     if options.json:
         print_results({"models": entries})
         return 0
-    table = Table(Column("name", no_wrap=True), "kind", "size", "installed", "licence", "notes", box=None)
-    for entry in entries:
-        size = _size(entry["bytes"]) if entry["bytes"] else ""
-        installed, licences = ", ".join(entry["installed"]) or "no", ", ".join(entry["licences"])
-        table.add_row(entry["name"], entry["kind"], size, installed, licences, entry["notes"])
-    Console(highlight=False).print(table)
+    rows = [
+        ("name", "makes", "download", "installed", "commercial use"),
+        *(_row(entry) for entry in CATALOGUE.values()),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    print_results([*lines, "", "`soundloom models show NAME`: files, other names, what the licenses say"])
     return 0
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    """The line of a model: name, what it makes, the size of its download, whether it is there, commercial use."""
+    lengths = f"up to {int(entry.max_seconds)} s"
+    makes = {"generator": lengths, "music": "music", "editor": "edits"}.get(entry.kind, entry.kind)
+    installed = "yes" if entry.public and installed_layouts(entry) else "no"
+    return entry.name, makes, _download(entry), installed, entry.commercial
+
+
+def _download(entry: Entry) -> str:
+    """The size of what has to be fetched; repositories of unknown sizes are named."""
+    if not entry.public:
+        return "not available"
+    if not entry.sources:
+        return "included"
+    known = _bytes(entry)
+    unknown = [source.repo.split("/")[-1] for source in sources_needed(entry, entry.sources[0].layout)[1:]]
+    unknown = [name for name in unknown if name.startswith("t5-")]
+    return " + ".join([f"{known / 1e9:.1f} GB" if known else "unknown", *unknown])
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -82,14 +100,21 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "installed": installed_layouts(entry) if entry.public else [],
         "layouts": [source.layout for source in entry.sources],
         "licences": [licence.id for licence in entry.licences],
+        "commercial_use": entry.commercial,
+        "outputs": [f"{licence.name}: {licence.outputs} ({licence.url})" for licence in entry.licences],
         "max_seconds": entry.max_seconds or None,
         "notes": "; ".join([*([entry.notes] if entry.notes else []), *limit, *also]),
     }
 
 
 def _bytes(entry: Entry) -> int | None:
-    """The published download's size; small files, whose sizes are not published, count nothing."""
-    return sum(file.size or 0 for _, file in files_needed(entry)) if entry.sources else None
+    """The published download's size; None where that of its weights is not known. Small files count nothing."""
+    weights = next(
+        (file for source in entry.sources[:1] for file in source.files if not file.path.endswith(".json")), None
+    )
+    if weights is None or not (weights.size or weights.about):
+        return None
+    return sum(file.size or file.about or 0 for _, file in files_needed(entry))
 
 
 def _size(count: int) -> str:

@@ -8,21 +8,23 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from soundloom.audio.clip import Clip
 from soundloom.checkpoints.musicgen_named import is_music, open_music
 from soundloom.cli.building import spread_requests
+from soundloom.cli.delivery import Delivery
 from soundloom.cli.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
+from soundloom.cli.idle import warn_of_idle
 from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.outputs import output_paths
-from soundloom.cli.watch import Watch
-from soundloom.cli.work import deliver
 from soundloom.config.catalogue import require_entry
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse
 from soundloom.engines.choose import music_engine_class, require_device
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.pipeline.music import MusicModel
-from soundloom.pipeline.music_run import make_job
+from soundloom.pipeline.music_run import make_jobs
+from soundloom.text.instructions import understand
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +68,61 @@ def carry_out(
     name: str,
     expected_hash: str | None = None,
 ) -> None:
-    """Make clips with the named model, save them, print their paths; `wishes` has the requests by the edited file."""
+    """Make clips with the named model, save them, print their paths.
+
+    `wishes` has the requests by the file to edit, which is read for them here, one at a time.
+    """
     config = known_config(name)
-    requests = [request for own in wishes.values() for request in own]
-    jobs = [make_job(request, config) for request in requests]  # raises for what this model cannot do
-    paths = [path for file, own in wishes.items() for path in output_paths(own, options, config.sample_rate, file)]
-    if len(set(paths)) < len(paths):
-        raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
-    with Watch(quiet=options.quiet) as watch:
-        for text, words in {job.text: job.request.prompt for job in jobs if job.text != job.request.prompt}.items():
-            watch.say(f"{words!r} is understood as {text!r}")
+    paths = _checked(wishes, options, name, config)
+    total = sum(map(len, paths.values()))
+    with Delivery(options, total) as delivery:
+        for text, words in _understood(wishes, config).items():
+            delivery.watch.say(f"'{shown(words)}' is understood as '{shown(text)}'")
         model = open_model(options, name)
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
-        clips = model.run(requests, progress=watch)
-    deliver(clips, paths, options, watch)
+        keep_loaded, done = model.keep_loaded, 0
+        for file, requests in wishes.items():
+            model.keep_loaded = keep_loaded or done + len(requests) < total
+            made = model.iter(_about_sound(requests, file), progress=delivery.watch)
+            delivery.save(made, paths[file], first=done)
+            done += len(requests)
+
+
+def _checked(
+    wishes: Mapping[Path | None, Sequence[MusicRequest]], options: MusicOptions, name: str, config: MusicGenConfig
+) -> dict[Path | None, list[Path]]:
+    """Where the clips of each file go, once nothing speaks against making and writing them. Raises RequestError."""
+    paths = {}
+    for file, own in wishes.items():
+        requests = _about_sound(own, file)
+        make_jobs(requests, config)  # raises for what this model cannot do
+        paths[file] = output_paths(requests, options, config.sample_rate, name, file)
+        if len(paths) == 1:
+            warn_of_idle(options, requests[0], paths[file][0])
+    if len({path for own in paths.values() for path in own}) < sum(map(len, paths.values())):
+        raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
+    return paths
+
+
+def _about_sound(requests: Sequence[MusicRequest], file: Path | None) -> list[MusicRequest]:
+    """The requests with the sound that they edit, of which more than one file's would fill memory."""
+    if file is None:
+        return list(requests)
+    clip = Clip.load(file)
+    return [replace(request, source=clip) for request in requests]
+
+
+def _understood(wishes: Mapping[Path | None, Sequence[MusicRequest]], config: MusicGenConfig) -> dict[str, str]:
+    """What instructions are understood as, where that is not what they say."""
+    known = config.instruct.instruments if config.instruct else ()
+    told = {
+        understand(request.prompt, known).text: request.prompt
+        for file, requests in wishes.items()
+        for request in requests
+        if file is not None and not request.raw
+    }
+    return {text: words for text, words in told.items() if text != words}
 
 
 def known_config(name: str) -> MusicGenConfig:

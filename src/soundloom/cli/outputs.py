@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from soundloom.atomic import write_faults
+from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.groups import OutputOptions
+from soundloom.cli.names import Request, clip_name, fill_pattern, numbered
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError, WriteError
@@ -21,28 +23,28 @@ from soundloom.folders import expanded
 
 log = logging.getLogger(__name__)
 
-Request = GenerationRequest | MusicRequest
-SLUG_LENGTH = 40
 BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 LOSSLESS = (".wav", ".flac")
 
 
 def output_paths(
-    requests: Sequence[Request], options: OutputOptions, rate: int, source: Path | None = None
+    requests: Sequence[Request], options: OutputOptions, rate: int, model: str, source: Path | None = None
 ) -> list[Path]:
     """Name a file for each request and make sure that it can be written; missing folders are made.
 
-    `rate` is that of the model, `source` the file that an edit reads. Raises RequestError or AudioError.
+    `rate` is that of the model, `model` its name, `source` the file that an edit reads. Raises RequestError or
+    AudioError.
     """
     if options.true_peak is not None and options.lufs is None:
         raise RequestError("--true-peak is the limit of --lufs, which is not given", "give --lufs -14, or leave it out")
-    paths = _names(requests, options, source)
+    paths = _names(requests, options, model, source)
     for path, request in zip(paths, requests, strict=True):
         clip = request.source
         container = container_of(path)
         container.subtype_for(options.sample_type, clip.source_format if clip else None)
         own_rate = clip.sample_rate if clip else rate
-        container.check(own_rate if options.rate is None else options.rate, _most_channels(request))
+        channels = options.channels or _most_channels(request)
+        container.check(own_rate if options.rate is None else options.rate, channels)
         _refuse_replacing(path, options, source)
     for folder in dict.fromkeys(path.parent for path in paths):
         _require_writable(folder)
@@ -71,16 +73,20 @@ def _refuse_replacing(path: Path, options: OutputOptions, source: Path | None) -
         )
 
 
-def _names(requests: Sequence[Request], options: OutputOptions, source: Path | None) -> list[Path]:
-    out = expanded(options.out) if options.out else None
-    if out is not None and _names_a_file(options):
-        return [_numbered(out, i, len(requests)) for i in range(len(requests))]
-    folder = out or (source.parent if source else Path())
-    names: list[Path] = []
+def _names(requests: Sequence[Request], options: OutputOptions, model: str, source: Path | None) -> list[Path]:
+    outs = fill_pattern(options.out, requests, model) if options.out else []
+    count = len(requests)
+    if outs and _names_a_file(options):
+        paths = [expanded(out) for out in outs]
+        if len(set(paths)) < count:  # no placeholder tells the clips apart
+            return [numbered(path, i, count) for i, path in enumerate(paths)]
+        return paths
+    names: dict[Path, None] = {}
     for i, request in enumerate(requests):
-        wanted = _numbered(edit_name(source), i, len(requests)) if source else clip_name(request)
-        names.append(_free(folder / wanted, options, names))
-    return names
+        folder = expanded(outs[i]) if outs else source.parent if source else Path()
+        wanted = numbered(edit_name(source), i, count) if source else clip_name(request)
+        names[_free(folder / wanted, options, names)] = None
+    return list(names)
 
 
 def _names_a_file(options: OutputOptions) -> bool:
@@ -88,20 +94,10 @@ def _names_a_file(options: OutputOptions) -> bool:
     return bool(options.out) and not (expanded(options.out or "").is_dir() or str(options.out).endswith("/"))
 
 
-def clip_name(request: Request) -> Path:
-    """A file name of the prompt's first words and the seed."""
-    slug = re.sub(r"\W+", "-", request.prompt.lower())[:SLUG_LENGTH].strip("-")
-    return Path(f"{slug or 'clip'}-{request.seed}.wav")
-
-
 def edit_name(source: Path) -> Path:
     """NAME-edit, in the source's own format where that keeps every sample."""
     suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
     return Path(f"{source.stem}-edit{suffix}")
-
-
-def _numbered(path: Path, index: int, count: int) -> Path:
-    return path if count == 1 else path.with_name(f"{path.stem}_{index}{path.suffix}")
 
 
 def _free(path: Path, options: OutputOptions, names: Collection[Path]) -> Path:
@@ -124,6 +120,13 @@ def _require_writable(folder: Path) -> None:
             return
 
 
+def named_or_free(named: str | None, default: Path) -> Path:
+    """The file that -o names, which may be replaced, or the default name, which raises WriteError if it is taken."""
+    if named is None and default.exists():
+        raise WriteError(f"{default} exists already", "replace it by naming it with -o, or name another file")
+    return Path(named).expanduser() if named is not None else default
+
+
 def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptions) -> None:
     """Say why kept samples will not be the source's own, where flags or the format have that effect."""
     clip = request.source
@@ -132,6 +135,8 @@ def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptio
     reasons = []
     if options.rate not in (None, clip.sample_rate):
         reasons.append(f"they are resampled from {clip.sample_rate} to {options.rate} Hz")
+    if options.channels == 1 and clip.channels > 1:
+        reasons.append("--channels 1 mixes them to one")
     if options.lufs is not None:
         reasons.append("--lufs turns them up or down")
     used = container_of(path).subtype_for(options.sample_type, clip.source_format)
@@ -158,6 +163,8 @@ def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
 
 
 def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Path:
+    if options.channels is not None:
+        clip = replace(clip, audio=to_channels(clip.audio, options.channels))
     return clip.save(
         path,
         subtype=options.sample_type,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from soundloom.cli.streams import escaped
 
@@ -15,3 +16,15 @@ def print_results(results: object) -> None:
     # A program that reads the results gets names as they are.
     sys.stdout.write(escaped(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+def note_saved(error: BaseException, files: Sequence[str], total: int) -> None:
+    """Let an error tell what was saved before it, of so many clips."""
+    error.add_note(f"saved {len(files)} of {total} clips")
+    vars(error)["files"] = list(files)
+
+
+def saved_files(error: BaseException) -> list[str]:
+    """The files that were saved before an error."""
+    files: list[str] = vars(error).get("files", [])
+    return files

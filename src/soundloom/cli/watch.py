@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Display
 
-from soundloom.audio.clip import Clip
 from soundloom.cli.streams import escaped
 from soundloom.pipeline.stages import Progress
 
 EMBEDDED = "mini"
+SEEDS_SHOWN = 8
 
 
 @dataclass
@@ -27,15 +28,36 @@ class Stage:
     device_bytes: int | None = None
 
 
-class Watch:
-    """Listens to `Progress` events, shows them in a terminal, and adds up what the stages took."""
+@dataclass(frozen=True)
+class Saved:
+    """What is said of a clip once it lies in a file."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    path: str
+    seconds: float
+    sample_rate: int
+    channels: int
+    record: Mapping[str, Any]
+
+
+class Watch:
+    """Listens to `Progress` events, shows them in a terminal, and adds up what the stages took.
+
+    Of several clips it shows which one is being made.
+    """
+
+    def __init__(self, *, quiet: bool = False, clips: int = 1) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         columns = TextColumn("{task.description:<7}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        live = self.console.is_terminal and not quiet
-        self._display = Display(*columns, console=self.console, transient=True, disable=not live)
+        self._live = self.console.is_terminal and not quiet
+        # What is printed meanwhile is a result, which must not go where the display goes.
+        self._display = Display(
+            *columns, console=self.console, transient=True, disable=not self._live, redirect_stdout=False
+        )
+        self._clips = clips
         self._tasks: dict[str, TaskID] = {}
+        if clips > 1:
+            self._count_task = self._display.add_task("", total=clips)
+            self.count(0)
         self._start = time.perf_counter()
         self.stages: dict[str, Stage] = {}
         self.seconds = 0.0
@@ -58,6 +80,24 @@ class Watch:
             stage.seconds += event.seconds
             stage.host_bytes = _larger(stage.host_bytes, event.host_bytes)
             stage.device_bytes = _larger(stage.device_bytes, event.device_bytes)
+
+    def count(self, done: int) -> None:
+        """Show that so many clips are saved."""
+        if self._clips > 1:
+            text = f"clip {min(done + 1, self._clips)} of {self._clips}"
+            self._display.update(self._count_task, completed=done, description=text)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the display away while something is printed where it may stand."""
+        if not self._live:
+            yield
+            return
+        self._display.stop()
+        try:
+            yield
+        finally:
+            self._display.start()
 
     @property
     def peak_bytes(self) -> int | None:
@@ -86,11 +126,13 @@ def _how(request: Mapping[str, Any]) -> str:
     return f"temperature {request['temperature']:g}, {drawn}, guidance {request['guidance']:g}"
 
 
-def summarise(watch: Watch, clips: Sequence[Clip]) -> None:
+def summarise(watch: Watch, clips: Sequence[Saved]) -> None:
     """Say what was made, how, and what it took."""
     record, made = clips[0].record, sum(clip.seconds for clip in clips)
     watch.say(f"{record['model']}: {_about(record)}")
-    seeds = ", ".join(str(clip.record["seed"]) for clip in clips)
+    seeds = ", ".join(str(clip.record["seed"]) for clip in clips[:SEEDS_SHOWN])
+    if len(clips) > SEEDS_SHOWN:
+        seeds = f"{seeds} … {clips[-1].record['seed']}"
     watch.say(
         f"seed {seeds} · {_how(record['request'])} · {record['engine']} on {record['device']}, {record['precision']}"
     )
@@ -104,20 +146,20 @@ def summarise(watch: Watch, clips: Sequence[Clip]) -> None:
     )
 
 
-def report(watch: Watch, clips: Sequence[Clip], paths: Sequence[str]) -> dict[str, Any]:
+def report(watch: Watch, clips: Sequence[Saved]) -> dict[str, Any]:
     """The same, and more, as plain data."""
     made = sum(clip.seconds for clip in clips)
     return {
-        "files": list(paths),
+        "files": [clip.path for clip in clips],
         "clips": [
             {
-                "path": path,
+                "path": clip.path,
                 "seconds": clip.seconds,
                 "sample_rate": clip.sample_rate,
                 "channels": clip.channels,
                 **clip.record,
             }
-            for clip, path in zip(clips, paths, strict=True)
+            for clip in clips
         ],
         "stages": {name: vars(stage) for name, stage in watch.stages.items()},
         "total_seconds": watch.seconds,

@@ -12,12 +12,18 @@ from soundloom.errors import ModelNotFoundError, RequestError
 
 @dataclass(frozen=True)
 class Licence:
-    """Terms that somebody must accept before a download."""
+    """Terms that somebody must accept before a download.
+
+    `commercial` is "yes", "no" or under what condition; `outputs` says what the terms, at `url`, say of sounds that
+    the model makes.
+    """
 
     id: str
     name: str
     url: str
     summary: str
+    commercial: str
+    outputs: str
 
 
 STABILITY = Licence(
@@ -26,29 +32,48 @@ STABILITY = Licence(
     "https://stability.ai/community-license-agreement",
     "Free for research, personal use and organisations under one million US dollars of yearly revenue; "
     "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
+    "below $1M a year",
+    "You own them, and may use them commercially with a yearly revenue below one million US dollars, for which the "
+    "license asks you to register with Stability AI; above that it ends, and an agreement is needed.",
 )
 GEMMA = Licence(
     "gemma",
     "Gemma Terms of Use",
     "https://ai.google.dev/gemma/terms",
     "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
+    "yes",
+    "Google claims no rights in them; its prohibited use policy applies.",
 )
 NON_COMMERCIAL = Licence(
     "cc-by-nc-4.0",
     "Creative Commons Attribution-NonCommercial 4.0",
     "https://creativecommons.org/licenses/by-nc/4.0",
     "Free for non-commercial use with attribution. It covers the weights of MusicGen and of everything made from them.",
+    "no",
+    "The license allows use of the weights for non-commercial purposes alone and does not speak of outputs, so it "
+    "grants no commercial use.",
 )
-APACHE = Licence("apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Free for any use.")
+APACHE = Licence(
+    "apache-2.0",
+    "Apache License 2.0",
+    "https://www.apache.org/licenses/LICENSE-2.0",
+    "Free for any use.",
+    "yes",
+    "The license sets no condition for them, so they may be used commercially.",
+)
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository at its pinned commit; `size` in bytes and `sha256`, or None where none was recorded."""
+    """A file of a repository at its pinned commit; `size` in bytes and `sha256`, or None where none was recorded.
+
+    `about` is how many bytes it has roughly, where that alone is known.
+    """
 
     path: str
     size: int | None = None
     sha256: str | None = None
+    about: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,12 @@ class Entry:
     @property
     def licence(self) -> str:
         return ", ".join(licence.name for licence in self.licences)
+
+    @property
+    def commercial(self) -> str:
+        """Whether outputs may be used commercially: what the strictest of the licenses says."""
+        said = [licence.commercial for licence in self.licences]
+        return "no" if "no" in said else next((one for one in said if one != "yes"), "yes")
 
     @property
     def is_musicgen(self) -> bool:

@@ -69,7 +69,7 @@ def _music(size: str) -> Entry:
 _ADAPTER = Source(
     "published",
     "ldzhangyx/instruct-MusicGen",
-    (RemoteFile("finetuned.ckpt"),),
+    (RemoteFile("finetuned.ckpt", about=14_586_000_000),),
     companions=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,), _REVISIONS["large"])),
 )
 _BUNDLE = Source(

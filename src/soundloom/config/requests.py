@@ -149,7 +149,7 @@ class GenerationRequest:
             if stop > total + 0.5 / source.sample_rate:
                 raise RequestError(
                     f"region {start:g} to {stop:g} s ends behind the clip, which is {total:g} s long",
-                    "give a larger number of seconds to continue the clip",
+                    f"end it at {total:g} s or earlier, or continue the clip first with extend",
                 )
 
     def to_record(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from soundloom.evaluation.statistics import Interval, bootstrap, wilson
 
+MOST_DIGITS = 9  # beyond those that are shown anyway
 HEADER = ("figure", "value", "95 % interval", "goal", "", "of")
 
 
@@ -72,8 +73,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     interval = " … ".join(_shown(edge, row.unit) for edge in row.interval) if row.interval else ""
     goal = f"{row.bound} {_shown(row.goal, row.unit)}" if row.goal is not None else ""
     verdict = {None: "", True: "reached", False: "missed"}[row.passed]
-    return row.name, _shown(row.value, row.unit), interval, goal, verdict, str(row.count)
+    return row.name, _shown_beside(row.value, row.goal, row.unit), interval, goal, verdict, str(row.count)
 
 
-def _shown(value: float, unit: str) -> str:
-    return f"{100 * value:.0f} %" if unit == "%" else f"{value:.2f} {unit}".rstrip()
+def _shown_beside(value: float, goal: float | None, unit: str) -> str:
+    """A figure with as many digits as it takes to tell it from its goal: 0.8996 is no 0.90 that missed 0.90."""
+    if goal is None or value == goal or not np.isfinite(value):
+        return _shown(value, unit)
+    digits = (_shown(value, unit, more) for more in range(MOST_DIGITS))
+    return next((text for more, text in enumerate(digits) if text != _shown(goal, unit, more)), _shown(value, unit))
+
+
+def _shown(value: float, unit: str, more: int = 0) -> str:
+    return f"{100 * value:.{more}f} %" if unit == "%" else f"{value:.{2 + more}f} {unit}".rstrip()

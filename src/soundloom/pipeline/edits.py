@@ -7,7 +7,7 @@ than the model's limit is edited in windows: each sees what is already known aro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,9 +46,13 @@ class Creation:
         self.findings: list[Finding] = []
         self.passes_left = 1
 
+    def measure(self) -> Item:
+        """Return the one pass."""
+        return make_item(self.job, self.config, self.job.seconds, self.job.seed)
+
     def next_item(self) -> Item | None:
         """Return the one pass, and None once it was accepted."""
-        return make_item(self.job, self.config, self.job.seconds, self.job.seed) if self.passes_left else None
+        return self.measure() if self.passes_left else None
 
     def accept(self, made: np.ndarray) -> None:
         """Take what was made (2, samples)."""
@@ -109,7 +113,7 @@ class Edit:
         if new and self.job.request.noise < 1:
             raise RequestError(
                 f"noise {self.job.request.noise:g} varies what is there, and there is nothing before or behind a clip",
-                "leave noise at 1 to continue a clip",
+                "leave out noise, or leave it at 1, to continue a clip",
             )
         joined: list[Span] = []
         for start, end in sorted([*spans, *new]):
@@ -133,13 +137,13 @@ class Edit:
             raise RequestError(
                 f"the clip is {self.samples / self.rate:.4g} s long and this model varies at most "
                 f"{self.config.max_seconds:.4g} s in one piece",
-                "cut the clip, or vary regions of it",
+                "cut the clip (`soundloom trim`, or --trim START,END), or vary regions of it",
             )
         if self.job.request.compat.keep != "samples":
             raise RequestError(
                 f"the result would be {self.samples / self.rate:.4g} s long, and published systems edit at most "
                 f"{self.config.max_seconds:.4g} s with this model",
-                "leave out compat, or cut the clip",
+                "leave out compat, or cut the clip (`soundloom trim`, or --trim START,END)",
             )
         low, high = self.known
         for piece, forward in self._pieces(limit // 2):
@@ -167,21 +171,26 @@ class Edit:
                     end -= step
             yield (start, end), forward
 
-    def next_item(self) -> Item | None:
-        """Return the next pass at the model's rate, or None when the edit is complete."""
-        if not self.passes_left:
-            return None
+    def measure(self) -> Item:
+        """Return the next pass at the model's rate, without its sound."""
         window = self.windows[self.passes]
         seed = (self.job.seed + self.passes) % SEED_LIMIT
         item = make_item(self.job, self.config, (window.stop - window.start) / self.rate, seed)
-        heard, _ = to_stereo(self.sound[:, window.start : window.stop])
-        audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
         scale = self.config.sample_rate / self.rate
         regions = tuple(
             (int((start - window.start) * scale), min(int(np.ceil((end - window.start) * scale)), item.samples))
             for start, end in window.regions
         )
-        return Item(item.job, item.seconds, seed, item.samples, item.frames, item.valid, audio, regions)
+        return replace(item, regions=regions)
+
+    def next_item(self) -> Item | None:
+        """Return the next pass at the model's rate, or None when the edit is complete."""
+        if not self.passes_left:
+            return None
+        item, window = self.measure(), self.windows[self.passes]
+        heard, _ = to_stereo(self.sound[:, window.start : window.stop])
+        audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
+        return replace(item, audio=audio)
 
     def accept(self, made: np.ndarray) -> None:
         """Join what was made of the last item (2, samples at the model's rate) to the sound."""

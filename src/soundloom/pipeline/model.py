@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, TypedDict, Unpack, get_args, overload
@@ -28,10 +29,11 @@ from soundloom.engines.forks import require_threads
 from soundloom.errors import EngineError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit
+from soundloom.pipeline.groups import good_clips, group_requests
 from soundloom.pipeline.lineage import remembered, source_record
 from soundloom.pipeline.passes import LongCreation, begin
 from soundloom.pipeline.plan import Item, Job
-from soundloom.pipeline.run import Run, decode_latents, encode_audio
+from soundloom.pipeline.run import MAX_BATCH, Run, decode_latents, encode_audio
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.text.words import CaptionWords
@@ -213,26 +215,50 @@ class Model:
         self, requests: Sequence[GenerationRequest], *, progress: Listener | None = None, cancel: Event | None = None
     ) -> list[Clip]:
         """Carry out requests, those of equal length together, and return a clip for each."""
-        config, entry = self.config, find_entry(self.name)
+        made = dict(self.iter(requests, progress=progress, cancel=cancel))
+        return [made[place] for place in range(len(requests))]
+
+    def iter(
+        self, requests: Sequence[GenerationRequest], *, progress: Listener | None = None, cancel: Event | None = None
+    ) -> Iterator[tuple[int, Clip]]:
+        """Carry out requests and yield the place and the clip of each as soon as it is finished.
+
+        At most `MAX_BATCH` of equal length are made at once, so that memory does not grow with their number; networks
+        stay loaded in between. Raises RequestError before any work; an OutputError about one clip comes when the
+        others have been yielded.
+        """
+        entry = find_entry(self.name)
         default_seconds = entry.default_seconds if entry else DEFAULT_SECONDS
-        tasks = [begin(request, config, default_seconds) for request in requests]
+        groups = group_requests(requests, self.config, default_seconds, MAX_BATCH)
         self._require_known_words(requests)
         require_threads()
+        return self._work_off(requests, groups, default_seconds, Stages(self.engine, progress, cancel))
+
+    def _work_off(
+        self, requests: Sequence[GenerationRequest], groups: list[list[int]], default_seconds: float, stages: Stages
+    ) -> Iterator[tuple[int, Clip]]:
+        run, told = Run(self.engine, self.config, self.tokenizer, stages), set[str]()
+
+        def make(places: Sequence[int]) -> list[Callable[[], Clip]]:
+            tasks = [begin(requests[place], self.config, default_seconds) for place in places]
+            stages.begin(len(places), len(requests))
+            cut = self._carry(tasks, run, is_last=places is groups[-1])
+            return [partial(self._clip, task, cut.get(i, "")) for i, task in enumerate(tasks)]
+
         try:
-            cut = self._work_off(tasks, Stages(self.engine, progress, cancel))
-        except BaseException:  # Ctrl-C among them
+            for place, clip in good_clips(groups, make):
+                log_warnings([clip], told)
+                yield place, clip
+        except BaseException:  # Ctrl-C among them, and a caller who wants no more
             self._leave(*get_args(Component))
             raise
-        clips = [self._clip(task, cut.get(i, "")) for i, task in enumerate(tasks)]
-        log_warnings(clips)
-        return clips
 
-    def _work_off(self, tasks: Sequence[Creation | LongCreation | Edit], stages: Stages) -> dict[int, str]:
+    def _carry(self, tasks: Sequence[Creation | LongCreation | Edit], run: Run, *, is_last: bool) -> dict[int, str]:
         """Carry tasks to their end; return what of their prompts did not fit, by the place of the task."""
         cut: dict[int, str] = {}
         while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
             more = any(task.passes_left > 1 for task in tasks)
-            run = Run(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded or more)
+            run.keep_loaded = self.keep_loaded or more or not is_last
             for i, made in zip(waiting, run(list(waiting.values())), strict=True):
                 tasks[i].findings += self._judge(waiting[i], made.audio)
                 tasks[i].accept(made.audio)
@@ -294,7 +320,7 @@ class Model:
         warnings = words.warnings(job.request.prompt, self.name) if words else []
         if cut:
             length = self.config.model.conditioning.prompt.max_length
-            warnings.append(f"the prompt is longer than {length} tokens; this was not heard: {cut!r}")
+            warnings.append(f"the prompt is longer than {length} tokens; this was not heard: '{shown(cut)}'")
         if job.guidance.scale != 1 and self.config.is_distilled:
             warnings.append(
                 f"{self.name} is distilled: guidance {job.guidance.scale:g} doubles the work and mostly harms; use 1"
@@ -304,7 +330,7 @@ class Model:
                 "a negative prompt does": job.request.negative_prompt is not None,
                 "settings of guidance do": job.guidance != Guidance(),
             }
-            why = "nothing without guidance; give a scale above 1"
+            why = "nothing without guidance; give a scale above 1 (--cfg)"
             warnings += [f"{what} {why}" for what, is_given in idle.items() if is_given]
         return warnings
 

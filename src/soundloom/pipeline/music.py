@@ -5,7 +5,8 @@ The networks are mono. A sound to be edited is heard as the mean of its channels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Event
 from typing import Any, TypedDict, Unpack, get_args, overload
 
@@ -20,9 +21,12 @@ from soundloom.config.options import check_options
 from soundloom.engines.forks import require_threads
 from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import RequestError, shown
+from soundloom.pipeline.groups import good_clips
 from soundloom.pipeline.lineage import source_record
 from soundloom.pipeline.model import spread_seed
-from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_job
+from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_jobs
+from soundloom.pipeline.plan import places_alike
+from soundloom.pipeline.run import MAX_BATCH
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.version import __version__
@@ -122,17 +126,41 @@ class MusicModel:
         self, requests: Sequence[MusicRequest], *, progress: Listener | None = None, cancel: Event | None = None
     ) -> list[Clip]:
         """Carry out requests, those of equal length together, and return a clip for each."""
-        jobs = [make_job(request, self.config) for request in requests]
+        made = dict(self.iter(requests, progress=progress, cancel=cancel))
+        return [made[place] for place in range(len(requests))]
+
+    def iter(
+        self, requests: Sequence[MusicRequest], *, progress: Listener | None = None, cancel: Event | None = None
+    ) -> Iterator[tuple[int, Clip]]:
+        """Carry out requests and yield the place and the clip of each as soon as it is finished.
+
+        At most `MAX_BATCH` of equal length are made at once, so that memory does not grow with their number; networks
+        stay loaded in between. Raises RequestError before any work; an OutputError about one clip comes when the
+        others have been yielded.
+        """
+        jobs = make_jobs(requests, self.config)
         require_threads()
-        stages = Stages(self.engine, progress, cancel)
+        return self._work_off(jobs, places_alike([job.batch for job in jobs], MAX_BATCH), progress, cancel)
+
+    def _work_off(
+        self, jobs: list[MusicJob], groups: list[list[int]], progress: Listener | None, cancel: Event | None
+    ) -> Iterator[tuple[int, Clip]]:
+        stages, told = Stages(self.engine, progress, cancel), set[str]()
+        run = MusicRun(self.engine, self.config, self.tokenizer, stages)
+
+        def make(places: Sequence[int]) -> list[Callable[[], Clip]]:
+            stages.begin(len(places), len(jobs))
+            run.keep_loaded = self.keep_loaded or places is not groups[-1]
+            group = [jobs[place] for place in places]
+            return [partial(self._clip, job, sound) for job, sound in zip(group, run(group), strict=True)]
+
         try:
-            made = MusicRun(self.engine, self.config, self.tokenizer, stages, keep_loaded=self.keep_loaded)(jobs)
-        except BaseException:  # Ctrl-C among them
+            for place, clip in good_clips(groups, make):
+                log_warnings([clip], told)
+                yield place, clip
+        except BaseException:  # Ctrl-C among them, and a caller who wants no more
             self._leave(*get_args(MusicComponent))
             raise
-        clips = [self._clip(job, sound) for job, sound in zip(jobs, made, strict=True)]
-        log_warnings(clips)
-        return clips
 
     def encode(self, clip: Sound) -> np.ndarray:
         """Return the codes (codebooks, frames) of a clip or sound file of any rate and number of channels."""

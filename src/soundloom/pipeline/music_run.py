@@ -6,7 +6,7 @@ are small. Positions are frames of the codec, except where samples are named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.music import MusicEngine, Reading
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.pipeline.run import MAX_BATCH, fit
 from soundloom.pipeline.stages import Stages
 from soundloom.pipeline.windows import Joined, Window, plan_windows
@@ -66,14 +66,25 @@ class MusicJob:
         return self.request.to_record(seconds=seconds, seed=self.seed, top_k=self.sampling.top_k)
 
 
-def make_job(request: MusicRequest, config: MusicGenConfig) -> MusicJob:
-    """Decide what a request leaves open. Raises RequestError for what this model cannot do."""
+def make_jobs(requests: Iterable[MusicRequest], config: MusicGenConfig) -> list[MusicJob]:
+    """Decide what requests leave open; those about one sound share what is heard of it.
+
+    Raises RequestError for what this model cannot do.
+    """
+    heard: dict[Clip, np.ndarray] = {}
+    return [_make_job(request, config, heard) for request in requests]
+
+
+def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, np.ndarray]) -> MusicJob:
     seed = random_seed() if request.seed is None else request.seed
     sampling = request.sampling(config.default_top_k)
     if request.source is not None:
-        return _edit_job(request, config, seed, sampling)
+        return _edit_job(request, config, seed, sampling, heard)
     if config.instruct is not None:
-        raise RequestError("this model edits sounds and has none to edit", "give one, or take a musicgen model")
+        raise RequestError(
+            "this model edits sounds and has none to edit",
+            "edit one with `soundloom edit IN`, or take a musicgen model",
+        )
     samples = round((request.seconds or DEFAULT_SECONDS) * config.sample_rate)
     frames, longest = config.encodec.frames(samples), round(config.max_seconds * config.frame_rate)
     if not frames:
@@ -83,23 +94,29 @@ def make_job(request: MusicRequest, config: MusicGenConfig) -> MusicJob:
     return MusicJob(request, request.prompt, seed, sampling, windows, samples, config.sample_rate, channels, nothing)
 
 
-def _edit_job(request: MusicRequest, config: MusicGenConfig, seed: int, sampling: Sampling) -> MusicJob:
+def _edit_job(
+    request: MusicRequest, config: MusicGenConfig, seed: int, sampling: Sampling, heard: dict[Clip, np.ndarray]
+) -> MusicJob:
     source = request.source
     if config.instruct is None or source is None:
-        raise RequestError("this model has no adapter and cannot edit", "load instruct-musicgen")
+        raise RequestError("this model has no adapter and cannot edit", "take instruct-musicgen")
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
     known = config.instruct.instruments
     told = Instruction(request.prompt, was_trained=True) if request.raw else understand(request.prompt, known)
     window = request.window or config.instruct.window
     size, longest = round(window * config.frame_rate), config.instruct.max_frames
-    audio = as_heard(source, config.sample_rate)
+    if source not in heard:
+        heard[source] = as_heard(source, config.sample_rate)
+    audio = heard[source]
     samples = audio.shape[1]
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
     if not told.was_trained:
         names = ", ".join(known)
-        notes.append(f"the model was not trained on {told.text!r}, but to add, remove and extract one of {names}")
+        notes.append(
+            f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}"
+        )
     if window > config.instruct.window:
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels

@@ -43,6 +43,10 @@ class LongCreation:
             *self._task.notes,
         ]
 
+    def measure(self) -> Item:
+        """The next pass without its sound."""
+        return self._task.measure()
+
     def next_item(self) -> Item | None:
         """Return the next pass, or None when the sound is complete."""
         return self._task.next_item()

@@ -8,7 +8,7 @@ Source for the published length rules: stable-audio-3, model.py; its MLX runtime
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -172,23 +172,35 @@ def _length_multiple(encoder: ResamplerConfig) -> int:
     return max(chunk // encoder.stride, 1)
 
 
+def batch_key(item: Item) -> Hashable:
+    """What items that go through the transformer together have in common."""
+    job = item.job
+    return (
+        item.frames,
+        job.request.source is not None,
+        bool(item.regions),
+        *(job.steps, job.sampler, job.guidance, job.shift, job.request.compat),
+    )
+
+
+def measure_shared(items: Sequence[Item]) -> Sequence[Item]:
+    """Return items as published systems measure those of one call, all as long as the longest, if they ask for that."""
+    if not items or items[0].job.request.compat.batch != "shared":
+        return items
+    longest = max(item.frames for item in items)
+    return [replace(item, frames=longest, valid=min(item.valid, longest)) for item in items]
+
+
 def make_batches(items: Sequence[Item], limit: int) -> list[Batch]:
     """Group items that can run together, in order of their first, at most `limit` in one batch."""
-    if items and items[0].job.request.compat.batch == "shared":
-        longest = max(item.frames for item in items)
-        items = [replace(item, frames=longest, valid=min(item.valid, longest)) for item in items]
-    groups: dict[object, list[int]] = {}
-    for place, item in enumerate(items):
-        job = item.job
-        key = (
-            item.frames,
-            item.audio is not None,
-            bool(item.regions),
-            *(job.steps, job.sampler, job.guidance, job.shift, job.request.compat),
-        )
-        groups.setdefault(key, []).append(place)
-    return [
-        Batch(tuple(items[place] for place in part), tuple(part), items[part[0]].frames)
-        for places in groups.values()
-        for part in (places[start : start + limit] for start in range(0, len(places), limit))
-    ]
+    items = measure_shared(items)
+    groups = places_alike([batch_key(item) for item in items], limit)
+    return [Batch(tuple(items[place] for place in places), tuple(places), items[places[0]].frames) for places in groups]
+
+
+def places_alike(keys: Iterable[Hashable], limit: int) -> list[list[int]]:
+    """Return the places of equal keys, in the order of their first, at most `limit` in a group."""
+    alike: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        alike.setdefault(key, []).append(place)
+    return [places[start : start + limit] for places in alike.values() for start in range(0, len(places), limit)]

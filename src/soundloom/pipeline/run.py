@@ -68,7 +68,7 @@ class Made:
 
 
 class Run:
-    """One journey of some items through an engine."""
+    """The journey of items through an engine, once or several times."""
 
     def __init__(
         self,
@@ -83,9 +83,11 @@ class Run:
         self.engine, self.config, self.tokenize, self.stages = engine, config, tokenize, stages
         self.keep_loaded, self.noise = keep_loaded, noise or PhiloxNoise()
         self.cut: dict[int, str] = {}  # place of an item: what of its prompt did not fit
+        self._read: tuple[Any, TextBatch] | None = None  # the last texts, which the next pass or group often repeats
 
     def __call__(self, items: Sequence[Item]) -> list[Made]:
         """Return what was made of each item, in order."""
+        self.cut = {}
         batches = make_batches(items, MAX_BATCH)
         texts = self._texts(batches)
         self._free("text")
@@ -125,6 +127,11 @@ class Run:
                 self.cut[place] = " … ".join(filter(None, parts))
         kept = self._kept_tokens(tokens.mask, negative_tokens.mask)
         tokens, negative_tokens = tokens.first(kept), negative_tokens.first(kept)
+        arrays = (tokens.ids, tokens.mask, negative_tokens.ids, negative_tokens.mask)
+        key = (wanted, batch.compat.negative_padding, *negatives, *(array.tobytes() for array in arrays))
+        if self._read is not None and self._read[0] == key:
+            tick(done)
+            return self._read[1]
         result = TextBatch(
             self.engine.encode_text(tokens.ids, tokens.mask),
             tokens.mask,
@@ -133,6 +140,7 @@ class Run:
             negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
             repeats=length - kept + 1,
         )
+        self._read = key, result
         tick(done)
         return result
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Protocol
@@ -18,7 +18,8 @@ from soundloom.errors import Cancelled
 class Progress:
     """Where the work is: `step` of `steps` of a stage done; the last event of a stage has `finished` set.
 
-    `seconds` is the time since the stage began. `host_bytes` and `device_bytes` are peaks, known when it has finished.
+    Of `clips` in all, the group that begins with the `clip`-th is being made. `seconds` is the time since the stage
+    began. `host_bytes` and `device_bytes` are peaks, known when it has finished.
     """
 
     stage: str
@@ -28,6 +29,8 @@ class Progress:
     finished: bool = False
     host_bytes: int | None = None
     device_bytes: int | None = None
+    clip: int = 1
+    clips: int = 1
 
 
 Listener = Callable[[Progress], None]
@@ -46,6 +49,11 @@ class Stages:
 
     def __init__(self, engine: Measured, listener: Listener | None = None, cancel: Event | None = None) -> None:
         self._engine, self._listener, self._cancel = engine, listener, cancel
+        self._done, self._group, self._clips = 0, 0, 1
+
+    def begin(self, group: int, clips: int) -> None:
+        """Say that the next group is begun, and how many of all clips are in it."""
+        self._done, self._group, self._clips = self._done + self._group, group, clips
 
     @contextmanager
     def stage(self, name: str, steps: int) -> Iterator[Callable[[int], None]]:
@@ -67,7 +75,7 @@ class Stages:
 
     def _report(self, progress: Progress) -> None:
         if self._listener is not None:
-            self._listener(progress)
+            self._listener(replace(progress, clip=self._done + 1, clips=self._clips))
 
 
 def reset_host_peak() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from soundloom.config.musicgen import InstructConfig
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 
 INSTRUMENTS = InstructConfig().instruments
 FORM = "Music piece. Instruct: {}."
@@ -80,7 +80,7 @@ def _instrument(words: str, asked: str, instruments: Collection[str]) -> str:
     while (shorter := _TAILS.sub("", _ARTICLES.sub("", name))) != name:
         name = shorter
     if not name:
-        raise RequestError(f"{asked!r} does not say which instrument", f"known are {', '.join(instruments)}")
+        raise RequestError(f"'{shown(asked)}' does not say which instrument", f"known are {', '.join(instruments)}")
     others = {other: name for other, name in _OTHER_NAMES.items() if name in instruments}
     known = others | {each.lower(): each for each in instruments}
     return known.get(name.lower(), " ".join(word[:1].upper() + word[1:] for word in name.split()))

@@ -1,0 +1,60 @@
+"""Flags that change nothing as they were given: a warning says so, and what they would need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from soundloom.audio.files import container_of
+from soundloom.cli.groups import OutputOptions
+from soundloom.config.music_requests import MusicRequest
+from soundloom.config.requests import GenerationRequest
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_idle(options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path) -> None:
+    """Log each flag of `options` that does nothing for `request`, whose clip goes to `path`.
+
+    What was not given holds its default and cannot be told from a default that was given, which needs no warning.
+    """
+    given = vars(options)
+    about = _of_music(given) if isinstance(request, MusicRequest) else _of_sound(given, request)
+    for flag, why in [*about, *_of_output(options, request, path)]:
+        log.warning("%s does nothing %s", flag, why)
+
+
+def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tuple[str, str]]:
+    source, noise = request.source, given.get("noise")
+    continues = source is not None and (bool(request.offset) or (request.seconds or 0.0) > source.seconds)
+    if given.get("crossfade") is not None and not (request.regions or continues):
+        yield "--crossfade", "without regions or new sound beside the source: there are no borders"
+    if noise is not None and source is None:
+        yield "--noise", "without a sound to edit"
+    if noise == 1 and source is not None and not (request.regions or continues):
+        yield "--noise 1", "with the source but take its length: below 1, more of it stays"
+    if given.get("meter", "4/4") != "4/4" and not given.get("bars"):
+        yield "--meter", "without --bars"
+    if not given.get("chunked_decode", True):
+        yield "--no-chunked-decode", "here: long sounds are always decoded in pieces, with the result of one pass"
+    if given.get("no_half") and given.get("precision") == "fp32":
+        yield "--no-half", "beside --precision fp32, which is the same"
+
+
+def _of_music(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if given["temperature"] == 0:
+        for name in ("top_k", "top_p"):
+            if given[name]:
+                yield "--" + name.replace("_", "-"), "at --temperature 0, which takes the likeliest codes"
+    elif given["top_p"] and given["top_k"] is not None:
+        yield "--top-k", "beside --top-p, which draws by share instead"
+
+
+def _of_output(
+    options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path
+) -> Iterator[tuple[str, str]]:
+    source = request.source.source_format if request.source else None
+    if options.peak == "clip" and container_of(path).subtype_for(options.sample_type, source) == "FLOAT":
+        yield "--peak clip", "in files of floats, which hold what is beyond full scale"

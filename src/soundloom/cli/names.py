@@ -1,0 +1,75 @@
+"""File names of clips: numbers as wide as their count needs, and patterns such as {model}/{prompt}-{seed}.wav."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Formatter
+
+from soundloom.config.music_requests import MusicRequest
+from soundloom.config.requests import GenerationRequest
+from soundloom.errors import RequestError, shown
+
+Request = GenerationRequest | MusicRequest
+SLUG_LENGTH = 40
+PLACEHOLDERS = ("seed", "prompt", "n", "model")
+
+
+def slug(prompt: str) -> str:
+    """The first words of a prompt, as part of a file name."""
+    return re.sub(r"\W+", "-", prompt.lower())[:SLUG_LENGTH].strip("-") or "clip"
+
+
+def clip_name(request: Request) -> Path:
+    """A file name of the prompt's first words and the seed."""
+    return Path(f"{slug(request.prompt)}-{request.seed}.wav")
+
+
+def number(index: int, count: int) -> str:
+    """The number of one of `count` clips, from 0, as wide as the last one's, so that names sort as they are made."""
+    return str(index).zfill(len(str(count - 1)))
+
+
+def numbered(path: Path, index: int, count: int) -> Path:
+    """NAME_0.wav, or NAME_00.wav where there are more than ten."""
+    return path if count == 1 else path.with_name(f"{path.stem}_{number(index, count)}{path.suffix}")
+
+
+def fill_pattern(pattern: str, requests: Sequence[Request], model: str) -> list[str]:
+    """The pattern for each clip, its placeholders filled in. Raises RequestError for those that are unknown."""
+    parts = _parts(pattern)
+    name = re.sub(r"[^\w.@-]+", "-", Path(model).name) or "model"
+    return [
+        "".join(text + (values[field] if field else "") for text, field in parts)
+        for values in (_values(request, i, len(requests), name) for i, request in enumerate(requests))
+    ]
+
+
+def _values(request: Request, index: int, count: int, model: str) -> Mapping[str, str]:
+    return {
+        "seed": str(request.seed),
+        "prompt": slug(request.prompt),
+        "n": number(index, count),
+        "model": model,
+    }
+
+
+def _parts(pattern: str) -> list[tuple[str, str]]:
+    """Pieces of plain text, each with the placeholder behind it, or with nothing at the end."""
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    hint = f"known are {known}; write {{{{ and }}}} for braces in a name"
+    try:
+        pieces = list(Formatter().parse(pattern))
+    except ValueError:
+        raise RequestError(f"--out {shown(pattern)} has a brace without its partner", hint) from None
+    parts = []
+    for text, field, width, conversion in pieces:
+        if field is not None and (field not in PLACEHOLDERS or width or conversion):
+            close = difflib.get_close_matches(field, PLACEHOLDERS, 1)
+            guess = f"did you mean {{{close[0]}}}? " if close and not (width or conversion) else ""
+            written = field + (f"!{conversion}" if conversion else "") + (f":{width}" if width else "")
+            raise RequestError(f"--out has no placeholder {{{shown(written)}}}", guess + hint)
+        parts.append((text, field or ""))
+    return parts

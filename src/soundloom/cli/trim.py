@@ -1,0 +1,59 @@
+"""`soundloom trim`: a part of a sound, every sample as it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from soundloom.atomic import write_faults
+from soundloom.audio.clip import Clip
+from soundloom.cli.flags import flag, switch
+from soundloom.cli.outputs import LOSSLESS, named_or_free
+from soundloom.cli.results import print_results
+from soundloom.errors import RequestError
+from soundloom.version import __version__
+
+
+@dataclass(frozen=True)
+class Options:
+    """Cut a part out of a sound: `soundloom trim in.wav --from 1 --to 4`. Its samples, rate and channels stay as they
+    are.
+    """
+
+    input: str = flag(metavar="IN", help="a sound file")
+    start: float = flag("--from", default=0.0, type=float, metavar="S", help="seconds (default: 0)")
+    end: float | None = flag("--to", type=float, metavar="S", help="seconds (default: the end of the sound)")
+    out: str | None = flag(
+        "-o", "--out", metavar="FILE", help="WAV, FLAC, OGG or MP3 by its ending (default: NAME-trim beside IN)"
+    )
+    json: bool = switch("--json", help="print one JSON object instead of the path")
+
+
+def run(options: Options) -> None:
+    source = Path(options.input)
+    suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
+    path = named_or_free(options.out, source.with_name(f"{source.stem}-trim{suffix}"))
+    if path.exists() and source.exists() and path.samefile(source):
+        raise RequestError(f"{path} is the sound to cut", "name another file with -o")
+    clip = trimmed(Clip.load(source), options.start, options.end)
+    with write_faults(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    clip.save(path, overwrite=options.out is not None)
+    print_results({"files": [str(path)], "seconds": clip.seconds} if options.json else [str(path)])
+
+
+def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
+    """The seconds from `start` to `end` of a clip. Raises RequestError for a part that it does not have."""
+    stop = clip.seconds if end is None else end
+    # A length that was printed with a few digits is the end of the sound, although it is not exactly that.
+    if math.isfinite(stop) and clip.seconds < stop < clip.seconds + 0.01:
+        stop = clip.seconds
+    first, last = (round(value * clip.sample_rate) if math.isfinite(value) else -1 for value in (start, stop))
+    if not 0 <= first < last <= clip.samples:
+        raise RequestError(
+            f"the sound is {clip.seconds:g} s long, and has no part from {start:g} to {stop:g} s",
+            "a part starts at 0 or later, and ends after its start and not behind the sound",
+        )
+    record = {"soundloom": __version__, **clip.record, "mode": "trim", "trim": [start, stop]}
+    return replace(clip, audio=clip.audio[:, first:last].copy(), record=record)

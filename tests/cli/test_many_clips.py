@@ -1,0 +1,189 @@
+"""Many clips of one command: saved as they are made, named so that they sort, their prompts from files."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import soundfile
+
+from soundloom.audio.metadata import read_record
+from soundloom.errors import OutputError
+from soundloom.pipeline import model as model_module
+from soundloom.pipeline.model import Model
+
+from .conftest import files_in
+
+SHORT = ("--seconds", 0.05, "--duration-padding", 0)
+
+
+@pytest.fixture
+def pairs(monkeypatch):
+    """Groups of two clips."""
+    monkeypatch.setattr(model_module, "MAX_BATCH", 2)
+
+
+@pytest.fixture
+def stop_at_seed(monkeypatch):
+    """Raise an error, or act as Ctrl-C does, where the clip of a seed would be checked."""
+
+    def stop(seed, error):
+        check = Model._clip
+
+        def clip(model, task, cut):
+            if task.job.seed == seed:
+                raise error
+            return check(model, task, cut)
+
+        monkeypatch.setattr(Model, "_clip", clip)
+
+    return stop
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_much_that_is(make, pairs, stop_at_seed, tmp_path):
+    stop_at_seed(4, KeyboardInterrupt())
+    made = make("generate", "rain", "--count", 12, "--seed", 0, *SHORT, "-o", "x.wav")
+    assert made.code == 130
+    assert made.out.splitlines() == [f"x_0{i}.wav" for i in range(4)]
+    assert files_in(tmp_path) == made.out.splitlines()
+    assert "saved 4 of 12 clips\nstopped; no unfinished file is left" in made.err
+
+
+def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pairs, stop_at_seed, tmp_path):
+    stop_at_seed(3, MemoryError("no memory left"))
+    made = make("generate", "rain", "--count", 5, "--seed", 0, *SHORT, "-o", "x.wav", "--json")
+    files = [f"x_{i}.wav" for i in range(3)]
+    assert (made.code, files_in(tmp_path)) == (1, files)
+    assert json.loads(made.out) == {"error": "no memory left", "hint": "", "exit_code": 1, "files": files}
+    assert "saved 3 of 5 clips" in made.err
+
+
+def test_a_clip_that_is_no_sound_costs_only_itself(make, pairs, stop_at_seed, tmp_path):
+    stop_at_seed(1, OutputError("static"))
+    made = make("generate", "rain", "--count", 4, "--seed", 0, *SHORT, "-o", "x.wav")
+    assert (made.code, files_in(tmp_path)) == (1, ["x_0.wav", "x_2.wav", "x_3.wav"])
+    assert "saved 3 of 4 clips" in made.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a process otherwise there")
+def test_paths_are_printed_while_later_clips_are_made(tiny_model_folder):
+    flags = ("--model", str(tiny_model_folder), "--count", "400", "--seconds", "0.05", "--steps", "1", "-o", "x.wav")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundloom", "generate", "rain", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has switched Ctrl-C off, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    first = process.stdout.readline().strip()
+    assert process.poll() is None
+    assert first == "x_000.wav"
+    assert soundfile.info(first).frames == 2205
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=60)
+    saved = 1 + len(rest.splitlines())
+    assert process.returncode == 130
+    assert f"saved {saved} of 400 clips" in err
+    assert "Traceback" not in err
+
+
+def test_numbers_are_as_wide_as_the_last_one(make, tmp_path):
+    make("generate", "rain", "--count", 11, *SHORT, "-o", "x.flac")
+    assert files_in(tmp_path) == [*(f"x_0{i}.flac" for i in range(10)), "x_10.flac"]
+
+
+def test_placeholders_in_out_are_filled(make, tmp_path):
+    flags = ("-p", "Rain, on tin!", "-p", "bell", "--seed", "7", *SHORT)
+    assert make("generate", *flags, "-o", "{model}/{n}-{prompt}-{seed}.wav").out.split() == [
+        "tiny/0-rain-on-tin-7.wav",
+        "tiny/1-bell-8.wav",
+    ]
+    assert make("generate", *flags, "-o", "{prompt}/").out.split() == [
+        "rain-on-tin/rain-on-tin-7.wav",
+        "bell/bell-8.wav",
+    ]
+    assert make("generate", *flags, "-o", "{model}.wav").out.split() == ["tiny_0.wav", "tiny_1.wav"]
+    assert make("generate", "x", *SHORT, "-o", "a{{b}}.wav").out == "a{b}.wav\n"
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("{sed}.wav", "--out has no placeholder {sed}\nhint: did you mean {seed}?"),
+        ("{seed:04}.wav", "--out has no placeholder {seed:04}\nhint: known are {seed}, {prompt}, {n}, {model}"),
+        ("{}.wav", "--out has no placeholder {}"),
+        ("a{b.wav", "has a brace without its partner\nhint: known are {seed}"),
+    ],
+)
+def test_unknown_placeholders_are_refused(make, tmp_path, out, sentence):
+    refused = make("generate", "rain", "-o", out)
+    assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
+    assert sentence in refused.err
+
+
+def test_prompts_come_from_a_file_and_from_stdin(make, tmp_path, monkeypatch):
+    (tmp_path / "prompts.txt").write_text("\ufeffrain\n\n# a comment\n  a slow bell \n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("wind\n"))
+    made = make("generate", "@prompts.txt", "-p", "-", "-p", "@@home", *SHORT, "-o", "x.wav")
+    prompts = [read_record(path)["request"]["prompt"] for path in made.paths]
+    assert prompts == ["rain", "a slow bell", "wind", "@home"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "no prompts can be read from prompts.txt: No such file"),
+        (b"\n# nothing\n", "prompts.txt holds no prompts"),
+        (b"\xff\xfe\x00", "prompts.txt is not text in UTF-8"),
+    ],
+)
+def test_files_without_prompts_are_refused(make, tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "prompts.txt").write_bytes(content)
+    refused = make("generate", "@prompts.txt")
+    assert (refused.code, refused.out) == (2, "")
+    assert sentence in refused.err
+
+
+def test_stdin_is_read_once(make, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("wind\n"))
+    assert "stdin can be read once" in make("generate", "-", "-").err
+
+
+def test_a_prompt_without_its_quotes_is_refused_with_what_was_meant(make, tmp_path):
+    refused = make("generate", "kick", "drum", "loop", "120", "BPM")
+    assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
+    assert "5 words without quotes would be 5 prompts, with a clip for each" in refused.err
+    assert 'soundloom generate "kick drum loop 120 BPM" makes one clip' in refused.err
+    assert "-p kick -p drum -p loop -p 120 -p BPM makes one of each word" in refused.err
+
+
+def test_several_words_are_several_prompts_where_they_are_told_apart(make):
+    assert len(make("generate", "rain", "bell", "--seconds", "0.05,0.1").paths) == 2
+    assert len(make("generate", "rain", "a bell", *SHORT).paths) == 2
+    assert len(make("generate", "-p", "rain", "-p", "bell", *SHORT).paths) == 2
+
+
+@pytest.mark.parametrize(("answer", "clips"), [("\n", 1), ("y\n", 1), ("n\n", 2)])
+def test_in_a_terminal_it_asks(make, monkeypatch, answer, clips):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    made = make("generate", "kick", "drum", *SHORT, "--quiet")
+    assert len(made.paths) == clips
+    assert re.search(r'One clip of "kick drum"\? \[Y/n\]', made.err)
+
+
+def test_more_clips_than_anyone_keeps_are_refused_at_once(make):
+    refused = make("generate", "rain", "--count", 10**9)
+    assert refused.code == 2
+    assert "1000000000 clips are asked for; one command makes at most 100,000\nhint: lower --count" in refused.err

@@ -1,0 +1,24 @@
+import math
+
+import pytest
+
+from soundloom.evaluation.report import Row, table
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "bound", "unit", "figure", "verdict"),
+    [
+        (0.8996, 0.9, "at least", "", "0.8996", "missed"),
+        (0.8996, 0.9, "at least", "%", "89.96 %", "missed"),
+        (0.846, 0.85, "at least", "%", "84.6 %", "missed"),
+        (0.9, 0.9, "at least", "", "0.90", "reached"),
+        (0.91, 0.9, "at least", "", "0.91", "reached"),
+        (4.004, 4.0, "at most", "dB", "4.004 dB", "missed"),
+        (3.4, 4.0, "at most", "dB", "3.40 dB", "reached"),
+        (math.nan, 4.0, "at most", "dB", "nan dB", "missed"),
+    ],
+)
+def test_a_figure_is_told_from_its_goal_where_the_verdict_tells_them_apart(value, goal, bound, unit, figure, verdict):
+    line = table([Row("some figure", value, 8, None, goal, bound, unit)])[1]
+    assert line.split("  ")[-2].strip() == verdict
+    assert line.removeprefix("some figure").strip().split("  ")[0] == figure
