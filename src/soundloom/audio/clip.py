@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from soundloom.audio.loudness import TRUE_PEAK, normalise
+from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
 from soundloom.audio.resample import resample
+from soundloom.audio.stream import Stream, as_stream
 from soundloom.errors import AudioError
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ class Clip:
     def seconds(self) -> float:
         return self.samples / self.sample_rate
 
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return a span of the samples `(channels, stop - start)`."""
+        return self.audio[:, start:stop]
+
+    def first(self, samples: int) -> Clip:
+        """Return the beginning of the clip."""
+        return replace(self, audio=self.audio[:, :samples])
+
+    def stream(self, rate: int | None = None) -> Stream:
+        """Return the samples in blocks, at another rate if one is given."""
+        return as_stream(resample(self.audio, self.sample_rate, self.sample_rate if rate is None else rate))
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a sound file, with the record in its tags or its sidecar; raises AudioError when that cannot
@@ -104,18 +117,17 @@ class Clip:
         from soundloom.audio.metadata import write_sidecar
 
         path = Path(path)
-        audio, notes = self.audio, []
-        if rate is not None:
-            audio = resample(audio, self.sample_rate, rate)
-        rate = rate or self.sample_rate
+        rate = self.sample_rate if rate is None else rate
+        sound, notes = self.stream(rate), []
         if loudness is not None:
-            audio, gain, limited = normalise(audio, rate, loudness, true_peak)
+            gain, limited = gain_to_loudness(sound, rate, loudness, true_peak)
+            sound = sound.amplified(10 ** (gain / 20))
             if limited:
                 passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
                 notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
         notes += write_audio(
             path,
-            audio,
+            sound,
             rate,
             subtype=subtype,
             source=self.source_format,

@@ -17,6 +17,7 @@ import soundfile
 
 from soundloom.atomic import replacing, write_faults
 from soundloom.audio.metadata import write_record
+from soundloom.audio.stream import Stream, as_stream, block_length
 from soundloom.errors import AudioError
 
 log = logging.getLogger(__name__)
@@ -129,9 +130,46 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
     return audio, rate, source
 
 
+@contextmanager
+def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file for reading. What goes wrong, in the block too, is an AudioError about the file."""
+    try:
+        with path.open("rb") as raw:
+            empty = not raw.read(1)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened: {error.strerror}", "name a sound file") from error
+    if empty:
+        raise AudioError(f"{path} is empty (0 bytes)")
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except TypeError as error:  # soundfile asks for the rate and format of a .raw file
+        raise AudioError(f"{path} has no header that tells its rate and format", "make a WAV file of it") from error
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
+        ) from error
+
+
+def checked_blocks(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+    """Yield all samples of an opened file in blocks (channels, n).
+
+    Raises AudioError when there are none or some are not numbers; a file that ends early is warned of.
+    """
+    samples = 0
+    while len(block := file.read(block_length(file.channels), dtype="float32", always_2d=True)):
+        _require_numbers(block.T, name, samples)
+        samples += len(block)
+        yield block.T
+    if not samples:
+        raise AudioError(f"{name} has no samples")
+    if samples < file.frames:
+        log.warning("%s ends early: %d samples of %d are there", name, samples, file.frames)
+
+
 def write_audio(
     path: str | Path,
-    audio: np.ndarray,
+    audio: np.ndarray | Stream,
     sample_rate: int,
     *,
     subtype: str | None = None,
@@ -140,7 +178,8 @@ def write_audio(
     record: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> list[str]:
-    """Write float32 `(channels, samples)`; return warnings in words, which the written record holds too.
+    """Write float32 `(channels, samples)`, an array or a stream; return warnings in words, which the written
+    record holds too.
 
     The format follows from the ending, the sample type from `subtype`, else from `source`, else it is 24 bit.
     Only FLOAT holds values beyond ±1; elsewhere `peak` says whether the whole clip is scaled to fit ("safe")
@@ -148,17 +187,17 @@ def write_audio(
     """
     if peak not in ("safe", "clip"):
         raise AudioError(f"peak={peak!r} is not known", "choose safe or clip")
-    if audio.shape[1] == 0:
+    sound = as_stream(audio)
+    if sound.samples == 0:
         raise AudioError(f"{path} was not written: the clip has no samples")
-    _require_numbers(audio, f"the sound for {path}")
     with SoundWriter(
-        path, sample_rate, audio.shape[0], subtype=subtype, source=source, record=record, overwrite=overwrite
+        path, sample_rate, sound.channels, subtype=subtype, source=source, record=record, overwrite=overwrite
     ) as out:
-        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _fit(audio, peak)
+        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _fit(sound, peak)
         if warnings and out.record:
             out.record["warnings"] = [*out.record.get("warnings", []), *warnings]
-        for start in range(0, audio.shape[1], BLOCK):
-            out.write(audio[:, start : start + BLOCK] * np.float32(gain))
+        for block in sound.blocks():
+            out.write(block * np.float32(gain))
     return warnings
 
 
@@ -271,14 +310,15 @@ def _encoder_faults(path: Path, disk: _Disk) -> Iterator[None]:
             raise disk.error
 
 
-def _fit(audio: np.ndarray, peak: Peak) -> tuple[float, list[str]]:
-    """The gain that makes the audio fit into ±1, and a sentence about it."""
-    loudest = _peak(audio)
-    if loudest <= 1:
+def _fit(sound: Stream, peak: Peak) -> tuple[float, list[str]]:
+    """The gain that makes the sound fit into ±1, and a sentence about it."""
+    loudest = sound.peak()
+    if not loudest > 1:  # also when a value is not a number, which the writer reports
         return 1.0, []
     over = f"the peak was {loudest:.3g} times full scale"
     if peak == "clip":
-        return 1.0, [f"{over}; {np.count_nonzero(np.abs(audio) > 1)} samples were cut"]
+        beyond = sum(np.count_nonzero(np.abs(block) > 1) for block in sound.blocks())
+        return 1.0, [f"{over}; {beyond} samples were cut"]
     gain = 1 / loudest
     return gain, [f"{over}; the clip was turned down by {-20 * np.log10(gain):.2f} dB to fit"]
 
