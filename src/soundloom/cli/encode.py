@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundloom.atomic import replacing, write_faults
-from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import open_model
@@ -47,7 +47,7 @@ def run(options: Options) -> int:
         return _encode_dataset(options)
     if options.folder is not None:
         raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
-    clip = Clip.load(options.input)
+    clip = StreamedClip.open(options.input)
     path = Path(options.out) if options.out else Path(options.input).with_suffix(".npy")
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

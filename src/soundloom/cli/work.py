@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.groups import AutoencoderOptions, ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
 from soundloom.cli.opening import open_model
 from soundloom.cli.outputs import output_paths, save, warn_of_changes
@@ -58,4 +59,4 @@ def deliver(clips: Sequence[Clip], paths: Sequence[Path], options: OutputOptions
         from soundloom.audio.playback import play
 
         for path in saved:
-            play(Clip.load(path))  # as loud as the file is, which --lufs may have changed
+            play(StreamedClip.open(path))  # as loud as the file is, which --lufs may have changed

@@ -14,7 +14,6 @@ import numpy as np
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.checks import check_audio, require_sound
 from soundloom.audio.clip import Clip, log_warnings
-from soundloom.audio.resample import resample
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
 from soundloom.config.models import ModelConfig, ShiftConfig
@@ -27,7 +26,7 @@ from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
 from soundloom.pipeline.edits import Creation, Edit, begin
 from soundloom.pipeline.plan import Job
-from soundloom.pipeline.run import Run, decode_latents, encode_audio
+from soundloom.pipeline.run import Run, decode_latents, encode_stream
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.tokenizer import Tokenizer, Tokens
 from soundloom.version import __version__
@@ -230,7 +229,7 @@ class Model:
     def _clip(self, task: Creation | Edit, cut: str) -> Clip:
         """Check what was made and wrap it with the record of how."""
         job = task.job
-        findings = check_audio(task.sound, task.rate)
+        findings = check_audio(task.new_sound(), task.rate)
         # A kept part may be silent; only sound that is new as a whole is judged by more than being finite.
         judged = [f for f in findings if task.is_all_new or f.kind == "not_finite"]
         try:
@@ -238,8 +237,7 @@ class Model:
         except OutputError as error:
             raise OutputError(f"{self.name}, prompt {job.request.prompt!r}, seed {job.seed}: {error}") from error
         warnings = [*(f.message for f in findings), *task.notes, *self._warnings(job, cut)]
-        source_format = job.request.source.source_format if job.request.source else None
-        return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
+        return task.clip(self._record(job, task, warnings))
 
     def _warnings(self, job: Job, cut: str) -> list[str]:
         warnings = []
@@ -287,12 +285,12 @@ class Model:
 
     def encode(self, clip: Clip) -> np.ndarray:
         """Return the latents (channels, frames), float32, of a clip of any rate and number of channels."""
-        stereo, note = to_stereo(clip.audio)
+        _, note = to_stereo(clip.read(0, 0))
         if note:
             log.warning("%s", note)
-        audio = resample(stereo, clip.sample_rate, self.sample_rate)
+        sound = clip.stream().stereo().resampled(clip.sample_rate, self.sample_rate)
         try:
-            return encode_audio(self.engine, self.checkpoint.config, audio[None])[0]
+            return encode_stream(self.engine, self.checkpoint.config, sound)
         finally:
             self._leave("encoder")
 
