@@ -27,18 +27,18 @@ class Stream:
     blocks: Callable[[], Iterator[np.ndarray]]
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """Yield the sound in chunks of `size` samples; the last one has what is left."""
+        """Yield the sound in contiguous chunks of `size` samples; the last one has what is left."""
         held: list[np.ndarray] = []
         count = 0
         for block in self.blocks():
             while count + block.shape[1] >= size:
                 head = size - count
-                yield np.concatenate([*held, block[:, :head]], axis=1)
+                yield _joined([*held, block[:, :head]])
                 block, held, count = block[:, head:], [], 0
             held.append(block)
             count += block.shape[1]
         if count:
-            yield np.concatenate(held, axis=1)
+            yield _joined(held)
 
     def peak(self) -> float:
         """Return the highest magnitude, 0 for no samples."""
@@ -74,6 +74,10 @@ def as_stream(audio: np.ndarray | Stream) -> Stream:
     length = block_length(audio.shape[0])
     starts = range(0, audio.shape[1], length)
     return Stream(audio.shape[0], audio.shape[1], lambda: (audio[:, start : start + length] for start in starts))
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    return np.ascontiguousarray(np.concatenate(blocks, axis=1))  # files give blocks in the other order
 
 
 def _first(blocks: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ than the model's limit is edited in windows: each sees what is already known aro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -209,8 +210,7 @@ class Edit:
         audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
         scale = self.config.sample_rate / self.rate
         regions = tuple(
-            (int((start - window.start) * scale), min(int(np.ceil((end - window.start) * scale)), item.samples))
-            for start, end in window.regions
+            _at_rate((start - window.start, end - window.start), scale, item.samples) for start, end in window.regions
         )
         return Item(item.job, item.seconds, seed, item.samples, item.frames, item.valid, audio, regions)
 
@@ -250,6 +250,22 @@ class Edit:
             return audio
         published = self.job.request.compat.resampler == "published"
         return (resample_published if published else resample)(audio, from_rate, to_rate)
+
+
+def _at_rate(region: Span, scale: float, samples: int) -> Span:
+    """Return a region at another rate: all samples that it touches, and one where rounding puts it behind the last."""
+    start = max(0, min(int(region[0] * scale), samples - 1))
+    return start, min(max(math.ceil(region[1] * scale), start + 1), samples)
+
+
+def require_addition(clip: Clip, seconds: float) -> None:
+    """Raise RequestError unless so many seconds are at least one sample of a clip that is to be extended."""
+    if not seconds > 0:
+        raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
+    if math.isfinite(seconds) and round(seconds * clip.sample_rate) < 1:
+        raise RequestError(
+            f"{seconds:g} s are less than one sample at {clip.sample_rate} Hz", "extend by more, such as 1 s"
+        )
 
 
 def _around(piece: Span, low: int, high: int, limit: int) -> Window:

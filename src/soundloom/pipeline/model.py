@@ -24,7 +24,7 @@ from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
 from soundloom.errors import EngineError, OutputError, RequestError
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Creation, Edit, begin
+from soundloom.pipeline.edits import Creation, Edit, begin, require_addition
 from soundloom.pipeline.plan import Job
 from soundloom.pipeline.run import Run, decode_latents, encode_stream
 from soundloom.pipeline.stages import Listener, Stages
@@ -171,8 +171,7 @@ class Model:
 
         Longer than the model's limit, the work goes on in several passes, each hearing the end of the last.
         """
-        if not seconds > 0:
-            raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
+        require_addition(clip, seconds)
         if before:
             return self._edit(clip, prompt, options, offset=seconds)
         return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
