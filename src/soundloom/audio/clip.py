@@ -6,13 +6,14 @@ What reads and writes files is imported for files alone: making sound begins soo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
 from soundloom.audio.resample import resample
 from soundloom.audio.stream import Stream, as_stream
@@ -65,12 +66,24 @@ class Clip:
         return self.samples / self.sample_rate
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return a span of the samples `(channels, stop - start)`."""
+        """Return a span of the samples `(channels, stop - start)`, a view where they are in memory."""
         return self.audio[:, start:stop]
 
-    def first(self, samples: int) -> Clip:
-        """Return the beginning of the clip."""
-        return replace(self, audio=self.audio[:, :samples])
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield a span of the samples in blocks `(channels, n)`."""
+        return as_stream(self.read(start, stop)).blocks()
+
+    def cut(self, start: int, stop: int) -> Clip:
+        """Return the part of the clip from one sample to another."""
+        return replace(self, audio=self.audio[:, start:stop])
+
+    def mixed(self, channels: int) -> Clip:
+        """Return the clip with another number of channels, by the rule of `to_channels`."""
+        return replace(self, audio=to_channels(self.audio, channels))
+
+    def with_record(self, record: Mapping[str, Any]) -> Clip:
+        """Return the clip with another record."""
+        return replace(self, record=record)
 
     def stream(self, rate: int | None = None) -> Stream:
         """Return the samples in blocks, at another rate if one is given."""

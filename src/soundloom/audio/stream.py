@@ -52,10 +52,6 @@ class Stream:
         """Return the sound with two channels, by the rule of `to_stereo`."""
         return replace(self, channels=2, blocks=lambda: (to_stereo(block)[0] for block in self.blocks()))
 
-    def first(self, samples: int) -> Stream:
-        """Return the beginning of the sound."""
-        return replace(self, samples=min(samples, self.samples), blocks=lambda: _first(self.blocks(), samples))
-
     def resampled(self, from_rate: int, to_rate: int) -> Stream:
         """Return the sound at another rate: bit for bit what `resample` makes of the whole."""
         if from_rate == to_rate:
@@ -80,15 +76,6 @@ def _joined(blocks: list[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(blocks, axis=1))  # files give blocks in the other order
 
 
-def _first(blocks: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:
-    for block in blocks:
-        if block.shape[1] >= samples:
-            yield block[:, :samples]
-            return
-        yield block
-        samples -= block.shape[1]
-
-
 class SlidingReader:
     """Read spans `reader[..., start:stop]` of a stream, in ascending order of their starts, in one pass over it.
 
@@ -106,8 +93,10 @@ class SlidingReader:
             raise ValueError(f"the stream was read to {self._start} and cannot go back to {start}")
         parts, end = [self._held], self._start + self._held.shape[1]
         while end < stop and (block := next(self._blocks, None)) is not None:
+            if end <= start:  # nothing of what is held is asked for any more
+                parts, self._start = [], end
             parts.append(block)
             end += block.shape[1]
-        held = np.concatenate(parts, axis=1)[:, start - self._start :]
-        self._held, self._start = held, min(start, end)
-        return held[:, : stop - start]
+        self._held = np.concatenate(parts, axis=1)[:, start - self._start :]
+        self._start = min(start, end)
+        return self._held[:, : stop - start]

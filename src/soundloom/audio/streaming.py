@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
+from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
 from soundloom.audio.stream import Stream, block_length
 from soundloom.errors import AudioError
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 EXACT_SEEK = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
-class AudioReader(Protocol):
-    """Sound as float32 that is read by span, or from its beginning in blocks (channels, n) of any n."""
+class BlockReader(Protocol):
+    """Sound that is read by span, in blocks of float32 (channels, n) of any n."""
 
     @property
     def channels(self) -> int: ...
@@ -32,11 +33,9 @@ class AudioReader(Protocol):
     @property
     def samples(self) -> int: ...
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return samples `(channels, stop - start)`."""
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield the samples from `start` to `stop`, both within the sound."""
         ...
-
-    def blocks(self) -> Iterator[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,11 @@ class AudioFile:
             kind = SourceFormat(file.format, file.subtype)
             return cls(path, file.channels, samples, file.samplerate, kind, can_seek, state)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return samples `(channels, stop - start)`; raises AudioError when the file has changed."""
-        out, filled = np.empty((self.channels, stop - start), np.float32), 0
-        for block in self._blocks(start, stop):
-            out[:, filled : filled + block.shape[1]] = block
-            filled += block.shape[1]
-        return out
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield a span in blocks; what cannot be found by its number is found by reading up to it.
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        return self._blocks(0, self.samples)
-
-    def _blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield a span in blocks; what cannot be found by its number is found by reading up to it."""
+        Raises AudioError when the file has changed.
+        """
         from soundloom.audio.files import open_sound
 
         with open_sound(self.path) as file:
@@ -100,29 +91,97 @@ class AudioFile:
         return AudioError(f"{self.path} has changed since it was opened", "edit it when nothing else writes to it")
 
 
-class StreamedClip(Clip):
-    """A clip of any length whose samples are read when they are needed; `audio` reads all of them into memory."""
+class PatchedAudio:
+    """A source with new sound laid over it. The source begins at `offset`; around it there is silence."""
 
-    _reader: AudioReader
-    _samples: int
+    def __init__(self, source: Clip, channels: int, samples: int, offset: int) -> None:
+        self.channels, self.samples = channels, samples
+        self._source, self._offset = source, offset
+        self._patches: list[tuple[int, np.ndarray]] = []
+
+    def lay(self, start: int, audio: np.ndarray) -> None:
+        """Put new sound (channels, n) in the place of what was there."""
+        self._patches.append((start, audio))
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return samples `(channels, stop - start)`, a copy."""
+        return read_span(self, start, stop)
+
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield a span in blocks, which are copies."""
+        for block in self._source_blocks(start, stop):
+            self._patch(block, start)
+            yield block
+            start += block.shape[1]
+
+    def _source_blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield copies of a span of the source and of the silence around it."""
+        first = min(max(start, self._offset), stop)
+        last = max(first, min(stop, self._offset + self._source.samples))
+        yield from self._silence(first - start)
+        for block in self._source.blocks(first - self._offset, last - self._offset) if first < last else ():
+            yield block[: self.channels].copy()
+        yield from self._silence(stop - last)
+
+    def _silence(self, samples: int) -> Iterator[np.ndarray]:
+        length = block_length(self.channels)
+        for start in range(0, samples, length):
+            yield np.zeros((self.channels, min(length, samples - start)), np.float32)
+
+    def _patch(self, block: np.ndarray, start: int) -> None:
+        """Write into a block that begins at `start` what was made there; later patches cover earlier ones."""
+        stop = start + block.shape[1]
+        for place, audio in self._patches:
+            first, last = max(start, place), min(stop, place + audio.shape[1])
+            if first < last:
+                block[:, first - start : last - start] = audio[:, first - place : last - place]
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """Sound with another number of channels."""
+
+    reader: BlockReader
+    channels: int
+
+    @property
+    def samples(self) -> int:
+        return self.reader.samples
+
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        return (to_channels(block, self.channels) for block in self.reader.blocks(start, stop))
+
+
+class StreamedClip(Clip):
+    """A clip of any length whose samples are read when they are needed; `audio` reads all of them into memory.
+
+    It is the samples from `start` to `stop` of its reader. `dataclasses.replace` is not for it: see `cut`, `mixed`
+    and `with_record`.
+    """
+
+    _reader: BlockReader
+    _span: tuple[int, int]
+    name: str
 
     def __init__(
         self,
-        reader: AudioReader,
+        reader: BlockReader,
         sample_rate: int,
         record: Mapping[str, Any] | None = None,
         source_format: SourceFormat | None = None,
-        samples: int | None = None,
+        name: str = "",
+        span: tuple[int, int] | None = None,
     ) -> None:
         values = {
             "_reader": reader,
-            "_samples": reader.samples if samples is None else min(samples, reader.samples),
+            "_span": span or (0, reader.samples),
             "sample_rate": sample_rate,
             "record": record or {},
             "source_format": source_format,
+            "name": name,
         }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # clips are frozen
+        for field, value in values.items():
+            object.__setattr__(self, field, value)  # clips are frozen
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -135,7 +194,7 @@ class StreamedClip(Clip):
         except AudioError as error:  # damaged tags are no reason to refuse the sound
             log.warning("%s", error)
             record = {}
-        return cls(file, file.sample_rate, record, file.format)
+        return cls(file, file.sample_rate, record, file.format, file.path.name)
 
     def loaded(self) -> Clip:
         """Return the clip in memory."""
@@ -151,61 +210,41 @@ class StreamedClip(Clip):
 
     @property
     def samples(self) -> int:
-        return self._samples
+        return self._span[1] - self._span[0]
+
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        return self._reader.blocks(self._span[0] + start, self._span[0] + stop)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return self._reader.read(start, min(stop, self.samples))
+        return read_span(self, start, stop)
 
-    def first(self, samples: int) -> Clip:
-        return StreamedClip(self._reader, self.sample_rate, self.record, self.source_format, samples)
+    def cut(self, start: int, stop: int) -> Clip:
+        first = self._span[0] + start
+        return self._changed(span=(first, min(self._span[0] + stop, self._span[1])))
+
+    def mixed(self, channels: int) -> Clip:
+        return self._changed(reader=_Mixed(self._reader, channels))
+
+    def with_record(self, record: Mapping[str, Any]) -> Clip:
+        return self._changed(record=record)
+
+    def _changed(self, **changes: Any) -> StreamedClip:
+        fields = ("sample_rate", "record", "source_format", "name")
+        values = {"reader": self._reader, "span": self._span, **{field: getattr(self, field) for field in fields}}
+        return StreamedClip(**values | changes)
 
     def stream(self, rate: int | None = None) -> Stream:
-        whole = Stream(self.channels, self._reader.samples, self._reader.blocks)
-        return whole.first(self.samples).resampled(self.sample_rate, self.sample_rate if rate is None else rate)
+        whole = Stream(self.channels, self.samples, lambda: self.blocks(0, self.samples))
+        return whole.resampled(self.sample_rate, self.sample_rate if rate is None else rate)
 
 
-class PatchedAudio:
-    """A source with new sound laid over it. The source begins at `offset`; around it there is silence."""
-
-    def __init__(self, source: Clip, channels: int, samples: int, offset: int) -> None:
-        self.channels, self.samples = channels, samples
-        self._source, self._offset = source, offset
-        self._patches: list[tuple[int, np.ndarray]] = []
-
-    def lay(self, start: int, audio: np.ndarray) -> None:
-        """Put new sound (channels, n) in the place of what was there."""
-        self._patches.append((start, audio))
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return samples `(channels, stop - start)`, a copy."""
-        out = np.zeros((self.channels, stop - start), np.float32)
-        first, last = max(start, self._offset), min(stop, self._offset + self._source.samples)
-        if first < last:
-            kept = self._source.read(first - self._offset, last - self._offset)
-            out[:, first - start : last - start] = kept[: self.channels]
-        return self._patch(out, start)
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        yield from (self._patch(block, start) for block, start in self._silence(0, self._offset))
-        position = self._offset
-        for block in self._source.stream().blocks():
-            yield self._patch(block[: self.channels].copy(), position)
-            position += block.shape[1]
-        yield from (self._patch(block, start) for block, start in self._silence(position, self.samples))
-
-    def _silence(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, int]]:
-        length = block_length(self.channels)
-        for first in range(start, stop, length):
-            yield np.zeros((self.channels, min(length, stop - first)), np.float32), first
-
-    def _patch(self, out: np.ndarray, start: int) -> np.ndarray:
-        """Lay over a span that starts at `start` what was made there, in place; later patches cover earlier ones."""
-        stop = start + out.shape[1]
-        for place, audio in self._patches:
-            first, last = max(start, place), min(stop, place + audio.shape[1])
-            if first < last:
-                out[:, first - start : last - start] = audio[:, first - place : last - place]
-        return out
+def read_span(reader: BlockReader, start: int, stop: int) -> np.ndarray:
+    """Return a span `(channels, stop - start)` of what is read in blocks."""
+    out, filled = np.empty((reader.channels, stop - start), np.float32), 0
+    for block in reader.blocks(start, stop):
+        out[:, filled : filled + block.shape[1]] = block
+        filled += block.shape[1]
+    return out
 
 
 def _state(path: Path) -> tuple[int, ...]:

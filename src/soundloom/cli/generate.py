@@ -140,7 +140,7 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
         samples = round(seconds * clip.sample_rate) if seconds else clip.samples
         if mode == "generate" and not regions and samples <= clip.samples and noise is None:
             noise = VARIATION_NOISE
-        clip = clip.first(max(1, samples))
+        clip = clip.cut(0, max(1, samples))
     given: dict[str, Any] = {
         "seconds": seconds,
         "source": clip,

@@ -78,7 +78,7 @@ class Edit:
         if not source.samples:
             raise RequestError("the clip to edit has no samples")
         self.job, self.config, self.rate, self.source = job, config, source.sample_rate, source
-        _, self._source_note = to_stereo(source.read(0, 0))
+        _, self._source_note = to_stereo(np.empty((source.channels, 0)))
         self._reduction = 1.0
         self.channels = min(source.channels, 2)
         self.offset = round(job.request.offset * self.rate)

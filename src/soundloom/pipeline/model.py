@@ -284,7 +284,7 @@ class Model:
 
     def encode(self, clip: Clip) -> np.ndarray:
         """Return the latents (channels, frames), float32, of a clip of any rate and number of channels."""
-        _, note = to_stereo(clip.read(0, 0))
+        _, note = to_stereo(np.empty((clip.channels, 0)))
         if note:
             log.warning("%s", note)
         sound = clip.stream().stereo().resampled(clip.sample_rate, self.sample_rate)
