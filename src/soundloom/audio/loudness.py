@@ -19,7 +19,6 @@ MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this long flo
 CHUNK_SECONDS = 10  # audio filtered at a time, which bounds the memory
 CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}  # L R C (LFE) Ls Rs; else all 1
 OVERSAMPLING = 4
-GAIN_DIGITS = 6  # of a gain in dB; the last bits of measurements vary from run to run and must not reach a file
 TRUE_PEAK = -1.0  # dBTP, the limit unless another is given
 
 
@@ -66,7 +65,7 @@ def gain_to_loudness(
         return 0.0, False
     wanted = target_lufs - loudness
     allowed = true_peak_dbtp - true_peak(audio, rate)
-    return round(min(wanted, allowed), GAIN_DIGITS), allowed < wanted
+    return min(wanted, allowed), allowed < wanted
 
 
 def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
