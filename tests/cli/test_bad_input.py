@@ -137,7 +137,7 @@ def test_an_extension_needs_a_length(make, source):
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):
     made = make("generate", "kick drum loop " * 100, "--seconds", 0.1, "-o", "x.wav")
     assert made.code == 0
-    assert "the prompt is longer than 256 tokens; this was not heard" in made.err
+    assert "the prompt is longer than 256 tokens; this was cut off" in made.err
 
 
 def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):

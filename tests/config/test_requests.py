@@ -6,7 +6,7 @@ import pytest
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest, Guidance
 from soundloom.errors import RequestError
-from soundloom.pipeline.model import spread_seed
+from soundloom.pipeline.spread import spread_seed
 
 
 def test_numbers_of_numpy_become_pythons_own():

@@ -11,8 +11,8 @@ from soundloom import GenerationRequest, load
 from soundloom.errors import Cancelled, OutputError
 from soundloom.pipeline import model as model_module
 from soundloom.pipeline import run as run_module
-from soundloom.pipeline.passes import begin
 from soundloom.pipeline.model import Model
+from soundloom.pipeline.passes import begin
 from soundloom.pipeline.plan import places_alike
 from soundloom.pipeline.run import Run
 from soundloom.pipeline.stages import Stages

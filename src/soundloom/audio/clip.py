@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 import numpy as np
 
-from soundloom.audio.loudness import TRUE_PEAK, normalise
+from soundloom.audio.channels import to_channels
+from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
 from soundloom.audio.resample import resample
+from soundloom.audio.stream import Stream, as_stream
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from soundloom.audio.files import Peak, SourceFormat
 
 log = logging.getLogger(__name__)
-HASHED = 65536  # samples hashed at a time
 
 USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 sound; the most that any file holds
 LONGEST_PROMPT_SHOWN = 40
@@ -96,6 +97,30 @@ class Clip:
     def seconds(self) -> float:
         return self.samples / self.sample_rate
 
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return a span of the samples `(channels, stop - start)`, a view where they are in memory."""
+        return self.audio[:, start:stop]
+
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield a span of the samples in blocks `(channels, n)`."""
+        return as_stream(self.read(start, stop)).blocks()
+
+    def cut(self, start: int, stop: int) -> Clip:
+        """Return the part of the clip from one sample to another."""
+        return replace(self, audio=self.audio[:, start:stop])
+
+    def mixed(self, channels: int) -> Clip:
+        """Return the clip with another number of channels, by the rule of `to_channels`."""
+        return replace(self, audio=to_channels(self.audio, channels))
+
+    def with_record(self, record: Mapping[str, Any]) -> Clip:
+        """Return the clip with another record."""
+        return replace(self, record=record)
+
+    def stream(self, rate: int | None = None) -> Stream:
+        """Return the samples in blocks, at another rate if one is given."""
+        return as_stream(resample(self.audio, self.sample_rate, self.sample_rate if rate is None else rate))
+
     @classmethod
     def load(cls, path: str | PathLike[str] | Readable) -> Self:
         """Read a sound file, by its path or from a file object in binary mode, with the record in its tags or its
@@ -113,8 +138,8 @@ class Clip:
     def sha256(self) -> str:
         """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""
         found = hashlib.sha256(f"{self.sample_rate} {self.channels} ".encode())
-        for start in range(0, self.samples, HASHED):
-            found.update(np.ascontiguousarray(self.audio[:, start : start + HASHED].T, dtype="<f4").data)
+        for block in self.blocks(0, self.samples):
+            found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
         return found.hexdigest()
 
     @classmethod
@@ -189,20 +214,19 @@ class Clip:
         from soundloom.audio.metadata import write_sidecar
 
         notes: list[str] = []
-        audio, rate = self.audio, options["rate"]
-        if rate is not None:
-            audio = resample(audio, self.sample_rate, rate)
-        rate = rate or self.sample_rate
+        rate = options["rate"] or self.sample_rate
+        sound = self.stream(rate)
         loudness, true_peak = options["loudness"], options["true_peak"]
         if loudness is not None:
-            audio, gain, limited = normalise(audio, rate, loudness, true_peak)
+            gain, limited = gain_to_loudness(sound, rate, loudness, true_peak)
+            sound = sound.amplified(10 ** (gain / 20))
             if limited:
                 passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
                 notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
         with alone_in(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
             notes += write_audio(
                 path,
-                audio,
+                sound,
                 rate,
                 subtype=options["subtype"],
                 source=self.source_format,

@@ -18,9 +18,10 @@ import soundfile
 
 from soundloom.atomic import replacing, write_faults
 from soundloom.audio.chunks import what_is_missing
-from soundloom.audio.memory import most_frames, require_frames
+from soundloom.audio.memory import most_frames, most_streamed_frames, require_frames
 from soundloom.audio.metadata import write_record
 from soundloom.audio.resample import HIGHEST_RATE, LOWEST_RATE, require_rate
+from soundloom.audio.stream import Stream, as_stream, block_length
 from soundloom.errors import AudioError, printable, shown
 
 log = logging.getLogger(__name__)
@@ -117,30 +118,43 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
 
 def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarray, int, SourceFormat]:
     """Do as `read_audio` for an opened file that can seek; `path` is where it is, if it is a file on disk."""
-    size = raw.seek(0, os.SEEK_END)
-    if not size:
+    size, missing = raw.seek(0, os.SEEK_END), what_is_missing(raw)
+    with _opened(raw, name, path) as file:
+        audio, promised = _samples(file, size, name), file.frames
+        rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
+    _require_all(name, audio.shape[1], promised, missing)
+    _require_numbers(audio, name)
+    return audio, rate, source
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file for reading. What goes wrong, in the block too, is an AudioError about the file."""
+    name = printable(path)
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise AudioError(f"{name} cannot be opened: {error.strerror}", "name a sound file") from error
+    with raw, _opened(raw, name, path) as file:
+        yield file
+
+
+@contextmanager
+def _opened(raw: BinaryIO, name: str, path: Path | None) -> Iterator[soundfile.SoundFile]:
+    """Open what a file holds, by its path where it has one."""
+    if not raw.seek(0, os.SEEK_END):
         raise AudioError(f"{name} is empty (0 bytes)")
-    missing = what_is_missing(raw)
     raw.seek(0)
     try:
         with soundfile.SoundFile(_Steady(raw) if path is None else _named(path)) as file:
             require_rate(file.samplerate, name)
-            audio, promised = _samples(file, size, name), file.frames
-            rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
+            yield file
     except TypeError as error:  # soundfile asks for the rate and format of a .raw file
         raise AudioError(f"{name} has no header that tells its rate and format", "make a WAV file of it") from error
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{name} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
         ) from error
-    if not audio.shape[1]:
-        raise AudioError(f"{name} has no samples")
-    if audio.shape[1] < promised:
-        log.warning("%s ends early: %d samples of %d are there", name, audio.shape[1], promised)
-    elif missing:
-        log.warning("%s ends early: %s", name, missing)
-    _require_numbers(audio, name)
-    return audio, rate, source
 
 
 def _named(path: Path) -> str | bytes:
@@ -184,9 +198,39 @@ def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
     return audio if done == audio.shape[1] else audio[:, :done].copy()
 
 
+def checked_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    """Yield all samples of a file that was opened by `open_sound` in blocks (channels, n).
+
+    Raises AudioError when there are none, very many more than its size lets expect, or some that are not numbers; a
+    file that ends early is warned of.
+    """
+    name, samples = printable(path), 0
+    with path.open("rb") as raw:
+        missing = what_is_missing(raw)
+    most = most_streamed_frames(path.stat().st_size, file.channels)
+    if file.frames < UNKNOWN_LENGTH:
+        require_frames(name, file.frames, file.samplerate, most)
+    while len(block := file.read(block_length(file.channels), dtype="float32", always_2d=True)):
+        _require_numbers(block.T, name, samples)
+        samples += len(block)
+        require_frames(name, samples, file.samplerate, most)
+        yield block.T
+    _require_all(name, samples, file.frames, missing)
+
+
+def _require_all(name: str, samples: int, promised: int, missing: str) -> None:
+    """Raise AudioError where a file has no samples; warn where it has fewer than it promises."""
+    if not samples:
+        raise AudioError(f"{name} has no samples")
+    if samples < promised < UNKNOWN_LENGTH:
+        log.warning("%s ends early: %d samples of %d are there", name, samples, promised)
+    elif missing:
+        log.warning("%s ends early: %s", name, missing)
+
+
 def write_audio(
     path: str | Path,
-    audio: np.ndarray,
+    audio: np.ndarray | Stream,
     sample_rate: int,
     *,
     subtype: str | None = None,
@@ -195,7 +239,8 @@ def write_audio(
     record: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> list[str]:
-    """Write float32 `(channels, samples)`; return warnings in words, which the written record holds too.
+    """Write float32 `(channels, samples)`, an array or a stream; return warnings in words, which the written
+    record holds too.
 
     The format follows from the ending, the sample type from `subtype`, else from `source`, else it is 24 bit.
     Only FLOAT holds values beyond ±1; elsewhere `peak` says whether the whole clip is scaled to fit ("safe")
@@ -203,17 +248,17 @@ def write_audio(
     """
     if peak not in ("safe", "clip"):
         raise AudioError(f"peak={peak!r} is not known", "choose safe or clip")
-    if audio.shape[1] == 0:
+    sound = as_stream(audio)
+    if sound.samples == 0:
         raise AudioError(f"{path} was not written: the clip has no samples")
-    _require_numbers(audio, f"the sound for {path}")
     with SoundWriter(
-        path, sample_rate, audio.shape[0], subtype=subtype, source=source, record=record, overwrite=overwrite
+        path, sample_rate, sound.channels, subtype=subtype, source=source, record=record, overwrite=overwrite
     ) as out:
-        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _fit(audio, peak)
+        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _fit(sound, peak)
         if warnings and out.record:
             out.record["warnings"] = [*out.record.get("warnings", []), *warnings]
-        for start in range(0, audio.shape[1], BLOCK):
-            out.write(audio[:, start : start + BLOCK] * np.float32(gain))
+        for block in sound.blocks():
+            out.write(block * np.float32(gain))
     return warnings
 
 
@@ -326,14 +371,15 @@ def _encoder_faults(path: Path, disk: _Disk) -> Iterator[None]:
             raise disk.error
 
 
-def _fit(audio: np.ndarray, peak: Peak) -> tuple[float, list[str]]:
-    """The gain that makes the audio fit into ±1, and a sentence about it."""
-    loudest = _peak(audio)
-    if loudest <= 1:
+def _fit(sound: Stream, peak: Peak) -> tuple[float, list[str]]:
+    """The gain that makes the sound fit into ±1, and a sentence about it."""
+    loudest = sound.peak()
+    if not loudest > 1:  # also when a value is not a number, which the writer reports
         return 1.0, []
     over = f"the peak was {loudest:.3g} times full scale"
     if peak == "clip":
-        return 1.0, [f"{over}; {np.count_nonzero(np.abs(audio) > 1)} samples were cut"]
+        beyond = sum(np.count_nonzero(np.abs(block) > 1) for block in sound.blocks())
+        return 1.0, [f"{over}; {beyond} samples were cut"]
     gain = 1 / loudest
     return gain, [f"{over}; the clip was turned down by {-20 * np.log10(gain):.2f} dB to fit"]
 

@@ -1,10 +1,15 @@
-"""Integrated loudness (ITU-R BS.1770-4, EBU R 128), true peak, and a gain to a target that respects both."""
+"""Integrated loudness (ITU-R BS.1770-4, EBU R 128), true peak, and a gain to a target that respects both.
+
+Arrays (channels, samples) and streams are measured alike, in one pass each.
+"""
 
 import math
 from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+
+from soundloom.audio.stream import Stream, as_stream
 
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU below the loudness of what passes the absolute gate
@@ -17,9 +22,9 @@ OVERSAMPLING = 4
 TRUE_PEAK = -1.0  # dBTP, the limit unless another is given
 
 
-def integrated_loudness(audio: np.ndarray, rate: int) -> float:
+def integrated_loudness(audio: np.ndarray | Stream, rate: int) -> float:
     """Loudness of float (c, n) in LUFS; -inf for silence. Sounds shorter than 0.4 s count as one block."""
-    energy, lengths = _hop_energies(audio, rate)
+    energy, lengths = _hop_energies(as_stream(audio), rate)
     if not len(lengths):
         return -math.inf
     width = min(HOPS_PER_BLOCK, len(lengths))
@@ -31,38 +36,36 @@ def integrated_loudness(audio: np.ndarray, rate: int) -> float:
     return _lufs(power[power > _power(_lufs(power.mean()) + RELATIVE_GATE)].mean())
 
 
-def true_peak(audio: np.ndarray, rate: int) -> float:
+def true_peak(audio: np.ndarray | Stream, rate: int) -> float:
     """Highest value between the samples of float (c, n), in dBTP, found at four times the rate; -inf for
     silence.
     """
     import soxr
 
-    stream = soxr.ResampleStream(rate, OVERSAMPLING * rate, audio.shape[0], dtype="float32", quality="HQ")
-    step = CHUNK_SECONDS * rate
-    highest = float(np.abs(audio).max(initial=0.0))
-    for start in range(0, audio.shape[1], step):
-        chunk = np.ascontiguousarray(audio[:, start : start + step].T, dtype=np.float32)
-        dense = stream.resample_chunk(chunk, last=start + step >= audio.shape[1])
-        highest = max(highest, float(np.abs(dense).max(initial=0.0)))
+    sound = as_stream(audio)
+    stream = soxr.ResampleStream(rate, OVERSAMPLING * rate, sound.channels, dtype="float32", quality="HQ")
+    highest, done = 0.0, 0
+    for chunk in sound.chunks(CHUNK_SECONDS * rate):
+        done += chunk.shape[1]
+        dense = stream.resample_chunk(np.ascontiguousarray(chunk.T, dtype=np.float32), last=done >= sound.samples)
+        highest = max(highest, *(float(np.abs(values).max(initial=0.0)) for values in (chunk, dense)))
     return 20 * math.log10(highest) if highest else -math.inf
 
 
-def normalise(
-    audio: np.ndarray, rate: int, target_lufs: float, true_peak_dbtp: float = TRUE_PEAK
-) -> tuple[np.ndarray, float, bool]:
-    """Turn float32 (c, n) up or down to the target; return it with the gain in dB and whether the peak
-    limited it.
+def gain_to_loudness(
+    audio: np.ndarray | Stream, rate: int, target_lufs: float, true_peak_dbtp: float = TRUE_PEAK
+) -> tuple[float, bool]:
+    """Return the gain in dB that brings float32 (c, n) to the target, and whether the peak limited it.
 
     No limiter shapes the sound: where the target would carry the true peak past the ceiling, the gain is
-    smaller and the clip stays below the target. Silence is returned as it is.
+    smaller and the clip stays below the target. Silence has a gain of 0.
     """
     loudness = integrated_loudness(audio, rate)
     if loudness == -math.inf:
-        return audio, 0.0, False
+        return 0.0, False
     wanted = target_lufs - loudness
     allowed = true_peak_dbtp - true_peak(audio, rate)
-    gain = min(wanted, allowed)
-    return audio * np.float32(10 ** (gain / 20)), gain, allowed < wanted
+    return min(wanted, allowed), allowed < wanted
 
 
 def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -86,14 +89,14 @@ def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return shelf, (np.array([1.0, -2.0, 1.0]), poles)
 
 
-def _hop_energies(audio: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+def _hop_energies(sound: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
     """K-weighted energy, summed over the channels with their weights, and length in samples, of each whole
     hop.
     """
-    weights = np.array(CHANNEL_WEIGHTS.get(audio.shape[0], (1,) * audio.shape[0]))
+    weights = np.array(CHANNEL_WEIGHTS.get(sound.channels, (1,) * sound.channels))
     edges = np.arange(CHUNK_SECONDS * HOPS_PER_SECOND) * rate // HOPS_PER_SECOND
     energies, lengths = [np.empty(0)], [np.empty(0)]
-    for chunk in _k_weighted(audio, rate):
+    for chunk in _k_weighted(sound, rate):
         starts = edges[edges < chunk.shape[1]]
         energies.append(np.add.reduceat(weights @ chunk**2, starts))
         lengths.append(np.diff(starts, append=chunk.shape[1]))
@@ -103,18 +106,18 @@ def _hop_energies(audio: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]
     return energy, length
 
 
-def _k_weighted(audio: np.ndarray, rate: int) -> Iterator[np.ndarray]:
-    """Yield float64 (c, m) of the filtered audio, ten seconds at a time, by convolution with the impulse
+def _k_weighted(sound: Stream, rate: int) -> Iterator[np.ndarray]:
+    """Yield float64 (c, m) of the filtered sound, ten seconds at a time, by convolution with the impulse
     response.
     """
     size, response = _k_response(rate)
     tail = int(MEMORY_SECONDS * rate)
-    step = CHUNK_SECONDS * rate
-    for start in range(0, audio.shape[1], step):
-        before = min(tail, start)
-        piece = audio[:, start - before : start + step]
+    before: np.ndarray | None = None
+    for chunk in sound.chunks(CHUNK_SECONDS * rate):
+        piece = chunk if before is None else np.concatenate([before, chunk], axis=1)
         spectrum = np.fft.rfft(piece, size, axis=1) * response
-        yield np.fft.irfft(spectrum, size, axis=1)[:, before : piece.shape[1]]
+        yield np.fft.irfft(spectrum, size, axis=1)[:, piece.shape[1] - chunk.shape[1] : piece.shape[1]]
+        before = chunk[:, -tail:]
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from soundloom.errors import AudioError
 
 SAMPLE_BYTES = 4  # float32
 ALWAYS_DECODED = 2**29  # bytes of samples that any file may hold
+ALWAYS_STREAMED = 2**31  # bytes of samples of a file that is read in blocks: 1.7 hours of stereo at 44.1 kHz
 MOST_EXPANSION = 128  # times a longer file's own size; speech at 12 kbit/s takes as much, silence in FLAC far more
 MEMORY_SHARE = 0.5  # of the memory that is free
 
@@ -19,6 +20,11 @@ def most_frames(file_bytes: int, channels: int) -> int:
     if (free := free_memory()) is not None:
         most = min(most, int(MEMORY_SHARE * free))
     return most // (SAMPLE_BYTES * max(1, channels))
+
+
+def most_streamed_frames(file_bytes: int, channels: int) -> int:
+    """The same of a file that is read in blocks, whose length costs time alone."""
+    return max(ALWAYS_STREAMED, MOST_EXPANSION * file_bytes) // (SAMPLE_BYTES * max(1, channels))
 
 
 def require_frames(name: str, frames: int, rate: int, most: int) -> None:

@@ -1,7 +1,9 @@
 """Change the sample rate: with soxr at its best, or as the published models' preparation does."""
 
 import math
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -29,6 +31,22 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     padding = 2 * -(-from_rate // to_rate)
     padded = np.pad(audio.T.astype(np.float32, copy=False), ((0, padding), (0, 0)))
     return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate, quality="VHQ")[:length].T)
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], channels: int, samples: int, from_rate: int, to_rate: int
+) -> Iterator[np.ndarray]:
+    """Yield bit for bit what `resample` makes of a sound, whose `samples` come in blocks (channels, n)."""
+    _require_rates(from_rate, to_rate)
+    import soxr
+
+    stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="VHQ")
+    left = resampled_length(samples, from_rate, to_rate)
+    silence = np.zeros((channels, 2 * -(-from_rate // to_rate)), np.float32)  # as in `resample`
+    for block in chain(blocks, [silence]):
+        made = stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=block is silence)
+        yield made[: max(left, 0)].T
+        left -= len(made)
 
 
 def resample_published(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from soundloom.config.models import ModelConfig
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import RequestError
-from soundloom.pipeline.model import spread_seed
+from soundloom.pipeline.spread import spread_seed
 
 Request = TypeVar("Request", GenerationRequest, MusicRequest)
 MOST_CLIPS = 100_000  # of one command

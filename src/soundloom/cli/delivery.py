@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.groups import OutputOptions
 from soundloom.cli.outputs import save
 from soundloom.cli.results import note_saved, print_results
@@ -68,4 +69,4 @@ class Delivery:
         from soundloom.audio.playback import play
 
         for path in self.files:
-            play(Clip.load(path))  # as loud as the file is, which --lufs may have changed
+            play(StreamedClip.open(path))  # as loud as the file is, which --lufs may have changed

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.building import build_requests
 from soundloom.cli.groups import EditOptions
 from soundloom.cli.opening import generator_config
@@ -19,7 +20,8 @@ from soundloom.pipeline.lineage import recorded_model, remembered
 
 def edit(options: EditOptions, making: MakingOptions, fields: Callable[[Clip], dict[str, Any]]) -> None:
     """Edit the sound that `options` names; `fields` gives what the request says beside prompt and crossfade."""
-    text, clip = options.text, Clip.load(options.input)
+    text = options.text
+    clip: Clip = StreamedClip.open(options.input)
     if making.model is None:
         making = replace(making, model=recorded_model(clip))
     config = generator_config(making)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import ModelOptions
 from soundloom.cli.opening import named_entry, open_model
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN = 20  # skipped sounds that are listed by name
+COMPARED_SECONDS = 30  # of a sound, to tell how well an autoencoder carries it
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run(options: Options) -> int:
     path = named_or_free(options.out, Path(options.input).with_suffix(".npy"))
     if path.suffix.lower() != ".npy":
         raise RequestError(f"latents are written as .npy files, and -o names {shown(path.name)}", f"-o {path.stem}.npy")
-    clip = Clip.load(options.input)
+    clip = StreamedClip.open(options.input)
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=options.out is not None) as new:
@@ -93,7 +95,8 @@ def _warn_of_loss(model: Model, clip: Clip) -> None:
         return
     from soundloom.datasets.fidelity import fidelity_warning
 
-    if warning := fidelity_warning(model.name, [_codec(model).difference(clip.audio, clip.sample_rate)]):
+    beginning = clip.read(0, min(clip.samples, COMPARED_SECONDS * clip.sample_rate))
+    if warning := fidelity_warning(model.name, [_codec(model).difference(beginning, clip.sample_rate)]):
         log.warning("%s", warning)
 
 

@@ -10,6 +10,7 @@ from soundloom.cli.editing import edit
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.groups import EditOptions, require_length
 from soundloom.cli.work import MakingOptions
+from soundloom.pipeline.edits import require_addition
 
 
 @dataclass(frozen=True)
@@ -32,4 +33,5 @@ def run(options: Options) -> None:
 
 
 def _addition(clip: Clip, options: Options) -> dict[str, Any]:
+    require_addition(clip, options.seconds)
     return {"offset": options.seconds} if options.before else {"seconds": clip.seconds + options.seconds}

@@ -9,6 +9,7 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
+from soundloom.audio.streaming import StreamedClip
 from soundloom.checkpoints.musicgen_named import is_music
 from soundloom.cli.building import build_requests
 from soundloom.cli.flags import Extend, flag, numbers
@@ -144,7 +145,7 @@ def _recorded_precision(path: str | None, record: dict[str, Any]) -> str | None:
 
 def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
     """The request before prompts, lengths and seeds are handed out: the record's, changed by what was given."""
-    clip = Clip.load(options.init_audio) if options.init_audio else None
+    clip: Clip | None = StreamedClip.open(options.init_audio) if options.init_audio else None
     mode = record.get("mode", "generate")
     if mode != "generate" and clip is None:
         raise RequestError(
@@ -163,7 +164,7 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
         samples = round(seconds * clip.sample_rate) if seconds else clip.samples
         if mode == "generate" and not regions and samples <= clip.samples and noise is None:
             noise = VARIATION_NOISE
-        clip = replace(clip, audio=clip.audio[:, : max(1, samples)])
+        clip = clip.cut(0, max(1, samples))
     given: dict[str, Any] = {
         "seconds": seconds,
         "source": clip,

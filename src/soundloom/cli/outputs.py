@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from soundloom.atomic import write_faults
-from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
@@ -164,7 +162,7 @@ def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
 
 def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Path:
     if options.channels is not None:
-        clip = replace(clip, audio=to_channels(clip.audio, options.channels))
+        clip = clip.mixed(options.channels)
     return clip.save(
         path,
         subtype=options.sample_type,

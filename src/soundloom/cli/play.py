@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from soundloom.audio.clip import Clip
 from soundloom.audio.playback import find_player, play
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.flags import flag
 
 
@@ -20,4 +20,4 @@ class Options:
 def run(options: Options) -> None:
     find_player()  # which says what to install
     for file in options.files:
-        play(Clip.load(file))
+        play(StreamedClip.open(file))

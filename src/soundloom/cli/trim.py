@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
+from soundloom.audio.streaming import StreamedClip
 from soundloom.cli.flags import flag, switch
 from soundloom.cli.outputs import LOSSLESS, named_or_free
 from soundloom.cli.results import print_results
@@ -36,7 +37,7 @@ def run(options: Options) -> None:
     path = named_or_free(options.out, source.with_name(f"{source.stem}-trim{suffix}"))
     if path.exists() and source.exists() and path.samefile(source):
         raise RequestError(f"{path} is the sound to cut", "name another file with -o")
-    clip = trimmed(Clip.load(source), options.start, options.end)
+    clip = trimmed(StreamedClip.open(source), options.start, options.end)
     with write_faults(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     clip.save(path, overwrite=options.out is not None)
@@ -56,4 +57,4 @@ def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
             "a part starts at 0 or later, and ends after its start and not behind the sound",
         )
     record = {"soundloom": __version__, **clip.record, "mode": "trim", "trim": [start, stop]}
-    return replace(clip, audio=clip.audio[:, first:last].copy(), record=record)
+    return clip.cut(first, last).with_record(record)

@@ -7,7 +7,6 @@ Source: configurations of the Stable Audio 3 repositories; defaults are those of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +30,9 @@ from soundloom.config.ranges import (
     check_ranges,
 )
 from soundloom.config.same import SAMEConfig
+from soundloom.config.training_section import clip_seconds, subject_words
 from soundloom.errors import ConfigError, shown
 from soundloom.json_file import is_file_name, read_json
-
-# In the section `training`, for models of limited training:
-CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
 
 
 @dataclass(frozen=True)
@@ -304,10 +301,7 @@ class ModelConfig:
     @property
     def subject_words(self) -> tuple[str, ...]:
         """Words that name the sounds of a model whose caption words are single tokens (`training.subject_words`)."""
-        given = self.training.get(SUBJECT_WORDS, [])
-        if not (isinstance(given, list | tuple) and all(isinstance(x, str) and x.isprintable() for x in given)):
-            raise ConfigError(f"training.{SUBJECT_WORDS} must be a list of words, found {shown(given)}")
-        return tuple(given)
+        return subject_words(self.training)
 
     @property
     def max_seconds(self) -> float:
@@ -320,14 +314,8 @@ class ModelConfig:
 
         Outside this range the embedding of the duration is one that the transformer never saw.
         """
-        given = self.training.get(CLIP_SECONDS, (0, math.inf))
-        if not (isinstance(given, list | tuple) and [type(x) in (int, float) for x in given] == [True, True]):
-            raise ConfigError(f"training.{CLIP_SECONDS} must be two numbers of seconds, found {shown(given)}")
-        low, high = given
-        frame = self.same.downsampling_ratio / self.sample_rate
-        if not (0 <= low <= self.sample_size / self.sample_rate and max(low, frame) <= high):
-            raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
-        return float(low), math.inf if high > LONGEST_SOUND else float(high)
+        frame, longest = self.same.downsampling_ratio / self.sample_rate, self.sample_size / self.sample_rate
+        return clip_seconds(self.training, frame, longest)
 
 
 @dataclass(frozen=True)

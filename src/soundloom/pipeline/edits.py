@@ -6,14 +6,18 @@ than the model's limit is edited in windows: each sees what is already known aro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from soundloom.audio.channels import to_channels, to_stereo
 from soundloom.audio.checks import Finding
+from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resample_published
+from soundloom.audio.streaming import PatchedAudio, StreamedClip
 from soundloom.config.models import ModelConfig
 from soundloom.config.requests import SEED_LIMIT
 from soundloom.diffusion.masks import Span, blend
@@ -58,29 +62,50 @@ class Creation:
         """Take what was made (2, samples)."""
         self.sound, self.passes_left = made, 0
 
+    def clip(self, record: Mapping[str, Any]) -> Clip:
+        """Return the result with the record of how it was made."""
+        return Clip(self.sound, self.rate, record)
+
 
 class Edit:
-    """An edit under way. Ask for `next_item`, give its sound to `accept`, until there is no next one."""
+    """An edit under way. Ask for `next_item`, give its sound to `accept`, until there is no next one.
+
+    Of the source only what a pass hears is read, and of the result only what was made is held.
+    """
 
     def __init__(self, job: Job, config: ModelConfig) -> None:
         source = job.request.source
         if source is None:
             raise ValueError("an edit needs a source")
-        self.job, self.config, self.rate = job, config, source.sample_rate
-        stereo, note = to_stereo(source.audio)
-        self._source_note, self._reduction = note, 1.0
+        if not source.samples:
+            raise RequestError("the clip to edit has no samples")
+        self.job, self.config, self.rate, self.source = job, config, source.sample_rate, source
+        _, self._source_note = to_stereo(np.empty((source.channels, 0)))
+        self._reduction = 1.0
         self.channels = min(source.channels, 2)
-        self.source = stereo[: self.channels]
         self.offset = round(job.request.offset * self.rate)
         asked = round((job.request.seconds or 0.0) * self.rate)
-        self.samples = max(asked, self.offset + self.source.shape[1])
-        self.sound = np.zeros((self.channels, self.samples), dtype=np.float32)
-        self.sound[:, self.offset : self.offset + self.source.shape[1]] = self.source
-        self.known = (self.offset, self.offset + self.source.shape[1])
+        self.known = (self.offset, self.offset + source.samples)
+        self.samples = max(asked, self.known[1])
+        self.result = PatchedAudio(source, self.channels, self.samples, self.offset)
         self.regions = self._regions()
         self.windows = list(self._windows())
         self.passes = 0
         self.findings: list[Finding] = []
+
+    @property
+    def sound(self) -> np.ndarray:
+        """The whole sound as far as it is made (channels, samples), a copy."""
+        return self.result.read(0, self.samples)
+
+    def clip(self, record: Mapping[str, Any]) -> Clip:
+        """Return the result with the record of how it was made, in memory unless the source is not."""
+        streamed = StreamedClip(self.result, self.rate, record, self.source.source_format)
+        return streamed if isinstance(self.source, StreamedClip) else streamed.loaded()
+
+    @property
+    def _keeps_nothing(self) -> bool:
+        return self.is_all_new or self.job.request.compat.keep != "samples"
 
     @property
     def is_all_new(self) -> bool:
@@ -91,7 +116,7 @@ class Edit:
     def mode(self) -> str:
         if self.is_all_new:
             return "vary"
-        return "extend" if self.samples > self.source.shape[1] else "inpaint"
+        return "extend" if self.samples > self.source.samples else "inpaint"
 
     @property
     def passes_left(self) -> int:
@@ -178,8 +203,7 @@ class Edit:
         item = make_item(self.job, self.config, (window.stop - window.start) / self.rate, seed)
         scale = self.config.sample_rate / self.rate
         regions = tuple(
-            (int((start - window.start) * scale), min(int(np.ceil((end - window.start) * scale)), item.samples))
-            for start, end in window.regions
+            _at_rate((start - window.start, end - window.start), scale, item.samples) for start, end in window.regions
         )
         return replace(item, regions=regions)
 
@@ -188,7 +212,7 @@ class Edit:
         if not self.passes_left:
             return None
         item, window = self.measure(), self.windows[self.passes]
-        heard, _ = to_stereo(self.sound[:, window.start : window.stop])
+        heard, _ = to_stereo(self.result.read(window.start, window.stop))
         audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
         return replace(item, audio=audio)
 
@@ -198,15 +222,17 @@ class Edit:
         self.passes += 1
         length = window.stop - window.start
         new = to_channels(fit(self._resample(made, self.config.sample_rate, self.rate), length), self.channels)
-        if self.is_all_new or self.job.request.compat.keep != "samples":
-            self.sound = new
+        if self._keeps_nothing:
+            self.result.lay(0, new)
             return
         new = self._turn_down(new, window)
         start, stop = max(self.known[0], window.start), min(self.known[1], window.stop)
-        heard = self.sound[:, start:stop]
+        heard = self.result.read(start, stop)
         fade = round(self.job.request.crossfade * self.rate)
         regions = [(first - window.start, last - window.start) for first, last in window.regions]
-        self.sound[:, window.start : window.stop] = blend(heard, start - window.start, new, regions, fade)
+        joined = blend(heard, start - window.start, new, regions, fade)
+        for first, last in regions:
+            self.result.lay(window.start + first, joined[:, first:last].copy())
         self.known = (
             min(self.known[0], *(first for first, _ in window.regions)),
             max(self.known[1], *(last for _, last in window.regions)),
@@ -226,6 +252,22 @@ class Edit:
             return audio
         published = self.job.request.compat.resampler == "published"
         return (resample_published if published else resample)(audio, from_rate, to_rate)
+
+
+def _at_rate(region: Span, scale: float, samples: int) -> Span:
+    """Return a region at another rate: all samples that it touches, and one where rounding puts it behind the last."""
+    start = max(0, min(int(region[0] * scale), samples - 1))
+    return start, min(max(math.ceil(region[1] * scale), start + 1), samples)
+
+
+def require_addition(clip: Clip, seconds: float) -> None:
+    """Raise RequestError unless so many seconds are at least one sample of a clip that is to be extended."""
+    if not seconds > 0:
+        raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
+    if math.isfinite(seconds) and round(seconds * clip.sample_rate) < 1:
+        raise RequestError(
+            f"{seconds:g} s are less than one sample at {clip.sample_rate} Hz", "extend by more, such as 1 s"
+        )
 
 
 def _around(piece: Span, low: int, high: int, limit: int) -> Window:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,25 +15,24 @@ import numpy as np
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.checks import Finding, Origin, check_audio, require_sound
 from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
-from soundloom.audio.resample import resample
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
 from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.options import check_options
-from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance, Region
-from soundloom.config.values import whole
-from soundloom.diffusion.noise import random_seed
+from soundloom.config.requests import Compat, GenerationRequest, Guidance, Region
 from soundloom.engines.base import Component, Engine
 from soundloom.engines.choose import engine_class, require_device
 from soundloom.engines.forks import require_threads
 from soundloom.errors import EngineError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Creation, Edit
+from soundloom.pipeline.edits import Creation, Edit, require_addition
 from soundloom.pipeline.groups import good_clips, group_requests
+from soundloom.pipeline.job_warnings import job_warnings
 from soundloom.pipeline.lineage import remembered, source_record
 from soundloom.pipeline.passes import LongCreation, begin
 from soundloom.pipeline.plan import Item, Job
-from soundloom.pipeline.run import MAX_BATCH, Run, decode_latents, encode_audio
+from soundloom.pipeline.run import MAX_BATCH, Run, decode_latents, encode_stream
+from soundloom.pipeline.spread import build_request, build_requests
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.text.words import CaptionWords
@@ -150,8 +149,8 @@ class Model:
         check_options("generate", options, GenerateOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
         if isinstance(prompt, str):
-            return self.run([_request(prompt, options)], progress=progress, cancel=cancel)[0]
-        return self.run(_requests(prompt, options), progress=progress, cancel=cancel)
+            return self.run([build_request(prompt, options)], progress=progress, cancel=cancel)[0]
+        return self.run(build_requests(prompt, options), progress=progress, cancel=cancel)
 
     def vary(
         self,
@@ -199,8 +198,7 @@ class Model:
         """
         check_options("extend", options, (*EditOptions.__annotations__, "before"))
         clip = as_clip(clip)
-        if not seconds > 0:
-            raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
+        require_addition(clip, seconds)
         if before:
             return self._edit(clip, prompt, options, offset=seconds)
         return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
@@ -208,7 +206,7 @@ class Model:
     def _edit(self, clip: Clip, prompt: str | None, options: EditOptions, **edit: Any) -> Clip:
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
         taken = {"prompt": prompt} if prompt is not None else remembered(clip, self.name)
-        request = _request(taken.pop("prompt"), {**taken, **options, **edit, "source": clip})
+        request = build_request(taken.pop("prompt"), {**taken, **options, **edit, "source": clip})
         return self.run([request], progress=progress, cancel=cancel)[0]
 
     def run(
@@ -302,9 +300,8 @@ class Model:
         if not self.keep_bad:
             require_sound(task.findings, f"{self.name}, prompt '{shown(job.request.prompt)}', seed {job.seed}")
         found = dict.fromkeys(finding.message for finding in task.findings)
-        warnings = [*found, *task.notes, *self._warnings(job, cut)]
-        source_format = job.request.source.source_format if job.request.source else None
-        return Clip(task.sound, task.rate, self._record(job, task, warnings), source_format)
+        warnings = [*found, *task.notes, *job_warnings(job, cut, self.config, self.name, self.caption_words)]
+        return task.clip(self._record(job, task, warnings))
 
     def _judge(self, item: Item, audio: np.ndarray) -> list[Finding]:
         """Check what is new of a pass (channels, samples)."""
@@ -314,25 +311,6 @@ class Model:
         has_source, is_guided = item.audio is not None, item.job.guidance.scale != 1
         origin = Origin(request.prompt, has_source, is_region, is_guided, self.engine.precision)
         return check_audio(audio, self.sample_rate, origin)
-
-    def _warnings(self, job: Job, cut: str) -> list[str]:
-        words = self.caption_words
-        warnings = words.warnings(job.request.prompt, self.name) if words else []
-        if cut:
-            length = self.config.model.conditioning.prompt.max_length
-            warnings.append(f"the prompt is longer than {length} tokens; this was not heard: '{shown(cut)}'")
-        if job.guidance.scale != 1 and self.config.is_distilled:
-            warnings.append(
-                f"{self.name} is distilled: guidance {job.guidance.scale:g} doubles the work and mostly harms; use 1"
-            )
-        if job.guidance.scale == 1:
-            idle = {
-                "a negative prompt does": job.request.negative_prompt is not None,
-                "settings of guidance do": job.guidance != Guidance(),
-            }
-            why = "nothing without guidance; give a scale above 1 (--cfg)"
-            warnings += [f"{what} {why}" for what, is_given in idle.items() if is_given]
-        return warnings
 
     def _record(self, job: Job, task: Creation | LongCreation | Edit, warnings: list[str]) -> dict[str, Any]:
         resolved = replace(
@@ -365,13 +343,13 @@ class Model:
     def encode(self, clip: Sound) -> np.ndarray:
         """Return the latents (channels, frames), float32, of a clip or sound file of any rate and channels."""
         clip = as_clip(clip)
-        stereo, note = to_stereo(clip.audio)
+        _, note = to_stereo(np.empty((clip.channels, 0)))
         if note:
             log.warning("%s", note)
-        audio = resample(stereo, clip.sample_rate, self.sample_rate)
+        sound = clip.stream().stereo().resampled(clip.sample_rate, self.sample_rate)
         require_threads()
         try:
-            return encode_audio(self.engine, self.checkpoint.config, audio[None])[0]
+            return encode_stream(self.engine, self.checkpoint.config, sound)
         finally:
             self._leave("encoder")
 
@@ -410,37 +388,3 @@ class Model:
         if not np.isfinite(latents).all():
             raise RequestError("the latents hold values that are not finite")
         return latents[None]
-
-
-def _request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
-    """Build a request from a caller's options, whose short forms are a guidance scale and the name of a `Compat`."""
-    values = dict(options)
-    if not isinstance(values.get("guidance"), Guidance | None):
-        values["guidance"] = Guidance(values["guidance"])
-    if isinstance(values.get("compat"), str):
-        values["compat"] = Compat.named(values["compat"])
-    return GenerationRequest(prompt, **values)
-
-
-def _requests(prompts: Sequence[str], options: Mapping[str, Any]) -> list[GenerationRequest]:
-    """Build a request for each prompt, spreading options that hold for all."""
-    values = dict(options)
-    values["seed"] = spread_seed(values.get("seed"), len(prompts))
-    for name in ("negative_prompt", "seconds", "seed"):
-        value = values.get(name)
-        is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        values[name] = value if is_list else [value] * len(prompts)
-        if len(values[name]) != len(prompts):
-            raise RequestError(f"{len(prompts)} prompts were given and {len(values[name])} values of {name}")
-    each = ("negative_prompt", "seconds", "seed")
-    return [
-        _request(prompt, {**values, **{name: values[name][i] for name in each}}) for i, prompt in enumerate(prompts)
-    ]
-
-
-def spread_seed(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
-    """Return a seed for each of several clips, counting up from a given or drawn one."""
-    if isinstance(seed, Sequence):
-        return list(seed)
-    first = random_seed() if seed is None else whole("seed", seed)
-    return [(first + i) % SEED_LIMIT for i in range(count)]

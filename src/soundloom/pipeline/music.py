@@ -23,10 +23,10 @@ from soundloom.engines.music import MusicComponent, MusicEngine
 from soundloom.errors import RequestError, shown
 from soundloom.pipeline.groups import good_clips
 from soundloom.pipeline.lineage import source_record
-from soundloom.pipeline.model import spread_seed
 from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_jobs
 from soundloom.pipeline.plan import places_alike
 from soundloom.pipeline.run import MAX_BATCH
+from soundloom.pipeline.spread import spread_seed
 from soundloom.pipeline.stages import Listener, Stages
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.version import __version__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +28,9 @@ class LongCreation:
         self._passes = 0
         self.findings: list[Finding] = []
 
-    @property
-    def sound(self) -> np.ndarray:
-        return self._task.sound
+    def clip(self, record: Mapping[str, Any]) -> Clip:
+        """Return the result with the record of how it was made."""
+        return self._task.clip(record)
 
     @property
     def passes_left(self) -> int:
@@ -56,7 +58,7 @@ class LongCreation:
         self._task.accept(made)
         self._passes += 1
         if isinstance(self._task, Creation):
-            request = replace(self.job.request, source=Clip(self.sound, self.rate), seconds=self.job.seconds)
+            request = replace(self.job.request, source=Clip(self._task.sound, self.rate), seconds=self.job.seconds)
             seed = (self.job.seed + 1) % SEED_LIMIT  # the first pass took the clip's own
             self._task = Edit(replace(self.job, request=request, seed=seed), self.config)
 

@@ -153,7 +153,7 @@ def make_item(job: Job, config: ModelConfig, seconds: float, seed: int) -> Item:
     if compat.lengths == "compact":
         frames = max(1, math.ceil(seconds * rate / ratio))
         frames += -frames % encoder.latents_per_chunk
-        return Item(job, seconds, seed, round(asked * rate), frames, frames)
+        return Item(job, seconds, seed, max(1, round(asked * rate)), frames, frames)
     multiple = ratio * _length_multiple(encoder)
     wanted = int((seconds + padding) * rate)
     # Rounding up to whole frames may pass the limit by a part of one, which is no reason to refuse.
@@ -162,7 +162,7 @@ def make_item(job: Job, config: ModelConfig, seconds: float, seed: int) -> Item:
     if compat.padding == "exact":
         # The samples asked for may need one frame more than the published rule, which rounds down.
         valid = max(valid, math.ceil(round(seconds * rate) / ratio))
-        return Item(job, seconds, seed, round(asked * rate), valid, valid)
+        return Item(job, seconds, seed, max(1, round(asked * rate)), valid, valid)
     return Item(job, seconds, seed, int(asked * rate), frames, valid)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from soundloom.audio.stream import SlidingReader, Stream
 from soundloom.config.models import ModelConfig
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
@@ -267,6 +268,13 @@ def encode_audio(
     """Return latents (b, c, t) of audio (b, channels, samples) in pieces."""
     plan = encode_chunks(audio.shape[-1], config.same, algorithm)
     return plan.run(audio, lambda piece: engine.encode(piece, draw))
+
+
+def encode_stream(engine: Engine, config: Any, sound: Stream) -> np.ndarray:
+    """Return latents (c, t) of stereo sound that is read once, no more than a piece of it at a time."""
+    plan = encode_chunks(sound.samples, config.same, "exact")
+    latents: np.ndarray = plan.run(SlidingReader(sound), lambda piece: engine.encode(piece[None], None))[0]
+    return latents
 
 
 def decode_latents(

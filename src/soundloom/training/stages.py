@@ -15,8 +15,9 @@ from pathlib import Path
 from torch import Tensor
 
 from soundloom.atomic import atomic_file
-from soundloom.config.models import CLIP_SECONDS, ModelConfig
+from soundloom.config.models import ModelConfig
 from soundloom.config.parse import to_dict
+from soundloom.config.training_section import CLIP_SECONDS
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
