@@ -3,7 +3,7 @@
     import soundloom
 
     model = soundloom.load("mini")
-    model.generate("kick drum loop, 120 BPM", seconds=4, seed=7).save("kick.wav")
+    model.generate("kick drum loop, 129 BPM", seconds=4, seed=7).save("kick.wav")
 
 Importing this package costs next to nothing: everything below loads when it is first used.
 """

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from parity.case import Case
-from soundloom.config.models import DiTConfig, parse_text_encoder_config
+from soundloom.config.models import DiTConfig
 from soundloom.config.parse import parse
 from soundloom.config.requests import Guidance
 from soundloom.config.same import SAMEConfig
+from soundloom.config.text_encoder import parse_text_encoder_config
 from soundloom.diffusion.guidance import guide, is_guided
 from soundloom.pipeline.chunks import decode_chunks, encode_chunks
 

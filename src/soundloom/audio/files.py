@@ -21,12 +21,11 @@ from soundloom.audio.chunks import what_is_missing
 from soundloom.audio.memory import most_frames, most_streamed_frames, require_frames
 from soundloom.audio.metadata import write_record
 from soundloom.audio.resample import HIGHEST_RATE, LOWEST_RATE, require_rate
-from soundloom.audio.stream import Stream, as_stream, block_length
+from soundloom.audio.stream import BLOCK, Stream, as_stream, block_length
 from soundloom.errors import AudioError, printable, shown
 
 log = logging.getLogger(__name__)
 
-BLOCK = 65536  # samples per channel moved at a time: flat memory; the Vorbis encoder crashes on long blocks
 UNKNOWN_LENGTH = 2**56  # samples; libsndfile gives more where it cannot tell
 LARGEST_WAV = 2**32 - 2**24  # bytes; sizes in a WAV file are 32 bit, the rest is room for tags
 LOSSY_COMPRESSION = 0.1  # near the best that MP3 and Vorbis have (0): about 200 and 330 kbit/s in stereo
@@ -188,7 +187,7 @@ def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
     else:
         most //= 2  # what grows is copied
     audio = np.empty((file.channels, file.frames if is_known else 0), np.float32)
-    block, done = max(1, BLOCK // file.channels), 0
+    block, done = block_length(file.channels), 0
     while len(piece := file.read(block, dtype="float32", always_2d=True)):
         done += len(piece)
         if done > audio.shape[1]:
@@ -308,7 +307,7 @@ class SoundWriter:
         if self.samples * self.channels * self._container.subtypes[self.subtype] > LARGEST_WAV:
             raise AudioError(f"{self.path} would pass 4 GiB, the most a WAV file holds", "write FLAC instead")
         self.peak = max(self.peak, _peak(chunk))
-        for start in range(0, chunk.shape[1], BLOCK):
+        for start in range(0, chunk.shape[1], BLOCK):  # the Vorbis encoder crashes on longer ones
             self._write_block(chunk[:, start : start + BLOCK])
 
     def _write_block(self, block: np.ndarray) -> None:

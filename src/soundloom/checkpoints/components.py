@@ -26,8 +26,9 @@ from soundloom.checkpoints.shapes import t5gemma_shapes
 from soundloom.checkpoints.tensors import Array
 from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import DiTConfig, ModelConfig, T5GemmaConfig, parse_text_encoder_config
+from soundloom.config.models import DiTConfig, ModelConfig
 from soundloom.config.same import ResamplerConfig, SAMEConfig
+from soundloom.config.text_encoder import T5GemmaConfig, parse_text_encoder_config
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
 from soundloom.json_file import LONGEST_JSON, decode_json
 

@@ -24,8 +24,9 @@ from soundloom.checkpoints.save import LAYOUTS, autoencoder_config, save_checkpo
 from soundloom.checkpoints.shapes import Shapes, ignorable_shapes, model_shapes, t5gemma_shapes
 from soundloom.checkpoints.tensors import Array, LazyTensor
 from soundloom.config.catalogue import PUBLISHED_TEXT_ENCODER, published_config
-from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig, T5GemmaConfig, parse_model_config
+from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig, parse_model_config
 from soundloom.config.same import ResamplerConfig, SAMEConfig
+from soundloom.config.text_encoder import T5GemmaConfig
 
 SIZES = ("full", "tiny")
 _TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128

@@ -31,13 +31,9 @@ from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shap
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.config.catalogue import find_entry, packaged_folder, require_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import (
-    AutoencoderModelConfig,
-    ModelConfig,
-    parse_text_encoder_config,
-    read_model_config,
-)
+from soundloom.config.models import AutoencoderModelConfig, ModelConfig, read_model_config
 from soundloom.config.published import TEXT_ENCODER_FOLDER
+from soundloom.config.text_encoder import parse_text_encoder_config
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
 from soundloom.folders import expanded
 from soundloom.json_file import read_json

@@ -29,9 +29,10 @@ from soundloom.checkpoints.safetensors_file import write_safetensors
 from soundloom.checkpoints.shapes import SAME_PREFIX, is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, from_array
 from soundloom.config.catalogue import find_entry
-from soundloom.config.models import AutoencoderModelConfig, ModelConfig, T5GemmaConfig
+from soundloom.config.models import AutoencoderModelConfig, ModelConfig
 from soundloom.config.parse import to_dict
 from soundloom.config.published import TEXT_ENCODER_FOLDER
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.errors import RequestError
 
 LAYOUTS = ("published", "bf16-mirror", "same-only", "npz", *BUNDLE_BITS)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("numpy", "torch", "mlx", "soundfile", "soxr", "mutagen", "sentencepiece", "huggingface_hub")
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16")
-CHECK_PROMPT, CHECK_SECONDS, CHECK_SEED = "kick drum loop, 120 BPM", 1.0, 7
+CHECK_PROMPT, CHECK_SECONDS, CHECK_SEED = "kick drum loop, 129 BPM", 1.0, 7
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def run(options: Options) -> None:
     )
     prompts = expand_prompts([*_words(options), *options.prompt])
     if not prompts and not record and not options.init_audio:
-        raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 120 BPM"')
+        raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
         require_absent(options, options.model_name, _NOT_OF_MUSIC)
         compose(options, prompts, options.seconds, record)

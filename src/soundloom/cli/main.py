@@ -134,7 +134,7 @@ def _ask() -> int:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError(
             "nothing was asked for, and there is no terminal to ask in",
-            'say what to make: soundloom generate "kick drum loop, 120 BPM"; or see soundloom --help',
+            'say what to make: soundloom generate "kick drum loop, 129 BPM"; or see soundloom --help',
         )
     from soundloom.cli.generate import run
     from soundloom.cli.picker import ask

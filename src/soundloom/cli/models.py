@@ -71,7 +71,7 @@ def _list(options: Options) -> int:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     """The line of a model: name, what it makes, the size of its download, whether it is there, commercial use."""
-    lengths = f"up to {int(entry.max_seconds)} s"
+    lengths = f"up to {entry.max_seconds:g} s"
     makes = {"generator": lengths, "music": "music", "editor": "edits"}.get(entry.kind, entry.kind)
     installed = "yes" if entry.public and installed_layouts(entry) else "no"
     return entry.name, makes, _download(entry), installed, entry.commercial

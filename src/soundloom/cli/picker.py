@@ -17,7 +17,7 @@ from soundloom.cli.installed import is_installed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry
 
-EXAMPLE = "kick drum loop, 120 BPM"
+EXAMPLE = "kick drum loop, 129 BPM"
 UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")
 STOP = ("\x1b", "q", "\x03", "\x04", "")  # Esc, q, Ctrl-C, Ctrl-D, a terminal that has gone
 WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # what follows the mark of a special key there
@@ -39,7 +39,7 @@ def ask() -> Options:
 
 def _label(entry: Entry) -> str:
     state = entry.notes if entry.is_packaged else "installed" if is_installed(entry) else "download"
-    return f"{entry.name:<18} up to {entry.max_seconds:3.0f} s   {state}"
+    return f"{entry.name:<18} up to {entry.max_seconds:3g} s   {state}"
 
 
 def choose(labels: Sequence[str], console: Console) -> int:

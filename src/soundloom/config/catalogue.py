@@ -14,7 +14,6 @@ from typing import Any
 
 from soundloom.config import hashes
 from soundloom.config.entries import APACHE, STABILITY, Entry, RemoteFile, Source
-from soundloom.config.models import T5GemmaConfig
 from soundloom.config.music_catalogue import MUSIC
 from soundloom.config.published import (
     LARGE_ESTIMATE,
@@ -24,6 +23,7 @@ from soundloom.config.published import (
     autoencoder_config,
     generator_config,
 )
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.errors import ModelNotFoundError
 
 OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"

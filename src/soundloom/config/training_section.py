@@ -1,4 +1,4 @@
-"""What the section `training` of a configuration says of the limits of a model; published sections have other fields."""
+"""What the section `training` of a configuration says of a model's limits; published sections have other fields."""
 
 from __future__ import annotations
 

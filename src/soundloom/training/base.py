@@ -6,7 +6,8 @@ from torch import nn
 
 from soundloom.checkpoints.open import Checkpoint
 from soundloom.checkpoints.shapes import SAME_PREFIX
-from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.config.models import ModelConfig
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.engines.parts import Part, find_part
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.same import SAME

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.config.models import ModelConfig, ShiftConfig, T5GemmaConfig
+from soundloom.config.models import ModelConfig, ShiftConfig
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.conditioner import Conditioner
 from soundloom.engines.torch.dit import DiT, TransformerBlock

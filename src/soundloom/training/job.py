@@ -18,8 +18,9 @@ from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.shapes import model_shapes, shape_bytes, t5gemma_shapes
-from soundloom.config.models import ModelConfig, T5GemmaConfig
+from soundloom.config.models import ModelConfig
 from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.datasets.encoding import EncodedSounds, encoded_silence
 from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.folders import Folder

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from soundloom.atomic import write_json
-from soundloom.config.models import ModelConfig, T5GemmaConfig, parse_model_config
+from soundloom.config.models import ModelConfig, parse_model_config
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
+from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.config.toml import parse_toml, read_table
 from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
 from soundloom.leftovers import remove_dead
