@@ -180,7 +180,7 @@ def test_names_that_cannot_be_written(tmp_path, name, sentence):
 @pytest.mark.parametrize(
     ("ending", "options", "sentence"),
     [
-        ("mp3", {"sample_rate": 96000}, "MP3.*96000 Hz\n.*rate=48000"),
+        ("mp3", {"sample_rate": 96000}, "MP3.*96000 Hz\n.*try 48000 Hz"),
         ("ogg", {"sample_rate": 384000}, "OGG.*384000 Hz"),
         ("mp3", {"audio": noise(10, channels=3)}, "MP3 files hold 1 to 2 channels, not 3"),
         ("flac", {"audio": noise(10, channels=9)}, "FLAC files hold 1 to 8 channels"),

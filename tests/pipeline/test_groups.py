@@ -55,7 +55,7 @@ def test_the_first_clips_are_there_before_the_next_group_is_begun(tiny_model, gr
 def test_groups_give_the_bits_of_one_run_over_all(tiny_model, groups):
     mixed = [one for pair in zip(requests(4), requests(4, "bell", 0.4), strict=True) for one in pair]
     items = [begin(request, tiny_model.config, 4.0).next_item() for request in mixed]
-    at_once = Run(tiny_model.engine, tiny_model.config, tiny_model._tokenize, Stages(tiny_model.engine))(items)
+    at_once = Run(tiny_model.engine, tiny_model.config, tiny_model.tokenizer, Stages(tiny_model.engine))(items)
     groups.clear()
     made = list(tiny_model.iter(mixed))
     assert groups == [MAX_BATCH, 1, MAX_BATCH, 1]
@@ -174,10 +174,10 @@ def test_a_prompt_that_repeats_is_read_once(tiny_model, monkeypatch):
     assert len(calls) == 1
     other = tiny_model.run(requests(MAX_BATCH, "bell"))
     assert len(calls) == 2
-    assert np.abs(whole[0].audio - other[0].audio).max() > 0.001
+    assert np.abs(whole[0].audio - other[0].audio).max() > 0.0002
 
 
 def test_requests_are_checked_before_anything_is_made(tiny_model, groups):
     with pytest.raises(ValueError, match="at most 120 s"):
-        tiny_model.iter([*requests(20), GenerationRequest("x", seconds=121)])
+        tiny_model.iter([*requests(20), GenerationRequest("x", seconds=121, compat=COMPAT["mlx"])])
     assert groups == []

@@ -78,15 +78,12 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _download(entry: Entry) -> str:
-    """The size of what has to be fetched; repositories of unknown sizes are named."""
+    """The size of what has to be fetched."""
     if not entry.public:
         return "not available"
     if not entry.sources:
         return "included"
-    known = _bytes(entry)
-    unknown = [source.repo.split("/")[-1] for source in sources_needed(entry, entry.sources[0].layout)[1:]]
-    unknown = [name for name in unknown if name.startswith("t5-")]
-    return " + ".join([f"{known / 1e9:.1f} GB" if known else "unknown", *unknown])
+    return f"{size / 1e9:.1f} GB" if (size := _bytes(entry)) else "unknown"
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
