@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from soundloom import GenerationRequest, load
+from soundloom.config.requests import COMPAT
 from soundloom.errors import Cancelled, OutputError
 from soundloom.pipeline import model as model_module
 from soundloom.pipeline import run as run_module
