@@ -58,7 +58,12 @@ def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pair
     made = make("generate", "rain", "--count", 5, "--seed", 0, *SHORT, "-o", "x.wav", "--json")
     files = [f"x_{i}.wav" for i in range(3)]
     assert (made.code, files_in(tmp_path)) == (1, files)
-    assert json.loads(made.out) == {"error": "no memory left", "hint": "", "exit_code": 1, "files": files}
+    assert json.loads(made.out) == {
+        "error": "there is not enough memory for this",
+        "hint": "",
+        "exit_code": 1,
+        "files": files,
+    }
     assert "saved 3 of 5 clips" in made.err
 
 

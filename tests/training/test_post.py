@@ -244,7 +244,7 @@ def test_the_critic_learns_which_latents_a_caption_means():
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"discriminator_every": 1}, "2 or more"), ({"logsnr": (1.0,)}, "logsnr"), ({"head_width": 20}, "multiple of 16")],
+    [({"discriminator_every": 1}, "from 2 to"), ({"logsnr": (1.0,)}, "logsnr"), ({"head_width": 20}, "multiple of 16")],
 )
 def test_impossible_settings_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):

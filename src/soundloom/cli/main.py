@@ -74,7 +74,7 @@ def _failed(arguments: Sequence[str], error: Exception) -> int:
         error = SoundloomError(f"the results could not be printed: {error.strerror or error}")
     elif not isinstance(error, SoundloomError | OSError | MemoryError):
         what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
-        error = SoundloomError(f"soundloom came upon something unforeseen: {what}", f"{DEBUG}=1 shows where; report it")
+        error = SoundloomError(f"an unexpected error, {what}", f"{DEBUG}=1 shows where; report it")
     message, _, hint = streams.error_text(error).partition("\nhint: ")
     return _fail(arguments, error, message, hint, error.exit_code if isinstance(error, SoundloomError) else 1)
 
@@ -157,7 +157,10 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
 
         files = saved_files(error)
         found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}
-        print_results(found | ({"files": files} if files else {}))
+        try:
+            print_results(found | ({"files": files} if files else {}))
+        except OSError:  # what went wrong may be stdout itself
+            streams.give_up("stdout")
     return code
 
 

@@ -21,7 +21,7 @@ from soundloom.pipeline.model import Model
 from soundloom.training.config import SOUNDS_FILE, SoundsConfig
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
-EVERY_SOUND = SoundsConfig(clips=0, reverb=False)
+EVERY_SOUND = SoundsConfig(clips=1, reverb=False)  # of which the families count
 CODEC_SEED, INPAINTING_SEED = 1, 2
 SEARCH = 20  # sources looked at for each steady one
 WALL_SECONDS, WALL_GOAL = 5.0, 3.0
