@@ -118,7 +118,7 @@ def test_what_is_far_over_full_scale_is_an_error(gain, kind):
     assert kinds(gain * tone(), is_region=True) == [kind]
 
 
-@pytest.mark.parametrize("prompt", ["a piano", "Ein Klavier", "🎸"])
+@pytest.mark.parametrize("prompt", ["a piano", "Ein Klavier", "🎸", "a train horn", "brain waves", "a window squeaks"])
 def test_a_prompt_that_asks_for_a_tone_gets_no_static(prompt):
     assert "sounds like static" in errors(white(), prompt=prompt)[0]
 
@@ -137,7 +137,12 @@ def test_static_in_a_region_or_without_a_prompt_is_a_warning():
 def test_near_silence_is_an_error_where_a_prompt_asks_for_sound():
     faint = 0.003 * tone()
     assert "nearly silent (-54 dBFS" in errors(faint, prompt="a piano")[0]
-    for origin in ({}, {"prompt": "silence"}, {"prompt": "x", "has_source": True}, {"prompt": "x", "is_region": True}):
+    for origin in (
+        {},
+        {"prompt": "silence"},
+        {"prompt": "x", "is_faint_source": True},
+        {"prompt": "x", "is_region": True},
+    ):
         assert kinds(faint, **origin) == []
 
 
@@ -170,3 +175,8 @@ def test_causes_are_possible_ones(origin, possible, impossible):
 
 def test_an_offset_is_not_told_from_part_of_a_low_tone():
     assert kinds(0.5 * tone()[:, :40]) == []
+
+
+def test_silence_that_was_asked_for_is_none():
+    assert kinds(np.zeros((2, SAMPLES)), prompt="two seconds of silence") == []
+    assert kinds(np.zeros((2, SAMPLES)), prompt="silencer shot") == ["silent"]

@@ -1,4 +1,5 @@
 import logging
+import os
 import signal
 import struct
 import sys
@@ -270,3 +271,15 @@ def test_wav_sizes_in_the_header_are_true(tmp_path, prompt):
     assert {b"fmt ", b"data", b"LIST"} < set(chunk_names(path.read_bytes()))
     write_record(path, {"prompt": prompt})
     assert chunk_names(path.read_bytes()).count(b"LIST") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_in_a_sentence(tmp_path):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        with pytest.raises(AudioError, match="is a pipe, and sounds are read from files"):
+            read_audio(pipe)
+    finally:
+        os.close(writer)

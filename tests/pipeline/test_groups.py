@@ -141,6 +141,22 @@ def test_a_clip_that_is_no_sound_does_not_cost_the_others(tiny_model, monkeypatc
     assert made == [0, 2, 3, 4, 5, 7]
 
 
+def test_one_bad_clip_of_a_length_of_its_own_does_not_cost_the_others(tiny_model, monkeypatch):
+    check = Model._clip
+
+    def clip(model, task, cut):
+        if task.job.seed == 1:
+            raise OutputError("static")
+        return check(model, task, cut)
+
+    monkeypatch.setattr(Model, "_clip", clip)
+    asked = [GenerationRequest("rain", seconds=seconds, seed=i) for i, seconds in enumerate((0.5, 1, 1.5), 1)]
+    made = []
+    with pytest.raises(OutputError):
+        made.extend(place for place, _ in tiny_model.iter(asked))
+    assert made == [1, 2]
+
+
 def test_a_model_that_makes_no_sound_at_all_stops_at_the_first_group(tiny_model, groups, monkeypatch):
     def clip(*_):
         raise OutputError("static")

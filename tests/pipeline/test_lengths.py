@@ -9,7 +9,7 @@ from soundloom import load
 from soundloom.audio.clip import Clip
 from soundloom.config.models import parse_model_config
 from soundloom.config.requests import COMPAT, GenerationRequest
-from soundloom.errors import ConfigError, RequestError
+from soundloom.errors import ConfigError, OutputError, RequestError
 from soundloom.pipeline.passes import begin
 from soundloom.pipeline.plan import make_item, make_job
 
@@ -95,3 +95,29 @@ def replace_training(given):
 def test_models_without_a_range_take_all_that_fits(tiny_model):
     assert tiny_model.config.trained_seconds[0] == 0
     assert replace(tiny_model.config, training={"clip_seconds": [1, 30]}).max_seconds == 30
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 1.0])
+def test_a_variation_of_a_short_clip_is_sound(mini, seconds):
+    """Shorter than any clip of training, a source goes on with itself: silence would make the variation silent."""
+    t = np.arange(round(seconds * 44100)) / 44100
+    source = Clip((0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32), 44100)
+    for noise in (0.3, 0.85):
+        made = mini.vary(source, "a sine wave at 440 Hz", noise=noise, seed=1)
+        assert made.samples == source.samples
+        assert level(made.audio) > -20
+        assert np.abs(made.audio).max() <= 1
+
+
+def test_a_long_clip_is_checked_as_a_whole(mini, monkeypatch):
+    """Only the first pass is made of nothing; a later one could turn into static without a word."""
+    decode = type(mini.engine).decode
+    noise = np.random.default_rng(0).normal(0, 0.2, (1, 2, 1 << 19)).astype(np.float32)
+
+    def static(engine, latents, noise_fn=None):
+        made = decode(engine, latents, noise_fn)
+        return noise[..., : made.shape[-1]]
+
+    monkeypatch.setattr(type(mini.engine), "decode", static)
+    with pytest.raises(OutputError, match="static"):
+        mini.generate("a sine wave at 440 Hz", seconds=8, seed=1)

@@ -112,7 +112,7 @@ def test_an_unforeseen_error_is_one_sentence(capsys, monkeypatch):
     monkeypatch.delenv("SOUNDLOOM_DEBUG", raising=False)
     monkeypatch.setattr("soundloom.cli.models.run", lambda options: [].pop())
     assert main(["models"]) == 1
-    assert capsys.readouterr().err.startswith("error: an unexpected error, IndexError: pop from")
+    assert capsys.readouterr().err.startswith("error: unexpected error: IndexError: pop from")
 
 
 def test_memory_that_is_short_is_said(capsys, monkeypatch):

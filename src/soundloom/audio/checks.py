@@ -22,9 +22,11 @@ FRAME = 2048  # samples per analysed frame
 MOST_FRAMES = 512  # spread over the clip, so that the cost does not grow with its length
 # What may rightly sound like white noise, and what may rightly be silent, as prompts name it.
 NOISY = re.compile(
-    "nois|static|hiss|white|rain|downpour|shower|waterfall|applause|spray|steam|surf|snow|wind|radio", re.IGNORECASE
+    r"\b(nois\w*|static|hiss\w*|white|rain\w*|downpour|drizzle|showers?|waterfalls?|applause|spray\w*|steam\w*|surf|snow|"
+    r"wind|radio)\b",
+    re.IGNORECASE,
 )
-SILENT = re.compile("silen", re.IGNORECASE)
+SILENT = re.compile(r"\bsilen(t|ce|tly)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Origin:
 
     prompt: str = ""
     has_source: bool = False
+    is_faint_source: bool = False  # nearly silent itself
     is_region: bool = False  # part of a longer sound, which may rightly be silent
     is_guided: bool = False
     precision: str = "fp32"
@@ -64,7 +67,8 @@ def check_audio(audio: np.ndarray, rate: int, origin: Origin | None = None) -> l
         return [_error("overload", f"the peak is {_decibels(peak):.0f} dB over full scale", _causes(origin))]
     if peak < SILENCE_PEAK:
         cause = "a source that is silent" if origin.has_source else origin.weights
-        return [] if origin.is_region else [_error("silent", "the clip is silent (peak below -80 dBFS)", cause)]
+        asked = origin.is_region or SILENT.search(origin.prompt)
+        return [] if asked else [_error("silent", "the clip is silent (peak below -80 dBFS)", cause)]
     found = [_faint(audio, rate, origin), _static(audio, rate, origin)]
     return [*filter(None, found), *_clipped(magnitude, origin), *_offset(audio, rate, origin)]
 
@@ -91,15 +95,19 @@ def _causes(origin: Origin) -> str:
 
 def _faint(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
     """Almost nothing, where a prompt asks for sound."""
-    if origin.is_region or origin.has_source or not origin.prompt.strip() or SILENT.search(origin.prompt):
+    if origin.is_region or origin.is_faint_source or not origin.prompt.strip() or SILENT.search(origin.prompt):
         return None
-    window = min(audio.shape[1], round(FAINT_WINDOW * rate))
-    power = np.add.reduceat(np.mean(audio**2, axis=0), np.arange(0, audio.shape[1], window)) / window
-    level = float(np.sqrt(power.max()))
-    if level >= FAINT_LEVEL:
+    if (level := loudest(audio, rate)) >= FAINT_LEVEL:
         return None
     cause = f"words that the model does not know, or {origin.weights}"
     return _error("faint", f"the clip is nearly silent ({_decibels(level):.0f} dBFS where it is loudest)", cause)
+
+
+def loudest(audio: np.ndarray, rate: int) -> float:
+    """The level (RMS) of a sound (c, n) where it is loudest, in windows of 0.4 s."""
+    window = max(1, min(audio.shape[1], round(FAINT_WINDOW * rate)))
+    power = np.add.reduceat(np.mean(audio**2, axis=0), np.arange(0, audio.shape[1], window)) / window
+    return float(np.sqrt(power.max()))
 
 
 def _static(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:

@@ -264,11 +264,11 @@ def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, 
     return {**record, "warnings": [*record.get("warnings", []), *notes]} if record and notes else record
 
 
-def log_warnings(clips: Iterable[Clip], told: set[str]) -> None:
-    """Log what the records of clips warn of, but for sentences that were told already; add them to `told`."""
+def log_warnings(clips: Iterable[Clip], logged: set[str]) -> None:
+    """Log the warnings in the records of clips, except those in `logged`; add them to it."""
     for warning in (warning for clip in clips for warning in clip.record.get("warnings", ())):
-        if warning not in told:
-            told.add(warning)
+        if warning not in logged:
+            logged.add(warning)
             log.warning("%s", warning)
 
 

@@ -117,7 +117,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
 
 def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarray, int, SourceFormat]:
     """Do as `read_audio` for an opened file that can seek; `path` is where it is, if it is a file on disk."""
-    size, missing = raw.seek(0, os.SEEK_END), what_is_missing(raw)
+    size, missing = _size(raw, name), what_is_missing(raw)
     with _opened(raw, name, path) as file:
         audio, promised = _samples(file, size, name), file.frames
         rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
@@ -141,8 +141,7 @@ def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
 @contextmanager
 def _opened(raw: BinaryIO, name: str, path: Path | None) -> Iterator[soundfile.SoundFile]:
     """Open what a file holds, by its path where it has one."""
-    if not raw.seek(0, os.SEEK_END):
-        raise AudioError(f"{name} is empty (0 bytes)")
+    _size(raw, name)
     raw.seek(0)
     try:
         with soundfile.SoundFile(_Steady(raw) if path is None else _named(path)) as file:
@@ -154,6 +153,15 @@ def _opened(raw: BinaryIO, name: str, path: Path | None) -> Iterator[soundfile.S
         raise AudioError(
             f"{name} cannot be read as sound: {_reason(error)}", "is it a sound file, complete and readable?"
         ) from error
+
+
+def _size(raw: BinaryIO, name: str) -> int:
+    """How many bytes an opened file has. Raises AudioError where it is empty, or a pipe."""
+    if not raw.seekable():
+        raise AudioError(f"{name} is a pipe, and sounds are read from files", "save it to a file first")
+    if not (size := raw.seek(0, os.SEEK_END)):
+        raise AudioError(f"{name} is empty (0 bytes)")
+    return size
 
 
 def _named(path: Path) -> str | bytes:

@@ -26,7 +26,9 @@ def play(clip: Clip) -> None:
         path = clip.save(Path(folder, "clip.wav"), subtype="PCM_16")
         try:
             done = subprocess.run([*player, str(path)], stderr=subprocess.PIPE, text=True, check=False)
-        except KeyboardInterrupt:  # subprocess.run has stopped the player; the wish was to hear no more
+        except KeyboardInterrupt as stop:  # subprocess.run has stopped the player
+            if type(stop) is not KeyboardInterrupt:  # not Ctrl-C, which ends the sound alone, but the command's end
+                raise
             return
     # ffplay ends well also where it found no device, and only says so.
     if done.returncode or (player[0] == "ffplay" and done.stderr.strip()):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN = 20  # skipped sounds that are listed by name
-COMPARED_SECONDS = 30  # of a sound, to tell how well an autoencoder carries it
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,9 @@ def _warn_of_loss(model: Model, clip: Clip) -> None:
     entry = named_entry(model.name)
     if entry is None or not entry.is_packaged:
         return
-    from soundloom.datasets.fidelity import fidelity_warning
+    from soundloom.datasets.fidelity import COMPARED_SECONDS, fidelity_warning
 
-    beginning = clip.read(0, min(clip.samples, COMPARED_SECONDS * clip.sample_rate))
+    beginning = clip.read(0, min(clip.samples, round(COMPARED_SECONDS * clip.sample_rate)))
     if warning := fidelity_warning(model.name, [_codec(model).difference(beginning, clip.sample_rate)]):
         log.warning("%s", warning)
 

@@ -34,7 +34,7 @@ def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tup
     if noise is not None and source is None:
         yield "--noise", "without a sound to edit"
     if noise == 1 and source is not None and not (request.regions or continues):
-        yield "--noise 1", "with the source but take its length: below 1, more of it stays"
+        yield "--noise 1", "but take the length of the sound to edit: below 1, more of it stays"
     if given.get("meter", "4/4") != "4/4" and not given.get("bars"):
         yield "--meter", "without --bars"
     if not given.get("chunked_decode", True):

@@ -69,14 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(arguments: Sequence[str], error: Exception) -> int:
     """Say what went wrong in one sentence; return the exit code."""
+    raised = error
     if isinstance(error, OSError) and not _flushes(sys.stdout):
         streams.give_up("stdout")
         error = SoundloomError(f"the results could not be printed: {error.strerror or error}")
     elif not isinstance(error, SoundloomError | OSError | MemoryError):
         what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
-        error = SoundloomError(f"an unexpected error, {what}", f"{DEBUG}=1 shows where; report it")
+        error = SoundloomError(f"unexpected error: {what}", f"{DEBUG}=1 shows where; please report it")
     message, _, hint = streams.error_text(error).partition("\nhint: ")
-    return _fail(arguments, error, message, hint, error.exit_code if isinstance(error, SoundloomError) else 1)
+    return _fail(arguments, raised, message, hint, error.exit_code if isinstance(error, SoundloomError) else 1)
 
 
 def _flushes(stream: TextIO) -> bool:

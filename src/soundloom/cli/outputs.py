@@ -122,7 +122,7 @@ def named_or_free(named: str | None, default: Path) -> Path:
     """The file that -o names, which may be replaced, or the default name, which raises WriteError if it is taken."""
     if named is None and default.exists():
         raise WriteError(f"{default} exists already", "replace it by naming it with -o, or name another file")
-    return Path(named).expanduser() if named is not None else default
+    return expanded(named) if named is not None else default
 
 
 def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptions) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from soundloom.errors import RequestError, shown
+from soundloom.folders import expanded
 
 FILE_MARK, STDIN, COMMENT = "@", "-", "#"
 LONGEST_TO_COPY, WORDS_TO_COPY = 300, 12  # characters, words
@@ -43,7 +43,7 @@ def expand_prompts(texts: Sequence[str]) -> list[str]:
 
 def _read(name: str) -> str:
     try:
-        return Path(name).expanduser().read_text(encoding="utf-8-sig")
+        return expanded(name).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{shown(name)} is not text in UTF-8, with one prompt a line", _FILE_HINT) from error
     except (OSError, ValueError) as error:

@@ -28,7 +28,8 @@ class Stop(Observer):
         return self.interrupted or time.monotonic() >= self._deadline
 
     def begin(self, step: int, steps: int) -> None:
-        for number in (signal.SIGINT, *SIGNALS):
+        # A signal that is ignored, as under nohup, stays so.
+        for number in (n for n in (signal.SIGINT, *SIGNALS) if signal.getsignal(n) is not signal.SIG_IGN):
             self._previous[number] = signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

@@ -104,10 +104,6 @@ class Edit:
         return streamed if isinstance(self.source, StreamedClip) else streamed.loaded()
 
     @property
-    def _keeps_nothing(self) -> bool:
-        return self.is_all_new or self.job.request.compat.keep != "samples"
-
-    @property
     def is_all_new(self) -> bool:
         """Whether the whole sound is varied, with nothing kept."""
         return not self.regions
@@ -214,6 +210,8 @@ class Edit:
         item, window = self.measure(), self.windows[self.passes]
         heard, _ = to_stereo(self.result.read(window.start, window.stop))
         audio = fit(self._resample(heard, self.rate, self.config.sample_rate), item.samples)
+        if self.is_all_new:  # what is shorter than the model knows goes on with itself, not with silence
+            audio = np.resize(audio.T, (max(item.samples, round(item.seconds * self.config.sample_rate)), len(audio))).T
         return replace(item, audio=audio)
 
     def accept(self, made: np.ndarray) -> None:
@@ -222,10 +220,13 @@ class Edit:
         self.passes += 1
         length = window.stop - window.start
         new = to_channels(fit(self._resample(made, self.config.sample_rate, self.rate), length), self.channels)
-        if self._keeps_nothing:
+        if self.job.request.compat.keep != "samples":
             self.result.lay(0, new)
             return
         new = self._turn_down(new, window)
+        if self.is_all_new:
+            self.result.lay(0, new)
+            return
         start, stop = max(self.known[0], window.start), min(self.known[1], window.stop)
         heard = self.result.read(start, stop)
         fade = round(self.job.request.crossfade * self.rate)
@@ -240,7 +241,8 @@ class Edit:
 
     def _turn_down(self, new: np.ndarray, window: Window) -> np.ndarray:
         """Keep new sound within full scale, since a file could only do so by turning down what is kept as well."""
-        inside = [new[:, first - window.start : last - window.start] for first, last in window.regions]
+        spans = window.regions or ((window.start, window.stop),)
+        inside = [new[:, first - window.start : last - window.start] for first, last in spans]
         peak = max(float(np.abs(part).max(initial=0.0)) for part in inside)
         if not peak > 1:  # also when it is not a number, which the checks report
             return new

@@ -39,7 +39,7 @@ def good_clips(
     """Yield place and clip, group by group; `make` runs a group and returns what checks and wraps each result.
 
     A clip that is no usable sound does not cost the others: its OutputError is raised when they have been yielded,
-    but at once where a whole group came to nothing.
+    but at once where a group of several came to nothing, as it does with a model that makes no sound at all.
     """
     failure: OutputError | None = None
     for places in groups:
@@ -52,7 +52,7 @@ def good_clips(
                 continue
             good += 1
             yield place, clip
-        if failure is not None and not good:
+        if failure is not None and len(places) > 1 and not good:
             break
     if failure is not None:
         raise failure

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
-from soundloom.audio.checks import Finding, Origin, check_audio, require_sound
+from soundloom.audio.checks import FAINT_LEVEL, Finding, Origin, check_audio, loudest, require_sound
 from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
 from soundloom.checkpoints.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
@@ -25,11 +25,11 @@ from soundloom.engines.choose import engine_class, require_device
 from soundloom.engines.forks import require_threads
 from soundloom.errors import EngineError, RequestError, shown
 from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import Creation, Edit, require_addition
+from soundloom.pipeline.edits import require_addition
 from soundloom.pipeline.groups import good_clips, group_requests
 from soundloom.pipeline.job_warnings import job_warnings
 from soundloom.pipeline.lineage import remembered, source_record
-from soundloom.pipeline.passes import LongCreation, begin
+from soundloom.pipeline.passes import LongCreation, Task, begin
 from soundloom.pipeline.plan import Item, Job
 from soundloom.pipeline.run import MAX_BATCH, Run, decode_latents, encode_stream
 from soundloom.pipeline.spread import build_request, build_requests
@@ -230,28 +230,28 @@ class Model:
         groups = group_requests(requests, self.config, default_seconds, MAX_BATCH)
         self._require_known_words(requests)
         require_threads()
-        return self._work_off(requests, groups, default_seconds, Stages(self.engine, progress, cancel))
+        return self._run_groups(requests, groups, default_seconds, Stages(self.engine, progress, cancel))
 
-    def _work_off(
+    def _run_groups(
         self, requests: Sequence[GenerationRequest], groups: list[list[int]], default_seconds: float, stages: Stages
     ) -> Iterator[tuple[int, Clip]]:
-        run, told = Run(self.engine, self.config, self.tokenizer, stages), set[str]()
+        run, logged = Run(self.engine, self.config, self.tokenizer, stages), set[str]()
 
         def make(places: Sequence[int]) -> list[Callable[[], Clip]]:
             tasks = [begin(requests[place], self.config, default_seconds) for place in places]
             stages.begin(len(places), len(requests))
-            cut = self._carry(tasks, run, is_last=places is groups[-1])
+            cut = self._run_passes(tasks, run, is_last=places is groups[-1])
             return [partial(self._clip, task, cut.get(i, "")) for i, task in enumerate(tasks)]
 
         try:
             for place, clip in good_clips(groups, make):
-                log_warnings([clip], told)
+                log_warnings([clip], logged)
                 yield place, clip
         except BaseException:  # Ctrl-C among them, and a caller who wants no more
-            self._leave(*get_args(Component))
+            self._free(*get_args(Component))
             raise
 
-    def _carry(self, tasks: Sequence[Creation | LongCreation | Edit], run: Run, *, is_last: bool) -> dict[int, str]:
+    def _run_passes(self, tasks: Sequence[Task], run: Run, *, is_last: bool) -> dict[int, str]:
         """Carry tasks to their end; return what of their prompts did not fit, by the place of the task."""
         cut: dict[int, str] = {}
         while waiting := {i: item for i, task in enumerate(tasks) if (item := task.next_item()) is not None}:
@@ -264,7 +264,7 @@ class Model:
             cut.update({places[place]: text for place, text in run.cut.items()})
         return cut
 
-    def _leave(self, *components: Component) -> None:
+    def _free(self, *components: Component) -> None:
         """Let networks leave memory, unless they are kept."""
         if not self.keep_loaded:
             self.engine.free(*components)
@@ -289,14 +289,17 @@ class Model:
     def _require_known_words(self, requests: Sequence[GenerationRequest]) -> None:
         """Raise RequestError for a prompt of which the model knows no sound, where the request is strict."""
         for prompt in dict.fromkeys(request.prompt for request in requests if request.strict_words):
-            if self.caption_words and prompt.strip() and not self.caption_words.names_sound(prompt):
-                raise RequestError(" ".join(self.caption_words.warnings(prompt, self.name)[-1:]), "name one of those")
+            words = self.caption_words
+            if words and prompt.strip() and not words.names_sound(prompt):
+                raise RequestError(words.no_sound(self.name), "name one of those")
 
     # Results
 
-    def _clip(self, task: Creation | LongCreation | Edit, cut: str) -> Clip:
+    def _clip(self, task: Task, cut: str) -> Clip:
         """Wrap what was made with the record of how. Raises OutputError where it is not usable sound."""
         job = task.job
+        if isinstance(task, LongCreation):  # of which later passes were checked as continuations of a source
+            task.findings += check_audio(task.clip({}).audio, task.rate, self._origin(job))
         if not self.keep_bad:
             require_sound(task.findings, f"{self.name}, prompt '{shown(job.request.prompt)}', seed {job.seed}")
         found = dict.fromkeys(finding.message for finding in task.findings)
@@ -305,14 +308,18 @@ class Model:
 
     def _judge(self, item: Item, audio: np.ndarray) -> list[Finding]:
         """Check what is new of a pass (channels, samples)."""
-        request, is_region = item.job.request, bool(item.regions)
-        if is_region:
+        origin = self._origin(item.job)
+        if item.audio is not None:
+            faint = loudest(item.audio, self.sample_rate) < FAINT_LEVEL
+            origin = replace(origin, has_source=True, is_faint_source=faint, is_region=bool(item.regions))
+        if item.regions:
             audio = np.concatenate([audio[:, start:end] for start, end in item.regions], axis=1)
-        has_source, is_guided = item.audio is not None, item.job.guidance.scale != 1
-        origin = Origin(request.prompt, has_source, is_region, is_guided, self.engine.precision)
         return check_audio(audio, self.sample_rate, origin)
 
-    def _record(self, job: Job, task: Creation | LongCreation | Edit, warnings: list[str]) -> dict[str, Any]:
+    def _origin(self, job: Job) -> Origin:
+        return Origin(job.request.prompt, is_guided=job.guidance.scale != 1, precision=self.engine.precision)
+
+    def _record(self, job: Job, task: Task, warnings: list[str]) -> dict[str, Any]:
         resolved = replace(
             job.request,
             seconds=job.request.seconds if job.request.source else job.seconds,
@@ -351,7 +358,7 @@ class Model:
         try:
             return encode_stream(self.engine, self.checkpoint.config, sound)
         finally:
-            self._leave("encoder")
+            self._free("encoder")
 
     def decode(self, latents: np.ndarray, samples: int | None = None) -> Clip:
         """Return the sound of latents (channels, frames), cut to so many samples if given."""
@@ -359,7 +366,7 @@ class Model:
         try:
             audio = decode_latents(self.engine, self.checkpoint.config, self._check_latents(latents))[0]
         finally:
-            self._leave("decoder")
+            self._free("decoder")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
         return Clip(audio[:, :samples], self.sample_rate, record)
 
@@ -373,7 +380,7 @@ class Model:
             for piece in pieces:
                 yield piece[0]
         finally:  # also where nobody asks for the rest
-            self._leave("decoder")
+            self._free("decoder")
 
     def _check_latents(self, latents: np.ndarray) -> np.ndarray:
         """Return latents as (1, channels, frames), float32."""

@@ -140,12 +140,12 @@ class MusicModel:
         """
         jobs = make_jobs(requests, self.config)
         require_threads()
-        return self._work_off(jobs, places_alike([job.batch for job in jobs], MAX_BATCH), progress, cancel)
+        return self._run_groups(jobs, places_alike([job.batch for job in jobs], MAX_BATCH), progress, cancel)
 
-    def _work_off(
+    def _run_groups(
         self, jobs: list[MusicJob], groups: list[list[int]], progress: Listener | None, cancel: Event | None
     ) -> Iterator[tuple[int, Clip]]:
-        stages, told = Stages(self.engine, progress, cancel), set[str]()
+        stages, logged = Stages(self.engine, progress, cancel), set[str]()
         run = MusicRun(self.engine, self.config, self.tokenizer, stages)
 
         def make(places: Sequence[int]) -> list[Callable[[], Clip]]:
@@ -156,10 +156,10 @@ class MusicModel:
 
         try:
             for place, clip in good_clips(groups, make):
-                log_warnings([clip], told)
+                log_warnings([clip], logged)
                 yield place, clip
         except BaseException:  # Ctrl-C among them, and a caller who wants no more
-            self._leave(*get_args(MusicComponent))
+            self._free(*get_args(MusicComponent))
             raise
 
     def encode(self, clip: Sound) -> np.ndarray:
@@ -171,7 +171,7 @@ class MusicModel:
         try:
             return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
         finally:
-            self._leave("codec")
+            self._free("codec")
 
     def decode(self, codes: np.ndarray) -> Clip:
         """Return the sound of codes (codebooks, frames)."""
@@ -186,9 +186,9 @@ class MusicModel:
         try:
             return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
         finally:
-            self._leave("codec")
+            self._free("codec")
 
-    def _leave(self, *components: MusicComponent) -> None:
+    def _free(self, *components: MusicComponent) -> None:
         """Let networks leave memory, unless they are kept."""
         if not self.keep_loaded:
             self.engine.free(*components)
@@ -197,7 +197,13 @@ class MusicModel:
         """Check what was made and wrap it with the record of how."""
         request, is_guided = job.request, job.request.guidance != 1
         # An edit may rightly be silent: of silence, or of what is left when the only instrument goes.
-        origin = Origin(request.prompt, job.is_edit, job.is_edit, is_guided, self.engine.precision)
+        origin = Origin(
+            request.prompt,
+            has_source=job.is_edit,
+            is_region=job.is_edit,
+            is_guided=is_guided,
+            precision=self.engine.precision,
+        )
         findings = check_audio(sound, job.rate, origin)
         if not self.keep_bad:
             require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {job.seed}")

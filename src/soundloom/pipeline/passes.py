@@ -63,7 +63,10 @@ class LongCreation:
             self._task = Edit(replace(self.job, request=request, seed=seed), self.config)
 
 
-def begin(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Creation | LongCreation | Edit:
+Task = Creation | LongCreation | Edit
+
+
+def begin(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Task:
     """Return the task that a request becomes; raises RequestError where the model cannot honour it."""
     job = make_job(request, config, default_seconds)
     if request.source is not None:

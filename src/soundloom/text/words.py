@@ -31,9 +31,13 @@ class CaptionWords:
         if unknown := self.unknown(prompt):
             found.append(f"{name} was not trained on these words of the prompt: {shown(', '.join(unknown))}")
         if prompt.strip() and not self.names_sound(prompt):
-            examples = shown(", ".join(self.subjects[:EXAMPLES]))
-            found.append(f"the prompt names none of the sounds that {name} makes ({examples} and others)")
+            found.append(self.no_sound(name))
         return found
+
+    def no_sound(self, name: str) -> str:
+        """What to say of a prompt that names no sound of the model `name`."""
+        examples = shown(", ".join(self.subjects[:EXAMPLES]))
+        return f"the prompt names none of the sounds that {name} makes ({examples} and others)"
 
 
 def _words(prompt: str) -> list[str]:
