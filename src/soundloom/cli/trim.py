@@ -54,7 +54,7 @@ def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
     if not 0 <= first < last <= clip.samples:
         raise RequestError(
             f"the sound is {clip.seconds:g} s long, and has no part from {start:g} to {stop:g} s",
-            "a part starts at 0 or later, and ends after its start and not behind the sound",
+            "give 0 <= START < END <= the length of the sound",
         )
     record = {"soundloom": __version__, **clip.record, "mode": "trim", "trim": [start, stop]}
     return clip.cut(first, last).with_record(record)

@@ -34,7 +34,7 @@ STABILITY = Licence(
     "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
     "below $1M a year",
     "You own them, and may use them commercially with a yearly revenue below one million US dollars, for which the "
-    "license asks you to register with Stability AI; above that it ends, and an agreement is needed.",
+    "license asks you to register with Stability AI. Above that revenue it ends, and you need an agreement with them.",
 )
 GEMMA = Licence(
     "gemma",

@@ -303,7 +303,7 @@ class ModelConfig:
     @property
     def max_seconds(self) -> float:
         """The longest clip that one pass makes: what the transformer has room for, and was trained on."""
-        return min(self.sample_size / self.sample_rate, self.trained_seconds[1])
+        return self.trained_seconds[1]
 
     @property
     def trained_seconds(self) -> tuple[float, float]:

@@ -179,7 +179,8 @@ def fields_of_record(cls: type, record: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a record that is to become a request of this class. Raises RequestError."""
     if not isinstance(record, Mapping):
         raise RequestError(f"the record of a request must be an object, found {shown(record)}")
-    if unknown := set(record) - {item.name for item in fields(cls)} | {"source"} & set(record):
+    known = {item.name for item in fields(cls)} - {"source"}  # a record never holds the sound itself
+    if unknown := set(record) - known:
         raise RequestError(f"the record holds unknown fields: {shown(', '.join(sorted(map(str, unknown))))}")
     return dict(record)
 

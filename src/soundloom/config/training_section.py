@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from soundloom.config.ranges import LONGEST_SOUND
 from soundloom.errors import ConfigError, shown
 
 CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
@@ -23,7 +22,7 @@ def clip_seconds(training: Mapping[str, Any], shortest: float, longest: float) -
     low, high = given
     if not (0 <= low <= longest and max(low, shortest) <= high):
         raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
-    return float(low), math.inf if high > LONGEST_SOUND else float(high)
+    return float(low), float(min(high, longest))
 
 
 def subject_words(training: Mapping[str, Any]) -> tuple[str, ...]:
