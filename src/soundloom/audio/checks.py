@@ -99,7 +99,8 @@ def _faint(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
         return None
     if (level := loudest(audio, rate)) >= FAINT_LEVEL:
         return None
-    cause = f"words that the model does not know, or {origin.weights}"
+    source = "a source that is too short for these words, " if origin.has_source else ""
+    cause = f"{source}words that the model does not know, or {origin.weights}"
     return _error("faint", f"the clip is nearly silent ({_decibels(level):.0f} dBFS where it is loudest)", cause)
 
 
