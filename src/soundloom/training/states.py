@@ -33,6 +33,8 @@ def damage_named(path: Path, hint: str) -> Iterator[None]:
         yield
     except DAMAGE as error:
         reason = error.args[0] if isinstance(error, SoundloomError) else str(error).strip() or type(error).__name__
+        if str(reason).startswith(f"{path} "):
+            reason = f"it {str(reason).removeprefix(f'{path} ')}"
         raise TrainingError(f"{printable(path)} cannot be read: {shown(str(reason).splitlines()[0])}", hint) from error
 
 
