@@ -38,12 +38,6 @@ def damage_named(path: Path, hint: str) -> Iterator[None]:
         raise TrainingError(f"{printable(path)} cannot be read: {shown(str(reason).splitlines()[0])}", hint) from error
 
 
-def load_state(path: Path) -> Any:
-    """What `save_state` wrote. Raises TrainingError."""
-    with damage_named(path, "it is damaged; remove it to begin anew"):
-        return _load(path)
-
-
 def read_state(path: Path) -> dict[str, Any]:
     """The state that a run left. Raises TrainingError."""
     with damage_named(path, "it is damaged; remove it to begin anew"):
