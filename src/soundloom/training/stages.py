@@ -41,7 +41,7 @@ from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import FlowStage, Generator, initialise, start_text
 from soundloom.training.export import export
-from soundloom.training.guards import require_sound_stages
+from soundloom.training.guards import require_no_diverged_stage
 from soundloom.training.job import FLOW_SOUNDS, Job
 from soundloom.training.latents import encode_sounds, write_latents
 from soundloom.training.loop import Stage
@@ -238,7 +238,7 @@ def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
 
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
-    require_sound_stages(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
+    require_no_diverged_stage(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
