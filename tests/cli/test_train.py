@@ -440,6 +440,9 @@ def test_a_stage_that_diverges_stops_and_nothing_is_exported(copy, capsys):
     for stage in ("dit", "post"):
         assert train(copy, "export", "--out", str(out), "--result-of", stage) == 1
         assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
+    assert train(copy, "dit", "--minutes", 1e-9) == 3  # taken up again and stopped before its end
+    assert train(copy, "export", "--out", str(out)) == 1
+    assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
     assert not out.exists()
     assert train(copy, "dit", "--restart") == 0
     assert train(copy, "export", "--out", str(out), "--result-of", "dit") == 0
