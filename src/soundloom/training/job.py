@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
-from soundloom.audio.resample import resample
+from soundloom.audio.stream import SlidingReader
 from soundloom.checkpoints.shapes import model_shapes, shape_bytes, t5gemma_shapes
 from soundloom.config.models import ModelConfig
 from soundloom.config.musicgen import MusicGenConfig
@@ -206,9 +205,9 @@ class Job(Task):
             return same.encode(torch.from_numpy(audio).to(device)).cpu().numpy()
 
         def encode(clip: Clip) -> NDArray[np.float32]:
-            stereo, _ = to_stereo(resample(clip.audio, clip.sample_rate, rate))
-            plan = encode_chunks(stereo.shape[1], self.model.same, "exact")  # files may be longer than memory allows
-            return plan.run(stereo[None], encode_piece)[0]
+            sound = clip.stream().stereo().resampled(clip.sample_rate, rate)
+            plan = encode_chunks(sound.samples, self.model.same, "exact")  # files may be longer than memory allows
+            return plan.run(SlidingReader(sound), lambda piece: encode_piece(piece[None]))[0]
 
         @torch.no_grad()
         def decode(latents: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
