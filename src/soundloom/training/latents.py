@@ -87,6 +87,15 @@ def read_latents(path: Path, channels: int | None = None) -> Latents:
     return latents
 
 
+def read_seconds(path: Path) -> Frames:
+    """The exact seconds of each clip (clips,), without its latents. Raises TrainingError as `read_latents` does."""
+    with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
+        seconds = read_npz(path)["seconds"].numpy().astype(np.float32)
+        if seconds.ndim != 1 or not seconds.size or not np.isfinite(seconds).all() or (seconds <= 0).any():
+            raise ValueError("its clips have no lengths")
+    return seconds
+
+
 def _require_consistent(latents: Latents) -> None:
     """Raise ValueError where the arrays do not belong together."""
     frames, starts, seconds, silence = latents.frames, latents.starts, latents.seconds, latents.silence
