@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.errors import ConfigError, ModelNotFoundError
+from soundloom.reading import read_limited
 
 LONGEST_JSON = 1 << 22  # bytes; published configurations have a few thousand, indices of shards some hundred thousand
 DEEPEST_JSON = 64  # objects and lists inside each other
@@ -86,8 +87,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ModelNotFoundError(f"there is no {path}", "fetch it from the same repository as the weights")
     try:
-        with path.open("rb") as file:
-            data = decode_json(file.read(LONGEST_JSON + 1))
+        data = decode_json(read_limited(path, LONGEST_JSON))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot read {path} as a JSON configuration: {reason}") from error

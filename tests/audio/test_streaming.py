@@ -8,8 +8,8 @@ import soundfile
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
-from soundloom.audio.streaming import PatchedAudio, StreamedClip
-from soundloom.errors import AudioError
+from soundloom.audio.streaming import AudioFile, PatchedAudio, StreamedClip
+from soundloom.errors import AudioError, RequestError
 
 RATE = 44100
 KINDS = [
@@ -93,6 +93,36 @@ def test_clips_are_changed_alike_in_memory_and_in_files(tmp_path):
         np.testing.assert_array_equal(np.concatenate(list(part.stream().blocks()), axis=1), expected)
         np.testing.assert_array_equal(part.mixed(1).audio, expected.mean(axis=0, keepdims=True))
         assert clip.cut(100, 10**9).samples == clip.samples - 100
+
+
+def test_a_file_is_hashed_when_it_is_opened_and_a_part_of_it_once(tmp_path, monkeypatch):
+    path = sound_file(tmp_path / "a.mp3")
+    whole, loaded = StreamedClip.open(path), Clip.load(path)
+    parts = [(clip.cut(10, 70_000), clip.mixed(1), clip.cut(0, 10**9)) for clip in (whole, loaded)]
+    expected = [clip.sha256() for clip in (loaded, *parts[1])]
+    for found in (whole, *parts[0][:2]):
+        found.sha256()
+    monkeypatch.setattr(AudioFile, "blocks", None)
+    assert [clip.sha256() for clip in (whole, *parts[0])] == expected
+
+
+@pytest.mark.parametrize("ending", ["wav", "mp3"])
+def test_spans_beyond_a_clip_are_those_of_arrays(tmp_path, ending):
+    path = sound_file(tmp_path / f"a.{ending}")
+    streamed, loaded = (read(path).cut(1000, 1100) for read in (StreamedClip.open, Clip.load))
+    for start, stop in [(-10, 50), (50, 200), (90, -5), (150, 160), (60, 40), (-500, 500), (-20, -10)]:
+        np.testing.assert_array_equal(streamed.read(start, stop), loaded.read(start, stop))
+        assert streamed.cut(start, stop).samples == loaded.cut(start, stop).samples
+        np.testing.assert_array_equal(streamed.cut(start, stop).audio, loaded.cut(start, stop).audio)
+
+
+def test_a_streamed_clip_is_loaded_as_it_is_opened(tmp_path):
+    path = sound_file(tmp_path / "a.wav")
+    clip = StreamedClip.load(str(path))
+    assert type(clip) is StreamedClip
+    np.testing.assert_array_equal(clip.audio, Clip.load(path).audio)
+    with path.open("rb") as file, pytest.raises(RequestError, match="by the path"):
+        StreamedClip.load(file)
 
 
 def test_files_that_are_refused_are_refused_in_the_same_words(tmp_path):

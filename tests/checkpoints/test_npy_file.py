@@ -5,8 +5,9 @@ import io
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.npy_file import read_npy, read_npy_header
+from soundloom.checkpoints.npy_file import read_npy
 from soundloom.errors import CorruptFileError
+from soundloom.npy import read_npy_header
 
 
 def with_header(text, version=(1, 0)):

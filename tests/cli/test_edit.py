@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from soundloom.audio.metadata import read_record
 from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
 from soundloom.config.musicgen import published_musicgen
 from soundloom.engines.torch.music_engine import TorchMusicEngine
+from soundloom.errors import AudioError
 
 from .conftest import files_in
 
@@ -161,6 +163,19 @@ def test_nothing_is_downloaded_before_the_licence_is_accepted(soundloom, source,
     assert "--accept-licence" in made.err
 
 
+def test_a_file_too_long_for_memory_is_refused_before_others_are_edited(soundloom, editor, tmp_path, monkeypatch):
+    for name, seconds in (("a.wav", 0.2), ("b.wav", 2.0)):
+        soundfile.write(name, np.random.default_rng(0).uniform(-0.4, 0.4, round(seconds * 22050)), 22050)
+    for module in ("soundloom.cli.music", "soundloom.audio.files"):
+        monkeypatch.setattr(f"{module}.most_frames", lambda size, channels: 22050)
+    with pytest.raises(AudioError) as caught:
+        Clip.load(Path("b.wav"))
+    made = soundloom("edit", "a.wav", "b.wav", "Only drums", "-o", "edited/", "--model", editor)
+    assert made.code != 0
+    assert str(caught.value).splitlines()[0] in made.err
+    assert not list(tmp_path.rglob("*edit*.wav"))
+
+
 def test_files_are_read_one_at_a_time_and_the_model_stays_in_between(soundloom, editor, tmp_path, monkeypatch):
     names = [f"{i}.wav" for i in range(4)]
     for i, name in enumerate(names):
@@ -178,5 +193,6 @@ def test_files_are_read_one_at_a_time_and_the_model_stays_in_between(soundloom, 
     monkeypatch.setattr(TorchMusicEngine, "free", lambda engine, *names: freed.extend(names) or free(engine, *names))
     made = soundloom("edit", *names, "Only drums", "-o", "edited/", "--model", editor, "--seed", 7)
     assert made.out.splitlines() == [f"edited/{i}-edit.wav" for i in range(4)]
+    assert len(most) == 4, "each file is read into memory once"
     assert max(most) <= 2, "of four"
     assert freed.count("lm") == 1, "when the last file was edited"

@@ -87,6 +87,26 @@ def test_an_exported_model_says_how_long_its_clips_were(made):
     assert 0 < low <= high < 100
 
 
+def test_an_export_needs_no_latents(copy, made, caplog):
+    lengths = open_checkpoint(made / "model").config.trained_seconds
+    note, latents = copy / "work" / "dit" / "lengths.json", copy / "work" / "latents.npz"
+
+    def exported():
+        assert train(copy, "export", "--out", copy / "model") == 0
+        return open_checkpoint(copy / "model").config.training
+
+    kept = latents.read_bytes()
+    latents.unlink()
+    assert exported()["clip_seconds"] == list(lengths)
+    note.unlink()
+    assert "clip_seconds" not in exported()
+    assert "will not say how long its clips were" in caplog.text
+    latents.write_bytes(kept)
+    assert exported()["clip_seconds"] == list(lengths)
+    note.write_text('{"clip_seconds": [3, "a"]}')
+    assert train(copy, "export", "--out", copy / "model") == 1
+
+
 def test_another_stage_may_be_exported(copy):
     assert train(copy, "export", "--out", copy / "flow", "--result-of", "dit") == 0
     assert open_checkpoint(copy / "flow").fingerprint != open_checkpoint(copy / "model").fingerprint
@@ -440,6 +460,9 @@ def test_a_stage_that_diverges_stops_and_nothing_is_exported(copy, capsys):
     for stage in ("dit", "post"):
         assert train(copy, "export", "--out", str(out), "--result-of", stage) == 1
         assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
+    assert train(copy, "dit", "--minutes", 1e-9) == 3  # taken up again and stopped before its end
+    assert train(copy, "export", "--out", str(out)) == 1
+    assert "the stage dit went wrong and was stopped" in capsys.readouterr().err
     assert not out.exists()
     assert train(copy, "dit", "--restart") == 0
     assert train(copy, "export", "--out", str(out), "--result-of", "dit") == 0

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from soundloom.datasets.fidelity import COMPARED_SOUNDS, Codec, fidelity_warning
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Selection
 from soundloom.datasets.latents import LatentFolderWriter
+from soundloom.errors import EngineError
 
 RATE = 44100
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2, RATE)).astype(np.float32)
@@ -49,6 +51,28 @@ def test_silence_and_codecs_without_a_decoder_say_nothing():
 def test_several_sounds_are_told_by_their_median():
     warning = fidelity_warning("mini", [1.0, 5.0, 9.0, math.nan])
     assert "these sounds well: decoded, they differ by 5.0 dB (median log-mel difference of 3;" in warning
+
+
+def test_a_sound_that_cannot_be_encoded_is_skipped(tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/a.wav", np.full((5, 10), 0.5), RATE)  # more channels than samples
+    for name in "bc":
+        soundfile.write(tmp_path / f"in/{name}.wav", NOISE[:, :20_000].T, RATE)
+
+    def decode(latents, samples):
+        raise EngineError("the decoder found no memory")
+
+    def made(codec):
+        return encode_dataset(Folder(tmp_path / "in"), LatentFolderWriter(tmp_path / "out"), codec, Selection())
+
+    failing = made(replace(codec(1.0), decode=decode))
+    assert (failing.encoded, [entry.reason for entry in failing.skipped][1:]) == (
+        0,
+        ["the decoder found no memory"] * 2,
+    )
+    summary = made(codec(1.0))
+    assert (summary.encoded, [entry.origin for entry in summary.skipped]) == (2, ["a.wav"])
+    assert "looks like (samples, channels)" in summary.skipped[0].reason
 
 
 def test_a_few_sounds_of_a_dataset_are_compared(tmp_path):

@@ -1,5 +1,6 @@
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from soundloom.errors import CorruptFileError, RequestError
 
 
 def pack(path, members, mode="w"):
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, mode) as tar:
         for name, data in members:
             info = tarfile.TarInfo(name)
@@ -57,6 +59,24 @@ def test_a_shard_that_lost_its_end_says_so_when_it_is_read_again(sounds, tmp_pat
     (tmp_path / "shard.tar").write_bytes((tmp_path / "shard.tar").read_bytes()[:1000])
     with pytest.raises(CorruptFileError, match=r"shard\.tar is shorter than it was"):
         entry.shelved().read()
+
+
+def test_a_shard_that_cannot_be_opened_is_left_out(sounds, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        pack(tmp_path / f"shards/{name}.tar", [("1.wav", (sounds / "bell.wav").read_bytes())])
+    opened = Path.open
+
+    def refusing(path, *args, **kwargs):
+        if path.name == "a.tar":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    skipped = []
+    items = list(read_items(open_dataset(tmp_path / "shards"), None, skipped.append))
+    assert [item.origin for item in items] == ["b/1"]
+    assert [found.origin for found in skipped] == ["a"]
+    assert "Permission denied" in skipped[0].reason
 
 
 def test_files_beside_a_sound_say_the_same_in_a_folder_and_in_a_shard(sounds, tmp_path):

@@ -9,7 +9,7 @@ from training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, mo
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import ConfigError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.autoencoder import AutoencoderStage, encode_and_follow
+from soundloom.training.autoencoder import AutoencoderStage, encode_and_follow, require_sizes
 from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import (
     AdversarialConfig,
@@ -146,3 +146,10 @@ def test_an_adversary_needs_members():
 
 def test_latents_are_as_many_as_before(sounds):
     assert stage(sounds, EVERYTHING)._through(torch.zeros(2, 2, 1024), Draws(0, 0))[0].shape == (2, LATENT_DIM, 8)
+
+
+def test_crops_shorter_than_a_window_are_refused():
+    config = replace(AUTOENCODER, frames=2, spectral=replace(AUTOENCODER.spectral, windows=(256, 1024)))
+    said = r"crops of 2 frames are 256 samples, shorter than the longest window \(1024\)"
+    with pytest.raises(ConfigError, match=said):
+        require_sizes(config, model_config().same)

@@ -7,17 +7,18 @@ import torch
 
 from soundloom.errors import TrainingError, WriteError
 from soundloom.training.saving import save_state
-from soundloom.training.states import load_state
+from soundloom.training.states import read_state
 
 
 def state():
     generator = torch.Generator().manual_seed(1)
-    return {"step": 3, "module": {f"w{i}": torch.randn(8, 8, generator=generator) for i in range(4)}}
+    weights = {f"w{i}": torch.randn(8, 8, generator=generator) for i in range(4)}
+    return {"step": 3, "module": weights, "average": {}, "optimiser": {}}
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     save_state(tmp_path / "state.pt", state())
-    back = load_state(tmp_path / "state.pt")
+    back = read_state(tmp_path / "state.pt")
     assert back["step"] == 3
     assert all(torch.equal(back["module"][name], value) for name, value in state()["module"].items())
 
@@ -32,12 +33,12 @@ def test_every_flipped_bit_is_found(tmp_path):
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         with pytest.raises(TrainingError, match=r"state\.pt cannot be read: its sha256 is not the one"):
-            load_state(path)
+            read_state(path)
 
 
 def test_a_state_of_an_earlier_version_is_read(tmp_path):
     torch.save(state(), tmp_path / "state.pt")
-    assert load_state(tmp_path / "state.pt")["step"] == 3
+    assert read_state(tmp_path / "state.pt")["step"] == 3
     save_state(tmp_path / "new.pt", state())
     assert torch.load(tmp_path / "new.pt", weights_only=True)["step"] == 3
 
@@ -46,7 +47,7 @@ def test_a_state_of_an_earlier_version_is_read(tmp_path):
 def test_what_is_no_state_is_one_sentence(tmp_path, content):
     (tmp_path / "state.pt").write_bytes(content)
     with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
-        load_state(tmp_path / "state.pt")
+        read_state(tmp_path / "state.pt")
 
 
 def test_a_full_disk_is_a_write_error_and_the_older_state_stays(tmp_path, monkeypatch):

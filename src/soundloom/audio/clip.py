@@ -133,14 +133,11 @@ class Clip:
 
         path = Path(path)
         audio, rate, source = read_audio(path)
-        return cls(audio, rate, _undamaged(lambda: read_record(path)), source, printable(path.name))
+        return cls(audio, rate, undamaged(lambda: read_record(path)), source, printable(path.name))
 
     def sha256(self) -> str:
         """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""
-        found = hashlib.sha256(f"{self.sample_rate} {self.channels} ".encode())
-        for block in self.blocks(0, self.samples):
-            found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
-        return found.hexdigest()
+        return hash_of_sound(self.sample_rate, self.channels, self.blocks(0, self.samples))
 
     @classmethod
     def _load_from(cls, file: Readable) -> Self:
@@ -151,7 +148,7 @@ class Clip:
         contents = Contents(file)
         audio, rate, source = decode(contents, contents.name)
         contents.seek(0)
-        return cls(audio, rate, _undamaged(lambda: read_tags(contents, contents.name)), source)
+        return cls(audio, rate, undamaged(lambda: read_tags(contents, contents.name)), source)
 
     @overload
     def save(
@@ -243,6 +240,14 @@ class Clip:
 Sound = Clip | str | PathLike[str]  # what an edit takes: a clip, or the path of a sound file
 
 
+def hash_of_sound(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) -> str:
+    """Return the hash that `Clip.sha256` describes, of sound in blocks (channels, n)."""
+    found = hashlib.sha256(f"{sample_rate} {channels} ".encode())
+    for block in blocks:
+        found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
+    return found.hexdigest()
+
+
 def _looks_transposed(channels: int, samples: int) -> bool:
     return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MOST_CHANNELS)
 
@@ -251,7 +256,7 @@ def _shortened(prompt: str) -> str:
     return prompt if len(prompt) <= LONGEST_PROMPT_SHOWN else f"{prompt[: LONGEST_PROMPT_SHOWN - 1]}…"
 
 
-def _undamaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+def undamaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
     """Return the record that a function reads, or an empty one: damaged tags are no reason to refuse the sound."""
     try:
         return read() or {}

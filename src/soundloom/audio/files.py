@@ -127,15 +127,15 @@ def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarr
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a sound file for reading. What goes wrong, in the block too, is an AudioError about the file."""
+def open_sound(path: Path) -> Iterator[tuple[soundfile.SoundFile, BinaryIO]]:
+    """Open a sound file for reading, as sound and as bytes. What goes wrong, in the block too, is an AudioError."""
     name = printable(path)
     try:
         raw = path.open("rb")
     except OSError as error:
         raise AudioError(f"{name} cannot be opened: {error.strerror}", "name a sound file") from error
     with raw, _opened(raw, name, path) as file:
-        yield file
+        yield file, raw
 
 
 @contextmanager
@@ -205,16 +205,14 @@ def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
     return audio if done == audio.shape[1] else audio[:, :done].copy()
 
 
-def checked_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
-    """Yield all samples of a file that was opened by `open_sound` in blocks (channels, n).
+def checked_blocks(file: soundfile.SoundFile, raw: BinaryIO, name: str) -> Iterator[np.ndarray]:
+    """Yield all samples of what `open_sound` opened in blocks (channels, n).
 
     Raises AudioError when there are none, very many more than its size lets expect, or some that are not numbers; a
     file that ends early is warned of.
     """
-    name, samples = printable(path), 0
-    with path.open("rb") as raw:
-        missing = what_is_missing(raw)
-    most = most_streamed_frames(path.stat().st_size, file.channels)
+    size, missing, samples = raw.seek(0, os.SEEK_END), what_is_missing(raw), 0
+    most = most_streamed_frames(size, file.channels)
     if file.frames < UNKNOWN_LENGTH:
         require_frames(name, file.frames, file.samplerate, most)
     while len(block := file.read(block_length(file.channels), dtype="float32", always_2d=True)):

@@ -23,6 +23,7 @@ from soundloom.audio.chunks import chunks
 from soundloom.audio.tags import find_tag
 from soundloom.errors import AudioError, printable, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
+from soundloom.reading import read_limited
 from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
@@ -73,11 +74,10 @@ def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
 def _read_sidecar(sidecar: Path) -> dict[str, Any]:
     """What a JSON file holds. Raises AudioError."""
     try:
-        if sidecar.stat().st_size > LONGEST_RECORD:
-            raise AudioError(f"{printable(sidecar)} is too long for a record ({sidecar.stat().st_size} bytes)")
-        return _parse(sidecar.read_text(encoding="utf-8"), printable(sidecar))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_limited(sidecar, LONGEST_RECORD).decode()
+    except (OSError, ValueError) as error:
         raise AudioError(f"{printable(sidecar)} cannot be read: {error}") from error
+    return _parse(text, printable(sidecar))
 
 
 def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 import numpy as np
 
 from soundloom.audio.channels import to_channels
-from soundloom.audio.clip import Clip
+from soundloom.audio.clip import Clip, hash_of_sound, undamaged
 from soundloom.audio.stream import Stream, block_length
-from soundloom.errors import AudioError, printable
+from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
+    from soundloom.audio.file_objects import Readable
     from soundloom.audio.files import SourceFormat
-
-log = logging.getLogger(__name__)
 
 # Of these libsndfile finds any sample by its number. It may miss the place by some in MP3, Vorbis and ADPCM.
 EXACT_SEEK = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -49,6 +49,7 @@ class AudioFile:
     format: SourceFormat
     can_seek: bool
     state: tuple[int, ...]  # by which a change of the file is noticed
+    sha256: str  # as of `Clip.sha256`
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -60,12 +61,14 @@ class AudioFile:
         from soundloom.audio.files import SourceFormat, checked_blocks, open_sound
 
         path = Path(path)
-        with open_sound(path) as file:
-            state = _state(path)
-            samples = sum(block.shape[1] for block in checked_blocks(file, path))
+        with open_sound(path) as (file, raw):
+            state, lengths = _state(raw), list[int]()
+            blocks = _measured(checked_blocks(file, raw, printable(path)), lengths)
+            sha256 = hash_of_sound(file.samplerate, file.channels, blocks)
+            samples = sum(lengths)
             can_seek = file.seekable() and file.subtype in EXACT_SEEK and samples == file.frames
             kind = SourceFormat(file.format, file.subtype)
-            return cls(path, file.channels, samples, file.samplerate, kind, can_seek, state)
+            return cls(path, file.channels, samples, file.samplerate, kind, can_seek, state, sha256)
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Yield a span in blocks; what cannot be found by its number is found by reading up to it.
@@ -74,9 +77,9 @@ class AudioFile:
         """
         from soundloom.audio.files import open_sound
 
-        with open_sound(self.path) as file:
+        with open_sound(self.path) as (file, raw):
             position = start if self.can_seek else 0
-            if _state(self.path) != self.state or (position and file.seek(position) != position):
+            if _state(raw) != self.state or (position and file.seek(position) != position):
                 raise self._changed()
             while position < stop:
                 length = min(block_length(self.channels), stop - position)
@@ -163,6 +166,7 @@ class StreamedClip(Clip):
 
     _reader: BlockReader
     _span: tuple[int, int]
+    _sha256: str | None  # found when it is first asked for; the samples never change
 
     def __init__(
         self,
@@ -176,6 +180,7 @@ class StreamedClip(Clip):
         values = {
             "_reader": reader,
             "_span": span or (0, reader.samples),
+            "_sha256": None,
             "sample_rate": sample_rate,
             "record": record or {},
             "source_format": source_format,
@@ -185,17 +190,30 @@ class StreamedClip(Clip):
             object.__setattr__(self, field, value)  # clips are frozen
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | PathLike[str]) -> Self:
         """Do as `Clip.load`, and leave the samples in the file."""
         from soundloom.audio.metadata import read_record
 
-        file = AudioFile.open(path)
-        try:
-            record = read_record(path) or {}
-        except AudioError as error:  # damaged tags are no reason to refuse the sound
-            log.warning("%s", error)
-            record = {}
+        path = Path(path)
+        file, record = AudioFile.open(path), undamaged(lambda: read_record(path))
         return cls(file, file.sample_rate, record, file.format, printable(file.path.name))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | Readable) -> Self:
+        """Do as `open`. Raises RequestError for a file object, whose samples cannot stay where they are."""
+        if not isinstance(path, str | PathLike):
+            raise RequestError("a StreamedClip is opened by the path of a sound file", "Clip.load takes file objects")
+        return cls.open(path)
+
+    def sha256(self) -> str:
+        found, reader = self._sha256, self._reader
+        if found is None:
+            if isinstance(reader, AudioFile) and self._span == (0, reader.samples):
+                found = reader.sha256
+            else:
+                found = super().sha256()
+            object.__setattr__(self, "_sha256", found)
+        return found
 
     def loaded(self) -> Clip:
         """Return the clip in memory."""
@@ -214,14 +232,18 @@ class StreamedClip(Clip):
         return self._span[1] - self._span[0]
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        return self._reader.blocks(self._span[0] + start, self._span[0] + stop)
+        return self._reader.blocks(*self._within(start, stop))
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return read_span(self, start, stop)
+        return read_span(self._reader, *self._within(start, stop))
 
     def cut(self, start: int, stop: int) -> Clip:
-        first = self._span[0] + start
-        return self._changed(span=(first, min(self._span[0] + stop, self._span[1])))
+        return self._changed(span=self._within(start, stop))
+
+    def _within(self, start: int, stop: int) -> tuple[int, int]:
+        """The span of the reader that a slice of these samples means, by the rules of arrays."""
+        first, last, _ = slice(start, stop).indices(self.samples)
+        return self._span[0] + first, self._span[0] + max(first, last)
 
     def mixed(self, channels: int) -> Clip:
         return self._changed(reader=_Mixed(self._reader, channels))
@@ -248,6 +270,13 @@ def read_span(reader: BlockReader, start: int, stop: int) -> np.ndarray:
     return out
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    found = path.stat()
+def _measured(blocks: Iterable[np.ndarray], lengths: list[int]) -> Iterator[np.ndarray]:
+    """Yield blocks as they are, and note how long each is."""
+    for block in blocks:
+        lengths.append(block.shape[1])
+        yield block
+
+
+def _state(file: BinaryIO) -> tuple[int, ...]:
+    found = os.fstat(file.fileno())
     return found.st_ino, found.st_size, found.st_mtime_ns

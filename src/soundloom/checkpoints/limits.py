@@ -5,15 +5,12 @@ Names come from outside and are quoted in messages everywhere, so one that holds
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from soundloom.errors import shown
 
 MOST_TENSORS = 1 << 15  # of a file; published ones have a few thousand
 _LONGEST_NAME = 512  # characters
-_MOST_AXES = 8
-_LARGEST = (1 << 63) - 1  # of a size, or of all bytes of a tensor
 
 
 def check_count(count: int) -> None:
@@ -26,18 +23,3 @@ def check_name(name: Any) -> None:
     """Raise ValueError for what cannot be the name of a tensor or of a member of an archive."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
         raise ValueError(f"holds a tensor with the unusual name '{shown(name)}'")
-
-
-def are_sizes(values: Any) -> bool:
-    """Whether values are a list or tuple of few whole numbers, none of them negative or beyond 63 bits."""
-    return (
-        isinstance(values, list | tuple)
-        and len(values) <= _MOST_AXES
-        and all(type(size) is int and 0 <= size <= _LARGEST for size in values)
-    )
-
-
-def is_shape(shape: Any, itemsize: int) -> bool:
-    """Whether values are the shape of an array whose bytes can be counted."""
-    # Of empty arrays too, since NumPy multiplies the sizes that are not 0.
-    return are_sizes(shape) and math.prod(size for size in shape if size) * itemsize <= _LARGEST

@@ -1,94 +1,20 @@
-"""Read `.npy` files: a magic, a version, a header and the values. The header is a dictionary of three keys in Python.
-
-NumPy evaluates that header; here it is matched against the few forms that it has, so nothing in it is ever run or
-built. Source: NumPy's description of the format.
-"""
+"""Open `.npy` files without a copy of what they hold."""
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.limits import is_shape
 from soundloom.checkpoints.tensors import Array, MappedFile
-from soundloom.errors import CorruptFileError, shown
-
-LONGEST_NPY_HEADER = 1 << 14  # bytes
-_KEYS = 3
-_MAGIC = b"\x93NUMPY"
-_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the field that holds the header's length, by version
-
-_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L behind whole numbers
-_ITEM = re.compile(rf"""['"](descr|fortran_order|shape)['"]\s*:\s*({_VALUE})""")
-_HEADER = re.compile(rf"\{{\s*{_ITEM.pattern}(?:\s*,\s*{_ITEM.pattern}){{2}}\s*,?\s*\}}\s*")
-_TYPE = re.compile(r"""(['"])([<>|=]?[?biufcmMOSUV][0-9]{0,4})\1""")
-_SHAPE = re.compile(r"\( *(?:(?:[0-9]{1,19}L? *, *)+(?:[0-9]{1,19}L? *)?)?\)")
-
-
-@dataclass(frozen=True)
-class NpyHeader:
-    """What an array is; its values begin `start` bytes into the file."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    fortran_order: bool
-    start: int
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def read_npy_header(data: Array) -> NpyHeader:
-    """Read the header at the beginning of bytes, uint8. Raises ValueError, whose message says what is wrong."""
-    prefix = data[:12].tobytes()
-    version = prefix[6] if len(prefix) == 12 and prefix.startswith(_MAGIC) else 0
-    if version not in _LENGTH_BYTES or prefix[7]:
-        raise ValueError("has no npy header of a known version")
-    begin = 8 + _LENGTH_BYTES[version]
-    length = int.from_bytes(prefix[8:begin], "little")
-    if length > min(LONGEST_NPY_HEADER, len(data) - begin):
-        raise ValueError(f"announces an npy header of {length} bytes")
-    text = data[begin : begin + length].tobytes().decode("latin-1")
-    values = dict(_ITEM.findall(text)) if _HEADER.fullmatch(text) else {}
-    if len(values) != _KEYS or values["fortran_order"] not in ("True", "False"):
-        raise ValueError(f"has an npy header that cannot be read: {shown(text.strip())}")
-    dtype, shape = _dtype(values["descr"]), values["shape"]
-    sizes = tuple(map(int, re.findall("[0-9]+", shape))) if _SHAPE.fullmatch(shape) else None
-    if not is_shape(sizes, max(dtype.itemsize, 1)) or sizes is None:
-        raise ValueError(f"has an npy header with the shape {shown(shape)}")
-    return NpyHeader(dtype, sizes, values["fortran_order"] == "True", begin + length)
+from soundloom.errors import CorruptFileError
+from soundloom.npy import npy_array
 
 
 def read_npy(path: Path) -> Array:
     """The array of a `.npy` file, mapped, not copied. Raises CorruptFileError."""
     file = MappedFile(path)
     try:
-        if not file.size:
-            raise ValueError("is empty")
-        data = file.read(0, file.size)
-        header = read_npy_header(data)
-        if header.dtype.hasobject:
-            raise ValueError("holds pickled Python objects, which could run code")
-        found = file.size - header.start
-        if not header.dtype.itemsize or found != header.nbytes:
-            raise ValueError(
-                f"has {found} bytes of values where {header.dtype} {list(header.shape)} needs {header.nbytes}"
-            )
+        return npy_array(file.read(0, file.size) if file.size else np.empty(0, np.uint8))
     except ValueError as error:
         raise CorruptFileError(f"{path} is not an array: it {error}", "latents are a .npy file of numbers") from error
-    values = data[header.start :].view(header.dtype)
-    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
-
-
-def _dtype(text: str) -> np.dtype[Any]:
-    match = _TYPE.fullmatch(text)
-    try:
-        return np.dtype(match[2] if match else "")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"has values of the unknown type {shown(text)}") from error

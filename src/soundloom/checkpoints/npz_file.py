@@ -16,11 +16,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.npy_file import NpyHeader, read_npy_header
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
 from soundloom.checkpoints.zip_file import ZipArchive
 from soundloom.errors import CorruptFileError
+from soundloom.npy import NpyHeader, read_npy_header
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
 _ALIGNMENT = 64

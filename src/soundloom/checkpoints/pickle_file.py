@@ -17,12 +17,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from soundloom.checkpoints.limits import are_sizes, check_count, check_name, is_shape
+from soundloom.checkpoints.limits import check_count, check_name
 from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor
 from soundloom.checkpoints.unpickle import Known, Unpickler, describe, pairs_of
 from soundloom.checkpoints.zip_file import ZipArchive
 from soundloom.errors import CorruptFileError, MismatchError
+from soundloom.sizes import are_sizes, is_shape
 
 Tensors = dict[str, LazyTensor]
 _TENSOR_ARGUMENTS = 4

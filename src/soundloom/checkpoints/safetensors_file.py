@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.limits import are_sizes, check_count, check_name, is_shape
+from soundloom.checkpoints.limits import check_count, check_name
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import CorruptFileError, shown
 from soundloom.json_file import decode_json
+from soundloom.sizes import are_sizes, is_shape
 
 FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
 _LENGTH_BYTES = 8

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.memory import most_frames, require_frames
+from soundloom.audio.streaming import StreamedClip
 from soundloom.checkpoints.musicgen_named import is_music, open_music
 from soundloom.cli.building import spread_requests
 from soundloom.cli.delivery import Delivery
@@ -21,7 +23,7 @@ from soundloom.config.music_requests import MusicRequest
 from soundloom.config.musicgen import MusicGenConfig
 from soundloom.config.parse import parse
 from soundloom.engines.choose import music_engine_class, require_device
-from soundloom.errors import RequestError, shown
+from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.music import MusicModel
 from soundloom.pipeline.music_run import make_jobs
 from soundloom.text.instructions import understand
@@ -84,7 +86,8 @@ def carry_out(
         keep_loaded, done = model.keep_loaded, 0
         for file, requests in wishes.items():
             model.keep_loaded = keep_loaded or done + len(requests) < total
-            made = model.iter(_about_sound(requests, file), progress=delivery.watch)
+            about = _about_sound(requests, Clip.load(file)) if file else requests  # one sound in memory at a time
+            made = model.iter(about, progress=delivery.watch)
             delivery.save(made, paths[file], first=done)
             done += len(requests)
 
@@ -95,7 +98,7 @@ def _checked(
     """Where the clips of each file go, once nothing speaks against making and writing them. Raises RequestError."""
     paths = {}
     for file, own in wishes.items():
-        requests = _about_sound(own, file)
+        requests = _about_sound(own, _looked_at(file)) if file else list(own)
         make_jobs(requests, config)  # raises for what this model cannot do
         paths[file] = output_paths(requests, options, config.sample_rate, name, file)
         if len(paths) == 1:
@@ -105,11 +108,16 @@ def _checked(
     return paths
 
 
-def _about_sound(requests: Sequence[MusicRequest], file: Path | None) -> list[MusicRequest]:
-    """The requests with the sound that they edit, of which more than one file's would fill memory."""
-    if file is None:
-        return list(requests)
-    clip = Clip.load(file)
+def _looked_at(file: Path) -> Clip:
+    """A sound to edit, whose samples stay in the file. Raises AudioError, also where `Clip.load` would."""
+    clip = StreamedClip.open(file)
+    most = most_frames(file.stat().st_size, clip.channels)
+    require_frames(printable(file), clip.samples, clip.sample_rate, most)
+    return clip
+
+
+def _about_sound(requests: Sequence[MusicRequest], clip: Clip) -> list[MusicRequest]:
+    """The requests with the sound that they edit."""
     return [replace(request, source=clip) for request in requests]
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, printable, shown
+from soundloom.reading import read_limited
 
 LONGEST_TOML = 2**20  # bytes
 DEEPEST_TOML = 32  # tables and lists inside each other
@@ -23,9 +24,7 @@ def read_toml(cls: type[T], path: Path) -> T:
 def read_table(path: Path) -> dict[str, object]:
     """Contents of a TOML file. Raises ConfigError when it cannot be read."""
     try:
-        if (size := path.stat().st_size) > LONGEST_TOML:
-            raise ValueError(f"it has {size} bytes, and at most {LONGEST_TOML} are read")
-        return parse_toml(path.read_text(encoding="utf-8"))
+        return parse_toml(read_limited(path, LONGEST_TOML).decode())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {printable(path)} as TOML: {shown(str(error))}") from error
 

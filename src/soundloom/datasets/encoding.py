@@ -128,13 +128,22 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
         writer.write(metadata, None)
         summary.described += 1
     else:
-        writer.write(metadata, _encode(item, codec))
+        try:
+            latents, difference = _encode(item, codec), _difference(item, codec, summary)
+        except SoundloomError as error:  # which other sounds need not have
+            summary.skipped.append(Skipped(entry.origin, error.args[0]))
+            return
+        writer.write(metadata, latents)
         summary.encoded += 1
-        if len(summary.differences) < COMPARED_SOUNDS:
-            assert item.audio is not None
-            difference = codec.difference(item.audio, item.sample_rate)
-            summary.differences += [] if math.isnan(difference) else [round(difference, 2)]
+        summary.differences += [] if math.isnan(difference) else [round(difference, 2)]
     summary.uncaptioned += not item.captions
+
+
+def _difference(item: Item, codec: Codec, summary: Summary) -> float:
+    """How far a sound is from what is decoded of it, in dB; NaN once enough sounds were compared."""
+    assert item.audio is not None
+    is_enough = len(summary.differences) >= COMPARED_SOUNDS
+    return math.nan if is_enough else codec.difference(item.audio, item.sample_rate)
 
 
 def _has_length(stored: Mapping[str, Any]) -> bool:

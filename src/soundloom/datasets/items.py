@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from soundloom.config.ranges import Within, check_ranges
 from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable
 from soundloom.json_file import LONGEST_RECORD, decode_json
+from soundloom.reading import read_limited
 
 log = logging.getLogger(__name__)
 
@@ -246,9 +247,9 @@ def _take(buffer: list[T], rng: np.random.Generator) -> T:
 def read_small(path: Path) -> bytes:
     """The bytes of a file that describes an example. Raises CorruptFileError, also where it is far too long."""
     try:
-        if (size := path.stat().st_size) > LONGEST_RECORD:
-            raise CorruptFileError(f"{printable(path)} has {size} bytes, too many to describe a sound")
-        return path.read_bytes()
+        return read_limited(path, LONGEST_RECORD)
+    except ValueError as error:
+        raise CorruptFileError(f"{printable(path)} is too long to describe a sound: {error}") from error
     except OSError as error:
         raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
-from soundloom.datasets.arrays import parse_npy
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.items import FoundFile, Item, read_metadata, read_small, visible
 from soundloom.errors import CorruptFileError, RequestError, printable
+from soundloom.npy import npy_array
 
 SILENCE = "silence.npy"
 ITEMS_PER_BATCH = 10_000  # of the numbers in names
@@ -35,20 +35,21 @@ class LatentFile(FoundFile):
     """One array below a folder."""
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(self._bytes(self.path)).hexdigest()
+        return hashlib.sha256(_content(self.path)).hexdigest()
 
     def describe(self) -> dict[str, Any]:
         table = self.path.with_suffix(".json")
         return read_metadata(read_small(table), printable(table))
 
     def read(self) -> Item:
-        return latent_item(self.origin, self._bytes(self.path), self.describe(), printable(self.path))
+        return latent_item(self.origin, _content(self.path), self.describe(), printable(self.path))
 
-    def _bytes(self, path: Path) -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
 
 
 class LatentFolder:
@@ -85,7 +86,10 @@ def latent_item(origin: str, array: bytes, metadata: Mapping[str, Any], name: st
 
 def parse_array(data: bytes, name: str) -> Array:
     """Latents (channels, frames) of a .npy file's bytes, float32; a leading axis of one is dropped."""
-    array = parse_npy(data, name)
+    try:
+        array = npy_array(np.frombuffer(data, np.uint8))
+    except ValueError as error:
+        raise CorruptFileError(f"{name} is not an array: it {error}") from error
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or array.dtype.kind != "f":
@@ -100,7 +104,7 @@ def parse_array(data: bytes, name: str) -> Array:
 def read_silence(root: Path) -> Array | None:
     """Encoded silence (channels, frames) of a folder, if it is there."""
     path = root / SILENCE
-    return parse_array(path.read_bytes(), printable(path)) if path.is_file() else None
+    return parse_array(_content(path), printable(path)) if path.is_file() else None
 
 
 def write_silence(root: Path, latents: NDArray) -> None:

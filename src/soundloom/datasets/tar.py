@@ -18,6 +18,7 @@ MOST_HEADER = 2**20  # bytes of a long name, or of other settings in front of a 
 ALWAYS_UNPACKED = 2**25  # bytes
 MOST_EXPANSION = 50  # times what was read of a compressed file; sound hardly packs, and bombs a thousandfold
 PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+Files = Iterator[tuple[tarfile.TarInfo, bytes | None]]
 DAMAGE = (
     *(tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError),
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),  # what tarfile raises on odd headers
@@ -54,17 +55,12 @@ class _Unpacked:
         return data
 
 
-def is_packed(path: Path) -> bool:
-    """Whether a tar file is compressed."""
-    with path.open("rb") as file:
-        return file.read(6).startswith(tuple(PACKED))
-
-
 @contextmanager
-def members(path: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, bytes | None]]]:
-    """Regular files of a tar file with their bytes, in order; None for what is sparse, which is never unfolded.
+def members(path: Path) -> Iterator[tuple[bool, Files]]:
+    """Whether a tar file is compressed, and its regular files with their bytes, in order; None for what is sparse,
+    which is never unfolded.
 
-    Raises CorruptFileError where the file is damaged.
+    Raises CorruptFileError where the file is damaged or cannot be read.
     """
     try:
         with path.open("rb") as raw:
@@ -73,7 +69,7 @@ def members(path: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, bytes | None
             opener = next((opener for magic, opener in PACKED.items() if start.startswith(magic)), None)
             source = _Unpacked(opener(raw), raw) if opener else raw
             with tarfile.open(fileobj=source, mode="r|", tarinfo=Member) as tar:  # type: ignore[call-overload]
-                yield _files(tar)
+                yield opener is not None, _files(tar)
     except DAMAGE as error:
         raise CorruptFileError(
             f"{printable(path)} is damaged or not a tar file: {shown(str(error) or type(error).__name__)}",
@@ -81,7 +77,7 @@ def members(path: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, bytes | None
         ) from error
 
 
-def _files(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def _files(tar: tarfile.TarFile) -> Files:
     for member in tar:
         tar.members = []  # type: ignore[attr-defined]  # which tarfile would keep
         if member.sparse is not None or member.type == tarfile.GNUTYPE_SPARSE:

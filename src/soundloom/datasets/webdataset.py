@@ -23,7 +23,7 @@ from soundloom.datasets.captions import captions_of, read_sidecars
 from soundloom.datasets.folders import SOUND_ENDINGS
 from soundloom.datasets.items import Entry, Item, Unreadable, as_unicode, read_metadata, visible
 from soundloom.datasets.latents import ITEMS_PER_BATCH, array_bytes, item_name, latent_item, read_silence, table_bytes
-from soundloom.datasets.tar import is_packed, members
+from soundloom.datasets.tar import members
 from soundloom.errors import CorruptFileError, RequestError, printable, shown
 
 SHARD_ITEMS = 512
@@ -129,8 +129,7 @@ class Shards:
 def read_shard(path: Path, shard: str) -> Iterator[Sample | Unreadable]:
     """Samples of one tar file. Raises CorruptFileError where it is damaged."""
     key, found, places = "", dict[str, bytes](), dict[str, Place]()
-    is_plain = not is_packed(path)
-    with members(path) as files:
+    with members(path) as (is_packed, files):
         for member, data in files:
             name = PurePosixPath(member.name)
             if not name.name or name.name.startswith("."):
@@ -145,7 +144,7 @@ def read_shard(path: Path, shard: str) -> Iterator[Sample | Unreadable]:
                 found, places = {}, {}
             key, ending = here, name.suffix.lower()
             found[ending] = data
-            if is_plain and _is_content(ending):
+            if not is_packed and _is_content(ending):
                 places[ending] = Place(path, member.offset_data, member.size)
     if found:
         yield Sample(shard, key, found, places)

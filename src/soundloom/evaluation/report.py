@@ -77,7 +77,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _shown_beside(value: float, goal: float | None, unit: str) -> str:
-    """A figure with as many digits as it takes to tell it from its goal: 0.8996 is no 0.90 that missed 0.90."""
+    """Print enough digits to tell the value from its goal: 0.8996 is not shown as 0.90."""
     if goal is None or value == goal or not np.isfinite(value):
         return _shown(value, unit)
     digits = (_shown(value, unit, more) for more in range(MOST_DIGITS))

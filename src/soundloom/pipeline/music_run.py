@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
-from soundloom.audio.resample import resample
+from soundloom.audio.resample import resample, resampled_length
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import Sampling, exponential_noise
 from soundloom.config.music_requests import MusicRequest
@@ -35,7 +36,7 @@ _WINDOW_KEY = 32  # bits by which the number of a window is shifted in the key o
 
 @dataclass(frozen=True)
 class MusicJob:
-    """A request with everything decided. `audio` (1, samples) is what is edited, at the model's rate.
+    """A request with everything decided. `audio` reads what is edited (1, samples), at the model's rate.
 
     `text` is what the model is told; `rate` and `channels` are those of the result, `samples` its length at the
     model's rate. Jobs of equal `batch` are made together, so many at most that memory stays flat.
@@ -49,7 +50,7 @@ class MusicJob:
     samples: int
     rate: int
     channels: int
-    audio: np.ndarray
+    audio: Callable[[], np.ndarray]
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,11 +72,11 @@ def make_jobs(requests: Iterable[MusicRequest], config: MusicGenConfig) -> list[
 
     Raises RequestError for what this model cannot do.
     """
-    heard: dict[Clip, np.ndarray] = {}
+    heard: dict[Clip, Callable[[], np.ndarray]] = {}
     return [_make_job(request, config, heard) for request in requests]
 
 
-def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, np.ndarray]) -> MusicJob:
+def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, Callable[[], np.ndarray]]) -> MusicJob:
     seed = random_seed() if request.seed is None else request.seed
     sampling = request.sampling(config.default_top_k)
     if request.source is not None:
@@ -90,12 +91,16 @@ def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, n
     if not frames:
         raise RequestError(f"{request.seconds:g} s are less than one sample at {config.sample_rate} Hz")
     windows = tuple(plan_windows(frames, longest, longest, MAKE_OVERLAP))
-    channels, nothing = config.lm.audio_channels, np.zeros((1, 0), np.float32)
-    return MusicJob(request, request.prompt, seed, sampling, windows, samples, config.sample_rate, channels, nothing)
+    rate, channels = config.sample_rate, config.lm.audio_channels
+    return MusicJob(request, request.prompt, seed, sampling, windows, samples, rate, channels, _nothing)
 
 
 def _edit_job(
-    request: MusicRequest, config: MusicGenConfig, seed: int, sampling: Sampling, heard: dict[Clip, np.ndarray]
+    request: MusicRequest,
+    config: MusicGenConfig,
+    seed: int,
+    sampling: Sampling,
+    heard: dict[Clip, Callable[[], np.ndarray]],
 ) -> MusicJob:
     source = request.source
     if config.instruct is None or source is None:
@@ -107,9 +112,8 @@ def _edit_job(
     window = request.window or config.instruct.window
     size, longest = round(window * config.frame_rate), config.instruct.max_frames
     if source not in heard:
-        heard[source] = as_heard(source, config.sample_rate)
-    audio = heard[source]
-    samples = audio.shape[1]
+        heard[source] = cache(partial(as_heard, source, config.sample_rate))
+    samples = resampled_length(source.samples, source.sample_rate, config.sample_rate)
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
     if not told.was_trained:
@@ -120,7 +124,11 @@ def _edit_job(
     if window > config.instruct.window:
         notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels
-    return MusicJob(request, told.text, seed, sampling, windows, samples, rate, channels, audio, tuple(notes))
+    return MusicJob(request, told.text, seed, sampling, windows, samples, rate, channels, heard[source], tuple(notes))
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros((1, 0), np.float32)
 
 
 def as_heard(clip: Clip, rate: int) -> np.ndarray:
@@ -168,7 +176,8 @@ class MusicRun:
             for done, job in enumerate(edits, 1):
                 key = id(job.request.source), job.windows  # several instructions may be for one sound
                 if key not in known:
-                    pieces = (job.audio[None, :, window.start * hop : window.stop * hop] for window in job.windows)
+                    audio = job.audio()[None]
+                    pieces = (audio[..., window.start * hop : window.stop * hop] for window in job.windows)
                     known[key] = [self.engine.encode(piece) for piece in pieces]
                 tick(done)
             self._free("codec")

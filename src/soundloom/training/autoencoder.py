@@ -34,7 +34,9 @@ def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
     heard += [member.size for member in config.adversarial.members] if config.adversarial.weight else []
     heard += [config.semantic.window] if config.semantic.weight else []
     if crop < max(heard):
-        raise ConfigError(f"crops of {config.frames} frames have {crop} samples, and a window of {max(heard)} is heard")
+        raise ConfigError(
+            f"crops of {config.frames} frames are {crop} samples, shorter than the longest window ({max(heard)})"
+        )
     channels, float32, float64 = 2, 4, 8
     require_memory(round(config.pca_seconds * SAMPLE_RATE) * channels * float64, f"pca_seconds {config.pca_seconds:g}")
     require_memory(config.batch * crop * channels * float32, f"a batch of {config.batch} crops of {crop} samples")

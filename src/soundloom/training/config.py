@@ -28,7 +28,7 @@ from soundloom.training.ranges import (
     Size,
     Steps,
     Weight,
-    Window,
+    WindowSamples,
     require_pair,
     require_windows,
 )
@@ -114,7 +114,7 @@ class TokenizerConfig(Ranged):
 class SpectralConfig(Ranged):
     """The multi-resolution spectral loss; weights of its terms, see `losses.SpectralLoss`."""
 
-    windows: tuple[Window, ...] = (2048, 512, 128)
+    windows: tuple[WindowSamples, ...] = (2048, 512, 128)
     overlap: Overlap = 4  # windows over each sample
     convergence: Weight = 1.0
     logarithm: Weight = 1.0
@@ -135,7 +135,7 @@ class MelConfig(Ranged):
     """The loss on log-mel spectra, in decibels."""
 
     weight: Weight = 0.0
-    windows: tuple[Window, ...] = (2048, 1024, 512)
+    windows: tuple[WindowSamples, ...] = (2048, 1024, 512)
     bands: Annotated[int, Within(1, 1024)] = 128
     floor_db: Annotated[float, Within(-200, 0)] = -60.0  # relative to full scale
     added: Weight = 1.0  # weight of what the made sound has and the real one has not
@@ -150,7 +150,7 @@ class MemberConfig(Ranged):
     """One discriminator: convolutions over a spectrogram, or a transformer behind one of three front ends."""
 
     kind: Literal["convolution", "patches", "spectrum", "chroma"]
-    size: Window  # samples of a window or patch
+    size: WindowSamples  # samples of a window or patch
     filters: Layer = 32  # of convolutions
     stride: Annotated[int, Within(1, 1024)] = 2  # windows or patches that a transformer's score is about
     window: Annotated[int, Within(0, 4096)] = 2  # scores to each side that a transformer attends to
@@ -197,7 +197,7 @@ class SemanticConfig(Ranged):
     """Heads that read chroma and the balance of the channels off the latents."""
 
     weight: Weight = 0.0
-    window: Window = 8192  # samples of the targets' spectra
+    window: WindowSamples = 8192  # samples of the targets' spectra
     detached_until: Steps = 10_000  # step before which the autoencoder does not feel it
 
 

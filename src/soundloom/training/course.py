@@ -58,8 +58,6 @@ def train_stage(
         loop.preview_every,
     )
     run = Run(stage, loop, folder, task.machine, [*task.observe(name), logs])
-    if task.machine.is_first:
-        note_stop(folder, None)
     try:
         is_finished = run.train(task.until)
     except TrainingError as error:
@@ -71,4 +69,5 @@ def train_stage(
     state = run.result()
     if task.machine.is_first:
         finish(state) if finish else task.work.keep_trained(name, state)
+        note_stop(folder, None)
     return True

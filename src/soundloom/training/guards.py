@@ -107,7 +107,7 @@ def note_stop(folder: Path, error: TrainingError | None) -> None:
         file.write(f"{error.args[0]}\n".encode())
 
 
-def require_sound_stages(folder: Path, command: Callable[[str], str]) -> None:
+def require_no_diverged_stage(folder: Path, command: Callable[[str], str]) -> None:
     """Raise TrainingError where a stage of a work folder was stopped by a guard; `command` names stages as typed."""
     for path in sorted(folder.glob(f"*/{STOPPED_FILE}")):
         stage = path.parent.name

@@ -41,9 +41,8 @@ class InstructTrainingConfig(Ranged):
     stems: Kind = "music"  # that pieces are made of
     batch: Batch = 8
     seconds: Annotated[float, Within(0.05, 600)] = 5.0  # of a clip
-    pieces: Annotated[int, Within(0, 1_000_000)] = (
-        0  # different pieces that are trained on; 0 for as many as there are edits
-    )
+    # Different pieces that are trained on; 0 for as many as there are edits.
+    pieces: Annotated[int, Within(0, 1_000_000)] = 0
     text_dropout: Share = 0.3  # share of edits whose instruction is left out, for guidance
 
 

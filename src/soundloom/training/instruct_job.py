@@ -32,7 +32,7 @@ from soundloom.quantization.quantise import require_unpacked
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.course import train_stage
 from soundloom.training.export import require_replaceable
-from soundloom.training.guards import require_sound_stages
+from soundloom.training.guards import require_no_diverged_stage
 from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
 from soundloom.training.job import Task
 from soundloom.training.loop import Stage
@@ -122,7 +122,7 @@ class _Heard(Edits):
 
 def export_editor(task: InstructTask, folder: Path) -> None:
     """Write the editor as a model folder, LoRA merged; an older one gives way when the new one is complete."""
-    require_sound_stages(task.work.folder, lambda stopped: stopped)
+    require_no_diverged_stage(task.work.folder, lambda stopped: stopped)
     state = task.work.read_trained(NAME)
     tensors = {**task.checkpoint.tensors, **_canonical(state)}
     merged = merge_lora(tensors, task.adapter.lora_alpha)

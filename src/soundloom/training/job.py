@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
-from soundloom.audio.resample import resample
+from soundloom.audio.stream import SlidingReader
 from soundloom.checkpoints.shapes import model_shapes, shape_bytes, t5gemma_shapes
 from soundloom.config.models import ModelConfig
 from soundloom.config.musicgen import MusicGenConfig
@@ -38,8 +37,8 @@ from soundloom.training.base import Base
 from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
 from soundloom.training.dit import Clips, Generator, frames_per_second
-from soundloom.training.latents import Latents, read_latents
-from soundloom.training.library import Recordings, Words, stored_latents
+from soundloom.training.latents import Latents, read_latents, read_seconds
+from soundloom.training.library import Recordings, Words, stored_latents, stored_seconds
 from soundloom.training.machine import Machine
 from soundloom.training.observers import Observer
 from soundloom.training.recipe import Recipe, Work
@@ -182,20 +181,36 @@ class Job(Task):
         latents, words = self._stored()
         return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
 
+    def seconds(self) -> NDArray[np.float32]:
+        """The lengths of these clips, read without their captions. Raises a SoundloomError where they are gone."""
+        if self.flow_sounds is not None:
+            return read_seconds(self.work.require(self.work.latents, "encode"))
+        assert self.data is not None
+        _, dataset = self._encoded()
+        return stored_seconds(dataset, self.data.selection, frames_per_second(self.model), self._longest)
+
+    @property
+    def _longest(self) -> int:
+        """Frames of the longest clip that the model holds."""
+        return self.model.sample_size // self.model.same.downsampling_ratio
+
+    def _encoded(self) -> tuple[Dataset, Dataset]:
+        """The dataset that holds latents, and of it what is learnt from."""
+        if self.holds_latents:
+            return self.dataset, self.dataset
+        encoded = self.work.encoded_dataset
+        self.work.require(encoded / SILENCE, "encode")
+        return LatentFolder(encoded), EncodedSounds(LatentFolder(encoded), self.dataset)
+
     def _stored(self) -> tuple[Latents, Words]:
         """Latents of the dataset, or those that it was encoded to."""
         assert self.data is not None
-        encoded = self.work.encoded_dataset
-        if not self.holds_latents:
-            self.work.require(encoded / SILENCE, "encode")
-        kept = self.dataset if self.holds_latents else LatentFolder(encoded)
-        dataset = kept if self.holds_latents else EncodedSounds(LatentFolder(encoded), self.dataset)
+        kept, dataset = self._encoded()
         silence = kept.silence() if isinstance(kept, LatentFolder | Shards) else None
         if silence is None:
             silence = encoded_silence(self.codec())
-        longest = self.model.sample_size // self.model.same.downsampling_ratio
         channels, rate = self.model.same.latent_dim, frames_per_second(self.model)
-        return stored_latents(dataset, self.data.selection, channels, rate, longest, silence)
+        return stored_latents(dataset, self.data.selection, channels, rate, self._longest, silence)
 
     def codec(self) -> Codec:
         """The encoder as datasets use it."""
@@ -206,9 +221,9 @@ class Job(Task):
             return same.encode(torch.from_numpy(audio).to(device)).cpu().numpy()
 
         def encode(clip: Clip) -> NDArray[np.float32]:
-            stereo, _ = to_stereo(resample(clip.audio, clip.sample_rate, rate))
-            plan = encode_chunks(stereo.shape[1], self.model.same, "exact")  # files may be longer than memory allows
-            return plan.run(stereo[None], encode_piece)[0]
+            sound = clip.stream().stereo().resampled(clip.sample_rate, rate)
+            plan = encode_chunks(sound.samples, self.model.same, "exact")  # files may be longer than memory allows
+            return plan.run(SlidingReader(sound), lambda piece: encode_piece(piece[None]))[0]
 
         @torch.no_grad()
         def decode(latents: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
-from soundloom.datasets.arrays import parse_npy
+from soundloom.checkpoints.npz_file import read_npz
 from soundloom.engines.torch.same import SAME
 from soundloom.errors import TrainingError, printable
 from soundloom.training.autoencoder import encoded
@@ -76,9 +75,10 @@ def write_latents(path: Path, latents: Latents) -> None:
 def read_latents(path: Path, channels: int | None = None) -> Latents:
     """Undo `write_latents`. Raises TrainingError where the file is damaged, or has latents of other channels."""
     with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
-        with zipfile.ZipFile(path) as archive:
-            data = {name: _member(archive, name) for name in ("frames", "starts", "seconds", "silence")}
-        frames, starts, seconds, silence = data.values()
+        stored = read_npz(path)
+        frames, starts, seconds, silence = (
+            np.array(stored[name].numpy()) for name in ("frames", "starts", "seconds", "silence")
+        )
         latents = Latents(frames.astype(np.float32), starts.astype(np.int64), seconds.astype(np.float32), silence)
         _require_consistent(latents)
     if channels not in (None, frames.shape[1]):
@@ -87,12 +87,13 @@ def read_latents(path: Path, channels: int | None = None) -> Latents:
     return latents
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray:
-    """An array of the file, which holds nothing compressed. Raises ValueError or what zipfile raises."""
-    member = archive.getinfo(f"{name}.npy")
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("it is compressed")
-    return parse_npy(archive.read(member), name)
+def read_seconds(path: Path) -> Frames:
+    """The exact seconds of each clip (clips,), without its latents. Raises TrainingError as `read_latents` does."""
+    with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
+        seconds = read_npz(path)["seconds"].numpy().astype(np.float32)
+        if seconds.ndim != 1 or not seconds.size or not np.isfinite(seconds).all() or (seconds <= 0).any():
+            raise ValueError("its clips have no lengths")
+    return seconds
 
 
 def _require_consistent(latents: Latents) -> None:

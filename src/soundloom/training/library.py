@@ -160,6 +160,14 @@ def stored_latents(
     return Latents(np.concatenate(clips), starts, np.array(seconds, np.float32), silence.T), Words(captions)
 
 
+def stored_seconds(dataset: Dataset, selection: Selection, rate: float, longest: int) -> Audio:
+    """The seconds of the clips that `stored_latents` makes, one item in memory at a time. Raises as it does."""
+    lengths = [length for item in read_items(dataset, selection, _warn) for _, length in _windows(item, rate, longest)]
+    if not lengths:
+        raise TrainingError("there are no latents to learn from", "run soundloom train encode, or look into data.toml")
+    return np.array(lengths, np.float32)
+
+
 def _windows(item: Item, rate: float, longest: int) -> Iterator[tuple[Audio, float]]:
     """Pieces (c, t) of at most `longest` frames, and the seconds of each."""
     if item.latents is None:

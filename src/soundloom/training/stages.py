@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from soundloom.atomic import atomic_file
-from soundloom.config.models import ModelConfig
 from soundloom.config.parse import to_dict
-from soundloom.config.training_section import CLIP_SECONDS
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
@@ -41,9 +38,10 @@ from soundloom.training.course import train_stage
 from soundloom.training.distillation import DistillationStage
 from soundloom.training.dit import FlowStage, Generator, initialise, start_text
 from soundloom.training.export import export
-from soundloom.training.guards import require_sound_stages
+from soundloom.training.guards import require_no_diverged_stage
 from soundloom.training.job import FLOW_SOUNDS, Job
 from soundloom.training.latents import encode_sounds, write_latents
+from soundloom.training.lengths import clip_lengths, note_lengths, with_clip_seconds
 from soundloom.training.loop import Stage
 from soundloom.training.noise_bands import start_with_noise
 from soundloom.training.post import PostStage
@@ -186,6 +184,7 @@ def train_text(job: Job) -> bool:
 def train_dit(job: Job) -> bool:
     """Train the generator by flow matching."""
     config = job.recipe.read(DiTTrainingConfig, "dit")
+    lengths: list[float] = []  # of the shortest and the longest clip
 
     def build(fresh: bool) -> tuple[Stage, Preview]:
         generator = Generator(job.model, job.text_config)
@@ -198,9 +197,14 @@ def train_dit(job: Job) -> bool:
         clips = job.clips()
         shift = job.model.model.diffusion.distribution_shift_options
         stage = FlowStage(generator.to(job.machine.device), clips, config, shift)
+        lengths[:] = clip_lengths(job.model, clips.latents.seconds)
         return stage, samples(generator, job.same, clips, job.model, few=False)
 
-    return train_stage(job, "dit", config, config.loop, build)
+    def finish(state: dict[str, Tensor]) -> None:
+        note_lengths(job.work, lengths)
+        job.work.keep_trained("dit", state)
+
+    return train_stage(job, "dit", config, config.loop, build, finish)
 
 
 def distil(job: Job) -> bool:
@@ -238,21 +242,12 @@ def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
 
 def export_model(job: Job, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
-    require_sound_stages(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
+    require_no_diverged_stage(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
     name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
     job.work.require(job.work.trained(name), name)
     generator = job.generator(name)
     sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds is not None else None
-    export(out, _with_clip_seconds(job), job.same(), generator.cpu(), job.tokenizer, sounds)
-
-
-def _with_clip_seconds(job: Job) -> ModelConfig:
-    """The model's configuration with the lengths that it was trained on; a base knows others besides."""
-    if job.base or CLIP_SECONDS in job.model.training:
-        return job.model
-    seconds = job.clips().latents.seconds
-    lengths = [int(100 * min(length, job.model.max_seconds)) / 100 for length in (seconds.min(), seconds.max())]
-    return replace(job.model, training={**job.model.training, CLIP_SECONDS: lengths})
+    export(out, with_clip_seconds(job), job.same(), generator.cpu(), job.tokenizer, sounds)
 
 
 STAGES: dict[str, Callable[[Job], bool]] = {

@@ -33,13 +33,9 @@ def damage_named(path: Path, hint: str) -> Iterator[None]:
         yield
     except DAMAGE as error:
         reason = error.args[0] if isinstance(error, SoundloomError) else str(error).strip() or type(error).__name__
+        if str(reason).startswith(f"{path} "):
+            reason = f"it {str(reason).removeprefix(f'{path} ')}"
         raise TrainingError(f"{printable(path)} cannot be read: {shown(str(reason).splitlines()[0])}", hint) from error
-
-
-def load_state(path: Path) -> Any:
-    """What `save_state` wrote. Raises TrainingError."""
-    with damage_named(path, "it is damaged; remove it to begin anew"):
-        return _load(path)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Read the contents of `.npy` files: a magic, a version, a header and the values.
+
+The header is a dictionary of three keys in Python. NumPy evaluates it; here it is matched against the few
+forms that it has, so nothing in it is ever run or built. Source: NumPy's description of the format.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.errors import shown
+from soundloom.sizes import is_shape
+
+Bytes = NDArray[np.uint8]
+
+LONGEST_NPY_HEADER = 1 << 14  # bytes
+_KEYS = 3
+_MAGIC = b"\x93NUMPY"
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the field that holds the header's length, by version
+
+_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L behind whole numbers
+_ITEM = re.compile(rf"""['"](descr|fortran_order|shape)['"]\s*:\s*({_VALUE})""")
+_HEADER = re.compile(rf"\{{\s*{_ITEM.pattern}(?:\s*,\s*{_ITEM.pattern}){{2}}\s*,?\s*\}}\s*")
+_TYPE = re.compile(r"""(['"])([<>|=]?[?biufcmMOSUV][0-9]{0,4})\1""")
+_SHAPE = re.compile(r"\( *(?:(?:[0-9]{1,19}L? *, *)+(?:[0-9]{1,19}L? *)?)?\)")
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What an array is; its values begin `start` bytes into the file."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    start: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy_header(data: Bytes) -> NpyHeader:
+    """Read the header at the beginning of bytes, uint8. Raises ValueError, whose message says what is wrong."""
+    prefix = data[:12].tobytes()
+    version = prefix[6] if len(prefix) == 12 and prefix.startswith(_MAGIC) else 0
+    if version not in _LENGTH_BYTES or prefix[7]:
+        raise ValueError("has no npy header of a known version")
+    begin = 8 + _LENGTH_BYTES[version]
+    length = int.from_bytes(prefix[8:begin], "little")
+    if length > min(LONGEST_NPY_HEADER, len(data) - begin):
+        raise ValueError(f"announces an npy header of {length} bytes")
+    text = data[begin : begin + length].tobytes().decode("latin-1")
+    values = dict(_ITEM.findall(text)) if _HEADER.fullmatch(text) else {}
+    if len(values) != _KEYS or values["fortran_order"] not in ("True", "False"):
+        raise ValueError(f"has an npy header that cannot be read: {shown(text.strip())}")
+    dtype, shape = _dtype(values["descr"]), values["shape"]
+    sizes = tuple(map(int, re.findall("[0-9]+", shape))) if _SHAPE.fullmatch(shape) else None
+    if not is_shape(sizes, max(dtype.itemsize, 1)) or sizes is None:
+        raise ValueError(f"has an npy header with the shape {shown(shape)}")
+    return NpyHeader(dtype, sizes, values["fortran_order"] == "True", begin + length)
+
+
+def npy_array(data: Bytes) -> NDArray[Any]:
+    """The array that the bytes of a whole file hold, not copied. Raises ValueError, which says what is wrong."""
+    if not len(data):
+        raise ValueError("is empty")
+    header = read_npy_header(data)
+    if header.dtype.hasobject:
+        raise ValueError("holds pickled Python objects, which could run code")
+    found = len(data) - header.start
+    if not header.dtype.itemsize or found != header.nbytes:
+        raise ValueError(f"has {found} bytes of values where {header.dtype} {list(header.shape)} needs {header.nbytes}")
+    values = data[header.start :].view(header.dtype)
+    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    match = _TYPE.fullmatch(text)
+    try:
+        return np.dtype(match[2] if match else "")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"has values of the unknown type {shown(text)}") from error
