@@ -15,7 +15,7 @@ import pytest
 from soundloom import Clip, leftovers
 from soundloom.atomic import alone_in, atomic_file, new_folder, replacing
 from soundloom.errors import WriteError
-from soundloom.leftovers import dead_in, is_empty, unfinished_name
+from soundloom.leftovers import stale_in, is_empty, unfinished_name
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_name_says_whose_it_is():
 
 
 def test_leftovers_of_a_process_that_is_gone_are_removed_before_anything_is_written(dead, tmp_path):
-    assert sorted(dead_in(tmp_path)) == dead
+    assert sorted(stale_in(tmp_path)) == dead
     assert is_empty(tmp_path)
     with replacing(tmp_path / "a.txt") as new:
         assert list(tmp_path.iterdir()) == [new]
@@ -51,7 +51,7 @@ def test_leftovers_of_a_process_that_is_gone_are_removed_before_anything_is_writ
 def test_what_a_living_process_writes_is_left_alone(tmp_path):
     ours = tmp_path / unfinished_name("file")
     ours.touch()
-    assert dead_in(tmp_path) == []
+    assert stale_in(tmp_path) == []
     assert not is_empty(tmp_path)
 
 
@@ -60,7 +60,7 @@ def test_a_process_that_got_the_number_of_a_dead_one_does_not_protect_its_leftov
     start = ours.split("-")[3]
     other = tmp_path / ours.replace(start, "0123abcd")
     other.touch()
-    assert dead_in(tmp_path) == [other]
+    assert stale_in(tmp_path) == [other]
 
 
 @pytest.mark.parametrize("name", ["of another machine", ".soundloom-0123456789ab.wav"])
@@ -69,10 +69,10 @@ def test_what_cannot_be_judged_goes_after_a_week(tmp_path, name, monkeypatch):
         name = unfinished_name("file").replace(leftovers._host(), "000000")
     path = tmp_path / name
     path.touch()
-    assert dead_in(tmp_path) == []
+    assert stale_in(tmp_path) == []
     week_ago = time.time() - 8 * 24 * 3600
     os.utime(path, (week_ago, week_ago))
-    assert dead_in(tmp_path) == [path]
+    assert stale_in(tmp_path) == [path]
 
 
 def test_a_link_is_removed_and_not_followed(dead, tmp_path):

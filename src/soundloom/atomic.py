@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from soundloom.errors import SoundloomError, WriteError
-from soundloom.leftovers import remove, remove_dead, unfinished_name
+from soundloom.leftovers import remove, remove_stale, unfinished_name
 
 try:
     import fcntl
@@ -52,7 +52,7 @@ def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) ->
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
         raise _taken(path)
-    remove_dead(path.parent)
+    remove_stale(path.parent)
     new = path.with_name(unfinished_name("file", path.suffix))
     try:
         with write_faults(path):
@@ -136,7 +136,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder`, and of all that this holds, when the block ends well."""
     with write_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_dead(folder.parent)
+    remove_stale(folder.parent)
     new, old = (folder.parent / unfinished_name("folder") for _ in range(2))
     try:
         with write_faults(folder):

@@ -38,16 +38,16 @@ def is_unfinished(path: Path) -> bool:
     return path.name.startswith(UNFINISHED)
 
 
-def remove_dead(folder: Path) -> None:
+def remove_stale(folder: Path) -> None:
     """Remove from a folder, once in the life of this process, what processes that are gone were writing there."""
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
-        for path in dead_in(folder):
+        for path in stale_in(folder):
             remove(path)
 
 
-def dead_in(folder: Path) -> list[Path]:
+def stale_in(folder: Path) -> list[Path]:
     """Unfinished files and folders whose processes are gone; none where the folder cannot be listed."""
     try:
         with os.scandir(folder) as entries:
@@ -59,7 +59,7 @@ def dead_in(folder: Path) -> list[Path]:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but leftovers of processes that are gone."""
-    dead = set(dead_in(folder))
+    dead = set(stale_in(folder))
     return all(path in dead for path in folder.iterdir())
 
 
