@@ -38,13 +38,12 @@ def write_faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
 
     Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`. Without
     `overwrite` nothing that has the name is ever replaced, not even what got it while the block ran: WriteError.
-    The contents are on disk before the file gets its name. The name itself is on disk when this returns, unless
-    `sync_names` is false, for batches of files after which the caller calls `sync_folder` once.
+    The contents are on disk before the file gets its name, and the name is when this returns.
     """
     if path.is_dir():
         raise WriteError(f"{path} is a folder, not a file name")
@@ -63,8 +62,7 @@ def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) ->
             if not overwrite:
                 _claim(path, new)
             new.replace(path)
-            if sync_names:
-                sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
 
@@ -123,11 +121,11 @@ def _taken(path: Path) -> WriteError:
 
 
 @contextmanager
-def atomic_file(path: Path, *, sync_names: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for reading and writing that becomes `path` when the block ends well; makes its folder."""
     with write_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, sync_names=sync_names) as new, write_faults(path), new.open("w+b") as file:
+    with replacing(path) as new, write_faults(path), new.open("w+b") as file:
         yield file
 
 
