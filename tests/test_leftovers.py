@@ -15,7 +15,7 @@ import pytest
 from soundloom import Clip, leftovers
 from soundloom.atomic import alone_in, atomic_file, new_folder, replacing
 from soundloom.errors import WriteError
-from soundloom.leftovers import stale_in, is_empty, unfinished_name
+from soundloom.leftovers import is_empty, stale_in, unfinished_name
 
 
 @pytest.fixture
@@ -63,7 +63,9 @@ def test_a_process_that_got_the_number_of_a_dead_one_does_not_protect_its_leftov
     assert stale_in(tmp_path) == [other]
 
 
-@pytest.mark.parametrize("name", ["of another machine", ".soundloom-0123456789ab.wav"])
+@pytest.mark.parametrize(
+    "name", ["of another machine", ".soundloom-0123456789ab.wav", ".soundloom-0123456789ab", ".soundloom-k3x_9abz"]
+)
 def test_what_cannot_be_judged_goes_after_a_week(tmp_path, name, monkeypatch):
     if name == "of another machine":
         name = unfinished_name("file").replace(leftovers._host(), "000000")
@@ -73,6 +75,16 @@ def test_what_cannot_be_judged_goes_after_a_week(tmp_path, name, monkeypatch):
     week_ago = time.time() - 8 * 24 * 3600
     os.utime(path, (week_ago, week_ago))
     assert stale_in(tmp_path) == [path]
+
+
+@pytest.mark.parametrize(
+    "name", ["notes", "settings", "0123456789abc", "0123456789ab~", "0123456789abwav", "file-notes.wav", "k3x-9abz", ""]
+)
+def test_what_soundloom_never_wrote_is_kept_however_old(tmp_path, name):
+    path = tmp_path / f".soundloom-{name}"
+    path.mkdir()
+    os.utime(path, (0, 0))
+    assert stale_in(tmp_path) == []
 
 
 def test_a_link_is_removed_and_not_followed(dead, tmp_path):

@@ -24,6 +24,8 @@ UNFINISHED = ".soundloom-"  # beginning of the names of files and folders that a
 Kind = Literal["file", "folder"]
 
 _NAME = re.compile(r"\.soundloom-[a-z]+-(\d{1,10})-([0-9a-f]{8})-([0-9a-f]{6})[0-9a-f]{8}(\..*)?", re.DOTALL)
+# What earlier versions called files and folders; the latter always with a digit here, lest it is somebody's own word.
+_EARLIER_NAME = re.compile(r"\.soundloom-([0-9a-f]{12}(\..*)?|(?=[a-z_]*\d)[a-z0-9_]{8})", re.DOTALL)
 _ABANDONED = 7 * 24 * 3600  # seconds after which a file whose process cannot be judged from here is taken for dead
 _UNKNOWN = "0" * 8  # where the system does not tell when a process began
 _swept: set[tuple[int, Path]] = set()
@@ -76,6 +78,8 @@ def remove(path: Path) -> None:
 
 def _is_dead(path: Path) -> bool:
     match = _NAME.fullmatch(path.name)
+    if match is None and not _EARLIER_NAME.fullmatch(path.name):
+        return False
     if match is None or match[3] != _host() or sys.platform == "win32":
         try:
             return time.time() - path.lstat().st_mtime > _ABANDONED
