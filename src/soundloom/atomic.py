@@ -135,13 +135,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
     with write_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(folder.parent)
-    new, old = (folder.parent / unfinished_name("folder") for _ in range(2))
+    new = folder.parent / unfinished_name("folder")
+    old = folder.parent / unfinished_name("replaced") / folder.name  # its name, for `remove_stale` after a kill
     try:
         with write_faults(folder):
             new.mkdir()
         yield new
         with write_faults(folder):
             if folder.exists():
+                old.parent.mkdir()
                 folder.rename(old)
             new.rename(folder)
             sync_folder(folder.parent)
@@ -153,7 +155,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
     finally:
         remove(new)
-        remove(old)
+        remove(old.parent)
 
 
 def write_json(path: Path, data: Any) -> None:

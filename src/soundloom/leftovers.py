@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 UNFINISHED = ".soundloom-"  # beginning of the names of files and folders that are being written
-Kind = Literal["file", "folder"]
+Kind = Literal["file", "folder", "replaced"]  # the last holds, under its name, a folder that another is to replace
 
 _NAME = re.compile(r"\.soundloom-[a-z]+-(\d{1,10})-([0-9a-f]{8})-([0-9a-f]{6})[0-9a-f]{8}(\..*)?", re.DOTALL)
 # What earlier versions called files and folders; the latter always with a digit here, lest it is somebody's own word.
@@ -41,15 +41,27 @@ def is_unfinished(path: Path) -> bool:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove from a folder, once in the life of this process, what processes that are gone were writing there."""
+    """Remove from a folder, once in the life of this process, what processes that are gone were writing there.
+
+    A folder that such a process had moved away, and not yet put another in its place, gets its name back first.
+    """
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
+        for path in _dead_in(folder):
+            for lost in _lost(path):
+                with suppress(OSError):
+                    lost.rename(folder / lost.name)
         for path in stale_in(folder):
             remove(path)
 
 
 def stale_in(folder: Path) -> list[Path]:
+    """What may be removed: unfinished files and folders whose processes are gone, and that hold nothing lost."""
+    return [path for path in _dead_in(folder) if not _lost(path)]
+
+
+def _dead_in(folder: Path) -> list[Path]:
     """Unfinished files and folders whose processes are gone; none where the folder cannot be listed."""
     try:
         with os.scandir(folder) as entries:
@@ -59,10 +71,20 @@ def stale_in(folder: Path) -> list[Path]:
     return [path for path in found if _is_dead(path)]
 
 
+def _lost(path: Path) -> list[Path]:
+    """What was moved into an unfinished folder to be replaced, and was not."""
+    if not path.name.startswith(f"{UNFINISHED}replaced-") or path.is_symlink():
+        return []
+    try:
+        return [inner for inner in path.iterdir() if not os.path.lexists(path.with_name(inner.name))]
+    except OSError:
+        return []
+
+
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but leftovers of processes that are gone."""
-    dead = set(stale_in(folder))
-    return all(path in dead for path in folder.iterdir())
+    """Whether a folder holds nothing but leftovers that may be removed."""
+    stale = set(stale_in(folder))
+    return all(path in stale for path in folder.iterdir())
 
 
 def remove(path: Path) -> None:
