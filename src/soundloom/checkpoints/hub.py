@@ -21,11 +21,14 @@ from soundloom.checkpoints.licences import require_consent
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry, RemoteFile, Source
 from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.errors import DownloadError, shown
+from soundloom.errors import DownloadError, RequestError, WriteError, shown
+
+log = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _FULL_COMMIT = 40
 _IN_CACHE = re.compile(r"/models--(?P<repo>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/(?P<path>.+)$")
+_PROXIES = ("https", "http", "all")  # beside these, the table may hold the names that go without
 _NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError")
 
 
@@ -161,7 +164,10 @@ def _download(source: Source, revision: str | None) -> Path:
             local = Path(hf_hub_download(source.repo, path, revision=commit))
         commit = local.parents[path.count("/")].name
         digests[path] = _checked(source, file, local, commit, is_default)
-    pins.remember(source.repo, commit or "", digests, is_default=is_default)
+    try:
+        pins.remember(source.repo, commit or "", digests, is_default=is_default)
+    except (WriteError, RequestError) as error:  # what was downloaded is whole, and can be used without
+        log.warning("%s was downloaded, but later downloads cannot be compared with it: %s", source.repo, error)
     return local.parents[path.count("/")]
 
 
@@ -172,7 +178,7 @@ def _require_network(source: Source) -> None:
 
     from huggingface_hub import constants
 
-    if getproxies():  # which know the address themselves
+    if any(getproxies().get(kind) for kind in _PROXIES):  # which know the address themselves
         return
     try:
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
