@@ -37,7 +37,7 @@ def load(request, monkeypatch):
 
         device = {"device": "cpu" if request.param == "torch" else "mps"}
         if request.param == "mps" and not torch.backends.mps.is_available():
-            monkeypatch.setattr("soundloom.engines.torch.load.to_tensor", stop)
+            monkeypatch.setitem(load_module.__globals__, "to_tensor", stop)
 
     class Network(Module):
         def __init__(self):
