@@ -125,6 +125,38 @@ def test_an_older_folder_stays_until_the_new_one_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_an_older_folder_that_cannot_be_put_back_is_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    rename = Path.rename
+
+    def fail_to(path, target):
+        if target == folder:
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_to)
+    with pytest.raises(OSError, match="no"), new_folder(folder):
+        pass
+    assert [path.name for path in tmp_path.rglob("old")] == ["old"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such owners")
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_folder_gets_its_name_back_from_this_account_alone(dead, tmp_path, monkeypatch, ours):
+    replaced = tmp_path / dead[1].name.replace("folder-", "replaced-")
+    dead[1].rename(replaced)  # with its file "a"
+    if not ours:
+        monkeypatch.setattr(os, "getuid", lambda: replaced.stat().st_uid + 1)
+    assert stale_in(tmp_path) == [dead[0]]
+    assert not is_empty(tmp_path)
+    with atomic_file(tmp_path / "b"):
+        assert (tmp_path / "a").exists() == ours
+        assert replaced.exists() != ours
+    assert ours or (replaced / "a").exists()
+
+
 def test_contents_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
     events = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(Path(f"/proc/self/fd/{descriptor}").readlink()))

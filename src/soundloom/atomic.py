@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,16 @@ def write_faults(path: Path) -> Iterator[None]:
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "")
         raise WriteError(f"{path} could not be written: {error.strerror or error}", hint) from error
+
+
+@contextmanager
+def called(path: Path, name: Path | str) -> Iterator[None]:
+    """Say the name that people know, where an error of the block names what has only `path` as yet."""
+    try:
+        yield
+    except SoundloomError as error:
+        error.args = (str(error.args[0]).replace(str(path), str(name)), *error.args[1:])
+        raise
 
 
 @contextmanager
@@ -140,22 +151,36 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         with write_faults(folder):
             new.mkdir()
-        yield new
+        with called(new, folder):
+            yield new
         with write_faults(folder):
             if folder.exists():
                 old.parent.mkdir()
                 folder.rename(old)
             new.rename(folder)
             sync_folder(folder.parent)
-    except BaseException as error:
+    except BaseException:
         if old.exists() and not folder.exists():
             old.rename(folder)
-        if isinstance(error, SoundloomError):  # say the name that people know
-            error.args = (str(error.args[0]).replace(str(new), str(folder)), *error.args[1:])
         raise
     finally:
         remove(new)
-        remove(old.parent)
+        if folder.exists():  # else the older one, if there was one, is all that there is
+            remove(old.parent)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that goes when the block ends or, after a kill, when the next of them is made."""
+    with write_faults(Path("a temporary file")):
+        place = Path(tempfile.gettempdir())
+        remove_stale(place)
+        folder = place / unfinished_name("folder")
+        folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def write_json(path: Path, data: Any) -> None:

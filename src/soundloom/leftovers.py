@@ -48,7 +48,7 @@ def remove_stale(folder: Path) -> None:
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
-        for path in _dead_in(folder):
+        for path in filter(_is_ours, _dead_in(folder)):
             for lost in _lost(path):
                 with suppress(OSError):
                     lost.rename(folder / lost.name)
@@ -69,6 +69,14 @@ def _dead_in(folder: Path) -> list[Path]:
     except OSError:
         return []
     return [path for path in found if _is_dead(path)]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it belongs to this account: nobody else's moves make files appear, in a folder that all may write to."""
+    try:
+        return os.name == "nt" or path.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _lost(path: Path) -> list[Path]:
