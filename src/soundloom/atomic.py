@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from soundloom.errors import SoundloomError, WriteError
-from soundloom.leftovers import remove, remove_dead, unfinished_name
+from soundloom.leftovers import remove, remove_stale, unfinished_name
 
 try:
     import fcntl
@@ -38,13 +39,22 @@ def write_faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) -> Iterator[Path]:
+def called(path: Path, name: Path | str) -> Iterator[None]:
+    """Say the name that people know, where an error of the block names what has only `path` as yet."""
+    try:
+        yield
+    except SoundloomError as error:
+        error.args = (str(error.args[0]).replace(str(path), str(name)), *error.args[1:])
+        raise
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
 
     Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`. Without
     `overwrite` nothing that has the name is ever replaced, not even what got it while the block ran: WriteError.
-    The contents are on disk before the file gets its name. The name itself is on disk when this returns, unless
-    `sync_names` is false, for batches of files after which the caller calls `sync_folder` once.
+    The contents are on disk before the file gets its name, and the name is when this returns.
     """
     if path.is_dir():
         raise WriteError(f"{path} is a folder, not a file name")
@@ -52,7 +62,7 @@ def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) ->
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
     if path.exists() and not overwrite:
         raise _taken(path)
-    remove_dead(path.parent)
+    remove_stale(path.parent)
     new = path.with_name(unfinished_name("file", path.suffix))
     try:
         with write_faults(path):
@@ -63,8 +73,7 @@ def replacing(path: Path, *, overwrite: bool = True, sync_names: bool = True) ->
             if not overwrite:
                 _claim(path, new)
             new.replace(path)
-            if sync_names:
-                sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
 
@@ -123,11 +132,11 @@ def _taken(path: Path) -> WriteError:
 
 
 @contextmanager
-def atomic_file(path: Path, *, sync_names: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for reading and writing that becomes `path` when the block ends well; makes its folder."""
     with write_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, sync_names=sync_names) as new, write_faults(path), new.open("w+b") as file:
+    with replacing(path) as new, write_faults(path), new.open("w+b") as file:
         yield file
 
 
@@ -136,26 +145,42 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder`, and of all that this holds, when the block ends well."""
     with write_faults(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_dead(folder.parent)
-    new, old = (folder.parent / unfinished_name("folder") for _ in range(2))
+    remove_stale(folder.parent)
+    new = folder.parent / unfinished_name("folder")
+    old = folder.parent / unfinished_name("replaced") / folder.name  # its name, for `remove_stale` after a kill
     try:
         with write_faults(folder):
             new.mkdir()
-        yield new
+        with called(new, folder):
+            yield new
         with write_faults(folder):
             if folder.exists():
+                old.parent.mkdir()
                 folder.rename(old)
             new.rename(folder)
             sync_folder(folder.parent)
-    except BaseException as error:
+    except BaseException:
         if old.exists() and not folder.exists():
             old.rename(folder)
-        if isinstance(error, SoundloomError):  # say the name that people know
-            error.args = (str(error.args[0]).replace(str(new), str(folder)), *error.args[1:])
         raise
     finally:
         remove(new)
-        remove(old)
+        if folder.exists():  # else the older one, if there was one, is all that there is
+            remove(old.parent)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that goes when the block ends or, after a kill, when the next of them is made."""
+    with write_faults(Path("a temporary file")):
+        place = Path(tempfile.gettempdir())
+        remove_stale(place)
+        folder = place / unfinished_name("folder")
+        folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def write_json(path: Path, data: Any) -> None:

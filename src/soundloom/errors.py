@@ -21,6 +21,7 @@ message and the hint without a traceback and exits with `exit_code`. `docs/error
 
 from typing import Any
 
+FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"  # the hint for files from elsewhere
 LONGEST_SHOWN = 80  # characters of a value that a message quotes
 
 

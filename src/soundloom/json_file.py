@@ -72,7 +72,7 @@ def _real(digits: str) -> float:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{name} is not a number that JSON has", "", 0)
+    raise ValueError(f"it holds {name}, which is not a number that JSON has")
 
 
 def is_file_name(value: Any) -> bool:

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Literal
 
 UNFINISHED = ".soundloom-"  # beginning of the names of files and folders that are being written
-Kind = Literal["file", "folder"]
+Kind = Literal["file", "folder", "replaced"]  # the last holds, under its name, a folder that another is to replace
 
 _NAME = re.compile(r"\.soundloom-[a-z]+-(\d{1,10})-([0-9a-f]{8})-([0-9a-f]{6})[0-9a-f]{8}(\..*)?", re.DOTALL)
+# What earlier versions called files and folders; the latter always with a digit here, lest it is somebody's own word.
+_EARLIER_NAME = re.compile(r"\.soundloom-([0-9a-f]{12}(\..*)?|(?=[a-z_]*\d)[a-z0-9_]{8})", re.DOTALL)
 _ABANDONED = 7 * 24 * 3600  # seconds after which a file whose process cannot be judged from here is taken for dead
 _UNKNOWN = "0" * 8  # where the system does not tell when a process began
 _swept: set[tuple[int, Path]] = set()
@@ -38,16 +40,28 @@ def is_unfinished(path: Path) -> bool:
     return path.name.startswith(UNFINISHED)
 
 
-def remove_dead(folder: Path) -> None:
-    """Remove from a folder, once in the life of this process, what processes that are gone were writing there."""
+def remove_stale(folder: Path) -> None:
+    """Remove from a folder, once in the life of this process, what processes that are gone were writing there.
+
+    A folder that such a process had moved away, and not yet put another in its place, gets its name back first.
+    """
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
-        for path in dead_in(folder):
+        for path in filter(_is_ours, _dead_in(folder)):
+            for lost in _lost(path):
+                with suppress(OSError):
+                    lost.rename(folder / lost.name)
+        for path in stale_in(folder):
             remove(path)
 
 
-def dead_in(folder: Path) -> list[Path]:
+def stale_in(folder: Path) -> list[Path]:
+    """What may be removed: unfinished files and folders whose processes are gone, and that hold nothing lost."""
+    return [path for path in _dead_in(folder) if not _lost(path)]
+
+
+def _dead_in(folder: Path) -> list[Path]:
     """Unfinished files and folders whose processes are gone; none where the folder cannot be listed."""
     try:
         with os.scandir(folder) as entries:
@@ -57,10 +71,28 @@ def dead_in(folder: Path) -> list[Path]:
     return [path for path in found if _is_dead(path)]
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether it belongs to this account: nobody else's moves make files appear, in a folder that all may write to."""
+    try:
+        return os.name == "nt" or path.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def _lost(path: Path) -> list[Path]:
+    """What was moved into an unfinished folder to be replaced, and was not."""
+    if not path.name.startswith(f"{UNFINISHED}replaced-") or path.is_symlink():
+        return []
+    try:
+        return [inner for inner in path.iterdir() if not os.path.lexists(path.with_name(inner.name))]
+    except OSError:
+        return []
+
+
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but leftovers of processes that are gone."""
-    dead = set(dead_in(folder))
-    return all(path in dead for path in folder.iterdir())
+    """Whether a folder holds nothing but leftovers that may be removed."""
+    stale = set(stale_in(folder))
+    return all(path in stale for path in folder.iterdir())
 
 
 def remove(path: Path) -> None:
@@ -76,6 +108,8 @@ def remove(path: Path) -> None:
 
 def _is_dead(path: Path) -> bool:
     match = _NAME.fullmatch(path.name)
+    if match is None and not _EARLIER_NAME.fullmatch(path.name):
+        return False
     if match is None or match[3] != _host() or sys.platform == "win32":
         try:
             return time.time() - path.lstat().st_mtime > _ABANDONED

@@ -1,13 +1,18 @@
+import errno
 import io
 import logging
+import os
+import subprocess
+import sys
 import tempfile
 import zipfile
 
 import numpy as np
 import pytest
 
+from soundloom import atomic
 from soundloom.audio.clip import Clip
-from soundloom.audio.files import SourceFormat
+from soundloom.audio.containers import SourceFormat
 from soundloom.errors import AudioError, RequestError, WriteError
 
 RATE = 44100
@@ -127,6 +132,38 @@ def test_a_failure_names_the_file_object_and_leaves_nothing(tmp_path, monkeypatc
     with pytest.raises(AudioError, match="the file object was not written: the clip has no samples"):
         Clip(np.zeros((2, 0)), RATE).save(file, format="wav")
     assert not file.getvalue() and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_for_the_temporary_file_names_the_file_object(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(atomic, "sync_file", full)
+    with pytest.raises(WriteError, match=r"^the file object could not be written: No space left on device\n"):
+        clip().to_bytes()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_place_for_temporary_files_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(WriteError, match="a temporary file could not be written: No such file"):
+        clip().to_bytes()
+
+
+def test_what_a_kill_leaves_is_removed_by_the_next(tmp_path, monkeypatch):
+    script = (
+        "import os, signal; import numpy as np; from soundloom import Clip\n"
+        "class Killer:\n    def write(self, data): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Clip(np.zeros((1, 64), np.float32), 44100).save(Killer(), format='wav')"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=False, env=environment)
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert clip().to_bytes()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_behind_a_file_object_is_one_sentence():

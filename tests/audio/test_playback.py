@@ -1,5 +1,7 @@
 import os
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -33,6 +35,22 @@ def test_a_player_gets_a_wav_file_that_is_gone_afterwards(player, tmp_path):
     heard, rate = soundfile.read(tmp_path / "heard.wav")
     assert (rate, heard.shape, heard[0, 0]) == (44100, (100, 2), 0.25)
     assert not os.path.exists((tmp_path / "name").read_text().strip())  # noqa: PTH110
+
+
+def test_what_a_kill_leaves_is_removed_by_the_next(player, tmp_path, monkeypatch):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    script = (
+        "import numpy as np; from soundloom import Clip; from soundloom.audio.playback import play\n"
+        "play(Clip(np.zeros((1, 64), np.float32), 44100))"
+    )
+    player("kill -KILL $PPID")
+    subprocess.run([sys.executable, "-c", script], check=False, env={**os.environ, "TMPDIR": str(place)})
+    assert len(list(place.iterdir())) == 1
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    player("exit 0")
+    play(CLIP)
+    assert not list(place.iterdir())
 
 
 def test_a_player_that_fails_is_quoted(player):

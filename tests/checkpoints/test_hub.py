@@ -1,12 +1,19 @@
 """Downloads against a server on this machine, through the real client library."""
 
+import logging
+import os
 import shutil
+import socket
+import threading
+import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from checkpoints.hub_server import COMMIT, point_client_at, serve
 
+from soundloom.checkpoints import pins
 from soundloom.checkpoints.hub import download_faults, fetch, files_needed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import RemoteFile
@@ -224,3 +231,59 @@ def test_a_record_of_downloads_that_cannot_be_read_is_one_sentence(hub, tmp_path
     (tmp_path / "config" / "downloads.json").write_text("[" * 5000)
     with pytest.raises(DownloadError, match=r"downloads\.json cannot be read"):
         get(unpinned())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows the home folder otherwise")
+@pytest.mark.parametrize("settings", ["not a folder", "no home"])
+def test_a_download_is_used_also_where_it_cannot_be_noted(hub, tmp_path, monkeypatch, caplog, settings):
+    if settings == "no home":
+        monkeypatch.delenv("SOUNDLOOM_CONFIG")
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        monkeypatch.setattr(Path, "home", raise_no_home)
+    else:
+        (tmp_path / "config").touch()
+    with caplog.at_level(logging.WARNING):
+        assert get().weights.is_file()
+    assert "the consent to the licence of small-music is not remembered" in caplog.text
+    assert f"{ENTRY.repo} was downloaded, but later downloads cannot be compared with it" in caplog.text
+
+
+def raise_no_home():
+    raise RuntimeError("no home")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not lock folders")
+def test_downloads_at_the_same_time_are_all_noted(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
+    read = pins._read
+
+    def slowly():
+        table = read()
+        time.sleep(0.02)
+        return table
+
+    monkeypatch.setattr(pins, "_read", slowly)
+    names = [f"owner/{i}" for i in range(5)]
+    threads = [
+        threading.Thread(target=pins.remember, args=(name, COMMIT, {}), kwargs={"is_default": True}) for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [pins.trusted_commit(name) for name in names] == [COMMIT] * 5
+
+
+@pytest.mark.parametrize("proxies", [{"no": "localhost"}, {"ftp": "http://proxy"}, {"https": ""}])
+def test_names_that_go_without_a_proxy_are_no_proxy(hub, monkeypatch, proxies):
+    asked = []
+
+    def refuse(host, *_):
+        asked.append(host)
+        raise OSError("no address")
+
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: proxies)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(DownloadError, match="seems to be offline"):
+        get()
+    assert asked == ["127.0.0.1"]  # once: the client, which asks again and again, was not reached

@@ -1,13 +1,17 @@
 import hashlib
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from soundloom.checkpoints.hashes import HASHES_FILE, write_hashes
 from soundloom.checkpoints.make import make_random
 from soundloom.checkpoints.open import open_checkpoint
 from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from soundloom.checkpoints.tensors import from_array
 from soundloom.checkpoints.verify import verify
+from soundloom.errors import CorruptFileError
 
 
 def spoil(path, name, dtype):
@@ -35,3 +39,47 @@ def test_values_that_are_not_finite_are_counted_and_named(tmp_path, layout, dtyp
     report = verify(open_checkpoint(folder))
     assert not report.ok
     assert report.faults == ("pretransform.model.encoder.layers.2.weight: 2 of 16384 values are not finite",)
+
+
+@pytest.fixture
+def digested(monkeypatch):
+    """How often the digest of each file was computed."""
+    counts, digest = Counter(), hashlib.file_digest
+
+    def file_digest(file, name):
+        counts[Path(file.name).resolve()] += 1
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", file_digest)
+    return counts
+
+
+@pytest.mark.parametrize("entry", ["same-s", "small-music"])
+def test_each_file_is_read_once_for_its_digest(tmp_path, monkeypatch, digested, entry):
+    folder = make_random(entry, tmp_path / "model", size="tiny")
+    write_hashes(folder)
+    digested.clear()
+    monkeypatch.chdir(tmp_path)  # relative and absolute names of a file
+    assert verify(open_checkpoint(Path("model"))).ok
+    assert digested and set(digested.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "text", ["not JSON", "[]", "{}", '{"files": []}', '{"files": {"model.safetensors": 1}}', "[" * 99]
+)
+def test_hashes_of_something_else_in_the_folder_above_are_passed_over(tmp_path, text):
+    folder = make_random("same-s", tmp_path / "model", size="tiny")
+    (tmp_path / HASHES_FILE).write_text(text)
+    assert verify(open_checkpoint(folder)).ok
+    (folder / HASHES_FILE).unlink()
+    report = verify(open_checkpoint(folder))
+    assert report.ok and report.unrecorded
+
+
+def test_hashes_beside_a_model_are_held_to_limits(tmp_path):
+    folder = make_random("same-s", tmp_path, size="tiny")
+    for text in ("[" * 5000, '{"files": {}, "made": NaN}', " " * (1 << 24) + "{}"):
+        (folder / HASHES_FILE).write_text(text)
+        with pytest.raises(CorruptFileError, match=r"sha256\.json cannot be read: ") as caught:
+            verify(open_checkpoint(folder))
+        assert "remove it" in caught.value.hint

@@ -6,6 +6,8 @@ SOUNDLOOM_KILL_POINTS sets at how many events of each command the marked test ki
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,20 @@ import pytest
 import soundfile
 from robustness.kill_server import KillServer
 
+from soundloom.atomic import atomic_file
+
+REPLACING = """
+import sys
+from pathlib import Path
+from soundloom.atomic import new_folder
+from robustness.kill_server import Events
+folder, at, signal = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+events = Events(str(folder.parent), at, signal)
+sys.addaudithook(events.hear)
+with new_folder(folder) as new:
+    (new / "new").touch()
+print(events.count)
+"""
 MOST_POINTS = int(os.environ.get("SOUNDLOOM_KILL_POINTS", 8))
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SMALL = ("--seconds", 0.3, "--seed", 7, "--steps", 1)
@@ -116,3 +132,26 @@ def test_after_a_kill_at_any_event_the_same_command_gives_the_undisturbed_result
         require_same_after_kill(case, whole, at, signal.SIGKILL)
     for i, at in enumerate(range(1, events + 1, 3 * step)):
         require_same_after_kill(case, whole, at, STOPS[i % len(STOPS)])
+
+
+def replace_folder(folder, at=0):
+    command = [sys.executable, "-c", REPLACING, str(folder), str(at), str(int(signal.SIGKILL))]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+
+
+def test_a_folder_that_is_being_replaced_is_never_lost(tmp_path):
+    """After a kill the next that writes beside it finds the older one or the new one, whole."""
+    (tmp_path / "whole" / "out").mkdir(parents=True)
+    events = int(replace_folder(tmp_path / "whole" / "out").stdout)
+    found = set()
+    for at in range(1, events + 1):
+        folder = tmp_path / str(at) / "out"
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+        killed = replace_folder(folder, at)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        found.add(folder.exists())
+        with atomic_file(folder.parent / "file"):  # sweeps
+            assert [path.name for path in folder.iterdir()] in (["old"], ["new"]), f"after event {at}"
+        assert not leftovers(folder.parent)
+    assert found == {True, False}

@@ -24,8 +24,9 @@ from soundloom.audio.stream import Stream, as_stream
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
+    from soundloom.audio.containers import SourceFormat
     from soundloom.audio.file_objects import Readable, Writable
-    from soundloom.audio.files import Peak, SourceFormat
+    from soundloom.audio.files import Peak
 
 log = logging.getLogger(__name__)
 

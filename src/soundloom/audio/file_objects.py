@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from soundloom.atomic import write_faults
-from soundloom.audio.files import CONTAINERS
+from soundloom.atomic import called, temporary_folder, write_faults
+from soundloom.audio.containers import CONTAINERS
 from soundloom.errors import AudioError, shown
 
 
@@ -63,12 +62,10 @@ def writing_to(file: Writable, format: str | None) -> Iterator[Path]:
     if not callable(getattr(file, "write", None)):
         raise AudioError(f"a clip is saved to a path or a file object, not {type(file).__name__}")
     ending, name = ending_for(file, format), name_of(file)
-    with tempfile.TemporaryDirectory(prefix="soundloom-") as folder:
-        path = Path(folder) / f"sound{ending}"
-        try:
+    with temporary_folder() as folder:
+        path = folder / f"sound{ending}"
+        with called(path, name):
             yield path
-        except AudioError as error:  # the caller knows nothing of the temporary file
-            raise AudioError(error.args[0].replace(str(path), name), error.hint) from error
         try:
             with path.open("rb") as made, write_faults(Path(name)):
                 shutil.copyfileobj(made, file)

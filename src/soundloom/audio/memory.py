@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from soundloom.errors import AudioError
+from soundloom.memory import free_memory
 
 SAMPLE_BYTES = 4  # float32
 ALWAYS_DECODED = 2**29  # bytes of samples that any file may hold
@@ -35,14 +33,3 @@ def require_frames(name: str, frames: int, rate: int, most: int) -> None:
             "decoded: memory is short, or the file is damaged",
             "cut it into shorter files",
         )
-
-
-def free_memory() -> int | None:
-    """Bytes that programs can still take, or None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError, IndexError):
-        return None

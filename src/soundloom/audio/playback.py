@@ -3,9 +3,8 @@
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
+from soundloom.atomic import temporary_folder
 from soundloom.audio.clip import Clip
 from soundloom.errors import AudioError, shown
 
@@ -22,8 +21,8 @@ def play(clip: Clip) -> None:
     play it.
     """
     player = find_player()
-    with tempfile.TemporaryDirectory(prefix="soundloom-") as folder:
-        path = clip.save(Path(folder, "clip.wav"), subtype="PCM_16")
+    with temporary_folder() as folder:
+        path = clip.save(folder / "clip.wav", subtype="PCM_16")
         try:
             done = subprocess.run([*player, str(path)], stderr=subprocess.PIPE, text=True, check=False)
         except KeyboardInterrupt as stop:  # subprocess.run has stopped the player

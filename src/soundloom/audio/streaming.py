@@ -17,8 +17,8 @@ from soundloom.audio.stream import Stream, block_length
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
+    from soundloom.audio.containers import SourceFormat
     from soundloom.audio.file_objects import Readable
-    from soundloom.audio.files import SourceFormat
 
 # Of these libsndfile finds any sample by its number. It may miss the place by some in MP3, Vorbis and ADPCM.
 EXACT_SEEK = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -58,7 +58,8 @@ class AudioFile:
         Raises AudioError for what `read_audio` refuses: not audio, damaged, without samples, or with values that
         are not numbers.
         """
-        from soundloom.audio.files import SourceFormat, checked_blocks, open_sound
+        from soundloom.audio.containers import SourceFormat
+        from soundloom.audio.files import checked_blocks, open_sound
 
         path = Path(path)
         with open_sound(path) as (file, raw):

@@ -21,7 +21,6 @@ from soundloom.checkpoints.layouts import (
     Tensors,
 )
 from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.shapes import t5gemma_shapes
 from soundloom.checkpoints.tensors import Array
 from soundloom.config.catalogue import CATALOGUE, find_entry
@@ -29,7 +28,7 @@ from soundloom.config.entries import Entry
 from soundloom.config.models import DiTConfig, ModelConfig
 from soundloom.config.same import ResamplerConfig, SAMEConfig
 from soundloom.config.text_encoder import T5GemmaConfig, parse_text_encoder_config
-from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
+from soundloom.errors import FETCH_AGAIN, CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
 from soundloom.json_file import LONGEST_JSON, decode_json
 
 _LONGEST_NAMES = 250  # characters

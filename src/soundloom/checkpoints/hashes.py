@@ -7,8 +7,7 @@ projects pass over it. A file that is damaged is named with the tensor in which 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +16,7 @@ from soundloom.checkpoints.npz_file import read_npz
 from soundloom.checkpoints.safetensors_file import read_safetensors
 from soundloom.checkpoints.tensors import LazyTensor, forget_tensor
 from soundloom.errors import CorruptFileError, SoundloomError, shown
+from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.leftovers import is_unfinished
 
 HASHES_FILE = "sha256.json"
@@ -44,17 +44,30 @@ def is_made_by(folder: Path, made: Mapping[str, Any]) -> bool:
 
 
 def find_hashes(path: Path) -> Path | None:
-    """The folder whose `sha256.json` lists a file: its own or the one above. Raises CorruptFileError."""
+    """The folder whose `sha256.json` lists a file: its own or the one above.
+
+    Raises CorruptFileError for one beside the file that is damaged; one above may be of something else altogether.
+    """
     name = PurePosixPath(path.name)
-    for folder in list(path.absolute().parents)[:_DEEPEST]:
-        table = _read(folder / HASHES_FILE)
+    for depth, folder in enumerate(list(path.absolute().parents)[:_DEEPEST]):
+        try:
+            table = _read(folder / HASHES_FILE)
+        except CorruptFileError:
+            if depth == 0:
+                raise
+            continue
         if table is not None and str(name) in table["files"]:
             return folder
         name = folder.name / name
     return None
 
 
-def recorded_faults(folder: Path) -> Iterator[str]:
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def recorded_faults(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> Iterator[str]:
     """A sentence for each file or tensor that is not what `sha256.json` of a folder records."""
     table = _read(folder / HASHES_FILE)
     for name, recorded in (table["files"] if table else {}).items():
@@ -63,13 +76,8 @@ def recorded_faults(folder: Path) -> Iterator[str]:
             yield f"{folder / HASHES_FILE} is damaged where it lists {shown(name)}"
         elif not path.is_file():
             yield f"{path} is missing"
-        elif sha256_of(path) != recorded.get("sha256"):
+        elif sha256(path) != recorded.get("sha256"):
             yield from _locate(path, recorded.get("tensors"))
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,13 +101,12 @@ def _digest(tensor: LazyTensor) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        table = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            table = decode_json(file.read(LONGEST_RECORD + 1), LONGEST_RECORD)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFileError(
-            f"{path} cannot be read: {shown(str(error))}", "remove it to go without hashes"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(f"{path} cannot be read: {shown(str(error))}", _WITHOUT) from error
     if not isinstance(table, dict) or not isinstance(table.get("files"), dict):
         raise CorruptFileError(f"{path} does not list files with their sha256", _WITHOUT)
     return table

@@ -21,11 +21,15 @@ from soundloom.checkpoints.licences import require_consent
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry, RemoteFile, Source
 from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.errors import DownloadError, shown
+from soundloom.errors import DownloadError, RequestError, WriteError, shown
+
+log = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _FULL_COMMIT = 40
+_GIT_HASH = 40  # digits
 _IN_CACHE = re.compile(r"/models--(?P<repo>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/(?P<path>.+)$")
+_PROXIES = ("https", "http", "all")  # beside these, the table may hold the names that go without
 _NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError")
 
 
@@ -161,7 +165,10 @@ def _download(source: Source, revision: str | None) -> Path:
             local = Path(hf_hub_download(source.repo, path, revision=commit))
         commit = local.parents[path.count("/")].name
         digests[path] = _checked(source, file, local, commit, is_default)
-    pins.remember(source.repo, commit or "", digests, is_default=is_default)
+    try:
+        pins.remember(source.repo, commit or "", digests, is_default=is_default)
+    except (WriteError, RequestError) as error:  # what was downloaded is whole, and can be used without
+        log.warning("%s was downloaded, but later downloads cannot be compared with it: %s", source.repo, error)
     return local.parents[path.count("/")]
 
 
@@ -172,7 +179,7 @@ def _require_network(source: Source) -> None:
 
     from huggingface_hub import constants
 
-    if getproxies():  # which know the address themselves
+    if any(getproxies().get(kind) for kind in _PROXIES):  # which know the address themselves
         return
     try:
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
@@ -216,7 +223,7 @@ def _remove_incomplete(repo: str) -> None:
             partial.unlink(missing_ok=True)
 
 
-def download_faults(paths: Sequence[Path]) -> list[str]:
+def download_faults(paths: Sequence[Path], sha256: Callable[[Path], str] = sha256_of) -> list[str]:
     """A sentence for each file of the download cache that is not what the hub, or the first download, said it is.
 
     Configurations and tokenizers beside the given files are looked at too.
@@ -224,8 +231,9 @@ def download_faults(paths: Sequence[Path]) -> list[str]:
     beside = {other for path in paths if is_download(path) for other in path.parent.iterdir() if _is_small(other)}
     faults = []
     for path in dict.fromkeys([*paths, *sorted(beside)]):
-        expected = [digest for digest, function in _recorded(path).items() if function(path) != digest]
-        faults += [f"{path} is damaged: its hash is not the recorded {digest}" for digest in expected[:1]]
+        missed = (digest for digest in _recorded(path) if _hash_like(digest, path, sha256) != digest)
+        if digest := next(missed, None):
+            faults.append(f"{path} is damaged: its hash is not the recorded {digest}")
     return faults
 
 
@@ -238,21 +246,22 @@ def _is_small(path: Path) -> bool:
     return path.suffix in (".json", ".model") and path.is_file()
 
 
-def _recorded(path: Path) -> dict[str, Callable[[Path], str]]:
-    """The hashes that are known of a file in the download cache, each with what computes it."""
+def _recorded(path: Path) -> list[str]:
+    """The hashes that are known of a file in the download cache: sha256, or git's own of small files."""
     parts = _IN_CACHE.search(path.absolute().as_posix())
     if parts is None:
-        return {}
+        return []
     repo, commit, name = parts["repo"].replace("--", "/", 1), parts["commit"], parts["path"]
-    known = {pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)}
-    recorded: dict[str, Callable[[Path], str]] = {digest: sha256_of for digest in known if digest is not None}
-    # The client names the stored file by the hash that the hub told: sha256, or git's own for small files.
+    known = [pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)]
+    # The client names the stored file by the hash that the hub told.
     blob = path.readlink().name if path.is_symlink() else ""
-    if re.fullmatch(r"[0-9a-f]{64}", blob):
-        recorded[blob] = sha256_of
-    elif re.fullmatch(r"[0-9a-f]{40}", blob):
-        recorded[blob] = _git_hash
-    return recorded
+    known.append(blob if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", blob) else None)
+    return [digest for digest in dict.fromkeys(known) if digest is not None]
+
+
+def _hash_like(digest: str, path: Path, sha256: Callable[[Path], str]) -> str:
+    """The hash of a file in the form of another."""
+    return _git_hash(path) if len(digest) == _GIT_HASH else sha256(path)
 
 
 def _pinned_sha256(repo: str, commit: str, name: str) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 
-from soundloom.atomic import atomic_file
+from soundloom.atomic import alone_in, write_faults, write_json
 from soundloom.config.entries import Entry, licence_notice
-from soundloom.errors import DownloadError
+from soundloom.errors import DownloadError, RequestError, WriteError
 from soundloom.folders import config_folder
+
+log = logging.getLogger(__name__)
 
 VARIABLE = "SOUNDLOOM_ACCEPT_LICENCE"
 
@@ -27,7 +30,10 @@ def require_consent(entry: Entry, accept: bool = False, confirm: Callable[[str],
     by_variable = not allowed.isdisjoint((entry.name, *entry.aliases)) or allowed.issuperset(open_licences)
     notice = licence_notice(entry)
     if accept or by_variable or (confirm is not None and confirm(notice)):
-        _remember(open_licences)
+        try:
+            _remember(open_licences)
+        except (WriteError, RequestError) as error:  # it was given all the same
+            log.warning("the consent to the licence of %s is not remembered: %s", entry.name, error)
         return
     raise DownloadError(
         f"the licence of {entry.name} was not accepted, so nothing was downloaded.\n{notice}",
@@ -44,6 +50,8 @@ def _remembered() -> list[str]:
 
 
 def _remember(licences: list[str]) -> None:
-    text = json.dumps({"accepted": sorted({*_remembered(), *licences})}, indent=2)
-    with atomic_file(config_folder() / "licences.json") as file:
-        file.write(text.encode())
+    place = config_folder() / "licences.json"
+    with write_faults(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with alone_in(place.parent):  # others may be noting theirs
+        write_json(place, {"accepted": sorted({*_remembered(), *licences})})

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
 from soundloom.checkpoints.zip_file import ZipArchive
-from soundloom.errors import CorruptFileError
+from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
 from soundloom.npy import NpyHeader, read_npy_header
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
@@ -40,7 +39,7 @@ def read_npz(path: Path) -> dict[str, LazyTensor]:
 
 def _read_member(path: Path, archive: ZipArchive, member: str) -> LazyTensor:
     if not member.endswith(".npy"):
-        _fail(path, f"holds {member!r}, which is not an npy array")
+        _fail(path, f"holds '{shown(member)}', which is not an npy array")
     name = member.removesuffix(".npy")
     if archive.is_stored(member):
         read = partial(archive.file.read, *archive.span(member))
@@ -50,19 +49,19 @@ def _read_member(path: Path, archive: ZipArchive, member: str) -> LazyTensor:
     try:
         header = read_npy_header(data)
     except ValueError as error:
-        _fail(path, f"holds array {name!r}, which {error}")
+        _fail(path, f"holds array '{shown(name)}', which {error}")
     return _tensor(path, name, header, len(data), read)
 
 
 def _tensor(path: Path, name: str, header: NpyHeader, size: int, read: Callable[[], Array]) -> LazyTensor:
     dtype, shape, start = header.dtype, header.shape, header.start
     if dtype.hasobject:
-        _fail(path, f"holds pickled Python objects as {name!r}, which could run code; they are never loaded")
+        _fail(path, f"holds pickled Python objects as '{shown(name)}', which could run code; they are never loaded")
     known = dtype_name(dtype)
     if known is None:
-        _fail(path, f"holds array {name!r} of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
+        _fail(path, f"holds array '{shown(name)}' of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
     if size - start != header.nbytes:
-        _fail(path, f"gives array {name!r} {size - start} bytes; {dtype} {list(shape)} needs {header.nbytes}")
+        _fail(path, f"gives array '{shown(name)}' {size - start} bytes; {dtype} {list(shape)} needs {header.nbytes}")
     if not header.fortran_order:
         return LazyTensor(name, known, shape, lambda: read()[start:])
     backwards = LazyTensor(name, known, shape[::-1], lambda: read()[start:])

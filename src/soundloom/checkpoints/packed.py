@@ -6,7 +6,8 @@ the layer's own `X.bias`. Here the three are one tensor under the weight's name,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -89,6 +90,32 @@ def split(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
 def bytes_of(tensors: Iterable[LazyTensor]) -> int:
     """What tensors take in a file."""
     return sum(part.nbytes for part in split(tensors))
+
+
+def bytes_loaded(
+    tensors: Mapping[str, LazyTensor],
+    width: int,
+    keep: Collection[str] = (),
+    layers: Collection[str] = (),
+    others: Mapping[str, int] | None = None,
+) -> int:
+    """What tensors take in memory as values of `width` bytes, or of another width for names in `others`.
+
+    Those named in `keep`, and packed or half-precision ones among the weights named in `layers`, stay as stored.
+    """
+    widths = others or {}
+
+    def loaded(name: str, tensor: LazyTensor) -> int:
+        if name in keep or (name in layers and stays_stored(tensor)):
+            return bytes_of([tensor])
+        return math.prod(tensor.shape) * widths.get(name, width)
+
+    return sum(loaded(name, tensor) for name, tensor in tensors.items())
+
+
+def stays_stored(weight: LazyTensor) -> bool:
+    """Whether a layer that keeps its weight as stored gains anything by that."""
+    return isinstance(weight, PackedTensor) or weight.dtype in ("F16", "BF16")
 
 
 def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group: int | None = None) -> Tensors:

@@ -18,11 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from soundloom.checkpoints.limits import check_count, check_name
-from soundloom.checkpoints.safetensors_file import FETCH_AGAIN
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor
 from soundloom.checkpoints.unpickle import Known, Unpickler, describe, pairs_of
 from soundloom.checkpoints.zip_file import ZipArchive
-from soundloom.errors import CorruptFileError, MismatchError
+from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
 from soundloom.sizes import are_sizes, is_shape
 
 Tensors = dict[str, LazyTensor]
@@ -164,7 +163,7 @@ def tensors_of(data: Any, what: str) -> Tensors:
         for name in found:
             check_name(name)
     except ValueError as error:
-        raise CorruptFileError(f"{what} {error}", FETCH_AGAIN) from error
+        raise CorruptFileError(f"{what} cannot be read: {error}", FETCH_AGAIN) from error
     tensors = {name: value.renamed(name) for name, value in found.items()}
     if not tensors:
         raise MismatchError(f"{what} holds no tensors by name", "it is another sort of file than its name says")

@@ -7,13 +7,13 @@ named with `--revision` were ever fetched.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import write_json
+from soundloom.atomic import alone_in, write_faults, write_json
 from soundloom.errors import DownloadError, RequestError, shown
 from soundloom.folders import config_folder
+from soundloom.json_file import LONGEST_RECORD, decode_json
 
 DOWNLOADS_FILE = "downloads.json"
 
@@ -32,13 +32,20 @@ def trusted_sha256(repo: str, commit: str, path: str) -> str | None:
 
 
 def remember(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
-    """Note what was downloaded; `digests` by path. `is_default` says that nobody had named another commit."""
-    table = _read()
-    known = table.get(repo, {})
-    noted = known.get("sha256") if isinstance(known.get("sha256"), dict) else {}
-    sha256 = {**(noted or {}), **{f"{commit}/{path}": digest for path, digest in digests.items()}}
-    default = {"commit": commit} if is_default else {}
-    write_json(_place(), {**table, repo: {**default, **known, "sha256": sha256}})
+    """Note what was downloaded; `digests` by path. `is_default` says that nobody had named another commit.
+
+    Raises WriteError, RequestError without a folder for settings, and DownloadError for a record that is damaged.
+    """
+    place = _place()
+    with write_faults(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with alone_in(place.parent):  # others may be noting theirs
+        table = _read()
+        known = table.get(repo, {})
+        noted = known.get("sha256") if isinstance(known.get("sha256"), dict) else {}
+        sha256 = {**(noted or {}), **{f"{commit}/{path}": digest for path, digest in digests.items()}}
+        default = {"commit": commit} if is_default else {}
+        write_json(place, {**table, repo: {**default, **known, "sha256": sha256}})
 
 
 def _place() -> Path:
@@ -47,10 +54,11 @@ def _place() -> Path:
 
 def _read() -> dict[str, dict[str, Any]]:
     try:
-        table = json.loads(_place().read_bytes())
-    except (FileNotFoundError, RequestError):  # nothing was noted, or there is no folder for it
+        with _place().open("rb") as file:
+            table = decode_json(file.read(LONGEST_RECORD + 1), LONGEST_RECORD)
+    except (FileNotFoundError, NotADirectoryError, RequestError):  # nothing was noted, or there is no folder for it
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(shown(str(error))) from error
     if not isinstance(table, dict) or not all(isinstance(known, dict) for known in table.values()):
         raise _damaged("it does not list repositories")

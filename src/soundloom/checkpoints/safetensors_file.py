@@ -16,11 +16,10 @@ from typing import Any, NoReturn
 from soundloom.atomic import atomic_file
 from soundloom.checkpoints.limits import check_count, check_name
 from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
-from soundloom.errors import CorruptFileError, shown
+from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
 from soundloom.json_file import decode_json
 from soundloom.sizes import are_sizes, is_shape
 
-FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"
 _LENGTH_BYTES = 8
 _MAX_HEADER = 1 << 23  # bytes; the format allows 100 MB, real files have a few hundred thousand
 _ALIGNMENT = 8
@@ -43,7 +42,7 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
         for name in header:
             check_name(name)
     except ValueError as error:
-        _fail(path, str(error))
+        _fail(path, f"cannot be read: {error}")
     tensors = {name: _tensor(path, name, entry, file, start) for name, entry in header.items()}
     _check_coverage(path, header, size - start)
     return tensors
@@ -71,16 +70,16 @@ def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> 
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape", 0), fields.get("data_offsets", ())
     if not isinstance(dtype, str) or not is_shape(shape, 8) or not are_sizes(offsets) or len(offsets) != 2:
-        _fail(path, f"describes tensor {name!r} without a proper dtype, shape and data_offsets")
+        _fail(path, f"describes tensor '{shown(name)}' without a proper dtype, shape and data_offsets")
     if dtype not in NUMPY_DTYPES:
-        _fail(path, f"holds tensor {name!r} in dtype '{shown(dtype)}'; known are {', '.join(NUMPY_DTYPES)}")
+        _fail(path, f"holds tensor '{shown(name)}' in dtype '{shown(dtype)}'; known are {', '.join(NUMPY_DTYPES)}")
     shape, (begin, end) = tuple(shape), offsets
     expected = math.prod(shape) * NUMPY_DTYPES[dtype].itemsize
     if end - begin != expected:
-        _fail(path, f"gives tensor {name!r} {end - begin} bytes; {dtype} {list(shape)} needs {expected}")
+        _fail(path, f"gives tensor '{shown(name)}' {end - begin} bytes; {dtype} {list(shape)} needs {expected}")
     missing = start + end - file.size
     if missing > 0:
-        _fail(path, f"is truncated: tensor {name!r} ends {missing} bytes beyond the end of the file")
+        _fail(path, f"is truncated: tensor '{shown(name)}' ends {missing} bytes beyond the end of the file")
     return LazyTensor(name, dtype, shape, lambda: file.read(start + begin, start + end))
 
 
@@ -90,7 +89,7 @@ def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:
     for (begin, end), name in sorted((entry["data_offsets"], name) for name, entry in header.items()):
         if begin != position:
             fault = "overlaps the tensor before it" if begin < position else "leaves unused bytes before it"
-            _fail(path, f"places tensor {name!r} at offset {begin}, which {fault} (expected {position})")
+            _fail(path, f"places tensor '{shown(name)}' at offset {begin}, which {fault} (expected {position})")
         position = end
     if position != size:
         _fail(path, f"has {size} bytes of data where its header describes {position}")

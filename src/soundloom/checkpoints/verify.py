@@ -50,20 +50,35 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
     """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
-    recorded = {folder for path in checkpoint.files if (folder := find_hashes(path))}
-    faults = [fault for folder in sorted(recorded) for fault in recorded_faults(folder)]
-    faults += download_faults(checkpoint.files)
+    hashes = {path: find_hashes(path) for path in checkpoint.files}
+    sha256 = _Digests()  # for all, since reading a file of gigabytes takes long
+    folders = sorted({folder for folder in hashes.values() if folder})
+    faults = [fault for folder in folders for fault in recorded_faults(folder, sha256)]
+    faults += download_faults(checkpoint.files, sha256)
     for tensor in tensors:
         if count := count_not_finite(tensor):
             faults.append(f"{tensor.name}: {count} of {math.prod(tensor.shape)} values are not finite")
     return Report(
         name=checkpoint.name,
-        files=tuple(FileDigest(path, path.stat().st_size, sha256_of(path)) for path in checkpoint.files),
+        files=tuple(FileDigest(path, path.stat().st_size, sha256(path)) for path in checkpoint.files),
         tensors=len(tensors),
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         faults=tuple(faults),
-        unrecorded=tuple(str(path) for path in checkpoint.files if not (find_hashes(path) or is_download(path))),
+        unrecorded=tuple(str(path) for path, folder in hashes.items() if not (folder or is_download(path))),
     )
+
+
+class _Digests:
+    """The sha256 of files, each read once, also where it has several names."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        place = path.resolve()
+        if place not in self._known:
+            self._known[place] = sha256_of(place)
+        return self._known[place]
 
 
 def count_not_finite(tensor: LazyTensor) -> int:

@@ -19,7 +19,7 @@ from soundloom.cli.outputs import named_or_free
 from soundloom.cli.results import print_results
 from soundloom.cli.streams import one_message
 from soundloom.errors import AudioError, RequestError, printable, shown
-from soundloom.leftovers import remove_dead
+from soundloom.leftovers import remove_stale
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
@@ -133,7 +133,7 @@ def _writer(out: Path, form: str, source: Path) -> Writer:
     # realpath, since resolve() raises for a link that leads back to itself
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
-    remove_dead(out)
+    remove_stale(out)
     others = [path for path in out.glob("[!.]*.npy" if form == "webdataset" else "[!.]*.tar") if path.name != SILENCE]
     if out.is_file() or others:
         raise RequestError(f"{out} holds something of another format than {form}", "name a new folder")

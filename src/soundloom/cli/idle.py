@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soundloom.audio.files import container_of
+from soundloom.audio.containers import container_of
 from soundloom.cli.groups import OutputOptions
 from soundloom.config.music_requests import MusicRequest
 from soundloom.config.requests import GenerationRequest

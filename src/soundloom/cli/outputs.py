@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
-from soundloom.audio.files import KEPT_AS, container_of
+from soundloom.audio.containers import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.groups import OutputOptions

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from subprocess import DEVNULL, run
 
+from soundloom.atomic import temporary_folder
 from soundloom.audio.clip import Clip
 from soundloom.config.requests import GenerationRequest
 from soundloom.errors import OutputError
@@ -43,8 +42,8 @@ def wall_seconds(source: str, seconds: float, steps: int | None, flags: Sequence
     Raises CalledProcessError where one fails.
     """
     times = []
-    with tempfile.TemporaryDirectory() as folder:
-        out = str(Path(folder) / "clip.wav")
+    with temporary_folder() as folder:
+        out = str(folder / "clip.wav")
         command = [sys.executable, "-m", "soundloom", "generate", "a 440 Hz tone", "--model", source, "--seed", "1"]
         command += ["--seconds", f"{seconds:g}", *flags, "-q", "-o", out]
         command += ["--steps", str(steps)] if steps else []

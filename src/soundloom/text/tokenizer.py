@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.errors import CheckpointError, shown
-
-FETCH_AGAIN = "fetch it again from the repository of the text encoder"
+from soundloom.errors import FETCH_AGAIN, CheckpointError, shown
 
 
 def load_pieces(model: bytes, vocabulary: int | None = None) -> Any:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import string
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soundloom.atomic import temporary_folder
 from soundloom.errors import TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
@@ -26,8 +25,8 @@ def train_tokenizer(sounds: Captioned, config: TokenizerConfig) -> bytes:
     """
     clips = range(min(len(sounds), config.captions))
     model = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder) / "lower_case.tsv"
+    with temporary_folder() as folder:
+        rules = folder / "lower_case.tsv"
         rules.write_text("".join(f"{ord(letter):X}\t{ord(letter.lower()):X}\n" for letter in string.ascii_uppercase))
         _learn(
             config.vocabulary,

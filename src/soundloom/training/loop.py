@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
-from soundloom.leftovers import remove_dead
+from soundloom.leftovers import remove_stale
 from soundloom.training.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.config import LoopConfig
 from soundloom.training.guards import DivergenceGuard, require_finite
@@ -130,7 +130,7 @@ class Run:
         self._guards = {turn.name: DivergenceGuard(config.divergence, config.patience) for turn in self.turns}
         self._require_shares()
         if self.machine.is_first:
-            remove_dead(folder)
+            remove_stale(folder)
         state = read_state(self.state_path) if self.state_path.exists() else {}
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}

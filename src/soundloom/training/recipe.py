@@ -20,7 +20,7 @@ from soundloom.config.parse import parse, to_dict
 from soundloom.config.text_encoder import T5GemmaConfig
 from soundloom.config.toml import parse_toml, read_table
 from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
-from soundloom.leftovers import remove_dead
+from soundloom.leftovers import remove_stale
 from soundloom.training.loop import STATE_FILE
 from soundloom.training.saving import save_state
 from soundloom.training.states import read_json_object, read_weights
@@ -160,7 +160,7 @@ class Work:
                 raise TrainingError(f"another run is at work in {self.folder}", hint) from error
             except OSError as error:  # some network disks
                 log.warning("%s cannot be locked (%s): see that no other run uses it", self.folder, error)
-            remove_dead(self.folder)
+            remove_stale(self.folder)
             yield
 
     def has_begun(self, name: str) -> bool:

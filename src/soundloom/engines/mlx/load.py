@@ -11,7 +11,7 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor, bytes_of
+from soundloom.checkpoints.packed import PackedTensor, bytes_loaded, stays_stored
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor
 from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
@@ -38,8 +38,9 @@ def load_module(
     mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
     wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
-    require_memory(bytes_of(chosen.values()), what)
     is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
+    layers = _layer_weights(module) if is_packed else set()
+    require_memory(bytes_loaded(chosen, dtype.size, keep, layers), what)
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
         as_stored = is_packed and _make_room(module, lazy, dtype)
@@ -68,6 +69,12 @@ def to_array(lazy: LazyTensor) -> mx.array:
     return mx.array(lazy.numpy())
 
 
+def _layer_weights(module: nn.Module) -> set[str]:
+    """Return the names of the weights that linear layers multiply by."""
+    layers: Any = module.named_modules()
+    return {f"{path}.weight".lstrip(".") for path, layer in layers if isinstance(layer, nn.Linear)}
+
+
 def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
     """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
     path, _, parameter = weight.name.rpartition(".")
@@ -78,7 +85,7 @@ def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
     sizes = (inputs, outputs, "bias" in layer, dtype)
     if isinstance(weight, PackedTensor):
         assign(module, path, PackedLinear(*sizes, weight.bits, weight.group))
-    elif weight.dtype in ("F16", "BF16"):
+    elif stays_stored(weight):
         assign(module, path, StoredLinear(*sizes))
     else:
         return False

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor, bytes_of
+from soundloom.checkpoints.packed import PackedTensor, bytes_loaded, stays_stored
 from soundloom.checkpoints.shapes import is_ignorable
 from soundloom.checkpoints.tensors import LazyTensor, forget
 from soundloom.engines.torch.fp8 import Fp8Linear
@@ -58,11 +58,13 @@ def load_module(
         module = build()
     wanted = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
-    if torch.device(device).type == "cpu":
-        require_memory(bytes_of(chosen.values()), what)
     rounded = ROUNDED[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
     as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())
+    if torch.device(device).type in ("cpu", "mps"):  # which share the machine's memory; others say what they lack
+        layers = _layer_weights(module) - special.keys() if as_stored else set()
+        in_blocks = dict.fromkeys(special, blocks.itemsize if isinstance(blocks, torch.dtype) else 1)
+        require_memory(bytes_loaded(chosen, dtype.itemsize, keep, layers, in_blocks), what)
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
@@ -102,6 +104,11 @@ def _block_layers(module: nn.Module, tensors: Mapping[str, LazyTensor]) -> dict[
     }
 
 
+def _layer_weights(module: nn.Module) -> set[str]:
+    """Return the names of the weights that linear layers multiply by."""
+    return {f"{path}.weight".lstrip(".") for path, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+
+
 def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> bool:
     """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
     path, _, parameter = weight.name.rpartition(".")
@@ -112,7 +119,7 @@ def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> boo
     with torch.device("meta"):
         if isinstance(weight, PackedTensor):
             module.set_submodule(path, PackedLinear(*sizes, weight.bits, weight.group))
-        elif weight.dtype in ("F16", "BF16"):
+        elif stays_stored(weight):
             module.set_submodule(path, StoredLinear(*sizes))
         else:
             return False

@@ -1,0 +1,77 @@
+"""The formats of sound files that can be written: names, sample types, rates and numbers of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundloom.audio.resample import HIGHEST_RATE, LOWEST_RATE
+from soundloom.errors import AudioError
+
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+@dataclass(frozen=True)
+class SourceFormat:
+    """What a clip was read from, in libsndfile's names: container "WAV", sample type "PCM_16" …"""
+
+    container: str
+    subtype: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """A format that can be written.
+
+    `subtypes` maps names to bytes per sample where the file's size is limited, else to 0; the first is the
+    default.
+    """
+
+    name: str
+    subtypes: Mapping[str, int]
+    most_channels: int
+    rates: Collection[int]
+
+    def subtype_for(self, wanted: str | None, source: SourceFormat | None) -> str:
+        """The subtype asked for, else the one nearest to the source's, else the default."""
+        known = list(self.subtypes)
+        if wanted is not None:
+            if wanted.upper() not in known:
+                raise AudioError(f"{self.name} files cannot hold {wanted}", f"choose {', '.join(known)}")
+            return wanted.upper()
+        kept = KEPT_AS.get(source.subtype, source.subtype) if source else ""
+        return kept if kept in known else known[0]
+
+    def check(self, sample_rate: int, channels: int) -> None:
+        """Raise AudioError unless files of this kind can have this rate and number of channels."""
+        if not 1 <= channels <= self.most_channels:
+            raise AudioError(f"{self.name} files hold 1 to {self.most_channels} channels, not {channels}")
+        if sample_rate not in self.rates:
+            near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # these suit every format
+            raise AudioError(f"{self.name} files cannot have a rate of {sample_rate} Hz", f"try {near} Hz")
+
+
+KEPT_AS = {  # what float32 still holds of sample types that are read but not written
+    "PCM_U8": "PCM_16",
+    "PCM_S8": "PCM_16",
+    "ULAW": "PCM_16",
+    "ALAW": "PCM_16",
+    "PCM_32": "FLOAT",
+    "DOUBLE": "FLOAT",
+}
+CONTAINERS = {
+    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(LOWEST_RATE, HIGHEST_RATE + 1)),
+    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(LOWEST_RATE, 655351)),
+    # libsndfile 1.2 crashes the process on more channels or higher rates in Vorbis
+    ".ogg": Container("OGG", {"VORBIS": 0}, 255, range(4000, 192001)),
+    ".mp3": Container("MP3", {"MPEG_LAYER_III": 0}, 2, MP3_RATES),
+}
+
+
+def container_of(path: Path) -> Container:
+    """The format that the name's ending asks for."""
+    if container := CONTAINERS.get(path.suffix.lower()):
+        return container
+    ending = f"the ending {path.suffix}" if path.suffix else "no ending"
+    raise AudioError(f"{path} has {ending}, which names no format here", f"use {', '.join(CONTAINERS)}")
