@@ -162,7 +162,7 @@ def test_idle_flags_of_generate_are_pointed_out(make, flags, warning):
 
 def test_idle_flags_of_edits_are_pointed_out(make, source):
     assert "--crossfade does nothing" in make("vary", source, "hum", "--crossfade", 0.1, "-o", "x.wav").err
-    assert "--noise 1 does nothing with the source" in make("vary", source, "hum", "--noise", 1, "-o", "x.wav").err
+    assert "--noise 1 does nothing but take the length" in make("vary", source, "hum", "--noise", 1, "-o", "x.wav").err
     quiet = make("inpaint", source, "hum", "--region", "0.1,0.2", "--crossfade", 0.005, "-o", "x.wav").err
     assert "does nothing" not in quiet
     assert "does nothing" not in make("extend", source, "--seconds", 0.1, "--crossfade", 0.005, "-o", "x.wav").err
