@@ -83,6 +83,12 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("secrets.randbelow", random.Random(0).randrange)  # seeds that are not given are the same ones
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("somebody asked the network"))
+    player = tmp_path / ".bin" / "pw-play"  # the first that soundloom looks for; the machine may have no sound
+    player.parent.mkdir()
+    player.write_text("#!/bin/sh\n")
+    player.chmod(0o755)
+    monkeypatch.setenv("PATH", str(player.parent), prepend=os.pathsep)
+    (tmp_path / "prompts.txt").write_text("# quiet ones\nrain\na bell\n")
     for name in ("in.wav", "take.wav", "song.wav", "a.wav", "b.flac"):
         write_sound(tmp_path / name)
     write_library(tmp_path / "sounds")
