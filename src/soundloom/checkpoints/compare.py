@@ -10,7 +10,7 @@ from soundloom.checkpoints.tensors import LazyTensor, is_float
 from soundloom.errors import MismatchError
 
 _NAMED_FAULTS = 3  # where all are of one sort, else one of each of the first sorts; the rest are counted
-_LONGEST_FAULT = 100  # characters
+_LONGEST_FAULT = 80  # characters
 _LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d{1,6})\.")
 
 
