@@ -41,11 +41,11 @@ def run(options: Options) -> None:
     instructions = [*options.words[len(others) :], *options.prompt]
     if not instructions:
         raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
-    wishes: dict[Path | None, list[MusicRequest]] = {}
+    requests_by_file: dict[Path | None, list[MusicRequest]] = {}
     for file in dict.fromkeys(map(Path, (options.input, *others))):
         base = MusicRequest(instructions[0], window=options.window, raw=options.raw)
-        wishes[file] = edit_requests(options, base, instructions)
-    carry_out(wishes, options, options.model or DEFAULT_MODEL)
+        requests_by_file[file] = edit_requests(options, base, instructions)
+    carry_out(requests_by_file, options, options.model or DEFAULT_MODEL)
 
 
 def _is_file(word: str) -> bool:

@@ -65,26 +65,26 @@ def edit_requests(options: MusicOptions, base: MusicRequest, instructions: Seque
 
 
 def carry_out(
-    wishes: Mapping[Path | None, Sequence[MusicRequest]],
+    requests_by_file: Mapping[Path | None, Sequence[MusicRequest]],
     options: MusicOptions,
     name: str,
     expected_hash: str | None = None,
 ) -> None:
     """Make clips with the named model, save them, print their paths.
 
-    `wishes` has the requests by the file to edit, which is read for them here, one at a time.
+    `requests_by_file` has the requests for each file to edit; files are read here, one at a time.
     """
     config = known_config(name)
-    paths = _checked(wishes, options, name, config)
+    paths = _checked(requests_by_file, options, name, config)
     total = sum(map(len, paths.values()))
     with Delivery(options, total) as delivery:
-        for text, words in _understood(wishes, config).items():
+        for text, words in _understood(requests_by_file, config).items():
             delivery.watch.say(f"'{shown(words)}' is understood as '{shown(text)}'")
         model = open_model(options, name)
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
         keep_loaded, done = model.keep_loaded, 0
-        for file, requests in wishes.items():
+        for file, requests in requests_by_file.items():
             model.keep_loaded = keep_loaded or done + len(requests) < total
             about = _about_sound(requests, Clip.load(file)) if file else requests  # one sound in memory at a time
             made = model.iter(about, progress=delivery.watch)
@@ -93,11 +93,14 @@ def carry_out(
 
 
 def _checked(
-    wishes: Mapping[Path | None, Sequence[MusicRequest]], options: MusicOptions, name: str, config: MusicGenConfig
+    requests_by_file: Mapping[Path | None, Sequence[MusicRequest]],
+    options: MusicOptions,
+    name: str,
+    config: MusicGenConfig,
 ) -> dict[Path | None, list[Path]]:
     """Where the clips of each file go, once nothing speaks against making and writing them. Raises RequestError."""
     paths = {}
-    for file, own in wishes.items():
+    for file, own in requests_by_file.items():
         requests = _about_sound(own, _looked_at(file)) if file else list(own)
         make_jobs(requests, config)  # raises for what this model cannot do
         paths[file] = output_paths(requests, options, config.sample_rate, name, file)
@@ -121,12 +124,14 @@ def _about_sound(requests: Sequence[MusicRequest], clip: Clip) -> list[MusicRequ
     return [replace(request, source=clip) for request in requests]
 
 
-def _understood(wishes: Mapping[Path | None, Sequence[MusicRequest]], config: MusicGenConfig) -> dict[str, str]:
+def _understood(
+    requests_by_file: Mapping[Path | None, Sequence[MusicRequest]], config: MusicGenConfig
+) -> dict[str, str]:
     """What instructions are understood as, where that is not what they say."""
     known = config.instruct.instruments if config.instruct else ()
     told = {
         understand(request.prompt, known).text: request.prompt
-        for file, requests in wishes.items()
+        for file, requests in requests_by_file.items()
         for request in requests
         if file is not None and not request.raw
     }
