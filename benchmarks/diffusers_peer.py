@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.engines.torch.load import to_tensor
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 PEER_ROWS = (0, 3, 1, 4, 2)  # our q, k, v, q', k' in diffusers' order: q, q', k, k', v
 

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from soundloom.bench.cases import machine, require_weights, weights_folder
-from soundloom.engines.torch.engine import TorchEngine
-from soundloom.pipeline.model import Model, load
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.pipeline.stable_audio.model import Model, load
 
 PROMPT, STEPS = "kick drum loop, 120 BPM", 8
 # Milliseconds that the published TensorRT runtime takes on an H200, by model and seconds.

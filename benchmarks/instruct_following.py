@@ -21,14 +21,14 @@ import torch
 
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import GREEDY
-from soundloom.config.musicgen import InstructConfig, LMConfig
-from soundloom.datasets.synthetic.signals import SAMPLE_RATE, samples
-from soundloom.datasets.synthetic.stems import SLOT_SECONDS, STEMS, WORDS, Edit, Kind, Stems, Task, draw_edit
-from soundloom.engines.torch.decoding import Decoding
-from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, samples
+from soundloom.datasets.synthetic.sounds.stems import SLOT_SECONDS, STEMS, WORDS, Edit, Kind, Stems, Task, draw_edit
+from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import LoopConfig
-from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig, MusicStage
-from soundloom.training.loop import Run
+from soundloom.training.loop.loop import Run
+from soundloom.training.stages.instruct import Editor, Edits, InstructStage, InstructTrainingConfig, MusicStage
 
 HOP = samples(SLOT_SECONDS)  # of a frame
 BANDS = (0, 200, 1000, 4000, SAMPLE_RATE // 2)  # Hz

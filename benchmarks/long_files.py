@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from soundloom.cli.main import main as soundloom
-from soundloom.pipeline import stages
+from soundloom.pipeline import progress as stages
 
 RATE, CHANNELS = 44100, 2
 MB = 1e6

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.checkpoints.open import WEIGHTS_FILE
-from soundloom.pipeline.model import Model, load
-from soundloom.pipeline.stages import Progress, host_peak
+from soundloom.checkpoints.stable_audio.open import WEIGHTS_FILE
+from soundloom.pipeline.progress import Progress, host_peak
+from soundloom.pipeline.stable_audio.model import Model, load
 
 MB = 1e6
 Peaks = dict[str, int]  # bytes by stage
@@ -89,7 +89,7 @@ def measure_apart(names: list[str], work: Path) -> Iterator[str]:
         model_name = MEASUREMENTS[name][0]
         if not (work / model_name / WEIGHTS_FILE).exists():
             # Apart as well: a process begins with its parent's peak for its own.
-            run_python("-m", "soundloom.checkpoints.make", model_name, str(work / model_name))
+            run_python("-m", "soundloom.testing.stable_audio", model_name, str(work / model_name))
         figures = json.loads(run_python(__file__, "--measure", name, "--work", str(work)).splitlines()[-1])
         stages = "".join(f", {stage} {peak / MB:.0f}" for stage, peak in figures["stages"].items())
         yield f"{name:28} peak {figures['peak'] / MB:5.0f} MB{stages}   ({figures['seconds']:.0f} s)"

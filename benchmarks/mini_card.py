@@ -19,9 +19,9 @@ from PIL import Image
 from soundloom.bench.plot import line_plot
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.evaluate import Scope
-from soundloom.pipeline.model import load
-from soundloom.training.observers import JOURNAL_FILE, read_journal
-from soundloom.training.tensorboard import picture
+from soundloom.pipeline.stable_audio.model import load
+from soundloom.training.loop.logging import JOURNAL_FILE, read_journal
+from soundloom.training.loop.tensorboard import picture
 
 SECONDS, SEED = 4.0, 3
 GAP = 6  # pixels between pictures

@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
-from soundloom.checkpoints.musicgen_make import train_tokenizer
-from soundloom.checkpoints.musicgen_save import can_pack, save_musicgen
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX, musicgen_shapes
-from soundloom.checkpoints.packed import in_codes
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.musicgen import MusicGenConfig, published_musicgen
+from soundloom.checkpoints.formats.affine import WORD, Quantised
+from soundloom.checkpoints.formats.packed import in_codes
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.musicgen.save import can_pack, save_musicgen
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX, musicgen_shapes
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.pipeline.load import load_music
-from soundloom.pipeline.stages import Progress
-from soundloom.quantization.affine import WORD, Quantised
+from soundloom.pipeline.progress import Progress
+from soundloom.testing.musicgen import train_tokenizer
 
 MB = 1e6
 

@@ -21,14 +21,14 @@ import torch
 
 from soundloom.autoregressive.generation import Request, generate
 from soundloom.autoregressive.sampling import Sampling, exponential_noise
-from soundloom.checkpoints.musicgen_layouts import LM_TRANSFORMERS, canonical_attention
-from soundloom.checkpoints.tensors import from_array
-from soundloom.config.musicgen import LMConfig, published_musicgen
-from soundloom.engines.torch.arranged import arrange
-from soundloom.engines.torch.decoding import Decoding
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.musicgen.layouts import LM_TRANSFORMERS, canonical_attention
+from soundloom.config.musicgen.model import LMConfig, published_musicgen
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.engines.torch.precision import Precision
+from soundloom.engines.torch.prepack import arrange
 
 TOKENS, TEXT_WIDTH = 12, 32  # of the prompt
 

@@ -23,16 +23,16 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.checkpoints.bundle import BUNDLE_BITS, PART_FILE, pack_transformer, read_part, write_part
-from soundloom.checkpoints.layouts import DIT_NPZ
-from soundloom.checkpoints.make import tiny_config
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.shapes import DIT_PREFIX, Shapes, dit_shapes
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, PART_FILE, pack_transformer, read_part, write_part
+from soundloom.checkpoints.stable_audio.layouts import DIT_NPZ
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, Shapes, dit_shapes
 from soundloom.config.catalogue import CATALOGUE
-from soundloom.config.models import ModelConfig
-from soundloom.engines.choose import engine_class
-from soundloom.pipeline.stages import host_peak, reset_host_peak
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.registry import engine_class
+from soundloom.pipeline.progress import host_peak, reset_host_peak
+from soundloom.testing.stable_audio import tiny_config
 
 MB = 1e6
 FRAMES_PER_SECOND = 44100 / 4096

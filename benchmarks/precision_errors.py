@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.bench.cases import require_weights, weights_folder
-from soundloom.pipeline.model import Model, load
+from soundloom.pipeline.stable_audio.model import Model, load
 from soundloom.text.tokenizer import Tokenizer
 
 PROMPT, PADDING, DECODED = "kick drum loop, 120 BPM", 6.0, 24

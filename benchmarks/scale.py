@@ -19,8 +19,8 @@ from typing import Any
 
 from soundloom.bench.cases import machine, require_weights, weights_folder
 from soundloom.bench.plot import line_plot
-from soundloom.pipeline.model import Model, load
-from soundloom.pipeline.stages import Progress
+from soundloom.pipeline.progress import Progress
+from soundloom.pipeline.stable_audio.model import Model, load
 
 AXES: dict[str, tuple[float, ...]] = {
     "seconds": (5, 10, 30, 60, 120, 380),

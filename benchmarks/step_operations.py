@@ -20,9 +20,10 @@ from unittest.mock import patch
 import mlx.core as mx
 
 from soundloom.config.catalogue import require_entry
-from soundloom.config.models import DiTConfig
-from soundloom.engines.mlx import blocks, dit
-from soundloom.engines.mlx.dit import Condition, DiT
+from soundloom.config.stable_audio.model import DiTConfig
+from soundloom.engines.mlx import blocks
+from soundloom.engines.mlx.stable_audio import dit
+from soundloom.engines.mlx.stable_audio.dit import Condition, DiT
 
 CONTEXT = 257  # prompt tokens and the duration
 

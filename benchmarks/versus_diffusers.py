@@ -1,4 +1,4 @@
-"""Ours against diffusers, network by network, on the same weights: python -m soundloom.bench.diffusers CASE FOLDER.
+"""Ours against diffusers, network by network, on the same weights: python -m benchmarks.versus_diffusers CASE FOLDER.
 
 Prints the figures as JSON: the text encoder (there, transformers'), the sampling steps of the transformer, given the
 conditioning, the decoder, and the clip, which is all three. The prompt is short: a few tokens, then padding. The peer
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.diffusers_peer import peer_dit, peer_same, peer_text
 from soundloom.bench.cases import Case, Figures
-from soundloom.bench.peer import peer_dit, peer_same, peer_text
 from soundloom.bench.versus import alternate
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint
-from soundloom.config.models import ModelConfig
-from soundloom.engines.base import Component
-from soundloom.engines.torch.engine import TorchEngine
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
-from soundloom.pipeline.run import decode_latents
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.stable_audio import Component
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
+from soundloom.pipeline.stable_audio.run import decode_latents
 
 FRAMES_PER_SECOND, PADDING = 44100 / 4096, 6.0  # of the published models
 PROMPT_TOKENS, CONTEXT = 10, 257  # tokens of a short prompt, and all: padding follows the prompt, the duration is last

@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small-music checkpoint folder at tiny width, with its text encoder."""
-    from soundloom.checkpoints.make import make_random
+    from soundloom.testing.stable_audio import make_random
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     make_random("small-music", folder, layout="published", size="tiny")

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from parity.adapter import ADAPTERS
-from parity.case import Case, Check, compare
-from parity.registry import runner_for
+from tests.parity.adapter import ADAPTERS
+from tests.parity.case import Case, Check, compare
+from tests.parity.registry import runner_for
 
 
 def run_case(path: Path, engine: str) -> Iterator[Check]:

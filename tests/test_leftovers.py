@@ -195,7 +195,7 @@ def test_sigterm_cleans_up_like_ctrl_c(tmp_path):
     script = (
         "import sys, time, pathlib\n"
         "from soundloom.atomic import new_folder\n"
-        "from soundloom.cli.signals import stopping_by_signals\n"
+        "from soundloom.cli.terminal.signals import stopping_by_signals\n"
         "with stopping_by_signals(), new_folder(pathlib.Path(sys.argv[1], 'out')) as new:\n"
         "    (new / 'half').touch(); print('ready', flush=True); time.sleep(60)\n"
     )

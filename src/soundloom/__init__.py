@@ -15,25 +15,25 @@ from soundloom.version import __version__
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
-    from soundloom.config.models import ShiftConfig
-    from soundloom.config.requests import Compat, GenerationRequest, Guidance, bars
+    from soundloom.config.stable_audio.model import ShiftConfig
+    from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, bars
     from soundloom.errors import SoundloomError
     from soundloom.pipeline.load import load
-    from soundloom.pipeline.model import Model
-    from soundloom.pipeline.music import MusicModel
-    from soundloom.pipeline.stages import Progress
+    from soundloom.pipeline.musicgen.model import MusicModel
+    from soundloom.pipeline.progress import Progress
+    from soundloom.pipeline.stable_audio.model import Model
 
 _HOMES = {
     "Clip": "audio.clip",
-    "Compat": "config.requests",
-    "GenerationRequest": "config.requests",
-    "Guidance": "config.requests",
-    "Model": "pipeline.model",
-    "MusicModel": "pipeline.music",
-    "Progress": "pipeline.stages",
-    "ShiftConfig": "config.models",
+    "Compat": "config.stable_audio.request",
+    "GenerationRequest": "config.stable_audio.request",
+    "Guidance": "config.stable_audio.request",
+    "Model": "pipeline.stable_audio.model",
+    "MusicModel": "pipeline.musicgen.model",
+    "Progress": "pipeline.progress",
+    "ShiftConfig": "config.stable_audio.model",
     "SoundloomError": "errors",
-    "bars": "config.requests",
+    "bars": "config.stable_audio.request",
     "load": "pipeline.load",
 }
 

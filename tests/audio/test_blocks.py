@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from soundloom.audio.blocks import BLOCK, SlidingReader, Stream, as_stream, block_length
 from soundloom.audio.loudness import integrated_loudness, true_peak
 from soundloom.audio.resample import resample
-from soundloom.audio.stream import BLOCK, SlidingReader, Stream, as_stream, block_length
 
 
 def noise(samples, channels=2, seed=0):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.containers import SourceFormat
+from soundloom.audio.formats.containers import SourceFormat
 from soundloom.audio.loudness import integrated_loudness
 from soundloom.errors import AudioError
 

@@ -12,7 +12,7 @@ import pytest
 
 from soundloom import atomic
 from soundloom.audio.clip import Clip
-from soundloom.audio.containers import SourceFormat
+from soundloom.audio.formats.containers import SourceFormat
 from soundloom.errors import AudioError, RequestError, WriteError
 
 RATE = 44100

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundloom.audio.containers import SourceFormat
 from soundloom.audio.files import SoundWriter, read_audio, write_audio
+from soundloom.audio.formats.containers import SourceFormat
 from soundloom.audio.metadata import read_record, write_record
 from soundloom.errors import AudioError, WriteError
 

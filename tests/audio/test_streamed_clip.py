@@ -8,7 +8,7 @@ import soundfile
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
-from soundloom.audio.streaming import AudioFile, PatchedAudio, StreamedClip
+from soundloom.audio.streamed_clip import AudioFile, PatchedAudio, StreamedClip
 from soundloom.errors import AudioError, RequestError
 
 RATE = 44100

@@ -10,10 +10,10 @@ pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.bench.cases import Case, failure, measure, require_weights, run_module, weights_folder
 from soundloom.bench.versus import alternate, diffusers_apart, versus_command
-from soundloom.checkpoints.make import make_random
-from soundloom.cli.bench import Options, _cases
+from soundloom.cli.commands.bench import Options, _cases
 from soundloom.cli.main import main
 from soundloom.errors import SoundloomError
+from soundloom.testing.stable_audio import make_random
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from soundloom.checkpoints.compare import depth, require_match
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import MismatchError
 
 LAYERS = {f"model.model.transformer.layers.{i}.pre_norm.gamma": (4,) for i in range(3)}

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkpoints.hub_server import COMMIT, point_client_at, serve
 
 from soundloom.checkpoints import pins
 from soundloom.checkpoints.hub import download_faults, fetch, files_needed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import RemoteFile
 from soundloom.errors import DownloadError
+from tests.checkpoints.hub_server import COMMIT, point_client_at, serve
 
 MUSIC = CATALOGUE["small-music"]
 

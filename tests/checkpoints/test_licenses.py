@@ -1,6 +1,6 @@
 import pytest
 
-from soundloom.checkpoints.licences import VARIABLE, require_consent
+from soundloom.checkpoints.licenses import VARIABLE, require_consent
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import DownloadError
 from soundloom.folders import config_folder

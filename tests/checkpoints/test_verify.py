@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.hashes import HASHES_FILE, write_hashes
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.errors import CorruptFileError
+from soundloom.testing.stable_audio import make_random
 
 
 def spoil(path, name, dtype):

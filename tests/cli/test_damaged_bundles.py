@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.testing.stable_audio import make_random
 
 LAYER = "transformer.layers.1.ff.ff.2"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from soundloom.cli.flags import Extend, flag, numbers, parse, span, switch
+from soundloom.cli.options.flags import Extend, flag, numbers, parse, span, switch
 from soundloom.errors import RequestError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import soundloom
-from soundloom.cli.completion import flags_of
-from soundloom.cli.main import COMMANDS
+from soundloom.cli.commands import COMMANDS
+from soundloom.cli.commands.completion import flags_of
 
 PACKAGE = Path(soundloom.__file__).parent
 ALL_FLAGS = {name for command in COMMANDS for flag in flags_of(command) for name in flag.names} | {"--version"}

@@ -32,8 +32,8 @@ def no_whole_files(monkeypatch):
         raise AssertionError("a file was read into memory")
 
     monkeypatch.setattr(Clip, "load", refuse)
-    monkeypatch.setattr("soundloom.audio.streaming.StreamedClip.loaded", refuse)
-    monkeypatch.setattr("soundloom.audio.streaming.StreamedClip.audio", property(refuse))
+    monkeypatch.setattr("soundloom.audio.streamed_clip.StreamedClip.loaded", refuse)
+    monkeypatch.setattr("soundloom.audio.streamed_clip.StreamedClip.audio", property(refuse))
 
 
 @pytest.mark.usefixtures("no_whole_files")
@@ -112,7 +112,7 @@ def test_less_than_a_sample_is_no_extension(make, source, before):
 @pytest.mark.usefixtures("no_whole_files")
 @pytest.mark.parametrize("channels", [1, 6])
 def test_files_are_encoded_in_pieces(soundloom, tiny_model_folder, tiny_model, tmp_path, monkeypatch, channels, caplog):
-    monkeypatch.setattr("soundloom.pipeline.chunks.CHUNK", 16)
+    monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 16)
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 22050 * 6)).astype(np.float32)
     soundfile.write(tmp_path / "a.flac", audio.T, 22050, subtype="PCM_24")
     with caplog.at_level(logging.WARNING):
@@ -121,7 +121,7 @@ def test_files_are_encoded_in_pieces(soundloom, tiny_model_folder, tiny_model, t
     stored = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)[0].T
     latents = np.load("a.npy")
     assert np.array_equal(latents, tiny_model.encode(Clip(stored, 22050)))
-    monkeypatch.setattr("soundloom.pipeline.chunks.CHUNK", 128)
+    monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 128)
     np.testing.assert_allclose(latents, tiny_model.encode(Clip(stored, 22050)), atol=1e-3)
 
 

@@ -13,8 +13,8 @@ import soundfile
 
 from soundloom.audio.metadata import read_record
 from soundloom.errors import OutputError
-from soundloom.pipeline import model as model_module
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio import model as model_module
+from soundloom.pipeline.stable_audio.model import Model
 
 from .conftest import files_in
 

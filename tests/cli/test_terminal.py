@@ -163,7 +163,7 @@ print(sorted({unwanted} & set(sys.modules)))
 
 def test_version_and_usage(soundloom):
     from soundloom import __version__
-    from soundloom.cli.main import COMMANDS
+    from soundloom.cli.commands import COMMANDS
 
     assert soundloom("--version").out == f"soundloom {__version__}\n"
     assert all(f"\n  {name} " in soundloom("--help").out for name in COMMANDS)

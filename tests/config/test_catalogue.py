@@ -9,9 +9,9 @@ from soundloom.config.catalogue import (
     require_entry,
 )
 from soundloom.config.entries import licence_notice
-from soundloom.config.models import parse_model_config
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import parse_model_config
 from soundloom.errors import ModelNotFoundError, RequestError
 
 AUDIO = {name: entry for name, entry in CATALOGUE.items() if not entry.is_musicgen}

@@ -3,7 +3,7 @@ import pytest
 from soundloom.config.options import _ELSEWHERE, check_options
 from soundloom.errors import RequestError
 from soundloom.pipeline.load import LoadOptions
-from soundloom.pipeline.model import EditOptions, GenerateOptions
+from soundloom.pipeline.stable_audio.model import EditOptions, GenerateOptions
 
 KNOWN = ("seconds", "steps", "guidance", "negative_prompt", "seed")
 

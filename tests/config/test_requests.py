@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest, Guidance
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest, Guidance
 from soundloom.errors import RequestError
-from soundloom.pipeline.spread import spread_seed
+from soundloom.pipeline.requests import spread_seed
 
 
 def test_numbers_of_numpy_become_pythons_own():

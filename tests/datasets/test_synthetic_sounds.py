@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, render
-from soundloom.datasets.synthetic.drums import step_times
 from soundloom.datasets.synthetic.families import draw_source
 from soundloom.datasets.synthetic.labels import midi_to_hz, note_name
-from soundloom.datasets.synthetic.music import degree_hz, triad
+from soundloom.datasets.synthetic.sounds.drums import step_times
+from soundloom.datasets.synthetic.sounds.music import degree_hz, triad
 from soundloom.errors import RequestError
 
 TONAL = ("tone", "bass", "pluck", "bell", "instrument", "lead", "chord", "pad", "beeps")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import Labels, family_prompts, render
-from soundloom.datasets.synthetic.drums import STROKE
 from soundloom.datasets.synthetic.families import draw_source
 from soundloom.datasets.synthetic.labels import tuned_pitch
+from soundloom.datasets.synthetic.sounds.drums import STROKE
 from soundloom.datasets.synthetic.tuning import plain, tuned
 
 FRAME = 4096

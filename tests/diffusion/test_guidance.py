@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.config.requests import Guidance
+from soundloom.config.stable_audio.request import Guidance
 from soundloom.diffusion.guidance import guide, is_guided
 from soundloom.errors import RequestError
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.config.models import DEFAULT_SAMPLING_SHIFT, ShiftConfig
+from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ShiftConfig
 from soundloom.diffusion.schedules import schedule
 
 # Computed by hand from the published formulas; see the module for their sources.

@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, code_spans, inline_commands
-from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 import soundloom
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
 from soundloom.cli import main as cli
-from soundloom.config.musicgen import published_musicgen
+from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
 from soundloom.pipeline.load import load
-from soundloom.pipeline.model import GenerateOptions
+from soundloom.pipeline.stable_audio.model import GenerateOptions
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from soundloom.testing.stable_audio import make_random
 from soundloom.training.config import AutoencoderConfig, DataConfig
+from tests.docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, code_spans, inline_commands
+from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 RATE = 44100
 SHELL = re.compile(r"[|<>&;]|\*")  # what only a shell understands

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from soundloom import memory
-from soundloom.checkpoints.packed import bytes_loaded, bytes_of, pack_tensor
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.packed import bytes_loaded, bytes_of, pack_tensor
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import EngineError
 
 INPUTS, OUTPUTS = 64, 8

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parity.adapter import ADAPTERS
 
-from soundloom.checkpoints.bundle import pack_transformer
-from soundloom.checkpoints.packed import join, pack_tensor
-from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.packed import join, pack_tensor
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.bundle import pack_transformer
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, dit_shapes
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import CheckpointError
+from tests.parity.adapter import ADAPTERS
 
 INPUTS, OUTPUTS = 256, 48
 
@@ -104,7 +104,7 @@ def test_int4_parameters_take_at_most_032_of_their_half_precision_bytes(engine):
     names = {DIT_PREFIX + name: shape for name, shape in shapes.items()}
     plain = {name: from_array(name, np.zeros(shape, np.float32)) for name, shape in names.items()}
     tensors = {name.removeprefix(DIT_PREFIX): tensor for name, tensor in pack_transformer(plain, 4, 64).items()}
-    dit = engine.build(lambda: engine.module("dit").DiT(config), tensors, "dit", "float16")
+    dit = engine.build(lambda: engine.module("stable_audio.dit").DiT(config), tensors, "dit", "float16")
     half = 2 * sum(int(np.prod(shape)) for shape in shapes.values())
     assert live_bytes(dit, engine) <= 0.32 * half
 
@@ -112,8 +112,8 @@ def test_int4_parameters_take_at_most_032_of_their_half_precision_bytes(engine):
 def test_both_engines_name_packed_parameters_alike(tiny_model_folder, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     pytest.importorskip("mlx.core", reason="MLX is not installed")
-    from soundloom.checkpoints.open import open_checkpoint
-    from soundloom.checkpoints.save import save_checkpoint
+    from soundloom.checkpoints.stable_audio.open import open_checkpoint
+    from soundloom.checkpoints.stable_audio.save import save_checkpoint
     from soundloom.engines.mlx.load import named_parameters
 
     source = open_checkpoint(tiny_model_folder)
@@ -122,7 +122,7 @@ def test_both_engines_name_packed_parameters_alike(tiny_model_folder, tmp_path):
     parts = {}
     for name in ("torch", "mlx"):
         engine = ADAPTERS[name]()
-        make = engine.module("dit").DiT
+        make = engine.module("stable_audio.dit").DiT
         module = engine.build(lambda make=make: make(checkpoint.config.dit), checkpoint.component(DIT_PREFIX), "dit")
         state = module.state_dict() if isinstance(module, torch.nn.Module) else named_parameters(module)
         parts[name] = {key: tuple(value.shape) for key, value in state.items()}
@@ -133,7 +133,7 @@ def test_one_seed_gives_one_clip_on_both_engines_from_packed_weights(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     import soundloom
-    from soundloom.checkpoints.make import make_random
+    from soundloom.testing.stable_audio import make_random
 
     folder = make_random("small-music", tmp_path, layout="int4", size="tiny")
     first, second = (

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from soundloom.engines.choose import engine_class
+from soundloom.engines.registry import engine_class
 from soundloom.errors import EngineError
 
 

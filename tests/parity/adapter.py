@@ -28,12 +28,12 @@ class TorchAdapter:
         return self._load(make, weights, what, dtype=getattr(self._torch, dtype))
 
     def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
-        from soundloom.engines.torch.engine import TorchEngine
+        from soundloom.engines.torch.stable_audio.engine import TorchEngine
 
         return TorchEngine(checkpoint, "cpu", precision)
 
     def music_engine(self, checkpoint: Any) -> Any:
-        from soundloom.engines.torch.music_engine import TorchMusicEngine
+        from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 
         return TorchMusicEngine(checkpoint, "cpu", "fp32")
 
@@ -66,12 +66,12 @@ class MLXAdapter:
         return self._load(make, weights, what, getattr(self._mx, dtype))
 
     def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
-        from soundloom.engines.mlx.engine import MLXEngine
+        from soundloom.engines.mlx.stable_audio.engine import MLXEngine
 
         return MLXEngine(checkpoint, "cpu", precision)
 
     def music_engine(self, checkpoint: Any) -> Any:
-        from soundloom.engines.mlx.music_engine import MLXMusicEngine
+        from soundloom.engines.mlx.musicgen.engine import MLXMusicEngine
 
         return MLXMusicEngine(checkpoint, "cpu", "fp32")
 

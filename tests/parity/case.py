@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.checkpoints.formats.safetensors import read_safetensors
 
 FLOOR = 2e-5  # of an output's peak; single precision, whatever the order of the products
 MUSICGEN_FLOOR = 2e-6  # the same, as the records of MusicGen suggest

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
-from parity.models import GUIDANCE_NAMES
 from soundloom.audio.channels import to_stereo
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.config.models import ModelConfig, ShiftConfig, parse_model_config
+from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.parse import parse
-from soundloom.config.requests import Compat, GenerationRequest, Guidance
-from soundloom.pipeline.plan import Item, make_item, make_job
-from soundloom.pipeline.run import Run
-from soundloom.pipeline.stages import Stages
+from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig, parse_model_config
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
+from soundloom.pipeline.progress import Stages
+from soundloom.pipeline.stable_audio.plan import Item, make_item, make_job
+from soundloom.pipeline.stable_audio.run import Run
 from soundloom.text.tokenizer import Tokens
+from tests.parity.case import Case
+from tests.parity.models import GUIDANCE_NAMES
 
 Outputs = dict[str, np.ndarray]
 

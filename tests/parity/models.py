@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
-from soundloom.config.models import DiTConfig
 from soundloom.config.parse import parse
-from soundloom.config.requests import Guidance
-from soundloom.config.same import SAMEConfig
-from soundloom.config.text_encoder import parse_text_encoder_config
+from soundloom.config.stable_audio.model import DiTConfig
+from soundloom.config.stable_audio.request import Guidance
+from soundloom.config.stable_audio.same import SAMEConfig
+from soundloom.config.stable_audio.text_encoder import parse_text_encoder_config
 from soundloom.diffusion.guidance import guide, is_guided
-from soundloom.pipeline.chunks import decode_chunks, encode_chunks
+from soundloom.pipeline.stable_audio.chunks import decode_chunks, encode_chunks
+from tests.parity.case import Case
 
 Outputs = dict[str, np.ndarray]
 GUIDANCE_NAMES = {
@@ -30,7 +30,7 @@ class DiTCase:
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.engine = engine
-        self.files = engine.module("dit")
+        self.files = engine.module("stable_audio.dit")
         config = parse(DiTConfig, case.data["config"])
         weights = case.weights(case.data["weight_key_prefix"])
         self.dit = engine.build(lambda: self.files.DiT(config), weights, case.name)
@@ -85,7 +85,7 @@ class SAMECase:
     def __init__(self, case: Case, engine: Any) -> None:
         self.case, self.engine = case, engine
         self.config = parse(SAMEConfig, case.data["config"])
-        files = engine.module("same")
+        files = engine.module("stable_audio.same")
         self.same = engine.build(lambda: files.SAME(self.config), case.weights(), case.name)
 
     def encode(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
@@ -130,14 +130,14 @@ class TextCase:
     """`t5gemma.*` and `conditioner*` calls on the weights of one case."""
 
     def __init__(self, case: Case, engine: Any) -> None:
-        from soundloom.config.models import ConditioningConfig
+        from soundloom.config.stable_audio.model import ConditioningConfig
 
         self.case, self.engine = case, engine
         self.config = parse_text_encoder_config(case.data["config"])
         self.conditioning = parse(ConditioningConfig, case.data["config"]["conditioning"])
 
     def encode(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        files, dtype = self.engine.module("t5gemma"), call.get("args", {}).get("dtype", "float32")
+        files, dtype = self.engine.module("stable_audio.t5gemma"), call.get("args", {}).get("dtype", "float32")
         weights = self.case.weights(self.case.data["weight_key_prefix"])
         encoder = self.engine.build(lambda: files.T5GemmaEncoder(self.config), weights, self.case.name, dtype)
         found = encoder(self.engine.array(inputs["input_ids"]), self.engine.array(inputs["attention_mask"]))
@@ -152,7 +152,7 @@ class TextCase:
         weights = self.case.weights("conditioner.conditioners.")
         if padding_mode != "learned":
             weights = {name: value for name, value in weights.items() if "padding" not in name}
-        files = self.engine.module("conditioner")
+        files = self.engine.module("stable_audio.conditioner")
         return self.engine.build(lambda: files.Conditioner(config), weights, self.case.name)
 
     def padding(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:

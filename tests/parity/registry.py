@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.case import Case
-from parity.generation import GenerateCase
-from parity.mlx_files import (
+from tests.parity.case import Case
+from tests.parity.generation import GenerateCase
+from tests.parity.mlx.files import (
     MLXCodecCase,
     MLXCommandCase,
     MLXSamplingCase,
     MLXTextCase,
     MLXTransformerCase,
 )
-from parity.mlx_int4 import MLXBundleCase
-from parity.models import DiTCase, SAMECase, TextCase
-from parity.musicgen import DelayCase, LMCase, TokenCase
-from parity.musicgen_codec import CodecCase, T5Case
-from parity.musicgen_pipeline import MusicPipelineCase
-from parity.sampling import SamplingCase
+from tests.parity.mlx.int4 import MLXBundleCase
+from tests.parity.models import DiTCase, SAMECase, TextCase
+from tests.parity.musicgen.codec import CodecCase, T5Case
+from tests.parity.musicgen.lm import DelayCase, LMCase, TokenCase
+from tests.parity.musicgen.pipeline import MusicPipelineCase
+from tests.parity.sampling import SamplingCase
 
 # fn of a call: the class that holds the case's model, and its method.
 RUNNERS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.config.models import ShiftConfig
 from soundloom.config.parse import parse
-from soundloom.config.requests import sampler_name
+from soundloom.config.stable_audio.model import ShiftConfig
+from soundloom.config.stable_audio.request import sampler_name
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.diffusion.schedules import schedule
 

@@ -26,13 +26,13 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 if find_spec("diffusers") is None:
     pytest.skip("diffusers, the peer, is not installed", allow_module_level=True)
 
-from soundloom.bench.peer import peer_dit, peer_same  # noqa: E402
-from soundloom.checkpoints.make import make_random  # noqa: E402
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint  # noqa: E402
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX  # noqa: E402
-from soundloom.engines.torch.dit import NORM_EPS  # noqa: E402
-from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
+from benchmarks.diffusers_peer import peer_dit, peer_same  # noqa: E402
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint  # noqa: E402
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX  # noqa: E402
 from soundloom.engines.torch.load import to_tensor  # noqa: E402
+from soundloom.engines.torch.stable_audio.dit import NORM_EPS  # noqa: E402
+from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
+from soundloom.testing.stable_audio import make_random  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*torch.nn.utils.weight_norm.* is deprecated:FutureWarning",  # how diffusers builds its convolutions

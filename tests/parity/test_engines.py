@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import soundloom
-from parity.adapter import ADAPTERS
-from soundloom.checkpoints.make import make_random, tiny_config, tiny_text_encoder
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.catalogue import CATALOGUE, PUBLISHED_TEXT_ENCODER
+from soundloom.testing.stable_audio import make_random, tiny_config, tiny_text_encoder
+from tests.parity.adapter import ADAPTERS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
@@ -21,12 +21,12 @@ PEAK_TOLERANCE = 1e-4
 SNR = 60  # decibels
 PLAIN, DIFFERENTIAL = (tiny_config(CATALOGUE[name].parsed_config()) for name in ("small-music", "medium"))
 NETWORKS = {
-    "plain transformer": ("dit", "DiT", PLAIN.dit),
-    "differential transformer": ("dit", "DiT", DIFFERENTIAL.dit),
-    "chunked autoencoder": ("same", "SAME", PLAIN.same),
-    "sliding autoencoder": ("same", "SAME", DIFFERENTIAL.same),
-    "conditioner": ("conditioner", "Conditioner", PLAIN.model.conditioning),
-    "text encoder": ("t5gemma", "T5GemmaEncoder", tiny_text_encoder(PUBLISHED_TEXT_ENCODER)),
+    "plain transformer": ("stable_audio.dit", "DiT", PLAIN.dit),
+    "differential transformer": ("stable_audio.dit", "DiT", DIFFERENTIAL.dit),
+    "chunked autoencoder": ("stable_audio.same", "SAME", PLAIN.same),
+    "sliding autoencoder": ("stable_audio.same", "SAME", DIFFERENTIAL.same),
+    "conditioner": ("stable_audio.conditioner", "Conditioner", PLAIN.model.conditioning),
+    "text encoder": ("stable_audio.t5gemma", "T5GemmaEncoder", tiny_text_encoder(PUBLISHED_TEXT_ENCODER)),
 }
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.adapter import ADAPTERS
-from parity.case import Case, compare
-from parity.registry import runner_for
+from tests.parity.adapter import ADAPTERS
+from tests.parity.case import Case, compare
+from tests.parity.registry import runner_for
 
 FOLDER = Path(__file__).parent.parent / "golden"
 CASES = {path.stem: Case(path) for path in sorted(FOLDER.glob("*.json"))}

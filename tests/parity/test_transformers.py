@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 if find_spec("transformers") is None:
     pytest.skip("transformers, the peer, is not installed", allow_module_level=True)
 
-from soundloom.bench.peer import peer_text  # noqa: E402
-from soundloom.config.text_encoder import T5GemmaConfig  # noqa: E402
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder  # noqa: E402
+from benchmarks.diffusers_peer import peer_text  # noqa: E402
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig  # noqa: E402
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder  # noqa: E402
 
 TOLERANCE = 1e-5  # of the output's peak: float32 with products in another order, over three blocks
 PLAIN = T5GemmaConfig(

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.adapter import ADAPTERS
-from parity.musicgen_weights import lm_weights
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.autoregressive.sampling import GREEDY
-from soundloom.checkpoints.tensors import from_array
-from soundloom.config.musicgen import LMConfig
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.config.musicgen.model import LMConfig
+from tests.parity.adapter import ADAPTERS
+from tests.parity.musicgen.weights import lm_weights
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -59,7 +59,7 @@ class Ours:
             for name, value in model.state_dict().items()
             if name.startswith(("decoder.", "enc_to_dec_proj."))
         }
-        make = self.engine.module("musicgen").MusicGenLM
+        make = self.engine.module("musicgen.lm").MusicGenLM
         self.lm = self.engine.build(lambda: make(self.config), lm_weights(stored), "parity")
         hidden = model.text_encoder(IDS, attention_mask=MASK.long()).last_hidden_state
         array = self.engine.array
@@ -72,7 +72,7 @@ class Ours:
 
     def greedy(self, frames: int) -> np.ndarray:
         request = Request(2, frames, GREEDY, guidance=3.0)
-        make = self.engine.module("decoding").Decoding
+        make = self.engine.module("musicgen.kv_cache").Decoding
         *_, last = generate(self.config, request, make(self.lm, self.text, steps(self.config, request), True))
         return last.codes
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soundloom import load
-from soundloom.checkpoints.make import make_random
+from soundloom.testing.stable_audio import make_random
 
 
 def generate(folder):

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from soundloom import GenerationRequest, load
-from soundloom.config.requests import COMPAT
+from soundloom.config.stable_audio.request import COMPAT
 from soundloom.errors import Cancelled, OutputError
-from soundloom.pipeline import model as model_module
-from soundloom.pipeline import run as run_module
-from soundloom.pipeline.model import Model
-from soundloom.pipeline.passes import begin
-from soundloom.pipeline.plan import places_alike
-from soundloom.pipeline.run import Run
-from soundloom.pipeline.stages import Stages
+from soundloom.pipeline.progress import Stages
+from soundloom.pipeline.stable_audio import model as model_module
+from soundloom.pipeline.stable_audio import run as run_module
+from soundloom.pipeline.stable_audio.model import Model
+from soundloom.pipeline.stable_audio.passes import begin
+from soundloom.pipeline.stable_audio.plan import places_alike
+from soundloom.pipeline.stable_audio.run import Run
 
 MAX_BATCH = 3
 

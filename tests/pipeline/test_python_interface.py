@@ -7,7 +7,7 @@ import pytest
 
 from soundloom import Clip, load
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.music import MusicModel
+from soundloom.pipeline.musicgen.model import MusicModel
 
 
 @pytest.fixture

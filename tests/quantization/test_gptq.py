@@ -5,15 +5,15 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.engines.choose import engine_class
-from soundloom.pipeline.model import Model
-from soundloom.quantization.affine import dequantise, quantise
-from soundloom.quantization.calibrate import compensate, compensate_errors
+from soundloom.checkpoints.formats.affine import dequantise, quantise
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.engines.registry import engine_class
+from soundloom.pipeline.stable_audio.model import Model
+from soundloom.quantization.gptq import compensate, compensate_errors
 from soundloom.quantization.policy import pack, uniform_bits
 from soundloom.quantization.probe import Probe
-from soundloom.quantization.quantise import Choice, quantise_model
+from soundloom.quantization.quantize import Choice, quantise_model
 
 
 def draw(*shape, seed=0):
@@ -51,7 +51,7 @@ def on_engine(request):
 
 
 def test_layers_that_see_frames_get_other_codes_and_all_others_keep_theirs(on_engine, tiny_model_folder, monkeypatch):
-    monkeypatch.setattr("soundloom.quantization.calibrate.PROMPTS", ("wind", "white noise"))
+    monkeypatch.setattr("soundloom.quantization.gptq.PROMPTS", ("wind", "white noise"))
     full = open_checkpoint(tiny_model_folder)
     packed = pack(full.tensors, uniform_bits(full.tensors, 4, 64), 64)
     heard = []

@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.shapes import DIT_PREFIX
-from soundloom.checkpoints.tensors import from_array
-from soundloom.pipeline.model import Model, make_engine
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
+from soundloom.pipeline.stable_audio.model import Model, make_engine
 from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
 from soundloom.quantization.probe import TIMES, Probe
-from soundloom.quantization.quantise import Choice, quantise_model
+from soundloom.quantization.quantize import Choice, quantise_model
 from soundloom.quantization.report import measure_distances, model_sizes
+from soundloom.testing.stable_audio import make_random
 
 BLOCK = f"{DIT_PREFIX}transformer.layers."
 MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from robustness.models import STABLE, make_model
+
+from tests.robustness.mutators.models import STABLE, make_model
 
 
 @pytest.fixture(scope="session")

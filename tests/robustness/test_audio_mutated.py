@@ -12,12 +12,12 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-from robustness.media_mutators import count, damaged, generator, refusal
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import decode, read_audio, write_audio
 from soundloom.audio.metadata import read_record
 from soundloom.errors import AudioError
+from tests.robustness.mutators.media import count, damaged, generator, refusal
 
 RATE = 44100
 RECORD = {"model": "mini", "seed": 1, "request": {"prompt": "rain"}}

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.hashes import HASHES_FILE, recorded_faults, write_hashes
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
 from soundloom.config.catalogue import packaged_folder
+from soundloom.testing.stable_audio import make_random
 
 
 def flip(path: Path, bit: int) -> None:

@@ -10,10 +10,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from robustness.formats import bomb
 
-from soundloom.checkpoints import pickle_file
-from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
+from soundloom.checkpoints.formats import pickle as pickle_file
+from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
+from tests.robustness.mutators.formats import bomb
 
 pytest.importorskip("resource", reason="this system has no limits of memory to set")
 
@@ -24,12 +24,12 @@ READ = """
 import json, resource, sys
 from pathlib import Path
 
-from soundloom.checkpoints.npy_file import read_npy
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints import pickle_file
-from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
-from soundloom.checkpoints.safetensors_file import read_safetensors
-from soundloom.config.models import read_model_config
+from soundloom.checkpoints.formats.npy import read_npy
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats import pickle as pickle_file
+from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.config.stable_audio.model import read_model_config
 from soundloom.errors import SoundloomError
 
 readers = {

@@ -6,14 +6,14 @@ import io
 
 import numpy as np
 import pytest
-from robustness import formats
-from robustness.models import damage, read_all, replace
-from robustness.mutators import Outcomes, inputs
 
-from soundloom.checkpoints.npy_file import read_npy
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
-from soundloom.checkpoints.safetensors_file import read_safetensors
+from soundloom.checkpoints.formats.npy import read_npy
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from tests.robustness.mutators import formats
+from tests.robustness.mutators.base import Outcomes, inputs
+from tests.robustness.mutators.models import damage, read_all, replace
 
 CASES = [
     ("published", "model.safetensors", formats.mutate_safetensors, 20),
@@ -43,8 +43,8 @@ def test_many_damaged_weights(folders, tmp_path, layout, name, mutate, count):
 
 
 def small_safetensors():
-    from soundloom.checkpoints.safetensors_file import _encode_header
-    from soundloom.checkpoints.tensors import from_array
+    from soundloom.checkpoints.formats.safetensors import _encode_header
+    from soundloom.checkpoints.formats.tensors import from_array
 
     tensors = [from_array(f"layers.{i}.weight", np.ones((2, 3), np.float32)) for i in range(4)]
     header = _encode_header(tensors, {"format": "pt"})

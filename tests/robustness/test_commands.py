@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robustness import formats
-from robustness.models import replace
-from robustness.mutators import LONGEST_MESSAGE, inputs, mutate_bytes, mutate_json
 
 from soundloom.cli.main import main
+from tests.robustness.mutators import formats
+from tests.robustness.mutators.base import LONGEST_MESSAGE, inputs, mutate_bytes, mutate_json
+from tests.robustness.mutators.models import replace
 
 FILES = [
     ("published", "model.safetensors", formats.mutate_safetensors),

@@ -10,18 +10,18 @@ from functools import partial
 
 import numpy as np
 import pytest
-from robustness.formats import rewrite_zip
-from robustness.models import damage, make_sound, read_all
-from robustness.mutators import Outcomes, inputs, mutate_bytes, mutate_json
 
-from soundloom.checkpoints.shapes import model_shapes
+from soundloom.checkpoints.stable_audio.shapes import model_shapes
 from soundloom.config.catalogue import published_config
-from soundloom.config.models import parse_model_config
-from soundloom.config.musicgen import MusicGenConfig, parse_composite_config
+from soundloom.config.musicgen.model import MusicGenConfig, parse_composite_config
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import parse_model_config
 from soundloom.errors import CheckpointError, ConfigError
 from soundloom.json_file import decode_json, read_json
 from soundloom.text.tokenizer import Tokenizer
+from tests.robustness.mutators.base import Outcomes, inputs, mutate_bytes, mutate_json
+from tests.robustness.mutators.formats import rewrite_zip
+from tests.robustness.mutators.models import damage, make_sound, read_all
 
 TEXT_ENCODER = "t5gemma-b-b-ul2/config.json"
 FILES = [

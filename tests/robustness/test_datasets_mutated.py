@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from robustness.media_mutators import ODD_VALUES, count, damaged, generator, odd_json
 
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.fidelity import Codec
@@ -22,6 +21,7 @@ from soundloom.datasets.latents import LatentFolderWriter, array_bytes, parse_ar
 from soundloom.datasets.opening import open_dataset
 from soundloom.datasets.webdataset import ShardWriter
 from soundloom.errors import CorruptFileError, SoundloomError
+from tests.robustness.mutators.media import ODD_VALUES, count, damaged, generator, odd_json
 
 METADATA = {
     "prompt": "a kick",

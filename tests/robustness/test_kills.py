@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from robustness.kill_server import KillServer
 
 from soundloom.atomic import atomic_file
+from tests.robustness.mutators.kill_server import KillServer
 
 REPLACING = """
 import sys
 from pathlib import Path
 from soundloom.atomic import new_folder
-from robustness.kill_server import Events
+from tests.robustness.mutators.kill_server import Events
 folder, at, signal = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 events = Events(str(folder.parent), at, signal)
 sys.addaudithook(events.hear)

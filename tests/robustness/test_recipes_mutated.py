@@ -6,15 +6,15 @@ import typing
 from pathlib import Path
 
 import pytest
-from robustness.media_mutators import changed, count, damaged, generator, nested, refusal
-from training.tiny_recipe import CONFIGS, to_toml
 
 from soundloom.config.ranges import hints_of
 from soundloom.config.toml import parse_toml
 from soundloom.errors import ConfigError, RequestError
 from soundloom.training import config as configs
-from soundloom.training.instruct import InstructTrainingConfig
 from soundloom.training.recipe import Recipe
+from soundloom.training.stages.instruct import InstructTrainingConfig
+from tests.robustness.mutators.media import changed, count, damaged, generator, nested, refusal
+from tests.training.tiny_recipe import CONFIGS, to_toml
 
 CLASSES = {
     "autoencoder": configs.AutoencoderConfig,

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robustness.media_mutators import changed, count, generator, nested, odd_json, refusal
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.files import write_audio
 from soundloom.audio.metadata import read_record
-from soundloom.cli.generate import Options, run
+from soundloom.cli.commands.audio.generate import Options, run
 from soundloom.config.catalogue import require_entry
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.model import DEFAULT_SECONDS
-from soundloom.pipeline.passes import begin
+from soundloom.pipeline.stable_audio.model import DEFAULT_SECONDS
+from soundloom.pipeline.stable_audio.passes import begin
+from tests.robustness.mutators.media import changed, count, generator, nested, odd_json, refusal
 
 SOUND = {
     "prompt": "rain",

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from soundloom import leftovers
-from soundloom.checkpoints.convert import convert, require_empty
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.convert import convert, require_empty
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.datasets.webdataset import Shards, ShardWriter
 from soundloom.errors import RequestError
 from soundloom.leftovers import unfinished_name
+from soundloom.testing.stable_audio import make_random
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_shard_that_somebody_else_wrote_is_left_as_it_is(tmp_path):
 
 @pytest.mark.parametrize(("form", "suffix"), [("webdataset", ".npy"), ("npy", ".tar")])
 def test_leftovers_are_no_other_format(tmp_path, dead_name, form, suffix):
-    from soundloom.cli.encode import _writer
+    from soundloom.cli.commands.audio.encode import _writer
 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / dead_name("file", suffix)).write_bytes(b"half")

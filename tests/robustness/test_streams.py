@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from soundloom.cli.main import main
-from soundloom.cli.results import print_results
-from soundloom.cli.streams import error_text, escaped, one_message
+from soundloom.cli.terminal.results import print_results
+from soundloom.cli.terminal.streams import error_text, escaped, one_message
 from soundloom.errors import DownloadError, RequestError
 
 MADE = 'generate rain --seconds 0.3 --steps 1 --quiet --model "$TINY" -o'
@@ -110,7 +110,7 @@ def test_values_out_of_any_range_are_one_sentence(capsys, arguments, sentence):
 
 def test_an_unforeseen_error_is_one_sentence(capsys, monkeypatch):
     monkeypatch.delenv("SOUNDLOOM_DEBUG", raising=False)
-    monkeypatch.setattr("soundloom.cli.models.run", lambda options: [].pop())
+    monkeypatch.setattr("soundloom.cli.commands.models.run", lambda options: [].pop())
     assert main(["models"]) == 1
     assert capsys.readouterr().err.startswith("error: unexpected error: IndexError: pop from")
 
@@ -119,7 +119,7 @@ def test_memory_that_is_short_is_said(capsys, monkeypatch):
     def run(options):
         raise MemoryError
 
-    monkeypatch.setattr("soundloom.cli.models.run", run)
+    monkeypatch.setattr("soundloom.cli.commands.models.run", run)
     assert main(["models"]) == 1
     assert capsys.readouterr().err == "error: there is not enough memory for this\n"
 
@@ -140,7 +140,7 @@ def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
 
 
 def test_warnings_are_escaped_too(capsys):
-    from soundloom.cli.logs import warnings_to_stderr
+    from soundloom.cli.terminal.logs import warnings_to_stderr
 
     with warnings_to_stderr():
         logging.getLogger("soundloom.test").warning("%s", "a\x1b[2J\nerror: forged")

@@ -6,14 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from robustness.media_mutators import changed, count, damaged, generator, odd_json, refusal
 from torch import nn
 
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
-from soundloom.training.latents import Latents, read_latents, write_latents
-from soundloom.training.loop import Run
+from soundloom.training.data.latents import Latents, read_latents, write_latents
+from soundloom.training.loop.loop import Run
 from soundloom.training.recipe import Work
+from tests.robustness.mutators.media import changed, count, damaged, generator, odd_json, refusal
 
 LOOP = LoopConfig(steps=2, learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
 CHANNELS = 3

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.make import main, make_random, tiny_config
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.save import LAYOUTS
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.save import LAYOUTS
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import RequestError
+from soundloom.testing.stable_audio import main, make_random, tiny_config
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from soundloom.config.models import ModelConfig, parse_model_config
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig, LoopConfig, SoundsConfig, SpectralConfig
 
 PATCH, STRIDE, LATENT_DIM, WIDTH = 32, 4, 16, 64

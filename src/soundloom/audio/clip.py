@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 import numpy as np
 
+from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
 from soundloom.audio.resample import resample
-from soundloom.audio.stream import Stream, as_stream
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
-    from soundloom.audio.containers import SourceFormat
-    from soundloom.audio.file_objects import Readable, Writable
     from soundloom.audio.files import Peak
+    from soundloom.audio.formats.containers import SourceFormat
+    from soundloom.audio.formats.file_objects import Readable, Writable
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,8 @@ class Clip:
 
     @classmethod
     def _load_from(cls, file: Readable) -> Self:
-        from soundloom.audio.file_objects import Contents
         from soundloom.audio.files import decode
+        from soundloom.audio.formats.file_objects import Contents
         from soundloom.audio.metadata import read_tags
 
         contents = Contents(file)
@@ -192,7 +192,7 @@ class Clip:
             return path
         if sidecar:
             raise RequestError("a file object has no sidecar", "save to a path")
-        from soundloom.audio.file_objects import name_of, writing_to
+        from soundloom.audio.formats.file_objects import name_of, writing_to
 
         with writing_to(path, format) as temporary:
             self._write(temporary, name_of(path), options)

@@ -16,12 +16,12 @@ import numpy as np
 import soundfile
 
 from soundloom.atomic import replacing, write_faults
-from soundloom.audio.chunks import what_is_missing
-from soundloom.audio.containers import SourceFormat, container_of
-from soundloom.audio.memory import most_frames, most_streamed_frames, require_frames
+from soundloom.audio.blocks import BLOCK, Stream, as_stream, block_length
+from soundloom.audio.formats.chunks import what_is_missing
+from soundloom.audio.formats.containers import SourceFormat, container_of
+from soundloom.audio.formats.limits import most_frames, most_streamed_frames, require_frames
 from soundloom.audio.metadata import write_record
 from soundloom.audio.resample import require_rate
-from soundloom.audio.stream import BLOCK, Stream, as_stream, block_length
 from soundloom.errors import AudioError, printable, shown
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from soundloom.audio.stream import Stream, as_stream
+from soundloom.audio.blocks import Stream, as_stream
 
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU below the loudness of what passes the absolute gate

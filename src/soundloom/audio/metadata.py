@@ -19,8 +19,8 @@ import mutagen
 from mutagen import id3
 
 from soundloom.atomic import replacing, write_faults
-from soundloom.audio.chunks import chunks
-from soundloom.audio.tags import find_tag
+from soundloom.audio.formats.chunks import chunks
+from soundloom.audio.formats.tags import find_tag
 from soundloom.errors import AudioError, printable, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.reading import read_limited

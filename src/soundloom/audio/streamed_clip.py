@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 import numpy as np
 
+from soundloom.audio.blocks import Stream, block_length
 from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip, hash_of_sound, undamaged
-from soundloom.audio.stream import Stream, block_length
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
-    from soundloom.audio.containers import SourceFormat
-    from soundloom.audio.file_objects import Readable
+    from soundloom.audio.formats.containers import SourceFormat
+    from soundloom.audio.formats.file_objects import Readable
 
 # Of these libsndfile finds any sample by its number. It may miss the place by some in MP3, Vorbis and ADPCM.
 EXACT_SEEK = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -58,8 +58,8 @@ class AudioFile:
         Raises AudioError for what `read_audio` refuses: not audio, damaged, without samples, or with values that
         are not numbers.
         """
-        from soundloom.audio.containers import SourceFormat
         from soundloom.audio.files import checked_blocks, open_sound
+        from soundloom.audio.formats.containers import SourceFormat
 
         path = Path(path)
         with open_sound(path) as (file, raw):

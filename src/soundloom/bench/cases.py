@@ -64,7 +64,7 @@ def require_weights(model: str, work: Path) -> Path:
     folder = work / model
     if not folder.exists():
         with new_folder(folder) as new:
-            run_module("soundloom.checkpoints.make", model, str(new))
+            run_module("soundloom.testing.stable_audio", model, str(new))
     return folder
 
 

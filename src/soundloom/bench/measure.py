@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 from soundloom.bench.cases import Case, Figures
-from soundloom.pipeline.model import Model, load
-from soundloom.pipeline.stages import Progress
+from soundloom.pipeline.progress import Progress
+from soundloom.pipeline.stable_audio.model import Model, load
 
 PROMPT = "kick drum loop, 120 BPM"
 

@@ -48,5 +48,5 @@ def _run(command: list[str]) -> None:
 
 def diffusers_apart(case: Case, folder: Path) -> Figures:
     """Compare with diffusers in a process of its own; see `bench.diffusers`."""
-    figures: Figures = json.loads(run_module("soundloom.bench.diffusers", json.dumps(asdict(case)), str(folder)))
+    figures: Figures = json.loads(run_module("benchmarks.versus_diffusers", json.dumps(asdict(case)), str(folder)))
     return figures

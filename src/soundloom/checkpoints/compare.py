@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from soundloom.checkpoints.shapes import DIT_PREFIX, Shapes, is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor, is_float
+from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, Shapes, is_ignorable
 from soundloom.errors import MismatchError
 
 _NAMED_FAULTS = 3  # where all are of one sort, else one of each of the first sorts; the rest are counted

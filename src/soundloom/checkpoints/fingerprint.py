@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor
 
 _EDGE = 4096  # bytes of each tensor's beginning and end that enter
 _DIGITS = 16

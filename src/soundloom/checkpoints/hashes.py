@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from soundloom.atomic import write_json
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.safetensors_file import read_safetensors
-from soundloom.checkpoints.tensors import LazyTensor, forget_tensor
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor, forget_tensor
 from soundloom.errors import CorruptFileError, SoundloomError, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.leftovers import is_unfinished

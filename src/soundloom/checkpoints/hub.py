@@ -17,10 +17,10 @@ from pathlib import Path
 
 from soundloom.checkpoints import pins
 from soundloom.checkpoints.hashes import sha256_of
-from soundloom.checkpoints.licences import require_consent
+from soundloom.checkpoints.licenses import require_consent
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry, RemoteFile, Source
-from soundloom.config.published import TEXT_ENCODER_FOLDER
+from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import DownloadError, RequestError, WriteError, shown
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
 from soundloom.checkpoints.hashes import find_hashes, recorded_faults, sha256_of
 from soundloom.checkpoints.hub import download_faults, is_download
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.tensors import LazyTensor, is_float
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.open import Checkpoint
 
 _BF16_EXPONENT = 0x7F80  # all ones in infinities and NaN
 _CHUNK = 1 << 22

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.streaming import StreamedClip
-from soundloom.cli.groups import OutputOptions
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.cli.options.groups import OutputOptions
 from soundloom.cli.outputs import save
-from soundloom.cli.results import note_saved, print_results
-from soundloom.cli.watch import Saved, Watch, report, summarise
+from soundloom.cli.terminal.progress import Saved, Watch, report, summarise
+from soundloom.cli.terminal.results import note_saved, print_results
 
 
 class Delivery:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.streaming import StreamedClip
-from soundloom.cli.building import build_requests
-from soundloom.cli.groups import EditOptions
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.cli.commands.audio.trim import trimmed
 from soundloom.cli.opening import generator_config
-from soundloom.cli.trim import trimmed
+from soundloom.cli.options.groups import EditOptions
+from soundloom.cli.options.requests import build_requests
 from soundloom.cli.work import MakingOptions, carry_out
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.pipeline.lineage import recorded_model, remembered
 
 

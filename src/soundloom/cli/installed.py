@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from soundloom.checkpoints.hub import fetch
-from soundloom.checkpoints.open import WEIGHTS_FILE
+from soundloom.checkpoints.stable_audio.open import WEIGHTS_FILE
 from soundloom.config.catalogue import packaged_folder
 from soundloom.config.entries import Entry
 from soundloom.errors import DownloadError

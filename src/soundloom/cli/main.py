@@ -10,36 +10,16 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import takewhile
 from typing import TextIO
 
-from soundloom.cli import streams
-from soundloom.cli.logs import warnings_to_stderr
-from soundloom.cli.signals import Stopped, stopping_by_signals
+from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.terminal import streams
+from soundloom.cli.terminal.logs import warnings_to_stderr
+from soundloom.cli.terminal.signals import Stopped, stopping_by_signals
 from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
-COMMANDS = {
-    "generate": "make sound from words",
-    "vary": "make a variation of a sound",
-    "inpaint": "make regions of a sound anew",
-    "extend": "continue a sound, or precede it",
-    "trim": "cut a part out of a sound",
-    "edit": "edit music by words: only the drums, no piano",
-    "encode": "turn a sound into latents (.npy)",
-    "decode": "turn latents into a sound",
-    "models": "list, fetch, describe and verify models",
-    "convert": "write a model in another layout",
-    "quantize": "write a model in fewer bits, and measure what that costs",
-    "train": "make a model from a recipe, or teach one that exists",
-    "show": "say how a sound was made",
-    "play": "play sounds",
-    "bench": "measure seconds and memory on this machine",
-    "eval": "measure how well a model does what it is asked",
-    "doctor": "report what this machine has and what soundloom uses of it",
-    "completion": "print what completes commands and flags in bash, zsh or fish",
-}
 JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
 LONGEST_REPEATED = 300  # characters of an argument that a message may quote whole
@@ -100,9 +80,9 @@ def _run(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise _no_command(arguments)
-    from soundloom.cli.flags import parse
+    from soundloom.cli.options.flags import parse
 
-    command = import_module(f"soundloom.cli.{name}")
+    command = load_command(name)
     options = parse(command.Options, arguments[1:], f"soundloom {name}")
     return int(command.run(options) or 0) if options is not None else 0
 
@@ -115,7 +95,7 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
         return RequestError(f"flags come behind a command, and '{shown(name)}' is the first word", listed)
     if close := difflib.get_close_matches(name, COMMANDS, 2):
         return RequestError(f"there is no command {name!r}", f"did you mean {' or '.join(close)}? {listed}")
-    from soundloom.cli.prompts import quoted
+    from soundloom.cli.options.prompts import quoted
 
     prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
     hint = f"to make a sound of it: soundloom generate {quoted(prompt)}; {listed}"
@@ -137,7 +117,7 @@ def _ask() -> int:
             "nothing was asked for, and there is no terminal to ask in",
             'say what to make: soundloom generate "kick drum loop, 129 BPM"; or see soundloom --help',
         )
-    from soundloom.cli.generate import run
+    from soundloom.cli.commands.audio.generate import run
     from soundloom.cli.picker import ask
 
     run(ask())
@@ -154,7 +134,7 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
     except OSError:
         streams.give_up("stderr")
     if _wants_json(arguments):
-        from soundloom.cli.results import print_results, saved_files
+        from soundloom.cli.terminal.results import print_results, saved_files
 
         files = saved_files(error)
         found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.memory import most_frames, require_frames
-from soundloom.audio.streaming import StreamedClip
-from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.cli.building import spread_requests
+from soundloom.audio.formats.limits import most_frames, require_frames
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.cli.delivery import Delivery
-from soundloom.cli.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
-from soundloom.cli.idle import warn_of_idle
 from soundloom.cli.opening import confirmation, named_entry
+from soundloom.cli.options.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
+from soundloom.cli.options.idle import warn_of_idle
+from soundloom.cli.options.requests import spread_requests
 from soundloom.cli.outputs import output_paths
 from soundloom.config.catalogue import require_entry
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.parse import parse
-from soundloom.engines.choose import music_engine_class, require_device
+from soundloom.engines.registry import music_engine_class, require_device
 from soundloom.errors import RequestError, printable, shown
-from soundloom.pipeline.music import MusicModel
-from soundloom.pipeline.music_run import make_jobs
+from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.pipeline.musicgen.run import make_jobs
 from soundloom.text.instructions import understand
 
 log = logging.getLogger(__name__)

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from soundloom.checkpoints.open import AnyConfig, Checkpoint, open_checkpoint
-from soundloom.cli.groups import ModelOptions
+from soundloom.checkpoints.stable_audio.open import AnyConfig, Checkpoint, open_checkpoint
+from soundloom.cli.options.groups import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import ModelConfig
-from soundloom.engines.choose import require_device
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.registry import require_device
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
-    from soundloom.pipeline.model import Model
+    from soundloom.pipeline.stable_audio.model import Model
 
 
 def named_entry(name: str) -> Entry | None:
@@ -45,7 +45,7 @@ def open_model(
     options: ModelOptions, precision: str = "auto", keep_loaded: bool = False, keep_bad: bool = False
 ) -> Model:
     """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
-    from soundloom.pipeline.model import Model, make_engine
+    from soundloom.pipeline.stable_audio.model import Model, make_engine
 
     require_device(options.engine, options.device)
     checkpoint = open_checkpoint(

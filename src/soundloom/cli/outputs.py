@@ -9,13 +9,13 @@ from pathlib import Path
 
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
-from soundloom.audio.containers import KEPT_AS, container_of
+from soundloom.audio.formats.containers import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
-from soundloom.cli.groups import OutputOptions
-from soundloom.cli.names import Request, clip_name, fill_pattern, numbered
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest
+from soundloom.cli.options.groups import OutputOptions
+from soundloom.cli.options.names import Request, clip_name, fill_pattern, numbered
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, WriteError
 from soundloom.folders import expanded
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from soundloom.cli.generate import Options
+from soundloom.cli.commands.audio.generate import Options
 from soundloom.cli.installed import is_installed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import Entry

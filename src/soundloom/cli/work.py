@@ -8,15 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundloom.cli.delivery import Delivery
-from soundloom.cli.groups import AutoencoderOptions, ModelOptions, OutputOptions, PrecisionOptions, SamplingOptions
-from soundloom.cli.idle import warn_of_idle
 from soundloom.cli.opening import open_model
+from soundloom.cli.options.groups import (
+    AutoencoderOptions,
+    ModelOptions,
+    OutputOptions,
+    PrecisionOptions,
+    SamplingOptions,
+)
+from soundloom.cli.options.idle import warn_of_idle
 from soundloom.cli.outputs import output_paths, warn_of_changes
-from soundloom.config.models import ModelConfig
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.pipeline.groups import group_requests
-from soundloom.pipeline.model import DEFAULT_SECONDS
-from soundloom.pipeline.run import MAX_BATCH
+from soundloom.pipeline.stable_audio.model import DEFAULT_SECONDS
+from soundloom.pipeline.stable_audio.run import MAX_BATCH
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from soundloom.config import hashes
+from soundloom.config import published_hashes as hashes
 from soundloom.config.entries import APACHE, STABILITY, Entry, RemoteFile, Source
-from soundloom.config.music_catalogue import MUSIC
-from soundloom.config.published import (
+from soundloom.config.musicgen.catalogue import MUSIC
+from soundloom.config.stable_audio.published import (
     LARGE_ESTIMATE,
     MEDIUM,
     SMALL,
@@ -23,7 +23,7 @@ from soundloom.config.published import (
     autoencoder_config,
     generator_config,
 )
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.errors import ModelNotFoundError
 
 OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from soundloom.config.models import AutoencoderModelConfig, ModelConfig, parse_model_config
+from soundloom.config.stable_audio.model import AutoencoderModelConfig, ModelConfig, parse_model_config
 from soundloom.errors import ModelNotFoundError, RequestError
 
 

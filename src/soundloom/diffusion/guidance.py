@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from soundloom.config.requests import Guidance
+from soundloom.config.stable_audio.request import Guidance
 
 Array = Any
 EPS = 1e-8

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from soundloom.config.models import ShiftConfig
+from soundloom.config.stable_audio.model import ShiftConfig
 
 Start = Literal["scaled", "published"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.models import ModelConfig
-from soundloom.engines.base import Component
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.stable_audio import Component
 from soundloom.errors import CheckpointError, EngineError
 
 TEXT_PREFIX = "model.encoder."

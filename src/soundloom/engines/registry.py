@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 from soundloom.errors import EngineError
 
 if TYPE_CHECKING:
-    from soundloom.engines.base import Engine
-    from soundloom.engines.music import MusicEngine
+    from soundloom.engines.musicgen import MusicEngine
+    from soundloom.engines.stable_audio import Engine
 
 # Name of an engine: its framework as people and as Python know it.
 ENGINES = {"torch": ("PyTorch", "torch"), "mlx": ("MLX", "mlx")}
 # The modules and classes that run Stable Audio, and those that run MusicGen.
 _AUDIO = {
-    "torch": ("soundloom.engines.torch.engine", "TorchEngine"),
-    "mlx": ("soundloom.engines.mlx.engine", "MLXEngine"),
+    "torch": ("soundloom.engines.torch.stable_audio.engine", "TorchEngine"),
+    "mlx": ("soundloom.engines.mlx.stable_audio.engine", "MLXEngine"),
 }
 _MUSIC = {
-    "torch": ("soundloom.engines.torch.music_engine", "TorchMusicEngine"),
-    "mlx": ("soundloom.engines.mlx.music_engine", "MLXMusicEngine"),
+    "torch": ("soundloom.engines.torch.musicgen.engine", "TorchMusicEngine"),
+    "mlx": ("soundloom.engines.mlx.musicgen.engine", "MLXMusicEngine"),
 }
 # What says on which device they would run.
 _DEVICES = {
-    "torch": ("soundloom.engines.torch.networks", "choose_device"),
-    "mlx": ("soundloom.engines.mlx.networks", "choose_device"),
+    "torch": ("soundloom.engines.torch.components", "choose_device"),
+    "mlx": ("soundloom.engines.mlx.components", "choose_device"),
 }
 
 

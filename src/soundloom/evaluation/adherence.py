@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import HeldOutPrompt, Labels
-from soundloom.datasets.synthetic.space import WIDE_PAN
+from soundloom.datasets.synthetic.sounds.space import WIDE_PAN
 from soundloom.evaluation.listener import NOTHING, hear, kinds_of
 from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
 from soundloom.evaluation.report import Row, share_row

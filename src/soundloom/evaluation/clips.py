@@ -9,9 +9,9 @@ from subprocess import DEVNULL, run
 
 from soundloom.atomic import temporary_folder
 from soundloom.audio.clip import Clip
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import OutputError
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio.model import Model
 
 BATCH = 16
 RUNS = 3

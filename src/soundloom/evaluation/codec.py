@@ -13,7 +13,7 @@ from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.report import Row, mean_row
 from soundloom.evaluation.spectra import buzz, si_sdr
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio.model import Model
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # made and real, (2, samples)
 
@@ -51,7 +51,7 @@ def _losses(pairs: Sequence[Pair], latents: Sequence[NDArray[np.float32]]) -> li
     import torch
 
     from soundloom.training.config import SpectralConfig
-    from soundloom.training.losses import SpectralLoss, softnorm_loss
+    from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
 
     spectral = SpectralLoss(SpectralConfig())
     distances = [float(spectral(*(torch.from_numpy(clip)[None] for clip in pair))) for pair in pairs]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundloom.audio.clip import Clip
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, render
-from soundloom.evaluation.making import make_clips
+from soundloom.evaluation.clips import make_clips
 from soundloom.evaluation.report import Row, mean_row, share_row
 from soundloom.evaluation.spectra import loudness_step, spectral_convergence
 from soundloom.evaluation.statistics import rank_correlation
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio.model import Model
 
 NOISE_LEVELS = (0.3, 0.45, 0.6, 0.75, 0.9)
 SOURCES = 12  # clips that are varied

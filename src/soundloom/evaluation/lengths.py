@@ -8,14 +8,14 @@ from itertools import islice
 import numpy as np
 
 from soundloom.audio.clip import Clip
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.evaluation.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, Verdict, judge
+from soundloom.evaluation.clips import make_clips
 from soundloom.evaluation.editing import INPAINT_TOLERANCE, STEADY, rendered
-from soundloom.evaluation.making import make_clips
 from soundloom.evaluation.report import Row, share_row
 from soundloom.evaluation.spectra import loudness_step
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio.model import Model
 
 LENGTHS = (0.3, 0.6, 1.2, 2.0, 4.0)  # seconds, and the longest pass of the model, and twice that, which takes passes
 LONGEST = 60.0  # seconds that the synthetic world renders

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import Labels
-from soundloom.datasets.synthetic.voices import VOICES
+from soundloom.datasets.synthetic.sounds.voices import VOICES
 
 LOWEST_HZ, HIGHEST_HZ = 20.0, 10_000.0  # of a note
 TOP_HZ = 16_000.0  # of a partial

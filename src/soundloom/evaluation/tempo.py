@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import Labels
-from soundloom.datasets.synthetic.drums import ACCENTS, GROOVES, SOLO_BARS, STEPS_PER_BEAT
-from soundloom.datasets.synthetic.music import BASS_BARS, MELODY_RHYTHMS
+from soundloom.datasets.synthetic.sounds.drums import ACCENTS, GROOVES, SOLO_BARS, STEPS_PER_BEAT
+from soundloom.datasets.synthetic.sounds.music import BASS_BARS, MELODY_RHYTHMS
 
 HOP, WINDOW = 256, 1024  # samples
 EDGES = (0.0, 200.0, 4500.0)  # Hz where the bands begin: kicks, snares and the like, cymbals

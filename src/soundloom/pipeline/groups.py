@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from soundloom.audio.clip import Clip
-from soundloom.config.models import ModelConfig
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import OutputError
-from soundloom.pipeline.passes import begin
-from soundloom.pipeline.plan import Item, batch_key, measure_shared, places_alike
+from soundloom.pipeline.stable_audio.passes import begin
+from soundloom.pipeline.stable_audio.plan import Item, batch_key, measure_shared, places_alike
 
 
 def group_requests(

@@ -8,7 +8,7 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.config.catalogue import find_entry
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, shown
 
 log = logging.getLogger(__name__)

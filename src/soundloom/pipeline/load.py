@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, overload
 
-from soundloom.checkpoints.musicgen_named import is_music, open_music
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.config.options import check_options
-from soundloom.engines.choose import music_engine_class, require_device
-from soundloom.pipeline import model
-from soundloom.pipeline.music import MusicModel
+from soundloom.engines.registry import music_engine_class, require_device
+from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.pipeline.stable_audio import model
 
 MusicName = Literal[
     "instruct-musicgen",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from soundloom.config.requests import SEED_LIMIT, Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
 from soundloom.config.values import whole
 from soundloom.diffusion.noise import random_seed
 from soundloom.errors import RequestError

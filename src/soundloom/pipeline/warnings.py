@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from soundloom.config.models import ModelConfig
-from soundloom.config.requests import Guidance
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import Guidance
 from soundloom.errors import shown
-from soundloom.pipeline.plan import Job
+from soundloom.pipeline.stable_audio.plan import Job
 from soundloom.text.words import CaptionWords
 
 

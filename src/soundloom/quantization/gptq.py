@@ -13,12 +13,12 @@ from importlib import import_module
 
 import numpy as np
 
-from soundloom.checkpoints.packed import PackedTensor, in_codes
-from soundloom.checkpoints.shapes import DIT_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.engines.base import Engine
-from soundloom.pipeline.model import Model
-from soundloom.quantization.affine import Array, Quantised, fit, pack
+from soundloom.checkpoints.formats.affine import Array, Quantised, fit, pack
+from soundloom.checkpoints.formats.packed import PackedTensor, in_codes
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
+from soundloom.engines.stable_audio import Engine
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.probe import Probe
 
 # Of other prompts and noise than those of the report, lest it measures what was fitted.
@@ -70,7 +70,7 @@ def _layer_of(name: str) -> str:
 
 def _sums(engine: Engine, probe: Probe, layers: Sequence[str]) -> Iterator[tuple[str, Array]]:
     """Run the model along the probe's path; yield each layer with the products of its inputs summed up, (in, in)."""
-    observed = import_module(f"soundloom.engines.{engine.name}.observe").observed
+    observed = import_module(f"soundloom.engines.{engine.name}.hooks").observed
     sums: dict[str, Array] = {}
 
     def hear(layer: str, x: np.ndarray) -> None:

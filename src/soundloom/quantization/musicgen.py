@@ -17,18 +17,18 @@ from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import Sampling, exponential_noise, guide_logits, probabilities
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.convert import require_empty
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint, open_musicgen
-from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm, save_musicgen
-from soundloom.checkpoints.musicgen_shapes import LM_PREFIX
-from soundloom.checkpoints.packed import pack_tensor
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.engines.music import MusicComponent, MusicEngine, Reading, find_component
+from soundloom.checkpoints.formats.packed import pack_tensor
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
+from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm, save_musicgen
+from soundloom.checkpoints.musicgen.shapes import LM_PREFIX
+from soundloom.checkpoints.stable_audio.convert import require_empty
+from soundloom.engines.musicgen import MusicComponent, MusicEngine, Reading, find_component
 from soundloom.errors import RequestError
-from soundloom.pipeline.music import MusicModel
+from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.quantization.policy import Bits, bits_by_sensitivity
 from soundloom.quantization.probe import energy
-from soundloom.quantization.quantise import Choice, Progress, require_unpacked
+from soundloom.quantization.quantize import Choice, Progress, require_unpacked
 from soundloom.quantization.report import LogitDistances, Report, Size, cosine, sizes
 
 PROMPTS = ("kick drum loop, 120 BPM", "a slow piano melody", "Music piece. Instruct: Only Drums.")

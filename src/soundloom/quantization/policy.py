@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
-from soundloom.checkpoints.bundle import can_pack
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.packed import pack_tensor
-from soundloom.checkpoints.shapes import DIT_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.pipeline.model import Model
+from soundloom.checkpoints.formats.packed import pack_tensor
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.bundle import can_pack
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.probe import Probe
 
 POLICIES = ("4", "8", "mixed")

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from soundloom.diffusion.noise import batch_noise
-from soundloom.engines.base import Engine
+from soundloom.engines.stable_audio import Engine
 from soundloom.errors import CheckpointError
-from soundloom.pipeline.model import Model
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 
 TIMES = (1.0, 0.75, 0.5, 0.25)

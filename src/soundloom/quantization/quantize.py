@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundloom.checkpoints.bundle import DEFAULT_GROUP, require_group
-from soundloom.checkpoints.convert import require_empty
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.save import save_bundle
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP, require_group
+from soundloom.checkpoints.stable_audio.convert import require_empty
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.stable_audio.save import save_bundle
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
-from soundloom.pipeline.model import Model
-from soundloom.quantization.calibrate import compensate_errors
+from soundloom.pipeline.stable_audio.model import Model
+from soundloom.quantization.gptq import compensate_errors
 from soundloom.quantization.policy import POLICIES, Bits, measure_sensitivity, mixed_bits, pack, uniform_bits
 from soundloom.quantization.probe import Probe
 from soundloom.quantization.report import Followed, Report, measure_distances, model_sizes

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 import numpy as np
 
 from soundloom.audio.mel import log_mel
-from soundloom.checkpoints.packed import bytes_of
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.engines.base import Component
-from soundloom.engines.parts import find_part
-from soundloom.pipeline.model import Model
+from soundloom.checkpoints.formats.packed import bytes_of
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.engines.components import find_part
+from soundloom.engines.stable_audio import Component
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.probe import TIMES, Probe, energy
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from soundloom.config.musicgen import InstructConfig
+from soundloom.config.musicgen.model import InstructConfig
 from soundloom.errors import RequestError, shown
 
 INSTRUMENTS = InstructConfig().instruments

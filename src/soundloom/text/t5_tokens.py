@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from soundloom.config.musicgen import T5Config
+from soundloom.config.musicgen.model import T5Config
 from soundloom.text.tokenizer import Tokens, load_pieces
 
 

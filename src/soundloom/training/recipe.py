@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from soundloom.atomic import write_json
-from soundloom.config.models import ModelConfig, parse_model_config
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.parse import parse, to_dict
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.config.toml import parse_toml, read_table
 from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
 from soundloom.leftovers import remove_stale
-from soundloom.training.loop import STATE_FILE
-from soundloom.training.saving import save_state
-from soundloom.training.states import read_json_object, read_weights
+from soundloom.training.loop.checkpoint import read_json_object, read_weights
+from soundloom.training.loop.loop import STATE_FILE
+from soundloom.training.loop.saving import save_state
 
 try:
     import fcntl

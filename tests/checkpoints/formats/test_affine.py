@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.quantization.affine import BITS, GROUPS, Quantised, dequantise, pack, quantise, unpack
+from soundloom.checkpoints.formats.affine import BITS, GROUPS, Quantised, dequantise, pack, quantise, unpack
 
 EACH_FORM = [(bits, group) for bits in BITS for group in GROUPS]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.tensors import MappedFile, forget
+from soundloom.checkpoints.formats.tensors import MappedFile, forget
 
 
 def resident() -> int:

@@ -7,11 +7,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.limits import MOST_TENSORS
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.pickle_file import tensors_of
-from soundloom.checkpoints.safetensors_file import read_safetensors
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.limits import MOST_TENSORS
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats.pickle import tensors_of
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import LONGEST_SHOWN, CorruptFileError
 from soundloom.json_file import decode_json
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.npy_file import read_npy
+from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.errors import CorruptFileError
 from soundloom.npy import read_npy_header
 

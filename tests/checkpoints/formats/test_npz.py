@@ -3,8 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.npz_file import read_npz, write_npz
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.npz import read_npz, write_npz
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import CorruptFileError
 
 ARRAYS = {

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch, which writes the files, is not installed")
 
-from soundloom.checkpoints.pickle_file import read_pickle, tensors_of  # noqa: E402 (needs torch's files)
-from soundloom.checkpoints.unpickle import Inert  # noqa: E402
+from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of  # noqa: E402 (needs torch's files)
+from soundloom.checkpoints.formats.unpickler import Inert  # noqa: E402
 from soundloom.errors import CorruptFileError, MismatchError  # noqa: E402
 
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, from_array
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, LazyTensor, from_array
 from soundloom.errors import CorruptFileError
 
 ARRAYS = {

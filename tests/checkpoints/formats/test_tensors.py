@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.tensors import MappedFile, bf16_to_float32, float32_to_bf16, from_array
+from soundloom.checkpoints.formats.tensors import MappedFile, bf16_to_float32, float32_to_bf16, from_array
 
 
 def test_bf16_rounds_to_nearest_even_and_keeps_specials():

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from checkpoints.hub_server import point_client_at, serve
 
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.checkpoints.musicgen_open import open_musicgen
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
+from soundloom.checkpoints.musicgen.open import open_musicgen
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import RemoteFile
-from soundloom.config.musicgen import published_musicgen
+from soundloom.config.musicgen.model import published_musicgen
 from soundloom.errors import CorruptFileError, DownloadError, ModelNotFoundError
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from tests.checkpoints.hub_server import point_client_at, serve
 
 pytest.importorskip("torch", reason="PyTorch, which writes the pickled layouts, is not installed")
 
@@ -73,7 +73,7 @@ def test_folders_and_names_are_told_apart(published, tiny_model_folder):
 
 
 def test_other_pickles_are_still_never_opened(tmp_path):
-    from soundloom.checkpoints.open import open_checkpoint
+    from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
     (tmp_path / "model.pt").write_bytes(b"anything")
     with pytest.raises(CorruptFileError, match="never opened"):

@@ -6,16 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.musicgen_infer import setting
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_open import is_musicgen, open_musicgen
-from soundloom.checkpoints.musicgen_parts import WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_shapes import adapter_shapes, encodec_shapes, lm_shapes, t5_shapes
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.tensors import from_array
-from soundloom.config.musicgen import MusicGenConfig, parse_composite_config, published_musicgen
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.musicgen.infer import setting
+from soundloom.checkpoints.musicgen.open import is_musicgen, open_musicgen
+from soundloom.checkpoints.musicgen.parts import WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.shapes import adapter_shapes, encodec_shapes, lm_shapes, t5_shapes
+from soundloom.config.musicgen.model import MusicGenConfig, parse_composite_config, published_musicgen
 from soundloom.errors import ConfigError, MismatchError, ModelNotFoundError
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 
 pytest.importorskip("torch", reason="PyTorch, which writes the pickled layouts, is not installed")
 
@@ -111,7 +111,7 @@ def test_a_training_checkpoint_is_never_taken_for_the_base_model(tmp_path):
     folder = make_musicgen(EDITOR, tmp_path, "instruct")
     name = "lm.transformer.layers.0.cross_attention.k_proj.weight"
     fused = "model.peft_model.lm.transformer.base_model.model.layers.0.cross_attention.in_proj_weight"
-    from soundloom.checkpoints.pickle_file import read_pickle
+    from soundloom.checkpoints.formats.pickle import read_pickle
 
     width = EDITOR.lm.hidden_size
     dead = read_pickle(folder / "finetuned.ckpt")["state_dict"][fused].numpy()[width : 2 * width]

@@ -6,17 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.bundle import can_pack, pack_transformer
-from soundloom.checkpoints.make import make_random, tiny_config
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.save import save_bundle, save_checkpoint
-from soundloom.checkpoints.shapes import DIT_PREFIX, model_shapes
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.bundle import can_pack, pack_transformer
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.save import save_bundle, save_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, model_shapes
 from soundloom.checkpoints.verify import verify
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.testing.stable_audio import make_random, tiny_config
 
 TINY = tiny_config(CATALOGUE["small-music"].parsed_config())
 LAYER = "transformer.layers.1.ff.ff.2"

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.components import open_component, open_text_encoder_component, variant_of
-from soundloom.checkpoints.infer import infer_config
-from soundloom.checkpoints.make import make_random, tiny_config
-from soundloom.checkpoints.npz_file import read_npz, write_npz
-from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes, ignorable_shapes, model_shapes
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.npz import read_npz, write_npz
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.components import open_component, open_text_encoder_component, variant_of
+from soundloom.checkpoints.stable_audio.infer import infer_config
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, dit_shapes, ignorable_shapes, model_shapes
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
+from soundloom.testing.stable_audio import make_random, tiny_config
 
 
 @pytest.fixture(scope="module")

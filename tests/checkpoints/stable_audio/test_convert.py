@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.convert import convert
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.save import save_bundle
+from soundloom.checkpoints.stable_audio.convert import convert
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.save import save_bundle
 from soundloom.errors import RequestError
 from soundloom.quantization.policy import pack, uniform_bits
+from soundloom.testing.stable_audio import make_random
 
 LAYOUTS = ("published", "bf16-mirror", "npz", "int4", "int8")
 COARSE = {"bf16-mirror": 3e-3, "int4": 0.15, "int8": 1e-2}  # what a layout may change; others, in F16, 1e-3
@@ -111,7 +111,7 @@ def test_what_is_stopped_leaves_nothing(made, tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("soundloom.checkpoints.save.save_text_encoder", stop)
+    monkeypatch.setattr("soundloom.checkpoints.stable_audio.save.save_text_encoder", stop)
     with pytest.raises(KeyboardInterrupt):
         convert(open_checkpoint(made / "published" / "small-music"), tmp_path / "out", "bf16-mirror")
     assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.layouts import DIT_NPZ, SAME_DECODER_NPZ, SAME_ENCODER_NPZ, SAME_ONLY, T5GEMMA_NPZ
-from soundloom.checkpoints.make import tiny_config, tiny_text_encoder
-from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.layouts import (
+    DIT_NPZ,
+    SAME_DECODER_NPZ,
+    SAME_ENCODER_NPZ,
+    SAME_ONLY,
+    T5GEMMA_NPZ,
+)
+from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
 from soundloom.config.catalogue import CATALOGUE, PUBLISHED_TEXT_ENCODER
+from soundloom.testing.stable_audio import tiny_config, tiny_text_encoder
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.make import make_random, tiny_config
-from soundloom.checkpoints.npz_file import read_npz, write_npz
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.shapes import DIT_PREFIX, dit_shapes, model_shapes
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.npz import read_npz, write_npz
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, dit_shapes, model_shapes
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.parse import to_dict
 from soundloom.errors import (
@@ -21,6 +20,7 @@ from soundloom.errors import (
     MismatchError,
     ModelNotFoundError,
 )
+from soundloom.testing.stable_audio import make_random, tiny_config
 
 TINY = tiny_config(CATALOGUE["small-music"].parsed_config())
 
@@ -267,12 +267,12 @@ def test_an_unknown_layout_of_a_name_lists_the_known_ones():
 
 
 def test_the_packaged_model_is_missing_with_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("soundloom.checkpoints.open.packaged_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr("soundloom.checkpoints.stable_audio.open.packaged_folder", lambda name: tmp_path / name)
     with pytest.raises(ModelNotFoundError, match="not part of this installation"):
         open_checkpoint("mini")
 
 
 def test_the_packaged_model_opens_from_its_folder(published, monkeypatch):
-    monkeypatch.setattr("soundloom.checkpoints.open.packaged_folder", lambda _: published)
+    monkeypatch.setattr("soundloom.checkpoints.stable_audio.open.packaged_folder", lambda _: published)
     checkpoint = open_checkpoint("mini")
     assert (checkpoint.name, checkpoint.licence) == ("mini", "Apache License 2.0")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from soundloom.checkpoints.shapes import (
+from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DIT_PREFIX,
     SAME_PREFIX,
@@ -16,7 +16,7 @@ from soundloom.checkpoints.shapes import (
     t5gemma_shapes,
 )
 from soundloom.config.catalogue import CATALOGUE
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 
 FILES = {
     "small-music": {DIT_PREFIX: (438, 459_130_896), SAME_PREFIX: (244, 108_244_721), CONDITIONER_PREFIX: (3, 198_144)},

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from soundloom.cli.main import COMMANDS
+from soundloom.cli.commands import COMMANDS
 
 
 def complete(script, shell, *words):
@@ -22,7 +22,7 @@ def complete(script, shell, *words):
 def bash():
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
-    from soundloom.cli.completion import bash
+    from soundloom.cli.commands.completion import bash
 
     return lambda *words: complete(bash(), "bash", *words)
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
 def test_a_model_is_converted_and_the_loss_reported(soundloom, tiny_model_folder):

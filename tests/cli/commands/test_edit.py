@@ -10,10 +10,10 @@ import soundfile
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.config.musicgen import published_musicgen
-from soundloom.engines.torch.music_engine import TorchMusicEngine
+from soundloom.config.musicgen.model import published_musicgen
+from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.errors import AudioError
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 
 from .conftest import files_in
 

@@ -90,7 +90,7 @@ def test_only_what_changed_is_encoded_again(encode, sounds, form):
 
 
 def test_another_model_encodes_everything_again(encode, soundloom, sounds, tmp_path):
-    from soundloom.checkpoints.make import make_random
+    from soundloom.testing.stable_audio import make_random
 
     encode(sounds, "out")
     make_random("small-music", tmp_path / "other", layout="published", size="tiny", seed=5)

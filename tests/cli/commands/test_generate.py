@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from soundloom.audio.metadata import read_record
-from soundloom.cli.flags import parse
-from soundloom.cli.generate import Options
-from soundloom.pipeline.model import Model
+from soundloom.cli.commands.audio.generate import Options
+from soundloom.cli.options.flags import parse
+from soundloom.pipeline.stable_audio.model import Model
 
 from .conftest import files_in
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from soundloom.config.catalogue import CATALOGUE
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
 def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):

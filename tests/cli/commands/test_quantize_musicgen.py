@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_open import open_musicgen
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.config.musicgen import published_musicgen
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.musicgen.open import open_musicgen
+from soundloom.config.musicgen.model import published_musicgen
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))

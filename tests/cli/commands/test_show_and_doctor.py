@@ -1,6 +1,6 @@
 import json
 
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
 def test_show_prints_what_made_a_file(make, soundloom):

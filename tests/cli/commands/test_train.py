@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from training.test_clap import write_clap
-from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
-from soundloom.training.base import Base
-from soundloom.training.job import Job
-from soundloom.training.machine import Machine
-from soundloom.training.observers import read_journal
+from soundloom.training.init.pretrained import Base
+from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.logging import read_journal
 from soundloom.training.recipe import Recipe, Work
+from soundloom.training.stages.job import Job
+from tests.training.objectives.test_clap import write_clap
+from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 STAGES = ("tokenizer", "autoencoder", "encode", "text", "dit", "distill", "post")
 
@@ -116,7 +116,7 @@ def test_a_failed_export_leaves_the_older_model(copy, monkeypatch, capsys):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("soundloom.training.export.save_checkpoint", fail)
+    monkeypatch.setattr("soundloom.training.stages.export.save_checkpoint", fail)
     before = open_checkpoint(copy / "model").fingerprint
     assert train(copy, "export", "--out", copy / "model") == 1
     assert "disk full" in capsys.readouterr().err

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from training.tiny_recipe import write_recipe
 
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_open import open_musicgen
-from soundloom.config.musicgen import InstructConfig, published_musicgen
-from soundloom.engines.torch.music_engine import TorchMusicEngine
-from soundloom.engines.torch.musicgen import MusicGenLM
-from soundloom.training.instruct import Editor
-from soundloom.training.observers import read_journal
+from soundloom.checkpoints.musicgen.open import open_musicgen
+from soundloom.config.musicgen.model import InstructConfig, published_musicgen
+from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
+from soundloom.engines.torch.musicgen.lm import MusicGenLM
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from soundloom.training.loop.logging import read_journal
+from soundloom.training.stages.instruct import Editor
+from tests.training.tiny_recipe import write_recipe
 
 LOOP = {"steps": 4, "learning_rate": 1e-2, "final_learning_rate": 1e-3, "warmup_steps": 1, "log_every": 1}
 RECIPE = {
@@ -95,7 +95,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(train, composers, tmp_path,
     assert train("instruct", "--from", composers["plain"]).code == 0
     with monkeypatch.context() as patch:
         asked = iter((False, False, True))  # stop after two of four steps
-        patch.setattr("soundloom.cli.train.Stop.wished", property(lambda stop: next(asked)))
+        patch.setattr("soundloom.cli.commands.train.Stop.wished", property(lambda stop: next(asked)))
         train("instruct", "--from", composers["plain"], work="other")
     assert not (tmp_path / "other" / "instruct" / "trained.pt").exists()
     assert [record["step"] for record in read_journal(tmp_path / "other" / "instruct")] == [1, 2]

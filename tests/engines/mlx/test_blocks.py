@@ -7,7 +7,8 @@ import pytest
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 
-from soundloom.engines.mlx import blocks, t5gemma  # noqa: E402 (needs MLX)
+from soundloom.engines.mlx import blocks  # noqa: E402 (needs MLX)
+from soundloom.engines.mlx.stable_audio import t5gemma  # noqa: E402 (needs MLX)
 
 FUSED = {
     blocks.modulate: [(2, 0, 4), (2, 1, 4), (2, 1, 4)],  # 0 stands for the length

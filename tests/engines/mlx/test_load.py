@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.tensors import LazyTensor, float32_to_bf16, from_array
+from soundloom.checkpoints.formats.tensors import LazyTensor, float32_to_bf16, from_array
 from soundloom.errors import CheckpointError, MismatchError
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import soundloom
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.errors import EngineError
-from soundloom.pipeline.run import decode_latents
+from soundloom.pipeline.stable_audio.run import decode_latents
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 
-from soundloom.engines.mlx.engine import MLXEngine  # noqa: E402 (needs MLX)
+from soundloom.engines.mlx.stable_audio.engine import MLXEngine  # noqa: E402 (needs MLX)
 
 
 @pytest.fixture

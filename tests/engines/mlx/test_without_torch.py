@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from soundloom.checkpoints.make import make_random
+from soundloom.testing.stable_audio import make_random
 
 pytest.importorskip("mlx.core", reason="MLX is not installed")
 

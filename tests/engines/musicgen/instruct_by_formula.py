@@ -9,7 +9,7 @@ from math import erf
 
 import numpy as np
 
-from soundloom.config.musicgen import LMConfig
+from soundloom.config.musicgen.model import LMConfig
 
 Weights = dict[str, np.ndarray]
 

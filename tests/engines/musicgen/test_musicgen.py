@@ -6,12 +6,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from engines.instruct_by_formula import guided_logits
-from engines.musicgen_tiny import CONFIG, STEREO, Tiny
 
 from soundloom.autoregressive.generation import Request
 from soundloom.autoregressive.sampling import GREEDY, Sampling
 from soundloom.errors import RequestError
+from tests.engines.musicgen.instruct_by_formula import guided_logits
+from tests.engines.musicgen.tiny import CONFIG, STEREO, Tiny
 
 INSTALLED = [name for name, package in (("torch", "torch"), ("mlx", "mlx")) if find_spec(package)]
 DRAWN = Sampling(temperature=1.1, top_k=10)
@@ -126,7 +126,7 @@ def test_the_adapter_refuses_more_frames_than_it_has_positions(tiny: Tiny, frame
 def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
     import torch
 
-    from soundloom.engines.torch.decoding import StepGraph
+    from soundloom.engines.torch.musicgen.kv_cache import StepGraph
 
     tiny, request = Tiny("torch"), Request(2, 8, GREEDY)
     prefixes = tiny.prefixes(tiny.codes(2, 8)) if edits else None

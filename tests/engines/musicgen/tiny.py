@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from parity.adapter import ADAPTERS
 
 from soundloom.autoregressive.generation import Noise, Request, generate, steps
 from soundloom.autoregressive.sampling import exponential_noise
-from soundloom.checkpoints.musicgen_shapes import adapter_shapes, lm_shapes
-from soundloom.checkpoints.tensors import from_array
-from soundloom.config.musicgen import InstructConfig, LMConfig
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.musicgen.shapes import adapter_shapes, lm_shapes
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from tests.parity.adapter import ADAPTERS
 
 CONFIG = LMConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64, vocab_size=24, text_width=20)
 STEREO = LMConfig(
@@ -38,9 +38,9 @@ class Tiny:
         self.engine, self.config = ADAPTERS[name](), config
         self.weights = random_weights(lm_shapes(config), seed=1)
         self.adapter_weights = random_weights(adapter_shapes(config, INSTRUCT), seed=2)
-        self.files = self.engine.module("musicgen")
+        self.files = self.engine.module("musicgen.lm")
         self.lm = self._build(lambda: self.files.MusicGenLM(config), self.weights)
-        make = self.engine.module("instruct").CPTransformer
+        make = self.engine.module("musicgen.adapter").CPTransformer
         self.adapter = self._build(lambda: make(config, INSTRUCT), self.adapter_weights)
 
     def _build(self, make: Any, weights: dict[str, np.ndarray]) -> Any:
@@ -63,7 +63,9 @@ class Tiny:
     def decoding(self, request: Request, prefixes: Any = None) -> Any:
         capacity = steps(self.config, request) + request.prompt_frames
         text = self.read(self.hidden(request.clips))
-        return self.engine.module("decoding").Decoding(self.lm, text, capacity, request.guidance != 1, prefixes)
+        return self.engine.module("musicgen.kv_cache").Decoding(
+            self.lm, text, capacity, request.guidance != 1, prefixes
+        )
 
     def noise(self, clips: int) -> Noise:
         return lambda step: exponential_noise(range(clips), step, self.config.num_codebooks, self.config.vocab_size)

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.tensors import from_array
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.torch.blocks import Padding, attend_window
-from soundloom.engines.torch.computing import computing
-from soundloom.engines.torch.engine import TorchEngine
+from soundloom.engines.torch.components import choose_device
+from soundloom.engines.torch.inference import computing
 from soundloom.engines.torch.load import load_module, to_tensor
-from soundloom.engines.torch.networks import choose_device
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
 from soundloom.errors import CheckpointError, EngineError, MismatchError
 
 SHAPES = (1, 9, 64), (1, 64), (1, 256, 12)  # context, duration and latents of the tiny model

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.engines.torch import blocks, flex  # noqa: E402
+from soundloom.engines.torch import blocks  # noqa: E402
+from soundloom.engines.torch import flex_attention as flex  # noqa: E402
 from soundloom.engines.torch.blocks import DyT, Rotation, SelfAttention  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")

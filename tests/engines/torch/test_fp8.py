@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
-from soundloom.engines.parts import find_part  # noqa: E402
-from soundloom.engines.torch.dit import DiT  # noqa: E402
+from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
+from soundloom.engines.components import find_part  # noqa: E402
 from soundloom.engines.torch.fp8 import LARGEST, Fp8Linear, round_rows  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
+from soundloom.engines.torch.stable_audio.dit import DiT  # noqa: E402
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -8,11 +8,11 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from torch.nn import functional as F  # noqa: E402
 
-from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
+from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm  # noqa: E402
-from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
 from soundloom.engines.torch.int8 import BLOCK, Int8Linear  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
+from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -8,14 +8,14 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from torch import nn  # noqa: E402
 
-from soundloom.checkpoints.make import make_random  # noqa: E402
-from soundloom.checkpoints.open import open_checkpoint  # noqa: E402
-from soundloom.engines.torch import engine as engine_module  # noqa: E402
+from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import precision  # noqa: E402
-from soundloom.engines.torch.engine import TorchEngine  # noqa: E402
 from soundloom.engines.torch.int8 import Int8Linear, round_rows  # noqa: E402
 from soundloom.engines.torch.precision import Precision  # noqa: E402
+from soundloom.engines.torch.stable_audio import engine as engine_module  # noqa: E402
+from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
 from soundloom.errors import EngineError  # noqa: E402
+from soundloom.testing.stable_audio import make_random  # noqa: E402
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

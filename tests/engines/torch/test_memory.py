@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.engines.torch.engine import TorchEngine
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
 
 
 def test_a_freed_network_gives_its_mapped_weights_back(tiny_model_folder: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.checkpoints.packed import pack_tensor  # noqa: E402
-from soundloom.checkpoints.tensors import from_array  # noqa: E402
-from soundloom.engines.torch import arranged  # noqa: E402
-from soundloom.engines.torch.arranged import ArrangedCodes, ArrangedLinear, arrange  # noqa: E402
+from soundloom.checkpoints.formats.packed import pack_tensor  # noqa: E402
+from soundloom.checkpoints.formats.tensors import from_array  # noqa: E402
+from soundloom.engines.torch import prepack as arranged  # noqa: E402
 from soundloom.engines.torch.blocks import Linear  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
+from soundloom.engines.torch.prepack import ArrangedCodes, ArrangedLinear, arrange  # noqa: E402
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:

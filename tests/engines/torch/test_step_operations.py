@@ -5,7 +5,7 @@ pytest.importorskip("mlx.core", reason="MLX is not installed")
 
 def test_what_a_clip_shares_is_computed_once():
     """5 s, the length of the MLX runtime: at least 15 % fewer multiplications, and the same sound."""
-    from step_operations import compare
+    from benchmarks.step_operations import compare
 
     ours, published, error = compare(width=128, depth=4, frames=54, steps=8)
     assert ours < 0.85 * published

@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
-from parity.generation import RecordedNoise
-from soundloom.checkpoints.components import Component, open_component, open_text_encoder_component
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.checkpoints.stable_audio.components import Component, open_component, open_text_encoder_component
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.config.catalogue import require_entry
-from soundloom.config.models import DEFAULT_SAMPLING_SHIFT, ShiftConfig
-from soundloom.config.requests import Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ShiftConfig
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.diffusion.schedules import schedule
-from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.plan import Item, make_item, make_job
-from soundloom.pipeline.run import Run, fit
-from soundloom.pipeline.stages import Stages
+from soundloom.pipeline.progress import Stages
+from soundloom.pipeline.stable_audio.chunks import decode_chunks
+from soundloom.pipeline.stable_audio.plan import Item, make_item, make_job
+from soundloom.pipeline.stable_audio.run import Run, fit
 from soundloom.text.tokenizer import Tokenizer
+from tests.parity.case import Case
+from tests.parity.generation import RecordedNoise
 
 Outputs = dict[str, np.ndarray]
 PRECISION = {"float32": "float32", "float16": "float16"}
@@ -41,14 +41,14 @@ class MLXTransformerCase:
         self.component = open_component(case.path.parent / case.data["weights_file"])
         conditioning = require_entry("small-music").parsed_config().model.conditioning
         width = self.component.config.cond_token_dim
-        files = engine.module("conditioner")
+        files = engine.module("stable_audio.conditioner")
         weights = _part(self.component, CONDITIONER_PREFIX)
         self.conditioner = engine.build(
             lambda: files.Conditioner(replace(conditioning, cond_dim=width)), weights, case.name
         )
 
     def forward(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        files, array = self.engine.module("dit"), self.engine.array
+        files, array = self.engine.module("stable_audio.dit"), self.engine.array
         dtype = PRECISION[call["args"]["dtype"]]
         weights = _part(self.component, DIT_PREFIX)
         dit = self.engine.build(lambda: files.DiT(self.component.config), weights, "dit", dtype)
@@ -100,7 +100,7 @@ class MLXCodecCase:
             bottleneck=SimpleNamespace(config=bottleneck),
             downsampling_ratio=config.stride,  # in patches here
         )
-        files = self.engine.module("same")
+        files = self.engine.module("stable_audio.same")
         module = self.engine.build(lambda: files.SAME(whole, (half,)), _part(component, SAME_PREFIX), path.name)
         return module, whole
 
@@ -124,7 +124,7 @@ class MLXCodecCase:
         return self.engine.numpy(same.decoder(raw))
 
     def unpatch(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        files = self.engine.module("same")
+        files = self.engine.module("stable_audio.same")
         return {"audio": self.engine.numpy(files.from_patches(self.engine.array(inputs["patches"]), 2))}
 
 
@@ -136,7 +136,7 @@ class MLXTextCase:
         files = open_text_encoder_component(case.path.parent / case.data["weights_file"])
         self.tokenizer = Tokenizer(files.tokenizer)
         weights = {name.removeprefix("model.encoder."): t for name, t in files.tensors.items()}
-        module = engine.module("t5gemma")
+        module = engine.module("stable_audio.t5gemma")
         self.encoder = engine.build(lambda: module.T5GemmaEncoder(files.config), weights, case.name)
 
     def tokenize(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:

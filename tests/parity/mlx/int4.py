@@ -5,11 +5,11 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
-from parity.case import Case
-from parity.mlx_files import MLXCodecCase, MLXTextCase, MLXTransformerCase, Outputs
-from soundloom.checkpoints.components import open_component
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.shapes import DIT_PREFIX
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.stable_audio.components import open_component
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
+from tests.parity.case import Case
+from tests.parity.mlx.files import MLXCodecCase, MLXTextCase, MLXTransformerCase, Outputs
 
 
 class MLXBundleCase:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
 from soundloom.audio.channels import to_channels
-from soundloom.checkpoints.musicgen_layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
-from soundloom.config.musicgen import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
+from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
+from soundloom.config.musicgen.model import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
 from soundloom.text.positions import relative_buckets
+from tests.parity.case import Case
 
 Outputs = dict[str, np.ndarray]
 
@@ -26,7 +26,7 @@ class T5Case:
 
     @cached_property
     def encoder(self) -> Any:
-        files = self.engine.module("t5")
+        files = self.engine.module("musicgen.t5")
         weights = self.case.weights(self.case.data["weight_key_prefix"])
         return self.engine.build(lambda: files.T5Encoder(self.config), weights, self.case.name)
 
@@ -57,7 +57,7 @@ class CodecCase:
             layout = CODEC_AUDIOCRAFT if self.is_audiocraft else CODEC_TRANSFORMERS
             weights = fold_weight_norms(layout.to_canonical(self.case.weights(self.case.data["weight_key_prefix"])))
             config = replace(self.config, pad_mode=pad_mode)
-            files = self.engine.module("encodec")
+            files = self.engine.module("musicgen.encodec")
             self._codecs[pad_mode] = self.engine.build(lambda: files.Encodec(config), weights, self.case.name)
         return self._codecs[pad_mode]
 

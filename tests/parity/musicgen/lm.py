@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
-from parity.musicgen_weights import adapter_weights, lm_weights
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.autoregressive.sampling import GREEDY, Sampling, filtered, guide_logits, sample
-from soundloom.config.musicgen import InstructConfig, LMConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from tests.parity.case import Case
+from tests.parity.musicgen.weights import adapter_weights, lm_weights
 
 Outputs = dict[str, np.ndarray]
 
@@ -21,7 +21,7 @@ Outputs = dict[str, np.ndarray]
 def lm_config(data: dict[str, Any]) -> LMConfig:
     """Return the sizes of a case in audiocraft's or transformers' words."""
     if "decoder" in data:
-        from soundloom.config.musicgen import parse_composite_config
+        from soundloom.config.musicgen.model import parse_composite_config
 
         return parse_composite_config(data).lm
     return LMConfig(
@@ -73,7 +73,7 @@ class LMCase:
     def __init__(self, case: Case, engine: Any) -> None:
         self.case, self.engine = case, engine
         self.config = lm_config(case.data["config"])
-        self.files = engine.module("musicgen")
+        self.files = engine.module("musicgen.lm")
         self.weights = case.weights()
         self.lm = cache(self._lm)
 
@@ -83,7 +83,7 @@ class LMCase:
 
     def _adapter(self) -> Any:
         config = InstructConfig(max_frames=self.case.data["config"]["max_frames"])
-        make = self.engine.module("instruct").CPTransformer
+        make = self.engine.module("musicgen.adapter").CPTransformer
         return self.engine.build(lambda: make(self.config, config), adapter_weights(self.weights), self.case.name)
 
     def positions(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
@@ -158,7 +158,7 @@ class LMCase:
         request = Request(clips, args["frames"], sampling, args["cfg_coef"], inputs.get("prompt"))
         text, prefixes = self._text(lm, inputs), self._prefixes(lm, inputs)
         capacity = steps(self.config, request) + request.prompt_frames
-        decoding = self.engine.module("decoding").Decoding(lm, text, capacity, args["cfg_coef"] != 1, prefixes)
+        decoding = self.engine.module("musicgen.kv_cache").Decoding(lm, text, capacity, args["cfg_coef"] != 1, prefixes)
         made = list(generate(self.config, request, decoding, None if noise is None else lambda step: noise[step]))
         return {"codes": made[-1].codes, "logits": np.stack([step.logits for step in made])}
 

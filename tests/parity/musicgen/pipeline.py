@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from parity.case import Case
-from parity.musicgen import lm_config
-from parity.musicgen_codec import audiocraft_config
-from parity.musicgen_weights import adapter_weights, lm_weights
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import GREEDY, Sampling
-from soundloom.checkpoints.musicgen_layouts import CODEC_AUDIOCRAFT, fold_weight_norms
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint, open_musicgen
-from soundloom.checkpoints.musicgen_parts import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
-from soundloom.checkpoints.safetensors_file import write_safetensors
-from soundloom.config.musicgen import InstructConfig, MusicGenConfig, parse_t5_config
-from soundloom.engines.music import Reading
+from soundloom.checkpoints.formats.safetensors import write_safetensors
+from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, fold_weight_norms
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
+from soundloom.checkpoints.musicgen.parts import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
+from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig, parse_t5_config
+from soundloom.engines.musicgen import Reading
+from tests.parity.case import Case
+from tests.parity.musicgen.codec import audiocraft_config
+from tests.parity.musicgen.lm import lm_config
+from tests.parity.musicgen.weights import adapter_weights, lm_weights
 
 Outputs = dict[str, np.ndarray]
 

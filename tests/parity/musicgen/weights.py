@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from soundloom.checkpoints import musicgen_layouts as layouts
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX
+from soundloom.checkpoints.musicgen import layouts
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX
 
 Weights = dict[str, Any]
 # Components that are read elsewhere, by the start of their names in a whole checkpoint.

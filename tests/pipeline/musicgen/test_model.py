@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_open import open_musicgen
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.musicgen import published_musicgen
-from soundloom.engines.choose import music_engine_class
+from soundloom.checkpoints.musicgen.open import open_musicgen
+from soundloom.config.musicgen.model import published_musicgen
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.engines.registry import music_engine_class
 from soundloom.errors import Cancelled, RequestError
-from soundloom.pipeline import music as music_module
-from soundloom.pipeline import music_run
-from soundloom.pipeline.music import MusicModel
-from soundloom.pipeline.music_run import as_heard
+from soundloom.pipeline.musicgen import model as music_module
+from soundloom.pipeline.musicgen import run as music_run
+from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.pipeline.musicgen.run import as_heard
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 
 EDITOR, PLAIN = (tiny_musicgen(published_musicgen("large", instruct=instruct)) for instruct in (True, False))
 STEREO = tiny_musicgen(published_musicgen("small", stereo=True))

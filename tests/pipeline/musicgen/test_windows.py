@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soundloom.errors import RequestError
-from soundloom.pipeline.windows import Joined, plan_windows, quietest
+from soundloom.pipeline.musicgen.windows import Joined, plan_windows, quietest
 
 
 @pytest.mark.parametrize("frames", [1, 29, 249, 250, 251, 450, 451, 1850, 5000])

@@ -8,8 +8,8 @@ import torch
 
 from soundloom.config.catalogue import require_entry
 from soundloom.config.parse import parse
-from soundloom.config.same import SAMEConfig
-from soundloom.pipeline.chunks import decode_chunks, encode_chunks
+from soundloom.config.stable_audio.same import SAMEConfig
+from soundloom.pipeline.stable_audio.chunks import decode_chunks, encode_chunks
 
 # One pass over a long sequence has larger rotary angles, whose rounding is what differs.
 TOLERANCE = 1e-4  # of the peak
@@ -31,7 +31,7 @@ def tiny_same(name: str) -> SAMEConfig:
 
 @pytest.fixture(scope="module", params=["same-s", "same-l"])
 def codec(request):
-    from soundloom.engines.torch.same import SAME
+    from soundloom.engines.torch.stable_audio.same import SAME
 
     config = tiny_same(request.param)
     torch.manual_seed(0)

@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
-from soundloom.config.requests import Guidance  # noqa: E402
-from soundloom.engines.torch.recorded import Recorder  # noqa: E402
-from soundloom.pipeline.model import load  # noqa: E402
+from soundloom.config.stable_audio.request import Guidance  # noqa: E402
+from soundloom.engines.torch.cuda_graphs import Recorder  # noqa: E402
+from soundloom.pipeline.stable_audio.model import load  # noqa: E402
 
 CASES = {
     "pingpong": {"steps": 3},

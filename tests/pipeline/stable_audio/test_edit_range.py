@@ -7,11 +7,11 @@ import pytest
 import soundfile
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.streaming import StreamedClip
-from soundloom.config.requests import GenerationRequest
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError
-from soundloom.pipeline.edits import Edit
-from soundloom.pipeline.plan import make_job
+from soundloom.pipeline.stable_audio.edits import Edit
+from soundloom.pipeline.stable_audio.plan import make_job
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000)
 KINDS = (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from soundloom.audio.clip import Clip
-from soundloom.config.requests import Compat, GenerationRequest, bars
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, bars
 from soundloom.errors import RequestError
-from soundloom.pipeline.edits import Edit
-from soundloom.pipeline.plan import make_job
+from soundloom.pipeline.stable_audio.edits import Edit
+from soundloom.pipeline.stable_audio.plan import make_job
 
 
 def noise_clip(seconds, rate=44100, channels=2, seed=0):

@@ -7,11 +7,11 @@ import pytest
 
 from soundloom import load
 from soundloom.audio.clip import Clip
-from soundloom.config.models import parse_model_config
-from soundloom.config.requests import COMPAT, GenerationRequest
+from soundloom.config.stable_audio.model import parse_model_config
+from soundloom.config.stable_audio.request import COMPAT, GenerationRequest
 from soundloom.errors import ConfigError, OutputError, RequestError
-from soundloom.pipeline.passes import begin
-from soundloom.pipeline.plan import make_item, make_job
+from soundloom.pipeline.stable_audio.passes import begin
+from soundloom.pipeline.stable_audio.plan import make_item, make_job
 
 
 @pytest.fixture(scope="module")

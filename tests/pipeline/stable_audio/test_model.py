@@ -7,7 +7,7 @@ import pytest
 
 from soundloom import Clip, Compat, GenerationRequest, Guidance, load
 from soundloom.errors import Cancelled, EngineError, OutputError, RequestError
-from soundloom.pipeline import run as run_module
+from soundloom.pipeline.stable_audio import run as run_module
 
 
 def generate(model, prompt="rain", **options):
@@ -33,7 +33,7 @@ def test_a_batch_gives_what_each_item_gives_alone(tiny_model):
 
 def test_whole_and_chunked_decoding_agree(tiny_model, monkeypatch):
     whole = generate(tiny_model, seconds=14.0)
-    monkeypatch.setattr("soundloom.pipeline.chunks.CHUNK", 16)
+    monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 16)
     assert np.abs(generate(tiny_model, seconds=14.0).audio - whole.audio).max() < 1e-4
 
 
@@ -252,7 +252,7 @@ def test_an_autoencoder_alone_codes_but_does_not_generate(tiny_model):
 
     config = replace(require_entry("same-s").parsed_config(), model=tiny_model.config.same)
     only = replace(tiny_model.checkpoint, config=config, name="same-s")
-    from soundloom.pipeline.model import Model, make_engine
+    from soundloom.pipeline.stable_audio.model import Model, make_engine
 
     model = Model(only, make_engine(only))
     clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (2, 8192)).astype(np.float32), 44100)

@@ -5,9 +5,9 @@ import pytest
 
 from soundloom.audio.clip import Clip
 from soundloom.config.catalogue import require_entry
-from soundloom.config.requests import COMPAT, Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.request import COMPAT, Compat, GenerationRequest, Guidance
 from soundloom.errors import RequestError
-from soundloom.pipeline.plan import make_batches, make_item, make_job
+from soundloom.pipeline.stable_audio.plan import make_batches, make_item, make_job
 
 SMALL = require_entry("small-music").parsed_config()
 MEDIUM = require_entry("medium").parsed_config()

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from itertools import pairwise
 
-from robustness.mutators import FORGED, NUMBERS, mutate_bytes, mutate_json
+from tests.robustness.mutators.base import FORGED, NUMBERS, mutate_bytes, mutate_json
 
 # safetensors
 

@@ -44,7 +44,7 @@ class KillServer:
 def serve() -> None:
     import torch  # noqa: F401
 
-    import soundloom.pipeline.model  # noqa: F401
+    import soundloom.pipeline.stable_audio.model  # noqa: F401
     from soundloom.cli.main import main
 
     for line in sys.stdin:

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from robustness.mutators import Mutator, Outcomes, inputs
 
 from soundloom import load
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.make import make_random
-from soundloom.checkpoints.musicgen_make import make_musicgen, tiny_musicgen
-from soundloom.checkpoints.musicgen_named import is_music
-from soundloom.checkpoints.musicgen_open import open_musicgen
-from soundloom.checkpoints.open import open_checkpoint
+from soundloom.checkpoints.musicgen.fetch import is_music
+from soundloom.checkpoints.musicgen.open import open_musicgen
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
-from soundloom.config.models import ModelConfig
-from soundloom.config.musicgen import published_musicgen
-from soundloom.pipeline.music import MusicModel
+from soundloom.config.musicgen.model import published_musicgen
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from soundloom.testing.stable_audio import make_random
+from tests.robustness.mutators.base import Mutator, Outcomes, inputs
 
 PLAIN, EDITOR = (tiny_musicgen(published_musicgen("large", instruct=instruct)) for instruct in (False, True))
 STABLE = ("published", "npz", "int4", "same-only")

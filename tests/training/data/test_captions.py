@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 
 from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfig
-from soundloom.training.critic import ContrastiveCritic
-from soundloom.training.dit import Batch, Generator, initialise
-from soundloom.training.loop import Draws
-from soundloom.training.post import PostStage, other_captions
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.critic import ContrastiveCritic
+from soundloom.training.stages.dit import Batch, Generator, initialise
+from soundloom.training.stages.post import PostStage, other_captions
+from tests.training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 
 KINDS, FRAMES = 4, 6
 POST = PostConfig(loop=LOOP, batch=8, head_width=16, layers=(0,), penalty=0.0, scorer=ScorerConfig(64, 1))

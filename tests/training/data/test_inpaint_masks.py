@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.training.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, draw_mask
+from soundloom.training.data.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, draw_mask
 
 VALID, FRAMES = 60, 80
 

@@ -8,9 +8,9 @@ from soundloom.config.parse import parse
 from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Selection
 from soundloom.errors import ConfigError, TrainingError
-from soundloom.training.captions import train_tokenizer
 from soundloom.training.config import DataConfig, TokenizerConfig
-from soundloom.training.library import Recordings, Words
+from soundloom.training.data.captions import train_tokenizer
+from soundloom.training.data.library import Recordings, Words
 
 RATE = 44100
 

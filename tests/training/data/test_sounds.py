@@ -10,7 +10,7 @@ from soundloom.datasets.synthetic import Labels, is_held_out
 from soundloom.datasets.synthetic.labels import tuned_pitch
 from soundloom.errors import ConfigError
 from soundloom.training.config import SoundsConfig
-from soundloom.training.sounds import Sounds
+from soundloom.training.data.sounds import Sounds
 
 FRAME = 4096
 PLAIN = SoundsConfig(

@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from training.tiny_recipe import AUTOENCODER, PATCH, SOUNDS, STRIDE, model_config
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import ConfigError
-from soundloom.training import noise_bands
-from soundloom.training.noise_bands import start_with_noise
-from soundloom.training.sounds import Sounds
-from soundloom.training.starts import fit_linear_codec, random_crops, start_linear
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.init import noise_bands
+from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, start_linear
+from soundloom.training.init.noise_bands import start_with_noise
+from tests.training.tiny_recipe import AUTOENCODER, PATCH, SOUNDS, STRIDE, model_config
 
 EDGES = (5000.0, 12000.0, 21000.0)  # two bands of two channels: four latents
 CONFIG = replace(AUTOENCODER, noise_bands=EDGES, frames=64, pca_seconds=3.0, emphasis=0.0)

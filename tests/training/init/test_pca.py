@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from training.tiny_recipe import AUTOENCODER, LATENT_DIM, PATCH, SOUNDS, STRIDE, WIDTH, model_config
 
-from soundloom.engines.torch.same import SAME
-from soundloom.training.pca import fit
-from soundloom.training.sounds import Sounds
-from soundloom.training.starts import fit_linear_codec, patch_rows, random_crops, start_linear
+from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.init.linear_codec import fit_linear_codec, patch_rows, random_crops, start_linear
+from soundloom.training.init.pca import fit
+from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, PATCH, SOUNDS, STRIDE, WIDTH, model_config
 
 
 def low_rank_patches(rank: int) -> np.ndarray:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import EngineError
-from soundloom.training.autoencoder import AutoencoderStage
 from soundloom.training.config import AdversarialConfig, AlignmentConfig, MemberConfig
-from soundloom.training.dit import Batch, FlowStage, Generator
-from soundloom.training.loop import Draws, Run
-from soundloom.training.machine import MachineConfig, open_machine
-from soundloom.training.sounds import Sounds
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.distributed import MachineConfig, open_machine
+from soundloom.training.loop.loop import Draws, Run
+from soundloom.training.stages.autoencoder import AutoencoderStage
+from soundloom.training.stages.dit import Batch, FlowStage, Generator
+from tests.training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
 
 class Noise:
@@ -64,8 +64,8 @@ def start_two(folder: Path, call: str) -> None:
     pytest.importorskip("accelerate")
     folder.mkdir(exist_ok=True)
     script = folder / "train.py"
-    script.write_text(f"from training.test_processes import *; {call}")
-    tests = str(Path(__file__).parent.parent)
+    script.write_text(f"from tests.training.loop.test_distributed import *; {call}")
+    tests = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training.tiny_recipe import loop
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
-from soundloom.training.guards import DivergenceGuard
-from soundloom.training.loop import Draws, Run, Turn, learning_rate
-from soundloom.training.machine import Machine
-from soundloom.training.observers import read_journal
-from soundloom.training.states import read_state
+from soundloom.training.loop.checkpoint import read_state
+from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.guards import DivergenceGuard
+from soundloom.training.loop.logging import read_journal
+from soundloom.training.loop.loop import Draws, Run, Turn, learning_rate
+from tests.training.tiny_recipe import loop
 
 
 class Regression:
@@ -99,8 +99,8 @@ def train_and_die(folder: Path, moment: str) -> None:
     [("half written", 9), ("written, perhaps not on the disk", 9), ("about to replace", 9), ("replaced", 10)],
 )
 def test_a_run_killed_while_saving_resumes_to_the_same_bits(uninterrupted, tmp_path, moment, step):
-    code = f"from training.test_loop import *; train_and_die(Path({str(tmp_path)!r}), {moment!r})"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    code = f"from tests.training.loop.test_loop import *; train_and_die(Path({str(tmp_path)!r}), {moment!r})"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
     resumed = run(tmp_path)
     assert resumed.step == step
@@ -219,7 +219,7 @@ def test_muon_without_blocks_is_an_error(tmp_path):
 
 
 def test_another_optimiser_cannot_take_over(tmp_path, monkeypatch):
-    monkeypatch.setattr("soundloom.training.loop.transformer_blocks", lambda module: iter([module[0]]))
+    monkeypatch.setattr("soundloom.training.loop.loop.transformer_blocks", lambda module: iter([module[0]]))
     run(tmp_path, steps=1).train()
     with pytest.raises(TrainingError, match="by another optimiser, than the recipe asks for"):
         Run(Regression(), loop(muon=2.0), tmp_path)

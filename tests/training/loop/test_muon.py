@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from soundloom.training.muon import Muon, orthogonalised
+from soundloom.training.loop.muon import Muon, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from soundloom.errors import TrainingError, WriteError
-from soundloom.training.saving import save_state
-from soundloom.training.states import read_state
+from soundloom.training.loop.checkpoint import read_state
+from soundloom.training.loop.saving import save_state
 
 
 def state():

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from soundloom.training.adversarial import Adversary, discriminator_loss, generator_loss
 from soundloom.training.config import AdversarialConfig, MemberConfig
-from soundloom.training.discriminators import Spectrum, build_member, member_width
-from soundloom.training.features import feature_distance, outputs_of
-from soundloom.training.loop import Draws
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.features import feature_distance, outputs_of
+from soundloom.training.objectives.gan.discriminators import Spectrum, build_member, member_width
+from soundloom.training.objectives.gan.losses import Adversary, discriminator_loss, generator_loss
 
 RATE = 44100
 MEMBERS = (

@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from soundloom.training.alignment import DiffusionAlignment
-from soundloom.training.augmentation import augmented, chirp, random_piece
 from soundloom.training.config import (
     AlignmentConfig,
     AugmentationConfig,
@@ -17,11 +15,13 @@ from soundloom.training.config import (
     LoopConfig,
     SemanticConfig,
 )
-from soundloom.training.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
-from soundloom.training.loop import Draws
-from soundloom.training.semantic import SemanticRegression, SemanticTargets, weighted
-from soundloom.training.text_features import LearntText
-from soundloom.training.times import draw_times, noisy, stratified
+from soundloom.training.data.augmentation import augmented, chirp, random_piece
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.alignment import DiffusionAlignment
+from soundloom.training.objectives.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
+from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted
+from soundloom.training.objectives.text_features import LearntText
+from soundloom.training.objectives.timesteps import draw_times, noisy, stratified
 
 RATE = 44100
 TIMES = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
-from training.tiny_recipe import SOUNDS, TEXT, model_config
 
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import CheckpointError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.captions import train_tokenizer
-from soundloom.training.clap import ClapScorer, resampled
 from soundloom.training.config import TokenizerConfig
-from soundloom.training.loop import Draws
-from soundloom.training.post import PostStage
-from soundloom.training.sounds import Sounds
+from soundloom.training.data.captions import train_tokenizer
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.clap import ClapScorer, resampled
+from soundloom.training.stages.post import PostStage
+from tests.training.stages.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
+from tests.training.tiny_recipe import SOUNDS, TEXT, model_config
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 

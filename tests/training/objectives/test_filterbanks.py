@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.training.filterbanks import chroma_bank, k_weighting, mel_bank
+from soundloom.training.objectives.spectral.filterbanks import chroma_bank, k_weighting, mel_bank
 
 RATE, WINDOW = 44100, 8192
 

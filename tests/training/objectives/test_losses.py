@@ -8,10 +8,16 @@ import pytest
 import torch
 
 from soundloom.training.config import MelConfig, SpectralConfig
-from soundloom.training.filterbanks import k_weighting
-from soundloom.training.losses import SpectralLoss, softnorm_loss, tight_stft, tight_window, waveform_loss
-from soundloom.training.mel_loss import MelLoss
-from soundloom.training.phase import frequency_difference, time_difference
+from soundloom.training.objectives.spectral.filterbanks import k_weighting
+from soundloom.training.objectives.spectral.losses import (
+    SpectralLoss,
+    softnorm_loss,
+    tight_stft,
+    tight_window,
+    waveform_loss,
+)
+from soundloom.training.objectives.spectral.mel import MelLoss
+from soundloom.training.objectives.spectral.phase import frequency_difference, time_difference
 
 
 def tone(hz: float) -> torch.Tensor:

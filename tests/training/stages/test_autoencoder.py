@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import ConfigError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.autoencoder import AutoencoderStage, encode_and_follow, require_sizes
-from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import (
     AdversarialConfig,
     AlignmentConfig,
@@ -22,10 +19,13 @@ from soundloom.training.config import (
     SemanticConfig,
     TokenizerConfig,
 )
-from soundloom.training.loop import Draws, Run
-from soundloom.training.observers import read_journal
-from soundloom.training.sounds import Sounds
-from soundloom.training.text_features import LearntText
+from soundloom.training.data.captions import CaptionTokens, train_tokenizer
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.logging import read_journal
+from soundloom.training.loop.loop import Draws, Run
+from soundloom.training.objectives.text_features import LearntText
+from soundloom.training.stages.autoencoder import AutoencoderStage, encode_and_follow, require_sizes
+from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
 MEMBERS = (MemberConfig("convolution", 64, filters=4), MemberConfig("patches", 29, width=64, depth=2))
 EVERYTHING = replace(

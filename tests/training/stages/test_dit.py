@@ -6,15 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
-from soundloom.config.models import ShiftConfig
+from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import DistillationConfig, FocusConfig, ShortConfig, TokenizerConfig
-from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import (
+from soundloom.training.data.captions import CaptionTokens, train_tokenizer
+from soundloom.training.data.latents import Latents, read_latents, write_latents
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.loop import Draws, Run, Stage
+from soundloom.training.objectives.timesteps import noisy, shifted
+from soundloom.training.stages.distillation import DistillationStage
+from soundloom.training.stages.dit import (
     Batch,
     Clips,
     FlowStage,
@@ -25,10 +28,7 @@ from soundloom.training.dit import (
     loss_by_frames,
     without,
 )
-from soundloom.training.latents import Latents, read_latents, write_latents
-from soundloom.training.loop import Draws, Run, Stage
-from soundloom.training.sounds import Sounds
-from soundloom.training.times import noisy, shifted
+from tests.training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
 FRAMES_PER_SECOND = 20.0
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training.test_autoencoder import EVERYTHING
-from training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 from soundloom.cli.main import main
 from soundloom.config.parse import to_dict
 from soundloom.datasets.synthetic import family_prompts
 from soundloom.errors import TrainingError
-from soundloom.evaluation.companions import companion_rows
 from soundloom.training.recipe import Work
+from soundloom.training.stages.evaluate import companion_rows
+from tests.training.stages.test_autoencoder import EVERYTHING
+from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 FIVE = {"spectral", "adversarial", "features", "alignment", "semantic", "contrastive"}
 PROMPTS = family_prompts(("tone", "bell"), 4, seconds=1.0)

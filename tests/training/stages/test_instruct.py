@@ -10,19 +10,18 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
-from parity.case import Case  # noqa: E402
-from parity.musicgen import lm_config  # noqa: E402
-from parity.musicgen_weights import adapter_weights, lm_weights  # noqa: E402
-
-from soundloom.config.musicgen import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
-from soundloom.datasets.synthetic.signals import SAMPLE_RATE  # noqa: E402
-from soundloom.datasets.synthetic.stems import CENTRES, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
-from soundloom.engines.torch.instruct import CPTransformer  # noqa: E402
+from soundloom.config.musicgen.model import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
+from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE  # noqa: E402
+from soundloom.datasets.synthetic.sounds.stems import CENTRES, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
-from soundloom.engines.torch.musicgen import MusicGenLM  # noqa: E402
+from soundloom.engines.torch.musicgen.adapter import CPTransformer  # noqa: E402
+from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
 from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
-from soundloom.training.instruct import (  # noqa: E402
+from soundloom.training.loop.logging import read_journal  # noqa: E402
+from soundloom.training.loop.loop import Draws, Run  # noqa: E402
+from soundloom.training.recipe import Recipe  # noqa: E402
+from soundloom.training.stages.instruct import (  # noqa: E402
     Editor,
     Edits,
     InstructStage,
@@ -30,13 +29,13 @@ from soundloom.training.instruct import (  # noqa: E402
     MusicStage,
     token_loss,
 )
-from soundloom.training.loop import Draws, Run  # noqa: E402
-from soundloom.training.observers import read_journal  # noqa: E402
-from soundloom.training.recipe import Recipe  # noqa: E402
+from tests.parity.case import Case  # noqa: E402
+from tests.parity.musicgen.lm import lm_config  # noqa: E402
+from tests.parity.musicgen.weights import adapter_weights, lm_weights  # noqa: E402
 
 LM = LMConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, ffn_dim=64, vocab_size=8, text_width=4)
 ADAPTER = InstructConfig(max_frames=8, lora_rank=2, lora_alpha=4)
-CASE = Path(__file__).parent.parent / "golden" / "instruct_lm.json"
+CASE = Path(__file__).parents[2] / "golden" / "instruct_lm.json"
 
 
 class Loud(Edits):
@@ -87,7 +86,7 @@ def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
         assert 0.2 < (np.abs(played) > 0).mean() < 0.9
 
 
-RECIPE = Path(__file__).parents[2] / "configs" / "instruct"
+RECIPE = Path(__file__).parents[3] / "configs" / "instruct"
 
 
 def test_the_recipe_in_the_repository_is_the_published_training() -> None:

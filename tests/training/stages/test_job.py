@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from training.tiny_recipe import CONFIGS, write_recipe
 
 from soundloom.audio.clip import Clip
-from soundloom.engines.torch.same import SAME
-from soundloom.training.job import Job
-from soundloom.training.machine import Machine
+from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.training.loop.distributed import Machine
 from soundloom.training.recipe import Recipe, Work
+from soundloom.training.stages.job import Job
+from tests.training.tiny_recipe import CONFIGS, write_recipe
 
 
 def test_a_long_file_is_encoded_in_pieces_to_the_same_latents(tmp_path, monkeypatch):

@@ -7,8 +7,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from soundloom.training.adversarial import Adversary
-from soundloom.training.alignment import DiffusionAlignment
 from soundloom.training.config import (
     AdversarialConfig,
     AlignmentConfig,
@@ -19,11 +17,13 @@ from soundloom.training.config import (
     SemanticConfig,
     SpectralConfig,
 )
-from soundloom.training.loop import Draws
-from soundloom.training.losses import SpectralLoss, softnorm_loss, tight_stft, waveform_loss
-from soundloom.training.mel_loss import MelLoss
-from soundloom.training.phase import frequency_difference, time_difference
-from soundloom.training.semantic import SemanticRegression, weighted
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.alignment import DiffusionAlignment
+from soundloom.training.objectives.gan.losses import Adversary
+from soundloom.training.objectives.semantic import SemanticRegression, weighted
+from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss, tight_stft, waveform_loss
+from soundloom.training.objectives.spectral.mel import MelLoss
+from soundloom.training.objectives.spectral.phase import frequency_difference, time_difference
 
 RATE = 44100
 

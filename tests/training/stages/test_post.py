@@ -6,26 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.test_flow import FRAMES_PER_SECOND, latents
-from training.tiny_recipe import FLOW, LATENT_DIM, LOOP, SOUNDS, TEXT, loop, model_config
 
 from soundloom.errors import ConfigError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.captions import CaptionTokens, train_tokenizer
 from soundloom.training.config import PostConfig, ScorerConfig, TokenizerConfig
-from soundloom.training.dit import Batch, Clips, Generator
-from soundloom.training.latent_discriminator import LatentDiscriminator
-from soundloom.training.loop import Draws, Run
-from soundloom.training.observers import read_journal
-from soundloom.training.post import (
+from soundloom.training.data.captions import CaptionTokens, train_tokenizer
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.logging import read_journal
+from soundloom.training.loop.loop import Draws, Run
+from soundloom.training.objectives.gan.latent_discriminator import LatentDiscriminator
+from soundloom.training.objectives.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
+from soundloom.training.stages.dit import Batch, Clips, Generator
+from soundloom.training.stages.post import (
     PostStage,
     discriminator_times,
     generator_times,
     mean_of_frames,
     other_captions,
 )
-from soundloom.training.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
-from soundloom.training.sounds import Sounds
+from tests.training.stages.test_dit import FRAMES_PER_SECOND, latents
+from tests.training.tiny_recipe import FLOW, LATENT_DIM, LOOP, SOUNDS, TEXT, loop, model_config
 
 POST = PostConfig(
     loop=LOOP, batch=4, head_width=16, features=0.5, text=0.2, centring=0.01, scorer=ScorerConfig(width=64, depth=1)

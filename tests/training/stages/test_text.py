@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.test_flow import clips, latents, validation  # noqa: F401 (a fixture)
-from training.tiny_recipe import LATENT_DIM, TEXT, loop
 
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
-from soundloom.training.dit import start_text
-from soundloom.training.latents import Latents
-from soundloom.training.loop import Run
-from soundloom.training.text import TextStage, descriptions
+from soundloom.training.data.latents import Latents
+from soundloom.training.loop.loop import Run
+from soundloom.training.stages.dit import start_text
+from soundloom.training.stages.text import TextStage, descriptions
+from tests.training.stages.test_dit import clips, latents, validation  # noqa: F401 (a fixture)
+from tests.training.tiny_recipe import LATENT_DIM, TEXT, loop
 
 CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_steps=10, log_every=60), batch=8)
 

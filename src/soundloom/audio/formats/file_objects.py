@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from soundloom.atomic import called, temporary_folder, write_faults
-from soundloom.audio.containers import CONTAINERS
+from soundloom.audio.formats.containers import CONTAINERS
 from soundloom.errors import AudioError, shown
 
 

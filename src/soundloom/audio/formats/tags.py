@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundloom.audio.chunks import chunks
+from soundloom.audio.formats.chunks import chunks
 
 LONGEST_TEXT = 16 * 2**20  # bytes of a field, or of the comments of a file
 MOST_PARTS = 4096  # frames, comments, blocks or pages that are looked at

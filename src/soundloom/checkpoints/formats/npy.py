@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.checkpoints.tensors import Array, MappedFile
+from soundloom.checkpoints.formats.tensors import Array, MappedFile
 from soundloom.errors import CorruptFileError
 from soundloom.npy import npy_array
 

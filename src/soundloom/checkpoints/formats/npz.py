@@ -16,8 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
-from soundloom.checkpoints.zip_file import ZipArchive
+from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
+from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
 from soundloom.npy import NpyHeader, read_npy_header
 

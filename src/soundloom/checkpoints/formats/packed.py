@@ -13,9 +13,9 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.tensors import LazyTensor, is_float
+from soundloom.checkpoints.formats.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
+from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
 from soundloom.errors import MismatchError, shown
-from soundloom.quantization.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
 
 Tensors = dict[str, LazyTensor]
 DAMAGED = "the file is damaged, or not of the bits and groups that it claims; fetch or convert it again"

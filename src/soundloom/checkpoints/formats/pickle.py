@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from soundloom.checkpoints.limits import check_count, check_name
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, Array, LazyTensor
-from soundloom.checkpoints.unpickle import Known, Unpickler, describe, pairs_of
-from soundloom.checkpoints.zip_file import ZipArchive
+from soundloom.checkpoints.formats.limits import check_count, check_name
+from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor
+from soundloom.checkpoints.formats.unpickler import Known, Unpickler, describe, pairs_of
+from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
 from soundloom.sizes import are_sizes, is_shape
 

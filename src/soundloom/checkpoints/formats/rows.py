@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.checkpoints.packed import PackedTensor, join
-from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.checkpoints.formats.packed import PackedTensor, join
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.errors import MismatchError
 
 

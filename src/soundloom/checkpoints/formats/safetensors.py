@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.limits import check_count, check_name
-from soundloom.checkpoints.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
+from soundloom.checkpoints.formats.limits import check_count, check_name
+from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
 from soundloom.json_file import decode_json
 from soundloom.sizes import are_sizes, is_shape

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.checkpoints.limits import check_count, check_name
-from soundloom.checkpoints.tensors import Array, MappedFile
+from soundloom.checkpoints.formats.limits import check_count, check_name
+from soundloom.checkpoints.formats.tensors import Array, MappedFile
 from soundloom.errors import shown
 
 _END = b"PK\x05\x06"  # of the record that ends an archive

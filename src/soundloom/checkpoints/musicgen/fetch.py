@@ -8,9 +8,9 @@ from pathlib import Path
 from soundloom.atomic import new_folder
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub import fetch_folders, sources_needed
-from soundloom.checkpoints.musicgen_open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
-from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE
-from soundloom.checkpoints.musicgen_save import save_musicgen
+from soundloom.checkpoints.musicgen.open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
+from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE
+from soundloom.checkpoints.musicgen.save import save_musicgen
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.errors import ModelNotFoundError
 from soundloom.folders import cache_folder, expanded

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.infer import sizes_of
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.musicgen import EncodecConfig, InstructConfig, LMConfig
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.infer import sizes_of
+from soundloom.config.musicgen.model import EncodecConfig, InstructConfig, LMConfig
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, MismatchError, shown
 

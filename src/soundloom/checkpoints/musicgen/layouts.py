@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from soundloom.checkpoints.layouts import Layout, Row, Tensors, fold_weight_norm
-from soundloom.checkpoints.rows import join_rows, take_rows
-from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.checkpoints.formats.rows import join_rows, take_rows
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor
+from soundloom.checkpoints.stable_audio.layouts import Layout, Row, Tensors, fold_weight_norm
 from soundloom.errors import MismatchError
 
 PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix

@@ -14,8 +14,13 @@ from pathlib import Path
 
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.fingerprint import fingerprint
-from soundloom.checkpoints.musicgen_infer import infer_adapter, infer_lm
-from soundloom.checkpoints.musicgen_layouts import (
+from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets
+from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
+from soundloom.checkpoints.formats.rows import join_rows
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.musicgen.infer import infer_adapter, infer_lm
+from soundloom.checkpoints.musicgen.layouts import (
     CODEC_TRANSFORMERS,
     LIGHTNING,
     LM_AUDIOCRAFT,
@@ -26,7 +31,7 @@ from soundloom.checkpoints.musicgen_layouts import (
     fold_weight_norms,
     merge_lora,
 )
-from soundloom.checkpoints.musicgen_parts import (
+from soundloom.checkpoints.musicgen.parts import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     best_state,
@@ -36,7 +41,7 @@ from soundloom.checkpoints.musicgen_parts import (
     read_tokenizer,
     read_weights,
 )
-from soundloom.checkpoints.musicgen_shapes import (
+from soundloom.checkpoints.musicgen.shapes import (
     ADAPTER_PREFIX,
     ENCODEC_PREFIX,
     LM_PREFIX,
@@ -44,12 +49,7 @@ from soundloom.checkpoints.musicgen_shapes import (
     lm_shapes,
     musicgen_shapes,
 )
-from soundloom.checkpoints.packed import PackedTensor, join_triplets
-from soundloom.checkpoints.pickle_file import read_pickle, tensors_of
-from soundloom.checkpoints.rows import join_rows
-from soundloom.checkpoints.safetensors_file import read_safetensors
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.musicgen import LMConfig, MusicGenConfig, parse_composite_config
+from soundloom.config.musicgen.model import LMConfig, MusicGenConfig, parse_composite_config
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError
 from soundloom.json_file import read_json

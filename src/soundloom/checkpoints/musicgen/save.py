@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from soundloom.atomic import atomic_file, write_json
-from soundloom.checkpoints.bundle import BUNDLE_BITS, require_group
-from soundloom.checkpoints.layouts import Tensors
-from soundloom.checkpoints.musicgen_open import OWN_CONFIG
-from soundloom.checkpoints.musicgen_parts import TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.packed import PackedTensor, pack_tensor, split
-from soundloom.checkpoints.safetensors_file import write_safetensors
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.music_catalogue import own_config
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.checkpoints.formats.packed import PackedTensor, pack_tensor, split
+from soundloom.checkpoints.formats.safetensors import write_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.musicgen.open import OWN_CONFIG
+from soundloom.checkpoints.musicgen.parts import TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group
+from soundloom.checkpoints.stable_audio.layouts import Tensors
+from soundloom.config.musicgen.catalogue import own_config
+from soundloom.config.musicgen.model import MusicGenConfig
 
 OWN_LAYOUTS = ("musicgen", *BUNDLE_BITS)
 _PACKED_LAYER = re.compile(rf"{re.escape(LM_PREFIX)}transformer\.layers\.\d+\.\w+(\.\w+)?\.weight")

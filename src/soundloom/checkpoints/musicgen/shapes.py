@@ -9,8 +9,15 @@ merged into the language model.
 
 from __future__ import annotations
 
-from soundloom.checkpoints.shapes import Shapes
-from soundloom.config.musicgen import CodecLayer, EncodecConfig, InstructConfig, LMConfig, MusicGenConfig, T5Config
+from soundloom.checkpoints.stable_audio.shapes import Shapes
+from soundloom.config.musicgen.model import (
+    CodecLayer,
+    EncodecConfig,
+    InstructConfig,
+    LMConfig,
+    MusicGenConfig,
+    T5Config,
+)
 
 T5_PREFIX, ENCODEC_PREFIX, LM_PREFIX, ADAPTER_PREFIX = "t5.", "encodec.", "lm.", "cp_transformer."
 GATES = 4  # of an LSTM, one above the other in each of its matrices

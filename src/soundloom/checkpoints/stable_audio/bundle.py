@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from soundloom.atomic import write_json
-from soundloom.checkpoints.packed import PackedTensor, join_triplets, pack_tensor, split
-from soundloom.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from soundloom.checkpoints.shapes import DIT_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.affine import GROUPS
+from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets, pack_tensor, split
+from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.errors import MismatchError, RequestError, shown
 from soundloom.json_file import read_json
-from soundloom.quantization.affine import GROUPS
 from soundloom.version import __version__
 
 MANIFEST_FILE, PART_FILE = "manifest.json", "model.safetensors"

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints import infer
-from soundloom.checkpoints.bundle import is_part, read_part
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.layouts import (
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.checkpoints.formats.tensors import Array
+from soundloom.checkpoints.stable_audio import infer
+from soundloom.checkpoints.stable_audio.bundle import is_part, read_part
+from soundloom.checkpoints.stable_audio.layouts import (
     DIT_NPZ,
     SAME_DECODER_NPZ,
     SAME_ENCODER_NPZ,
@@ -20,14 +22,12 @@ from soundloom.checkpoints.layouts import (
     Layout,
     Tensors,
 )
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.checkpoints.shapes import t5gemma_shapes
-from soundloom.checkpoints.tensors import Array
+from soundloom.checkpoints.stable_audio.shapes import t5gemma_shapes
 from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import DiTConfig, ModelConfig
-from soundloom.config.same import ResamplerConfig, SAMEConfig
-from soundloom.config.text_encoder import T5GemmaConfig, parse_text_encoder_config
+from soundloom.config.stable_audio.model import DiTConfig, ModelConfig
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig, parse_text_encoder_config
 from soundloom.errors import FETCH_AGAIN, CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
 from soundloom.json_file import LONGEST_JSON, decode_json
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from soundloom.atomic import new_folder
-from soundloom.checkpoints.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.formats.packed import bytes_of
+from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
-from soundloom.checkpoints.layouts import fold_weight_norm
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint
-from soundloom.checkpoints.packed import bytes_of
-from soundloom.checkpoints.save import save_checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.layouts import fold_weight_norm
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.stable_audio.save import save_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
 from soundloom.leftovers import is_empty

@@ -11,16 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.shapes import (
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DECODER_STACK,
     DIT_PREFIX,
     ENCODER_STACK,
     SAME_PREFIX,
 )
-from soundloom.checkpoints.tensors import LazyTensor
-from soundloom.config.models import AttentionConfig, AutoencoderModelConfig, DiTConfig, FeedForwardConfig, ModelConfig
-from soundloom.config.same import ResamplerConfig, SAMEConfig
+from soundloom.config.stable_audio.model import (
+    AttentionConfig,
+    AutoencoderModelConfig,
+    DiTConfig,
+    FeedForwardConfig,
+    ModelConfig,
+)
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.errors import MismatchError
 
 AnyConfig = ModelConfig | AutoencoderModelConfig

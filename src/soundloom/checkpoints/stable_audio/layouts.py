@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.shapes import (
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor
+from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DECODER_STACK,
     DIT_PREFIX,
@@ -22,7 +23,6 @@ from soundloom.checkpoints.shapes import (
     SAME_PREFIX,
     is_ignorable,
 )
-from soundloom.checkpoints.tensors import Array, LazyTensor
 from soundloom.errors import MismatchError
 
 Tensors = dict[str, LazyTensor]

@@ -9,9 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.checkpoints.bundle import PART_FILE, bundle_layout, is_part
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.components import (
+from soundloom.checkpoints.fingerprint import fingerprint
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.hub import Fetched, fetch
+from soundloom.checkpoints.stable_audio.bundle import PART_FILE, bundle_layout, is_part
+from soundloom.checkpoints.stable_audio.components import (
     TextEncoderFiles,
     find_files,
     list_names,
@@ -22,18 +26,14 @@ from soundloom.checkpoints.components import (
     read_tokenizer_file,
     variant_of,
 )
-from soundloom.checkpoints.fingerprint import fingerprint
-from soundloom.checkpoints.hub import Fetched, fetch
-from soundloom.checkpoints.infer import AnyConfig, infer_config
-from soundloom.checkpoints.layouts import SAME_ONLY, Tensors
-from soundloom.checkpoints.safetensors_file import read_safetensors
-from soundloom.checkpoints.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.infer import AnyConfig, infer_config
+from soundloom.checkpoints.stable_audio.layouts import SAME_ONLY, Tensors
+from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
 from soundloom.config.catalogue import find_entry, packaged_folder, require_entry
 from soundloom.config.entries import Entry
-from soundloom.config.models import AutoencoderModelConfig, ModelConfig, read_model_config
-from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.config.text_encoder import parse_text_encoder_config
+from soundloom.config.stable_audio.model import AutoencoderModelConfig, ModelConfig, read_model_config
+from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
+from soundloom.config.stable_audio.text_encoder import parse_text_encoder_config
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
 from soundloom.folders import expanded
 from soundloom.json_file import read_json

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from soundloom.atomic import atomic_file, write_json
-from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, pack_transformer, write_part
-from soundloom.checkpoints.components import TextEncoderFiles
-from soundloom.checkpoints.infer import AnyConfig, infer_config
-from soundloom.checkpoints.layouts import (
+from soundloom.checkpoints.formats.npz import write_npz
+from soundloom.checkpoints.formats.packed import PackedTensor
+from soundloom.checkpoints.formats.safetensors import write_safetensors
+from soundloom.checkpoints.formats.tensors import LazyTensor, from_array
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP, pack_transformer, write_part
+from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
+from soundloom.checkpoints.stable_audio.infer import AnyConfig, infer_config
+from soundloom.checkpoints.stable_audio.layouts import (
     DIT_NPZ,
     SAME_DECODER_NPZ,
     SAME_ENCODER_NPZ,
@@ -22,17 +26,13 @@ from soundloom.checkpoints.layouts import (
     T5GEMMA_NPZ,
     Tensors,
 )
-from soundloom.checkpoints.npz_file import write_npz
-from soundloom.checkpoints.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.packed import PackedTensor
-from soundloom.checkpoints.safetensors_file import write_safetensors
-from soundloom.checkpoints.shapes import SAME_PREFIX, is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor, from_array
+from soundloom.checkpoints.stable_audio.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX, is_ignorable
 from soundloom.config.catalogue import find_entry
-from soundloom.config.models import AutoencoderModelConfig, ModelConfig
 from soundloom.config.parse import to_dict
-from soundloom.config.published import TEXT_ENCODER_FOLDER
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import AutoencoderModelConfig, ModelConfig
+from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.errors import RequestError
 
 LAYOUTS = ("published", "bf16-mirror", "same-only", "npz", *BUNDLE_BITS)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig
-from soundloom.config.same import ResamplerConfig, SAMEConfig
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import AutoencoderModelConfig, DiTConfig, ModelConfig
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -14,11 +14,11 @@ from typing import Any
 from soundloom.atomic import atomic_file
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
-from soundloom.cli.flags import Extend, flag, numbers, switch
-from soundloom.cli.results import print_results
+from soundloom.cli.options.flags import Extend, flag, numbers, switch
+from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
-from soundloom.config.models import ModelConfig
-from soundloom.engines.choose import ENGINES, engine_class
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.registry import ENGINES, engine_class
 from soundloom.errors import RequestError
 
 DEFAULT_SECONDS, DEFAULT_PRECISIONS, DEFAULT_MODELS = (5.0, 30.0), ("auto",), ("small-music",)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from importlib import import_module
 from typing import Any
 
-from soundloom.cli.flags import flag
-from soundloom.cli.main import COMMANDS
+from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.options.flags import flag
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import RequestError
 
@@ -52,7 +51,7 @@ class Flag:
 def flags_of(command: str) -> list[Flag]:
     """All flags of a command, `--help` among them."""
     found = [Flag(("-h", "--help"), False, (), "list all flags")]
-    for item in fields(import_module(f"soundloom.cli.{command}").Options):
+    for item in fields(load_command(command).Options):
         names, options = item.metadata["names"], item.metadata["options"]
         if names:
             found += _spelled(names, options)
@@ -75,7 +74,7 @@ def _spelled(names: tuple[str, ...], options: dict[str, Any]) -> Iterator[Flag]:
 def words_of(command: str) -> tuple[str, ...]:
     """What may stand first behind a command, beside files."""
     if command == "train":
-        from soundloom.cli.train import EXPORT, FILES
+        from soundloom.cli.commands.train import EXPORT, FILES
 
         return (*FILES, EXPORT)
     return _ACTIONS.get(command, ())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP, require_group
-from soundloom.checkpoints.convert import convert, require_room
-from soundloom.checkpoints.save import LAYOUTS
-from soundloom.cli.flags import flag, switch
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP, require_group
+from soundloom.checkpoints.stable_audio.convert import convert, require_room
+from soundloom.checkpoints.stable_audio.save import LAYOUTS
 from soundloom.cli.opening import open_named
-from soundloom.cli.results import print_results
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError
 
 

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.audio.playback import find_player
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import ModelOptions
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import named_entry, open_model
-from soundloom.cli.results import print_results
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import ModelOptions
+from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE
-from soundloom.engines.choose import ENGINES, engine_class
+from soundloom.engines.registry import ENGINES, engine_class
 from soundloom.errors import AudioError, EngineError, SoundloomError
 from soundloom.memory import total_memory
 from soundloom.version import __version__
 
 if TYPE_CHECKING:
-    from soundloom.pipeline.model import Model
+    from soundloom.pipeline.stable_audio.model import Model
 
 PACKAGES = ("numpy", "torch", "mlx", "soundfile", "soxr", "mutagen", "sentencepiece", "huggingface_hub")
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16")

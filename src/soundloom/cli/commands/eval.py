@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundloom.atomic import write_json
-from soundloom.cli.flags import flag
-from soundloom.cli.logs import at_level
-from soundloom.cli.results import print_results
-from soundloom.cli.streams import escaped
+from soundloom.cli.options.flags import flag
+from soundloom.cli.terminal.logs import at_level
+from soundloom.cli.terminal.results import print_results
+from soundloom.cli.terminal.streams import escaped
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
@@ -52,7 +52,7 @@ def run(options: Options) -> None:
     scope = _scope(options)
     from soundloom.evaluation.evaluate import evaluate
     from soundloom.evaluation.report import table
-    from soundloom.pipeline.model import load
+    from soundloom.pipeline.stable_audio.model import load
 
     model = load(
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
@@ -79,9 +79,9 @@ def _flags(options: Options) -> list[str]:
 
 def _companions(work: Path, scope: Scope) -> list[Row]:
     """Losses of the autoencoder's training, on sounds that it never heard."""
-    from soundloom.evaluation.companions import companion_rows
     from soundloom.evaluation.evaluate import held_out_clips
     from soundloom.training.recipe import Work
+    from soundloom.training.stages.evaluate import companion_rows
 
     return companion_rows(Work(expanded(work)), held_out_clips(scope), scope.seconds)
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from soundloom.checkpoints.hub import files_needed, sources_needed
-from soundloom.checkpoints.licences import VARIABLE
-from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.licenses import VARIABLE
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
-from soundloom.cli.flags import flag, switch
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import confirmation, named_entry
-from soundloom.cli.results import print_results
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
 from soundloom.config.entries import Entry, RemoteFile, Source, licence_notice
 from soundloom.errors import RequestError

@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soundloom.atomic import new_folder, write_json
-from soundloom.checkpoints.bundle import DEFAULT_GROUP
-from soundloom.checkpoints.convert import require_room
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.cli.flags import flag, switch
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.convert import require_room
+from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.cli.opening import confirmation, open_named
-from soundloom.cli.results import print_results
-from soundloom.cli.watch import Watch
-from soundloom.engines.choose import music_engine_class, require_device
-from soundloom.pipeline.model import Model, make_engine
-from soundloom.pipeline.music import MusicModel
-from soundloom.pipeline.stages import Progress
-from soundloom.quantization.music import quantise_music
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.progress import Watch
+from soundloom.cli.terminal.results import print_results
+from soundloom.engines.registry import music_engine_class, require_device
+from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.pipeline.progress import Progress
+from soundloom.pipeline.stable_audio.model import Model, make_engine
+from soundloom.quantization.musicgen import quantise_music
 from soundloom.quantization.policy import POLICIES
-from soundloom.quantization.quantise import Choice, quantise_model
+from soundloom.quantization.quantize import Choice, quantise_model
 from soundloom.quantization.report import Report
 
 REPORT_FILE = "quantisation.json"

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from soundloom.checkpoints.musicgen_named import is_music, open_music
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.logs import info_to_stderr
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.cli.opening import confirmation, open_named
-from soundloom.cli.results import print_results
-from soundloom.cli.training import Stop, progress
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.logs import info_to_stderr
+from soundloom.cli.terminal.results import print_results
+from soundloom.cli.terminal.training_progress import Stop, progress
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
 
 if TYPE_CHECKING:
-    from soundloom.training.base import Base
-    from soundloom.training.job import Task
-    from soundloom.training.machine import Machine
+    from soundloom.training.init.pretrained import Base
+    from soundloom.training.loop.distributed import Machine
     from soundloom.training.recipe import Work
+    from soundloom.training.stages.job import Task
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Options(MachineOptions):
 def run(options: Options) -> int:
     folder = _checked_work(options)
     with info_to_stderr(quiet=options.quiet):
-        from soundloom.training.machine import MachineConfig, open_machine
+        from soundloom.training.loop.distributed import MachineConfig, open_machine
         from soundloom.training.recipe import Work
 
         machine = open_machine(MachineConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
@@ -159,9 +159,9 @@ def _train(options: Options, work: Work, machine: Machine) -> int:
 
 def _stage(stage: str, task: Task) -> Callable[[], bool]:
     """What runs a stage and says whether it is finished. Raises RequestError where it is none of this model's."""
-    from soundloom.training.instruct_job import InstructTask, train_editor
-    from soundloom.training.job import Job
-    from soundloom.training.stages import STAGES
+    from soundloom.training.stages.instruct_job import InstructTask, train_editor
+    from soundloom.training.stages.job import Job
+    from soundloom.training.stages.stages import STAGES
 
     if isinstance(task, Job):
         return partial(STAGES[stage], task)
@@ -178,10 +178,10 @@ def _tell(done: bool, options: Options, work: Work) -> None:
 
 
 def _export(options: Options, work: Work, machine: Machine) -> int:
-    from soundloom.training.export import require_replaceable
-    from soundloom.training.instruct_job import InstructTask, export_editor
-    from soundloom.training.job import Job
-    from soundloom.training.stages import export_model
+    from soundloom.training.stages.export import require_replaceable
+    from soundloom.training.stages.instruct_job import InstructTask, export_editor
+    from soundloom.training.stages.job import Job
+    from soundloom.training.stages.stages import export_model
 
     assert options.out is not None
     out = expanded(options.out)
@@ -199,9 +199,9 @@ def _export(options: Options, work: Work, machine: Machine) -> int:
 
 def _task(options: Options, work: Work, machine: Machine, **more: Any) -> Task:
     """The task of a stage; `more` are fields of `Task`."""
-    from soundloom.training.instruct_job import InstructTask
-    from soundloom.training.job import Job
     from soundloom.training.recipe import Recipe
+    from soundloom.training.stages.instruct_job import InstructTask
+    from soundloom.training.stages.job import Job
 
     common: dict[str, Any] = {
         "recipe": Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes),
@@ -228,7 +228,7 @@ def _base(name: str | None, work: Work) -> Base | MusicGenCheckpoint | None:
     model = name or (known["model"] if known else None)
     if model is None:
         return None
-    from soundloom.training.base import Base
+    from soundloom.training.init.pretrained import Base
 
     checkpoint = open_music(model, confirm=confirmation()) if is_music(model) else open_named(model)
     base = checkpoint if isinstance(checkpoint, MusicGenCheckpoint) else Base(checkpoint)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from soundloom.cli.flags import Extend, Span, ends, flag, numbers, span, switch
-from soundloom.config.models import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
-from soundloom.config.requests import COMPAT, SAMPLER_NAMES, Compat, Guidance, bars, sampler_name
+from soundloom.cli.options.flags import Extend, Span, ends, flag, numbers, span, switch
+from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat, Guidance, bars, sampler_name
 from soundloom.errors import RequestError, shown
-from soundloom.pipeline.plan import BASE_GUIDANCE
+from soundloom.pipeline.stable_audio.plan import BASE_GUIDANCE
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}

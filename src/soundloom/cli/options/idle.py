@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soundloom.audio.containers import container_of
-from soundloom.cli.groups import OutputOptions
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest
+from soundloom.audio.formats.containers import container_of
+from soundloom.cli.options.groups import OutputOptions
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 
 log = logging.getLogger(__name__)
 

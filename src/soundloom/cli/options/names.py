@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, shown
 
 Request = GenerationRequest | MusicRequest

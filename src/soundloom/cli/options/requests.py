@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from soundloom.cli.groups import SamplingOptions, SeedOptions
-from soundloom.config.models import ModelConfig
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.requests import GenerationRequest
+from soundloom.cli.options.groups import SamplingOptions, SeedOptions
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError
-from soundloom.pipeline.spread import spread_seed
+from soundloom.pipeline.requests import spread_seed
 
 Request = TypeVar("Request", GenerationRequest, MusicRequest)
 MOST_CLIPS = 100_000  # of one command

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from soundloom.cli.streams import one_message
+from soundloom.cli.terminal.streams import one_message
 
 LOGGER = logging.getLogger("soundloom")
 

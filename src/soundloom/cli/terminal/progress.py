@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Display
 
-from soundloom.cli.streams import escaped
-from soundloom.pipeline.stages import Progress
+from soundloom.cli.terminal.streams import escaped
+from soundloom.pipeline.progress import Progress
 
 EMBEDDED = "mini"
 SEEDS_SHOWN = 8

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from soundloom.cli.streams import escaped
+from soundloom.cli.terminal.streams import escaped
 
 
 def print_results(results: object) -> None:

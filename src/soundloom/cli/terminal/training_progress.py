@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from soundloom.cli.signals import SIGNALS
-from soundloom.training.observers import Observer, Report
+from soundloom.cli.terminal.signals import SIGNALS
+from soundloom.training.loop.logging import Observer, Report
 
 
 class Stop(Observer):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from soundloom.config import hashes
+from soundloom.config import published_hashes as hashes
 from soundloom.config.entries import APACHE, NON_COMMERCIAL, Entry, RemoteFile, Source
-from soundloom.config.musicgen import MusicGenConfig, published_musicgen
+from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.config.parse import to_dict
 
 _LICENCES = (NON_COMMERCIAL, APACHE)  # the latter is that of t5-base

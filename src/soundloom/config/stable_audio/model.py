@@ -26,8 +26,8 @@ from soundloom.config.ranges import (
     Within,
     check_ranges,
 )
-from soundloom.config.same import SAMEConfig
-from soundloom.config.training_section import clip_seconds, subject_words
+from soundloom.config.stable_audio.same import SAMEConfig
+from soundloom.config.stable_audio.training_section import clip_seconds, subject_words
 from soundloom.errors import ConfigError, shown
 from soundloom.json_file import is_file_name, read_json
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from soundloom.config.models import ShiftConfig
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.config.values import real, settle
 from soundloom.errors import ConfigError, RequestError, shown
 

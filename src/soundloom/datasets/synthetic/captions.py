@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soundloom.datasets.synthetic import drums, music
 from soundloom.datasets.synthetic.labels import Labels
-from soundloom.datasets.synthetic.space import WIDE_PAN
+from soundloom.datasets.synthetic.sounds import drums, music
+from soundloom.datasets.synthetic.sounds.space import WIDE_PAN
 from soundloom.datasets.synthetic.vocabulary import GENRES, instrument, nouns
 
 MINIMAL_SHARE = 0.1  # captions that only name the source

@@ -5,7 +5,7 @@ from itertools import cycle
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels, Sound, draw_note
-from soundloom.datasets.synthetic.signals import (
+from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     add_at,
     band,
@@ -16,7 +16,7 @@ from soundloom.datasets.synthetic.signals import (
     smooth_edges,
     strike,
 )
-from soundloom.datasets.synthetic.tones import waveform
+from soundloom.datasets.synthetic.sounds.tones import waveform
 
 FIRST_EVENT = 0.05  # seconds before the first of a row of events
 ROUND_BEEPS = (440, 500, 600, 800, 880, 1000, 1200, 1500, 2000)

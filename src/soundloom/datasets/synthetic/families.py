@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.datasets.synthetic import ambience, drums, effects, events, music, tones
+from soundloom.datasets.synthetic import events
 from soundloom.datasets.synthetic.labels import Labels, Sound
-from soundloom.datasets.synthetic.signals import FloatArray, samples
-from soundloom.datasets.synthetic.space import place, set_peak
+from soundloom.datasets.synthetic.sounds import ambience, drums, effects, music, tones
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, samples
+from soundloom.datasets.synthetic.sounds.space import place, set_peak
 from soundloom.errors import RequestError
 
 SOUNDS: dict[str, Sound] = tones.SOUNDS | drums.SOUNDS | music.SOUNDS | ambience.SOUNDS | events.SOUNDS | effects.SOUNDS

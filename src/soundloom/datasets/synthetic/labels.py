@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soundloom.datasets.synthetic.signals import FloatArray
+from soundloom.datasets.synthetic.sounds.signals import FloatArray
 
 NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MAJOR_STEPS = (0, 2, 4, 5, 7, 9, 11)  # semitones above the tonic

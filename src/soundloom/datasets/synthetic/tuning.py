@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.datasets.synthetic.drums import STROKE
-from soundloom.datasets.synthetic.effects import SIREN_CYCLES
 from soundloom.datasets.synthetic.labels import Labels, tuned_pitch
-from soundloom.datasets.synthetic.signals import SAMPLE_RATE
+from soundloom.datasets.synthetic.sounds.drums import STROKE
+from soundloom.datasets.synthetic.sounds.effects import SIREN_CYCLES
+from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
 
 MATERIAL = "electronic"  # the drum kit of a plain world
 SIREN = "yelping"  # whose cycle is the shortest

@@ -8,7 +8,7 @@ from soundloom.datasets.synthetic.captions import sentence, tag_caption
 from soundloom.datasets.synthetic.families import draw_labels, render
 from soundloom.datasets.synthetic.labels import Labels
 from soundloom.datasets.synthetic.prompts import is_held_out
-from soundloom.datasets.synthetic.signals import SAMPLE_RATE, FloatArray
+from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, FloatArray
 from soundloom.errors import RequestError
 
 SENTENCES_PER_CLIP = 3  # beside one caption of tags

@@ -11,8 +11,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.engines.base import memory_error
 from soundloom.engines.mlx.load import named_parameters
+from soundloom.engines.stable_audio import memory_error
 from soundloom.errors import EngineError
 
 PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}

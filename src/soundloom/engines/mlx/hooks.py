@@ -11,9 +11,9 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from soundloom.engines.mlx.engine import MLXEngine
+from soundloom.engines.components import holder_of
 from soundloom.engines.mlx.load import assign, find
-from soundloom.engines.parts import holder_of
+from soundloom.engines.mlx.stable_audio.engine import MLXEngine
 
 
 class Observed(nn.Module):

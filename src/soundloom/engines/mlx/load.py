@@ -11,9 +11,9 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor, bytes_loaded, stays_stored
-from soundloom.checkpoints.shapes import is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor
+from soundloom.checkpoints.formats.packed import PackedTensor, bytes_loaded, stays_stored
+from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 from soundloom.memory import require_memory

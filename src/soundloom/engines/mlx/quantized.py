@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.quantization.affine import WORD
+from soundloom.checkpoints.formats.affine import WORD
 
 # Widened values that exist at once.
 BLOCK_VALUES = 1 << 18

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.torch.flex import attend_twice, is_fused
-from soundloom.engines.torch.flex import attend_window as flex_window
+from soundloom.engines.torch.flex_attention import attend_twice, is_fused
+from soundloom.engines.torch.flex_attention import attend_window as flex_window
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from soundloom.engines.torch.heap import give_back
+from soundloom.engines.torch.memory import give_back
 from soundloom.errors import EngineError
 
 Component = TypeVar("Component", bound=str)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundloom.engines.torch.computing import computing
+from soundloom.engines.torch.inference import computing
 
 Program = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
 MOST = 16  # graphs that are kept, the latest used

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 from torch import Tensor, nn
 
-from soundloom.engines.parts import holder_of
-from soundloom.engines.torch.engine import TorchEngine
+from soundloom.engines.components import holder_of
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from soundloom.engines.base import memory_error
+from soundloom.engines.stable_audio import memory_error
 
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")

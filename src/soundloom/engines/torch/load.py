@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.packed import PackedTensor, bytes_loaded, stays_stored
-from soundloom.checkpoints.shapes import is_ignorable
-from soundloom.checkpoints.tensors import LazyTensor, forget
+from soundloom.checkpoints.formats.packed import PackedTensor, bytes_loaded, stays_stored
+from soundloom.checkpoints.formats.tensors import LazyTensor, forget
+from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.torch.fp8 import Fp8Linear
 from soundloom.engines.torch.int8 import Int8Linear
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear

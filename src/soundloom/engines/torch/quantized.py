@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.quantization.affine import WORD
+from soundloom.checkpoints.formats.affine import WORD
 
 # Widened values that exist at once: a few megabytes, which stay in a processor's cache.
 BLOCK_VALUES = 1 << 19

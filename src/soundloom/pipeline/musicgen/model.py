@@ -14,20 +14,20 @@ import numpy as np
 
 from soundloom.audio.checks import Origin, check_audio, require_sound
 from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.options import check_options
 from soundloom.engines.forks import require_threads
-from soundloom.engines.music import MusicComponent, MusicEngine
+from soundloom.engines.musicgen import MusicComponent, MusicEngine
 from soundloom.errors import RequestError, shown
 from soundloom.pipeline.groups import good_clips
 from soundloom.pipeline.lineage import source_record
-from soundloom.pipeline.music_run import MusicJob, MusicRun, as_heard, make_jobs
-from soundloom.pipeline.plan import places_alike
-from soundloom.pipeline.run import MAX_BATCH
-from soundloom.pipeline.spread import spread_seed
-from soundloom.pipeline.stages import Listener, Stages
+from soundloom.pipeline.musicgen.run import MusicJob, MusicRun, as_heard, make_jobs
+from soundloom.pipeline.progress import Listener, Stages
+from soundloom.pipeline.requests import spread_seed
+from soundloom.pipeline.stable_audio.plan import places_alike
+from soundloom.pipeline.stable_audio.run import MAX_BATCH
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.version import __version__
 

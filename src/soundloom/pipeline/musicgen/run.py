@@ -18,14 +18,14 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resampled_length
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.sampling import Sampling, exponential_noise
-from soundloom.config.music_requests import MusicRequest
-from soundloom.config.musicgen import MusicGenConfig
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.musicgen.request import MusicRequest
 from soundloom.diffusion.noise import random_seed
-from soundloom.engines.music import MusicEngine, Reading
+from soundloom.engines.musicgen import MusicEngine, Reading
 from soundloom.errors import RequestError, shown
-from soundloom.pipeline.run import MAX_BATCH, fit
-from soundloom.pipeline.stages import Stages
-from soundloom.pipeline.windows import Joined, Window, plan_windows
+from soundloom.pipeline.musicgen.windows import Joined, Window, plan_windows
+from soundloom.pipeline.progress import Stages
+from soundloom.pipeline.stable_audio.run import MAX_BATCH, fit
 from soundloom.text.instructions import Instruction, understand
 from soundloom.text.t5_tokens import T5Tokenizer
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from soundloom.config.same import ResamplerConfig, SAMEConfig
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 
 Algorithm = Literal["exact", "published", "mlx"]
 CHUNK = 128  # latents, 11.9 s at the published rate

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.config.models import ModelConfig
+from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.guidance import is_guided
 from soundloom.diffusion.samplers import SAMPLERS, Times
-from soundloom.engines.base import Array, Engine
-from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.field import VelocityField
-from soundloom.pipeline.plan import Batch
+from soundloom.engines.stable_audio import Array, Engine
+from soundloom.pipeline.stable_audio.chunks import decode_chunks
+from soundloom.pipeline.stable_audio.plan import Batch
+from soundloom.pipeline.stable_audio.velocity import VelocityField
 
 
 def is_recordable(engine: Engine, batch: Batch) -> bool:

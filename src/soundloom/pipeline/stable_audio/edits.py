@@ -17,13 +17,13 @@ from soundloom.audio.channels import to_channels, to_stereo
 from soundloom.audio.checks import Finding
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resample_published
-from soundloom.audio.streaming import PatchedAudio, StreamedClip
-from soundloom.config.models import ModelConfig
-from soundloom.config.requests import SEED_LIMIT
+from soundloom.audio.streamed_clip import PatchedAudio, StreamedClip
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import SEED_LIMIT
 from soundloom.diffusion.masks import Span, blend
 from soundloom.errors import RequestError
-from soundloom.pipeline.plan import Item, Job, make_item
-from soundloom.pipeline.run import fit
+from soundloom.pipeline.stable_audio.plan import Item, Job, make_item
+from soundloom.pipeline.stable_audio.run import fit
 
 FULL_SCALE = 0.999
 

@@ -15,25 +15,25 @@ import numpy as np
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.checks import FAINT_LEVEL, Finding, Origin, check_audio, loudest, require_sound
 from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
-from soundloom.checkpoints.open import Checkpoint, open_checkpoint
+from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.config.catalogue import find_entry
-from soundloom.config.models import ModelConfig, ShiftConfig
 from soundloom.config.options import check_options
-from soundloom.config.requests import Compat, GenerationRequest, Guidance, Region
-from soundloom.engines.base import Component, Engine
-from soundloom.engines.choose import engine_class, require_device
+from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region
 from soundloom.engines.forks import require_threads
+from soundloom.engines.registry import engine_class, require_device
+from soundloom.engines.stable_audio import Component, Engine
 from soundloom.errors import EngineError, RequestError, shown
-from soundloom.pipeline.chunks import decode_chunks
-from soundloom.pipeline.edits import require_addition
 from soundloom.pipeline.groups import good_clips, group_requests
-from soundloom.pipeline.job_warnings import job_warnings
 from soundloom.pipeline.lineage import remembered, source_record
-from soundloom.pipeline.passes import LongCreation, Task, begin
-from soundloom.pipeline.plan import Item, Job
-from soundloom.pipeline.run import MAX_BATCH, Run, decode_latents, encode_stream
-from soundloom.pipeline.spread import build_request, build_requests
-from soundloom.pipeline.stages import Listener, Stages
+from soundloom.pipeline.progress import Listener, Stages
+from soundloom.pipeline.requests import build_request, build_requests
+from soundloom.pipeline.stable_audio.chunks import decode_chunks
+from soundloom.pipeline.stable_audio.edits import require_addition
+from soundloom.pipeline.stable_audio.passes import LongCreation, Task, begin
+from soundloom.pipeline.stable_audio.plan import Item, Job
+from soundloom.pipeline.stable_audio.run import MAX_BATCH, Run, decode_latents, encode_stream
+from soundloom.pipeline.warnings import job_warnings
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.text.words import CaptionWords
 from soundloom.version import __version__

@@ -10,10 +10,10 @@ import numpy as np
 
 from soundloom.audio.checks import Finding
 from soundloom.audio.clip import Clip
-from soundloom.config.models import ModelConfig
-from soundloom.config.requests import SEED_LIMIT, GenerationRequest
-from soundloom.pipeline.edits import Creation, Edit
-from soundloom.pipeline.plan import Item, Job, make_job
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import SEED_LIMIT, GenerationRequest
+from soundloom.pipeline.stable_audio.edits import Creation, Edit
+from soundloom.pipeline.stable_audio.plan import Item, Job, make_job
 
 
 class LongCreation:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soundloom.config.models import ModelConfig, ShiftConfig
-from soundloom.config.requests import Compat, GenerationRequest, Guidance
-from soundloom.config.same import ResamplerConfig
+from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.diffusion.masks import Span, keep_mask
 from soundloom.diffusion.noise import random_seed
 from soundloom.diffusion.schedules import schedule

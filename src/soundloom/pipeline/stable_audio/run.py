@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from soundloom.audio.stream import SlidingReader, Stream
-from soundloom.config.models import ModelConfig
+from soundloom.audio.blocks import SlidingReader, Stream
+from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
-from soundloom.engines.base import Array, Component, Draw, Engine
-from soundloom.pipeline.chunks import decode_chunks, encode_chunks
-from soundloom.pipeline.field import TextBatch, VelocityField, negative_rows
-from soundloom.pipeline.plan import Batch, Item, make_batches
-from soundloom.pipeline.recording import RecordedClip, is_recordable
-from soundloom.pipeline.stages import Stages
+from soundloom.engines.stable_audio import Array, Component, Draw, Engine
+from soundloom.pipeline.progress import Stages
+from soundloom.pipeline.stable_audio.chunks import decode_chunks, encode_chunks
+from soundloom.pipeline.stable_audio.cuda_graph import RecordedClip, is_recordable
+from soundloom.pipeline.stable_audio.plan import Batch, Item, make_batches
+from soundloom.pipeline.stable_audio.velocity import TextBatch, VelocityField, negative_rows
 
 MAX_BATCH = 16
 CODEC_STEPS = 1 << 32  # the autoencoder's draws are numbered from here, far from the sampler's

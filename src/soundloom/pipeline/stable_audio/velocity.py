@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from soundloom.diffusion.guidance import guide, is_guided
-from soundloom.engines.base import Array, Engine
-from soundloom.pipeline.plan import Batch
+from soundloom.engines.stable_audio import Array, Engine
+from soundloom.pipeline.stable_audio.plan import Batch
 from soundloom.text.tokenizer import Tokens
 
 

@@ -13,7 +13,7 @@ from soundloom.atomic import temporary_folder
 from soundloom.errors import TrainingError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
-from soundloom.training.sources import Captioned
+from soundloom.training.data.sources import Captioned
 
 PUNCTUATION = [",", ".", ":"]  # pieces of their own, so that a word is the same before a comma
 

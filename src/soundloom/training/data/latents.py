@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
-from soundloom.checkpoints.npz_file import read_npz
-from soundloom.engines.torch.same import SAME
+from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import TrainingError, printable
-from soundloom.training.autoencoder import encoded
-from soundloom.training.sounds import Sounds
-from soundloom.training.states import damage_named
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.loop.checkpoint import damage_named
+from soundloom.training.stages.autoencoder import encoded
 
 SILENT_CHUNKS = 8  # enough that the middle of encoded silence does not feel its ends
 Frames = NDArray[np.float32]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.atomic import write_json
-from soundloom.config.models import ModelConfig
-from soundloom.config.training_section import CLIP_SECONDS, clip_seconds
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.training_section import CLIP_SECONDS, clip_seconds
 from soundloom.errors import ConfigError, SoundloomError, TrainingError, printable
-from soundloom.training.job import Job
+from soundloom.training.loop.checkpoint import read_json_object
 from soundloom.training.recipe import Work
-from soundloom.training.states import read_json_object
+from soundloom.training.stages.job import Job
 
 log = logging.getLogger(__name__)
 

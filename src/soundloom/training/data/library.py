@@ -17,9 +17,9 @@ from soundloom.audio.resample import resample
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped, read_items
 from soundloom.errors import AudioError, SoundloomError, TrainingError
-from soundloom.training.augmentation import random_piece
-from soundloom.training.latents import Latents
-from soundloom.training.sources import Audio
+from soundloom.training.data.augmentation import random_piece
+from soundloom.training.data.latents import Latents
+from soundloom.training.data.sources import Audio
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
-from soundloom.engines.torch.same import (
+from soundloom.engines.torch.stable_audio.same import (
     SAME,
     DecoderResampler,
     EncoderResampler,
@@ -21,9 +21,9 @@ from soundloom.engines.torch.same import (
     to_patches,
 )
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.loop import Draws
-from soundloom.training.pca import LinearCodec, Matrix, fit
-from soundloom.training.sources import SoundSource
+from soundloom.training.data.sources import SoundSource
+from soundloom.training.init.pca import LinearCodec, Matrix, fit
+from soundloom.training.loop.loop import Draws
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.blocks import GatedProjection
-from soundloom.engines.torch.same import SAME, DecoderResampler, EncoderResampler, SAMEBlock
+from soundloom.engines.torch.stable_audio.same import SAME, DecoderResampler, EncoderResampler, SAMEBlock
 from soundloom.errors import ConfigError
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.pca import LinearCodec, Matrix
-from soundloom.training.sources import SoundSource
-from soundloom.training.starts import (
+from soundloom.training.data.sources import SoundSource
+from soundloom.training.init.linear_codec import (
     TOKEN_LEVEL,
     fit_linear_codec,
     patch_rows,
@@ -36,6 +35,7 @@ from soundloom.training.starts import (
     tensor,
     typed,
 )
+from soundloom.training.init.pca import LinearCodec, Matrix
 
 CHANNELS = 2
 PROBES = 2  # random sums of a patch that a level is the mean size of: one alone is hardly ever as loud as the noise

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.checkpoints.shapes import SAME_PREFIX
-from soundloom.config.models import ModelConfig
-from soundloom.config.text_encoder import T5GemmaConfig
-from soundloom.engines.parts import Part, find_part
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
+from soundloom.engines.components import Part, find_part
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.same import SAME
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.errors import CheckpointError, RequestError
-from soundloom.training.dit import Generator
+from soundloom.training.stages.dit import Generator
 
 
 class Base:

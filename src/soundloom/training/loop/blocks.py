@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from soundloom.engines.torch.dit import TransformerBlock
-from soundloom.engines.torch.same import SAMEBlock
-from soundloom.engines.torch.t5gemma import TextBlock
+from soundloom.engines.torch.stable_audio.dit import TransformerBlock
+from soundloom.engines.torch.stable_audio.same import SAMEBlock
+from soundloom.engines.torch.stable_audio.t5gemma import TextBlock
 
 BLOCKS = (TransformerBlock, SAMEBlock, TextBlock)
 

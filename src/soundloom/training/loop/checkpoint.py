@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from soundloom.datasets.items import read_small
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
-from soundloom.training.saving import require_digest
+from soundloom.training.loop.saving import require_digest
 
 # What readers of pickles, archives and tensors raise on damage.
 DAMAGE = (

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from soundloom.engines.torch.networks import choose_device
+from soundloom.engines.torch.components import choose_device
 from soundloom.errors import EngineError
 
 

@@ -24,15 +24,15 @@ from torch import Tensor, nn
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.leftovers import remove_stale
-from soundloom.training.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.config import LoopConfig
-from soundloom.training.guards import DivergenceGuard, require_finite
-from soundloom.training.machine import Machine
-from soundloom.training.muon import Muon
-from soundloom.training.observers import Journal, Observer, Report
-from soundloom.training.saving import save_state
-from soundloom.training.sharding import gathered, load_optimiser, placed_like, sharded
-from soundloom.training.states import damage_named, fill, read_state
+from soundloom.training.loop.blocks import compile_blocks, recompute_blocks, transformer_blocks
+from soundloom.training.loop.checkpoint import damage_named, fill, read_state
+from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.guards import DivergenceGuard, require_finite
+from soundloom.training.loop.logging import Journal, Observer, Report
+from soundloom.training.loop.muon import Muon
+from soundloom.training.loop.saving import save_state
+from soundloom.training.loop.sharding import gathered, load_optimiser, placed_like, sharded
 
 STATE_FILE = "state.pt"
 SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the first, its name comes before them

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from soundloom.engines.torch.blocks import CrossAttention
-from soundloom.training.blocks import transformer_blocks
+from soundloom.training.loop.blocks import transformer_blocks
 
 
 class Whole(nn.Module):

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.audio.mel import log_mel
-from soundloom.training.observers import Observer, Report
-from soundloom.training.previews import Preview
+from soundloom.training.loop.logging import Observer, Report
+from soundloom.training.stages.previews import Preview
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

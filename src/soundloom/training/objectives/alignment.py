@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from soundloom.config.models import DiTConfig, FeedForwardConfig
-from soundloom.engines.torch.dit import DiT
+from soundloom.config.stable_audio.model import DiTConfig, FeedForwardConfig
+from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.training.config import AlignmentConfig, DiTTrainingConfig
-from soundloom.training.loop import Draws
-from soundloom.training.times import draw_times, noisy, stratified
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.timesteps import draw_times, noisy, stratified
 
 HEAD_WIDTH, FF_MULT, TIME_FEATURES = 64, 2.0, 512
 MEMORY = 0.99  # of the running deviation of the latents

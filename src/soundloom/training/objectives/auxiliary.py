@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from soundloom.training.adversarial import Adversary
-from soundloom.training.alignment import DiffusionAlignment
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
-from soundloom.training.critic import ContrastiveCritic
-from soundloom.training.loop import Draws
-from soundloom.training.losses import Term
-from soundloom.training.semantic import SemanticRegression, weighted
-from soundloom.training.text_features import TextFeatures
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.alignment import DiffusionAlignment
+from soundloom.training.objectives.critic import ContrastiveCritic
+from soundloom.training.objectives.gan.losses import Adversary
+from soundloom.training.objectives.semantic import SemanticRegression, weighted
+from soundloom.training.objectives.spectral.losses import Term
+from soundloom.training.objectives.text_features import TextFeatures
 
 
 @dataclass(frozen=True)

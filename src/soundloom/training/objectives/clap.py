@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import CheckpointError, EngineError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.dit import Batch
-from soundloom.training.loop import Draws
-from soundloom.training.scorers import geodesic
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.scorers import geodesic
+from soundloom.training.stages.dit import Batch
 
 QUIETEST = 1e-10  # power that -100 dB stands for
 

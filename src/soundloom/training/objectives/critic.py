@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from soundloom.engines.torch.same import to_patches
+from soundloom.engines.torch.stable_audio.same import to_patches
 from soundloom.training.config import ContrastiveConfig
-from soundloom.training.loop import Draws
-from soundloom.training.text_features import TextFeatures
-from soundloom.training.transformer import Transformer
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.text_features import TextFeatures
+from soundloom.training.objectives.transformer import Transformer
 
 MOST_SCORES = 1024  # of wrong pairings in a step, which bounds the rolls of large batches
 MARGIN, LARGEST_LEAD = 0.5, 10.0

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import SemanticConfig
-from soundloom.training.filterbanks import chroma_bank, mel_bank
-from soundloom.training.losses import tight_stft
+from soundloom.training.objectives.spectral.filterbanks import chroma_bank, mel_bank
+from soundloom.training.objectives.spectral.losses import tight_stft
 
 CHROMA_BINS, MEL_BANDS = 128, 32
 OCTAVES = {"low": (1.0, 1.0), "middle": (5.0, 1.5), "high": (9.0, 1.0)}  # above A0: centre and width

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 
 class TextFeatures(Protocol):

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from soundloom.config.models import ShiftConfig
+from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.schedules import warp
 from soundloom.training.config import DiTTrainingConfig
-from soundloom.training.loop import Draws
+from soundloom.training.loop.loop import Draws
 
 TRUNCATION = 0.075  # of the logit-normal distribution of times
 

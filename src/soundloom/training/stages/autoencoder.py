@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundloom.config.same import SAMEConfig
+from soundloom.config.stable_audio.same import SAMEConfig
 from soundloom.datasets.synthetic import SAMPLE_RATE
-from soundloom.engines.torch.same import SAME, to_patches
+from soundloom.engines.torch.stable_audio.same import SAME, to_patches
 from soundloom.errors import ConfigError
 from soundloom.memory import require_memory
-from soundloom.training.augmentation import augmented
-from soundloom.training.captions import CaptionTokens
-from soundloom.training.companions import Companions, Reconstruction
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.loop import Draws, Turn
-from soundloom.training.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
-from soundloom.training.mel_loss import MelLoss
-from soundloom.training.sources import SoundSource
-from soundloom.training.text_features import TextFeatures
+from soundloom.training.data.augmentation import augmented
+from soundloom.training.data.captions import CaptionTokens
+from soundloom.training.data.sources import SoundSource
+from soundloom.training.loop.loop import Draws, Turn
+from soundloom.training.objectives.auxiliary import Companions, Reconstruction
+from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
+from soundloom.training.objectives.spectral.mel import MelLoss
+from soundloom.training.objectives.text_features import TextFeatures
 
 SMALLEST_DEVIATION = 1e-4  # of latents, in the bottleneck
 

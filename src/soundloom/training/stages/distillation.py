@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundloom.config.models import ShiftConfig
+from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.samplers import Times, dpmpp_2m
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import ConfigError
 from soundloom.training.config import DistillationConfig
-from soundloom.training.dit import Batch, Clips, Generator, levelled, loss_by_frames
-from soundloom.training.loop import Draws
-from soundloom.training.times import noisy
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.timesteps import noisy
+from soundloom.training.stages.dit import Batch, Clips, Generator, levelled, loss_by_frames
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
 

@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.config.models import ModelConfig, ShiftConfig
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.engines.torch.blocks import Padding
-from soundloom.engines.torch.conditioner import Conditioner
-from soundloom.engines.torch.dit import DiT, TransformerBlock
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.conditioner import Conditioner
+from soundloom.engines.torch.stable_audio.dit import DiT, TransformerBlock
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.errors import ConfigError, TrainingError
-from soundloom.training.captions import CaptionTokens
 from soundloom.training.config import DiTTrainingConfig, FocusConfig
-from soundloom.training.inpaint_masks import draw_mask
-from soundloom.training.latents import Latents
-from soundloom.training.loop import Draws
-from soundloom.training.times import draw_times, noisy, shifted, stratified
+from soundloom.training.data.captions import CaptionTokens
+from soundloom.training.data.inpaint_masks import draw_mask
+from soundloom.training.data.latents import Latents
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.timesteps import draw_times, noisy, shifted, stratified
 
 QUIETEST_POWER = 0.02  # of latents that levelling still lifts
 PASSING_LEVEL = 0.2  # of latents in the stream of tokens at the start; what blocks write is about 1

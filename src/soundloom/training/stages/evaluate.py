@@ -13,23 +13,23 @@ import numpy as np
 import torch
 
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.open import open_checkpoint
-from soundloom.config.models import ModelConfig, parse_model_config
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
 from soundloom.datasets.synthetic import HeldOutPrompt, Labels
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.report import Row, mean_row
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.augmentation import Audio, random_piece
-from soundloom.training.autoencoder import AutoencoderStage
-from soundloom.training.base import Base
-from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig
-from soundloom.training.loop import STATE_FILE, Draws
+from soundloom.training.data.augmentation import Audio, random_piece
+from soundloom.training.data.captions import CaptionTokens, vocabulary_size
+from soundloom.training.init.pretrained import Base
+from soundloom.training.loop.checkpoint import read_json_object, read_state
+from soundloom.training.loop.loop import STATE_FILE, Draws
+from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
 from soundloom.training.recipe import Work
-from soundloom.training.states import read_json_object, read_state
-from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
+from soundloom.training.stages.autoencoder import AutoencoderStage
 
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
 

@@ -8,17 +8,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from soundloom.atomic import atomic_file, new_folder
-from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.formats.tensors import LazyTensor, from_array
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.save import save_checkpoint
-from soundloom.checkpoints.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.checkpoints.tensors import LazyTensor, from_array
-from soundloom.config.models import ModelConfig
-from soundloom.engines.torch.same import SAME
+from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
+from soundloom.checkpoints.stable_audio.save import save_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.leftovers import is_empty
 from soundloom.training.config import SOUNDS_FILE
-from soundloom.training.dit import Generator
+from soundloom.training.stages.dit import Generator
 
 TEXT_PREFIX = "model.encoder."
 WEIGHTS_FILE = "model.safetensors"  # which every model that is exported here has

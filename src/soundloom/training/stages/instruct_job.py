@@ -13,29 +13,29 @@ from torch import Tensor
 
 from soundloom.atomic import new_folder
 from soundloom.audio.resample import resample
+from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.layouts import Tensors
-from soundloom.checkpoints.musicgen_layouts import merge_lora
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.musicgen_save import save_musicgen
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.tensors import from_array
-from soundloom.config.musicgen import InstructConfig, MusicGenConfig
-from soundloom.datasets.synthetic.signals import SAMPLE_RATE
-from soundloom.datasets.synthetic.stems import STEMS, WORDS, instruction
-from soundloom.engines.torch.instruct import CPTransformer
+from soundloom.checkpoints.musicgen.layouts import merge_lora
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.musicgen.save import save_musicgen
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
+from soundloom.checkpoints.stable_audio.layouts import Tensors
+from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig
+from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
+from soundloom.datasets.synthetic.sounds.stems import STEMS, WORDS, instruction
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.music_engine import TorchMusicEngine
-from soundloom.engines.torch.musicgen import MusicGenLM
+from soundloom.engines.torch.musicgen.adapter import CPTransformer
+from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
+from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.errors import RequestError
-from soundloom.quantization.quantise import require_unpacked
+from soundloom.quantization.quantize import require_unpacked
 from soundloom.text.t5_tokens import T5Tokenizer
-from soundloom.training.course import train_stage
-from soundloom.training.export import require_replaceable
-from soundloom.training.guards import require_no_diverged_stage
-from soundloom.training.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
-from soundloom.training.job import Task
-from soundloom.training.loop import Stage
+from soundloom.training.loop.guards import require_no_diverged_stage
+from soundloom.training.loop.loop import Stage
+from soundloom.training.stages.export import require_replaceable
+from soundloom.training.stages.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
+from soundloom.training.stages.job import Task
+from soundloom.training.stages.run import train_stage
 
 NAME = "instruct"  # of the stage, in the recipe and in the work folder
 _UNUSED = ("recompute", "compile", "shard")  # ways of training that this stage does not have

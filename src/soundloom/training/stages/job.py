@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from soundloom.audio.blocks import SlidingReader
 from soundloom.audio.clip import Clip
-from soundloom.audio.stream import SlidingReader
-from soundloom.checkpoints.shapes import model_shapes, shape_bytes, t5gemma_shapes
-from soundloom.config.models import ModelConfig
-from soundloom.config.musicgen import MusicGenConfig
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.checkpoints.stable_audio.shapes import model_shapes, shape_bytes, t5gemma_shapes
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.datasets.encoding import EncodedSounds, encoded_silence
 from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.folders import Folder
@@ -27,24 +27,24 @@ from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.webdataset import Shards
-from soundloom.engines.torch.same import SAME
+from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import ConfigError, SoundloomError
 from soundloom.folders import expanded
 from soundloom.memory import require_memory
-from soundloom.pipeline.chunks import encode_chunks
+from soundloom.pipeline.stable_audio.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.base import Base
-from soundloom.training.captions import CaptionTokens, vocabulary_size
 from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
-from soundloom.training.dit import Clips, Generator, frames_per_second
-from soundloom.training.latents import Latents, read_latents, read_seconds
-from soundloom.training.library import Recordings, Words, stored_latents, stored_seconds
-from soundloom.training.machine import Machine
-from soundloom.training.observers import Observer
+from soundloom.training.data.captions import CaptionTokens, vocabulary_size
+from soundloom.training.data.latents import Latents, read_latents, read_seconds
+from soundloom.training.data.library import Recordings, Words, stored_latents, stored_seconds
+from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.sources import Captioned, SoundSource
+from soundloom.training.init.pretrained import Base
+from soundloom.training.loop.checkpoint import damage_named, fill
+from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.logging import Observer
 from soundloom.training.recipe import Recipe, Work
-from soundloom.training.sounds import Sounds
-from soundloom.training.sources import Captioned, SoundSource
-from soundloom.training.states import damage_named, fill
+from soundloom.training.stages.dit import Clips, Generator, frames_per_second
 
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 

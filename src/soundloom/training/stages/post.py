@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import PostConfig
-from soundloom.training.dit import Batch, Clips, Generator, without
-from soundloom.training.features import feature_distance
-from soundloom.training.latent_discriminator import Embedded, LatentDiscriminator
-from soundloom.training.loop import Draws, Turn
-from soundloom.training.losses import Term
-from soundloom.training.scorers import LatentCritic, Scorer, equal_rows
-from soundloom.training.times import noisy, stratified
+from soundloom.training.loop.loop import Draws, Turn
+from soundloom.training.objectives.features import feature_distance
+from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
+from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows
+from soundloom.training.objectives.spectral.losses import Term
+from soundloom.training.objectives.timesteps import noisy, stratified
+from soundloom.training.stages.dit import Batch, Clips, Generator, without
 
 
 @dataclass(frozen=True)

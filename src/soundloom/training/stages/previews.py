@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from soundloom.config.models import ModelConfig
+from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.samplers import Times, euler, pingpong
 from soundloom.diffusion.schedules import schedule
-from soundloom.engines.torch.same import SAME
-from soundloom.training.dit import Batch, Clips, Generator, frames_per_second
-from soundloom.training.loop import Draws
-from soundloom.training.sources import Audio, SoundSource
+from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.training.data.sources import Audio, SoundSource
+from soundloom.training.loop.loop import Draws
+from soundloom.training.stages.dit import Batch, Clips, Generator, frames_per_second
 
 Preview = Callable[[], Mapping[str, Audio]]
 

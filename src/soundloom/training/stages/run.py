@@ -13,11 +13,11 @@ from torch import Tensor
 from soundloom.config.parse import to_dict
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
-from soundloom.training.guards import note_stop
-from soundloom.training.job import Task
-from soundloom.training.loop import STATE_FILE, Run, Stage
-from soundloom.training.previews import Preview
-from soundloom.training.tensorboard import TensorBoard
+from soundloom.training.loop.guards import note_stop
+from soundloom.training.loop.loop import STATE_FILE, Run, Stage
+from soundloom.training.loop.tensorboard import TensorBoard
+from soundloom.training.stages.job import Task
+from soundloom.training.stages.previews import Preview
 
 log = logging.getLogger(__name__)
 

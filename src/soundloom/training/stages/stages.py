@@ -18,14 +18,11 @@ from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
 from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
-from soundloom.engines.torch.same import SAME, Resampler
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.same import SAME, Resampler
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.errors import RequestError, TrainingError
 from soundloom.folders import expanded
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.autoencoder import AutoencoderStage, require_sizes, settle_scale
-from soundloom.training.captions import CaptionTokens, train_tokenizer
-from soundloom.training.clap import ClapScorer
 from soundloom.training.config import (
     AutoencoderConfig,
     DistillationConfig,
@@ -34,24 +31,27 @@ from soundloom.training.config import (
     TextTrainingConfig,
     TokenizerConfig,
 )
-from soundloom.training.course import train_stage
-from soundloom.training.distillation import DistillationStage
-from soundloom.training.dit import FlowStage, Generator, initialise, start_text
-from soundloom.training.export import export
-from soundloom.training.guards import require_no_diverged_stage
-from soundloom.training.job import FLOW_SOUNDS, Job
-from soundloom.training.latents import encode_sounds, write_latents
-from soundloom.training.lengths import clip_lengths, note_lengths, with_clip_seconds
-from soundloom.training.loop import Stage
-from soundloom.training.noise_bands import start_with_noise
-from soundloom.training.post import PostStage
-from soundloom.training.previews import Preview, reconstruction, samples
+from soundloom.training.data.captions import CaptionTokens, train_tokenizer
+from soundloom.training.data.latents import encode_sounds, write_latents
+from soundloom.training.data.lengths import clip_lengths, note_lengths, with_clip_seconds
+from soundloom.training.data.sources import SoundSource
+from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, silence_branches, start_linear
+from soundloom.training.init.noise_bands import start_with_noise
+from soundloom.training.loop.checkpoint import fill
+from soundloom.training.loop.guards import require_no_diverged_stage
+from soundloom.training.loop.loop import Stage
+from soundloom.training.objectives.clap import ClapScorer
+from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
 from soundloom.training.recipe import BEGINS_WITH, COMMANDS
-from soundloom.training.sources import SoundSource
-from soundloom.training.starts import fit_linear_codec, random_crops, silence_branches, start_linear
-from soundloom.training.states import fill
-from soundloom.training.text import TextStage
-from soundloom.training.text_features import FrozenText, LearntText, TextFeatures
+from soundloom.training.stages.autoencoder import AutoencoderStage, require_sizes, settle_scale
+from soundloom.training.stages.distillation import DistillationStage
+from soundloom.training.stages.dit import FlowStage, Generator, initialise, start_text
+from soundloom.training.stages.export import export
+from soundloom.training.stages.job import FLOW_SOUNDS, Job
+from soundloom.training.stages.post import PostStage
+from soundloom.training.stages.previews import Preview, reconstruction, samples
+from soundloom.training.stages.run import train_stage
+from soundloom.training.stages.text import TextStage
 
 log = logging.getLogger(__name__)
 

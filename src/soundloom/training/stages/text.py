@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
-from soundloom.training.dit import QUIETEST_POWER, Clips
-from soundloom.training.latents import Latents
-from soundloom.training.loop import Draws
+from soundloom.training.data.latents import Latents
+from soundloom.training.loop.loop import Draws
+from soundloom.training.stages.dit import QUIETEST_POWER, Clips
 
 FRAME_GAIN = 0.5  # of single latents, beside what is said of all
 LEVELLING = 0.25  # power of a clip's power that it is divided by, so that quiet ones are told apart as well

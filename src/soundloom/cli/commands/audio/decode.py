@@ -9,12 +9,12 @@ import numpy as np
 
 from soundloom.atomic import write_faults
 from soundloom.audio.files import SoundWriter
-from soundloom.checkpoints.npy_file import read_npy
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import SUBTYPES, ModelOptions, require_length
+from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.cli.opening import open_model
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import SUBTYPES, ModelOptions, require_length
 from soundloom.cli.outputs import named_or_free
-from soundloom.cli.results import print_results
+from soundloom.cli.terminal.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
 
 CHANNELS = 2

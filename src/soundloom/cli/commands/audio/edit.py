@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from soundloom.cli.flags import flag, switch
 from soundloom.cli.music import MusicOptions, carry_out, edit_requests
-from soundloom.cli.prompts import quoted
-from soundloom.config.music_requests import MusicRequest
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.prompts import quoted
+from soundloom.config.musicgen.request import MusicRequest
 from soundloom.errors import RequestError
 
 DEFAULT_MODEL = "instruct-musicgen"

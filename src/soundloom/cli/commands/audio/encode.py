@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from soundloom.atomic import replacing, write_faults
 from soundloom.audio.clip import Clip
-from soundloom.audio.streaming import StreamedClip
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import ModelOptions
+from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.opening import named_entry, open_model
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import ModelOptions
 from soundloom.cli.outputs import named_or_free
-from soundloom.cli.results import print_results
-from soundloom.cli.streams import one_message
+from soundloom.cli.terminal.results import print_results
+from soundloom.cli.terminal.streams import one_message
 from soundloom.errors import AudioError, RequestError, printable, shown
 from soundloom.leftovers import remove_stale
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
     from soundloom.datasets.fidelity import Codec
     from soundloom.datasets.items import Skipped
-    from soundloom.pipeline.model import Model
+    from soundloom.pipeline.stable_audio.model import Model
 
 log = logging.getLogger(__name__)
 

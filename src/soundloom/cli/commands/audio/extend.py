@@ -7,10 +7,10 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.cli.editing import edit
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.groups import EditOptions, require_length
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import EditOptions, require_length
 from soundloom.cli.work import MakingOptions
-from soundloom.pipeline.edits import require_addition
+from soundloom.pipeline.stable_audio.edits import require_addition
 
 
 @dataclass(frozen=True)

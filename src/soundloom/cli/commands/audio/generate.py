@@ -9,11 +9,12 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
-from soundloom.audio.streaming import StreamedClip
-from soundloom.checkpoints.musicgen_named import is_music
-from soundloom.cli.building import build_requests
-from soundloom.cli.flags import Extend, flag, numbers
-from soundloom.cli.groups import (
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.checkpoints.musicgen.fetch import is_music
+from soundloom.cli.music import MusicOptions, compose, require_absent
+from soundloom.cli.opening import generator_config, named_entry
+from soundloom.cli.options.flags import Extend, flag, numbers
+from soundloom.cli.options.groups import (
     PRECISIONS,
     AutoencoderOptions,
     DrawingOptions,
@@ -22,11 +23,10 @@ from soundloom.cli.groups import (
     SeedOptions,
     require_length,
 )
-from soundloom.cli.music import MusicOptions, compose, require_absent
-from soundloom.cli.opening import generator_config, named_entry
-from soundloom.cli.prompts import expand_prompts, join_loose_words
+from soundloom.cli.options.prompts import expand_prompts, join_loose_words
+from soundloom.cli.options.requests import build_requests
 from soundloom.cli.work import MakingOptions, carry_out
-from soundloom.config.requests import GenerationRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.lineage import remembered
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soundloom.cli.editing import edit
-from soundloom.cli.flags import flag
-from soundloom.cli.groups import EditOptions, RegionOptions
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import EditOptions, RegionOptions
 from soundloom.cli.work import MakingOptions
 from soundloom.errors import RequestError
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soundloom.audio.playback import find_player, play
-from soundloom.audio.streaming import StreamedClip
-from soundloom.cli.flags import flag
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.cli.options.flags import flag
 
 
 @dataclass(frozen=True)

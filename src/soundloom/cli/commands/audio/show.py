@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.metadata import read_record
-from soundloom.cli.flags import flag, switch
-from soundloom.cli.results import print_results
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.results import print_results
 from soundloom.errors import AudioError
 
 

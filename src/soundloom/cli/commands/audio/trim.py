@@ -8,10 +8,10 @@ from pathlib import Path
 
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
-from soundloom.audio.streaming import StreamedClip
-from soundloom.cli.flags import flag, switch
+from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.outputs import LOSSLESS, named_or_free
-from soundloom.cli.results import print_results
+from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError
 from soundloom.version import __version__
 

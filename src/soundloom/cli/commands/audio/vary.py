@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soundloom.cli.commands.audio.generate import VARIATION_NOISE
 from soundloom.cli.editing import edit
-from soundloom.cli.flags import flag
-from soundloom.cli.generate import VARIATION_NOISE
-from soundloom.cli.groups import EditOptions, RegionOptions
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import EditOptions, RegionOptions
 from soundloom.cli.work import MakingOptions
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels, Sound
-from soundloom.datasets.synthetic.signals import (
+from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     band,
     decay,

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels, Sound, draw_bpm
-from soundloom.datasets.synthetic.signals import (
+from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     add_at,
     band,

@@ -15,8 +15,8 @@ from soundloom.datasets.synthetic.labels import (
     midi_to_hz,
     scale,
 )
-from soundloom.datasets.synthetic.signals import FloatArray, add_at, samples
-from soundloom.datasets.synthetic.voices import VOICES, play, play_wide
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, add_at, samples
+from soundloom.datasets.synthetic.sounds.voices import VOICES, play, play_wide
 
 # Single notes: voices of each family with their lowest and highest MIDI note.
 NOTE_RANGES = {

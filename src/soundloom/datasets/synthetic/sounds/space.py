@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels
-from soundloom.datasets.synthetic.signals import (
+from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     convolve,
     decay,

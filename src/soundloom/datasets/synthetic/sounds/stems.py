@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from soundloom.datasets.synthetic import drums, music
-from soundloom.datasets.synthetic.signals import FloatArray, add_at, band, noise, phase, samples, smooth_edges
+from soundloom.datasets.synthetic.sounds import drums, music
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, add_at, band, noise, phase, samples, smooth_edges
 
 Task = Literal["add", "remove", "extract"]
 Kind = Literal["music", "bands"]

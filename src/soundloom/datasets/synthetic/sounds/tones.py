@@ -3,7 +3,7 @@
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels, Sound, draw_note
-from soundloom.datasets.synthetic.signals import FloatArray, noise, phase, slope, smooth_edges
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, noise, phase, slope, smooth_edges
 
 ROUND_HZ = (
     60,

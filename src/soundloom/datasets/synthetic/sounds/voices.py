@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import tuned_pitch
-from soundloom.datasets.synthetic.signals import FloatArray, decay, phase, smooth_edges
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, decay, phase, smooth_edges
 
 MAX_PARTIAL_HZ = 16_000
 VIBRATO_HZ = 5.2

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.musicgen import InstructConfig, LMConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.engines.mlx.blocks import Linear
-from soundloom.engines.mlx.musicgen import MusicGenLM, Prefix, attend_causally, join_heads
+from soundloom.engines.mlx.musicgen.lm import MusicGenLM, Prefix, attend_causally, join_heads
 from soundloom.errors import RequestError
 
 

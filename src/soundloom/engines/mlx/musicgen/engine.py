@@ -9,15 +9,15 @@ import numpy as np
 from mlx import nn
 
 from soundloom.autoregressive.generation import Decoder
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.engines.mlx.decoding import Decoding
-from soundloom.engines.mlx.encodec import Encodec
-from soundloom.engines.mlx.instruct import CPTransformer
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.engines.mlx.components import PRECISIONS, Networks, on_device
 from soundloom.engines.mlx.load import load_module
-from soundloom.engines.mlx.musicgen import MusicGenLM
-from soundloom.engines.mlx.networks import PRECISIONS, Networks, on_device
-from soundloom.engines.mlx.t5 import T5Encoder
-from soundloom.engines.music import MusicComponent, Reading, find_component
+from soundloom.engines.mlx.musicgen.adapter import CPTransformer
+from soundloom.engines.mlx.musicgen.encodec import Encodec
+from soundloom.engines.mlx.musicgen.kv_cache import Decoding
+from soundloom.engines.mlx.musicgen.lm import MusicGenLM
+from soundloom.engines.mlx.musicgen.t5 import T5Encoder
+from soundloom.engines.musicgen import MusicComponent, Reading, find_component
 
 
 class MLXMusicEngine(Networks[MusicComponent]):

@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.mlx.musicgen import MusicGenLM, Prefix, Text, attention
+from soundloom.engines.mlx.musicgen.lm import MusicGenLM, Prefix, Text, attention
 
 
 class Cache:

@@ -16,7 +16,7 @@ from typing import Protocol
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.musicgen import LMConfig
+from soundloom.config.musicgen.model import LMConfig
 from soundloom.engines.mlx.blocks import Linear
 
 

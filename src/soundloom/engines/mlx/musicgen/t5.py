@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.musicgen import T5Config
+from soundloom.config.musicgen.model import T5Config
 from soundloom.engines.mlx.blocks import Linear
 from soundloom.text.positions import bucket_table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.models import ConditioningConfig
+from soundloom.config.stable_audio.model import ConditioningConfig
 from soundloom.engines.mlx.blocks import Linear, fourier_features
 
 DURATION_FEATURES = 256

@@ -16,7 +16,7 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.models import DiTConfig
+from soundloom.config.stable_audio.model import DiTConfig
 from soundloom.engines.mlx.blocks import (
     CrossAttention,
     FeedForward,

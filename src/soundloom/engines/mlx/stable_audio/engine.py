@@ -10,16 +10,16 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.engines.base import Component, Draw
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.engines.components import find_part
 from soundloom.engines.mlx.blocks import Padding
-from soundloom.engines.mlx.conditioner import Conditioner
-from soundloom.engines.mlx.dit import Condition, DiT
+from soundloom.engines.mlx.components import PRECISIONS, Networks, on_device
 from soundloom.engines.mlx.load import load_module
-from soundloom.engines.mlx.networks import PRECISIONS, Networks, on_device
-from soundloom.engines.mlx.same import SAME
-from soundloom.engines.mlx.t5gemma import T5GemmaEncoder
-from soundloom.engines.parts import find_part
+from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
+from soundloom.engines.mlx.stable_audio.dit import Condition, DiT
+from soundloom.engines.mlx.stable_audio.same import SAME
+from soundloom.engines.mlx.stable_audio.t5gemma import T5GemmaEncoder
+from soundloom.engines.stable_audio import Component, Draw
 
 
 class MLXEngine(Networks[Component]):

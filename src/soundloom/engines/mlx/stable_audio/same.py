@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.same import ResamplerConfig, SAMEConfig, SoftNormConfig
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig, SoftNormConfig
 from soundloom.engines.mlx.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, rope_channels
 
 Noise = Callable[[tuple[int, ...]], mx.array]  # standard normal draws of the shape asked for

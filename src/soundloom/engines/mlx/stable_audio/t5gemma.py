@@ -12,7 +12,7 @@ import math
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.engines.mlx.blocks import Linear, Rotation, fused
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from soundloom.config.musicgen import InstructConfig, LMConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.engines.torch.blocks import Linear
-from soundloom.engines.torch.musicgen import MusicGenLM, Prefix, attend_causally, join_heads
+from soundloom.engines.torch.musicgen.lm import MusicGenLM, Prefix, attend_causally, join_heads
 from soundloom.errors import RequestError
 
 

@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from soundloom.checkpoints.layouts import Tensors
-from soundloom.checkpoints.musicgen_open import MusicGenCheckpoint
-from soundloom.checkpoints.tensors import forget_tensor
-from soundloom.config.musicgen import InstructConfig
-from soundloom.engines.music import MusicComponent, Reading, find_component
-from soundloom.engines.torch.arranged import arrange
-from soundloom.engines.torch.computing import computing
-from soundloom.engines.torch.decoding import Decoding
-from soundloom.engines.torch.encodec import Encodec
-from soundloom.engines.torch.heap import give_back
-from soundloom.engines.torch.instruct import CPTransformer
+from soundloom.checkpoints.formats.tensors import forget_tensor
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.layouts import Tensors
+from soundloom.config.musicgen.model import InstructConfig
+from soundloom.engines.musicgen import MusicComponent, Reading, find_component
+from soundloom.engines.torch.components import Networks
+from soundloom.engines.torch.inference import computing
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.musicgen import MusicGenLM
-from soundloom.engines.torch.networks import Networks
+from soundloom.engines.torch.memory import give_back
+from soundloom.engines.torch.musicgen.adapter import CPTransformer
+from soundloom.engines.torch.musicgen.encodec import Encodec
+from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.lm import MusicGenLM
+from soundloom.engines.torch.musicgen.t5 import T5Encoder
 from soundloom.engines.torch.precision import EXACTEST, Precision, native_products
-from soundloom.engines.torch.t5 import T5Encoder
+from soundloom.engines.torch.prepack import arrange
 
 
 class TorchMusicEngine(Networks[MusicComponent]):

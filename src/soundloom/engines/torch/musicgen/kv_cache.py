@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.torch.computing import computing
-from soundloom.engines.torch.musicgen import MusicGenLM, Prefix, Text
-from soundloom.engines.torch.recorded import Replay
+from soundloom.engines.torch.cuda_graphs import Replay
+from soundloom.engines.torch.inference import computing
+from soundloom.engines.torch.musicgen.lm import MusicGenLM, Prefix, Text
 
 
 class Cache:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.musicgen import LMConfig
+from soundloom.config.musicgen.model import LMConfig
 from soundloom.engines.torch.blocks import Linear
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.musicgen import T5Config
+from soundloom.config.musicgen.model import T5Config
 from soundloom.engines.torch.blocks import Linear
 from soundloom.text.positions import bucket_table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from soundloom.config.models import ConditioningConfig
+from soundloom.config.stable_audio.model import ConditioningConfig
 from soundloom.engines.torch.blocks import Linear, fourier_features, normal
 
 DURATION_FEATURES = 256

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.models import DiTConfig
+from soundloom.config.stable_audio.model import DiTConfig
 from soundloom.engines.torch.blocks import (
     CrossAttention,
     FeedForward,

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soundloom.checkpoints.open import Checkpoint
-from soundloom.config.models import ModelConfig
-from soundloom.engines.base import Component, Draw
-from soundloom.engines.parts import find_part
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.components import find_part
+from soundloom.engines.stable_audio import Component, Draw
 from soundloom.engines.torch.blocks import Padding
-from soundloom.engines.torch.computing import computing
-from soundloom.engines.torch.conditioner import Conditioner
-from soundloom.engines.torch.dit import Condition, DiT
-from soundloom.engines.torch.flex import HAS_COMPILER
+from soundloom.engines.torch.components import Networks
+from soundloom.engines.torch.cuda_graphs import Recorder
+from soundloom.engines.torch.flex_attention import HAS_COMPILER
+from soundloom.engines.torch.inference import computing
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.networks import Networks
 from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_products
-from soundloom.engines.torch.recorded import Recorder
-from soundloom.engines.torch.same import SAME
-from soundloom.engines.torch.t5gemma import T5GemmaEncoder
+from soundloom.engines.torch.stable_audio.conditioner import Conditioner
+from soundloom.engines.torch.stable_audio.dit import Condition, DiT
+from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 
 class TorchEngine(Networks[Component]):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.same import ResamplerConfig, SAMEConfig, SoftNormConfig
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig, SoftNormConfig
 from soundloom.engines.torch.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, normal, rope_channels
 
 Noise = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for

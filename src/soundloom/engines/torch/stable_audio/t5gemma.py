@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.engines.torch.blocks import Linear, Rotation, normal, rms_norm
 
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from soundloom.config.same import ResamplerConfig
+from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.engines.torch.blocks import DyT, RMSNorm
-from soundloom.engines.torch.same import EncoderResampler, to_patches
+from soundloom.engines.torch.stable_audio.same import EncoderResampler, to_patches
 from soundloom.training.config import MemberConfig
-from soundloom.training.features import outputs_of
-from soundloom.training.filterbanks import chroma_bank
-from soundloom.training.losses import tight_stft
+from soundloom.training.objectives.features import outputs_of
+from soundloom.training.objectives.spectral.filterbanks import chroma_bank
+from soundloom.training.objectives.spectral.losses import tight_stft
 
 CHROMA_BINS = 64
 HEAD_WIDTH, FF_MULT = 64, 1.5

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.errors import ConfigError
-from soundloom.training.discriminators import Opinion
-from soundloom.training.dit import Batch, Generator
-from soundloom.training.features import outputs_of
+from soundloom.training.objectives.features import outputs_of
+from soundloom.training.objectives.gan.discriminators import Opinion
+from soundloom.training.stages.dit import Batch, Generator
 
 DILATIONS = (1, 2, 4, 1, 2, 4)
 GROUPS = 16

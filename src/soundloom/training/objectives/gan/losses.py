@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig
-from soundloom.training.discriminators import Opinion, build_member
-from soundloom.training.features import feature_distance
-from soundloom.training.loop import Draws
+from soundloom.training.loop.loop import Draws
+from soundloom.training.objectives.features import feature_distance
+from soundloom.training.objectives.gan.discriminators import Opinion, build_member
 
 Game = Literal["hinge", "relativistic", "least-squares"]
 MEMORY = 0.99  # of the running discriminator loss

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import SpectralConfig
-from soundloom.training.filterbanks import k_weighting
-from soundloom.training.phase import complex_difference, frequency_difference, time_difference
+from soundloom.training.objectives.spectral.filterbanks import k_weighting
+from soundloom.training.objectives.spectral.phase import complex_difference, frequency_difference, time_difference
 
 SPREAD_FLOOR = 1e-4  # below which a signal counts as silent
 MAGNITUDE_FLOOR = 1e-8

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.training.config import MelConfig
-from soundloom.training.filterbanks import mel_bank
-from soundloom.training.losses import with_mid_and_side
+from soundloom.training.objectives.spectral.filterbanks import mel_bank
+from soundloom.training.objectives.spectral.losses import with_mid_and_side
 
 
 class MelLoss(nn.Module):

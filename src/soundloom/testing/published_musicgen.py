@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from soundloom.atomic import atomic_file, write_json
-from soundloom.checkpoints import musicgen_layouts as layouts
-from soundloom.checkpoints.bundle import DEFAULT_GROUP
-from soundloom.checkpoints.layouts import Layout, Row, Tensors
-from soundloom.checkpoints.musicgen_open import STATE_FILE
-from soundloom.checkpoints.musicgen_parts import CODEC_PICKLE, CONFIG_FILE, T5_FOLDERS, TOKENIZER_FILE, WEIGHTS_FILE
-from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm
-from soundloom.checkpoints.musicgen_shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
-from soundloom.checkpoints.packed import split
-from soundloom.checkpoints.safetensors_file import write_safetensors
-from soundloom.checkpoints.tensors import Array, LazyTensor, from_array
-from soundloom.config.musicgen import EncodecConfig, MusicGenConfig
+from soundloom.checkpoints.formats.packed import split
+from soundloom.checkpoints.formats.safetensors import write_safetensors
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, from_array
+from soundloom.checkpoints.musicgen import layouts
+from soundloom.checkpoints.musicgen.open import STATE_FILE
+from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE, CONFIG_FILE, T5_FOLDERS, TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm
+from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.layouts import Layout, Row, Tensors
+from soundloom.config.musicgen.model import EncodecConfig, MusicGenConfig
 
 TRAINING_FILE = "finetuned.ckpt"
 BITS = 4

@@ -1,6 +1,6 @@
 """Make MusicGen and Instruct-MusicGen of random weights in any published layout, for tests and measurements.
 
-`python -m soundloom.checkpoints.musicgen_make large FOLDER --layout musicgen`. Sizes: `full` as published, `tiny` a few
+`python -m soundloom.testing.musicgen large FOLDER --layout musicgen`. Sizes: `full` as published, `tiny` a few
 megabytes with the published rates, codebooks and heads. Layouts: `musicgen` is soundloom's own; `int4` and `int8` are
 the same, packed; `bundle` is the published MLX one; `transformers`, `audiocraft` and `instruct` are those of the
 published repositories. A forward pass stays finite, the result is noise.
@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.bundle import BUNDLE_BITS, DEFAULT_GROUP
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.make import random_tensor
-from soundloom.checkpoints.musicgen_publish import WRITERS
-from soundloom.checkpoints.musicgen_save import lm_bits, pack_lm, save_musicgen
-from soundloom.checkpoints.musicgen_shapes import musicgen_shapes
-from soundloom.config.musicgen import MusicGenConfig, T5Config, published_musicgen
+from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm, save_musicgen
+from soundloom.checkpoints.musicgen.shapes import musicgen_shapes
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.config.musicgen.model import MusicGenConfig, T5Config, published_musicgen
+from soundloom.testing.published_musicgen import WRITERS
+from soundloom.testing.stable_audio import random_tensor
 
 LAYOUTS = ("musicgen", *BUNDLE_BITS, *WRITERS)
 _TINY_WIDTH, _TINY_LAYERS, _TINY_CODES, _TINY_TEXT = 128, 2, 64, 32
@@ -101,7 +101,7 @@ def train_tokenizer(pieces: int) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m soundloom.checkpoints.musicgen_make", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m soundloom.testing.musicgen", description=__doc__)
     parser.add_argument("model", choices=("small", "medium", "large"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--instruct", action="store_true", help="with the adapter")

@@ -1,6 +1,6 @@
 """Make a checkpoint of random weights in any published layout, for tests and for measuring speed and memory.
 
-`python -m soundloom.checkpoints.make small-music FOLDER --layout npz --size tiny`. A forward pass stays finite, the
+`python -m soundloom.testing.stable_audio small-music FOLDER --layout npz --size tiny`. A forward pass stays finite, the
 result is noise. Sizes: `full` as published, `tiny` a few megabytes with the same rates, strides and latent channels.
 """
 
@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.components import TextEncoderFiles
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.infer import AnyConfig
-from soundloom.checkpoints.layouts import Tensors
-from soundloom.checkpoints.save import LAYOUTS, autoencoder_config, save_checkpoint
-from soundloom.checkpoints.shapes import Shapes, ignorable_shapes, model_shapes, t5gemma_shapes
-from soundloom.checkpoints.tensors import Array, LazyTensor
+from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
+from soundloom.checkpoints.stable_audio.infer import AnyConfig
+from soundloom.checkpoints.stable_audio.layouts import Tensors
+from soundloom.checkpoints.stable_audio.save import LAYOUTS, autoencoder_config, save_checkpoint
+from soundloom.checkpoints.stable_audio.shapes import Shapes, ignorable_shapes, model_shapes, t5gemma_shapes
 from soundloom.config.catalogue import PUBLISHED_TEXT_ENCODER, published_config
-from soundloom.config.models import AutoencoderModelConfig, DiTConfig, ModelConfig, parse_model_config
-from soundloom.config.same import ResamplerConfig, SAMEConfig
-from soundloom.config.text_encoder import T5GemmaConfig
+from soundloom.config.stable_audio.model import AutoencoderModelConfig, DiTConfig, ModelConfig, parse_model_config
+from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
+from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 
 SIZES = ("full", "tiny")
 _TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128
@@ -198,7 +198,7 @@ def _damping() -> Array:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m soundloom.checkpoints.make", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m soundloom.testing.stable_audio", description=__doc__)
     parser.add_argument("model", help="catalogue name, such as small-music")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layout", choices=LAYOUTS, default="published")

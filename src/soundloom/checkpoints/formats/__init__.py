@@ -1,0 +1,1 @@
+"""Files of tensors, read and written without a framework: safetensors, npz, npy, pickle, packed weights."""

@@ -1,0 +1,1 @@
+"""Checkpoints of MusicGen and Instruct-MusicGen: layouts, tensor names and shapes, opening and saving."""

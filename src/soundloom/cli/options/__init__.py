@@ -1,0 +1,1 @@
+"""Command-line options: groups that commands share, and how their values become requests."""

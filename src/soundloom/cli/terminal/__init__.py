@@ -1,0 +1,1 @@
+"""What a command shows: streams, log lines, progress and results."""

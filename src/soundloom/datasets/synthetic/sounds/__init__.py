@@ -1,0 +1,1 @@
+"""Synthesis of the sounds in the synthetic dataset, with NumPy alone."""

@@ -1,0 +1,1 @@
+"""What training reads: clips, captions, stored latents, augmentation, masks."""

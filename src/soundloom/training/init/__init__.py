@@ -1,0 +1,1 @@
+"""Initial weights: principal components, noise bands, a pretrained model."""

@@ -1,0 +1,1 @@
+"""Losses, and the auxiliary modules that are trained beside a model."""

@@ -1,0 +1,1 @@
+"""Adversarial training: discriminators and their losses."""

@@ -1,0 +1,1 @@
+"""The stages of training, each of which reads what earlier stages left in the run directory."""
