@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from soundloom.autoregressive.generation import Request, generate, steps
-from soundloom.autoregressive.sampling import GREEDY
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from soundloom.config.musicgen.sampling import GREEDY
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, samples
 from soundloom.datasets.synthetic.sounds.stems import SLOT_SECONDS, STEMS, WORDS, Edit, Kind, Stems, Task, draw_edit
 from soundloom.engines.torch.musicgen.kv_cache import Decoding

@@ -11,9 +11,9 @@ import numpy as np
 
 from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, render
+from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.families import draw_source
 from soundloom.evaluation.listener import hear, kinds_of
-from soundloom.training.config import SoundsConfig
 
 SECONDS, SEED = 4.0, 2026
 MINI = Path(__file__).parents[1] / "configs" / "mini" / "sounds.toml"

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from soundloom.autoregressive.generation import Request, generate
-from soundloom.autoregressive.sampling import Sampling, exponential_noise
+from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.musicgen.layouts import LM_TRANSFORMERS, canonical_attention
 from soundloom.config.musicgen.model import LMConfig, published_musicgen
+from soundloom.config.musicgen.sampling import Sampling
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen.kv_cache import Decoding
 from soundloom.engines.torch.musicgen.lm import MusicGenLM

@@ -9,8 +9,8 @@ import pytest
 
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
-from soundloom.autoregressive.sampling import GREEDY
 from soundloom.config.musicgen.model import LMConfig
+from soundloom.config.musicgen.sampling import GREEDY
 from soundloom.errors import RequestError
 
 CONFIG = LMConfig(hidden_size=8, num_attention_heads=2, vocab_size=32)

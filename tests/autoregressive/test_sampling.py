@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from soundloom.autoregressive.sampling import GREEDY, Sampling, exponential_noise, filtered, guide_logits, sample
+from soundloom.autoregressive.sampling import exponential_noise, filtered, guide_logits, sample
+from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from soundloom.errors import RequestError
 
 LOGITS = np.log(np.array([[[0.1, 0.4, 0.2, 0.3]]], np.float32))

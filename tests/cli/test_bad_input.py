@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .conftest import files_in
+from tests.cli.conftest import files_in
 
 
 def refused(result, code, *sentences):

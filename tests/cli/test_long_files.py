@@ -12,9 +12,8 @@ import soundfile
 from soundloom.audio.clip import Clip
 from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.metadata import read_record
-
-from .conftest import RATE
-from .test_edits import integers
+from tests.cli.commands.test_edits import integers
+from tests.cli.conftest import RATE
 
 REGION = ("--region", "0.1,0.2")
 INSIDE = slice(4800, 9600)

@@ -15,8 +15,7 @@ from soundloom.audio.metadata import read_record
 from soundloom.errors import OutputError
 from soundloom.pipeline.stable_audio import model as model_module
 from soundloom.pipeline.stable_audio.model import Model
-
-from .conftest import files_in
+from tests.cli.conftest import files_in
 
 SHORT = ("--seconds", 0.05, "--duration-padding", 0)
 

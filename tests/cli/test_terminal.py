@@ -12,8 +12,7 @@ import time
 import pytest
 
 from soundloom.config.catalogue import CATALOGUE
-
-from .conftest import files_in
+from tests.cli.conftest import files_in
 
 pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on this system")
 COMMAND = (sys.executable, "-m", "soundloom")

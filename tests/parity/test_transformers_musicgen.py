@@ -12,9 +12,9 @@ import pytest
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.autoregressive.sampling import GREEDY
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.musicgen.model import LMConfig
+from soundloom.config.musicgen.sampling import GREEDY
 from tests.parity.adapter import ADAPTERS
 from tests.parity.musicgen.weights import lm_weights
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig, LoopConfig, SoundsConfig, SpectralConfig
+from soundloom.datasets.synthetic.config import SoundsConfig
+from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig, LoopConfig, SpectralConfig
 
 PATCH, STRIDE, LATENT_DIM, WIDTH = 32, 4, 16, 64
 

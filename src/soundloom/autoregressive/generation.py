@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundloom.autoregressive import delay
-from soundloom.autoregressive.sampling import Sampling, guide_logits, sample
+from soundloom.autoregressive.sampling import guide_logits, sample
 from soundloom.config.musicgen.model import LMConfig
+from soundloom.config.musicgen.sampling import Sampling
 from soundloom.errors import RequestError
 
 # Takes the tokens (b, q, s) of the next positions and returns the logits (b, q, v) of the last one, prompted and

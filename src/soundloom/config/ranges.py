@@ -73,3 +73,10 @@ def _check(hint: Any, value: Any, path: str) -> None:
     elif origin is tuple:
         for index, item in enumerate(value):
             _check(args[0], item, f"{path}[{index}]")
+
+
+class Ranged:
+    """A configuration whose numbers lie within the ranges that its fields are annotated with."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

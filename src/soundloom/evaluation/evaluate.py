@@ -11,6 +11,7 @@ from typing import Any
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
+from soundloom.datasets.synthetic.config import SOUNDS_FILE, SoundsConfig
 from soundloom.evaluation.adherence import Verdict, judge, rows
 from soundloom.evaluation.clips import make_clips, wall_seconds
 from soundloom.evaluation.codec import codec_rows, wider_rows
@@ -18,7 +19,6 @@ from soundloom.evaluation.editing import inpainting_rows, seed_rows, variation_r
 from soundloom.evaluation.lengths import extension_rows, length_rows, long_file_rows
 from soundloom.evaluation.report import Row
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.training.config import SOUNDS_FILE, SoundsConfig
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
 LASTING_FAMILIES = (*STEADY_FAMILIES, "bass", "engine", "wind", "sea", "fire")  # what goes on for longer than a clip

@@ -15,20 +15,21 @@ import numpy as np
 
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
-from soundloom.autoregressive.sampling import Sampling, exponential_noise, guide_logits, probabilities
+from soundloom.autoregressive.sampling import exponential_noise, guide_logits, probabilities
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.formats.packed import pack_tensor
+from soundloom.checkpoints.formats.packed import pack_tensor, require_unpacked
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
 from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm, save_musicgen
 from soundloom.checkpoints.musicgen.shapes import LM_PREFIX
 from soundloom.checkpoints.stable_audio.convert import require_empty
+from soundloom.config.musicgen.sampling import Sampling
 from soundloom.engines.musicgen import MusicComponent, MusicEngine, Reading, find_component
 from soundloom.errors import RequestError
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.quantization.policy import Bits, bits_by_sensitivity
 from soundloom.quantization.probe import energy
-from soundloom.quantization.quantize import Choice, Progress, require_unpacked
+from soundloom.quantization.quantize import Choice, Progress
 from soundloom.quantization.report import LogitDistances, Report, Size, cosine, sizes
 
 PROMPTS = ("kick drum loop, 120 BPM", "a slow piano melody", "Music piece. Instruct: Only Drums.")
@@ -103,7 +104,7 @@ def quantise_music(
 ) -> Report:
     """Write `full` with a packed language model into `folder` and compare the two; see `quantise.quantise_model`."""
     require_empty(folder)
-    require_unpacked(full)
+    require_unpacked(full.name, full.layout, full.tensors)
     if choice.calibrate or choice.prompts:
         raise RequestError("--calibrate and --prompts are for Stable Audio models", "leave them out")
     model = run(full)

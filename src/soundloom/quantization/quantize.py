@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundloom.checkpoints.formats.packed import PackedTensor
-from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.formats.packed import require_unpacked
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP, require_group
 from soundloom.checkpoints.stable_audio.convert import require_empty
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
@@ -49,7 +48,7 @@ def quantise_model(
     `run` brings a checkpoint onto an engine; `progress` hears of measured layers, done and in all. Raises RequestError.
     """
     require_empty(folder)
-    require_unpacked(full)
+    require_unpacked(full.name, full.layout, full.tensors)
     model = run(full)
     probe = Probe.record(model, PROBE_SECONDS)
     model.engine.free("dit")
@@ -63,12 +62,6 @@ def quantise_model(
     distances = measure_distances(model, packed, probe)
     adherence = _judge(model, packed, choice.prompts) if choice.prompts else []
     return Report(model_sizes(model), model_sizes(packed), distances, uncalibrated, adherence)
-
-
-def require_unpacked(full: Checkpoint | MusicGenCheckpoint) -> None:
-    """Raise RequestError for a model that is packed already."""
-    if any(isinstance(tensor, PackedTensor) for tensor in full.tensors.values()):
-        raise RequestError(f"{full.name} is packed already, as {full.layout}", "take what it was made from")
 
 
 def _choose(

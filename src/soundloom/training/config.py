@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from soundloom.config.ranges import Within
+from soundloom.config.ranges import Ranged, Within
 from soundloom.datasets.items import Selection
-from soundloom.datasets.synthetic import FAMILIES
 from soundloom.errors import ConfigError, shown
 from soundloom.training.ranges import (
     Batch,
@@ -21,7 +20,6 @@ from soundloom.training.ranges import (
     LogSNR,
     Overlap,
     Power,
-    Ranged,
     Seconds,
     Seed,
     Share,
@@ -32,8 +30,6 @@ from soundloom.training.ranges import (
     require_pair,
     require_windows,
 )
-
-SOUNDS_FILE = "sounds.toml"  # in a model's folder: what the model was taught, as `SoundsConfig`
 
 
 @dataclass(frozen=True)
@@ -67,29 +63,6 @@ class LoopConfig(Ranged):
         require_pair("loop.betas", self.betas)
         if self.steps % self.cycles:
             raise ConfigError(f"loop.cycles must divide loop.steps, found {self.cycles} and {self.steps}")
-
-
-@dataclass(frozen=True)
-class SoundsConfig(Ranged):
-    """Which clips of the synthetic world are trained on; no families means all of them."""
-
-    clips: Clips
-    seed: Seed = 0
-    families: tuple[str, ...] = ()
-    even: bool = False  # as many clips of each family, instead of more of those that the world has more of
-    scenes: bool = True  # clips of two sources
-    reverb: bool = True
-    seconds: tuple[Annotated[float, Within(0.05, 600)], ...] = (1.0, 6.0)
-    plain: bool = False  # what captions need not name is the same in all clips; lengths fill all of `seconds`
-    tuned_to: Size = 0  # samples of a latent: pitches and beats are moved until latents repeat; 0 leaves them
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if unknown := set(self.families) - set(FAMILIES):
-            named = ", ".join(sorted(unknown))
-            raise ConfigError(f"no such families of sounds: {shown(named)}", f"known: {', '.join(FAMILIES)}")
-        if len(self.seconds) != 2 or not 0 < self.seconds[0] <= self.seconds[1]:
-            raise ConfigError(f"seconds must be a shortest and a longest length, found {list(self.seconds)}")
 
 
 @dataclass(frozen=True)

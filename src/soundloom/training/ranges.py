@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from soundloom.config.ranges import Within, check_ranges
+from soundloom.config.ranges import Within
 from soundloom.errors import ConfigError, shown
 
 Steps = Annotated[int, Within(0, 1_000_000_000)]
@@ -38,10 +38,3 @@ def require_windows(name: str, windows: tuple[int, ...]) -> None:
     """Raise ConfigError for sizes of spectra that make none."""
     if not windows or any(size % 2 for size in windows):
         raise ConfigError(f"{name} must be even numbers of samples, found {shown(list(windows))}")
-
-
-class Ranged:
-    """A configuration whose numbers lie within the ranges that its fields are annotated with."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)

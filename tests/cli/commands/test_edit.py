@@ -14,8 +14,7 @@ from soundloom.config.musicgen.model import published_musicgen
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.errors import AudioError
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
-
-from .conftest import files_in
+from tests.cli.conftest import files_in
 
 
 @pytest.fixture(scope="session")

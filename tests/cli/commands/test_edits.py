@@ -3,8 +3,7 @@ import pytest
 import soundfile
 
 from soundloom.audio.metadata import read_record
-
-from .conftest import RATE
+from tests.cli.conftest import RATE
 
 
 def integers(path):

@@ -10,8 +10,7 @@ from soundloom.audio.metadata import read_record
 from soundloom.cli.commands.audio.generate import Options
 from soundloom.cli.options.flags import parse
 from soundloom.pipeline.stable_audio.model import Model
-
-from .conftest import files_in
+from tests.cli.conftest import files_in
 
 
 def test_the_path_alone_goes_to_stdout_and_the_summary_to_stderr(make, tmp_path):

@@ -8,8 +8,7 @@ import pytest
 import soundfile
 
 from soundloom.audio.metadata import read_record
-
-from .conftest import RATE, files_in
+from tests.cli.conftest import RATE, files_in
 
 
 def test_trim_keeps_samples_rate_and_depth(soundloom, source):

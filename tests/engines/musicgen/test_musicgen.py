@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from soundloom.autoregressive.generation import Request
-from soundloom.autoregressive.sampling import GREEDY, Sampling
+from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from soundloom.errors import RequestError
 from tests.engines.musicgen.instruct_by_formula import guided_logits
 from tests.engines.musicgen.tiny import CONFIG, STEREO, Tiny

@@ -10,8 +10,9 @@ import numpy as np
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.autoregressive.sampling import GREEDY, Sampling, filtered, guide_logits, sample
+from soundloom.autoregressive.sampling import filtered, guide_logits, sample
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from tests.parity.case import Case
 from tests.parity.musicgen.weights import adapter_weights, lm_weights
 

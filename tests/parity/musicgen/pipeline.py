@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from soundloom.autoregressive.generation import Request, generate, steps
-from soundloom.autoregressive.sampling import GREEDY, Sampling
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, fold_weight_norms
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
 from soundloom.checkpoints.musicgen.parts import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig, parse_t5_config
+from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from soundloom.engines.musicgen import Reading
 from tests.parity.case import Case
 from tests.parity.musicgen.codec import audiocraft_config

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import Labels, is_held_out
+from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.labels import tuned_pitch
 from soundloom.errors import ConfigError
-from soundloom.training.config import SoundsConfig
 from soundloom.training.data.sounds import Sounds
 
 FRAME = 4096

@@ -15,7 +15,7 @@ import numpy as np
 
 from soundloom.checkpoints.formats.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
 from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
-from soundloom.errors import MismatchError, shown
+from soundloom.errors import MismatchError, RequestError, shown
 
 Tensors = dict[str, LazyTensor]
 DAMAGED = "the file is damaged, or not of the bits and groups that it claims; fetch or convert it again"
@@ -207,3 +207,9 @@ def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group: int, what: 
             DAMAGED,
         )
     return join(f"{base}.weight", words, scales, biases, stored_bits // inputs, group)
+
+
+def require_unpacked(name: str, layout: str, tensors: Mapping[str, object]) -> None:
+    """Raise RequestError if weights of the checkpoint `name` are packed already."""
+    if any(isinstance(tensor, PackedTensor) for tensor in tensors.values()):
+        raise RequestError(f"{name} is packed already, as {layout}", "take what it was made from")

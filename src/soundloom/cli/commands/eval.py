@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from soundloom.folders import expanded
 if TYPE_CHECKING:
     from soundloom.evaluation.evaluate import Scope
     from soundloom.evaluation.report import Row
+    from soundloom.pipeline.stable_audio.model import Model
 
 LONGEST = 60.0  # seconds that the synthetic world renders
 
@@ -65,7 +67,7 @@ def run(options: Options) -> None:
     trained = _companions(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
         report = evaluate(model, options.model, scope, _say, _flags(options))
-    report = replace(report, rows=[*report.rows, *trained])
+    report = replace(report, rows=[*report.rows, *_losses(model, scope), *trained])
     print_results(table(report.rows))
     if options.json:
         write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
@@ -75,6 +77,16 @@ def _flags(options: Options) -> list[str]:
     """What tells another process to run the model as this one does."""
     device = ["--device", options.device] if options.device else []
     return ["--engine", options.engine, *device, "--precision", options.precision]
+
+
+def _losses(model: Model, scope: Scope) -> list[Row]:
+    """Losses of training, where PyTorch is there to compute them."""
+    if find_spec("torch") is None:
+        return []
+    from soundloom.evaluation.evaluate import held_out_clips
+    from soundloom.training.stages.evaluate import loss_rows
+
+    return loss_rows(model, held_out_clips(scope), scope.seconds)
 
 
 def _companions(work: Path, scope: Scope) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from soundloom.autoregressive.sampling import Sampling
+from soundloom.config.musicgen.sampling import Sampling
 from soundloom.config.stable_audio.request import SEED_LIMIT, fields_of_record, require_seconds, require_text
 from soundloom.config.values import settle
 from soundloom.errors import RequestError, shown

@@ -17,9 +17,10 @@ from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resampled_length
 from soundloom.autoregressive.generation import Request, generate, steps
-from soundloom.autoregressive.sampling import Sampling, exponential_noise
+from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.musicgen.sampling import Sampling
 from soundloom.diffusion.noise import random_seed
 from soundloom.engines.musicgen import MusicEngine, Reading
 from soundloom.errors import RequestError, shown

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World
+from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.errors import ConfigError
-from soundloom.training.config import SoundsConfig
 
 log = logging.getLogger(__name__)
 

@@ -20,13 +20,15 @@ from soundloom.datasets.synthetic import HeldOutPrompt, Labels
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.report import Row, mean_row
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.config import AugmentationConfig, AutoencoderConfig
+from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
 from soundloom.training.data.augmentation import Audio, random_piece
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
 from soundloom.training.init.pretrained import Base
 from soundloom.training.loop.checkpoint import read_json_object, read_state
 from soundloom.training.loop.loop import STATE_FILE, Draws
+from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
 from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
 from soundloom.training.recipe import Work
 from soundloom.training.stages.autoencoder import AutoencoderStage
@@ -59,6 +61,22 @@ class HeldOutSounds:
     def draw(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
         position = int(rng.integers(len(self)))
         return position, random_piece(self.audio(position), rng, length)
+
+
+@torch.no_grad()
+def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+    """Measure the spectral and SoftNorm losses of the autoencoder, at their default weights, on held-out sounds."""
+    spectral, spectral_losses, norm_losses = SpectralLoss(SpectralConfig()), [], []
+    for number, prompt in enumerate(prompts):
+        clip = rendered(prompt, seconds, number)
+        latents = model.encode(clip)
+        pair = (model.decode(latents, samples=clip.samples).audio, clip.audio)
+        spectral_losses.append(float(spectral(*(torch.from_numpy(audio)[None] for audio in pair))))
+        norm_losses.append(float(softnorm_loss(torch.from_numpy(latents)[None])))
+    return [
+        mean_row("autoencoder: spectral loss", spectral_losses, ""),
+        mean_row("autoencoder: SoftNorm loss", norm_losses, ""),
+    ]
 
 
 @torch.no_grad()

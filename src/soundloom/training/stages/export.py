@@ -14,10 +14,10 @@ from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.leftovers import is_empty
-from soundloom.training.config import SOUNDS_FILE
 from soundloom.training.stages.dit import Generator
 
 TEXT_PREFIX = "model.encoder."

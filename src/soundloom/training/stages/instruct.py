@@ -19,14 +19,14 @@ from torch.nn import functional as F
 from soundloom.autoregressive import delay
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.config.musicgen.model import AdapterSizes, InstructConfig
-from soundloom.config.ranges import Within
+from soundloom.config.ranges import Ranged, Within
 from soundloom.datasets.synthetic.sounds.stems import Edit, Kind, Stems, draw_edit, render_stems
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.lm import Layer, MusicGenLM, Text
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.loop import Draws
-from soundloom.training.ranges import Batch, Ranged, Share
+from soundloom.training.ranges import Batch, Share
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
 KEPT_PIECES = 128  # in memory

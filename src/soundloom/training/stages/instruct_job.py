@@ -13,6 +13,7 @@ from torch import Tensor
 
 from soundloom.atomic import new_folder
 from soundloom.audio.resample import resample
+from soundloom.checkpoints.formats.packed import require_unpacked
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.layouts import merge_lora
@@ -28,7 +29,6 @@ from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.errors import RequestError
-from soundloom.quantization.quantize import require_unpacked
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.loop.guards import require_no_diverged_stage
 from soundloom.training.loop.loop import Stage
@@ -84,7 +84,7 @@ def _require_trainable(task: InstructTask) -> None:
     checkpoint, longest = task.checkpoint, task.adapter.max_frames / task.model.frame_rate
     if given := [f"--{name}" for name in _UNUSED if getattr(task.machine.config, name)]:
         raise RequestError(f"train {NAME} has no use for {', '.join(given)}", "leave them out")
-    require_unpacked(checkpoint)
+    require_unpacked(checkpoint.name, checkpoint.layout, checkpoint.tensors)
     if not 0 < task.config.seconds <= longest:
         raise RequestError(f"the adapter hears up to {longest:g} s, not {task.config.seconds:g}", "change seconds")
 

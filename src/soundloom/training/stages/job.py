@@ -26,6 +26,7 @@ from soundloom.datasets.folders import Folder
 from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
 from soundloom.datasets.synthetic import SAMPLE_RATE
+from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.webdataset import Shards
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import ConfigError, SoundloomError
@@ -33,7 +34,7 @@ from soundloom.folders import expanded
 from soundloom.memory import require_memory
 from soundloom.pipeline.stable_audio.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.config import DataConfig, DiTTrainingConfig, SoundsConfig
+from soundloom.training.config import DataConfig, DiTTrainingConfig
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
 from soundloom.training.data.latents import Latents, read_latents, read_seconds
 from soundloom.training.data.library import Recordings, Words, stored_latents, stored_seconds

@@ -1,0 +1,27 @@
+"""How tokens are drawn from logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 takes the likeliest; `top_p`, where not 0, is used instead of `top_k`."""
+
+    temperature: float = 1.0
+    top_k: int = 250  # 0 keeps all
+    top_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise RequestError(f"temperature {self.temperature} is negative", "0 takes the likeliest token, 1 is usual")
+        if self.top_k < 0:
+            raise RequestError(f"top-k {self.top_k} is negative", "0 keeps all tokens, 250 is usual")
+        if not 0 <= self.top_p <= 1:
+            raise RequestError(f"top-p {self.top_p} is not a share", "give a value from 0 (off) to 1")
+
+
+GREEDY = Sampling(temperature=0.0)
