@@ -65,7 +65,8 @@ def test_a_module_imports_no_higher_layer(name):
     higher = {
         module
         for module in all_imports(name)
-        if RANKS.get(layer(module), 99) > rank or (RANKS.get(layer(module)) == rank > 0 and layer(module) != layer(name))
+        if RANKS.get(layer(module), 99) > rank
+        or (RANKS.get(layer(module)) == rank > 0 and layer(module) != layer(name))
     }
     assert not higher
 

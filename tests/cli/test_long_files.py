@@ -4,11 +4,11 @@ import json
 import logging
 import sys
 
-import long_files
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import long_files
 from soundloom.audio.clip import Clip
 from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.metadata import read_record

@@ -9,6 +9,7 @@ import pytest
 
 from soundloom.config.ranges import hints_of
 from soundloom.config.toml import parse_toml
+from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.errors import ConfigError, RequestError
 from soundloom.training import config as configs
 from soundloom.training.recipe import Recipe
@@ -23,7 +24,7 @@ CLASSES = {
     "text": configs.TextTrainingConfig,
     "post": configs.PostConfig,
     "tokenizer": configs.TokenizerConfig,
-    "sounds": configs.SoundsConfig,
+    "sounds": SoundsConfig,
     "instruct": InstructTrainingConfig,
     "data": configs.DataConfig,
 }
