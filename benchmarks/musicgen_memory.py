@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.formats.affine import WORD, Quantised
+from soundloom.checkpoints.formats.affine import WORD, Quantized
 from soundloom.checkpoints.formats.packed import in_codes
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.musicgen.save import can_pack, save_musicgen
@@ -53,10 +53,10 @@ def _tensor(name: str, shape: tuple[int, ...]) -> LazyTensor:
         return plain
     bits, (rows, inputs) = BUNDLE_BITS["int4"], shape
 
-    def codes() -> Quantised:
+    def codes() -> Quantized:
         words = random.integers(0, 1 << WORD, (rows, inputs * bits // WORD), np.uint32)
         scales = np.full((rows, inputs // DEFAULT_GROUP), deviation / 4, np.float16)
-        return Quantised(words, scales, (-7.5 * scales).astype(np.float16))
+        return Quantized(words, scales, (-7.5 * scales).astype(np.float16))
 
     return in_codes(plain, codes, bits, DEFAULT_GROUP)
 

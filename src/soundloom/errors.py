@@ -4,19 +4,19 @@ A message says what was asked, what was found and, as the hint, what would work.
 message and the hint without a traceback and exits with `exit_code`. `docs/errors.md` has a paragraph for each.
 
     SoundloomError
-    ├── RequestError            a value that cannot be honoured: seconds, steps, regions, names of samplers …
+    ├── RequestError            a value that cannot be honored: seconds, steps, regions, names of samplers …
     ├── ConfigError             a model_config.json that does not parse
     ├── ModelNotFoundError      no such name, folder or file
     ├── CheckpointError         weights that cannot be used
     │   ├── CorruptFileError    truncated, not the format its name says, holding pickles
     │   └── MismatchError       keys missing, unexpected, or of another shape
-    ├── DownloadError           gated, offline, interrupted, licence not accepted
+    ├── DownloadError           gated, offline, interrupted, license not accepted
     ├── AudioError              a sound file that cannot be read, or a sound that a format cannot hold
     ├── WriteError              a file that cannot be written: no such folder, no permission, disk full
     ├── OutputError             the model made something that is not sound: not finite, silent, static
     ├── EngineError             no such engine or device here, or too little memory
     ├── TrainingError           a training run that cannot go on: its loss is not a finite number
-    └── Cancelled               stopped between two steps at the caller's wish
+    └── Canceled               stopped between two steps at the caller's wish
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ class SoundloomError(Exception):
 
 
 class RequestError(SoundloomError, ValueError):
-    """The request cannot be honoured as it stands."""
+    """The request cannot be honored as it stands."""
 
     exit_code = 2
 
@@ -85,7 +85,7 @@ class MismatchError(CheckpointError):
 
 
 class DownloadError(SoundloomError):
-    """Files could not be fetched, or may not be before a licence is accepted."""
+    """Files could not be fetched, or may not be before a license is accepted."""
 
 
 class AudioError(SoundloomError):
@@ -108,7 +108,7 @@ class TrainingError(SoundloomError):
     """A training run cannot go on."""
 
 
-class Cancelled(SoundloomError):  # noqa: N818 (a wish of the caller, not an error)
+class Canceled(SoundloomError):  # noqa: N818 (a wish of the caller, not an error)
     """The caller stopped the work between two steps."""
 
     exit_code = 130

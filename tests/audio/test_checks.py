@@ -21,7 +21,7 @@ def white(level=0.2, seed=0):
     return np.random.default_rng(seed).normal(0, level, (2, SAMPLES))
 
 
-def coloured(slope):
+def colored(slope):
     """Noise whose power falls with frequency to the power `slope`: 1 is pink, 2 is brown."""
     spectrum = np.fft.rfft(white())
     spectrum[:, 1:] *= np.arange(1, spectrum.shape[1]) ** (-slope / 2)
@@ -58,9 +58,9 @@ def rain():
         drums,
         gusts,
         rain,
-        lambda: coloured(0.7),
-        lambda: coloured(1),
-        lambda: coloured(2),
+        lambda: colored(0.7),
+        lambda: colored(1),
+        lambda: colored(2),
         lambda: white(0.001),
     ],
 )

@@ -224,7 +224,7 @@ def test_files_that_are_not_sound(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, np.inf]), RATE, subtype="FLOAT")
     sentences = {
         "empty.wav": r"is empty \(0 bytes\)",
-        "text.wav": "cannot be read as sound: Format not recognised",
+        "text.wav": "cannot be read as sound: Format not recognized",
         "silent.wav": "has no samples",
         "nan.wav": "2 values that are not numbers, the first at sample 1",
         "missing.wav": "cannot be opened: No such file",

@@ -36,7 +36,7 @@ def test_mono_is_3_lu_quieter():
 
 @pytest.mark.parametrize(("channel", "louder"), [(0, 0), (2, 0), (3, -math.inf), (4, 1.5)])
 def test_surround_channels_have_their_weights(channel, louder):
-    """Left, centre, low frequencies (which do not count) and a surround channel of 5.1, against mono."""
+    """Left, center, low frequencies (which do not count) and a surround channel of 5.1, against mono."""
     mono = tone(-20, 2)[:1]
     surround = np.zeros((6, mono.shape[1]), np.float32)
     surround[channel] = mono

@@ -33,7 +33,7 @@ def test_every_fault_is_counted_and_the_first_named():
     assert "1 tensor of another shape (model.model.transformer.layers.1.pre_norm.gamma [5] instead of [4])" in sentence
 
 
-def test_a_shallower_model_is_recognised():
+def test_a_shallower_model_is_recognized():
     with pytest.raises(MismatchError) as caught:
         require_match(tensors({name: LAYERS[name] for name in list(LAYERS)[:2]}), LAYERS, "file")
     assert "the file has 2 blocks, the configuration 3" in caught.value.hint
@@ -47,7 +47,7 @@ def test_a_shallower_model_is_recognised():
         ({"generator.conv": (1,)}, LAYERS, "no name agrees"),
     ],
 )
-def test_a_file_of_another_kind_is_recognised(found, wanted, hint):
+def test_a_file_of_another_kind_is_recognized(found, wanted, hint):
     with pytest.raises(MismatchError) as caught:
         require_match(tensors(found), wanted, "file")
     assert hint in caught.value.hint

@@ -33,7 +33,7 @@ ENTRY = replace(MUSIC, sources=tuple(map(without_sizes, MUSIC.sources)), text_en
 def hub(monkeypatch, tmp_path):
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
-    monkeypatch.delenv("SOUNDLOOM_ACCEPT_LICENCE", raising=False)
+    monkeypatch.delenv("SOUNDLOOM_ACCEPT_LICENSE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with serve() as server:
@@ -43,7 +43,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def get(entry=ENTRY, layout="published", **options):
-    return fetch(entry, layout, **{"accept_licence": True, **options})
+    return fetch(entry, layout, **{"accept_license": True, **options})
 
 
 def test_fetches_all_files_of_the_pinned_commit(hub):
@@ -62,8 +62,8 @@ def test_a_complete_copy_needs_neither_network_nor_consent(hub):
     assert hub.requests == []
 
 
-def test_nothing_is_asked_of_the_network_before_the_licence_is_accepted(hub):
-    with pytest.raises(DownloadError, match=r"licence of small-music was not accepted(.|\n)*Gemma Terms of Use"):
+def test_nothing_is_asked_of_the_network_before_the_license_is_accepted(hub):
+    with pytest.raises(DownloadError, match=r"license of small-music was not accepted(.|\n)*Gemma Terms of Use"):
         fetch(ENTRY)
     assert hub.requests == []
 
@@ -128,7 +128,7 @@ def test_offline_and_not_cached_is_one_sentence(hub):
     assert hub.requests == []
 
 
-def test_offline_mode_of_the_client_is_honoured(hub, monkeypatch):
+def test_offline_mode_of_the_client_is_honored(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="switched off"):
         get()
@@ -244,7 +244,7 @@ def test_a_download_is_used_also_where_it_cannot_be_noted(hub, tmp_path, monkeyp
         (tmp_path / "config").touch()
     with caplog.at_level(logging.WARNING):
         assert get().weights.is_file()
-    assert "the consent to the licence of small-music is not remembered" in caplog.text
+    assert "the consent to the license of small-music is not remembered" in caplog.text
     assert f"{ENTRY.repo} was downloaded, but later downloads cannot be compared with it" in caplog.text
 
 

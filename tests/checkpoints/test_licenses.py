@@ -14,7 +14,7 @@ def own_folder(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-def test_without_consent_the_notice_names_licences_and_addresses():
+def test_without_consent_the_notice_names_licenses_and_addresses():
     with pytest.raises(DownloadError, match="Stability AI Community License") as caught:
         require_consent(MUSIC)
     assert "https://ai.google.dev/gemma/terms" in str(caught.value)
@@ -24,10 +24,10 @@ def test_without_consent_the_notice_names_licences_and_addresses():
 def test_consent_is_remembered():
     require_consent(MUSIC, accept=True)
     require_consent(MUSIC)
-    require_consent(SAME)  # one of the same licences
+    require_consent(SAME)  # one of the same licenses
 
 
-def test_consent_to_one_licence_does_not_cover_another():
+def test_consent_to_one_license_does_not_cover_another():
     require_consent(SAME, accept=True)
     with pytest.raises(DownloadError):
         require_consent(MUSIC)
@@ -55,6 +55,6 @@ def test_the_callback_sees_the_notice_and_decides():
 
 def test_a_damaged_record_counts_as_no_consent():
     config_folder().mkdir()
-    (config_folder() / "licences.json").write_text("{")
+    (config_folder() / "licenses.json").write_text("{")
     with pytest.raises(DownloadError):
         require_consent(MUSIC)

@@ -152,7 +152,7 @@ def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
 
 def test_commands_that_are_not(soundloom):
     assert refused(soundloom("genrate"), 2, "there is no command 'genrate'", "did you mean generate?")
-    assert refused(soundloom("generate", "rain", "--colour", "red"), 2, "unrecognized arguments: --colour red")
+    assert refused(soundloom("generate", "rain", "--color", "red"), 2, "unrecognized arguments: --color red")
 
 
 @pytest.mark.parametrize(

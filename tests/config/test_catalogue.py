@@ -8,7 +8,7 @@ from soundloom.config.catalogue import (
     published_config,
     require_entry,
 )
-from soundloom.config.entries import licence_notice
+from soundloom.config.entries import license_notice
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import parse_model_config
@@ -74,15 +74,15 @@ def test_no_two_models_share_a_name():
 
 
 @pytest.mark.parametrize("entry", DOWNLOADED, ids=lambda entry: entry.name)
-def test_every_download_has_a_pinned_commit_a_licence_and_an_autoencoder(entry):
+def test_every_download_has_a_pinned_commit_a_license_and_an_autoencoder(entry):
     assert re.fullmatch(r"[0-9a-f]{40}", entry.revision)
-    assert "Stability AI Community License" in licence_notice(entry)
+    assert "Stability AI Community License" in license_notice(entry)
     assert entry.kind == "autoencoder" or entry.autoencoder in CATALOGUE
 
 
 @pytest.mark.parametrize("entry", [entry for entry in MUSIC.values() if entry.public], ids=lambda entry: entry.name)
 def test_music_models_are_for_non_commercial_use_and_come_with_their_parts(entry):
-    assert "NonCommercial 4.0" in licence_notice(entry)
+    assert "NonCommercial 4.0" in license_notice(entry)
     for source in entry.sources:
         assert re.fullmatch(r"[0-9a-f]{40}", source.revision or "0" * 40)
         repos = {source.repo, *(companion.repo for companion in source.companions)}

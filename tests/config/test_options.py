@@ -27,13 +27,13 @@ def test_an_unknown_option_names_the_one_that_was_meant(name, meant):
 
 
 def test_without_a_near_miss_all_options_are_named():
-    with pytest.raises(RequestError, match="no option 'colour'\nhint: options: guidance, negative_prompt, seconds"):
-        check_options("generate", {"colour": 1}, KNOWN)
+    with pytest.raises(RequestError, match="no option 'color'\nhint: options: guidance, negative_prompt, seconds"):
+        check_options("generate", {"color": 1}, KNOWN)
 
 
 def test_all_unknown_options_are_named_at_once():
-    with pytest.raises(RequestError, match="no options 'cfg', 'colour'\nhint: did you mean guidance"):
-        check_options("generate", {"cfg": 1, "colour": 2, "seed": 3}, KNOWN)
+    with pytest.raises(RequestError, match="no options 'cfg', 'color'\nhint: did you mean guidance"):
+        check_options("generate", {"cfg": 1, "color": 2, "seed": 3}, KNOWN)
 
 
 def test_names_of_other_packages_lead_to_options_that_exist():

@@ -168,7 +168,7 @@ def test_a_scene_holds_both_sources_each_in_its_place() -> None:
 
 
 @pytest.mark.parametrize(("family", "count"), [("knock", 3), ("beeps", 4), ("clicks", 5)])
-def test_countable_events_are_as_many_as_labelled(family: str, count: int) -> None:
+def test_countable_events_are_as_many_as_labeled(family: str, count: int) -> None:
     labels = Labels(family, hz=1000.0, rate=2.0, count=count, material="wood")
     assert onsets(render(labels, 3.0, rng_of(0))).size == count
 

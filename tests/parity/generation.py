@@ -1,4 +1,4 @@
-"""Golden calls of a whole model: the pipeline under the behaviour of the published package."""
+"""Golden calls of a whole model: the pipeline under the behavior of the published package."""
 
 from __future__ import annotations
 

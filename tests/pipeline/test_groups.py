@@ -9,7 +9,7 @@ import pytest
 
 from soundloom import GenerationRequest, load
 from soundloom.config.stable_audio.request import COMPAT
-from soundloom.errors import Cancelled, OutputError
+from soundloom.errors import Canceled, OutputError
 from soundloom.pipeline.progress import Stages
 from soundloom.pipeline.stable_audio import model as model_module
 from soundloom.pipeline.stable_audio import run as run_module
@@ -169,7 +169,7 @@ def test_a_model_that_makes_no_sound_at_all_stops_at_the_first_group(tiny_model,
 
 def test_what_was_made_before_a_stop_is_not_lost(tiny_model):
     cancel, places = Event(), []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         for place, _ in tiny_model.iter(requests(2 * MAX_BATCH), cancel=cancel):
             places.append(place)
             if place == MAX_BATCH - 1:

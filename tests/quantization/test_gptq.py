@@ -5,7 +5,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.affine import dequantise, quantise
+from soundloom.checkpoints.formats.affine import dequantize, quantize
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.registry import engine_class
@@ -13,7 +13,7 @@ from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.gptq import compensate, compensate_errors
 from soundloom.quantization.policy import pack, uniform_bits
 from soundloom.quantization.probe import Probe
-from soundloom.quantization.quantize import Choice, quantise_model
+from soundloom.quantization.quantize import Choice, quantize_model
 
 
 def draw(*shape, seed=0):
@@ -21,7 +21,7 @@ def draw(*shape, seed=0):
 
 
 def output_error(weight, codes, bits, group, x):
-    return float(np.square(x @ (dequantise(codes, bits, group).astype(np.float32) - weight).T).sum())
+    return float(np.square(x @ (dequantize(codes, bits, group).astype(np.float32) - weight).T).sum())
 
 
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 128), (8, 64)])
@@ -29,7 +29,7 @@ def test_inputs_that_go_together_are_multiplied_more_exactly(bits, group):
     weight = draw(24, 256).astype(np.float16)
     x = draw(2000, 40, seed=1) @ draw(40, 256, seed=2) + 0.1 * draw(2000, 256, seed=3)
     fitted, held_out = x[:1000], x[1000:]
-    plain, compensated = quantise(weight, bits, group), compensate(weight, bits, group, fitted.T @ fitted)
+    plain, compensated = quantize(weight, bits, group), compensate(weight, bits, group, fitted.T @ fitted)
     assert [part.shape for part in compensated] == [part.shape for part in plain]
     errors = [output_error(weight, codes, bits, group, held_out) for codes in (compensated, plain)]
     assert errors[0] < 0.5 * errors[1]
@@ -38,8 +38,8 @@ def test_inputs_that_go_together_are_multiplied_more_exactly(bits, group):
 @pytest.mark.parametrize("gram", [np.eye(64, dtype=np.float32), np.zeros((64, 64), np.float32)])
 def test_inputs_that_have_nothing_in_common_leave_nothing_to_compensate(gram):
     weight = draw(8, 64).astype(np.float16)
-    both = quantise(weight, 4, 32), compensate(weight, 4, 32, gram)
-    plain, found = (dequantise(codes, 4, 32).astype(np.float32) for codes in both)
+    both = quantize(weight, 4, 32), compensate(weight, 4, 32, gram)
+    plain, found = (dequantize(codes, 4, 32).astype(np.float32) for codes in both)
     np.testing.assert_allclose(found, plain, atol=2e-3)  # scales are rounded to half precision before, not after
 
 
@@ -84,7 +84,7 @@ def test_mini_loses_less_when_calibrated(tmp_path):
     def on_torch(checkpoint):
         return Model(checkpoint, engine_class("torch")(checkpoint, "cpu", "fp32"), keep_loaded=True)
 
-    report = quantise_model(mini, tmp_path / "out", Choice("4", calibrate=True), on_torch)
+    report = quantize_model(mini, tmp_path / "out", Choice("4", calibrate=True), on_torch)
     assert report.distances.log_mel < 0.8 * report.uncalibrated.log_mel
     assert fmean(report.distances.cosines.values()) > fmean(report.uncalibrated.cosines.values())
     assert any("without calibration, latent after the first step" in line for line in report.lines())

@@ -84,7 +84,7 @@ def test_switched_off_means_no_attempt_and_one_sentence(call, arguments, variabl
 
 
 def test_a_needed_download_without_a_network_is_one_sentence(call):
-    done = call("generate", "rain", "--model", "medium", *TINY, SOUNDLOOM_ACCEPT_LICENCE="medium")
+    done = call("generate", "rain", "--model", "medium", *TINY, SOUNDLOOM_ACCEPT_LICENSE="medium")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("NETWORK")]
     assert done.returncode == 1
     assert lines[0].startswith("error: this machine seems to be offline: model_config.json of stabilityai/")

@@ -28,7 +28,7 @@ def open_models(folder: Path) -> list[Model]:
     assert_type(model, Model)
     assert_type(soundloom.load(), Model)
     quick = soundloom.load(folder, engine="torch", device="cpu", precision="float32", keep_loaded=True)
-    fetched = soundloom.load("small-music", revision="main", offline=True, accept_licence=True)
+    fetched = soundloom.load("small-music", revision="main", offline=True, accept_license=True)
     print(model.name, model.sample_rate, model.config, soundloom.__version__)
     return [model, quick, fetched]
 
@@ -68,7 +68,7 @@ def edit(model: Model, clip: Clip) -> Iterator[Clip]:
 
 
 def edit_music(clip: Clip) -> Iterator[Clip]:
-    editor = soundloom.load("instruct-musicgen", accept_licence=True)
+    editor = soundloom.load("instruct-musicgen", accept_license=True)
     assert_type(editor, MusicModel)
     assert_type(soundloom.load("instruct-musicgen@int4"), MusicModel)
     yield editor.edit(clip, "Only drums", seed=7, temperature=0.9, top_k=100, top_p=0.5, guidance=4)

@@ -18,7 +18,7 @@ OFFSET, OFFSET_SECONDS = 0.05, 0.25  # mean of a channel in full scales, and how
 STATIC_LEVEL = 10 ** (-35 / 20)  # RMS; quieter noise is a noise floor
 STATIC_FLATNESS = 0.9  # white noise measures 0.97 to 1, noise that falls by 3 dB per octave about 0.5
 STATIC_STEADINESS = 1.0  # dB, standard deviation of the level from frame to frame
-FRAME = 2048  # samples per analysed frame
+FRAME = 2048  # samples per analyzed frame
 MOST_FRAMES = 512  # spread over the clip, so that the cost does not grow with its length
 # What may rightly sound like white noise, and what may rightly be silent, as prompts name it.
 NOISY = re.compile(
@@ -140,7 +140,7 @@ def _offset(audio: np.ndarray, rate: int, origin: Origin) -> list[Finding]:
 
 
 def _is_static(audio: np.ndarray, rate: int) -> bool:
-    """Loud, white and steady from beginning to end; rain, wind and cymbals are coloured or move."""
+    """Loud, white and steady from beginning to end; rain, wind and cymbals are colored or move."""
     samples = audio.shape[1]
     if samples < 8 * FRAME:
         return False

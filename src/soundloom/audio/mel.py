@@ -40,8 +40,8 @@ def _filters(sample_rate: int, bands: int) -> np.ndarray:
     """Triangles (bands, bins), evenly spaced in mel from 0 Hz to half the sample rate, each with a peak of 1."""
     edges = _to_hz(np.linspace(0, _to_mel(sample_rate / 2), bands + 2))
     bins = np.fft.rfftfreq(WINDOW, 1 / sample_rate)
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    return np.clip(np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)), 0, None)
+    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    return np.clip(np.minimum((bins - low) / (center - low), (high - bins) / (high - center)), 0, None)
 
 
 def _to_mel(hz: float) -> float:

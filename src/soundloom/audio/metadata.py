@@ -86,7 +86,7 @@ def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Pat
     Errors call the file `name`, for files that are yet to get their final name.
     """
     path, name = Path(path), Path(name or path)
-    text = _serialise(record)
+    text = _serialize(record)
     shown = _shown_fields(record)
     try:
         file = mutagen.File(path)
@@ -126,13 +126,13 @@ def is_foreign_sidecar(path: str | Path) -> bool:
 def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: bool = True) -> Path:
     """Write the record as JSON beside the sound file `path`."""
     sidecar = sidecar_path(path)
-    text = _serialise(record, indent=2)
+    text = _serialize(record, indent=2)
     with replacing(sidecar, overwrite=overwrite) as new, write_faults(sidecar):
         new.write_text(text + "\n", encoding="utf-8")
     return sidecar
 
 
-def _serialise(record: Mapping[str, Any], indent: int | None = None) -> str:
+def _serialize(record: Mapping[str, Any], indent: int | None = None) -> str:
     whole = {"soundloom": __version__, **record}
     try:
         text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=indent)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT, MARGIN = 640, 400, 60
-COLOURS = ("#1f5fa8", "#c2452d", "#3c8a4e", "#8a5aa8", "#a87b1f", "#4a4a4a")
+COLORS = ("#1f5fa8", "#c2452d", "#3c8a4e", "#8a5aa8", "#a87b1f", "#4a4a4a")
 Points = Sequence[tuple[float, float]]
 
 
@@ -35,10 +35,10 @@ def line_plot(series: Mapping[str, Points], title: str, x_label: str, y_label: s
         parts.append(f'<path d="M{MARGIN} {up(at):.1f}H{WIDTH - MARGIN}" stroke="#ddd"/>')
         parts.append(f'<text x="{MARGIN - 6}" y="{up(at) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for place, (name, points) in enumerate(series.items()):
-        colour = COLOURS[place % len(COLOURS)]
+        color = COLORS[place % len(COLORS)]
         line = " ".join(f"{across(scale(x)):.1f},{up(scale(y)):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{MARGIN + 8}" y="{MARGIN + 14 * (place + 1)}" fill="{colour}">{escape(name)}</text>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append(f'<text x="{MARGIN + 8}" y="{MARGIN + 14 * (place + 1)}" fill="{color}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -47,19 +47,19 @@ def fetch(
     *,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> Fetched:
     """Bring the files of a catalogue entry into the hub's cache and say where they are.
 
     `revision` replaces the pinned commit of the model's own repository. `offline` None follows HF_HUB_OFFLINE. The
-    licence options are those of `licences.require_consent`. Raises DownloadError.
+    license options are those of `licenses.require_consent`. Raises DownloadError.
     """
     sources = sources_needed(entry, layout)
     return _locate(
         sources,
         fetch_folders(
-            entry, layout, revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+            entry, layout, revision=revision, offline=offline, accept_license=accept_license, confirm=confirm
         ),
     )
 
@@ -70,7 +70,7 @@ def fetch_folders(
     *,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> list[Path]:
     """The same; return the local copy of each repository of `sources_needed`."""
@@ -81,7 +81,7 @@ def fetch_folders(
     if None in folders:
         if offline:
             raise _switched_off(sources[folders.index(None)])
-        require_consent(entry, accept_licence, confirm)
+        require_consent(entry, accept_license, confirm)
     return [
         folder or _download(source, wanted) for source, wanted, folder in zip(sources, revisions, folders, strict=True)
     ]

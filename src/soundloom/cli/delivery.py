@@ -11,7 +11,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.groups import OutputOptions
 from soundloom.cli.outputs import save
-from soundloom.cli.terminal.progress import Saved, Watch, report, summarise
+from soundloom.cli.terminal.progress import Saved, Watch, report, summarize
 from soundloom.cli.terminal.results import note_saved, print_results
 
 
@@ -54,7 +54,7 @@ class Delivery:
             if saved or self.total > 1:
                 note_saved(error, self.files, self.total)
             return
-        summarise(self.watch, saved)
+        summarize(self.watch, saved)
         try:
             self._play()
         except Exception as failure:  # the clips are there nonetheless

@@ -149,13 +149,13 @@ def known_config(name: str) -> MusicGenConfig:
 
 
 def open_model(options: MusicOptions, name: str) -> MusicModel:
-    """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
+    """Open the model, after a download if it has to be; in a terminal its license is asked about."""
     require_device(options.engine, options.device)
     checkpoint = open_music(
         name,
         revision=options.revision,
         offline=options.offline,
-        accept_licence=options.accept_licence,
+        accept_license=options.accept_license,
         confirm=confirmation(),
     )
     engine = music_engine_class(options.engine)(checkpoint, options.device, options.transformer_precision)

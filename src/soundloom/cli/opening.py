@@ -44,7 +44,7 @@ def generator_config(options: ModelOptions) -> ModelConfig:
 def open_model(
     options: ModelOptions, precision: str = "auto", keep_loaded: bool = False, keep_bad: bool = False
 ) -> Model:
-    """Open the model, after a download if it has to be; in a terminal its licence is asked about."""
+    """Open the model, after a download if it has to be; in a terminal its license is asked about."""
     from soundloom.pipeline.stable_audio.model import Model, make_engine
 
     require_device(options.engine, options.device)
@@ -52,24 +52,24 @@ def open_model(
         options.model_name,
         revision=options.revision,
         offline=options.offline,
-        accept_licence=options.accept_licence,
+        accept_license=options.accept_license,
         confirm=confirmation(),
     )
     engine = make_engine(checkpoint, options.engine, options.device, precision)
     return Model(checkpoint, engine, keep_loaded=keep_loaded, keep_bad=keep_bad)
 
 
-def open_named(name: str, accept_licence: bool = False) -> Checkpoint:
-    """Open a checkpoint alone, after a download if it has to be; in a terminal its licence is asked about."""
-    return open_checkpoint(name, accept_licence=accept_licence, confirm=confirmation())
+def open_named(name: str, accept_license: bool = False) -> Checkpoint:
+    """Open a checkpoint alone, after a download if it has to be; in a terminal its license is asked about."""
+    return open_checkpoint(name, accept_license=accept_license, confirm=confirmation())
 
 
 def confirmation() -> Callable[[str], bool] | None:
-    """What asks about a licence, where there is a terminal to ask in."""
-    return _confirm_licence if sys.stdin.isatty() and sys.stderr.isatty() else None
+    """What asks about a license, where there is a terminal to ask in."""
+    return _confirm_license if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
-def _confirm_licence(notice: str) -> bool:
+def _confirm_license(notice: str) -> bool:
     sys.stderr.write(f"{notice}\nDo you accept? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

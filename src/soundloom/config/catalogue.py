@@ -1,4 +1,4 @@
-"""Every model that has a name: its files, licence, defaults and published configuration.
+"""Every model that has a name: its files, license, defaults and published configuration.
 
 Configurations are built from the few numbers in which the published models differ. Sources: the `model_config.json`
 files and file lists of the Stable Audio 3 repositories.
@@ -26,7 +26,7 @@ from soundloom.config.stable_audio.published import (
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.errors import ModelNotFoundError
 
-OPTIMISED_REPO = "stabilityai/stable-audio-3-optimized"
+OPTIMIZED_REPO = "stabilityai/stable-audio-3-optimized"
 MIRROR_REPO = "AEmotionStudio/stable-audio-3-mirrors"
 PUBLISHED_TEXT_ENCODER = T5GemmaConfig()
 
@@ -64,7 +64,7 @@ def _mirror(name: str) -> Source:
 
 def _npz(*names: str) -> Source:
     files = tuple(RemoteFile(name, _NPZ_SIZES.get(name), hashes.NPZ.get(name)) for name in names)
-    return Source("npz", OPTIMISED_REPO, files, revision="da6edc54ddba10bfd79a077102ded687f80e882b", subfolder="MLX")
+    return Source("npz", OPTIMIZED_REPO, files, revision="da6edc54ddba10bfd79a077102ded687f80e882b", subfolder="MLX")
 
 
 def _same_npz(letter: str) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
         kind="autoencoder",
         config=lambda: autoencoder_config(wide),
         sources=(published, _mirror(name), _npz(*_same_npz(name[-1]))),
-        licences=(STABILITY,),
+        licenses=(STABILITY,),
         default_steps=0,
         default_sampler="",
     )
@@ -93,12 +93,12 @@ def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = ()
     autoencoder = "same-l" if wide else "same-s"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
     published = Source("published", _repo(name), _generator_files(name, wide), revision)
-    optimised = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
+    optimized = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
     return Entry(
         name=name,
         kind="generator",
         config=lambda: generator_config(_repo(name), sample_size, sizes, wide, distilled=True),
-        sources=(published, _mirror(name), optimised),
+        sources=(published, _mirror(name), optimized),
         aliases=aliases,
         autoencoder=autoencoder,
         text_encoder=replace(published, files=_TEXT_ENCODER_FILES),
@@ -143,7 +143,7 @@ _MINI = Entry(
     name="mini",
     kind="generator",
     config=lambda: _packaged_config("mini"),
-    licences=(APACHE,),
+    licenses=(APACHE,),
     default_seconds=4.0,
     max_seconds=5.8,
     notes="comes with soundloom; trained on sounds that soundloom makes",

@@ -11,7 +11,7 @@ from soundloom.errors import ModelNotFoundError, RequestError
 
 
 @dataclass(frozen=True)
-class Licence:
+class License:
     """Terms that somebody must accept before a download.
 
     `commercial` is "yes", "no" or under what condition; `outputs` says what the terms, at `url`, say of sounds that
@@ -26,17 +26,17 @@ class Licence:
     outputs: str
 
 
-STABILITY = Licence(
+STABILITY = License(
     "stability-community",
     "Stability AI Community License",
     "https://stability.ai/community-license-agreement",
-    "Free for research, personal use and organisations under one million US dollars of yearly revenue; "
+    "Free for research, personal use and organizations under one million US dollars of yearly revenue; "
     "larger ones need an agreement with Stability AI. Its acceptable use policy applies.",
     "below $1M a year",
     "You own them, and may use them commercially with a yearly revenue below one million US dollars, for which the "
     "license asks you to register with Stability AI. Above that revenue it ends, and you need an agreement with them.",
 )
-GEMMA = Licence(
+GEMMA = License(
     "gemma",
     "Gemma Terms of Use",
     "https://ai.google.dev/gemma/terms",
@@ -44,7 +44,7 @@ GEMMA = Licence(
     "yes",
     "Google claims no rights in them; its prohibited use policy applies.",
 )
-NON_COMMERCIAL = Licence(
+NON_COMMERCIAL = License(
     "cc-by-nc-4.0",
     "Creative Commons Attribution-NonCommercial 4.0",
     "https://creativecommons.org/licenses/by-nc/4.0",
@@ -53,7 +53,7 @@ NON_COMMERCIAL = Licence(
     "The license allows use of the weights for non-commercial purposes alone and does not speak of outputs, so it "
     "grants no commercial use.",
 )
-APACHE = Licence(
+APACHE = License(
     "apache-2.0",
     "Apache License 2.0",
     "https://www.apache.org/licenses/LICENSE-2.0",
@@ -102,7 +102,7 @@ class Entry:
     aliases: tuple[str, ...] = ()
     autoencoder: str = ""
     text_encoder: Source | None = None
-    licences: tuple[Licence, ...] = (STABILITY, GEMMA)
+    licenses: tuple[License, ...] = (STABILITY, GEMMA)
     default_steps: int = 8
     default_sampler: str = "pingpong"
     default_guidance: float = 1.0
@@ -113,13 +113,13 @@ class Entry:
     instead: str = ""  # what to take where it is not public
 
     @property
-    def licence(self) -> str:
-        return ", ".join(licence.name for licence in self.licences)
+    def license(self) -> str:
+        return ", ".join(license.name for license in self.licenses)
 
     @property
     def commercial(self) -> str:
         """Whether outputs may be used commercially: what the strictest of the licenses says."""
-        said = [licence.commercial for licence in self.licences]
+        said = [license.commercial for license in self.licenses]
         return "no" if "no" in said else next((one for one in said if one != "yes"), "yes")
 
     @property
@@ -155,8 +155,8 @@ class Entry:
         return parse_model_config(self.config())
 
 
-def licence_notice(entry: Entry) -> str:
+def license_notice(entry: Entry) -> str:
     """What to show before a download."""
     lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
-    lines += [f"  {licence.name} ({licence.url})\n    {licence.summary}" for licence in entry.licences]
+    lines += [f"  {license.name} ({license.url})\n    {license.summary}" for license in entry.licenses]
     return "\n".join(lines)

@@ -24,7 +24,7 @@ _ELSEWHERE = {
     "init_noise_level": "noise",
     "inpaint_range": "regions",
     "length": "seconds",
-    "license": "accept_licence",
+    "license": "accept_license",
     "local_files_only": "offline",
     "negative": "negative_prompt",
     "noise_level": "noise",

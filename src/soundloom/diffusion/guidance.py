@@ -58,5 +58,5 @@ def _at_most_one(x: Array) -> Array:
 def _deviation(x: Array) -> Array:
     """Unbiased deviation over channels, (b, 1, t)."""
     channels = x.shape[1]
-    centred = x - x.mean(axis=1, keepdims=True)
-    return ((centred * centred).sum(axis=1, keepdims=True) / (channels - 1)) ** 0.5
+    centered = x - x.mean(axis=1, keepdims=True)
+    return ((centered * centered).sum(axis=1, keepdims=True) / (channels - 1)) ** 0.5

@@ -1,6 +1,6 @@
 """Samplers of rectified flow: x_t = (1 - t) data + t noise, velocity v = noise - data, clean estimate D = x - t v.
 
-Each is a generator that yields the latent after every step. The caller owns progress, cancelling and evaluation.
+Each is a generator that yields the latent after every step. The caller owns progress, canceling and evaluation.
 Latents are arrays of any engine, (b, c, t); only plain operators touch them. `Times` gives times as Python floats, or
 as arrays (b, 1, 1) where items differ, and `noise(step)` gives a standard normal draw like the latents.
 Sources: stable-audio-3, inference/sampling.py (euler, rk4, dpmpp-2m, pingpong); Heun's method; Lu et al. 2022 and

@@ -95,7 +95,7 @@ def rows(verdicts: Sequence[Verdict]) -> list[Row]:
         share_row("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
         share_row("tempo within 4 %", _by_prompt(timed), goal=0.80),
         share_row("tempo at half or double", _by_prompt([(v, _is_octave(v.tempo)) for v, _ in timed])),
-        share_row("kind of sound recognised", _by_prompt([(v, v.is_kind) for v in verdicts]), goal=0.85),
+        share_row("kind of sound recognized", _by_prompt([(v, v.is_kind) for v in verdicts]), goal=0.85),
         share_row("right side", _by_prompt([(v, v.side) for v in verdicts if v.side is not None]), goal=0.90),
     ]
     for family in dict.fromkeys(v.family for v in verdicts):

@@ -1,4 +1,4 @@
-"""What a listener notices in a clip, as numbers: course of the level, colour, steadiness, strokes, notes."""
+"""What a listener notices in a clip, as numbers: course of the level, color, steadiness, strokes, notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVEL_RATE = 100  # frames of the level per second
 QUIETEST = -60.0  # dB below the loudest frame
 AUDIBLE = -25.0  # dB below the loudest frame: the clip sounds here
 FINE, COARSE = 2048, 8192  # samples of a window
-NEIGHBOURS = 12  # bins on each side that a spectral line is compared with
+NEIGHBORS = 12  # bins on each side that a spectral line is compared with
 STROKE_EDGES = (0.0, 200.0, 800.0, 2500.0, 6000.0)  # Hz where the bands of strokes begin
 WEAKEST_STROKE = 0.08  # relative to the strongest
 DENSITY_EDGES = (30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
@@ -42,7 +42,7 @@ class Features:
     fall: float  # dB per second after the peak; 0 for a sound that stays
     wavering: float  # deviation of the smoothed level, dB, within what sounds
     low: float  # below it lies a tenth of the power
-    centre: float  # half of the power
+    center: float  # half of the power
     high: float  # nine tenths
     density: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
     lines: float  # how far spectral lines stand out of their surroundings: about 2 for noise, 10 for notes
@@ -50,7 +50,7 @@ class Features:
     smoothness: float  # 1: the strongest line glides or stays, 0: it jumps about
     rising: float  # correlation of the strongest line's pitch with time
     strokes: tuple[float, ...]  # times of onsets
-    colours: float  # how different the strokes are from each other, 0 to 1
+    colors: float  # how different the strokes are from each other, 0 to 1
     hold: float  # how long the strokes stay within 6 dB of their top, the median
     evenness: float  # spread of the intervals between strokes, relative to their mean
     sine: Pitch | None
@@ -67,8 +67,8 @@ def measure(audio: NDArray, rate: int) -> Features | None:
         return None
     fine, coarse = power_spectra(audio, FINE, FINE // 2), power_spectra(audio, COARSE, COARSE // 8)
     fine_hz, coarse_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (FINE, COARSE))
-    low, centre, high = quantiles(fine.sum(axis=0), fine_hz)
-    strokes, colours = find_strokes(audio, rate)
+    low, center, high = quantiles(fine.sum(axis=0), fine_hz)
+    strokes, colors = find_strokes(audio, rate)
     line_range, smoothness, rising = line_motion(fine, fine_hz)
     peaks = spectral_peaks(audio, rate)
     return Features(
@@ -78,7 +78,7 @@ def measure(audio: NDArray, rate: int) -> Features | None:
         fall=fall_rate(level),
         wavering=wavering(level),
         low=low,
-        centre=centre,
+        center=center,
         high=high,
         density=densities(fine.sum(axis=0), fine_hz),
         lines=line_prominence(coarse, coarse_hz),
@@ -86,7 +86,7 @@ def measure(audio: NDArray, rate: int) -> Features | None:
         smoothness=smoothness,
         rising=rising,
         strokes=tuple(strokes.tolist()),
-        colours=colours,
+        colors=colors,
         hold=hold_time(level, strokes),
         evenness=unevenness(strokes),
         sine=estimate_pitch(peaks, wave_partials("sine")),
@@ -170,8 +170,8 @@ def power_spectra(audio: Floats, size: int, hop: int) -> Floats:
 def quantiles(power: Floats, hz: Floats) -> tuple[float, float, float]:
     """Frequencies below which a tenth, half and nine tenths of the power lie."""
     share = np.cumsum(power) / power.sum()
-    low, centre, high = (float(hz[np.searchsorted(share, part)]) for part in (0.1, 0.5, 0.9))
-    return low, centre, high
+    low, center, high = (float(hz[np.searchsorted(share, part)]) for part in (0.1, 0.5, 0.9))
+    return low, center, high
 
 
 def densities(power: Floats, hz: Floats) -> tuple[float, ...]:
@@ -182,10 +182,10 @@ def densities(power: Floats, hz: Floats) -> tuple[float, ...]:
 
 
 def line_prominence(spectra: Floats, hz: Floats) -> float:
-    """Mean over all power of the ratio of each bin to its neighbourhood."""
+    """Mean over all power of the ratio of each bin to its neighborhood."""
     part = spectra[:, (hz > 25) & (hz < 10_000)]
-    width = 2 * NEIGHBOURS + 1
-    padded = np.pad(part, ((0, 0), (NEIGHBOURS, NEIGHBOURS)), mode="reflect")
+    width = 2 * NEIGHBORS + 1
+    padded = np.pad(part, ((0, 0), (NEIGHBORS, NEIGHBORS)), mode="reflect")
     total = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
     around = (total[:, width:] - total[:, :-width]) / width
     return float((part * part / np.maximum(around, part / width + 1e-30)).sum() / part.sum())
@@ -211,7 +211,7 @@ def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
 
 
 def find_strokes(audio: Floats, rate: int) -> tuple[Floats, float]:
-    """Times of sudden rises in any band, and how much their colours differ from their mean."""
+    """Times of sudden rises in any band, and how much their colors differ from their mean."""
     size, hop = 1024, 256
     padded = np.pad(audio.mean(axis=0), size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
@@ -224,8 +224,8 @@ def find_strokes(audio: Floats, rate: int) -> tuple[Floats, float]:
     reach = 9  # frames, 50 ms
     around = np.lib.stride_tricks.sliding_window_view(np.pad(strength, reach), 2 * reach + 1).max(axis=1)
     places = np.flatnonzero((strength >= around) & (strength > floor))
-    colours = rise[:, places] / np.maximum(rise[:, places].sum(axis=0), 1e-30)
-    spread = 0.5 * np.abs(colours - colours.mean(axis=1, keepdims=True)).sum(axis=0).mean() if places.size else 0.0
+    colors = rise[:, places] / np.maximum(rise[:, places].sum(axis=0), 1e-30)
+    spread = 0.5 * np.abs(colors - colors.mean(axis=1, keepdims=True)).sum(axis=0).mean() if places.size else 0.0
     return np.asarray(places * hop / rate), float(spread)
 
 

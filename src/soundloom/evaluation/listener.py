@@ -48,7 +48,7 @@ def is_laser(heard: Features) -> bool:
 
 def is_explosion(heard: Features) -> bool:
     dies = heard.sounding < 0.4 and -30 < heard.fall < -15
-    return dies and heard.centre < 110 and heard.low < 50 and heard.lines < 2.8
+    return dies and heard.center < 110 and heard.low < 50 and heard.lines < 2.8
 
 
 def is_whoosh(heard: Features) -> bool:
@@ -81,7 +81,7 @@ def is_clicks(heard: Features) -> bool:
 
 
 def _ticks(heard: Features) -> bool:
-    narrow = heard.high < 3.2 * heard.low and 1400 < heard.centre < 4500
+    narrow = heard.high < 3.2 * heard.low and 1400 < heard.center < 4500
     return narrow and heard.fall < -900 and heard.lines < 2.5 and heard.sounding < 0.2
 
 
@@ -97,13 +97,13 @@ def is_knock(heard: Features) -> bool:
 
 def is_birdsong(heard: Features) -> bool:
     """Cries and chirps with pauses, high, that glide or come unevenly."""
-    high = heard.low > 1300 and 2400 < heard.centre < 4800 and heard.high < 2.8 * heard.low
+    high = heard.low > 1300 and 2400 < heard.center < 4800 and heard.high < 2.8 * heard.low
     wild = heard.evenness > 0.4 or (heard.smoothness > 0.9 and heard.pitch_range > 4)
     return high and wild and heard.wavering > 5 and heard.lines < 3
 
 
 def is_drum_loop(heard: Features) -> bool:
-    return _is_beaten(heard) and heard.colours > 0.12
+    return _is_beaten(heard) and heard.colors > 0.12
 
 
 def is_single_drum_loop(heard: Features) -> bool:
@@ -123,7 +123,7 @@ def is_engine(heard: Features) -> bool:
     """A low growl whose every turn is a stroke."""
     turns = len(heard.strokes) > 7 * heard.seconds and heard.sounding > 0.9
     growls = 3 < heard.lines < 9 and _single_match(heard) < 0.8 and not _is_triad(heard)
-    return turns and growls and heard.centre < 210
+    return turns and growls and heard.center < 210
 
 
 def is_alarm(heard: Features) -> bool:

@@ -15,9 +15,9 @@ Interval = tuple[float, float]
 def wilson(share: float, count: int) -> Interval:
     """95 % interval of a share seen in `count` independent trials."""
     z = NORMAL_95**2 / count
-    centre = (share + z / 2) / (1 + z)
+    center = (share + z / 2) / (1 + z)
     reach = NORMAL_95 / (1 + z) * np.sqrt(share * (1 - share) / count + z / (4 * count))
-    return float(max(centre - reach, 0.0)), float(min(centre + reach, 1.0))
+    return float(max(center - reach, 0.0)), float(min(center + reach, 1.0))
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:

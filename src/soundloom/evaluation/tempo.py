@@ -23,7 +23,7 @@ BAND_OF = {"kick": LOW, "tom": LOW, "closed hi-hat": HIGH, "open hi-hat": HIGH, 
 FLOOR = 1e-3  # of the loudest frame's amplitude, below which changes are not heard
 COMPRESSION = 0.5  # power of amplitudes
 SMOOTHING = 0.012  # seconds, standard deviation of the tolerance for an onset
-SLOWEST, FASTEST, SPACING = 50.0, 200.0, 1.005  # BPM of the candidates, and the ratio of neighbours
+SLOWEST, FASTEST, SPACING = 50.0, 200.0, 1.005  # BPM of the candidates, and the ratio of neighbors
 SWING = 1 / 3
 BEATS_PER_BAR, EIGHTHS_PER_BAR = 4, 8
 

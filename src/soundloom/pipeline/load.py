@@ -31,7 +31,7 @@ class LoadOptions(TypedDict, total=False):
     keep_bad: bool
     revision: str | None
     offline: bool | None
-    accept_licence: bool
+    accept_license: bool
 
 
 @overload
@@ -45,7 +45,7 @@ def load(source: str | Path = "mini", **options: Unpack[LoadOptions]) -> model.M
     A name, folder or file of MusicGen gives a `MusicModel`, any other a `Model`; type checkers know the names.
     Options of both: `engine`, `device`, `precision`; `keep_loaded` keeps every network in memory between calls, for
     servers and batches; `keep_bad` returns what is not usable sound (silence, static, far too loud) with a warning
-    instead of raising OutputError; `revision`, `offline` and `accept_licence` are for downloads. Raises RequestError,
+    instead of raising OutputError; `revision`, `offline` and `accept_license` are for downloads. Raises RequestError,
     ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
     check_options("load", options, LoadOptions.__annotations__)
@@ -62,10 +62,10 @@ def load_music(
     keep_bad: bool = False,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
 ) -> MusicModel:
     """Open a MusicGen model; see `load`."""
     require_device(engine, device)
-    checkpoint = open_music(source, revision=revision, offline=offline, accept_licence=accept_licence)
+    checkpoint = open_music(source, revision=revision, offline=offline, accept_license=accept_license)
     made = music_engine_class(engine)(checkpoint, device, precision)
     return MusicModel(checkpoint, made, keep_loaded=keep_loaded, keep_bad=keep_bad)

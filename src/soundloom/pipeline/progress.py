@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from soundloom.errors import Cancelled
+from soundloom.errors import Canceled
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Stages:
         def tick(step: int) -> None:
             self._report(Progress(name, step, steps, time.perf_counter() - start))
             if self._cancel is not None and self._cancel.is_set():
-                raise Cancelled(f"stopped in stage {name}, after {step} of {steps} steps")
+                raise Canceled(f"stopped in stage {name}, after {step} of {steps} steps")
 
         tick(0)
         yield tick

@@ -13,7 +13,7 @@ from importlib import import_module
 
 import numpy as np
 
-from soundloom.checkpoints.formats.affine import Array, Quantised, fit, pack
+from soundloom.checkpoints.formats.affine import Array, Quantized, fit, pack
 from soundloom.checkpoints.formats.packed import PackedTensor, in_codes
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
@@ -57,7 +57,7 @@ def compensate_errors(
         name, bits, group = f"{DIT_PREFIX}{layer}.weight", old[layer].bits, old[layer].group
         tensor = model.checkpoint.tensors[name]
         codes = compensate(tensor.numpy().astype(np.float16), bits, group, gram)
-        found[name] = in_codes(tensor, partial(Quantised, *codes), bits, group)
+        found[name] = in_codes(tensor, partial(Quantized, *codes), bits, group)
         if progress:
             progress(done, len(layers))
     model.engine.free("dit")
@@ -83,8 +83,8 @@ def _sums(engine: Engine, probe: Probe, layers: Sequence[str]) -> Iterator[tuple
             yield sums.popitem()
 
 
-def compensate(weight: Array, bits: int, group: int, gram: Array) -> Quantised:
-    """Quantise a weight (out, in), float16, for inputs whose products sum up to `gram` (in, in)."""
+def compensate(weight: Array, bits: int, group: int, gram: Array) -> Quantized:
+    """Quantize a weight (out, in), float16, for inputs whose products sum up to `gram` (in, in)."""
     rest, root = weight.astype(np.float32), _inverse_root(gram)
     codes = np.empty(weight.shape, np.uint32)
     scales, biases = (np.empty((len(weight), weight.shape[1] // group), np.float16) for _ in range(2))
@@ -96,11 +96,11 @@ def compensate(weight: Array, bits: int, group: int, gram: Array) -> Quantised:
         for i in range(start, start + group):
             column = rest[:, i]
             codes[:, i] = np.rint((column - bias) / scale).clip(0, 2**bits - 1)
-            value = codes[:, i].astype(np.float16) * scale + bias  # as `dequantise` computes it
+            value = codes[:, i].astype(np.float16) * scale + bias  # as `dequantize` computes it
             errors[:, i - start] = (column - value) / root[i, i]
             rest[:, i + 1 : span.stop] -= np.outer(errors[:, i - start], root[i, i + 1 : span.stop])
         rest[:, span.stop :] -= errors @ root[span, span.stop :]
-    return Quantised(pack(codes, bits), scales, biases)
+    return Quantized(pack(codes, bits), scales, biases)
 
 
 def _inverse_root(gram: Array) -> Array:

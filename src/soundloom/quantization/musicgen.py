@@ -99,10 +99,10 @@ def _guided(logits: Sequence[np.ndarray]) -> np.ndarray:
     return guide_logits(prompted, unprompted, GUIDANCE)
 
 
-def quantise_music(
+def quantize_music(
     full: MusicGenCheckpoint, folder: Path, choice: Choice, run: Run, progress: Progress | None = None
 ) -> Report:
-    """Write `full` with a packed language model into `folder` and compare the two; see `quantise.quantise_model`."""
+    """Write `full` with a packed language model into `folder` and compare the two; see `quantize.quantize_model`."""
     require_empty(folder)
     require_unpacked(full.name, full.layout, full.tensors)
     if choice.calibrate or choice.prompts:

@@ -40,7 +40,7 @@ class Choice:
             raise RequestError(f"--prompts must be 0 or more, found {self.prompts}")
 
 
-def quantise_model(
+def quantize_model(
     full: Checkpoint, folder: Path, choice: Choice, run: Callable[[Checkpoint], Model], progress: Progress | None = None
 ) -> Report:
     """Write `full` as a bundle into `folder` and compare the two models.

@@ -34,7 +34,7 @@ from soundloom.training.ranges import (
 
 @dataclass(frozen=True)
 class LoopConfig(Ranged):
-    """The optimiser and its course: linear warm-up, then a half cosine from the first rate to the last.
+    """The optimizer and its course: linear warm-up, then a half cosine from the first rate to the last.
 
     Several cycles do so one after another in equal parts of the steps, each from half the rate of the one before.
     """
@@ -282,7 +282,7 @@ class DiTTrainingConfig(Ranged):
     condition_dropout: Share = 0.1
     masks: tuple[Share, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
     kept_weight: Weight = 0.1  # of the loss on kept frames
-    levelling: Weight = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
+    leveling: Weight = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
     short: ShortConfig = field(default_factory=ShortConfig)
     focus: tuple[FocusConfig, ...] = ()  # one after the other
     silence_seconds: Seconds = 0.5  # mean of the exponential length of the silence learnt behind a clip
@@ -346,7 +346,7 @@ class PostConfig(Ranged):
     contrastive_scale: Annotated[float, Within(0, 1000)] = 1.0
     penalty: Annotated[float, Within(0, 1e9)] = 100.0  # on what a little noise changes
     penalty_noise: Annotated[float, Within(1e-9, 100)] = 0.01
-    centring: Weight = 0.0  # keeps scores near zero, of which otherwise only differences matter
+    centering: Weight = 0.0  # keeps scores near zero, of which otherwise only differences matter
     features: Weight = 0.0
     text: Weight = 0.0  # of the distance between sound and caption
     text_start: Steps = 0  # step from which the generator feels it; a critic of its own needs some to learn

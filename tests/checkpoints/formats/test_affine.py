@@ -1,9 +1,9 @@
-"""Affine quantisation against hand-worked numbers and against MLX."""
+"""Affine quantization against hand-worked numbers and against MLX."""
 
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.affine import BITS, GROUPS, Quantised, dequantise, pack, quantise, unpack
+from soundloom.checkpoints.formats.affine import BITS, GROUPS, Quantized, dequantize, pack, quantize, unpack
 
 EACH_FORM = [(bits, group) for bits in BITS for group in GROUPS]
 
@@ -26,21 +26,21 @@ def test_packing_is_undone(bits):
 
 def test_a_grid_that_fits_the_codes_comes_back_exactly():
     weight = np.tile(np.arange(-8, 8, dtype=np.float32) / 4, (2, 2))
-    np.testing.assert_array_equal(dequantise(quantise(weight, 4, 32), 4, 32), weight)
+    np.testing.assert_array_equal(dequantize(quantize(weight, 4, 32), 4, 32), weight)
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
 def test_a_constant_group_comes_back(value):
     weight = np.full((1, 32), value, np.float32)
-    np.testing.assert_allclose(dequantise(quantise(weight, 4, 32), 4, 32), weight, rtol=1e-6)
+    np.testing.assert_allclose(dequantize(quantize(weight, 4, 32), 4, 32), weight, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("bits", "group"), EACH_FORM)
 def test_zero_stays_zero_and_no_value_moves_by_more_than_a_step(bits, group):
     weight = draw(8, 256)
     weight[:, ::7] = 0
-    found = quantise(weight, bits, group)
-    back = dequantise(found, bits, group)
+    found = quantize(weight, bits, group)
+    back = dequantize(found, bits, group)
     np.testing.assert_allclose(back[:, ::7], 0, atol=1e-6)
     step = np.abs(found.scales).repeat(group, axis=1)
     assert (np.abs(back - weight) <= step * 1.001).all()
@@ -55,9 +55,9 @@ def test_every_bit_is_that_of_mlx(bits, group, dtype, seed):
     weight[1] = np.abs(weight[1])
     weight[2] = 0
     weight[3] *= 1e-3
-    found = quantise(weight, bits, group)
+    found = quantize(weight, bits, group)
     wanted = mx.quantize(mx.array(weight), group_size=group, bits=bits)
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours, np.array(theirs))
     back = mx.dequantize(*wanted, group_size=group, bits=bits)
-    np.testing.assert_array_equal(dequantise(Quantised(*map(np.array, wanted)), bits, group), np.array(back))
+    np.testing.assert_array_equal(dequantize(Quantized(*map(np.array, wanted)), bits, group), np.array(back))

@@ -32,7 +32,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setitem(CATALOGUE, entry.name, replace(entry, sources=tuple(map(without_sizes, entry.sources))))
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("SOUNDLOOM_CACHE", str(tmp_path / "converted"))
-    monkeypatch.delenv("SOUNDLOOM_ACCEPT_LICENCE", raising=False)
+    monkeypatch.delenv("SOUNDLOOM_ACCEPT_LICENSE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with serve() as server:
@@ -47,10 +47,10 @@ def published(tmp_path, monkeypatch):
 
 
 def test_the_training_checkpoint_is_fetched_and_kept_as_safetensors(published, tmp_path):
-    found = open_music("instruct-musicgen", accept_licence=True)
+    found = open_music("instruct-musicgen", accept_license=True)
     wanted = open_musicgen(published)
     assert (found.name, found.layout, found.config) == ("instruct-musicgen", "musicgen", EDITOR)
-    assert "NonCommercial" in found.licence
+    assert "NonCommercial" in found.license
     assert all(np.array_equal(tensor.numpy(), wanted.tensors[name].numpy()) for name, tensor in found.tensors.items())
     assert [path.suffix for path in found.files] == [".safetensors"]
     assert found.path.is_relative_to(tmp_path / "converted")
@@ -58,7 +58,7 @@ def test_the_training_checkpoint_is_fetched_and_kept_as_safetensors(published, t
     assert open_music("instruct-musicgen", offline=True).files[0].stat().st_mtime_ns == before
 
 
-def test_nothing_is_fetched_before_the_licence_is_accepted(published):
+def test_nothing_is_fetched_before_the_license_is_accepted(published):
     with pytest.raises(DownloadError, match=r"not accepted(.|\n)*NonCommercial"):
         open_music("instruct-musicgen")
 

@@ -108,7 +108,7 @@ def test_a_bundle_may_mix_bits(made, tmp_path):
     found = open_checkpoint(tmp_path)
     assert found.layout == "mixed"
     assert found.tensors[name].bits == 8
-    assert json.loads((tmp_path / DIT / "manifest.json").read_text())["quantised"][LAYER] == 8
+    assert json.loads((tmp_path / DIT / "manifest.json").read_text())["quantized"][LAYER] == 8
 
 
 def test_scales_count_in_the_fingerprint(bundle):

@@ -59,8 +59,8 @@ def test_ones_own_model_stays_ones_own_and_a_named_one_keeps_its_name(made, tmp_
         convert(open_checkpoint(source), tmp_path / Path(source).name / target, target)
     found = [open_checkpoint(tmp_path / name / target) for name in ("mybells", "small-music", "mini")]
     assert [checkpoint.name for checkpoint in found] == [target, "small-music", "mini"]
-    licences = [checkpoint.licence.split(";")[0] for checkpoint in found]
-    assert licences == ["unknown", "Stability AI Community License, Gemma Terms of Use", "Apache License 2.0"]
+    licenses = [checkpoint.license.split(";")[0] for checkpoint in found]
+    assert licenses == ["unknown", "Stability AI Community License, Gemma Terms of Use", "Apache License 2.0"]
 
 
 @pytest.mark.parametrize("target", [*LAYOUTS, "same-only"])

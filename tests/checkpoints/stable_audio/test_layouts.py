@@ -56,7 +56,7 @@ def test_there_and_back_gives_the_same_tensors(canonical, kind):
         np.testing.assert_allclose(found[name], array, rtol=1e-6)
 
 
-def test_transformer_arrays_have_the_names_of_the_optimised_release(canonical):
+def test_transformer_arrays_have_the_names_of_the_optimized_release(canonical):
     stored = DIT_NPZ.from_canonical(canonical)
     layer = "transformer.layers.0."
     assert stored[layer + "pre_norm.weight"].shape == (128,)
@@ -71,7 +71,7 @@ def test_transformer_arrays_have_the_names_of_the_optimised_release(canonical):
     }
 
 
-def test_autoencoder_arrays_have_the_names_of_the_optimised_release(canonical):
+def test_autoencoder_arrays_have_the_names_of_the_optimized_release(canonical):
     decoder = SAME_DECODER_NPZ.from_canonical(canonical)
     block = {name for name in decoder if name.startswith("blocks.1.")}
     assert block == {

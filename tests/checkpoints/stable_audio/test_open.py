@@ -53,7 +53,7 @@ def test_every_full_layout_opens_to_the_same_model(made, layout):
     assert (checkpoint.layout, checkpoint.name, checkpoint.config) == (layout, "small-music", TINY)
     assert {name: tensor.shape for name, tensor in checkpoint.tensors.items()} == model_shapes(TINY)
     assert checkpoint.text_encoder.tensors["model.encoder.norm.weight"].shape == (64,)
-    assert "Stability AI" in checkpoint.licence
+    assert "Stability AI" in checkpoint.license
     reference = open_checkpoint(made / "published" / "small-music")
     for name in ("to_cond_embed.0.weight", "preprocess_conv.weight", "transformer.layers.1.ff_norm.gamma"):
         found, wanted = (each.tensors[DIT_PREFIX + name].numpy() for each in (checkpoint, reference))
@@ -275,4 +275,4 @@ def test_the_packaged_model_is_missing_with_a_sentence(monkeypatch, tmp_path):
 def test_the_packaged_model_opens_from_its_folder(published, monkeypatch):
     monkeypatch.setattr("soundloom.checkpoints.stable_audio.open.packaged_folder", lambda _: published)
     checkpoint = open_checkpoint("mini")
-    assert (checkpoint.name, checkpoint.licence) == ("mini", "Apache License 2.0")
+    assert (checkpoint.name, checkpoint.license) == ("mini", "Apache License 2.0")

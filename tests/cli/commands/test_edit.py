@@ -38,7 +38,7 @@ def test_an_edit_keeps_rate_channels_length_and_depth_and_says_what_was_understo
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (48000, 2, 24000, "PCM_16")
     record = read_record("out.wav")
     assert (record["mode"], record["understood"]) == ("edit", "Music piece. Instruct: No Piano.")
-    assert "CC-BY-NC" in record["licence"]
+    assert "CC-BY-NC" in record["license"]
     assert files_in(tmp_path) == ["out.wav", "source.wav"]
 
 
@@ -153,13 +153,13 @@ def test_models_shows_and_verifies_music_models(soundloom, editor):
     assert "ldzhangyx/instruct-MusicGen/finetuned.ckpt" in listed and "NonCommercial 4.0" in listed
 
 
-def test_nothing_is_downloaded_before_the_licence_is_accepted(soundloom, source, monkeypatch):
+def test_nothing_is_downloaded_before_the_license_is_accepted(soundloom, source, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     made = soundloom("edit", source, "Only drums", "-o", "out.wav")
     assert made.code == 1
-    assert "the licence of instruct-musicgen was not accepted" in made.err
+    assert "the license of instruct-musicgen was not accepted" in made.err
     assert "NonCommercial 4.0" in made.err
-    assert "--accept-licence" in made.err
+    assert "--accept-license" in made.err
 
 
 def test_a_file_too_long_for_memory_is_refused_before_others_are_edited(soundloom, editor, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def test_the_readme_says_of_models_what_the_list_says(soundloom):
     assert told == {name for name, entry in CATALOGUE.items() if entry.public}
 
 
-def test_what_licences_say_of_outputs_comes_with_its_source(soundloom):
+def test_what_licenses_say_of_outputs_comes_with_its_source(soundloom):
     shown = {name: soundloom("models", "show", name).out for name in ("mini", "medium", "musicgen-large")}
     assert "commercial_use: yes" in shown["mini"]
     assert "so they may be used commercially. (https://www.apache.org/licenses/LICENSE-2.0)" in shown["mini"]
@@ -64,7 +64,7 @@ def test_a_named_model_generates_from_the_cache(soundloom, cache):
     made = soundloom("generate", "rain", "--model", "sm-music", "--seconds", 0.1, "--steps", 1, "--json")
     (clip,) = json.loads(made.out)["clips"]
     assert clip["model"] == "small-music"
-    assert clip["licence"] == CATALOGUE["small-music"].licence
+    assert clip["license"] == CATALOGUE["small-music"].license
 
 
 def test_pull_names_the_files(soundloom, cache):
@@ -79,7 +79,7 @@ def test_pull_without_consent_shows_the_terms(soundloom, monkeypatch):
     done = soundloom("models", "pull", "small-sfx")
     assert (done.code, done.out) == (1, "")
     assert "Stability AI Community License" in done.err
-    assert "agree with --accept-licence" in done.err
+    assert "agree with --accept-license" in done.err
 
 
 def test_show_describes_names_and_folders(soundloom, tiny_model_folder, tiny_model):

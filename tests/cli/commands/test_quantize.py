@@ -10,7 +10,7 @@ def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
     done = soundloom("quantize", tiny_model_folder, "out", "--bits", 8)
     assert done.code == 0
     assert open_checkpoint("out").layout == "int8"
-    report = json.loads(Path("out/quantisation.json").read_text())
+    report = json.loads(Path("out/quantization.json").read_text())
     assert report["after"]["dit"]["memory"] < 0.4 * report["before"]["dit"]["memory"]
     assert report["after"]["decoder"] == report["before"]["decoder"]
     assert all(cosine > 0.999 for cosine in report["distances"]["cosines"].values())
@@ -21,10 +21,10 @@ def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
 def test_both_models_are_judged_by_prompts(soundloom):
     done = soundloom("quantize", "mini", "out", "--bits", 8, "--prompts", 2)
     assert done.code == 0
-    followed = json.loads(Path("out/quantisation.json").read_text())["adherence"]
-    kind = next(both for both in followed if both["full"]["name"] == "kind of sound recognised")
+    followed = json.loads(Path("out/quantization.json").read_text())["adherence"]
+    kind = next(both for both in followed if both["full"]["name"] == "kind of sound recognized")
     assert kind["full"]["count"] == kind["packed"]["count"] == 2
-    assert f"kind of sound recognised: {100 * kind['full']['value']:.0f} to " in done.out
+    assert f"kind of sound recognized: {100 * kind['full']['value']:.0f} to " in done.out
 
 
 def test_prompts_below_none_are_refused(soundloom, tiny_model_folder):

@@ -25,7 +25,7 @@ def editor(tmp_path_factory):
 
 
 def distances(folder):
-    return json.loads(Path(folder, "quantisation.json").read_text())["distances"]
+    return json.loads(Path(folder, "quantization.json").read_text())["distances"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -33,7 +33,7 @@ def test_the_language_model_is_packed_and_measured(soundloom, editor, source, en
     done = soundloom("quantize", editor, "out", "--bits", 8, "--engine", engine)
     assert done.code == 0
     assert open_musicgen(Path("out")).layout == "int8"
-    report = json.loads(Path("out/quantisation.json").read_text())
+    report = json.loads(Path("out/quantization.json").read_text())
     assert list(report["before"]) == ["text", "codec", "lm", "adapter"]
     for kind in ("disk", "memory"):
         assert report["after"]["lm"][kind] < 0.5 * report["before"]["lm"][kind]

@@ -1,4 +1,4 @@
-"""Golden calls on a packed bundle: dequantised layers, and the networks with their weights left packed."""
+"""Golden calls on a packed bundle: dequantized layers, and the networks with their weights left packed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from soundloom.checkpoints.musicgen.open import open_musicgen
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.engines.registry import music_engine_class
-from soundloom.errors import Cancelled, RequestError
+from soundloom.errors import Canceled, RequestError
 from soundloom.pipeline.musicgen import model as music_module
 from soundloom.pipeline.musicgen import run as music_run
 from soundloom.pipeline.musicgen.model import MusicModel
@@ -164,7 +164,7 @@ def test_progress_counts_seconds_and_can_be_stopped(model):
         if event.stage == "codes" and event.step == 1:
             stop.set()
 
-    with pytest.raises(Cancelled, match="stage codes"):
+    with pytest.raises(Canceled, match="stage codes"):
         model().edit(sound(2.2), "Only drums", seed=1, window=1.0, progress=stop_at, cancel=stop)
 
 
@@ -190,7 +190,7 @@ def test_wrong_wishes_are_refused_in_words(model, name, work, sentence):
 def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_done(model):
     editor, cancel = model(), Event()
     cancel.set()
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         editor.edit(sound(0.2), "Only drums", cancel=cancel)
     assert not editor.engine._modules
     codes = editor.encode(sound(0.2))

@@ -48,7 +48,7 @@ def test_samples_outside_the_regions_are_the_sources(tiny_model, rate, channels)
 
 
 @pytest.mark.parametrize(("start", "end"), [(20000, 20001), (4095, 4097), (1, 44099), (0, 10), (44090, 44100)])
-def test_a_boundary_at_any_sample_is_honoured(tiny_model, start, end):
+def test_a_boundary_at_any_sample_is_honored(tiny_model, start, end):
     clip = noise_clip(1)
     out = tiny_model.inpaint(clip, [(start / 44100, end / 44100)], "rain", seed=1)
     changed = np.flatnonzero((out.audio != clip.audio).any(axis=0))
@@ -137,7 +137,7 @@ def test_pieces_of_a_long_region_join_without_a_step_and_without_old_sound(short
 
 
 @pytest.mark.parametrize("compat", ["stable-audio-3", "mlx"])
-def test_published_behaviour_ends_at_the_models_limit(short_model, compat):
+def test_published_behavior_ends_at_the_models_limit(short_model, compat):
     request = GenerationRequest("x", source=noise_clip(3), seconds=14, compat=Compat.named(compat))
     with pytest.raises(RequestError, match=r"would be 14 s long, and published systems edit at most 5\.944 s"):
         short_model.run([request])

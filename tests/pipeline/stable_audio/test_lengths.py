@@ -73,7 +73,7 @@ def test_the_duration_stays_within_training(mini):
         assert item.samples == round(seconds * 44100)
 
 
-def test_published_behaviour_has_no_passes(mini):
+def test_published_behavior_has_no_passes(mini):
     request = GenerationRequest("x", seconds=6, compat=COMPAT["stable-audio-3"])
     with pytest.raises(RequestError, match=r"at most 5\.8 s"):
         begin(request, mini.config, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundloom import Clip, Compat, GenerationRequest, Guidance, load
-from soundloom.errors import Cancelled, EngineError, OutputError, RequestError
+from soundloom.errors import Canceled, EngineError, OutputError, RequestError
 from soundloom.pipeline.stable_audio import run as run_module
 
 
@@ -51,7 +51,7 @@ def test_published_codec_noise_is_small_and_repeats(tiny_model):
 
 
 @pytest.mark.parametrize("name", ["stable-audio-3", "stable-audio-3-cpu", "mlx"])
-def test_published_behaviours_make_and_edit_sound(tiny_model, name):
+def test_published_behaviors_make_and_edit_sound(tiny_model, name):
     clip = generate(tiny_model, compat=name)
     assert clip.samples == 44100
     assert tiny_model.vary(clip, "x", noise=0.5, seed=1, compat=name).samples == 44100
@@ -103,7 +103,7 @@ def test_work_stops_between_steps(tiny_model):
         if event.stage == "sample" and event.step == 2:
             cancel.set()
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         generate(tiny_model, steps=8, progress=listen, cancel=cancel)
     assert max(event.step for event in seen if event.stage == "sample") == 2
 
@@ -117,7 +117,7 @@ def test_networks_leave_memory_unless_they_are_kept(tiny_model_folder):
     assert set(kept.engine._modules) == {"text", "conditioner", "dit", "decoder"}
 
 
-def cancelled():
+def canceled():
     cancel = Event()
     cancel.set()
     return cancel
@@ -128,8 +128,8 @@ def test_networks_leave_memory_when_work_is_stopped(tiny_model_folder, seconds):
     model, clip = load(tiny_model_folder), Clip(np.full((1, 44100), 0.1, np.float32), 44100)
     for component in ("text", "conditioner", "dit", "encoder", "decoder"):
         model.engine.load(component)
-    with pytest.raises(Cancelled):
-        model.extend(clip, seconds, steps=1, cancel=cancelled())
+    with pytest.raises(Canceled):
+        model.extend(clip, seconds, steps=1, cancel=canceled())
     assert not model.engine._modules
 
 
@@ -235,7 +235,7 @@ def test_every_kind_of_source_is_edited(tiny_model):
         {"seed": -1},
     ],
 )
-def test_values_that_cannot_be_honoured_are_refused_before_any_weight_is_read(tiny_model_folder, options):
+def test_values_that_cannot_be_honored_are_refused_before_any_weight_is_read(tiny_model_folder, options):
     model = load(tiny_model_folder)
     with pytest.raises(RequestError):
         generate(model, **options)

@@ -8,7 +8,7 @@ from torch import nn
 from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfig
 from soundloom.training.loop.loop import Draws
 from soundloom.training.objectives.critic import ContrastiveCritic
-from soundloom.training.stages.dit import Batch, Generator, initialise
+from soundloom.training.stages.dit import Batch, Generator, initialize
 from soundloom.training.stages.post import PostStage, other_captions
 from tests.training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 
@@ -33,7 +33,7 @@ class NamedLatents:
 def post(config: PostConfig) -> PostStage:
     torch.manual_seed(0)
     generator = Generator(model_config(), TEXT)
-    initialise(generator)
+    initialize(generator)
     for projection in (generator.dit.transformer.project_in, generator.dit.transformer.project_out):
         projection.reset_parameters()  # a trained generator does not keep latents as low as a fresh one
     return PostStage(generator, NamedLatents(), config)
@@ -43,11 +43,11 @@ def lead_of_right_captions(contrastive: float) -> float:
     """By how much a trained discriminator prefers a clip under its own caption to one under another's."""
     stage = post(replace(POST, contrastive=contrastive))
     discriminator = stage.discriminator
-    optimiser = torch.optim.Adam(discriminator.parameters(), 3e-3, betas=(0.5, 0.99))
+    optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(1, 44, 2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         stage.losses(step, Draws(0, step))["loss"].backward()
-        optimiser.step()
+        optimizer.step()
     batch, t = stage.clips.draw(16, Draws(9, 0)), torch.full((16,), 0.3)
     swapped = replace(batch, ids=batch.ids[other_captions(batch.ids)[0]])
     with torch.no_grad():

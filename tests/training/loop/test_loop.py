@@ -206,11 +206,11 @@ def test_frozen_weights_stay(tmp_path):
     assert not torch.equal(state["2.weight"], start["2.weight"])
 
 
-def test_a_resumed_run_obeys_new_settings_of_its_optimiser(tmp_path):
+def test_a_resumed_run_obeys_new_settings_of_its_optimizer(tmp_path):
     run(tmp_path, steps=2).train()
     resumed = Run(Regression(), loop(steps=4, weight_decay=0.3, betas=(0.5, 0.6)), tmp_path)
-    assert [group["weight_decay"] for group in resumed.optimiser.param_groups] == [0.3, 0.3, 0.0]
-    assert {tuple(group["betas"]) for group in resumed.optimiser.param_groups} == {(0.5, 0.6)}
+    assert [group["weight_decay"] for group in resumed.optimizer.param_groups] == [0.3, 0.3, 0.0]
+    assert {tuple(group["betas"]) for group in resumed.optimizer.param_groups} == {(0.5, 0.6)}
 
 
 def test_muon_without_blocks_is_an_error(tmp_path):
@@ -218,10 +218,10 @@ def test_muon_without_blocks_is_an_error(tmp_path):
         Run(Regression(), loop(muon=2.0), tmp_path)
 
 
-def test_another_optimiser_cannot_take_over(tmp_path, monkeypatch):
+def test_another_optimizer_cannot_take_over(tmp_path, monkeypatch):
     monkeypatch.setattr("soundloom.training.loop.loop.transformer_blocks", lambda module: iter([module[0]]))
     run(tmp_path, steps=1).train()
-    with pytest.raises(TrainingError, match="by another optimiser, than the recipe asks for"):
+    with pytest.raises(TrainingError, match="by another optimizer, than the recipe asks for"):
         Run(Regression(), loop(muon=2.0), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Muon beside AdamW in one optimiser."""
+"""Muon beside AdamW in one optimizer."""
 
 import pytest
 import torch
@@ -50,17 +50,17 @@ def test_its_state_survives_a_file(tmp_path):
         weight = nn.Parameter(torch.eye(4))
         return weight, Muon([{"params": [weight], "weight_decay": 0.1, "orthogonal": True}], lr=0.1)
 
-    def stepped(weight: nn.Parameter, optimiser: Muon, times: int) -> None:
+    def stepped(weight: nn.Parameter, optimizer: Muon, times: int) -> None:
         for _ in range(times):
             weight.grad = weight.detach() @ torch.arange(16.0).reshape(4, 4)
-            optimiser.step()
+            optimizer.step()
 
-    whole, optimiser = made()
-    stepped(whole, optimiser, 2)
-    torch.save(optimiser.state_dict(), tmp_path / "state.pt")
+    whole, optimizer = made()
+    stepped(whole, optimizer, 2)
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
     resumed, other = made()
     resumed.data.copy_(whole)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    stepped(whole, optimiser, 2)
+    stepped(whole, optimizer, 2)
     stepped(resumed, other, 2)
     assert torch.equal(whole, resumed)

@@ -94,12 +94,12 @@ def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_member_learns_to_hear_missing_treble(member):
     torch.manual_seed(0)
     adversary = Adversary(AdversarialConfig(1.0, members=(member,)), RATE)
-    optimiser = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
+    optimizer = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(25):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = adversary.discriminator_losses(*sounds(step), Draws(1, step))["loss"]
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert float(loss.detach()) < 0.3
 
 

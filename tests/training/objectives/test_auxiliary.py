@@ -132,14 +132,14 @@ def test_the_critic_learns_which_sounds_and_latents_belong_together():
     critic = ContrastiveCritic(config, 4).eval()  # nothing is dropped from these few tokens
     for layer in (critic.transformer.blocks[0].attention.to_out, critic.transformer.blocks[0].ff.ff[2]):
         layer.reset_parameters()  # awake from the first step, for the sake of time
-    optimiser = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95))
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95))
     latents, audio = 2 * torch.eye(4)[:, :, None].expand(-1, -1, 2), torch.randn(4, 2, 16)
     losses = []
     for step in range(100):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = critic(latents, audio, Draws(0, step))
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.6 < 0.75 < np.mean(losses[:5])
     assert critic(latents.roll(1, 0), audio, Draws(0, 0)).item() > 1.0

@@ -12,7 +12,7 @@ def bin_of(hertz: float) -> int:
     return round(hertz * WINDOW / RATE)
 
 
-def test_neighbouring_mel_triangles_add_up_to_one():
+def test_neighboring_mel_triangles_add_up_to_one():
     total = mel_bank(32, WINDOW, RATE).sum(0)
     np.testing.assert_allclose(total[bin_of(200) : bin_of(19_000)], 1, atol=1e-9)
 
@@ -20,8 +20,8 @@ def test_neighbouring_mel_triangles_add_up_to_one():
 def test_a_mel_band_is_highest_where_the_formula_says():
     bank = mel_bank(32, WINDOW, RATE)
     top = 2595 * np.log10(1 + 22050 / 700)
-    centre = 700 * (10 ** (top * 11 / 33 / 2595) - 1)
-    assert bank[10].argmax() == bin_of(centre)
+    center = 700 * (10 ** (top * 11 / 33 / 2595) - 1)
+    assert bank[10].argmax() == bin_of(center)
 
 
 @pytest.mark.parametrize(("pitch_class", "hertz"), [(0, 261.626), (9, 440.0), (9, 880.0), (6, 739.989)])

@@ -23,8 +23,8 @@ from soundloom.training.stages.dit import (
     FlowStage,
     Generator,
     draw_times,
-    initialise,
-    levelled,
+    initialize,
+    leveled,
     loss_by_frames,
     without,
 )
@@ -54,7 +54,7 @@ def clips() -> Clips:
 def generator() -> Generator:
     torch.manual_seed(0)
     generator = Generator(model_config(), TEXT)
-    initialise(generator)
+    initialize(generator)
     return generator
 
 
@@ -166,10 +166,10 @@ def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
         Clips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
 
 
-def test_levelling_lets_a_quiet_clip_count_as_much(clips):
+def test_leveling_lets_a_quiet_clip_count_as_much(clips):
     batch = clips.draw(1, Draws(0, 0))
     quiet = replace(batch, data=batch.data * 0.5)
-    weights = [float(levelled(some, 1.0)) for some in (batch, quiet)]
+    weights = [float(leveled(some, 1.0)) for some in (batch, quiet)]
     power = float((batch.data.square().mean(1) * batch.valid).sum() / batch.valid.sum())
     assert weights[1] / weights[0] == pytest.approx((power + 0.02) / (power / 4 + 0.02), rel=1e-4)
 

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from soundloom.config.musicgen.model import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE  # noqa: E402
-from soundloom.datasets.synthetic.sounds.stems import CENTRES, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
+from soundloom.datasets.synthetic.sounds.stems import CENTERS, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.musicgen.adapter import CPTransformer  # noqa: E402
 from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
@@ -81,7 +81,7 @@ def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
     for stem, played in render_stems(np.random.default_rng(seed), 2.0, "bands").items():
         power = np.abs(np.fft.rfft(played)) ** 2
         hz = np.fft.rfftfreq(len(played), 1 / SAMPLE_RATE)
-        inside = np.abs(np.log2(np.maximum(hz, 1) / CENTRES[stem])) < 1
+        inside = np.abs(np.log2(np.maximum(hz, 1) / CENTERS[stem])) < 1
         assert power[inside].sum() > 0.99 * power.sum()
         assert 0.2 < (np.abs(played) > 0).mean() < 0.9
 

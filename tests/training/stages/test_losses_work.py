@@ -48,11 +48,11 @@ def reached(loss) -> torch.Tensor:
     spectrum = torch.fft.rfft(REAL)
     phases = 2 * math.pi * torch.rand(spectrum.shape, generator=torch.Generator().manual_seed(1))
     x = torch.fft.irfft(spectrum.abs() * torch.exp(1j * phases), n=REAL.shape[-1]).requires_grad_()
-    optimiser = torch.optim.Adam([x], 5e-3)
+    optimizer = torch.optim.Adam([x], 5e-3)
     for _ in range(80):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(x, REAL).backward()
-        optimiser.step()
+        optimizer.step()
     return x.detach()
 
 
@@ -185,14 +185,14 @@ def balance_error(semantic_weight: float) -> float:
     features = features - features.mean((0, 2), keepdim=True)
     encoder, decoder = nn.Conv1d(16, 3, 1), nn.Conv1d(3, 16, 1)
     regression = SemanticRegression(SemanticConfig(1.0, window=512), 3, RATE)
-    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *regression.parameters()], 2e-2)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *regression.parameters()], 2e-2)
     for _ in range(100):
         latents = encoder(features)
         errors = regression(latents if semantic_weight else latents.detach(), audio)
         loss = (decoder(latents) - features).square().mean() + (semantic_weight or 1.0) * weighted(errors)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return errors["balance"].item()
 
 
@@ -206,7 +206,7 @@ def denoiser_error(weight: float) -> float:
     times = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))
     alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), times, 2)
     encoder, decoder = nn.Conv1d(6, 2, 1), nn.Conv1d(2, 6, 1)
-    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *alignment.parameters()], 3e-3)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *alignment.parameters()], 3e-3)
     tail = []
     for step in range(120):
         draws = Draws(0, step)
@@ -217,9 +217,9 @@ def denoiser_error(weight: float) -> float:
         losses = alignment(latents if weight else latents.detach(), draws)
         reconstruction = (decoder(latents) - x).square().mean()
         loss = reconstruction + 0.1 * softnorm_loss(latents) + (weight or 1.0) * losses["alignment"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         tail.append((losses["alignment"] / losses["alignment_zero"]).item())
     return sum(tail[-20:]) / 20
 
@@ -234,12 +234,12 @@ def test_without_softnorm_latents_have_any_size():
         torch.manual_seed(0)
         x = torch.tensor([5.0, 0.2])[:, None] * Draws(0, 0).normal(16, 2, 32) + 1
         encoder, decoder = nn.Conv1d(2, 2, 1), nn.Conv1d(2, 2, 1)
-        optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 2e-2)
+        optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 2e-2)
         for _ in range(150):
             latents = encoder(x)
             loss = (decoder(latents) - x).square().mean() + weight * softnorm_loss(latents)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         sizes.append(float(softnorm_loss(latents.detach())))
     assert sizes[1] < 0.5 * sizes[0]

@@ -28,7 +28,7 @@ from tests.training.stages.test_dit import FRAMES_PER_SECOND, latents
 from tests.training.tiny_recipe import FLOW, LATENT_DIM, LOOP, SOUNDS, TEXT, loop, model_config
 
 POST = PostConfig(
-    loop=LOOP, batch=4, head_width=16, features=0.5, text=0.2, centring=0.01, scorer=ScorerConfig(width=64, depth=1)
+    loop=LOOP, batch=4, head_width=16, features=0.5, text=0.2, centering=0.01, scorer=ScorerConfig(width=64, depth=1)
 )
 
 
@@ -113,7 +113,7 @@ def test_real_and_made_are_judged_under_the_same_noise(clips):
 
 
 def test_losses_of_both_turns_follow_their_formulas(clips):
-    config = replace(POST, features=0.0, text=0.0, centring=0.0, contrastive=0.0, penalty=0.0)
+    config = replace(POST, features=0.0, text=0.0, centering=0.0, contrastive=0.0, penalty=0.0)
     trained = stage(clips, config)
     of_generator, of_judge = (trained.losses(step, Draws(0, 0)) for step in (0, 1))
     draws = Draws(0, 0)
@@ -173,7 +173,7 @@ def test_every_loss_is_logged_under_its_name(clips, tmp_path):
     Run(stage(clips), loop(steps=4, log_every=4), tmp_path).train()
     (record,) = read_journal(tmp_path)
     of_generator = {"loss", "adversarial", "lead", "features", "text"}
-    of_judge = {"discriminator loss", "discriminator", "contrastive", "penalty", "centring", "critic"}
+    of_judge = {"discriminator loss", "discriminator", "contrastive", "penalty", "centering", "critic"}
     assert of_generator | of_judge <= set(record)
 
 
@@ -227,16 +227,16 @@ def test_uniformity_is_least_where_vectors_point_everywhere():
 def test_the_critic_learns_which_latents_a_caption_means():
     torch.manual_seed(0)
     critic = LatentCritic(ScorerConfig(width=64, depth=1), LATENT_DIM, TEXT.vocab_size)
-    optimiser = torch.optim.Adam(critic.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
     count, frames = 8, 6
     meaning = torch.randn(count, LATENT_DIM, 1).expand(-1, -1, frames)
     whole = torch.ones(count, frames, dtype=torch.bool)
     ids = torch.arange(2 * count).view(count, 2)
     batch = Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(count), meaning, 0.0 * whole, whole)
     for step in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         critic.losses(batch, Draws(0, step))["loss"].backward()
-        optimiser.step()
+        optimizer.step()
     wrong = replace(batch, ids=batch.ids.roll(1, 0))
     right, swapped = (critic.distance(meaning, b, Draws(2, 0)).mean().item() for b in (batch, wrong))
     assert right < 0.5 * swapped

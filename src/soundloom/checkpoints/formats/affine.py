@@ -1,7 +1,7 @@
-"""Affine quantisation in groups, bit for bit as MLX does it: value = scale * code + bias.
+"""Affine quantization in groups, bit for bit as MLX does it: value = scale * code + bias.
 
 A weight (out, in) becomes unsigned codes of 4 or 8 bits, packed into 32-bit words (out, in * bits / 32), lowest bits
-first, and one scale and one bias for each `group` neighbours of a row, both (out, in / group). Scales may be negative;
+first, and one scale and one bias for each `group` neighbors of a row, both (out, in / group). Scales may be negative;
 zero is one of the values, to float rounding.
 """
 
@@ -19,7 +19,7 @@ WORD = 32  # bits
 _SMALLEST_SCALE = np.float32(1e-7)
 
 
-class Quantised(NamedTuple):
+class Quantized(NamedTuple):
     """A weight in codes: `words` uint32, `scales` and `biases` in the weight's dtype."""
 
     words: Array
@@ -27,14 +27,14 @@ class Quantised(NamedTuple):
     biases: Array
 
 
-def quantise(weight: Array, bits: int, group: int) -> Quantised:
-    """Quantise a weight (out, in), float32 or float16; `group` divides its inputs."""
+def quantize(weight: Array, bits: int, group: int) -> Quantized:
+    """Quantize a weight (out, in), float32 or float16; `group` divides its inputs."""
     rows, inputs = weight.shape
     values = weight.astype(np.float32).reshape(rows, inputs // group, group)
     scales, biases = fit(values, 2**bits - 1)
     codes = np.rint((values - biases[..., None]) / scales[..., None]).clip(0, 2**bits - 1)
     words = pack(codes.astype(np.uint32).reshape(rows, inputs), bits)
-    return Quantised(words, scales.astype(weight.dtype), biases.astype(weight.dtype))
+    return Quantized(words, scales.astype(weight.dtype), biases.astype(weight.dtype))
 
 
 def fit(values: Array, top: int) -> tuple[Array, Array]:
@@ -50,9 +50,9 @@ def fit(values: Array, top: int) -> tuple[Array, Array]:
     return scale, np.where(crosses, edge, np.float32(0))
 
 
-def dequantise(quantised: Quantised, bits: int, group: int) -> Array:
+def dequantize(quantized: Quantized, bits: int, group: int) -> Array:
     """The weight (out, in), computed in the dtype of the scales."""
-    words, scales, biases = quantised
+    words, scales, biases = quantized
     codes = unpack(words, bits).astype(scales.dtype)
     values = codes.reshape(*scales.shape, group) * scales[..., None] + biases[..., None]
     return values.reshape(codes.shape)

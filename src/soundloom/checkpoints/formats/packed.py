@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.formats.affine import BITS, GROUPS, WORD, Quantised, dequantise, quantise
+from soundloom.checkpoints.formats.affine import BITS, GROUPS, WORD, Quantized, dequantize, quantize
 from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
 from soundloom.errors import MismatchError, RequestError, shown
 
@@ -49,15 +49,15 @@ class PackedTensor(LazyTensor):
 def join(name: str, words: LazyTensor, scales: LazyTensor, biases: LazyTensor, bits: int, group: int) -> PackedTensor:
     """The weight that three tensors stand for."""
 
-    def read() -> Quantised:
-        return Quantised(words.numpy(), scales.numpy(), biases.numpy())
+    def read() -> Quantized:
+        return Quantized(words.numpy(), scales.numpy(), biases.numpy())
 
     rows, groups = scales.shape
     return PackedTensor(
         name,
         scales.dtype,
         (rows, groups * group),
-        lambda: dequantise(read(), bits, group),
+        lambda: dequantize(read(), bits, group),
         stored=False,
         words=words,
         scales=scales,
@@ -68,12 +68,12 @@ def join(name: str, words: LazyTensor, scales: LazyTensor, biases: LazyTensor, b
 
 
 def pack_tensor(tensor: LazyTensor, bits: int, group: int) -> PackedTensor:
-    """Quantise a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
-    return in_codes(tensor, cache(lambda: quantise(tensor.numpy().astype(np.float16), bits, group)), bits, group)
+    """Quantize a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
+    return in_codes(tensor, cache(lambda: quantize(tensor.numpy().astype(np.float16), bits, group)), bits, group)
 
 
-def in_codes(tensor: LazyTensor, codes: Callable[[], Quantised], bits: int, group: int) -> PackedTensor:
-    """A weight (out, in) as what it was quantised into, with scales in half precision."""
+def in_codes(tensor: LazyTensor, codes: Callable[[], Quantized], bits: int, group: int) -> PackedTensor:
+    """A weight (out, in) as what it was quantized into, with scales in half precision."""
     rows, inputs = tensor.shape
     groups = inputs // group
     words = LazyTensor("", "U32", (rows, inputs * bits // WORD), lambda: codes().words, stored=False)

@@ -32,7 +32,7 @@ def open_music(
     *,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> MusicGenCheckpoint:
     """Open a catalogue name (`instruct-musicgen`, or `instruct-musicgen@int4` for another layout), a folder or a file.
@@ -50,14 +50,14 @@ def open_music(
     if not entry.is_musicgen:
         raise ModelNotFoundError(f"{entry.name} is not a MusicGen model", "instruct-musicgen and musicgen-small are")
     folders = fetch_folders(
-        entry, layout, revision=revision, offline=offline, accept_licence=accept_licence, confirm=confirm
+        entry, layout, revision=revision, offline=offline, accept_license=accept_license, confirm=confirm
     )
     companions = {
         place.repo: folder for place, folder in zip(sources_needed(entry, layout)[1:], folders[1:], strict=True)
     }
     codec = next((folder for folder in companions.values() if (folder / CODEC_PICKLE).is_file()), None)
     beside = Beside(t5=companions.get("google-t5/t5-base"), codec=codec)
-    return _as_safetensors(open_musicgen(folders[0], beside, entry.name, entry.licence))
+    return _as_safetensors(open_musicgen(folders[0], beside, entry.name, entry.license))
 
 
 def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
@@ -69,4 +69,4 @@ def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
         with new_folder(folder) as new:
             save_musicgen(new, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
             write_hashes(new)
-    return open_musicgen(folder, name=checkpoint.name, licence=checkpoint.licence)
+    return open_musicgen(folder, name=checkpoint.name, license=checkpoint.license)

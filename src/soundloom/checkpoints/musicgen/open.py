@@ -75,7 +75,7 @@ class MusicGenCheckpoint:
     layout: str
     fingerprint: str
     path: Path
-    licence: str
+    license: str
     files: tuple[Path, ...]
     text_encoder: None = None  # it is among the tensors
 
@@ -109,7 +109,7 @@ class _Found:
     stored: tuple[Tensors, ...]
 
 
-def open_musicgen(path: Path, beside: Beside | None = None, name: str = "", licence: str = "") -> MusicGenCheckpoint:
+def open_musicgen(path: Path, beside: Beside | None = None, name: str = "", license: str = "") -> MusicGenCheckpoint:
     """Open a folder, or a file whose folder has the rest. Raises ModelNotFoundError, ConfigError, CheckpointError."""
     folder = path if path.is_dir() else path.parent
     found = _read(path, folder, beside or Beside())
@@ -122,7 +122,7 @@ def open_musicgen(path: Path, beside: Beside | None = None, name: str = "", lice
         layout=found.layout,
         fingerprint=fingerprint([tensor for part in found.stored for tensor in part.values()]),
         path=folder,
-        licence=licence or "CC-BY-NC 4.0 where the weights are the published ones; see the files beside them",
+        license=license or "CC-BY-NC 4.0 where the weights are the published ones; see the files beside them",
         files=found.files,
     )
 

@@ -56,7 +56,7 @@ def write_part(folder: Path, tensors: Iterable[LazyTensor]) -> None:
         "written_by": f"soundloom {__version__}",
         "bits": bits.pop() if len(bits) == 1 else "mixed" if bits else None,
         "group_size": groups.pop() if groups else None,
-        "quantised": {name.removesuffix(".weight"): tensor.bits for name, tensor in packed.items()},
+        "quantized": {name.removesuffix(".weight"): tensor.bits for name, tensor in packed.items()},
     }
     write_safetensors(folder / PART_FILE, split(tensors))
     write_json(folder / MANIFEST_FILE, manifest)

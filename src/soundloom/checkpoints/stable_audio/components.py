@@ -56,7 +56,7 @@ class Component:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How to recognise a component (`marks`: names that only it holds) and what to make of it."""
+    """How to recognize a component (`marks`: names that only it holds) and what to make of it."""
 
     marks: tuple[str, ...]
     layout: Layout

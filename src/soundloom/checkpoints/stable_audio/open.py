@@ -59,7 +59,7 @@ class Checkpoint:
     layout: str
     fingerprint: str
     path: Path
-    licence: str
+    license: str
     files: tuple[Path, ...]
 
     def component(self, prefix: str) -> dict[str, LazyTensor]:
@@ -73,7 +73,7 @@ def open_checkpoint(
     config: ModelConfig | None = None,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> Checkpoint:
     """Open a catalogue name (`small-music`, or `small-music@npz` for another layout), a folder or a file.
@@ -106,7 +106,7 @@ def open_checkpoint(
         layout or "published",
         revision=revision,
         offline=offline,
-        accept_licence=accept_licence,
+        accept_license=accept_license,
         confirm=confirm,
     )
     return _open_fetched(entry, fetched, config)
@@ -263,7 +263,7 @@ def _checkpoint(
         layout=layout,
         fingerprint=fingerprint(everything),
         path=folder,
-        licence=entry.licence if entry else "unknown; see the files beside the weights",
+        license=entry.license if entry else "unknown; see the files beside the weights",
         files=(*weights, *([text_encoder.path] if text_encoder else ())),
     )
 

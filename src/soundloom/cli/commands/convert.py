@@ -27,8 +27,8 @@ class Options:
     group: int = flag(
         "--group", default=DEFAULT_GROUP, type=int, metavar="N", help="weights that share a scale (default: 64)"
     )
-    accept_licence: bool = switch(
-        "--accept-licence", "--accept-license", help="accept the licence of the weights that are downloaded"
+    accept_license: bool = switch(
+        "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
     )
     json: bool = switch("--json", help="print one JSON object")
 
@@ -38,7 +38,7 @@ def run(options: Options) -> None:
     if layout in BUNDLE_BITS:
         require_group(options.group)
     require_room(folder)
-    checkpoint = open_named(options.model, accept_licence=options.accept_licence)
+    checkpoint = open_named(options.model, accept_license=options.accept_license)
     reports = convert(checkpoint, folder, layout, options.group)
     if options.json:
         parts = [asdict(report) for report in reports]

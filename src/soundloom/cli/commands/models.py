@@ -16,7 +16,7 @@ from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
-from soundloom.config.entries import Entry, RemoteFile, Source, licence_notice
+from soundloom.config.entries import Entry, RemoteFile, Source, license_notice
 from soundloom.errors import RequestError
 
 
@@ -34,8 +34,8 @@ class Options:
         nargs="?", metavar="[NAME]", help="a name from the list; for show and verify also a folder or file"
     )
     revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
-    accept_licence: bool = switch(
-        "--accept-licence", "--accept-license", help=f"accept the licence of the weights, as {VARIABLE}=NAME does"
+    accept_license: bool = switch(
+        "--accept-license", "--accept-licence", help=f"accept the license of the weights, as {VARIABLE}=NAME does"
     )
     json: bool = switch("--json", help="print one JSON object")
 
@@ -96,9 +96,9 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "bytes": _bytes(entry),
         "installed": installed_layouts(entry) if entry.public else [],
         "layouts": [source.layout for source in entry.sources],
-        "licences": [licence.id for licence in entry.licences],
+        "licenses": [license.id for license in entry.licenses],
         "commercial_use": entry.commercial,
-        "outputs": [f"{licence.name}: {licence.outputs} ({licence.url})" for licence in entry.licences],
+        "outputs": [f"{license.name}: {license.outputs} ({license.url})" for license in entry.licenses],
         "max_seconds": entry.max_seconds or None,
         "notes": "; ".join([*([entry.notes] if entry.notes else []), *limit, *also]),
     }
@@ -127,7 +127,7 @@ def _open(options: Options, name: str, offline: bool | None = None) -> Checkpoin
         name,
         revision=options.revision,
         offline=offline,
-        accept_licence=options.accept_licence,
+        accept_license=options.accept_license,
         confirm=confirmation(),
     )
 
@@ -170,7 +170,7 @@ def _entry_facts(entry: Entry) -> dict[str, Any]:
             f"{entry.default_seconds:g} s, {entry.default_steps} steps of {entry.default_sampler}, "
             f"guidance {entry.default_guidance:g}"
         )
-    facts["terms"] = licence_notice(entry).splitlines() if entry.sources else facts["licences"]
+    facts["terms"] = license_notice(entry).splitlines() if entry.sources else facts["licenses"]
     return facts
 
 
@@ -185,7 +185,7 @@ def _checkpoint_facts(checkpoint: Checkpoint | MusicGenCheckpoint) -> dict[str, 
         "name": checkpoint.name,
         "layout": checkpoint.layout,
         "hash": checkpoint.fingerprint,
-        "licence": checkpoint.licence,
+        "license": checkpoint.license,
         "tensors": len(checkpoint.tensors) + (len(text.tensors) if text else 0),
         "text encoder": "yes" if text or isinstance(checkpoint, MusicGenCheckpoint) else "no",
         "files": [str(path) for path in checkpoint.files],

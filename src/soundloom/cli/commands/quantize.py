@@ -21,19 +21,19 @@ from soundloom.engines.registry import music_engine_class, require_device
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.progress import Progress
 from soundloom.pipeline.stable_audio.model import Model, make_engine
-from soundloom.quantization.musicgen import quantise_music
+from soundloom.quantization.musicgen import quantize_music
 from soundloom.quantization.policy import POLICIES
-from soundloom.quantization.quantize import Choice, quantise_model
+from soundloom.quantization.quantize import Choice, quantize_model
 from soundloom.quantization.report import Report
 
-REPORT_FILE = "quantisation.json"
+REPORT_FILE = "quantization.json"
 
 
 @dataclass(frozen=True)
 class Options:
     """Pack a model's transformer, or MusicGen's language model, into 4 or 8 bits, or mixed by how much each layer
     matters, which takes a run of the model for each layer. Sizes and distances from the full model are printed and
-    kept as quantisation.json in OUT.
+    kept as quantization.json in OUT.
     """
 
     model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder or a file")
@@ -48,8 +48,8 @@ class Options:
     )
     engine: str = flag("--engine", default="auto", metavar="NAME", help="what measures: auto, torch or mlx")
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
-    accept_licence: bool = switch(
-        "--accept-licence", "--accept-license", help="accept the licence of the weights that are downloaded"
+    accept_license: bool = switch(
+        "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
     )
     json: bool = switch("--json", help="print one JSON object")
     quiet: bool = switch("-q", "--quiet", help="no progress")
@@ -70,9 +70,9 @@ def run(options: Options) -> None:
 
         with new_folder(folder) as new:
             if isinstance(full, MusicGenCheckpoint):
-                report = _quantise_music(options, full, new, choice, progress)
+                report = _quantize_music(options, full, new, choice, progress)
             else:
-                report = _quantise(options, full, new, choice, progress)
+                report = _quantize(options, full, new, choice, progress)
             write_json(new / REPORT_FILE, report.as_dict())
             write_hashes(new, made)
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
@@ -80,23 +80,23 @@ def run(options: Options) -> None:
 
 def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
     if is_music(options.model):
-        return open_music(options.model, accept_licence=options.accept_licence, confirm=confirmation())
-    return open_named(options.model, accept_licence=options.accept_licence)
+        return open_music(options.model, accept_license=options.accept_license, confirm=confirmation())
+    return open_named(options.model, accept_license=options.accept_license)
 
 
 # Both measure in single precision, so that what is measured is the weights' loss and no other.
 
 
-def _quantise(
+def _quantize(
     options: Options, full: Checkpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
 ) -> Report:
     def on_engine(other: Checkpoint) -> Model:
         return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
 
-    return quantise_model(full, folder, choice, on_engine, progress)
+    return quantize_model(full, folder, choice, on_engine, progress)
 
 
-def _quantise_music(
+def _quantize_music(
     options: Options, full: MusicGenCheckpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
 ) -> Report:
     engine = music_engine_class(options.engine)
@@ -104,4 +104,4 @@ def _quantise_music(
     def on_engine(other: MusicGenCheckpoint) -> MusicModel:
         return MusicModel(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
-    return quantise_music(full, folder, choice, on_engine, progress)
+    return quantize_music(full, folder, choice, on_engine, progress)

@@ -56,7 +56,7 @@ class MachineOptions:
     threads: int = flag("--threads", default=0, type=int, metavar="N", help="of the CPU (default: PyTorch's choice)")
     recompute: bool = switch("--recompute", help="gradient checkpointing: less memory, about a third more time")
     compile: bool = switch("--compile", help="compile the transformer blocks with torch.compile")
-    shard: bool = switch("--shard", help="spread weights and optimiser over the processes (FSDP2)")
+    shard: bool = switch("--shard", help="spread weights and optimizer over the processes (FSDP2)")
 
 
 _MACHINE_FIELDS = tuple(field.name for field in fields(MachineOptions))

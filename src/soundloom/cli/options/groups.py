@@ -41,8 +41,8 @@ class ModelOptions:
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, gpu (default: the best there is)")
     revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
     offline: bool | None = flag("--offline", action="store_true", help="download nothing")
-    accept_licence: bool = switch(
-        "--accept-licence", "--accept-license", help="accept the licence of the weights that are downloaded"
+    accept_license: bool = switch(
+        "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
     )
 
     @property

@@ -116,7 +116,7 @@ def _larger(a: int | None, b: int | None) -> int | None:
 def _about(record: Mapping[str, Any]) -> str:
     if record["model"] == EMBEDDED:
         return "the tiny model inside soundloom, trained on sounds that soundloom makes itself"
-    return f"weights {record['model_hash']}, licence {record['licence']}"
+    return f"weights {record['model_hash']}, license {record['license']}"
 
 
 def _how(request: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _how(request: Mapping[str, Any]) -> str:
     return f"temperature {request['temperature']:g}, {drawn}, guidance {request['guidance']:g}"
 
 
-def summarise(watch: Watch, clips: Sequence[Saved]) -> None:
+def summarize(watch: Watch, clips: Sequence[Saved]) -> None:
     """Say what was made, how, and what it took."""
     record, made = clips[0].record, sum(clip.seconds for clip in clips)
     watch.say(f"{record['model']}: {_about(record)}")

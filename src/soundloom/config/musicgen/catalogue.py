@@ -12,7 +12,7 @@ from soundloom.config.entries import APACHE, NON_COMMERCIAL, Entry, RemoteFile, 
 from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.config.parse import to_dict
 
-_LICENCES = (NON_COMMERCIAL, APACHE)  # the latter is that of t5-base
+_LICENSES = (NON_COMMERCIAL, APACHE)  # the latter is that of t5-base
 _CODEC = RemoteFile("compression_state_dict.bin", 236_001_935)
 _SHARED_CODEC = RemoteFile(_CODEC.path, _CODEC.size, hashes.MUSICGEN_CODEC)  # of small and medium
 _REVISIONS = {
@@ -56,7 +56,7 @@ def _music(size: str) -> Entry:
         config=lambda: own_config(published_musicgen(size)),
         # The larger ones come in shards, whose number was not recorded.
         sources=(published, whole) if size == "small" else (published,),
-        licences=_LICENCES,
+        licenses=_LICENSES,
         default_steps=0,
         default_sampler="",
         default_guidance=3.0,
@@ -83,7 +83,7 @@ _EDITOR = Entry(
     kind="editor",
     config=lambda: own_config(published_musicgen("large", instruct=True)),
     sources=(_ADAPTER, _BUNDLE),
-    licences=_LICENCES,
+    licenses=_LICENSES,
     default_steps=0,
     default_sampler="",
     default_guidance=3.0,
@@ -94,7 +94,7 @@ _MELODY = Entry(
     name="musicgen-melody",
     kind="music",
     config=lambda: own_config(published_musicgen("medium")),
-    licences=_LICENCES,
+    licenses=_LICENSES,
     notes="soundloom does not run it: nothing here hears a melody, and its text comes in by another way",
     public=False,
     instead="musicgen-medium is its sibling without a melody",

@@ -55,7 +55,7 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Compat:
-    """Where soundloom differs from published code on purpose, and how to get that code's behaviour instead."""
+    """Where soundloom differs from published code on purpose, and how to get that code's behavior instead."""
 
     schedule: Literal["scaled", "published"] = "scaled"  # of a variation: see diffusion.schedules
     padding: Literal["exact", "mask", "zero-values"] = "exact"  # exact: no padded frames exist
@@ -70,7 +70,7 @@ class Compat:
 
     @classmethod
     def named(cls, name: str) -> Compat:
-        """Return the behaviour of a published system: `stable-audio-3`, `stable-audio-3-cpu` or `mlx`."""
+        """Return the behavior of a published system: `stable-audio-3`, `stable-audio-3-cpu` or `mlx`."""
         if name not in COMPAT:
             raise RequestError(f"no compatibility mode named {name!r}", f"known: {', '.join(COMPAT)}")
         return COMPAT[name]

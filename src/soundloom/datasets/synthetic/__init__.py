@@ -1,4 +1,4 @@
-"""A deterministic sound world, rendered with NumPy only: endless labelled and captioned clips."""
+"""A deterministic sound world, rendered with NumPy only: endless labeled and captioned clips."""
 
 from soundloom.datasets.synthetic.captions import describe
 from soundloom.datasets.synthetic.families import FAMILIES, draw_labels, render

@@ -147,8 +147,8 @@ def _pan(labels: Labels) -> Fact | None:
         way = ("left to right", "right to left")[labels.pan > labels.pan_to]
         return Fact(0.85, after=(f"from {way}", f"moving from {way}", f"panning {way}"), tag=("Pan", way.title()))
     if abs(labels.pan) < WIDE_PAN:
-        centred = ("in the center", "in the middle", "centered")
-        return Fact(0.06, after=centred, tag=("Pan", "Center"))
+        centered = ("in the center", "in the middle", "centered")
+        return Fact(0.06, after=centered, tag=("Pan", "Center"))
     side = "left" if labels.pan < 0 else "right"
     hard = abs(labels.pan) > 0.9
     after: tuple[str, ...] = (f"on the {side}", f"on the {side} side", f"panned {side}", f"from the {side}")

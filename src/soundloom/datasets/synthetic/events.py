@@ -27,7 +27,7 @@ SURFACES = {
     "metal": ((520.0, 1290.0, 2310.0, 3470.0), 0.6, 0.15),
     "glass": ((1900.0, 3150.0, 5200.0), 0.3, 0.1),
 }
-# Centre and width (octaves) of a step's noise, its length, grains per step.
+# Center and width (octaves) of a step's noise, its length, grains per step.
 GROUNDS = {
     "wood": (220.0, 0.8, 0.12, 1),
     "gravel": (2800.0, 1.2, 0.05, 6),
@@ -79,13 +79,13 @@ def draw_footsteps(rng: np.random.Generator, seconds: float) -> Labels:
 
 
 def render_footsteps(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-    centre, octaves, length, grains = GROUNDS[labels.material]
+    center, octaves, length, grains = GROUNDS[labels.material]
     size = samples(length)
 
     def step() -> FloatArray:
         out = np.zeros(samples(0.2), np.float32)
         for i in range(grains):  # heel, then the ground giving way
-            grain = noise(size, rng, band(centre, octaves), channels=1)[0] * decay(size, length)
+            grain = noise(size, rng, band(center, octaves), channels=1)[0] * decay(size, length)
             add_at(out, grain * np.float32(rng.uniform(0.5, 1.0)), samples(0.02 * i))
         return out
 

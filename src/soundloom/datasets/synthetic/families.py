@@ -53,7 +53,7 @@ def _draw_reverb(rng: np.random.Generator) -> str:
 
 
 def _draw_pan(rng: np.random.Generator) -> float:
-    """Centre in three of five clips, else clearly on one side."""
+    """Center in three of five clips, else clearly on one side."""
     if rng.random() < 0.6:
         return 0.0
     return float(rng.choice((-1.0, 1.0)) * rng.choice((0.5, 0.75, 1.0)))

@@ -113,5 +113,5 @@ def draw_note(rng: np.random.Generator, low: int, high: int) -> float:
 
 def draw_brightness(rng: np.random.Generator) -> float:
     """Dark, neutral or bright, clearly apart so that the word can be learnt."""
-    centre = rng.choice((0.1, 0.5, 0.9))
-    return float(centre + rng.uniform(-0.08, 0.08))
+    center = rng.choice((0.1, 0.5, 0.9))
+    return float(center + rng.uniform(-0.08, 0.08))

@@ -1,4 +1,4 @@
-"""Endless training clips: any index of a world gives the same labelled, captioned sound on any day."""
+"""Endless training clips: any index of a world gives the same labeled, captioned sound on any day."""
 
 from dataclasses import dataclass
 

@@ -96,7 +96,7 @@ class MusicModel:
         """Make music from a prompt, or a list of clips from a list of prompts.
 
         With a list, `seconds` and `seed` may be lists of the same length; one seed counts up from clip to clip.
-        Raises RequestError, OutputError or Cancelled.
+        Raises RequestError, OutputError or Canceled.
         """
         check_options("generate", options, MusicOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
@@ -114,7 +114,7 @@ class MusicModel:
         """Edit a clip or sound file by an instruction such as "Only drums", or once by each of several.
 
         The result has the clip's rate, length and channels, which all hold the same sound. Raises RequestError,
-        OutputError or Cancelled.
+        OutputError or Canceled.
         """
         check_options("edit", options, MusicEditOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
@@ -217,7 +217,7 @@ class MusicModel:
             "mode": "edit" if job.is_edit else "generate",
             "model": self.name,
             "model_hash": self.checkpoint.fingerprint,
-            "licence": self.checkpoint.licence,
+            "license": self.checkpoint.license,
             "engine": self.engine.name,
             "device": self.engine.device,
             "precision": self.engine.precision,

@@ -1,6 +1,6 @@
 """Requests as a sequence of passes: one for a new sound, and for an edit as many as its length needs.
 
-All positions here are samples at the source's own rate, so that a region is honoured to the sample. A sound longer
+All positions here are samples at the source's own rate, so that a region is honored to the sample. A sound longer
 than the model's limit is edited in windows: each sees what is already known around the piece it makes.
 """
 

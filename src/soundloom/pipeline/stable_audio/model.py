@@ -85,7 +85,7 @@ def load(
     keep_bad: bool = False,
     revision: str | None = None,
     offline: bool | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
 ) -> Model:
     """Open a model by catalogue name, folder or file; weights are read when they are first needed.
 
@@ -94,7 +94,7 @@ def load(
     ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
     require_device(engine, device)
-    checkpoint = open_checkpoint(source, revision=revision, offline=offline, accept_licence=accept_licence)
+    checkpoint = open_checkpoint(source, revision=revision, offline=offline, accept_license=accept_license)
     made = make_engine(checkpoint, engine, device, precision)
     return Model(checkpoint, made, keep_loaded=keep_loaded, keep_bad=keep_bad)
 
@@ -144,7 +144,7 @@ class Model:
         """Make sound from a prompt, or a list of clips from a list of prompts.
 
         With a list, `negative_prompt`, `seconds` and `seed` may be lists of the same length; one seed counts up from
-        clip to clip. Raises RequestError, OutputError or Cancelled.
+        clip to clip. Raises RequestError, OutputError or Canceled.
         """
         check_options("generate", options, GenerateOptions.__annotations__)
         progress, cancel = options.pop("progress", None), options.pop("cancel", None)
@@ -334,7 +334,7 @@ class Model:
             "mode": task.mode,
             "model": self.name,
             "model_hash": self.checkpoint.fingerprint,
-            "licence": self.checkpoint.licence,
+            "license": self.checkpoint.license,
             "engine": self.engine.name,
             "device": self.engine.device,
             "precision": self.engine.precision,

@@ -67,7 +67,7 @@ Task = Creation | LongCreation | Edit
 
 
 def begin(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Task:
-    """Return the task that a request becomes; raises RequestError where the model cannot honour it."""
+    """Return the task that a request becomes; raises RequestError where the model cannot honor it."""
     job = make_job(request, config, default_seconds)
     if request.source is not None:
         return Edit(job, config)

@@ -117,7 +117,7 @@ class Batch:
 
 
 def make_job(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Job:
-    """Fill in the model's defaults and a seed; raises RequestError where the model cannot honour the request."""
+    """Fill in the model's defaults and a seed; raises RequestError where the model cannot honor the request."""
     distilled = config.is_distilled
     seconds = request.seconds
     if request.source is not None:

@@ -41,7 +41,7 @@ class NoiseSource(Protocol):
 
 
 class PhiloxNoise:
-    """Noise from each item's seed; the autoencoder is deterministic unless published behaviour is asked for."""
+    """Noise from each item's seed; the autoencoder is deterministic unless published behavior is asked for."""
 
     def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
         return batch_noise([item.seed for item in batch.items], step, channels, batch.frames)

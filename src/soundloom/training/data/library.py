@@ -28,7 +28,7 @@ MOST_CAPTIONS = 8  # of a clip that are learnt
 
 
 @dataclass(frozen=True)
-class Unlabelled:
+class Unlabeled:
     """Sounds of a library belong to no family of the synthetic world."""
 
     family: str = ""
@@ -48,8 +48,8 @@ class Words:
     def captions(self, position: int) -> tuple[str, ...]:
         return self._captions[position]
 
-    def labels(self, position: int) -> Unlabelled:
-        return Unlabelled()
+    def labels(self, position: int) -> Unlabeled:
+        return Unlabeled()
 
 
 class Recordings(Words):

@@ -79,7 +79,7 @@ def start_linear(same: SAME, codec: LinearCodec) -> None:
 
 
 def silence_branches(resampler: Resampler) -> None:
-    """Zero the last layer of every branch, as the published initialisation does."""
+    """Zero the last layer of every branch, as the published initialization does."""
     for block in resampler.transformers:
         branches = typed(block, SAMEBlock)
         for layer in (branches.self_attn.to_out, branches.ff.ff[2]):
@@ -94,7 +94,7 @@ def typed(module: nn.Module, kind: type[Module]) -> Module:
 
 
 def set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
-    """Give a convolution this matrix (out, in) as the centre of its kernel, and zeros beside it."""
+    """Give a convolution this matrix (out, in) as the center of its kernel, and zeros beside it."""
     kernel = torch.zeros_like(conv.weight_v)
     kernel[:, :, kernel.shape[2] // 2] = weight
     set_whole_kernel(conv, kernel)

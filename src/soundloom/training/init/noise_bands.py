@@ -40,7 +40,7 @@ from soundloom.training.init.pca import LinearCodec, Matrix
 CHANNELS = 2
 PROBES = 2  # random sums of a patch that a level is the mean size of: one alone is hardly ever as loud as the noise
 CARRIERS = 2  # of a band and channel, so that its noise does not beat with itself
-KERNEL = 3  # patches over which a carrier is heard: noise of neighbouring patches overlaps
+KERNEL = 3  # patches over which a carrier is heard: noise of neighboring patches overlaps
 SHARPNESS = 12.0  # of the encoder's absolute value near zero
 LEVEL = 0.2  # of the encoder's probes, and of levels in the decoder: clear of the bend of DyT
 PHASE_SPREAD = 0.25  # of the random sums that carriers are sines of, in half turns per unit of a component

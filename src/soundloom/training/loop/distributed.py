@@ -25,11 +25,11 @@ class MachineConfig:
     """What the command line says about the machine; none of it changes what is learnt, but for rounding."""
 
     device: str | None = None  # none means the best there is
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the products; weights, sums and the optimiser stay in fp32
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the products; weights, sums and the optimizer stay in fp32
     threads: int = 0  # of the CPU; 0 leaves PyTorch's choice
     recompute: bool = False  # activations of blocks once more in the backward pass instead of keeping them
     compile: bool = False
-    shard: bool = False  # weights, gradients and optimiser over all processes, for models that do not fit
+    shard: bool = False  # weights, gradients and optimizer over all processes, for models that do not fit
 
 
 class Machine:

@@ -1,4 +1,4 @@
-"""One training loop for all stages: optimiser, schedule, average, and a state that resumes bit for bit.
+"""One training loop for all stages: optimizer, schedule, average, and a state that resumes bit for bit.
 
 All chance in a step comes from the step's own number and the seed, so a position in the run is one integer: there is
 no generator state to keep, and the data position is the same integer. A step adds up the gradients of one or several
@@ -32,7 +32,7 @@ from soundloom.training.loop.guards import DivergenceGuard, require_finite
 from soundloom.training.loop.logging import Journal, Observer, Report
 from soundloom.training.loop.muon import Muon
 from soundloom.training.loop.saving import save_state
-from soundloom.training.loop.sharding import gathered, load_optimiser, placed_like, sharded
+from soundloom.training.loop.sharding import gathered, load_optimizer, placed_like, sharded
 
 STATE_FILE = "state.pt"
 SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the first, its name comes before them
@@ -40,7 +40,7 @@ EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + 
 
 
 class Stage(Protocol):
-    """What the loop trains: a module, and its losses at a step, of which "loss" is the one to minimise."""
+    """What the loop trains: a module, and its losses at a step, of which "loss" is the one to minimize."""
 
     @property
     def module(self) -> nn.Module:
@@ -66,7 +66,7 @@ class Turn:
 class AlternatingStage(Stage, Protocol):
     """A stage whose steps train one part or another, such as a generator and its discriminators.
 
-    `losses` gives those of the step's turn, "loss" being the one that its modules minimise.
+    `losses` gives those of the step's turn, "loss" being the one that its modules minimize.
     """
 
     @property
@@ -106,7 +106,7 @@ class Draws:
 
 
 class Run:
-    """A stage on its way: module, optimiser and average at a step, kept in a file of its folder.
+    """A stage on its way: module, optimizer and average at a step, kept in a file of its folder.
 
     Raises TrainingError when that file cannot be read or belongs to another model.
     """
@@ -135,7 +135,7 @@ class Run:
         self._losses = self._place(state)
         self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
         self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
-        self.optimiser = Muon(self._groups(), lr=config.learning_rate)
+        self.optimizer = Muon(self._groups(), lr=config.learning_rate)
         if state:
             self._restore(state)
 
@@ -195,7 +195,7 @@ class Run:
                 "module": self.stage.module.state_dict(),
                 "companions": self.companions.state_dict(),
                 "average": self.average,
-                "optimiser": self.optimiser.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
             }
         )
         if self.machine.is_first:
@@ -209,9 +209,9 @@ class Run:
         turn = self.stage.turn(self.step) if isinstance(self.stage, AlternatingStage) else self.turns[0]
         trained = self.trained[turn.name]
         self._set_rates()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         resting = (p for name, group in self.trained.items() if name != turn.name for p in group)
-        with _frozen(resting):  # they get no gradient, so the optimiser passes them over
+        with _frozen(resting):  # they get no gradient, so the optimizer passes them over
             values = self._add_up_gradients()
         if not self.machine.config.shard:
             self.machine.total_gradients(trained)
@@ -219,7 +219,7 @@ class Run:
         values["gradient"] = float(gathered(norm))
         require_finite(values, self.step, self.state_path)
         self._guards[turn.name].watch(values["loss"], self.step, self.state_path)
-        self.optimiser.step()
+        self.optimizer.step()
         self.machine.unify_buffers(self.stage.module)
         self.machine.unify_buffers(self.companions)
         self.step += 1
@@ -248,7 +248,7 @@ class Run:
     def _set_rates(self) -> None:
         rate = learning_rate(self.step, self.config)
         factors = (turn.rate * factor for turn in self.turns for factor in (self.config.muon or 1.0, 1.0, 1.0))
-        for group, factor in zip(self.optimiser.param_groups, factors, strict=True):
+        for group, factor in zip(self.optimizer.param_groups, factors, strict=True):
             group["lr"] = factor * rate
 
     def _update_average(self) -> None:
@@ -333,16 +333,16 @@ class Run:
                 f"{self.state_path} trains other weights than loop.frozen leaves free",
                 "what is frozen cannot change on the way",
             )
-        before, now = _groups_of(state, self.state_path), self.optimiser.param_groups
+        before, now = _groups_of(state, self.state_path), self.optimizer.param_groups
         if [_kind(group) for group in before] != [_kind(group) for group in now]:
             raise TrainingError(
-                f"{self.state_path} trains other weights, or by another optimiser, than the recipe asks for",
+                f"{self.state_path} trains other weights, or by another optimizer, than the recipe asks for",
                 "loop.muon and what is trained cannot change on the way",
             )
         course = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
         with damage_named(self.state_path, "it is damaged; remove it to begin anew"):
-            load_optimiser(self.optimiser, state["optimiser"])
-        for group, settings in zip(self.optimiser.param_groups, course, strict=True):
+            load_optimizer(self.optimizer, state["optimizer"])
+        for group, settings in zip(self.optimizer.param_groups, course, strict=True):
             group.update(settings)  # the state brings those that it was trained with
         self.average = {name: placed_like(value, self.average[name]) for name, value in average.items()}
 
@@ -352,16 +352,16 @@ def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 
 
 def _groups_of(state: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The groups of an optimiser's state. Raises TrainingError where it has none."""
-    groups = state["optimiser"].get("param_groups")
+    """The groups of an optimizer's state. Raises TrainingError where it has none."""
+    groups = state["optimizer"].get("param_groups")
     is_list = isinstance(groups, list) and all(isinstance(group, dict) for group in groups)
     if not is_list or not all(isinstance(group.get("params"), list) for group in groups):
-        raise TrainingError(f"{path} holds no state of an optimiser", "it is damaged; remove it to begin anew")
+        raise TrainingError(f"{path} holds no state of an optimizer", "it is damaged; remove it to begin anew")
     return groups
 
 
 def _kind(group: dict[str, Any]) -> tuple[int, bool]:
-    """How many parameters an optimiser's group has, and whether Muon steps them."""
+    """How many parameters an optimizer's group has, and whether Muon steps them."""
     return len(group["params"]), group.get("orthogonal", False)
 
 

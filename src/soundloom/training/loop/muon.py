@@ -1,4 +1,4 @@
-"""Muon for the matrices of transformer blocks, AdamW for all else, as one optimiser.
+"""Muon for the matrices of transformer blocks, AdamW for all else, as one optimizer.
 
 Momentum of a matrix is replaced by the nearest matrix whose singular values are all alike, so that directions which
 occur seldom, such as those of rare words, move as far as common ones. Source: Jordan et al., "Muon: an optimizer for

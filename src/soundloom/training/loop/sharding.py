@@ -1,4 +1,4 @@
-"""FSDP2: weights, gradients and optimiser spread over processes, for models that do not fit on one device.
+"""FSDP2: weights, gradients and optimizer spread over processes, for models that do not fit on one device.
 
 Files always hold whole tensors, so that a run can go on with another number of processes, or with one.
 """
@@ -69,9 +69,9 @@ def placed_like(whole: Tensor, like: Tensor) -> Tensor:
     return whole.to(like.device)
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimiser a state with whole tensors."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer a state with whole tensors."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     spread = {
         index: {
             name: placed_like(value, parameters[index]) if value.shape == parameters[index].shape else value
@@ -79,4 +79,4 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
         }
         for index, values in state["state"].items()
     }
-    optimiser.load_state_dict({**state, "state": spread})
+    optimizer.load_state_dict({**state, "state": spread})

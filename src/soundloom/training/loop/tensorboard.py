@@ -63,7 +63,7 @@ class TensorBoard(Observer):
 
 
 def picture(audio: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
-    """A log-mel spectrogram as grey pixels (height, width), low frequencies at the bottom."""
-    grey = (log_mel(audio, rate)[::-1] - QUIETEST) / (LOUDEST - QUIETEST)
-    pixels = (np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    """A log-mel spectrogram as gray pixels (height, width), low frequencies at the bottom."""
+    gray = (log_mel(audio, rate)[::-1] - QUIETEST) / (LOUDEST - QUIETEST)
+    pixels = (np.clip(gray, 0, 1) * 255).astype(np.uint8)
     return pixels.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)

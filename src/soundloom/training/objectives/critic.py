@@ -1,6 +1,6 @@
 """Contrastive alignment: a critic scores how well a sound, a caption and latents go together.
 
-It reads [audio ‖ text ‖ latents ‖ critic token]. The autoencoder helps it: both minimise the same loss.
+It reads [audio ‖ text ‖ latents ‖ critic token]. The autoencoder helps it: both minimize the same loss.
 Letters: b batch, n audio tokens, s text tokens, t latents, d width. Source: SAME, as described for its training code,
 whose wavelet packet of the audio is an orthogonal map of patches, which the projection of plain patches makes needless.
 """

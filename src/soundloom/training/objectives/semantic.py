@@ -16,7 +16,7 @@ from soundloom.training.objectives.spectral.filterbanks import chroma_bank, mel_
 from soundloom.training.objectives.spectral.losses import tight_stft
 
 CHROMA_BINS, MEL_BANDS = 128, 32
-OCTAVES = {"low": (1.0, 1.0), "middle": (5.0, 1.5), "high": (9.0, 1.0)}  # above A0: centre and width
+OCTAVES = {"low": (1.0, 1.0), "middle": (5.0, 1.5), "high": (9.0, 1.0)}  # above A0: center and width
 WEIGHTS = {"low": 0.035, "middle": 0.05, "high": 0.2, "balance": 0.1}
 LEVEL_FLOOR, BALANCE_SCALE = 1e-3, 3.0
 

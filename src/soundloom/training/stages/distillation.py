@@ -21,7 +21,7 @@ from soundloom.errors import ConfigError
 from soundloom.training.config import DistillationConfig
 from soundloom.training.loop.loop import Draws
 from soundloom.training.objectives.timesteps import noisy
-from soundloom.training.stages.dit import Batch, Clips, Generator, levelled, loss_by_frames
+from soundloom.training.stages.dit import Batch, Clips, Generator, leveled, loss_by_frames
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
 
@@ -69,7 +69,7 @@ class DistillationStage:
         embedded = student.embed(batch.ids, batch.mask, batch.seconds)
         clean = jumps.points - jumps.times[:, None, None] * student(batch, jumps.points, jumps.times, embedded)
         # An error of the clean estimate, over t squared, is one of the velocity; over t it is halfway between.
-        weight = levelled(batch, self.clips.config.levelling) / jumps.times.clamp_min(SMALLEST_TIME)
+        weight = leveled(batch, self.clips.config.leveling) / jumps.times.clamp_min(SMALLEST_TIME)
         error = (clean - jumps.ends).square().mean(1) * weight[:, None]
         loss, _ = loss_by_frames(error, batch)
         if not len(self.kept):
@@ -94,7 +94,7 @@ class DistillationStage:
         )
 
     def _path(self, step: int, own: Draws) -> tuple[Batch, Path]:
-        """The path that this step shares with its neighbours; after a resume it is walked again, to the same place."""
+        """The path that this step shares with its neighbors; after a resume it is walked again, to the same place."""
         origin = step - step % self.config.refresh_every
         if own.part not in self._known or self._known[own.part][0] != origin:
             draws = Draws(self.config.loop.seed + 1, origin, own.part, own.device)

@@ -28,7 +28,7 @@ from soundloom.training.data.latents import Latents
 from soundloom.training.loop.loop import Draws
 from soundloom.training.objectives.timesteps import draw_times, noisy, shifted, stratified
 
-QUIETEST_POWER = 0.02  # of latents that levelling still lifts
+QUIETEST_POWER = 0.02  # of latents that leveling still lifts
 PASSING_LEVEL = 0.2  # of latents in the stream of tokens at the start; what blocks write is about 1
 LENGTH_GROUPS = 6  # clips of like length share a batch, so that little of it is padding
 
@@ -150,8 +150,8 @@ class FlowStage:
         embedded = (without(embedded[0], dropped), embedded[1])
         target = noise - batch.data
         error = (generator(batch, x, t, embedded) - target).square().mean(1)
-        if self.config.levelling:
-            error = error * levelled(batch, self.config.levelling)[:, None]
+        if self.config.leveling:
+            error = error * leveled(batch, self.config.leveling)[:, None]
         made, kept = loss_by_frames(error, batch)
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
@@ -173,7 +173,7 @@ def without(context: Tensor, dropped: Tensor) -> Tensor:
     return context * (~dropped)[:, None, None]
 
 
-def levelled(batch: Batch, exponent: float) -> Tensor:
+def leveled(batch: Batch, exponent: float) -> Tensor:
     """Weights (b,) that make quiet clips count as much as loud ones; 1 for a clip of the power of noise."""
     power = (batch.data.square().mean(1) * batch.valid).sum(1) / batch.valid.sum(1)
     return (power + QUIETEST_POWER) ** -exponent
@@ -191,7 +191,7 @@ def _mean_of_items(error: Tensor, chosen: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(generator: Generator) -> None:
+def initialize(generator: Generator) -> None:
     """Start as the published code does: every branch adds nothing yet.
 
     The two projections differ: they undo each other, and latents pass between them at a low level. The noise, which is

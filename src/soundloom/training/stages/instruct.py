@@ -164,7 +164,7 @@ class InstructStage:
 
 
 class MusicStage:
-    """Plain language modelling of mixes without words, for models that start from nothing."""
+    """Plain language modeling of mixes without words, for models that start from nothing."""
 
     def __init__(self, lm: MusicGenLM, edits: Edits) -> None:
         self.module, self.edits = lm, edits

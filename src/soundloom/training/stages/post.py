@@ -112,8 +112,8 @@ class PostStage:
             both = (pair.real, real), (pair.made, made)
             slopes = [self._slope(pair, x, scores, embedded, draws) for x, scores in both]
             yield "penalty", config.penalty, (slopes[0] + slopes[1]) / 2
-        if config.centring:
-            yield "centring", config.centring, mean_of_frames((real + made).square(), batch)
+        if config.centering:
+            yield "centering", config.centering, mean_of_frames((real + made).square(), batch)
         if self.critic:
             losses = self.critic.losses(batch, draws)
             yield "critic", 0.0, losses["critic"]

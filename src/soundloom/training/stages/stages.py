@@ -45,7 +45,7 @@ from soundloom.training.objectives.text_features import FrozenText, LearntText, 
 from soundloom.training.recipe import BEGINS_WITH, COMMANDS
 from soundloom.training.stages.autoencoder import AutoencoderStage, require_sizes, settle_scale
 from soundloom.training.stages.distillation import DistillationStage
-from soundloom.training.stages.dit import FlowStage, Generator, initialise, start_text
+from soundloom.training.stages.dit import FlowStage, Generator, initialize, start_text
 from soundloom.training.stages.export import export
 from soundloom.training.stages.job import FLOW_SOUNDS, Job
 from soundloom.training.stages.post import PostStage
@@ -191,7 +191,7 @@ def train_dit(job: Job) -> bool:
         if job.base:
             job.base.fill(generator)
         elif fresh:
-            initialise(generator)
+            initialize(generator)
             if job.recipe.has("text"):
                 fill(generator.text, job.work.read_trained("text"), job.work.trained("text"))
         clips = job.clips()
@@ -207,7 +207,7 @@ def train_dit(job: Job) -> bool:
     return train_stage(job, "dit", config, config.loop, build, finish)
 
 
-def distil(job: Job) -> bool:
+def distill(job: Job) -> bool:
     """Teach the generator to jump to where its guided paths end."""
     config = job.recipe.read(DistillationConfig, "distillation")
 
@@ -256,6 +256,6 @@ STAGES: dict[str, Callable[[Job], bool]] = {
     "encode": encode,
     "text": train_text,
     "dit": train_dit,
-    "distill": distil,
+    "distill": distill,
     "post": post_train,
 }

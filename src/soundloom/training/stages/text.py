@@ -18,7 +18,7 @@ from soundloom.training.loop.loop import Draws
 from soundloom.training.stages.dit import QUIETEST_POWER, Clips
 
 FRAME_GAIN = 0.5  # of single latents, beside what is said of all
-LEVELLING = 0.25  # power of a clip's power that it is divided by, so that quiet ones are told apart as well
+LEVELING = 0.25  # power of a clip's power that it is divided by, so that quiet ones are told apart as well
 SMALLEST = 1e-3  # deviation of what does not differ
 
 
@@ -61,7 +61,7 @@ def _facts(latents: Latents, clip: int, config: TextTrainingConfig) -> NDArray[n
     padded = latents.padded(clip, max(length, config.levels, *(frame + 1 for frame in config.frames)))  # (c, t)
     whole = padded[:, :length]
     channels = [*padded[:, list(config.frames)].T * FRAME_GAIN, whole.mean(1), np.sqrt(np.mean(whole**2, 1))]
-    gain = (float(np.mean(whole**2)) + QUIETEST_POWER) ** -LEVELLING
+    gain = (float(np.mean(whole**2)) + QUIETEST_POWER) ** -LEVELING
     levels = np.sqrt(np.mean(padded[:, : config.levels] ** 2, 0))
     course = (levels - levels.mean()) / (levels.std() + SMALLEST)
     return np.concatenate([*(facts * gain for facts in channels), course])

@@ -23,11 +23,11 @@ RAIN = {"light": (0.35, 35.0, 0.9), "steady": (0.8, 90.0, 0.8), "heavy": (1.6, 2
 ENGINES = {"idling": (26.0, 34.0), "revving": (40.0, 130.0), "driving": (70.0, 90.0)}
 
 
-def _blip(seconds: float, centre: float, octaves: float) -> FloatArray:
+def _blip(seconds: float, center: float, octaves: float) -> FloatArray:
     """Short decaying noise, the same each time: a drop or a crackle."""
     n = samples(seconds)
     rng = np.random.Generator(np.random.Philox(n))
-    return noise(n, rng, band(centre, octaves), channels=1)[0] * decay(n, seconds)
+    return noise(n, rng, band(center, octaves), channels=1)[0] * decay(n, seconds)
 
 
 def draw_rain(rng: np.random.Generator, seconds: float) -> Labels:
@@ -45,9 +45,9 @@ def draw_wind(rng: np.random.Generator, seconds: float) -> Labels:
 
 
 def render_wind(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-    centre = {"soft": 220, "strong": 420, "howling": 420}[labels.variant]
+    center = {"soft": 220, "strong": 420, "howling": 420}[labels.variant]
     gust = slow_curve(n, rng, 1.2, 0.25, 1.0)
-    out = noise(n, rng, band(centre, 1.0)) * gust
+    out = noise(n, rng, band(center, 1.0)) * gust
     if labels.variant == "howling":
         pitch = 500 * (1 + 0.6 * gust)
         wobble = noise(n, rng, slope(0.5, 1, 25), channels=1)[0]  # keeps the whistle from being a pure tone

@@ -44,8 +44,8 @@ KITS = {
 }
 
 
-def _noise_hit(n: int, rng: np.random.Generator, centre: float, octaves: float, seconds: float) -> FloatArray:
-    return noise(n, rng, band(centre, octaves), channels=1)[0] * decay(n, seconds)
+def _noise_hit(n: int, rng: np.random.Generator, center: float, octaves: float, seconds: float) -> FloatArray:
+    return noise(n, rng, band(center, octaves), channels=1)[0] * decay(n, seconds)
 
 
 def _drop(n: int, hz: float, start_ratio: float, seconds: float) -> FloatArray:
@@ -89,11 +89,11 @@ def _cowbell(kit: Kit, rng: np.random.Generator) -> FloatArray:
     return 0.2 * np.asarray(tones, np.float32) * decay(n, 0.35)
 
 
-def _metal(centre: float, octaves: float, seconds: float, gain: float) -> Callable[..., FloatArray]:
-    """Hats, cymbals and shakers are noise bands; `centre` multiplies the kit's hat frequency."""
+def _metal(center: float, octaves: float, seconds: float, gain: float) -> Callable[..., FloatArray]:
+    """Hats, cymbals and shakers are noise bands; `center` multiplies the kit's hat frequency."""
 
     def hit(kit: Kit, rng: np.random.Generator) -> FloatArray:
-        return gain * _noise_hit(samples(seconds), rng, kit.hat_hz * centre, octaves, seconds)
+        return gain * _noise_hit(samples(seconds), rng, kit.hat_hz * center, octaves, seconds)
 
     return hit
 

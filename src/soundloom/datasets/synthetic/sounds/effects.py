@@ -23,13 +23,13 @@ SIREN_CYCLES = {"wailing": 0.4, "two-tone": 1.0, "yelping": 3.0}  # per second
 
 
 def moving_noise(path: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Noise whose centre follows `path` (n,), 0 … 1 from the lowest to the highest band, (2, n)."""
+    """Noise whose center follows `path` (n,), 0 … 1 from the lowest to the highest band, (2, n)."""
     n = path.size
     out = np.zeros((2, n), np.float32)
     position = path * np.float32(len(SWEEP_BANDS) - 1)
-    for i, centre in enumerate(SWEEP_BANDS):
-        weight = np.maximum(0, 1 - np.abs(position - np.float32(i)))  # neighbours cross-fade
-        out += noise(n, rng, band(centre, 0.5)) * weight
+    for i, center in enumerate(SWEEP_BANDS):
+        weight = np.maximum(0, 1 - np.abs(position - np.float32(i)))  # neighbors cross-fade
+        out += noise(n, rng, band(center, 0.5)) * weight
     return out
 
 

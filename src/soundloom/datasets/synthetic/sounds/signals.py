@@ -86,9 +86,9 @@ def noise(n: int, rng: np.random.Generator, response: Response, channels: int = 
     return np.fft.irfft(spectrum * (gain * scale), length)[:, :n].astype(np.float32)
 
 
-def band(centre: float, octaves: float) -> Response:
+def band(center: float, octaves: float) -> Response:
     """Gaussian band on a log-frequency axis; `octaves` is its standard deviation."""
-    return lambda hz: np.exp(-0.5 * (np.log2(np.maximum(hz, 1.0) / centre) / octaves) ** 2)
+    return lambda hz: np.exp(-0.5 * (np.log2(np.maximum(hz, 1.0) / center) / octaves) ** 2)
 
 
 def slope(power: float, low: float = 20.0, high: float = 18_000.0) -> Response:

@@ -29,7 +29,7 @@ WORDS: dict[Task, str] = {"add": "Add", "remove": "No", "extract": "Only"}
 EDGE_SECONDS = 0.005
 
 # Pieces that are as easy to take apart as can be: each stem has a band of its own and rests most of the time.
-CENTRES = {"Drums": 9000.0, "Bass": 90.0, "Chords": 450.0, "Lead": 2000.0}  # Hz
+CENTERS = {"Drums": 9000.0, "Bass": 90.0, "Chords": 450.0, "Lead": 2000.0}  # Hz
 SLOT_SECONDS = 1 / 12  # notes begin and end at multiples of it
 NOTE_SLOTS = (1, 3)  # shortest and longest note
 NOTE_SHARE = 0.4  # of the slots at which a note could begin
@@ -58,7 +58,7 @@ def instruction(task: Task, stem: str) -> str:
 def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music") -> Stems:
     """Play a piece: each stem (n,) at 44100 Hz, all in one key and one tempo, or of bands that do not overlap."""
     if kind == "bands":
-        return {stem: _play_band(rng, samples(seconds), centre) for stem, centre in CENTRES.items()}
+        return {stem: _play_band(rng, samples(seconds), center) for stem, center in CENTERS.items()}
     drawn = {stem: sound.draw(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
     key, bpm = drawn["Chords"].key, drawn["Drums"].bpm
     stems = {}
@@ -71,25 +71,25 @@ def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music")
     return stems
 
 
-def _play_band(rng: np.random.Generator, n: int, centre: float) -> FloatArray:
+def _play_band(rng: np.random.Generator, n: int, center: float) -> FloatArray:
     """Short notes and rests by chance about one frequency, (n,); the highest band is noise."""
     slot, start = samples(SLOT_SECONDS), 0
     played = np.zeros(n, np.float32)
     while start < n:
         if rng.random() < NOTE_SHARE:
             length = slot * int(rng.integers(NOTE_SLOTS[0], NOTE_SLOTS[1] + 1))
-            add_at(played, float(rng.choice(LEVELS)) * _note(rng, length, centre), start)
+            add_at(played, float(rng.choice(LEVELS)) * _note(rng, length, center), start)
             start += length
         start += slot
     return played
 
 
-def _note(rng: np.random.Generator, n: int, centre: float) -> FloatArray:
-    if centre == max(CENTRES.values()):
-        sound = noise(n, rng, band(centre, 0.3), channels=1)[0]
+def _note(rng: np.random.Generator, n: int, center: float) -> FloatArray:
+    if center == max(CENTERS.values()):
+        sound = noise(n, rng, band(center, 0.3), channels=1)[0]
         sound /= np.abs(sound).max()
     else:
-        sound = np.sin(phase(centre * 2 ** rng.uniform(-0.3, 0.3), n))
+        sound = np.sin(phase(center * 2 ** rng.uniform(-0.3, 0.3), n))
     return smooth_edges(sound, EDGE_SECONDS, EDGE_SECONDS)
 
 

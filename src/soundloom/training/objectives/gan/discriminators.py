@@ -139,7 +139,7 @@ class Spectrum(nn.Module):
 
 
 def demodulated(spectrum: Tensor) -> Tensor:
-    """Turn the phase of (..., n, bins) back by what hops of half a window add to each bin's centre frequency."""
+    """Turn the phase of (..., n, bins) back by what hops of half a window add to each bin's center frequency."""
     frames, bins = (torch.arange(size, device=spectrum.device) % 2 for size in spectrum.shape[-2:])
     return spectrum * (1 - 2 * frames[:, None] * bins)
 

@@ -23,7 +23,7 @@ NOISE_PER_LOSS = 10.0  # deviations of noise for each unit by which that loss is
 
 
 def discriminator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
-    """What a discriminator minimises, given its scores; ln 2 is the relativistic one of a blind discriminator."""
+    """What a discriminator minimizes, given its scores; ln 2 is the relativistic one of a blind discriminator."""
     if game == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + made).mean()
     if game == "relativistic":
@@ -32,7 +32,7 @@ def discriminator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
 
 
 def generator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
-    """What the maker of `made` minimises."""
+    """What the maker of `made` minimizes."""
     if game == "hinge":
         return -made.mean()
     if game == "relativistic":

@@ -25,17 +25,17 @@ def mel_bank(bands: int, window: int, rate: int) -> Matrix:
     """
     top = 2595 * np.log10(1 + rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     bins = np.fft.rfftfreq(window, 1 / rate)
-    return np.clip(np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)), 0, None)
+    return np.clip(np.minimum((bins - low) / (center - low), (high - bins) / (high - center)), 0, None)
 
 
 def chroma_bank(bins: int, window: int, rate: int, octave: float, width: float) -> Matrix:
     """Share every frequency out among pitch classes, (bins, window / 2 + 1); rows start near C.
 
     A frequency's weights are a Gaussian over the classes that adds up to 1, times a Gaussian over octaves above A0
-    with this centre and width. Pitch class p (C is 0) is at row (bins * (p + 3) / 12 - 3 * (bins // 12)) mod bins.
-    Source: the chroma bank of librosa as the training code of SAME uses it, normalised over classes.
+    with this center and width. Pitch class p (C is 0) is at row (bins * (p + 3) / 12 - 3 * (bins // 12)) mod bins.
+    Source: the chroma bank of librosa as the training code of SAME uses it, normalized over classes.
     """
     hertz = np.arange(1, window // 2 + 1) * rate / window
     position = bins * np.log2(hertz / LOWEST_A)

@@ -1,7 +1,7 @@
 """Phase terms of the spectral loss: how phases advance from frame to frame and from bin to bin.
 
 Spectra are complex, (..., frames, bins). Neither term unwraps a phase or looks at one alone: both compare products of
-neighbours, and loud neighbours count more. Source: SAME, as described for its training code; where a product is too
+neighbors, and loud neighbors count more. Source: SAME, as described for its training code; where a product is too
 small for a phase, the term here is 0 for equal spectra, which it is not there.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SMALLEST_PRODUCT = 1e-3  # of neighbouring magnitudes; below it a phase means nothing
+SMALLEST_PRODUCT = 1e-3  # of neighboring magnitudes; below it a phase means nothing
 
 
 def complex_difference(x: Tensor, y: Tensor) -> Tensor:
