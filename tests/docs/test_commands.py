@@ -210,8 +210,8 @@ def test_the_commands_of_the_readme_table_work(reader):
 
 def table_commands() -> list[str]:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("\n## Commands\n")[2].partition("\n## ")[0]
-    rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
+    table = readme.partition("\n## Features\n")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| [")]
     return [span for row in rows for span in re.findall(r"`(soundloom [^`]+)`", row)]
 
 
