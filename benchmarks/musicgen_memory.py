@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.audio.clip import Clip
-from soundloom.checkpoints.formats.affine import WORD, Quantized
-from soundloom.checkpoints.formats.packed import in_codes
+from soundloom.checkpoints.formats.affine import WORD_BITS, Quantized
+from soundloom.checkpoints.formats.packed import from_quantized
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.musicgen.save import can_pack, save_musicgen
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX, musicgen_shapes
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP_SIZE
 from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.pipeline.load import load_music
 from soundloom.pipeline.progress import Progress
@@ -49,16 +49,16 @@ def _tensor(name: str, shape: tuple[int, ...]) -> LazyTensor:
     plain = LazyTensor(
         name, "F16" if is_half else "F32", shape, lambda: random.standard_normal(shape, np.float32) * deviation, False
     )
-    if not can_pack(name, shape, DEFAULT_GROUP):
+    if not can_pack(name, shape, DEFAULT_GROUP_SIZE):
         return plain
     bits, (rows, inputs) = BUNDLE_BITS["int4"], shape
 
     def codes() -> Quantized:
-        words = random.integers(0, 1 << WORD, (rows, inputs * bits // WORD), np.uint32)
-        scales = np.full((rows, inputs // DEFAULT_GROUP), deviation / 4, np.float16)
+        words = random.integers(0, 1 << WORD_BITS, (rows, inputs * bits // WORD_BITS), np.uint32)
+        scales = np.full((rows, inputs // DEFAULT_GROUP_SIZE), deviation / 4, np.float16)
         return Quantized(words, scales, (-7.5 * scales).astype(np.float16))
 
-    return in_codes(plain, codes, bits, DEFAULT_GROUP)
+    return from_quantized(plain, codes, bits, DEFAULT_GROUP_SIZE)
 
 
 def measure(folder: Path, seconds: float, window: float | None, precision: str) -> dict[str, int]:

@@ -24,7 +24,7 @@ _KEYS = 3
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the field that holds the header's length, by version
 
-_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L behind whole numbers
+_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L behind integers
 _ITEM = re.compile(rf"""['"](descr|fortran_order|shape)['"]\s*:\s*({_VALUE})""")
 _HEADER = re.compile(rf"\{{\s*{_ITEM.pattern}(?:\s*,\s*{_ITEM.pattern}){{2}}\s*,?\s*\}}\s*")
 _TYPE = re.compile(r"""(['"])([<>|=]?[?biufcmMOSUV][0-9]{0,4})\1""")

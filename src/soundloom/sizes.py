@@ -10,7 +10,7 @@ _LARGEST = (1 << 63) - 1  # of a size, or of all bytes of an array
 
 
 def are_sizes(values: Any) -> bool:
-    """Whether values are a list or tuple of few whole numbers, none of them negative or beyond 63 bits."""
+    """Whether values are a list or tuple of few integers, none of them negative or beyond 63 bits."""
     return (
         isinstance(values, list | tuple)
         and len(values) <= _MOST_AXES

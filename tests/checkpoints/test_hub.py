@@ -265,7 +265,7 @@ def test_downloads_at_the_same_time_are_all_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(pins, "_read", slowly)
     names = [f"owner/{i}" for i in range(5)]
     threads = [
-        threading.Thread(target=pins.remember, args=(name, COMMIT, {}), kwargs={"is_default": True}) for name in names
+        threading.Thread(target=pins.store_pins, args=(name, COMMIT, {}), kwargs={"is_default": True}) for name in names
     ]
     for thread in threads:
         thread.start()

@@ -187,7 +187,7 @@ def test_an_unknown_flag_is_given_its_near_miss(soundloom, flags, guess):
     ("arguments", "error", "code"),
     [
         (("generate", "rain", "--secconds", "4"), "unrecognized arguments: --secconds 4", 2),
-        (("generate", "rain", "--steps", "many"), "argument --steps: 'many' is not a whole number", 2),
+        (("generate", "rain", "--steps", "many"), "argument --steps: 'many' is not an integer", 2),
         (("show", "nowhere.wav"), "there is no file nowhere.wav", 1),
         (("genrate",), "there is no command 'genrate'", 2),
         (("models", "show", "smal-music"), "no model is named 'smal-music'", 2),

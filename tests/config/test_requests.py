@@ -28,8 +28,8 @@ def test_numbers_of_numpy_become_pythons_own():
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("seed", "7", "seed must be a whole number, found str"),
-        ("seed", 1.5, "seed must be a whole number, found float"),
+        ("seed", "7", "seed must be an integer, found str"),
+        ("seed", 1.5, "seed must be an integer, found float"),
         ("seconds", "4", "seconds must be a number, found str"),
         ("seconds", [1, 2], "seconds must be a number, found list"),
         ("guidance", "3", "guidance must be a (number|Guidance), found str"),
@@ -43,5 +43,5 @@ def test_what_is_no_number_is_refused_by_its_type(kind, field, value, sentence):
 def test_steps_and_their_limit_are_told_apart():
     with pytest.raises(RequestError, match="steps must be 1 or more and at most 10000, found 0"):
         GenerationRequest(steps=np.int64(0))
-    with pytest.raises(RequestError, match="steps must be a whole number, found float"):
+    with pytest.raises(RequestError, match="steps must be an integer, found float"):
         GenerationRequest(steps=8.0)

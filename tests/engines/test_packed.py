@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.packed import join, pack_tensor
+from soundloom.checkpoints.formats.packed import join_packed, pack_tensor
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.stable_audio.bundle import pack_transformer
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, dit_shapes
@@ -26,8 +26,8 @@ def engine(request):
     return ADAPTERS[request.param]()
 
 
-def weights(bits=4, group=64):
-    packed = pack_tensor(from_array("0.weight", draw(OUTPUTS, INPUTS)), bits, group)
+def weights(bits=4, group_size=64):
+    packed = pack_tensor(from_array("0.weight", draw(OUTPUTS, INPUTS)), bits, group_size)
     return {"0.weight": packed, "0.bias": from_array("0.bias", draw(OUTPUTS, seed=1))}
 
 
@@ -60,11 +60,11 @@ def layer_of(module, engine):
     return module[0] if engine.name == "torch" else module["0"]
 
 
-@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
+@pytest.mark.parametrize(("bits", "group_size"), [(4, 32), (4, 64), (4, 128), (8, 64)])
 @pytest.mark.parametrize("block_values", [1 << 19, 5 * INPUTS, 1])
-def test_a_packed_layer_multiplies_as_its_unpacked_weight_would(engine, bits, group, block_values, monkeypatch):
+def test_a_packed_layer_multiplies_as_its_unpacked_weight_would(engine, bits, group_size, block_values, monkeypatch):
     monkeypatch.setattr(engine.module("quantized"), "BLOCK_VALUES", block_values)
-    tensors = weights(bits, group)
+    tensors = weights(bits, group_size)
     x = draw(2, 7, INPUTS, seed=2)
     wanted = x @ tensors["0.weight"].numpy().astype(np.float32).T + tensors["0.bias"].numpy()
     found = engine.numpy(layer_of(build(engine, tensors), engine)(engine.array(x)))
@@ -84,7 +84,7 @@ def test_products_in_half_precision_stay_close(engine, dtype):
 def test_scales_that_are_not_finite_are_refused_by_name(engine):
     good = weights()["0.weight"]
     scales = from_array("", np.full(good.scales.shape, np.inf, np.float16))
-    bad = join("0.weight", good.words, scales, good.biases, good.bits, good.group)
+    bad = join_packed("0.weight", good.packed, scales, good.biases, good.bits, good.group_size)
     with pytest.raises(CheckpointError, match=r"a layer: weight 0\.scales"):
         build(engine, weights() | {"0.weight": bad})
 

@@ -20,18 +20,18 @@ def draw(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-def output_error(weight, codes, bits, group, x):
-    return float(np.square(x @ (dequantize(codes, bits, group).astype(np.float32) - weight).T).sum())
+def output_error(weight, codes, bits, group_size, x):
+    return float(np.square(x @ (dequantize(codes, bits, group_size).astype(np.float32) - weight).T).sum())
 
 
-@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 128), (8, 64)])
-def test_inputs_that_go_together_are_multiplied_more_exactly(bits, group):
+@pytest.mark.parametrize(("bits", "group_size"), [(4, 32), (4, 128), (8, 64)])
+def test_inputs_that_go_together_are_multiplied_more_exactly(bits, group_size):
     weight = draw(24, 256).astype(np.float16)
     x = draw(2000, 40, seed=1) @ draw(40, 256, seed=2) + 0.1 * draw(2000, 256, seed=3)
     fitted, held_out = x[:1000], x[1000:]
-    plain, compensated = quantize(weight, bits, group), compensate(weight, bits, group, fitted.T @ fitted)
+    plain, compensated = quantize(weight, bits, group_size), compensate(weight, bits, group_size, fitted.T @ fitted)
     assert [part.shape for part in compensated] == [part.shape for part in plain]
-    errors = [output_error(weight, codes, bits, group, held_out) for codes in (compensated, plain)]
+    errors = [output_error(weight, codes, bits, group_size, held_out) for codes in (compensated, plain)]
     assert errors[0] < 0.5 * errors[1]
 
 
@@ -59,14 +59,14 @@ def test_layers_that_see_frames_get_other_codes_and_all_others_keep_theirs(on_en
     changed = {
         name.removeprefix("model.model.transformer.")
         for name, old in packed.items()
-        if isinstance(old, PackedTensor) and (old.words.numpy() != found[name].words.numpy()).any()
+        if isinstance(old, PackedTensor) and (old.packed.numpy() != found[name].packed.numpy()).any()
     }
     layers = ("self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_out", "ff.ff.0.proj", "ff.ff.2")
     ends = {"project_in.weight", "project_out.weight"}
     assert changed == ends | {f"layers.{block}.{layer}.weight" for block in (0, 1) for layer in layers}
     assert heard[-1] == (len(changed), len(changed))
-    assert {name: (t.bits, t.group) for name, t in found.items() if isinstance(t, PackedTensor)} == {
-        name: (t.bits, t.group) for name, t in packed.items() if isinstance(t, PackedTensor)
+    assert {name: (t.bits, t.group_size) for name, t in found.items() if isinstance(t, PackedTensor)} == {
+        name: (t.bits, t.group_size) for name, t in packed.items() if isinstance(t, PackedTensor)
     }
 
 

@@ -80,7 +80,7 @@ def test_the_ends_of_the_range_of_rates_are_read_and_written(tmp_path, rate):
 def test_other_rates_are_refused_before_samples_are_decoded(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", np.zeros(40_000, np.int16), rate)
     began = time.monotonic()
-    with pytest.raises(AudioError, match=f"has a sample rate of {rate} Hz; rates are whole numbers from 4000"):
+    with pytest.raises(AudioError, match=f"has a sample rate of {rate} Hz; rates are integers from 4000"):
         Clip.load(tmp_path / "a.wav")
     assert time.monotonic() - began < 1
 

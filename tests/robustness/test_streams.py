@@ -95,7 +95,7 @@ def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
         (("--steps", "9" * 20), f"{'9' * 20} is beyond 64 bits"),
         (("--rate", "-" + "9" * 20), "is beyond 64 bits"),
         (("--seed", "9" * 20), "a seed must be between"),
-        (("--steps", "9" * 5000), "is not a whole number"),
+        (("--steps", "9" * 5000), "is not an integer"),
         (("--count", "100000000"), "at most 100,000"),
         (("--count", "100001"), "at most 100,000"),
     ],

@@ -73,7 +73,7 @@ class Clip:
                 "give array.T",
             )
         if self.sample_rate != int(self.sample_rate) or self.sample_rate < 1:
-            raise AudioError(f"a sample rate is a positive whole number, not {self.sample_rate}")
+            raise AudioError(f"a sample rate is a positive integer, not {self.sample_rate}")
         object.__setattr__(self, "audio", audio.astype(np.float32, copy=False))
         object.__setattr__(self, "sample_rate", int(self.sample_rate))
 

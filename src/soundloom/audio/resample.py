@@ -92,8 +92,7 @@ def require_rate(rate: float, name: str = "the sound") -> None:
     """Raise AudioError for a sample rate that is no rate of sound; `name` says whose it is."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
         raise AudioError(
-            f"{name} has a sample rate of {shown(rate)} Hz; rates are whole numbers from {LOWEST_RATE} to "
-            f"{HIGHEST_RATE}",
+            f"{name} has a sample rate of {shown(rate)} Hz; rates are integers from {LOWEST_RATE} to {HIGHEST_RATE}",
             "44100 is usual",
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 from soundloom.atomic import write_json
 from soundloom.checkpoints.formats.npz import read_npz
 from soundloom.checkpoints.formats.safetensors import read_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor, forget_tensor
+from soundloom.checkpoints.formats.tensors import LazyTensor, evict_tensor
 from soundloom.errors import CorruptFileError, SoundloomError, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.leftovers import is_unfinished
@@ -95,7 +95,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _digest(tensor: LazyTensor) -> str:
     digest = hashlib.sha256(tensor.data().data).hexdigest()
-    forget_tensor(tensor)
+    evict_tensor(tensor)
     return digest
 
 

@@ -19,7 +19,7 @@ from soundloom.checkpoints import pins
 from soundloom.checkpoints.hashes import sha256_of
 from soundloom.checkpoints.licenses import require_consent
 from soundloom.config.catalogue import CATALOGUE
-from soundloom.config.entries import Entry, RemoteFile, Source
+from soundloom.config.entries import ModelEntry, RemoteFile, Source
 from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
 from soundloom.errors import DownloadError, RequestError, WriteError, shown
 
@@ -42,7 +42,7 @@ class Fetched:
 
 
 def fetch(
-    entry: Entry,
+    entry: ModelEntry,
     layout: str = "published",
     *,
     revision: str | None = None,
@@ -65,7 +65,7 @@ def fetch(
 
 
 def fetch_folders(
-    entry: Entry,
+    entry: ModelEntry,
     layout: str = "published",
     *,
     revision: str | None = None,
@@ -87,7 +87,7 @@ def fetch_folders(
     ]
 
 
-def sources_needed(entry: Entry, layout: str = "published") -> list[Source]:
+def sources_needed(entry: ModelEntry, layout: str = "published") -> list[Source]:
     """The repositories, with their files, that a model in this layout needs."""
     source = entry.source(layout)
     if source.companions:
@@ -96,7 +96,7 @@ def sources_needed(entry: Entry, layout: str = "published") -> list[Source]:
     return [source, entry.text_encoder] if needs_text_encoder and entry.text_encoder else [source]
 
 
-def files_needed(entry: Entry, layout: str = "published") -> list[tuple[str, RemoteFile]]:
+def files_needed(entry: ModelEntry, layout: str = "published") -> list[tuple[str, RemoteFile]]:
     """Repository and file of everything that `fetch` would bring."""
     return [(source.repo, file) for source in sources_needed(entry, layout) for file in source.files]
 
@@ -166,7 +166,7 @@ def _download(source: Source, revision: str | None) -> Path:
         commit = local.parents[path.count("/")].name
         digests[path] = _checked(source, file, local, commit, is_default)
     try:
-        pins.remember(source.repo, commit or "", digests, is_default=is_default)
+        pins.store_pins(source.repo, commit or "", digests, is_default=is_default)
     except (WriteError, RequestError) as error:  # what was downloaded is whole, and can be used without
         log.warning("%s was downloaded, but later downloads cannot be compared with it: %s", source.repo, error)
     return local.parents[path.count("/")]

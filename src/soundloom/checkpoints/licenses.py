@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 
 from soundloom.atomic import alone_in, write_faults, write_json
-from soundloom.config.entries import Entry, license_notice
+from soundloom.config.entries import ModelEntry, license_notice
 from soundloom.errors import DownloadError, RequestError, WriteError
 from soundloom.folders import config_folder
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 VARIABLE = "SOUNDLOOM_ACCEPT_LICENSE"
 
 
-def require_consent(entry: Entry, accept: bool = False, confirm: Callable[[str], bool] | None = None) -> None:
+def require_consent(entry: ModelEntry, accept: bool = False, confirm: Callable[[str], bool] | None = None) -> None:
     """Return when the licenses of `entry` are accepted, else raise DownloadError with the notice.
 
     Accepted means: earlier, by `accept`, by the variable SOUNDLOOM_ACCEPT_LICENSE (names of models or licenses,

@@ -31,7 +31,7 @@ def trusted_sha256(repo: str, commit: str, path: str) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
-def remember(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
+def store_pins(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
     """Note what was downloaded; `digests` by path. `is_default` says that nobody had named another commit.
 
     Raises WriteError, RequestError without a folder for settings, and DownloadError for a record that is damaged.

@@ -28,7 +28,7 @@ class FileDigest:
 
 
 @dataclass(frozen=True)
-class Report:
+class VerifyReport:
     """What a full read found. `faults` has a sentence for each damaged file or tensor and for values not finite.
 
     `unrecorded` are files with weights of which no hash is known, so that damage to them may pass unnoticed.
@@ -46,7 +46,7 @@ class Report:
         return not self.faults
 
 
-def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
+def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> VerifyReport:
     """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
@@ -58,7 +58,7 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> Report:
     for tensor in tensors:
         if count := count_not_finite(tensor):
             faults.append(f"{tensor.name}: {count} of {math.prod(tensor.shape)} values are not finite")
-    return Report(
+    return VerifyReport(
         name=checkpoint.name,
         files=tuple(FileDigest(path, path.stat().st_size, sha256(path)) for path in checkpoint.files),
         tensors=len(tensors),

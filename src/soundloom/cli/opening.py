@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from soundloom.checkpoints.stable_audio.open import AnyConfig, Checkpoint, open_checkpoint
 from soundloom.cli.options.groups import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
-from soundloom.config.entries import Entry
+from soundloom.config.entries import ModelEntry
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.registry import require_device
 from soundloom.errors import RequestError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
 
 
-def named_entry(name: str) -> Entry | None:
+def named_entry(name: str) -> ModelEntry | None:
     """The catalogue entry of a name such as `small-music` or `small-music@npz`; None for folders and files."""
     name = name.partition("@")[0]
     return require_entry(name) if find_entry(name) else None

@@ -15,7 +15,7 @@ from rich.text import Text
 from soundloom.cli.commands.audio.generate import Options
 from soundloom.cli.installed import is_installed
 from soundloom.config.catalogue import CATALOGUE
-from soundloom.config.entries import Entry
+from soundloom.config.entries import ModelEntry
 
 EXAMPLE = "kick drum loop, 129 BPM"
 UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")
@@ -37,7 +37,7 @@ def ask() -> Options:
     return Options(model=entry.name, words=[answer.strip() or EXAMPLE])
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: ModelEntry) -> str:
     state = entry.notes if entry.is_packaged else "installed" if is_installed(entry) else "download"
     return f"{entry.name:<18} up to {entry.max_seconds:3g} s   {state}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.config import published_hashes as hashes
-from soundloom.config.entries import APACHE, STABILITY, Entry, RemoteFile, Source
+from soundloom.config.entries import APACHE, STABILITY, ModelEntry, RemoteFile, Source
 from soundloom.config.musicgen.catalogue import MUSIC
 from soundloom.config.stable_audio.published import (
     LARGE_ESTIMATE,
@@ -71,9 +71,9 @@ def _same_npz(letter: str) -> tuple[str, str]:
     return f"same_{letter}_encoder_f32.npz", f"same_{letter}_decoder_f32.npz"
 
 
-def _autoencoder(name: str, revision: str, size: int, wide: bool) -> Entry:
+def _autoencoder(name: str, revision: str, size: int, wide: bool) -> ModelEntry:
     published = Source("published", f"stabilityai/{name.upper()}", _weights(size, name), revision)
-    return Entry(
+    return ModelEntry(
         name=name,
         kind="autoencoder",
         config=lambda: autoencoder_config(wide),
@@ -88,13 +88,13 @@ def _generator_files(name: str, wide: bool) -> tuple[RemoteFile, ...]:
     return _weights(_MEDIUM_BYTES if wide else _SMALL_BYTES, name) + _TEXT_ENCODER_FILES
 
 
-def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> Entry:
+def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> ModelEntry:
     """A post-trained generator; `wide` is medium. The text encoder lies in its own repository."""
     autoencoder = "same-l" if wide else "same-s"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
     published = Source("published", _repo(name), _generator_files(name, wide), revision)
     optimized = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
-    return Entry(
+    return ModelEntry(
         name=name,
         kind="generator",
         config=lambda: generator_config(_repo(name), sample_size, sizes, wide, distilled=True),
@@ -106,7 +106,7 @@ def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = ()
     )
 
 
-def _base(distilled: Entry, revision: str, wide: bool = False) -> Entry:
+def _base(distilled: ModelEntry, revision: str, wide: bool = False) -> ModelEntry:
     """The generator from which `distilled` was post-trained; both use the same text encoder."""
     name = f"{distilled.name}-base"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_324_800)
@@ -139,7 +139,7 @@ def packaged_folder(name: str) -> Path:
 _MUSIC = _distilled("small-music", "0fef1392cd842149a2b6d445e181c97608faac06", "dit_sm-music_f16.npz", ("sm-music",))
 _SFX = _distilled("small-sfx", "ae12755283df9d62ca39a9b050a39a0b607b8c20", "dit_sm-sfx_f16.npz", ("sm-sfx",))
 _MEDIUM = _distilled("medium", "27b5a21b791b1b033d193a9e1e3ce78493f102f9", "dit_medium_f16.npz", wide=True)
-_MINI = Entry(
+_MINI = ModelEntry(
     name="mini",
     kind="generator",
     config=lambda: _packaged_config("mini"),
@@ -148,7 +148,7 @@ _MINI = Entry(
     max_seconds=5.8,
     notes="comes with soundloom; trained on sounds that soundloom makes",
 )
-_LARGE = Entry(
+_LARGE = ModelEntry(
     name="large",
     kind="generator",
     config=lambda: generator_config(_repo("large"), 16_777_216, LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
@@ -159,7 +159,7 @@ _LARGE = Entry(
     public=False,
 )
 
-CATALOGUE: dict[str, Entry] = {
+CATALOGUE: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
         _MINI,
@@ -177,7 +177,7 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
-def find_entry(name: str) -> Entry | None:
+def find_entry(name: str) -> ModelEntry | None:
     """The entry of a name or alias, in any case."""
     wanted = name.lower()
     for entry in CATALOGUE.values():
@@ -186,7 +186,7 @@ def find_entry(name: str) -> Entry | None:
     return None
 
 
-def require_entry(name: str) -> Entry:
+def require_entry(name: str) -> ModelEntry:
     """The entry of a name or alias that can be had; raises ModelNotFoundError with near misses and the list."""
     entry = find_entry(name)
     if entry is None:

@@ -92,7 +92,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """What is known about a named model before any file of it is read. Times in seconds."""
 
     name: str
@@ -155,7 +155,7 @@ class Entry:
         return parse_model_config(self.config())
 
 
-def license_notice(entry: Entry) -> str:
+def license_notice(entry: ModelEntry) -> str:
     """What to show before a download."""
     lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
     lines += [f"  {license.name} ({license.url})\n    {license.summary}" for license in entry.licenses]

@@ -80,7 +80,7 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         _check(abs(data) <= sys.float_info.max, data, path, "a finite number")
         return float(data)
     if hint is int:
-        return _check(isinstance(data, int) and not isinstance(data, bool), data, path, "a whole number")
+        return _check(isinstance(data, int) and not isinstance(data, bool), data, path, "an integer")
     if hint is Any:
         return data
     if hint is str:

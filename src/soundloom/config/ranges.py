@@ -42,7 +42,7 @@ Vocabulary = Annotated[int, Within(1, 1 << 22)]
 TokenId = Annotated[int, Within(0, (1 << 22) - 1)]
 Stride = Annotated[int, Within(1, 1024)]
 Chunk = Annotated[int, Within(1, 2048)]  # tokens that all attend to each other
-Window = Annotated[int, Within(1, 1024)]  # latents to each side
+LatentWindow = Annotated[int, Within(1, 1024)]  # latents to each side
 Patch = Annotated[int, Within(1, 1 << 20)]  # samples
 Epsilon = Annotated[float, Within(0, 1)]
 

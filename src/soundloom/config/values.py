@@ -10,15 +10,15 @@ from typing import Any
 from soundloom.errors import RequestError
 
 
-def whole(name: str, value: Any) -> int:
-    """Return a whole number of any type as an int. Raises RequestError."""
+def as_int(name: str, value: Any) -> int:
+    """Return an integer of any type as an int. Raises RequestError."""
     try:
         return operator.index(value)
     except TypeError:
-        raise RequestError(f"{name} must be a whole number, found {type(value).__name__}") from None
+        raise RequestError(f"{name} must be an integer, found {type(value).__name__}") from None
 
 
-def real(name: str, value: Any) -> float:
+def as_float(name: str, value: Any) -> float:
     """Return a number of any type as a float; text is none. Raises RequestError."""
     try:
         if isinstance(value, str | bytes):
@@ -30,13 +30,13 @@ def real(name: str, value: Any) -> float:
         raise RequestError(f"{name} must be a number, found one that is too large") from None
 
 
-def settle(request: Any, wholes: Iterable[str], reals: Iterable[str]) -> None:
+def coerce(request: Any, integers: Iterable[str], floats: Iterable[str]) -> None:
     """Give the named fields of a frozen dataclass Python's own numbers. Raises RequestError.
 
     None stays where it is the field's default.
     """
     defaults = {field.name: field.default for field in fields(request)}
-    for convert, names in ((whole, wholes), (real, reals)):
+    for convert, names in ((as_int, integers), (as_float, floats)):
         for name in names:
             value = getattr(request, name)
             if value is not None or defaults[name] is not None:

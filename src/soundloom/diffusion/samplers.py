@@ -36,14 +36,14 @@ class Times:
         return len(self.values) - 1
 
     def __getitem__(self, point: int) -> Any:
-        return self.lift(self.values[point])
+        return self.to_array(self.values[point])
 
     @property
     def shared(self) -> list[float]:
         """The times at which steps begin where they are the same for all items, else none."""
         return [float(value) for value in self.values[:-1]] if self.values.ndim == 1 else []
 
-    def lift(self, value: np.ndarray) -> Any:
+    def to_array(self, value: np.ndarray) -> Any:
         """Turn a number, or one for each item, into what multiplies latents."""
         if np.ndim(value) == 0:
             return float(value)
@@ -72,7 +72,7 @@ def rk4(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Ar
     """Fourth order, classical Runge-Kutta; the last evaluation stays off t = 0, where the model was not trained."""
     for i in range(len(times)):
         t, dt = times[i], times[i + 1] - times[i]
-        end = times.lift(np.maximum(times.values[i + 1], 1e-5))
+        end = times.to_array(np.maximum(times.values[i + 1], 1e-5))
         k1 = velocity(x, t)
         k2 = velocity(x + dt / 2 * k1, t + dt / 2)
         k3 = velocity(x + dt / 2 * k2, t + dt / 2)
@@ -101,9 +101,9 @@ def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterat
         guess = clean
         if previous is not None and i + 1 < len(times):
             ratio = (logsnr[i + 1] - logsnr[i]) / (logsnr[i] - logsnr[i - 1])
-            guess = clean + times.lift(ratio / 2) * (clean - previous)
+            guess = clean + times.to_array(ratio / 2) * (clean - previous)
         keep = t[i + 1] / np.maximum(t[i], TINY)
-        x = times.lift(keep) * x + times.lift(1 - keep) * guess
+        x = times.to_array(keep) * x + times.to_array(1 - keep) * guess
         previous = clean
         yield x
 
@@ -117,12 +117,12 @@ def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: Noise) -> It
         clean = x - times[i] * velocity(x, times[i])
         history = [clean, *history[:2]]
         if i + 1 < len(times):
-            data = times.lift(-np.expm1(-2 * h[i])) * clean
+            data = times.to_array(-np.expm1(-2 * h[i])) * clean
             for weight, newer, older in _slopes(h, i, len(history)):
-                data = data + times.lift(weight) * (history[newer] - history[older])
+                data = data + times.to_array(weight) * (history[newer] - history[older])
             decay = t[i + 1] / np.maximum(t[i], TINY) * np.exp(-h[i])
             spread = t[i + 1] * np.sqrt(-np.expm1(-2 * h[i]))
-            x = times.lift(decay) * x + times.lift(1 - t[i + 1]) * data + times.lift(spread) * noise(i)
+            x = times.to_array(decay) * x + times.to_array(1 - t[i + 1]) * data + times.to_array(spread) * noise(i)
         else:
             x = clean
         yield x

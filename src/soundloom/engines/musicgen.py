@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from soundloom.autoregressive.generation import Decoder
+from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
-from soundloom.checkpoints.stable_audio.layouts import Tensors
 
 MusicComponent = Literal["text", "codec", "lm", "adapter"]
 _PREFIXES = {"text": T5_PREFIX, "codec": ENCODEC_PREFIX, "lm": LM_PREFIX, "adapter": ADAPTER_PREFIX}

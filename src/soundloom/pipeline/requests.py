@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
-from soundloom.config.values import whole
+from soundloom.config.values import as_int
 from soundloom.diffusion.noise import random_seed
 from soundloom.errors import RequestError
 
@@ -40,5 +40,5 @@ def spread_seed(seed: int | Sequence[int | None] | None, count: int) -> list[int
     """Return a seed for each of several clips, counting up from a given or drawn one."""
     if isinstance(seed, Sequence):
         return list(seed)
-    first = random_seed() if seed is None else whole("seed", seed)
+    first = random_seed() if seed is None else as_int("seed", seed)
     return [(first + i) % SEED_LIMIT for i in range(count)]

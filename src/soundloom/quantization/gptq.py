@@ -13,8 +13,8 @@ from importlib import import_module
 
 import numpy as np
 
-from soundloom.checkpoints.formats.affine import Array, Quantized, fit, pack
-from soundloom.checkpoints.formats.packed import PackedTensor, in_codes
+from soundloom.checkpoints.formats.affine import Array, Quantized, fit_scale_bias, pack
+from soundloom.checkpoints.formats.packed import PackedTensor, from_quantized
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.engines.stable_audio import Engine
@@ -54,10 +54,10 @@ def compensate_errors(
     probe = Probe.record(model, SECONDS, PROMPTS, SEED)
     found = dict(packed)
     for done, (layer, gram) in enumerate(_sums(model.engine, probe, layers), 1):
-        name, bits, group = f"{DIT_PREFIX}{layer}.weight", old[layer].bits, old[layer].group
+        name, bits, group_size = f"{DIT_PREFIX}{layer}.weight", old[layer].bits, old[layer].group_size
         tensor = model.checkpoint.tensors[name]
-        codes = compensate(tensor.numpy().astype(np.float16), bits, group, gram)
-        found[name] = in_codes(tensor, partial(Quantized, *codes), bits, group)
+        codes = compensate(tensor.numpy().astype(np.float16), bits, group_size, gram)
+        found[name] = from_quantized(tensor, partial(Quantized, *codes), bits, group_size)
         if progress:
             progress(done, len(layers))
     model.engine.free("dit")
@@ -83,17 +83,17 @@ def _sums(engine: Engine, probe: Probe, layers: Sequence[str]) -> Iterator[tuple
             yield sums.popitem()
 
 
-def compensate(weight: Array, bits: int, group: int, gram: Array) -> Quantized:
+def compensate(weight: Array, bits: int, group_size: int, gram: Array) -> Quantized:
     """Quantize a weight (out, in), float16, for inputs whose products sum up to `gram` (in, in)."""
     rest, root = weight.astype(np.float32), _inverse_root(gram)
     codes = np.empty(weight.shape, np.uint32)
-    scales, biases = (np.empty((len(weight), weight.shape[1] // group), np.float16) for _ in range(2))
-    for place, start in enumerate(range(0, weight.shape[1], group)):
-        span = slice(start, start + group)
-        scales[:, place], biases[:, place] = fit(rest[:, span], 2**bits - 1)
+    scales, biases = (np.empty((len(weight), weight.shape[1] // group_size), np.float16) for _ in range(2))
+    for place, start in enumerate(range(0, weight.shape[1], group_size)):
+        span = slice(start, start + group_size)
+        scales[:, place], biases[:, place] = fit_scale_bias(rest[:, span], 2**bits - 1)
         scale, bias = scales[:, place], biases[:, place]
-        errors = np.empty((len(weight), group), np.float32)
-        for i in range(start, start + group):
+        errors = np.empty((len(weight), group_size), np.float32)
+        for i in range(start, start + group_size):
             column = rest[:, i]
             codes[:, i] = np.rint((column - bias) / scale).clip(0, 2**bits - 1)
             value = codes[:, i].astype(np.float16) * scale + bias  # as `dequantize` computes it

@@ -111,7 +111,7 @@ def quantize_music(
     probe = MusicProbe.record(model)
     model.engine.free("lm", "adapter")
     bits = _choose(full, probe, choice, run, progress)
-    save_musicgen(folder, full.config, pack_lm(full.tensors, bits, choice.group), full.tokenizer)
+    save_musicgen(folder, full.config, pack_lm(full.tensors, bits, choice.group_size), full.tokenizer)
     packed = run(open_musicgen(folder))
     distances = probe.distances(probe.run(packed.engine))
     packed.engine.free("lm", "adapter")
@@ -120,18 +120,18 @@ def quantize_music(
 
 def _choose(full: MusicGenCheckpoint, probe: MusicProbe, choice: Choice, run: Run, progress: Progress | None) -> Bits:
     if choice.policy != "mixed":
-        return lm_bits(full.tensors, int(choice.policy), choice.group)
-    sensitivity = _measure_sensitivity(full, probe, choice.group, run, progress)
-    return lm_bits(full.tensors, 8, choice.group) | bits_by_sensitivity(full.tensors, sensitivity)
+        return lm_bits(full.tensors, int(choice.policy), choice.group_size)
+    sensitivity = _measure_sensitivity(full, probe, choice.group_size, run, progress)
+    return lm_bits(full.tensors, 8, choice.group_size) | bits_by_sensitivity(full.tensors, sensitivity)
 
 
 def _measure_sensitivity(
-    full: MusicGenCheckpoint, probe: MusicProbe, group: int, run: Run, progress: Progress | None
+    full: MusicGenCheckpoint, probe: MusicProbe, group_size: int, run: Run, progress: Progress | None
 ) -> dict[str, float]:
     """How much the logits change, in energy, when one matrix alone has 4 bits; the model runs for each."""
-    names, found = _candidates(full.tensors, group), {}
+    names, found = _candidates(full.tensors, group_size), {}
     for done, name in enumerate(names, 1):
-        other = run(replace(full, tensors={**full.tensors, name: pack_tensor(full.tensors[name], 4, group)}))
+        other = run(replace(full, tensors={**full.tensors, name: pack_tensor(full.tensors[name], 4, group_size)}))
         found[name] = probe.error(probe.run(other.engine))
         other.engine.free("lm", "adapter")
         if progress:
@@ -139,11 +139,11 @@ def _measure_sensitivity(
     return found
 
 
-def _candidates(tensors: Mapping[str, LazyTensor], group: int) -> list[str]:
+def _candidates(tensors: Mapping[str, LazyTensor], group_size: int) -> list[str]:
     """The matrices to which `mixed` may give 4 bits: those between the first layer and the last."""
     last = depth(name.removeprefix(LM_PREFIX) for name in tensors if name.startswith(LM_PREFIX)) - 1
     edges = tuple(f"{LM_PREFIX}transformer.layers.{layer}." for layer in (0, last))
-    return [name for name in lm_bits(tensors, 4, group) if not name.startswith(edges)]
+    return [name for name in lm_bits(tensors, 4, group_size) if not name.startswith(edges)]
 
 
 def _sizes(model: MusicModel) -> dict[str, Size]:

@@ -29,14 +29,14 @@ _EIGHT = ("to_cond_embed.", "to_local_embed.")
 _SENSITIVE_SHARE = 0.25  # of the parameters of all layers that may have 4 bits, those that get 8
 
 
-def uniform_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> Bits:
+def uniform_bits(tensors: Mapping[str, LazyTensor], bits: int, group_size: int) -> Bits:
     """The same for every matrix of the transformer that divides into groups."""
-    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group)}
+    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group_size)}
 
 
-def mixed_bits(tensors: Mapping[str, LazyTensor], group: int, sensitivity: Mapping[str, float]) -> Bits:
+def mixed_bits(tensors: Mapping[str, LazyTensor], group_size: int, sensitivity: Mapping[str, float]) -> Bits:
     """4, 8 or no bits by the rules above; `sensitivity` has every layer of `candidates`."""
-    bits = {name: 8 for name in uniform_bits(tensors, 8, group) if not _is_half(name)}
+    bits = {name: 8 for name in uniform_bits(tensors, 8, group_size) if not _is_half(name)}
     return bits | bits_by_sensitivity(tensors, sensitivity)
 
 
@@ -51,11 +51,11 @@ def bits_by_sensitivity(tensors: Mapping[str, LazyTensor], sensitivity: Mapping[
     return bits
 
 
-def candidates(tensors: Mapping[str, LazyTensor], group: int) -> list[str]:
+def candidates(tensors: Mapping[str, LazyTensor], group_size: int) -> list[str]:
     """The layers to which `mixed` may give 4 bits."""
     last = depth(name for name in tensors if name.startswith(DIT_PREFIX)) - 1
     edges = tuple(f"{DIT_PREFIX}transformer.layers.{layer}." for layer in (0, last))
-    names = uniform_bits(tensors, 4, group)
+    names = uniform_bits(tensors, 4, group_size)
     return [n for n in names if not _is_half(n) and not n.startswith(edges) and not any(part in n for part in _EIGHT)]
 
 
@@ -66,15 +66,15 @@ def _is_half(name: str) -> bool:
 def measure_sensitivity(
     checkpoint: Checkpoint,
     probe: Probe,
-    group: int,
+    group_size: int,
     run: Callable[[Checkpoint], Model],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """How much the velocity changes, in energy, when one layer alone has 4 bits; the model runs for each layer."""
     tensors = checkpoint.tensors
-    names, found = candidates(tensors, group), {}
+    names, found = candidates(tensors, group_size), {}
     for done, name in enumerate(names, 1):
-        other = run(replace(checkpoint, tensors={**tensors, name: pack_tensor(tensors[name], 4, group)}))
+        other = run(replace(checkpoint, tensors={**tensors, name: pack_tensor(tensors[name], 4, group_size)}))
         found[name] = probe.error(probe.velocities(other.engine))
         other.engine.free("dit")
         if progress:
@@ -82,8 +82,9 @@ def measure_sensitivity(
     return found
 
 
-def pack(tensors: Mapping[str, LazyTensor], bits: Bits, group: int) -> dict[str, LazyTensor]:
+def pack(tensors: Mapping[str, LazyTensor], bits: Bits, group_size: int) -> dict[str, LazyTensor]:
     """The same tensors, with those that `bits` names packed."""
     return {
-        name: pack_tensor(tensor, bits[name], group) if name in bits else tensor for name, tensor in tensors.items()
+        name: pack_tensor(tensor, bits[name], group_size) if name in bits else tensor
+        for name, tensor in tensors.items()
     }

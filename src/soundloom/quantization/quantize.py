@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soundloom.checkpoints.formats.packed import require_unpacked
-from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP, require_group
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE, require_group_size
 from soundloom.checkpoints.stable_audio.convert import require_empty
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.stable_audio.save import save_bundle
@@ -28,12 +28,12 @@ class Choice:
     """Which bits, how many weights share a scale, whether codes are calibrated, and how many prompts are judged."""
 
     policy: str = "4"
-    group: int = DEFAULT_GROUP
+    group_size: int = DEFAULT_GROUP_SIZE
     calibrate: bool = False
     prompts: int = 0
 
     def __post_init__(self) -> None:
-        require_group(self.group)
+        require_group_size(self.group_size)
         if self.policy not in POLICIES:
             raise RequestError(f"weights cannot have {self.policy} bits", f"known are {', '.join(POLICIES)}")
         if self.prompts < 0:
@@ -52,7 +52,7 @@ def quantize_model(
     model = run(full)
     probe = Probe.record(model, PROBE_SECONDS)
     model.engine.free("dit")
-    tensors, uncalibrated = pack(full.tensors, _choose(model, probe, choice, run, progress), choice.group), None
+    tensors, uncalibrated = pack(full.tensors, _choose(model, probe, choice, run, progress), choice.group_size), None
     if choice.calibrate:
         uncalibrated = measure_distances(model, run(replace(full, tensors=tensors)), probe)
         tensors = compensate_errors(model, tensors, progress)
@@ -69,9 +69,9 @@ def _choose(
 ) -> Bits:
     tensors = model.checkpoint.tensors
     if choice.policy != "mixed":
-        return uniform_bits(tensors, int(choice.policy), choice.group)
-    sensitivity = measure_sensitivity(model.checkpoint, probe, choice.group, run, progress)
-    return mixed_bits(tensors, choice.group, sensitivity)
+        return uniform_bits(tensors, int(choice.policy), choice.group_size)
+    sensitivity = measure_sensitivity(model.checkpoint, probe, choice.group_size, run, progress)
+    return mixed_bits(tensors, choice.group_size, sensitivity)
 
 
 def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:

@@ -19,7 +19,7 @@ import numpy as np
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm, save_musicgen
 from soundloom.checkpoints.musicgen.shapes import musicgen_shapes
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP_SIZE
 from soundloom.config.musicgen.model import MusicGenConfig, T5Config, published_musicgen
 from soundloom.testing.published_musicgen import WRITERS
 from soundloom.testing.stable_audio import random_tensor
@@ -60,8 +60,8 @@ def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen"
     if layout == "musicgen":
         save_musicgen(folder, config, tensors, tokenizer)
     elif layout in BUNDLE_BITS:
-        bits = lm_bits(tensors, BUNDLE_BITS[layout], DEFAULT_GROUP)
-        save_musicgen(folder, config, pack_lm(tensors, bits, DEFAULT_GROUP), tokenizer)
+        bits = lm_bits(tensors, BUNDLE_BITS[layout], DEFAULT_GROUP_SIZE)
+        save_musicgen(folder, config, pack_lm(tensors, bits, DEFAULT_GROUP_SIZE), tokenizer)
     else:
         WRITERS[layout](folder, config, tensors, tokenizer)
     write_hashes(folder)

@@ -16,14 +16,14 @@ import numpy as np
 from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.formats.packed import split
 from soundloom.checkpoints.formats.safetensors import write_safetensors
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor, from_array
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors, from_array
 from soundloom.checkpoints.musicgen import layouts
 from soundloom.checkpoints.musicgen.open import STATE_FILE
 from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE, CONFIG_FILE, T5_FOLDERS, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
-from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
-from soundloom.checkpoints.stable_audio.layouts import Layout, Row, Tensors
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
+from soundloom.checkpoints.stable_audio.layouts import Layout, Row
 from soundloom.config.musicgen.model import EncodecConfig, MusicGenConfig
 
 TRAINING_FILE = "finetuned.ckpt"
@@ -76,12 +76,12 @@ def save_instruct(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
 
 def save_bundle(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
     """The MLX bundle: packed weights and the merged adapter in one file, the codec as it came, no text encoder."""
-    packed = pack_lm(tensors, lm_bits(tensors, BITS, DEFAULT_GROUP), DEFAULT_GROUP)
+    packed = pack_lm(tensors, lm_bits(tensors, BITS, DEFAULT_GROUP_SIZE), DEFAULT_GROUP_SIZE)
     lm = layouts.split_projections(_component(packed, LM_PREFIX), "self_attn")
     stored = list(layouts.LM_BUNDLE.from_canonical(lm).values())
     stored += [tensor for name, tensor in packed.items() if name.startswith(ADAPTER_PREFIX)]
     write_safetensors(folder / WEIGHTS_FILE, split(stored), {"format": "mlx"})
-    said = {"quantization": {"bits": BITS, "group_size": DEFAULT_GROUP}}
+    said = {"quantization": {"bits": BITS, "group_size": DEFAULT_GROUP_SIZE}}
     write_json(folder / CONFIG_FILE, _composite_config(config) | said)
     _save_companions(folder, config, tensors, tokenizer)
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.infer import AnyConfig
-from soundloom.checkpoints.stable_audio.layouts import Tensors
 from soundloom.checkpoints.stable_audio.save import LAYOUTS, autoencoder_config, save_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import Shapes, ignorable_shapes, model_shapes, t5gemma_shapes
 from soundloom.config.catalogue import PUBLISHED_TEXT_ENCODER, published_config

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.affine import BITS, GROUPS, Quantized, dequantize, pack, quantize, unpack
+from soundloom.checkpoints.formats.affine import BITS, GROUP_SIZES, Quantized, dequantize, pack, quantize, unpack
 
-EACH_FORM = [(bits, group) for bits in BITS for group in GROUPS]
+EACH_FORM = [(bits, group_size) for bits in BITS for group_size in GROUP_SIZES]
 
 
 def draw(*shape, seed=0, dtype=np.float32):
@@ -35,29 +35,29 @@ def test_a_constant_group_comes_back(value):
     np.testing.assert_allclose(dequantize(quantize(weight, 4, 32), 4, 32), weight, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("bits", "group"), EACH_FORM)
-def test_zero_stays_zero_and_no_value_moves_by_more_than_a_step(bits, group):
+@pytest.mark.parametrize(("bits", "group_size"), EACH_FORM)
+def test_zero_stays_zero_and_no_value_moves_by_more_than_a_step(bits, group_size):
     weight = draw(8, 256)
     weight[:, ::7] = 0
-    found = quantize(weight, bits, group)
-    back = dequantize(found, bits, group)
+    found = quantize(weight, bits, group_size)
+    back = dequantize(found, bits, group_size)
     np.testing.assert_allclose(back[:, ::7], 0, atol=1e-6)
-    step = np.abs(found.scales).repeat(group, axis=1)
+    step = np.abs(found.scales).repeat(group_size, axis=1)
     assert (np.abs(back - weight) <= step * 1.001).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize(("bits", "group"), EACH_FORM)
-def test_every_bit_is_that_of_mlx(bits, group, dtype, seed):
+@pytest.mark.parametrize(("bits", "group_size"), EACH_FORM)
+def test_every_bit_is_that_of_mlx(bits, group_size, dtype, seed):
     mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
     weight = draw(16, 256, seed=seed, dtype=dtype)
     weight[1] = np.abs(weight[1])
     weight[2] = 0
     weight[3] *= 1e-3
-    found = quantize(weight, bits, group)
-    wanted = mx.quantize(mx.array(weight), group_size=group, bits=bits)
+    found = quantize(weight, bits, group_size)
+    wanted = mx.quantize(mx.array(weight), group_size=group_size, bits=bits)
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours, np.array(theirs))
-    back = mx.dequantize(*wanted, group_size=group, bits=bits)
-    np.testing.assert_array_equal(dequantize(Quantized(*map(np.array, wanted)), bits, group), np.array(back))
+    back = mx.dequantize(*wanted, group_size=group_size, bits=bits)
+    np.testing.assert_array_equal(dequantize(Quantized(*map(np.array, wanted)), bits, group_size), np.array(back))

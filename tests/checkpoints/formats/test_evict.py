@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.tensors import MappedFile, forget
+from soundloom.checkpoints.formats.tensors import MappedFile, evict
 
 
 def resident() -> int:
@@ -21,12 +21,12 @@ def test_copied_bytes_leave_memory_and_can_be_read_again(tmp_path):
     part = MappedFile(path).read(1000, len(data) - 1000)
     np.testing.assert_array_equal(part, data[1000:-1000])
     before = resident()
-    forget(part)
+    evict(part)
     assert resident() < before - (30 << 20)
     np.testing.assert_array_equal(part, data[1000:-1000])
 
 
 def test_bytes_in_memory_are_left_alone():
     values = np.arange(10)
-    forget(values)
+    evict(values)
     assert values.sum() == 45

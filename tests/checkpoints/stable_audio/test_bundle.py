@@ -58,7 +58,7 @@ def test_a_bundle_opens_packed_to_the_model_of_its_npz_files(made, layout, bits)
         wanted = reference.tensors[name].numpy()
         if can_pack(name, tensor.shape, 64):
             assert isinstance(tensor, PackedTensor)
-            assert (tensor.bits, tensor.group) == (bits, 64)
+            assert (tensor.bits, tensor.group_size) == (bits, 64)
             spread = np.ptp(wanted.astype(np.float32).reshape(len(wanted), -1, 64), axis=-1).max()
             assert np.abs(tensor.numpy() - wanted).max() <= 1.01 * spread / (2**bits - 1)
         else:
@@ -83,13 +83,13 @@ def test_groups_are_told_without_a_manifest(bundle):
     assert open_checkpoint(bundle).layout == "int4"
 
 
-@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 128), (8, 32), (8, 128)])
-def test_other_groups_open_with_and_without_a_manifest(made, tmp_path, bits, group):
+@pytest.mark.parametrize(("bits", "group_size"), [(4, 32), (4, 128), (8, 32), (8, 128)])
+def test_other_groups_open_with_and_without_a_manifest(made, tmp_path, bits, group_size):
     source = open_checkpoint(made / "npz")
-    save_checkpoint(tmp_path, f"int{bits}", source.config, dict(source.tensors), None, "small-music", group)
+    save_checkpoint(tmp_path, f"int{bits}", source.config, dict(source.tensors), None, "small-music", group_size)
     for _ in range(2):
         tensor = open_checkpoint(tmp_path).tensors[f"{DIT_PREFIX}{LAYER}.weight"]
-        assert (tensor.bits, tensor.group) == (bits, group)
+        assert (tensor.bits, tensor.group_size) == (bits, group_size)
         (tmp_path / DIT / "manifest.json").unlink(missing_ok=True)
 
 

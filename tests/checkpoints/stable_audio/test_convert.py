@@ -104,7 +104,7 @@ def test_what_has_no_place_is_named(made, tmp_path):
 
 def test_a_group_that_does_not_exist_is_refused(made, tmp_path):
     with pytest.raises(RequestError, match="cannot have groups of 48"):
-        reports(made, tmp_path, "published", "int4", group=48)
+        reports(made, tmp_path, "published", "int4", group_size=48)
 
 
 def test_what_is_stopped_leaves_nothing(made, tmp_path, monkeypatch):

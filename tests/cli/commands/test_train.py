@@ -280,7 +280,7 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
     [
         ("dit", ["--set", "loop.stepps=3"], "did you mean 'steps'?"),
         ("dit", ["--set", "loop"], "not of the form KEY=VALUE"),
-        ("dit", ["--set", "loop.steps=many"], "loop.steps must be a whole number"),
+        ("dit", ["--set", "loop.steps=many"], "loop.steps must be an integer"),
         ("text", ["--set", "components=0"], "components must be from 1 to"),
         ("text", ["--set", "frames=[-1]"], "frames[0] must be from 0 to"),
         ("autoencoder", ["--set", "batch=0"], "batch must be from 1 to 65536, found 0"),

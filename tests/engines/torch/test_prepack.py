@@ -36,10 +36,10 @@ def test_bf16_layers_multiply_as_before(rows: int) -> None:
     torch.testing.assert_close(module[0](x), wanted, rtol=0.02, atol=0.05)
 
 
-@pytest.mark.parametrize(("outputs", "group"), [(48, 32), (64, 64), (32, 128), (592, 64)])
+@pytest.mark.parametrize(("outputs", "group_size"), [(48, 32), (64, 64), (32, 128), (592, 64)])
 @pytest.mark.parametrize("rows", [1, 33])
-def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group: int, rows: int) -> None:
-    packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group)
+def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group_size: int, rows: int) -> None:
+    packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group_size)
     module = loaded(packed, torch.bfloat16)
     arrange(module)
     assert isinstance(module[0], ArrangedCodes)

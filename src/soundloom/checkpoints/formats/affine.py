@@ -1,8 +1,8 @@
-"""Affine quantization in groups, bit for bit as MLX does it: value = scale * code + bias.
+"""Affine quantization in groups, bit for bit as MLX does it: value = scale * quantized + bias.
 
-A weight (out, in) becomes unsigned codes of 4 or 8 bits, packed into 32-bit words (out, in * bits / 32), lowest bits
-first, and one scale and one bias for each `group` neighbors of a row, both (out, in / group). Scales may be negative;
-zero is one of the values, to float rounding.
+A weight (out, in) becomes unsigned integers of 4 or 8 bits, packed into 32-bit words (out, in * bits / 32), lowest
+bits first. Each group of `group_size` neighbors in a row shares a scale and a bias, both (out, in / group_size).
+Scales may be negative; zero is representable, up to float rounding.
 """
 
 from __future__ import annotations
@@ -14,60 +14,62 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BITS = (4, 8)
-GROUPS = (32, 64, 128)
-WORD = 32  # bits
+GROUP_SIZES = (32, 64, 128)
+WORD_BITS = 32
 _SMALLEST_SCALE = np.float32(1e-7)
 
 
 class Quantized(NamedTuple):
-    """A weight in codes: `words` uint32, `scales` and `biases` in the weight's dtype."""
+    """A quantized weight: `packed` values, uint32; `scales` and `biases` in the weight's dtype."""
 
-    words: Array
+    packed: Array
     scales: Array
     biases: Array
 
 
-def quantize(weight: Array, bits: int, group: int) -> Quantized:
-    """Quantize a weight (out, in), float32 or float16; `group` divides its inputs."""
+def quantize(weight: Array, bits: int, group_size: int) -> Quantized:
+    """Quantize a weight (out, in), float32 or float16; `in` must be a multiple of `group_size`."""
     rows, inputs = weight.shape
-    values = weight.astype(np.float32).reshape(rows, inputs // group, group)
-    scales, biases = fit(values, 2**bits - 1)
-    codes = np.rint((values - biases[..., None]) / scales[..., None]).clip(0, 2**bits - 1)
-    words = pack(codes.astype(np.uint32).reshape(rows, inputs), bits)
-    return Quantized(words, scales.astype(weight.dtype), biases.astype(weight.dtype))
+    groups = weight.astype(np.float32).reshape(rows, inputs // group_size, group_size)
+    scales, biases = fit_scale_bias(groups, 2**bits - 1)
+    values = np.rint((groups - biases[..., None]) / scales[..., None]).clip(0, 2**bits - 1)
+    packed = pack(values.astype(np.uint32).reshape(rows, inputs), bits)
+    return Quantized(packed, scales.astype(weight.dtype), biases.astype(weight.dtype))
 
 
-def fit(values: Array, top: int) -> tuple[Array, Array]:
-    """Scale and bias of each group of values (out, groups, group), such that the end farther from zero is exact."""
-    low, high = values.min(axis=-1), values.max(axis=-1)
-    step = np.maximum((high - low) / np.float32(top), _SMALLEST_SCALE)
+def fit_scale_bias(groups: Array, largest: int) -> tuple[Array, Array]:
+    """Return the scale and bias of each group (out, groups, group_size) for quantized values from 0 to `largest`.
+
+    The end of the group's range that is farther from zero is represented exactly.
+    """
+    low, high = groups.min(axis=-1), groups.max(axis=-1)
+    step = np.maximum((high - low) / np.float32(largest), _SMALLEST_SCALE)
     from_low = np.abs(low) > np.abs(high)
     edge = np.where(from_low, low, high)
     scale = np.where(from_low, step, -step)
-    zero = np.rint(edge / scale)  # the code that stands for zero, counted from the edge
+    zero = np.rint(edge / scale)  # the quantized value of zero, counted from the edge
     crosses = zero != 0
     scale = np.where(crosses, edge / np.where(crosses, zero, 1), scale).astype(np.float32)
     return scale, np.where(crosses, edge, np.float32(0))
 
 
-def dequantize(quantized: Quantized, bits: int, group: int) -> Array:
-    """The weight (out, in), computed in the dtype of the scales."""
-    words, scales, biases = quantized
-    codes = unpack(words, bits).astype(scales.dtype)
-    values = codes.reshape(*scales.shape, group) * scales[..., None] + biases[..., None]
-    return values.reshape(codes.shape)
+def dequantize(quantized: Quantized, bits: int, group_size: int) -> Array:
+    """Return the weight (out, in), computed in the dtype of the scales."""
+    packed, scales, biases = quantized
+    values = unpack(packed, bits).astype(scales.dtype).reshape(*scales.shape, group_size)
+    return (values * scales[..., None] + biases[..., None]).reshape(len(packed), scales.shape[1] * group_size)
 
 
-def pack(codes: Array, bits: int) -> Array:
-    """Codes (out, in) as words (out, in * bits / 32)."""
-    per_word = WORD // bits
+def pack(values: Array, bits: int) -> Array:
+    """Pack quantized values (out, in), uint32, into words (out, in * bits / 32)."""
+    per_word = WORD_BITS // bits
     shifts = np.arange(per_word, dtype=np.uint32) * np.uint32(bits)
-    return np.bitwise_or.reduce(codes.reshape(len(codes), -1, per_word) << shifts, axis=-1)
+    return np.bitwise_or.reduce(values.reshape(len(values), -1, per_word) << shifts, axis=-1)
 
 
-def unpack(words: Array, bits: int) -> Array:
-    """Words (out, in * bits / 32) as codes (out, in), uint8."""
-    octets = np.ascontiguousarray(words, "<u4").view(np.uint8)
+def unpack(packed: Array, bits: int) -> Array:
+    """Unpack words (out, in * bits / 32) into quantized values (out, in), uint8."""
+    octets = np.ascontiguousarray(packed, "<u4").view(np.uint8)
     if bits == 8:
         return octets
-    return np.stack([octets & 15, octets >> 4], axis=-1).reshape(len(words), -1)
+    return np.stack([octets & 15, octets >> 4], axis=-1).reshape(len(packed), -1)

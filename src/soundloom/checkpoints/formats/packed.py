@@ -13,11 +13,10 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.formats.affine import BITS, GROUPS, WORD, Quantized, dequantize, quantize
-from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
+from soundloom.checkpoints.formats.affine import BITS, GROUP_SIZES, WORD_BITS, Quantized, dequantize, quantize
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors, is_float
 from soundloom.errors import MismatchError, RequestError, shown
 
-Tensors = dict[str, LazyTensor]
 DAMAGED = "the file is damaged, or not of the bits and groups that it claims; fetch or convert it again"
 _PARTS = ("weight", "scales", "biases")
 
@@ -33,53 +32,57 @@ _WIDTHS = (
 class PackedTensor(LazyTensor):
     """A weight (out, in) in codes. `shape` and `dtype` are those of the weight; `numpy` computes it."""
 
-    words: LazyTensor
+    packed: LazyTensor
     scales: LazyTensor
     biases: LazyTensor
     bits: int
-    group: int
+    group_size: int
 
     @property
     def parts(self) -> tuple[LazyTensor, ...]:
         base = self.name.removesuffix("weight")
-        stored = (self.words, self.scales, self.biases)
+        stored = (self.packed, self.scales, self.biases)
         return tuple(tensor.renamed(base + part) for part, tensor in zip(_PARTS, stored, strict=True))
 
 
-def join(name: str, words: LazyTensor, scales: LazyTensor, biases: LazyTensor, bits: int, group: int) -> PackedTensor:
+def join_packed(
+    name: str, packed: LazyTensor, scales: LazyTensor, biases: LazyTensor, bits: int, group_size: int
+) -> PackedTensor:
     """The weight that three tensors stand for."""
 
     def read() -> Quantized:
-        return Quantized(words.numpy(), scales.numpy(), biases.numpy())
+        return Quantized(packed.numpy(), scales.numpy(), biases.numpy())
 
     rows, groups = scales.shape
     return PackedTensor(
         name,
         scales.dtype,
-        (rows, groups * group),
-        lambda: dequantize(read(), bits, group),
+        (rows, groups * group_size),
+        lambda: dequantize(read(), bits, group_size),
         stored=False,
-        words=words,
+        packed=packed,
         scales=scales,
         biases=biases,
         bits=bits,
-        group=group,
+        group_size=group_size,
     )
 
 
-def pack_tensor(tensor: LazyTensor, bits: int, group: int) -> PackedTensor:
+def pack_tensor(tensor: LazyTensor, bits: int, group_size: int) -> PackedTensor:
     """Quantize a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
-    return in_codes(tensor, cache(lambda: quantize(tensor.numpy().astype(np.float16), bits, group)), bits, group)
+    return from_quantized(
+        tensor, cache(lambda: quantize(tensor.numpy().astype(np.float16), bits, group_size)), bits, group_size
+    )
 
 
-def in_codes(tensor: LazyTensor, codes: Callable[[], Quantized], bits: int, group: int) -> PackedTensor:
+def from_quantized(tensor: LazyTensor, codes: Callable[[], Quantized], bits: int, group_size: int) -> PackedTensor:
     """A weight (out, in) as what it was quantized into, with scales in half precision."""
     rows, inputs = tensor.shape
-    groups = inputs // group
-    words = LazyTensor("", "U32", (rows, inputs * bits // WORD), lambda: codes().words, stored=False)
+    groups = inputs // group_size
+    packed = LazyTensor("", "U32", (rows, inputs * bits // WORD_BITS), lambda: codes().packed, stored=False)
     scales = LazyTensor("", "F16", (rows, groups), lambda: codes().scales, stored=False)
     biases = LazyTensor("", "F16", (rows, groups), lambda: codes().biases, stored=False)
-    return join(tensor.name, words, scales, biases, bits, group)
+    return join_packed(tensor.name, packed, scales, biases, bits, group_size)
 
 
 def split(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
@@ -118,7 +121,7 @@ def stays_stored(weight: LazyTensor) -> bool:
     return isinstance(weight, PackedTensor) or weight.dtype in ("F16", "BF16")
 
 
-def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group: int | None = None) -> Tensors:
+def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group_size: int | None = None) -> Tensors:
     """Join the three tensors of each packed weight and keep all others; `what` names the file in messages.
 
     `group` is what a manifest says; without one it is told by the shapes. Raises MismatchError where the three are
@@ -128,14 +131,14 @@ def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group: int | Non
     if not bases:
         return dict(tensors)
     _require_triplets(tensors, bases, what)
-    group = _require_group(group or _infer_group(tensors, bases, what), what)
+    group_size = _require_group_size(group_size or _infer_group_size(tensors, bases, what), what)
     joined: Tensors = {}
     for name, tensor in tensors.items():
         base, _, part = name.rpartition(".")
         if base not in bases or part == "bias":
             joined[name] = tensor
         elif part == "weight":
-            joined[name] = _join_layer(tensors, base, group, what)
+            joined[name] = _join_layer(tensors, base, group_size, what)
     return joined
 
 
@@ -156,10 +159,10 @@ def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: 
                 f"{what} packs {base} without its {' and '.join(missing)}",
                 "a packed layer has .weight, .scales and .biases; fetch or convert the file again",
             )
-        words, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
-        if words.dtype != "U32":
+        packed, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
+        if packed.dtype != "U32":
             raise MismatchError(
-                f"{what} mixes layouts: {base} has scales, but its weight is {words.dtype}, not packed as U32",
+                f"{what} mixes layouts: {base} has scales, but its weight is {packed.dtype}, not packed as U32",
                 "convert the model again from its unpacked files",
             )
         if not is_float(scales) or scales.dtype != biases.dtype:
@@ -168,13 +171,13 @@ def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: 
                 "floating-point type",
                 DAMAGED,
             )
-        is_matrix = len(words.shape) == len(scales.shape) == 2
-        if not is_matrix or scales.shape != biases.shape or words.shape[0] != scales.shape[0]:
+        is_matrix = len(packed.shape) == len(scales.shape) == 2
+        if not is_matrix or scales.shape != biases.shape or packed.shape[0] != scales.shape[0]:
             shapes = ", ".join(f"{part} {list(tensors[f'{base}.{part}'].shape)}" for part in _PARTS)
             raise MismatchError(f"{what}: the tensors of {base} do not fit each other: {shapes}", DAMAGED)
 
 
-def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> int:
+def _infer_group_size(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> int:
     """The group size, from a layer whose number of inputs something beside it tells."""
     for base in sorted(bases):
         for layer, vector in _WIDTHS:
@@ -191,22 +194,22 @@ def _infer_group(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) 
     )
 
 
-def _require_group(group: int, what: str) -> int:
-    if group not in GROUPS:
-        raise MismatchError(f"{what} has groups of {shown(group)}", f"known are {', '.join(map(str, GROUPS))}")
-    return group
+def _require_group_size(group_size: int, what: str) -> int:
+    if group_size not in GROUP_SIZES:
+        raise MismatchError(f"{what} has groups of {shown(group_size)}", f"use {', '.join(map(str, GROUP_SIZES))}")
+    return group_size
 
 
-def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group: int, what: str) -> PackedTensor:
-    words, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
-    inputs, stored_bits = scales.shape[1] * group, words.shape[1] * WORD
+def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group_size: int, what: str) -> PackedTensor:
+    packed, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
+    inputs, stored_bits = scales.shape[1] * group_size, packed.shape[1] * WORD_BITS
     if not inputs or stored_bits % inputs or stored_bits // inputs not in BITS:
         raise MismatchError(
-            f"{what}: {words.shape[1]} words in a row of {base} do not divide into codes of 4 or 8 bits for "
-            f"{inputs} inputs ({scales.shape[1]} groups of {group})",
+            f"{what}: {packed.shape[1]} words in a row of {base} do not divide into codes of 4 or 8 bits for "
+            f"{inputs} inputs ({scales.shape[1]} groups of {group_size})",
             DAMAGED,
         )
-    return join(f"{base}.weight", words, scales, biases, stored_bits // inputs, group)
+    return join_packed(f"{base}.weight", packed, scales, biases, stored_bits // inputs, group_size)
 
 
 def require_unpacked(name: str, layout: str, tensors: Mapping[str, object]) -> None:

@@ -18,13 +18,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from soundloom.checkpoints.formats.limits import check_count, check_name
-from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor
+from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor, Tensors
 from soundloom.checkpoints.formats.unpickler import Known, Unpickler, describe, pairs_of
 from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
 from soundloom.sizes import are_sizes, is_shape
 
-Tensors = dict[str, LazyTensor]
 _TENSOR_ARGUMENTS = 4
 _LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; those of real files have a few million
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.checkpoints.formats.packed import PackedTensor, join
+from soundloom.checkpoints.formats.packed import PackedTensor, join_packed
 from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.errors import MismatchError
 
@@ -15,8 +15,8 @@ from soundloom.errors import MismatchError
 def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTensor:
     """Rows [start, stop) under a name; of a stored tensor the file's own bytes."""
     if isinstance(tensor, PackedTensor):
-        words, scales, biases = (take_rows(part, start, stop, "") for part in tensor.parts)
-        return join(name, words, scales, biases, tensor.bits, tensor.group)
+        packed, scales, biases = (take_rows(part, start, stop, "") for part in tensor.parts)
+        return join_packed(name, packed, scales, biases, tensor.bits, tensor.group_size)
     shape = (stop - start, *tensor.shape[1:])
     if not tensor.stored or not tensor.nbytes:
         return tensor.derive(shape, lambda array: array[start:stop], name)
@@ -26,7 +26,7 @@ def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTenso
 
 def _row(tensor: LazyTensor) -> tuple[object, ...]:
     """What tensors must share for their rows to form one matrix."""
-    codes = (tensor.bits, tensor.group) if isinstance(tensor, PackedTensor) else ()
+    codes = (tensor.bits, tensor.group_size) if isinstance(tensor, PackedTensor) else ()
     return (tensor.shape[1:], *codes)
 
 
@@ -42,8 +42,8 @@ def join_rows(tensors: Sequence[LazyTensor], name: str) -> LazyTensor:
             "the file is damaged, or its parts belong to different models",
         )
     if isinstance(first, PackedTensor):
-        words, scales, biases = (join_rows(part, "") for part in zip(*(t.parts for t in tensors), strict=True))
-        return join(name, words, scales, biases, first.bits, first.group)
+        packed, scales, biases = (join_rows(part, "") for part in zip(*(t.parts for t in tensors), strict=True))
+        return join_packed(name, packed, scales, biases, first.bits, first.group_size)
 
     def read() -> Array:
         return np.concatenate([each.cast(first.dtype).data() for each in tensors])

@@ -118,6 +118,9 @@ class LazyTensor:
         return LazyTensor(self.name, dtype, self.shape, self.numpy, stored=False)
 
 
+Tensors = dict[str, LazyTensor]  # by name
+
+
 def is_float(tensor: LazyTensor) -> bool:
     """Whether a tensor holds floating-point numbers; a packed one is of those of its scales."""
     return tensor.dtype in FLOAT_DTYPES
@@ -163,7 +166,7 @@ class MappedFile:
         return np.frombuffer(mapped, np.uint8)
 
 
-def forget(part: Array) -> None:
+def evict(part: Array) -> None:
     """Let bytes that `MappedFile.read` gave leave memory, once they are copied; touched again, they are read again."""
     whole = part.base
     view = whole.base if isinstance(whole, np.ndarray) else None
@@ -176,11 +179,11 @@ def forget(part: Array) -> None:
         mapped.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
-def forget_tensor(tensor: LazyTensor) -> None:
+def evict_tensor(tensor: LazyTensor) -> None:
     """The same for all bytes of a tensor that lie in a file."""
     for part in tensor.parts:
         if part.is_raw and part.nbytes:
-            forget(part.buffer())
+            evict(part.buffer())
 
 
 def bf16_to_float32(bits: Array) -> Array:

@@ -123,7 +123,7 @@ class Unpickler:
 
     def _long(self, count: int) -> None:
         if count > _LONGEST_NUMBER:
-            raise ValueError(f"it holds a whole number of {count} bytes")
+            raise ValueError(f"it holds an integer of {count} bytes")
         self._push(self._number(count, signed=True))
 
     def _tuple(self, count: int) -> None:

@@ -7,17 +7,15 @@ value: heads are 64 wide.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.stable_audio.infer import sizes_of
 from soundloom.config.musicgen.model import EncodecConfig, InstructConfig, LMConfig
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, MismatchError, shown
 
-Tensors = Mapping[str, LazyTensor]
 _HEAD_WIDTH = 64
 _CODEC_LAYER = re.compile(r"decoder\.layers\.(\d+)\.conv\.weight")
 
@@ -76,10 +74,10 @@ def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
 
 
 def _number(training: str, section: str, name: str) -> int:
-    """A whole number in a training configuration, 0 without one. Raises ConfigError."""
+    """An integer in a training configuration, 0 without one. Raises ConfigError."""
     text = setting(training, section, name)
     if text and not re.fullmatch("[0-9]{1,9}", text):
-        raise ConfigError(f"{name} in the training configuration must be a whole number, found {shown(text)}")
+        raise ConfigError(f"{name} in the training configuration must be an integer, found {shown(text)}")
     return int(text or 0)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from soundloom.checkpoints.formats.rows import join_rows, take_rows
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor
-from soundloom.checkpoints.stable_audio.layouts import Layout, Row, Tensors, fold_weight_norm
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors
+from soundloom.checkpoints.stable_audio.layouts import Layout, Row, fold_weight_norm
 from soundloom.errors import MismatchError
 
 PROJECTIONS = ("q", "k", "v")  # the order of their rows in a fused matrix

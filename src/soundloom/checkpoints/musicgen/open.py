@@ -18,7 +18,7 @@ from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets
 from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
 from soundloom.checkpoints.formats.rows import join_rows
 from soundloom.checkpoints.formats.safetensors import read_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.musicgen.infer import infer_adapter, infer_lm
 from soundloom.checkpoints.musicgen.layouts import (
     CODEC_TRANSFORMERS,
@@ -26,7 +26,6 @@ from soundloom.checkpoints.musicgen.layouts import (
     LM_AUDIOCRAFT,
     LM_BUNDLE,
     LM_TRANSFORMERS,
-    Tensors,
     canonical_attention,
     fold_weight_norms,
     merge_lora,
@@ -269,10 +268,10 @@ def _read_bundle(folder: Path, beside: Beside) -> _Found:
     codec, t5 = open_codec(folder, beside.codec), open_t5(folder, beside.t5)
     stored = read_safetensors(weights)
     said = data.get("quantization") or data.get("quantization_config") or {}
-    group = said.get("group_size", _GROUP) if isinstance(said, Mapping) else None
-    if not isinstance(group, int):
+    group_size = said.get("group_size", _GROUP) if isinstance(said, Mapping) else None
+    if not isinstance(group_size, int):
         raise ConfigError(f"the quantization in {folder / CONFIG_FILE} must be an object with a whole group_size")
-    joined = join_triplets(stored, str(weights), group)
+    joined = join_triplets(stored, str(weights), group_size)
     sizes = replace(parse_composite_config(data).lm, text_width=t5.config.d_model)
     lm, rest = _part_lm(joined, sizes)
     adapter = _find_adapter(rest, sizes)

@@ -13,10 +13,11 @@ from typing import Any
 
 from soundloom.checkpoints.formats.pickle import read_pickle, tensors_of
 from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.musicgen.infer import infer_encodec
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
 from soundloom.checkpoints.stable_audio.components import read_tokenizer_file
-from soundloom.checkpoints.stable_audio.layouts import Layout, Row, Tensors
+from soundloom.checkpoints.stable_audio.layouts import Layout, Row
 from soundloom.config.musicgen.model import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError, shown
 from soundloom.json_file import is_file_name, read_json

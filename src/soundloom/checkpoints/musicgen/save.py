@@ -9,12 +9,11 @@ from pathlib import Path
 from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.formats.packed import PackedTensor, pack_tensor, split
 from soundloom.checkpoints.formats.safetensors import write_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.musicgen.open import OWN_CONFIG
 from soundloom.checkpoints.musicgen.parts import TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group
-from soundloom.checkpoints.stable_audio.layouts import Tensors
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
 from soundloom.config.musicgen.catalogue import own_config
 from soundloom.config.musicgen.model import MusicGenConfig
 
@@ -30,29 +29,29 @@ def save_musicgen(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
     write_json(folder / OWN_CONFIG, own_config(config))  # last: with it the folder is a model
 
 
-def lm_bits(tensors: Mapping[str, LazyTensor], bits: int, group: int) -> dict[str, int]:
+def lm_bits(tensors: Mapping[str, LazyTensor], bits: int, group_size: int) -> dict[str, int]:
     """The same for all that the published bundle packs: the matrices in the language model's layers. By name."""
-    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group)}
+    return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group_size)}
 
 
-def pack_lm(tensors: Mapping[str, LazyTensor], bits: Mapping[str, int], group: int) -> Tensors:
+def pack_lm(tensors: Mapping[str, LazyTensor], bits: Mapping[str, int], group_size: int) -> Tensors:
     """Pack the weights that `bits` names, and bring the rest of language model and adapter to half precision.
 
     The codec and the text encoder stay as they are. A weight that is packed already keeps its codes. Raises
     RequestError for the group.
     """
-    require_group(group)
-    return {name: _packed(tensor, bits.get(name), group) for name, tensor in tensors.items()}
+    require_group_size(group_size)
+    return {name: _packed(tensor, bits.get(name), group_size) for name, tensor in tensors.items()}
 
 
-def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
+def can_pack(name: str, shape: tuple[int, ...], group_size: int) -> bool:
     """Whether the published bundle would pack a tensor."""
-    return _PACKED_LAYER.fullmatch(name) is not None and len(shape) == 2 and shape[1] % group == 0
+    return _PACKED_LAYER.fullmatch(name) is not None and len(shape) == 2 and shape[1] % group_size == 0
 
 
-def _packed(tensor: LazyTensor, bits: int | None, group: int) -> LazyTensor:
+def _packed(tensor: LazyTensor, bits: int | None, group_size: int) -> LazyTensor:
     if isinstance(tensor, PackedTensor):
         return tensor
     if bits is not None:
-        return pack_tensor(tensor, bits, group)
+        return pack_tensor(tensor, bits, group_size)
     return tensor.cast("F16") if tensor.name.startswith((LM_PREFIX, ADAPTER_PREFIX)) else tensor

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from soundloom.atomic import write_json
-from soundloom.checkpoints.formats.affine import GROUPS
+from soundloom.checkpoints.formats.affine import GROUP_SIZES
 from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets, pack_tensor, split
 from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.errors import MismatchError, RequestError, shown
 from soundloom.json_file import read_json
@@ -21,8 +21,7 @@ from soundloom.version import __version__
 
 MANIFEST_FILE, PART_FILE = "manifest.json", "model.safetensors"
 BUNDLE_BITS = {"int4": 4, "int8": 8}
-DEFAULT_GROUP = 64
-Tensors = dict[str, LazyTensor]
+DEFAULT_GROUP_SIZE = 64
 
 
 def is_part(path: Path) -> bool:
@@ -34,8 +33,8 @@ def read_part(path: Path) -> Tensors:
     """The tensors of one component under their stored names, packed ones joined. Raises CheckpointError."""
     manifest_path = path.parent / MANIFEST_FILE
     manifest = read_json(manifest_path) if manifest_path.is_file() else {}
-    group, bits = manifest.get("group_size"), manifest.get("bits")
-    tensors = join_triplets(read_safetensors(path), str(path), group if isinstance(group, int) else None)
+    group_size, bits = manifest.get("group_size"), manifest.get("bits")
+    tensors = join_triplets(read_safetensors(path), str(path), group_size if isinstance(group_size, int) else None)
     for name, tensor in tensors.items():
         if isinstance(tensor, PackedTensor) and isinstance(bits, int) and tensor.bits != bits:
             raise MismatchError(
@@ -49,7 +48,7 @@ def write_part(folder: Path, tensors: Iterable[LazyTensor]) -> None:
     """Write one component with its manifest."""
     tensors = list(tensors)
     packed = {tensor.name: tensor for tensor in tensors if isinstance(tensor, PackedTensor)}
-    bits, groups = {t.bits for t in packed.values()}, {t.group for t in packed.values()}
+    bits, groups = {t.bits for t in packed.values()}, {t.group_size for t in packed.values()}
     if len(groups) > 1:
         raise ValueError(f"{folder.name}: a component has one group size, found {sorted(groups)}")
     manifest = {
@@ -68,24 +67,26 @@ def bundle_layout(tensors: Iterable[LazyTensor]) -> str:
     return next((name for name, value in BUNDLE_BITS.items() if bits == {value}), "mixed")
 
 
-def can_pack(name: str, shape: tuple[int, ...], group: int) -> bool:
+def can_pack(name: str, shape: tuple[int, ...], group_size: int) -> bool:
     """Whether the published bundles would pack a tensor: a matrix of the transformer that divides into groups."""
     is_matrix = name.startswith(DIT_PREFIX) and name.endswith(".weight") and len(shape) == 2
-    return is_matrix and shape[1] % group == 0
+    return is_matrix and shape[1] % group_size == 0
 
 
-def require_group(group: int) -> None:
+def require_group_size(group_size: int) -> None:
     """Raise RequestError for a group size that MLX does not have."""
-    if group not in GROUPS:
-        raise RequestError(f"weights cannot have groups of {group}", f"known are {', '.join(map(str, GROUPS))}")
+    if group_size not in GROUP_SIZES:
+        raise RequestError(
+            f"weights cannot have groups of {group_size}", f"known are {', '.join(map(str, GROUP_SIZES))}"
+        )
 
 
-def pack_transformer(tensors: Tensors, bits: int, group: int) -> Tensors:
+def pack_transformer(tensors: Tensors, bits: int, group_size: int) -> Tensors:
     """Pack what the published bundles pack. A weight that is so already keeps its codes. Raises RequestError."""
-    require_group(group)
+    require_group_size(group_size)
 
     def pack(tensor: LazyTensor) -> LazyTensor:
-        same = isinstance(tensor, PackedTensor) and (tensor.bits, tensor.group) == (bits, group)
-        return tensor if same else pack_tensor(tensor, bits, group)
+        same = isinstance(tensor, PackedTensor) and (tensor.bits, tensor.group_size) == (bits, group_size)
+        return tensor if same else pack_tensor(tensor, bits, group_size)
 
-    return {name: pack(t) if can_pack(name, t.shape, group) else t for name, t in tensors.items()}
+    return {name: pack(t) if can_pack(name, t.shape, group_size) else t for name, t in tensors.items()}

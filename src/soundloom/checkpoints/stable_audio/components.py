@@ -11,7 +11,7 @@ import numpy as np
 
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.formats.npz import read_npz
-from soundloom.checkpoints.formats.tensors import Array
+from soundloom.checkpoints.formats.tensors import Array, Tensors
 from soundloom.checkpoints.stable_audio import infer
 from soundloom.checkpoints.stable_audio.bundle import is_part, read_part
 from soundloom.checkpoints.stable_audio.layouts import (
@@ -20,11 +20,10 @@ from soundloom.checkpoints.stable_audio.layouts import (
     SAME_ENCODER_NPZ,
     T5GEMMA_NPZ,
     Layout,
-    Tensors,
 )
 from soundloom.checkpoints.stable_audio.shapes import t5gemma_shapes
 from soundloom.config.catalogue import CATALOGUE, find_entry
-from soundloom.config.entries import Entry
+from soundloom.config.entries import ModelEntry
 from soundloom.config.stable_audio.model import DiTConfig, ModelConfig
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig, parse_text_encoder_config
@@ -60,14 +59,14 @@ class _Kind:
 
     marks: tuple[str, ...]
     layout: Layout
-    infer: Callable[[Tensors, Entry], Any]
+    infer: Callable[[Tensors, ModelEntry], Any]
 
 
-def _published_same(entry: Entry) -> SAMEConfig:
+def _published_same(entry: ModelEntry) -> SAMEConfig:
     return entry.parsed_config().same
 
 
-def _published_model(entry: Entry) -> ModelConfig:
+def _published_model(entry: ModelEntry) -> ModelConfig:
     config = entry.parsed_config()
     if not isinstance(config, ModelConfig):
         raise ModelNotFoundError(f"{entry.name} is an autoencoder and has no transformer")
@@ -149,7 +148,7 @@ def _tokenizer(data: Array, path: Path) -> bytes:
 _MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
 
 
-def variant_of(path: Path) -> Entry:
+def variant_of(path: Path) -> ModelEntry:
     """The catalogue entry that a component's name speaks of: `dit_NAME[_…].npz`, `dit_NAME/`, `same_s_…`, `same_l_…`.
 
     Names of bundles have underscores for hyphens.

@@ -11,9 +11,9 @@ import numpy as np
 
 from soundloom.atomic import new_folder
 from soundloom.checkpoints.formats.packed import bytes_of
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
-from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.layouts import fold_weight_norm
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.stable_audio.save import save_checkpoint
@@ -22,7 +22,6 @@ from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
 from soundloom.leftovers import is_empty
 
-Tensors = dict[str, LazyTensor]
 _PARTS = {
     "transformer": DIT_PREFIX,
     "conditioner": CONDITIONER_PREFIX,
@@ -57,20 +56,20 @@ class PartReport:
         return f"{self.part}: {sizes}, {rounded}, relative error {self.error:.1e}"
 
 
-def convert(source: Checkpoint, folder: Path, layout: str, group: int = DEFAULT_GROUP) -> list[PartReport]:
+def convert(source: Checkpoint, folder: Path, layout: str, group_size: int = DEFAULT_GROUP_SIZE) -> list[PartReport]:
     """Write a checkpoint in another layout and compare what was written with what was read.
 
-    Raises RequestError for a layout or group that cannot be, or a folder that holds something else than an earlier
+    Raises RequestError for a layout or group size that cannot be, or a folder that holds something else than an earlier
     result of the same conversion.
     """
-    made = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group}
+    made = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group_size}
     require_room(folder, made)
     tensors = dict(source.tensors)
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = source.name if find_entry(source.name) else ""
     with new_folder(folder) as new:
-        save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group)
+        save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group_size)
         write_hashes(new, made)
         return compare(source, open_checkpoint(new))
 

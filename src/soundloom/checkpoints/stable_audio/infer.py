@@ -6,12 +6,12 @@ variant that the file name speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from soundloom.checkpoints.compare import depth
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DECODER_STACK,
@@ -30,7 +30,6 @@ from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.errors import MismatchError
 
 AnyConfig = ModelConfig | AutoencoderModelConfig
-Tensors = Mapping[str, LazyTensor]
 
 
 def infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:

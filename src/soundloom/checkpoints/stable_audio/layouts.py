@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors
 from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DECODER_STACK,
@@ -25,7 +25,6 @@ from soundloom.checkpoints.stable_audio.shapes import (
 )
 from soundloom.errors import MismatchError
 
-Tensors = dict[str, LazyTensor]
 _KERNEL_AXES = 3  # output channels, input channels, samples
 
 

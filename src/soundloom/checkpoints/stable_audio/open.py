@@ -12,7 +12,7 @@ from pathlib import Path
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.fingerprint import fingerprint
 from soundloom.checkpoints.formats.safetensors import read_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.hub import Fetched, fetch
 from soundloom.checkpoints.stable_audio.bundle import PART_FILE, bundle_layout, is_part
 from soundloom.checkpoints.stable_audio.components import (
@@ -27,10 +27,10 @@ from soundloom.checkpoints.stable_audio.components import (
     variant_of,
 )
 from soundloom.checkpoints.stable_audio.infer import AnyConfig, infer_config
-from soundloom.checkpoints.stable_audio.layouts import SAME_ONLY, Tensors
+from soundloom.checkpoints.stable_audio.layouts import SAME_ONLY
 from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX, model_shapes, t5gemma_shapes
 from soundloom.config.catalogue import find_entry, packaged_folder, require_entry
-from soundloom.config.entries import Entry
+from soundloom.config.entries import ModelEntry
 from soundloom.config.stable_audio.model import AutoencoderModelConfig, ModelConfig, read_model_config
 from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
 from soundloom.config.stable_audio.text_encoder import parse_text_encoder_config
@@ -112,7 +112,7 @@ def open_checkpoint(
     return _open_fetched(entry, fetched, config)
 
 
-def _open_packaged(entry: Entry, config: ModelConfig | None) -> Checkpoint:
+def _open_packaged(entry: ModelEntry, config: ModelConfig | None) -> Checkpoint:
     folder = packaged_folder(entry.name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ModelNotFoundError(
@@ -122,7 +122,7 @@ def _open_packaged(entry: Entry, config: ModelConfig | None) -> Checkpoint:
     return _open_safetensors(folder / WEIGHTS_FILE, config, entry=entry)
 
 
-def _open_fetched(entry: Entry, fetched: Fetched, config: ModelConfig | None) -> Checkpoint:
+def _open_fetched(entry: ModelEntry, fetched: Fetched, config: ModelConfig | None) -> Checkpoint:
     first = fetched.weights
     if first.suffix == ".npz":
         return _open_components(first, config)
@@ -167,7 +167,7 @@ def _open_safetensors(
     weights: Path,
     config: AnyConfig | None,
     *,
-    entry: Entry | None = None,
+    entry: ModelEntry | None = None,
     text_encoder: Path | None = None,
 ) -> Checkpoint:
     """The published layout, the BF16 mirror's, and that of autoencoders alone."""
@@ -243,7 +243,7 @@ def open_text_encoder(folder: Path) -> TextEncoderFiles:
 
 
 def _checkpoint(
-    entry: Entry | None,
+    entry: ModelEntry | None,
     weights: list[Path],
     config: AnyConfig,
     tensors: Tensors,
@@ -277,6 +277,6 @@ def _require_same_width(text_encoder: TextEncoderFiles, config: ModelConfig) -> 
         )
 
 
-def _entry_of_folder(folder: Path) -> Entry | None:
+def _entry_of_folder(folder: Path) -> ModelEntry | None:
     """The entry after which a local copy of a repository is named."""
     return find_entry(folder.resolve().name.lower().removeprefix(_REPO_PREFIX))

@@ -14,8 +14,8 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.formats.npz import write_npz
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.formats.safetensors import write_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor, from_array
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP, pack_transformer, write_part
+from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors, from_array
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP_SIZE, pack_transformer, write_part
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.infer import AnyConfig, infer_config
 from soundloom.checkpoints.stable_audio.layouts import (
@@ -24,7 +24,6 @@ from soundloom.checkpoints.stable_audio.layouts import (
     SAME_ENCODER_NPZ,
     SAME_ONLY,
     T5GEMMA_NPZ,
-    Tensors,
 )
 from soundloom.checkpoints.stable_audio.open import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX, is_ignorable
@@ -47,7 +46,7 @@ def save_checkpoint(
     tensors: Tensors,
     text_encoder: TextEncoderFiles | None = None,
     name: str = "",
-    group: int = DEFAULT_GROUP,
+    group_size: int = DEFAULT_GROUP_SIZE,
 ) -> None:
     """Write canonically named tensors into `folder`.
 
@@ -56,7 +55,7 @@ def save_checkpoint(
     if layout not in LAYOUTS:
         raise RequestError(f"there is no layout {layout!r}", f"known are {', '.join(LAYOUTS)}")
     if layout in BUNDLE_BITS:
-        save_bundle(folder, config, pack_transformer(tensors, BUNDLE_BITS[layout], group), text_encoder, name)
+        save_bundle(folder, config, pack_transformer(tensors, BUNDLE_BITS[layout], group_size), text_encoder, name)
         return
     if layout == "npz":
         _save_npz(folder, config, tensors, text_encoder, name)

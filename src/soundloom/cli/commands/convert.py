@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP, require_group
+from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP_SIZE, require_group_size
 from soundloom.checkpoints.stable_audio.convert import convert, require_room
 from soundloom.checkpoints.stable_audio.save import LAYOUTS
 from soundloom.cli.opening import open_named
@@ -25,7 +25,7 @@ class Options:
     layout: str | None = flag("--layout", choices=LAYOUTS, help="docs/formats.md describes them")
     bits: int | None = flag("--bits", type=int, choices=tuple(BUNDLE_BITS.values()), help="the same as --layout int…")
     group: int = flag(
-        "--group", default=DEFAULT_GROUP, type=int, metavar="N", help="weights that share a scale (default: 64)"
+        "--group", default=DEFAULT_GROUP_SIZE, type=int, metavar="N", help="weights that share a scale (default: 64)"
     )
     accept_license: bool = switch(
         "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
@@ -36,7 +36,7 @@ class Options:
 def run(options: Options) -> None:
     layout, folder = _layout(options), Path(options.out)
     if layout in BUNDLE_BITS:
-        require_group(options.group)
+        require_group_size(options.group)
     require_room(folder)
     checkpoint = open_named(options.model, accept_license=options.accept_license)
     reports = convert(checkpoint, folder, layout, options.group)

@@ -16,7 +16,7 @@ from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
-from soundloom.config.entries import Entry, RemoteFile, Source, license_notice
+from soundloom.config.entries import ModelEntry, RemoteFile, Source, license_notice
 from soundloom.errors import RequestError
 
 
@@ -69,7 +69,7 @@ def _list(options: Options) -> int:
     return 0
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: ModelEntry) -> tuple[str, ...]:
     """The line of a model: name, what it makes, the size of its download, whether it is there, commercial use."""
     lengths = f"up to {entry.max_seconds:g} s"
     makes = {"generator": lengths, "music": "music", "editor": "edits"}.get(entry.kind, entry.kind)
@@ -77,7 +77,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     return entry.name, makes, _download(entry), installed, entry.commercial
 
 
-def _download(entry: Entry) -> str:
+def _download(entry: ModelEntry) -> str:
     """The size of what has to be fetched."""
     if not entry.public:
         return "not available"
@@ -86,7 +86,7 @@ def _download(entry: Entry) -> str:
     return f"{size / 1e9:.1f} GB" if (size := _bytes(entry)) else "unknown"
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
+def _facts(entry: ModelEntry) -> dict[str, Any]:
     limit = [f"up to {entry.max_seconds:g} s"] if entry.max_seconds else []
     also = [f"also {', '.join(entry.aliases)}"] if entry.aliases else []
     return {
@@ -104,7 +104,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _bytes(entry: Entry) -> int | None:
+def _bytes(entry: ModelEntry) -> int | None:
     """The published download's size; None where that of its weights is not known. Small files count nothing."""
     weights = next(
         (file for source in entry.sources[:1] for file in source.files if not file.path.endswith(".json")), None
@@ -156,7 +156,7 @@ def _lines(key: str, value: Any) -> list[str]:
     return [f"{key}: {value}"]
 
 
-def _entry_facts(entry: Entry) -> dict[str, Any]:
+def _entry_facts(entry: ModelEntry) -> dict[str, Any]:
     facts = _facts(entry)
     facts["files"] = [
         f"{source.layout}: {_place(part, file)}"

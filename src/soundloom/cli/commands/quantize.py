@@ -10,7 +10,7 @@ from soundloom.atomic import new_folder, write_json
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.convert import require_room
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.cli.opening import confirmation, open_named
@@ -40,7 +40,7 @@ class Options:
     out: str = flag(metavar="OUT", help="a new or empty folder")
     bits: str = flag("--bits", default="4", choices=POLICIES, help="default: 4")
     group: int = flag(
-        "--group", default=DEFAULT_GROUP, type=int, metavar="N", help="weights that share a scale (default: 64)"
+        "--group", default=DEFAULT_GROUP_SIZE, type=int, metavar="N", help="weights that share a scale (default: 64)"
     )
     calibrate: bool = switch("--calibrate", help="choose codes by what layers are given; the report shows both ways")
     prompts: int = flag(

@@ -90,11 +90,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def whole_number(text: str) -> int:
-    """Read a whole number that other programs can hold too."""
+    """Read an integer that other programs can hold too."""
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an integer") from None
     if not -(2**63) <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{shown(text)} is beyond 64 bits")
     return number
@@ -121,7 +121,7 @@ def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
     return read
 
 
-_NAMES: dict[Any, str] = {int: "a whole number", float: "a number"}
+_NAMES: dict[Any, str] = {int: "an integer", float: "a number"}
 
 
 def ends(text: str) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from soundloom.config import published_hashes as hashes
-from soundloom.config.entries import APACHE, NON_COMMERCIAL, Entry, RemoteFile, Source
+from soundloom.config.entries import APACHE, NON_COMMERCIAL, ModelEntry, RemoteFile, Source
 from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.config.parse import to_dict
 
@@ -44,13 +44,13 @@ def own_config(config: MusicGenConfig) -> dict[str, Any]:
     return {"model_type": config.model_type, **to_dict(config), **instruct}
 
 
-def _music(size: str) -> Entry:
+def _music(size: str) -> ModelEntry:
     repo, revision = f"facebook/musicgen-{size}", _REVISIONS[size]
     codec = _CODEC if size == "large" else _SHARED_CODEC
     published = Source("published", repo, (_STATES[size], codec), revision, companions=(_T5,))
     files = RemoteFile("model.safetensors"), RemoteFile("config.json"), RemoteFile("spiece.model")
     whole = Source("transformers", repo, files, revision)
-    return Entry(
+    return ModelEntry(
         name=f"musicgen-{size}",
         kind="music",
         config=lambda: own_config(published_musicgen(size)),
@@ -78,7 +78,7 @@ _BUNDLE = Source(
     (RemoteFile("model.safetensors"), RemoteFile("config.json"), _CODEC),
     companions=(_T5,),
 )
-_EDITOR = Entry(
+_EDITOR = ModelEntry(
     name="instruct-musicgen",
     kind="editor",
     config=lambda: own_config(published_musicgen("large", instruct=True)),
@@ -90,7 +90,7 @@ _EDITOR = Entry(
     default_seconds=0.0,
     notes='edits sounds by words: soundloom edit IN.wav "Only drums"; mono at 32 kHz, in windows of 5 s',
 )
-_MELODY = Entry(
+_MELODY = ModelEntry(
     name="musicgen-melody",
     kind="music",
     config=lambda: own_config(published_musicgen("medium")),

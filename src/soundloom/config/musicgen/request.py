@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundloom.config.musicgen.sampling import Sampling
 from soundloom.config.stable_audio.request import SEED_LIMIT, fields_of_record, require_seconds, require_text
-from soundloom.config.values import settle
+from soundloom.config.values import coerce
 from soundloom.errors import RequestError, shown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class MusicRequest:
         require_text("a prompt", self.prompt)
         if not isinstance(self.raw, bool):
             raise RequestError(f"raw must be true or false, found {shown(self.raw)}")
-        settle(self, ("seed", "top_k"), ("seconds", "window", "temperature", "top_p", "guidance"))
+        coerce(self, ("seed", "top_k"), ("seconds", "window", "temperature", "top_p", "guidance"))
         for name in ("seconds", "window"):
             require_seconds(name, getattr(self, name))
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:

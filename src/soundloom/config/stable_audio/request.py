@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ShiftConfig
-from soundloom.config.values import real, settle
+from soundloom.config.values import as_float, coerce
 from soundloom.errors import ConfigError, RequestError, shown
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Guidance:
     norm_threshold: float = 0.0  # largest norm of the guidance, 0 for no limit
 
     def __post_init__(self) -> None:
-        settle(self, (), ("scale", "apg", "rescale", "norm_threshold"))
+        coerce(self, (), ("scale", "apg", "rescale", "norm_threshold"))
         _finite("guidance scale", self.scale)
         _within("apg", self.apg, 0, 1)
         _within("rescale", self.rescale, 0, 1)
         if not isinstance(self.interval, list | tuple) or len(self.interval) != 2:
             raise RequestError(f"the guidance interval is a lowest and a highest time, found {shown(self.interval)}")
-        low, high = (real("a bound of the guidance interval", bound) for bound in self.interval)
+        low, high = (as_float("a bound of the guidance interval", bound) for bound in self.interval)
         object.__setattr__(self, "interval", (low, high))
         if not 0 <= low <= high <= 1:
             raise RequestError(f"the guidance interval must rise within 0 to 1, found {low:g} to {high:g}")
@@ -116,7 +116,7 @@ class GenerationRequest:
         require_text("a prompt", self.prompt)
         if self.negative_prompt is not None:
             require_text("a negative prompt", self.negative_prompt)
-        settle(self, ("seed", "steps"), ("seconds", "noise", "offset", "crossfade", "duration_padding"))
+        coerce(self, ("seed", "steps"), ("seconds", "noise", "offset", "crossfade", "duration_padding"))
         for name, kind in _NESTED.items():
             value = getattr(self, name)
             if not isinstance(value, kind) and not (value is None and name != "compat"):

@@ -11,11 +11,11 @@ from soundloom.config.ranges import (
     Channels,
     Chunk,
     Depth,
+    LatentWindow,
     Patch,
     Stride,
     Width,
     WidthRatio,
-    Window,
     Within,
     check_ranges,
 )
@@ -42,7 +42,7 @@ class ResamplerConfig:
     ff_mult: WidthRatio = 3
     chunk_size: Chunk = 128
     chunk_midpoint_shift: bool = False
-    sliding_window: tuple[Window, ...] | None = None
+    sliding_window: tuple[LatentWindow, ...] | None = None
     sinusoidal_blocks: tuple[Annotated[int, Within(0, DEEPEST + 1)], ...] = (0,)
     mask_noise: Annotated[float, Within(0, 100)] = 0.0
     conv_mapping: bool = False

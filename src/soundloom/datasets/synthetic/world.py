@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         if not 0 <= seed < 2**62:
-            raise RequestError(f"seed {seed} is out of range", "take a whole number from 0 to 2^62 - 1")
+            raise RequestError(f"seed {seed} is out of range", "take an integer from 0 to 2^62 - 1")
         self.seed = seed
 
     def sample(self, index: int, seconds: float | None = None) -> SyntheticClip:

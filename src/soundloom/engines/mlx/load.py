@@ -84,7 +84,7 @@ def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
     outputs, inputs = weight.shape
     sizes = (inputs, outputs, "bias" in layer, dtype)
     if isinstance(weight, PackedTensor):
-        assign(module, path, PackedLinear(*sizes, weight.bits, weight.group))
+        assign(module, path, PackedLinear(*sizes, weight.bits, weight.group_size))
     elif stays_stored(weight):
         assign(module, path, StoredLinear(*sizes))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 from mlx import nn
 
-from soundloom.checkpoints.formats.affine import WORD
+from soundloom.checkpoints.formats.affine import WORD_BITS
 
 # Widened values that exist at once.
 BLOCK_VALUES = 1 << 18
@@ -50,15 +50,15 @@ def after(earlier: mx.array, value: mx.array) -> mx.array:
 class PackedLinear(StoredLinear):
     """The same with the weight scale * code + bias, in 4 or 8 bits, computed in the dtype of its scales.
 
-    `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
+    `weight` (out, in * bits / 32) holds packed values, lowest bits first; `scales` and `biases` (out, in / group_size).
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: mx.Dtype, bits: int, group: int) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: mx.Dtype, bits: int, group_size: int) -> None:
         super().__init__(inputs, outputs, bias, dtype)
-        self.bits, self.group = bits, group
-        self.weight = mx.zeros((outputs, inputs * bits // WORD), mx.uint32)
-        self.scales = mx.zeros((outputs, inputs // group))
-        self.biases = mx.zeros((outputs, inputs // group))
+        self.bits, self.group_size = bits, group_size
+        self.weight = mx.zeros((outputs, inputs * bits // WORD_BITS), mx.uint32)
+        self.scales = mx.zeros((outputs, inputs // group_size))
+        self.biases = mx.zeros((outputs, inputs // group_size))
 
     def product(self, x: mx.array) -> mx.array:
         if self.scales.dtype != self.dtype:  # MLX would compute the weight in the wider dtype
@@ -66,8 +66,10 @@ class PackedLinear(StoredLinear):
         # On a CPU, MLX sums the products in the dtype of its inputs, and half precision is too coarse for that.
         dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
         packed = (self.weight, after(x, self.scales).astype(dtype), after(x, self.biases).astype(dtype))
-        return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group, bits=self.bits).astype(self.dtype)
+        return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group_size, bits=self.bits).astype(
+            self.dtype
+        )
 
     def widen(self, rows: slice, earlier: mx.array) -> mx.array:
         packed = (after(earlier, self.weight[rows]), self.scales[rows], self.biases[rows])
-        return mx.dequantize(*packed, group_size=self.group, bits=self.bits).astype(self.dtype)
+        return mx.dequantize(*packed, group_size=self.group_size, bits=self.bits).astype(self.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.formats.packed import PackedTensor, bytes_loaded, stays_stored
-from soundloom.checkpoints.formats.tensors import LazyTensor, forget
+from soundloom.checkpoints.formats.tensors import LazyTensor, evict
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.torch.fp8 import Fp8Linear
 from soundloom.engines.torch.int8 import Int8Linear
@@ -84,7 +84,7 @@ def load_module(
                     module.set_submodule(path, rounded(plain.in_features, plain.out_features, plain.bias is not None))
                 state |= {f"{path}.{kind}": value for kind, value in rounded.rounded(tensor).items()}
             if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
-                forget(part.buffer())  # else the file's bytes stay in memory beside their copies
+                evict(part.buffer())  # else the file's bytes stay in memory beside their copies
     module.load_state_dict(state, assign=True)
     state.clear()
     for layer in module.modules():
@@ -118,7 +118,7 @@ def _make_room(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) -> boo
     sizes = (layer.in_features, layer.out_features, layer.bias is not None, dtype)
     with torch.device("meta"):
         if isinstance(weight, PackedTensor):
-            module.set_submodule(path, PackedLinear(*sizes, weight.bits, weight.group))
+            module.set_submodule(path, PackedLinear(*sizes, weight.bits, weight.group_size))
         elif stays_stored(weight):
             module.set_submodule(path, StoredLinear(*sizes))
         else:

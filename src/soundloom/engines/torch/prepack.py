@@ -16,7 +16,7 @@ from soundloom.engines.torch.quantized import PackedLinear
 
 ROWS = 1  # that the arrangement is chosen for
 ZERO_CODE = 8  # the 4-bit code that stands for the offset alone
-GROUPS, TILE = (32, 64, 128, 256), 16  # inputs that may share a scale; outputs come in tiles
+GROUP_SIZES, TILE = (32, 64, 128, 256), 16  # inputs that may share a scale; outputs come in tiles
 BLOCK = 256  # outputs that are arranged at once
 
 
@@ -41,7 +41,7 @@ class ArrangedCodes(nn.Module):
 
     def __init__(self, packed: PackedLinear) -> None:
         super().__init__()
-        self.group, self.outputs = packed.group, packed.outputs
+        self.group_size, self.outputs = packed.group_size, packed.outputs
         words = packed.weight.view(torch.uint8)  # two codes in a byte, the first in its lower half
         # In blocks, since working copies of a whole weight would leave holes in memory between those that stay.
         self.register_buffer("weight", torch.empty(packed.outputs, packed.inputs // 2, dtype=torch.uint8))
@@ -55,7 +55,7 @@ class ArrangedCodes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16)
-        y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.weight, self.group, self.scales_and_offsets)
+        y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.weight, self.group_size, self.scales_and_offsets)
         return y.view(*x.shape[:-1], self.outputs)
 
 
@@ -81,5 +81,5 @@ def _is_bf16(weight: Tensor) -> bool:
 
 
 def _has_codes(layer: PackedLinear) -> bool:
-    fits = layer.bits == 4 and layer.group in GROUPS and layer.outputs % TILE == 0 and layer.bias is None
+    fits = layer.bits == 4 and layer.group_size in GROUP_SIZES and layer.outputs % TILE == 0 and layer.bias is None
     return fits and layer.weight.is_cpu and layer.dtype == torch.bfloat16

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.checkpoints.formats.affine import WORD
+from soundloom.checkpoints.formats.affine import WORD_BITS
 
 # Widened values that exist at once: a few megabytes, which stay in a processor's cache.
 BLOCK_VALUES = 1 << 19
@@ -41,24 +41,24 @@ class StoredLinear(nn.Module):
 class PackedLinear(StoredLinear):
     """The same with the weight scale * code + bias, in 4 or 8 bits, computed in the dtype of its scales.
 
-    `weight` (out, in * bits / 32) holds codes in words, lowest bits first; `scales` and `biases` (out, in / group).
+    `weight` (out, in * bits / 32) holds packed values, lowest bits first; `scales` and `biases` (out, in / group_size).
     """
 
     scales: Tensor
     biases: Tensor
 
-    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype, bits: int, group: int) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype, bits: int, group_size: int) -> None:
         super().__init__(inputs, outputs, bias, dtype)
-        self.bits, self.group = bits, group
-        self.register_buffer("weight", torch.zeros(outputs, inputs * bits // WORD, dtype=torch.uint32))
-        self.register_buffer("scales", torch.zeros(outputs, inputs // group))
-        self.register_buffer("biases", torch.zeros(outputs, inputs // group))
+        self.bits, self.group_size = bits, group_size
+        self.register_buffer("weight", torch.zeros(outputs, inputs * bits // WORD_BITS, dtype=torch.uint32))
+        self.register_buffer("scales", torch.zeros(outputs, inputs // group_size))
+        self.register_buffer("biases", torch.zeros(outputs, inputs // group_size))
 
     def widen(self, rows: slice) -> Tensor:
         codes = self.weight[rows].view(torch.uint8)
         if self.bits == 4:
             codes = torch.stack([codes & 15, codes >> 4], dim=-1)
         scales, biases = self.scales[rows], self.biases[rows]
-        values = codes.view(*scales.shape, self.group).to(scales.dtype)
+        values = codes.view(*scales.shape, self.group_size).to(scales.dtype)
         values.mul_(scales[..., None]).add_(biases[..., None])
         return values.view(-1, self.inputs).to(self.dtype)

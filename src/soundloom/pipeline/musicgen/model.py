@@ -178,7 +178,7 @@ class MusicModel:
         codes = np.asarray(codes)
         stages, entries = self.config.encodec.num_quantizers, self.config.encodec.codebook_size
         if codes.ndim != 2 or codes.shape[0] != stages or not codes.size or not np.issubdtype(codes.dtype, np.integer):
-            raise RequestError(f"{self.name} decodes whole numbers ({stages}, frames), found shape {codes.shape}")
+            raise RequestError(f"{self.name} decodes integers ({stages}, frames), found shape {codes.shape}")
         if codes.min() < 0 or codes.max() >= entries:
             raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
         record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}

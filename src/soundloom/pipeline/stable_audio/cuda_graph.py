@@ -46,7 +46,7 @@ class Uses:
         guided: list[bool] = []
         nothing = np.zeros((items, 1, 1))
 
-        def lift(value: np.ndarray) -> np.ndarray:
+        def to_array(value: np.ndarray) -> np.ndarray:
             numbers.append(np.broadcast_to(value, items)[:, None, None])
             return numbers[-1]
 
@@ -58,7 +58,7 @@ class Uses:
             draws.append(step)
             return nothing
 
-        for _ in SAMPLERS[batch.first.sampler](velocity, nothing, FollowedTimes(schedule, lift), noise):
+        for _ in SAMPLERS[batch.first.sampler](velocity, nothing, FollowedTimes(schedule, to_array), noise):
             pass
         return cls(np.stack(numbers).astype(np.float32), tuple(draws), tuple(guided))
 
@@ -70,7 +70,7 @@ class FollowedTimes(Times):
         super().__init__(schedule)
         self._decide = decide
 
-    def lift(self, value: np.ndarray) -> Array:
+    def to_array(self, value: np.ndarray) -> Array:
         return self._decide(value)
 
 

@@ -14,13 +14,12 @@ from torch import Tensor
 from soundloom.atomic import new_folder
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.formats.packed import require_unpacked
-from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.formats.tensors import Tensors, from_array
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.layouts import merge_lora
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.musicgen.save import save_musicgen
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.stable_audio.layouts import Tensors
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
 from soundloom.datasets.synthetic.sounds.stems import STEMS, WORDS, instruction

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from soundloom.checkpoints.formats.tensors import forget_tensor
+from soundloom.checkpoints.formats.tensors import Tensors, evict_tensor
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.checkpoints.stable_audio.layouts import Tensors
 from soundloom.config.musicgen.model import InstructConfig
 from soundloom.engines.musicgen import MusicComponent, Reading, find_component
 from soundloom.engines.torch.components import Networks
@@ -56,7 +55,7 @@ class TorchMusicEngine(Networks[MusicComponent]):
         dtype, blocks = self._precision.dtype, self._precision.blocks
         if component == "lm":
             lm = load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
-            arrange(lm, lambda path: forget_tensor(tensors[f"{path}.weight"]))
+            arrange(lm, lambda path: evict_tensor(tensors[f"{path}.weight"]))
             give_back()
             return lm
         return self._build_adapter(config, tensors, what)
@@ -71,8 +70,8 @@ class TorchMusicEngine(Networks[MusicComponent]):
         )
         for index, layer in enumerate(adapter.merge_linear):
             weight = tensors[f"merge_linear.{index}.weight"]
-            layer.register_forward_hook(lambda *_, weight=weight: forget_tensor(weight))
-        adapter.register_forward_hook(lambda *_: forget_tensor(tensors["pos_emb"]))
+            layer.register_forward_hook(lambda *_, weight=weight: evict_tensor(weight))
+        adapter.register_forward_hook(lambda *_: evict_tensor(tensors["pos_emb"]))
         return adapter
 
     @computing
