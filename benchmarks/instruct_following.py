@@ -23,12 +23,27 @@ from soundloom.autoregressive.generation import Request, generate, steps
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.config.musicgen.sampling import GREEDY
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, samples
-from soundloom.datasets.synthetic.sounds.stems import SLOT_SECONDS, STEMS, WORDS, Edit, Kind, Stems, Task, draw_edit
+from soundloom.datasets.synthetic.sounds.stems import (
+    SLOT_SECONDS,
+    STEMS,
+    WORDS,
+    Edit,
+    Kind,
+    StageContext,
+    Stems,
+    draw_edit,
+)
 from soundloom.engines.torch.musicgen.kv_cache import Decoding
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import LoopConfig
-from soundloom.training.loop.loop import Run
-from soundloom.training.stages.instruct import Editor, Edits, InstructStage, InstructTrainingConfig, MusicStage
+from soundloom.training.loop.loop import Trainer
+from soundloom.training.stages.instruct import (
+    Editor,
+    InstructionDataset,
+    InstructTask,
+    InstructTrainingConfig,
+    LanguageModelTask,
+)
 
 HOP = samples(SLOT_SECONDS)  # of a frame
 BANDS = (0, 200, 1000, 4000, SAMPLE_RATE // 2)  # Hz
@@ -42,7 +57,7 @@ LM = LMConfig(
 ADAPTER = InstructConfig(max_frames=32, lora_rank=8, lora_alpha=16)
 
 
-class BandEdits(Edits):
+class BandEdits(InstructionDataset):
     """Edits as energies of bands, and instructions as the two words that matter."""
 
     def encode(self, sounds: np.ndarray) -> np.ndarray:
@@ -83,7 +98,7 @@ class Judge:
 
     def __init__(self, edits: BandEdits, held_out: int) -> None:
         self.edits = edits
-        self.cases: dict[Task, list[tuple[Stems, Edit]]] = {task: [] for task in WORDS}
+        self.cases: dict[StageContext, list[tuple[Stems, Edit]]] = {task: [] for task in WORDS}
         for task, number in ((task, number) for task in WORDS for number in range(held_out)):
             rng = np.random.default_rng([number, 99])
             stems = edits.render(rng)
@@ -112,7 +127,7 @@ class Judge:
         *_, last = generate(LM, request, decoding)
         return last.codes
 
-    def line(self, task: Task, shares: np.ndarray, kept: float, misled: float) -> str:
+    def line(self, task: StageContext, shares: np.ndarray, kept: float, misled: float) -> str:
         """Describe the shares (edits, 3) of one task and what was kept."""
         before, after, wanted = shares.mean(0)
         change = shares[:, 1] - shares[:, 0]
@@ -148,11 +163,11 @@ def main() -> None:
     edits = BandEdits(settings)
     for name in ("base", "adapter"):
         (args.folder / name).mkdir(parents=True, exist_ok=True)
-    Run(MusicStage(lm, edits), base.loop, args.folder / "base").train()
+    Trainer(LanguageModelTask(lm, edits), base.loop, args.folder / "base").train()
     editor, judge = Editor(lm, ADAPTER), Judge(edits, args.held_out)
     for text in judge.lines(editor):
         print(f"untrained  {text}", flush=True)
-    Run(InstructStage(editor, edits, settings), settings.loop, args.folder / "adapter").train()
+    Trainer(InstructTask(editor, edits, settings), settings.loop, args.folder / "adapter").train()
     for text in judge.lines(editor):
         print(f"trained    {text}", flush=True)
 

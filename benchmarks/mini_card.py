@@ -20,7 +20,7 @@ from soundloom.bench.plot import line_plot
 from soundloom.evaluation.editing import rendered
 from soundloom.evaluation.evaluate import Scope
 from soundloom.pipeline.stable_audio.model import load
-from soundloom.training.loop.logging import JOURNAL_FILE, read_journal
+from soundloom.training.loop.logging import LOG_FILE, read_log
 from soundloom.training.loop.tensorboard import picture
 
 SECONDS, SEED = 4.0, 3
@@ -31,7 +31,7 @@ NOT_LOSSES = ("step", "gradient", "discriminator gradient", "lead")
 
 def curves(folder: Path) -> str:
     """Every loss of a stage over its steps, in medians of many records: one record may be huge."""
-    records = list(read_journal(folder))
+    records = list(read_log(folder))
     parts = np.array_split(range(len(records)), min(POINTS, len(records)))
     groups = [[records[number] for number in part] for part in parts]
     names = [name for name in records[0] if name not in NOT_LOSSES and all(name in record for record in records)]
@@ -66,8 +66,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for journal in sorted(args.work.glob(f"*/{JOURNAL_FILE}")):
-        (args.out / f"mini-{journal.parent.name}.svg").write_text(curves(journal.parent))
+    for log_file in sorted(args.work.glob(f"*/{LOG_FILE}")):
+        (args.out / f"mini-{log_file.parent.name}.svg").write_text(curves(log_file.parent))
     image, prompts = sheet(args.model)
     Image.fromarray(image).save(args.out / "mini-spectrograms.png")
     print("\n".join(prompts))

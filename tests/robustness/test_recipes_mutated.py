@@ -20,7 +20,7 @@ from tests.training.tiny_recipe import CONFIGS, to_toml
 CLASSES = {
     "autoencoder": configs.AutoencoderConfig,
     "dit": configs.DiTTrainingConfig,
-    "distillation": configs.DistillationConfig,
+    "distillation": configs.DistillConfig,
     "text": configs.TextTrainingConfig,
     "post": configs.PostConfig,
     "tokenizer": configs.TokenizerConfig,

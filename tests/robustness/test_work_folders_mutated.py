@@ -11,8 +11,8 @@ from torch import nn
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
 from soundloom.training.data.latents import Latents, read_latents, write_latents
-from soundloom.training.loop.loop import Run
-from soundloom.training.recipe import Work
+from soundloom.training.loop.loop import Trainer
+from soundloom.training.recipe import RunDirectory
 from tests.robustness.mutators.media import changed, count, damaged, generator, odd_json, refusal
 
 LOOP = LoopConfig(steps=2, learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
@@ -27,11 +27,11 @@ class Line(nn.Module):
         self.bias = nn.Parameter(torch.zeros(2))
 
 
-class Stage:
+class TrainingTask:
     def __init__(self):
         self.module = Line()
 
-    def losses(self, step, draws):
+    def losses(self, step, stream):
         return {"loss": self.module.weight.square().sum() + (self.module.bias - 1).square().sum()}
 
 
@@ -40,15 +40,15 @@ def files(tmp_path_factory):
     """The bytes of what a tiny stage leaves, by name."""
     folder = tmp_path_factory.mktemp("work")
     torch.manual_seed(0)
-    run = Run(Stage(), LOOP, folder / "dit")
+    trainer = Trainer(TrainingTask(), LOOP, folder / "dit")
     (folder / "dit").mkdir()
-    run.train()
-    work = Work(folder)
-    work.keep_trained("dit", run.result())
+    trainer.train()
+    run_dir = RunDirectory(folder)
+    run_dir.keep_trained("dit", trainer.result())
     starts = np.array([0, 4, 9])
     rng = np.random.default_rng(0)
     write_latents(
-        work.latents,
+        run_dir.latents,
         Latents(
             rng.normal(size=(9, CHANNELS)).astype(np.float32),
             starts,
@@ -62,11 +62,11 @@ def files(tmp_path_factory):
 
 def reads(folder):
     """What opens each file, as the stages do."""
-    work = Work(folder)
+    run_dir = RunDirectory(folder)
     return {
-        "dit/state.pt": lambda: Run(Stage(), LOOP, folder / "dit").train(),
-        "dit/trained.pt": lambda: work.read_trained("dit"),
-        "latents.npz": lambda: read_latents(work.latents, CHANNELS),
+        "dit/state.pt": lambda: Trainer(TrainingTask(), LOOP, folder / "dit").train(),
+        "dit/trained.pt": lambda: run_dir.read_trained("dit"),
+        "latents.npz": lambda: read_latents(run_dir.latents, CHANNELS),
     }
 
 
@@ -115,14 +115,14 @@ def test_thousands_of_states_with_other_contents(files, tmp_path):
 @pytest.mark.parametrize("number", range(count(120)))
 def test_damaged_notes_are_named(number, tmp_path):
     rng = generator("notes", number)
-    work = Work(tmp_path)
+    run_dir = RunDirectory(tmp_path)
     (tmp_path / "dit").mkdir()
     (tmp_path / "dit" / "settings.json").write_bytes(odd_json(SETTINGS, rng))
-    (tmp_path / "base.json").write_bytes(odd_json({"model": "mini", "fingerprint": "f"}, rng))
+    (tmp_path / "pretrained.json").write_bytes(odd_json({"model": "mini", "fingerprint": "f"}, rng))
     for name, read in (
-        ("settings.json", lambda: list(work.changes("dit", SETTINGS))),
-        ("base.json", lambda: work.base),
-        ("base.json", lambda: work.require_base("mini", "f")),
+        ("settings.json", lambda: list(run_dir.changes("dit", SETTINGS))),
+        ("pretrained.json", lambda: run_dir.pretrained),
+        ("pretrained.json", lambda: run_dir.require_pretrained("mini", "f")),
     ):
         message = refusal(read)
         assert message is None or name in message or "began from" in message, message
@@ -169,6 +169,6 @@ def test_latents_of_another_model_are_refused(tmp_path, files):
 def test_a_work_folder_of_another_model_says_how_in_few_words(tmp_path):
     (tmp_path / "settings").mkdir()
     (tmp_path / "settings" / "settings.json").write_text(json.dumps({"x": "y" * 5000, "z\x1b": 1}))
-    for change in Work(tmp_path).changes("settings", {"x": 1}):
+    for change in RunDirectory(tmp_path).changes("settings", {"x": 1}):
         assert len(change) < 300
         assert change.isprintable()

@@ -9,7 +9,7 @@ from soundloom.config.ranges import Ranged, Within
 from soundloom.datasets.items import Selection
 from soundloom.errors import ConfigError, shown
 from soundloom.training.ranges import (
-    Batch,
+    BatchSize,
     Blocks,
     Clips,
     Count,
@@ -49,7 +49,7 @@ class LoopConfig(Ranged):
     weight_decay: Annotated[float, Within(0, 100)] = 0.01
     clip_norm: Annotated[float, Within(1e-9, 1e9)] = 1.0
     ema: Share = 0.999
-    accumulate: Batch = 1  # batches whose gradients a step adds up; several processes share them
+    accumulate: BatchSize = 1  # batches whose gradients a step adds up; several processes share them
     frozen: tuple[str, ...] = ()  # beginnings of names of weights that stay as they are, such as "text."
     divergence: Factor = 4.0  # a loss is too high that lies above its usual size by so many times that size
     patience: Count = 100  # steps on end with too high a loss, after which training stops
@@ -204,7 +204,7 @@ class AutoencoderConfig(Ranged):
     loop: LoopConfig
     spectral: SpectralConfig
     clips: Size = 0  # the first ones of the sounds; 0 for all that `sounds.toml` or `data.toml` give
-    batch: Batch = 8
+    batch: BatchSize = 8
     frames: Annotated[int, Within(2, 65_536)] = 32  # latents of a crop
     waveform: Weight = 1.0
     softnorm: Weight = 0.01
@@ -238,7 +238,7 @@ class TextTrainingConfig(Ranged):
     """Training of the text encoder to tell what latents are like, before the generator learns with it."""
 
     loop: LoopConfig
-    batch: Batch = 128
+    batch: BatchSize = 128
     frames: tuple[Annotated[int, Within(0, 65_536)], ...] = (0, 1, 2, 4)  # latents of a clip that are told one by one
     levels: Annotated[int, Within(1, 65_536)] = 64  # first latents whose level is told, which is where a tempo shows
     components: Annotated[int, Within(1, 65_536)] = 256  # of all that is told of a clip
@@ -250,7 +250,7 @@ class ShortConfig(Ranged):
 
     until: Steps = 0  # step from which all clips are whole
     share: Share = 1.0  # of the steps before it that have beginnings
-    frames: tuple[Batch, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
+    frames: tuple[BatchSize, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
     tokens: Clips = 1100  # of all clips together: their latents, and the memory tokens that each has beside them
     logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise: the rest is learnt from whole clips
 
@@ -275,7 +275,7 @@ class DiTTrainingConfig(Ranged):
     """Flow-matching training of the transformer, its conditioner and its text encoder."""
 
     loop: LoopConfig
-    batch: Batch = 32
+    batch: BatchSize = 32
     families: tuple[str, ...] = ()  # of the encoded sounds; none means all
     times: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
     logsnr: tuple[LogSNR, ...] = (-6.0, 5.0)  # range of "logsnr-uniform"; samplers end near 2
@@ -302,11 +302,11 @@ class DiTTrainingConfig(Ranged):
 
 
 @dataclass(frozen=True)
-class DistillationConfig(Ranged):
+class DistillConfig(Ranged):
     """Training of the transformer to jump to where its teacher's guided path ends."""
 
     loop: LoopConfig
-    batch: Batch = 32
+    batch: BatchSize = 32
     teacher_steps: Annotated[int, Within(1, 1000)] = 12
     guidance: Annotated[float, Within(-100, 100)] = 3.0
     refresh_every: Count = 4  # steps that share the teacher's paths
@@ -327,7 +327,7 @@ class PostConfig(Ranged):
     """Adversarial post-training of a generator that needs few steps."""
 
     loop: LoopConfig
-    batch: Batch = 32
+    batch: BatchSize = 32
     logsnr: tuple[LogSNR, ...] = (-6.0, 2.0)  # range of the noise that the generator starts from
     pure_noise: Share = 0.15  # share of starts from nothing but noise
     judged: Literal["uniform", "logit-normal"] = "uniform"  # noise under which the discriminator looks

@@ -9,7 +9,7 @@ from soundloom.errors import ConfigError, shown
 
 Steps = Annotated[int, Within(0, 1_000_000_000)]
 Count = Annotated[int, Within(1, 1_000_000_000)]  # of steps
-Batch = Annotated[int, Within(1, 65_536)]
+BatchSize = Annotated[int, Within(1, 65_536)]
 Clips = Annotated[int, Within(1, 1_000_000)]  # of the synthetic world, whose labels are all looked at
 Seed = Annotated[int, Within(0, 2**63 - 1)]
 LearningRate = Annotated[float, Within(0, 100)]

@@ -113,7 +113,7 @@ def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-class Work:
+class RunDirectory:
     """The work folder of one model; a folder of its own for each stage that trains."""
 
     def __init__(self, folder: Path) -> None:
@@ -132,12 +132,12 @@ class Work:
         """Latents of sounds that are not synthetic, in the published layout."""
         return self.folder / "latents"
 
-    def stage(self, name: str) -> Path:
+    def stage_folder(self, name: str) -> Path:
         return self.folder / name
 
     def trained(self, name: str) -> Path:
         """Where a finished stage leaves its weights."""
-        return self.stage(name) / "trained.pt"
+        return self.stage_folder(name) / "trained.pt"
 
     def result(self, name: str) -> Path:
         """What a stage leaves."""
@@ -164,7 +164,7 @@ class Work:
             yield
 
     def has_begun(self, name: str) -> bool:
-        return (self.stage(name) / STATE_FILE).is_file() or self.result(name).exists()
+        return (self.stage_folder(name) / STATE_FILE).is_file() or self.result(name).exists()
 
     def is_outdated(self, name: str) -> bool:
         """Whether a stage that makes a generator of another one's has begun before that one was finished last."""
@@ -176,7 +176,7 @@ class Work:
         return [earlier for earlier in READS.get(name, ()) if self._is_older(name, earlier)]
 
     def _is_older(self, name: str, earlier: str) -> bool:
-        own = [path for path in (self.trained(name), self.stage(name) / STATE_FILE) if path.is_file()]
+        own = [path for path in (self.trained(name), self.stage_folder(name) / STATE_FILE) if path.is_file()]
         result = self.result(earlier)
         if not own or not result.is_file():
             return False
@@ -184,7 +184,7 @@ class Work:
 
     def forget(self, name: str) -> None:
         """Remove what a stage has left so far."""
-        for path in (self.stage(name), self.logs(name), self.result(name)):
+        for path in (self.stage_folder(name), self.logs(name), self.result(name)):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -195,9 +195,9 @@ class Work:
         return self.folder / "tensorboard" / name
 
     @property
-    def base(self) -> dict[str, str] | None:
+    def pretrained(self) -> dict[str, str] | None:
         """Name and fingerprint of the model that this work began from."""
-        path = self.folder / "base.json"
+        path = self.folder / "pretrained.json"
         known = read_json_object(path)
         if known is not None and not all(isinstance(known.get(name), str) for name in ("model", "fingerprint")):
             raise TrainingError(
@@ -205,9 +205,9 @@ class Work:
             )
         return known
 
-    def require_base(self, model: str, fingerprint: str) -> None:
+    def require_pretrained(self, model: str, fingerprint: str) -> None:
         """Note the model to begin from. Raises TrainingError where work began without it, or from another one."""
-        known = self.base
+        known = self.pretrained
         if known is None and (self.folder / "model.json").is_file():
             raise TrainingError(f"the work in {self.folder} began without a model", "name another work folder")
         if known is not None and known["fingerprint"] != fingerprint:
@@ -215,11 +215,11 @@ class Work:
                 f"the work in {self.folder} began from {shown(known['model'])}, whose weights are not those of {model}",
                 "name another work folder, or the model that it began from",
             )
-        write_json(self.folder / "base.json", {"model": model, "fingerprint": fingerprint})
+        write_json(self.folder / "pretrained.json", {"model": model, "fingerprint": fingerprint})
 
     def settings(self, name: str) -> dict[str, Any] | None:
         """What a stage was last told; None if it has not begun."""
-        return read_json_object(self.stage(name) / "settings.json")
+        return read_json_object(self.stage_folder(name) / "settings.json")
 
     def changes(self, name: str, settings: Any) -> Iterator[str]:
         """How settings differ from what a stage was last told; nothing where that is not known."""
@@ -227,7 +227,7 @@ class Work:
         return iter(()) if known is None else differences(known, json.loads(json.dumps(settings)))
 
     def keep_settings(self, name: str, settings: dict[str, Any]) -> None:
-        write_json(self.stage(name) / "settings.json", settings)
+        write_json(self.stage_folder(name) / "settings.json", settings)
 
     def require(self, path: Path, stage: str) -> Path:
         """A file that an earlier stage leaves. Raises TrainingError where it is not there."""

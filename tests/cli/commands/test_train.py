@@ -12,11 +12,11 @@ import torch
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.main import main
-from soundloom.training.init.pretrained import Base
-from soundloom.training.loop.distributed import Machine
-from soundloom.training.loop.logging import read_journal
-from soundloom.training.recipe import Recipe, Work
-from soundloom.training.stages.job import Job
+from soundloom.training.init.pretrained import PretrainedModel
+from soundloom.training.loop.distributed import Distributed
+from soundloom.training.loop.logging import read_log
+from soundloom.training.recipe import Recipe, RunDirectory
+from soundloom.training.stages.context import StableAudioContext
 from tests.training.objectives.test_clap import write_clap
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
@@ -34,8 +34,8 @@ def made(tmp_path_factory):
     return folder
 
 
-def train(folder, stage, *flags, work="work") -> int:
-    common = ["--work", str(folder / work), "--device", "cpu", "--quiet"]
+def train(folder, stage, *flags, run_dir="work") -> int:
+    common = ["--work", str(folder / run_dir), "--device", "cpu", "--quiet"]
     return main(["train", stage, str(folder / "recipe"), *common, *map(str, flags)])
 
 
@@ -137,7 +137,7 @@ def test_a_finished_stage_that_was_stopped_with_new_settings_is_not_finished(cop
     assert train(copy, "dit", *more, "--minutes", 1e-9) == 3
     assert not (copy / "work" / "dit" / "trained.pt").exists()
     assert train(copy, "dit", *more) == 0
-    assert [record["step"] for record in read_journal(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
+    assert [record["step"] for record in read_log(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
 
 
 def test_other_sounds_are_encoded_anew(copy):
@@ -174,7 +174,7 @@ def test_nothing_is_thrown_away_for_a_run_that_cannot_begin(copy):
 
 def test_more_steps_go_on_from_a_finished_stage(copy):
     assert train(copy, "dit", "--set", "loop.steps=5") == 0
-    assert [record["step"] for record in read_journal(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
+    assert [record["step"] for record in read_log(copy / "work" / "dit")] == [1, 2, 3, 4, 5]
 
 
 def test_what_begins_with_another_stage_begins_anew_when_that_is_trained_again(copy):
@@ -183,7 +183,7 @@ def test_what_begins_with_another_stage_begins_anew_when_that_is_trained_again(c
     before = torch.load(path, weights_only=True)
     assert train(copy, "dit", "--set", "loop.steps=5", "--set", "loop.learning_rate=0.1") == 0
     assert train(copy, "distill") == 0
-    steps = [record["step"] for record in read_journal(copy / "work" / "distillation")]
+    steps = [record["step"] for record in read_log(copy / "work" / "distillation")]
     assert steps == list(range(1, SHORT_LOOP["steps"] + 1))
     assert any(not torch.equal(value, before[name]) for name, value in torch.load(path, weights_only=True).items())
 
@@ -232,9 +232,9 @@ def test_a_decoder_alone_keeps_the_scale_of_the_latents_that_the_base_knows(made
     flags = ("--set", f"decoder_only={decoder_only}", "--set", "loop.steps=1")
     assert train(tmp_path, "autoencoder", "--from", made / "model", *flags) == 0
     name = "bottleneck.running_std"
-    base = open_checkpoint(made / "model").tensors[f"pretransform.model.{name}"].numpy()
+    pretrained = open_checkpoint(made / "model").tensors[f"pretransform.model.{name}"].numpy()
     trained = torch.load(tmp_path / "work" / "autoencoder" / "trained.pt", weights_only=True)[name]
-    assert np.allclose(trained, base, rtol=1e-3) == (decoder_only == "true")
+    assert np.allclose(trained, pretrained, rtol=1e-3) == (decoder_only == "true")
 
 
 def test_clap_may_judge_what_post_training_makes(copy):
@@ -242,7 +242,7 @@ def test_clap_may_judge_what_post_training_makes(copy):
     write_clap(copy / "clap")
     changes = "--set", "scorer.clap=../clap", "--set", "text=0.5"
     assert train(copy, "post", "--restart", *changes) == 0
-    logged = set().union(*read_journal(copy / "work" / "post"))
+    logged = set().union(*read_log(copy / "work" / "post"))
     assert "text" in logged
     assert "critic" not in logged
     assert train(copy, "post", "--restart", "--set", "scorer.clap=absent", "--set", "text=0.5") == 1
@@ -267,7 +267,7 @@ def test_previews_can_be_heard_and_seen(made):
 
 def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
     pytest.importorskip("fcntl", reason="there are no such locks")
-    with Work(copy / "work").locked():
+    with RunDirectory(copy / "work").locked():
         assert train(copy, "dit", "--restart") == 1
         assert f"another run is at work in {copy / 'work'}" in capsys.readouterr().err
         assert (copy / "work" / "dit" / "trained.pt").exists()
@@ -316,12 +316,12 @@ def test_what_cannot_be_done_is_a_sentence(made, capsys, stage, flags, sentence)
 )
 def test_a_stage_names_the_one_before_that_is_missing(made, capsys, stage, sentence):
     flags = ["--out", made / "nothing"] if stage == "export" else []
-    assert train(made, stage, *flags, work="empty") == 1
+    assert train(made, stage, *flags, run_dir="empty") == 1
     assert sentence in capsys.readouterr().err
 
 
 def test_resuming_nothing_is_an_error(made, capsys):
-    assert train(made, "dit", "--resume", work="empty") == 2
+    assert train(made, "dit", "--resume", run_dir="empty") == 2
     assert "nothing of dit" in capsys.readouterr().err
 
 
@@ -335,7 +335,7 @@ def test_the_work_of_another_model_is_refused(copy, capsys):
 def test_a_sample_rate_that_training_is_not_for_is_refused(copy, capsys):
     text = (copy / "recipe" / "model.toml").read_text()
     (copy / "recipe" / "model.toml").write_text(text.replace("sample_rate = 44100", "sample_rate = 22050"))
-    assert train(copy, "autoencoder", work="other") == 1
+    assert train(copy, "autoencoder", run_dir="other") == 1
     assert "this one has 22050 Hz" in capsys.readouterr().err
 
 
@@ -413,8 +413,10 @@ def test_only_latents_of_sounds_that_are_there_and_selected_are_learnt(made, lib
     data.write_text(data.read_text() + '\n[selection]\nonly = ["0.wav", "1.*"]\n')
     assert train(tmp_path, "encode") == 0
     assert "1 latents are of sounds that are gone" in caplog.text
-    recipe, base = Recipe(tmp_path / "recipe"), Base(open_checkpoint(made / "model"))
-    _, words = Job(recipe=recipe, work=Work(tmp_path / "work"), machine=Machine(), base=base)._stored()
+    recipe, pretrained = Recipe(tmp_path / "recipe"), PretrainedModel(open_checkpoint(made / "model"))
+    _, words = StableAudioContext(
+        recipe=recipe, run_dir=RunDirectory(tmp_path / "work"), distributed=Distributed(), pretrained=pretrained
+    )._stored()
     assert {words.captions(place)[0] for place in range(len(words))} == {"noise number 1"}
 
 

@@ -11,7 +11,7 @@ from soundloom.config.musicgen.model import InstructConfig, published_musicgen
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
-from soundloom.training.loop.logging import read_journal
+from soundloom.training.loop.logging import read_log
 from soundloom.training.stages.instruct import Editor
 from tests.training.tiny_recipe import write_recipe
 
@@ -47,14 +47,14 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture
 def train(soundloom, recipe):
-    def call(stage, *flags, work="work"):
-        return soundloom("train", stage, recipe, "--work", work, "--device", "cpu", "--quiet", *flags)
+    def call(stage, *flags, run_dir="work"):
+        return soundloom("train", stage, recipe, "--work", run_dir, "--device", "cpu", "--quiet", *flags)
 
     return call
 
 
-def trained(work) -> dict[str, torch.Tensor]:
-    return torch.load(work / "instruct" / "trained.pt", weights_only=True)
+def trained(run_dir) -> dict[str, torch.Tensor]:
+    return torch.load(run_dir / "instruct" / "trained.pt", weights_only=True)
 
 
 def test_what_is_trained_becomes_an_editor_that_edit_opens(soundloom, train, composers, source, tmp_path):
@@ -96,10 +96,10 @@ def test_a_stopped_training_goes_on_to_the_same_bits(train, composers, tmp_path,
     with monkeypatch.context() as patch:
         asked = iter((False, False, True))  # stop after two of four steps
         patch.setattr("soundloom.cli.commands.train.Stop.wished", property(lambda stop: next(asked)))
-        train("instruct", "--from", composers["plain"], work="other")
+        train("instruct", "--from", composers["plain"], run_dir="other")
     assert not (tmp_path / "other" / "instruct" / "trained.pt").exists()
-    assert [record["step"] for record in read_journal(tmp_path / "other" / "instruct")] == [1, 2]
-    assert train("instruct", "--resume", work="other").code == 0
+    assert [record["step"] for record in read_log(tmp_path / "other" / "instruct")] == [1, 2]
+    assert train("instruct", "--resume", run_dir="other").code == 0
     whole, stopped = trained(tmp_path / "work"), trained(tmp_path / "other")
     assert whole.keys() == stopped.keys()
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
@@ -110,7 +110,7 @@ def test_an_editor_can_be_trained_further(train, composers, tmp_path):
     train("instruct", "--from", composers["plain"])
     train("export", "--out", "editor")
     slow = ("--set", "loop.learning_rate=1e-9", "--set", "loop.final_learning_rate=0.0")
-    assert train("instruct", "--from", "editor", *slow, work="more").code == 0
+    assert train("instruct", "--from", "editor", *slow, run_dir="more").code == 0
     before = open_musicgen(tmp_path / "editor").tensors["cp_transformer.gates"].numpy()
     assert np.abs(before).min() > 1e-3
     np.testing.assert_allclose(trained(tmp_path / "more")["cp_transformer.gates"].numpy(), before, atol=1e-6)

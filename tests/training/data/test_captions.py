@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.critic import ContrastiveCritic
-from soundloom.training.stages.dit import Batch, Generator, initialize
-from soundloom.training.stages.post import PostStage, other_captions
+from soundloom.training.stages.dit import Generator, TrainingBatch, initialize
+from soundloom.training.stages.post import PostTask, other_captions
 from tests.training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 
 KINDS, FRAMES = 4, 6
@@ -20,23 +20,23 @@ class NamedLatents:
     """Clips of four kinds, each one constant with some noise, under a caption of its own."""
 
     def __init__(self) -> None:
-        self.means = Draws(5, 0).normal(KINDS, LATENT_DIM)
+        self.means = RngStream(5, 0).normal(KINDS, LATENT_DIM)
 
-    def draw(self, size: int, draws: Draws) -> Batch:
-        kinds = draws.tensor(draws.rng.permutation(size) % KINDS)
-        data = self.means[kinds][:, :, None] + 0.3 * draws.normal(size, LATENT_DIM, FRAMES)
+    def sample(self, size: int, stream: RngStream) -> TrainingBatch:
+        kinds = stream.tensor(stream.rng.permutation(size) % KINDS)
+        data = self.means[kinds][:, :, None] + 0.3 * stream.normal(size, LATENT_DIM, FRAMES)
         ids = (kinds + 3)[:, None].expand(-1, 2)
         valid = torch.ones(size, FRAMES, dtype=torch.bool)
-        return Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(size), data, 0.0 * valid, valid)
+        return TrainingBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(size), data, 0.0 * valid, valid)
 
 
-def post(config: PostConfig) -> PostStage:
+def post(config: PostConfig) -> PostTask:
     torch.manual_seed(0)
     generator = Generator(model_config(), TEXT)
     initialize(generator)
     for projection in (generator.dit.transformer.project_in, generator.dit.transformer.project_out):
         projection.reset_parameters()  # a trained generator does not keep latents as low as a fresh one
-    return PostStage(generator, NamedLatents(), config)
+    return PostTask(generator, NamedLatents(), config)
 
 
 def lead_of_right_captions(contrastive: float) -> float:
@@ -46,9 +46,9 @@ def lead_of_right_captions(contrastive: float) -> float:
     optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(1, 44, 2):
         optimizer.zero_grad()
-        stage.losses(step, Draws(0, step))["loss"].backward()
+        stage.losses(step, RngStream(0, step))["loss"].backward()
         optimizer.step()
-    batch, t = stage.clips.draw(16, Draws(9, 0)), torch.full((16,), 0.3)
+    batch, t = stage.clips.sample(16, RngStream(9, 0)), torch.full((16,), 0.3)
     swapped = replace(batch, ids=batch.ids[other_captions(batch.ids)[0]])
     with torch.no_grad():
         right, wrong = (discriminator(b, batch.data, t, discriminator.embed(b)).scores.mean() for b in (batch, swapped))
@@ -65,14 +65,14 @@ def test_the_text_score_draws_what_is_made_towards_its_caption():
     learner = torch.optim.Adam(stage.critic.parameters(), 3e-3)
     for step in range(80):
         learner.zero_grad()
-        draws = Draws(1, step)
-        stage.critic.losses(stage.clips.draw(8, draws), draws)["loss"].backward()
+        stream = RngStream(1, step)
+        stage.critic.losses(stage.clips.sample(8, stream), stream)["loss"].backward()
         learner.step()
     learner = torch.optim.Adam(stage.module.parameters(), 1e-3)
     distances = []
     for step in range(0, 60, 2):
         learner.zero_grad()
-        losses = stage.losses(step, Draws(0, step))
+        losses = stage.losses(step, RngStream(0, step))
         losses["loss"].backward()
         learner.step()
         distances.append(losses["text"].item())
@@ -94,7 +94,7 @@ def spread_of_latents(weight: float) -> float:
         felt = step >= 120  # the critic learns first, as `detached_until` lets it
         loss = 0.02 * (latents - latents.mean(0).detach()).square().mean() if felt else torch.zeros(())
         if weight:
-            loss = loss + weight * critic(latents if felt else latents.detach(), audio, Draws(0, step))
+            loss = loss + weight * critic(latents if felt else latents.detach(), audio, RngStream(0, step))
         learner.zero_grad()
         mover.zero_grad()
         loss.backward()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.training.data.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, draw_mask
+from soundloom.training.data.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, sample_mask
 
 VALID, FRAMES = 60, 80
 
@@ -11,7 +11,7 @@ VALID, FRAMES = 60, 80
 def masks(kind: str, count: int = 200) -> list[np.ndarray]:
     rng = np.random.default_rng(KINDS.index(kind))
     chances = [float(name == kind) for name in KINDS]
-    return [draw_mask(rng, chances, VALID, FRAMES) for _ in range(count)]
+    return [sample_mask(rng, chances, VALID, FRAMES) for _ in range(count)]
 
 
 def gaps(mask: np.ndarray) -> int:
@@ -53,10 +53,10 @@ def test_spans_are_at_most_four_and_cover_the_drawn_share():
 def test_a_clip_of_one_frame_has_a_mask(kind):
     rng = np.random.default_rng(0)
     chances = [float(name == kind) for name in KINDS]
-    assert draw_mask(rng, chances, 1, 1).shape == (1,)
+    assert sample_mask(rng, chances, 1, 1).shape == (1,)
 
 
 def test_kinds_come_with_their_chances():
     rng = np.random.default_rng(5)
-    drawn = [draw_mask(rng, (0.0, 0.75, 0.25, 0.0), VALID, FRAMES).any() for _ in range(400)]
+    drawn = [sample_mask(rng, (0.0, 0.75, 0.25, 0.0), VALID, FRAMES).any() for _ in range(400)]
     assert np.mean(drawn) == pytest.approx(0.25, abs=0.06)

@@ -28,7 +28,7 @@ def folder(tmp_path):
 def test_what_cannot_be_read_is_said_once_and_passed_over(folder, caplog):
     recordings = Recordings(Folder(folder), Selection(), RATE)
     rng = np.random.default_rng(0)
-    drawn = [recordings.draw(rng, 100) for _ in range(50)]
+    drawn = [recordings.sample(rng, 100) for _ in range(50)]
     assert {position for position, _ in drawn} == {7}
     assert all(piece.shape == (2, 100) for _, piece in drawn)
     assert len(caplog.messages) == len(set(caplog.messages)) <= 9
@@ -36,8 +36,8 @@ def test_what_cannot_be_read_is_said_once_and_passed_over(folder, caplog):
 
 def test_what_is_drawn_does_not_depend_on_what_was_found_unusable_before(folder):
     fresh, used = (Recordings(Folder(folder), Selection(), RATE) for _ in range(2))
-    used.draw(np.random.default_rng(1), 100)
-    pieces = [recordings.draw(np.random.default_rng(2), 100)[1] for recordings in (fresh, used)]
+    used.sample(np.random.default_rng(1), 100)
+    pieces = [recordings.sample(np.random.default_rng(2), 100)[1] for recordings in (fresh, used)]
     assert np.array_equal(*pieces)
 
 
@@ -49,7 +49,7 @@ def test_what_is_said_of_sounds_decides_before_they_are_read(folder):
 def test_nothing_that_can_be_used_is_an_error(folder):
     recordings = Recordings(Folder(folder), Selection(without=("7.wav",)), RATE)
     with pytest.raises(TrainingError, match="none of 9 sounds can be used"):
-        recordings.draw(np.random.default_rng(0), 100)
+        recordings.sample(np.random.default_rng(0), 100)
 
 
 @pytest.mark.parametrize(

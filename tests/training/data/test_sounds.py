@@ -96,7 +96,7 @@ def test_captions_speak_of_what_was_asked_for_not_of_its_tuning(plain):
 
 
 def test_pieces_of_tuned_sounds_begin_where_latents_do(plain):
-    piece = plain.draw(np.random.default_rng(3), 2 * FRAME)[1]
+    piece = plain.sample(np.random.default_rng(3), 2 * FRAME)[1]
     whole = [plain.audio(position) for position in range(len(plain))]
     assert any(
         np.array_equal(piece, audio[:, start : start + 2 * FRAME])

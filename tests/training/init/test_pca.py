@@ -66,7 +66,7 @@ def test_a_new_autoencoder_is_exactly_the_linear_codec():
     same, sounds = SAME(model_config().same), Sounds(SOUNDS)
     codec = fit_linear_codec(same, random_crops(same, sounds, AUTOENCODER), AUTOENCODER)
     start_linear(same, codec)
-    audio = sounds.draw(np.random.default_rng(4), 8 * PATCH * STRIDE)[1]
+    audio = sounds.sample(np.random.default_rng(4), 8 * PATCH * STRIDE)[1]
     with torch.no_grad():
         made = same.decode(same.encode(torch.from_numpy(audio)[None]))[0].numpy()
     expected = codec.decode(codec.encode(patch_rows(audio, PATCH)))

@@ -13,44 +13,44 @@ from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import EngineError
 from soundloom.training.config import AdversarialConfig, AlignmentConfig, MemberConfig
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.distributed import MachineConfig, open_machine
-from soundloom.training.loop.loop import Draws, Run
-from soundloom.training.stages.autoencoder import AutoencoderStage
-from soundloom.training.stages.dit import Batch, FlowStage, Generator
+from soundloom.training.loop.distributed import DistributedConfig, init_distributed
+from soundloom.training.loop.loop import RngStream, Trainer
+from soundloom.training.stages.autoencoder import AutoencoderTask
+from soundloom.training.stages.dit import DiTTask, Generator, TrainingBatch
 from tests.training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
 
 class Noise:
     """Clips that are noise, so that no file is needed."""
 
-    def draw(self, size: int, draws: Draws) -> Batch:
+    def sample(self, size: int, stream: RngStream) -> TrainingBatch:
         model = model_config()
         frames = torch.arange(12)
-        return Batch(
-            ids=torch.from_numpy(draws.rng.integers(4, TEXT.vocab_size, (size, 16))),
+        return TrainingBatch(
+            ids=torch.from_numpy(stream.rng.integers(4, TEXT.vocab_size, (size, 16))),
             mask=torch.ones(size, 16, dtype=torch.bool),
             seconds=torch.full((size,), 1.0),
-            data=draws.normal(size, model.dit.io_channels, len(frames)),
-            kept=(draws.uniform(size, 1) < 0.5).float().expand(size, len(frames)) * (frames < 4),
+            data=stream.normal(size, model.dit.io_channels, len(frames)),
+            kept=(stream.uniform(size, 1) < 0.5).float().expand(size, len(frames)) * (frames < 4),
             valid=(frames < 9).expand(size, -1),
         )
 
 
-def run(folder: Path, accumulate: int = 2, **machine) -> Run:
+def trainer(folder: Path, accumulate: int = 2, **distributed) -> Trainer:
     torch.manual_seed(0)
-    stage = FlowStage(Generator(model_config(), TEXT), Noise(), FLOW)
-    here = open_machine(MachineConfig(device="cpu", threads=1, **machine))
-    return Run(stage, replace(LOOP, accumulate=accumulate), folder, here)
+    task = DiTTask(Generator(model_config(), TEXT), Noise(), FLOW)
+    here = init_distributed(DistributedConfig(device="cpu", threads=1, **distributed))
+    return Trainer(task, replace(LOOP, accumulate=accumulate), folder, here)
 
 
-def train(folder: Path, last: int = LOOP.steps, **machine) -> dict[str, torch.Tensor]:
+def train(folder: Path, last: int = LOOP.steps, **distributed) -> dict[str, torch.Tensor]:
     """Train in this process up to a step; the result is in a file too, for those who started it."""
-    this = run(folder, **machine)
+    this = trainer(folder, **distributed)
     this.train(until=lambda: this.step == last)
     result = this.result()
-    if this.machine.is_first:
+    if this.distributed.is_main:
         torch.save(result, folder / "result.pt")
-    this.machine.close()
+    this.distributed.close()
     return result
 
 
@@ -74,7 +74,7 @@ def start_two(folder: Path, call: str) -> None:
 
 def drift(folder: Path) -> None:
     """Train an autoencoder with all that follows what it hears, and keep this process's own buffers."""
-    here = open_machine(MachineConfig(device="cpu", threads=1))
+    here = init_distributed(DistributedConfig(device="cpu", threads=1))
     torch.manual_seed(0)
     member = MemberConfig("convolution", 64, filters=4)
     config = replace(
@@ -84,9 +84,9 @@ def drift(folder: Path) -> None:
         adversarial=AdversarialConfig(0.1, members=(member,)),
         alignment=AlignmentConfig(0.1, width=64, depth=1),
     )
-    this = Run(AutoencoderStage(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)
+    this = Trainer(AutoencoderTask(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)
     this.train()
-    state = {**this.stage.module.state_dict(), **this.companions.state_dict()}
+    state = {**this.task.module.state_dict(), **this.auxiliary.state_dict()}
     torch.save({name: state[name] for name in FOLLOWING}, folder / f"buffers{here.rank}.pt")
     here.close()
 
@@ -118,7 +118,7 @@ def test_sharded_weights_learn_the_same_between_steps_of_one_process(alone, tmp_
 
 def test_sharding_over_one_process_is_an_error():
     with pytest.raises(EngineError, match="there is one"):
-        open_machine(MachineConfig(device="cpu", shard=True))
+        init_distributed(DistributedConfig(device="cpu", shard=True))
 
 
 def assert_same(a, b, tolerance):

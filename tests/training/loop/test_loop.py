@@ -14,10 +14,10 @@ from torch import nn
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.training.loop.checkpoint import read_state
-from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.guards import DivergenceGuard
-from soundloom.training.loop.logging import read_journal
-from soundloom.training.loop.loop import Draws, Run, Turn, learning_rate
+from soundloom.training.loop.logging import read_log
+from soundloom.training.loop.loop import OptimizerPhase, RngStream, Trainer, learning_rate
 from tests.training.tiny_recipe import loop
 
 
@@ -29,39 +29,39 @@ class Regression:
         self.module: nn.Module = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
         self.poison = poison
 
-    def losses(self, step: int, draws: Draws) -> dict[str, torch.Tensor]:
-        x = draws.normal(32, 8)
+    def losses(self, step: int, stream: RngStream) -> dict[str, torch.Tensor]:
+        x = stream.normal(32, 8)
         loss = (self.module(x) - x[:, :1]).square().mean()
         return {"loss": loss * float("nan") if step == self.poison else loss}
 
 
-def run(folder: Path, **changes) -> Run:
+def trainer(folder: Path, **changes) -> Trainer:
     config = loop(steps=40, learning_rate=2e-2, save_every=5, log_every=5)
-    return Run(Regression(), replace(config, **changes), folder)
+    return Trainer(Regression(), replace(config, **changes), folder)
 
 
-def weights(run: Run) -> torch.Tensor:
-    trained = [p for turn in run.trained.values() for p in turn]
-    return torch.cat([p.detach().flatten() for p in [*trained, *run.average.values()]])
+def weights(trainer: Trainer) -> torch.Tensor:
+    trained = [p for phase in trainer.trained.values() for p in phase]
+    return torch.cat([p.detach().flatten() for p in [*trained, *trainer.ema.values()]])
 
 
 @pytest.fixture
 def uninterrupted(tmp_path):
     (tmp_path / "whole").mkdir()
-    whole = run(tmp_path / "whole")
+    whole = trainer(tmp_path / "whole")
     assert whole.train()
     return whole
 
 
 def test_a_run_learns(uninterrupted, tmp_path):
-    records = list(read_journal(tmp_path / "whole"))
+    records = list(read_log(tmp_path / "whole"))
     assert records[-1]["loss"] < 0.5 * records[0]["loss"]
 
 
 def test_a_resumed_run_ends_with_the_same_bits(uninterrupted, tmp_path):
-    first = run(tmp_path)
+    first = trainer(tmp_path)
     assert not first.train(until=lambda: first.step == 17)
-    second = run(tmp_path)
+    second = trainer(tmp_path)
     assert second.step == 17
     second.train()
     assert torch.equal(weights(second), weights(uninterrupted))
@@ -73,7 +73,7 @@ def die(*_: object) -> None:
 
 def train_and_die(folder: Path, moment: str) -> None:
     """Train until the second save, and be killed in the middle of it."""
-    this = run(folder)
+    this = trainer(folder)
     this.train(until=lambda: this.step == 9)
     replace_file, save = Path.replace, torch.save
 
@@ -102,7 +102,7 @@ def test_a_run_killed_while_saving_resumes_to_the_same_bits(uninterrupted, tmp_p
     code = f"from tests.training.loop.test_loop import *; train_and_die(Path({str(tmp_path)!r}), {moment!r})"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
-    resumed = run(tmp_path)
+    resumed = trainer(tmp_path)
     assert resumed.step == step
     assert not list(tmp_path.glob(".soundloom-*"))
     resumed.train()
@@ -110,28 +110,28 @@ def test_a_run_killed_while_saving_resumes_to_the_same_bits(uninterrupted, tmp_p
 
 
 def test_the_journal_counts_repeated_steps_once(uninterrupted, tmp_path):
-    first = run(tmp_path, seed=1)
+    first = trainer(tmp_path, seed=1)
     first.train(until=lambda: first.step == 12)
     (tmp_path / "state.pt").unlink()
-    run(tmp_path, seed=1).train()
-    assert [record["step"] for record in read_journal(tmp_path)] == [5, 10, 15, 20, 25, 30, 35, 40]
+    trainer(tmp_path, seed=1).train()
+    assert [record["step"] for record in read_log(tmp_path)] == [5, 10, 15, 20, 25, 30, 35, 40]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tmp_path):
-    stage = Regression(poison=13)
+    task = Regression(poison=13)
     with pytest.raises(TrainingError, match=r"step 13: not finite: loss.*\n.*resume"):
-        Run(stage, loop(steps=40, save_every=5), tmp_path).train()
-    assert run(tmp_path).step == 10
+        Trainer(task, loop(steps=40, save_every=5), tmp_path).train()
+    assert trainer(tmp_path).step == 10
 
 
 def test_a_loss_that_stays_high_stops_the_run_and_keeps_the_state_from_before(tmp_path):
     class Exploding(Regression):
-        def losses(self, step, draws):
-            return {"loss": super().losses(step, draws)["loss"] * (1 if step < 73 else 100)}
+        def losses(self, step, stream):
+            return {"loss": super().losses(step, stream)["loss"] * (1 if step < 73 else 100)}
 
     with pytest.raises(TrainingError, match=r"step 82: the loss has been far above its usual .* for 10 steps"):
-        Run(Exploding(), loop(steps=400, save_every=5, patience=10), tmp_path).train()
-    assert run(tmp_path).step == 70
+        Trainer(Exploding(), loop(steps=400, save_every=5, patience=10), tmp_path).train()
+    assert trainer(tmp_path).step == 70
 
 
 class Diverging(Regression):
@@ -141,21 +141,21 @@ class Diverging(Regression):
         super().__init__()
         self.start = start
 
-    def losses(self, step, draws):
-        return {"loss": super().losses(step, draws)["loss"] * 10.0 ** min(20, max(0, step - self.start))}
+    def losses(self, step, stream):
+        return {"loss": super().losses(step, stream)["loss"] * 10.0 ** min(20, max(0, step - self.start))}
 
 
 @pytest.mark.parametrize("start", [6, 20, 90])
 def test_a_loss_that_explodes_stops_the_run_soon(tmp_path, start):
     """A usual size is known from 50 steps on; patience is a hundred."""
     with pytest.raises(TrainingError, match="training stopped at step"):
-        Run(Diverging(start), loop(steps=400, save_every=1), tmp_path).train()
+        Trainer(Diverging(start), loop(steps=400, save_every=1), tmp_path).train()
     assert read_state(tmp_path / "state.pt")["step"] <= start + 5
 
 
 def test_a_run_does_not_end_well_while_its_loss_explodes(tmp_path):
     with pytest.raises(TrainingError, match="training stopped at step 25"):
-        Run(Diverging(20), loop(steps=25, save_every=100), tmp_path).train()
+        Trainer(Diverging(20), loop(steps=25, save_every=100), tmp_path).train()
     assert not (tmp_path / "state.pt").exists()
 
 
@@ -168,10 +168,10 @@ def test_losses_that_begin_at_nothing_may_grow():
 
 def test_single_high_losses_do_not_stop_a_run(tmp_path):
     class Spiking(Regression):
-        def losses(self, step, draws):
-            return {"loss": super().losses(step, draws)["loss"] * (100 if step % 10 else 1)}
+        def losses(self, step, stream):
+            return {"loss": super().losses(step, stream)["loss"] * (100 if step % 10 else 1)}
 
-    assert Run(Spiking(), loop(steps=100, patience=10), tmp_path).train()
+    assert Trainer(Spiking(), loop(steps=100, patience=10), tmp_path).train()
 
 
 def test_losses_around_zero_may_change_their_sign():
@@ -186,19 +186,19 @@ def test_losses_around_zero_may_change_their_sign():
 
 def test_a_step_of_two_batches_is_one_of_their_mean(tmp_path):
     """Gradients add up to those of the mean loss over what both batches drew."""
-    together = Run(Regression(), loop(steps=1, accumulate=2, clip_norm=1e9), tmp_path)
+    together = Trainer(Regression(), loop(steps=1, accumulate=2, clip_norm=1e9), tmp_path)
     module = Regression().module
-    draws = [Draws(0, 0, part).normal(32, 8) for part in range(2)]
-    expected = sum((module(x) - x[:, :1]).square().mean() for x in draws) / 2
+    stream = [RngStream(0, 0, part).normal(32, 8) for part in range(2)]
+    expected = sum((module(x) - x[:, :1]).square().mean() for x in stream) / 2
     expected.backward()
     together.train()
     for parameter, alone in zip(together.trained[""], module.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, alone.grad)
-    assert next(read_journal(tmp_path))["loss"] == pytest.approx(expected.item(), abs=1e-5)
+    assert next(read_log(tmp_path))["loss"] == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_frozen_weights_stay(tmp_path):
-    frozen = Run(Regression(), loop(frozen=("0.",)), tmp_path)
+    frozen = Trainer(Regression(), loop(frozen=("0.",)), tmp_path)
     frozen.train()
     start = Regression().module.state_dict()
     state = frozen.result()
@@ -207,26 +207,26 @@ def test_frozen_weights_stay(tmp_path):
 
 
 def test_a_resumed_run_obeys_new_settings_of_its_optimizer(tmp_path):
-    run(tmp_path, steps=2).train()
-    resumed = Run(Regression(), loop(steps=4, weight_decay=0.3, betas=(0.5, 0.6)), tmp_path)
+    trainer(tmp_path, steps=2).train()
+    resumed = Trainer(Regression(), loop(steps=4, weight_decay=0.3, betas=(0.5, 0.6)), tmp_path)
     assert [group["weight_decay"] for group in resumed.optimizer.param_groups] == [0.3, 0.3, 0.0]
     assert {tuple(group["betas"]) for group in resumed.optimizer.param_groups} == {(0.5, 0.6)}
 
 
 def test_muon_without_blocks_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"loop\.muon is for matrices of transformer blocks"):
-        Run(Regression(), loop(muon=2.0), tmp_path)
+        Trainer(Regression(), loop(muon=2.0), tmp_path)
 
 
 def test_another_optimizer_cannot_take_over(tmp_path, monkeypatch):
     monkeypatch.setattr("soundloom.training.loop.loop.transformer_blocks", lambda module: iter([module[0]]))
-    run(tmp_path, steps=1).train()
+    trainer(tmp_path, steps=1).train()
     with pytest.raises(TrainingError, match="by another optimizer, than the recipe asks for"):
-        Run(Regression(), loop(muon=2.0), tmp_path)
+        Trainer(Regression(), loop(muon=2.0), tmp_path)
 
 
 def test_a_run_stopped_while_its_loss_is_high_keeps_the_state_from_before(tmp_path):
-    started = run(tmp_path, steps=100, save_every=60)
+    started = trainer(tmp_path, steps=100, save_every=60)
     for guard in started._guards.values():
         guard.watch = lambda loss, step, state, guard=guard: setattr(guard, "high", int(step > 70))
     started.train(until=lambda: started.step == 80)
@@ -234,25 +234,25 @@ def test_a_run_stopped_while_its_loss_is_high_keeps_the_state_from_before(tmp_pa
 
 
 def test_companions_cannot_be_sharded(tmp_path):
-    machine = Machine()
-    machine.config = replace(machine.config, shard=True)
+    distributed = Distributed()
+    distributed.config = replace(distributed.config, shard=True)
     with pytest.raises(EngineError, match="companions of its model cannot be sharded"):
-        Run(Duel(), loop(), tmp_path, machine)
+        Trainer(Duel(), loop(), tmp_path, distributed)
 
 
 def test_a_state_of_another_model_is_refused(tmp_path):
-    run(tmp_path, steps=1).train()
+    trainer(tmp_path, steps=1).train()
     other = Regression()
     other.module = nn.Linear(8, 1)
     with pytest.raises(TrainingError, match="of another model"):
-        Run(other, loop(), tmp_path)
+        Trainer(other, loop(), tmp_path)
 
 
 def test_processes_that_cannot_share_a_step_evenly_are_an_error(tmp_path):
-    machine = Machine()
-    machine.processes = 2
+    distributed = Distributed()
+    distributed.world_size = 2
     with pytest.raises(ConfigError, match=r"2 processes cannot share .* loop.accumulate is 3"):
-        Run(Regression(), loop(accumulate=3), tmp_path, machine)
+        Trainer(Regression(), loop(accumulate=3), tmp_path, distributed)
 
 
 def test_the_rate_rises_then_falls_to_its_last_value():
@@ -279,9 +279,9 @@ def test_cycles_share_the_steps_evenly():
 
 
 def test_draws_depend_on_seed_and_step_alone():
-    assert torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 2).normal(3, 4))
-    assert not torch.equal(Draws(1, 2).normal(3, 4), Draws(1, 3).normal(3, 4))
-    assert not torch.equal(Draws(1, 2).normal(3, 4), Draws(2, 2).normal(3, 4))
+    assert torch.equal(RngStream(1, 2).normal(3, 4), RngStream(1, 2).normal(3, 4))
+    assert not torch.equal(RngStream(1, 2).normal(3, 4), RngStream(1, 3).normal(3, 4))
+    assert not torch.equal(RngStream(1, 2).normal(3, 4), RngStream(2, 2).normal(3, 4))
 
 
 class Duel:
@@ -289,35 +289,38 @@ class Duel:
 
     def __init__(self) -> None:
         self.module: nn.Module = nn.Linear(4, 1, bias=False)
-        self.companions: nn.Module = nn.Linear(4, 1)
+        self.auxiliary: nn.Module = nn.Linear(4, 1)
         nn.init.zeros_(self.module.weight)
-        for parameter in self.companions.parameters():
+        for parameter in self.auxiliary.parameters():
             nn.init.ones_(parameter)
-        self.turns = Turn("follower", (self.module,)), Turn("leader", (self.companions,), rate=0.5, betas=(0.0, 0.99))
+        self.phases = (
+            OptimizerPhase("follower", (self.module,)),
+            OptimizerPhase("leader", (self.auxiliary,), rate=0.5, betas=(0.0, 0.99)),
+        )
 
-    def turn(self, step: int) -> Turn:
-        return self.turns[step % 3 == 2]
+    def phase(self, step: int) -> OptimizerPhase:
+        return self.phases[step % 3 == 2]
 
-    def losses(self, step: int, draws: Draws) -> dict[str, torch.Tensor]:
-        noise = draws.normal(4)
-        distance = (self.module.weight - self.companions.weight).square().mean()
-        if self.turn(step).name == "leader":
-            return {"loss": (self.companions(noise) + self.companions.weight).square().mean() + distance}
+    def losses(self, step: int, stream: RngStream) -> dict[str, torch.Tensor]:
+        noise = stream.normal(4)
+        distance = (self.module.weight - self.auxiliary.weight).square().mean()
+        if self.phase(step).name == "leader":
+            return {"loss": (self.auxiliary(noise) + self.auxiliary.weight).square().mean() + distance}
         return {"loss": distance, "distance": distance}
 
 
-def duel(folder: Path, steps: int = 20) -> Run:
+def duel(folder: Path, steps: int = 20) -> Trainer:
     config = loop(steps=steps, learning_rate=0.1, final_learning_rate=0.1, warmup_steps=0, save_every=100, log_every=3)
-    return Run(Duel(), replace(config, weight_decay=0.1), folder)
+    return Trainer(Duel(), replace(config, weight_decay=0.1), folder)
 
 
 def test_a_step_trains_one_turn_and_leaves_the_other_where_it_is(tmp_path):
-    run = duel(tmp_path)
-    follower, leader = run.stage.module.weight, run.stage.companions.weight
+    trainer = duel(tmp_path)
+    follower, leader = trainer.task.module.weight, trainer.task.auxiliary.weight
 
     def train_to(step: int) -> tuple[torch.Tensor, ...]:
-        run.train(until=lambda: run.step == step)
-        return tuple(value.detach().clone() for value in (follower, leader, run.average["weight"]))
+        trainer.train(until=lambda: trainer.step == step)
+        return tuple(value.detach().clone() for value in (follower, leader, trainer.ema["weight"]))
 
     start, second, third = train_to(0), train_to(2), train_to(3)
     torch.testing.assert_close(second[0], torch.full((1, 4), 0.2), atol=0.02, rtol=0)  # Adam's steps are the rate
@@ -340,5 +343,5 @@ def test_alternation_resumes_to_the_same_bits(tmp_path):
 
 def test_the_journal_tells_losses_of_each_turn_apart(tmp_path):
     duel(tmp_path, steps=3).train()
-    (record,) = read_journal(tmp_path)
+    (record,) = read_log(tmp_path)
     assert set(record) == {"step", "loss", "gradient", "distance", "leader loss", "leader gradient"}

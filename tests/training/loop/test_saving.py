@@ -13,7 +13,7 @@ from soundloom.training.loop.saving import save_state
 def state():
     generator = torch.Generator().manual_seed(1)
     weights = {f"w{i}": torch.randn(8, 8, generator=generator) for i in range(4)}
-    return {"step": 3, "module": weights, "average": {}, "optimizer": {}}
+    return {"step": 3, "module": weights, "ema": {}, "optimizer": {}}
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig, MemberConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.features import feature_distance, outputs_of
 from soundloom.training.objectives.gan.discriminators import Spectrum, build_member, member_width
 from soundloom.training.objectives.gan.losses import Adversary, discriminator_loss, generator_loss
@@ -85,7 +85,7 @@ def test_widths_follow_the_channels():
 
 def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise, and the same noise without its highest frequencies."""
-    real = Draws(0, step).normal(4, 2, 2048)
+    real = RngStream(0, step).normal(4, 2, 2048)
     low = F.avg_pool1d(real, 5, stride=1, padding=2)
     return low, real
 
@@ -97,7 +97,7 @@ def test_a_member_learns_to_hear_missing_treble(member):
     optimizer = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(25):
         optimizer.zero_grad()
-        loss = adversary.discriminator_losses(*sounds(step), Draws(1, step))["loss"]
+        loss = adversary.discriminator_losses(*sounds(step), RngStream(1, step))["loss"]
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.3
@@ -106,10 +106,10 @@ def test_a_member_learns_to_hear_missing_treble(member):
 def test_noise_veils_the_sounds_when_the_discriminators_win():
     adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS[:1]), RATE)
     made, real = sounds(0)
-    clear = adversary.discriminator_losses(made, real, Draws(0, 0))["loss"].item()
+    clear = adversary.discriminator_losses(made, real, RngStream(0, 0))["loss"].item()
     assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
     adversary.recent_loss.fill_(0.04)
-    veiled = adversary._veiled(real, Draws(0, 0)) - real
+    veiled = adversary._veiled(real, RngStream(0, 0)) - real
     torch.testing.assert_close(veiled.std(), 10 * 0.06 * real.std(), rtol=0.02, atol=0)
 
 
@@ -118,7 +118,7 @@ def test_in_the_generators_turn_gradients_reach_the_sound_and_no_discriminator()
     adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS), RATE).requires_grad_(False)
     made, real = sounds(0)
     made.requires_grad_()
-    losses = adversary.generator_losses(made, real, Draws(0, 0))
+    losses = adversary.generator_losses(made, real, RngStream(0, 0))
     (losses["adversarial"] + losses["features"]).backward()
     assert made.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in adversary.parameters())

@@ -16,12 +16,12 @@ from soundloom.training.config import (
     SemanticConfig,
 )
 from soundloom.training.data.augmentation import augmented, chirp, random_piece
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
 from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted
 from soundloom.training.objectives.text_features import LearntText
-from soundloom.training.objectives.timesteps import draw_times, noisy, stratified
+from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
 
 RATE = 44100
 TIMES = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))
@@ -75,10 +75,10 @@ def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
     alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3).eval()
     alignment.deviation.fill_(2.0)
     latents = 2 * torch.randn(4, 3, 8)
-    losses = alignment(latents, Draws(0, 0))
-    draws = Draws(0, 0)
-    t = draw_times(TIMES, stratified(draws, 4))
-    noise = 2 * draws.normal(4, 3, 8)
+    losses = alignment(latents, RngStream(0, 0))
+    stream = RngStream(0, 0)
+    t = sample_timesteps(TIMES, stratified(stream, 4))
+    noise = 2 * stream.normal(4, 3, 8)
     condition = alignment.dit.condition(torch.zeros(4, 1, 1), torch.zeros(4, 1), None)
     velocity = alignment.dit(noisy(latents, noise, t), t, condition)
     torch.testing.assert_close(losses["alignment"], (velocity - (noise - latents)).square().mean())
@@ -88,7 +88,7 @@ def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
 def test_alignment_follows_the_size_of_the_latents_while_training():
     alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3)
     latents = torch.randn(4, 3, 8)
-    alignment(3 * latents, Draws(0, 0))
+    alignment(3 * latents, RngStream(0, 0))
     expected = 0.99 + 0.01 * float((3 * latents).std())
     assert float(alignment.deviation) == pytest.approx(expected, rel=1e-5)
 
@@ -101,7 +101,7 @@ def gradient_of_alignment(fixed_target: bool) -> torch.Tensor:
     for parameter in alignment.dit.parameters():
         nn.init.zeros_(parameter)
     latents = torch.randn(2, 3, 8, requires_grad=True)
-    alignment(latents, Draws(0, 0))["alignment"].backward()
+    alignment(latents, RngStream(0, 0))["alignment"].backward()
     return latents.grad
 
 
@@ -137,16 +137,16 @@ def test_the_critic_learns_which_sounds_and_latents_belong_together():
     losses = []
     for step in range(100):
         optimizer.zero_grad()
-        loss = critic(latents, audio, Draws(0, step))
+        loss = critic(latents, audio, RngStream(0, step))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.6 < 0.75 < np.mean(losses[:5])
-    assert critic(latents.roll(1, 0), audio, Draws(0, 0)).item() > 1.0
+    assert critic(latents.roll(1, 0), audio, RngStream(0, 0)).item() > 1.0
 
 
 def test_what_is_dropped_is_made_up_for_by_what_stays():
-    x = dropped(torch.ones(10_000), 0.4, Draws(0, 0).uniform(10_000))
+    x = dropped(torch.ones(10_000), 0.4, RngStream(0, 0).uniform(10_000))
     assert float((x == 0).float().mean()) == pytest.approx(0.4, abs=0.02)
     assert float(x.mean()) == pytest.approx(1.0, abs=0.04)
 
@@ -159,7 +159,8 @@ def test_padding_of_a_caption_means_nothing_to_the_critic():
     latents, audio = torch.randn(2, 3, 4), torch.randn(2, 2, 256)
     mask = torch.tensor([[True, False], [True, True]])
     losses = [
-        critic(latents, audio, Draws(0, 0), (torch.tensor([[1, padding], [2, 3]]), mask)).item() for padding in (0, 4)
+        critic(latents, audio, RngStream(0, 0), (torch.tensor([[1, padding], [2, 3]]), mask)).item()
+        for padding in (0, 4)
     ]
     assert losses[0] == losses[1]
 

@@ -12,9 +12,9 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
 from soundloom.training.data.captions import train_tokenizer
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.clap import ClapScorer, resampled
-from soundloom.training.stages.post import PostStage
+from soundloom.training.stages.post import PostTask
 from tests.training.stages.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import SOUNDS, TEXT, model_config
 
@@ -62,13 +62,13 @@ def scorer(tmp_path_factory) -> ClapScorer:
 def test_features_are_those_of_the_models_own_extractor(scorer, seconds):
     sound = np.random.default_rng(0).standard_normal(round(seconds * 48000)).astype(np.float32)
     wanted = scorer.extractor(sound, sampling_rate=48000, return_tensors="pt").input_features[0]
-    piece = scorer._fitted(torch.from_numpy(sound), Draws(0, 0))
+    piece = scorer._fitted(torch.from_numpy(sound), RngStream(0, 0))
     torch.testing.assert_close(scorer.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
 
 
 def test_a_long_sound_is_heard_in_a_random_piece(scorer):
     ramp = torch.arange(100_000.0)
-    starts = {int(scorer._fitted(ramp, Draws(0, step))[0]) for step in range(4)}
+    starts = {int(scorer._fitted(ramp, RngStream(0, step))[0]) for step in range(4)}
     assert len(starts) == 4
     assert max(starts) <= 52_000
 
@@ -81,11 +81,11 @@ def test_a_resampled_tone_is_the_tone_at_the_other_rate():
 def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, clips):  # noqa: F811
     batch = batch_of(clips)
     latents = batch.data.clone().requires_grad_()
-    before = scorer.distance(latents, batch, Draws(0, 0))
+    before = scorer.distance(latents, batch, RngStream(0, 0))
     assert before.shape == (4,)
     (slope,) = torch.autograd.grad(before.sum(), latents)
     moved = latents.detach() - 0.05 * slope / slope.square().mean().sqrt()
-    assert scorer.distance(moved, batch, Draws(0, 0)).sum() < before.sum()
+    assert scorer.distance(moved, batch, RngStream(0, 0)).sum() < before.sum()
 
 
 def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
@@ -100,9 +100,9 @@ def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
 
 
 def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # noqa: F811
-    stage = PostStage(generator(), clips, replace(POST, text=0.3), scorer)
-    assert stage.critic is None
-    losses = stage.losses(0, Draws(0, 0))
+    task = PostTask(generator(), clips, replace(POST, text=0.3), scorer)
+    assert task.critic is None
+    losses = task.losses(0, RngStream(0, 0))
     losses["loss"].backward()
     assert float(losses["text"].detach()) > 0
     assert all(p.grad is None for p in (*scorer.model.parameters(), *scorer.same.parameters()))

@@ -21,10 +21,10 @@ from soundloom.training.config import (
 )
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.logging import read_journal
-from soundloom.training.loop.loop import Draws, Run
+from soundloom.training.loop.logging import read_log
+from soundloom.training.loop.loop import RngStream, Trainer
 from soundloom.training.objectives.text_features import LearntText
-from soundloom.training.stages.autoencoder import AutoencoderStage, encode_and_follow, require_sizes
+from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_follow, require_sizes
 from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
 MEMBERS = (MemberConfig("convolution", 64, filters=4), MemberConfig("patches", 29, width=64, depth=2))
@@ -50,20 +50,20 @@ def captions(sounds) -> CaptionTokens:
     return CaptionTokens(sounds, Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size))), 16)
 
 
-def stage(sounds: Sounds, config: AutoencoderConfig, captions: CaptionTokens | None = None) -> AutoencoderStage:
+def task(sounds: Sounds, config: AutoencoderConfig, captions: CaptionTokens | None = None) -> AutoencoderTask:
     torch.manual_seed(0)
     text = LearntText(TEXT.vocab_size, 16) if captions else None
-    return AutoencoderStage(SAME(model_config().same), sounds, config, captions, text)
+    return AutoencoderTask(SAME(model_config().same), sounds, config, captions, text)
 
 
-def weights(run: Run) -> torch.Tensor:
-    state = {**run.stage.module.state_dict(), **run.companions.state_dict()}
-    return torch.cat([value.flatten() for value in [*state.values(), *run.average.values()]])
+def weights(trainer: Trainer) -> torch.Tensor:
+    state = {**trainer.task.module.state_dict(), **trainer.auxiliary.state_dict()}
+    return torch.cat([value.flatten() for value in [*state.values(), *trainer.ema.values()]])
 
 
 def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
-    Run(stage(sounds, EVERYTHING, captions), loop(steps=6, log_every=6), tmp_path).train()
-    (record,) = read_journal(tmp_path)
+    Trainer(task(sounds, EVERYTHING, captions), loop(steps=6, log_every=6), tmp_path).train()
+    (record,) = read_log(tmp_path)
     own = {"loss", "gradient", "spectral", "waveform", "softnorm", "mel", "adversarial", "features"}
     helpers = {"alignment", "alignment_zero", "semantic", "contrastive"}
     helpers |= {f"semantic_{name}" for name in ("low", "middle", "high", "balance")}
@@ -72,17 +72,17 @@ def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
 
 
 def test_a_loss_of_weight_zero_is_not_there_at_all(sounds):
-    plain = stage(sounds, AUTOENCODER)
-    assert not list(plain.companions.parameters())
-    assert len(plain.turns) == 1
-    assert set(plain.losses(0, Draws(0, 0))) == {"loss", "spectral", "waveform", "softnorm"}
+    plain = task(sounds, AUTOENCODER)
+    assert not list(plain.auxiliary.parameters())
+    assert len(plain.phases) == 1
+    assert set(plain.losses(0, RngStream(0, 0))) == {"loss", "spectral", "waveform", "softnorm"}
 
 
 def test_discriminators_take_every_second_step_and_are_felt_after_their_head_start(sounds):
-    played = stage(sounds, EVERYTHING)
-    assert [played.turn(step).name[0] for step in range(8)] == list("aadadada")
-    assert "adversarial" not in played.losses(3, Draws(0, 3))
-    assert "adversarial" in played.losses(5, Draws(0, 5))
+    played = task(sounds, EVERYTHING)
+    assert [played.phase(step).name[0] for step in range(8)] == list("aadadada")
+    assert "adversarial" not in played.losses(3, RngStream(0, 3))
+    assert "adversarial" in played.losses(5, RngStream(0, 5))
 
 
 def test_all_of_it_resumes_to_the_same_bits(sounds, captions, tmp_path):
@@ -90,9 +90,9 @@ def test_all_of_it_resumes_to_the_same_bits(sounds, captions, tmp_path):
     for name, stops in (("whole", (9,)), ("parts", (3, 6, 9))):
         (tmp_path / name).mkdir()
         for stop in stops:
-            run = Run(stage(sounds, EVERYTHING, captions), loop(steps=9, save_every=100), tmp_path / name)
-            run.train(until=lambda run=run, stop=stop: run.step == stop)
-        results.append(weights(run))
+            trainer = Trainer(task(sounds, EVERYTHING, captions), loop(steps=9, save_every=100), tmp_path / name)
+            trainer.train(until=lambda trainer=trainer, stop=stop: trainer.step == stop)
+        results.append(weights(trainer))
     assert torch.equal(*results)
 
 
@@ -101,8 +101,8 @@ def test_the_encoder_feels_a_companion_only_from_its_step_on(sounds):
     config = replace(alone, semantic=SemanticConfig(0.2, window=512, detached_until=5))
     gradients = []
     for step in (4, 5):
-        trained = stage(sounds, config)
-        term = trained.losses(step, Draws(0, 0))["semantic"]
+        trained = task(sounds, config)
+        term = trained.losses(step, RngStream(0, 0))["semantic"]
         term.backward()
         gradients.append(trained.module.encoder.layers["2"].weight.grad)
     assert gradients[0] is None
@@ -110,10 +110,10 @@ def test_the_encoder_feels_a_companion_only_from_its_step_on(sounds):
 
 
 def test_with_the_decoder_alone_the_encoder_stays_as_it_is(sounds, tmp_path):
-    run = Run(stage(sounds, replace(AUTOENCODER, decoder_only=True)), loop(steps=2, weight_decay=0.5), tmp_path)
-    before = {name: value.clone() for name, value in run.stage.module.state_dict().items()}
-    run.train()
-    changed = {name for name, value in run.stage.module.state_dict().items() if not torch.equal(value, before[name])}
+    trainer = Trainer(task(sounds, replace(AUTOENCODER, decoder_only=True)), loop(steps=2, weight_decay=0.5), tmp_path)
+    before = {name: value.clone() for name, value in trainer.task.module.state_dict().items()}
+    trainer.train()
+    changed = {name for name, value in trainer.task.module.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
 
@@ -145,7 +145,7 @@ def test_an_adversary_needs_members():
 
 
 def test_latents_are_as_many_as_before(sounds):
-    assert stage(sounds, EVERYTHING)._through(torch.zeros(2, 2, 1024), Draws(0, 0))[0].shape == (2, LATENT_DIM, 8)
+    assert task(sounds, EVERYTHING)._through(torch.zeros(2, 2, 1024), RngStream(0, 0))[0].shape == (2, LATENT_DIM, 8)
 
 
 def test_crops_shorter_than_a_window_are_refused():

@@ -10,22 +10,22 @@ import torch
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.config import DistillationConfig, FocusConfig, ShortConfig, TokenizerConfig
+from soundloom.training.config import DistillConfig, FocusConfig, ShortConfig, TokenizerConfig
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import Latents, read_latents, write_latents
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.loop import Draws, Run, Stage
+from soundloom.training.loop.loop import RngStream, Trainer, TrainingTask
 from soundloom.training.objectives.timesteps import noisy, shifted
-from soundloom.training.stages.distillation import DistillationStage
+from soundloom.training.stages.distill import DistillTask
 from soundloom.training.stages.dit import (
-    Batch,
     Clips,
-    FlowStage,
+    DiTTask,
     Generator,
-    draw_times,
+    TrainingBatch,
     initialize,
     leveled,
     loss_by_frames,
+    sample_timesteps,
     without,
 )
 from tests.training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
@@ -59,22 +59,22 @@ def generator() -> Generator:
 
 
 @torch.no_grad()
-def validation(stage: Stage, name: str) -> float:
+def validation(task: TrainingTask, name: str) -> float:
     """Mean loss over steps that no training here reaches."""
-    return float(np.mean([float(stage.losses(step, Draws(9, step))[name]) for step in range(1000, 1008)]))
+    return float(np.mean([float(task.losses(step, RngStream(9, step))[name]) for step in range(1000, 1008)]))
 
 
 @pytest.mark.parametrize(
     ("kind", "median"), [("uniform", 0.5), ("logsnr-uniform", 0.622), ("truncated-logit-normal", 0.538)]
 )
 def test_times_follow_their_distribution(kind, median):
-    t = draw_times(replace(FLOW, times=kind), (torch.arange(10_001) + 0.5) / 10_001)
+    t = sample_timesteps(replace(FLOW, times=kind), (torch.arange(10_001) + 0.5) / 10_001)
     assert 0 < t.min() < t.max() <= 1
     assert float(t.median()) == pytest.approx(median, abs=0.01)
 
 
 def test_a_batch_is_padded_with_silence_behind_each_clip(clips):
-    batch = clips.draw(3, Draws(0, 0))
+    batch = clips.sample(3, RngStream(0, 0))
     lengths = (batch.seconds * FRAMES_PER_SECOND).round().int().tolist()
     for item, length in enumerate(lengths):
         assert batch.valid[item, :length].all()
@@ -87,7 +87,7 @@ def test_made_and_kept_frames_are_counted_apart_and_padding_not_at_all():
     error = torch.tensor([[1.0, 2.0, 3.0, 100.0]])
     valid, kept = torch.tensor([[True, True, True, False]]), torch.tensor([[1.0, 0.0, 0.0, 1.0]])
     nothing = torch.zeros(1)
-    batch = Batch(nothing, nothing, nothing, nothing, kept=kept, valid=valid)
+    batch = TrainingBatch(nothing, nothing, nothing, nothing, kept=kept, valid=valid)
     assert tuple(map(float, loss_by_frames(error, batch))) == (2.5, 1.0)
 
 
@@ -99,21 +99,21 @@ def test_dropped_conditions_are_zeros():
 
 def test_flow_matching_learns(generator, clips, tmp_path):
     config = replace(FLOW, batch=8, loop=loop(steps=150, learning_rate=3e-3, warmup_steps=10, log_every=150))
-    stage = FlowStage(generator, clips, config)
-    before = validation(stage, "made")
-    Run(stage, config.loop, tmp_path).train()
-    after = validation(stage, "made")
+    task = DiTTask(generator, clips, config)
+    before = validation(task, "made")
+    Trainer(task, config.loop, tmp_path).train()
+    after = validation(task, "made")
     assert after < 0.6 * before
 
 
 def test_many_beginnings_come_before_whole_clips(generator, clips):
     short = ShortConfig(until=3, frames=(5,), tokens=70, logsnr=(-6.0, -5.0))
-    stage = FlowStage(generator, clips, replace(FLOW, batch=2, times="logsnr-uniform", short=short))
-    batch, config = stage._draw(2, Draws(0, 2))
+    task = DiTTask(generator, clips, replace(FLOW, batch=2, times="logsnr-uniform", short=short))
+    batch, config = task._sample(2, RngStream(0, 2))
     memory = generator.dit.config.num_memory_tokens
     assert batch.data.shape == (70 // (5 + memory), LATENT_DIM, 5)
     assert config.logsnr == (-6.0, -5.0)
-    whole, config = stage._draw(3, Draws(0, 3))
+    whole, config = task._sample(3, RngStream(0, 3))
     assert len(whole.data) == 2
     assert whole.data.shape[2] >= clips.latents.lengths.min()
     assert config.logsnr == FLOW.logsnr
@@ -125,11 +125,11 @@ def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clip
     captions = copy(clips.captions)
     captions.families = np.where(np.arange(SOUNDS.clips) % 3 == 0, "bell", "tone")
     focused = Clips(clips.latents, captions, replace(FLOW, focus=(first, second)), FRAMES_PER_SECOND)
-    stage = FlowStage(generator, focused, focused.config)
+    task = DiTTask(generator, focused, focused.config)
 
     def focused_steps(focus: FocusConfig, steps: range) -> int:
         lengths = clips.latents.seconds[np.isin(captions.families, focus.families)]  # no two clips are equally long
-        drawn = [stage._draw(step, Draws(0, step)) for step in steps]
+        drawn = [task._sample(step, RngStream(0, step)) for step in steps]
         found = [batch for batch, config in drawn if config.logsnr == focus.logsnr]
         assert all(np.isin(batch.seconds, lengths).all() for batch in found)
         return len(found)
@@ -150,7 +150,7 @@ def test_times_of_longer_clips_are_moved_towards_noise(generator, clips):
     focus = FocusConfig(families=(), share=1.0)
     for config, is_moved in ((FLOW, True), (replace(FLOW, focus=(focus,)), False)):
         focused = Clips(clips.latents, clips.captions, config, FRAMES_PER_SECOND)
-        plain, moved = (FlowStage(generator, focused, config, some).losses(0, Draws(0, 0)) for some in (None, shift))
+        plain, moved = (DiTTask(generator, focused, config, some).losses(0, RngStream(0, 0)) for some in (None, shift))
         assert bool(plain["loss"] != moved["loss"]) == is_moved
 
 
@@ -167,7 +167,7 @@ def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
 
 
 def test_leveling_lets_a_quiet_clip_count_as_much(clips):
-    batch = clips.draw(1, Draws(0, 0))
+    batch = clips.sample(1, RngStream(0, 0))
     quiet = replace(batch, data=batch.data * 0.5)
     weights = [float(leveled(some, 1.0)) for some in (batch, quiet)]
     power = float((batch.data.square().mean(1) * batch.valid).sum() / batch.valid.sum())
@@ -175,48 +175,51 @@ def test_leveling_lets_a_quiet_clip_count_as_much(clips):
 
 
 def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, clips, tmp_path):
-    config = DistillationConfig(
+    config = DistillConfig(
         loop=loop(steps=60, learning_rate=3e-3, warmup_steps=5, log_every=60), batch=4, teacher_steps=4, guidance=1.5
     )
     shift = model_config().model.diffusion.sampling_shift
-    stage = DistillationStage(generator, clips, config, shift)
-    before = validation(stage, "loss")
-    Run(stage, config.loop, tmp_path).train()
-    after = validation(stage, "loss")
+    task = DistillTask(generator, clips, config, shift)
+    before = validation(task, "loss")
+    Trainer(task, config.loop, tmp_path).train()
+    after = validation(task, "loss")
     assert after < 0.7 * before
 
 
 def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips, tmp_path):
-    config = DistillationConfig(
+    config = DistillConfig(
         loop=loop(steps=200, learning_rate=3e-3, warmup_steps=5, log_every=200),
         batch=4,
         teacher_steps=8,
         guidance=1.5,
         jump_below=0.6,
     )
-    stage = DistillationStage(generator, clips, config, model_config().model.diffusion.sampling_shift)
-    batch, path = stage._path(0, Draws(0, 0))
+    task = DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)
+    batch, path = task._path(0, RngStream(0, 0))
     assert 0.4 < path.times[0] <= 0.6
     assert np.corrcoef(path.points[0].flatten(), batch.data.flatten())[0, 1] > 0.3
-    before = validation(stage, "loss")
-    Run(stage, config.loop, tmp_path).train()
-    assert validation(stage, "loss") < 0.7 * before
+    before = validation(task, "loss")
+    Trainer(task, config.loop, tmp_path).train()
+    assert validation(task, "loss") < 0.7 * before
     changes = []
     for time in (0.3, 0.9):
-        x, t = noisy(batch.data, Draws(0, 1).normal(*batch.data.shape), torch.tensor([time])), torch.full((4,), time)
+        x, t = (
+            noisy(batch.data, RngStream(0, 1).normal(*batch.data.shape), torch.tensor([time])),
+            torch.full((4,), time),
+        )
         with torch.no_grad():
             taught, answer = (
                 some(batch, x, t, some.embed(batch.ids, batch.mask, batch.seconds))
-                for some in (stage.teacher, generator)
+                for some in (task.teacher, generator)
             )
         changes.append(float((answer - taught).norm() / taught.norm()))
     assert changes[1] < changes[0] / 2, changes
 
 
 def test_distillation_needs_something_to_jump_from(generator, clips):
-    config = DistillationConfig(loop=loop(steps=1), teacher_steps=4, jump_below=0.2)
+    config = DistillConfig(loop=loop(steps=1), teacher_steps=4, jump_below=0.2)
     with pytest.raises(ConfigError, match=r"none of 4 steps begins at or below jump_below, 0.2"):
-        DistillationStage(generator, clips, config, model_config().model.diffusion.sampling_shift)
+        DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)
 
 
 def test_stored_latents_are_read_back(tmp_path):

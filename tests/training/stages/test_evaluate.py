@@ -9,8 +9,8 @@ from soundloom.cli.main import main
 from soundloom.config.parse import to_dict
 from soundloom.datasets.synthetic import family_prompts
 from soundloom.errors import TrainingError
-from soundloom.training.recipe import Work
-from soundloom.training.stages.evaluate import companion_rows
+from soundloom.training.recipe import RunDirectory
+from soundloom.training.stages.evaluate import auxiliary_rows
 from tests.training.stages.test_autoencoder import EVERYTHING
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
@@ -19,34 +19,34 @@ PROMPTS = family_prompts(("tone", "bell"), 4, seconds=1.0)
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def run_dir(tmp_path_factory):
     """Work of an autoencoder that was trained with every loss for six steps."""
     folder = tmp_path_factory.mktemp("trained")
     loop = replace(EVERYTHING.loop, **{**SHORT_LOOP, "steps": 6})
     write_recipe(folder / "recipe", {**CONFIGS, "autoencoder": to_dict(replace(EVERYTHING, loop=loop))})
-    for stage in ("tokenizer", "autoencoder"):
-        command = ["train", stage, folder / "recipe", "--work", folder / "work", "--device", "cpu", "--quiet"]
+    for task in ("tokenizer", "autoencoder"):
+        command = ["train", task, folder / "recipe", "--work", folder / "work", "--device", "cpu", "--quiet"]
         assert main([*map(str, command)]) == 0
-    return Work(folder / "work")
+    return RunDirectory(folder / "work")
 
 
-def test_all_five_losses_are_measured(work):
-    rows = {row.name.removeprefix("autoencoder's training: "): row for row in companion_rows(work, PROMPTS, 1.0)}
+def test_all_five_losses_are_measured(run_dir):
+    rows = {row.name.removeprefix("autoencoder's training: "): row for row in auxiliary_rows(run_dir, PROMPTS, 1.0)}
     assert rows.keys() >= FIVE | {"loss", "softnorm", "mel"}
     assert all(torch.isfinite(torch.tensor(row.value)) for row in rows.values())
     assert rows["spectral"].count == 8
 
 
-def test_they_are_the_same_each_time_and_depend_on_the_companions(work):
-    first, second = ({row.name: row.value for row in companion_rows(work, PROMPTS, 1.0)} for _ in range(2))
+def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
+    first, second = ({row.name: row.value for row in auxiliary_rows(run_dir, PROMPTS, 1.0)} for _ in range(2))
     assert first == second
-    path = work.stage("autoencoder") / "state.pt"
+    path = run_dir.stage_folder("autoencoder") / "state.pt"
     state = torch.load(path, weights_only=True)
-    for name, value in state["companions"].items():
+    for name, value in state["auxiliary"].items():
         if name.startswith("semantic.heads"):
             value.zero_()
     torch.save(state, path)
-    changed = {row.name: row.value for row in companion_rows(work, PROMPTS, 1.0)}
+    changed = {row.name: row.value for row in auxiliary_rows(run_dir, PROMPTS, 1.0)}
     assert {name for name in first if changed[name] != first[name]} == {
         f"autoencoder's training: {name}"
         for name in ("loss", "semantic", "semantic_low", "semantic_middle", "semantic_high", "semantic_balance")
@@ -55,4 +55,4 @@ def test_they_are_the_same_each_time_and_depend_on_the_companions(work):
 
 def test_a_folder_without_training_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="the stage autoencoder has not come to its end"):
-        companion_rows(Work(tmp_path), PROMPTS, 1.0)
+        auxiliary_rows(RunDirectory(tmp_path), PROMPTS, 1.0)

@@ -18,15 +18,15 @@ from soundloom.engines.torch.musicgen.adapter import CPTransformer  # noqa: E402
 from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
 from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
-from soundloom.training.loop.logging import read_journal  # noqa: E402
-from soundloom.training.loop.loop import Draws, Run  # noqa: E402
+from soundloom.training.loop.logging import read_log  # noqa: E402
+from soundloom.training.loop.loop import RngStream, Trainer  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
 from soundloom.training.stages.instruct import (  # noqa: E402
     Editor,
-    Edits,
-    InstructStage,
+    InstructionDataset,
+    InstructTask,
     InstructTrainingConfig,
-    MusicStage,
+    LanguageModelTask,
     token_loss,
 )
 from tests.parity.case import Case  # noqa: E402
@@ -38,7 +38,7 @@ ADAPTER = InstructConfig(max_frames=8, lora_rank=2, lora_alpha=4)
 CASE = Path(__file__).parents[2] / "golden" / "instruct_lm.json"
 
 
-class Loud(Edits):
+class Loud(InstructionDataset):
     """The loudness of six frames as codes; instructions as one token, which says what the task is."""
 
     def encode(self, sounds: np.ndarray) -> np.ndarray:
@@ -55,9 +55,9 @@ def config(steps: int) -> InstructTrainingConfig:
     return InstructTrainingConfig(loop, batch=4, seconds=0.5, pieces=3, text_dropout=0.2)
 
 
-def stage(steps: int) -> InstructStage:
+def task(steps: int) -> InstructTask:
     torch.manual_seed(0)
-    return InstructStage(Editor(MusicGenLM(LM), ADAPTER), Loud(config(steps)), config(steps))
+    return InstructTask(Editor(MusicGenLM(LM), ADAPTER), Loud(config(steps)), config(steps))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -122,10 +122,10 @@ def test_the_loss_is_that_recorded_from_the_published_code(name: str) -> None:
 
 
 def test_training_lowers_the_loss_and_leaves_the_language_model_alone(tmp_path: Path) -> None:
-    one = stage(60)
+    one = task(60)
     before = {name: value.clone() for name, value in one.module.lm.state_dict().items() if "lora" not in name}
-    Run(one, config(60).loop, tmp_path).train()
-    losses = [record["loss"] for record in read_journal(tmp_path)]
+    Trainer(one, config(60).loop, tmp_path).train()
+    losses = [record["loss"] for record in read_log(tmp_path)]
     assert losses[-1] < 0.93 * losses[0]  # little, since the language model knows nothing itself
     assert all((one.module.lm.state_dict()[name] == value).all() for name, value in before.items())
 
@@ -135,17 +135,17 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for folder, stops in (("whole", ()), ("stopped", (7,))):
         (tmp_path / folder).mkdir()
         for stop in (*stops, 20):
-            run = Run(stage(20), config(20).loop, tmp_path / folder)
-            run.train(until=lambda run=run, stop=stop: run.step >= stop)
-        ends.append(run.stage.module.state_dict())
+            trainer = Trainer(task(20), config(20).loop, tmp_path / folder)
+            trainer.train(until=lambda trainer=trainer, stop=stop: trainer.step >= stop)
+        ends.append(trainer.task.module.state_dict())
     assert all((ends[0][name] == value).all() for name, value in ends[1].items())
 
 
-class Copied(Edits):
+class Copied(InstructionDataset):
     """Edits that are codes from the start: each stem has a codebook of its own, in which it plays chance levels."""
 
-    def draw(self, draws: Draws) -> tuple[list[Edit], np.ndarray, np.ndarray]:
-        rng, size = draws.rng, self.config.batch
+    def sample(self, stream: RngStream) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+        rng, size = stream.rng, self.config.batch
         codes = rng.integers(1, 8, (size, 4, 1)).repeat(6, axis=-1)
         tasks, stems = rng.integers(0, 2, size), rng.integers(0, 4, size)
         drawn = zip(tasks, stems, strict=True)
@@ -168,10 +168,10 @@ def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instru
     settings = InstructTrainingConfig(loop, ADAPTER, batch=16, text_dropout=0.0)
     edits, editor_folder = Copied(settings), tmp_path / "editor"
     editor_folder.mkdir()
-    Run(MusicStage(lm, edits), loop, tmp_path).train()
+    Trainer(LanguageModelTask(lm, edits), loop, tmp_path).train()
     editor = Editor(lm, ADAPTER)
     before = held_out_losses(editor, edits)
-    Run(InstructStage(editor, edits, settings), loop, editor_folder).train()
+    Trainer(InstructTask(editor, edits, settings), loop, editor_folder).train()
     after = held_out_losses(editor, edits)
     assert before["other sound"] == before["right"]  # gates are closed
     assert after["right"] < 0.8 * before["right"]
@@ -180,9 +180,9 @@ def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instru
 
 
 @torch.no_grad()
-def held_out_losses(editor: Editor, edits: Edits) -> dict[str, float]:
+def held_out_losses(editor: Editor, edits: InstructionDataset) -> dict[str, float]:
     """Losses of the right edits, when the adapter hears another sound, and when it is told another thing."""
-    drawn, before, after = edits.draw(Draws(99, 0))
+    drawn, before, after = edits.sample(RngStream(99, 0))
     hidden, mask = map(torch.from_numpy, edits.embed([edit.instruction for edit in drawn]))
     codes, source = torch.from_numpy(after), torch.from_numpy(before)
 

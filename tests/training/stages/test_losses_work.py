@@ -17,7 +17,7 @@ from soundloom.training.config import (
     SemanticConfig,
     SpectralConfig,
 )
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.gan.losses import Adversary
 from soundloom.training.objectives.semantic import SemanticRegression, weighted
@@ -130,21 +130,21 @@ def treble_with(adversarial: float, features: float) -> float:
     learner = torch.optim.Adam(maker.parameters(), 2e-2, betas=(0.5, 0.99))
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        draws = Draws(0, step)
-        real = draws.normal(4, 1, 1024).expand(-1, 2, -1)
+        stream = RngStream(0, step)
+        real = stream.normal(4, 1, 1024).expand(-1, 2, -1)
         low = F.avg_pool1d(real, 5, stride=1, padding=2)
-        return maker(low, draws.normal(4, 1, 1024)), real
+        return maker(low, stream.normal(4, 1, 1024)), real
 
     for step in range(80):
         made, real = batch(step)
         if step % 2 and (adversarial or features):
             judge.zero_grad()
-            adversary.discriminator_losses(made, real, Draws(1, step))["loss"].backward()
+            adversary.discriminator_losses(made, real, RngStream(1, step))["loss"].backward()
             judge.step()
             continue
         loss = (made - real).square().mean()
         if adversarial or features:
-            losses = adversary.generator_losses(made, real, Draws(1, step))
+            losses = adversary.generator_losses(made, real, RngStream(1, step))
             loss = loss + adversarial * losses["adversarial"] + features * losses["features"]
         learner.zero_grad()
         loss.backward()
@@ -170,10 +170,10 @@ def levels_of(audio: torch.Tensor) -> torch.Tensor:
 
 def noises(count: int) -> torch.Tensor:
     """Sounds whose bands vary much in level, and less so between left and right."""
-    draws = Draws(0, 0)
-    shaped = torch.fft.rfft(draws.normal(count, 2, 4096))
-    bands = (2 * draws.normal(count, 1, 4)).repeat_interleave(513, dim=-1)[..., : shaped.shape[-1]]
-    balance = draws.normal(count, 1, 1) * torch.tensor([1.0, -1.0])[:, None]
+    stream = RngStream(0, 0)
+    shaped = torch.fft.rfft(stream.normal(count, 2, 4096))
+    bands = (2 * stream.normal(count, 1, 4)).repeat_interleave(513, dim=-1)[..., : shaped.shape[-1]]
+    balance = stream.normal(count, 1, 1) * torch.tensor([1.0, -1.0])[:, None]
     return 0.1 * torch.fft.irfft(shaped * torch.exp(bands + balance), n=4096)
 
 
@@ -209,12 +209,12 @@ def denoiser_error(weight: float) -> float:
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *alignment.parameters()], 3e-3)
     tail = []
     for step in range(120):
-        draws = Draws(0, step)
-        steady = draws.normal(8, 3, 1).expand(-1, -1, 12)
-        restless = draws.normal(8, 3, 12)
+        stream = RngStream(0, step)
+        steady = stream.normal(8, 3, 1).expand(-1, -1, 12)
+        restless = stream.normal(8, 3, 12)
         x = torch.cat([steady, restless], dim=1)
         latents = encoder(x)
-        losses = alignment(latents if weight else latents.detach(), draws)
+        losses = alignment(latents if weight else latents.detach(), stream)
         reconstruction = (decoder(latents) - x).square().mean()
         loss = reconstruction + 0.1 * softnorm_loss(latents) + (weight or 1.0) * losses["alignment"]
         optimizer.zero_grad()
@@ -232,7 +232,7 @@ def test_without_softnorm_latents_have_any_size():
     sizes = []
     for weight in (0.0, 0.1):
         torch.manual_seed(0)
-        x = torch.tensor([5.0, 0.2])[:, None] * Draws(0, 0).normal(16, 2, 32) + 1
+        x = torch.tensor([5.0, 0.2])[:, None] * RngStream(0, 0).normal(16, 2, 32) + 1
         encoder, decoder = nn.Conv1d(2, 2, 1), nn.Conv1d(2, 2, 1)
         optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 2e-2)
         for _ in range(150):

@@ -12,13 +12,13 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import PostConfig, ScorerConfig, TokenizerConfig
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.logging import read_journal
-from soundloom.training.loop.loop import Draws, Run
+from soundloom.training.loop.logging import read_log
+from soundloom.training.loop.loop import RngStream, Trainer
 from soundloom.training.objectives.gan.latent_discriminator import LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
-from soundloom.training.stages.dit import Batch, Clips, Generator
+from soundloom.training.stages.dit import Clips, Generator, TrainingBatch
 from soundloom.training.stages.post import (
-    PostStage,
+    PostTask,
     discriminator_times,
     generator_times,
     mean_of_frames,
@@ -46,12 +46,12 @@ def generator() -> Generator:
     return Generator(model_config(), TEXT)
 
 
-def stage(clips: Clips, config: PostConfig = POST) -> PostStage:
-    return PostStage(generator(), clips, config)
+def task(clips: Clips, config: PostConfig = POST) -> PostTask:
+    return PostTask(generator(), clips, config)
 
 
-def batch_of(clips: Clips) -> Batch:
-    return clips.draw(4, Draws(0, 0))
+def batch_of(clips: Clips) -> TrainingBatch:
+    return clips.sample(4, RngStream(0, 0))
 
 
 def test_the_discriminator_begins_as_the_generator(clips):
@@ -79,7 +79,7 @@ def test_scores_are_one_for_each_frame_and_do_not_feel_padding(clips):
 
 def test_means_count_valid_frames_and_items_alike():
     valid = torch.tensor([[True, False, False], [True, True, True]])
-    batch = Batch(*[torch.zeros(1)] * 5, valid=valid)
+    batch = TrainingBatch(*[torch.zeros(1)] * 5, valid=valid)
     values = torch.tensor([[2.0, 100.0, 100.0], [0.0, 3.0, 3.0]])
     assert float(mean_of_frames(values, batch)) == 2.0
 
@@ -96,17 +96,17 @@ def test_wrong_captions_are_the_next_ones_that_differ():
 
 
 def test_swapping_captions_changes_nothing_in_the_batch(clips):
-    trained, batch = stage(clips), batch_of(clips)
+    trained, batch = task(clips), batch_of(clips)
     before = batch.ids.clone()
-    pair = trained._pair(batch, batch.data, Draws(0, 0))
+    pair = trained._pair(batch, batch.data, RngStream(0, 0))
     scores = trained.discriminator(batch, pair.real, pair.t, trained.discriminator.embed(batch)).scores
     trained._contrast(pair, scores)
     assert torch.equal(batch.ids, before)
 
 
 def test_real_and_made_are_judged_under_the_same_noise(clips):
-    trained, batch = stage(clips), batch_of(clips)
-    pair = trained._pair(batch, 0 * batch.data, Draws(0, 0))
+    trained, batch = task(clips), batch_of(clips)
+    pair = trained._pair(batch, 0 * batch.data, RngStream(0, 0))
     difference = (pair.real - pair.made) * batch.valid[:, None]
     torch.testing.assert_close(difference, (1 - pair.t[:, None, None]) * batch.data * batch.valid[:, None])
     assert not pair.real[~batch.valid[:, None].expand_as(pair.real)].any()
@@ -114,12 +114,12 @@ def test_real_and_made_are_judged_under_the_same_noise(clips):
 
 def test_losses_of_both_turns_follow_their_formulas(clips):
     config = replace(POST, features=0.0, text=0.0, centering=0.0, contrastive=0.0, penalty=0.0)
-    trained = stage(clips, config)
-    of_generator, of_judge = (trained.losses(step, Draws(0, 0)) for step in (0, 1))
-    draws = Draws(0, 0)
-    batch = clips.draw(4, draws)
-    clean = trained._jump(batch, draws, 0.0)
-    pair = trained._pair(batch, clean, draws)
+    trained = task(clips, config)
+    of_generator, of_judge = (trained.losses(step, RngStream(0, 0)) for step in (0, 1))
+    stream = RngStream(0, 0)
+    batch = clips.sample(4, stream)
+    clean = trained._jump(batch, stream, 0.0)
+    pair = trained._pair(batch, clean, stream)
     embedded = trained.discriminator.embed(batch)
     real, made = (trained.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
     items = [(real - made)[i][batch.valid[i]] for i in range(4)]
@@ -129,32 +129,32 @@ def test_losses_of_both_turns_follow_their_formulas(clips):
 
 
 def test_the_penalty_is_near_the_squared_gradient(clips):
-    trained = stage(clips, replace(POST, penalty_noise=1e-3))
-    discriminator, batch = trained.discriminator, clips.draw(1, Draws(0, 3))
-    pair = trained._pair(batch, batch.data, Draws(0, 0))
+    trained = task(clips, replace(POST, penalty_noise=1e-3))
+    discriminator, batch = trained.discriminator, clips.sample(1, RngStream(0, 3))
+    pair = trained._pair(batch, batch.data, RngStream(0, 0))
     embedded = discriminator.embed(batch)
     x = pair.real.clone().requires_grad_()
     scores = discriminator(batch, x, pair.t, embedded).scores
-    slopes = [trained._slope(pair, pair.real, scores, embedded, Draws(1, i)).item() for i in range(60)]
+    slopes = [trained._slope(pair, pair.real, scores, embedded, RngStream(1, i)).item() for i in range(60)]
     valid = batch.valid[0].nonzero()[:, 0]
     squares = [torch.autograd.grad(scores[0, i], x, retain_graph=True)[0].square().sum().item() for i in valid]
     assert np.mean(slopes) / 1e-6 == pytest.approx(np.mean(squares), rel=0.3)
 
 
 def test_gradients_reach_only_whose_turn_it_is(clips):
-    trained = stage(clips)
+    trained = task(clips)
     trained.discriminator.requires_grad_(False)
     trained.critic.requires_grad_(False)
-    trained.losses(0, Draws(0, 0))["loss"].backward()
+    trained.losses(0, RngStream(0, 0))["loss"].backward()
     assert trained.module.dit.postprocess_conv.weight.grad.abs().sum() > 0
-    trained = stage(clips)
-    trained.losses(1, Draws(0, 0))["loss"].backward()
+    trained = task(clips)
+    trained.losses(1, RngStream(0, 0))["loss"].backward()
     assert trained.discriminator.head.score.weight.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in trained.module.parameters())
 
 
 def test_generators_start_from_all_levels_and_often_from_nothing_but_noise():
-    t = generator_times(replace(POST, pure_noise=0.25), Draws(0, 0), 4000)
+    t = generator_times(replace(POST, pure_noise=0.25), RngStream(0, 0), 4000)
     assert float((t == 1).float().mean()) == pytest.approx(0.25, abs=0.03)
     logsnr = torch.log((1 - t[t < 1]) / t[t < 1])
     assert (float(logsnr.min()), float(logsnr.max())) == (pytest.approx(-6, abs=0.1), pytest.approx(2, abs=0.1))
@@ -170,8 +170,8 @@ def test_the_discriminator_looks_under_levels_of_its_range(kind):
 
 
 def test_every_loss_is_logged_under_its_name(clips, tmp_path):
-    Run(stage(clips), loop(steps=4, log_every=4), tmp_path).train()
-    (record,) = read_journal(tmp_path)
+    Trainer(task(clips), loop(steps=4, log_every=4), tmp_path).train()
+    (record,) = read_log(tmp_path)
     of_generator = {"loss", "adversarial", "lead", "features", "text"}
     of_judge = {"discriminator loss", "discriminator", "contrastive", "penalty", "centering", "critic"}
     assert of_generator | of_judge <= set(record)
@@ -182,21 +182,21 @@ def test_post_training_resumes_to_the_same_bits(clips, tmp_path):
     for name, stops in (("whole", (6,)), ("parts", (3, 6))):
         (tmp_path / name).mkdir()
         for stop in stops:
-            run = Run(stage(clips), loop(steps=6, save_every=100), tmp_path / name)
-            run.train(until=lambda run=run, stop=stop: run.step == stop)
-        state = {**run.stage.module.state_dict(), **run.companions.state_dict(), **run.average}
+            trainer = Trainer(task(clips), loop(steps=6, save_every=100), tmp_path / name)
+            trainer.train(until=lambda trainer=trainer, stop=stop: trainer.step == stop)
+        state = {**trainer.task.module.state_dict(), **trainer.auxiliary.state_dict(), **trainer.ema}
         results.append(torch.cat([value.flatten() for value in state.values()]))
     assert torch.equal(*results)
 
 
 def test_a_scorer_from_outside_takes_the_place_of_the_critic(clips):
     class Level:
-        def distance(self, latents, batch, draws):
+        def distance(self, latents, batch, stream):
             return latents.square().mean((1, 2))
 
-    trained = PostStage(generator(), clips, replace(POST, adversarial=0.0, features=0.0, text=2.0), Level())
+    trained = PostTask(generator(), clips, replace(POST, adversarial=0.0, features=0.0, text=2.0), Level())
     assert trained.critic is None
-    losses = trained.losses(0, Draws(0, 0))
+    losses = trained.losses(0, RngStream(0, 0))
     torch.testing.assert_close(losses["loss"], 2 * losses["text"])
 
 
@@ -232,13 +232,13 @@ def test_the_critic_learns_which_latents_a_caption_means():
     meaning = torch.randn(count, LATENT_DIM, 1).expand(-1, -1, frames)
     whole = torch.ones(count, frames, dtype=torch.bool)
     ids = torch.arange(2 * count).view(count, 2)
-    batch = Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(count), meaning, 0.0 * whole, whole)
+    batch = TrainingBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(count), meaning, 0.0 * whole, whole)
     for step in range(60):
         optimizer.zero_grad()
-        critic.losses(batch, Draws(0, step))["loss"].backward()
+        critic.losses(batch, RngStream(0, step))["loss"].backward()
         optimizer.step()
     wrong = replace(batch, ids=batch.ids.roll(1, 0))
-    right, swapped = (critic.distance(meaning, b, Draws(2, 0)).mean().item() for b in (batch, wrong))
+    right, swapped = (critic.distance(meaning, b, RngStream(2, 0)).mean().item() for b in (batch, wrong))
     assert right < 0.5 * swapped
 
 

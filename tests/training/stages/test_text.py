@@ -9,9 +9,9 @@ import torch
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
 from soundloom.training.data.latents import Latents
-from soundloom.training.loop.loop import Run
+from soundloom.training.loop.loop import Trainer
 from soundloom.training.stages.dit import start_text
-from soundloom.training.stages.text import TextStage, descriptions
+from soundloom.training.stages.text import TextTask, descriptions
 from tests.training.stages.test_dit import clips, latents, validation  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import LATENT_DIM, TEXT, loop
 
@@ -51,8 +51,8 @@ def test_the_encoder_learns_what_its_captions_stand_for(clips, tmp_path):  # noq
     torch.manual_seed(0)
     encoder = T5GemmaEncoder(TEXT)
     start_text(encoder)
-    stage = TextStage(encoder, clips, CONFIG)
-    before = validation(stage, "loss")
-    Run(stage, CONFIG.loop, tmp_path).train()
+    task = TextTask(encoder, clips, CONFIG)
+    before = validation(task, "loss")
+    Trainer(task, CONFIG.loop, tmp_path).train()
     assert before == pytest.approx(1, abs=0.4)
-    assert validation(stage, "loss") < 0.5 * before
+    assert validation(task, "loss") < 0.5 * before

@@ -92,10 +92,10 @@ def _losses(model: Model, scope: Scope) -> list[Row]:
 def _companions(work: Path, scope: Scope) -> list[Row]:
     """Losses of the autoencoder's training, on sounds that it never heard."""
     from soundloom.evaluation.evaluate import held_out_clips
-    from soundloom.training.recipe import Work
-    from soundloom.training.stages.evaluate import companion_rows
+    from soundloom.training.recipe import RunDirectory
+    from soundloom.training.stages.evaluate import auxiliary_rows
 
-    return companion_rows(Work(expanded(work)), held_out_clips(scope), scope.seconds)
+    return auxiliary_rows(RunDirectory(expanded(work)), held_out_clips(scope), scope.seconds)
 
 
 def _say(line: str) -> None:

@@ -22,10 +22,10 @@ from soundloom.errors import RequestError
 from soundloom.folders import expanded
 
 if TYPE_CHECKING:
-    from soundloom.training.init.pretrained import Base
-    from soundloom.training.loop.distributed import Machine
-    from soundloom.training.recipe import Work
-    from soundloom.training.stages.job import Task
+    from soundloom.training.init.pretrained import PretrainedModel
+    from soundloom.training.loop.distributed import Distributed
+    from soundloom.training.recipe import RunDirectory
+    from soundloom.training.stages.context import StageContext
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ UNFINISHED, STOPPED = 3, 130  # exit codes
 
 
 @dataclass(frozen=True)
-class MachineOptions:
+class DistributedOptions:
     """Machine; several processes are started by torchrun --nproc-per-node N -m soundloom train …"""
 
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
@@ -59,11 +59,11 @@ class MachineOptions:
     shard: bool = switch("--shard", help="spread weights and optimizer over the processes (FSDP2)")
 
 
-_MACHINE_FIELDS = tuple(field.name for field in fields(MachineOptions))
+_MACHINE_FIELDS = tuple(field.name for field in fields(DistributedOptions))
 
 
 @dataclass(frozen=True)
-class Options(MachineOptions):
+class Options(DistributedOptions):
     """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
     autoencoder, encode, text, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make
     an editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
@@ -71,8 +71,8 @@ class Options(MachineOptions):
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
-    work: str | None = flag("--work", metavar="FOLDER", help="where the stages leave what later ones need")
-    base: str | None = flag(
+    run_dir: str | None = flag("--work", metavar="FOLDER", help="where the stages leave what later ones need")
+    pretrained: str | None = flag(
         "--from", metavar="MODEL", help="begin from this model: a name, folder or file; later stages remember it"
     )
     changes: Sequence[str] = flag(
@@ -95,25 +95,25 @@ class Options(MachineOptions):
 def run(options: Options) -> int:
     folder = _checked_work(options)
     with info_to_stderr(quiet=options.quiet):
-        from soundloom.training.loop.distributed import MachineConfig, open_machine
-        from soundloom.training.recipe import Work
+        from soundloom.training.loop.distributed import DistributedConfig, init_distributed
+        from soundloom.training.recipe import RunDirectory
 
-        machine = open_machine(MachineConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
+        distributed = init_distributed(DistributedConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
         try:
-            work = Work(folder)
+            run_dir = RunDirectory(folder)
             if options.stage == EXPORT:  # reads finished files alone, also while a later stage is trained
-                return _export(options, work, machine)
-            with work.locked() if machine.is_first else nullcontext():
-                return _train(options, work, machine)
+                return _export(options, run_dir, distributed)
+            with run_dir.locked() if distributed.is_main else nullcontext():
+                return _train(options, run_dir, distributed)
         finally:
-            machine.close()
+            distributed.close()
 
 
 def _checked_work(options: Options) -> Path:
     """The work folder, once what no stage could do is refused; PyTorch is not loaded yet."""
     if options.stage not in (*FILES, EXPORT):
         raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(FILES)}, {EXPORT}")
-    if options.work is None:
+    if options.run_dir is None:
         raise RequestError("training needs a folder for what is not finished", "give --work FOLDER")
     if options.stage == EXPORT and options.out is None:
         raise RequestError("export needs a folder for the model", "give --out FOLDER")
@@ -127,110 +127,112 @@ def _checked_work(options: Options) -> Path:
         raise RequestError("--resume and --restart contradict each other")
     if options.minutes <= 0 or options.threads < 0:
         raise RequestError("--minutes must be above 0, and --threads not below")
-    folder = expanded(options.work)
+    folder = expanded(options.run_dir)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--work {folder} is not a folder")
     return folder
 
 
-def _train(options: Options, work: Work, machine: Machine) -> int:
+def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
     name = FILES[options.stage]
-    if options.resume and not work.has_begun(name):
-        raise RequestError(f"there is nothing of {options.stage} in {work.folder} to go on from", "leave out --resume")
-    is_outdated = machine.decided(work.is_outdated(name) and not options.resume)
+    if options.resume and not run_dir.has_begun(name):
+        raise RequestError(
+            f"there is nothing of {options.stage} in {run_dir.folder} to go on from", "leave out --resume"
+        )
+    is_outdated = distributed.any_rank(run_dir.is_outdated(name) and not options.resume)
     if is_outdated:
         log.info("%s begins anew: what it began with has been trained again since", options.stage)
-    for earlier in [] if options.restart else work.renewed(name):
+    for earlier in [] if options.restart else run_dir.renewed(name):
         log.warning("%s is older than what %s left: --restart begins it anew", options.stage, earlier)
     stop = Stop(options.minutes)
-    task = _task(
+    context = _context(
         options,
-        work,
-        machine,
+        run_dir,
+        distributed,
         anew=options.restart or is_outdated,
-        observe=lambda name: [stop, *progress(name, quiet=options.quiet)],
+        callbacks=lambda name: [stop, *progress(name, quiet=options.quiet)],
         until=lambda: stop.wished,
     )
-    done = _stage(options.stage, task)()
-    if machine.is_first:
-        _tell(done, options, work)
+    done = _stage(options.stage, context)()
+    if distributed.is_main:
+        _tell(done, options, run_dir)
     return 0 if done else STOPPED if stop.interrupted else UNFINISHED
 
 
-def _stage(stage: str, task: Task) -> Callable[[], bool]:
+def _stage(stage: str, context: StageContext) -> Callable[[], bool]:
     """What runs a stage and says whether it is finished. Raises RequestError where it is none of this model's."""
-    from soundloom.training.stages.instruct_job import InstructTask, train_editor
-    from soundloom.training.stages.job import Job
+    from soundloom.training.stages.context import StableAudioContext
+    from soundloom.training.stages.instruct_job import InstructContext, train_editor
     from soundloom.training.stages.stages import STAGES
 
-    if isinstance(task, Job):
-        return partial(STAGES[stage], task)
-    if stage != "instruct" or not isinstance(task, InstructTask):
+    if isinstance(context, StableAudioContext):
+        return partial(STAGES[stage], context)
+    if stage != "instruct" or not isinstance(context, InstructContext):
         raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has the stage instruct alone")
-    return partial(train_editor, task)
+    return partial(train_editor, context)
 
 
-def _tell(done: bool, options: Options, work: Work) -> None:
+def _tell(done: bool, options: Options, run_dir: RunDirectory) -> None:
     if done:
-        print_results([str(work.result(FILES[options.stage]))])
+        print_results([str(run_dir.result(FILES[options.stage]))])
     else:
         log.info("%s is not finished: the same command goes on from here", options.stage)
 
 
-def _export(options: Options, work: Work, machine: Machine) -> int:
+def _export(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
+    from soundloom.training.stages.context import StableAudioContext
     from soundloom.training.stages.export import require_replaceable
-    from soundloom.training.stages.instruct_job import InstructTask, export_editor
-    from soundloom.training.stages.job import Job
+    from soundloom.training.stages.instruct_job import InstructContext, export_editor
     from soundloom.training.stages.stages import export_model
 
     assert options.out is not None
     out = expanded(options.out)
     require_replaceable(out)
-    task = _task(options, work, machine)
-    if isinstance(task, InstructTask):
+    context = _context(options, run_dir, distributed)
+    if isinstance(context, InstructContext):
         if options.result_of:
             raise RequestError("an editor has the stage instruct alone", "leave out --result-of")
-        export_editor(task, out)
-    elif isinstance(task, Job):
-        export_model(task, out, FILES.get(options.result_of or ""))
+        export_editor(context, out)
+    elif isinstance(context, StableAudioContext):
+        export_model(context, out, FILES.get(options.result_of or ""))
     print_results([str(out)])
     return 0
 
 
-def _task(options: Options, work: Work, machine: Machine, **more: Any) -> Task:
+def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, **more: Any) -> StageContext:
     """The task of a stage; `more` are fields of `Task`."""
     from soundloom.training.recipe import Recipe
-    from soundloom.training.stages.instruct_job import InstructTask
-    from soundloom.training.stages.job import Job
+    from soundloom.training.stages.context import StableAudioContext
+    from soundloom.training.stages.instruct_job import InstructContext
 
     common: dict[str, Any] = {
         "recipe": Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes),
-        "work": work,
-        "machine": machine,
+        "run_dir": run_dir,
+        "distributed": distributed,
         **more,
     }
-    base = _base(options.base, work)
-    task: Task
-    if isinstance(base, MusicGenCheckpoint):
-        task = InstructTask(**common, checkpoint=base)
+    pretrained = _pretrained(options.pretrained, run_dir)
+    context: StageContext
+    if isinstance(pretrained, MusicGenCheckpoint):
+        context = InstructContext(**common, checkpoint=pretrained)
     elif options.stage == "instruct":
         raise RequestError("train instruct begins from a MusicGen model", "give --from musicgen-small")
     else:
-        task = Job(**common, base=base)
-    if machine.is_first:
-        work.require_model(task.model)
-    return task
+        context = StableAudioContext(**common, pretrained=pretrained)
+    if distributed.is_main:
+        run_dir.require_model(context.model)
+    return context
 
 
-def _base(name: str | None, work: Work) -> Base | MusicGenCheckpoint | None:
+def _pretrained(name: str | None, run_dir: RunDirectory) -> PretrainedModel | MusicGenCheckpoint | None:
     """The model to begin from: the one that is named, or was when this work began."""
-    known = work.base
+    known = run_dir.pretrained
     model = name or (known["model"] if known else None)
     if model is None:
         return None
-    from soundloom.training.init.pretrained import Base
+    from soundloom.training.init.pretrained import PretrainedModel
 
     checkpoint = open_music(model, confirm=confirmation()) if is_music(model) else open_named(model)
-    base = checkpoint if isinstance(checkpoint, MusicGenCheckpoint) else Base(checkpoint)
-    work.require_base(model, checkpoint.fingerprint)
-    return base
+    pretrained = checkpoint if isinstance(checkpoint, MusicGenCheckpoint) else PretrainedModel(checkpoint)
+    run_dir.require_pretrained(model, checkpoint.fingerprint)
+    return pretrained

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from soundloom.cli.terminal.signals import SIGNALS
-from soundloom.training.loop.logging import Observer, Report
+from soundloom.training.loop.logging import Callback, StepMetrics
 
 
-class Stop(Observer):
+class Stop(Callback):
     """Wishes an end when time is up, or between two steps after Ctrl-C or SIGTERM; a second Ctrl-C acts at once."""
 
     def __init__(self, minutes: float) -> None:
@@ -27,35 +27,35 @@ class Stop(Observer):
     def wished(self) -> bool:
         return self.interrupted or time.monotonic() >= self._deadline
 
-    def begin(self, step: int, steps: int) -> None:
+    def on_train_begin(self, step: int, steps: int) -> None:
         # A signal that is ignored, as under nohup, stays so.
         for number in (n for n in (signal.SIGINT, *SIGNALS) if signal.getsignal(n) is not signal.SIG_IGN):
             self._previous[number] = signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.interrupted = True
-        self.end()
+        self.on_train_end()
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
 
 
-class Lines(Observer):
+class Lines(Callback):
     """A line for each report, for logs and pipes."""
 
     def __init__(self, name: str, console: Console) -> None:
         self.name, self.console = name, console
 
-    def report(self, report: Report) -> None:
+    def on_log(self, metrics: StepMetrics) -> None:
         self.console.print(
-            f"{self.name}: step {report.step} of {report.steps}: {_values(report)}; "
-            f"{report.pace:.3g} s a step, {duration(report.seconds_left)} left"
+            f"{self.name}: step {metrics.step} of {metrics.steps}: {_values(metrics)}; "
+            f"{metrics.pace:.3g} s a step, {duration(metrics.seconds_left)} left"
         )
 
 
-class Bar(Observer):
+class Bar(Callback):
     """A bar in a terminal, with the loss and the time that is left."""
 
     def __init__(self, name: str, console: Console) -> None:
@@ -64,24 +64,24 @@ class Bar(Observer):
         self._name = name
         self._task: TaskID | None = None
 
-    def begin(self, step: int, steps: int) -> None:
+    def on_train_begin(self, step: int, steps: int) -> None:
         self._task = self._display.add_task(self._name, total=steps, completed=step, now="")
         self._display.start()
 
-    def advance(self, step: int) -> None:
+    def on_step_end(self, step: int) -> None:
         if self._task is not None:
             self._display.update(self._task, completed=step)
 
-    def report(self, report: Report) -> None:
+    def on_log(self, metrics: StepMetrics) -> None:
         if self._task is not None:
-            now = f"{_values(report, 3)}; {duration(report.seconds_left)} left"
+            now = f"{_values(metrics, 3)}; {duration(metrics.seconds_left)} left"
             self._display.update(self._task, now=now)
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         self._display.stop()
 
 
-def progress(name: str, *, quiet: bool) -> Sequence[Observer]:
+def progress(name: str, *, quiet: bool) -> Sequence[Callback]:
     """What shows how the stage NAME goes: a bar in a terminal, lines elsewhere, nothing if quiet."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if quiet:
@@ -89,8 +89,8 @@ def progress(name: str, *, quiet: bool) -> Sequence[Observer]:
     return (Bar(name, console),) if console.is_terminal else (Lines(name, console),)
 
 
-def _values(report: Report, most: int | None = None) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(report.values.items())[:most])
+def _values(metrics: StepMetrics, most: int | None = None) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.values.items())[:most])
 
 
 def duration(seconds: float) -> str:

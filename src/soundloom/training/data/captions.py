@@ -80,7 +80,7 @@ class CaptionTokens:
         self.mask = tokens.mask.reshape(shape)
         self.families = np.array([sounds.labels(position).family for position in positions])
 
-    def draw(self, clips: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def sample(self, clips: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """One caption of each clip: ids and mask (clips, length)."""
         which = rng.integers(self.ids.shape[1], size=len(clips))
         return self.ids[clips, which].astype(np.int64), self.mask[clips, which]

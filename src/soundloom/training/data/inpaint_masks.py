@@ -19,7 +19,7 @@ SMALLEST_SHARE = 0.2  # of the clip that spans cover
 PLACEMENTS = 50  # random tries before a span goes to the first place where it fits
 
 
-def draw_mask(rng: np.random.Generator, chances: Sequence[float], valid: int, frames: int) -> Mask:
+def sample_mask(rng: np.random.Generator, chances: Sequence[float], valid: int, frames: int) -> Mask:
     """Draw a mask (frames,) of a clip whose first `valid` frames are real; nothing behind them is ever kept."""
     kind = KINDS[rng.choice(len(KINDS), p=np.asarray(chances))]
     mask = np.zeros(frames, np.float32)

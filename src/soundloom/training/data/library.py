@@ -78,7 +78,7 @@ class Recordings(Words):
         self._kept.move_to_end(position)
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
-    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
+    def sample(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
         """A random sound's position, and a random piece (2, length) of it; what cannot be used is passed over."""
         while len(self._unusable) < len(self):
             position = int(rng.integers(len(self)))

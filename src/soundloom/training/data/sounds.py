@@ -56,7 +56,7 @@ class Sounds:
             self._kept[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
-    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
+    def sample(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
         """A random clip's position, and a random piece (2, length) of it; a short clip is followed by silence.
 
         Pieces of tuned sounds begin where latents do.

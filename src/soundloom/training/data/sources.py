@@ -47,6 +47,6 @@ class SoundSource(Captioned, Protocol):
         """Samples of a clip."""
         ...
 
-    def draw(self, rng: np.random.Generator, length: int, /) -> tuple[int, Audio]:
+    def sample(self, rng: np.random.Generator, length: int, /) -> tuple[int, Audio]:
         """A random clip's position, and a random piece (2, length) of it."""
         ...

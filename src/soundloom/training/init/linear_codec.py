@@ -23,7 +23,7 @@ from soundloom.engines.torch.stable_audio.same import (
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.sources import SoundSource
 from soundloom.training.init.pca import LinearCodec, Matrix, fit
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3
@@ -35,8 +35,8 @@ PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the comp
 def random_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> list[NDArray[np.float32]]:
     """Crops (2, n) of whole latents, `config.pca_seconds` together."""
     length = config.frames * same.config.downsampling_ratio
-    rng = Draws(config.loop.seed, PCA_STREAM).rng
-    return [sounds.draw(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
+    rng = RngStream(config.loop.seed, PCA_STREAM).rng
+    return [sounds.sample(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
 
 
 def fit_linear_codec(

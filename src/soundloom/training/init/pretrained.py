@@ -16,7 +16,7 @@ from soundloom.errors import CheckpointError, RequestError
 from soundloom.training.stages.dit import Generator
 
 
-class Base:
+class PretrainedModel:
     """An opened model as training takes it: copies in single precision that may change.
 
     Raises RequestError for an autoencoder alone, CheckpointError where the text encoder is missing.

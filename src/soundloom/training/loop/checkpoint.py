@@ -42,13 +42,13 @@ def read_state(path: Path) -> dict[str, Any]:
     """The state that a run left. Raises TrainingError."""
     with damage_named(path, "it is damaged; remove it to begin anew"):
         state: dict[str, Any] = _load(path)
-        kinds = {"step": int, "module": dict, "average": dict, "optimizer": dict}
+        kinds = {"step": int, "module": dict, "ema": dict, "optimizer": dict}
         if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("it is no state of a training run")
-        if state["step"] < 0 or not isinstance(state.get("companions", {}), dict):
+        if state["step"] < 0 or not isinstance(state.get("auxiliary", {}), dict):
             raise ValueError("it is no state of a training run")
         _require_tensors(state["module"])
-        _require_tensors(state["average"])
+        _require_tensors(state["ema"])
     return state
 
 

@@ -21,7 +21,7 @@ from soundloom.errors import EngineError
 
 
 @dataclass(frozen=True)
-class MachineConfig:
+class DistributedConfig:
     """What the command line says about the machine; none of it changes what is learnt, but for rounding."""
 
     device: str | None = None  # none means the best there is
@@ -32,13 +32,13 @@ class MachineConfig:
     shard: bool = False  # weights, gradients and optimizer over all processes, for models that do not fit
 
 
-class Machine:
+class Distributed:
     """One process on one device."""
 
-    rank, processes = 0, 1
+    rank, world_size = 0, 1
 
-    def __init__(self, config: MachineConfig | None = None) -> None:
-        self.config = config or MachineConfig(device="cpu")
+    def __init__(self, config: DistributedConfig | None = None) -> None:
+        self.config = config or DistributedConfig(device="cpu")
         self.device = self._choose_device()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
@@ -49,7 +49,7 @@ class Machine:
         return torch.device(choose_device(self.config.device))
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
@@ -57,20 +57,20 @@ class Machine:
         """Compute products in the precision that was chosen."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Sum over all processes."""
         return values
 
-    def total_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum every gradient over all processes, in place."""
 
-    def unify(self, module: nn.Module) -> None:
+    def broadcast(self, module: nn.Module) -> None:
         """Give all processes the weights and buffers of the first."""
 
-    def unify_buffers(self, module: nn.Module) -> None:
+    def average_buffers(self, module: nn.Module) -> None:
         """Give all processes the mean of their kept buffers, which follow the data that each of them saw."""
 
-    def decided(self, wish: bool) -> bool:
+    def any_rank(self, wish: bool) -> bool:
         """Whether any process wishes it; all get the same answer."""
         return wish
 
@@ -78,53 +78,53 @@ class Machine:
         """Part from the other processes, once all have come this far."""
 
 
-class ParallelMachine(Machine):
+class AccelerateDistributed(Distributed):
     """One of the processes that torchrun started."""
 
     def _choose_device(self) -> torch.device:
         from accelerate import Accelerator
 
         self._accelerator = Accelerator(cpu=self.config.device == "cpu")
-        self.rank, self.processes = self._accelerator.process_index, self._accelerator.num_processes
+        self.rank, self.world_size = self._accelerator.process_index, self._accelerator.num_processes
         return self._accelerator.device
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         return self._accelerator.reduce(values, "sum")
 
-    def total_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        vector_to_parameters(self.total(parameters_to_vector(gradients)), gradients)
+        vector_to_parameters(self.all_reduce(parameters_to_vector(gradients)), gradients)
 
-    def unify(self, module: nn.Module) -> None:
+    def broadcast(self, module: nn.Module) -> None:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor, src=0)
 
-    def unify_buffers(self, module: nn.Module) -> None:
+    def average_buffers(self, module: nn.Module) -> None:
         kept = module.state_dict().keys()  # others are constants
         for name, buffer in module.named_buffers():
             if name in kept and buffer.is_floating_point():
-                buffer.copy_(self.total(buffer) / self.processes)
+                buffer.copy_(self.all_reduce(buffer) / self.world_size)
 
-    def decided(self, wish: bool) -> bool:
-        return bool(self.total(torch.tensor(float(wish), device=self.device)) > 0)
+    def any_rank(self, wish: bool) -> bool:
+        return bool(self.all_reduce(torch.tensor(float(wish), device=self.device)) > 0)
 
     def close(self) -> None:
         self._accelerator.wait_for_everyone()
         self._accelerator.end_training()
 
 
-def open_machine(config: MachineConfig) -> Machine:
+def init_distributed(config: DistributedConfig) -> Distributed:
     """The machine as torchrun's environment describes it. Raises EngineError."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         if config.shard:
             raise EngineError(
                 "sharding spreads a model over several processes, and there is one",
                 "start them with torchrun --nproc-per-node N -m soundloom train …",
             )
-        return Machine(config)
+        return Distributed(config)
     try:
-        return ParallelMachine(config)
+        return AccelerateDistributed(config)
     except ImportError as error:
         hint = "pip install 'soundloom[train]'"
-        raise EngineError(f"{processes} processes need Accelerate ({error})", hint) from error
+        raise EngineError(f"{world_size} processes need Accelerate ({error})", hint) from error

@@ -27,9 +27,9 @@ from soundloom.leftovers import remove_stale
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.loop.checkpoint import damage_named, fill, read_state
-from soundloom.training.loop.distributed import Machine
+from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.guards import DivergenceGuard, require_finite
-from soundloom.training.loop.logging import Journal, Observer, Report
+from soundloom.training.loop.logging import Callback, JsonlLogger, StepMetrics
 from soundloom.training.loop.muon import Muon
 from soundloom.training.loop.saving import save_state
 from soundloom.training.loop.sharding import gathered, load_optimizer, placed_like, sharded
@@ -39,7 +39,7 @@ SHARED_NAMES = ("loss", "gradient")  # values of every turn: where it is not the
 EMA_POWER = 0.75  # the average warms up: at update k it keeps at most 1 - (1 + k) ** -0.75
 
 
-class Stage(Protocol):
+class TrainingTask(Protocol):
     """What the loop trains: a module, and its losses at a step, of which "loss" is the one to minimize."""
 
     @property
@@ -47,13 +47,13 @@ class Stage(Protocol):
         """All that is trained, and what belongs to its state."""
         ...
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Compute the losses of one step."""
         ...
 
 
 @dataclass(frozen=True)
-class Turn:
+class OptimizerPhase:
     """Modules that are trained together, in steps of their own while all others rest."""
 
     name: str
@@ -63,28 +63,28 @@ class Turn:
 
 
 @runtime_checkable
-class AlternatingStage(Stage, Protocol):
+class AlternatingTask(TrainingTask, Protocol):
     """A stage whose steps train one part or another, such as a generator and its discriminators.
 
     `losses` gives those of the step's turn, "loss" being the one that its modules minimize.
     """
 
     @property
-    def companions(self) -> nn.Module:
+    def auxiliary(self) -> nn.Module:
         """What is trained beside the module and needed no longer at the end: kept in the state, not averaged."""
         ...
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def phases(self) -> tuple[OptimizerPhase, ...]:
         """All parts, which share no module; the module itself belongs to the first."""
         ...
 
-    def turn(self, step: int) -> Turn:
+    def phase(self, step: int) -> OptimizerPhase:
         """Whose step this is."""
         ...
 
 
-class Draws:
+class RngStream:
     """All chance of one batch, from (seed, step, part) alone: a NumPy generator, and tensors drawn from it."""
 
     def __init__(self, seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> None:
@@ -105,7 +105,7 @@ class Draws:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-class Run:
+class Trainer:
     """A stage on its way: module, optimizer and average at a step, kept in a file of its folder.
 
     Raises TrainingError when that file cannot be read or belongs to another model.
@@ -113,28 +113,28 @@ class Run:
 
     def __init__(
         self,
-        stage: Stage,
+        task: TrainingTask,
         config: LoopConfig,
         folder: Path,
-        machine: Machine | None = None,
-        observers: Sequence[Observer] = (),
+        distributed: Distributed | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.stage, self.config, self.folder = stage, config, folder
-        self.machine = machine or Machine()
+        self.task, self.config, self.folder = task, config, folder
+        self.distributed = distributed or Distributed()
         self.step = 0
-        if isinstance(stage, AlternatingStage):
-            self.companions, self.turns = stage.companions, stage.turns
+        if isinstance(task, AlternatingTask):
+            self.auxiliary, self.phases = task.auxiliary, task.phases
         else:
-            self.companions, self.turns = nn.Module(), (Turn("", (stage.module,)),)
-        self.observers = (Journal(folder), *observers) if self.machine.is_first else ()
-        self._guards = {turn.name: DivergenceGuard(config.divergence, config.patience) for turn in self.turns}
+            self.auxiliary, self.phases = nn.Module(), (OptimizerPhase("", (task.module,)),)
+        self.callbacks = (JsonlLogger(folder), *callbacks) if self.distributed.is_main else ()
+        self._guards = {phase.name: DivergenceGuard(config.divergence, config.patience) for phase in self.phases}
         self._require_shares()
-        if self.machine.is_first:
+        if self.distributed.is_main:
             remove_stale(folder)
         state = read_state(self.state_path) if self.state_path.exists() else {}
         self._losses = self._place(state)
-        self.trained = {turn.name: _trainable(turn.modules) for turn in self.turns}
-        self.average = {name: p.detach().clone() for name, p in stage.module.named_parameters() if p.requires_grad}
+        self.trained = {phase.name: _trainable(phase.modules) for phase in self.phases}
+        self.ema = {name: p.detach().clone() for name, p in task.module.named_parameters() if p.requires_grad}
         self.optimizer = Muon(self._groups(), lr=config.learning_rate)
         if state:
             self._restore(state)
@@ -152,24 +152,24 @@ class Run:
 
         Raises TrainingError when a loss is not finite or stays too high; the state on disk is then from before.
         """
-        self.stage.module.train()
-        self.companions.train()
-        for observer in self.observers:
-            observer.begin(self.step, self.config.steps)
+        self.task.module.train()
+        self.auxiliary.train()
+        for callback in self.callbacks:
+            callback.on_train_begin(self.step, self.config.steps)
         try:
             self._train(until)
         finally:
-            for observer in self.observers:
-                observer.end()
+            for callback in self.callbacks:
+                callback.on_train_end()
         return self.finished
 
     def _train(self, until: Callable[[], bool]) -> None:
         started = time.monotonic()
         recent: list[dict[str, float]] = []
-        while not self.finished and not self.machine.decided(until()):
+        while not self.finished and not self.distributed.any_rank(until()):
             recent.append(self._advance())
-            for observer in self.observers:
-                observer.advance(self.step)
+            for callback in self.callbacks:
+                callback.on_step_end(self.step)
             if self.step % self.config.log_every == 0 or self.finished:
                 self._report(recent, (time.monotonic() - started) / len(recent))
                 started = time.monotonic()
@@ -192,90 +192,90 @@ class Run:
         state = gathered(
             {
                 "step": self.step,
-                "module": self.stage.module.state_dict(),
-                "companions": self.companions.state_dict(),
-                "average": self.average,
+                "module": self.task.module.state_dict(),
+                "auxiliary": self.auxiliary.state_dict(),
+                "ema": self.ema,
                 "optimizer": self.optimizer.state_dict(),
             }
         )
-        if self.machine.is_first:
+        if self.distributed.is_main:
             save_state(self.state_path, state)
 
     def result(self) -> dict[str, Tensor]:
         """The module's state with averaged weights, on the CPU; all processes must ask for it."""
-        return gathered(self.stage.module.state_dict() | self.average)
+        return gathered(self.task.module.state_dict() | self.ema)
 
     def _advance(self) -> dict[str, float]:
-        turn = self.stage.turn(self.step) if isinstance(self.stage, AlternatingStage) else self.turns[0]
-        trained = self.trained[turn.name]
+        phase = self.task.phase(self.step) if isinstance(self.task, AlternatingTask) else self.phases[0]
+        trained = self.trained[phase.name]
         self._set_rates()
         self.optimizer.zero_grad(set_to_none=True)
-        resting = (p for name, group in self.trained.items() if name != turn.name for p in group)
+        resting = (p for name, group in self.trained.items() if name != phase.name for p in group)
         with _frozen(resting):  # they get no gradient, so the optimizer passes them over
             values = self._add_up_gradients()
-        if not self.machine.config.shard:
-            self.machine.total_gradients(trained)
+        if not self.distributed.config.shard:
+            self.distributed.all_reduce_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
         values["gradient"] = float(gathered(norm))
         require_finite(values, self.step, self.state_path)
-        self._guards[turn.name].watch(values["loss"], self.step, self.state_path)
+        self._guards[phase.name].watch(values["loss"], self.step, self.state_path)
         self.optimizer.step()
-        self.machine.unify_buffers(self.stage.module)
-        self.machine.unify_buffers(self.companions)
+        self.distributed.average_buffers(self.task.module)
+        self.distributed.average_buffers(self.auxiliary)
         self.step += 1
-        if turn.name == self.turns[0].name:
+        if phase.name == self.phases[0].name:
             self._update_average()
             return values
-        return {f"{turn.name} {name}" if name in SHARED_NAMES else name: value for name, value in values.items()}
+        return {f"{phase.name} {name}" if name in SHARED_NAMES else name: value for name, value in values.items()}
 
     def _add_up_gradients(self) -> dict[str, float]:
         """Go forward and back through this process's batches of a step; mean losses over all batches of all."""
         parts = self.config.accumulate
         # Sharded gradients come out as means over the processes, all others are added up afterwards.
-        share = (self.machine.processes if self.machine.config.shard else 1) / parts
+        share = (self.distributed.world_size if self.distributed.config.shard else 1) / parts
         names: list[str] = []
-        total = torch.zeros((), device=self.machine.device)
-        for part in range(self.machine.rank, parts, self.machine.processes):
-            draws = Draws(self.config.seed, self.step, part, self.machine.device)
-            with self.machine.autocast():
-                losses = self._losses(self.step, draws)
+        total = torch.zeros((), device=self.distributed.device)
+        for part in range(self.distributed.rank, parts, self.distributed.world_size):
+            stream = RngStream(self.config.seed, self.step, part, self.distributed.device)
+            with self.distributed.autocast():
+                losses = self._losses(self.step, stream)
             (share * losses["loss"]).backward()
             names = list(losses)
             total = total + torch.stack([loss.detach().float() for loss in losses.values()])
-        means = (self.machine.total(total) / parts).tolist()
+        means = (self.distributed.all_reduce(total) / parts).tolist()
         return dict(zip(names, means, strict=True))
 
     def _set_rates(self) -> None:
         rate = learning_rate(self.step, self.config)
-        factors = (turn.rate * factor for turn in self.turns for factor in (self.config.muon or 1.0, 1.0, 1.0))
+        factors = (phase.rate * factor for phase in self.phases for factor in (self.config.muon or 1.0, 1.0, 1.0))
         for group, factor in zip(self.optimizer.param_groups, factors, strict=True):
             group["lr"] = factor * rate
 
     def _update_average(self) -> None:
         keep = min(self.config.ema, 1 - (1 + self.step) ** -EMA_POWER)
         with torch.no_grad():
-            for name, average in self.average.items():
-                average.lerp_(self._parameters[name], 1 - keep)
+            for name, ema in self.ema.items():
+                ema.lerp_(self._parameters[name], 1 - keep)
 
     @cached_property
     def _parameters(self) -> dict[str, nn.Parameter]:
-        return dict(self.stage.module.named_parameters())
+        return dict(self.task.module.named_parameters())
 
     def _report(self, recent: list[dict[str, float]], pace: float) -> None:
         rate = learning_rate(self.step - 1, self.config)
-        report = Report(self.step, self.config.steps, _means(recent), rate, pace)
-        for observer in self.observers:
-            observer.report(report)
+        metrics = StepMetrics(self.step, self.config.steps, _means(recent), rate, pace)
+        for callback in self.callbacks:
+            callback.on_log(metrics)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Of each turn: matrices in transformer blocks, other matrices, and parameters that do not decay."""
         config, groups = self.config, []
-        modules = (module for turn in self.turns for module in turn.modules)
+        modules = (module for phase in self.phases for module in phase.modules)
         if config.muon and not any(any(True for _ in transformer_blocks(module)) for module in modules):
             raise ConfigError("loop.muon is for matrices of transformer blocks, and what is trained here has none")
-        for turn in self.turns:
-            trained = self.trained[turn.name]
-            blocks = (block for module in turn.modules for block in transformer_blocks(module))
+        for phase in self.phases:
+            trained = self.trained[phase.name]
+            blocks = (block for module in phase.modules for block in transformer_blocks(module))
             inner = {id(p) for block in blocks for p in block.parameters() if p.ndim == 2}
             kinds = (
                 ([p for p in trained if id(p) in inner], config.weight_decay, config.muon > 0),
@@ -283,25 +283,25 @@ class Run:
                 ([p for p in trained if p.ndim < 2], 0.0, False),
             )
             for parameters, decay, orthogonal in kinds:
-                course = {"weight_decay": decay, "betas": turn.betas or config.betas, "orthogonal": orthogonal}
+                course = {"weight_decay": decay, "betas": phase.betas or config.betas, "orthogonal": orthogonal}
                 groups.append({"params": parameters, **course})
         return groups
 
     def _require_shares(self) -> None:
-        parts, processes = self.config.accumulate, self.machine.processes
-        if parts % processes:
+        parts, world_size = self.config.accumulate, self.distributed.world_size
+        if parts % world_size:
             raise ConfigError(
-                f"{processes} processes cannot share the batches of a step: loop.accumulate is {parts}",
-                f"a step adds up that many batches; make it a multiple of {processes}, with smaller batches",
+                f"{world_size} processes cannot share the batches of a step: loop.accumulate is {parts}",
+                f"a step adds up that many batches; make it a multiple of {world_size}, with smaller batches",
             )
-        if self.machine.config.shard and next(self.companions.parameters(), None) is not None:
+        if self.distributed.config.shard and next(self.auxiliary.parameters(), None) is not None:
             raise EngineError("a stage that trains companions of its model cannot be sharded", "leave out --shard")
-        if self.machine.config.shard and self.config.muon:
+        if self.distributed.config.shard and self.config.muon:
             raise EngineError("Muon needs whole matrices, which cannot be sharded", "leave out --shard or loop.muon")
 
-    def _place(self, state: dict[str, Any]) -> Callable[[int, Draws], dict[str, Tensor]]:
+    def _place(self, state: dict[str, Any]) -> Callable[[int, RngStream], dict[str, Tensor]]:
         """Give the modules their weights, their device and all that the machine asks for; what computes losses."""
-        module = self.stage.module
+        module = self.task.module
         if state:
             self._load_weights(state)
         for frozen in self.config.frozen:
@@ -311,24 +311,24 @@ class Run:
                 raise ConfigError(f"no weight has a name that begins with {frozen!r} of loop.frozen", f"known: {known}")
             for parameter in weights:
                 parameter.requires_grad_(False)
-        module.to(self.machine.device)
-        self.companions.to(self.machine.device)
-        self.machine.unify(module)
-        self.machine.unify(self.companions)
-        if self.machine.config.recompute:
+        module.to(self.distributed.device)
+        self.auxiliary.to(self.distributed.device)
+        self.distributed.broadcast(module)
+        self.distributed.broadcast(self.auxiliary)
+        if self.distributed.config.recompute:
             recompute_blocks(module)
-        if self.machine.config.compile:
+        if self.distributed.config.compile:
             compile_blocks(module)
-        return sharded(module, self.stage.losses) if self.machine.config.shard else self.stage.losses
+        return sharded(module, self.task.losses) if self.distributed.config.shard else self.task.losses
 
     def _load_weights(self, state: dict[str, Any]) -> None:
-        fill(self.stage.module, state["module"], self.state_path)
-        fill(self.companions, state.get("companions", {}), self.state_path)  # older states have none
+        fill(self.task.module, state["module"], self.state_path)
+        fill(self.auxiliary, state.get("auxiliary", {}), self.state_path)  # older states have none
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        average = state["average"]
-        if {name: value.shape for name, value in average.items()} != {n: a.shape for n, a in self.average.items()}:
+        ema = state["ema"]
+        if {name: value.shape for name, value in ema.items()} != {n: a.shape for n, a in self.ema.items()}:
             raise TrainingError(
                 f"{self.state_path} trains other weights than loop.frozen leaves free",
                 "what is frozen cannot change on the way",
@@ -344,7 +344,7 @@ class Run:
             load_optimizer(self.optimizer, state["optimizer"])
         for group, settings in zip(self.optimizer.param_groups, course, strict=True):
             group.update(settings)  # the state brings those that it was trained with
-        self.average = {name: placed_like(value, self.average[name]) for name, value in average.items()}
+        self.ema = {name: placed_like(value, self.ema[name]) for name, value in ema.items()}
 
 
 def _trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:

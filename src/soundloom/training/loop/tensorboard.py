@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.audio.mel import log_mel
-from soundloom.training.loop.logging import Observer, Report
+from soundloom.training.loop.logging import Callback, StepMetrics
 from soundloom.training.stages.previews import Preview
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ QUIETEST, LOUDEST = -80.0, 0.0  # dB, black and white
 ZOOM = 4  # pixels of a band
 
 
-class TensorBoard(Observer):
+class TensorBoard(Callback):
     """Writes `events…` files into a folder; without the package tensorboard it says so once and does nothing."""
 
     def __init__(self, folder: Path, rate: int, preview: Preview | None, every: int) -> None:
@@ -31,7 +31,7 @@ class TensorBoard(Observer):
         self._writer: SummaryWriter | None = None
         self._last_preview = 0
 
-    def begin(self, step: int, steps: int) -> None:
+    def on_train_begin(self, step: int, steps: int) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -40,15 +40,15 @@ class TensorBoard(Observer):
         self._last_preview = step
         self._writer = SummaryWriter(str(self.folder), purge_step=step + 1)
 
-    def report(self, report: Report) -> None:
+    def on_log(self, metrics: StepMetrics) -> None:
         if self._writer is None:
             return
-        values = {**report.values, "learning rate": report.rate, "seconds per step": report.pace}
+        values = {**metrics.values, "learning rate": metrics.rate, "seconds per step": metrics.pace}
         for name, value in values.items():
-            self._writer.add_scalar(name, value, report.step)
-        if self.preview and (report.step - self._last_preview >= self.every or report.step == report.steps):
-            self._last_preview = report.step
-            self._show(self._writer, self.preview, report.step)
+            self._writer.add_scalar(name, value, metrics.step)
+        if self.preview and (metrics.step - self._last_preview >= self.every or metrics.step == metrics.steps):
+            self._last_preview = metrics.step
+            self._show(self._writer, self.preview, metrics.step)
 
     def _show(self, writer: SummaryWriter, preview: Preview, step: int) -> None:
         for name, audio in preview().items():
@@ -57,7 +57,7 @@ class TensorBoard(Observer):
             writer.add_image(name, picture(audio, self.rate), step, dataformats="HW")
         writer.flush()
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         if self._writer is not None:
             self._writer.close()
 

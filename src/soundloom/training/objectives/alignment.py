@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from soundloom.config.stable_audio.model import DiTConfig, FeedForwardConfig
 from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.training.config import AlignmentConfig, DiTTrainingConfig
-from soundloom.training.loop.loop import Draws
-from soundloom.training.objectives.timesteps import draw_times, noisy, stratified
+from soundloom.training.loop.loop import RngStream
+from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
 
 HEAD_WIDTH, FF_MULT, TIME_FEATURES = 64, 2.0, 512
 MEMORY = 0.99  # of the running deviation of the latents
@@ -40,11 +40,11 @@ class DiffusionAlignment(nn.Module):
         )
         self.register_buffer("deviation", torch.ones(()))
 
-    def forward(self, latents: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def forward(self, latents: Tensor, stream: RngStream) -> dict[str, Tensor]:
         """Squared error of the velocity, and that of answering zero, beside which it means something."""
         self._follow(latents)
-        t = draw_times(self.times, stratified(draws, len(latents)))
-        noise = draws.normal(*latents.shape) * self.get_buffer("deviation")
+        t = sample_timesteps(self.times, stratified(stream, len(latents)))
+        noise = stream.normal(*latents.shape) * self.get_buffer("deviation")
         target = noise - (latents.detach() if self.config.fixed_target else latents)
         nothing = self.dit.condition(latents.new_zeros(len(latents), 1, 1), latents.new_zeros(len(latents), 1), None)
         made = self.dit(noisy(latents, noise, t), t, nothing)

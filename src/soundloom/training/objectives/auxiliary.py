@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.critic import ContrastiveCritic
 from soundloom.training.objectives.gan.losses import Adversary
@@ -27,7 +27,7 @@ class Reconstruction:
     caption: tuple[Tensor, Tensor] | None  # ids and mask (captioned, s) of the first items, the others being sweeps
 
 
-class Companions(nn.Module):
+class AuxiliaryModules(nn.Module):
     """Discriminators, denoiser, semantic heads and critic of an autoencoder."""
 
     def __init__(self, config: AutoencoderConfig, latent_dim: int, rate: int, text: TextFeatures | None) -> None:
@@ -44,15 +44,15 @@ class Companions(nn.Module):
         """Those that are trained together with the autoencoder, for the same losses."""
         return tuple(module for module in (self.alignment, self.semantic, self.critic) if module is not None)
 
-    def terms(self, batch: Reconstruction, step: int, draws: Draws) -> Iterator[Term]:
+    def terms(self, batch: Reconstruction, step: int, stream: RngStream) -> Iterator[Term]:
         """Losses of the autoencoder that need a companion."""
         config = self.config
         if self.adversary and step >= config.adversarial.start + config.adversarial.head_start:
-            losses = self.adversary.generator_losses(batch.made, batch.real, draws)
+            losses = self.adversary.generator_losses(batch.made, batch.real, stream)
             yield "adversarial", config.adversarial.weight, losses["adversarial"]
             yield "features", config.adversarial.features, losses["features"]
         if self.alignment:
-            losses = self.alignment(_felt(batch.latents, step, config.alignment.detached_until), draws)
+            losses = self.alignment(_felt(batch.latents, step, config.alignment.detached_until), stream)
             yield "alignment", config.alignment.weight, losses["alignment"]
             yield "alignment_zero", 0.0, losses["alignment_zero"]
         if self.semantic:
@@ -62,7 +62,7 @@ class Companions(nn.Module):
         if self.critic:
             count = len(batch.real) if batch.caption is None else len(batch.caption[0])
             latents = _felt(batch.latents[:count], step, config.contrastive.detached_until)
-            loss = self.critic(latents, batch.real[:count], draws, batch.caption)
+            loss = self.critic(latents, batch.real[:count], stream, batch.caption)
             yield "contrastive", config.contrastive.weight, loss
 
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import CheckpointError, EngineError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.scorers import geodesic
-from soundloom.training.stages.dit import Batch
+from soundloom.training.stages.dit import TrainingBatch
 
 QUIETEST = 1e-10  # power that -100 dB stands for
 
@@ -38,16 +38,16 @@ class ClapScorer:
         self.model = model.to(self.device)
         self.filters = torch.from_numpy(self.extractor.mel_filters_slaney).float().to(self.device)
 
-    def distance(self, latents: Tensor, batch: Batch, draws: Draws) -> Tensor:
+    def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Half the squared angle (b,) between sounds, of latents (b, c, t), and captions."""
         lengths = [round(seconds * self.rate) for seconds in batch.seconds.tolist()]
         sounds = [sound[:length] for sound, length in zip(self.same.decode(latents).mean(1), lengths, strict=True)]
-        return geodesic(self.hear(sounds, draws), self.read(batch.ids, batch.mask))
+        return geodesic(self.hear(sounds, stream), self.read(batch.ids, batch.mask))
 
-    def hear(self, sounds: list[Tensor], draws: Draws) -> Tensor:
+    def hear(self, sounds: list[Tensor], stream: RngStream) -> Tensor:
         """Directions (b, d) of mono sounds (n,) of any lengths."""
         wanted = self.extractor.sampling_rate
-        pieces = [self._fitted(resampled(sound, self.rate, wanted), draws) for sound in sounds]
+        pieces = [self._fitted(resampled(sound, self.rate, wanted), stream) for sound in sounds]
         return self.model.get_audio_features(self.features(torch.stack(pieces))[:, None]).pooler_output
 
     @torch.no_grad()
@@ -64,10 +64,10 @@ class ClapScorer:
         spectra = torch.stft(pieces, size, hop, window=window, return_complex=True).abs().square()
         return 10 * (spectra.transpose(1, 2) @ self.filters).clamp_min(QUIETEST).log10()
 
-    def _fitted(self, sound: Tensor, draws: Draws) -> Tensor:
+    def _fitted(self, sound: Tensor, stream: RngStream) -> Tensor:
         """A random piece as long as the model hears, or as many whole repetitions as fit and silence."""
         wanted, length = self.extractor.nb_max_samples, len(sound)
-        start = int(draws.rng.integers(max(1, length - wanted + 1)))
+        start = int(stream.rng.integers(max(1, length - wanted + 1)))
         piece = sound[start : start + wanted].repeat(max(1, wanted // length))
         return F.pad(piece, (0, wanted - len(piece)))
 

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from soundloom.engines.torch.stable_audio.same import to_patches
 from soundloom.training.config import ContrastiveConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.text_features import TextFeatures
 from soundloom.training.objectives.transformer import Transformer
 
@@ -39,12 +39,12 @@ class ContrastiveCritic(nn.Module):
         self.transformer = Transformer(config.width, config.depth)
         self.score = weight_norm(nn.Linear(config.width, 1))
 
-    def forward(self, latents: Tensor, audio: Tensor, draws: Draws, caption: Tokens | None = None) -> Tensor:
+    def forward(self, latents: Tensor, audio: Tensor, stream: RngStream, caption: Tokens | None = None) -> Tensor:
         """How far right pairings lie before wrong ones, as a loss.
 
         latents (b, c, t), audio (b, 2, samples), caption: ids and mask (b, s), given where the critic has `text`.
         """
-        sound, codes = self._audio_tokens(audio, draws), self._latent_tokens(latents, draws)
+        sound, codes = self._audio_tokens(audio, stream), self._latent_tokens(latents, stream)
         words = None if caption is None else self._text_tokens(caption)
         right = self._scores(sound, words, codes)
         wrong = [
@@ -61,19 +61,19 @@ class ContrastiveCritic(nn.Module):
         h = self.transformer(*(torch.cat(kind, dim=1) for kind in zip(*parts, strict=True)))
         return self.score(F.normalize(h[:, -1], dim=-1))[:, 0]
 
-    def _audio_tokens(self, audio: Tensor, draws: Draws) -> Tokens:
+    def _audio_tokens(self, audio: Tensor, stream: RngStream) -> Tokens:
         patches = to_patches(audio, self.config.patch).transpose(1, 2)
         if self.training:
-            patches = patches * (1 + GAIN * draws.uniform(len(patches), 1, 1))
-            patches = dropped(patches, STEP_DROPOUT, draws.uniform(*patches.shape[:2], 1))
-            patches = dropped(patches, AUDIO_DROPOUT, draws.uniform(*patches.shape))
+            patches = patches * (1 + GAIN * stream.uniform(len(patches), 1, 1))
+            patches = dropped(patches, STEP_DROPOUT, stream.uniform(*patches.shape[:2], 1))
+            patches = dropped(patches, AUDIO_DROPOUT, stream.uniform(*patches.shape))
         return _all_real(self.from_audio(patches))
 
-    def _latent_tokens(self, latents: Tensor, draws: Draws) -> Tokens:
+    def _latent_tokens(self, latents: Tensor, stream: RngStream) -> Tokens:
         latents = latents.transpose(1, 2)
         if self.training:
-            latents = dropped(latents, LATENT_DROPOUT, draws.uniform(*latents.shape))
-            latents = latents + LATENT_NOISE * draws.normal(*latents.shape)
+            latents = dropped(latents, LATENT_DROPOUT, stream.uniform(*latents.shape))
+            latents = latents + LATENT_NOISE * stream.normal(*latents.shape)
         return _all_real(self.from_latents(latents))
 
     def _text_tokens(self, caption: Tokens) -> Tokens:

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from soundloom.engines.torch.blocks import fourier_features
 from soundloom.training.config import ScorerConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.text_features import LearntText
 from soundloom.training.objectives.timesteps import noisy, stratified
 from soundloom.training.objectives.transformer import Transformer, mean_of_valid
-from soundloom.training.stages.dit import Batch
+from soundloom.training.stages.dit import TrainingBatch
 
 NOISE_FEATURES = 256
 FIRST_TEMPERATURE = 0.07
@@ -31,7 +31,7 @@ LONGEST_CHORD = 1.999  # of unit vectors, beyond which the arc has no gradient t
 class Scorer(Protocol):
     """Anything that can say how far sounds are from their captions."""
 
-    def distance(self, latents: Tensor, batch: Batch, draws: Draws) -> Tensor:
+    def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Distances (b,) of latents (b, c, t) from the captions of a batch; small is good."""
         ...
 
@@ -58,23 +58,23 @@ class LatentCritic(nn.Module):
         """Directions (b, d) of captions (b, s)."""
         return F.normalize(self.to_text(mean_of_valid(self.reader(self.text(ids, mask), mask), mask)), dim=-1)
 
-    def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, batch: TrainingBatch, stream: RngStream) -> dict[str, Tensor]:
         """What the critic learns by: its captions' own sounds, half of them noisy, against the others of a batch."""
-        sound = self._hear_in_noise(batch.data, batch, draws)
+        sound = self._hear_in_noise(batch.data, batch, stream)
         text = self.read(batch.ids, batch.mask)
         contrast = info_nce(sound, text, self.temperature.exp(), equal_rows(batch.ids))
         near = 1 - (sound * text).sum(-1).mean()
         spread = (uniformity(sound, sound) + uniformity(text, text)) / 2 + uniformity(sound, text)
         return {"loss": contrast + REGULAR * (near + spread), "critic": contrast}
 
-    def distance(self, latents: Tensor, batch: Batch, draws: Draws) -> Tensor:
+    def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Twice the squared arc sine of half the chord between sound and caption."""
-        return geodesic(self._hear_in_noise(latents, batch, draws), self.read(batch.ids, batch.mask))
+        return geodesic(self._hear_in_noise(latents, batch, stream), self.read(batch.ids, batch.mask))
 
-    def _hear_in_noise(self, latents: Tensor, batch: Batch, draws: Draws) -> Tensor:
+    def _hear_in_noise(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Directions of latents of which half are clean and the others at random noise levels."""
-        t = stratified(draws, len(latents)) * (stratified(draws, len(latents)) < 0.5)
-        return self.hear(noisy(latents, draws.normal(*latents.shape), t), batch.valid, t)
+        t = stratified(stream, len(latents)) * (stratified(stream, len(latents)) < 0.5)
+        return self.hear(noisy(latents, stream.normal(*latents.shape), t), batch.valid, t)
 
 
 def geodesic(a: Tensor, b: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.schedules import warp
 from soundloom.training.config import DiTTrainingConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 
 TRUNCATION = 0.075  # of the logit-normal distribution of times
 
@@ -21,10 +21,10 @@ def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * data + t * noise
 
 
-def stratified(draws: Draws, count: int) -> Tensor:
+def stratified(stream: RngStream, count: int) -> Tensor:
     """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
-    parts = draws.tensor(draws.rng.permutation(count))
-    return (parts + draws.uniform(count)) / count
+    parts = stream.tensor(stream.rng.permutation(count))
+    return (parts + stream.uniform(count)) / count
 
 
 def shifted(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
@@ -33,7 +33,7 @@ def shifted(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
     return torch.from_numpy(moved).to(t)
 
 
-def draw_times(config: DiTTrainingConfig, u: Tensor) -> Tensor:
+def sample_timesteps(config: DiTTrainingConfig, u: Tensor) -> Tensor:
     """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
     if config.times == "uniform":
         return u.clamp_min(1e-4)

@@ -18,8 +18,8 @@ from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.augmentation import augmented
 from soundloom.training.data.captions import CaptionTokens
 from soundloom.training.data.sources import SoundSource
-from soundloom.training.loop.loop import Draws, Turn
-from soundloom.training.objectives.auxiliary import Companions, Reconstruction
+from soundloom.training.loop.loop import OptimizerPhase, RngStream
+from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
 from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
 from soundloom.training.objectives.text_features import TextFeatures
@@ -42,7 +42,7 @@ def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
     require_memory(config.batch * crop * channels * float32, f"a batch of {config.batch} crops of {crop} samples")
 
 
-class AutoencoderStage:
+class AutoencoderTask:
     """Random crops through encoder, noise and decoder, against waveform, spectra and what companions say.
 
     Steps of the discriminators alternate with those of all else once they have started. With `captions` the critic
@@ -62,52 +62,52 @@ class AutoencoderStage:
         device = same.bottleneck.running_std.device
         self.spectral = SpectralLoss(config.spectral, SAMPLE_RATE).to(device)
         self.mel = MelLoss(config.mel, SAMPLE_RATE).to(device)
-        self.companions = Companions(config, same.config.latent_dim, SAMPLE_RATE, text).to(device)
+        self.auxiliary = AuxiliaryModules(config, same.config.latent_dim, SAMPLE_RATE, text).to(device)
         trained = same.decoder if config.decoder_only else same
-        self.turns = [Turn("autoencoder", (trained, *self.companions.helpers))]
-        if self.companions.adversary:
+        self.phases = [OptimizerPhase("autoencoder", (trained, *self.auxiliary.helpers))]
+        if self.auxiliary.adversary:
             adversarial = config.adversarial
-            game = Turn("discriminators", (self.companions.adversary,), adversarial.rate, adversarial.betas)
-            self.turns.append(game)
+            game = OptimizerPhase("discriminators", (self.auxiliary.adversary,), adversarial.rate, adversarial.betas)
+            self.phases.append(game)
 
-    def turn(self, step: int) -> Turn:
+    def phase(self, step: int) -> OptimizerPhase:
         """Every second step is the discriminators', from their first on."""
         since = step - self.config.adversarial.start
-        return self.turns[-1] if since >= 0 and since % 2 == 0 else self.turns[0]
+        return self.phases[-1] if since >= 0 and since % 2 == 0 else self.phases[0]
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Reconstruct one batch of crops."""
-        real, caption = self._crops(draws)
-        adversary = self.companions.adversary
-        if adversary and self.turn(step).name == "discriminators":
+        real, caption = self._crops(stream)
+        adversary = self.auxiliary.adversary
+        if adversary and self.phase(step).name == "discriminators":
             with torch.no_grad():
-                _, made = self._through(real, draws)
-            return adversary.discriminator_losses(made, real, draws)
-        latents, made = self._through(real, draws)
+                _, made = self._through(real, stream)
+            return adversary.discriminator_losses(made, real, stream)
+        latents, made = self._through(real, stream)
         batch = Reconstruction(real, latents, made, caption)
-        terms = [*self._own_terms(batch), *self.companions.terms(batch, step, draws)]
+        terms = [*self._own_terms(batch), *self.auxiliary.terms(batch, step, stream)]
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
         return {"loss": total} | {name: value for name, _, value in terms}
 
-    def _crops(self, draws: Draws) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    def _crops(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
-        rng, batch = draws.rng, self.config.batch
-        clips, crops = zip(*(self.sounds.draw(rng, self.samples) for _ in range(batch)), strict=True)
+        rng, batch = stream.rng, self.config.batch
+        clips, crops = zip(*(self.sounds.sample(rng, self.samples) for _ in range(batch)), strict=True)
         caption = None
         if self.captions is not None:
-            ids, mask = self.captions.draw(np.array(clips), rng)
-            caption = draws.tensor(ids), draws.tensor(mask)
+            ids, mask = self.captions.sample(np.array(clips), rng)
+            caption = stream.tensor(ids), stream.tensor(mask)
         sounds = augmented(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
-        return draws.tensor(sounds), caption
+        return stream.tensor(sounds), caption
 
-    def _through(self, real: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _through(self, real: Tensor, stream: RngStream) -> tuple[Tensor, Tensor]:
         """Latents of a batch, and what is decoded from them with noise and gaps."""
         same, config = self.module, self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and not config.decoder_only):
             latents = encode_and_follow(same, real, config.deviation_rate)
-        decoded = latents + draws.normal(*latents.shape) * config.latent_noise
+        decoded = latents + stream.normal(*latents.shape) * config.latent_noise
         if config.augmentation.latent_dropout:
-            decoded = decoded * (draws.uniform(*latents.shape) >= config.augmentation.latent_dropout)
+            decoded = decoded * (stream.uniform(*latents.shape) >= config.augmentation.latent_dropout)
         return latents, same.decode(decoded)[..., : self.samples]
 
     def _own_terms(self, batch: Reconstruction) -> Iterator[Term]:

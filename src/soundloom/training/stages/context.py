@@ -40,18 +40,18 @@ from soundloom.training.data.latents import Latents, read_latents, read_seconds
 from soundloom.training.data.library import Recordings, Words, stored_latents, stored_seconds
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.data.sources import Captioned, SoundSource
-from soundloom.training.init.pretrained import Base
+from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import damage_named, fill
-from soundloom.training.loop.distributed import Machine
-from soundloom.training.loop.logging import Observer
-from soundloom.training.recipe import Recipe, Work
+from soundloom.training.loop.distributed import Distributed
+from soundloom.training.loop.logging import Callback
+from soundloom.training.recipe import Recipe, RunDirectory
 from soundloom.training.stages.dit import Clips, Generator, frames_per_second
 
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(ABC):
+class StageContext(ABC):
     """What every stage works with: the recipe, the work folder, the machine.
 
     `anew` throws away what the stage has done, once all is known that could speak against it. `until` asks for an end
@@ -59,11 +59,11 @@ class Task(ABC):
     """
 
     recipe: Recipe
-    work: Work
-    machine: Machine
+    run_dir: RunDirectory
+    distributed: Distributed
     anew: bool = False
     until: Callable[[], bool] = lambda: False
-    observe: Callable[[str], Sequence[Observer]] = lambda name: ()
+    callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
 
     @property
     @abstractmethod
@@ -72,15 +72,15 @@ class Task(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(Task):
+class StableAudioContext(StageContext):
     """What the stages of Stable Audio work with, perhaps from the model `base` on."""
 
-    base: Base | None = None
+    pretrained: PretrainedModel | None = None
 
     @cached_property
     def model(self) -> ModelConfig:
         """The model's configuration. Raises ConfigError for a sample rate that training is not made for."""
-        config = self.base.config if self.base else self.recipe.model
+        config = self.pretrained.config if self.pretrained else self.recipe.model
         if config.sample_rate != SAMPLE_RATE:
             raise ConfigError(f"training is for models of {SAMPLE_RATE} Hz, and this one has {config.sample_rate} Hz")
         require_memory(shape_bytes(model_shapes(config)), "the model to train")
@@ -134,9 +134,9 @@ class Job(Task):
     @cached_property
     def tokenizer(self) -> bytes:
         """The SentencePiece model."""
-        if self.base:
-            return self.base.tokenizer
-        path = self.work.require(self.work.tokenizer, "tokenizer")
+        if self.pretrained:
+            return self.pretrained.tokenizer
+        path = self.run_dir.require(self.run_dir.tokenizer, "tokenizer")
         with damage_named(path, "it is damaged; soundloom train tokenizer --restart learns it anew"):
             model = path.read_bytes()
             if not model or not vocabulary_size(model):
@@ -146,18 +146,18 @@ class Job(Task):
     @cached_property
     def text_config(self) -> T5GemmaConfig:
         """The text encoder of the recipe, with the vocabulary that the tokenizer came to."""
-        if self.base:
-            return self.base.text_encoder
+        if self.pretrained:
+            return self.pretrained.text_encoder
         config = replace(self.recipe.text_encoder, vocab_size=vocabulary_size(self.tokenizer))
         require_memory(shape_bytes(t5gemma_shapes(config)), "the text encoder to train")
         return config
 
     def same(self) -> SAME:
         """The autoencoder that this job trained, else the base's. Raises TrainingError."""
-        if self.base and not self.work.trained("autoencoder").is_file():
-            return self.base.same().eval()
+        if self.pretrained and not self.run_dir.trained("autoencoder").is_file():
+            return self.pretrained.same().eval()
         same = SAME(self.model.same)
-        fill(same, self.work.read_trained("autoencoder"), self.work.trained("autoencoder"))
+        fill(same, self.run_dir.read_trained("autoencoder"), self.run_dir.trained("autoencoder"))
         return same.eval()
 
     def generator(self, *stages: str) -> Generator:
@@ -167,17 +167,17 @@ class Job(Task):
         """
         trained = next((stage for stage in stages if self.recipe.has(stage)), stages[-1])
         generator = Generator(self.model, self.text_config)
-        if self.base and not self.work.trained(trained).is_file():
-            self.base.fill(generator)
+        if self.pretrained and not self.run_dir.trained(trained).is_file():
+            self.pretrained.fill(generator)
         else:
-            fill(generator, self.work.read_trained(trained), self.work.trained(trained))
-        return generator.to(self.machine.device)
+            fill(generator, self.run_dir.read_trained(trained), self.run_dir.trained(trained))
+        return generator.to(self.distributed.device)
 
     def clips(self) -> Clips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds is not None:
-            latents = read_latents(self.work.require(self.work.latents, "encode"), self.model.same.latent_dim)
+            latents = read_latents(self.run_dir.require(self.run_dir.latents, "encode"), self.model.same.latent_dim)
             return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
         return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
@@ -185,7 +185,7 @@ class Job(Task):
     def seconds(self) -> NDArray[np.float32]:
         """The lengths of these clips, read without their captions. Raises a SoundloomError where they are gone."""
         if self.flow_sounds is not None:
-            return read_seconds(self.work.require(self.work.latents, "encode"))
+            return read_seconds(self.run_dir.require(self.run_dir.latents, "encode"))
         assert self.data is not None
         _, dataset = self._encoded()
         return stored_seconds(dataset, self.data.selection, frames_per_second(self.model), self._longest)
@@ -199,8 +199,8 @@ class Job(Task):
         """The dataset that holds latents, and of it what is learnt from."""
         if self.holds_latents:
             return self.dataset, self.dataset
-        encoded = self.work.encoded_dataset
-        self.work.require(encoded / SILENCE, "encode")
+        encoded = self.run_dir.encoded_dataset
+        self.run_dir.require(encoded / SILENCE, "encode")
         return LatentFolder(encoded), EncodedSounds(LatentFolder(encoded), self.dataset)
 
     def _stored(self) -> tuple[Latents, Words]:
@@ -215,7 +215,7 @@ class Job(Task):
 
     def codec(self) -> Codec:
         """The encoder as datasets use it."""
-        same, device, rate = self.same().to(self.machine.device), self.machine.device, self.model.sample_rate
+        same, device, rate = self.same().to(self.distributed.device), self.distributed.device, self.model.sample_rate
 
         @torch.no_grad()
         def encode_piece(audio: NDArray[np.float32]) -> NDArray[np.float32]:

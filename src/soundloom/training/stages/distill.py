@@ -18,10 +18,10 @@ from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.samplers import Times, dpmpp_2m
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import ConfigError
-from soundloom.training.config import DistillationConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.config import DistillConfig
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.timesteps import noisy
-from soundloom.training.stages.dit import Batch, Clips, Generator, leveled, loss_by_frames
+from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, leveled, loss_by_frames
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
 
@@ -43,13 +43,13 @@ class Jumps:
     ends: Tensor
 
 
-class DistillationStage:
+class DistillTask:
     """The student starts as a copy of the teacher, which stays as it is.
 
     Raises ConfigError where there is nothing to jump from.
     """
 
-    def __init__(self, generator: Generator, clips: Clips, config: DistillationConfig, shift: ShiftConfig) -> None:
+    def __init__(self, generator: Generator, clips: Clips, config: DistillConfig, shift: ShiftConfig) -> None:
         self.module, self.clips, self.config = generator, clips, config
         self.teacher = copy.deepcopy(generator).eval().requires_grad_(False)
         times = schedule(config.teacher_steps, shift=shift)
@@ -59,13 +59,13 @@ class DistillationStage:
                 f"none of {config.teacher_steps} steps begins at or below jump_below, {config.jump_below:g}",
                 f"the last one begins at {times[-2]:.3g}",
             )
-        self._known: dict[int, tuple[int, Batch, Path]] = {}  # of each part of a step
+        self._known: dict[int, tuple[int, TrainingBatch, Path]] = {}  # of each part of a step
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Predict the end of a path from one random point of it, another for each item."""
         student: Generator = self.module
-        batch, path = self._path(step, draws)
-        jumps = self._with_kept_answers(batch, _jumps(path, draws), draws)
+        batch, path = self._path(step, stream)
+        jumps = self._with_kept_answers(batch, _jumps(path, stream), stream)
         embedded = student.embed(batch.ids, batch.mask, batch.seconds)
         clean = jumps.points - jumps.times[:, None, None] * student(batch, jumps.points, jumps.times, embedded)
         # An error of the clean estimate, over t squared, is one of the velocity; over t it is halfway between.
@@ -78,14 +78,14 @@ class DistillationStage:
         return {"loss": loss, "jumped": jumped, "kept": loss - jumped}
 
     @torch.no_grad()
-    def _with_kept_answers(self, batch: Batch, jumps: Jumps, draws: Draws) -> Jumps:
+    def _with_kept_answers(self, batch: TrainingBatch, jumps: Jumps, stream: RngStream) -> Jumps:
         """Give some items more noise than is jumped from, and there the clean estimate of the teacher as their end."""
-        chosen = draws.tensor(draws.rng.random(len(batch.data)) < len(self.kept) / self.config.teacher_steps)
+        chosen = stream.tensor(stream.rng.random(len(batch.data)) < len(self.kept) / self.config.teacher_steps)
         if not chosen.any():
             return jumps
         some = batch.mapped(lambda value: value[chosen])
-        times = draws.tensor(draws.rng.choice(self.kept, len(some.data)).astype(np.float32))
-        points = noisy(some.data, draws.normal(*some.data.shape), times)
+        times = stream.tensor(stream.rng.choice(self.kept, len(some.data)).astype(np.float32))
+        points = noisy(some.data, stream.normal(*some.data.shape), times)
         ends = points - times[:, None, None] * self._velocity(some)(points, times)
         return Jumps(
             jumps.points.index_put((chosen,), points),
@@ -93,24 +93,24 @@ class DistillationStage:
             jumps.ends.index_put((chosen,), ends),
         )
 
-    def _path(self, step: int, own: Draws) -> tuple[Batch, Path]:
+    def _path(self, step: int, own: RngStream) -> tuple[TrainingBatch, Path]:
         """The path that this step shares with its neighbors; after a resume it is walked again, to the same place."""
         origin = step - step % self.config.refresh_every
         if own.part not in self._known or self._known[own.part][0] != origin:
-            draws = Draws(self.config.loop.seed + 1, origin, own.part, own.device)
-            batch = self.clips.draw(self.config.batch, draws)
-            self._known[own.part] = origin, batch, self._walk(batch, draws)
+            stream = RngStream(self.config.loop.seed + 1, origin, own.part, own.device)
+            batch = self.clips.sample(self.config.batch, stream)
+            self._known[own.part] = origin, batch, self._walk(batch, stream)
         return self._known[own.part][1:]
 
     @torch.no_grad()
-    def _walk(self, batch: Batch, draws: Draws) -> Path:
+    def _walk(self, batch: TrainingBatch, stream: RngStream) -> Path:
         """A path from the highest time that is jumped from: from noise, or from clips with so much of it."""
-        times = draws.tensor(self.jumped.astype(np.float32))
-        start = noisy(batch.data, draws.normal(*batch.data.shape), times[:1])
+        times = stream.tensor(self.jumped.astype(np.float32))
+        start = noisy(batch.data, stream.normal(*batch.data.shape), times[:1])
         points = [start, *dpmpp_2m(self._velocity(batch), start, Times(self.jumped), lambda step: start)]
         return Path(torch.stack(points), times)
 
-    def _velocity(self, batch: Batch) -> Callable[[Tensor, float | Tensor], Tensor]:
+    def _velocity(self, batch: TrainingBatch) -> Callable[[Tensor, float | Tensor], Tensor]:
         """The teacher's, with guidance, at a time or at one for each item."""
         context, duration = self.teacher.embed(batch.ids, batch.mask, batch.seconds)
         scale = self.config.guidance
@@ -126,8 +126,8 @@ class DistillationStage:
         return velocity
 
 
-def _jumps(path: Path, draws: Draws) -> Jumps:
+def _jumps(path: Path, stream: RngStream) -> Jumps:
     """One random point of the path for each item."""
     items = torch.arange(path.points.shape[1], device=path.points.device)
-    chosen = draws.tensor(draws.rng.integers(len(path.times) - 1, size=len(items)))
+    chosen = stream.tensor(stream.rng.integers(len(path.times) - 1, size=len(items)))
     return Jumps(path.points[chosen, items], path.times[chosen], path.points[-1])

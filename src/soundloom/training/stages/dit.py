@@ -23,10 +23,10 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.training.config import DiTTrainingConfig, FocusConfig
 from soundloom.training.data.captions import CaptionTokens
-from soundloom.training.data.inpaint_masks import draw_mask
+from soundloom.training.data.inpaint_masks import sample_mask
 from soundloom.training.data.latents import Latents
-from soundloom.training.loop.loop import Draws
-from soundloom.training.objectives.timesteps import draw_times, noisy, shifted, stratified
+from soundloom.training.loop.loop import RngStream
+from soundloom.training.objectives.timesteps import noisy, sample_timesteps, shifted, stratified
 
 QUIETEST_POWER = 0.02  # of latents that leveling still lifts
 PASSING_LEVEL = 0.2  # of latents in the stream of tokens at the start; what blocks write is about 1
@@ -46,14 +46,14 @@ class Generator(nn.Module):
         """Context (b, s + 1, d) and duration (b, d) of prompts."""
         return self.conditioner(self.text(ids, mask), mask, seconds)
 
-    def forward(self, batch: Batch, x: Tensor, t: Tensor, embedded: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, batch: TrainingBatch, x: Tensor, t: Tensor, embedded: tuple[Tensor, Tensor]) -> Tensor:
         """Velocity (b, c, t) at x."""
         context, duration = embedded
         return self.dit(x, t, self.dit.condition(context, duration, batch.local), Padding(batch.valid))
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Clips of one step. ids and mask (b, s), seconds (b,), data (b, c, t), kept and valid (b, t)."""
 
     ids: Tensor
@@ -69,9 +69,9 @@ class Batch:
         kept = self.kept[:, None]
         return torch.cat([kept, self.data * kept], dim=1)
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> TrainingBatch:
         """The batch with all its tensors changed."""
-        return Batch(**{name: change(value) for name, value in vars(self).items()})
+        return TrainingBatch(**{name: change(value) for name, value in vars(self).items()})
 
 
 class Clips:
@@ -99,33 +99,35 @@ class Clips:
             raise ConfigError(f"no encoded sound is of these families: {', '.join(families)}", f"found: {known}")
         return np.array_split(clips, min(LENGTH_GROUPS, len(clips)))
 
-    def draw(self, size: int, draws: Draws, most: int | None = None, focus: FocusConfig | None = None) -> Batch:
+    def sample(
+        self, size: int, stream: RngStream, most: int | None = None, focus: FocusConfig | None = None
+    ) -> TrainingBatch:
         """Clips of like length, each with one of its captions, some silence behind it and an inpainting mask.
 
         All on the device of the draws. No more than the first `most` latents of each; a `focus` of the configuration
         takes its families alone.
         """
-        rng = draws.rng
+        rng = stream.rng
         groups = self.focused[focus.families] if focus else self.groups
         clips = rng.choice(groups[rng.integers(len(groups))], size)
         lengths = self.latents.lengths[clips]
         silence = self.config.silence_seconds * self.frames_per_second
         frames = min(int(lengths.max() + silence), most or self.longest)
         valid = np.minimum(lengths + rng.exponential(silence, size).astype(int), frames)
-        kept = np.stack([draw_mask(rng, self.config.masks, int(n), frames) for n in valid])
-        ids, mask = self.captions.draw(clips, rng)
+        kept = np.stack([sample_mask(rng, self.config.masks, int(n), frames) for n in valid])
+        ids, mask = self.captions.sample(clips, rng)
         data = np.stack([self.latents.padded(clip, frames) for clip in clips])
-        return Batch(
-            ids=draws.tensor(ids),
-            mask=draws.tensor(mask),
-            seconds=draws.tensor(self.latents.seconds[clips]),
-            data=draws.tensor(data),
-            kept=draws.tensor(kept),
-            valid=draws.tensor(np.arange(frames) < valid[:, None]),
+        return TrainingBatch(
+            ids=stream.tensor(ids),
+            mask=stream.tensor(mask),
+            seconds=stream.tensor(self.latents.seconds[clips]),
+            data=stream.tensor(data),
+            kept=stream.tensor(kept),
+            valid=stream.tensor(np.arange(frames) < valid[:, None]),
         )
 
 
-class FlowStage:
+class DiTTask:
     """Flow matching with dropped conditions.
 
     `shift` moves the times of whole clips by their length; beginnings and what is in focus have times of their own.
@@ -136,17 +138,17 @@ class FlowStage:
     ) -> None:
         self.module, self.clips, self.config, self.shift = generator, clips, config, shift
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Predict the velocity of one batch at random times."""
         generator: Generator = self.module
-        batch, config = self._draw(step, draws)
-        t = draw_times(config, stratified(draws, len(batch.data)))
+        batch, config = self._sample(step, stream)
+        t = sample_timesteps(config, stratified(stream, len(batch.data)))
         if self.shift and config is self.config:
             t = shifted(t, batch.seconds * self.clips.frames_per_second, self.shift)
-        noise = draws.normal(*batch.data.shape)
+        noise = stream.normal(*batch.data.shape)
         x = noisy(batch.data, noise, t)
         embedded = generator.embed(batch.ids, batch.mask, batch.seconds)
-        dropped = draws.uniform(len(t)) < self.config.condition_dropout
+        dropped = stream.uniform(len(t)) < self.config.condition_dropout
         embedded = (without(embedded[0], dropped), embedded[1])
         target = noise - batch.data
         error = (generator(batch, x, t, embedded) - target).square().mean(1)
@@ -155,17 +157,17 @@ class FlowStage:
         made, kept = loss_by_frames(error, batch)
         return {"loss": made + self.config.kept_weight * kept, "made": made, "kept": kept}
 
-    def _draw(self, step: int, draws: Draws) -> tuple[Batch, DiTTrainingConfig]:
+    def _sample(self, step: int, stream: RngStream) -> tuple[TrainingBatch, DiTTrainingConfig]:
         """Whole clips, or at first mostly many beginnings, later those in focus; and how their times are drawn."""
         config, short, focus = self.config, self.config.short, self.config.focus_at(step)
-        if focus and draws.rng.random() < focus.share:
-            batch = self.clips.draw(config.batch, draws, focus=focus)
+        if focus and stream.rng.random() < focus.share:
+            batch = self.clips.sample(config.batch, stream, focus=focus)
             return batch, replace(config, times="logsnr-uniform", logsnr=focus.logsnr)
-        if step >= short.until or draws.rng.random() >= short.share:
-            return self.clips.draw(config.batch, draws), config
-        frames = int(draws.rng.choice(short.frames))
+        if step >= short.until or stream.rng.random() >= short.share:
+            return self.clips.sample(config.batch, stream), config
+        frames = int(stream.rng.choice(short.frames))
         size = max(1, short.tokens // (frames + self.module.dit.config.num_memory_tokens))
-        return self.clips.draw(size, draws, frames), replace(config, times="logsnr-uniform", logsnr=short.logsnr)
+        return self.clips.sample(size, stream, frames), replace(config, times="logsnr-uniform", logsnr=short.logsnr)
 
 
 def without(context: Tensor, dropped: Tensor) -> Tensor:
@@ -173,13 +175,13 @@ def without(context: Tensor, dropped: Tensor) -> Tensor:
     return context * (~dropped)[:, None, None]
 
 
-def leveled(batch: Batch, exponent: float) -> Tensor:
+def leveled(batch: TrainingBatch, exponent: float) -> Tensor:
     """Weights (b,) that make quiet clips count as much as loud ones; 1 for a clip of the power of noise."""
     power = (batch.data.square().mean(1) * batch.valid).sum(1) / batch.valid.sum(1)
     return (power + QUIETEST_POWER) ** -exponent
 
 
-def loss_by_frames(error: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def loss_by_frames(error: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
     """Mean error (b, t) over made frames and over kept ones; short clips count as much as long ones."""
     kept = batch.kept.bool() & batch.valid
     made = batch.valid & ~kept

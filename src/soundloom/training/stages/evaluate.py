@@ -25,13 +25,13 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
 from soundloom.training.data.augmentation import Audio, random_piece
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
-from soundloom.training.init.pretrained import Base
+from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import read_json_object, read_state
-from soundloom.training.loop.loop import STATE_FILE, Draws
+from soundloom.training.loop.loop import STATE_FILE, RngStream
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
 from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
-from soundloom.training.recipe import Work
-from soundloom.training.stages.autoencoder import AutoencoderStage
+from soundloom.training.recipe import RunDirectory
+from soundloom.training.stages.autoencoder import AutoencoderTask
 
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
 
@@ -58,7 +58,7 @@ class HeldOutSounds:
     def audio(self, position: int) -> Audio:
         return self._clips[position].audio
 
-    def draw(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
+    def sample(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
         position = int(rng.integers(len(self)))
         return position, random_piece(self.audio(position), rng, length)
 
@@ -80,42 +80,42 @@ def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) ->
 
 
 @torch.no_grad()
-def companion_rows(work: Work, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+def auxiliary_rows(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
     """Every loss of the autoencoder's training, with averaged weights, on crops of held-out sounds.
 
     Those of discriminators are there once they have started. Raises TrainingError where nothing was trained.
     """
-    stage, step = _trained(work, HeldOutSounds(prompts, seconds))
+    stage, step = _trained(run_dir, HeldOutSounds(prompts, seconds))
     losses = defaultdict(list)
     for batch in range(BATCHES):
-        for name, value in stage.losses(step, Draws(SEED, batch)).items():
+        for name, value in stage.losses(step, RngStream(SEED, batch)).items():
             losses[name].append(float(value))
     return [mean_row(f"autoencoder's training: {name}", values, "") for name, values in losses.items()]
 
 
-def _trained(work: Work, sounds: HeldOutSounds) -> tuple[AutoencoderStage, int]:
+def _trained(run_dir: RunDirectory, sounds: HeldOutSounds) -> tuple[AutoencoderTask, int]:
     """The stage as training left it, and the first step from there that is the autoencoder's own."""
-    state = read_state(work.require(work.stage(STAGE) / STATE_FILE, STAGE))
-    config = replace(parse(AutoencoderConfig, work.settings(STAGE)), augmentation=AugmentationConfig())
-    model = parse_model_config(read_json_object(work.folder / "model.json") or {})
+    state = read_state(run_dir.require(run_dir.stage_folder(STAGE) / STATE_FILE, STAGE))
+    config = replace(parse(AutoencoderConfig, run_dir.settings(STAGE)), augmentation=AugmentationConfig())
+    model = parse_model_config(read_json_object(run_dir.folder / "model.json") or {})
     assert isinstance(model, ModelConfig)
-    captions, text = _reader(work, sounds, model, config) if config.contrastive.weight else (None, None)
-    stage = AutoencoderStage(SAME(model.same), sounds, config, captions, text)
-    stage.module.load_state_dict(state["module"] | state["average"])
-    stage.companions.load_state_dict(state["companions"])
+    captions, text = _reader(run_dir, sounds, model, config) if config.contrastive.weight else (None, None)
+    stage = AutoencoderTask(SAME(model.same), sounds, config, captions, text)
+    stage.module.load_state_dict(state["module"] | state["ema"])
+    stage.auxiliary.load_state_dict(state["auxiliary"])
     stage.module.eval()
-    stage.companions.eval()
+    stage.auxiliary.eval()
     step = state["step"]
-    return stage, step if stage.turn(step) is stage.turns[0] else step + 1
+    return stage, step if stage.phase(step) is stage.phases[0] else step + 1
 
 
 def _reader(
-    work: Work, sounds: HeldOutSounds, model: ModelConfig, config: AutoencoderConfig
+    run_dir: RunDirectory, sounds: HeldOutSounds, model: ModelConfig, config: AutoencoderConfig
 ) -> tuple[CaptionTokens, TextFeatures]:
     """Captions for the critic, and what reads them."""
-    base = Base(open_checkpoint(work.base["model"])) if work.base else None
-    tokenizer = base.tokenizer if base else work.require(work.tokenizer, "tokenizer").read_bytes()
+    pretrained = PretrainedModel(open_checkpoint(run_dir.pretrained["model"])) if run_dir.pretrained else None
+    tokenizer = pretrained.tokenizer if pretrained else run_dir.require(run_dir.tokenizer, "tokenizer").read_bytes()
     captions = CaptionTokens(sounds, Tokenizer(tokenizer), model.model.conditioning.prompt.max_length)
-    if base:
-        return captions, FrozenText(base.text())
+    if pretrained:
+        return captions, FrozenText(pretrained.text())
     return captions, LearntText(vocabulary_size(tokenizer), config.contrastive.width)

@@ -25,8 +25,8 @@ from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.lm import Layer, MusicGenLM, Text
 from soundloom.training.config import LoopConfig
-from soundloom.training.loop.loop import Draws
-from soundloom.training.ranges import Batch, Share
+from soundloom.training.loop.loop import RngStream
+from soundloom.training.ranges import BatchSize, Share
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
 KEPT_PIECES = 128  # in memory
@@ -39,7 +39,7 @@ class InstructTrainingConfig(Ranged):
     loop: LoopConfig
     adapter: AdapterSizes = field(default_factory=AdapterSizes)
     stems: Kind = "music"  # that pieces are made of
-    batch: Batch = 8
+    batch: BatchSize = 8
     seconds: Annotated[float, Within(0.05, 600)] = 5.0  # of a clip
     # Different pieces that are trained on; 0 for as many as there are edits.
     pieces: Annotated[int, Within(0, 1_000_000)] = 0
@@ -110,7 +110,7 @@ def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer
     return F.cross_entropy(logits[real], wanted[real])
 
 
-class Edits(ABC):
+class InstructionDataset(ABC):
     """Draws edits of pieces of the synthetic world as codes."""
 
     def __init__(self, config: InstructTrainingConfig) -> None:
@@ -125,9 +125,9 @@ class Edits(ABC):
     def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings (b, l, width) and mask (b, l) of instructions."""
 
-    def draw(self, draws: Draws) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+    def sample(self, stream: RngStream) -> tuple[list[Edit], np.ndarray, np.ndarray]:
         """Return a batch of edits with their codes before and after, (b, q, t)."""
-        edits = [draw_edit(self.piece(draws.rng), draws.rng) for _ in range(self.config.batch)]
+        edits = [draw_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch)]
         return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
 
     def piece(self, rng: np.random.Generator) -> Stems:
@@ -145,34 +145,34 @@ class Edits(ABC):
         return render_stems(rng, self.config.seconds, self.config.stems)
 
 
-class InstructStage:
+class InstructTask:
     """Edits with their instructions, some of which are left out."""
 
-    def __init__(self, editor: Editor, edits: Edits, config: InstructTrainingConfig) -> None:
+    def __init__(self, editor: Editor, edits: InstructionDataset, config: InstructTrainingConfig) -> None:
         self.module, self.edits, self.config = editor, edits, config
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Predict the codes after the edits of one batch."""
-        edits, before, after = self.edits.draw(draws)
+        edits, before, after = self.edits.sample(stream)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        kept = draws.rng.random((len(edits), 1)) >= self.config.text_dropout
-        text = self.module.lm.read(draws.tensor(hidden), draws.tensor(mask & kept))
+        kept = stream.rng.random((len(edits), 1)) >= self.config.text_dropout
+        text = self.module.lm.read(stream.tensor(hidden), stream.tensor(mask & kept))
         # Padding is masked, as when edits are made; what is dropped stays in attention, as zeros that add nothing.
-        text = replace(text, mask=draws.tensor(mask)[:, None, None])
-        codes, source = draws.tensor(after), draws.tensor(before)
+        text = replace(text, mask=stream.tensor(mask)[:, None, None])
+        codes, source = stream.tensor(after), stream.tensor(before)
         return {"loss": token_loss(self.module.lm, codes, text, self.module.cp_transformer, source)}
 
 
-class MusicStage:
+class LanguageModelTask:
     """Plain language modeling of mixes without words, for models that start from nothing."""
 
-    def __init__(self, lm: MusicGenLM, edits: Edits) -> None:
+    def __init__(self, lm: MusicGenLM, edits: InstructionDataset) -> None:
         self.module, self.edits = lm, edits
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Predict the codes of one batch of mixes."""
-        edits, _, after = self.edits.draw(draws)
+        edits, _, after = self.edits.sample(stream)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        text = self.module.read(draws.tensor(hidden), draws.tensor(mask), mask_padding=True)
-        codes = draws.tensor(after)
+        text = self.module.read(stream.tensor(hidden), stream.tensor(mask), mask_padding=True)
+        codes = stream.tensor(after)
         return {"loss": token_loss(self.module, codes, text, None, codes)}

@@ -30,18 +30,18 @@ from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.errors import RequestError
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.loop.guards import require_no_diverged_stage
-from soundloom.training.loop.loop import Stage
+from soundloom.training.loop.loop import TrainingTask
+from soundloom.training.stages.context import StageContext
 from soundloom.training.stages.export import require_replaceable
-from soundloom.training.stages.instruct import Editor, Edits, InstructStage, InstructTrainingConfig
-from soundloom.training.stages.job import Task
-from soundloom.training.stages.run import train_stage
+from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, InstructTrainingConfig
+from soundloom.training.stages.run import run_stage
 
 NAME = "instruct"  # of the stage, in the recipe and in the work folder
 _UNUSED = ("recompute", "compile", "shard")  # ways of training that this stage does not have
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstructTask(Task):
+class InstructContext(StageContext):
     """What the stage works with: a MusicGen model, with or without an adapter to begin from."""
 
     checkpoint: MusicGenCheckpoint
@@ -67,47 +67,47 @@ class InstructTask(Task):
         return self.model.instruct
 
 
-def train_editor(task: InstructTask) -> bool:
+def train_editor(context: InstructContext) -> bool:
     """Train adapter and LoRA; say whether the training is finished. Raises RequestError for what cannot be."""
-    _require_trainable(task)
+    _require_trainable(context)
 
-    def build(fresh: bool) -> tuple[Stage, None]:
-        task.work.stage(NAME).mkdir(parents=True, exist_ok=True)
-        editor = _open_editor(task)
-        return InstructStage(editor, _Heard(task), task.config), None
+    def build(fresh: bool) -> tuple[TrainingTask, None]:
+        context.run_dir.stage_folder(NAME).mkdir(parents=True, exist_ok=True)
+        editor = _open_editor(context)
+        return InstructTask(editor, _Heard(context), context.config), None
 
-    return train_stage(task, NAME, task.config, task.config.loop, build)
+    return run_stage(context, NAME, context.config, context.config.loop, build)
 
 
-def _require_trainable(task: InstructTask) -> None:
-    checkpoint, longest = task.checkpoint, task.adapter.max_frames / task.model.frame_rate
-    if given := [f"--{name}" for name in _UNUSED if getattr(task.machine.config, name)]:
+def _require_trainable(context: InstructContext) -> None:
+    checkpoint, longest = context.checkpoint, context.adapter.max_frames / context.model.frame_rate
+    if given := [f"--{name}" for name in _UNUSED if getattr(context.distributed.config, name)]:
         raise RequestError(f"train {NAME} has no use for {', '.join(given)}", "leave them out")
     require_unpacked(checkpoint.name, checkpoint.layout, checkpoint.tensors)
-    if not 0 < task.config.seconds <= longest:
-        raise RequestError(f"the adapter hears up to {longest:g} s, not {task.config.seconds:g}", "change seconds")
+    if not 0 < context.config.seconds <= longest:
+        raise RequestError(f"the adapter hears up to {longest:g} s, not {context.config.seconds:g}", "change seconds")
 
 
-def _open_editor(task: InstructTask) -> Editor:
-    checkpoint, device = task.checkpoint, task.machine.device
+def _open_editor(context: InstructContext) -> Editor:
+    checkpoint, device = context.checkpoint, context.distributed.device
     what = f"{checkpoint.name}'s language model"
     lm = load_module(lambda: MusicGenLM(checkpoint.config.lm), checkpoint.component(LM_PREFIX), what, device)
-    editor = Editor(lm, task.adapter)
+    editor = Editor(lm, context.adapter)
     if known := checkpoint.component(ADAPTER_PREFIX):
-        adapter = load_module(lambda: CPTransformer(lm.config, task.adapter), known, f"{checkpoint.name}'s adapter")
+        adapter = load_module(lambda: CPTransformer(lm.config, context.adapter), known, f"{checkpoint.name}'s adapter")
         editor.cp_transformer.load_state_dict(adapter.state_dict())
     return editor.to(device)
 
 
-class _Heard(Edits):
+class _Heard(InstructionDataset):
     """Edits as the model's own codec and text encoder have them."""
 
-    def __init__(self, task: InstructTask) -> None:
-        super().__init__(task.config)
-        self._rate = task.model.sample_rate
-        self._engine = TorchMusicEngine(task.checkpoint, str(task.machine.device), "fp32")
+    def __init__(self, context: InstructContext) -> None:
+        super().__init__(context.config)
+        self._rate = context.model.sample_rate
+        self._engine = TorchMusicEngine(context.checkpoint, str(context.distributed.device), "fp32")
         texts = [instruction(kind, stem) for kind, stem in product(WORDS, STEMS)]
-        tokens = T5Tokenizer(task.checkpoint.tokenizer, task.model.t5)(texts)
+        tokens = T5Tokenizer(context.checkpoint.tokenizer, context.model.t5)(texts)
         self._reading, self._rows = self._engine.read(tokens.ids, tokens.mask), {t: i for i, t in enumerate(texts)}
         self._engine.free("text")
 
@@ -119,15 +119,15 @@ class _Heard(Edits):
         return self._reading.hidden[rows], self._reading.mask[rows]
 
 
-def export_editor(task: InstructTask, folder: Path) -> None:
+def export_editor(context: InstructContext, folder: Path) -> None:
     """Write the editor as a model folder, LoRA merged; an older one gives way when the new one is complete."""
-    require_no_diverged_stage(task.work.folder, lambda stopped: stopped)
-    state = task.work.read_trained(NAME)
-    tensors = {**task.checkpoint.tensors, **_canonical(state)}
-    merged = merge_lora(tensors, task.adapter.lora_alpha)
+    require_no_diverged_stage(context.run_dir.folder, lambda stopped: stopped)
+    state = context.run_dir.read_trained(NAME)
+    tensors = {**context.checkpoint.tensors, **_canonical(state)}
+    merged = merge_lora(tensors, context.adapter.lora_alpha)
     require_replaceable(folder)
     with new_folder(folder) as new:
-        save_musicgen(new, task.model, merged, task.checkpoint.tokenizer)
+        save_musicgen(new, context.model, merged, context.checkpoint.tokenizer)
         write_hashes(new)
 
 

@@ -16,26 +16,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import PostConfig
-from soundloom.training.loop.loop import Draws, Turn
+from soundloom.training.loop.loop import OptimizerPhase, RngStream
 from soundloom.training.objectives.features import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows
 from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.timesteps import noisy, stratified
-from soundloom.training.stages.dit import Batch, Clips, Generator, without
+from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, without
 
 
 @dataclass(frozen=True)
 class Pair:
     """Real and made latents of a batch (b, c, t) under the same noise of level t (b,); padding is zero."""
 
-    batch: Batch
+    batch: TrainingBatch
     real: Tensor
     made: Tensor
     t: Tensor
 
 
-class PostStage:
+class PostTask:
     """Steps of the generator and of its discriminator, which a critic of captions joins where none is given."""
 
     def __init__(self, generator: Generator, clips: Clips, config: PostConfig, scorer: Scorer | None = None) -> None:
@@ -47,43 +47,43 @@ class PostStage:
             self.critic = LatentCritic(config.scorer, latent_dim, vocabulary)
         self.scorer = scorer or self.critic
         judges = [module for module in (self.discriminator, self.critic) if module is not None]
-        self.companions = nn.ModuleList(judges)
-        self.turns = (
-            Turn("generator", (generator,)),
-            Turn("discriminator", tuple(judges), config.rate, config.betas),
+        self.auxiliary = nn.ModuleList(judges)
+        self.phases = (
+            OptimizerPhase("generator", (generator,)),
+            OptimizerPhase("discriminator", tuple(judges), config.rate, config.betas),
         )
 
-    def turn(self, step: int) -> Turn:
+    def phase(self, step: int) -> OptimizerPhase:
         """Every n-th step is the discriminator's."""
-        return self.turns[step % self.config.discriminator_every == self.config.discriminator_every - 1]
+        return self.phases[step % self.config.discriminator_every == self.config.discriminator_every - 1]
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Jump from a noisy batch to a clean one, and let it be judged."""
-        batch = self.clips.draw(self.config.batch, draws)
-        judging = self.turn(step).name == "discriminator"
+        batch = self.clips.sample(self.config.batch, stream)
+        judging = self.phase(step).name == "discriminator"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not judging):
-            clean = self._jump(batch, draws, dropout=0.0 if judging else self.config.condition_dropout)
-        pair = self._pair(batch, clean, draws)
-        terms = list(self._judge_terms(pair, draws) if judging else self._generator_terms(pair, clean, step, draws))
+            clean = self._jump(batch, stream, dropout=0.0 if judging else self.config.condition_dropout)
+        pair = self._pair(batch, clean, stream)
+        terms = list(self._judge_terms(pair, stream) if judging else self._generator_terms(pair, clean, step, stream))
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
         return {"loss": total} | {name: value for name, _, value in terms}
 
-    def _jump(self, batch: Batch, draws: Draws, dropout: float) -> Tensor:
+    def _jump(self, batch: TrainingBatch, stream: RngStream, dropout: float) -> Tensor:
         """Clean latents as the generator sees them behind noisy ones."""
         generator: Generator = self.module
-        t = generator_times(self.config, draws, len(batch.data))
-        x = noisy(batch.data, draws.normal(*batch.data.shape), t)
+        t = generator_times(self.config, stream, len(batch.data))
+        x = noisy(batch.data, stream.normal(*batch.data.shape), t)
         context, duration = generator.embed(batch.ids, batch.mask, batch.seconds)
-        embedded = without(context, draws.uniform(len(t)) < dropout), duration
+        embedded = without(context, stream.uniform(len(t)) < dropout), duration
         return x - t[:, None, None] * generator(batch, x, t, embedded)
 
-    def _pair(self, batch: Batch, clean: Tensor, draws: Draws) -> Pair:
-        t = discriminator_times(self.config, stratified(draws, len(clean)))
-        noise = draws.normal(*clean.shape)
+    def _pair(self, batch: TrainingBatch, clean: Tensor, stream: RngStream) -> Pair:
+        t = discriminator_times(self.config, stratified(stream, len(clean)))
+        noise = stream.normal(*clean.shape)
         valid = batch.valid[:, None]
         return Pair(batch, noisy(batch.data, noise, t) * valid, noisy(clean, noise, t) * valid, t)
 
-    def _generator_terms(self, pair: Pair, clean: Tensor, step: int, draws: Draws) -> Iterator[Term]:
+    def _generator_terms(self, pair: Pair, clean: Tensor, step: int, stream: RngStream) -> Iterator[Term]:
         config, batch = self.config, pair.batch
         with torch.no_grad():
             embedded = self.discriminator.embed(batch)
@@ -97,9 +97,9 @@ class PostStage:
             of_made, of_real = ([feature * valid for feature in side.features] for side in (made, real))
             yield "features", config.features, feature_distance(of_made, of_real)
         if self.scorer and step >= config.text_start:
-            yield "text", config.text, self.scorer.distance(clean, batch, draws).mean()
+            yield "text", config.text, self.scorer.distance(clean, batch, stream).mean()
 
-    def _judge_terms(self, pair: Pair, draws: Draws) -> Iterator[Term]:
+    def _judge_terms(self, pair: Pair, stream: RngStream) -> Iterator[Term]:
         config, batch = self.config, pair.batch
         embedded = self.discriminator.embed(batch)
         real, made = (self.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
@@ -110,12 +110,12 @@ class PostStage:
             yield "contrastive", config.adversarial * config.contrastive, self._contrast(pair, real)
         if config.penalty:
             both = (pair.real, real), (pair.made, made)
-            slopes = [self._slope(pair, x, scores, embedded, draws) for x, scores in both]
+            slopes = [self._slope(pair, x, scores, embedded, stream) for x, scores in both]
             yield "penalty", config.penalty, (slopes[0] + slopes[1]) / 2
         if config.centering:
             yield "centering", config.centering, mean_of_frames((real + made).square(), batch)
         if self.critic:
-            losses = self.critic.losses(batch, draws)
+            losses = self.critic.losses(batch, stream)
             yield "critic", 0.0, losses["critic"]
             yield "critic_total", 1.0, losses["loss"]
 
@@ -128,28 +128,28 @@ class PostStage:
         loss = items_mean(F.softplus(-self.config.contrastive_scale * (right - wrong)), batch)
         return (loss * exists).sum() / exists.sum().clamp_min(1)
 
-    def _slope(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, draws: Draws) -> Tensor:
+    def _slope(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, stream: RngStream) -> Tensor:
         """Squared change of the scores (b, t) when a little noise is added to x, near the size of their gradient."""
-        moved = x + self.config.penalty_noise * draws.normal(*x.shape) * pair.batch.valid[:, None]
+        moved = x + self.config.penalty_noise * stream.normal(*x.shape) * pair.batch.valid[:, None]
         change = self.discriminator(pair.batch, moved, pair.t, embedded).scores - scores
         return mean_of_frames(change.square(), pair.batch)
 
 
-def items_mean(values: Tensor, batch: Batch) -> Tensor:
+def items_mean(values: Tensor, batch: TrainingBatch) -> Tensor:
     """Mean (b,) of each item's valid frames, of values (b, t)."""
     return (values * batch.valid).sum(1) / batch.valid.sum(1).clamp_min(1)
 
 
-def mean_of_frames(values: Tensor, batch: Batch) -> Tensor:
+def mean_of_frames(values: Tensor, batch: TrainingBatch) -> Tensor:
     """Mean over items of the mean over their valid frames, so that length does not count."""
     return items_mean(values, batch).mean()
 
 
-def generator_times(config: PostConfig, draws: Draws, count: int) -> Tensor:
+def generator_times(config: PostConfig, stream: RngStream, count: int) -> Tensor:
     """Noise levels (b,) from which the generator jumps: uniform in the logarithm of signal to noise, or all noise."""
     low, high = config.logsnr
-    t = torch.sigmoid(-(low + (high - low) * stratified(draws, count)))
-    return torch.where(draws.uniform(count) < config.pure_noise, torch.ones_like(t), t)
+    t = torch.sigmoid(-(low + (high - low) * stratified(stream, count)))
+    return torch.where(stream.uniform(count) < config.pure_noise, torch.ones_like(t), t)
 
 
 def discriminator_times(config: PostConfig, u: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from soundloom.diffusion.samplers import Times, euler, pingpong
 from soundloom.diffusion.schedules import schedule
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.training.data.sources import Audio, SoundSource
-from soundloom.training.loop.loop import Draws
-from soundloom.training.stages.dit import Batch, Clips, Generator, frames_per_second
+from soundloom.training.loop.loop import RngStream
+from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, frames_per_second
 
 Preview = Callable[[], Mapping[str, Audio]]
 
@@ -25,8 +25,8 @@ FLOW_STEPS, FEW_STEPS = 25, 8
 def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
     """The same crops of sounds, before and after the autoencoder."""
     ratio = same.config.downsampling_ratio
-    rng = Draws(0, STREAM).rng
-    real = [sounds.draw(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
+    rng = RngStream(0, STREAM).rng
+    real = [sounds.sample(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
 
     @torch.no_grad()
     def preview() -> dict[str, Audio]:
@@ -43,9 +43,9 @@ def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
 def samples(generator: Generator, same: Callable[[], SAME], clips: Clips, model: ModelConfig, few: bool) -> Preview:
     """What the same prompts and the same noise become, in `few` steps of ping-pong or in more of Euler's, unguided."""
     frames = min(model.sample_size // model.same.downsampling_ratio, int(SECONDS * frames_per_second(model)))
-    draws = Draws(0, STREAM)
-    batch = _without_sound(clips.draw(CLIPS, draws), frames)
-    noise = [draws.normal(*batch.data.shape) for _ in range(FEW_STEPS)]
+    stream = RngStream(0, STREAM)
+    batch = _without_sound(clips.sample(CLIPS, stream), frames)
+    noise = [stream.normal(*batch.data.shape) for _ in range(FEW_STEPS)]
     decoder: list[SAME] = []  # read when it is first needed
 
     @torch.no_grad()
@@ -68,10 +68,10 @@ def samples(generator: Generator, same: Callable[[], SAME], clips: Clips, model:
     return preview
 
 
-def _without_sound(batch: Batch, frames: int) -> Batch:
+def _without_sound(batch: TrainingBatch, frames: int) -> TrainingBatch:
     """The prompts of a batch, with nothing given of the sound."""
     size, channels = batch.data.shape[:2]
-    return Batch(
+    return TrainingBatch(
         ids=batch.ids,
         mask=batch.mask,
         seconds=batch.seconds,

@@ -14,20 +14,20 @@ from soundloom.config.parse import to_dict
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.guards import note_stop
-from soundloom.training.loop.loop import STATE_FILE, Run, Stage
+from soundloom.training.loop.loop import STATE_FILE, Trainer, TrainingTask
 from soundloom.training.loop.tensorboard import TensorBoard
-from soundloom.training.stages.job import Task
+from soundloom.training.stages.context import StageContext
 from soundloom.training.stages.previews import Preview
 
 log = logging.getLogger(__name__)
 
 
-def train_stage(
-    task: Task,
+def run_stage(
+    context: StageContext,
     name: str,
     config: Any,
     loop: LoopConfig,
-    build: Callable[[bool], tuple[Stage, Preview | None]],
+    build: Callable[[bool], tuple[TrainingTask, Preview | None]],
     finish: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> bool:
     """Begin or continue a stage; say whether it is finished, its averaged weights being kept then.
@@ -35,39 +35,39 @@ def train_stage(
     `build` makes the stage, with weights to begin from if it is told that this is the beginning, and its preview.
     `finish` keeps the weights where more is to be done than that.
     """
-    known, settings = task.work.settings(name), json.loads(json.dumps(to_dict(config)))
-    if task.work.trained(name).is_file() and known == settings and not task.anew:
+    known, settings = context.run_dir.settings(name), json.loads(json.dumps(to_dict(config)))
+    if context.run_dir.trained(name).is_file() and known == settings and not context.anew:
         return True
-    folder = task.work.stage(name)
-    fresh = task.anew or not (folder / STATE_FILE).is_file()
+    folder = context.run_dir.stage_folder(name)
+    fresh = context.anew or not (folder / STATE_FILE).is_file()
     torch.manual_seed(loop.seed)
-    stage, preview = build(fresh)
-    if task.anew:
-        if task.machine.is_first:
-            task.work.forget(name)
-        task.machine.decided(False)  # no other process looks for it before that is done
-    if task.machine.is_first:
-        for change in task.work.changes(name, settings):
+    task, preview = build(fresh)
+    if context.anew:
+        if context.distributed.is_main:
+            context.run_dir.forget(name)
+        context.distributed.any_rank(False)  # no other process looks for it before that is done
+    if context.distributed.is_main:
+        for change in context.run_dir.changes(name, settings):
             log.info("%s goes on with other settings: %s", name, change)
-        task.work.trained(name).unlink(missing_ok=True)  # of the settings before
-        task.work.keep_settings(name, settings)
+        context.run_dir.trained(name).unlink(missing_ok=True)  # of the settings before
+        context.run_dir.keep_settings(name, settings)
     logs = TensorBoard(
-        task.work.logs(name),
-        task.model.sample_rate,
-        None if task.machine.config.shard else preview,  # which one process alone cannot compute
+        context.run_dir.logs(name),
+        context.model.sample_rate,
+        None if context.distributed.config.shard else preview,  # which one process alone cannot compute
         loop.preview_every,
     )
-    run = Run(stage, loop, folder, task.machine, [*task.observe(name), logs])
+    trainer = Trainer(task, loop, folder, context.distributed, [*context.callbacks(name), logs])
     try:
-        is_finished = run.train(task.until)
+        is_finished = trainer.train(context.until)
     except TrainingError as error:
-        if task.machine.is_first:
+        if context.distributed.is_main:
             note_stop(folder, error)
         raise
     if not is_finished:
         return False
-    state = run.result()
-    if task.machine.is_first:
-        finish(state) if finish else task.work.keep_trained(name, state)
+    state = trainer.result()
+    if context.distributed.is_main:
+        finish(state) if finish else context.run_dir.keep_trained(name, state)
         note_stop(folder, None)
     return True

@@ -25,7 +25,7 @@ from soundloom.folders import expanded
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import (
     AutoencoderConfig,
-    DistillationConfig,
+    DistillConfig,
     DiTTrainingConfig,
     PostConfig,
     TextTrainingConfig,
@@ -39,19 +39,19 @@ from soundloom.training.init.linear_codec import fit_linear_codec, random_crops,
 from soundloom.training.init.noise_bands import start_with_noise
 from soundloom.training.loop.checkpoint import fill
 from soundloom.training.loop.guards import require_no_diverged_stage
-from soundloom.training.loop.loop import Stage
+from soundloom.training.loop.loop import TrainingTask
 from soundloom.training.objectives.clap import ClapScorer
 from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
 from soundloom.training.recipe import BEGINS_WITH, COMMANDS
-from soundloom.training.stages.autoencoder import AutoencoderStage, require_sizes, settle_scale
-from soundloom.training.stages.distillation import DistillationStage
-from soundloom.training.stages.dit import FlowStage, Generator, initialize, start_text
+from soundloom.training.stages.autoencoder import AutoencoderTask, require_sizes, settle_scale
+from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
+from soundloom.training.stages.distill import DistillTask
+from soundloom.training.stages.dit import DiTTask, Generator, initialize, start_text
 from soundloom.training.stages.export import export
-from soundloom.training.stages.job import FLOW_SOUNDS, Job
-from soundloom.training.stages.post import PostStage
+from soundloom.training.stages.post import PostTask
 from soundloom.training.stages.previews import Preview, reconstruction, samples
-from soundloom.training.stages.run import train_stage
-from soundloom.training.stages.text import TextStage
+from soundloom.training.stages.run import run_stage
+from soundloom.training.stages.text import TextTask
 
 log = logging.getLogger(__name__)
 
@@ -59,54 +59,58 @@ SCALE_CLIPS = 500  # clips that the latents' scale is measured on
 GENERATORS = ("dit", "distillation", "post")  # stages that each make the generator anew, in order
 
 
-def make_tokenizer(job: Job) -> bool:
+def make_tokenizer(context: StableAudioContext) -> bool:
     """Learn a vocabulary from captions."""
-    if job.base:
-        raise RequestError(f"{job.base.checkpoint.name} brings its own tokenizer", "go on with train encode")
-    if not job.machine.is_first:
+    if context.pretrained:
+        raise RequestError(f"{context.pretrained.checkpoint.name} brings its own tokenizer", "go on with train encode")
+    if not context.distributed.is_main:
         return True
-    config = job.recipe.read(TokenizerConfig, "tokenizer")
-    settings = {"tokenizer": to_dict(config), "sounds": to_dict(job.sound_settings)}
-    if job.work.tokenizer.is_file() and not job.anew:
-        for change in job.work.changes("tokenizer", settings):
+    config = context.recipe.read(TokenizerConfig, "tokenizer")
+    settings = {"tokenizer": to_dict(config), "sounds": to_dict(context.sound_settings)}
+    if context.run_dir.tokenizer.is_file() and not context.anew:
+        for change in context.run_dir.changes("tokenizer", settings):
             log.warning("the tokenizer was learnt with other settings: %s; --restart learns it anew", change)
     else:
-        model = train_tokenizer(job.sounds(), config)
-        with atomic_file(job.work.tokenizer) as file:
+        model = train_tokenizer(context.sounds(), config)
+        with atomic_file(context.run_dir.tokenizer) as file:
             file.write(model)
-        job.work.keep_settings("tokenizer", settings)
+        context.run_dir.keep_settings("tokenizer", settings)
     return True
 
 
-def train_autoencoder(job: Job) -> bool:
+def train_autoencoder(context: StableAudioContext) -> bool:
     """Train the autoencoder, from principal components where it can hold them, and give latents unit variance."""
-    config = job.recipe.read(AutoencoderConfig, "autoencoder")
-    require_sizes(config, job.model.same)
+    config = context.recipe.read(AutoencoderConfig, "autoencoder")
+    require_sizes(config, context.model.same)
 
-    def build(fresh: bool) -> tuple[Stage, Preview]:
-        sounds = job.sounds(config.clips)
-        same = job.base.same() if job.base else SAME(job.model.same)
-        if fresh and not job.base:
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        sounds = context.sounds(config.clips)
+        same = context.pretrained.same() if context.pretrained else SAME(context.model.same)
+        if fresh and not context.pretrained:
             _begin_autoencoder(same, sounds, config)
-        captions, text = _captions(job, sounds, config) if config.contrastive.weight else (None, None)
-        stage = AutoencoderStage(same.to(job.machine.device), sounds, config, captions, text)
-        return stage, reconstruction(same, sounds, job.model.sample_rate)
+        captions, text = _captions(context, sounds, config) if config.contrastive.weight else (None, None)
+        stage = AutoencoderTask(same.to(context.distributed.device), sounds, config, captions, text)
+        return stage, reconstruction(same, sounds, context.model.sample_rate)
 
     def finish(state: dict[str, Tensor]) -> None:
-        same = SAME(job.model.same)
+        same = SAME(context.model.same)
         same.load_state_dict(state)
-        if not (job.base and config.decoder_only):  # whose transformer knows latents of the scale that they have
-            settle_scale(same, job.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
-        job.work.keep_trained("autoencoder", same.state_dict())
+        if not (
+            context.pretrained and config.decoder_only
+        ):  # whose transformer knows latents of the scale that they have
+            settle_scale(same, context.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
+        context.run_dir.keep_trained("autoencoder", same.state_dict())
 
-    return train_stage(job, "autoencoder", config, config.loop, build, finish)
+    return run_stage(context, "autoencoder", config, config.loop, build, finish)
 
 
-def _captions(job: Job, sounds: SoundSource, config: AutoencoderConfig) -> tuple[CaptionTokens, TextFeatures]:
+def _captions(
+    context: StableAudioContext, sounds: SoundSource, config: AutoencoderConfig
+) -> tuple[CaptionTokens, TextFeatures]:
     """Captions for the contrastive critic, and what reads them."""
-    if job.base:
-        return job.caption_tokens(sounds), FrozenText(job.base.text().to(job.machine.device))
-    return job.caption_tokens(sounds), LearntText(job.text_config.vocab_size, config.contrastive.width)
+    if context.pretrained:
+        return context.caption_tokens(sounds), FrozenText(context.pretrained.text().to(context.distributed.device))
+    return context.caption_tokens(sounds), LearntText(context.text_config.vocab_size, config.contrastive.width)
 
 
 def _begin_autoencoder(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
@@ -120,137 +124,144 @@ def _begin_autoencoder(same: SAME, sounds: SoundSource, config: AutoencoderConfi
                 silence_branches(resampler)
 
 
-def encode(job: Job) -> bool:
+def encode(context: StableAudioContext) -> bool:
     """Encode all sounds that the generator learns from."""
-    if not job.machine.is_first:
+    if not context.distributed.is_main:
         return True
-    if job.flow_sounds is None:
-        _encode_dataset(job)
+    if context.flow_sounds is None:
+        _encode_dataset(context)
         return True
-    latents, trained = job.work.latents, job.work.trained("autoencoder")
-    settings = to_dict(job.flow_sounds.config)
+    latents, trained = context.run_dir.latents, context.run_dir.trained("autoencoder")
+    settings = to_dict(context.flow_sounds.config)
     is_old = latents.is_file() and trained.is_file() and latents.stat().st_mtime < trained.stat().st_mtime
-    if job.anew or is_old or not latents.is_file() or any(job.work.changes("encode", settings)):
-        write_latents(latents, encode_sounds(job.same(), job.flow_sounds))
-        if job.base:
-            codec, clips = job.codec(), map(job.flow_sounds.clip, range(min(COMPARED_SOUNDS, len(job.flow_sounds))))
-            _warn_of_loss(job, [codec.difference(clip.audio, clip.sample_rate) for clip in clips])
-        job.work.keep_settings("encode", settings)
+    if context.anew or is_old or not latents.is_file() or any(context.run_dir.changes("encode", settings)):
+        write_latents(latents, encode_sounds(context.same(), context.flow_sounds))
+        if context.pretrained:
+            codec, clips = (
+                context.codec(),
+                map(context.flow_sounds.clip, range(min(COMPARED_SOUNDS, len(context.flow_sounds)))),
+            )
+            _warn_of_loss(context, [codec.difference(clip.audio, clip.sample_rate) for clip in clips])
+        context.run_dir.keep_settings("encode", settings)
     return True
 
 
-def _warn_of_loss(job: Job, differences: Sequence[float]) -> None:
+def _warn_of_loss(context: StableAudioContext, differences: Sequence[float]) -> None:
     """Say where the autoencoder carries the sounds badly."""
-    if warning := fidelity_warning(job.base.checkpoint.name if job.base else "this work", differences):
+    if warning := fidelity_warning(
+        context.pretrained.checkpoint.name if context.pretrained else "this work", differences
+    ):
         log.warning("%s", warning)
 
 
-def _encode_dataset(job: Job) -> None:
+def _encode_dataset(context: StableAudioContext) -> None:
     """Encode what is new or changed since the last time."""
-    assert job.data is not None
-    if job.holds_latents:
-        raise RequestError(f"{job.data.path} holds latents already", "go on with train dit")
-    if job.anew:
-        job.work.forget("encode")
-    summary = encode_dataset(job.dataset, LatentFolderWriter(job.work.encoded_dataset), job.codec(), job.data.selection)
+    assert context.data is not None
+    if context.holds_latents:
+        raise RequestError(f"{context.data.path} holds latents already", "go on with train dit")
+    if context.anew:
+        context.run_dir.forget("encode")
+    summary = encode_dataset(
+        context.dataset, LatentFolderWriter(context.run_dir.encoded_dataset), context.codec(), context.data.selection
+    )
     for skipped in summary.skipped:
         log.warning("left out: %s: %s", skipped.origin, skipped.reason)
     log.info("%d encoded, %d as before, %d left out", summary.encoded, summary.unchanged, len(summary.skipped))
-    _warn_of_loss(job, summary.differences)
+    _warn_of_loss(context, summary.differences)
     if summary.orphaned:
         log.warning("%d latents are of sounds that are gone and will not be learnt", summary.orphaned)
     if not summary.stored:
-        raise TrainingError(f"nothing in {job.data.path} could be encoded", "the warnings above say why")
+        raise TrainingError(f"nothing in {context.data.path} could be encoded", "the warnings above say why")
 
 
-def train_text(job: Job) -> bool:
+def train_text(context: StableAudioContext) -> bool:
     """Teach the text encoder what latents its captions stand for."""
-    if job.base:
-        raise RequestError(f"{job.base.checkpoint.name} brings its own text encoder", "go on with train dit")
-    config = job.recipe.read(TextTrainingConfig, "text")
+    if context.pretrained:
+        raise RequestError(f"{context.pretrained.checkpoint.name} brings its own text encoder", "go on with train dit")
+    config = context.recipe.read(TextTrainingConfig, "text")
 
-    def build(fresh: bool) -> tuple[Stage, None]:
-        encoder = T5GemmaEncoder(job.text_config)
+    def build(fresh: bool) -> tuple[TrainingTask, None]:
+        encoder = T5GemmaEncoder(context.text_config)
         start_text(encoder)
-        return TextStage(encoder, job.clips(), config), None
+        return TextTask(encoder, context.clips(), config), None
 
     def finish(state: dict[str, Tensor]) -> None:
         weights = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
-        job.work.keep_trained("text", weights)
+        context.run_dir.keep_trained("text", weights)
 
-    return train_stage(job, "text", config, config.loop, build, finish)
+    return run_stage(context, "text", config, config.loop, build, finish)
 
 
-def train_dit(job: Job) -> bool:
+def train_dit(context: StableAudioContext) -> bool:
     """Train the generator by flow matching."""
-    config = job.recipe.read(DiTTrainingConfig, "dit")
+    config = context.recipe.read(DiTTrainingConfig, "dit")
     lengths: list[float] = []  # of the shortest and the longest clip
 
-    def build(fresh: bool) -> tuple[Stage, Preview]:
-        generator = Generator(job.model, job.text_config)
-        if job.base:
-            job.base.fill(generator)
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        generator = Generator(context.model, context.text_config)
+        if context.pretrained:
+            context.pretrained.fill(generator)
         elif fresh:
             initialize(generator)
-            if job.recipe.has("text"):
-                fill(generator.text, job.work.read_trained("text"), job.work.trained("text"))
-        clips = job.clips()
-        shift = job.model.model.diffusion.distribution_shift_options
-        stage = FlowStage(generator.to(job.machine.device), clips, config, shift)
-        lengths[:] = clip_lengths(job.model, clips.latents.seconds)
-        return stage, samples(generator, job.same, clips, job.model, few=False)
+            if context.recipe.has("text"):
+                fill(generator.text, context.run_dir.read_trained("text"), context.run_dir.trained("text"))
+        clips = context.clips()
+        shift = context.model.model.diffusion.distribution_shift_options
+        stage = DiTTask(generator.to(context.distributed.device), clips, config, shift)
+        lengths[:] = clip_lengths(context.model, clips.latents.seconds)
+        return stage, samples(generator, context.same, clips, context.model, few=False)
 
     def finish(state: dict[str, Tensor]) -> None:
-        note_lengths(job.work, lengths)
-        job.work.keep_trained("dit", state)
+        note_lengths(context.run_dir, lengths)
+        context.run_dir.keep_trained("dit", state)
 
-    return train_stage(job, "dit", config, config.loop, build, finish)
+    return run_stage(context, "dit", config, config.loop, build, finish)
 
 
-def distill(job: Job) -> bool:
+def distill(context: StableAudioContext) -> bool:
     """Teach the generator to jump to where its guided paths end."""
-    config = job.recipe.read(DistillationConfig, "distillation")
+    config = context.recipe.read(DistillConfig, "distillation")
 
-    def build(fresh: bool) -> tuple[Stage, Preview]:
-        generator, clips = job.generator(*BEGINS_WITH["distillation"]), job.clips()
-        stage = DistillationStage(generator, clips, config, job.model.model.diffusion.sampling_shift)
-        return stage, samples(generator, job.same, clips, job.model, few=True)
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        generator, clips = context.generator(*BEGINS_WITH["distillation"]), context.clips()
+        stage = DistillTask(generator, clips, config, context.model.model.diffusion.sampling_shift)
+        return stage, samples(generator, context.same, clips, context.model, few=True)
 
-    return train_stage(job, "distillation", config, config.loop, build)
+    return run_stage(context, "distillation", config, config.loop, build)
 
 
-def post_train(job: Job) -> bool:
+def post_train(context: StableAudioContext) -> bool:
     """Let the generator make what a discriminator cannot tell from real clips."""
-    config = job.recipe.read(PostConfig, "post")
+    config = context.recipe.read(PostConfig, "post")
 
-    def build(fresh: bool) -> tuple[Stage, Preview]:
-        generator, clips = job.generator(*BEGINS_WITH["post"]), job.clips()
-        stage = PostStage(generator, clips, config, _clap(job, config))
-        return stage, samples(generator, job.same, clips, job.model, few=True)
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        generator, clips = context.generator(*BEGINS_WITH["post"]), context.clips()
+        stage = PostTask(generator, clips, config, _clap(context, config))
+        return stage, samples(generator, context.same, clips, context.model, few=True)
 
-    return train_stage(job, "post", config, config.loop, build)
+    return run_stage(context, "post", config, config.loop, build)
 
 
-def _clap(job: Job, config: PostConfig) -> ClapScorer | None:
+def _clap(context: StableAudioContext, config: PostConfig) -> ClapScorer | None:
     """The scorer that takes the place of the project's own, where the recipe names one."""
     if not (config.text and config.scorer.clap):
         return None
-    folder = job.recipe.folder / expanded(config.scorer.clap)
-    same = job.same().to(job.machine.device)
-    return ClapScorer(folder, same, job.model.sample_rate, Tokenizer(job.tokenizer))
+    folder = context.recipe.folder / expanded(config.scorer.clap)
+    same = context.same().to(context.distributed.device)
+    return ClapScorer(folder, same, context.model.sample_rate, Tokenizer(context.tokenizer))
 
 
-def export_model(job: Job, out: Path, stage: str | None = None) -> None:
+def export_model(context: StableAudioContext, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
-    require_no_diverged_stage(job.work.folder, lambda stopped: COMMANDS.get(stopped, stopped))
-    name = stage or next(name for name in reversed(GENERATORS) if job.recipe.has(name) or name == "dit")
-    job.work.require(job.work.trained(name), name)
-    generator = job.generator(name)
-    sounds = job.recipe.contents(FLOW_SOUNDS) if job.flow_sounds is not None else None
-    export(out, with_clip_seconds(job), job.same(), generator.cpu(), job.tokenizer, sounds)
+    require_no_diverged_stage(context.run_dir.folder, lambda stopped: COMMANDS.get(stopped, stopped))
+    name = stage or next(name for name in reversed(GENERATORS) if context.recipe.has(name) or name == "dit")
+    context.run_dir.require(context.run_dir.trained(name), name)
+    generator = context.generator(name)
+    sounds = context.recipe.contents(FLOW_SOUNDS) if context.flow_sounds is not None else None
+    export(out, with_clip_seconds(context), context.same(), generator.cpu(), context.tokenizer, sounds)
 
 
-STAGES: dict[str, Callable[[Job], bool]] = {
+STAGES: dict[str, Callable[[StableAudioContext], bool]] = {
     "tokenizer": make_tokenizer,
     "autoencoder": train_autoencoder,
     "encode": encode,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
 from soundloom.training.data.latents import Latents
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.stages.dit import QUIETEST_POWER, Clips
 
 FRAME_GAIN = 0.5  # of single latents, beside what is said of all
@@ -22,7 +22,7 @@ LEVELING = 0.25  # power of a clip's power that it is divided by, so that quiet 
 SMALLEST = 1e-3  # deviation of what does not differ
 
 
-class TextStage:
+class TextTask:
     """Regression of descriptions of clips, off every token of their captions."""
 
     def __init__(self, encoder: T5GemmaEncoder, clips: Clips, config: TextTrainingConfig) -> None:
@@ -33,15 +33,15 @@ class TextStage:
         nn.init.zeros_(head.weight)
         self.module = nn.ModuleDict({"encoder": encoder, "head": head})
 
-    def losses(self, step: int, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Mean squared error over the real tokens; 1 is what a guess without reading costs."""
-        clips = draws.rng.choice(self.clips, self.config.batch)
-        ids, mask = self.captions.draw(clips, draws.rng)
+        clips = stream.rng.choice(self.clips, self.config.batch)
+        ids, mask = self.captions.sample(clips, stream.rng)
         longest = int(mask.sum(1).max())
         ids, mask = ids[:, :longest], mask[:, :longest]
-        real = draws.tensor(mask)
-        told = self.module["head"](self.module["encoder"](draws.tensor(ids), real))
-        error = (told - draws.tensor(self.descriptions[clips])[:, None]).square().mean(2)
+        real = stream.tensor(mask)
+        told = self.module["head"](self.module["encoder"](stream.tensor(ids), real))
+        error = (told - stream.tensor(self.descriptions[clips])[:, None]).square().mean(2)
         return {"loss": ((error * real).sum(1) / real.sum(1).clamp_min(1)).mean()}
 
 

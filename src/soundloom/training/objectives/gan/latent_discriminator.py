@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from soundloom.errors import ConfigError
 from soundloom.training.objectives.features import outputs_of
 from soundloom.training.objectives.gan.discriminators import Opinion
-from soundloom.training.stages.dit import Batch, Generator
+from soundloom.training.stages.dit import Generator, TrainingBatch
 
 DILATIONS = (1, 2, 4, 1, 2, 4)
 GROUPS = 16
@@ -38,11 +38,11 @@ class LatentDiscriminator(nn.Module):
         self.memory_tokens = len(transformer.memory_tokens)
         self.head = Head(len(self.layers) * self.backbone.dit.config.embed_dim, head_width)
 
-    def embed(self, batch: Batch) -> Embedded:
+    def embed(self, batch: TrainingBatch) -> Embedded:
         """What several looks at one batch share."""
         return self.backbone.embed(batch.ids, batch.mask, batch.seconds)
 
-    def forward(self, batch: Batch, x: Tensor, t: Tensor, embedded: Embedded) -> Opinion:
+    def forward(self, batch: TrainingBatch, x: Tensor, t: Tensor, embedded: Embedded) -> Opinion:
         """Judge latents x (b, c, t) with noise of level t (b,) under what the batch asks for; scores are (b, t)."""
         blocks = self.backbone.dit.transformer.layers
         with outputs_of(blocks[layer] for layer in self.layers) as outputs:

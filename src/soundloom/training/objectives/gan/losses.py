@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig
-from soundloom.training.loop.loop import Draws
+from soundloom.training.loop.loop import RngStream
 from soundloom.training.objectives.features import feature_distance
 from soundloom.training.objectives.gan.discriminators import Opinion, build_member
 
@@ -51,9 +51,9 @@ class Adversary(nn.Module):
         )
         self.register_buffer("recent_loss", torch.ones(()))
 
-    def discriminator_losses(self, made: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def discriminator_losses(self, made: Tensor, real: Tensor, stream: RngStream) -> dict[str, Tensor]:
         """Losses of a step that trains the members to tell real from made (b, 2, n); made is a constant."""
-        pairs = self._judge(made.detach(), real, draws)
+        pairs = self._judge(made.detach(), real, stream)
         losses = {
             name: discriminator_loss(self.config.game, of_real.scores, of_made.scores)
             for name, (of_made, of_real) in pairs.items()
@@ -63,23 +63,23 @@ class Adversary(nn.Module):
             self.get_buffer("recent_loss").lerp_(mean.detach(), 1 - MEMORY)
         return {"loss": mean} | losses
 
-    def generator_losses(self, made: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def generator_losses(self, made: Tensor, real: Tensor, stream: RngStream) -> dict[str, Tensor]:
         """Losses of a step that trains the autoencoder to be taken for real: the game, and the members' features."""
-        pairs = self._judge(made, real, draws).values()
+        pairs = self._judge(made, real, stream).values()
         games = [generator_loss(self.config.game, of_real.scores, of_made.scores) for of_made, of_real in pairs]
         features = [feature_distance(of_made.features, of_real.features) for of_made, of_real in pairs]
         return {"adversarial": torch.stack(games).mean(), "features": torch.stack(features).mean()}
 
-    def _judge(self, made: Tensor, real: Tensor, draws: Draws) -> dict[str, tuple[Opinion, Opinion]]:
+    def _judge(self, made: Tensor, real: Tensor, stream: RngStream) -> dict[str, tuple[Opinion, Opinion]]:
         """Opinions of made and real; where the members rest, those of real need no gradient."""
         training = any(parameter.requires_grad for parameter in self.members.parameters())
-        made, real = (self._veiled(sound, draws) for sound in (made, real))
+        made, real = (self._veiled(sound, stream) for sound in (made, real))
         with torch.set_grad_enabled(training and torch.is_grad_enabled()):
             of_real = {name: member(real) for name, member in self.members.items()}
         return {name: (member(made), of_real[name]) for name, member in self.members.items()}
 
-    def _veiled(self, sound: Tensor, draws: Draws) -> Tensor:
+    def _veiled(self, sound: Tensor, stream: RngStream) -> Tensor:
         lacking = self.config.noise_below - float(self.get_buffer("recent_loss"))
         if lacking <= 0:
             return sound
-        return sound + draws.normal(*sound.shape) * sound.detach().std() * NOISE_PER_LOSS * lacking
+        return sound + stream.normal(*sound.shape) * sound.detach().std() * NOISE_PER_LOSS * lacking
