@@ -1,7 +1,7 @@
 # Every target makes the environment that it needs in .venv.
 PYTHON := .venv/bin/python
 
-.PHONY: test slow lint types mini clean
+.PHONY: test slow lint types docs mini clean
 
 test:
 	scripts/setup dev
@@ -21,6 +21,11 @@ types:
 	scripts/setup dev
 	.venv/bin/mypy
 
+# Build the documentation site into site/; a broken link or a name without a docstring fails.
+docs:
+	scripts/setup dev
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 # Train the model that ships inside the package anew; post-training happens where the recipe has it.
 MINI_POST := $(if $(wildcard configs/mini/post.toml),post)
 mini:
@@ -31,4 +36,4 @@ mini:
 	$(PYTHON) -m soundloom train export configs/mini --work mini-work --out src/soundloom/models/mini
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site
