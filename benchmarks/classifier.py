@@ -1,4 +1,4 @@
-"""How often the listener names clean renderings rightly: python benchmarks/listener.py [CLIPS] [--reverb]."""
+"""How often the listener names clean renderings rightly: python benchmarks/classifier.py [CLIPS] [--reverb]."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, render
 from soundloom.datasets.synthetic.config import SoundsConfig
-from soundloom.datasets.synthetic.families import draw_source
-from soundloom.evaluation.listener import hear, kinds_of
+from soundloom.datasets.synthetic.families import sample_source
+from soundloom.evaluation.classifier import accepted_kinds, classify
 
 SECONDS, SEED = 4.0, 2026
 MINI = Path(__file__).parents[1] / "configs" / "mini" / "sounds.toml"
@@ -28,11 +28,11 @@ def main() -> None:
         heard: Counter[str] = Counter()
         right = 0
         for _ in range(clips):
-            labels = draw_source(family, rng, SECONDS)
+            labels = sample_source(family, rng, SECONDS)
             labels = labels if reverb else replace(labels, reverb="")
-            name = hear(render(labels, SECONDS, rng), SAMPLE_RATE)
+            name = classify(render(labels, SECONDS, rng), SAMPLE_RATE)
             heard[name] += 1
-            right += name in kinds_of(labels)
+            right += name in accepted_kinds(labels)
         shares[family] = right / clips
         names = ", ".join(f"{name} {count}" for name, count in heard.most_common())
         print(f"{family:20}{shares[family]:6.1%}  {names}")

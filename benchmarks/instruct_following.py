@@ -26,12 +26,12 @@ from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, samples
 from soundloom.datasets.synthetic.sounds.stems import (
     SLOT_SECONDS,
     STEMS,
-    WORDS,
-    Edit,
+    TASK_VERBS,
     Kind,
     StageContext,
+    StemEdit,
     Stems,
-    draw_edit,
+    sample_edit,
 )
 from soundloom.engines.torch.musicgen.kv_cache import Decoding
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
@@ -49,7 +49,7 @@ HOP = samples(SLOT_SECONDS)  # of a frame
 BANDS = (0, 200, 1000, 4000, SAMPLE_RATE // 2)  # Hz
 LEVELS, LEVEL_DB, FLOOR_DB = 8, 6.0, -54.0  # codes of a band: their number, the step, the first
 SECONDS = 2.0
-VOCABULARY = (*WORDS.values(), *(f"{stem}." for stem in STEMS))
+VOCABULARY = (*TASK_VERBS.values(), *(f"{stem}." for stem in STEMS))
 LM = LMConfig(
     hidden_size=96, num_hidden_layers=4, num_attention_heads=6, ffn_dim=384, vocab_size=LEVELS,
     text_width=len(VOCABULARY),
@@ -98,11 +98,11 @@ class Judge:
 
     def __init__(self, edits: BandEdits, held_out: int) -> None:
         self.edits = edits
-        self.cases: dict[StageContext, list[tuple[Stems, Edit]]] = {task: [] for task in WORDS}
-        for task, number in ((task, number) for task in WORDS for number in range(held_out)):
+        self.cases: dict[StageContext, list[tuple[Stems, StemEdit]]] = {task: [] for task in TASK_VERBS}
+        for task, number in ((task, number) for task in TASK_VERBS for number in range(held_out)):
             rng = np.random.default_rng([number, 99])
             stems = edits.render(rng)
-            self.cases[task].append((stems, draw_edit(stems, rng, task)))
+            self.cases[task].append((stems, sample_edit(stems, rng, task)))
 
     def lines(self, editor: Editor) -> Iterator[str]:
         """Yield a line for each task: shares of the named stem, and codes that are as they should be."""

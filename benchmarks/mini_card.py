@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from soundloom.bench.plot import line_plot
-from soundloom.evaluation.editing import rendered
-from soundloom.evaluation.evaluate import Scope
+from soundloom.evaluation.editing import reference_clip
+from soundloom.evaluation.evaluate import EvaluationConfig
 from soundloom.pipeline.stable_audio.model import load
 from soundloom.training.loop.logging import LOG_FILE, read_log
 from soundloom.training.loop.tensorboard import picture
@@ -45,10 +45,10 @@ def curves(folder: Path) -> str:
 def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
     """A row of three spectrograms for each family of sounds, and the prompts."""
     model = load(model_name, precision="fp32", keep_loaded=True)
-    scope = Scope(seconds=SECONDS).suited_to(model)
-    rows, prompts = [], scope.held_out(len(scope.families), SEED)
+    scope = EvaluationConfig(seconds=SECONDS).for_model(model)
+    rows, prompts = [], scope.sample_prompts(len(scope.families), SEED)
     for number, prompt in enumerate(prompts):
-        real = rendered(prompt, SECONDS, number)
+        real = reference_clip(prompt, SECONDS, number)
         through = model.decode(model.encode(real), samples=real.samples)
         made = model.generate(prompt.text, seconds=SECONDS, seed=1)
         images = [picture(clip.audio, clip.sample_rate)[::2, ::4] for clip in (real, through, made)]

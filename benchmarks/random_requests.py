@@ -27,7 +27,7 @@ from soundloom.audio.checks import Origin, check_audio
 from soundloom.audio.resample import resample
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, family_prompts, render
 from soundloom.errors import OutputError
-from soundloom.evaluation.evaluate import Scope
+from soundloom.evaluation.evaluate import EvaluationConfig
 
 SHORTEST, LONGEST = 0.3, 20.0  # seconds of a generated clip
 SHORTEST_FILE, LONGEST_FILE = 0.2, 300.0
@@ -53,7 +53,7 @@ class Task:
 
 def tasks(model: Model, count: int, seed: int, folder: Path) -> list[Callable[[], Task]]:
     """Return what builds each task, so that one source is in memory at a time."""
-    scope = Scope().suited_to(model)
+    scope = EvaluationConfig().for_model(model)
     prompts = family_prompts(scope.families, count, seed + 1000, 4.0, False, scope.sounds.plain, scope.sounds.tuned_to)
     kinds = (generation, generation, variation, inpainting, inpainting, extension)
 
@@ -109,7 +109,7 @@ def sound_file(
     seconds = between(rng, SHORTEST_FILE, longest)
     rate, channels = int(rng.choice(RATES)), int(rng.choice((1, 2, 6)))
     suffix, subtype = FORMATS[rng.integers(len(FORMATS))]
-    audio = resample(render(prompt.heard, min(seconds, RENDERED), rng), SAMPLE_RATE, rate)
+    audio = resample(render(prompt.reference_labels, min(seconds, RENDERED), rng), SAMPLE_RATE, rate)
     audio = np.tile(audio, (1, int(np.ceil(seconds * rate / audio.shape[1]))))[:, : round(seconds * rate)]
     audio = to_channels(audio, channels) if channels < 3 else np.tile(audio, (3, 1))
     path = Clip(audio, rate).save(folder / f"source{suffix}", subtype=subtype)

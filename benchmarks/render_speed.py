@@ -6,7 +6,7 @@ OMP_NUM_THREADS=1 python benchmarks/render_speed.py --clips 500
 import argparse
 import time
 
-from soundloom.datasets.synthetic import World
+from soundloom.datasets.synthetic import SyntheticDataset
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    world = World(args.seed)
+    world = SyntheticDataset(args.seed)
     world.sample(0)  # imports and first transforms are not what is measured
     began = time.perf_counter()
     seconds = sum(world.sample(index).labels.seconds for index in range(1, args.clips + 1))

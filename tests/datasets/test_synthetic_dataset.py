@@ -1,4 +1,4 @@
-"""The world as data: determinism, captions, and what is held out."""
+"""The synthetic dataset: determinism, captions, held-out labels."""
 
 import re
 from dataclasses import replace
@@ -10,10 +10,10 @@ from soundloom.datasets.synthetic import (
     FAMILIES,
     SAMPLE_RATE,
     Labels,
-    World,
-    describe,
+    SyntheticDataset,
     held_out_prompts,
     is_held_out,
+    random_caption,
 )
 from soundloom.datasets.synthetic.captions import indefinite_article, sentence, tag_caption
 from soundloom.errors import RequestError
@@ -37,11 +37,11 @@ def rng_of(seed: int) -> np.random.Generator:
 
 def share_mentioning(labels: Labels, pattern: str, count: int = 200) -> float:
     rng = rng_of(0)
-    return sum(bool(re.search(pattern, describe(labels, rng), re.I)) for _ in range(count)) / count
+    return sum(bool(re.search(pattern, random_caption(labels, rng), re.I)) for _ in range(count)) / count
 
 
-def test_a_clip_depends_on_seed_and_index_alone() -> None:
-    first, other_order = World(7), World(7)
+def test_clip_depends_only_on_seed_and_index() -> None:
+    first, other_order = SyntheticDataset(7), SyntheticDataset(7)
     other_order.sample(3)
     one, again = first.sample(11), other_order.sample(11)
     assert one.labels == again.labels and one.captions == again.captions
@@ -49,12 +49,12 @@ def test_a_clip_depends_on_seed_and_index_alone() -> None:
 
 
 def test_other_indices_and_seeds_give_other_clips() -> None:
-    texts = {World(seed).sample(index, 1.0).audio.tobytes() for seed in (0, 1) for index in range(5)}
+    texts = {SyntheticDataset(seed).sample(index, 1.0).audio.tobytes() for seed in (0, 1) for index in range(5)}
     assert len(texts) == 10
 
 
-def test_a_clip_is_as_long_as_asked_or_between_one_and_six_seconds() -> None:
-    world = World()
+def test_clip_has_the_given_length_or_one_to_six_seconds() -> None:
+    world = SyntheticDataset()
     clip = world.sample(0, seconds=3.0)
     assert clip.audio.shape == (2, 3 * SAMPLE_RATE) and clip.labels.seconds == 3.0
     assert clip.sample_rate == SAMPLE_RATE
@@ -62,19 +62,19 @@ def test_a_clip_is_as_long_as_asked_or_between_one_and_six_seconds() -> None:
 
 
 def test_all_families_and_scenes_occur() -> None:
-    labels = [World().labels(index) for index in range(1500)]
+    labels = [SyntheticDataset().labels(index) for index in range(1500)]
     assert {one.family for one in labels} == set(FAMILIES)
     assert 0.1 < np.mean([one.layer is not None for one in labels]) < 0.2
 
 
 def test_drums_and_their_tune_share_a_tempo() -> None:
-    labels = [World().labels(index) for index in range(1500)]
+    labels = [SyntheticDataset().labels(index) for index in range(1500)]
     pairs = [one for one in labels if one.family == "drum loop" and one.layer is not None]
     assert pairs and all(one.layer is not None and one.layer.bpm == one.bpm for one in pairs)
 
 
 def test_captions_vary() -> None:
-    world = World()
+    world = SyntheticDataset()
     captions = [text for index in range(500) for text in world.captions(index, world.labels(index))]
     assert len(captions) == 2000
     assert len(set(captions)) > 1300
@@ -95,7 +95,7 @@ def test_captions_vary() -> None:
         (Labels("sweep", "rising", hz=100.0, hz_to=2000.0), "100 Hz to 2000 Hz"),
     ],
 )
-def test_what_is_audible_is_mentioned_often_but_not_always(labels: Labels, pattern: str) -> None:
+def test_audible_facts_are_mentioned_often_but_not_always(labels: Labels, pattern: str) -> None:
     assert 0.55 < share_mentioning(labels, pattern) <= 1.0
 
 
@@ -105,7 +105,7 @@ def test_captions_never_name_the_wrong_side() -> None:
 
 
 @pytest.mark.parametrize("text", SHOWCASE)
-def test_the_prompts_of_the_handbook_belong_to_the_language(text: str) -> None:
+def test_documented_prompts_are_in_the_grammar(text: str) -> None:
     labels, rng = SHOWCASE[text], rng_of(0)
     assert not is_held_out(labels)
     maker = tag_caption if text.startswith("TrackType") else sentence
@@ -140,8 +140,8 @@ def test_articles_follow_the_spoken_sound(text: str, article: str) -> None:
     assert indefinite_article(text) == article
 
 
-def test_training_never_draws_held_out_labels() -> None:
-    assert not any(is_held_out(World(1).labels(index)) for index in range(500))
+def test_training_clips_never_have_held_out_labels() -> None:
+    assert not any(is_held_out(SyntheticDataset(1).labels(index)) for index in range(500))
 
 
 def test_about_one_pitched_combination_in_sixteen_is_held_out() -> None:
@@ -149,7 +149,7 @@ def test_about_one_pitched_combination_in_sixteen_is_held_out() -> None:
     assert 0.03 < np.mean([is_held_out(loop) for loop in loops]) < 0.1
 
 
-def test_held_out_is_decided_by_what_is_played_not_by_how() -> None:
+def test_held_out_depends_on_pitch_and_tempo_but_not_on_pan_or_level() -> None:
     held = next(prompt.labels for prompt in held_out_prompts(1))
     assert is_held_out(replace(held, pan=0.3, level=-9.0, seconds=2.5, reverb="room"))
     assert is_held_out(Labels("rain", "steady", layer=held))
@@ -160,13 +160,13 @@ def test_held_out_prompts_are_stable_and_new_to_training() -> None:
     prompts = held_out_prompts(40, seed=3)
     assert prompts[:10] == held_out_prompts(10, seed=3)
     assert all(is_held_out(prompt.labels) for prompt in prompts)
-    world = World()
+    world = SyntheticDataset()
     trained = {text for index in range(500) for text in world.captions(index, world.labels(index))}
     assert not trained & {prompt.text for prompt in prompts}
 
 
-def test_impossible_seeds_and_indices_are_refused() -> None:
+def test_invalid_seeds_and_indices_raise() -> None:
     with pytest.raises(RequestError, match="seed -1"):
-        World(-1)
+        SyntheticDataset(-1)
     with pytest.raises(RequestError, match="number -5"):
-        World().sample(-5)
+        SyntheticDataset().sample(-5)

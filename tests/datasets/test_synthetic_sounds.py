@@ -1,4 +1,4 @@
-"""What the synthetic sounds promise: level, length, tuning, tempo, place."""
+"""Synthetic sounds match their labels: level, length, tuning, tempo, pan."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, render
-from soundloom.datasets.synthetic.families import draw_source
+from soundloom.datasets.synthetic.families import sample_source
 from soundloom.datasets.synthetic.labels import midi_to_hz, note_name
 from soundloom.datasets.synthetic.sounds.drums import step_times
 from soundloom.datasets.synthetic.sounds.music import degree_hz, triad
@@ -45,10 +45,10 @@ def onsets(audio: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_finite_audible_and_exactly_as_long_as_asked(family: str) -> None:
+def test_every_family_is_finite_audible_and_has_the_exact_length(family: str) -> None:
     for seed in range(6):
         rng = rng_of(seed)
-        labels = draw_source(family, rng)
+        labels = sample_source(family, rng)
         audio = render(labels, labels.seconds, rng)
         assert audio.dtype == np.float32
         assert audio.shape == (2, round(labels.seconds * SAMPLE_RATE))
@@ -59,9 +59,9 @@ def test_every_family_is_finite_audible_and_exactly_as_long_as_asked(family: str
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seconds", [0.5, 6.0])
-def test_any_length_can_be_asked_of_any_family(family: str, seconds: float) -> None:
+def test_every_family_renders_any_length(family: str, seconds: float) -> None:
     rng = rng_of(1)
-    audio = render(draw_source(family, rng, seconds), seconds, rng)
+    audio = render(sample_source(family, rng, seconds), seconds, rng)
     assert audio.shape == (2, round(seconds * SAMPLE_RATE))
     assert np.abs(audio).max() > 0.1
 
@@ -70,7 +70,7 @@ def test_any_length_can_be_asked_of_any_family(family: str, seconds: float) -> N
 def test_pitch_is_within_five_cents_of_the_label(family: str) -> None:
     for seed in range(8):
         rng = rng_of(seed)
-        labels = replace(draw_source(family, rng, 2.0), reverb="", count=1)
+        labels = replace(sample_source(family, rng, 2.0), reverb="", count=1)
         assert abs(cents_off(render(labels, 2.0, rng), labels.hz)) < 5, labels
 
 
@@ -103,7 +103,7 @@ def test_onset_autocorrelation_of_a_kick_loop_peaks_at_its_beat(bpm: int) -> Non
 
 @pytest.mark.parametrize("variant", ["house", "techno", "rock", "hip hop", "funk"])
 @pytest.mark.parametrize("swing", [0.0, 1 / 3])
-def test_drum_loops_keep_to_the_grid_of_their_tempo(variant: str, swing: float) -> None:
+def test_drum_loops_are_on_the_grid_of_their_tempo(variant: str, swing: float) -> None:
     bpm = 110
     labels = Labels("drum loop", variant, bpm=bpm, swing=swing, material="acoustic")
     grid = np.array(step_times(bpm, swing, 6.0))
@@ -119,9 +119,9 @@ def test_swing_delays_every_second_sixteenth() -> None:
 @pytest.mark.parametrize("family", ["rain", "drum loop", "pad", "tone", "footsteps"])
 @pytest.mark.parametrize("pan", [-1.0, -0.5, 0.5, 1.0])
 @pytest.mark.parametrize("reverb", ["", "hall"])
-def test_the_louder_channel_is_the_side_of_the_label(family: str, pan: float, reverb: str) -> None:
+def test_louder_channel_is_the_side_of_the_label(family: str, pan: float, reverb: str) -> None:
     rng = rng_of(2)
-    labels = replace(draw_source(family, rng, 3.0), pan=pan, reverb=reverb)
+    labels = replace(sample_source(family, rng, 3.0), pan=pan, reverb=reverb)
     left, right = np.sqrt(np.mean(render(labels, 3.0, rng) ** 2, axis=1)) + 1e-9
     assert np.sign(right - left) == np.sign(pan)
     assert abs(decibels(right / left)) > 3
@@ -158,7 +158,7 @@ def test_a_fade_in_starts_softly() -> None:
     assert first < 0.1 * last
 
 
-def test_a_scene_holds_both_sources_each_in_its_place() -> None:
+def test_scene_contains_both_sources_each_on_its_side() -> None:
     rain = Labels("rain", "steady", pan=1.0)
     tone = Labels("tone", "sine", hz=440.0, pan=-1.0, layer=rain)
     audio = render(tone, 2.0, rng_of(0))
@@ -173,7 +173,7 @@ def test_countable_events_are_as_many_as_labeled(family: str, count: int) -> Non
     assert onsets(render(labels, 3.0, rng_of(0))).size == count
 
 
-def test_unknown_families_and_impossible_lengths_are_refused() -> None:
+def test_unknown_families_and_invalid_lengths_raise() -> None:
     with pytest.raises(RequestError, match="kazoo"):
         render(Labels("kazoo"), 1.0, rng_of(0))
     with pytest.raises(RequestError, match="-1"):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, Labels, family_prompts, is_held_out, render
-from soundloom.evaluation.adherence import judge, rows
-from soundloom.evaluation.report import mean_row, share_row, table
+from soundloom.evaluation.adherence import adherence_metrics, score_clip
+from soundloom.evaluation.report import mean_metric, share_metric, table
 
 
 def verdict(asked, played, text="x"):
     audio = None if played is None else render(played, 4.0, np.random.default_rng(0))
-    return judge(HeldOutPrompt(text, asked), audio, SAMPLE_RATE)
+    return score_clip(HeldOutPrompt(text, asked), audio, SAMPLE_RATE)
 
 
 def test_the_right_sound_is_right():
@@ -47,7 +47,7 @@ def test_what_is_not_asked_for_is_not_judged():
 def test_a_clip_that_could_not_be_made_fails_everything():
     found = verdict(Labels("tone", "sine", hz=440.0, pan=1.0), None)
     assert (found.heard, found.is_kind, found.side) == ("nothing", False, False)
-    pitch = next(row for row in rows([found]) if row.name == "pitch within 50 cents")
+    pitch = next(row for row in adherence_metrics([found]) if row.name == "pitch within 50 cents")
     assert (pitch.value, pitch.passed) == (0, False)
     json.dumps(found.record(), allow_nan=False)
 
@@ -55,7 +55,7 @@ def test_a_clip_that_could_not_be_made_fails_everything():
 def test_seeds_of_one_prompt_count_as_one_trial():
     tone = Labels("tone", "sine", hz=440.0)
     high = Labels("tone", "sine", hz=600.0)
-    found = rows([verdict(tone, tone, "a"), verdict(tone, high, "a"), verdict(tone, tone, "b")])
+    found = adherence_metrics([verdict(tone, tone, "a"), verdict(tone, high, "a"), verdict(tone, tone, "b")])
     pitch = next(row for row in found if row.name == "pitch within 50 cents")
     assert (pitch.value, pitch.count, pitch.passed) == (0.75, 2, False)
 
@@ -69,7 +69,7 @@ def test_prompts_are_of_the_families_in_turn_and_new_to_training():
 
 
 def test_the_table_says_whether_goals_are_reached():
-    lines = table([share_row("shares", [1.0, 0.5], goal=0.7), mean_row("means", [5.0, 5.0], "dB", 4.0)])
+    lines = table([share_metric("shares", [1.0, 0.5], goal=0.7), mean_metric("means", [5.0, 5.0], "dB", 4.0)])
     assert lines[1].split()[:3] == ["shares", "75", "%"]
     assert "reached" in lines[1]
     assert "missed" in lines[2]

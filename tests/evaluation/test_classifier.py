@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
-from soundloom.datasets.synthetic.families import draw_source
-from soundloom.evaluation.listener import NOTHING, hear, kinds_of
+from soundloom.datasets.synthetic.families import sample_source
+from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
 
 CLIPS = 4
 KNOWN = (
@@ -18,27 +18,27 @@ KNOWN = (
 def test_clean_renderings_of_what_mini_learns_are_named_rightly(family):
     rng = np.random.Generator(np.random.Philox(key=7))
     for _ in range(CLIPS):
-        labels = replace(draw_source(family, rng, 4.0), reverb="")
-        assert hear(render(labels, 4.0, rng), SAMPLE_RATE) in kinds_of(labels), labels
+        labels = replace(sample_source(family, rng, 4.0), reverb="")
+        assert classify(render(labels, 4.0, rng), SAMPLE_RATE) in accepted_kinds(labels), labels
 
 
 @pytest.mark.parametrize("family", ["static", "engine", "clock", "alarm", "laser", "whoosh", "riser", "explosion"])
 def test_some_sounds_that_mini_does_not_learn(family):
     rng = np.random.Generator(np.random.Philox(key=8))
-    labels = replace(draw_source(family, rng, 4.0), reverb="")
-    assert hear(render(labels, 4.0, rng), SAMPLE_RATE) == family
+    labels = replace(sample_source(family, rng, 4.0), reverb="")
+    assert classify(render(labels, 4.0, rng), SAMPLE_RATE) == family
 
 
 def test_the_listener_does_not_hear_what_is_not_there():
     rng = np.random.default_rng(0)
     bell = render(Labels("bell", "bell", hz=440.0), 4.0, rng)
-    assert hear(bell, SAMPLE_RATE) not in kinds_of(Labels("pluck", "guitar", hz=440.0))
-    assert hear(np.zeros((2, SAMPLE_RATE)), SAMPLE_RATE) == NOTHING
+    assert classify(bell, SAMPLE_RATE) not in accepted_kinds(Labels("pluck", "guitar", hz=440.0))
+    assert classify(np.zeros((2, SAMPLE_RATE)), SAMPLE_RATE) == NOTHING
 
 
 def test_kinds_that_the_ear_cannot_tell_apart():
-    assert kinds_of(Labels("lead", "saw lead", hz=440.0)) == {"tone"}
-    assert kinds_of(Labels("instrument", "piano", hz=440.0)) == {"pluck"}
-    assert kinds_of(Labels("tone", "sawtooth", hz=60.0)) == {"tone", "bass"}
-    assert kinds_of(Labels("tone", "sawtooth", hz=440.0)) == {"tone"}
-    assert kinds_of(Labels("rain", "light")) == {"rain"}
+    assert accepted_kinds(Labels("lead", "saw lead", hz=440.0)) == {"tone"}
+    assert accepted_kinds(Labels("instrument", "piano", hz=440.0)) == {"pluck"}
+    assert accepted_kinds(Labels("tone", "sawtooth", hz=60.0)) == {"tone", "bass"}
+    assert accepted_kinds(Labels("tone", "sawtooth", hz=440.0)) == {"tone"}
+    assert accepted_kinds(Labels("rain", "light")) == {"rain"}

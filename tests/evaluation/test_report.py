@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from soundloom.evaluation.report import Row, table
+from soundloom.evaluation.report import Metric, table
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,6 @@ from soundloom.evaluation.report import Row, table
     ],
 )
 def test_a_figure_is_told_from_its_goal_where_the_verdict_tells_them_apart(value, goal, bound, unit, figure, verdict):
-    line = table([Row("some figure", value, 8, None, goal, bound, unit)])[1]
+    line = table([Metric("some figure", value, 8, None, goal, bound, unit)])[1]
     assert line.split("  ")[-2].strip() == verdict
     assert line.removeprefix("some figure").strip().split("  ")[0] == figure

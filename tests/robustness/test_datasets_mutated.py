@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from soundloom.datasets.encoding import encode_dataset
+from soundloom.datasets.examples import Selection, read_examples
 from soundloom.datasets.fidelity import Codec
-from soundloom.datasets.items import Selection, read_items
-from soundloom.datasets.latents import LatentFolderWriter, array_bytes, parse_array
+from soundloom.datasets.latents import LatentFolderWriter, npy_bytes, parse_latents
 from soundloom.datasets.opening import open_dataset
 from soundloom.datasets.webdataset import ShardWriter
 from soundloom.errors import CorruptFileError, SoundloomError
@@ -44,7 +44,7 @@ def wav(rate=44100, samples=2000):
 
 
 def npy(frames=4):
-    return array_bytes(np.ones((4, frames), np.float32))
+    return npy_bytes(np.ones((4, frames), np.float32))
 
 
 def tar_bytes(files, form=tarfile.PAX_FORMAT):
@@ -60,7 +60,7 @@ def tar_bytes(files, form=tarfile.PAX_FORMAT):
 def read(path):
     """Names of what is read, and what was skipped with one sentence each."""
     skipped = []
-    items = [item.origin for item in read_items(open_dataset(path), None, skipped.append)]
+    items = [item.origin for item in read_examples(open_dataset(path), None, skipped.append)]
     for one in skipped:
         assert 0 < len(one.reason) <= 500, one
         assert one.reason.isprintable(), repr(one.reason)
@@ -185,8 +185,8 @@ def test_any_value_of_a_padding_mask_or_a_length(tmp_path, value):
 def test_headers_of_arrays_are_no_python(header):
     text = header.encode()
     data = b"\x93NUMPY\x02\0" + struct.pack("<I", len(text)) + text + bytes(64)
-    with pytest.raises(CorruptFileError, match="is not an array"):
-        parse_array(data, "x.npy")
+    with pytest.raises(CorruptFileError, match=r"is not a \.npy array"):
+        parse_latents(data, "x.npy")
 
 
 # Names and links

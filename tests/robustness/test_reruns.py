@@ -73,8 +73,8 @@ def test_what_a_person_changed_is_never_replaced(tmp_path, tiny, change):
 # Shards
 
 
-def write(folder, numbers, shard_items=4):
-    writer = ShardWriter(folder, shard_items)
+def write(folder, numbers, shard_examples=4):
+    writer = ShardWriter(folder, shard_examples)
     for number in numbers:
         metadata = {"relpath": f"{number}.wav", "seconds_total": 1, "prompt": f"sound {number}"}
         if metadata["relpath"] not in writer.known:

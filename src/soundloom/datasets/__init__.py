@@ -1,1 +1,1 @@
-"""Where training and evaluation clips come from: synthetic sounds, folders of audio, stored latents."""
+"""Datasets for training and evaluation: synthetic sounds, folders of audio, WebDataset shards, stored latents."""

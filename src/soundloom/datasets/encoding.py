@@ -1,7 +1,7 @@
-"""A dataset of sound to a dataset of latents: each sound once, however often it is asked for.
+"""Encode a dataset of sounds into a dataset of latents, incrementally.
 
-Nothing keeps a list of what is done: every stored item says the hash of the sound and of the weights that made it, and
-what agrees with both is left alone.
+There is no list of finished work: each stored example has the hashes of its sound and of the encoder's weights, and is
+skipped when both match.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from soundloom.audio.clip import Clip
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.fidelity import COMPARED_SOUNDS, Codec
-from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped, Unreadable
+from soundloom.datasets.examples import Dataset, Example, FileEntry, Selection, Skipped, Unreadable
+from soundloom.datasets.fidelity import COMPARED_CLIPS, Codec
 from soundloom.datasets.latents import LatentFile, LatentFolder, latent_metadata, read_silence, write_silence
 from soundloom.errors import CorruptFileError, SoundloomError
 
@@ -27,7 +27,7 @@ SILENCE_FRAMES = 32
 
 
 class Writer(Protocol):
-    """Where latents go; `known` has the metadata of what is there, by the origin of the sound."""
+    """Stores latents; `known` maps the origin of each stored sound to its metadata."""
 
     root: Path
     known: dict[str, dict[str, Any]]
@@ -39,15 +39,15 @@ class Writer(Protocol):
 
 @dataclass
 class Summary:
-    """What became of each entry."""
+    """Counts of what happened to the entries."""
 
     encoded: int = 0
-    described: int = 0  # the sound is the same, what is said about it has changed
+    described: int = 0  # same sound, new metadata
     unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     uncaptioned: int = 0
-    orphaned: int = 0  # stored items whose sound is not in the dataset any more
-    differences: list[float] = field(default_factory=list)  # dB, of the first that were decoded again: see `fidelity`
+    orphaned: int = 0  # stored examples whose sound is no longer in the dataset
+    differences: list[float] = field(default_factory=list)  # dB, of the first sounds, see `fidelity`
 
     @property
     def stored(self) -> int:
@@ -56,7 +56,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class EncodedSound(LatentFile):
-    """Latents under the name of the sound that they were made of."""
+    """Latents that have the origin of the sound they encode."""
 
     sound: str
 
@@ -66,7 +66,7 @@ class EncodedSound(LatentFile):
 
 
 class EncodedSounds:
-    """What `encode_dataset` has left in a folder, of the sounds that the dataset still has."""
+    """Latents written by `encode_dataset`, restricted to sounds that the dataset still has."""
 
     def __init__(self, encoded: LatentFolder, dataset: Dataset) -> None:
         self.encoded, self.dataset = encoded, dataset
@@ -75,7 +75,7 @@ class EncodedSounds:
         origins = {entry.origin for entry in self.dataset.entries()}
         for file in self.encoded.entries():
             try:
-                sound = str(file.describe().get("relpath"))
+                sound = str(file.read_metadata().get("relpath"))
             except CorruptFileError as error:
                 yield Unreadable(file.origin, error)
                 continue
@@ -90,36 +90,36 @@ def encode_dataset(
     selection: Selection,
     progress: Callable[[Summary], None] = lambda summary: None,
 ) -> Summary:
-    """Encode what is new or changed. Sounds that cannot be read, or that the selection refuses, are skipped.
+    """Encode new and changed sounds; skip those that cannot be read or that the selection rejects.
 
-    What was written stays when the work is stopped; the next run goes on from there.
+    An interrupted run keeps what it wrote, and the next run continues from there.
     """
     summary, seen = Summary(), set()
     try:
         for entry in dataset.entries():
             seen.add(entry.origin)
-            if selection.takes_origin(entry.origin):
+            if selection.accepts_origin(entry.origin):
                 _encode_entry(entry, writer, codec, selection, summary)
                 progress(summary)
     finally:
         writer.close()
-    if summary.encoded or (summary.stored and read_silence(writer.root) is None):  # a killed run has left none
+    if summary.encoded or (summary.stored and read_silence(writer.root) is None):  # a killed run wrote none
         write_silence(writer.root, encoded_silence(codec))
     summary.orphaned = len(writer.known.keys() - seen)
     return summary
 
 
-def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selection, summary: Summary) -> None:
+def _encode_entry(entry: FileEntry, writer: Writer, codec: Codec, selection: Selection, summary: Summary) -> None:
     try:
         hashes = {SOUND_HASH: entry.fingerprint(), MODEL_HASH: codec.fingerprint}
         stored = writer.known.get(entry.origin, {})
         is_current = all(stored.get(name) == value for name, value in hashes.items()) and _has_length(stored)
-        item = _described(entry, stored["seconds"]) if is_current else entry.read()
+        item = _without_audio(entry, stored["seconds"]) if is_current else entry.read()
     except SoundloomError as error:
         summary.skipped.append(Skipped(entry.origin, error.args[0]))
         return
-    if refusal := selection.refusal(item) or ("holds latents, not sound" if item.latents is not None else ""):
-        summary.skipped.append(Skipped(entry.origin, refusal))
+    if reason := selection.rejection(item) or ("holds latents, not sound" if item.latents is not None else ""):
+        summary.skipped.append(Skipped(entry.origin, reason))
         return
     metadata = _metadata(item, codec, hashes)
     if metadata == stored:
@@ -130,7 +130,7 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
     else:
         try:
             latents, difference = _encode(item, codec), _difference(item, codec, summary)
-        except SoundloomError as error:  # which other sounds need not have
+        except SoundloomError as error:  # other sounds may still work
             summary.skipped.append(Skipped(entry.origin, error.args[0]))
             return
         writer.write(metadata, latents)
@@ -139,10 +139,10 @@ def _encode_entry(entry: Entry, writer: Writer, codec: Codec, selection: Selecti
     summary.uncaptioned += not item.captions
 
 
-def _difference(item: Item, codec: Codec, summary: Summary) -> float:
-    """How far a sound is from what is decoded of it, in dB; NaN once enough sounds were compared."""
+def _difference(item: Example, codec: Codec, summary: Summary) -> float:
+    """Return the log-mel difference of a sound and its reconstruction in dB; NaN once enough sounds were compared."""
     assert item.audio is not None
-    is_enough = len(summary.differences) >= COMPARED_SOUNDS
+    is_enough = len(summary.differences) >= COMPARED_CLIPS
     return math.nan if is_enough else codec.difference(item.audio, item.sample_rate)
 
 
@@ -150,28 +150,26 @@ def _has_length(stored: Mapping[str, Any]) -> bool:
     return isinstance(stored.get("seconds"), int | float)
 
 
-def _described(entry: Entry, seconds: float) -> Item:
-    """What is said about a sound that need not be read again."""
-    metadata = entry.describe()
-    return Item(entry.origin, captions_of(metadata, entry.origin), seconds, metadata=metadata)
+def _without_audio(entry: FileEntry, seconds: float) -> Example:
+    metadata = entry.read_metadata()
+    return Example(entry.origin, captions_of(metadata, entry.origin), seconds, metadata=metadata)
 
 
-def _metadata(item: Item, codec: Codec, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """The published fields, the hashes, and the fields of the library, which may not hide the former."""
+def _metadata(item: Example, codec: Codec, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the published fields and the hashes, which take precedence, and the library's own fields."""
     own = {**latent_metadata(item, _frames(item, codec), codec.sample_rate), **hashes}
     return {**item.metadata, **own}
 
 
-def _frames(item: Item, codec: Codec) -> int:
-    """Frames that hold sound."""
+def _frames(item: Example, codec: Codec) -> int:
     return max(1, -(-round(item.seconds * codec.sample_rate) // codec.ratio))
 
 
-def _encode(item: Item, codec: Codec) -> NDArray:
+def _encode(item: Example, codec: Codec) -> NDArray:
     assert item.audio is not None
     return codec.encode(Clip(item.audio, item.sample_rate))[:, : _frames(item, codec)]
 
 
 def encoded_silence(codec: Codec) -> NDArray:
-    """Latents (channels, frames) to stand behind short items."""
+    """Latents (channels, frames) of silence, to pad short examples."""
     return codec.encode(Clip(np.zeros((2, SILENCE_FRAMES * codec.ratio), np.float32), codec.sample_rate))

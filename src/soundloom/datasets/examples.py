@@ -1,7 +1,7 @@
-"""What all datasets share: examples that are read when they are needed, which of them are taken, and their order.
+"""Examples, the entries that load them, and selections: what all datasets share.
 
-A dataset is a sequence of entries. An entry knows where it is from and the fingerprint of its content; `read` makes the
-item, which holds sound or latents. What cannot be read is reported and skipped, never replaced by something else.
+A dataset is a sequence of entries. An entry knows its origin and a fingerprint of its content; `read` loads the
+example, which holds audio or latents. Entries that cannot be read are reported and skipped, never replaced.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
-    """One example: sound (channels, samples) with its rate, or latents (channels, frames), and what is said about it.
+class Example:
+    """One example: audio (channels, samples) or latents (channels, frames), with captions and metadata.
 
-    `origin` is unique within a dataset. `seconds` are those of the whole original. `metadata` holds everything that was
-    written beside the sound, the captions included.
+    `origin` is unique within a dataset. `seconds` is the length of the original sound. `metadata` holds all fields
+    stored beside the sound, captions included.
     """
 
     origin: str
@@ -45,47 +45,45 @@ class Item:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Entry(Protocol):
-    """An example that is not read yet."""
+class FileEntry(Protocol):
+    """An example that has not been read yet. All methods raise SoundloomError when its files cannot be read."""
 
     @property
     def origin(self) -> str: ...
 
     def fingerprint(self) -> str:
-        """Hash of the content that makes the sound or the latents, without what is said about it."""
+        """Hash of the audio or latents, without metadata."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """What is said about it, without reading the sound."""
+    def read_metadata(self) -> dict[str, Any]:
+        """Metadata, without reading the sound."""
         ...
 
-    def read(self) -> Item:
-        """Everything. This and the two above raise a SoundloomError that names the file where it cannot be read."""
-        ...
+    def read(self) -> Example: ...
 
-    def shelved(self) -> Entry:
-        """The same without what can be read once more, for those who keep many entries."""
+    def without_data(self) -> FileEntry:
+        """A copy that holds no data that can be read again, so that many entries fit in memory."""
         ...
 
 
 @dataclass(frozen=True)
-class FoundFile:
-    """A file below a folder, named by its path from there."""
+class LocalFile:
+    """A file below a dataset's folder; its relative path is its origin."""
 
     root: Path
     path: Path
 
     @property
     def origin(self) -> str:
-        return as_unicode(self.path.relative_to(self.root).as_posix())
+        return utf8_name(self.path.relative_to(self.root).as_posix())
 
-    def shelved(self) -> Self:
+    def without_data(self) -> Self:
         return self
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What stands for all that a damaged file would have held."""
+    """The entry of a damaged file: every method raises its error."""
 
     origin: str
     error: SoundloomError
@@ -93,25 +91,25 @@ class Unreadable:
     def fingerprint(self) -> str:
         raise self.error
 
-    def describe(self) -> dict[str, Any]:
+    def read_metadata(self) -> dict[str, Any]:
         raise self.error
 
-    def read(self) -> Item:
+    def read(self) -> Example:
         raise self.error
 
-    def shelved(self) -> Self:
+    def without_data(self) -> Self:
         return self
 
 
-def as_unicode(name: str) -> str:
-    """A file name as text that JSON can hold: bytes that are not UTF-8 become \\x and two digits."""
+def utf8_name(name: str) -> str:
+    """Return a file name as text that JSON can hold: bytes that are not UTF-8 become \\x and two digits."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def visible(root: Path, ending: str = "") -> Iterator[Path]:
-    """Files below a folder whose names end so, sorted; hidden ones, such as those half written, are left out.
+def list_files(root: Path, ending: str = "") -> Iterator[Path]:
+    """Yield files below a folder with this ending, sorted, without hidden ones (temporary files are hidden).
 
-    Links to folders are not followed. A folder that cannot be read is left out with a warning.
+    Links to folders are not followed. A folder that cannot be read is skipped with a warning.
     """
     found: list[Path] = []
     folders = [root]
@@ -127,12 +125,12 @@ def visible(root: Path, ending: str = "") -> Iterator[Path]:
                     elif entry.name.endswith(ending):
                         found.append(folder / entry.name)
         except OSError as error:
-            log.warning("left out: the folder %s cannot be read: %s", printable(folder), error.strerror)
+            log.warning("skipped: the folder %s cannot be read: %s", printable(folder), error.strerror)
     yield from (path for path in sorted(found) if _is_file(path))
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file or a link to one, and no link that leads nowhere or back to itself."""
+    """`Path.is_file`, but False for links that lead back to themselves."""
     try:
         return path.is_file()
     except OSError:
@@ -140,61 +138,61 @@ def _is_file(path: Path) -> bool:
 
 
 class Dataset(Protocol):
-    """A place with examples, always in the same order."""
+    """A sequence of entries, in the same order each time."""
 
-    def entries(self) -> Iterator[Entry]: ...
+    def entries(self) -> Iterator[FileEntry]: ...
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items are taken, as data: a table of a TOML file says all of it.
+    """Filters on examples; a TOML table can state all of them.
 
-    `only` and `without` are patterns of origins such as "*/loops/*". `where` and `unless` name fields of the metadata
-    and the values, compared as text in lower case, that they must or must not have.
+    `include` and `exclude` are patterns of origins such as "*/loops/*". `where` and `where_not` map metadata fields to
+    accepted or rejected values, compared as lower-case text.
     """
 
-    shortest: float = 0.0  # seconds
-    longest: float = math.inf
-    quietest: Annotated[float, Within(-1000, 100)] = -60.0  # dBFS that the peak must reach
-    captioned: bool = False  # whether an item without captions is left out
-    only: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    min_seconds: float = 0.0
+    max_seconds: float = math.inf
+    min_peak_db: Annotated[float, Within(-1000, 100)] = -60.0  # dBFS
+    captioned: bool = False  # skip examples without captions
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where_not: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not 0 <= self.shortest <= self.longest:
-            raise ConfigError(f"items cannot last from {self.shortest:g} to {self.longest:g} s")
+        if not 0 <= self.min_seconds <= self.max_seconds:
+            raise ConfigError(f"min_seconds {self.min_seconds:g} and max_seconds {self.max_seconds:g} are no range")
 
-    def takes_origin(self, origin: str) -> bool:
-        """Whether an entry is worth reading."""
-        wanted = not self.only or any(fnmatch(origin, pattern) for pattern in self.only)
-        return wanted and not any(fnmatch(origin, pattern) for pattern in self.without)
+    def accepts_origin(self, origin: str) -> bool:
+        """Whether `include` and `exclude` admit an entry."""
+        wanted = not self.include or any(fnmatch(origin, pattern) for pattern in self.include)
+        return wanted and not any(fnmatch(origin, pattern) for pattern in self.exclude)
 
-    def refusal(self, item: Item) -> str:
-        """Why an item is not taken, in words; empty if it is."""
-        if not self.shortest <= item.seconds <= self.longest:
+    def rejection(self, item: Example) -> str:
+        """Return why an example is rejected, or an empty string."""
+        if not self.min_seconds <= item.seconds <= self.max_seconds:
             return f"lasts {item.seconds:.2f} s"
-        if item.audio is not None and np.abs(item.audio).max(initial=0.0) < 10 ** (self.quietest / 20):
-            return f"its peak is below {self.quietest:g} dBFS"
+        if item.audio is not None and np.abs(item.audio).max(initial=0.0) < 10 ** (self.min_peak_db / 20):
+            return f"its peak is below {self.min_peak_db:g} dBFS"
         if self.captioned and not item.captions:
             return "has no caption"
-        return self.refusal_of(item.metadata)
+        return self.metadata_rejection(item.metadata)
 
-    def refusal_of(self, metadata: Mapping[str, Any]) -> str:
-        """Why what is said about an item keeps it from being taken; empty if it does not."""
+    def metadata_rejection(self, metadata: Mapping[str, Any]) -> str:
+        """Return why `where` or `where_not` rejects an example with this metadata, or an empty string."""
         for name, values in self.where.items():
-            if not has_value(metadata, name, values):
+            if not has_any_value(metadata, name, values):
                 return f"its {name} is not {' or '.join(values)}"
-        for name, values in self.unless.items():
-            if has_value(metadata, name, values):
+        for name, values in self.where_not.items():
+            if has_any_value(metadata, name, values):
                 return f"its {name} is {' or '.join(values)}"
         return ""
 
 
-def has_value(metadata: Mapping[str, Any], name: str, values: Iterable[str]) -> bool:
-    """Whether a field, or one of its several values, is among some."""
+def has_any_value(metadata: Mapping[str, Any], name: str, values: Iterable[str]) -> bool:
+    """Whether a field holds one of these values; a list matches by any element."""
     found = metadata.get(name, ())
     several = found if isinstance(found, list | tuple) else (found,)
     return not {str(value).lower() for value in several}.isdisjoint(value.lower() for value in values)
@@ -202,64 +200,64 @@ def has_value(metadata: Mapping[str, Any], name: str, values: Iterable[str]) -> 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An entry that gave no item, and why."""
+    """An entry that was not used, and why."""
 
     origin: str
     reason: str
 
 
-def read_items(
+def read_examples(
     dataset: Dataset, selection: Selection | None = None, on_skip: Callable[[Skipped], None] = lambda skipped: None
-) -> Iterator[Item]:
-    """Items that the selection takes; `on_skip` hears of those that it refuses and of those that cannot be read."""
+) -> Iterator[Example]:
+    """Yield the selected examples; call `on_skip` for those that are rejected or cannot be read."""
     chosen = selection or Selection()
     for entry in dataset.entries():
-        if not chosen.takes_origin(entry.origin):
+        if not chosen.accepts_origin(entry.origin):
             continue
         try:
             item = entry.read()
         except SoundloomError as error:
             on_skip(Skipped(entry.origin, error.args[0]))
             continue
-        if refusal := chosen.refusal(item):
-            on_skip(Skipped(entry.origin, refusal))
+        if rejection := chosen.rejection(item):
+            on_skip(Skipped(entry.origin, rejection))
         else:
             yield item
 
 
 def shuffled(items: Iterable[T], size: int, rng: np.random.Generator) -> Iterator[T]:
-    """Draw from a buffer of `size` items that is refilled as it is emptied; every item comes once."""
+    """Yield every item once, in random order within a shuffle buffer of `size` items."""
     buffer: list[T] = []
     for item in items:
         buffer.append(item)
         if len(buffer) > size:
-            yield _take(buffer, rng)
+            yield _pop_random(buffer, rng)
     while buffer:
-        yield _take(buffer, rng)
+        yield _pop_random(buffer, rng)
 
 
-def _take(buffer: list[T], rng: np.random.Generator) -> T:
-    place = int(rng.integers(len(buffer)))
-    buffer[place], buffer[-1] = buffer[-1], buffer[place]
+def _pop_random(buffer: list[T], rng: np.random.Generator) -> T:
+    index = int(rng.integers(len(buffer)))
+    buffer[index], buffer[-1] = buffer[-1], buffer[index]
     return buffer.pop()
 
 
-def read_small(path: Path) -> bytes:
-    """The bytes of a file that describes an example. Raises CorruptFileError, also where it is far too long."""
+def read_small_file(path: Path) -> bytes:
+    """Read a metadata file of limited length. Raises CorruptFileError."""
     try:
         return read_limited(path, LONGEST_RECORD)
     except ValueError as error:
-        raise CorruptFileError(f"{printable(path)} is too long to describe a sound: {error}") from error
+        raise CorruptFileError(f"{printable(path)} is too long for a metadata file: {error}") from error
     except OSError as error:
         raise CorruptFileError(f"{printable(path)} cannot be read: {error.strerror}") from error
 
 
-def read_metadata(data: bytes, name: str) -> dict[str, Any]:
-    """Parse the JSON object that describes an example. Raises CorruptFileError, which says `name`."""
+def parse_metadata(data: bytes, name: str) -> dict[str, Any]:
+    """Parse the metadata of an example, a JSON object. Raises CorruptFileError, which states `name`."""
     try:
         found = decode_json(data, LONGEST_RECORD)
     except ValueError as error:
-        raise CorruptFileError(f"{name} is not JSON that can be used: {error}") from error
+        raise CorruptFileError(f"{name} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
-        raise CorruptFileError(f"{name} holds a {type(found).__name__}, not an object with fields")
+        raise CorruptFileError(f"{name} holds a {type(found).__name__}, not a JSON object")
     return found

@@ -1,4 +1,4 @@
-"""Folders of sound files, at any depth, with captions in files of the same name that end in .txt or .json."""
+"""Folders of sound files at any depth, with metadata in .txt and .json files of the same name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.datasets.captions import captions_of, read_sidecars
-from soundloom.datasets.items import FoundFile, Item, read_small, visible
+from soundloom.datasets.examples import Example, LocalFile, list_files, read_small_file
 from soundloom.errors import AudioError, RequestError, printable
 
 SOUND_ENDINGS = frozenset((".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"))
 
 
-class SoundFile(FoundFile):
-    """One sound file below a folder."""
+class SoundFile(LocalFile):
+    """A sound file below a folder."""
 
     def fingerprint(self) -> str:
         try:
@@ -24,20 +24,22 @@ class SoundFile(FoundFile):
         except OSError as error:
             raise AudioError(f"{printable(self.path)} cannot be opened: {error.strerror}") from error
 
-    def describe(self) -> dict[str, Any]:
-        return _sidecars(self.path)
+    def read_metadata(self) -> dict[str, Any]:
+        sidecars = map(self.path.with_suffix, (".json", ".txt"))
+        table, text = (read_small_file(path) if path.is_file() else None for path in sidecars)
+        return read_sidecars(table, text, printable(self.path.with_suffix("")))
 
-    def read(self) -> Item:
+    def read(self) -> Example:
         from soundloom.audio.files import read_audio
 
-        metadata = self.describe()
+        metadata = self.read_metadata()
         audio, rate, _ = read_audio(self.path)
         captions = captions_of(metadata, self.origin)
-        return Item(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
+        return Example(self.origin, captions, audio.shape[1] / rate, audio, rate, metadata=metadata)
 
 
 class Folder:
-    """All sound files below a folder, sorted by name; hidden files and folders are left out."""
+    """All sound files below a folder, sorted by name, without hidden files and folders."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -45,12 +47,14 @@ class Folder:
             raise RequestError(f"there is no folder {self.root}", "name a folder with sound files in it")
 
     def entries(self) -> Iterator[SoundFile]:
-        for path in visible(self.root):
+        for path in list_files(self.root):
             if path.suffix.lower() in SOUND_ENDINGS:
                 yield SoundFile(self.root, path)
 
 
 def _sidecars(sound: Path) -> dict[str, Any]:
     """What the files beside a sound say. Raises CorruptFileError."""
-    table, text = (read_small(path) if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt")))
+    table, text = (
+        read_small_file(path) if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt"))
+    )
     return read_sidecars(table, text, printable(sound.with_suffix("")))

@@ -1,9 +1,9 @@
-"""Stored latents in the published layout: arrays (channels, frames) in .npy files, each with a .json file beside it.
+"""Read and write stored latents in the published layout: .npy arrays (channels, frames), each with a .json file.
 
-Names are ten digits, the first six for a batch and the last four for an item of it. The .json holds `prompt`,
-`seconds_total` (rounded up), `timestamps`, `padding_mask` (one number for each frame) and where the sound came from;
-soundloom adds the exact `seconds`, all `captions`, and the hashes that tell whether a sound was encoded already.
-`silence.npy` (1, channels, frames) in the folder is encoded silence. Source: stable-audio-3, its pre-encoding script.
+Names are ten digits: six for the batch, four for the example in it. The .json holds `prompt`, `seconds_total` (rounded
+up), `timestamps`, `padding_mask` (one number per frame) and the path of the sound; soundloom adds the exact `seconds`,
+all `captions`, and hashes that identify encoded sounds. `silence.npy` (1, channels, frames) is encoded silence.
+Source: stable-audio-3, its pre-encoding script.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import FoundFile, Item, read_metadata, read_small, visible
+from soundloom.datasets.examples import Example, LocalFile, list_files, parse_metadata, read_small_file
 from soundloom.errors import CorruptFileError, RequestError, printable
 from soundloom.npy import npy_array
 
 SILENCE = "silence.npy"
-ITEMS_PER_BATCH = 10_000  # of the numbers in names
+EXAMPLES_PER_BATCH = 10_000  # in file names
 
 Array = NDArray[np.float32]
 
 
-class LatentFile(FoundFile):
-    """One array below a folder."""
+class LatentFile(LocalFile):
+    """An array of latents below a folder."""
 
     def fingerprint(self) -> str:
         return hashlib.sha256(_content(self.path)).hexdigest()
 
-    def describe(self) -> dict[str, Any]:
+    def read_metadata(self) -> dict[str, Any]:
         table = self.path.with_suffix(".json")
-        return read_metadata(read_small(table), printable(table))
+        return parse_metadata(read_small_file(table), printable(table))
 
-    def read(self) -> Item:
-        return latent_item(self.origin, _content(self.path), self.describe(), printable(self.path))
+    def read(self) -> Example:
+        return latent_example(self.origin, _content(self.path), self.read_metadata(), printable(self.path))
 
 
 def _content(path: Path) -> bytes:
@@ -53,7 +53,7 @@ def _content(path: Path) -> bytes:
 
 
 class LatentFolder:
-    """All arrays below a folder, sorted by name; encoded silence and hidden files are left out."""
+    """All arrays below a folder, sorted by name, without encoded silence and hidden files."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -61,35 +61,35 @@ class LatentFolder:
             raise RequestError(f"there is no folder {self.root}", "name a folder with .npy and .json files in it")
 
     def entries(self) -> Iterator[LatentFile]:
-        for path in visible(self.root, ".npy"):
+        for path in list_files(self.root, ".npy"):
             if path.name != SILENCE:
                 yield LatentFile(self.root, path)
 
     def silence(self) -> Array | None:
-        """Encoded silence (channels, frames) to stand behind short items, if the folder has it."""
+        """Encoded silence (channels, frames) to pad short examples, if the folder has it."""
         return read_silence(self.root)
 
 
-def latent_item(origin: str, array: bytes, metadata: Mapping[str, Any], name: str) -> Item:
-    """Make an item of an array's bytes and its metadata; frames that only hold padding are cut off."""
-    latents = parse_array(array, name)
+def latent_example(origin: str, array: bytes, metadata: Mapping[str, Any], name: str) -> Example:
+    """Build an example from the bytes of a .npy file and its metadata; padding frames are dropped."""
+    latents = parse_latents(array, name)
     mask = metadata.get("padding_mask")
     if isinstance(mask, list) and len(mask) == latents.shape[1]:
-        latents = latents[:, : max((frame + 1 for frame, kept in enumerate(mask) if kept), default=0)]
+        latents = latents[:, : max((frame + 1 for frame, is_real in enumerate(mask) if is_real), default=0)]
     seconds = metadata.get("seconds", metadata.get("seconds_total"))
     if not latents.size:
         raise CorruptFileError(f"{name} holds no latents")
     if not isinstance(seconds, int | float) or not seconds >= 0:
-        raise CorruptFileError(f"{name} has metadata without seconds_total")
-    return Item(origin, captions_of(metadata, origin), float(seconds), latents=latents, metadata=metadata)
+        raise CorruptFileError(f"the metadata of {name} lacks seconds_total")
+    return Example(origin, captions_of(metadata, origin), float(seconds), latents=latents, metadata=metadata)
 
 
-def parse_array(data: bytes, name: str) -> Array:
-    """Latents (channels, frames) of a .npy file's bytes, float32; a leading axis of one is dropped."""
+def parse_latents(data: bytes, name: str) -> Array:
+    """Parse the bytes of a .npy file into float32 latents (channels, frames); a leading axis of one is dropped."""
     try:
         array = npy_array(np.frombuffer(data, np.uint8))
     except ValueError as error:
-        raise CorruptFileError(f"{name} is not an array: it {error}") from error
+        raise CorruptFileError(f"{name} is not a .npy array: it {error}") from error
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or array.dtype.kind != "f":
@@ -97,30 +97,30 @@ def parse_array(data: bytes, name: str) -> Array:
     with np.errstate(over="ignore"):
         latents = np.asarray(array, np.float32)
     if not np.isfinite(latents).all():
-        raise CorruptFileError(f"{name} holds latents that are not numbers, or too large")
+        raise CorruptFileError(f"{name} holds latents that are not finite")
     return latents
 
 
 def read_silence(root: Path) -> Array | None:
-    """Encoded silence (channels, frames) of a folder, if it is there."""
+    """Read encoded silence (channels, frames) from a folder, if it has any."""
     path = root / SILENCE
-    return parse_array(_content(path), printable(path)) if path.is_file() else None
+    return parse_latents(_content(path), printable(path)) if path.is_file() else None
 
 
 def write_silence(root: Path, latents: NDArray) -> None:
     """Store encoded silence (channels, frames)."""
     with atomic_file(root / SILENCE) as file:
-        file.write(array_bytes(latents[None]))
+        file.write(npy_bytes(latents[None]))
 
 
-def item_name(number: int) -> str:
-    """Ten digits: which batch, which item of it."""
-    batch, item = divmod(number, ITEMS_PER_BATCH)
-    return f"{batch:06d}{item:04d}"
+def example_name(number: int) -> str:
+    """Return the ten-digit name of an example: batch, then index in the batch."""
+    batch, index = divmod(number, EXAMPLES_PER_BATCH)
+    return f"{batch:06d}{index:04d}"
 
 
-def latent_metadata(item: Item, frames: int, sample_rate: int) -> dict[str, Any]:
-    """What the published layout and soundloom's reader want to know of an encoded sound."""
+def latent_metadata(item: Example, frames: int, sample_rate: int) -> dict[str, Any]:
+    """Return the metadata fields of the published layout and of soundloom for an encoded sound."""
     return {
         "prompt": item.captions[0] if item.captions else "",
         "seconds_total": math.ceil(item.seconds),
@@ -135,22 +135,22 @@ def latent_metadata(item: Item, frames: int, sample_rate: int) -> dict[str, Any]
     }
 
 
-def array_bytes(latents: NDArray) -> bytes:
-    """The .npy file of an array."""
+def npy_bytes(latents: NDArray) -> bytes:
+    """Return the .npy file of an array."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(latents), allow_pickle=False)
     return file.getvalue()
 
 
-def table_bytes(metadata: Mapping[str, Any]) -> bytes:
-    """The .json file of an item."""
+def json_bytes(metadata: Mapping[str, Any]) -> bytes:
+    """Return the .json file of an example."""
     return (json.dumps(metadata, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 class LatentFolderWriter:
-    """Writes items one by one; what is there already is known by the origin of its sound.
+    """Write examples one by one; those already stored are identified by the origin of their sound.
 
-    An array is complete when its .json says the hashes of what it was made from, which is written last.
+    The .json file with the hashes is written last, so an array is complete once its .json matches.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -159,26 +159,26 @@ class LatentFolderWriter:
         self._names: dict[str, str] = {}
         self._next = 0
         for path in sorted(self.root.glob("[!.]*.json")):
-            self._remember(path.stem, read_metadata(read_small(path), printable(path)))
+            self._register(path.stem, parse_metadata(read_small_file(path), printable(path)))
 
-    def _remember(self, name: str, metadata: dict[str, Any]) -> None:
+    def _register(self, name: str, metadata: dict[str, Any]) -> None:
         origin = metadata.get("relpath")
         if isinstance(origin, str) and (self.root / f"{name}.npy").is_file():
             self.known[origin], self._names[origin] = metadata, name
         if name.isdecimal():
-            batch, item = int(name[:-4] or 0), int(name[-4:])
-            self._next = max(self._next, batch * ITEMS_PER_BATCH + item + 1)
+            batch, index = int(name[:-4] or 0), int(name[-4:])
+            self._next = max(self._next, batch * EXAMPLES_PER_BATCH + index + 1)
 
     def write(self, metadata: dict[str, Any], latents: NDArray | None) -> None:
-        """Store an item, in the place of an older one of the same origin; without latents only what is said of it."""
+        """Store an example in place of any older one of the same origin; None keeps the stored latents."""
         origin = metadata["relpath"]
-        name = self._names.get(origin) or item_name(self._next)
+        name = self._names.get(origin) or example_name(self._next)
         if latents is not None:
             with atomic_file(self.root / f"{name}.npy") as file:
-                file.write(array_bytes(latents))
+                file.write(npy_bytes(latents))
         with atomic_file(self.root / f"{name}.json") as file:
-            file.write(table_bytes(metadata))
-        self._remember(name, metadata)
+            file.write(json_bytes(metadata))
+        self._register(name, metadata)
 
     def close(self) -> None:
-        """Everything is on disk after each write."""
+        """Do nothing: each write is on disk already."""

@@ -1,4 +1,4 @@
-"""Members of tar files whose headers come from outside: no size is believed before that many bytes were read."""
+"""Read untrusted tar files: no size in a header is trusted before that many bytes were read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from typing import Any, BinaryIO
 
 from soundloom.errors import CorruptFileError, printable, shown
 
-MOST_HEADER = 2**20  # bytes of a long name, or of other settings in front of a member
-ALWAYS_UNPACKED = 2**25  # bytes
-MOST_EXPANSION = 50  # times what was read of a compressed file; sound hardly packs, and bombs a thousandfold
-PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+MAX_HEADER = 2**20  # bytes of a long name or other extension header
+FREE_OUTPUT = 2**25  # bytes that are decompressed without a check
+MAX_RATIO = 50  # of decompressed to compressed bytes; audio hardly compresses, decompression bombs do a thousandfold
+DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 Files = Iterator[tuple[tarfile.TarInfo, bytes | None]]
 DAMAGE = (
     *(tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError),
@@ -25,61 +29,59 @@ DAMAGE = (
 )
 
 
-class Member(tarfile.TarInfo):
-    """A header that is refused where it is damaged, which tarfile takes for the end of the file."""
+class StrictTarInfo(tarfile.TarInfo):
+    """A header that raises when damaged; tarfile would take it for the end of the file."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
-        """Read a header of 512 bytes."""
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> StrictTarInfo:
         try:
             member = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"a header is damaged ({error})") from error
-        in_front = (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-        if member.size < 0 or (member.type in in_front and member.size > MOST_HEADER):
-            raise tarfile.ReadError(f"a header of {shown(member.size)} bytes")
+        extensions = (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        if member.size < 0 or (member.type in extensions and member.size > MAX_HEADER):
+            raise tarfile.ReadError(f"a header states {shown(member.size)} bytes")
         return member
 
 
-class _Unpacked:
-    """What a compressed file holds, as far as it is no bomb."""
+class _Decompressed:
+    """The decompressed bytes of a file; raises on a decompression bomb."""
 
-    def __init__(self, file: BinaryIO, packed: BinaryIO) -> None:
-        self._file, self._packed, self._done = file, packed, 0
+    def __init__(self, file: BinaryIO, compressed: BinaryIO) -> None:
+        self._file, self._compressed, self._done = file, compressed, 0
 
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
         self._done += len(data)
-        if self._done > ALWAYS_UNPACKED + MOST_EXPANSION * self._packed.tell():
-            raise tarfile.ReadError(f"it holds more than {MOST_EXPANSION} times its own size")
+        if self._done > FREE_OUTPUT + MAX_RATIO * self._compressed.tell():
+            raise tarfile.ReadError(f"it decompresses to more than {MAX_RATIO} times its size")
         return data
 
 
 @contextmanager
-def members(path: Path) -> Iterator[tuple[bool, Files]]:
-    """Whether a tar file is compressed, and its regular files with their bytes, in order; None for what is sparse,
-    which is never unfolded.
+def open_tar(path: Path) -> Iterator[tuple[bool, Files]]:
+    """Open a tar file: yield whether it is compressed, and an iterator of its regular files and their bytes.
 
-    Raises CorruptFileError where the file is damaged or cannot be read.
+    The bytes are None for sparse files, which are never expanded. Raises CorruptFileError for a damaged file.
     """
     try:
         with path.open("rb") as raw:
             start = raw.read(6)
             raw.seek(0)
-            opener = next((opener for magic, opener in PACKED.items() if start.startswith(magic)), None)
-            source = _Unpacked(opener(raw), raw) if opener else raw
-            with tarfile.open(fileobj=source, mode="r|", tarinfo=Member) as tar:  # type: ignore[call-overload]
+            opener = next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), None)
+            source = _Decompressed(opener(raw), raw) if opener else raw
+            with tarfile.open(fileobj=source, mode="r|", tarinfo=StrictTarInfo) as tar:  # type: ignore[call-overload]
                 yield opener is not None, _files(tar)
     except DAMAGE as error:
         raise CorruptFileError(
             f"{printable(path)} is damaged or not a tar file: {shown(str(error) or type(error).__name__)}",
-            "remove it, or get it again",
+            "delete the file, or download it again",
         ) from error
 
 
 def _files(tar: tarfile.TarFile) -> Files:
     for member in tar:
-        tar.members = []  # type: ignore[attr-defined]  # which tarfile would keep
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
         if member.sparse is not None or member.type == tarfile.GNUTYPE_SPARSE:
             yield member, None
         elif member.isfile():

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import HeldOutPrompt, Labels
 from soundloom.datasets.synthetic.sounds.space import WIDE_PAN
-from soundloom.evaluation.listener import NOTHING, hear, kinds_of
+from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
 from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
-from soundloom.evaluation.report import Row, share_row
+from soundloom.evaluation.report import Metric, share_metric
 from soundloom.evaluation.spectra import level_difference
 from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
 
@@ -27,7 +27,7 @@ Audio = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClipScores:
     """What was found in a clip; None where its prompt does not ask for it, or NaN where nothing was found."""
 
     prompt: str
@@ -43,15 +43,15 @@ class Verdict:
         return {name: None if value != value else value for name, value in vars(self).items()}
 
 
-def judge(prompt: HeldOutPrompt, audio: Audio | None, rate: int) -> Verdict:
+def score_clip(prompt: HeldOutPrompt, audio: Audio | None, rate: int) -> ClipScores:
     """Listen to a clip (2, samples); None is a clip that could not be made."""
     labels = prompt.labels
-    heard = NOTHING if audio is None else hear(audio, rate)
-    return Verdict(
+    heard = NOTHING if audio is None else classify(audio, rate)
+    return ClipScores(
         prompt.text,
         labels.family,
         heard,
-        heard in kinds_of(labels),
+        heard in accepted_kinds(labels),
         _cents(labels, audio, rate),
         _tempo(labels, audio, rate),
         _side(labels, audio),
@@ -87,19 +87,19 @@ def _side(labels: Labels, audio: Audio | None) -> bool | None:
     return bool(found * np.sign(way) > SIDE_LEVEL)
 
 
-def rows(verdicts: Sequence[Verdict]) -> list[Row]:
+def adherence_metrics(verdicts: Sequence[ClipScores]) -> list[Metric]:
     """Shares over all clips, then the kinds family by family."""
     pitched = [(v, abs(v.cents) <= PITCH_TOLERANCE) for v in verdicts if v.cents is not None]
     timed = [(v, abs(v.tempo - 1) <= TEMPO_TOLERANCE) for v in verdicts if v.tempo is not None]
     found = [
-        share_row("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
-        share_row("tempo within 4 %", _by_prompt(timed), goal=0.80),
-        share_row("tempo at half or double", _by_prompt([(v, _is_octave(v.tempo)) for v, _ in timed])),
-        share_row("kind of sound recognized", _by_prompt([(v, v.is_kind) for v in verdicts]), goal=0.85),
-        share_row("right side", _by_prompt([(v, v.side) for v in verdicts if v.side is not None]), goal=0.90),
+        share_metric("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
+        share_metric("tempo within 4 %", _by_prompt(timed), goal=0.80),
+        share_metric("tempo at half or double", _by_prompt([(v, _is_octave(v.tempo)) for v, _ in timed])),
+        share_metric("kind of sound recognized", _by_prompt([(v, v.is_kind) for v in verdicts]), goal=0.85),
+        share_metric("right side", _by_prompt([(v, v.side) for v in verdicts if v.side is not None]), goal=0.90),
     ]
     for family in dict.fromkeys(v.family for v in verdicts):
-        found.append(share_row(f"  {family}", _by_prompt([(v, v.is_kind) for v in verdicts if v.family == family])))
+        found.append(share_metric(f"  {family}", _by_prompt([(v, v.is_kind) for v in verdicts if v.family == family])))
     return [row for row in found if row is not None]
 
 
@@ -107,7 +107,7 @@ def _is_octave(ratio: float | None) -> bool:
     return ratio is not None and any(abs(ratio / octave - 1) <= TEMPO_TOLERANCE for octave in (0.5, 2.0))
 
 
-def _by_prompt(judged: Sequence[tuple[Verdict, bool | None]]) -> list[float]:
+def _by_prompt(judged: Sequence[tuple[ClipScores, bool | None]]) -> list[float]:
     """Share of right clips of each prompt: seeds of one prompt are no independent trials."""
     right: dict[str, list[bool]] = {}
     for verdict, is_right in judged:

@@ -2,7 +2,7 @@
 
 The rules form a list, and the first that holds names the sound. Families that the ear cannot tell apart share a kind: a
 held flute note and a tone, a piano and a plucked string. How often clean renderings of the synthetic world are named
-rightly is printed by `benchmarks/listener.py` and stated in `docs/evaluation.md`: no model can be seen to do better.
+rightly is printed by `benchmarks/classifier.py` and stated in `docs/evaluation.md`: no model can be seen to do better.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import Labels
-from soundloom.evaluation.features import Features, measure
+from soundloom.evaluation.features import Features, extract_features
 from soundloom.evaluation.pitch import Pitch
 
 NOTHING = "nothing"
@@ -24,170 +24,170 @@ TUNES = ("bass line", "chord progression", "arpeggio", "melody")
 HZ_30, HZ_60, HZ_120, HZ_250, HZ_500, HZ_1000, HZ_2000, HZ_4000, HZ_8000 = range(9)
 
 
-def hear(audio: NDArray, rate: int) -> str:
+def classify(audio: NDArray, rate: int) -> str:
     """The kind of sound that a clip (channels, samples) is."""
-    features = measure(audio, rate)
-    return name_of(features) if features else NOTHING
+    features = extract_features(audio, rate)
+    return classify_features(features) if features else NOTHING
 
 
-def name_of(heard: Features) -> str:
+def classify_features(f: Features) -> str:
     """The kind of sound with these features."""
-    return next(kind for kind, holds in RULES if holds(heard))
+    return next(kind for kind, holds in RULES if holds(f))
 
 
 # Sounds that pass by: their level or pitch has one course
 
 
-def is_riser(heard: Features) -> bool:
-    return heard.rising > 0.85 and heard.pitch_range > 25 and heard.fall > 2
+def is_riser(f: Features) -> bool:
+    return f.rising > 0.85 and f.pitch_range > 25 and f.fall > 2
 
 
-def is_laser(heard: Features) -> bool:
-    return heard.pitch_range > 30 and heard.sounding < 0.4 and -45 < heard.fall < -20
+def is_laser(f: Features) -> bool:
+    return f.pitch_range > 30 and f.sounding < 0.4 and -45 < f.fall < -20
 
 
-def is_explosion(heard: Features) -> bool:
-    dies = heard.sounding < 0.4 and -30 < heard.fall < -15
-    return dies and heard.center < 110 and heard.low < 50 and heard.lines < 2.8
+def is_explosion(f: Features) -> bool:
+    dies = f.sounding < 0.4 and -30 < f.fall < -15
+    return dies and f.center < 110 and f.low < 50 and f.lines < 2.8
 
 
-def is_whoosh(heard: Features) -> bool:
-    return heard.attack > 0.6 and heard.wavering > 5.5 and heard.lines < 1.7 and 0.6 < heard.sounding < 0.85
+def is_whoosh(f: Features) -> bool:
+    return f.attack > 0.6 and f.wavering > 5.5 and f.lines < 1.7 and 0.6 < f.sounding < 0.85
 
 
-def is_sweep(heard: Features) -> bool:
-    return _glides(heard) and abs(heard.rising) > 0.95
+def is_sweep(f: Features) -> bool:
+    return _glides(f) and abs(f.rising) > 0.95
 
 
-def is_siren(heard: Features) -> bool:
-    return _glides(heard)
+def is_siren(f: Features) -> bool:
+    return _glides(f)
 
 
-def _glides(heard: Features) -> bool:
+def _glides(f: Features) -> bool:
     """Whether one line moves smoothly through a sound that does not pause."""
-    steady = heard.sounding > 0.9 and heard.wavering < 1.2 and not _is_triad(heard)
-    return steady and heard.pitch_range > 3 and heard.smoothness > 0.75 and heard.low > HIGHEST_BASS
+    steady = f.sounding > 0.9 and f.wavering < 1.2 and not _is_triad(f)
+    return steady and f.pitch_range > 3 and f.smoothness > 0.75 and f.low > HIGHEST_BASS
 
 
 # Strokes
 
 
-def is_clock(heard: Features) -> bool:
-    return _ticks(heard) and heard.pitch_range > 3  # tick and tock
+def is_clock(f: Features) -> bool:
+    return _ticks(f) and f.pitch_range > 3  # tick and tock
 
 
-def is_clicks(heard: Features) -> bool:
-    return _ticks(heard)
+def is_clicks(f: Features) -> bool:
+    return _ticks(f)
 
 
-def _ticks(heard: Features) -> bool:
-    narrow = heard.high < 3.2 * heard.low and 1400 < heard.center < 4500
-    return narrow and heard.fall < -900 and heard.lines < 2.5 and heard.sounding < 0.2
+def _ticks(f: Features) -> bool:
+    narrow = f.high < 3.2 * f.low and 1400 < f.center < 4500
+    return narrow and f.fall < -900 and f.lines < 2.5 and f.sounding < 0.2
 
 
-def is_drum_hit(heard: Features) -> bool:
-    once = len(heard.strokes) <= 2 and heard.sounding < 0.22
-    return once and heard.fall < -30 and heard.lines < NOTE_LINES
+def is_drum_hit(f: Features) -> bool:
+    once = len(f.strokes) <= 2 and f.sounding < 0.22
+    return once and f.fall < -30 and f.lines < NOTE_LINES
 
 
-def is_knock(heard: Features) -> bool:
-    rings = heard.lines > 3 and heard.pitch_range < 1 and heard.hold < 0.08
-    return rings and heard.fall < -90 and len(heard.strokes) <= 5
+def is_knock(f: Features) -> bool:
+    rings = f.lines > 3 and f.pitch_range < 1 and f.hold < 0.08
+    return rings and f.fall < -90 and len(f.strokes) <= 5
 
 
-def is_birdsong(heard: Features) -> bool:
+def is_birdsong(f: Features) -> bool:
     """Cries and chirps with pauses, high, that glide or come unevenly."""
-    high = heard.low > 1300 and 2400 < heard.center < 4800 and heard.high < 2.8 * heard.low
-    wild = heard.evenness > 0.4 or (heard.smoothness > 0.9 and heard.pitch_range > 4)
-    return high and wild and heard.wavering > 5 and heard.lines < 3
+    high = f.low > 1300 and 2400 < f.center < 4800 and f.high < 2.8 * f.low
+    wild = f.evenness > 0.4 or (f.smoothness > 0.9 and f.pitch_range > 4)
+    return high and wild and f.wavering > 5 and f.lines < 3
 
 
-def is_drum_loop(heard: Features) -> bool:
-    return _is_beaten(heard) and heard.colors > 0.12
+def is_drum_loop(f: Features) -> bool:
+    return _is_beaten(f) and f.colors > 0.12
 
 
-def is_single_drum_loop(heard: Features) -> bool:
-    return _is_beaten(heard)
+def is_single_drum_loop(f: Features) -> bool:
+    return _is_beaten(f)
 
 
-def _is_beaten(heard: Features) -> bool:
+def _is_beaten(f: Features) -> bool:
     """Whether the clip is made of short strokes without a held pitch."""
-    short = heard.wavering > 3.5 and heard.hold < 0.2 and heard.lines < 6
-    return short and len(heard.strokes) > 2 and not _is_triad(heard)
+    short = f.wavering > 3.5 and f.hold < 0.2 and f.lines < 6
+    return short and len(f.strokes) > 2 and not _is_triad(f)
 
 
 # Notes
 
 
-def is_engine(heard: Features) -> bool:
+def is_engine(f: Features) -> bool:
     """A low growl whose every turn is a stroke."""
-    turns = len(heard.strokes) > 7 * heard.seconds and heard.sounding > 0.9
-    growls = 3 < heard.lines < 9 and _single_match(heard) < 0.8 and not _is_triad(heard)
-    return turns and growls and heard.center < 210
+    turns = len(f.strokes) > 7 * f.seconds and f.sounding > 0.9
+    growls = 3 < f.lines < 9 and _single_match(f) < 0.8 and not _is_triad(f)
+    return turns and growls and f.center < 210
 
 
-def is_alarm(heard: Features) -> bool:
-    return is_beeps(heard) and _match(heard.harmonic) > 0.68
+def is_alarm(f: Features) -> bool:
+    return is_beeps(f) and _match(f.harmonic) > 0.68
 
 
-def is_beeps(heard: Features) -> bool:
+def is_beeps(f: Features) -> bool:
     """Short tones of even level that stand in silence."""
-    each = heard.sounding * heard.seconds / max(len(heard.strokes), 1)
-    short = heard.sounding < 0.7 and each < 0.45 and heard.hold > 0.085
-    return _has_pitch(heard) and short and heard.pitch_range < 1 and heard.wavering > 4
+    each = f.sounding * f.seconds / max(len(f.strokes), 1)
+    short = f.sounding < 0.7 and each < 0.45 and f.hold > 0.085
+    return _has_pitch(f) and short and f.pitch_range < 1 and f.wavering > 4
 
 
-def is_tune(heard: Features) -> bool:
+def is_tune(f: Features) -> bool:
     """Several notes after each other; a pad's slow beating has no even steps."""
-    even = heard.evenness < 0.12 and heard.wavering > 0.8
-    steps = even or (heard.wavering > 4.2 and heard.attack < 0.22)
-    return _has_pitch(heard) and steps and len(heard.strokes) > 4
+    even = f.evenness < 0.12 and f.wavering > 0.8
+    steps = even or (f.wavering > 4.2 and f.attack < 0.22)
+    return _has_pitch(f) and steps and len(f.strokes) > 4
 
 
-def is_pad(heard: Features) -> bool:
-    return _has_pitch(heard) and _is_triad(heard) and heard.attack > 0.22
+def is_pad(f: Features) -> bool:
+    return _has_pitch(f) and _is_triad(f) and f.attack > 0.22
 
 
-def is_chord(heard: Features) -> bool:
-    return _has_pitch(heard) and _is_triad(heard)
+def is_chord(f: Features) -> bool:
+    return _has_pitch(f) and _is_triad(f)
 
 
-def is_bell(heard: Features) -> bool:
-    return _has_pitch(heard) and _falls(heard) and _match(heard.bell) > max(_match(heard.harmonic) + 0.1, 0.8)
+def is_bell(f: Features) -> bool:
+    return _has_pitch(f) and _falls(f) and _match(f.bell) > max(_match(f.harmonic) + 0.1, 0.8)
 
 
-def is_bass(heard: Features) -> bool:
-    return _has_pitch(heard) and _lowest_note(heard) < HIGHEST_BASS
+def is_bass(f: Features) -> bool:
+    return _has_pitch(f) and _lowest_note(f) < HIGHEST_BASS
 
 
-def is_pluck(heard: Features) -> bool:
-    return _has_pitch(heard) and _falls(heard)
+def is_pluck(f: Features) -> bool:
+    return _has_pitch(f) and _falls(f)
 
 
-def is_tone(heard: Features) -> bool:
-    return _has_pitch(heard)
+def is_tone(f: Features) -> bool:
+    return _has_pitch(f)
 
 
-def _has_pitch(heard: Features) -> bool:
-    return heard.lines > NOTE_LINES
+def _has_pitch(f: Features) -> bool:
+    return f.lines > NOTE_LINES
 
 
-def _falls(heard: Features) -> bool:
-    return heard.fall < -6 and heard.sounding < 0.85
+def _falls(f: Features) -> bool:
+    return f.fall < -6 and f.sounding < 0.85
 
 
-def _is_triad(heard: Features) -> bool:
-    return _match(heard.chord) > max(_single_match(heard) + 0.05, 0.75)
+def _is_triad(f: Features) -> bool:
+    return _match(f.chord) > max(_single_match(f) + 0.05, 0.75)
 
 
-def _single_match(heard: Features) -> float:
+def _single_match(f: Features) -> float:
     """How well a single note explains the spectrum."""
-    return max(_match(note) for note in (heard.sine, heard.harmonic, heard.bell))
+    return max(_match(note) for note in (f.sine, f.harmonic, f.bell))
 
 
-def _lowest_note(heard: Features) -> float:
+def _lowest_note(f: Features) -> float:
     """Hz of the note that the better of two simple explanations names."""
-    notes = [note for note in (heard.sine, heard.harmonic) if note]
+    notes = [note for note in (f.sine, f.harmonic) if note]
     return max(notes, key=lambda note: note.match).hz if notes else 0.0
 
 
@@ -198,42 +198,42 @@ def _match(note: Pitch | None) -> float:
 # Noises
 
 
-def is_static(heard: Features) -> bool:
+def is_static(f: Features) -> bool:
     """Tape hiss lies higher than rain, the radio's lower; a record crackles down to the bass."""
-    level = heard.density
+    level = f.density
     high_or_low = level[HZ_1000] < -15 or level[HZ_8000] < -14
-    return _hisses(heard) and (high_or_low or level[HZ_250] > -14)
+    return _hisses(f) and (high_or_low or level[HZ_250] > -14)
 
 
-def is_rain(heard: Features) -> bool:
-    return _hisses(heard)
+def is_rain(f: Features) -> bool:
+    return _hisses(f)
 
 
-def _hisses(heard: Features) -> bool:
-    return _loudest(heard) >= HZ_1000 and heard.density[HZ_120] < -14
+def _hisses(f: Features) -> bool:
+    return _loudest(f) >= HZ_1000 and f.density[HZ_120] < -14
 
 
-def is_wind(heard: Features) -> bool:
-    return _loudest(heard) in (HZ_120, HZ_250, HZ_500) and heard.density[HZ_30] < -8
+def is_wind(f: Features) -> bool:
+    return _loudest(f) in (HZ_120, HZ_250, HZ_500) and f.density[HZ_30] < -8
 
 
-def is_sea(heard: Features) -> bool:
+def is_sea(f: Features) -> bool:
     """Rumble that swells, with the hiss of foam."""
-    level = heard.density
-    return _loudest(heard) == HZ_60 and level[HZ_250] > -11 and 2000 < heard.high < 7500 and heard.wavering > 2.3
+    level = f.density
+    return _loudest(f) == HZ_60 and level[HZ_250] > -11 and 2000 < f.high < 7500 and f.wavering > 2.3
 
 
-def is_fire(heard: Features) -> bool:
+def is_fire(f: Features) -> bool:
     """A roar with crackles far above it."""
-    return _loudest(heard) <= HZ_60 and heard.density[HZ_250] < -10.5 and 350 < heard.high < 3500
+    return _loudest(f) <= HZ_60 and f.density[HZ_250] < -10.5 and 350 < f.high < 3500
 
 
-def is_noise(heard: Features) -> bool:
+def is_noise(f: Features) -> bool:
     return True
 
 
-def _loudest(heard: Features) -> int:
-    return heard.density.index(max(heard.density))
+def _loudest(f: Features) -> int:
+    return f.density.index(max(f.density))
 
 
 RULES: tuple[tuple[str, Callable[[Features], bool]], ...] = (
@@ -269,7 +269,7 @@ RULES: tuple[tuple[str, Callable[[Features], bool]], ...] = (
 )
 
 
-def kinds_of(labels: Labels) -> set[str]:
+def accepted_kinds(labels: Labels) -> set[str]:
     """What the listener may call a sound with these labels: below 101 Hz, bass, tone and pluck are one."""
     kind = _kind(labels)
     if kind in ("tone", "pluck", "bass") and labels.hz < HIGHEST_BASS:

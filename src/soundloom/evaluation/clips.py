@@ -17,7 +17,7 @@ BATCH = 16
 RUNS = 3
 
 
-def make_clips(model: Model, requests: Sequence[GenerationRequest]) -> list[Clip | None]:
+def generate_clips(model: Model, requests: Sequence[GenerationRequest]) -> list[Clip | None]:
     """A clip for each request, or None where the model made silence or something that is not finite."""
     clips: list[Clip | None] = []
     for start in range(0, len(requests), BATCH):

@@ -10,32 +10,32 @@ from numpy.typing import NDArray
 from soundloom.audio.clip import Clip
 from soundloom.audio.mel import log_mel_difference
 from soundloom.datasets.synthetic import HeldOutPrompt
-from soundloom.evaluation.editing import rendered
-from soundloom.evaluation.report import Row, mean_row
+from soundloom.evaluation.editing import reference_clip
+from soundloom.evaluation.report import Metric, mean_metric
 from soundloom.evaluation.spectra import buzz, si_sdr
 from soundloom.pipeline.stable_audio.model import Model
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # made and real, (2, samples)
 
 
-def codec_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+def codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Log-mel difference, SI-SDR and buzz at the latent rate."""
-    pairs = _through(model, [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts)])
+    pairs = _through(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
     rate = model.sample_rate
     line_rate = rate / model.checkpoint.config.same.downsampling_ratio
     lines = buzz([made for made, _ in pairs], [real for _, real in pairs], rate, line_rate)
     return [
-        mean_row("autoencoder: log-mel difference", [log_mel_difference(*pair, rate) for pair in pairs], "dB", 4.0),
-        mean_row("autoencoder: SI-SDR", [si_sdr(*pair) for pair in pairs], "dB"),
-        Row(f"autoencoder: lines at {line_rate:.2f} Hz", lines, len(pairs), None, 6.0, "at most", "dB"),
+        mean_metric("autoencoder: log-mel difference", [log_mel_difference(*pair, rate) for pair in pairs], "dB", 4.0),
+        mean_metric("autoencoder: SI-SDR", [si_sdr(*pair) for pair in pairs], "dB"),
+        Metric(f"autoencoder: lines at {line_rate:.2f} Hz", lines, len(pairs), None, 6.0, "at most", "dB"),
     ]
 
 
-def wider_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+def unrestricted_codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Log-mel difference of sounds that are neither plain nor tuned, for models that learnt such ones alone."""
-    pairs = _through(model, [rendered(prompt, seconds, i) for i, prompt in enumerate(prompts)])
+    pairs = _through(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
     found = [log_mel_difference(*pair, model.sample_rate) for pair in pairs]
-    return [mean_row("autoencoder: log-mel difference, any sounds", found, "dB")]
+    return [mean_metric("autoencoder: log-mel difference, any sounds", found, "dB")]
 
 
 def _through(model: Model, clips: Sequence[Clip]) -> list[Pair]:

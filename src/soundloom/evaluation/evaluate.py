@@ -12,12 +12,12 @@ from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.datasets.synthetic.config import SOUNDS_FILE, SoundsConfig
-from soundloom.evaluation.adherence import Verdict, judge, rows
-from soundloom.evaluation.clips import make_clips, wall_seconds
-from soundloom.evaluation.codec import codec_rows, wider_rows
-from soundloom.evaluation.editing import inpainting_rows, seed_rows, variation_rows
-from soundloom.evaluation.lengths import extension_rows, length_rows, long_file_rows
-from soundloom.evaluation.report import Row
+from soundloom.evaluation.adherence import ClipScores, adherence_metrics, score_clip
+from soundloom.evaluation.clips import generate_clips, wall_seconds
+from soundloom.evaluation.codec import codec_metrics, unrestricted_codec_metrics
+from soundloom.evaluation.editing import inpainting_metrics, seed_metrics, variation_metrics
+from soundloom.evaluation.lengths import extension_metrics, length_metrics, long_file_metrics
+from soundloom.evaluation.report import Metric
 from soundloom.pipeline.stable_audio.model import Model
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")
@@ -29,7 +29,7 @@ WALL_SECONDS, WALL_GOAL = 5.0, 3.0
 
 
 @dataclass(frozen=True)
-class Scope:
+class EvaluationConfig:
     """How much is measured, and with which sounds."""
 
     sounds: SoundsConfig = EVERY_SOUND
@@ -43,16 +43,16 @@ class Scope:
     def families(self) -> tuple[str, ...]:
         return self.sounds.families or FAMILIES
 
-    def taught_by(self, path: Path) -> Scope:
+    def with_sounds(self, path: Path) -> EvaluationConfig:
         """The same with the sounds that a recipe's file names. Raises ConfigError."""
         return replace(self, sounds=read_toml(SoundsConfig, path))
 
-    def suited_to(self, model: Model) -> Scope:
+    def for_model(self, model: Model) -> EvaluationConfig:
         """The same with the sounds that the model was taught, where its folder says so."""
         path = model.checkpoint.path / SOUNDS_FILE
-        return self.taught_by(path) if path.is_file() else self
+        return self.with_sounds(path) if path.is_file() else self
 
-    def held_out(self, count: int, seed: int = 0, families: Sequence[str] = ()) -> tuple[HeldOutPrompt, ...]:
+    def sample_prompts(self, count: int, seed: int = 0, families: Sequence[str] = ()) -> tuple[HeldOutPrompt, ...]:
         """Prompts of these sounds, or of some of their families."""
         return family_prompts(
             families or self.families,
@@ -66,68 +66,72 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """Figures, and what was found in each clip."""
 
-    rows: list[Row]
-    verdicts: list[Verdict]
+    metrics: list[Metric]
+    clips: list[ClipScores]
 
     def record(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""
         return {
-            "figures": [row.record() for row in self.rows],
-            "clips": [verdict.record() for verdict in self.verdicts],
+            "figures": [metric.record() for metric in self.metrics],
+            "clips": [clip.record() for clip in self.clips],
         }
 
 
 def evaluate(
     model: Model,
     source: str,
-    scope: Scope,
+    scope: EvaluationConfig,
     say: Callable[[str], None] = lambda line: None,
     flags: Sequence[str] = (),
-) -> Report:
+) -> EvaluationReport:
     """Measure a model; `say` hears what is being done.
 
     `source` is its name or folder, and `flags` tell its engine, device and precision, for a process of its own.
     """
-    prompts, held = scope.held_out(scope.prompts), held_out_clips(scope)
+    prompts, held = scope.sample_prompts(scope.prompts), reference_prompts(scope)
     say(f"{len(prompts)} prompts, {scope.seeds} seeds each")
-    verdicts = listen(model, prompts, scope)
-    found = rows(verdicts)
+    verdicts = score_prompts(model, prompts, scope)
+    found = adherence_metrics(verdicts)
     say("seeds and edits")
-    found += seed_rows(model, prompts[: max(1, scope.edits // 3)], scope.seconds, scope.steps)
-    found += variation_rows(model, held, scope.seconds, scope.steps)
+    found += seed_metrics(model, prompts[: max(1, scope.edits // 3)], scope.seconds, scope.steps)
+    found += variation_metrics(model, held, scope.seconds, scope.steps)
     steady = [family for family in scope.families if family in STEADY_FAMILIES]
-    steady_ones = scope.held_out(SEARCH * scope.edits, INPAINTING_SEED, steady) if steady else ()
-    found += inpainting_rows(model, steady_ones, scope.edits, scope.seconds, scope.steps)
+    steady_ones = scope.sample_prompts(SEARCH * scope.edits, INPAINTING_SEED, steady) if steady else ()
+    found += inpainting_metrics(model, steady_ones, scope.edits, scope.seconds, scope.steps)
     say("lengths from 0.3 s, extensions and edits in long files")
     several = prompts[: scope.edits]
-    found += length_rows(model, several, scope.steps)
+    found += length_metrics(model, several, scope.steps)
     lasting = [family for family in scope.families if family in LASTING_FAMILIES]
-    found += extension_rows(model, scope.held_out(scope.edits, EXTENSION_SEED, lasting) if lasting else (), scope.steps)
-    found += long_file_rows(model, steady_ones, max(1, scope.edits // 3), scope.steps)
+    found += extension_metrics(
+        model, scope.sample_prompts(scope.edits, EXTENSION_SEED, lasting) if lasting else (), scope.steps
+    )
+    found += long_file_metrics(model, steady_ones, max(1, scope.edits // 3), scope.steps)
     say("autoencoder")
-    found += codec_rows(model, held, scope.seconds)
+    found += codec_metrics(model, held, scope.seconds)
     if scope.sounds.plain or scope.sounds.tuned_to:
-        found += wider_rows(model, held_out_clips(replace(scope, sounds=_untouched(scope.sounds))), scope.seconds)
+        found += unrestricted_codec_metrics(
+            model, reference_prompts(replace(scope, sounds=_untouched(scope.sounds))), scope.seconds
+        )
     say("wall time")
     try:
         found.append(_wall_row(source, min(WALL_SECONDS, model.config.max_seconds), scope.steps, flags))
     except CalledProcessError:
         say("wall time was not measured: a process of its own could not make a clip with this model")
-    return Report(found, verdicts)
+    return EvaluationReport(found, verdicts)
 
 
-def _wall_row(source: str, seconds: float, steps: int | None, flags: Sequence[str]) -> Row:
+def _wall_row(source: str, seconds: float, steps: int | None, flags: Sequence[str]) -> Metric:
     times = sorted(wall_seconds(source, seconds, steps, flags))
     name = f"wall time of {seconds:.3g} s of sound, load included"
-    return Row(name, times[len(times) // 2], len(times), (times[0], times[-1]), WALL_GOAL, "at most", "s")
+    return Metric(name, times[len(times) // 2], len(times), (times[0], times[-1]), WALL_GOAL, "at most", "s")
 
 
-def held_out_clips(scope: Scope) -> tuple[HeldOutPrompt, ...]:
+def reference_prompts(scope: EvaluationConfig) -> tuple[HeldOutPrompt, ...]:
     """Prompts whose real sounds are edited and encoded."""
-    return scope.held_out(scope.edits, CODEC_SEED)
+    return scope.sample_prompts(scope.edits, CODEC_SEED)
 
 
 def _untouched(sounds: SoundsConfig) -> SoundsConfig:
@@ -135,14 +139,14 @@ def _untouched(sounds: SoundsConfig) -> SoundsConfig:
     return replace(sounds, plain=False, tuned_to=0)
 
 
-def listen(model: Model, prompts: Sequence[HeldOutPrompt], scope: Scope) -> list[Verdict]:
-    """Make each prompt with each seed and judge what comes out."""
+def score_prompts(model: Model, prompts: Sequence[HeldOutPrompt], scope: EvaluationConfig) -> list[ClipScores]:
+    """Make each prompt with each seed and score_clip what comes out."""
     asked = [(prompt, seed) for prompt in prompts for seed in range(1, scope.seeds + 1)]
     requests = [
         GenerationRequest(prompt.text, seconds=scope.seconds, seed=seed, steps=scope.steps) for prompt, seed in asked
     ]
-    clips = make_clips(model, requests)
+    clips = generate_clips(model, requests)
     return [
-        judge(prompt, clip.audio if clip else None, model.sample_rate)
+        score_clip(prompt, clip.audio if clip else None, model.sample_rate)
         for (prompt, _), clip in zip(asked, clips, strict=True)
     ]

@@ -59,7 +59,7 @@ class Features:
     chord: Pitch | None
 
 
-def measure(audio: NDArray, rate: int) -> Features | None:
+def extract_features(audio: NDArray, rate: int) -> Features | None:
     """Features of a clip (channels, samples); None for silence."""
     audio = audio.astype(np.float64)
     level = level_course(audio, rate)

@@ -15,7 +15,7 @@ HEADER = ("figure", "value", "95 % interval", "goal", "", "of")
 
 
 @dataclass(frozen=True)
-class Row:
+class Metric:
     """One figure; `count` is how many independent things it was seen in. Shares are 0 to 1."""
 
     name: str
@@ -37,26 +37,26 @@ class Row:
         return {**asdict(self), "passed": self.passed}
 
 
-def share_row(name: str, shares: Sequence[float], goal: float | None = None) -> Row | None:
+def share_metric(name: str, shares: Sequence[float], goal: float | None = None) -> Metric | None:
     """Mean of shares with Wilson's interval; None where there are none."""
     if not shares:
         return None
     mean = float(np.mean(shares))
-    return Row(name, mean, len(shares), wilson(mean, len(shares)), goal, unit="%")
+    return Metric(name, mean, len(shares), wilson(mean, len(shares)), goal, unit="%")
 
 
-def mean_row(
+def mean_metric(
     name: str,
     values: Sequence[float],
     unit: str,
     goal: float | None = None,
     bound: Literal["at least", "at most"] = "at most",
-) -> Row:
+) -> Metric:
     """Mean of measured values, with an interval from resampling."""
-    return Row(name, float(np.mean(values)), len(values), bootstrap(values), goal, bound, unit)
+    return Metric(name, float(np.mean(values)), len(values), bootstrap(values), goal, bound, unit)
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[Metric]) -> list[str]:
     """Aligned lines under a header."""
     cells = [HEADER, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
@@ -69,7 +69,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Metric) -> tuple[str, ...]:
     interval = " … ".join(_shown(edge, row.unit) for edge in row.interval) if row.interval else ""
     goal = f"{row.bound} {_shown(row.goal, row.unit)}" if row.goal is not None else ""
     verdict = {None: "", True: "reached", False: "missed"}[row.passed]

@@ -76,9 +76,12 @@ def _choose(
 
 def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:
     """Judge both models by the same held-out prompts of the sounds that the full one was taught, one clip for each."""
-    from soundloom.evaluation.adherence import rows
-    from soundloom.evaluation.evaluate import Scope, listen
+    from soundloom.evaluation.adherence import adherence_metrics
+    from soundloom.evaluation.evaluate import EvaluationConfig, score_prompts
 
-    scope = Scope(prompts=prompts, seeds=1).suited_to(full)
-    asked = scope.held_out(prompts)
-    return [Followed(*both) for both in zip(*(rows(listen(m, asked, scope)) for m in (full, packed)), strict=True)]
+    scope = EvaluationConfig(prompts=prompts, seeds=1).for_model(full)
+    asked = scope.sample_prompts(prompts)
+    return [
+        Followed(*both)
+        for both in zip(*(adherence_metrics(score_prompts(m, asked, scope)) for m in (full, packed)), strict=True)
+    ]

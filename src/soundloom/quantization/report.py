@@ -17,7 +17,7 @@ from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.probe import TIMES, Probe, energy
 
 if TYPE_CHECKING:
-    from soundloom.evaluation.report import Row
+    from soundloom.evaluation.report import Metric
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class LogitDistances:
 class Followed:
     """How well both models do what prompts ask for: a figure each, in the units of `evaluation.report`."""
 
-    full: Row
-    packed: Row
+    full: Metric
+    packed: Metric
 
 
 @dataclass(frozen=True)

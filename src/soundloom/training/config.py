@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from soundloom.config.ranges import Ranged, Within
-from soundloom.datasets.items import Selection
+from soundloom.datasets.examples import Selection
 from soundloom.errors import ConfigError, shown
 from soundloom.training.ranges import (
     BatchSize,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundloom.datasets.items import read_items
+from soundloom.datasets.examples import read_examples
 from soundloom.datasets.opening import open_dataset
 
 RATE = 44100
@@ -52,7 +52,7 @@ def test_a_folder_becomes_latents_and_unreadable_files_are_reported(encode, soun
     assert done.code == 0
     assert done.out == "out: 3 encoded, 0 described anew, 0 unchanged, 1 skipped, 2 without a caption\n"
     assert "skipped broken.mp3: " in done.err
-    items = {item.metadata["relpath"]: item for item in read_items(open_dataset("out"))}
+    items = {item.metadata["relpath"]: item for item in read_examples(open_dataset("out"))}
     assert list(items) == ["a.wav", "b.wav", "deep/c.wav"]
     assert items["a.wav"].captions == ("a tone",)
     assert items["a.wav"].seconds == pytest.approx(0.2)
@@ -75,7 +75,7 @@ def test_a_second_run_encodes_nothing_and_changes_no_byte(encode, sounds, form, 
 @FORMATS
 def test_only_what_changed_is_encoded_again(encode, sounds, form):
     encode(sounds, "out", "--format", form)
-    old = {item.metadata["relpath"]: item for item in read_items(open_dataset("out"))}
+    old = {item.metadata["relpath"]: item for item in read_examples(open_dataset("out"))}
     tone(sounds / "b.wav", 1000)
     tone(sounds / "new.wav", 300)
     (sounds / "a.txt").write_text("other words\n")
@@ -83,7 +83,7 @@ def test_only_what_changed_is_encoded_again(encode, sounds, form):
     done = encode(sounds, "out", "--format", form, "--json")
     assert counts(done) == (2, 1, 0, 1)
     assert json.loads(done.out)["orphaned"] == 1
-    new = {item.metadata["relpath"]: item for item in read_items(open_dataset("out"))}
+    new = {item.metadata["relpath"]: item for item in read_examples(open_dataset("out"))}
     assert not np.array_equal(new["b.wav"].latents, old["b.wav"].latents)
     assert np.array_equal(new["a.wav"].latents, old["a.wav"].latents)
     assert new["a.wav"].captions == ("other words",)
@@ -112,7 +112,7 @@ def test_a_killed_run_is_taken_up_where_it_stopped(encode, sounds, tmp_path, tin
     there = len(list(out.glob(FINISHED)))
     encoded, _, unchanged, _ = counts(encode(sounds, "out", "--json"))
     assert (encoded, unchanged) == (33 - there, there)
-    assert len(list(read_items(open_dataset("out")))) == 33
+    assert len(list(read_examples(open_dataset("out")))) == 33
 
 
 def test_silence_lies_beside_the_latents(encode, sounds, tmp_path):

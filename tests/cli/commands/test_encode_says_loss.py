@@ -11,4 +11,6 @@ def test_the_model_inside_the_package_says_what_it_cannot_carry(tmp_path, capsys
     soundfile.write("noise.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (2 * 44100, 2)), 44100)
     for name, is_said in (("sweep", True), ("noise", False)):
         assert main(["encode", f"{name}.wav"]) == 0
-        assert ("mini does not carry this sound well: decoded, it differs by" in capsys.readouterr().err) == is_said
+        assert (
+            "mini does not reconstruct this sound well: decoded, it differs by" in capsys.readouterr().err
+        ) == is_said

@@ -24,24 +24,24 @@ def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
 
 
 def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder, tmp_path):
-    from soundloom.evaluation.evaluate import Scope
+    from soundloom.evaluation.evaluate import EvaluationConfig
     from soundloom.pipeline.stable_audio.model import load
 
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
-    assert Scope().suited_to(load(folder)) == Scope()
+    assert EvaluationConfig().for_model(load(folder)) == EvaluationConfig()
     (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nplain = true\ntuned_to = 4096\n')
-    prompts = Scope().suited_to(load(folder)).held_out(20)
+    prompts = EvaluationConfig().for_model(load(folder)).sample_prompts(20)
     assert {prompt.labels.family for prompt in prompts} == {"bell", "wind"}
     assert {(prompt.labels.brightness, prompt.tuned_to) for prompt in prompts} == {(0.5, 4096)}
     assert any(prompt.labels.reverb for prompt in prompts)
-    assert not any(prompt.labels.reverb for prompt in Scope().held_out(20))
+    assert not any(prompt.labels.reverb for prompt in EvaluationConfig().sample_prompts(20))
 
 
 def test_mini_says_what_it_was_taught():
-    from soundloom.evaluation.evaluate import Scope
+    from soundloom.evaluation.evaluate import EvaluationConfig
     from soundloom.pipeline.stable_audio.model import load
 
-    assert Scope().suited_to(load("mini")).families != Scope().families
+    assert EvaluationConfig().for_model(load("mini")).families != EvaluationConfig().families
 
 
 @pytest.mark.parametrize(

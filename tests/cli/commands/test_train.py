@@ -410,7 +410,7 @@ def test_only_latents_of_sounds_that_are_there_and_selected_are_learnt(made, lib
     assert train(tmp_path, "encode", "--from", made / "model") == 0
     (library / "0.wav").unlink()
     data = tmp_path / "recipe" / "data.toml"
-    data.write_text(data.read_text() + '\n[selection]\nonly = ["0.wav", "1.*"]\n')
+    data.write_text(data.read_text() + '\n[selection]\ninclude = ["0.wav", "1.*"]\n')
     assert train(tmp_path, "encode") == 0
     assert "1 latents are of sounds that are gone" in caplog.text
     recipe, pretrained = Recipe(tmp_path / "recipe"), PretrainedModel(open_checkpoint(made / "model"))

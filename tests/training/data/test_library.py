@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from soundloom.config.parse import parse
+from soundloom.datasets.examples import Selection
 from soundloom.datasets.folders import Folder
-from soundloom.datasets.items import Selection
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.training.config import DataConfig, TokenizerConfig
 from soundloom.training.data.captions import train_tokenizer
@@ -47,7 +47,7 @@ def test_what_is_said_of_sounds_decides_before_they_are_read(folder):
 
 
 def test_nothing_that_can_be_used_is_an_error(folder):
-    recordings = Recordings(Folder(folder), Selection(without=("7.wav",)), RATE)
+    recordings = Recordings(Folder(folder), Selection(exclude=("7.wav",)), RATE)
     with pytest.raises(TrainingError, match="none of 9 sounds can be used"):
         recordings.sample(np.random.default_rng(0), 100)
 

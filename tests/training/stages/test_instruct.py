@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from soundloom.config.musicgen.model import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE  # noqa: E402
-from soundloom.datasets.synthetic.sounds.stems import CENTERS, STEMS, Edit, draw_edit, instruction, render_stems  # noqa: E402
+from soundloom.datasets.synthetic.sounds.stems import CENTERS, STEMS, StemEdit, instruction, render_stems, sample_edit  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.musicgen.adapter import CPTransformer  # noqa: E402
 from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
@@ -66,7 +66,7 @@ def test_mixes_hold_the_stems_that_the_instruction_says(seed: int) -> None:
     stems = render_stems(rng, 1.0)
     played = np.stack([*stems.values()], axis=1)
     for task in ("add", "remove", "extract"):
-        edit = draw_edit(stems, rng, task)
+        edit = sample_edit(stems, rng, task)
         before, after = (np.linalg.lstsq(played, mix, rcond=None)[0] for mix in (edit.before, edit.after))
         named = [*stems].index(edit.stem)
         assert (before[named] > 0.01) == (task != "add")
@@ -144,12 +144,12 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
 class Copied(InstructionDataset):
     """Edits that are codes from the start: each stem has a codebook of its own, in which it plays chance levels."""
 
-    def sample(self, stream: RngStream) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+    def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
         rng, size = stream.rng, self.config.batch
         codes = rng.integers(1, 8, (size, 4, 1)).repeat(6, axis=-1)
         tasks, stems = rng.integers(0, 2, size), rng.integers(0, 4, size)
         drawn = zip(tasks, stems, strict=True)
-        edits = [Edit(("remove", "extract")[task], STEMS[stem], *np.empty((2, 0))) for task, stem in drawn]
+        edits = [StemEdit(("remove", "extract")[task], STEMS[stem], *np.empty((2, 0))) for task, stem in drawn]
         named = (np.arange(4) == stems[:, None])[..., None]
         return edits, codes, np.where(named == (tasks == 1)[:, None, None], codes, 0)
 

@@ -19,8 +19,8 @@ from soundloom.errors import RequestError
 from soundloom.folders import expanded
 
 if TYPE_CHECKING:
-    from soundloom.evaluation.evaluate import Scope
-    from soundloom.evaluation.report import Row
+    from soundloom.evaluation.evaluate import EvaluationConfig
+    from soundloom.evaluation.report import Metric
     from soundloom.pipeline.stable_audio.model import Model
 
 LONGEST = 60.0  # seconds that the synthetic world renders
@@ -62,13 +62,13 @@ def run(options: Options) -> None:
     if model.sample_rate != SAMPLE_RATE:
         raise RequestError(f"eval compares with sounds at {SAMPLE_RATE} Hz, and the model makes {model.sample_rate} Hz")
     if not (options.families or options.sounds):
-        scope = scope.suited_to(model)
+        scope = scope.for_model(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
     trained = _companions(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
         report = evaluate(model, options.model, scope, _say, _flags(options))
-    report = replace(report, rows=[*report.rows, *_losses(model, scope), *trained])
-    print_results(table(report.rows))
+    report = replace(report, metrics=[*report.metrics, *_losses(model, scope), *trained])
+    print_results(table(report.metrics))
     if options.json:
         write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
 
@@ -79,38 +79,38 @@ def _flags(options: Options) -> list[str]:
     return ["--engine", options.engine, *device, "--precision", options.precision]
 
 
-def _losses(model: Model, scope: Scope) -> list[Row]:
+def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
     """Losses of training, where PyTorch is there to compute them."""
     if find_spec("torch") is None:
         return []
-    from soundloom.evaluation.evaluate import held_out_clips
+    from soundloom.evaluation.evaluate import reference_prompts
     from soundloom.training.stages.evaluate import loss_rows
 
-    return loss_rows(model, held_out_clips(scope), scope.seconds)
+    return loss_rows(model, reference_prompts(scope), scope.seconds)
 
 
-def _companions(work: Path, scope: Scope) -> list[Row]:
+def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
     """Losses of the autoencoder's training, on sounds that it never heard."""
-    from soundloom.evaluation.evaluate import held_out_clips
+    from soundloom.evaluation.evaluate import reference_prompts
     from soundloom.training.recipe import RunDirectory
     from soundloom.training.stages.evaluate import auxiliary_rows
 
-    return auxiliary_rows(RunDirectory(expanded(work)), held_out_clips(scope), scope.seconds)
+    return auxiliary_rows(RunDirectory(expanded(work)), reference_prompts(scope), scope.seconds)
 
 
 def _say(line: str) -> None:
     sys.stderr.write(escaped(f"{line}\n"))
 
 
-def _scope(options: Options) -> Scope:
+def _scope(options: Options) -> EvaluationConfig:
     """How much is to be measured, and with which sounds if the options say so."""
-    from soundloom.evaluation.evaluate import Scope
+    from soundloom.evaluation.evaluate import EvaluationConfig
 
     if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
         raise RequestError("--prompts, --seeds and --steps must be 1 or more")
     if not 1 <= options.seconds <= LONGEST:
         raise RequestError(f"--seconds must be between 1 and {LONGEST:g}, found {options.seconds:g}")
-    scope = Scope(
+    scope = EvaluationConfig(
         prompts=options.prompts,
         seeds=options.seeds,
         steps=options.steps,
@@ -119,7 +119,7 @@ def _scope(options: Options) -> Scope:
     )
     if options.families:
         return replace(scope, sounds=replace(scope.sounds, families=_named(options.families)))
-    return scope.taught_by(Path(options.sounds)) if options.sounds else scope
+    return scope.with_sounds(Path(options.sounds)) if options.sounds else scope
 
 
 def _named(families: str) -> tuple[str, ...]:

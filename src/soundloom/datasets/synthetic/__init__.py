@@ -1,11 +1,11 @@
 """A deterministic sound world, rendered with NumPy only: endless labeled and captioned clips."""
 
-from soundloom.datasets.synthetic.captions import describe
-from soundloom.datasets.synthetic.families import FAMILIES, draw_labels, render
+from soundloom.datasets.synthetic.captions import random_caption
+from soundloom.datasets.synthetic.dataset import SyntheticClip, SyntheticDataset
+from soundloom.datasets.synthetic.families import FAMILIES, render, sample_labels
+from soundloom.datasets.synthetic.held_out import HeldOutPrompt, family_prompts, held_out_prompts, is_held_out
 from soundloom.datasets.synthetic.labels import Labels
-from soundloom.datasets.synthetic.prompts import HeldOutPrompt, family_prompts, held_out_prompts, is_held_out
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
-from soundloom.datasets.synthetic.world import SyntheticClip, World
 
 __all__ = [
     "FAMILIES",
@@ -13,11 +13,11 @@ __all__ = [
     "HeldOutPrompt",
     "Labels",
     "SyntheticClip",
-    "World",
-    "describe",
-    "draw_labels",
+    "SyntheticDataset",
     "family_prompts",
     "held_out_prompts",
     "is_held_out",
+    "random_caption",
     "render",
+    "sample_labels",
 ]

@@ -44,7 +44,7 @@ class Fact:
     tag: tuple[str, str] = ("", "")  # field and value
 
 
-def describe(labels: Labels, rng: np.random.Generator) -> str:
+def random_caption(labels: Labels, rng: np.random.Generator) -> str:
     """One caption of a clip, in either style."""
     return tag_caption(labels, rng) if rng.random() < TAG_SHARE else sentence(labels, rng)
 

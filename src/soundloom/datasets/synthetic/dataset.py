@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundloom.datasets.synthetic.captions import sentence, tag_caption
-from soundloom.datasets.synthetic.families import draw_labels, render
+from soundloom.datasets.synthetic.families import render, sample_labels
+from soundloom.datasets.synthetic.held_out import is_held_out
 from soundloom.datasets.synthetic.labels import Labels
-from soundloom.datasets.synthetic.prompts import is_held_out
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, FloatArray
 from soundloom.errors import RequestError
 
@@ -25,7 +25,7 @@ class SyntheticClip:
     captions: tuple[str, ...]
 
 
-class World:
+class SyntheticDataset:
     """A reproducible sequence of clips without end; worlds with different seeds share none."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -48,7 +48,7 @@ class World:
     def labels(self, index: int, seconds: float | None = None) -> Labels:
         """Labels of clip `index` without rendering it; held-out combinations are drawn again."""
         rng = self._rng(index, LABELS_STREAM)
-        while is_held_out(labels := draw_labels(rng, seconds)):
+        while is_held_out(labels := sample_labels(rng, seconds)):
             pass
         return labels
 

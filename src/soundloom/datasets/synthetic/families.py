@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from soundloom.datasets.synthetic import events
 from soundloom.datasets.synthetic.labels import Labels, Sound
-from soundloom.datasets.synthetic.sounds import ambience, drums, effects, music, tones
+from soundloom.datasets.synthetic.sounds import ambience, drums, effects, events, music, tones
 from soundloom.datasets.synthetic.sounds.signals import FloatArray, samples
 from soundloom.datasets.synthetic.sounds.space import place, set_peak
 from soundloom.errors import RequestError
@@ -20,39 +19,39 @@ BACKGROUNDS = ("rain", "wind", "sea", "fire", "engine", "static", "birds", "cloc
 SCENE_SHARE = 0.15
 
 
-def draw_labels(rng: np.random.Generator, seconds: float | None = None) -> Labels:
+def sample_labels(rng: np.random.Generator, seconds: float | None = None) -> Labels:
     """Draw any clip of the world: one source, or a scene of two. `seconds` None takes a usual length."""
     weights = np.array([SOUNDS[family].weight for family in FAMILIES])
     family = str(rng.choice(FAMILIES, p=weights / weights.sum()))
-    first = draw_source(family, rng, seconds)
+    first = sample_source(family, rng, seconds)
     if rng.random() >= SCENE_SHARE:
         return first
     partners = TUNES if family == "drum loop" else tuple(name for name in BACKGROUNDS if name != family)
-    second = draw_source(str(rng.choice(partners)), rng, first.seconds)
+    second = sample_source(str(rng.choice(partners)), rng, first.seconds)
     softer = float(rng.uniform(2, 8)) if second.family in BACKGROUNDS else 0.0
     second = replace(second, level=first.level - softer, fade_in=first.fade_in, fade_out=first.fade_out)
     return replace(first, layer=replace(second, bpm=first.bpm) if second.bpm else second)
 
 
-def draw_source(family: str, rng: np.random.Generator, seconds: float | None = None) -> Labels:
+def sample_source(family: str, rng: np.random.Generator, seconds: float | None = None) -> Labels:
     """Labels of one source of a family, with its place in the stereo field."""
     sound = SOUNDS[family]
     length = round(float(rng.uniform(*sound.seconds)), 2) if seconds is None else seconds
-    labels = replace(sound.draw(rng, length), seconds=length, level=_draw_level(rng), reverb=_draw_reverb(rng))
+    labels = replace(sound.sample(rng, length), seconds=length, level=_sample_level(rng), reverb=_sample_reverb(rng))
     if labels.pan_to is None:
-        labels = replace(labels, pan=_draw_pan(rng))
+        labels = replace(labels, pan=_sample_pan(rng))
     return _with_fades(labels, rng)
 
 
-def _draw_level(rng: np.random.Generator) -> float:
+def _sample_level(rng: np.random.Generator) -> float:
     return float(rng.uniform(-12, -10) if rng.random() < 0.12 else rng.uniform(-5, -1))
 
 
-def _draw_reverb(rng: np.random.Generator) -> str:
+def _sample_reverb(rng: np.random.Generator) -> str:
     return str(rng.choice(("", "room", "hall"), p=(0.7, 0.12, 0.18)))
 
 
-def _draw_pan(rng: np.random.Generator) -> float:
+def _sample_pan(rng: np.random.Generator) -> float:
     """Center in three of five clips, else clearly on one side."""
     if rng.random() < 0.6:
         return 0.0

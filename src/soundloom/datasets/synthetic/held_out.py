@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from soundloom.datasets.synthetic.captions import facts, with_adjectives
-from soundloom.datasets.synthetic.families import draw_labels, draw_source
+from soundloom.datasets.synthetic.families import sample_labels, sample_source
 from soundloom.datasets.synthetic.labels import Labels
 from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.datasets.synthetic.vocabulary import nouns
@@ -39,7 +39,7 @@ class HeldOutPrompt:
     tuned_to: int = 0  # samples of a latent that its real sound is tuned to, see `tuning.tuned`
 
     @property
-    def heard(self) -> Labels:
+    def reference_labels(self) -> Labels:
         """Labels of its real sound."""
         return tuned(self.labels, self.tuned_to) if self.tuned_to else self.labels
 
@@ -60,7 +60,7 @@ def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) ->
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []
     while len(prompts) < count:
-        labels = draw_labels(rng, seconds)
+        labels = sample_labels(rng, seconds)
         if is_held_out(labels) and labels.layer is None:
             prompts.append(HeldOutPrompt(_wording(labels, rng), labels))
     return tuple(prompts)
@@ -83,7 +83,7 @@ def family_prompts(
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []
     while len(prompts) < count:
-        labels = draw_source(families[len(prompts) % len(families)], rng, seconds)
+        labels = sample_source(families[len(prompts) % len(families)], rng, seconds)
         labels = plain(labels) if is_plain else labels
         labels = labels if reverb else replace(labels, reverb="")
         if is_held_out(labels) or not (labels.hz or labels.key or labels.bpm):

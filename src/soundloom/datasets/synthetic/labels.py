@@ -49,15 +49,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Sound:
-    """A family of sounds: how often and how long, how its labels are drawn, how they are rendered.
+    """A family of sounds: sampling weight, range of lengths, label sampler and renderer.
 
-    `draw(rng, seconds)` fills the fields that are the family's own. `render(labels, n, rng)` returns (n,) or
-    (2, n) at any level: place, reverb and fades are added to all families alike.
+    `sample(rng, seconds)` fills the family's own fields. `render(labels, n, rng)` returns (n,) or (2, n) at any level;
+    pan, reverb and fades are applied to all families alike afterwards.
     """
 
     weight: float
     seconds: tuple[float, float]
-    draw: Callable[[np.random.Generator, float], Labels]
+    sample: Callable[[np.random.Generator, float], Labels]
     render: Callable[[Labels, int, np.random.Generator], FloatArray]
 
 
@@ -94,24 +94,24 @@ def scale(key: str) -> tuple[int, tuple[int, ...]]:
     return NOTE_NAMES.index(tonic), MAJOR_STEPS if mode == "major" else MINOR_STEPS
 
 
-def draw_key(rng: np.random.Generator) -> str:
+def sample_key(rng: np.random.Generator) -> str:
     """Any of the 24 keys."""
     return f"{rng.choice(NOTE_NAMES)} {rng.choice(('major', 'minor'))}"
 
 
-def draw_bpm(rng: np.random.Generator, low: int = 60, high: int = 180) -> int:
+def sample_bpm(rng: np.random.Generator, low: int = 60, high: int = 180) -> int:
     """Draw a tempo in [low, high]; two in three are multiples of ten, as in real music libraries."""
     bpm = int(rng.integers(low, high + 1))
     rounded = round(bpm / 10) * 10
     return rounded if rng.random() < 0.67 and low <= rounded <= high else bpm
 
 
-def draw_note(rng: np.random.Generator, low: int, high: int) -> float:
+def sample_note(rng: np.random.Generator, low: int, high: int) -> float:
     """Hertz of a MIDI note in [low, high]."""
     return midi_to_hz(int(rng.integers(low, high + 1)))
 
 
-def draw_brightness(rng: np.random.Generator) -> float:
+def sample_brightness(rng: np.random.Generator) -> float:
     """Dark, neutral or bright, clearly apart so that the word can be learnt."""
     center = rng.choice((0.1, 0.5, 0.9))
     return float(center + rng.uniform(-0.08, 0.08))

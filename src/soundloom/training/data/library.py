@@ -15,7 +15,7 @@ from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.datasets.captions import captions_of
-from soundloom.datasets.items import Dataset, Entry, Item, Selection, Skipped, read_items
+from soundloom.datasets.examples import Dataset, Example, FileEntry, Selection, Skipped, read_examples
 from soundloom.errors import AudioError, SoundloomError, TrainingError
 from soundloom.training.data.augmentation import random_piece
 from soundloom.training.data.latents import Latents
@@ -104,12 +104,12 @@ class Recordings(Words):
                 self._bytes = 0
         return self
 
-    def _read(self, entry: Entry) -> NDArray[np.int16]:
+    def _read(self, entry: FileEntry) -> NDArray[np.int16]:
         item = entry.read()
         if item.audio is None:
             raise AudioError(f"{item.origin} holds latents, not sound")
-        if refusal := self.selection.refusal(item):
-            raise AudioError(f"{item.origin} {refusal}")
+        if rejection := self.selection.rejection(item):
+            raise AudioError(f"{item.origin} {rejection}")
         stereo, _ = to_stereo(item.audio)
         samples = np.clip(resample(stereo, item.sample_rate, self.rate), -1, 1)
         return np.round(samples * 32767).astype(np.int16)
@@ -121,19 +121,19 @@ class Recordings(Words):
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
-def _described(dataset: Dataset, selection: Selection) -> Iterator[tuple[Entry, tuple[str, ...]]]:
+def _described(dataset: Dataset, selection: Selection) -> Iterator[tuple[FileEntry, tuple[str, ...]]]:
     """Entries that are worth reading, with their captions."""
     for entry in dataset.entries():
-        if not selection.takes_origin(entry.origin):
+        if not selection.accepts_origin(entry.origin):
             continue
         try:
-            metadata = entry.describe()
+            metadata = entry.read_metadata()
             captions = captions_of(metadata, entry.origin)
         except SoundloomError as error:
             log.warning("left out: %s", error.args[0])
             continue
-        if (captions or not selection.captioned) and not selection.refusal_of(metadata):
-            yield entry.shelved(), captions
+        if (captions or not selection.captioned) and not selection.metadata_rejection(metadata):
+            yield entry.without_data(), captions
 
 
 def stored_latents(
@@ -147,7 +147,7 @@ def stored_latents(
     clips: list[Audio] = []
     seconds: list[float] = []
     captions: list[tuple[str, ...]] = []
-    for item in read_items(dataset, selection, _warn):
+    for item in read_examples(dataset, selection, _warn):
         for clip, length in _windows(item, rate, longest):
             if len(clip) != channels:
                 raise TrainingError(f"{item.origin} has {len(clip)} channels, and the model's latents {channels}")
@@ -162,13 +162,15 @@ def stored_latents(
 
 def stored_seconds(dataset: Dataset, selection: Selection, rate: float, longest: int) -> Audio:
     """The seconds of the clips that `stored_latents` makes, one item in memory at a time. Raises as it does."""
-    lengths = [length for item in read_items(dataset, selection, _warn) for _, length in _windows(item, rate, longest)]
+    lengths = [
+        length for item in read_examples(dataset, selection, _warn) for _, length in _windows(item, rate, longest)
+    ]
     if not lengths:
         raise TrainingError("there are no latents to learn from", "run soundloom train encode, or look into data.toml")
     return np.array(lengths, np.float32)
 
 
-def _windows(item: Item, rate: float, longest: int) -> Iterator[tuple[Audio, float]]:
+def _windows(item: Example, rate: float, longest: int) -> Iterator[tuple[Audio, float]]:
     """Pieces (c, t) of at most `longest` frames, and the seconds of each."""
     if item.latents is None:
         raise TrainingError(f"{item.origin} holds sound, not latents", "run soundloom train encode first")

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, World
+from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, SyntheticClip, SyntheticDataset
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.errors import ConfigError
@@ -24,7 +24,7 @@ class Sounds:
 
     def __init__(self, config: SoundsConfig) -> None:
         self.config = config
-        self.world = World(config.seed)
+        self.world = SyntheticDataset(config.seed)
         self.numbers = self._admitted(config.clips)
         self._kept: dict[int, NDArray[np.int16]] = {}
         if not self.numbers:

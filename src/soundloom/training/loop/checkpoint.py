@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from soundloom.datasets.items import read_small
+from soundloom.datasets.examples import read_small_file
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
 from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.training.loop.saving import require_digest
@@ -76,7 +76,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     with damage_named(path, "it is damaged; restore it, or name another work folder"):
-        found = decode_json(read_small(path), LONGEST_RECORD)
+        found = decode_json(read_small_file(path), LONGEST_RECORD)
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}, not named values")
     return found

@@ -21,9 +21,9 @@ from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.datasets.encoding import EncodedSounds, encoded_silence
+from soundloom.datasets.examples import Dataset
 from soundloom.datasets.fidelity import Codec
 from soundloom.datasets.folders import Folder
-from soundloom.datasets.items import Dataset
 from soundloom.datasets.latents import SILENCE, LatentFolder
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.synthetic.config import SoundsConfig

@@ -18,8 +18,8 @@ from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
 from soundloom.datasets.synthetic import HeldOutPrompt, Labels
 from soundloom.engines.torch.stable_audio.same import SAME
-from soundloom.evaluation.editing import rendered
-from soundloom.evaluation.report import Row, mean_row
+from soundloom.evaluation.editing import reference_clip
+from soundloom.evaluation.report import Metric, mean_metric
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
@@ -41,7 +41,7 @@ class HeldOutSounds:
 
     def __init__(self, prompts: Sequence[HeldOutPrompt], seconds: float) -> None:
         self.prompts = prompts
-        self._clips = [rendered(prompt, seconds, number) for number, prompt in enumerate(prompts)]
+        self._clips = [reference_clip(prompt, seconds, number) for number, prompt in enumerate(prompts)]
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -64,23 +64,23 @@ class HeldOutSounds:
 
 
 @torch.no_grad()
-def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Measure the spectral and SoftNorm losses of the autoencoder, at their default weights, on held-out sounds."""
     spectral, spectral_losses, norm_losses = SpectralLoss(SpectralConfig()), [], []
     for number, prompt in enumerate(prompts):
-        clip = rendered(prompt, seconds, number)
+        clip = reference_clip(prompt, seconds, number)
         latents = model.encode(clip)
         pair = (model.decode(latents, samples=clip.samples).audio, clip.audio)
         spectral_losses.append(float(spectral(*(torch.from_numpy(audio)[None] for audio in pair))))
         norm_losses.append(float(softnorm_loss(torch.from_numpy(latents)[None])))
     return [
-        mean_row("autoencoder: spectral loss", spectral_losses, ""),
-        mean_row("autoencoder: SoftNorm loss", norm_losses, ""),
+        mean_metric("autoencoder: spectral loss", spectral_losses, ""),
+        mean_metric("autoencoder: SoftNorm loss", norm_losses, ""),
     ]
 
 
 @torch.no_grad()
-def auxiliary_rows(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Row]:
+def auxiliary_rows(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Every loss of the autoencoder's training, with averaged weights, on crops of held-out sounds.
 
     Those of discriminators are there once they have started. Raises TrainingError where nothing was trained.
@@ -90,7 +90,7 @@ def auxiliary_rows(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seco
     for batch in range(BATCHES):
         for name, value in stage.losses(step, RngStream(SEED, batch)).items():
             losses[name].append(float(value))
-    return [mean_row(f"autoencoder's training: {name}", values, "") for name, values in losses.items()]
+    return [mean_metric(f"autoencoder's training: {name}", values, "") for name, values in losses.items()]
 
 
 def _trained(run_dir: RunDirectory, sounds: HeldOutSounds) -> tuple[AutoencoderTask, int]:

@@ -20,7 +20,7 @@ from soundloom.autoregressive import delay
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.config.musicgen.model import AdapterSizes, InstructConfig
 from soundloom.config.ranges import Ranged, Within
-from soundloom.datasets.synthetic.sounds.stems import Edit, Kind, Stems, draw_edit, render_stems
+from soundloom.datasets.synthetic.sounds.stems import Kind, StemEdit, Stems, render_stems, sample_edit
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.lm import Layer, MusicGenLM, Text
@@ -125,9 +125,9 @@ class InstructionDataset(ABC):
     def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings (b, l, width) and mask (b, l) of instructions."""
 
-    def sample(self, stream: RngStream) -> tuple[list[Edit], np.ndarray, np.ndarray]:
+    def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
         """Return a batch of edits with their codes before and after, (b, q, t)."""
-        edits = [draw_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch)]
+        edits = [sample_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch)]
         return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
 
     def piece(self, rng: np.random.Generator) -> Stems:

@@ -22,7 +22,7 @@ from soundloom.checkpoints.musicgen.save import save_musicgen
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
-from soundloom.datasets.synthetic.sounds.stems import STEMS, WORDS, instruction
+from soundloom.datasets.synthetic.sounds.stems import STEMS, TASK_VERBS, instruction
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
@@ -106,7 +106,7 @@ class _Heard(InstructionDataset):
         super().__init__(context.config)
         self._rate = context.model.sample_rate
         self._engine = TorchMusicEngine(context.checkpoint, str(context.distributed.device), "fp32")
-        texts = [instruction(kind, stem) for kind, stem in product(WORDS, STEMS)]
+        texts = [instruction(kind, stem) for kind, stem in product(TASK_VERBS, STEMS)]
         tokens = T5Tokenizer(context.checkpoint.tokenizer, context.model.t5)(texts)
         self._reading, self._rows = self._engine.read(tokens.ids, tokens.mask), {t: i for i, t in enumerate(texts)}
         self._engine.free("text")

@@ -16,7 +16,7 @@ from torch import Tensor
 from soundloom.atomic import atomic_file
 from soundloom.config.parse import to_dict
 from soundloom.datasets.encoding import encode_dataset
-from soundloom.datasets.fidelity import COMPARED_SOUNDS, fidelity_warning
+from soundloom.datasets.fidelity import COMPARED_CLIPS, fidelity_warning
 from soundloom.datasets.latents import LatentFolderWriter
 from soundloom.engines.torch.stable_audio.same import SAME, Resampler
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
@@ -139,7 +139,7 @@ def encode(context: StableAudioContext) -> bool:
         if context.pretrained:
             codec, clips = (
                 context.codec(),
-                map(context.flow_sounds.clip, range(min(COMPARED_SOUNDS, len(context.flow_sounds)))),
+                map(context.flow_sounds.clip, range(min(COMPARED_CLIPS, len(context.flow_sounds)))),
             )
             _warn_of_loss(context, [codec.difference(clip.audio, clip.sample_rate) for clip in clips])
         context.run_dir.keep_settings("encode", settings)

@@ -23,8 +23,8 @@ from soundloom.leftovers import remove_stale
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
+    from soundloom.datasets.examples import Skipped
     from soundloom.datasets.fidelity import Codec
-    from soundloom.datasets.items import Skipped
     from soundloom.pipeline.stable_audio.model import Model
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def run(options: Options) -> int:
         return _encode_dataset(options)
     if options.folder is not None:
         raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
-    from soundloom.datasets.latents import array_bytes
+    from soundloom.datasets.latents import npy_bytes
 
     path = named_or_free(options.out, Path(options.input).with_suffix(".npy"))
     if path.suffix.lower() != ".npy":
@@ -69,7 +69,7 @@ def run(options: Options) -> int:
         _warn_of_loss(model, clip)
         with write_faults(path), new.open("wb") as file:
             # Not np.save: it writes past Python, and a full disk goes unnoticed.
-            file.write(array_bytes(latents))
+            file.write(npy_bytes(latents))
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}
     print_results(found if options.json else [str(path)])
     return 0
@@ -105,8 +105,8 @@ def _warn_of_loss(model: Model, clip: Clip) -> None:
 def _encode_dataset(options: Options) -> int:
     """Exit code 1 when nothing at all could be encoded, else 0."""
     from soundloom.datasets.encoding import encode_dataset
+    from soundloom.datasets.examples import Selection
     from soundloom.datasets.fidelity import fidelity_warning
-    from soundloom.datasets.items import Selection
     from soundloom.datasets.opening import open_dataset
 
     out = options.folder or options.out

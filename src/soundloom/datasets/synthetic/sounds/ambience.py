@@ -30,7 +30,7 @@ def _blip(seconds: float, center: float, octaves: float) -> FloatArray:
     return noise(n, rng, band(center, octaves), channels=1)[0] * decay(n, seconds)
 
 
-def draw_rain(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_rain(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("rain", str(rng.choice(tuple(RAIN))))
 
 
@@ -40,7 +40,7 @@ def render_rain(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     return hiss * noise(n, rng, band(3500, 1.3)) + drop_gain * scatter(n, rng, drops, drop)
 
 
-def draw_wind(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_wind(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("wind", str(rng.choice(("soft", "strong", "howling"))))
 
 
@@ -55,7 +55,7 @@ def render_wind(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     return out
 
 
-def draw_sea(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_sea(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(("calm", "stormy")))
     return Labels("sea", variant, rate=0.25 if variant == "calm" else 0.45)
 
@@ -67,7 +67,7 @@ def render_sea(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     return rumble + (0.5 if labels.variant == "calm" else 1.0) * foam
 
 
-def draw_fire(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_fire(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("fire", str(rng.choice(("small", "big"))))
 
 
@@ -78,7 +78,7 @@ def render_fire(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     return (0.5 if big else 0.2) * roar + crackles
 
 
-def draw_engine(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_engine(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("engine", str(rng.choice(tuple(ENGINES))))
 
 
@@ -95,7 +95,7 @@ def render_engine(labels: Labels, n: int, rng: np.random.Generator) -> FloatArra
     return pulses + 0.25 * exhaust * (1 + np.sin(angle))
 
 
-def draw_static(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_static(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("static", str(rng.choice(("radio", "vinyl", "tape"))))
 
 
@@ -108,10 +108,10 @@ def render_static(labels: Labels, n: int, rng: np.random.Generator) -> FloatArra
 
 
 SOUNDS = {
-    "rain": Sound(1.2, (2.0, 6.0), draw_rain, render_rain),
-    "wind": Sound(1.0, (2.5, 6.0), draw_wind, render_wind),
-    "sea": Sound(1.0, (3.5, 6.0), draw_sea, render_sea),
-    "fire": Sound(0.8, (2.0, 5.0), draw_fire, render_fire),
-    "engine": Sound(0.8, (2.0, 5.0), draw_engine, render_engine),
-    "static": Sound(0.7, (1.0, 4.0), draw_static, render_static),
+    "rain": Sound(1.2, (2.0, 6.0), sample_rain, render_rain),
+    "wind": Sound(1.0, (2.5, 6.0), sample_wind, render_wind),
+    "sea": Sound(1.0, (3.5, 6.0), sample_sea, render_sea),
+    "fire": Sound(0.8, (2.0, 5.0), sample_fire, render_fire),
+    "engine": Sound(0.8, (2.0, 5.0), sample_engine, render_engine),
+    "static": Sound(0.7, (1.0, 4.0), sample_static, render_static),
 }

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
-from soundloom.datasets.synthetic.labels import Labels, Sound, draw_bpm
+from soundloom.datasets.synthetic.labels import Labels, Sound, sample_bpm
 from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     add_at,
@@ -198,29 +198,29 @@ def step_times(bpm: float, swing: float, seconds: float) -> list[float]:
     return [(i + swing * (i % 2)) * step for i in range(int(np.ceil(seconds / step)))]
 
 
-def _draw_swing(rng: np.random.Generator) -> float:
+def _sample_swing(rng: np.random.Generator) -> float:
     return 1 / 3 if rng.random() < 0.2 else 0.0
 
 
-def draw_loop(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_loop(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(tuple(GROOVES)))
     groove = GROOVES[variant]
-    bpm = draw_bpm(rng, groove.low_bpm, groove.high_bpm)
-    return Labels("drum loop", variant, bpm=bpm, swing=_draw_swing(rng), material=_draw_kit(rng))
+    bpm = sample_bpm(rng, groove.low_bpm, groove.high_bpm)
+    return Labels("drum loop", variant, bpm=bpm, swing=_sample_swing(rng), material=_sample_kit(rng))
 
 
-def draw_solo_loop(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_solo_loop(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(tuple(SOLO_BARS), p=(0.3, 0.1, 0.1, 0.2, 0.075, 0.075, 0.075, 0.075)))
     # Only shakers fill the steps that swing would move.
-    swing = _draw_swing(rng) if variant == "shaker" else 0.0
-    return Labels("single drum loop", variant, bpm=draw_bpm(rng), swing=swing, material=_draw_kit(rng))
+    swing = _sample_swing(rng) if variant == "shaker" else 0.0
+    return Labels("single drum loop", variant, bpm=sample_bpm(rng), swing=swing, material=_sample_kit(rng))
 
 
-def draw_hit(rng: np.random.Generator, seconds: float) -> Labels:
-    return Labels("drum hit", str(rng.choice(tuple(DRUMS))), material=_draw_kit(rng))
+def sample_hit(rng: np.random.Generator, seconds: float) -> Labels:
+    return Labels("drum hit", str(rng.choice(tuple(DRUMS))), material=_sample_kit(rng))
 
 
-def _draw_kit(rng: np.random.Generator) -> str:
+def _sample_kit(rng: np.random.Generator) -> str:
     return str(rng.choice(tuple(KITS)))
 
 
@@ -253,7 +253,7 @@ def render_hit(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
 
 
 SOUNDS = {
-    "drum loop": Sound(3.0, (3.0, 6.0), draw_loop, render_loop),
-    "single drum loop": Sound(2.0, (2.5, 6.0), draw_solo_loop, render_solo_loop),
-    "drum hit": Sound(1.0, (1.0, 1.5), draw_hit, render_hit),
+    "drum loop": Sound(3.0, (3.0, 6.0), sample_loop, render_loop),
+    "single drum loop": Sound(2.0, (2.5, 6.0), sample_solo_loop, render_solo_loop),
+    "drum hit": Sound(1.0, (1.0, 1.5), sample_hit, render_hit),
 }

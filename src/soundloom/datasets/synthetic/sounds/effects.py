@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soundloom.datasets.synthetic.labels import Labels, Sound, draw_brightness
+from soundloom.datasets.synthetic.labels import Labels, Sound, sample_brightness
 from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     add_at,
@@ -33,7 +33,7 @@ def moving_noise(path: FloatArray, rng: np.random.Generator) -> FloatArray:
     return out
 
 
-def draw_siren(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_siren(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(tuple(SIREN_CYCLES)))
     return Labels("siren", variant, rate=SIREN_CYCLES[variant])
 
@@ -55,7 +55,7 @@ def _repeating(pitch: FloatArray, rate: float) -> FloatArray:
     return pitch * (round(turns) / turns)
 
 
-def draw_laser(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_laser(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("laser", count=int(rng.integers(1, max(1, min(4, int(seconds / 0.35))) + 1)))
 
 
@@ -69,9 +69,9 @@ def render_laser(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return out
 
 
-def draw_whoosh(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_whoosh(rng: np.random.Generator, seconds: float) -> Labels:
     pan = float(rng.choice((-0.9, 0.9)))
-    return Labels("whoosh", pan=pan, pan_to=-pan, brightness=draw_brightness(rng))
+    return Labels("whoosh", pan=pan, pan_to=-pan, brightness=sample_brightness(rng))
 
 
 def render_whoosh(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -79,7 +79,7 @@ def render_whoosh(labels: Labels, n: int, rng: np.random.Generator) -> FloatArra
     return moving_noise(0.1 + (0.3 + 0.6 * labels.brightness) * bump, rng) * bump**3
 
 
-def draw_riser(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_riser(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("riser", str(rng.choice(("noise", "synth"))))
 
 
@@ -90,7 +90,7 @@ def render_riser(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return fm_growl(phase(110.0 * 16.0**ramp, n), 1.2) * (0.1 + 0.9 * ramp**2)
 
 
-def draw_explosion(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_explosion(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("explosion", str(rng.choice(("distant", "big"))))
 
 
@@ -104,7 +104,7 @@ def render_explosion(labels: Labels, n: int, rng: np.random.Generator) -> FloatA
     return smooth_edges(out, 0.15 if labels.variant == "distant" else 0.003, 0.01)
 
 
-def draw_birds(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_birds(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(("songbird", "cuckoo", "seagull"), p=(0.6, 0.2, 0.2)))
     return Labels("birds", variant)
 
@@ -149,10 +149,10 @@ def _cry(rng: np.random.Generator) -> FloatArray:
 
 
 SOUNDS = {
-    "siren": Sound(0.8, (2.5, 5.0), draw_siren, render_siren),
-    "laser": Sound(0.7, (1.0, 1.6), draw_laser, render_laser),
-    "whoosh": Sound(0.7, (1.0, 2.0), draw_whoosh, render_whoosh),
-    "riser": Sound(0.7, (1.5, 4.0), draw_riser, render_riser),
-    "explosion": Sound(0.8, (2.0, 4.0), draw_explosion, render_explosion),
-    "birds": Sound(1.0, (2.0, 5.0), draw_birds, render_birds),
+    "siren": Sound(0.8, (2.5, 5.0), sample_siren, render_siren),
+    "laser": Sound(0.7, (1.0, 1.6), sample_laser, render_laser),
+    "whoosh": Sound(0.7, (1.0, 2.0), sample_whoosh, render_whoosh),
+    "riser": Sound(0.7, (1.5, 4.0), sample_riser, render_riser),
+    "explosion": Sound(0.8, (2.0, 4.0), sample_explosion, render_explosion),
+    "birds": Sound(1.0, (2.0, 5.0), sample_birds, render_birds),
 }

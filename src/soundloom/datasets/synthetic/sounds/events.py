@@ -4,7 +4,7 @@ from itertools import cycle
 
 import numpy as np
 
-from soundloom.datasets.synthetic.labels import Labels, Sound, draw_note
+from soundloom.datasets.synthetic.labels import Labels, Sound, sample_note
 from soundloom.datasets.synthetic.sounds.signals import (
     FloatArray,
     add_at,
@@ -49,15 +49,15 @@ def _times_throughout(n: int, rate: float) -> list[float]:
     return event_times(1 + int((n / samples(1) - FIRST_EVENT) * rate), rate)
 
 
-def _draw_count(rng: np.random.Generator, seconds: float, rate: float, most: int) -> int:
+def _sample_count(rng: np.random.Generator, seconds: float, rate: float, most: int) -> int:
     room = max(1, int((seconds - FIRST_EVENT) * rate))
     return int(rng.integers(1, min(most, room) + 1))
 
 
-def draw_knock(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_knock(rng: np.random.Generator, seconds: float) -> Labels:
     rate = float(rng.choice((2.0, 3.0, 4.0)))
     material = str(rng.choice(tuple(SURFACES), p=(0.5, 0.3, 0.2)))
-    return Labels("knock", rate=rate, count=_draw_count(rng, seconds, rate, 5), material=material)
+    return Labels("knock", rate=rate, count=_sample_count(rng, seconds, rate, 5), material=material)
 
 
 def render_knock(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -73,7 +73,7 @@ def render_knock(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return strike(n, event_times(labels.count, labels.rate), (hit() for _ in range(labels.count)))
 
 
-def draw_footsteps(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_footsteps(rng: np.random.Generator, seconds: float) -> Labels:
     gait = str(rng.choice(tuple(GAITS)))
     return Labels("footsteps", gait, rate=GAITS[gait], material=str(rng.choice(tuple(GROUNDS))))
 
@@ -93,7 +93,7 @@ def render_footsteps(labels: Labels, n: int, rng: np.random.Generator) -> FloatA
     return strike(n, starts, (step() for _ in starts))
 
 
-def draw_clock(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_clock(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(("clock", "pocket watch")))
     return Labels("clock", variant, rate=1.0 if variant == "clock" else 4.0)
 
@@ -107,10 +107,10 @@ def render_clock(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return strike(n, starts, cycle((tick, tock)))
 
 
-def draw_beeps(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_beeps(rng: np.random.Generator, seconds: float) -> Labels:
     rate = float(rng.choice((1.0, 2.0, 4.0)))
-    hz = draw_note(rng, 69, 93) if rng.random() < 0.4 else float(rng.choice(ROUND_BEEPS))
-    return Labels("beeps", hz=hz, rate=rate, count=_draw_count(rng, seconds, rate, 6))
+    hz = sample_note(rng, 69, 93) if rng.random() < 0.4 else float(rng.choice(ROUND_BEEPS))
+    return Labels("beeps", hz=hz, rate=rate, count=_sample_count(rng, seconds, rate, 6))
 
 
 def render_beeps(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -121,7 +121,7 @@ def render_beeps(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return strike(n, event_times(labels.count, labels.rate, first), [beep] * labels.count)
 
 
-def draw_alarm(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_alarm(rng: np.random.Generator, seconds: float) -> Labels:
     variant = str(rng.choice(tuple(ALARMS)))
     return Labels("alarm", variant, rate=ALARMS[variant][1])
 
@@ -135,9 +135,9 @@ def render_alarm(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return strike(n, starts, [pulse] * len(starts))
 
 
-def draw_clicks(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_clicks(rng: np.random.Generator, seconds: float) -> Labels:
     rate = float(rng.choice((2.0, 4.0, 8.0)))
-    return Labels("clicks", rate=rate, count=_draw_count(rng, seconds, rate, 8))
+    return Labels("clicks", rate=rate, count=_sample_count(rng, seconds, rate, 8))
 
 
 def render_clicks(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -147,10 +147,10 @@ def render_clicks(labels: Labels, n: int, rng: np.random.Generator) -> FloatArra
 
 
 SOUNDS = {
-    "footsteps": Sound(1.0, (2.0, 5.0), draw_footsteps, render_footsteps),
-    "knock": Sound(0.8, (1.0, 2.5), draw_knock, render_knock),
-    "clock": Sound(0.6, (2.5, 5.0), draw_clock, render_clock),
-    "beeps": Sound(1.0, (1.0, 3.0), draw_beeps, render_beeps),
-    "alarm": Sound(0.7, (1.5, 4.0), draw_alarm, render_alarm),
-    "clicks": Sound(0.4, (1.0, 2.0), draw_clicks, render_clicks),
+    "footsteps": Sound(1.0, (2.0, 5.0), sample_footsteps, render_footsteps),
+    "knock": Sound(0.8, (1.0, 2.5), sample_knock, render_knock),
+    "clock": Sound(0.6, (2.5, 5.0), sample_clock, render_clock),
+    "beeps": Sound(1.0, (1.0, 3.0), sample_beeps, render_beeps),
+    "alarm": Sound(0.7, (1.5, 4.0), sample_alarm, render_alarm),
+    "clicks": Sound(0.4, (1.0, 2.0), sample_clicks, render_clicks),
 }

@@ -8,11 +8,11 @@ import numpy as np
 from soundloom.datasets.synthetic.labels import (
     Labels,
     Sound,
-    draw_bpm,
-    draw_brightness,
-    draw_key,
-    draw_note,
     midi_to_hz,
+    sample_bpm,
+    sample_brightness,
+    sample_key,
+    sample_note,
     scale,
 )
 from soundloom.datasets.synthetic.sounds.signals import FloatArray, add_at, samples
@@ -89,7 +89,7 @@ def _single_notes(family: str, weight: float, seconds: tuple[float, float]) -> S
 
     def draw(rng: np.random.Generator, _: float) -> Labels:
         voice = str(rng.choice(tuple(ranges)))
-        return Labels(family, voice, hz=draw_note(rng, *ranges[voice]), brightness=draw_brightness(rng))
+        return Labels(family, voice, hz=sample_note(rng, *ranges[voice]), brightness=sample_brightness(rng))
 
     def render(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
         return play(labels.variant, labels.hz, n, labels.brightness, labels.grid)
@@ -97,17 +97,17 @@ def _single_notes(family: str, weight: float, seconds: tuple[float, float]) -> S
     return Sound(weight, seconds, draw, render)
 
 
-def draw_chord(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_chord(rng: np.random.Generator, seconds: float) -> Labels:
     return _rooted("chord", str(rng.choice(CHORD_VOICES)), 48, rng)
 
 
-def draw_pad(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_pad(rng: np.random.Generator, seconds: float) -> Labels:
     return _rooted("pad", "", 45, rng)
 
 
 def _rooted(family: str, variant: str, lowest: int, rng: np.random.Generator) -> Labels:
-    key = draw_key(rng)
-    return Labels(family, variant, key=key, hz=degree_hz(key, 0, lowest), brightness=draw_brightness(rng))
+    key = sample_key(rng)
+    return Labels(family, variant, key=key, hz=degree_hz(key, 0, lowest), brightness=sample_brightness(rng))
 
 
 def render_chord(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -121,18 +121,18 @@ def render_pad(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     return np.sum(voices, axis=0, dtype=np.float32)
 
 
-def _draw_line(family: str, voices: tuple[str, ...], rng: np.random.Generator) -> Labels:
+def _sample_line(family: str, voices: tuple[str, ...], rng: np.random.Generator) -> Labels:
     return Labels(
         family,
         str(rng.choice(voices)),
-        key=draw_key(rng),
-        bpm=draw_bpm(rng),
-        brightness=draw_brightness(rng),
+        key=sample_key(rng),
+        bpm=sample_bpm(rng),
+        brightness=sample_brightness(rng),
     )
 
 
-def draw_bass_line(rng: np.random.Generator, seconds: float) -> Labels:
-    return _draw_line("bass line", BASS_VOICES, rng)
+def sample_bass_line(rng: np.random.Generator, seconds: float) -> Labels:
+    return _sample_line("bass line", BASS_VOICES, rng)
 
 
 def render_bass_line(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -151,8 +151,8 @@ def _repeat(bar: tuple[T, ...], n: int, step: float) -> list[tuple[int, T]]:
     return [(i, bar[i % len(bar)]) for i in range(int(np.ceil(n / samples(1) / step)))]
 
 
-def draw_chords(rng: np.random.Generator, seconds: float) -> Labels:
-    return _draw_line("chord progression", CHORD_VOICES, rng)
+def sample_chords(rng: np.random.Generator, seconds: float) -> Labels:
+    return _sample_line("chord progression", CHORD_VOICES, rng)
 
 
 def render_chords(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -169,8 +169,8 @@ def render_chords(labels: Labels, n: int, rng: np.random.Generator) -> FloatArra
     return play_notes(labels.variant, notes, n, labels.brightness)
 
 
-def draw_arpeggio(rng: np.random.Generator, seconds: float) -> Labels:
-    return _draw_line("arpeggio", ARPEGGIO_VOICES, rng)
+def sample_arpeggio(rng: np.random.Generator, seconds: float) -> Labels:
+    return _sample_line("arpeggio", ARPEGGIO_VOICES, rng)
 
 
 def render_arpeggio(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -181,8 +181,8 @@ def render_arpeggio(labels: Labels, n: int, rng: np.random.Generator) -> FloatAr
     return play_notes(labels.variant, notes, n, labels.brightness)
 
 
-def draw_melody(rng: np.random.Generator, seconds: float) -> Labels:
-    return _draw_line("melody", MELODY_VOICES, rng)
+def sample_melody(rng: np.random.Generator, seconds: float) -> Labels:
+    return _sample_line("melody", MELODY_VOICES, rng)
 
 
 def render_melody(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
@@ -209,10 +209,10 @@ SOUNDS = {
     "bell": _single_notes("bell", 1.5, (1.5, 4.0)),
     "instrument": _single_notes("instrument", 2.0, (1.0, 3.0)),
     "lead": _single_notes("lead", 1.0, (1.0, 3.0)),
-    "chord": Sound(1.5, (1.5, 4.0), draw_chord, render_chord),
-    "pad": Sound(1.2, (3.0, 6.0), draw_pad, render_pad),
-    "bass line": Sound(1.2, (3.0, 6.0), draw_bass_line, render_bass_line),
-    "chord progression": Sound(1.0, (3.0, 6.0), draw_chords, render_chords),
-    "arpeggio": Sound(1.2, (3.0, 6.0), draw_arpeggio, render_arpeggio),
-    "melody": Sound(1.2, (3.0, 6.0), draw_melody, render_melody),
+    "chord": Sound(1.5, (1.5, 4.0), sample_chord, render_chord),
+    "pad": Sound(1.2, (3.0, 6.0), sample_pad, render_pad),
+    "bass line": Sound(1.2, (3.0, 6.0), sample_bass_line, render_bass_line),
+    "chord progression": Sound(1.0, (3.0, 6.0), sample_chords, render_chords),
+    "arpeggio": Sound(1.2, (3.0, 6.0), sample_arpeggio, render_arpeggio),
+    "melody": Sound(1.2, (3.0, 6.0), sample_melody, render_melody),
 }

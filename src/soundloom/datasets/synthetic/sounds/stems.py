@@ -25,7 +25,7 @@ PLAYERS = {
     "Lead": (music.SOUNDS["melody"], (-12, -8)),
 }
 STEMS = tuple(PLAYERS)
-WORDS: dict[Task, str] = {"add": "Add", "remove": "No", "extract": "Only"}
+TASK_VERBS: dict[Task, str] = {"add": "Add", "remove": "No", "extract": "Only"}
 EDGE_SECONDS = 0.005
 
 # Pieces that are as easy to take apart as can be: each stem has a band of its own and rests most of the time.
@@ -37,7 +37,7 @@ LEVELS = (0.05, 0.12, 0.3)  # peaks
 
 
 @dataclass(frozen=True)
-class Edit:
+class StemEdit:
     """What is asked for, and the sound (n,) before and after; `stem` is what the instruction names."""
 
     task: Task
@@ -52,14 +52,14 @@ class Edit:
 
 def instruction(task: Task, stem: str) -> str:
     """Word a task as the published adapter was trained on it."""
-    return f"Music piece. Instruct: {WORDS[task]} {stem}."
+    return f"Music piece. Instruct: {TASK_VERBS[task]} {stem}."
 
 
 def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music") -> Stems:
     """Play a piece: each stem (n,) at 44100 Hz, all in one key and one tempo, or of bands that do not overlap."""
     if kind == "bands":
         return {stem: _play_band(rng, samples(seconds), center) for stem, center in CENTERS.items()}
-    drawn = {stem: sound.draw(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
+    drawn = {stem: sound.sample(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
     key, bpm = drawn["Chords"].key, drawn["Drums"].bpm
     stems = {}
     for stem, labels in drawn.items():
@@ -93,7 +93,7 @@ def _note(rng: np.random.Generator, n: int, center: float) -> FloatArray:
     return smooth_edges(sound, EDGE_SECONDS, EDGE_SECONDS)
 
 
-def draw_edit(stems: Stems, rng: np.random.Generator, task: Task | None = None) -> Edit:
+def sample_edit(stems: Stems, rng: np.random.Generator, task: Task | None = None) -> StemEdit:
     """Choose a stem, one or more companions and, unless given, a task; mix before and after to a common peak."""
     task = task or get_args(Task)[rng.integers(len(get_args(Task)))]
     stem, *others = rng.permutation(list(stems)).tolist()
@@ -103,4 +103,4 @@ def draw_edit(stems: Stems, rng: np.random.Generator, task: Task | None = None) 
     gain = len(stems) / len(after if task == "add" else before)
     mixes = [gain * np.sum([stems[name] for name in names], axis=0) for names in (before, after)]
     louder = max(1.0, *(float(np.abs(mix).max()) for mix in mixes))
-    return Edit(task, stem, *((mix / louder).astype(np.float32) for mix in mixes))
+    return StemEdit(task, stem, *((mix / louder).astype(np.float32) for mix in mixes))

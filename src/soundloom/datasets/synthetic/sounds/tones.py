@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soundloom.datasets.synthetic.labels import Labels, Sound, draw_note
+from soundloom.datasets.synthetic.labels import Labels, Sound, sample_note
 from soundloom.datasets.synthetic.sounds.signals import FloatArray, noise, phase, slope, smooth_edges
 
 ROUND_HZ = (
@@ -30,8 +30,8 @@ MAX_HARMONIC_HZ = 16_000
 NOISE_POWERS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 
 
-def draw_tone(rng: np.random.Generator, seconds: float) -> Labels:
-    hz = draw_note(rng, 33, 96) if rng.random() < 0.5 else float(rng.choice(ROUND_HZ))
+def sample_tone(rng: np.random.Generator, seconds: float) -> Labels:
+    hz = sample_note(rng, 33, 96) if rng.random() < 0.5 else float(rng.choice(ROUND_HZ))
     variant = rng.choice(("sine", "square", "sawtooth", "triangle"), p=(0.55, 0.15, 0.15, 0.15))
     return Labels("tone", str(variant), hz=hz)
 
@@ -50,7 +50,7 @@ def waveform(shape: str, angle: FloatArray, top_hz: float) -> FloatArray:
     return out
 
 
-def draw_sweep(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_sweep(rng: np.random.Generator, seconds: float) -> Labels:
     low, high = sorted(rng.choice((100, 200, 300, 500, 800, 1000, 2000, 4000, 8000), 2, replace=False))
     start, end = (low, high) if rng.random() < 0.5 else (high, low)
     return Labels("sweep", "rising" if start < end else "falling", hz=float(start), hz_to=float(end))
@@ -60,7 +60,7 @@ def render_sweep(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
     return smooth_edges(np.sin(phase(np.geomspace(labels.hz, labels.hz_to, n), n)), 0.01, 0.01)
 
 
-def draw_noise(rng: np.random.Generator, seconds: float) -> Labels:
+def sample_noise(rng: np.random.Generator, seconds: float) -> Labels:
     return Labels("noise", str(rng.choice(tuple(NOISE_POWERS))))
 
 
@@ -69,7 +69,7 @@ def render_noise(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
 
 
 SOUNDS = {
-    "tone": Sound(2.0, (1.0, 4.0), draw_tone, render_tone),
-    "sweep": Sound(0.7, (1.0, 4.0), draw_sweep, render_sweep),
-    "noise": Sound(0.5, (1.0, 4.0), draw_noise, render_noise),
+    "tone": Sound(2.0, (1.0, 4.0), sample_tone, render_tone),
+    "sweep": Sound(0.7, (1.0, 4.0), sample_sweep, render_sweep),
+    "noise": Sound(0.5, (1.0, 4.0), sample_noise, render_noise),
 }
