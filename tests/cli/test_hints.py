@@ -14,8 +14,8 @@ PACKAGE = Path(soundloom.__file__).parent
 ALL_FLAGS = {name for command in COMMANDS for flag in flags_of(command) for name in flag.names} | {"--version"}
 # Flags of other programs, and of modules that are run by themselves.
 NOT_OURS = (
-    *("checkpoints/hub.py", "checkpoints/make.py", "checkpoints/musicgen_make.py", "training/machine.py"),
-    *("bench/", "audio/playback.py", "cli/completion.py"),
+    *("checkpoints/hub.py", "testing/", "training/loop/distributed.py"),
+    *("bench/", "audio/playback.py", "cli/commands/completion.py"),
 )
 VERBS = {"is", "asks", "does"}  # of sentences about soundloom
 

@@ -136,7 +136,7 @@ def test_after_a_kill_at_any_event_the_same_command_gives_the_undisturbed_result
 
 def replace_folder(folder, at=0):
     command = [sys.executable, "-c", REPLACING, str(folder), str(at), str(int(signal.SIGKILL))]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
 def test_a_folder_that_is_being_replaced_is_never_lost(tmp_path):
