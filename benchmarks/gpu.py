@@ -103,9 +103,9 @@ def parity(model: Model) -> float:
     agreements = []
     for make in clips:
         replayed = [make(seed).audio for seed in (1, 2, 3)][-1]  # plain, recorded, replayed with another seed
-        recorder, engine.replays = engine.replays, None
+        recorder, engine.graphs = engine.graphs, None
         agreements.append(decibels(replayed, make(3).audio))
-        engine.replays = recorder
+        engine.graphs = recorder
     return min(agreements)
 
 

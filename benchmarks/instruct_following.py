@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.config.musicgen.sampling import GREEDY
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE, samples
@@ -33,7 +33,7 @@ from soundloom.datasets.synthetic.sounds.stems import (
     Stems,
     sample_edit,
 )
-from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.loop import Trainer
@@ -119,13 +119,15 @@ class Judge:
 
     def edit(self, editor: Editor, before: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
         """The likeliest codes (b, q, t) after edits of codes before (b, q, t)."""
-        request = Request(len(before), before.shape[-1], GREEDY, guidance=2.0)
+        request = TokenRequest(len(before), before.shape[-1], GREEDY, guidance=2.0)
         hidden, mask = (torch.from_numpy(array) for array in self.edits.embed(list(instructions)))
         with torch.inference_mode():
-            prefixes = editor.cp_transformer(editor.lm, torch.from_numpy(before))
-            decoding = Decoding(editor.lm, editor.lm.read(hidden, mask), steps(LM, request), True, prefixes)
+            adapter_kv = editor.cp_transformer(editor.lm, torch.from_numpy(before))
+            decoding = DecoderState(
+                editor.lm, editor.lm.condition(hidden, mask), count_steps(LM, request), True, adapter_kv
+            )
         *_, last = generate(LM, request, decoding)
-        return last.codes
+        return last.tokens
 
     def line(self, task: StageContext, shares: np.ndarray, kept: float, misled: float) -> str:
         """Describe the shares (edits, 3) of one task and what was kept."""

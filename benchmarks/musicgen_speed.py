@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from soundloom.autoregressive.generation import Request, generate
+from soundloom.autoregressive.generation import TokenRequest, generate
 from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.musicgen.layouts import LM_TRANSFORMERS, canonical_attention
 from soundloom.config.musicgen.model import LMConfig, published_musicgen
 from soundloom.config.musicgen.sampling import Sampling
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.engines.torch.precision import Precision
-from soundloom.engines.torch.prepack import arrange
+from soundloom.engines.torch.prepack import prepack
 
 TOKENS, TEXT_WIDTH = 12, 32  # of the prompt
 
@@ -79,7 +79,7 @@ def ours(model: Any, config: LMConfig, precision: str) -> MusicGenLM:
     chosen = Precision.choose(precision, "cpu", config.hidden_size)
     blocks = chosen.blocks or chosen.dtype
     lm = load_module(lambda: MusicGenLM(config), tensors, "benchmark", "cpu", chosen.dtype, blocks=blocks)
-    arrange(lm)
+    prepack(lm)
     return lm
 
 
@@ -108,9 +108,9 @@ def time_peer(model: Any, frames: int) -> float:
 def time_ours(model: MusicGenLM, config: LMConfig, text: np.ndarray, frames: int) -> float:
     """Seconds of a step of ours, the median."""
     with torch.inference_mode():
-        read = model.read(torch.from_numpy(text), torch.ones(text.shape[:2], dtype=torch.bool))
-    request = Request(1, frames, Sampling(top_k=250), 3.0)
-    decoding = Decoding(model, read, frames + config.num_codebooks, guided=True)
+        read = model.condition(torch.from_numpy(text), torch.ones(text.shape[:2], dtype=torch.bool))
+    request = TokenRequest(1, frames, Sampling(top_k=250), 3.0)
+    decoding = DecoderState(model, read, frames + config.num_codebooks, guided=True)
 
     def noise(step: int) -> np.ndarray:
         return exponential_noise([0], step, config.num_codebooks, config.vocab_size)

@@ -23,7 +23,7 @@ from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import DiTConfig
 from soundloom.engines.mlx import blocks
 from soundloom.engines.mlx.stable_audio import dit
-from soundloom.engines.mlx.stable_audio.dit import Condition, DiT
+from soundloom.engines.mlx.stable_audio.dit import Conditioning, DiT
 
 CONTEXT = 257  # prompt tokens and the duration
 
@@ -95,12 +95,12 @@ def sample(network: DiT, clip: Clip, steps: int, tokens: mx.array | None) -> mx.
     return x
 
 
-def computed_again(network: DiT, condition: Condition, tokens: mx.array, zeros: mx.array) -> Condition:
+def computed_again(network: DiT, condition: Conditioning, tokens: mx.array, zeros: mx.array) -> Conditioning:
     """Return the same condition, its keys, values and local embeddings computed anew."""
     layers = network.transformer.layers
     return replace(
         condition,
-        memories=[layer.cross_attn.remember(tokens) for layer in layers],
+        cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
         locals=[blocks.sequence(layer.to_local_embed, zeros.swapaxes(1, 2)) for layer in layers],
     )
 

@@ -24,7 +24,7 @@ def test_three_frames_lie_as_in_the_paper() -> None:
 def test_codes_come_back_from_their_sequence(delays: tuple[int, ...], frames: int) -> None:
     codes = np.random.default_rng(frames).integers(0, X, (2, len(delays), frames))
     sequence = delay.build(codes, delays, X)
-    assert sequence.shape[-1] == delay.positions(frames, delays) == frames + 4
+    assert sequence.shape[-1] == delay.sequence_length(frames, delays) == frames + 4
     assert (delay.revert(sequence, delays) == codes).all()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from soundloom.autoregressive import delay
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.config.musicgen.model import LMConfig
 from soundloom.config.musicgen.sampling import GREEDY
 from soundloom.errors import RequestError
@@ -29,26 +29,26 @@ class Counter:
 
 
 def test_each_frame_holds_what_was_drawn_at_its_slots() -> None:
-    last = list(generate(CONFIG, Request(1, 3, GREEDY), Counter()))[-1]
-    assert last.codes[0].tolist() == [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]]
+    last = list(generate(CONFIG, TokenRequest(1, 3, GREEDY), Counter()))[-1]
+    assert last.tokens[0].tolist() == [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]]
 
 
 def test_a_clip_takes_three_passes_more_than_it_has_frames() -> None:
     for frames in (1, 2, 25):
-        request = Request(1, frames, GREEDY)
-        assert len(list(generate(CONFIG, request, Counter()))) == steps(CONFIG, request) == frames + 3
+        request = TokenRequest(1, frames, GREEDY)
+        assert len(list(generate(CONFIG, request, Counter()))) == count_steps(CONFIG, request) == frames + 3
 
 
 def test_progress_counts_complete_frames() -> None:
-    found = [step.frames for step in generate(CONFIG, Request(1, 4, GREEDY), Counter())]
+    found = [step.frames for step in generate(CONFIG, TokenRequest(1, 4, GREEDY), Counter())]
     assert found == [0, 0, 0, 1, 2, 3, 4]
 
 
 def test_a_prompt_stays_as_it_is_and_is_fed_in_one_pass() -> None:
     prompt, decoder = np.full((1, 4, 3), 31), Counter()
-    *_, last = generate(CONFIG, Request(1, 5, GREEDY, prompt=prompt), decoder)
-    assert (last.codes[..., :3] == 31).all()
-    assert last.codes[0, :, 3:].tolist() == [[4, 5], [5, 6], [6, 7], [7, 8]]
+    *_, last = generate(CONFIG, TokenRequest(1, 5, GREEDY, prompt=prompt), decoder)
+    assert (last.tokens[..., :3] == 31).all()
+    assert last.tokens[0, :, 3:].tolist() == [[4, 5], [5, 6], [6, 7], [7, 8]]
     laid = delay.build(prompt, CONFIG.delays, CONFIG.special_token)
     assert (decoder.fed[0] == laid[..., :4]).all()
     assert [each.shape[-1] for each in decoder.fed] == [4, 1, 1, 1, 1]
@@ -56,10 +56,10 @@ def test_a_prompt_stays_as_it_is_and_is_fed_in_one_pass() -> None:
 
 def test_it_stops_where_its_caller_does() -> None:
     decoder = Counter()
-    assert len(list(islice(generate(CONFIG, Request(1, 20, GREEDY), decoder), 2))) == 2
+    assert len(list(islice(generate(CONFIG, TokenRequest(1, 20, GREEDY), decoder), 2))) == 2
     assert len(decoder.fed) == 2
 
 
 def test_a_prompt_as_long_as_the_clip_is_refused() -> None:
     with pytest.raises(RequestError, match="a prompt of 3 frames leaves nothing of 3 frames"):
-        Request(1, 3, GREEDY, prompt=np.zeros((1, 4, 3), int))
+        TokenRequest(1, 3, GREEDY, prompt=np.zeros((1, 4, 3), int))

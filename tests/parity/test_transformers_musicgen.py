@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from soundloom.autoregressive import delay
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.musicgen.model import LMConfig
@@ -63,7 +63,7 @@ class Ours:
         self.lm = self.engine.build(lambda: make(self.config), lm_weights(stored), "parity")
         hidden = model.text_encoder(IDS, attention_mask=MASK.long()).last_hidden_state
         array = self.engine.array
-        self.text = self.lm.read(array(hidden.numpy()), array(MASK.numpy()), mask_padding=True)
+        self.text = self.lm.condition(array(hidden.numpy()), array(MASK.numpy()), mask_padding=True)
 
     def logits(self, tokens: np.ndarray) -> np.ndarray:
         positions, array = np.arange(tokens.shape[-1]), self.engine.array
@@ -71,10 +71,10 @@ class Ours:
         return self.engine.numpy(self.lm.logits(self.lm(array(tokens), array(positions), table, self.text)))
 
     def greedy(self, frames: int) -> np.ndarray:
-        request = Request(2, frames, GREEDY, guidance=3.0)
-        make = self.engine.module("musicgen.kv_cache").Decoding
-        *_, last = generate(self.config, request, make(self.lm, self.text, steps(self.config, request), True))
-        return last.codes
+        request = TokenRequest(2, frames, GREEDY, guidance=3.0)
+        make = self.engine.module("musicgen.kv_cache").DecoderState
+        *_, last = generate(self.config, request, make(self.lm, self.text, count_steps(self.config, request), True))
+        return last.tokens
 
 
 @pytest.mark.parametrize("channels", [MONO, STEREO], ids=["mono", "stereo"])

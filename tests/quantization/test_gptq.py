@@ -10,10 +10,10 @@ from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.registry import engine_class
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.gptq import compensate, compensate_errors
+from soundloom.quantization.gptq import apply_gptq, compensate
 from soundloom.quantization.policy import pack, uniform_bits
-from soundloom.quantization.probe import Probe
-from soundloom.quantization.quantize import Choice, quantize_model
+from soundloom.quantization.quantize import QuantizationConfig, quantize_model
+from soundloom.quantization.trajectory import Trajectory
 
 
 def draw(*shape, seed=0):
@@ -55,7 +55,7 @@ def test_layers_that_see_frames_get_other_codes_and_all_others_keep_theirs(on_en
     full = open_checkpoint(tiny_model_folder)
     packed = pack(full.tensors, uniform_bits(full.tensors, 4, 64), 64)
     heard = []
-    found = compensate_errors(on_engine(full), packed, lambda done, total: heard.append((done, total)))
+    found = apply_gptq(on_engine(full), packed, lambda done, total: heard.append((done, total)))
     changed = {
         name.removeprefix("model.model.transformer.")
         for name, old in packed.items()
@@ -72,8 +72,8 @@ def test_layers_that_see_frames_get_other_codes_and_all_others_keep_theirs(on_en
 
 def test_a_network_is_as_it_was_after_calibration(on_engine):
     model = on_engine(open_checkpoint("mini"))
-    probe = Probe.record(model, 0.5, ["rain"])
-    compensate_errors(model, pack(model.checkpoint.tensors, uniform_bits(model.checkpoint.tensors, 8, 64), 64))
+    probe = Trajectory.record(model, 0.5, ["rain"])
+    apply_gptq(model, pack(model.checkpoint.tensors, uniform_bits(model.checkpoint.tensors, 8, 64), 64))
     assert probe.error(probe.velocities(model.engine)) == 0
 
 
@@ -84,7 +84,7 @@ def test_mini_loses_less_when_calibrated(tmp_path):
     def on_torch(checkpoint):
         return Model(checkpoint, engine_class("torch")(checkpoint, "cpu", "fp32"), keep_loaded=True)
 
-    report = quantize_model(mini, tmp_path / "out", Choice("4", calibrate=True), on_torch)
+    report = quantize_model(mini, tmp_path / "out", QuantizationConfig("4", calibrate=True), on_torch)
     assert report.distances.log_mel < 0.8 * report.uncalibrated.log_mel
     assert fmean(report.distances.cosines.values()) > fmean(report.uncalibrated.cosines.values())
     assert any("without calibration, latent after the first step" in line for line in report.lines())

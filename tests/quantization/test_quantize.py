@@ -12,9 +12,9 @@ from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.pipeline.stable_audio.model import Model, make_engine
 from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
-from soundloom.quantization.probe import TIMES, Probe
-from soundloom.quantization.quantize import Choice, quantize_model
+from soundloom.quantization.quantize import QuantizationConfig, quantize_model
 from soundloom.quantization.report import measure_distances, model_sizes
+from soundloom.quantization.trajectory import TIMES, Trajectory
 from soundloom.testing.stable_audio import make_random
 
 BLOCK = f"{DIT_PREFIX}transformer.layers."
@@ -32,7 +32,7 @@ def full(tiny_model_folder):
 
 @pytest.fixture(scope="module")
 def probe(full):
-    return Probe.record(on_engine(full), 1.0, ["rain", "a bell"])
+    return Trajectory.record(on_engine(full), 1.0, ["rain", "a bell"])
 
 
 def stack(blocks):
@@ -73,7 +73,7 @@ def test_a_layer_that_multiplies_nothing_is_not_sensitive(tiny_model_folder, tmp
     silent = f"{BLOCK}1.ff.ff.2.weight"
     zero = from_array(silent, np.zeros(checkpoint.tensors[silent].shape, np.float32))
     checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, silent: zero})
-    probe = Probe.record(on_engine(checkpoint), 0.5, ["rain"])
+    probe = Trajectory.record(on_engine(checkpoint), 0.5, ["rain"])
     heard = []
     found = measure_sensitivity(checkpoint, probe, 64, on_engine, lambda done, total: heard.append((done, total)))
     assert found[silent] == pytest.approx(0, abs=1e-12)
@@ -104,7 +104,7 @@ def test_sizes_are_those_of_files_and_of_memory(full):
 
 @pytest.mark.parametrize("more", ["8", "mixed"])
 def test_more_bits_are_nearer_and_larger(full, tmp_path, more):
-    four, other = (quantize_model(full, tmp_path / bits, Choice(bits), on_engine) for bits in ("4", more))
+    four, other = (quantize_model(full, tmp_path / bits, QuantizationConfig(bits), on_engine) for bits in ("4", more))
     assert other.distances.first_step_snr > four.distances.first_step_snr > 10
     assert other.distances.log_mel < four.distances.log_mel
     assert min(other.distances.cosines.values()) > min(four.distances.cosines.values()) > 0.9
@@ -114,7 +114,7 @@ def test_more_bits_are_nearer_and_larger(full, tmp_path, more):
 
 
 def test_mixed_models_are_packed_as_their_manifest_says(full, tmp_path):
-    quantize_model(full, tmp_path / "out", Choice("mixed", 32), on_engine)
+    quantize_model(full, tmp_path / "out", QuantizationConfig("mixed", 32), on_engine)
     tensors = open_checkpoint(tmp_path / "out").tensors
     bits = {tensor.bits for tensor in tensors.values() if isinstance(tensor, PackedTensor)}
     assert bits == {8}  # both blocks of the tiny model are at an end

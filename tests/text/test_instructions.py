@@ -1,7 +1,7 @@
 import pytest
 
 from soundloom.errors import RequestError
-from soundloom.text.instructions import understand
+from soundloom.text.instructions import normalize_instruction
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,16 @@ from soundloom.text.instructions import understand
     ],
 )
 def test_plain_words_become_trained_sentences(words, sentence):
-    found = understand(words)
+    found = normalize_instruction(words)
     assert found.text == f"Music piece. Instruct: {sentence}."
-    assert found.was_trained
+    assert found.seen_in_training
 
 
 def test_the_published_form_is_taken_as_it_stands():
     text = "Music piece. Instruct: No Drums."
-    assert understand(text).text == text
-    assert understand(text).was_trained
-    assert not understand("Music piece. Instruct: Remove Drums.").was_trained
+    assert normalize_instruction(text).text == text
+    assert normalize_instruction(text).seen_in_training
+    assert not normalize_instruction("Music piece. Instruct: Remove Drums.").seen_in_training
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_the_published_form_is_taken_as_it_stands():
     ],
 )
 def test_what_was_never_trained_is_passed_on_and_marked(words, sentence):
-    found = understand(words)
+    found = normalize_instruction(words)
     assert found.text == f"Music piece. Instruct: {sentence}."
-    assert not found.was_trained
+    assert not found.seen_in_training
 
 
 @pytest.mark.parametrize("words", ["", " . ", "remove", "Only the"])
 def test_words_that_name_nothing_are_refused(words):
     with pytest.raises(RequestError, match=r"no instruction|which instrument"):
-        understand(words)
+        normalize_instruction(words)

@@ -17,15 +17,15 @@ def test_rows_are_padded_on_the_right_and_masked(tokenizer):
     assert real[1] == 0
     assert tokens.mask[0, : real[0]].all()
     assert (tokens.ids[0, real[0] :] == 0).all()
-    assert tokens.cut == ("", "")
+    assert tokens.truncated == ("", "")
 
 
 def test_what_does_not_fit_is_reported(tokenizer):
     words = " ".join(["rain on the roof"] * 20)
     tokens = tokenizer([words], 8)
     assert tokens.mask.all()
-    assert tokens.cut[0]
-    assert words.endswith(tokens.cut[0].strip())
+    assert tokens.truncated[0]
+    assert words.endswith(tokens.truncated[0].strip())
 
 
 def test_bytes_that_are_no_tokenizer_are_refused():

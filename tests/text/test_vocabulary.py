@@ -1,7 +1,7 @@
 import pytest
 
 from soundloom import load
-from soundloom.text.words import CaptionWords
+from soundloom.text.vocabulary import CaptionVocabulary
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +46,4 @@ def test_subject_words_are_in_the_vocabulary(words):
 
 def test_models_that_do_not_tell_their_words_say_nothing(tiny_model):
     assert tiny_model.caption_words is None
-    assert CaptionWords(tiny_model.tokenizer, ("rain",)).names_sound("Rain on a roof")
+    assert CaptionVocabulary(tiny_model.tokenizer, ("rain",)).names_subject("Rain on a roof")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def positions(frames: int, delays: Sequence[int]) -> int:
+def sequence_length(frames: int, delays: Sequence[int]) -> int:
     """Positions that a clip of so many frames takes."""
     return frames + 1 + max(delays)
 
@@ -38,4 +38,4 @@ def revert(sequence: np.ndarray, delays: Sequence[int]) -> np.ndarray:
 
 
 def _frame_of_slot(frames: int, delays: Sequence[int]) -> np.ndarray:
-    return np.arange(positions(frames, delays)) - 1 - np.asarray(delays)[:, None]
+    return np.arange(sequence_length(frames, delays)) - 1 - np.asarray(delays)[:, None]

@@ -19,11 +19,11 @@ from soundloom.errors import RequestError
 # Takes the tokens (b, q, s) of the next positions and returns the logits (b, q, v) of the last one, prompted and
 # not; the latter is None where there is no guidance.
 Decoder = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
-Noise = Callable[[int], np.ndarray]  # of a step, (b, q, v)
+NoiseFn = Callable[[int], np.ndarray]  # of a step, (b, q, v)
 
 
 @dataclass(frozen=True)
-class Request:
+class TokenRequest:
     """What is made: `clips` of `frames` each, with what is drawn and how far it is guided.
 
     `prompt` (b, q, p) are codes that the clips begin with; they are part of the frames.
@@ -48,25 +48,27 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Step:
+class GenerationStep:
     """The state after a step."""
 
-    codes: np.ndarray  # (b, q, t); frames from `frames` on are not all there yet
+    tokens: np.ndarray  # (b, q, t); frames from `frames` on are not all there yet
     frames: int  # that are complete
     logits: np.ndarray  # (b, q, v) that the step's tokens were drawn from, guided
 
 
-def steps(config: LMConfig, request: Request) -> int:
+def count_steps(config: LMConfig, request: TokenRequest) -> int:
     """Number of forward passes that a request takes."""
-    return delay.positions(request.frames, config.delays) - 1 - request.prompt_frames
+    return delay.sequence_length(request.frames, config.delays) - 1 - request.prompt_frames
 
 
-def generate(config: LMConfig, request: Request, decoder: Decoder, noise: Noise | None = None) -> Iterator[Step]:
+def generate(
+    config: LMConfig, request: TokenRequest, decoder: Decoder, noise: NoiseFn | None = None
+) -> Iterator[GenerationStep]:
     """Yield after each step; the last one has all frames. `noise` is not needed at temperature 0."""
     open_slots = _open_slots(config, request)
     sequence = _start(config, request)
     first = 1 + request.prompt_frames
-    for step in range(steps(config, request)):
+    for step in range(count_steps(config, request)):
         position = first + step
         fed = sequence[:, :, :first] if step == 0 else sequence[:, :, position - 1 : position]
         prompted, unprompted = decoder(fed)
@@ -74,10 +76,10 @@ def generate(config: LMConfig, request: Request, decoder: Decoder, noise: Noise 
         tokens = sample(logits, noise(step) if noise else None, request.sampling)
         sequence[:, :, position] = np.where(open_slots[:, position], tokens, sequence[:, :, position])
         complete = min(max(position - max(config.delays), request.prompt_frames), request.frames)
-        yield Step(delay.revert(sequence, config.delays), complete, logits)
+        yield GenerationStep(delay.revert(sequence, config.delays), complete, logits)
 
 
-def _start(config: LMConfig, request: Request) -> np.ndarray:
+def _start(config: LMConfig, request: TokenRequest) -> np.ndarray:
     """Lay out the sequence (b, q, s) with the prompt in its slots and the special token elsewhere."""
     missing = request.frames - request.prompt_frames
     unknown = np.full((request.clips, config.num_codebooks, missing), config.special_token)
@@ -85,7 +87,7 @@ def _start(config: LMConfig, request: Request) -> np.ndarray:
     return delay.build(codes, config.delays, config.special_token)
 
 
-def _open_slots(config: LMConfig, request: Request) -> np.ndarray:
+def _open_slots(config: LMConfig, request: TokenRequest) -> np.ndarray:
     """Mark the slots (q, s) that are to be drawn: those of frames behind the prompt."""
     slots = delay.real_slots(request.frames, config.delays)
     for codebook, late in enumerate(config.delays):

@@ -26,7 +26,7 @@ from soundloom.engines.registry import music_engine_class, require_device
 from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.musicgen.run import make_jobs
-from soundloom.text.instructions import understand
+from soundloom.text.instructions import normalize_instruction
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _understood(
     """What instructions are understood as, where that is not what they say."""
     known = config.instruct.instruments if config.instruct else ()
     told = {
-        understand(request.prompt, known).text: request.prompt
+        normalize_instruction(request.prompt, known).text: request.prompt
         for file, requests in requests_by_file.items()
         for request in requests
         if file is not None and not request.raw

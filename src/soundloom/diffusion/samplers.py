@@ -16,8 +16,8 @@ import numpy as np
 
 Array = Any  # torch.Tensor, mlx.core.array or numpy.ndarray
 Velocity = Callable[[Array, Any], Array]
-Noise = Callable[[int], Array]
-Sampler = Callable[[Velocity, Array, "Times", Noise], Iterator[Array]]
+NoiseFn = Callable[[int], Array]
+Sampler = Callable[[Velocity, Array, "Times", NoiseFn], Iterator[Array]]
 
 TINY = 1e-10  # keeps logarithms and quotients finite at both ends of a schedule
 
@@ -50,14 +50,14 @@ class Times:
         return self._array(value.astype(np.float32)[:, None, None])
 
 
-def euler(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def euler(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """First order: follow the velocity."""
     for i in range(len(times)):
         x = x + (times[i + 1] - times[i]) * velocity(x, times[i])
         yield x
 
 
-def heun(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def heun(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """Second order: average the velocities at both ends of a step; the last step, to 0, is Euler's."""
     for i in range(len(times)):
         t, t_next = times[i], times[i + 1]
@@ -68,7 +68,7 @@ def heun(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[A
         yield x
 
 
-def rk4(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def rk4(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """Fourth order, classical Runge-Kutta; the last evaluation stays off t = 0, where the model was not trained."""
     for i in range(len(times)):
         t, dt = times[i], times[i + 1] - times[i]
@@ -81,7 +81,7 @@ def rk4(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Ar
         yield x
 
 
-def pingpong(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def pingpong(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """Jump to the clean estimate, then add fresh noise for the next time: the sampler of distilled checkpoints."""
     for i in range(len(times)):
         t, t_next = times[i], times[i + 1]
@@ -92,7 +92,7 @@ def pingpong(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterat
         yield x
 
 
-def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """DPM-Solver++ of second order, multistep: extrapolates the clean estimate from the last two."""
     t, logsnr = times.values, _logsnr(times.values)
     previous = None
@@ -108,7 +108,7 @@ def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterat
         yield x
 
 
-def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: Noise) -> Iterator[Array]:
+def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
     """DPM-Solver++ of third order, multistep, fully stochastic; not a reference sampler of these models."""
     t, logsnr = times.values, _logsnr(times.values)
     h = np.diff(logsnr, axis=0)

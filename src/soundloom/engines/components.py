@@ -17,7 +17,7 @@ _GATED = ".proj"  # the projection of a gated feed-forward layer, whose module m
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentSource:
     """What a component is built from: its configuration, its tensors by module name, its name in messages."""
 
     config: Any  # DiTConfig, ConditioningConfig, SAMEConfig or T5GemmaConfig
@@ -25,7 +25,7 @@ class Part:
     what: str
 
 
-def find_part(checkpoint: Checkpoint, component: Component) -> Part:
+def find_component(checkpoint: Checkpoint, component: Component) -> ComponentSource:
     """Return what a component is built from. Raises EngineError or CheckpointError where the checkpoint lacks it."""
     if component == "text":
         return _text_encoder(checkpoint)
@@ -33,12 +33,12 @@ def find_part(checkpoint: Checkpoint, component: Component) -> Part:
         return _autoencoder_half(checkpoint, component)
     config = _generator(checkpoint)
     if component == "dit":
-        return Part(config.dit, checkpoint.component(DIT_PREFIX), f"{checkpoint.name}'s transformer")
+        return ComponentSource(config.dit, checkpoint.component(DIT_PREFIX), f"{checkpoint.name}'s transformer")
     conditioning = config.model.conditioning
-    return Part(conditioning, checkpoint.component(CONDITIONER_PREFIX), f"{checkpoint.name}'s conditioner")
+    return ComponentSource(conditioning, checkpoint.component(CONDITIONER_PREFIX), f"{checkpoint.name}'s conditioner")
 
 
-def _text_encoder(checkpoint: Checkpoint) -> Part:
+def _text_encoder(checkpoint: Checkpoint) -> ComponentSource:
     files = checkpoint.text_encoder
     if files is None:
         raise CheckpointError(
@@ -46,16 +46,16 @@ def _text_encoder(checkpoint: Checkpoint) -> Part:
             "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
         )
     tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
-    return Part(files.config, tensors, f"{checkpoint.name}'s text encoder")
+    return ComponentSource(files.config, tensors, f"{checkpoint.name}'s text encoder")
 
 
-def _autoencoder_half(checkpoint: Checkpoint, half: str) -> Part:
+def _autoencoder_half(checkpoint: Checkpoint, half: str) -> ComponentSource:
     other = "decoder" if half == "encoder" else "encoder"
     unused = [other + "."] + (["bottleneck.scaling_factor", "bottleneck.bias"] if half == "decoder" else [])
     tensors = {
         name: tensor for name, tensor in checkpoint.component(SAME_PREFIX).items() if not name.startswith(tuple(unused))
     }
-    return Part(checkpoint.config.same, tensors, f"{checkpoint.name}'s autoencoder ({half})")
+    return ComponentSource(checkpoint.config.same, tensors, f"{checkpoint.name}'s autoencoder ({half})")
 
 
 def _generator(checkpoint: Checkpoint) -> ModelConfig:
@@ -67,6 +67,6 @@ def _generator(checkpoint: Checkpoint) -> ModelConfig:
     return checkpoint.config
 
 
-def holder_of(layer: str) -> str:
+def calling_module(layer: str) -> str:
     """Return the module that is called with what a linear layer multiplies: itself, or what wraps a gated one."""
     return layer.removesuffix(_GATED)

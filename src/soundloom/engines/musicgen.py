@@ -20,7 +20,7 @@ _PREFIXES = {"text": T5_PREFIX, "codec": ENCODEC_PREFIX, "lm": LM_PREFIX, "adapt
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextEmbeddings:
     """Prompts as the language model hears them: embeddings (b, l, width) and mask (b, l), True at real tokens."""
 
     hidden: np.ndarray
@@ -50,7 +50,7 @@ class MusicEngine(Protocol):
         """Return what the weights of a component take in memory, packed ones as packed."""
         ...
 
-    def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
+    def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
         """Return the embeddings of token ids and mask (b, l)."""
         ...
 
@@ -64,7 +64,7 @@ class MusicEngine(Protocol):
 
     def decoder(
         self,
-        reading: Reading,
+        reading: TextEmbeddings,
         positions: int,
         guided: bool,
         source: np.ndarray | None = None,

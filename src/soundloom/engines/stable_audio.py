@@ -13,8 +13,8 @@ import numpy as np
 from soundloom.errors import EngineError
 
 Array = Any  # torch.Tensor or mlx.core.array; plain operators work on it
-Condition = Any  # what all steps of a clip share
-Draw = Callable[[Sequence[int]], np.ndarray]
+Conditioning = Any  # what all steps of a clip share
+NoiseFn = Callable[[Sequence[int]], np.ndarray]
 Component = Literal["text", "conditioner", "dit", "encoder", "decoder"]
 
 
@@ -28,7 +28,7 @@ def memory_error(error: RuntimeError, signs: Sequence[str]) -> EngineError | Non
     )
 
 
-class Replays(Protocol):
+class GraphRunner(Protocol):
     """Runs programs: what was run before under the same key may be replayed from a recording."""
 
     def __call__(
@@ -46,7 +46,7 @@ class Engine(Protocol):
     precision: str
 
     @property
-    def replays(self) -> Replays | None:
+    def graphs(self) -> GraphRunner | None:
         """What runs whole programs, None where operations are best issued anew each time."""
         ...
 
@@ -76,7 +76,7 @@ class Engine(Protocol):
 
     def condition(
         self, context: Array, duration: Array, local: Array, repeats: int = 1, times: Sequence[float] = ()
-    ) -> Condition:
+    ) -> Conditioning:
         """Compute once what the steps share; local is (b, 1 + c, t), or zeros (1, 1 + c, 1).
 
         The token before the duration stands for `repeats` equal ones; `times` are those of steps to come.
@@ -84,16 +84,16 @@ class Engine(Protocol):
         ...
 
     def velocity(
-        self, x: Array, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Array, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Array:
         """Return the velocity of x (b, c, t), float32; t is a float or (b, 1, 1), valid (b, t) marks real frames."""
         ...
 
-    def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
+    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         """Return latents (b, c, t) of audio (b, channels, samples); `draw` turns the published codec noise on."""
         ...
 
-    def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
+    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         """Return audio (b, channels, samples) of latents (b, c, t)."""
         ...
 

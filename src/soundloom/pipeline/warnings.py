@@ -6,10 +6,10 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import Guidance
 from soundloom.errors import shown
 from soundloom.pipeline.stable_audio.plan import Job
-from soundloom.text.words import CaptionWords
+from soundloom.text.vocabulary import CaptionVocabulary
 
 
-def job_warnings(job: Job, cut: str, config: ModelConfig, name: str, words: CaptionWords | None) -> list[str]:
+def job_warnings(job: Job, cut: str, config: ModelConfig, name: str, words: CaptionVocabulary | None) -> list[str]:
     """Return warnings about a job of the model `name`; `cut` is the text of its prompts that did not fit."""
     found = words.warnings(job.request.prompt, name) if words else []
     if cut:

@@ -19,7 +19,7 @@ from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.engines.stable_audio import Engine
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.probe import Probe
+from soundloom.quantization.trajectory import Trajectory
 
 # Of other prompts and noise than those of the report, lest it measures what was fitted.
 PROMPTS = (
@@ -42,7 +42,7 @@ _LAYER = re.compile(
 )
 
 
-def compensate_errors(
+def apply_gptq(
     model: Model, packed: Mapping[str, LazyTensor], progress: Callable[[int, int], None] | None = None
 ) -> dict[str, LazyTensor]:
     """Choose the codes of `packed` anew, by runs of the full model whose weights they are.
@@ -51,7 +51,7 @@ def compensate_errors(
     """
     old = {_layer_of(name): t for name, t in packed.items() if isinstance(t, PackedTensor)}
     layers = [layer for layer in old if _LAYER.fullmatch(layer)]
-    probe = Probe.record(model, SECONDS, PROMPTS, SEED)
+    probe = Trajectory.record(model, SECONDS, PROMPTS, SEED)
     found = dict(packed)
     for done, (layer, gram) in enumerate(_sums(model.engine, probe, layers), 1):
         name, bits, group_size = f"{DIT_PREFIX}{layer}.weight", old[layer].bits, old[layer].group_size
@@ -68,16 +68,16 @@ def _layer_of(name: str) -> str:
     return name.removeprefix(DIT_PREFIX).removesuffix(".weight")
 
 
-def _sums(engine: Engine, probe: Probe, layers: Sequence[str]) -> Iterator[tuple[str, Array]]:
+def _sums(engine: Engine, probe: Trajectory, layers: Sequence[str]) -> Iterator[tuple[str, Array]]:
     """Run the model along the probe's path; yield each layer with the products of its inputs summed up, (in, in)."""
-    observed = import_module(f"soundloom.engines.{engine.name}.hooks").observed
+    input_hooks = import_module(f"soundloom.engines.{engine.name}.hooks").input_hooks
     sums: dict[str, Array] = {}
 
     def hear(layer: str, x: np.ndarray) -> None:
         sums[layer] = sums.get(layer, 0) + x.T @ x
 
     for start in range(0, len(layers), _AT_ONCE):
-        with observed(engine, layers[start : start + _AT_ONCE], hear):
+        with input_hooks(engine, layers[start : start + _AT_ONCE], hear):
             probe.velocities(engine)
         while sums:
             yield sums.popitem()

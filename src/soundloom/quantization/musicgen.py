@@ -14,7 +14,7 @@ from typing import get_args
 import numpy as np
 
 from soundloom.autoregressive import delay
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.sampling import exponential_noise, guide_logits, probabilities
 from soundloom.checkpoints.compare import depth
 from soundloom.checkpoints.formats.packed import pack_tensor, require_unpacked
@@ -24,13 +24,13 @@ from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm, save_musicgen
 from soundloom.checkpoints.musicgen.shapes import LM_PREFIX
 from soundloom.checkpoints.stable_audio.convert import require_empty
 from soundloom.config.musicgen.sampling import Sampling
-from soundloom.engines.musicgen import MusicComponent, MusicEngine, Reading, find_component
+from soundloom.engines.musicgen import MusicComponent, MusicEngine, TextEmbeddings, find_component
 from soundloom.errors import RequestError
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.quantization.policy import Bits, bits_by_sensitivity
-from soundloom.quantization.probe import energy
-from soundloom.quantization.quantize import Choice, Progress
-from soundloom.quantization.report import LogitDistances, Report, Size, cosine, sizes
+from soundloom.quantization.quantize import Progress, QuantizationConfig
+from soundloom.quantization.report import LogitDistances, QuantizationReport, Size, cosine, sizes
+from soundloom.quantization.trajectory import energy
 
 PROMPTS = ("kick drum loop, 120 BPM", "a slow piano melody", "Music piece. Instruct: Only Drums.")
 POSITIONS = (1, 10, 25, 50)  # after which logits are compared
@@ -39,35 +39,35 @@ Run = Callable[[MusicGenCheckpoint], MusicModel]
 
 
 @dataclass(frozen=True)
-class MusicProbe:
+class LogitReference:
     """Codes that the full model made of prompts, and its logits on the way, to hold others against.
 
     `sequence` (b, q, s) is laid out with delays; `source` (b, q, t) is what an editor hears. `logits` has, for each of
     `POSITIONS`, those with the prompts and those without, (2, b, q, v).
     """
 
-    reading: Reading
+    reading: TextEmbeddings
     sequence: np.ndarray
     source: np.ndarray | None
     logits: list[np.ndarray]
 
     @classmethod
-    def record(cls, model: MusicModel) -> MusicProbe:
+    def record(cls, model: MusicModel) -> LogitReference:
         """Let the full model make codes; an editor is given some that were drawn."""
         lm, frames, clips = model.config.lm, max(POSITIONS), len(PROMPTS)
         tokens = model.tokenizer(PROMPTS)
-        reading = model.engine.read(tokens.ids, tokens.mask)
+        reading = model.engine.encode_text(tokens.ids, tokens.mask)
         model.engine.free("text")
         drawn = np.random.default_rng(0).integers(0, lm.vocab_size, (clips, lm.num_codebooks, frames))
         source = drawn if model.config.instruct else None
-        request = Request(clips, frames, Sampling(), GUIDANCE)
-        decoder = model.engine.decoder(reading, steps(lm, request), True, source)
+        request = TokenRequest(clips, frames, Sampling(), GUIDANCE)
+        decoder = model.engine.decoder(reading, count_steps(lm, request), True, source)
 
         def noise(step: int) -> np.ndarray:
             return exponential_noise(range(clips), step, lm.num_codebooks, lm.vocab_size)
 
         *_, last = generate(lm, request, decoder, noise)
-        probe = cls(reading, delay.build(last.codes, lm.delays, lm.special_token), source, [])
+        probe = cls(reading, delay.build(last.tokens, lm.delays, lm.special_token), source, [])
         return replace(probe, logits=probe.run(model.engine))
 
     def run(self, engine: MusicEngine) -> list[np.ndarray]:
@@ -100,25 +100,27 @@ def _guided(logits: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def quantize_music(
-    full: MusicGenCheckpoint, folder: Path, choice: Choice, run: Run, progress: Progress | None = None
-) -> Report:
+    full: MusicGenCheckpoint, folder: Path, choice: QuantizationConfig, run: Run, progress: Progress | None = None
+) -> QuantizationReport:
     """Write `full` with a packed language model into `folder` and compare the two; see `quantize.quantize_model`."""
     require_empty(folder)
     require_unpacked(full.name, full.layout, full.tensors)
     if choice.calibrate or choice.prompts:
         raise RequestError("--calibrate and --prompts are for Stable Audio models", "leave them out")
     model = run(full)
-    probe = MusicProbe.record(model)
+    probe = LogitReference.record(model)
     model.engine.free("lm", "adapter")
     bits = _choose(full, probe, choice, run, progress)
     save_musicgen(folder, full.config, pack_lm(full.tensors, bits, choice.group_size), full.tokenizer)
     packed = run(open_musicgen(folder))
     distances = probe.distances(probe.run(packed.engine))
     packed.engine.free("lm", "adapter")
-    return Report(_sizes(model), _sizes(packed), distances)
+    return QuantizationReport(_sizes(model), _sizes(packed), distances)
 
 
-def _choose(full: MusicGenCheckpoint, probe: MusicProbe, choice: Choice, run: Run, progress: Progress | None) -> Bits:
+def _choose(
+    full: MusicGenCheckpoint, probe: LogitReference, choice: QuantizationConfig, run: Run, progress: Progress | None
+) -> Bits:
     if choice.policy != "mixed":
         return lm_bits(full.tensors, int(choice.policy), choice.group_size)
     sensitivity = _measure_sensitivity(full, probe, choice.group_size, run, progress)
@@ -126,7 +128,7 @@ def _choose(full: MusicGenCheckpoint, probe: MusicProbe, choice: Choice, run: Ru
 
 
 def _measure_sensitivity(
-    full: MusicGenCheckpoint, probe: MusicProbe, group_size: int, run: Run, progress: Progress | None
+    full: MusicGenCheckpoint, probe: LogitReference, group_size: int, run: Run, progress: Progress | None
 ) -> dict[str, float]:
     """How much the logits change, in energy, when one matrix alone has 4 bits; the model runs for each."""
     names, found = _candidates(full.tensors, group_size), {}

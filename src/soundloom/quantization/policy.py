@@ -19,7 +19,7 @@ from soundloom.checkpoints.stable_audio.bundle import can_pack
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.probe import Probe
+from soundloom.quantization.trajectory import Trajectory
 
 POLICIES = ("4", "8", "mixed")
 Bits = dict[str, int]  # by name; a weight that is absent stays as it is
@@ -65,7 +65,7 @@ def _is_half(name: str) -> bool:
 
 def measure_sensitivity(
     checkpoint: Checkpoint,
-    probe: Probe,
+    probe: Trajectory,
     group_size: int,
     run: Callable[[Checkpoint], Model],
     progress: Callable[[int, int], None] | None = None,

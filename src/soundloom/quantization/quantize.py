@@ -14,17 +14,17 @@ from soundloom.checkpoints.stable_audio.save import save_bundle
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.gptq import compensate_errors
+from soundloom.quantization.gptq import apply_gptq
 from soundloom.quantization.policy import POLICIES, Bits, measure_sensitivity, mixed_bits, pack, uniform_bits
-from soundloom.quantization.probe import Probe
-from soundloom.quantization.report import Followed, Report, measure_distances, model_sizes
+from soundloom.quantization.report import AdherencePair, QuantizationReport, measure_distances, model_sizes
+from soundloom.quantization.trajectory import Trajectory
 
 PROBE_SECONDS = 3.0
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Choice:
+class QuantizationConfig:
     """Which bits, how many weights share a scale, whether codes are calibrated, and how many prompts are judged."""
 
     policy: str = "4"
@@ -41,8 +41,12 @@ class Choice:
 
 
 def quantize_model(
-    full: Checkpoint, folder: Path, choice: Choice, run: Callable[[Checkpoint], Model], progress: Progress | None = None
-) -> Report:
+    full: Checkpoint,
+    folder: Path,
+    choice: QuantizationConfig,
+    run: Callable[[Checkpoint], Model],
+    progress: Progress | None = None,
+) -> QuantizationReport:
     """Write `full` as a bundle into `folder` and compare the two models.
 
     `run` brings a checkpoint onto an engine; `progress` hears of measured layers, done and in all. Raises RequestError.
@@ -50,22 +54,26 @@ def quantize_model(
     require_empty(folder)
     require_unpacked(full.name, full.layout, full.tensors)
     model = run(full)
-    probe = Probe.record(model, PROBE_SECONDS)
+    probe = Trajectory.record(model, PROBE_SECONDS)
     model.engine.free("dit")
     tensors, uncalibrated = pack(full.tensors, _choose(model, probe, choice, run, progress), choice.group_size), None
     if choice.calibrate:
         uncalibrated = measure_distances(model, run(replace(full, tensors=tensors)), probe)
-        tensors = compensate_errors(model, tensors, progress)
+        tensors = apply_gptq(model, tensors, progress)
     name = full.name if find_entry(full.name) else ""
     save_bundle(folder, model.config, tensors, full.text_encoder, name)
     packed = run(open_checkpoint(folder))
     distances = measure_distances(model, packed, probe)
     adherence = _judge(model, packed, choice.prompts) if choice.prompts else []
-    return Report(model_sizes(model), model_sizes(packed), distances, uncalibrated, adherence)
+    return QuantizationReport(model_sizes(model), model_sizes(packed), distances, uncalibrated, adherence)
 
 
 def _choose(
-    model: Model, probe: Probe, choice: Choice, run: Callable[[Checkpoint], Model], progress: Progress | None
+    model: Model,
+    probe: Trajectory,
+    choice: QuantizationConfig,
+    run: Callable[[Checkpoint], Model],
+    progress: Progress | None,
 ) -> Bits:
     tensors = model.checkpoint.tensors
     if choice.policy != "mixed":
@@ -74,7 +82,7 @@ def _choose(
     return mixed_bits(tensors, choice.group_size, sensitivity)
 
 
-def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:
+def _judge(full: Model, packed: Model, prompts: int) -> list[AdherencePair]:
     """Judge both models by the same held-out prompts of the sounds that the full one was taught, one clip for each."""
     from soundloom.evaluation.adherence import adherence_metrics
     from soundloom.evaluation.evaluate import EvaluationConfig, score_prompts
@@ -82,6 +90,6 @@ def _judge(full: Model, packed: Model, prompts: int) -> list[Followed]:
     scope = EvaluationConfig(prompts=prompts, seeds=1).for_model(full)
     asked = scope.sample_prompts(prompts)
     return [
-        Followed(*both)
+        AdherencePair(*both)
         for both in zip(*(adherence_metrics(score_prompts(m, asked, scope)) for m in (full, packed)), strict=True)
     ]

@@ -11,10 +11,10 @@ import numpy as np
 from soundloom.audio.mel import log_mel
 from soundloom.checkpoints.formats.packed import bytes_of
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.engines.components import find_part
+from soundloom.engines.components import find_component
 from soundloom.engines.stable_audio import Component
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.probe import TIMES, Probe, energy
+from soundloom.quantization.trajectory import TIMES, Trajectory, energy
 
 if TYPE_CHECKING:
     from soundloom.evaluation.report import Metric
@@ -70,7 +70,7 @@ class LogitDistances:
 
 
 @dataclass(frozen=True)
-class Followed:
+class AdherencePair:
     """How well both models do what prompts ask for: a figure each, in the units of `evaluation.report`."""
 
     full: Metric
@@ -78,14 +78,14 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class Report:
+class QuantizationReport:
     """Sizes before and after, and distances; `uncalibrated` is what they would be without calibration."""
 
     before: dict[str, Size]
     after: dict[str, Size]
     distances: Distances | LogitDistances
     uncalibrated: Distances | None = None
-    adherence: list[Followed] = field(default_factory=list)
+    adherence: list[AdherencePair] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -106,7 +106,7 @@ class Report:
         return [*sizes, *self.distances.lines(), *without, *followed]
 
 
-def measure_distances(full: Model, packed: Model, probe: Probe) -> Distances:
+def measure_distances(full: Model, packed: Model, probe: Trajectory) -> Distances:
     """Run both models along the probe's path and then to sound; a run of four steps and a decoding for each."""
     velocities = probe.velocities(packed.engine)
     start = probe.points[0]
@@ -123,7 +123,7 @@ def measure_distances(full: Model, packed: Model, probe: Probe) -> Distances:
     )
 
 
-class Holder(Protocol):
+class ComponentLoader(Protocol):
     """What holds the components of a model: any engine."""
 
     def load(self, component: Any) -> None: ...
@@ -133,7 +133,7 @@ class Holder(Protocol):
     def weight_bytes(self, component: Any) -> int: ...
 
 
-def sizes(engine: Holder, stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
+def sizes(engine: ComponentLoader, stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
     """What each component takes, given its tensors; every component is loaded once."""
     found = {}
     for component, tensors in stored.items():
@@ -145,7 +145,7 @@ def sizes(engine: Holder, stored: Mapping[str, Iterable[LazyTensor]]) -> dict[st
 
 def model_sizes(model: Model) -> dict[str, Size]:
     """The same of a model."""
-    return sizes(model.engine, {c: find_part(model.checkpoint, c).tensors.values() for c in get_args(Component)})
+    return sizes(model.engine, {c: find_component(model.checkpoint, c).tensors.values() for c in get_args(Component)})
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -19,7 +19,7 @@ PROMPTS = ("kick drum loop, 120 BPM", "a small bell rings once", "rain on a tin 
 
 
 @dataclass(frozen=True)
-class Conditions:
+class PromptConditioning:
     """What the transformer attends to, (b, s, d), and the durations, (b, d); arrays that any engine takes."""
 
     context: np.ndarray
@@ -31,17 +31,17 @@ class Conditions:
         condition = engine.condition(engine.array(self.context), engine.array(self.duration), local)
         return engine.numpy(engine.velocity(engine.array(x), time, condition, None))
 
-    def path(self, engine: Engine, x: np.ndarray) -> tuple[list[Point], np.ndarray]:
+    def path(self, engine: Engine, x: np.ndarray) -> tuple[list[TrajectoryPoint], np.ndarray]:
         """Follow an engine from noise, with an Euler step for each of `TIMES`; return the path and where it ends."""
         points = []
         for time, following in pairwise((*TIMES, 0.0)):
-            points.append(Point(time, x, self.velocity(engine, x, time)))
+            points.append(TrajectoryPoint(time, x, self.velocity(engine, x, time)))
             x = x + np.float32(following - time) * points[-1].velocity
         return points, x
 
 
 @dataclass(frozen=True)
-class Point:
+class TrajectoryPoint:
     """A latent x (b, c, t) on a path, its time, and the velocity there."""
 
     time: float
@@ -50,15 +50,15 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Trajectory:
     """The path of the full model from noise to latents, to hold others against."""
 
-    conditions: Conditions
-    points: list[Point]
+    conditions: PromptConditioning
+    points: list[TrajectoryPoint]
     latents: np.ndarray
 
     @classmethod
-    def record(cls, model: Model, seconds: float, prompts: Sequence[str] = PROMPTS, seed: int = 0) -> Probe:
+    def record(cls, model: Model, seconds: float, prompts: Sequence[str] = PROMPTS, seed: int = 0) -> Trajectory:
         """Follow the full model; one clip for each prompt, seeds counting up from `seed`."""
         config, conditions = model.config, _embed(model, prompts, seconds)
         frames = max(round(seconds * config.sample_rate / config.same.downsampling_ratio), 1)
@@ -80,7 +80,7 @@ def energy(values: np.ndarray) -> float:
     return float(np.square(values, dtype=np.float64).sum())
 
 
-def _embed(model: Model, prompts: Sequence[str], seconds: float) -> Conditions:
+def _embed(model: Model, prompts: Sequence[str], seconds: float) -> PromptConditioning:
     config, engine, files = model.config, model.engine, model.checkpoint.text_encoder
     if files is None:
         raise CheckpointError(f"{model.name} has no text encoder; measuring needs prompts", "put it beside the model")
@@ -89,4 +89,4 @@ def _embed(model: Model, prompts: Sequence[str], seconds: float) -> Conditions:
     text = engine.encode_text(tokens.ids, tokens.mask)
     context, duration = engine.embed(text, tokens.mask, np.full(len(prompts), seconds, np.float32))
     engine.free("text", "conditioner")
-    return Conditions(engine.numpy(context), engine.numpy(duration))
+    return PromptConditioning(engine.numpy(context), engine.numpy(duration))

@@ -48,13 +48,13 @@ _OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class Instruction:
-    """What the model is told. `was_trained` says whether the sentence is one of those it learnt from."""
+    """What the model is told. `seen_in_training` says whether the sentence is one of those it learnt from."""
 
     text: str
-    was_trained: bool
+    seen_in_training: bool
 
 
-def understand(words: str, instruments: Collection[str] = INSTRUMENTS) -> Instruction:
+def normalize_instruction(words: str, instruments: Collection[str] = INSTRUMENTS) -> Instruction:
     """Turn words into the sentence of a model that knows these instruments.
 
     The published form is taken as it stands. Words that begin with no known verb are put into the form unchanged.
@@ -71,7 +71,7 @@ def understand(words: str, instruments: Collection[str] = INSTRUMENTS) -> Instru
             if match := re.match(rf"{verb}\b\s*", bare, re.IGNORECASE):
                 text = FORM.format(f"{word} {_instrument(bare[match.end() :], asked, instruments)}")
                 return Instruction(text, _is_trained(text, instruments))
-    return Instruction(FORM.format(bare), was_trained=False)
+    return Instruction(FORM.format(bare), seen_in_training=False)
 
 
 def _instrument(words: str, asked: str, instruments: Collection[str]) -> str:

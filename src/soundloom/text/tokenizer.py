@@ -38,11 +38,11 @@ class Tokens:
 
     ids: np.ndarray
     mask: np.ndarray
-    cut: tuple[str, ...]
+    truncated: tuple[str, ...]
 
     def first(self, count: int) -> Tokens:
         """Return so many tokens of each prompt."""
-        return Tokens(self.ids[:, :count], self.mask[:, :count], self.cut)
+        return Tokens(self.ids[:, :count], self.mask[:, :count], self.truncated)
 
 
 class Tokenizer:
@@ -56,13 +56,13 @@ class Tokenizer:
         """Tokenize prompts into rows of `length` ids."""
         ids = np.full((len(prompts), length), self._pad_id, dtype=np.int64)
         mask = np.zeros((len(prompts), length), dtype=bool)
-        cut = []
+        truncated = []
         for row, prompt in enumerate(prompts):
             pieces = self._processor.encode(prompt)
             kept = pieces[:length]
             ids[row, : len(kept)], mask[row, : len(kept)] = kept, True
-            cut.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
-        return Tokens(ids, mask, tuple(cut))
+            truncated.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
+        return Tokens(ids, mask, tuple(truncated))
 
     def is_token(self, word: str) -> bool:
         """Whether a word is one piece of the vocabulary."""

@@ -11,7 +11,7 @@ from soundloom.text.tokenizer import Tokenizer
 EXAMPLES = 10  # of the sounds that a model knows, in a message
 
 
-class CaptionWords:
+class CaptionVocabulary:
     """The words that a model was trained on: its tokenizer's, of which `subjects` name the sounds that it makes."""
 
     def __init__(self, tokenizer: Tokenizer, subjects: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ class CaptionWords:
         """Return the words of a prompt that were in no caption: such words take several tokens, or are no token."""
         return [word for word in dict.fromkeys(_words(prompt)) if not self.tokenizer.is_token(word)]
 
-    def names_sound(self, prompt: str) -> bool:
+    def names_subject(self, prompt: str) -> bool:
         """Whether one of the words names a sound that the model makes."""
         return any(word in self.subjects for word in _words(prompt.lower()))
 
@@ -30,11 +30,11 @@ class CaptionWords:
         found = []
         if unknown := self.unknown(prompt):
             found.append(f"{name} was not trained on these words of the prompt: {shown(', '.join(unknown))}")
-        if prompt.strip() and not self.names_sound(prompt):
-            found.append(self.no_sound(name))
+        if prompt.strip() and not self.names_subject(prompt):
+            found.append(self.no_subject_message(name))
         return found
 
-    def no_sound(self, name: str) -> str:
+    def no_subject_message(self, name: str) -> str:
         """What to say of a prompt that names no sound of the model `name`."""
         examples = shown(", ".join(self.subjects[:EXAMPLES]))
         return f"the prompt names none of the sounds that {name} makes ({examples} and others)"

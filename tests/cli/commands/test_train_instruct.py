@@ -84,7 +84,7 @@ def test_the_exported_editor_predicts_what_the_trained_one_does(train, composers
     base._modules["adapter"] = editor.eval().cp_transformer
     ids = np.arange(3)[None]
     source = np.random.default_rng(0).integers(0, 64, (1, 4, 25))
-    reading = exported.read(ids, ids >= 0)
+    reading = exported.encode_text(ids, ids >= 0)
     start = np.full((1, 4, 1), 64)
     ours, theirs = (engine.decoder(reading, 4, True, source)(start) for engine in (exported, base))
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-5)

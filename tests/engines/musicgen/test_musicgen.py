@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from soundloom.autoregressive.generation import Request
+from soundloom.autoregressive.generation import TokenRequest
 from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from soundloom.errors import RequestError
 from tests.engines.musicgen.instruct_by_formula import guided_logits
@@ -25,32 +25,32 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
 class WholeSequences:
     """A decoder without any memory: feeds everything anew for each position."""
 
-    def __init__(self, tiny: Tiny, clips: int, prefixes: object = None) -> None:
-        self.tiny, self.clips, self.prefixes = tiny, clips, prefixes
+    def __init__(self, tiny: Tiny, clips: int, adapter_kv: object = None) -> None:
+        self.tiny, self.clips, self.adapter_kv = tiny, clips, adapter_kv
         self.fed = np.zeros((clips, tiny.config.num_codebooks, 0), int)
 
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.fed = np.concatenate([self.fed, tokens], axis=-1)
-        text = self.tiny.read(self.tiny.hidden(self.clips))
-        logits = self.tiny.logits(np.tile(self.fed, (2, 1, 1)), text, self.prefixes)[:, :, -1]
+        text = self.tiny.condition(self.tiny.hidden(self.clips))
+        logits = self.tiny.logits(np.tile(self.fed, (2, 1, 1)), text, self.adapter_kv)[:, :, -1]
         return logits[: self.clips], logits[self.clips :]
 
 
 @pytest.mark.parametrize("edits", [False, True])
 @pytest.mark.parametrize("prompted", [0, 3])
 def test_cached_and_uncached_generation_make_equal_tokens(tiny: Tiny, edits: bool, prompted: int) -> None:
-    prefixes = tiny.prefixes(tiny.codes(2, 9)) if edits else None
+    adapter_kv = tiny.adapter_kv(tiny.codes(2, 9)) if edits else None
     prompt = tiny.codes(2, prompted, seed=5) if prompted else None
-    request = Request(2, 9, DRAWN, prompt=prompt)
-    cached = tiny.generate(request, tiny.decoding(request, prefixes))
-    assert (cached == tiny.generate(request, WholeSequences(tiny, 2, prefixes))).all()
+    request = TokenRequest(2, 9, DRAWN, prompt=prompt)
+    cached = tiny.generate(request, tiny.decoding(request, adapter_kv))
+    assert (cached == tiny.generate(request, WholeSequences(tiny, 2, adapter_kv))).all()
     assert len(np.unique(cached)) > 5
 
 
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
 @pytest.mark.parametrize("config", [CONFIG, STEREO])
 def test_one_seed_makes_the_same_tokens_on_both_engines(config) -> None:
-    request = Request(2, 11, DRAWN)
+    request = TokenRequest(2, 11, DRAWN)
     first, second = (tiny.generate(request, tiny.decoding(request)) for tiny in (Tiny(e, config) for e in INSTALLED))
     assert first.shape == (2, config.num_codebooks, 11)
     assert (first == second).all()
@@ -58,26 +58,26 @@ def test_one_seed_makes_the_same_tokens_on_both_engines(config) -> None:
 
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
 def test_one_seed_makes_the_same_edit_on_both_engines() -> None:
-    request = Request(2, 12, DRAWN)
+    request = TokenRequest(2, 12, DRAWN)
     first, second = (
-        tiny.generate(request, tiny.decoding(request, tiny.prefixes(tiny.codes(2, 12))))
+        tiny.generate(request, tiny.decoding(request, tiny.adapter_kv(tiny.codes(2, 12))))
         for tiny in map(Tiny, INSTALLED)
     )
     assert (first == second).all()
 
 
 def test_a_clip_does_not_depend_on_its_batch(tiny: Tiny) -> None:
-    both = tiny.generate(Request(2, 7, DRAWN), tiny.decoding(Request(2, 7, DRAWN)))
-    alone = tiny.generate(Request(1, 7, DRAWN), tiny.decoding(Request(1, 7, DRAWN)))
+    both = tiny.generate(TokenRequest(2, 7, DRAWN), tiny.decoding(TokenRequest(2, 7, DRAWN)))
+    alone = tiny.generate(TokenRequest(1, 7, DRAWN), tiny.decoding(TokenRequest(1, 7, DRAWN)))
     # The first clip of both has the same prompt and seed.
     assert (both[:1] == alone).all()
 
 
 def test_a_row_without_prompt_is_one_whose_prompt_is_zero(tiny: Tiny) -> None:
     tokens, hidden = tiny.codes(1, 6), tiny.hidden(1)
-    skipped = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.read(hidden))[1]
+    skipped = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.condition(hidden))[1]
     mask = np.stack([np.ones(5, bool), np.zeros(5, bool)])
-    counted = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.read(np.tile(hidden, (2, 1, 1)), mask))[1]
+    counted = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.condition(np.tile(hidden, (2, 1, 1)), mask))[1]
     np.testing.assert_allclose(skipped, counted, atol=1e-5)
 
 
@@ -85,16 +85,16 @@ def test_padded_prompt_tokens_weigh_nothing_only_when_masked(tiny: Tiny) -> None
     tokens, short = tiny.codes(1, 6), tiny.hidden(1, 3)
     padded = np.concatenate([short, np.ones((1, 2, CONFIG.text_width), np.float32)], axis=1)
     mask = np.array([[True] * 3 + [False] * 2])
-    alone = tiny.logits(tokens, tiny.read(short))
-    np.testing.assert_allclose(tiny.logits(tokens, tiny.read(padded, mask, mask_padding=True)), alone, atol=1e-5)
-    assert np.abs(tiny.logits(tokens, tiny.read(padded, mask)) - alone).max() > 1e-2
+    alone = tiny.logits(tokens, tiny.condition(short))
+    np.testing.assert_allclose(tiny.logits(tokens, tiny.condition(padded, mask, mask_padding=True)), alone, atol=1e-5)
+    assert np.abs(tiny.logits(tokens, tiny.condition(padded, mask)) - alone).max() > 1e-2
 
 
 @pytest.mark.parametrize("frames", [1, 5, 12])
 def test_an_edit_follows_the_formulas(tiny: Tiny, frames: int) -> None:
     source, tokens = tiny.codes(1, frames), tiny.codes(1, frames + 3, seed=6)
-    text = tiny.read(tiny.hidden(1))
-    found = tiny.logits(np.tile(tokens, (2, 1, 1)), text, tiny.prefixes(source))
+    text = tiny.condition(tiny.hidden(1))
+    found = tiny.logits(np.tile(tokens, (2, 1, 1)), text, tiny.adapter_kv(source))
     prompted, unprompted = guided_logits(
         tiny.weights, tiny.adapter_weights, CONFIG, tokens[0], source[0], tiny.hidden(1)[0]
     )
@@ -103,9 +103,9 @@ def test_an_edit_follows_the_formulas(tiny: Tiny, frames: int) -> None:
 
 
 def test_closed_gates_leave_the_plain_model(tiny: Tiny) -> None:
-    tokens, text = tiny.codes(2, 6), tiny.read(tiny.hidden(1))
+    tokens, text = tiny.codes(2, 6), tiny.condition(tiny.hidden(1))
     tiny.adapter.gates = tiny.adapter.gates * 0 if tiny.engine.name == "mlx" else _parameter(tiny.adapter.gates * 0)
-    edited = tiny.logits(tokens, text, tiny.prefixes(tiny.codes(1, 4)))
+    edited = tiny.logits(tokens, text, tiny.adapter_kv(tiny.codes(1, 4)))
     np.testing.assert_allclose(edited, tiny.logits(tokens, text), atol=1e-6)
 
 
@@ -118,7 +118,7 @@ def _parameter(value):
 @pytest.mark.parametrize("frames", [0, 13])
 def test_the_adapter_refuses_more_frames_than_it_has_positions(tiny: Tiny, frames: int) -> None:
     with pytest.raises(RequestError, match=f"1 to 12 frames at a time, found {frames}"):
-        tiny.prefixes(tiny.codes(1, frames))
+        tiny.adapter_kv(tiny.codes(1, frames))
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch is not installed")
@@ -128,9 +128,9 @@ def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
 
     from soundloom.engines.torch.musicgen.kv_cache import StepGraph
 
-    tiny, request = Tiny("torch"), Request(2, 8, GREEDY)
-    prefixes = tiny.prefixes(tiny.codes(2, 8)) if edits else None
-    plain, fixed = tiny.decoding(request, prefixes), tiny.decoding(request, prefixes)
+    tiny, request = Tiny("torch"), TokenRequest(2, 8, GREEDY)
+    adapter_kv = tiny.adapter_kv(tiny.codes(2, 8)) if edits else None
+    plain, fixed = tiny.decoding(request, adapter_kv), tiny.decoding(request, adapter_kv)
     fed = tiny.codes(2, 10, seed=8)
     for position in range(10):
         tokens = fed[..., position : position + 1]
@@ -141,7 +141,7 @@ def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
 
 
 def test_nothing_grows_while_a_clip_is_made(tiny: Tiny) -> None:
-    request = Request(1, 6, GREEDY)
+    request = TokenRequest(1, 6, GREEDY)
     decoding = tiny.decoding(request)
     shapes = [np.shape(decoding.cache.keys), np.shape(decoding.cache.values)]
     tiny.generate(request, decoding)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.autoregressive.generation import Noise, Request, generate, steps
+from soundloom.autoregressive.generation import NoiseFn, TokenRequest, count_steps, generate
 from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.musicgen.shapes import adapter_shapes, lm_shapes
@@ -49,36 +49,36 @@ class Tiny:
     def hidden(self, clips: int, length: int = 5, seed: int = 3) -> np.ndarray:
         return np.random.default_rng(seed).standard_normal((clips, length, self.config.text_width), dtype=np.float32)
 
-    def read(self, hidden: np.ndarray, mask: np.ndarray | None = None, mask_padding: bool = False) -> Any:
+    def condition(self, hidden: np.ndarray, mask: np.ndarray | None = None, mask_padding: bool = False) -> Any:
         mask = np.ones(hidden.shape[:2], bool) if mask is None else mask
-        return self.lm.read(self.engine.array(hidden), self.engine.array(mask), mask_padding)
+        return self.lm.condition(self.engine.array(hidden), self.engine.array(mask), mask_padding)
 
     def codes(self, clips: int, frames: int, seed: int = 4) -> np.ndarray:
         shape = (clips, self.config.num_codebooks, frames)
         return np.random.default_rng(seed).integers(0, self.config.vocab_size, shape)
 
-    def prefixes(self, codes: np.ndarray) -> Any:
+    def adapter_kv(self, codes: np.ndarray) -> Any:
         return self.adapter(self.lm, self.engine.array(codes))
 
-    def decoding(self, request: Request, prefixes: Any = None) -> Any:
-        capacity = steps(self.config, request) + request.prompt_frames
-        text = self.read(self.hidden(request.clips))
-        return self.engine.module("musicgen.kv_cache").Decoding(
-            self.lm, text, capacity, request.guidance != 1, prefixes
+    def decoding(self, request: TokenRequest, adapter_kv: Any = None) -> Any:
+        capacity = count_steps(self.config, request) + request.prompt_frames
+        text = self.condition(self.hidden(request.clips))
+        return self.engine.module("musicgen.kv_cache").DecoderState(
+            self.lm, text, capacity, request.guidance != 1, adapter_kv
         )
 
-    def noise(self, clips: int) -> Noise:
+    def noise(self, clips: int) -> NoiseFn:
         return lambda step: exponential_noise(range(clips), step, self.config.num_codebooks, self.config.vocab_size)
 
-    def generate(self, request: Request, decoder: Any) -> np.ndarray:
+    def generate(self, request: TokenRequest, decoder: Any) -> np.ndarray:
         *_, last = generate(self.config, request, decoder, self.noise(request.clips))
-        return last.codes
+        return last.tokens
 
-    def logits(self, tokens: np.ndarray, text: Any, prefixes: Any = None) -> np.ndarray:
+    def logits(self, tokens: np.ndarray, text: Any, adapter_kv: Any = None) -> np.ndarray:
         """Feed all tokens (r, q, s) at once."""
         from soundloom.autoregressive.positions import sinusoids
 
         positions, array = np.arange(tokens.shape[-1]), self.engine.array
         table = array(sinusoids(len(positions), self.config.hidden_size))
-        hidden = self.lm(array(tokens), array(positions), table, text, prefixes=prefixes)
+        hidden = self.lm(array(tokens), array(positions), table, text, adapter_kv=adapter_kv)
         return self.engine.numpy(self.lm.logits(hidden))

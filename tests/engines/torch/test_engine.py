@@ -10,7 +10,7 @@ from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.torch.blocks import Padding, attend_window
 from soundloom.engines.torch.components import choose_device
-from soundloom.engines.torch.inference import computing
+from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module, to_tensor
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
 from soundloom.errors import CheckpointError, EngineError, MismatchError
@@ -29,12 +29,12 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch, w
 
 
 def test_too_little_memory_is_said_and_other_faults_stay_as_they_are():
-    @computing
+    @inference_mode
     def fail(error):
         raise error
 
     with pytest.raises(EngineError, match=r"not enough memory: .*can't allocate memory"):
-        computing(torch.empty)(1 << 60)
+        inference_mode(torch.empty)(1 << 60)
     with pytest.raises(EngineError, match="not enough memory: CUDA out of memory"):
         fail(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     with pytest.raises(RuntimeError, match="of shapes"):

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from soundloom.engines.torch import blocks  # noqa: E402
 from soundloom.engines.torch import flex_attention as flex  # noqa: E402
-from soundloom.engines.torch.blocks import DyT, Rotation, SelfAttention  # noqa: E402
+from soundloom.engines.torch.blocks import DyT, RotaryEmbedding, SelfAttention  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 
@@ -28,7 +28,7 @@ def test_a_band_of_blocks_is_the_window(n: int, window: int) -> None:
 @pytest.mark.parametrize("differential", [True, False])
 def test_attention_is_the_same_with_fused_kernels(monkeypatch, items: int, differential: bool) -> None:
     layer, x = SelfAttention(64, 32, DyT, differential).requires_grad_(False), normal(items, 41, 64)
-    rotate = Rotation.table(41, 32, "cpu")
+    rotate = RotaryEmbedding.table(41, 32, "cpu")
     plain = layer(x, rotate, window=5)
     calls = []
     monkeypatch.setattr(blocks, "is_fused", lambda v: calls.append(v) or True)

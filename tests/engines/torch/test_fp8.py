@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
-from soundloom.engines.components import find_part  # noqa: E402
+from soundloom.engines.components import find_component  # noqa: E402
 from soundloom.engines.torch.fp8 import LARGEST, Fp8Linear, round_rows  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.stable_audio.dit import DiT  # noqa: E402
@@ -37,7 +37,7 @@ def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
 
 
 def test_a_transformer_with_fp8_products_points_where_the_exact_one_does(tiny_model_folder) -> None:
-    part = find_part(open_checkpoint(tiny_model_folder), "dit")
+    part = find_component(open_checkpoint(tiny_model_folder), "dit")
     exact, rounded = (
         load_module(lambda: DiT(part.config), part.tensors, part.what, blocks=blocks) for blocks in (None, "fp8")
     )

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 from torch.nn import functional as F  # noqa: E402
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
-from soundloom.engines.torch.blocks import Linear, Rotation, rms_norm  # noqa: E402
+from soundloom.engines.torch.blocks import Linear, RotaryEmbedding, rms_norm  # noqa: E402
 from soundloom.engines.torch.int8 import BLOCK, Int8Linear  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
@@ -32,7 +32,7 @@ def test_a_rotation_turns_pairs_and_passes_the_rest() -> None:
     angles = torch.arange(7.0)[:, None] * 10_000.0 ** (-torch.arange(0, 16, 2) / 16)
     pairs = torch.complex(x[..., :8], x[..., 8:16]) * torch.polar(torch.ones_like(angles), angles)
     wanted = torch.cat([pairs.real, pairs.imag, x[..., 16:]], dim=-1)
-    torch.testing.assert_close(Rotation.table(7, 16, "cpu")(x), wanted)
+    torch.testing.assert_close(RotaryEmbedding.table(7, 16, "cpu")(x), wanted)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])

@@ -9,10 +9,9 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from soundloom.checkpoints.formats.packed import pack_tensor  # noqa: E402
 from soundloom.checkpoints.formats.tensors import from_array  # noqa: E402
-from soundloom.engines.torch import prepack as arranged  # noqa: E402
-from soundloom.engines.torch.blocks import Linear  # noqa: E402
+from soundloom.engines.torch.blocks import HAS_ONEDNN, Linear  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
-from soundloom.engines.torch.prepack import ArrangedCodes, ArrangedLinear, arrange  # noqa: E402
+from soundloom.engines.torch.prepack import PrepackedInt4, PrepackedLinear, prepack  # noqa: E402
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
@@ -25,14 +24,14 @@ def loaded(weight, dtype) -> torch.nn.Module:
     return load_module(layers, {"0.weight": weight}, "a layer", "cpu", dtype)
 
 
-@pytest.mark.skipif(not arranged.HAS_ONEDNN, reason="this torch has no oneDNN")
+@pytest.mark.skipif(not HAS_ONEDNN, reason="this torch has no oneDNN")
 @pytest.mark.parametrize("rows", [1, 2, 33])
 def test_bf16_layers_multiply_as_before(rows: int) -> None:
     module = loaded(from_array("0.weight", draw(48, 80)), torch.bfloat16)
     x = torch.from_numpy(draw(rows, 1, 80, seed=1))
     wanted = module[0](x)
-    arrange(module)
-    assert isinstance(module[0], ArrangedLinear)
+    prepack(module)
+    assert isinstance(module[0], PrepackedLinear)
     torch.testing.assert_close(module[0](x), wanted, rtol=0.02, atol=0.05)
 
 
@@ -41,8 +40,8 @@ def test_bf16_layers_multiply_as_before(rows: int) -> None:
 def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group_size: int, rows: int) -> None:
     packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group_size)
     module = loaded(packed, torch.bfloat16)
-    arrange(module)
-    assert isinstance(module[0], ArrangedCodes)
+    prepack(module)
+    assert isinstance(module[0], PrepackedInt4)
     x = torch.from_numpy(draw(rows, 1, 256, seed=1))
     wanted = x @ torch.from_numpy(packed.numpy().astype(np.float32)).T
     assert (module[0](x).float() - wanted).abs().max() <= 0.01 * wanted.abs().max()
@@ -52,7 +51,7 @@ def test_what_computes_exactly_stays_as_it_is() -> None:
     for weight in (from_array("0.weight", draw(48, 64)), pack_tensor(from_array("0.weight", draw(48, 64)), 4, 64)):
         module = loaded(weight, torch.float32)
         before = type(module[0])
-        arrange(module)
+        prepack(module)
         assert type(module[0]) is before
 
 
@@ -63,13 +62,13 @@ def test_each_arranged_layer_is_told_so_that_its_former_weight_can_go() -> None:
         layers, {name: from_array(name, array) for name, array in weights.items()}, "layers", "cpu", torch.bfloat16
     )
     told: list[str] = []
-    arrange(module, told.append)
+    prepack(module, told.append)
     assert told == ["0"]
 
 
 def test_arranging_twice_changes_nothing_more() -> None:
     module = loaded(from_array("0.weight", draw(48, 64)), torch.bfloat16)
-    arrange(module)
+    prepack(module)
     first = module[0]
-    arrange(module)
+    prepack(module)
     assert module[0] is first

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.autoregressive import delay
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.autoregressive.sampling import filtered, guide_logits, sample
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
@@ -146,7 +146,7 @@ class LMCase:
             "k": numpy(module.k_proj(y)),
             "v": numpy(module.v_proj(y)),
             "q_base_only": numpy(base.q_proj(x)),
-            "out": numpy(module(x, module.remember(y), None)),
+            "out": numpy(module(x, module.project_kv(y), None)),
             "q_proj_merged": numpy(module.q_proj.weight),
             "v_proj_merged": numpy(module.v_proj.weight),
         }
@@ -156,27 +156,29 @@ class LMCase:
         drawn = args["use_sampling"]
         sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if drawn else GREEDY
         clips, noise = len(inputs["text_mask"]) // 2, inputs.get("noise")
-        request = Request(clips, args["frames"], sampling, args["cfg_coef"], inputs.get("prompt"))
-        text, prefixes = self._text(lm, inputs), self._prefixes(lm, inputs)
-        capacity = steps(self.config, request) + request.prompt_frames
-        decoding = self.engine.module("musicgen.kv_cache").Decoding(lm, text, capacity, args["cfg_coef"] != 1, prefixes)
+        request = TokenRequest(clips, args["frames"], sampling, args["cfg_coef"], inputs.get("prompt"))
+        text, adapter_kv = self._text(lm, inputs), self._prefixes(lm, inputs)
+        capacity = count_steps(self.config, request) + request.prompt_frames
+        decoding = self.engine.module("musicgen.kv_cache").DecoderState(
+            lm, text, capacity, args["cfg_coef"] != 1, adapter_kv
+        )
         made = list(generate(self.config, request, decoding, None if noise is None else lambda step: noise[step]))
-        return {"codes": made[-1].codes, "logits": np.stack([step.logits for step in made])}
+        return {"codes": made[-1].tokens, "logits": np.stack([step.logits for step in made])}
 
     def _text(self, lm: Any, inputs: dict[str, Any], mask_padding: bool = False, clips: int | None = None) -> Any:
         """Read the prompts, which are the first half of the rows: the others are blank."""
         clips = clips or len(inputs["text_mask"]) // 2
         mask = inputs["text_mask"][:clips].astype(bool)
-        return lm.read(self.engine.array(inputs["text_hidden"][:clips]), self.engine.array(mask), mask_padding)
+        return lm.condition(self.engine.array(inputs["text_hidden"][:clips]), self.engine.array(mask), mask_padding)
 
     def _prefixes(self, lm: Any, inputs: dict[str, Any], training: bool = False) -> Any:
         if "condition_codes" not in inputs:
             return None
         return self._adapter()(lm, self.engine.array(inputs["condition_codes"]), training)
 
-    def _logits(self, lm: Any, fed: np.ndarray, text: Any, prefixes: Any) -> np.ndarray:
+    def _logits(self, lm: Any, fed: np.ndarray, text: Any, adapter_kv: Any) -> np.ndarray:
         positions = fed.shape[-1]
         table = self.engine.array(sinusoids(positions, self.config.hidden_size))
         places = self.engine.array(np.arange(positions))
-        hidden = lm(self.engine.array(fed), places, table, text, prefixes=prefixes)
+        hidden = lm(self.engine.array(fed), places, table, text, adapter_kv=adapter_kv)
         return self.engine.numpy(lm.logits(hidden))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, fold_weight_norms
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
@@ -19,7 +19,7 @@ from soundloom.checkpoints.musicgen.parts import CONFIG_FILE, TOKENIZER_FILE, WE
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig, parse_t5_config
 from soundloom.config.musicgen.sampling import GREEDY, Sampling
-from soundloom.engines.musicgen import Reading
+from soundloom.engines.musicgen import TextEmbeddings
 from tests.parity.case import Case
 from tests.parity.musicgen.codec import audiocraft_config
 from tests.parity.musicgen.lm import lm_config
@@ -73,13 +73,13 @@ class MusicPipelineCase:
 
     def generate(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         engine, args = self._run(call["args"]["pad_mode"]), call["args"]
-        reading = engine.read(inputs["text_ids"], inputs["text_ids_mask"].astype(bool))
+        reading = engine.encode_text(inputs["text_ids"], inputs["text_ids_mask"].astype(bool))
         codes = self._codes(engine, args, reading, args["frames"], inputs)
         return {"text_hidden": reading.hidden, "codes": codes, "audio": self._sound(engine, codes)}
 
     def edit(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         engine, args = self._run(call["args"]["pad_mode"]), call["args"]
-        reading = engine.read(inputs["text_ids"], inputs["text_mask"].astype(bool))
+        reading = engine.encode_text(inputs["text_ids"], inputs["text_mask"].astype(bool))
         heard = engine.encode(inputs["audio"])
         codes = self._codes(engine, args, reading, heard.shape[-1], inputs, heard)
         audio = self._sound(engine, codes)
@@ -95,7 +95,7 @@ class MusicPipelineCase:
         self,
         engine: Any,
         args: dict[str, Any],
-        reading: Reading,
+        reading: TextEmbeddings,
         frames: int,
         inputs: dict[str, Any],
         source: np.ndarray | None = None,
@@ -103,12 +103,12 @@ class MusicPipelineCase:
         lm, noise, guidance = self.checkpoint.config.lm, inputs.get("noise"), args["cfg_coef"]
         drawn = args["use_sampling"]
         sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if drawn else GREEDY
-        request = Request(len(reading.mask), frames, sampling, guidance, inputs.get("prompt"))
-        capacity = steps(lm, request) + request.prompt_frames
+        request = TokenRequest(len(reading.mask), frames, sampling, guidance, inputs.get("prompt"))
+        capacity = count_steps(lm, request) + request.prompt_frames
         # The published code lets padded rows take part, and so do the records.
         decoder = engine.decoder(reading, capacity, guidance != 1, source, mask_padding=False)
         *_, last = generate(lm, request, decoder, None if noise is None else lambda step: noise[step])
-        return last.codes
+        return last.tokens
 
     def _sound(self, engine: Any, codes: np.ndarray) -> np.ndarray:
         sides = range(self.checkpoint.config.lm.audio_channels)

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.config.stable_audio.request import Guidance  # noqa: E402
-from soundloom.engines.torch.cuda_graphs import Recorder  # noqa: E402
+from soundloom.engines.torch.cuda_graphs import GraphCache  # noqa: E402
 from soundloom.pipeline.stable_audio.model import load  # noqa: E402
 
 CASES = {
@@ -25,7 +25,7 @@ CASES = {
 def models(tiny_model_folder):
     """Return a model that issues every operation and one that records and replays."""
     plain, recording = (load(tiny_model_folder, device="cpu", precision="fp32", keep_loaded=True) for _ in range(2))
-    recording.engine.replays = Recorder()
+    recording.engine.graphs = GraphCache()
     return plain, recording
 
 
@@ -36,7 +36,7 @@ def require_equal(clips):
 
 
 def recordings(model):
-    return [key for key in model.engine.replays.replays if key[0] != "text"]
+    return [key for key in model.engine.graphs.captured if key[0] != "text"]
 
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
@@ -72,11 +72,11 @@ def test_freed_networks_take_their_recordings_with_them(models):
         recording.generate("rain", seconds=0.5, seed=seed, steps=1)
     assert recordings(recording)
     recording.engine.free("dit")
-    assert not recording.engine.replays.replays
+    assert not recording.engine.graphs.captured
 
 
 def test_the_recordings_longest_unused_leave_first():
-    recorder, x = Recorder(most=2), torch.ones(1)
+    recorder, x = GraphCache(most=2), torch.ones(1)
     for key in ("a", "a", "b", "b", "a", "c", "c"):
         assert recorder(key, lambda arrays: (arrays["x"] + 1,), {"x": x})[0] == 2
-    assert list(recorder.replays) == ["a", "c"]
+    assert list(recorder.captured) == ["a", "c"]

@@ -115,7 +115,7 @@ def test_the_loss_is_that_recorded_from_the_published_code(name: str) -> None:
     adapter_config = InstructConfig(max_frames=case.data["config"]["max_frames"])
     lm = load_module(lambda: MusicGenLM(sizes), lm_weights(weights, case.data["config"]["lora_alpha"]), "lm")
     adapter = load_module(lambda: CPTransformer(sizes, adapter_config), adapter_weights(weights), "adapter")
-    text = lm.read(torch.from_numpy(inputs["text_hidden"].copy()), torch.from_numpy(inputs["text_mask"] == 1))
+    text = lm.condition(torch.from_numpy(inputs["text_hidden"].copy()), torch.from_numpy(inputs["text_mask"] == 1))
     codes, source = (torch.from_numpy(inputs[key].astype(np.int64)) for key in ("codes", "condition_codes"))
     loss = token_loss(lm, codes, text, adapter, source)
     np.testing.assert_allclose(float(loss), case.tensor(call["outputs"]["loss"])[0], rtol=1e-5)
@@ -187,7 +187,7 @@ def held_out_losses(editor: Editor, edits: InstructionDataset) -> dict[str, floa
     codes, source = torch.from_numpy(after), torch.from_numpy(before)
 
     def loss(hidden: torch.Tensor, source: torch.Tensor) -> float:
-        return float(token_loss(editor.lm, codes, editor.lm.read(hidden, mask), editor.cp_transformer, source))
+        return float(token_loss(editor.lm, codes, editor.lm.condition(hidden, mask), editor.cp_transformer, source))
 
     others = {"other sound": loss(hidden, source.roll(1, 0)), "other words": loss(hidden.roll(1, 0), source)}
     return {"right": loss(hidden, source), **others}

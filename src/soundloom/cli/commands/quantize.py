@@ -23,8 +23,8 @@ from soundloom.pipeline.progress import Progress
 from soundloom.pipeline.stable_audio.model import Model, make_engine
 from soundloom.quantization.musicgen import quantize_music
 from soundloom.quantization.policy import POLICIES
-from soundloom.quantization.quantize import Choice, quantize_model
-from soundloom.quantization.report import Report
+from soundloom.quantization.quantize import QuantizationConfig, quantize_model
+from soundloom.quantization.report import QuantizationReport
 
 REPORT_FILE = "quantization.json"
 
@@ -56,7 +56,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    choice = Choice(options.bits, options.group, options.calibrate, options.prompts)
+    choice = QuantizationConfig(options.bits, options.group, options.calibrate, options.prompts)
     folder = Path(options.out)
     require_room(folder)
     require_device(options.engine, options.device)
@@ -88,8 +88,8 @@ def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
 
 
 def _quantize(
-    options: Options, full: Checkpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
-) -> Report:
+    options: Options, full: Checkpoint, folder: Path, choice: QuantizationConfig, progress: Callable[[int, int], None]
+) -> QuantizationReport:
     def on_engine(other: Checkpoint) -> Model:
         return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
 
@@ -97,8 +97,12 @@ def _quantize(
 
 
 def _quantize_music(
-    options: Options, full: MusicGenCheckpoint, folder: Path, choice: Choice, progress: Callable[[int, int], None]
-) -> Report:
+    options: Options,
+    full: MusicGenCheckpoint,
+    folder: Path,
+    choice: QuantizationConfig,
+    progress: Callable[[int, int], None],
+) -> QuantizationReport:
     engine = music_engine_class(options.engine)
 
     def on_engine(other: MusicGenCheckpoint) -> MusicModel:

@@ -116,7 +116,7 @@ def fourier_features(x: mx.array, features: int) -> mx.array:
 
 
 @dataclass(frozen=True)
-class Rotation:
+class RotaryEmbedding:
     """Rotary position table: cosines and sines (n, channels / 2) in float32.
 
     `mx.fast.rope` is not used: its Metal kernel takes the fast cosine, which is not exact at angles of thousands.
@@ -126,7 +126,7 @@ class Rotation:
     sin: mx.array
 
     @classmethod
-    def table(cls, positions: int, channels: int, base: float = ROPE_BASE) -> Rotation:
+    def table(cls, positions: int, channels: int, base: float = ROPE_BASE) -> RotaryEmbedding:
         """Build the table for positions 0 … n - 1; recomputed, never read from a file, where it may be rounded."""
         frequencies = base ** (-mx.arange(0, channels, 2, dtype=mx.float32) / channels)
         angles = mx.arange(positions, dtype=mx.float32)[:, None] * frequencies
@@ -232,7 +232,7 @@ class SelfAttention(nn.Module):
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
     def __call__(
-        self, x: mx.array, rotate: Rotation, padding: Padding | None = None, window: int | None = None
+        self, x: mx.array, rotate: RotaryEmbedding, padding: Padding | None = None, window: int | None = None
     ) -> mx.array:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
@@ -251,7 +251,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `remember`.
+    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `project_kv`.
 
     Rows of `to_q`: q and, when differential, the second q. Rows of `to_kv`: k, the second k if any, v.
     """
@@ -264,13 +264,13 @@ class CrossAttention(nn.Module):
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
-    def remember(self, context: mx.array) -> tuple[mx.array, ...]:
+    def project_kv(self, context: mx.array) -> tuple[mx.array, ...]:
         """Return the normed keys and the values of context (b, s, d)."""
         *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         return (*(self.k_norm(key) for key in keys), values)
 
     def __call__(self, x: mx.array, memory: tuple[mx.array, ...], bias: mx.array | None = None) -> mx.array:
-        """Attend from x (b, n, d) to what `remember` returned; bias (s,) is added to the logits."""
+        """Attend from x (b, n, d) to what `project_kv` returned; bias (s,) is added to the logits."""
         b, n, d = x.shape
         *keys, values = memory
         queries = split_heads(self.to_q(x), self.heads, self.head_dim)

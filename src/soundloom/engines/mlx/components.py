@@ -22,7 +22,7 @@ CPU_CACHE_BYTES = 1 << 23  # there, memory comes from the heap, which keeps what
 _SAID_OF_MEMORY = ("Attempting to allocate", "Unable to allocate", "Insufficient Memory", "OutOfMemory")
 
 Component = TypeVar("Component", bound=str)
-Owner = TypeVar("Owner", bound="Networks[Any]")
+Owner = TypeVar("Owner", bound="ComponentEngine[Any]")
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")
 
@@ -47,7 +47,7 @@ def on_device(method: Callable[Concatenate[Owner, Inputs], Output]) -> Callable[
     return run
 
 
-class Networks(ABC, Generic[Component]):
+class ComponentEngine(ABC, Generic[Component]):
     """Components are built when they are first used and leave with `free`. Raises EngineError for a precision."""
 
     def __init__(self, device: str | None, precision: str) -> None:

@@ -11,12 +11,12 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from soundloom.engines.components import holder_of
+from soundloom.engines.components import calling_module
 from soundloom.engines.mlx.load import assign, find
 from soundloom.engines.mlx.stable_audio.engine import MLXEngine
 
 
-class Observed(nn.Module):
+class InputHook(nn.Module):
     """Stands in for a module and tells `hear` what it is given."""
 
     def __init__(self, module: Any, hear: Callable[[np.ndarray], None]) -> None:
@@ -29,12 +29,12 @@ class Observed(nn.Module):
 
 
 @contextmanager
-def observed(engine: MLXEngine, layers: Collection[str], hear: Callable[[str, np.ndarray], None]) -> Iterator[None]:
+def input_hooks(engine: MLXEngine, layers: Collection[str], hear: Callable[[str, np.ndarray], None]) -> Iterator[None]:
     """Tell `hear` the inputs (n, c), float32, of the transformer's named layers that run inside the block."""
     network = engine.module("dit")
-    modules = {holder_of(name): find(network, holder_of(name).split(".")) for name in layers}
+    modules = {calling_module(name): find(network, calling_module(name).split(".")) for name in layers}
     for name in layers:
-        assign(network, holder_of(name), Observed(modules[holder_of(name)], partial(hear, name)))
+        assign(network, calling_module(name), InputHook(modules[calling_module(name)], partial(hear, name)))
     try:
         yield
     finally:

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.torch.flex_attention import attend_twice, is_fused
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
+from soundloom.engines.torch.flex_attention import differential_attention, is_fused
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -117,14 +117,16 @@ def _frequencies(features: int, device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rotation:
+class RotaryEmbedding:
     """Rotary position table in float32: cosines (n, channels), those of both halves, and sines (n, channels / 2)."""
 
     cos: Tensor
     sin: Tensor
 
     @classmethod
-    def table(cls, positions: int, channels: int, device: torch.device | str, base: float = ROPE_BASE) -> Rotation:
+    def table(
+        cls, positions: int, channels: int, device: torch.device | str, base: float = ROPE_BASE
+    ) -> RotaryEmbedding:
         """Build the table for positions 0 … n - 1; recomputed, never read from a file, where it may be rounded."""
         frequencies = base ** (-torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels)
         angles = torch.arange(positions, device=device, dtype=torch.float32)[:, None] * frequencies
@@ -237,7 +239,9 @@ class SelfAttention(nn.Module):
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
         self.attention_dtype: torch.dtype | None = None  # None means that of norms and rotations
 
-    def forward(self, x: Tensor, rotate: Rotation, padding: Padding | None = None, window: int | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotate: RotaryEmbedding, padding: Padding | None = None, window: int | None = None
+    ) -> Tensor:
         """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
         b, n, d = x.shape
         parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
@@ -255,7 +259,11 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Attend with one pair of queries and keys, or with a second whose result is subtracted."""
         if window is not None and is_fused(v):
-            return attend_twice(pairs[0], pairs[1], v, window) if len(pairs) == 2 else flex_window(*pairs[0], v, window)
+            return (
+                differential_attention(pairs[0], pairs[1], v, window)
+                if len(pairs) == 2
+                else flex_window(*pairs[0], v, window)
+            )
         first, *second = (
             attend(q, k, v, padding) if window is None else attend_window(q, k, v, window) for q, k in pairs
         )
@@ -263,7 +271,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `remember`.
+    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `project_kv`.
 
     Rows of `to_q`: q and, when differential, the second q. Rows of `to_kv`: k, the second k if any, v.
     """
@@ -276,14 +284,14 @@ class CrossAttention(nn.Module):
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
-    def remember(self, context: Tensor) -> tuple[Tensor, ...]:
+    def project_kv(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the normed keys and the values of context (b, s, d)."""
         *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         # A copy, since a view of the values would keep the keys' half of the product too.
         return (*(self.k_norm(key) for key in keys), values.contiguous())
 
     def forward(self, x: Tensor, memory: tuple[Tensor, ...], bias: Tensor | None = None) -> Tensor:
-        """Attend from x (b, n, d) to what `remember` returned; bias (s,) is added to the logits."""
+        """Attend from x (b, n, d) to what `project_kv` returned; bias (s,) is added to the logits."""
         b, n, d = x.shape
         *keys, values = memory
         queries = split_heads(self.to_q(x), self.heads, self.head_dim)

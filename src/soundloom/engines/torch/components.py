@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from soundloom.engines.torch.memory import give_back
+from soundloom.engines.torch.memory import malloc_trim
 from soundloom.errors import EngineError
 
 Component = TypeVar("Component", bound=str)
 
 
-class Networks(ABC, Generic[Component]):
+class ComponentEngine(ABC, Generic[Component]):
     """Components are built when they are first used and leave with `free`."""
 
     def __init__(self, device: str | None) -> None:
@@ -32,7 +32,7 @@ class Networks(ABC, Generic[Component]):
     def free(self, *components: Component) -> None:
         for component in components:
             self._modules.pop(component, None)
-        give_back()
+        malloc_trim()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
         elif self.device == "mps":

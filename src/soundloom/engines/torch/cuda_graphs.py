@@ -2,8 +2,8 @@
 
 A graph saves the launches: at these sizes the host needs longer to issue a step than the device to compute it. The
 first call of a key runs plainly, which sets up libraries and compiles kernels; the second is captured; later ones are
-replayed. On other devices `Replay` runs the same program over the same fixed buffers, which is how tests hold replayed
-clips equal to plain ones where there is no GPU.
+replayed. On other devices `CapturedGraph` runs the same program over the same fixed buffers, which lets tests compare
+replayed clips with plain ones without a GPU.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundloom.engines.torch.inference import computing
+from soundloom.engines.torch.inference import inference_mode
 
 Program = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
 MOST = 16  # graphs that are kept, the latest used
 
 
-class Replay:
+class CapturedGraph:
     """A program over inputs of fixed shapes, whose buffers and outputs stay where they are."""
 
     def __init__(self, program: Program, inputs: Mapping[str, Tensor], pool: Any = None) -> None:
@@ -53,35 +53,35 @@ class Replay:
         return self.outputs
 
 
-class Recorder:
+class GraphCache:
     """The replays of an engine by key. They share one pool of memory, since no two run at once."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self.seen: set[Hashable] = set()
-        self.replays: OrderedDict[Hashable, Replay] = OrderedDict()
+        self.captured: OrderedDict[Hashable, CapturedGraph] = OrderedDict()
         self.pool: Any = None
 
-    @computing
+    @inference_mode
     def __call__(self, key: Hashable, program: Program, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return program(inputs); equal keys promise equal programs and inputs of equal shapes and dtypes."""
         if key not in self.seen:
             self.seen.add(key)
             return program(inputs)
-        if key not in self.replays:
-            self.replays[key] = self._record(program, inputs)
-        self.replays.move_to_end(key)
-        return self.replays[key](inputs)
+        if key not in self.captured:
+            self.captured[key] = self._record(program, inputs)
+        self.captured.move_to_end(key)
+        return self.captured[key](inputs)
 
-    def _record(self, program: Program, inputs: Mapping[str, Tensor]) -> Replay:
-        if len(self.replays) >= self.most:
-            self.replays.popitem(last=False)
+    def _record(self, program: Program, inputs: Mapping[str, Tensor]) -> CapturedGraph:
+        if len(self.captured) >= self.most:
+            self.captured.popitem(last=False)
         if self.pool is None and any(value.is_cuda for value in inputs.values()):
             self.pool = torch.cuda.graph_pool_handle()
-        return Replay(program, inputs, self.pool)
+        return CapturedGraph(program, inputs, self.pool)
 
     def clear(self) -> None:
         """Forget all recordings, whose weights may be about to leave memory."""
         self.seen.clear()
-        self.replays.clear()
+        self.captured.clear()
         self.pool = None

@@ -28,7 +28,9 @@ def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     return out
 
 
-def attend_twice(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], v: Tensor, window: int) -> Tensor:
+def differential_attention(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], v: Tensor, window: int
+) -> Tensor:
     """Return the attention of the first queries and keys less that of the second, over the same values."""
     q, k = (torch.cat(pair) for pair in zip(first, second, strict=True))
     # One item's values serve both without a copy; a batch's are repeated, since a view cannot repeat it.

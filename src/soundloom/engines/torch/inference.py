@@ -15,7 +15,7 @@ Output = TypeVar("Output")
 _SAID_OF_MEMORY = ("out of memory", "allocate memory")  # by allocators of GPUs and of CPUs
 
 
-def computing(function: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
+def inference_mode(function: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
     """Call a function without gradients; too little memory becomes an EngineError."""
 
     @functools.wraps(function)

@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 
-def give_back() -> None:
+def malloc_trim() -> None:
     """Let what was freed leave the process; glibc would keep what lies between blocks that stay.
 
     Networks hold no cycles, so their last name frees them: a search for cycles would take 40 ms each time.

@@ -20,7 +20,7 @@ GROUP_SIZES, TILE = (32, 64, 128, 256), 16  # inputs that may share a scale; out
 BLOCK = 256  # outputs that are arranged at once
 
 
-class ArrangedLinear(nn.Module):
+class PrepackedLinear(nn.Module):
     """A linear layer in BF16, without bias."""
 
     weight: Tensor
@@ -33,7 +33,7 @@ class ArrangedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x.to(torch.bfloat16), self.weight, None, "none", [], "")
 
 
-class ArrangedCodes(nn.Module):
+class PrepackedInt4(nn.Module):
     """A linear layer with a weight of 4-bit codes, without bias: (code - 8) * scale + offset, in BF16."""
 
     weight: Tensor
@@ -60,7 +60,7 @@ class ArrangedCodes(nn.Module):
 
 
 @torch.inference_mode()
-def arrange(module: nn.Module, done: Callable[[str], None] = lambda path: None) -> None:
+def prepack(module: nn.Module, done: Callable[[str], None] = lambda path: None) -> None:
     """Put arranged layers in the place of those that compute in BF16 on a CPU; what is arranged stays so.
 
     `done` hears the path of each layer whose former weight is needed no longer.
@@ -68,9 +68,9 @@ def arrange(module: nn.Module, done: Callable[[str], None] = lambda path: None) 
     for path in [path for path, _ in module.named_modules()]:
         layer = module.get_submodule(path)
         if isinstance(layer, PackedLinear) and _has_codes(layer):
-            module.set_submodule(path, ArrangedCodes(layer))
+            module.set_submodule(path, PrepackedInt4(layer))
         elif isinstance(layer, Linear) and _is_bf16(layer.weight) and layer.bias is None and HAS_ONEDNN:
-            module.set_submodule(path, ArrangedLinear(layer))
+            module.set_submodule(path, PrepackedLinear(layer))
         else:
             continue
         done(path)

@@ -16,18 +16,18 @@ import numpy as np
 from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resampled_length
-from soundloom.autoregressive.generation import Request, generate, steps
+from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.musicgen.sampling import Sampling
 from soundloom.diffusion.noise import random_seed
-from soundloom.engines.musicgen import MusicEngine, Reading
+from soundloom.engines.musicgen import MusicEngine, TextEmbeddings
 from soundloom.errors import RequestError, shown
 from soundloom.pipeline.musicgen.windows import Joined, Window, plan_windows
 from soundloom.pipeline.progress import Stages
 from soundloom.pipeline.stable_audio.run import MAX_BATCH, fit
-from soundloom.text.instructions import Instruction, understand
+from soundloom.text.instructions import Instruction, normalize_instruction
 from soundloom.text.t5_tokens import T5Tokenizer
 
 DEFAULT_SECONDS = 10.0
@@ -109,7 +109,11 @@ def _edit_job(
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
     known = config.instruct.instruments
-    told = Instruction(request.prompt, was_trained=True) if request.raw else understand(request.prompt, known)
+    told = (
+        Instruction(request.prompt, seen_in_training=True)
+        if request.raw
+        else normalize_instruction(request.prompt, known)
+    )
     window = request.window or config.instruct.window
     size, longest = round(window * config.frame_rate), config.instruct.max_frames
     if source not in heard:
@@ -117,7 +121,7 @@ def _edit_job(
     samples = resampled_length(source.samples, source.sample_rate, config.sample_rate)
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
-    if not told.was_trained:
+    if not told.seen_in_training:
         names = ", ".join(known)
         notes.append(
             f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}"
@@ -157,7 +161,7 @@ class MusicRun:
         """Return the sound (channels, samples) of each job at its own rate."""
         with self.stages.stage("text", 1):
             tokens = self.tokenizer([job.text for job in jobs])
-            reading = self.engine.read(tokens.ids, tokens.mask)
+            reading = self.engine.encode_text(tokens.ids, tokens.mask)
             self._free("text")
         heard = self._encode(jobs)
         codes = self._make(jobs, reading, heard)
@@ -185,7 +189,7 @@ class MusicRun:
         return [known.get((id(job.request.source), job.windows), []) for job in jobs]
 
     def _make(
-        self, jobs: Sequence[MusicJob], reading: Reading, heard: Sequence[list[np.ndarray]]
+        self, jobs: Sequence[MusicJob], reading: TextEmbeddings, heard: Sequence[list[np.ndarray]]
     ) -> list[list[np.ndarray]]:
         """Return the codes (q, t) that were made for each window of each job."""
         alike: dict[tuple[Any, ...], list[int]] = {}
@@ -199,7 +203,7 @@ class MusicRun:
             before = 0
             for members in batches:
                 batch = [jobs[index] for index in members]
-                rows = Reading(reading.hidden[members], reading.mask[members])
+                rows = TextEmbeddings(reading.hidden[members], reading.mask[members])
                 sources = [np.concatenate(codes) for codes in zip(*(heard[index] for index in members), strict=True)]
                 for codes, frames in self._make_batch(batch, rows, sources):
                     tick(before + int(frames / self.config.frame_rate))
@@ -215,18 +219,18 @@ class MusicRun:
         return int(-(-job.windows[-1].stop // self.config.frame_rate))
 
     def _make_batch(
-        self, jobs: Sequence[MusicJob], reading: Reading, sources: Sequence[np.ndarray]
+        self, jobs: Sequence[MusicJob], reading: TextEmbeddings, sources: Sequence[np.ndarray]
     ) -> Iterator[tuple[np.ndarray | None, int]]:
         """Yield after each step how many frames are there, and behind a window its codes (b, q, t)."""
         lm, guidance, known = self.config.lm, jobs[0].request.guidance, None
         for number, window in enumerate(jobs[0].windows):
             prompt = known[..., -window.known :] if known is not None else None
-            request = Request(len(jobs), window.stop - window.start, jobs[0].sampling, guidance, prompt)
-            capacity = steps(lm, request) + request.prompt_frames
+            request = TokenRequest(len(jobs), window.stop - window.start, jobs[0].sampling, guidance, prompt)
+            capacity = count_steps(lm, request) + request.prompt_frames
             source = sources[number] if sources else None
             decoder = self.engine.decoder(reading, capacity, guidance != 1, source, self.mask_padding)
             for step in generate(lm, request, decoder, self._noise(jobs, number)):
-                known = step.codes
+                known = step.tokens
                 yield None, window.start + step.frames
             yield known, window.stop
 

@@ -26,7 +26,7 @@ from soundloom.pipeline.stable_audio.velocity import VelocityField
 def is_recordable(engine: Engine, batch: Batch) -> bool:
     """Whether the engine replays programs, and this batch is one: no padded frames, no noise in the autoencoder."""
     compat = batch.compat
-    return engine.replays is not None and batch.valid() is None and compat.chunks == "exact" and not compat.codec_noise
+    return engine.graphs is not None and batch.valid() is None and compat.chunks == "exact" and not compat.codec_noise
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class RecordedClip:
         job = self.batch.first
         shapes = start.shape, tuple(field.local.shape)
         key = (*shapes, job.sampler, job.steps, job.guidance, self.uses.guided, *sorted(inputs))
-        assert self.engine.replays is not None
-        latents, audio = self.engine.replays(key, self._program, inputs)
+        assert self.engine.graphs is not None
+        latents, audio = self.engine.graphs(key, self._program, inputs)
         return latents, self.engine.numpy(audio)
 
     def _whole(self, context: Array) -> Array:

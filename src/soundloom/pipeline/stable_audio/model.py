@@ -35,7 +35,7 @@ from soundloom.pipeline.stable_audio.plan import Item, Job
 from soundloom.pipeline.stable_audio.run import MAX_BATCH, Run, decode_latents, encode_stream
 from soundloom.pipeline.warnings import job_warnings
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.text.words import CaptionWords
+from soundloom.text.vocabulary import CaptionVocabulary
 from soundloom.version import __version__
 
 log = logging.getLogger("soundloom")
@@ -281,17 +281,17 @@ class Model:
         return self._tokenizer
 
     @property
-    def caption_words(self) -> CaptionWords | None:
+    def caption_words(self) -> CaptionVocabulary | None:
         """The words that the model knows, where its configuration names them."""
         subjects = self.config.subject_words
-        return CaptionWords(self.tokenizer, subjects) if subjects else None
+        return CaptionVocabulary(self.tokenizer, subjects) if subjects else None
 
     def _require_known_words(self, requests: Sequence[GenerationRequest]) -> None:
         """Raise RequestError for a prompt of which the model knows no sound, where the request is strict."""
         for prompt in dict.fromkeys(request.prompt for request in requests if request.strict_words):
             words = self.caption_words
-            if words and prompt.strip() and not words.names_sound(prompt):
-                raise RequestError(words.no_sound(self.name), "name one of those")
+            if words and prompt.strip() and not words.names_subject(prompt):
+                raise RequestError(words.no_subject_message(self.name), "name one of those")
 
     # Results
 

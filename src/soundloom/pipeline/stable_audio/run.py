@@ -17,7 +17,7 @@ from soundloom.audio.blocks import SlidingReader, Stream
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
-from soundloom.engines.stable_audio import Array, Component, Draw, Engine
+from soundloom.engines.stable_audio import Array, Component, Engine, NoiseFn
 from soundloom.pipeline.progress import Stages
 from soundloom.pipeline.stable_audio.chunks import decode_chunks, encode_chunks
 from soundloom.pipeline.stable_audio.cuda_graph import RecordedClip, is_recordable
@@ -35,7 +35,7 @@ class NoiseSource(Protocol):
         """Return (b, channels, frames): step 0 for the start, i + 1 for what sampler step i adds."""
         ...
 
-    def codec(self, batch: Batch) -> Draw | None:
+    def codec(self, batch: Batch) -> NoiseFn | None:
         """Return what draws the autoencoder's noise, or None for an autoencoder without noise."""
         ...
 
@@ -46,7 +46,7 @@ class PhiloxNoise:
     def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
         return batch_noise([item.seed for item in batch.items], step, channels, batch.frames)
 
-    def codec(self, batch: Batch) -> Draw | None:
+    def codec(self, batch: Batch) -> NoiseFn | None:
         if not batch.compat.codec_noise:
             return None
         draws = count(CODEC_STEPS)
@@ -122,7 +122,7 @@ class Run:
             negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
         negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
         wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
-        unheard = (tokens.cut, negative_tokens.cut) if wanted else (tokens.cut,)
+        unheard = (tokens.truncated, negative_tokens.truncated) if wanted else (tokens.truncated,)
         for place, *parts in zip(batch.places, *unheard, strict=True):
             if any(parts):
                 self.cut[place] = " … ".join(filter(None, parts))
@@ -263,7 +263,7 @@ class Run:
 
 
 def encode_audio(
-    engine: Engine, config: Any, audio: np.ndarray, algorithm: Any = "exact", draw: Draw | None = None
+    engine: Engine, config: Any, audio: np.ndarray, algorithm: Any = "exact", draw: NoiseFn | None = None
 ) -> np.ndarray:
     """Return latents (b, c, t) of audio (b, channels, samples) in pieces."""
     plan = encode_chunks(audio.shape[-1], config.same, algorithm)
@@ -278,7 +278,7 @@ def encode_stream(engine: Engine, config: Any, sound: Stream) -> np.ndarray:
 
 
 def decode_latents(
-    engine: Engine, config: Any, latents: np.ndarray, algorithm: Any = "exact", draw: Draw | None = None
+    engine: Engine, config: Any, latents: np.ndarray, algorithm: Any = "exact", draw: NoiseFn | None = None
 ) -> np.ndarray:
     """Return audio (b, channels, samples) of latents (b, c, t) in pieces."""
     plan = decode_chunks(latents.shape[-1], config.same, algorithm)

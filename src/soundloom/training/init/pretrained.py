@@ -8,7 +8,7 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.components import Part, find_part
+from soundloom.engines.components import ComponentSource, find_component
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
@@ -36,23 +36,23 @@ class PretrainedModel:
         """The autoencoder."""
         same = SAME(self.config.same)
         what = f"{self.checkpoint.name}'s autoencoder"
-        _fill(same, Part(self.config.same, self.checkpoint.component(SAME_PREFIX), what))
+        _fill(same, ComponentSource(self.config.same, self.checkpoint.component(SAME_PREFIX), what))
         return same
 
     def text(self) -> T5GemmaEncoder:
         """The text encoder."""
         encoder = T5GemmaEncoder(self.text_encoder)
-        _fill(encoder, find_part(self.checkpoint, "text"))
+        _fill(encoder, find_component(self.checkpoint, "text"))
         return encoder
 
     def fill(self, generator: Generator) -> None:
         """Give a generator the weights of transformer, conditioner and text encoder."""
-        _fill(generator.dit, find_part(self.checkpoint, "dit"))
-        _fill(generator.conditioner, find_part(self.checkpoint, "conditioner"))
-        _fill(generator.text, find_part(self.checkpoint, "text"))
+        _fill(generator.dit, find_component(self.checkpoint, "dit"))
+        _fill(generator.conditioner, find_component(self.checkpoint, "conditioner"))
+        _fill(generator.text, find_component(self.checkpoint, "text"))
 
 
-def _fill(module: nn.Module, part: Part) -> None:
+def _fill(module: nn.Module, part: ComponentSource) -> None:
     """Copy a part's tensors, which may lie in a file that is only mapped, into a module of its shape."""
     stored = load_module(lambda: type(module)(part.config), part.tensors, part.what)
     module.load_state_dict(stored.state_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from soundloom.engines.torch.blocks import FeedForward, Padding, RMSNorm, Rotation, SelfAttention, rope_channels
+from soundloom.engines.torch.blocks import FeedForward, Padding, RMSNorm, RotaryEmbedding, SelfAttention, rope_channels
 
 HEAD_WIDTH, FF_MULT, NORM_EPS = 64, 2, 1e-5
 
@@ -21,7 +21,7 @@ class Block(nn.Module):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, h: Tensor, rotate: Rotation, padding: Padding | None) -> Tensor:
+    def forward(self, h: Tensor, rotate: RotaryEmbedding, padding: Padding | None) -> Tensor:
         h = h + self.attention(self.norm(h), rotate, padding)
         return h + self.ff(self.ff_norm(h))
 
@@ -34,7 +34,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
 
     def forward(self, h: Tensor, valid: Tensor | None = None) -> Tensor:
-        rotate = Rotation.table(h.shape[1], rope_channels(HEAD_WIDTH), h.device)
+        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(HEAD_WIDTH), h.device)
         for block in self.blocks:
             h = block(h, rotate, None if valid is None else Padding(valid))
         return h

@@ -23,7 +23,7 @@ from soundloom.config.ranges import Ranged, Within
 from soundloom.datasets.synthetic.sounds.stems import Kind, StemEdit, Stems, render_stems, sample_edit
 from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
-from soundloom.engines.torch.musicgen.lm import Layer, MusicGenLM, Text
+from soundloom.engines.torch.musicgen.lm import Conditioning, Layer, MusicGenLM
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.loop import RngStream
 from soundloom.training.ranges import BatchSize, Share
@@ -93,7 +93,9 @@ class Editor(nn.Module):
         return loras
 
 
-def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer | None, source: Tensor) -> Tensor:
+def token_loss(
+    lm: MusicGenLM, codes: Tensor, text: Conditioning, adapter: CPTransformer | None, source: Tensor
+) -> Tensor:
     """Mean cross-entropy of codes (b, q, t), of edits of `source` (b, q, t) where there is an adapter.
 
     Only the first t + 1 positions are fed, so the last frames of late codebooks are not predicted.
@@ -103,8 +105,8 @@ def token_loss(lm: MusicGenLM, codes: Tensor, text: Text, adapter: CPTransformer
     tokens = sequence[..., : frames + 1].to(codes.device)
     positions = torch.arange(frames + 1, device=codes.device)
     table = torch.from_numpy(sinusoids(frames + 1, lm.config.hidden_size)).to(codes.device)
-    prefixes = adapter(lm, source, training=True) if adapter is not None else None
-    logits = lm.logits(lm(tokens, positions, table, text, prefixes=prefixes))[:, :, :-1]  # of positions from 1 on
+    adapter_kv = adapter(lm, source, training=True) if adapter is not None else None
+    logits = lm.logits(lm(tokens, positions, table, text, adapter_kv=adapter_kv))[:, :, :-1]  # of positions from 1 on
     wanted = tokens[:, :, 1:]
     real = wanted != lm.config.special_token
     return F.cross_entropy(logits[real], wanted[real])
@@ -156,7 +158,7 @@ class InstructTask:
         edits, before, after = self.edits.sample(stream)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
         kept = stream.rng.random((len(edits), 1)) >= self.config.text_dropout
-        text = self.module.lm.read(stream.tensor(hidden), stream.tensor(mask & kept))
+        text = self.module.lm.condition(stream.tensor(hidden), stream.tensor(mask & kept))
         # Padding is masked, as when edits are made; what is dropped stays in attention, as zeros that add nothing.
         text = replace(text, mask=stream.tensor(mask)[:, None, None])
         codes, source = stream.tensor(after), stream.tensor(before)
@@ -173,6 +175,6 @@ class LanguageModelTask:
         """Predict the codes of one batch of mixes."""
         edits, _, after = self.edits.sample(stream)
         hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        text = self.module.read(stream.tensor(hidden), stream.tensor(mask), mask_padding=True)
+        text = self.module.condition(stream.tensor(hidden), stream.tensor(mask), mask_padding=True)
         codes = stream.tensor(after)
         return {"loss": token_loss(self.module, codes, text, None, codes)}

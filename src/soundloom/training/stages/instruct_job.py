@@ -108,7 +108,10 @@ class _Heard(InstructionDataset):
         self._engine = TorchMusicEngine(context.checkpoint, str(context.distributed.device), "fp32")
         texts = [instruction(kind, stem) for kind, stem in product(TASK_VERBS, STEMS)]
         tokens = T5Tokenizer(context.checkpoint.tokenizer, context.model.t5)(texts)
-        self._reading, self._rows = self._engine.read(tokens.ids, tokens.mask), {t: i for i, t in enumerate(texts)}
+        self._reading, self._rows = (
+            self._engine.encode_text(tokens.ids, tokens.mask),
+            {t: i for i, t in enumerate(texts)},
+        )
         self._engine.free("text")
 
     def encode(self, sounds: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from mlx import nn
 
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.engines.mlx.blocks import Linear
-from soundloom.engines.mlx.musicgen.lm import MusicGenLM, Prefix, attend_causally, join_heads
+from soundloom.engines.mlx.musicgen.lm import AdapterKV, MusicGenLM, attend_causally, join_heads
 from soundloom.errors import RequestError
 
 
@@ -30,7 +30,7 @@ class CPTransformer(nn.Module):
         self.merge_linear = [Linear(d, d, bias=False) for _ in range(layers)]
         self.gates = mx.zeros((layers,))
 
-    def __call__(self, lm: MusicGenLM, codes: mx.array, training: bool = False) -> list[Prefix]:
+    def __call__(self, lm: MusicGenLM, codes: mx.array, training: bool = False) -> list[AdapterKV]:
         """Return what codes (b, q, t), without delays, add to each layer of `lm`.
 
         In training, as published, the last position asks with the row of the end frame; else with that before it.
@@ -43,7 +43,7 @@ class CPTransformer(nn.Module):
                 "cut the sound into shorter windows",
             )
         last_row = frames if training else frames - 1
-        return [Prefix(*parts, self.gates[index], last_row) for index, (_, parts) in enumerate(self.run(lm, codes))]
+        return [AdapterKV(*parts, self.gates[index], last_row) for index, (_, parts) in enumerate(self.run(lm, codes))]
 
     def run(self, lm: MusicGenLM, codes: mx.array) -> Iterator[tuple[mx.array, tuple[mx.array, mx.array, mx.array]]]:
         """Yield, for each layer, the stream (b, t + 1, d) that enters it and its queries, keys and values."""

@@ -10,17 +10,17 @@ from mlx import nn
 
 from soundloom.autoregressive.generation import Decoder
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.engines.mlx.components import PRECISIONS, Networks, on_device
+from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
 from soundloom.engines.mlx.musicgen.adapter import CPTransformer
 from soundloom.engines.mlx.musicgen.encodec import Encodec
-from soundloom.engines.mlx.musicgen.kv_cache import Decoding
+from soundloom.engines.mlx.musicgen.kv_cache import DecoderState
 from soundloom.engines.mlx.musicgen.lm import MusicGenLM
 from soundloom.engines.mlx.musicgen.t5 import T5Encoder
-from soundloom.engines.musicgen import MusicComponent, Reading, find_component
+from soundloom.engines.musicgen import MusicComponent, TextEmbeddings, find_component
 
 
-class MLXMusicEngine(Networks[MusicComponent]):
+class MLXMusicEngine(ComponentEngine[MusicComponent]):
     """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
 
     name = "mlx"
@@ -53,9 +53,9 @@ class MLXMusicEngine(Networks[MusicComponent]):
         return load_module(lambda: CPTransformer(lm, config), tensors, what, dtype)
 
     @on_device
-    def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
+    def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
         hidden = self.module("text")(mx.array(ids), mx.array(mask))
-        return Reading(np.array(hidden.astype(mx.float32)), mask)
+        return TextEmbeddings(np.array(hidden.astype(mx.float32)), mask)
 
     @on_device
     def encode(self, audio: np.ndarray) -> np.ndarray:
@@ -68,18 +68,18 @@ class MLXMusicEngine(Networks[MusicComponent]):
     @on_device
     def decoder(
         self,
-        reading: Reading,
+        reading: TextEmbeddings,
         positions: int,
         guided: bool,
         source: np.ndarray | None = None,
         mask_padding: bool = True,
     ) -> Decoder:
         lm = self.module("lm")
-        prefixes = None if source is None else self.module("adapter")(lm, mx.array(source))
-        text = lm.read(mx.array(reading.hidden), mx.array(reading.mask), mask_padding)
-        decoding = Decoding(lm, text, positions, guided, prefixes)
+        adapter_kv = None if source is None else self.module("adapter")(lm, mx.array(source))
+        text = lm.condition(mx.array(reading.hidden), mx.array(reading.mask), mask_padding)
+        decoding = DecoderState(lm, text, positions, guided, adapter_kv)
         return lambda tokens: self._step(decoding, tokens)
 
     @on_device
-    def _step(self, decoding: Decoding, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def _step(self, decoding: DecoderState, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return decoding(tokens)

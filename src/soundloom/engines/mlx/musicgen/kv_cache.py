@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.mlx.musicgen.lm import MusicGenLM, Prefix, Text, attention
+from soundloom.engines.mlx.musicgen.lm import AdapterKV, Conditioning, MusicGenLM, attention
 
 
 class Cache:
@@ -33,21 +33,26 @@ class Cache:
         return attention(q, keys[:, :, :end], values[:, :, :end])
 
 
-class Decoding:
+class DecoderState:
     """A batch of clips on its way: takes the tokens of the next positions, returns the logits of the one after.
 
     It serves as `autoregressive.generation.Decoder`. With guidance, each clip has a second row without prompt.
     """
 
     def __init__(
-        self, lm: MusicGenLM, text: Text, capacity: int, guided: bool, prefixes: Sequence[Prefix] | None = None
+        self,
+        lm: MusicGenLM,
+        text: Conditioning,
+        capacity: int,
+        guided: bool,
+        adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> None:
-        self.lm, self.text, self.prefixes = lm, text, prefixes
+        self.lm, self.text, self.adapter_kv = lm, text, adapter_kv
         self.copies = 2 if guided else 1
         self.table = mx.array(sinusoids(capacity, lm.config.hidden_size))
-        self.cache = Cache(lm, self.copies * text.clips, capacity, text.memories[0][0].dtype)
+        self.cache = Cache(lm, self.copies * text.clips, capacity, text.cross_kv[0][0].dtype)
         # Computed now: what is still to be computed would be so with the first step, all at once.
-        mx.eval(text.memories, [(one.q, one.k, one.v) for one in prefixes or ()])
+        mx.eval(text.cross_kv, [(one.q, one.k, one.v) for one in adapter_kv or ()])
 
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Feed tokens (b, q, s); return logits (b, q, v), prompted and, if guided, not."""
@@ -58,7 +63,7 @@ class Decoding:
     def _advance(self, tokens: mx.array) -> mx.array:
         start = self.cache.length
         positions = mx.arange(start, start + tokens.shape[-1])
-        hidden = self.lm(tokens, positions, self.table, self.text, self.cache, self.prefixes)
+        hidden = self.lm(tokens, positions, self.table, self.text, self.cache, self.adapter_kv)
         self.cache.length += tokens.shape[-1]
         logits = self.lm.logits(hidden[:, -1:])[:, :, 0]
         mx.eval(logits, self.cache.keys, self.cache.values)

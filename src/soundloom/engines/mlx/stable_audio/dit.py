@@ -23,7 +23,7 @@ from soundloom.engines.mlx.blocks import (
     Linear,
     Padding,
     RMSNorm,
-    Rotation,
+    RotaryEmbedding,
     SelfAttention,
     SiLU,
     add_gated,
@@ -42,10 +42,10 @@ def mlp(width_in: int, width: int, bias: bool) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Conditioning:
     """What one clip's steps share, computed once: see `DiT.condition`."""
 
-    memories: list[tuple[mx.array, ...]]  # keys and values of each block's cross-attention
+    cross_kv: list[tuple[mx.array, ...]]  # keys and values of each block's cross-attention
     bias: mx.array | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
     locals: list[mx.array] | None  # each block's local embedding (b, t or 1, d), None to leave it out
     embedding: mx.array  # (b, d) of the global condition
@@ -74,7 +74,7 @@ class TransformerBlock(nn.Module):
         memory: tuple[mx.array, ...],
         bias: mx.array | None,
         local: mx.array | None,
-        rotate: Rotation,
+        rotate: RotaryEmbedding,
         padding: Padding | None,
         memory_tokens: int,
     ) -> mx.array:
@@ -110,16 +110,16 @@ class Transformer(nn.Module):
         """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
         return sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(*embedding.shape[:-1], 6, -1)
 
-    def __call__(self, x: mx.array, modulation: mx.array, condition: Condition, padding: Padding | None) -> mx.array:
+    def __call__(self, x: mx.array, modulation: mx.array, condition: Conditioning, padding: Padding | None) -> mx.array:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, (m, d) = x.shape[0], self.memory_tokens.shape
         memory = mx.broadcast_to(self.memory_tokens.astype(mx.float32), (b, m, d))
         h = mx.concatenate([memory, self.project_in(x).astype(mx.float32)], axis=1)  # (b, m+t, d)
-        rotate = Rotation.table(h.shape[1], self.rope_channels)
+        rotate = RotaryEmbedding.table(h.shape[1], self.rope_channels)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
             local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.memories[i], condition.bias, local, rotate, padding, m)
+            h = layer(h, modulation, condition.cross_kv[i], condition.bias, local, rotate, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -133,7 +133,7 @@ class Conv1d(nn.Module):
 
 
 class DiT(nn.Module):
-    """Velocity of latents x (b, c, t) at times t (b,), given a `Condition`."""
+    """Velocity of latents x (b, c, t) at times t (b,), given a `Conditioning`."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class DiT(nn.Module):
         local: mx.array | None,
         repeats: int = 1,
         times: Sequence[float] = (),
-    ) -> Condition:
+    ) -> Conditioning:
         """Compute what all steps share.
 
         context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
@@ -171,8 +171,8 @@ class DiT(nn.Module):
         if times:
             at_times = self._modulation(mx.array(list(times)), embedding[:, None])
             modulations = {t: at_times[:, i] for i, t in enumerate(times)}
-        return Condition(
-            memories=[layer.cross_attn.remember(tokens) for layer in layers],
+        return Conditioning(
+            cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
             bias=bias,
             locals=locals_,
             embedding=embedding,
@@ -180,7 +180,7 @@ class DiT(nn.Module):
         )
 
     def __call__(
-        self, x: mx.array, t: mx.array | float, condition: Condition, padding: Padding | None = None
+        self, x: mx.array, t: mx.array | float, condition: Conditioning, padding: Padding | None = None
     ) -> mx.array:
         """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
         modulation = condition.modulations.get(t) if isinstance(t, float) else None

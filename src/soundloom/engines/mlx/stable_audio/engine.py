@@ -11,23 +11,23 @@ import numpy as np
 from mlx import nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
-from soundloom.engines.components import find_part
+from soundloom.engines.components import find_component
 from soundloom.engines.mlx.blocks import Padding
-from soundloom.engines.mlx.components import PRECISIONS, Networks, on_device
+from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
 from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
-from soundloom.engines.mlx.stable_audio.dit import Condition, DiT
+from soundloom.engines.mlx.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.mlx.stable_audio.same import SAME
 from soundloom.engines.mlx.stable_audio.t5gemma import T5GemmaEncoder
-from soundloom.engines.stable_audio import Component, Draw
+from soundloom.engines.stable_audio import Component, NoiseFn
 
 
-class MLXEngine(Networks[Component]):
+class MLXEngine(ComponentEngine[Component]):
     """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
 
     name = "mlx"
 
-    replays = None  # a lazy graph is built anew for each step
+    graphs = None  # a lazy graph is built anew for each step
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         super().__init__(device, precision)
@@ -48,7 +48,7 @@ class MLXEngine(Networks[Component]):
         return mx.float32 if self.device == "cpu" else mx.float16
 
     def _build(self, component: Component) -> nn.Module:
-        part = find_part(self.checkpoint, component)
+        part = find_component(self.checkpoint, component)
         if component == "text":
             # The table of 256000 rows keeps its dtype: a prompt reads a few rows of it.
             build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
@@ -72,12 +72,12 @@ class MLXEngine(Networks[Component]):
     @on_device
     def condition(
         self, context: mx.array, duration: mx.array, local: mx.array, repeats: int = 1, times: Sequence[float] = ()
-    ) -> Condition:
+    ) -> Conditioning:
         return self.module("dit").condition(context, duration, local, repeats, times)
 
     @on_device
     def velocity(
-        self, x: mx.array, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
+        self, x: mx.array, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> mx.array:
         padding = None
         if valid is not None:
@@ -85,18 +85,18 @@ class MLXEngine(Networks[Component]):
         return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
     @on_device
-    def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
+    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
 
     @on_device
-    def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
+    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
 
     @on_device
     def decode_array(self, latents: mx.array) -> mx.array:
         return self.module("decoder").decode(latents, None)
 
-    def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], mx.array] | None:
+    def _lift(self, draw: NoiseFn | None) -> Callable[[Sequence[int]], mx.array] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
 
     def array(self, value: np.ndarray) -> mx.array:

@@ -16,9 +16,9 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig, SoftNormConfig
-from soundloom.engines.mlx.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, rope_channels
+from soundloom.engines.mlx.blocks import DyT, FeedForward, Linear, RotaryEmbedding, SelfAttention, rope_channels
 
-Noise = Callable[[tuple[int, ...]], mx.array]  # standard normal draws of the shape asked for
+NoiseFn = Callable[[tuple[int, ...]], mx.array]  # standard normal draws of the shape asked for
 LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
 
 
@@ -53,7 +53,7 @@ class SAMEBlock(nn.Module):
         self.self_attn = SelfAttention(d, config.dim_heads, DyT, config.differential)
         self.ff = FeedForward(d, config.ff_inner, sinusoidal)
 
-    def __call__(self, h: mx.array, rotate: Rotation, window: int | None) -> mx.array:
+    def __call__(self, h: mx.array, rotate: RotaryEmbedding, window: int | None) -> mx.array:
         h = h + self.self_attn(self.pre_norm(h), rotate, window=window)
         return h + self.ff(self.ff_norm(h))
 
@@ -81,12 +81,12 @@ class Resampler(nn.Module):
         return h[:, shift:-shift]
 
     def _run(self, h: mx.array, blocks: list[SAMEBlock], window: int | None = None) -> mx.array:
-        rotate = Rotation.table(h.shape[1], rope_channels(self.config.dim_heads))
+        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads))
         for block in blocks:
             h = block(h, rotate, window)
         return h
 
-    def with_noise(self, tokens: mx.array, noise: Noise | None) -> mx.array:
+    def with_noise(self, tokens: mx.array, noise: NoiseFn | None) -> mx.array:
         """Add a draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
         if noise is None or not self.config.mask_noise:
             return tokens
@@ -107,7 +107,7 @@ class EncoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.stride * config.width, config.width, bias=False)
 
-    def __call__(self, patches: mx.array, noise: Noise | None) -> mx.array:
+    def __call__(self, patches: mx.array, noise: NoiseFn | None) -> mx.array:
         config = self.config
         multiple = config.stride * config.latents_per_chunk
         patches = pad_end(patches, 1, multiple)  # silence, mapped like all else
@@ -129,7 +129,7 @@ class DecoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.width, config.stride * config.width, bias=False)
 
-    def __call__(self, latents: mx.array, noise: Noise | None) -> mx.array:
+    def __call__(self, latents: mx.array, noise: NoiseFn | None) -> mx.array:
         config = self.config
         latents = pad_end(latents, 1, config.latents_per_chunk)
         b, frames, d = latents.shape
@@ -150,7 +150,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = {"0": EncoderResampler(config), "2": Linear(config.width, config.latent_dim)}
 
-    def __call__(self, patches: mx.array, noise: Noise | None = None) -> mx.array:
+    def __call__(self, patches: mx.array, noise: NoiseFn | None = None) -> mx.array:
         return self.layers["2"](self.layers["0"](patches.swapaxes(1, 2), noise))
 
 
@@ -161,7 +161,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = {"1": Linear(config.latent_dim, config.width), "3": DecoderResampler(config)}
 
-    def __call__(self, latents: mx.array, noise: Noise | None = None) -> mx.array:
+    def __call__(self, latents: mx.array, noise: NoiseFn | None = None) -> mx.array:
         return self.layers["3"](self.layers["1"](latents), noise).swapaxes(1, 2)
 
 
@@ -179,7 +179,7 @@ class SoftNorm(nn.Module):
     def encode(self, latents: mx.array) -> mx.array:
         return (latents * self.scaling_factor + self.bias) / self.running_std
 
-    def decode(self, latents: mx.array, noise: Noise | None) -> mx.array:
+    def decode(self, latents: mx.array, noise: NoiseFn | None) -> mx.array:
         latents = latents * self.running_std
         if noise is not None and self.noise_regularize:
             latents = latents + noise(latents.shape).astype(latents.dtype) * LATENT_NOISE * self.running_std
@@ -198,14 +198,14 @@ class SAME(nn.Module):
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
 
-    def encode(self, audio: mx.array, noise: Noise | None = None) -> mx.array:
+    def encode(self, audio: mx.array, noise: NoiseFn | None = None) -> mx.array:
         """Encode; the end is padded with silence to whole patches, then to what the context rule needs.
 
         `noise` gives the draws that the published encoder makes, or is None for none.
         """
         return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise).swapaxes(1, 2))
 
-    def decode(self, latents: mx.array, noise: Noise | None = None) -> mx.array:
+    def decode(self, latents: mx.array, noise: NoiseFn | None = None) -> mx.array:
         """Decode; SAME-S answers an odd number of latents with one latent of audio too many."""
         raw = self.bottleneck.decode(latents, noise).swapaxes(1, 2)
         return from_patches(self.decoder(raw, noise), self.config.pretransform.config.channels)

@@ -13,7 +13,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.mlx.blocks import Linear, Rotation, fused
+from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, fused
 
 
 class GemmaNorm(nn.Module):
@@ -44,7 +44,7 @@ class TextAttention(nn.Module):
         self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=False)
         self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
-    def __call__(self, x: mx.array, rotate: Rotation, mask: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, rotate: RotaryEmbedding, mask: mx.array) -> mx.array:
         """Attend over x (b, s, d); mask (b, 1, 1, s) is True at tokens that may be seen."""
         b, s, _ = x.shape
         q, k, v = (
@@ -91,7 +91,7 @@ class TextBlock(nn.Module):
         self.pre_feedforward_layernorm, self.post_feedforward_layernorm = GemmaNorm(width, eps), GemmaNorm(width, eps)
         self.mlp = TextMLP(config)
 
-    def __call__(self, h: mx.array, rotate: Rotation, mask: mx.array) -> mx.array:
+    def __call__(self, h: mx.array, rotate: RotaryEmbedding, mask: mx.array) -> mx.array:
         attended = self.self_attn(self.pre_self_attn_layernorm(h), rotate, mask)
         h = h + self.post_self_attn_layernorm(attended)
         return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
@@ -111,7 +111,7 @@ class T5GemmaEncoder(nn.Module):
         dtype = self.norm.weight.dtype
         # The factor is rounded to the working dtype, as the published encoder does.
         h = self.embed_tokens(ids).astype(dtype) * mx.array(self.config.hidden_size**0.5, dtype=dtype)
-        rotate = Rotation.table(ids.shape[1], self.config.head_dim, self.config.rope_theta)
+        rotate = RotaryEmbedding.table(ids.shape[1], self.config.head_dim, self.config.rope_theta)
         seen = mask.astype(mx.bool_)[:, None, None, :]
         for layer in self.layers:
             h = layer(h, rotate, seen)

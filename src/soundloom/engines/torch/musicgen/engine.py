@@ -9,21 +9,21 @@ from torch import nn
 from soundloom.checkpoints.formats.tensors import Tensors, evict_tensor
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.config.musicgen.model import InstructConfig
-from soundloom.engines.musicgen import MusicComponent, Reading, find_component
-from soundloom.engines.torch.components import Networks
-from soundloom.engines.torch.inference import computing
+from soundloom.engines.musicgen import MusicComponent, TextEmbeddings, find_component
+from soundloom.engines.torch.components import ComponentEngine
+from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.memory import give_back
+from soundloom.engines.torch.memory import malloc_trim
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.encodec import Encodec
-from soundloom.engines.torch.musicgen.kv_cache import Decoding
+from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.engines.torch.musicgen.t5 import T5Encoder
 from soundloom.engines.torch.precision import EXACTEST, Precision, native_products
-from soundloom.engines.torch.prepack import arrange
+from soundloom.engines.torch.prepack import prepack
 
 
-class TorchMusicEngine(Networks[MusicComponent]):
+class TorchMusicEngine(ComponentEngine[MusicComponent]):
     """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
 
     name = "torch"
@@ -55,8 +55,8 @@ class TorchMusicEngine(Networks[MusicComponent]):
         dtype, blocks = self._precision.dtype, self._precision.blocks
         if component == "lm":
             lm = load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
-            arrange(lm, lambda path: evict_tensor(tensors[f"{path}.weight"]))
-            give_back()
+            prepack(lm, lambda path: evict_tensor(tensors[f"{path}.weight"]))
+            malloc_trim()
             return lm
         return self._build_adapter(config, tensors, what)
 
@@ -74,35 +74,35 @@ class TorchMusicEngine(Networks[MusicComponent]):
         adapter.register_forward_hook(lambda *_: evict_tensor(tensors["pos_emb"]))
         return adapter
 
-    @computing
-    def read(self, ids: np.ndarray, mask: np.ndarray) -> Reading:
+    @inference_mode
+    def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
         hidden = self.module("text")(self._array(ids), self._array(mask))
-        return Reading(hidden.float().cpu().numpy(), mask)
+        return TextEmbeddings(hidden.float().cpu().numpy(), mask)
 
-    @computing
+    @inference_mode
     def encode(self, audio: np.ndarray) -> np.ndarray:
         codes: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
         return codes
 
-    @computing
+    @inference_mode
     def decode(self, codes: np.ndarray) -> np.ndarray:
         audio: np.ndarray = self.module("codec").decode(self._array(codes)).cpu().numpy()
         return audio
 
-    @computing
+    @inference_mode
     def decoder(
         self,
-        reading: Reading,
+        reading: TextEmbeddings,
         positions: int,
         guided: bool,
         source: np.ndarray | None = None,
         mask_padding: bool = True,
-    ) -> Decoding:
+    ) -> DecoderState:
         lm = self.module("lm")
-        prefixes = None if source is None else self.module("adapter")(lm, self._array(source))
-        give_back()  # what the adapter worked in, before the caches take their room
-        text = lm.read(self._array(reading.hidden), self._array(reading.mask), mask_padding)
-        return Decoding(lm, text, positions, guided, prefixes)
+        adapter_kv = None if source is None else self.module("adapter")(lm, self._array(source))
+        malloc_trim()  # what the adapter worked in, before the caches take their room
+        text = lm.condition(self._array(reading.hidden), self._array(reading.mask), mask_padding)
+        return DecoderState(lm, text, positions, guided, adapter_kv)
 
     def _array(self, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.torch.cuda_graphs import Replay
-from soundloom.engines.torch.inference import computing
-from soundloom.engines.torch.musicgen.lm import MusicGenLM, Prefix, Text
+from soundloom.engines.torch.cuda_graphs import CapturedGraph
+from soundloom.engines.torch.inference import inference_mode
+from soundloom.engines.torch.musicgen.lm import AdapterKV, Conditioning, MusicGenLM
 
 
 class Cache:
@@ -53,24 +53,29 @@ class FixedCache:
         return F.scaled_dot_product_attention(q, self.keys[layer], self.values[layer], attn_mask=filled)
 
 
-class Decoding:
+class DecoderState:
     """A batch of clips on its way: takes the tokens of the next positions, returns the logits of the one after.
 
     It serves as `autoregressive.generation.Decoder`. With guidance, each clip has a second row without prompt.
     """
 
     def __init__(
-        self, lm: MusicGenLM, text: Text, capacity: int, guided: bool, prefixes: Sequence[Prefix] | None = None
+        self,
+        lm: MusicGenLM,
+        text: Conditioning,
+        capacity: int,
+        guided: bool,
+        adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> None:
-        self.lm, self.text, self.prefixes = lm, text, prefixes
+        self.lm, self.text, self.adapter_kv = lm, text, adapter_kv
         self.copies = 2 if guided else 1
-        keys = text.memories[0][0]
+        keys = text.cross_kv[0][0]
         self.device = keys.device
         self.table = torch.from_numpy(sinusoids(capacity, lm.config.hidden_size)).to(self.device)
         self.cache = Cache(lm, self.copies * text.clips, capacity, keys.dtype, self.device)
         self.graph: StepGraph | None = None
 
-    @computing
+    @inference_mode
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Feed tokens (b, q, s); return logits (b, q, v), prompted and, if guided, not."""
         fed = torch.from_numpy(np.ascontiguousarray(tokens)).to(self.device)
@@ -85,7 +90,7 @@ class Decoding:
             return self.graph(tokens)
         start = self.cache.length
         positions = torch.arange(start, start + tokens.shape[-1], device=self.device)
-        hidden = self.lm(tokens, positions, self.table, self.text, self.cache, self.prefixes)
+        hidden = self.lm(tokens, positions, self.table, self.text, self.cache, self.adapter_kv)
         self.cache.length += tokens.shape[-1]
         return self.lm.logits(hidden[:, -1:])[:, :, 0]
 
@@ -93,16 +98,16 @@ class Decoding:
 class StepGraph:
     """One step as a fixed series of operations, which on NVIDIA are recorded once and replayed."""
 
-    def __init__(self, decoding: Decoding, tokens: Tensor) -> None:
+    def __init__(self, decoding: DecoderState, tokens: Tensor) -> None:
         """Record the step for tokens of this shape (r, q, 1)."""
         self.decoding = decoding
         self.cache = FixedCache(decoding.cache)
-        self.replay = Replay(self._step, {"tokens": tokens})
+        self.replay = CapturedGraph(self._step, {"tokens": tokens})
 
     def _step(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
         """Feed one position and return the logits (r, q, v); the position stays as it is."""
         one = self.decoding
-        hidden = one.lm(inputs["tokens"], self.cache.position, one.table, one.text, self.cache, one.prefixes)
+        hidden = one.lm(inputs["tokens"], self.cache.position, one.table, one.text, self.cache, one.adapter_kv)
         return (one.lm.logits(hidden)[:, :, 0],)
 
     def __call__(self, tokens: Tensor) -> Tensor:

@@ -22,23 +22,23 @@ from soundloom.engines.torch.blocks import Linear
 
 
 @dataclass(frozen=True)
-class Text:
+class Conditioning:
     """Keys and values (b, h, l, k) of the prompts in the cross-attention of each layer.
 
     `mask` (b, 1, 1, l) is True at real tokens. Without it the others stay in the softmax as zeros, as in audiocraft,
     with which the published weights were trained; transformers masks them.
     """
 
-    memories: Sequence[tuple[Tensor, Tensor]]
+    cross_kv: Sequence[tuple[Tensor, Tensor]]
     mask: Tensor | None = None
 
     @property
     def clips(self) -> int:
-        return len(self.memories[0][0])
+        return len(self.cross_kv[0][0])
 
 
 @dataclass(frozen=True)
-class Prefix:
+class AdapterKV:
     """What the adapter adds to one layer's self-attention: q, k, v (b, h, t + 1, k) of the input sound, and a gate.
 
     Position s asks with row s of q, at most `last_row`.
@@ -60,7 +60,7 @@ class Prefix:
         return found.view(b, h, -1, len(positions), k).permute(2, 0, 1, 3, 4).reshape(q.shape)
 
 
-class Past(Protocol):
+class KVCache(Protocol):
     """Self-attention of a layer's new positions, queries, keys and values (r, h, s, k), over all so far."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to the prompt, whose keys and values are computed once by `remember`."""
+    """Attention to the prompt, whose keys and values are computed once by `project_kv`."""
 
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class CrossAttention(nn.Module):
         self.v_proj = Linear(d, d, bias=False)
         self.out_proj = Linear(d, d, bias=False)
 
-    def remember(self, text: Tensor) -> tuple[Tensor, Tensor]:
+    def project_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values (b, h, l, k) of text (b, l, d)."""
         keys, values = split_heads(self.k_proj(text), self.heads), split_heads(self.v_proj(text), self.heads)
         return keys.contiguous(), values.contiguous()
@@ -150,7 +150,7 @@ class Layer(nn.Module):
         self.linear1 = Linear(d, config.ffn_dim, bias=False)
         self.linear2 = Linear(config.ffn_dim, d, bias=False)
 
-    def self_attend(self, x: Tensor, index: int, positions: Tensor, past: Past, prefix: Prefix | None) -> Tensor:
+    def self_attend(self, x: Tensor, index: int, positions: Tensor, past: KVCache, prefix: AdapterKV | None) -> Tensor:
         """Self-attention of x (r, s, d) at positions (s,)."""
         q, k, v = self.self_attn.project(self.norm1(x))
         found = past(index, q, k, v)
@@ -158,10 +158,10 @@ class Layer(nn.Module):
             found = found + prefix.attend(q, positions)
         return self.self_attn.out_proj(join_heads(found))
 
-    def cross_attend(self, x: Tensor, text: Text, index: int) -> Tensor:
+    def cross_attend(self, x: Tensor, text: Conditioning, index: int) -> Tensor:
         """Add to x (r, s, d) what the prompts say; rows without one would add exactly nothing and are left out."""
         prompted, rest = x[: text.clips], x[text.clips :]
-        found = self.cross_attention(self.norm_cross(prompted), text.memories[index], text.mask)
+        found = self.cross_attention(self.norm_cross(prompted), text.cross_kv[index], text.mask)
         return torch.cat([prompted + found, rest]) if len(rest) else prompted + found
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -181,11 +181,11 @@ class Transformer(nn.Module):
             yield layer
 
     def forward(
-        self, x: Tensor, positions: Tensor, text: Text, past: Past, prefixes: Sequence[Prefix] | None
+        self, x: Tensor, positions: Tensor, text: Conditioning, past: KVCache, adapter_kv: Sequence[AdapterKV] | None
     ) -> Tensor:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self):
-            x = x + layer.self_attend(x, index, positions, past, prefixes[index] if prefixes else None)
+            x = x + layer.self_attend(x, index, positions, past, adapter_kv[index] if adapter_kv else None)
             x = layer.cross_attend(x, text, index)
             x = x + layer.feed_forward(x)
         return x
@@ -212,27 +212,27 @@ class MusicGenLM(nn.Module):
         """Bring text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is not True."""
         return self.output_proj(hidden).float() * mask[..., None]
 
-    def read(self, hidden: Tensor, mask: Tensor, mask_padding: bool = False) -> Text:
+    def condition(self, hidden: Tensor, mask: Tensor, mask_padding: bool = False) -> Conditioning:
         """Compute what all positions share of the prompts' embeddings (b, l, text width) and mask (b, l) bool."""
         text = self.project_text(hidden, mask)
-        memories = [layer.cross_attention.remember(text) for layer in self.transformer]
-        return Text(memories, mask[:, None, None] if mask_padding else None)
+        cross_kv = [layer.cross_attention.project_kv(text) for layer in self.transformer]
+        return Conditioning(cross_kv, mask[:, None, None] if mask_padding else None)
 
     def forward(
         self,
         tokens: Tensor,
         positions: Tensor,
         table: Tensor,
-        text: Text,
-        past: Past = attend_causally,
-        prefixes: Sequence[Prefix] | None = None,
+        text: Conditioning,
+        past: KVCache = attend_causally,
+        adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> Tensor:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
         `table` holds the sinusoids of all positions, (n, d). The first rows have the prompts of `text`, the rest none.
         """
         x = self.embed(tokens) + table[positions]
-        return self.out_norm(self.transformer(x, positions, text, past, prefixes))
+        return self.out_norm(self.transformer(x, positions, text, past, adapter_kv))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""

@@ -23,7 +23,7 @@ from soundloom.engines.torch.blocks import (
     Linear,
     Padding,
     RMSNorm,
-    Rotation,
+    RotaryEmbedding,
     SelfAttention,
     fourier_features,
     normal,
@@ -39,10 +39,10 @@ def mlp(width_in: int, width: int, bias: bool) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Conditioning:
     """What one clip's steps share, computed once: see `DiT.condition`."""
 
-    memories: list[tuple[Tensor, ...]]  # keys and values of each block's cross-attention
+    cross_kv: list[tuple[Tensor, ...]]  # keys and values of each block's cross-attention
     bias: Tensor | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
     locals: list[Tensor] | None  # each block's local embedding (b, t or 1, d), None to leave it out
     embedding: Tensor  # (b, d) of the global condition
@@ -71,7 +71,7 @@ class TransformerBlock(nn.Module):
         memory: tuple[Tensor, ...],
         bias: Tensor | None,
         local: Tensor | None,
-        rotate: Rotation,
+        rotate: RotaryEmbedding,
         padding: Padding | None,
         memory_tokens: int,
     ) -> Tensor:
@@ -105,21 +105,21 @@ class Transformer(nn.Module):
         """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
         return self.global_cond_embedder(embedding).float().unflatten(-1, (6, -1))
 
-    def forward(self, x: Tensor, modulation: Tensor, condition: Condition, padding: Padding | None) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, condition: Conditioning, padding: Padding | None) -> Tensor:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, m = x.shape[0], self.memory_tokens.shape[0]
         memory = self.memory_tokens.float().expand(b, -1, -1)
         h = torch.cat([memory, self.project_in(x).float()], dim=1)  # (b, m+t, d)
-        rotate = Rotation.table(h.shape[1], self.rope_channels, h.device)
+        rotate = RotaryEmbedding.table(h.shape[1], self.rope_channels, h.device)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
             local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.memories[i], condition.bias, local, rotate, padding, m)
+            h = layer(h, modulation, condition.cross_kv[i], condition.bias, local, rotate, padding, m)
         return self.project_out(h[:, m:])
 
 
 class DiT(nn.Module):
-    """Velocity of latents x (b, c, t) at times t (b,), given a `Condition`."""
+    """Velocity of latents x (b, c, t) at times t (b,), given a `Conditioning`."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class DiT(nn.Module):
         local: Tensor | None,
         repeats: int = 1,
         times: Sequence[float] = (),
-    ) -> Condition:
+    ) -> Conditioning:
         """Compute what all steps share.
 
         context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
@@ -165,15 +165,15 @@ class DiT(nn.Module):
         if times:
             at_times = self._modulation(torch.tensor(times, device=context.device), embedding[:, None])
             modulations = dict(zip(times, at_times.unbind(1), strict=True))
-        return Condition(
-            memories=[layer.cross_attn.remember(tokens) for layer in layers],
+        return Conditioning(
+            cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
             bias=bias,
             locals=None if local is None else [layer.to_local_embed(local.transpose(1, 2)) for layer in layers],
             embedding=embedding,
             modulations=modulations,
         )
 
-    def forward(self, x: Tensor, t: Tensor | float, condition: Condition, padding: Padding | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, condition: Conditioning, padding: Padding | None = None) -> Tensor:
         """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
         modulation = condition.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:

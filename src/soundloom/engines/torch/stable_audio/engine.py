@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.engines.components import find_part
-from soundloom.engines.stable_audio import Component, Draw
+from soundloom.engines.components import find_component
+from soundloom.engines.stable_audio import Component, NoiseFn
 from soundloom.engines.torch.blocks import Padding
-from soundloom.engines.torch.components import Networks
-from soundloom.engines.torch.cuda_graphs import Recorder
+from soundloom.engines.torch.components import ComponentEngine
+from soundloom.engines.torch.cuda_graphs import GraphCache
 from soundloom.engines.torch.flex_attention import HAS_COMPILER
-from soundloom.engines.torch.inference import computing
+from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_products
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner
-from soundloom.engines.torch.stable_audio.dit import Condition, DiT
+from soundloom.engines.torch.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 
-class TorchEngine(Networks[Component]):
+class TorchEngine(ComponentEngine[Component]):
     """See `engines.base.Engine`. `precision` is that of the transformer.
 
     On CPUs the text encoder and the products of the autoencoder follow it to BF16 where that is native; elsewhere the
@@ -43,7 +43,7 @@ class TorchEngine(Networks[Component]):
         width = config.dit.embed_dim if isinstance(config, ModelConfig) else 0
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
-        self.replays: Recorder | None = Recorder() if self.device.startswith("cuda") else None
+        self.graphs: GraphCache | None = GraphCache() if self.device.startswith("cuda") else None
 
     def describe(self) -> dict[str, str]:
         tiles = ", in bf16 where the transformer subtracts nothing" if self._attends_in_bf16 else ""
@@ -78,12 +78,12 @@ class TorchEngine(Networks[Component]):
         return self._lean and has_amx()
 
     def free(self, *components: Component) -> None:
-        if self.replays is not None and any(component in self._modules for component in components):
-            self.replays.clear()  # recordings hold the weights they were made with
+        if self.graphs is not None and any(component in self._modules for component in components):
+            self.graphs.clear()  # recordings hold the weights they were made with
         super().free(*components)
 
     def _build(self, component: Component) -> nn.Module:
-        part = find_part(self.checkpoint, component)
+        part = find_component(self.checkpoint, component)
         if component == "text":
             # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
             build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
@@ -99,50 +99,50 @@ class TorchEngine(Networks[Component]):
         blocks = torch.bfloat16 if self._lean else None
         return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device, blocks=blocks)
 
-    @computing
+    @inference_mode
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
         inputs = {"ids": self.array(ids), "mask": self.array(mask)}
 
         def program(arrays: Mapping[str, Tensor]) -> tuple[Tensor]:
             return (self.module("text")(arrays["ids"], arrays["mask"]).float(),)
 
-        if self.replays is None:
+        if self.graphs is None:
             return program(inputs)[0]
-        return self.replays(("text", ids.shape), program, inputs)[0].clone()
+        return self.graphs(("text", ids.shape), program, inputs)[0].clone()
 
-    @computing
+    @inference_mode
     def embed(self, text: Tensor, mask: np.ndarray, seconds: np.ndarray) -> tuple[Tensor, Tensor]:
         context, duration = self.module("conditioner")(text, self.array(mask), self.array(seconds))
         return context, duration
 
-    @computing
+    @inference_mode
     def condition(
         self, context: Tensor, duration: Tensor, local: Tensor, repeats: int = 1, times: Sequence[float] = ()
-    ) -> Condition:
+    ) -> Conditioning:
         return self.module("dit").condition(context, duration, local, repeats, times)
 
-    @computing
+    @inference_mode
     def velocity(
-        self, x: Tensor, t: Any, condition: Condition, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Tensor, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
         return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
 
-    @computing
-    def encode(self, audio: np.ndarray, draw: Draw | None) -> np.ndarray:
+    @inference_mode
+    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
 
-    @computing
-    def decode(self, latents: np.ndarray, draw: Draw | None) -> np.ndarray:
+    @inference_mode
+    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
         return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
 
-    @computing
+    @inference_mode
     def decode_array(self, latents: Tensor) -> Tensor:
         return self.module("decoder").decode(latents, None)
 
-    def _lift(self, draw: Draw | None) -> Callable[[Sequence[int]], Tensor] | None:
+    def _lift(self, draw: NoiseFn | None) -> Callable[[Sequence[int]], Tensor] | None:
         return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
 
     def array(self, value: np.ndarray) -> Tensor:

@@ -17,9 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig, SoftNormConfig
-from soundloom.engines.torch.blocks import DyT, FeedForward, Linear, Rotation, SelfAttention, normal, rope_channels
+from soundloom.engines.torch.blocks import (
+    DyT,
+    FeedForward,
+    Linear,
+    RotaryEmbedding,
+    SelfAttention,
+    normal,
+    rope_channels,
+)
 
-Noise = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for
+NoiseFn = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for
 LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
 
 
@@ -51,7 +59,7 @@ class SAMEBlock(nn.Module):
         self.self_attn = SelfAttention(d, config.dim_heads, DyT, config.differential)
         self.ff = FeedForward(d, config.ff_inner, sinusoidal)
 
-    def forward(self, h: Tensor, rotate: Rotation, window: int | None) -> Tensor:
+    def forward(self, h: Tensor, rotate: RotaryEmbedding, window: int | None) -> Tensor:
         h = h + self.self_attn(self.pre_norm(h), rotate, window=window)
         return h + self.ff(self.ff_norm(h))
 
@@ -79,12 +87,12 @@ class Resampler(nn.Module):
         return h[:, shift:-shift]
 
     def _run(self, h: Tensor, blocks: nn.ModuleList, window: int | None = None) -> Tensor:
-        rotate = Rotation.table(h.shape[1], rope_channels(self.config.dim_heads), h.device)
+        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads), h.device)
         for block in blocks:
             h = block(h, rotate, window)
         return h
 
-    def with_noise(self, tokens: Tensor, noise: Noise | None) -> Tensor:
+    def with_noise(self, tokens: Tensor, noise: NoiseFn | None) -> Tensor:
         """Add a draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
         if noise is None or not self.config.mask_noise:
             return tokens
@@ -105,7 +113,7 @@ class EncoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.stride * config.width, config.width, bias=False)
 
-    def forward(self, patches: Tensor, noise: Noise | None) -> Tensor:
+    def forward(self, patches: Tensor, noise: NoiseFn | None) -> Tensor:
         config = self.config
         multiple = config.stride * config.latents_per_chunk
         patches = F.pad(patches, (0, 0, 0, -patches.shape[1] % multiple))  # silence, mapped like all else
@@ -127,7 +135,7 @@ class DecoderResampler(Resampler):
         if config.latent_shortcut:
             self.shortcut = Linear(config.width, config.stride * config.width, bias=False)
 
-    def forward(self, latents: Tensor, noise: Noise | None) -> Tensor:
+    def forward(self, latents: Tensor, noise: NoiseFn | None) -> Tensor:
         config = self.config
         latents = F.pad(latents, (0, 0, 0, -latents.shape[1] % config.latents_per_chunk))
         b, frames, d = latents.shape
@@ -148,7 +156,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict({"0": EncoderResampler(config), "2": Linear(config.width, config.latent_dim)})
 
-    def forward(self, patches: Tensor, noise: Noise | None = None) -> Tensor:
+    def forward(self, patches: Tensor, noise: NoiseFn | None = None) -> Tensor:
         return self.layers["2"](self.layers["0"](patches.transpose(1, 2), noise))
 
 
@@ -159,7 +167,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict({"1": Linear(config.latent_dim, config.width), "3": DecoderResampler(config)})
 
-    def forward(self, latents: Tensor, noise: Noise | None = None) -> Tensor:
+    def forward(self, latents: Tensor, noise: NoiseFn | None = None) -> Tensor:
         return self.layers["3"](self.layers["1"](latents), noise).transpose(1, 2)
 
 
@@ -179,7 +187,7 @@ class SoftNorm(nn.Module):
     def encode(self, latents: Tensor) -> Tensor:
         return (latents * self.scaling_factor + self.bias) / self.running_std
 
-    def decode(self, latents: Tensor, noise: Noise | None) -> Tensor:
+    def decode(self, latents: Tensor, noise: NoiseFn | None) -> Tensor:
         latents = latents * self.running_std
         if noise is not None and self.noise_regularize:
             latents = latents + noise(latents.shape).to(latents) * LATENT_NOISE * self.running_std
@@ -198,14 +206,14 @@ class SAME(nn.Module):
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
 
-    def encode(self, audio: Tensor, noise: Noise | None = None) -> Tensor:
+    def encode(self, audio: Tensor, noise: NoiseFn | None = None) -> Tensor:
         """Encode; the end is padded with silence to whole patches, then to what the context rule needs.
 
         `noise` gives the draws that the published encoder makes, or is None for none.
         """
         return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise).transpose(1, 2))
 
-    def decode(self, latents: Tensor, noise: Noise | None = None) -> Tensor:
+    def decode(self, latents: Tensor, noise: NoiseFn | None = None) -> Tensor:
         """Decode; SAME-S answers an odd number of latents with one latent of audio too many."""
         raw = self.bottleneck.decode(latents, noise).transpose(1, 2)
         return from_patches(self.decoder(raw, noise), self.config.pretransform.config.channels)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.torch.blocks import Linear, Rotation, normal, rms_norm
+from soundloom.engines.torch.blocks import Linear, RotaryEmbedding, normal, rms_norm
 
 
 class GemmaNorm(nn.Module):
@@ -43,7 +43,7 @@ class TextAttention(nn.Module):
         self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=False)
         self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rotate: Rotation, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotate: RotaryEmbedding, mask: Tensor) -> Tensor:
         """Attend over x (b, s, d); mask (b, 1, 1, s) is True at tokens that may be seen."""
         b, s, _ = x.shape
         q, k, v = (
@@ -83,7 +83,7 @@ class TextBlock(nn.Module):
         self.pre_feedforward_layernorm, self.post_feedforward_layernorm = GemmaNorm(width, eps), GemmaNorm(width, eps)
         self.mlp = TextMLP(config)
 
-    def forward(self, h: Tensor, rotate: Rotation, mask: Tensor) -> Tensor:
+    def forward(self, h: Tensor, rotate: RotaryEmbedding, mask: Tensor) -> Tensor:
         attended = self.self_attn(self.pre_self_attn_layernorm(h), rotate, mask)
         h = h + self.post_self_attn_layernorm(attended)
         return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
@@ -103,7 +103,7 @@ class T5GemmaEncoder(nn.Module):
         dtype = self.norm.weight.dtype
         # The factor is rounded to the working dtype, as the published encoder does.
         h = self.embed_tokens(ids).to(dtype) * torch.tensor(self.config.hidden_size**0.5, dtype=dtype)
-        rotate = Rotation.table(ids.shape[1], self.config.head_dim, ids.device, self.config.rope_theta)
+        rotate = RotaryEmbedding.table(ids.shape[1], self.config.head_dim, ids.device, self.config.rope_theta)
         seen = mask.bool()[:, None, None, :]
         for layer in self.layers:
             h = layer(h, rotate, seen)
