@@ -1,24 +1,29 @@
-"""Ours against diffusers, network by network, on the same weights: python -m benchmarks.versus_diffusers CASE FOLDER.
+"""Compare speed with diffusers, network by network, in alternating runs on the same random weights, on the CPU:
 
-Prints the figures as JSON: the text encoder (there, transformers'), the sampling steps of the transformer, given the
-conditioning, the decoder, and the clip, which is all three. The prompt is short: a few tokens, then padding. The peer
-encodes all of it; our pipeline encodes one token of it, which stands for the others in the transformer. The peer
-computes in float32 with PyTorch's plain attention.
+    python -m benchmarks.versus_diffusers [--models small-music medium] [--seconds 5,30] [--precisions auto bf16]
+
+Measures the text encoder (theirs is from transformers), the sampling steps of the transformer, the decoder, and the
+clip, which is their sum. The prompt has a few tokens and is padded. diffusers encodes all padding tokens; soundloom
+encodes one, which stands for the others in the transformer. diffusers computes in float32 with PyTorch's attention.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from benchmarks.diffusers_peer import peer_dit, peer_same, peer_text
-from soundloom.bench.cases import Case, Figures
+from soundloom.atomic import write_json
+from soundloom.bench.cases import Case, Figures, machine, make_cases, require_weights, weights_folder
+from soundloom.bench.report import ratio_line
 from soundloom.bench.versus import alternate
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.config.stable_audio.model import ModelConfig
@@ -33,7 +38,7 @@ PROMPT_TOKENS, CONTEXT = 10, 257  # tokens of a short prompt, and all: padding f
 
 @dataclass(frozen=True)
 class Comparison:
-    """One case; each method gives both sides the same input and returns their times."""
+    """Compare the networks of one case; each method gives both libraries the same input."""
 
     case: Case
     checkpoint: Checkpoint
@@ -95,7 +100,7 @@ class Comparison:
 
 
 def versus_diffusers(case: Case, folder: Path) -> Figures:
-    """Compare in this process; see the head of this file."""
+    """Return the times of each network, and of the clip."""
     checkpoint = open_checkpoint(folder)
     engine = TorchEngine(checkpoint, "cpu", case.precision)
     comparison = Comparison(case, checkpoint, engine)
@@ -118,10 +123,30 @@ def _random(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
-def main(arguments: list[str]) -> None:
-    case, folder = arguments
-    sys.stdout.write(json.dumps(versus_diffusers(Case(**json.loads(case)), Path(folder))) + "\n")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["small-music"], metavar="NAME", help="default: small-music")
+    parser.add_argument("--seconds", default="5,30", metavar="S", help="lengths of the clips (default: 5,30)")
+    parser.add_argument("--precisions", nargs="+", default=["auto"], metavar="NAME", help="default: auto")
+    parser.add_argument("--steps", type=int, default=8, metavar="N", help="sampling steps (default: 8)")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="runs of each library (default: 3)")
+    parser.add_argument("--weights", type=Path, default=weights_folder(), metavar="FOLDER", help="random weights")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="also write the times to a JSON file")
+    options = parser.parse_args(arguments)
+    seconds = [float(text) for text in options.seconds.split(",")]
+    results = []
+    for case in make_cases(options.models, seconds, options.precisions, options.steps, options.runs):
+        # A fresh process for each case, so that one case leaves no memory to the next.
+        folder = require_weights(case.model, options.weights)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            figures = process.submit(versus_diffusers, case, folder).result()
+        for name, part in figures.items():
+            if isinstance(part, dict):
+                sys.stdout.write(ratio_line(f"{case.key}, {name}", part) + "\n")
+        results.append({"case": case.key, **figures})
+    if options.save:
+        write_json(options.save, {"machine": machine(), "results": results})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

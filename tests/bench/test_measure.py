@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.bench.cases import Case, failure, measure, require_weights, run_module, weights_folder
-from soundloom.bench.versus import alternate, diffusers_apart, versus_command
+from soundloom.bench.versus import alternate, versus_command
 from soundloom.cli.commands.bench import Options, _cases
 from soundloom.cli.main import main
 from soundloom.errors import SoundloomError
@@ -33,7 +33,7 @@ def test_a_case_is_measured_cold_and_warm_in_a_process_of_its_own(work):
 
 def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys):
     saved = tmp_path / "base.json"
-    asked = ["bench", "--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--json", str(saved)]
+    asked = ["bench", "--weights", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--save", str(saved)]
     asked += ["--plot", str(tmp_path / "times.svg")]
     assert main(asked) == 0
     assert "small-music auto, cold" in (tmp_path / "times.svg").read_text()
@@ -45,7 +45,7 @@ def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys
 
 def test_what_was_measured_outlives_a_case_that_fails(work, tmp_path, capsys):
     saved = tmp_path / "base.json"
-    asked = ["--work", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--json", str(saved)]
+    asked = ["--weights", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--save", str(saved)]
     assert main(["bench", *asked, "--precisions", "auto", "fp7"]) == 1
     printed = capsys.readouterr()
     assert "small-music 0.5 s auto 1 steps" in printed.out
@@ -67,7 +67,7 @@ def test_the_published_rows_end_where_a_model_does():
 def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     flags = ["--published", "--models", "small-music", "--seconds", "5", "--engine", "mlx", "--steps", "1"]
-    assert main(["bench", "--work", str(work), *flags, "--runs", "0", "--json", str(work / "mlx.json")]) == 0
+    assert main(["bench", "--weights", str(work), *flags, "--runs", "0", "--save", str(work / "mlx.json")]) == 0
     assert "small-music 5 s auto 1 steps mlx" in capsys.readouterr().out
     (figures,) = json.loads((work / "mlx.json").read_text())["results"]
     assert figures["engine"]["engine"].startswith("mlx ")
@@ -79,17 +79,16 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
         ["--models", "same-s"],
         ["--steps", "0"],
         ["--seconds", "-1"],
-        ["--versus", "diffusers", "--plot", "times.svg"],
-        ["--versus", "diffusers", "--engine", "mlx"],
+        ["--versus-command", "true", "--plot", "times.svg"],
         ["--seconds", "5,30,380"],
         ["--compare", "mistyped.json"],
-        ["--json", "."],
+        ["--save", "."],
         ["--versus-command", "echo 'x"],
         ["--versus-command", "no-such-program --fast"],
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
-    assert main(["bench", "--work", str(tmp_path / "none"), *flags]) == 2
+    assert main(["bench", "--weights", str(tmp_path / "none"), *flags]) == 2
     assert not (tmp_path / "none").exists()
 
 
@@ -102,10 +101,15 @@ def test_turns_alternate_and_ratios_are_of_turns(monkeypatch):
     assert figures == {"ours": 2, "theirs": 6, "times_as_fast": 2}  # and not 6 / 2
 
 
-def test_each_network_is_timed_against_that_of_diffusers(work):
+def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys):
     pytest.importorskip("diffusers", reason="diffusers is not installed")
-    figures = diffusers_apart(Case("small-music", 0.5, "fp32", steps=1, runs=1), work / "small-music")
-    assert set(figures) == {"precision", "text", "transformer", "decoder", "clip"}
+    from benchmarks.versus_diffusers import main as versus_diffusers
+
+    flags = ["--seconds", "0.5", "--precisions", "fp32", "--steps", "1", "--runs", "1"]
+    versus_diffusers(["--weights", str(work), *flags, "--save", str(tmp_path / "times.json")])
+    assert "small-music 0.5 s fp32 1 steps, decoder: ours" in capsys.readouterr().out
+    (figures,) = json.loads((tmp_path / "times.json").read_text())["results"]
+    assert set(figures) == {"case", "precision", "text", "transformer", "decoder", "clip"}
     assert figures["clip"]["ours"] > figures["decoder"]["ours"] > 0
 
 

@@ -89,11 +89,11 @@ def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_p
         (("--region", "0.4,0.6"), "region 0.4 to 0.6 s ends behind the clip, which is 0.5 s long"),
         (("--region", "0.1,0.3", "--region", "0.2,0.4"), "two regions overlap"),
         (("--region", "0.3,0.1"), "must start at 0 or later and end after its start"),
-        (("--inpaint-start", "0.1"), "do not make pairs"),
-        (("--bars", "1-2"), "--bars needs the tempo"),
-        (("--region", "0.1,0.2", "--bpm", "120"), "--bpm counts beats for --bars, and there are none"),
-        (("--bars", "2", "--bpm", "120"), "does not say from where to where"),
-        (("--bars", "1-2", "--bpm", "120", "--meter", "waltz"), "'waltz' is not a meter"),
+        (("--inpaint-start", "0.1"), "--inpaint-end"),
+        (("--bars", "1-2"), "--bars requires --bpm"),
+        (("--region", "0.1,0.2", "--bpm", "120"), "--bpm requires --bars"),
+        (("--bars", "2", "--bpm", "120"), "is not a range of bars"),
+        (("--bars", "1-2", "--bpm", "120", "--meter", "waltz"), "'waltz' is not a time signature"),
         ((), "no region was given"),
     ],
 )
@@ -121,7 +121,7 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
     file.touch()
     assert refused(make("generate", "rain", "-o", file / "x.wav"), 1, "could not be written")
     assert refused(make("generate", "rain", "-o", "x.aiff"), 1, "names no format here", "use .wav, .flac, .ogg, .mp3")
-    assert refused(make("generate", "rain", "-o", "x.ogg", "--bits", "24"), 1, "OGG files cannot hold PCM_24")
+    assert refused(make("generate", "rain", "-o", "x.ogg", "--subtype", "24"), 1, "OGG files cannot hold PCM_24")
     assert refused(make("generate", "rain", "--rate", "0"), 1, "cannot have a rate of 0 Hz")
     assert refused(make("generate", "rain", "-o", "x.mp3", "--rate", "96000"), 1, "cannot have a rate of 96000 Hz")
     assert refused(make("generate", "rain", "--true-peak", "-2"), 2, "--true-peak is the limit of --lufs")
@@ -161,7 +161,7 @@ def test_commands_that_are_not(soundloom):
         (("kick drum loop",), 'soundloom generate "kick drum loop"; commands: generate'),
         (("kick", "drum", "loop", "--seed", "7"), 'soundloom generate "kick drum loop"; commands'),
         (('the "real" $1',), "soundloom generate 'the \"real\" $1'; commands"),
-        (("--prompt", "rain"), "flags come behind a command, and '--prompt' is the first word"),
+        (("--prompt", "rain"), "expected a command, found the option '--prompt'"),
     ],
 )
 def test_a_prompt_where_a_command_belongs_is_given_its_command(soundloom, words, hint):
@@ -176,7 +176,7 @@ def test_a_prompt_where_a_command_belongs_is_given_its_command(soundloom, words,
         (("-seconds", "4"), "did you mean --seconds?"),
         (("--negative_prompt", "hum"), "did you mean --negative-prompt?"),
         (("--guidance-scale=3", "--stepz", "4"), "did you mean --guidance and --steps?"),
-        (("--xyzzy",), "hint: `soundloom generate --help` lists what can be given"),
+        (("--xyzzy",), "hint: `soundloom generate --help` lists all options"),
     ],
 )
 def test_an_unknown_flag_is_given_its_near_miss(soundloom, flags, guess):
@@ -203,7 +203,7 @@ def test_errors_of_json_are_json(soundloom, arguments, error, code):
         assert f"hint: {found['hint']}" in done.err
 
 
-def test_json_that_names_a_file_prints_nothing(soundloom):
+def test_the_old_json_with_a_file_prints_no_json(soundloom):
     assert refused(soundloom("bench", "--steps", 0, "--json", "figures.json"), 2, "must be above 0")
 
 

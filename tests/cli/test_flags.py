@@ -41,7 +41,7 @@ def test_numbers_are_gathered_from_commas_and_from_repetition():
     ("arguments", "sentence"),
     [
         (["--seconds", "soon"], "--seconds/--duration: 'soon' is not a number"),
-        (["--region", "4"], "'4' is not two numbers with a comma between"),
+        (["--region", "4"], "'4' is not two numbers separated by a comma"),
         (["--secnds", "4"], "unrecognized arguments: --secnds"),
         (["--sec", "4"], "unrecognized arguments: --sec"),
     ],
@@ -54,5 +54,5 @@ def test_what_cannot_be_read_is_a_request_error(arguments, sentence):
 def test_help_groups_flags_by_the_class_that_declares_them(capsys):
     assert parse(Options, ["a", "--help"], "do") is None
     text = capsys.readouterr().out
-    assert text.startswith("usage: do WORD [flags]\n\nDo something.")
+    assert text.startswith("usage: do [WORD]... [OPTIONS]\n\nDo something.")
     assert text.index("--duration") < text.index("Shared things:") < text.index("--quiet")

@@ -1,27 +1,31 @@
-"""Every flag and command that a message of soundloom's names is one that the command line has."""
+"""Flags and commands that messages mention exist."""
 
 import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import soundloom
-from soundloom.cli.commands import COMMANDS
+from soundloom.cli.commands import COMMANDS, load_command
 from soundloom.cli.commands.completion import flags_of
 
 PACKAGE = Path(soundloom.__file__).parent
-ALL_FLAGS = {name for command in COMMANDS for flag in flags_of(command) for name in flag.names} | {"--version"}
-# Flags of other programs, and of modules that are run by themselves.
-NOT_OURS = (
-    *("checkpoints/hub.py", "testing/", "training/loop/distributed.py"),
-    *("bench/", "audio/playback.py", "cli/commands/completion.py"),
+HIDDEN = {
+    name for command in COMMANDS for item in fields(load_command(command).Options) for name in item.metadata["hidden"]
+}
+ALL_FLAGS = {name for command in COMMANDS for flag in flags_of(command) for name in flag.names} | HIDDEN | {"--version"}
+# These files name flags of other programs, or of modules with a command line of their own.
+EXCEPTIONS = (
+    *("checkpoints/hub.py", "training/loop/distributed.py", "testing/", "bench/", "audio/playback.py"),
+    "cli/commands/completion.py",
 )
-VERBS = {"is", "asks", "does"}  # of sentences about soundloom
+VERBS = {"is", "asks", "does"}  # in sentences about soundloom
 
 
 def texts(path):
-    """The strings of a source file that may reach a user: all but docstrings, which describe Python."""
+    """Yield line and value of each string in a source file except docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and is_text(node)}
@@ -37,7 +41,7 @@ def is_text(node):
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(NOT_OURS)])
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(EXCEPTIONS)])
 def test_messages_name_flags_and_commands_that_exist(file):
     for line, text in texts(PACKAGE / file):
         flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text))

@@ -92,8 +92,8 @@ def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
     ("arguments", "sentence"),
     [
         (("-o", "~nosuchuser/a.wav"), "~nosuchuser/a.wav begins with a home folder that is not known"),
-        (("--steps", "9" * 20), f"{'9' * 20} is beyond 64 bits"),
-        (("--rate", "-" + "9" * 20), "is beyond 64 bits"),
+        (("--steps", "9" * 20), f"{'9' * 20} does not fit in 64 bits"),
+        (("--rate", "-" + "9" * 20), "does not fit in 64 bits"),
         (("--seed", "9" * 20), "a seed must be between"),
         (("--steps", "9" * 5000), "is not an integer"),
         (("--count", "100000000"), "at most 100,000"),

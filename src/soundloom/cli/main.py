@@ -14,13 +14,13 @@ from itertools import takewhile
 from typing import TextIO
 
 from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.options.old_spellings import with_current_spellings
 from soundloom.cli.terminal import streams
 from soundloom.cli.terminal.logs import warnings_to_stderr
 from soundloom.cli.terminal.signals import Stopped, stopping_by_signals
 from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
-JSON_TO_FILES = {"bench", "eval"}  # whose --json names a file
 STOPPED = 130
 LONGEST_REPEATED = 300  # characters of an argument that a message may quote whole
 DEBUG = "SOUNDLOOM_DEBUG"
@@ -29,7 +29,7 @@ DEBUG = "SOUNDLOOM_DEBUG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     streams.prepare()
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = with_current_spellings(sys.argv[1:] if arguments is None else arguments)
     with warnings_to_stderr(), stopping_by_signals():
         try:
             code = _run(given)
@@ -92,7 +92,7 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     name = arguments[0]
     listed = f"commands: {', '.join(COMMANDS)}"
     if name.startswith("-"):
-        return RequestError(f"flags come behind a command, and '{shown(name)}' is the first word", listed)
+        return RequestError(f"expected a command, found the option '{shown(name)}'", listed)
     if close := difflib.get_close_matches(name, COMMANDS, 2):
         return RequestError(f"there is no command {name!r}", f"did you mean {' or '.join(close)}? {listed}")
     from soundloom.cli.options.prompts import quoted
@@ -133,7 +133,7 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
         sys.stderr.flush()
     except OSError:
         streams.give_up("stderr")
-    if _wants_json(arguments):
+    if "--json" in arguments:  # the arguments may not parse
         from soundloom.cli.terminal.results import print_results, saved_files
 
         files = saved_files(error)
@@ -152,8 +152,3 @@ def _shortened(text: str, arguments: Sequence[str]) -> str:
             for form in (argument, repr(argument)[1:-1], argument.partition("=")[2], argument.strip()):
                 text = text.replace(form, shown(form)) if len(form) > LONGEST_REPEATED else text
     return text
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether a command was told to print JSON, which is asked of the words as they are: they may not parse."""
-    return "--json" in arguments and not {*arguments[:1]} & JSON_TO_FILES

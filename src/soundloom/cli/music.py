@@ -14,7 +14,13 @@ from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.cli.delivery import Delivery
 from soundloom.cli.opening import confirmation, named_entry
-from soundloom.cli.options.groups import DrawingOptions, ModelOptions, OutputOptions, PrecisionOptions, SeedOptions
+from soundloom.cli.options.groups import (
+    ModelOptions,
+    OutputOptions,
+    PrecisionOptions,
+    SeedOptions,
+    TokenSamplingOptions,
+)
 from soundloom.cli.options.idle import warn_of_idle
 from soundloom.cli.options.requests import spread_requests
 from soundloom.cli.outputs import output_paths
@@ -32,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MusicOptions(SeedOptions, DrawingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+class MusicOptions(SeedOptions, TokenSamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
     """All flags of a command that runs MusicGen, but its own."""
 
 
@@ -56,7 +62,7 @@ def compose(options: MusicOptions, prompts: Sequence[str], seconds: Sequence[flo
 
 def _drawing(options: MusicOptions) -> dict[str, Any]:
     """The fields of a request that the flags of drawing and guidance set."""
-    return options.drawing() | ({} if options.cfg is None else {"guidance": options.cfg})
+    return options.token_sampling() | ({} if options.cfg is None else {"guidance": options.cfg})
 
 
 def edit_requests(options: MusicOptions, base: MusicRequest, instructions: Sequence[str]) -> list[MusicRequest]:

@@ -34,7 +34,7 @@ def ask() -> Options:
     answer = sys.stdin.readline()
     if not answer:
         raise KeyboardInterrupt
-    return Options(model=entry.name, words=[answer.strip() or EXAMPLE])
+    return Options(model=entry.name, positional_prompts=[answer.strip() or EXAMPLE])
 
 
 def _label(entry: ModelEntry) -> str:

@@ -6,7 +6,7 @@ from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
 def test_a_model_is_converted_and_the_loss_reported(soundloom, tiny_model_folder):
-    done = soundloom("convert", tiny_model_folder, "out", "--layout", "int8", "--group", 32)
+    done = soundloom("convert", tiny_model_folder, "out", "--layout", "int8", "--group-size", 32)
     first, *parts = done.out.splitlines()
     assert (done.code, first) == (0, "out: published to int8")
     assert [part.split(":")[0] for part in parts] == ["transformer", "conditioner", "autoencoder", "text encoder"]
@@ -16,12 +16,12 @@ def test_a_model_is_converted_and_the_loss_reported(soundloom, tiny_model_folder
 
 
 def test_bits_say_the_layout(soundloom, tiny_model_folder):
-    found = json.loads(soundloom("convert", tiny_model_folder, "out", "--bits", 4, "--json").out)
+    found = json.loads(soundloom("convert", tiny_model_folder, "out", "--layout", "int4", "--json").out)
     assert (found["to"], found["parts"][0]["part"]) == ("int4", "transformer")
 
 
 def test_a_converted_model_generates(soundloom, tiny_model_folder):
-    assert soundloom("convert", tiny_model_folder, "out", "--bits", 4).code == 0
+    assert soundloom("convert", tiny_model_folder, "out", "--layout", "int4").code == 0
     made = soundloom("generate", "rain", "--model", "out", "--seconds", 0.1, "--steps", 1, "-o", "rain.wav")
     assert (made.code, made.out) == (0, "rain.wav\n")
 
@@ -29,10 +29,9 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([], "convert needs to know into what"),
-        (["--layout", "npz", "--bits", 4], "--layout npz does not have --bits 4"),
-        (["--bits", 3], "invalid choice: 3"),
-        (["--bits", 4, "--group", 48], "cannot have groups of 48"),
+        ([], "convert needs a layout"),
+        (["--bits", 3], "invalid choice: '3'"),
+        (["--layout", "int4", "--group-size", 48], "cannot have groups of 48"),
     ],
 )
 def test_what_cannot_be_is_refused(soundloom, tiny_model_folder, tmp_path, flags, sentence):

@@ -9,7 +9,7 @@ def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
     """Random weights miss the goals; what is tested is that everything is measured and written."""
     done = soundloom(
         *("eval", tiny_model_folder, "--prompts", 4, "--seeds", 1, "--steps", 1, "--seconds", 1),
-        *("--families", "tone,single drum loop,noise", "--json", "figures.json"),
+        *("--families", "tone,single drum loop,noise", "--save", "figures.json"),
     )
     assert done.code == 0, done.err
     for figure in ("pitch within 50 cents", "kind of sound", "one seed repeats", "log-mel difference", "wall time"):

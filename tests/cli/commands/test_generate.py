@@ -120,7 +120,7 @@ def test_like_of_an_edit_needs_its_source_again(make, soundloom, source, tiny_mo
 def test_output_flags_reach_the_file(make, tmp_path):
     made = make(
         *("generate", "rain", "--seconds", 0.2, "-o", "x.wav"),
-        *("--bits", "float", "--rate", 22050, "--lufs", -30, "--sidecar"),
+        *("--subtype", "float", "--rate", 22050, "--lufs", -30, "--sidecar"),
     )
     assert made.code == 0
     info = soundfile.info("x.wav")

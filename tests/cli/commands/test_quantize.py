@@ -32,7 +32,7 @@ def test_prompts_below_none_are_refused(soundloom, tiny_model_folder):
 
 
 def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
-    assert soundloom("convert", tiny_model_folder, "packed", "--bits", 8).code == 0
+    assert soundloom("convert", tiny_model_folder, "packed", "--layout", "int8").code == 0
     done = soundloom("quantize", "packed", "out", "--bits", 4)
     assert done.code == 2
     assert "is packed already, as int8" in done.err

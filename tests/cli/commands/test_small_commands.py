@@ -12,7 +12,7 @@ from tests.cli.conftest import RATE, files_in
 
 
 def test_trim_keeps_samples_rate_and_depth(soundloom, source):
-    done = soundloom("trim", source, "--from", 0.1, "--to", 0.3)
+    done = soundloom("trim", source, "--start", 0.1, "--end", 0.3)
     assert done.paths == [source.with_name("source-trim.wav")]
     whole, part = (soundfile.read(path, dtype="int16")[0] for path in (source, done.paths[0]))
     assert np.array_equal(part, whole[round(0.1 * RATE) : round(0.3 * RATE)])
@@ -22,7 +22,7 @@ def test_trim_keeps_samples_rate_and_depth(soundloom, source):
 
 def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
     make("generate", "rain", "--seconds", 0.2, "-o", "x.wav")
-    done = soundloom("trim", "x.wav", "--from", 0.05, "-o", "y.flac", "--json")
+    done = soundloom("trim", "x.wav", "--start", 0.05, "-o", "y.flac", "--json")
     assert json.loads(done.out) == {"files": ["y.flac"], "seconds": pytest.approx(0.15)}
     record = read_record("y.flac")
     assert (record["mode"], record["trim"], record["request"]["prompt"]) == ("trim", [0.05, 0.2], "rain")
@@ -31,11 +31,11 @@ def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
 @pytest.mark.parametrize(
     ("flags", "code", "sentence"),
     [
-        (("--from", "0.3", "--to", "0.1"), 2, "the sound is 0.5 s long, and has no part from 0.3 to 0.1 s"),
-        (("--to", "0.6"), 2, "has no part from 0 to 0.6 s"),
-        (("--from", "-1"), 2, "has no part from -1 to 0.5 s"),
-        (("--from", "nan"), 2, "has no part from nan"),
-        (("--from", "0.5"), 2, "has no part from 0.5 to 0.5 s"),
+        (("--start", "0.3", "--end", "0.1"), 2, "the sound is 0.5 s long, and has no part from 0.3 to 0.1 s"),
+        (("--end", "0.6"), 2, "has no part from 0 to 0.6 s"),
+        (("--start", "-1"), 2, "has no part from -1 to 0.5 s"),
+        (("--start", "nan"), 2, "has no part from nan"),
+        (("--start", "0.5"), 2, "has no part from 0.5 to 0.5 s"),
         (("-o", "source.wav"), 2, "source.wav is the sound to cut"),
         (("-o", "x.aiff"), 1, "names no format here"),
     ],
@@ -49,11 +49,11 @@ def test_parts_that_are_not_there(soundloom, source, tmp_path, flags, code, sent
 
 
 def test_a_default_name_never_replaces_a_file(soundloom, source):
-    soundloom("trim", source, "--to", 0.1)
-    refused = soundloom("trim", source, "--to", 0.2)
+    soundloom("trim", source, "--end", 0.1)
+    refused = soundloom("trim", source, "--end", 0.2)
     assert refused.code == 1
     assert "source-trim.wav exists already\nhint: replace it by naming it with -o" in refused.err
-    assert soundloom("trim", source, "--to", 0.2, "-o", source.with_name("source-trim.wav")).code == 0
+    assert soundloom("trim", source, "--end", 0.2, "-o", source.with_name("source-trim.wav")).code == 0
 
 
 @pytest.mark.parametrize("command", [("vary",), ("inpaint", "--region", "0.05-0.1"), ("extend", "--seconds", 0.1)])
@@ -77,8 +77,8 @@ def test_bars_are_written_with_a_comma_or_a_dash(make, source, text):
 
 
 def test_one_channel_is_the_mean_of_both(make, source):
-    make("generate", "rain", "--seconds", 0.1, "--seed", 1, "--bits", "float", "-o", "two.wav")
-    make("generate", "rain", "--seconds", 0.1, "--seed", 1, "--bits", "float", "-o", "one.wav", "--channels", 1)
+    make("generate", "rain", "--seconds", 0.1, "--seed", 1, "--subtype", "float", "-o", "two.wav")
+    make("generate", "rain", "--seconds", 0.1, "--seed", 1, "--subtype", "float", "-o", "one.wav", "--channels", 1)
     two, one = soundfile.read("two.wav")[0], soundfile.read("one.wav")[0]
     assert one.shape == (4410,)
     assert np.allclose(one, two.mean(axis=1), atol=1e-6)
@@ -150,7 +150,7 @@ def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
         (("--noise", 1), "--noise does nothing without a sound to edit"),
         (("--meter", "3/4"), "--meter does nothing without --bars"),
         (("--no-chunked-decode",), "--no-chunked-decode does nothing here"),
-        (("--bits", "float", "--peak", "clip"), "--peak clip does nothing in files of floats"),
+        (("--subtype", "float", "--peak", "clip"), "--peak clip does nothing in files of floats"),
         (("--apg", 0.5), "settings of guidance do nothing without guidance; give a scale above 1 (--cfg)"),
         (("--negative-prompt", "hum"), "a negative prompt does nothing without guidance"),
     ],
@@ -170,4 +170,4 @@ def test_idle_flags_of_edits_are_pointed_out(make, source):
 def test_precisions_that_contradict_each_other(make):
     refused = make("generate", "rain", "--no-half", "--precision", "bf16")
     assert refused.code == 2
-    assert "--no-half is --precision fp32, and --precision bf16 was given too" in refused.err
+    assert "--no-half means --precision fp32, but --precision bf16 was given too" in refused.err

@@ -1,8 +1,7 @@
-"""`soundloom bench`: seconds and memory on this machine, against an earlier run, diffusers or any command."""
+"""`soundloom bench`: seconds and memory on this machine, against an earlier run or another command."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -11,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import atomic_file
+from soundloom.atomic import atomic_file, write_json
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
+from soundloom.cli.options.groups import EngineOptions, SaveOptions, seconds_flag, steps_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.engines.registry import ENGINES, engine_class
+from soundloom.engines.registry import engine_class
 from soundloom.errors import RequestError
 
 DEFAULT_SECONDS, DEFAULT_PRECISIONS, DEFAULT_MODELS = (5.0, 30.0), ("auto",), ("small-music",)
@@ -26,61 +26,64 @@ PUBLISHED_SECONDS, PUBLISHED_MODELS = (5.0, 30.0, 120.0, 380.0), ("small-music",
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(EngineOptions, SaveOptions):
     """Measure models on full-size random weights, each case in a fresh process: cold, then warm.
 
     Weights are made once, in a cache folder; those of small-music take 2.8 GB.
     """
 
     models: Sequence[str] = flag(
-        "--models", default=(), nargs="+", metavar="NAME", help=f"default: {', '.join(DEFAULT_MODELS)}"
+        "--models",
+        default=(),
+        nargs="+",
+        metavar="NAME",
+        help=f"models to measure (default: {', '.join(DEFAULT_MODELS)})",
     )
-    seconds: Sequence[float] = flag(
-        "--seconds", default=(), action=Extend, type=numbers(float), metavar="S", help="default: 5,30"
+    seconds: Sequence[float] = seconds_flag(
+        default=(), action=Extend, type=numbers(float), help="lengths of the clips (default: 5,30)"
     )
     precisions: Sequence[str] = flag(
-        "--precisions", default=DEFAULT_PRECISIONS, nargs="+", metavar="NAME", help="default: auto"
+        "--precisions", default=DEFAULT_PRECISIONS, nargs="+", metavar="NAME", help="precisions of the transformer"
     )
     published: bool = switch(
-        "--published", help="the rows of the published table: both sizes, 5, 30, 120 and 380 s as far as they go"
+        "--published", help="measure the cases of the published table: small-music and medium at 5, 30, 120, and 380 s"
     )
-    engine: str = flag("--engine", default="auto", choices=("auto", *ENGINES), help="default: the best there is")
-    steps: int = flag("--steps", default=8, type=int, metavar="N", help="default: 8")
-    runs: int = flag("--runs", default=3, type=int, metavar="N", help="warm ones, or turns (default: 3)")
-    work: str | None = flag("--work", metavar="FOLDER", help="of the weights (default: soundloom's cache)")
-    versus: str | None = flag("--versus", choices=("diffusers",), help="run its networks in turn with ours")
+    steps: int = steps_flag(default=8, help="sampling steps")
+    runs: int = flag("--runs", default=3, type=int, metavar="N", help="warm runs, or runs of each command")
+    weights: str | None = flag(
+        "--weights", hidden=("--work",), metavar="FOLDER", help="where the weights are stored (default: the cache)"
+    )
     versus_command: str | None = flag(
-        "--versus-command", metavar="COMMAND", help="run any command in turn with soundloom's, whole processes"
+        "--versus-command",
+        metavar="COMMAND",
+        help="alternate `soundloom generate` with this command, and compare times",
     )
-    json: str | None = flag("--json", metavar="FILE", help="write all figures to a file, a baseline for --compare")
-    plot: str | None = flag("--plot", metavar="FILE", help="draw times over lengths into an SVG file")
-    compare: str | None = flag("--compare", metavar="FILE", help="say what changed since a baseline")
+    plot: str | None = flag("--plot", metavar="FILE", help="plot time over length into an SVG file")
+    compare: str | None = flag("--compare", metavar="FILE", help="print changes since a run saved with --save")
 
 
 def run(options: Options) -> None:
     cases = _cases(options)
     earlier = read_baseline(Path(options.compare)) if options.compare else None
-    work = Path(options.work) if options.work else weights_folder()
-    is_versus = bool(options.versus or options.versus_command)
     results: list[dict[str, Any]] = []
     try:
-        for figures in _versus(cases, work, options.versus_command) if is_versus else measure(cases, work):
+        for figures in _measure(cases, options):
             results.append(figures)
             sys.stderr.write(f"measured {figures['case']}\n")
-    finally:  # what was measured is kept when a later case fails
+    finally:  # also when a later case fails
         if results:
-            _keep(results, options, is_versus)
-    if earlier is not None:
-        print_results(compare(results, earlier))
+            _report(results, compare(results, earlier) if earlier is not None else [], options)
 
 
-def _keep(results: list[dict[str, Any]], options: Options, is_versus: bool) -> None:
-    """Print the table, and write the files that were asked for."""
-    if not is_versus:
-        print_results(table(results))
+def _report(results: list[dict[str, Any]], changes: list[str], options: Options) -> None:
+    """Print the results, and write the requested files."""
+    figures = {"machine": machine(), "results": results}
     if options.json:
-        with atomic_file(Path(options.json)) as file:
-            file.write(json.dumps({"machine": machine(), "results": results}, indent=1).encode())
+        print_results(figures | {"changes": changes})
+    elif not options.versus_command:
+        print_results([*table(results), *changes])
+    if options.save:
+        write_json(Path(options.save), figures)
     if options.plot:
         with atomic_file(Path(options.plot)) as file:
             file.write(plot(results).encode())
@@ -92,13 +95,11 @@ def _cases(options: Options) -> list[Case]:
     longest = {name: _longest(name) for name in models}
     if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
         raise RequestError("--steps and --seconds must be above 0, and --runs not below")
-    if (options.versus or options.versus_command) and (options.plot or options.compare):
-        raise RequestError("--plot and --compare are for soundloom alone", "leave them out, or --versus…")
-    if options.versus and options.engine == "mlx":
-        raise RequestError("diffusers is compared with the PyTorch engine", "leave out --engine mlx")
-    for path in filter(None, (options.json, options.plot)):
-        if Path(path).is_dir():
-            raise RequestError(f"{path} is a folder, not a file name")
+    if options.versus_command and (options.plot or options.compare):
+        raise RequestError("--plot and --compare do not work with --versus-command", "leave them out")
+    options.check_save()
+    if options.plot and Path(options.plot).is_dir():
+        raise RequestError(f"--plot {options.plot} is a folder", "name a file in it")
     if options.versus_command is not None:
         _require_command(options.versus_command)
     engine_class(options.engine)  # refuses what is not installed
@@ -131,14 +132,15 @@ def _longest(model: str) -> float:
     return config.max_seconds
 
 
-def _versus(cases: Sequence[Case], work: Path, command: str | None) -> Iterator[dict[str, Any]]:
-    from soundloom.bench.versus import diffusers_apart, versus_command
+def _measure(cases: Sequence[Case], options: Options) -> Iterator[dict[str, Any]]:
+    weights = Path(options.weights) if options.weights else weights_folder()
+    if options.versus_command is None:
+        yield from measure(cases, weights)
+        return
+    from soundloom.bench.versus import versus_command
 
     for case in cases:
-        folder = require_weights(case.model, work)
-        if command:
-            figures = {"command": versus_command(case, folder, command)}
-        else:
-            figures = diffusers_apart(case, folder)
-        print_results([ratio_line(f"{case.key}, {name}", part) for name, part in figures.items() if "ours" in part])
-        yield {"case": case.key, **figures}
+        figures = versus_command(case, require_weights(case.model, weights), options.versus_command)
+        if not options.json:
+            print_results([ratio_line(case.key, figures)])
+        yield {"case": case.key, "command": figures}

@@ -15,7 +15,7 @@ from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import RequestError
 
 # Flags whose values are names of models.
-_MODEL_FLAGS = ("--model", "--models", "--dit", "--from")
+_MODEL_FLAGS = ("--model", "--models", "--from")
 _ACTIONS = {"models": ("list", "pull", "show", "verify"), "completion": ("bash", "zsh", "fish")}
 
 

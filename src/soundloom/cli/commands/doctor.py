@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from soundloom.audio.playback import find_player
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import named_entry, open_model
-from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import ModelOptions
+from soundloom.cli.options.groups import JsonOptions, ModelOptions, PrecisionOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.engines.registry import ENGINES, engine_class
@@ -32,16 +31,11 @@ CHECK_PROMPT, CHECK_SECONDS, CHECK_SEED = "kick drum loop, 129 BPM", 1.0, 7
 
 
 @dataclass(frozen=True)
-class Options(ModelOptions):
+class Options(ModelOptions, PrecisionOptions, JsonOptions):
     """Report versions, engines, processor, memory, models and players, and make one second of sound as a check.
 
     Exits with 1 when the check fails; without an installed model it is left out.
     """
-
-    precision: str = flag(
-        *("--precision", "--dit-dtype"), default="auto", metavar="NAME", help="auto, fp32, bf16, fp16, int8 or fp8"
-    )
-    json: bool = switch("--json", help="print one JSON object")
 
 
 def run(options: Options) -> int:
@@ -132,7 +126,7 @@ def _check(options: Options) -> dict[str, str]:
     if entry is not None and not installed_layouts(entry):
         return {"left out": f"{entry.name} is not installed"}
     try:
-        model = open_model(options, options.precision)
+        model = open_model(options, options.transformer_precision, not options.free_models)
         weights = f"{model.name}, {model.checkpoint.layout}, {model.checkpoint.fingerprint}"
         return model.engine.describe() | {"weights": weights} | _timed(model)
     except SoundloomError as error:

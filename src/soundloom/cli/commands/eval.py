@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING
 
 from soundloom.atomic import write_json
 from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import (
+    DeviceOptions,
+    EngineOptions,
+    SaveOptions,
+    precision_flag,
+    prompts_flag,
+    seconds_flag,
+    steps_flag,
+    work_flag,
+)
 from soundloom.cli.terminal.logs import at_level
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import escaped
@@ -27,7 +37,7 @@ LONGEST = 60.0  # seconds that the synthetic world renders
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(EngineOptions, DeviceOptions, SaveOptions):
     """Measure a model: what it makes of held-out prompts, its edits, its autoencoder, its speed, each beside its goal.
 
     The sounds are those of the synthetic world that the model was taught: of --families, of the file --sounds, of
@@ -35,22 +45,18 @@ class Options:
     """
 
     model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
-    families: str | None = flag("--families", metavar="NAMES", help="with commas between them, or all")
-    sounds: str | None = flag("--sounds", metavar="FILE", help="the TOML file of sounds that the model learnt")
-    prompts: int = flag("--prompts", default=260, type=int, metavar="N", help="default: 260; 40 take about a minute")
-    seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips of each prompt (default: 2)")
-    steps: int | None = flag("--steps", type=int, metavar="N", help="default: the model's, 8 for mini")
-    seconds: float = flag("--seconds", default=4.0, type=float, metavar="S", help="of each clip (default: 4)")
-    work: str | None = flag(
-        "--work", metavar="FOLDER", help="of the model's training: also what its discriminators and critics say"
-    )
-    engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
-    device: str | None = flag("--device", metavar="NAME", help="default: the best there is")
-    precision: str = flag("--precision", default="fp32", metavar="NAME", help="default: fp32")
-    json: str | None = flag("--json", metavar="FILE", help="also write all figures, and each clip's, to a file")
+    families: str | None = flag("--families", metavar="NAMES", help="families of sounds, separated by commas, or all")
+    sounds: str | None = flag("--sounds", metavar="FILE", help="TOML file of the sounds that the model was trained on")
+    prompts: int = prompts_flag(default=260, help="number of held-out prompts; 40 take about a minute")
+    seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips per prompt")
+    steps: int | None = steps_flag(help="sampling steps (default: the model's)")
+    seconds: float = seconds_flag(default=4.0, help="length of each clip")
+    work: str | None = work_flag(help="run folder of the model's training: also report the losses of its autoencoder")
+    precision: str = precision_flag(default="fp32", help="precision of the transformer")
 
 
 def run(options: Options) -> None:
+    options.check_save()
     scope = _scope(options)
     from soundloom.evaluation.evaluate import evaluate
     from soundloom.evaluation.report import table
@@ -68,9 +74,10 @@ def run(options: Options) -> None:
     with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
         report = evaluate(model, options.model, scope, _say, _flags(options))
     report = replace(report, metrics=[*report.metrics, *_losses(model, scope), *trained])
-    print_results(table(report.metrics))
-    if options.json:
-        write_json(Path(options.json), {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()})
+    figures = {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()}
+    print_results(figures if options.json else table(report.metrics))
+    if options.save:
+        write_json(Path(options.save), figures)
 
 
 def _flags(options: Options) -> list[str]:

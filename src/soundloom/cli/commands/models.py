@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from soundloom.checkpoints.hub import files_needed, sources_needed
-from soundloom.checkpoints.licenses import VARIABLE
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import confirmation, named_entry
-from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import DownloadOptions, JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
 from soundloom.config.entries import ModelEntry, RemoteFile, Source, license_notice
@@ -21,7 +21,7 @@ from soundloom.errors import RequestError
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(DownloadOptions, JsonOptions):
     """List the models that have names, or do something with one of them: `pull` fetches it, `show` describes it,
     `verify` reads it in full and reports every file's sha256, every tensor that is not the recorded one and every
     weight that is not finite.
@@ -33,11 +33,6 @@ class Options:
     name: str | None = flag(
         nargs="?", metavar="[NAME]", help="a name from the list; for show and verify also a folder or file"
     )
-    revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
-    accept_license: bool = switch(
-        "--accept-license", "--accept-licence", help=f"accept the license of the weights, as {VARIABLE}=NAME does"
-    )
-    json: bool = switch("--json", help="print one JSON object")
 
 
 def run(options: Options) -> int:
@@ -121,12 +116,12 @@ def _size(count: int) -> str:
 # pull, show, verify
 
 
-def _open(options: Options, name: str, offline: bool | None = None) -> Checkpoint | MusicGenCheckpoint:
+def _open(options: Options, name: str) -> Checkpoint | MusicGenCheckpoint:
     open_it = open_music if is_music(name) else open_checkpoint
     return open_it(
         name,
         revision=options.revision,
-        offline=offline,
+        offline=options.offline,
         accept_license=options.accept_license,
         confirm=confirmation(),
     )
@@ -193,7 +188,7 @@ def _checkpoint_facts(checkpoint: Checkpoint | MusicGenCheckpoint) -> dict[str, 
 
 
 def _verify(options: Options, name: str) -> int:
-    report = verify(_open(options, name, offline=True))
+    report = verify(_open(replace(options, offline=True), name))
     if options.json:
         files = [{"path": str(file.path), "bytes": file.size, "sha256": file.sha256} for file in report.files]
         print_results({**vars(report), "files": files, "ok": report.ok})

@@ -10,11 +10,19 @@ from soundloom.atomic import new_folder, write_json
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.convert import require_room
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import (
+    DeviceOptions,
+    EngineOptions,
+    GroupSizeOptions,
+    JsonOptions,
+    LicenseOptions,
+    QuietOptions,
+    prompts_flag,
+)
 from soundloom.cli.terminal.progress import Watch
 from soundloom.cli.terminal.results import print_results
 from soundloom.engines.registry import music_engine_class, require_device
@@ -30,7 +38,7 @@ REPORT_FILE = "quantization.json"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(GroupSizeOptions, EngineOptions, DeviceOptions, LicenseOptions, JsonOptions, QuietOptions):
     """Pack a model's transformer, or MusicGen's language model, into 4 or 8 bits, or mixed by how much each layer
     matters, which takes a run of the model for each layer. Sizes and distances from the full model are printed and
     kept as quantization.json in OUT.
@@ -38,25 +46,13 @@ class Options:
 
     model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder or a file")
     out: str = flag(metavar="OUT", help="a new or empty folder")
-    bits: str = flag("--bits", default="4", choices=POLICIES, help="default: 4")
-    group: int = flag(
-        "--group", default=DEFAULT_GROUP_SIZE, type=int, metavar="N", help="weights that share a scale (default: 64)"
-    )
-    calibrate: bool = switch("--calibrate", help="choose codes by what layers are given; the report shows both ways")
-    prompts: int = flag(
-        "--prompts", default=0, type=int, metavar="N", help="held-out prompts by which to judge both models, for mini"
-    )
-    engine: str = flag("--engine", default="auto", metavar="NAME", help="what measures: auto, torch or mlx")
-    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
-    accept_license: bool = switch(
-        "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
-    )
-    json: bool = switch("--json", help="print one JSON object")
-    quiet: bool = switch("-q", "--quiet", help="no progress")
+    bits: str = flag("--bits", default="4", choices=POLICIES, help="bits per weight")
+    calibrate: bool = switch("--calibrate", help="quantize with GPTQ; the report compares it with rounding to nearest")
+    prompts: int = prompts_flag(default=0, help="also compare both models on held-out prompts (mini only; default: 0)")
 
 
 def run(options: Options) -> None:
-    choice = QuantizationConfig(options.bits, options.group, options.calibrate, options.prompts)
+    choice = QuantizationConfig(options.bits, options.group_size, options.calibrate, options.prompts)
     folder = Path(options.out)
     require_room(folder)
     require_device(options.engine, options.device)

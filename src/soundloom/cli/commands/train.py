@@ -15,6 +15,7 @@ from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import DeviceOptions, QuietOptions, out_flag, precision_flag, work_flag
 from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import Stop, progress
@@ -46,24 +47,23 @@ UNFINISHED, STOPPED = 3, 130  # exit codes
 
 
 @dataclass(frozen=True)
-class DistributedOptions:
-    """Machine; several processes are started by torchrun --nproc-per-node N -m soundloom train …"""
+class DistributedOptions(DeviceOptions):
+    """Model and device."""
 
-    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps (default: the best there is)")
-    precision: Literal["fp32", "bf16"] = flag(
-        "--precision", default="fp32", choices=("fp32", "bf16"), help="of the products (default: fp32)"
+    precision: Literal["fp32", "bf16"] = precision_flag(
+        default="fp32", choices=("fp32", "bf16"), help="bf16 trains with autocast"
     )
-    threads: int = flag("--threads", default=0, type=int, metavar="N", help="of the CPU (default: PyTorch's choice)")
+    threads: int = flag("--threads", default=0, type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
     recompute: bool = switch("--recompute", help="gradient checkpointing: less memory, about a third more time")
     compile: bool = switch("--compile", help="compile the transformer blocks with torch.compile")
-    shard: bool = switch("--shard", help="spread weights and optimizer over the processes (FSDP2)")
+    shard: bool = switch("--shard", help="shard weights and optimizer state over the processes (FSDP2)")
 
 
 _MACHINE_FIELDS = tuple(field.name for field in fields(DistributedOptions))
 
 
 @dataclass(frozen=True)
-class Options(DistributedOptions):
+class Options(DistributedOptions, QuietOptions):
     """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
     autoencoder, encode, text, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make
     an editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
@@ -71,25 +71,30 @@ class Options(DistributedOptions):
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
-    run_dir: str | None = flag("--work", metavar="FOLDER", help="where the stages leave what later ones need")
+    run_dir: str | None = work_flag(help="run folder for checkpoints, logs, and results of the stages")
     pretrained: str | None = flag(
-        "--from", metavar="MODEL", help="begin from this model: a name, folder or file; later stages remember it"
+        "--from",
+        metavar="MODEL",
+        help="start from this pretrained model: a name, folder, or file; later stages use it too",
     )
     changes: Sequence[str] = flag(
         "--set",
         default=(),
         action="append",
         metavar="KEY=VALUE",
-        help="change what the stage's TOML file says: loop.steps=100; may be repeated",
+        help="override a value of the stage's TOML file, such as loop.steps=100; repeatable",
     )
-    minutes: float = flag("--minutes", default=math.inf, type=float, metavar="N", help="stop, to go on later")
-    resume: bool = switch("--resume", help="refuse to begin anew; going on is what happens anyway")
-    restart: bool = switch("--restart", help="throw away what this stage has done")
-    out: str | None = flag("-o", "--out", metavar="FOLDER", help="of the exported model")
+    minutes: float = flag(
+        "--minutes", default=math.inf, type=float, metavar="N", help="stop after this time; run again to continue"
+    )
+    resume: bool = switch("--resume", help="fail unless there is a run to resume (resuming is the default)")
+    restart: bool = switch("--restart", help="discard the progress of this stage and start over")
+    out: str | None = out_flag(metavar="FOLDER", help="where to export the model")
     result_of: str | None = flag(
-        "--result-of", metavar="STAGE", help="export what dit, distill or post made (default: the last in the recipe)"
+        "--result-of",
+        metavar="STAGE",
+        help="the stage whose model to export: dit, distill, or post (default: the last in the recipe)",
     )
-    quiet: bool = switch("-q", "--quiet", help="no progress")
 
 
 def run(options: Options) -> int:

@@ -1,6 +1,6 @@
-"""Command line flags, declared once: a command's options are a frozen dataclass, and its fields are the flags.
+"""Declare command-line flags as the fields of a frozen dataclass, and parse arguments into it.
 
-A class that a command's options inherit from becomes a group of the help text, under the first line of its docstring.
+A base class becomes a group of the help text, titled by the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -8,54 +8,79 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
 from soundloom.errors import RequestError, shown
 
-LONGEST_MESSAGE = 400  # characters; argparse repeats all that it was given
+LONGEST_MESSAGE = 400  # characters; argparse quotes every argument in full
 
 Options = TypeVar("Options")
 Span = tuple[float, float]
 _ARGUMENTS_SHOWN = 5
 
 
-def flag(*names: str, default: Any = None, **argparse_options: Any) -> Any:
-    """Declare a flag, or without names a positional argument; further options are those of `add_argument`."""
-    return field(default=default, metadata={"names": names, "options": argparse_options})
+def flag(*names: str, default: Any = None, hidden: Sequence[str] = (), **argparse_options: Any) -> Any:
+    """Declare a flag, or a positional argument if there are no names.
+
+    `hidden` are old spellings, which parse but appear neither in the help nor in completions. All further options go
+    to `add_argument`. The help shows the default unless it mentions one itself.
+    """
+    return field(default=default, metadata={"names": names, "hidden": hidden, "options": argparse_options})
 
 
-def switch(*names: str, **argparse_options: Any) -> Any:
-    """Declare a flag without a value, false unless given."""
-    return flag(*names, default=False, action="store_true", **argparse_options)
+def switch(*names: str, **options: Any) -> Any:
+    """Declare a flag without a value; it is false unless given."""
+    return flag(*names, default=False, action="store_true", **options)
 
 
 def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Options | None:
-    """Read arguments into the dataclass `options`, or print its help and return None; raises RequestError."""
-    positional = [item.metadata["options"]["metavar"] for item in fields(options) if not item.metadata["names"]]  # type: ignore[arg-type]
-    usage = " ".join([prog, *positional, "[flags]"])
-    parser = _Parser(prog=prog, usage=usage, description=inspect.getdoc(options), add_help=False, allow_abbrev=False)
+    """Parse arguments into the dataclass `options`, or print its help and return None. Raises RequestError."""
+    items: Sequence[Field[Any]] = fields(options)  # type: ignore[arg-type]
+    usage = " ".join([prog, *(_in_usage(item) for item in items if not item.metadata["names"]), "[OPTIONS]"])
+    parser = _Parser(
+        prog=prog,
+        usage=usage,
+        description=inspect.getdoc(options),
+        formatter_class=_HelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    groups: dict[str, Any] = {}
     for owner in options.__mro__:
-        own = [item for item in fields(options) if item.name in inspect.get_annotations(owner)]  # type: ignore[arg-type]
-        if own:
-            title = "of this command" if owner is options else (inspect.getdoc(owner) or "").rstrip(".")
-            group = parser.add_argument_group(title)
-            for item in own:
-                _add(group, item)
+        for item in items:
+            if item.name in inspect.get_annotations(owner):
+                title = _title(item, owner, options)
+                if title not in groups:
+                    groups[title] = parser.add_argument_group(title)
+                _add(groups[title], item)
     if any(argument in ("-h", "--help") for argument in arguments):
         sys.stdout.write(parser.format_help())
         return None
     values, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
-        raise _unknown(unknown, [name for item in fields(options) for name in item.metadata["names"]], prog)  # type: ignore[arg-type]
+        raise _unknown(unknown, [name for item in items for name in item.metadata["names"]], prog)
     return options(**vars(values))
 
 
+def _in_usage(item: Field[Any]) -> str:
+    options = item.metadata["options"]
+    name, count = options["metavar"], options.get("nargs")
+    return {"*": f"[{name}]...", "+": f"{name}...", "?": f"[{name}]"}.get(count, name)
+
+
+def _title(item: Field[Any], owner: type, options: type) -> str:
+    if not item.metadata["names"]:
+        return "Arguments"
+    return "Options" if owner is options else (inspect.getdoc(owner) or "").rstrip(".")
+
+
 def _unknown(arguments: Sequence[str], names: Sequence[str], prog: str) -> RequestError:
-    """The error about arguments that nothing takes, with the flags that were perhaps meant."""
+    """Return an error that names unrecognized arguments and suggests the closest flags."""
     guesses = []
     for argument in arguments:
         given = argument.partition("=")[0]
@@ -64,58 +89,87 @@ def _unknown(arguments: Sequence[str], names: Sequence[str], prog: str) -> Reque
             guesses += (longer or difflib.get_close_matches(f"--{given.lstrip('-').replace('_', '-')}", names, 1))[:1]
     guess = f"did you mean {' and '.join(dict.fromkeys(guesses))}? " if guesses else ""
     listed = " ".join(shown(argument) for argument in arguments[:_ARGUMENTS_SHOWN])
-    return RequestError(f"unrecognized arguments: {listed}", f"{guess}`{prog} --help` lists what can be given")
+    return RequestError(f"unrecognized arguments: {listed}", f"{guess}`{prog} --help` lists all options")
 
 
 def _add(group: Any, item: Field[Any]) -> None:
-    """Add a field to the parser. What is not given stays absent, so that the dataclass's default holds."""
-    names, options = item.metadata["names"], dict(item.metadata["options"])
+    """Add a field to the parser. A flag that is not given stays absent, so that the dataclass's default applies."""
+    names, hidden, options = item.metadata["names"], item.metadata["hidden"], dict(item.metadata["options"])
+    options["default"] = argparse.SUPPRESS
     if options.get("type") is int:
-        options["type"] = whole_number
-    if names:
-        group.add_argument(*names, dest=item.name, default=argparse.SUPPRESS, **options)
-    else:
-        group.add_argument(item.name, default=argparse.SUPPRESS, **options)
+        options["type"] = integer
+    default = _shown_default(item.default)
+    if names and default and "default" not in options.get("help", ""):
+        options["help"] = f"{options['help']} (default: {default})" if "help" in options else f"default: {default}"
+    if not names:
+        group.add_argument(item.name, **options)
+        return
+    group.add_argument(*names, dest=item.name, **options)
+    if hidden:
+        group.add_argument(*hidden, dest=item.name, **options | {"help": argparse.SUPPRESS, "required": False})
+
+
+def _shown_default(default: Any) -> str:
+    if default in (None, MISSING, ()) or isinstance(default, bool):
+        return ""
+    if isinstance(default, tuple):
+        return ",".join(map(_shown_default, default))
+    if isinstance(default, float):
+        return f"{default:g}" if math.isfinite(default) else ""
+    return str(default)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises its complaints, so that they look like all others."""
+    """Raise RequestError instead of printing the usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
-        raise RequestError(message, f"`{self.prog} --help` lists what can be given")
+        raise RequestError(message, f"`{self.prog} --help` lists all options")
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Preserve paragraphs of the description, and show a flag's metavar once."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
 
 
 # Values
 
 
-def whole_number(text: str) -> int:
-    """Read an integer that other programs can hold too."""
+def integer(text: str) -> int:
+    """Parse an integer of at most 64 bits, which other programs can store too."""
     try:
         number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an integer") from None
     if not -(2**63) <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is beyond 64 bits")
+        raise argparse.ArgumentTypeError(f"{shown(text)} does not fit in 64 bits")
     return number
 
 
 class Extend(argparse.Action):
-    """Gather comma-separated numbers of one or several flags: `--seconds 8,3` or `--seconds 8 --seconds 3`."""
+    """Collect comma-separated numbers of one or several flags: `--seconds 8,3` or `--seconds 8 --seconds 3`."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest, None) or ()), *values])
 
 
 def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
-    """Return a reader of comma-separated numbers."""
+    """Return a parser of comma-separated numbers."""
 
     def read(text: str) -> list[float]:
         try:
             return [kind(part) for part in text.split(",")]
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"'{shown(text)}' is not {_NAMES[kind]}, or some with commas between"
+                f"'{shown(text)}' is not {_NAMES[kind]}, or several separated by commas"
             ) from None
 
     return read
@@ -125,7 +179,7 @@ _NAMES: dict[Any, str] = {int: "an integer", float: "a number"}
 
 
 def ends(text: str) -> tuple[str, str] | None:
-    """Split `4,7` or `4-7` into start and end; a minus may belong to a number, as in 1e-3."""
+    """Split `4,7` or `4-7` into start and end; the minus sign of an exponent, as in 1e-3, does not split."""
     first, comma, last = text.partition(",")
     if comma:
         return first.strip(), last.strip()
@@ -134,11 +188,11 @@ def ends(text: str) -> tuple[str, str] | None:
 
 
 def span(text: str) -> Span:
-    """Read `4,7` or `4-7`."""
+    """Parse `4,7` or `4-7`."""
     parts = ends(text)
     try:
         if parts is not None:
             return float(parts[0]), float(parts[1])
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"'{shown(text)}' is not two numbers with a comma between, such as 4,7")
+    raise argparse.ArgumentTypeError(f"'{shown(text)}' is not two numbers separated by a comma, such as 4,7")

@@ -1,4 +1,4 @@
-"""The flags that several commands share, each group with what it means for a request.
+"""Options that several commands share: each flag is declared once, in a group or as a partial of `flag`.
 
 Both published spellings of a flag are accepted everywhere.
 """
@@ -9,8 +9,11 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.cli.options.flags import Extend, Span, ends, flag, numbers, span, switch
 from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat, Guidance, bars, sampler_name
@@ -20,29 +23,67 @@ from soundloom.pipeline.stable_audio.plan import BASE_GUIDANCE
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 
+# Flags whose default and help depend on the command.
+prompt_flag = partial(flag, "-p", "--prompt", default=(), action="append", metavar="TEXT", help="same as PROMPT")
+seconds_flag = partial(flag, "--seconds", "--duration", type=float, metavar="S")
+steps_flag = partial(flag, "--steps", type=int, metavar="N")
+noise_flag = partial(flag, "--noise", "--init-noise-level", type=float, metavar="LEVEL")
+crossfade_flag = partial(
+    flag, "--crossfade", type=float, metavar="S", help="length of the fade at each edge of a region (default: 0.01)"
+)
+precision_flag = partial(flag, "--precision", "--dit-dtype", choices=PRECISIONS)
+out_flag = partial(flag, "-o", "--out", metavar="FILE")
+work_flag = partial(flag, "--work", metavar="FOLDER")
+prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
+
 
 def require_length(seconds: float) -> None:
-    """Raise RequestError for a value of --seconds that is no length."""
+    """Raise RequestError unless the value of --seconds is finite and positive."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise RequestError(f"--seconds must be a number above 0, found {seconds:g}")
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """Model and machine."""
+class LicenseOptions:
+    """Model and device."""
+
+    accept_license: bool = switch(
+        "--accept-license", hidden=("--accept-licence",), help="accept the license of weights that are downloaded"
+    )
+
+
+@dataclass(frozen=True)
+class DownloadOptions(LicenseOptions):
+    """Model and device."""
+
+    revision: str | None = flag("--revision", metavar="COMMIT", help="download this commit instead of the pinned one")
+    offline: bool | None = flag("--offline", action="store_true", help="never use the network")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Model and device."""
+
+    engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch, or mlx")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Model and device."""
+
+    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, or gpu (default: the fastest)")
+
+
+@dataclass(frozen=True)
+class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
+    """Model and device."""
 
     model: str | None = flag(
-        *("--model", "--dit"),
+        "--model",
+        "--dit",
         metavar="NAME",
-        help="a name from `soundloom models`, a folder or a file (default: mini, which comes with soundloom, and "
-        "instruct-musicgen for `soundloom edit`)",
-    )
-    engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch or mlx")
-    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, gpu (default: the best there is)")
-    revision: str | None = flag("--revision", metavar="COMMIT", help="another commit than the pinned one")
-    offline: bool | None = flag("--offline", action="store_true", help="download nothing")
-    accept_license: bool = switch(
-        "--accept-license", "--accept-licence", help="accept the license of the weights that are downloaded"
+        help="a name from `soundloom models`, a folder, or a file (default: mini, which is included; for "
+        "`soundloom edit`, instruct-musicgen)",
     )
 
     @property
@@ -54,23 +95,21 @@ class ModelOptions:
 class PrecisionOptions:
     """Precision and memory."""
 
-    precision: str | None = flag(
-        *("--precision", "--dit-dtype"),
-        choices=PRECISIONS,
-        help="of the transformer (default: auto, fp16 on GPUs, on CPUs what they multiply natively)",
+    precision: str | None = precision_flag(
+        help="precision of the transformer (default: auto; fp16 on GPUs, the fastest native format on CPUs)"
     )
-    no_half: bool = switch("--no-half", help="the same as --precision fp32")
+    no_half: bool = switch("--no-half", help="same as --precision fp32")
     free_models: bool = flag(
         "--free-models",
         default=True,
         action=argparse.BooleanOptionalAction,
-        help="let each network leave memory when its work is done (default: yes)",
+        help="free each network as soon as it is no longer needed (default: yes)",
     )
 
     @property
     def transformer_precision(self) -> str:
         if self.no_half and self.precision not in (None, "fp32"):
-            raise RequestError(f"--no-half is --precision fp32, and --precision {self.precision} was given too")
+            raise RequestError(f"--no-half means --precision fp32, but --precision {self.precision} was given too")
         return "fp32" if self.no_half else self.precision or "auto"
 
 
@@ -79,21 +118,21 @@ class AutoencoderOptions:
     """Autoencoder."""
 
     decoder: str | None = flag(
-        "--decoder", choices=("same-s", "same-l"), help="must be the autoencoder that the model was trained with"
+        "--decoder", choices=("same-s", "same-l"), help="check that the model uses this autoencoder"
     )
     chunked_decode: bool = flag(
         "--chunked-decode",
         default=True,
         action=argparse.BooleanOptionalAction,
-        help="accepted for compatibility: long sounds are always decoded in pieces, with the result of one pass",
+        help="no effect, for compatibility: long audio is always decoded in chunks, with identical results",
     )
 
     def check_decoder(self, name: str, config: ModelConfig) -> None:
-        """Raise RequestError where another autoencoder is asked for than the model's latents belong to."""
+        """Raise RequestError if --decoder names another autoencoder than the model's."""
         own = "same-s" if config.same.decoder.config.sliding_window is None else "same-l"
         if self.decoder not in (None, own):
             raise RequestError(
-                f"{name} makes latents for {own}, and --decoder asks for {self.decoder}", f"leave it out or give {own}"
+                f"{name} generates latents of {own}, not {self.decoder}", f"leave out --decoder, or use --decoder {own}"
             )
 
 
@@ -107,20 +146,23 @@ class SeedOptions:
         action=Extend,
         type=numbers(int),
         metavar="N",
-        help="one for all clips, counting up, or one for each prompt: 7,20 (default and -1: drawn, and reported)",
+        help="a seed, incremented for each further clip, or one per prompt: 7,20 (default and -1: random)",
     )
     count: int = flag(
-        *("--count", "--batch-size"),
+        "--count",
+        "--batch-size",
         default=1,
         type=int,
         metavar="N",
-        help="so many clips of each prompt, seeds counting up",
+        help="clips per prompt, each with the next seed",
     )
     cfg: float | None = flag(
-        *("--cfg", "--cfg-scale", "--guidance"),
+        "--cfg",
+        "--cfg-scale",
+        "--guidance",
         type=float,
         metavar="SCALE",
-        help="classifier-free guidance; 1 turns it off (default: 1, 7 for base models, 3 for MusicGen)",
+        help="classifier-free guidance scale; 1 disables it (default: 1; base models 7, MusicGen 3)",
     )
 
 
@@ -133,38 +175,38 @@ class SamplingOptions(SeedOptions):
         default=(),
         action="append",
         metavar="TEXT",
-        help="what to keep away from; needs --cfg above 1",
+        help="what to avoid; requires --cfg above 1",
     )
-    steps: int | None = flag("--steps", type=int, metavar="N", help="default: 8, or 50 for base models")
+    steps: int | None = steps_flag(help="sampling steps (default: 8; base models 50)")
     sampler: str | None = flag(
-        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong, or euler for base models)"
+        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong; base models euler)"
     )
     apg: float | None = flag(
         "--apg",
         type=float,
-        metavar="SHARE",
-        help="adaptive projected guidance: 1 keeps only the orthogonal part (default: 1)",
+        metavar="X",
+        help="adaptive projected guidance: 1 removes the parallel component, 0 keeps it (default: 1)",
     )
     cfg_interval: tuple[float, float] | None = flag(
-        "--cfg-interval", type=span, metavar="LO,HI", help="times at which guidance acts (default: 0,1)"
+        "--cfg-interval", type=span, metavar="LO,HI", help="timesteps where guidance is applied (default: 0,1)"
     )
-    cfg_rescale: float | None = flag("--cfg-rescale", type=float, metavar="SHARE", help="default: 0")
+    cfg_rescale: float | None = flag(
+        "--cfg-rescale", type=float, metavar="X", help="guidance rescale factor (default: 0)"
+    )
     cfg_norm_threshold: float | None = flag(
-        "--cfg-norm-threshold", type=float, metavar="NORM", help="largest norm of the guidance (default: 0, no limit)"
+        "--cfg-norm-threshold", type=float, metavar="NORM", help="maximum norm of the guidance (default: 0, unlimited)"
     )
     shift: Literal["logsnr", "flux", "full", "none"] | None = flag(
-        "--shift", choices=("logsnr", "flux", "full", "none"), help="how time steps are spread (default: the model's)"
+        "--shift", choices=("logsnr", "flux", "full", "none"), help="timestep schedule (default: the model's)"
     )
     duration_padding: float | None = flag(
-        "--duration-padding", type=float, metavar="S", help="made behind the clip and cut off (default: 6)"
+        "--duration-padding", type=float, metavar="S", help="generated after the clip and discarded (default: 6)"
     )
-    strict_words: bool = switch(
-        "--strict-words", help="refuse a prompt that names no sound which the model knows (models that tell, as mini)"
-    )
-    compat: str | None = flag("--compat", choices=tuple(COMPAT), help="behave like another implementation")
+    strict_words: bool = switch("--strict-words", help="reject prompts that name no sound the model knows (mini only)")
+    compat: str | None = flag("--compat", choices=tuple(COMPAT), help="reproduce another implementation")
 
     def changes(self, base: Guidance | None, config: ModelConfig) -> dict[str, Any]:
-        """The fields of a request that these flags set; what was not given is absent."""
+        """Return the request fields that were given."""
         given: dict[str, Any] = {
             "steps": self.steps,
             "sampler": sampler_name(self.sampler) if self.sampler else None,
@@ -196,36 +238,43 @@ class SamplingOptions(SeedOptions):
 
 
 @dataclass(frozen=True)
-class DrawingOptions:
-    """Drawing the codes of MusicGen."""
+class TokenSamplingOptions:
+    """Token sampling (MusicGen)."""
 
     temperature: float | None = flag(
-        "--temperature", type=float, metavar="T", help="0 takes the likeliest codes, more is bolder (default: 1)"
+        "--temperature", type=float, metavar="T", help="0 always picks the most likely token (default: 1)"
     )
     top_k: int | None = flag(
-        "--top-k", type=int, metavar="N", help="draw from the N likeliest (default: 250, or 100 for edits; 0: all)"
+        "--top-k",
+        type=int,
+        metavar="N",
+        help="sample from the N most likely tokens; 0: from all (default: 250; edits 100)",
     )
     top_p: float | None = flag(
-        "--top-p", type=float, metavar="SHARE", help="draw from the likeliest of this share instead (default: 0, off)"
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sample from the smallest set of tokens with this probability (default: 0, off)",
     )
 
-    def drawing(self) -> dict[str, Any]:
-        """What was given of these flags, as fields of a request."""
+    def token_sampling(self) -> dict[str, Any]:
+        """Return the request fields that were given."""
         given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
         return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class RegionOptions:
-    """Regions, in seconds or in bars and beats."""
+    """Regions."""
 
     region: Sequence[Span] = flag(
-        *("--region", "--inpaint-range"),
+        "--region",
+        "--inpaint-range",
         default=(),
         action="append",
         type=span,
         metavar="START,END",
-        help="seconds to make anew, such as 4,7 or 4-7; may be repeated",
+        help="seconds to regenerate, such as 4,7 or 4-7; repeatable",
     )
     inpaint_start: Sequence[float] = flag(
         "--inpaint-start",
@@ -233,27 +282,29 @@ class RegionOptions:
         action="append",
         type=float,
         metavar="START",
-        help="with --inpaint-end; may be repeated",
+        help="same as --region START,END; repeatable",
     )
-    inpaint_end: Sequence[float] = flag("--inpaint-end", default=(), action="append", type=float, metavar="END")
+    inpaint_end: Sequence[float] = flag(
+        "--inpaint-end", default=(), action="append", type=float, metavar="END", help="goes with --inpaint-start"
+    )
     bars: Sequence[str] = flag(
         "--bars",
         default=(),
         action="append",
         metavar="FROM-TO",
-        help="from the start of one bar to the start of another: 3-5 or 3,5 is bars 3 and 4, 3.2 the second beat of 3",
+        help="a region in bars, without its end: 3-5 is bars 3 and 4; 3.2 is beat 2 of bar 3; repeatable",
     )
-    bpm: float | None = flag("--bpm", type=float, metavar="TEMPO", help="beats in a minute, for --bars")
-    meter: str = flag("--meter", default="4/4", metavar="N/M", help="beats in a bar, for --bars (default: 4/4)")
+    bpm: float | None = flag("--bpm", type=float, metavar="BPM", help="tempo in beats per minute, for --bars")
+    meter: str = flag("--meter", default="4/4", metavar="N/M", help="time signature, for --bars")
 
     def regions(self) -> list[Span]:
-        """All regions in seconds."""
+        """Return all regions, in seconds."""
         if len(self.inpaint_start) != len(self.inpaint_end):
             raise RequestError(
-                f"{len(self.inpaint_start)} --inpaint-start and {len(self.inpaint_end)} --inpaint-end do not make pairs"
+                f"found {len(self.inpaint_start)} --inpaint-start but {len(self.inpaint_end)} --inpaint-end"
             )
         if self.bpm is not None and not self.bars:
-            raise RequestError("--bpm counts beats for --bars, and there are none", "say a tempo in the prompt")
+            raise RequestError("--bpm requires --bars", "to ask for a tempo, mention it in the prompt")
         pairs = list(zip(self.inpaint_start, self.inpaint_end, strict=True))
         return [*self.region, *pairs, *(self._bars(text) for text in self.bars)]
 
@@ -261,44 +312,49 @@ class RegionOptions:
         places = ends(text)
         beats, slash, unit = self.meter.partition("/")
         if places is None:
-            raise RequestError(f"'{shown(text)}' does not say from where to where", "--bars 3-5 is bars 3 and 4")
+            raise RequestError(f"'{shown(text)}' is not a range of bars", "--bars 3-5 is bars 3 and 4")
         if not (slash and beats.isdecimal() and unit.isdecimal()):
-            raise RequestError(f"'{shown(self.meter)}' is not a meter", "--meter 3/4 has three beats in a bar")
+            raise RequestError(f"'{shown(self.meter)}' is not a time signature", "--meter 3/4 has three beats per bar")
         if self.bpm is None:
-            raise RequestError("--bars needs the tempo", "give --bpm 120")
+            raise RequestError("--bars requires --bpm", "for example --bpm 120")
         return bars(*places, self.bpm, int(beats))
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class JsonOptions:
     """Output."""
 
-    out: str | None = flag(
-        *("-o", "--out"),
-        metavar="FILE",
-        help="WAV, FLAC, OGG or MP3, or a folder; {prompt}, {seed}, {n} and {model} are filled in, else several clips "
-        "get _0, _1 … (default: named by prompt and seed)",
+    json: bool = switch("--json", help="print the result as one JSON object")
+
+
+@dataclass(frozen=True)
+class SaveOptions(JsonOptions):
+    """Output."""
+
+    save: str | None = flag("--save", metavar="FILE", help="also write the result to a JSON file")
+
+    def check_save(self) -> None:
+        if self.save and Path(self.save).is_dir():
+            raise RequestError(f"--save {self.save} is a folder", "name a file in it")
+
+
+@dataclass(frozen=True)
+class QuietOptions:
+    """Output."""
+
+    quiet: bool = switch("-q", "--quiet", help="hide progress and summary")
+
+
+@dataclass(frozen=True)
+class SubtypeOptions:
+    """Output."""
+
+    subtype: str | None = flag(
+        "--subtype",
+        hidden=("--bits",),
+        choices=tuple(SUBTYPES),
+        help="bits per sample (default: 24, or as the source; float for WAV files of `soundloom decode`)",
     )
-    subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: 24, or as the source")
-    rate: int | None = flag("--rate", type=int, metavar="HZ", help="default: 44100, or as the source")
-    channels: int | None = flag(
-        "--channels", type=int, choices=(1, 2), help="1 mixes to mono (default: 2, or as the source)"
-    )
-    lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="bring to this loudness, such as -14")
-    true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
-    peak: Literal["safe", "clip"] = flag(
-        "--peak", default="safe", choices=("safe", "clip"), help="beyond full scale: turn down (default), or cut"
-    )
-    sidecar: bool = switch("--sidecar", help="also write the record of how it was made as NAME.json")
-    overwrite: bool | None = flag(
-        "--overwrite",
-        action=argparse.BooleanOptionalAction,
-        help="replace files, even the edited one (default: only those named with --out)",
-    )
-    keep_bad: bool = switch("--keep-bad", help="save also what is not usable sound: silence, static, far too loud")
-    play: bool = switch("--play", help="play what was made")
-    json: bool = switch("--json", help="print one JSON object instead of the paths")
-    quiet: bool = switch("-q", "--quiet", help="no progress and no summary")
 
     @property
     def sample_type(self) -> str | None:
@@ -306,24 +362,64 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class EditOptions:
-    """The sound to edit."""
+class OutputOptions(SubtypeOptions, JsonOptions, QuietOptions):
+    """Output."""
 
-    input: str = flag(metavar="IN", help="a sound file; its rate, channels and bit depth are kept")
-    words: str | None = flag(
-        metavar="PROMPT", nargs="?", help="what to hear (default: the prompt that made IN, where IN says so)"
+    out: str | None = out_flag(
+        help="a WAV, FLAC, OGG, or MP3 file, or a folder; may contain {prompt}, {seed}, {n}, and {model} (default: "
+        "named after prompt and seed)"
     )
-    prompt: str | None = flag("-p", "--prompt", metavar="TEXT", help='the same as PROMPT; "" is no prompt')
-    crossfade: float | None = flag(
-        "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
+    rate: int | None = flag("--rate", type=int, metavar="HZ", help="sample rate (default: 44100, or as the source)")
+    channels: int | None = flag(
+        "--channels", type=int, choices=(1, 2), help="1 mixes down to mono (default: 2, or as the source)"
     )
+    lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="normalize to this loudness, such as -14")
+    true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
+    peak: Literal["safe", "clip"] = flag(
+        "--peak", default="safe", choices=("safe", "clip"), help="above full scale, turn the clip down or hard clip"
+    )
+    sidecar: bool = switch("--sidecar", help="also write the metadata to NAME.json")
+    overwrite: bool | None = flag(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        help="replace existing files, including the source (default: only files named with --out)",
+    )
+    keep_bad: bool = switch("--keep-bad", help="save clips that fail the checks too: silence, static, far too loud")
+    play: bool = switch("--play", help="play the result")
+
+
+@dataclass(frozen=True)
+class GroupSizeOptions:
+    """Quantization."""
+
+    group_size: int = flag(
+        "--group-size",
+        default=DEFAULT_GROUP_SIZE,
+        hidden=("--group",),
+        type=int,
+        metavar="N",
+        help="weights that share a scale",
+    )
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """Source."""
+
+    input: str = flag(metavar="IN", help="an audio file; the result has its sample rate, channels, and bit depth")
+    positional_prompt: str | None = flag(
+        metavar="PROMPT", nargs="?", help="what to generate (default: the prompt in the metadata of IN)"
+    )
+    prompt: Sequence[str] = prompt_flag(help='same as PROMPT; "" is an empty prompt')
+    crossfade: float | None = crossfade_flag()
     trim: tuple[float, float] | None = flag(
-        "--trim", type=span, metavar="START,END", help="edit these seconds of the sound alone, such as 1,4"
+        "--trim", type=span, metavar="START,END", help="edit only these seconds of IN, such as 1,4"
     )
 
     @property
     def text(self) -> str | None:
-        """The prompt, empty where an edit is left to what surrounds it, or None where none was given."""
-        if self.words is not None and self.prompt is not None:
-            raise RequestError("the prompt was given twice, as PROMPT and with --prompt")
-        return self.prompt if self.words is None else self.words
+        """The prompt, or None if none was given."""
+        prompts = [text for text in (self.positional_prompt, *self.prompt) if text is not None]
+        if len(prompts) > 1:
+            raise RequestError("found more than one prompt", "this command takes a single prompt")
+        return prompts[0] if prompts else None

@@ -11,8 +11,16 @@ from soundloom.atomic import write_faults
 from soundloom.audio.files import SoundWriter
 from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.cli.opening import open_model
-from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import SUBTYPES, ModelOptions, require_length
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import (
+    SUBTYPES,
+    JsonOptions,
+    ModelOptions,
+    SubtypeOptions,
+    out_flag,
+    require_length,
+    seconds_flag,
+)
 from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
@@ -21,14 +29,12 @@ CHANNELS = 2
 
 
 @dataclass(frozen=True)
-class Options(ModelOptions):
+class Options(ModelOptions, SubtypeOptions, JsonOptions):
     """Turn latents, an array (channels, frames) in a .npy file, into a sound. Memory does not grow with its length."""
 
     input: str = flag(metavar="IN", help="a .npy file, such as `soundloom encode` writes")
-    out: str | None = flag("-o", "--out", metavar="FILE", help="WAV, FLAC, OGG or MP3 by its ending (default: IN.wav)")
-    seconds: float | None = flag("--seconds", type=float, metavar="S", help="cut to this length (default: all)")
-    subtype: str | None = flag("--subtype", "--bits", choices=tuple(SUBTYPES), help="default: float in WAV files")
-    json: bool = switch("--json", help="print one JSON object instead of the path")
+    out: str | None = out_flag(help="a WAV, FLAC, OGG, or MP3 file (default: IN with the suffix .wav)")
+    seconds: float | None = seconds_flag(help="trim to this length (default: all)")
 
 
 def run(options: Options) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from soundloom.cli.music import MusicOptions, carry_out, edit_requests
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.groups import prompt_flag
 from soundloom.cli.options.prompts import quoted
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.errors import RequestError
@@ -25,20 +26,20 @@ class Options(MusicOptions):
     drums, bass, piano or guitar was not trained.
     """
 
-    input: str = flag(metavar="IN", help="a sound file of any length, rate and number of channels")
-    words: Sequence[str] = flag(default=(), nargs="*", metavar="INSTRUCTION", help="what to do")
-    prompt: Sequence[str] = flag(
-        "-p", "--prompt", default=(), action="append", metavar="TEXT", help="the same as INSTRUCTION; may be repeated"
+    input: str = flag(metavar="IN", help="an audio file of any length, sample rate, and number of channels")
+    more: Sequence[str] = flag(
+        default=(), nargs="*", metavar="INSTRUCTION", help="what to change, one clip per instruction"
     )
+    prompt: Sequence[str] = prompt_flag(help="same as INSTRUCTION; repeatable")
     window: float | None = flag(
-        "--window", type=float, metavar="S", help="seconds edited in one pass, up to 10 (default: 5, as trained)"
+        "--window", type=float, metavar="S", help="seconds per pass, up to 10 (default: 5, as trained)"
     )
-    raw: bool = switch("--raw", help="hand the words to the model as they are")
+    raw: bool = switch("--raw", help="pass the instruction to the model unchanged")
 
 
 def run(options: Options) -> None:
-    others = list(takewhile(_is_file, options.words))
-    instructions = [*options.words[len(others) :], *options.prompt]
+    others = list(takewhile(_is_file, options.more))
+    instructions = [*options.more[len(others) :], *options.prompt]
     if not instructions:
         raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
     requests_by_file: dict[Path | None, list[MusicRequest]] = {}

@@ -14,7 +14,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import ModelOptions
+from soundloom.cli.options.groups import JsonOptions, ModelOptions, out_flag
 from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import one_message
@@ -33,7 +33,7 @@ SHOWN = 20  # skipped sounds that are listed by name
 
 
 @dataclass(frozen=True)
-class Options(ModelOptions):
+class Options(ModelOptions, JsonOptions):
     """Turn a sound into the latents of a model's autoencoder, an array (channels, frames) in a .npy file.
 
     With --dataset, IN is a folder of sound files or of .tar shards, and OUT a folder that gets the latents of them all.
@@ -42,12 +42,11 @@ class Options(ModelOptions):
 
     input: str = flag(metavar="IN", help="a sound file of any rate; with --dataset, a folder")
     folder: str | None = flag(metavar="OUT", nargs="?", help="with --dataset: the folder of the latents")
-    out: str | None = flag("-o", "--out", metavar="FILE", help="default: NAME.npy")
+    out: str | None = out_flag(help="default: IN with the suffix .npy")
     dataset: bool = switch("--dataset", help="encode all sounds of IN, with their captions, into OUT")
     format: str = flag(
         "--format", default="npy", choices=("npy", "webdataset"), help="of OUT: .npy and .json files, or .tar shards"
     )
-    json: bool = switch("--json", help="print one JSON object instead of the path")
 
 
 def run(options: Options) -> int:

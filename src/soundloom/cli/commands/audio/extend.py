@@ -7,8 +7,8 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.cli.editing import edit
-from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import EditOptions, require_length
+from soundloom.cli.options.flags import switch
+from soundloom.cli.options.groups import EditOptions, require_length, seconds_flag
 from soundloom.cli.work import MakingOptions
 from soundloom.pipeline.stable_audio.edits import require_addition
 
@@ -17,14 +17,10 @@ from soundloom.pipeline.stable_audio.edits import require_addition
 class Options(EditOptions, MakingOptions):
     """Continue a sound, or put new sound in front of it. Every sample of it stays as it is."""
 
-    seconds: float = flag(
-        *("--seconds", "--duration"),
-        type=float,
-        required=True,
-        metavar="S",
-        help="how much to add (`generate --init-audio` takes the length of the whole result)",
+    seconds: float = seconds_flag(
+        required=True, help="length to add (`generate --init-audio` takes the total length instead)"
     )
-    before: bool = switch("--before", help="in front of the sound")
+    before: bool = switch("--before", help="add to the start instead of the end")
 
 
 def run(options: Options) -> None:

@@ -17,11 +17,15 @@ from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.groups import (
     PRECISIONS,
     AutoencoderOptions,
-    DrawingOptions,
     RegionOptions,
     SamplingOptions,
     SeedOptions,
+    TokenSamplingOptions,
+    crossfade_flag,
+    noise_flag,
+    prompt_flag,
     require_length,
+    seconds_flag,
 )
 from soundloom.cli.options.prompts import expand_prompts, join_loose_words
 from soundloom.cli.options.requests import build_requests
@@ -43,39 +47,31 @@ _NOT_OF_MUSIC = (
 class Options(RegionOptions, MusicOptions, MakingOptions):
     """Make sound from words, or with --init-audio edit a sound. With --model musicgen-small, music."""
 
-    words: Sequence[str] = flag(
+    positional_prompts: Sequence[str] = flag(
         default=(),
         nargs="*",
         metavar="PROMPT",
-        help="what to hear; several make several clips; @FILE has one a line, - reads them from stdin, @@ is an @",
+        help="what to generate, one clip per prompt; @FILE reads a prompt per line, - reads stdin, @@ escapes an @",
     )
-    prompt: Sequence[str] = flag(
-        "-p", "--prompt", default=(), action="append", metavar="TEXT", help="the same as PROMPT; may be repeated"
-    )
-    seconds: Sequence[float] = flag(
-        *("--seconds", "--duration"),
+    prompt: Sequence[str] = prompt_flag(help="same as PROMPT; repeatable")
+    seconds: Sequence[float] = seconds_flag(
         default=(),
         action=Extend,
         type=numbers(float),
-        metavar="S",
-        help="length of the whole result, also with --init-audio; one for all clips or one for each: 8,3 (default: 4 "
-        "for mini, else 30, or as --init-audio)",
+        help="total length, also with --init-audio; one for all clips, or one per clip: 8,3 (default: 4 for mini, 30 "
+        "for other models, or as --init-audio)",
     )
     init_audio: str | None = flag(
-        *("--init-audio", "--inpaint-audio"),
+        "--init-audio",
+        "--inpaint-audio",
         metavar="FILE",
-        help="a sound to edit: its regions are made anew; without any it is varied, or continued to --seconds",
+        help="audio to edit: regenerate regions, extend it to --seconds, or else vary all of it",
     )
-    noise: float | None = flag(
-        *("--noise", "--init-noise-level"),
-        type=float,
-        metavar="LEVEL",
-        help="how far to go from --init-audio, 0.01 to 1 (default: 0.6 for a variation, else 1)",
+    noise: float | None = noise_flag(
+        help="strength of the change to --init-audio, 0.01 to 1 (default: 0.6 for a variation, else 1)"
     )
-    crossfade: float | None = flag(
-        "--crossfade", type=float, metavar="SECONDS", help="at each border, inside what is new (default: 0.01)"
-    )
-    like: str | None = flag("--like", metavar="FILE", help="repeat what made this file, but for the flags given here")
+    crossfade: float | None = crossfade_flag()
+    like: str | None = flag("--like", metavar="FILE", help="reuse the settings in this file's metadata; flags override")
 
 
 def run(options: Options) -> None:
@@ -93,7 +89,7 @@ def run(options: Options) -> None:
         require_absent(options, options.model_name, _NOT_OF_MUSIC)
         compose(options, prompts, options.seconds, record)
         return
-    require_absent(options, options.model_name, tuple(field.name for field in fields(DrawingOptions)))
+    require_absent(options, options.model_name, tuple(field.name for field in fields(TokenSamplingOptions)))
     config = generator_config(options)
     base = _base(options, record)
     if base.source is not None and not (prompts or record):
@@ -105,9 +101,9 @@ def run(options: Options) -> None:
 
 def _words(options: Options) -> list[str]:
     """The prompts given without a flag."""
-    count = len(options.words)
+    count = len(options.positional_prompts)
     are_told_apart = count in (len(options.seconds), len(options.seed), len(options.negative_prompt))
-    return join_loose_words(options.words, "soundloom generate", are_told_apart)
+    return join_loose_words(options.positional_prompts, "soundloom generate", are_told_apart)
 
 
 def _record(path: str) -> dict[str, Any]:

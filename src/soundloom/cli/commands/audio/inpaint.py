@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soundloom.cli.editing import edit
-from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import EditOptions, RegionOptions
+from soundloom.cli.options.groups import EditOptions, RegionOptions, noise_flag
 from soundloom.cli.work import MakingOptions
 from soundloom.errors import RequestError
 
@@ -15,13 +14,7 @@ from soundloom.errors import RequestError
 class Options(EditOptions, RegionOptions, MakingOptions):
     """Make regions of a sound anew, all in one pass. Every sample outside them stays as it is."""
 
-    noise: float = flag(
-        *("--noise", "--init-noise-level"),
-        default=1.0,
-        type=float,
-        metavar="LEVEL",
-        help="below 1, vary what is in the regions (default: 1)",
-    )
+    noise: float = noise_flag(default=1.0, help="below 1, vary the regions instead of replacing them")
 
 
 def run(options: Options) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.metadata import read_record
-from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import AudioError
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(JsonOptions):
     """Say how a sound was made: its prompt, seed, model and all settings, from the file's own tags or its sidecar."""
 
     file: str = flag(metavar="FILE", help="a sound that soundloom made")
-    json: bool = switch("--json", help="print the record as one JSON object")
 
 
 def run(options: Options) -> None:

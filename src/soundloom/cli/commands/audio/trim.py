@@ -9,7 +9,8 @@ from pathlib import Path
 from soundloom.atomic import write_faults
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.flags import flag
+from soundloom.cli.options.groups import JsonOptions, out_flag
 from soundloom.cli.outputs import LOSSLESS, named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError
@@ -17,18 +18,15 @@ from soundloom.version import __version__
 
 
 @dataclass(frozen=True)
-class Options:
-    """Cut a part out of a sound: `soundloom trim in.wav --from 1 --to 4`. Its samples, rate and channels stay as they
+class Options(JsonOptions):
+    """Cut a part out of a sound: `soundloom trim in.wav --start 1 --end 4`. Its samples, rate and channels stay as they
     are.
     """
 
     input: str = flag(metavar="IN", help="a sound file")
-    start: float = flag("--from", default=0.0, type=float, metavar="S", help="seconds (default: 0)")
-    end: float | None = flag("--to", type=float, metavar="S", help="seconds (default: the end of the sound)")
-    out: str | None = flag(
-        "-o", "--out", metavar="FILE", help="WAV, FLAC, OGG or MP3 by its ending (default: NAME-trim beside IN)"
-    )
-    json: bool = switch("--json", help="print one JSON object instead of the path")
+    start: float = flag("--start", default=0.0, hidden=("--from",), type=float, metavar="S", help="in seconds")
+    end: float | None = flag("--end", hidden=("--to",), type=float, metavar="S", help="in seconds (default: end of IN)")
+    out: str | None = out_flag(help="a WAV, FLAC, OGG, or MP3 file (default: NAME-trim, next to IN)")
 
 
 def run(options: Options) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from soundloom.cli.commands.audio.generate import VARIATION_NOISE
 from soundloom.cli.editing import edit
-from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import EditOptions, RegionOptions
+from soundloom.cli.options.groups import EditOptions, RegionOptions, noise_flag
 from soundloom.cli.work import MakingOptions
 
 
@@ -15,13 +14,7 @@ from soundloom.cli.work import MakingOptions
 class Options(EditOptions, RegionOptions, MakingOptions):
     """Make a variation of a sound; with regions, only those change."""
 
-    noise: float = flag(
-        *("--noise", "--init-noise-level"),
-        default=VARIATION_NOISE,
-        type=float,
-        metavar="LEVEL",
-        help=f"how far to go from it, 0.01 to 1 (default: {VARIATION_NOISE})",
-    )
+    noise: float = noise_flag(default=VARIATION_NOISE, help="strength of the variation, 0.01 to 1")
 
 
 def run(options: Options) -> None:

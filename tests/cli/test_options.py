@@ -1,0 +1,75 @@
+"""Every flag is declared once, and old spellings still parse."""
+
+import ast
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import soundloom.cli
+from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.commands.completion import flags_of
+from soundloom.cli.options.flags import parse
+from soundloom.cli.options.old_spellings import with_current_spellings
+
+OLD_SPELLINGS = [
+    (["generate", "rain", "--accept-licence"], ["generate", "rain", "--accept-license"]),
+    (["models", "pull", "mini", "--accept-licence"], ["models", "pull", "mini", "--accept-license"]),
+    (["generate", "rain", "--bits", "float"], ["generate", "rain", "--subtype", "float"]),
+    (["decode", "x.npy", "--bits", "16"], ["decode", "x.npy", "--subtype", "16"]),
+    (["convert", "mini", "out", "--bits", "4"], ["convert", "mini", "out", "--layout", "int4"]),
+    (["convert", "mini", "out", "--group", "32"], ["convert", "mini", "out", "--group-size", "32"]),
+    (["quantize", "mini", "out", "--group", "32"], ["quantize", "mini", "out", "--group-size", "32"]),
+    (["trim", "x.wav", "--from", "1", "--to", "4"], ["trim", "x.wav", "--start", "1", "--end", "4"]),
+    (["bench", "--work", "x"], ["bench", "--weights", "x"]),
+    (["bench", "--json", "x.json"], ["bench", "--save", "x.json"]),
+    (["eval", "mini", "--json=x.json"], ["eval", "mini", "--save=x.json"]),
+]
+
+
+def declared_spellings():
+    """Yield each visible flag that the source passes to `flag` or `switch`, directly or through `partial`."""
+    for path in Path(soundloom.cli.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("flag", "switch", "partial"):
+                values = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+                yield from (value for value in values if str(value).startswith("-"))
+
+
+def parsed(arguments):
+    command, *rest = with_current_spellings(arguments)
+    return parse(load_command(command).Options, rest, f"soundloom {command}")
+
+
+def test_no_flag_is_declared_twice():
+    counts = Counter(declared_spellings())
+    assert {"--json", "--engine", "--seconds", "--bits"} <= set(counts)
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_of_a_command_is_found_in_the_source(command):
+    names = {name for field in fields(load_command(command).Options) for name in field.metadata["names"]}
+    assert names <= set(declared_spellings())
+
+
+@pytest.mark.parametrize(("old", "current"), OLD_SPELLINGS, ids=lambda arguments: " ".join(arguments))
+def test_old_spellings_parse(old, current):
+    assert parsed(old) == parsed(current)
+
+
+@pytest.mark.parametrize("old", [old for old, _ in OLD_SPELLINGS], ids=" ".join)
+def test_old_spellings_are_neither_in_the_help_nor_completed(old, capsys):
+    command = old[0]
+    parsed([command, "--help"])
+    text = capsys.readouterr().out
+    completed = {name for flag in flags_of(command) for name in flag.names}
+    hidden = {name for field in fields(load_command(command).Options) for name in field.metadata["hidden"]}
+    assert hidden.isdisjoint(completed)
+    assert not any(f"{name} " in text or f"{name}," in text for name in hidden)
+
+
+def test_json_is_a_switch_everywhere():
+    assert parsed(["eval", "--json", "mini"]).json is True
+    assert parsed(["bench", "--json"]).save is None
