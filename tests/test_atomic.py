@@ -1,22 +1,22 @@
-"""Files that appear whole or not at all, and names that nobody loses."""
+"""Atomic writes of single files, and protection of files that exist already."""
 
 import errno
 from pathlib import Path
 
 import pytest
 
-from soundloom.atomic import replacing
+from soundloom.atomic import atomic_path
 from soundloom.errors import WriteError
 
 
 def write(path, text, overwrite=False, meanwhile=lambda: None):
-    with replacing(path, overwrite=overwrite) as new:
+    with atomic_path(path, overwrite=overwrite) as new:
         new.write_text(text)
         meanwhile()
 
 
 def without_links(path, target):
-    raise OSError(errno.EOPNOTSUPP, "no links here")
+    raise OSError(errno.EOPNOTSUPP, "links are not supported")
 
 
 @pytest.fixture(params=["links", "no links"])
@@ -26,15 +26,15 @@ def folder(request, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_file_that_got_the_name_while_the_work_went_on_is_kept(folder):
+def test_without_overwrite_a_file_created_during_the_block_is_kept(folder):
     path = folder / "a.txt"
-    with pytest.raises(WriteError, match="exists already"):
+    with pytest.raises(WriteError, match="already exists"):
         write(path, "ours", meanwhile=lambda: path.write_text("theirs"))
     assert path.read_text() == "theirs"
     assert list(folder.iterdir()) == [path]
 
 
-def test_a_free_name_is_taken_and_a_taken_one_replaced_when_told(folder):
+def test_overwrite_replaces_an_existing_file(folder):
     path = folder / "a.txt"
     write(path, "first")
     assert path.read_text() == "first"

@@ -40,7 +40,7 @@ def test_a_container_may_have_less_memory_than_the_machine(machine, contents, to
     machine(**contents)
     assert memory.total_memory() == total
     memory.require_memory(total, "a model")
-    with pytest.raises(EngineError, match=f"a model takes .* GiB, and there are {total / 2**30:.1f} GiB of memory"):
+    with pytest.raises(EngineError, match=f"a model needs .* GiB of memory, this machine has {total / 2**30:.1f} GiB"):
         memory.require_memory(total + 1, "a model")
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, also after a kill or a power cut."""
+"""Write files and folders atomically: they appear complete or not at all, even after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from soundloom.errors import SoundloomError, WriteError
-from soundloom.leftovers import remove, remove_stale, unfinished_name
+from soundloom.temporary import remove, remove_stale, temporary_name
 
 try:
     import fcntl
@@ -21,7 +21,7 @@ except ImportError:  # Windows
 
 HINTS = {
     errno.ENOSPC: "free some space on this disk, or write elsewhere",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write elsewhere",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write elsewhere",
     errno.EDQUOT: "free some of your quota on this disk, or write elsewhere",
     errno.EACCES: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
@@ -29,8 +29,8 @@ HINTS = {
 
 
 @contextmanager
-def write_faults(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a WriteError that names `path`."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a WriteError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -39,8 +39,8 @@ def write_faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def called(path: Path, name: Path | str) -> Iterator[None]:
-    """Say the name that people know, where an error of the block names what has only `path` as yet."""
+def name_in_errors(path: Path, name: Path | str) -> Iterator[None]:
+    """In errors of the block, replace the temporary `path` by the final name that users know."""
     try:
         yield
     except SoundloomError as error:
@@ -48,27 +48,33 @@ def called(path: Path, name: Path | str) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Yield an empty new file in the folder of `path`; it becomes `path` when the block ends well.
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents where they do not exist. Raises WriteError."""
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
-    Otherwise it is removed and what was at `path` stays. The new file has the same suffix as `path`. Without
-    `overwrite` nothing that has the name is ever replaced, not even what got it while the block ran: WriteError.
-    The contents are on disk before the file gets its name, and the name is when this returns.
+
+@contextmanager
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield an empty new file in the folder of `path` that is renamed to `path` when the block succeeds.
+
+    When the block raises, the new file is removed and `path` stays as it was. The new file has the suffix of `path`.
+    Without `overwrite`, an existing file is never replaced, not even one created while the block ran: WriteError.
+    Both contents and name are on disk when this returns.
     """
     if path.is_dir():
         raise WriteError(f"{path} is a folder, not a file name")
     if not path.parent.is_dir():
-        raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
+        raise WriteError(f"{path} cannot be written: there is no folder {path.parent}", "create the folder first")
     if path.exists() and not overwrite:
-        raise _taken(path)
+        raise _exists(path)
     remove_stale(path.parent)
-    new = path.with_name(unfinished_name("file", path.suffix))
+    new = path.with_name(temporary_name("file", path.suffix))
     try:
-        with write_faults(path):
+        with write_errors(path):
             new.touch(exist_ok=False)
         yield new
-        with write_faults(path):
+        with write_errors(path):
             sync_file(new)
             if not overwrite:
                 _claim(path, new)
@@ -79,10 +85,10 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Publish files that belong together: other processes that do the same in this folder wait until the block ends.
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder while several files are published together; other processes that lock it wait.
 
-    Where a folder cannot be locked, as on some network disks, nobody waits.
+    Does nothing where folders cannot be locked: on Windows and some network disks.
     """
     if fcntl is None:
         yield
@@ -96,16 +102,16 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def sync_file(path: Path) -> None:
-    """Return when the contents of a file are on disk."""
+    """Flush a file's contents to disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on disk, where the system can tell."""
+    """Flush a folder's entries to disk, where the system supports it."""
     if os.name == "nt":
         return
-    # Folders that may not be read, and file systems that have no such thing, say so in several ways.
+    # Unreadable folders and file systems without this feature raise various errors.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -115,7 +121,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _claim(path: Path, new: Path) -> None:
-    """Give the name to nobody but us, by a link to the finished file or, where there are no links, an empty file."""
+    """Create `path` if it does not exist: as a link to the finished file, or empty where links are not supported."""
     try:
         try:
             path.hardlink_to(new)
@@ -124,36 +130,34 @@ def _claim(path: Path, new: Path) -> None:
         except OSError:
             path.touch(exist_ok=False)
     except FileExistsError as error:
-        raise _taken(path) from error
+        raise _exists(path) from error
 
 
-def _taken(path: Path) -> WriteError:
-    return WriteError(f"{path} exists already", "choose another name or allow overwriting")
+def _exists(path: Path) -> WriteError:
+    return WriteError(f"{path} already exists", "choose another name or allow overwriting")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for reading and writing that becomes `path` when the block ends well; makes its folder."""
-    with write_faults(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new, write_faults(path), new.open("w+b") as file:
+    """Open a new file for reading and writing that becomes `path` when the block succeeds; creates its folder."""
+    make_folder(path.parent)
+    with atomic_path(path) as new, write_errors(path), new.open("w+b") as file:
         yield file
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder`, and of all that this holds, when the block ends well."""
-    with write_faults(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces `folder` and all its contents when the block succeeds."""
+    make_folder(folder.parent)
     remove_stale(folder.parent)
-    new = folder.parent / unfinished_name("folder")
-    old = folder.parent / unfinished_name("replaced") / folder.name  # its name, for `remove_stale` after a kill
+    new = folder.parent / temporary_name("folder")
+    old = folder.parent / temporary_name("replaced") / folder.name  # `remove_stale` restores this name after a kill
     try:
-        with write_faults(folder):
+        with write_errors(folder):
             new.mkdir()
-        with called(new, folder):
+        with name_in_errors(new, folder):
             yield new
-        with write_faults(folder):
+        with write_errors(folder):
             if folder.exists():
                 old.parent.mkdir()
                 folder.rename(old)
@@ -165,17 +169,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
     finally:
         remove(new)
-        if folder.exists():  # else the older one, if there was one, is all that there is
+        if folder.exists():  # else `old` may be the only copy
             remove(old.parent)
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that goes when the block ends or, after a kill, when the next of them is made."""
-    with write_faults(Path("a temporary file")):
-        place = Path(tempfile.gettempdir())
-        remove_stale(place)
-        folder = place / unfinished_name("folder")
+    """Yield a temporary folder and remove it afterwards; after a kill, the next call removes it."""
+    with write_errors(Path("a temporary file")):
+        parent = Path(tempfile.gettempdir())
+        remove_stale(parent)
+        folder = parent / temporary_name("folder")
         folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -1,49 +1,56 @@
-"""Every error that soundloom raises on purpose.
+"""Exceptions that soundloom raises, and helpers that quote untrusted values in their messages.
 
-A message says what was asked, what was found and, as the hint, what would work. The command line prints the
-message and the hint without a traceback and exits with `exit_code`. `docs/errors.md` has a paragraph for each.
+A message says what was requested and what was found; the hint says what would work. The command line prints both
+without a traceback and exits with `exit_code`. `docs/errors.md` describes each class.
 
     SoundloomError
-    ├── RequestError            a value that cannot be honored: seconds, steps, regions, names of samplers …
-    ├── ConfigError             a model_config.json that does not parse
-    ├── ModelNotFoundError      no such name, folder or file
-    ├── CheckpointError         weights that cannot be used
-    │   ├── CorruptFileError    truncated, not the format its name says, holding pickles
-    │   └── MismatchError       keys missing, unexpected, or of another shape
-    ├── DownloadError           gated, offline, interrupted, license not accepted
-    ├── AudioError              a sound file that cannot be read, or a sound that a format cannot hold
+    ├── RequestError            an invalid value: seconds, steps, regions, sampler names …
+    ├── ConfigError             an invalid configuration file
+    ├── ModelNotFoundError      no such model name, folder or file
+    ├── CheckpointError         unusable weights
+    │   ├── CorruptFileError    truncated, in an unexpected format, or with unsafe pickles
+    │   └── MismatchError       tensors missing, unexpected or of a wrong shape
+    ├── DownloadError           gated, offline, interrupted, or the license is not accepted
+    ├── AudioError              an audio file that cannot be read, or audio that a format cannot store
     ├── WriteError              a file that cannot be written: no such folder, no permission, disk full
-    ├── OutputError             the model made something that is not sound: not finite, silent, static
-    ├── EngineError             no such engine or device here, or too little memory
-    ├── TrainingError           a training run that cannot go on: its loss is not a finite number
-    └── Canceled               stopped between two steps at the caller's wish
+    ├── OutputError             unusable generated audio: not finite, silent, static
+    ├── EngineError             no such engine or device, or too little memory
+    ├── TrainingError           a training run that cannot continue, such as a loss that is not finite
+    └── Canceled               the caller canceled between two steps
 """
 
 from typing import Any
 
-FETCH_AGAIN = "the file may be incomplete or of another format; fetch it again"  # the hint for files from elsewhere
+FETCH_AGAIN = "the file may be incomplete or in another format; download it again"
 LONGEST_SHOWN = 80  # characters of a value that a message quotes
 
 
+def escape(text: str, keep: str = "") -> str:
+    """Escape characters that are not printable, except those in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(value: Any) -> str:
-    """Quote a value from outside for a message: control characters escaped, at most 80 characters."""
+    """Return a value for a message: not printable characters escaped, at most 80 characters."""
     try:
-        text = value if isinstance(value, str) else repr(value)
+        text = escape(value if isinstance(value, str) else repr(value))
     except ValueError:  # an integer with more digits than Python prints
         text = f"a {type(value).__name__} with very many digits"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
+def utf8_name(name: str) -> str:
+    """Return a file name as valid Unicode: bytes that are not UTF-8 become \\x and two digits."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def printable(name: Any) -> str:
-    """A file name whole as text that any stream, tag or JSON can hold: what is not Unicode or printable is escaped."""
-    text = name if isinstance(name, str) else str(name)
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Return a complete file name as valid Unicode, with characters that are not printable escaped."""
+    return escape(utf8_name(str(name)))
 
 
 class SoundloomError(Exception):
-    """Base of all errors below; `hint` says what would work, or is empty."""
+    """Base of all errors below. `hint` says what would work, or is empty."""
 
     exit_code = 1
 
@@ -57,7 +64,7 @@ class SoundloomError(Exception):
 
 
 class RequestError(SoundloomError, ValueError):
-    """The request cannot be honored as it stands."""
+    """A request has an invalid value."""
 
     exit_code = 2
 
@@ -77,38 +84,38 @@ class CheckpointError(SoundloomError):
 
 
 class CorruptFileError(CheckpointError):
-    """A file is truncated, of another format than its name says, or holds pickled objects."""
+    """A file is truncated, in an unexpected format, or holds unsafe pickled objects."""
 
 
 class MismatchError(CheckpointError):
-    """The tensors of a checkpoint are not those that its configuration asks for."""
+    """The tensors of a checkpoint do not match its configuration."""
 
 
 class DownloadError(SoundloomError):
-    """Files could not be fetched, or may not be before a license is accepted."""
+    """Files could not be downloaded, or their license has not been accepted."""
 
 
 class AudioError(SoundloomError):
-    """A sound file cannot be read, or a format cannot hold a sound."""
+    """An audio file cannot be read, or a format cannot store the audio."""
 
 
 class WriteError(SoundloomError):
-    """A file cannot be written where it was asked for; nothing half written is left."""
+    """A file cannot be written to its path; no partial file is left."""
 
 
 class OutputError(SoundloomError):
-    """What the model made is not usable sound."""
+    """The generated audio is unusable."""
 
 
 class EngineError(SoundloomError):
-    """The engine or device that was asked for is not available here, or has too little memory."""
+    """The requested engine or device is not available, or has too little memory."""
 
 
 class TrainingError(SoundloomError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
-class Canceled(SoundloomError):  # noqa: N818 (a wish of the caller, not an error)
-    """The caller stopped the work between two steps."""
+class Canceled(SoundloomError):  # noqa: N818 (a request of the caller, not an error)
+    """The caller canceled the work between two steps."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""Where soundloom keeps files of its own."""
+"""Locate the cache and configuration folders."""
 
 import os
 import sys
@@ -8,33 +8,33 @@ from soundloom.errors import RequestError, shown
 
 
 def cache_folder() -> Path:
-    """Where what can be made again lies; SOUNDLOOM_CACHE overrides the platform's usual place."""
+    """Return the folder for files that can be recreated; SOUNDLOOM_CACHE overrides the platform's default."""
     return _place("SOUNDLOOM_CACHE", "LOCALAPPDATA", "Library/Caches", "XDG_CACHE_HOME", ".cache")
 
 
 def config_folder() -> Path:
-    """Where the user's settings of soundloom lie; SOUNDLOOM_CONFIG overrides the platform's usual place."""
+    """Return the folder for user settings; SOUNDLOOM_CONFIG overrides the platform's default."""
     return _place("SOUNDLOOM_CONFIG", "APPDATA", "Library/Application Support", "XDG_CONFIG_HOME", ".config")
 
 
 def expanded(path: str | Path) -> Path:
-    """A path that a person gave, with `~` as the home folder. Raises RequestError where there is none."""
+    """Expand `~` in a path that a user typed. Raises RequestError when the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise RequestError(f"{shown(str(path))} begins with a home folder that is not known", "write it out") from error
+        raise RequestError(f"the home folder in {shown(str(path))} is unknown", "write the full path") from error
 
 
 def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError as error:
-        hint = "set HOME, or SOUNDLOOM_CACHE and SOUNDLOOM_CONFIG to folders"
+        hint = "set HOME, or SOUNDLOOM_CACHE and SOUNDLOOM_CONFIG"
         raise RequestError("this account has no home folder", hint) from error
 
 
 def _place(variable: str, windows: str, mac: str, xdg: str, usual: str) -> Path:
-    """The folder that a variable names, else soundloom's where the platform has such; `mac` and `usual` from home."""
+    """Return the folder in `variable`, or the platform's default; `mac` and `usual` are relative to the home folder."""
     if chosen := os.environ.get(variable):
         return Path(chosen)
     if sys.platform == "win32":

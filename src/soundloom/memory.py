@@ -1,4 +1,4 @@
-"""How much memory this machine gives us, and a sentence before something is allocated that it cannot hold."""
+"""Measure available memory, and reject allocations that cannot fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/mem
 
 
 def total_memory() -> int | None:
-    """Bytes of memory in this machine, or in the container if that may have less. None where the system is silent."""
+    """Return the bytes of memory of the machine, or of the container if it has less. None if unknown."""
     try:
         machine = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError, OSError):
@@ -22,7 +22,7 @@ def total_memory() -> int | None:
 
 
 def free_memory() -> int | None:
-    """Bytes that programs can still take, None where the system does not say."""
+    """Return the bytes of memory available to programs. None if unknown."""
     total = total_memory()
     try:
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())
@@ -33,21 +33,21 @@ def free_memory() -> int | None:
 
 
 def _container_limits() -> list[int]:
-    """What the container may take; empty where there is none, or it has no limit."""
+    """Return the memory limits of the container, in bytes; empty without limits."""
     limits = []
     for place in _CONTAINER:
         try:
             limits.append(int(place.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # a limit of "max" is none
+        except (OSError, ValueError):  # "max" means no limit
             continue
     return limits
 
 
 def require_memory(needed: int, what: str) -> None:
-    """Raise EngineError where `what` takes more bytes than there are, in use or not."""
+    """Raise EngineError if `what` needs more bytes than the total memory."""
     total = total_memory()
     if total is not None and needed > total:
         raise EngineError(
-            f"{what} takes {needed / _GIB:.1f} GiB, and there are {total / _GIB:.1f} GiB of memory here",
-            "take a smaller model, or check the sizes in its configuration",
+            f"{what} needs {needed / _GIB:.1f} GiB of memory, this machine has {total / _GIB:.1f} GiB",
+            "use a smaller model, or check the sizes in its configuration",
         )

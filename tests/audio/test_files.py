@@ -205,7 +205,7 @@ def test_sounds_that_cannot_be_written(tmp_path, ending, options, sentence):
 
 def test_existing_files_stay_when_overwriting_is_off(tmp_path):
     write_audio(tmp_path / "a.wav", noise(10), RATE)
-    with pytest.raises(WriteError, match="exists already"):
+    with pytest.raises(WriteError, match="already exists"):
         write_audio(tmp_path / "a.wav", noise(20), RATE, overwrite=False)
     assert read_audio(tmp_path / "a.wav")[0].shape == (2, 10)
 
@@ -224,7 +224,7 @@ def test_files_that_are_not_sound(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, np.inf]), RATE, subtype="FLOAT")
     sentences = {
         "empty.wav": r"is empty \(0 bytes\)",
-        "text.wav": "cannot be read as sound: Format not recognized",
+        "text.wav": "cannot be read as sound: Format not recogni",
         "silent.wav": "has no samples",
         "nan.wav": "2 values that are not numbers, the first at sample 1",
         "missing.wav": "cannot be opened: No such file",

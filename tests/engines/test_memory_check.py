@@ -66,7 +66,7 @@ def stop(_):
 def test_what_weights_take_in_memory_is_what_counts(load, tensors, needed):
     load(tensors, 4 * needed)
     load(tensors, needed)
-    with pytest.raises(EngineError, match=r"a layer takes .* GiB of memory here"):
+    with pytest.raises(EngineError, match=r"a layer needs .* GiB of memory, this machine has"):
         load(tensors, needed - 1)
 
 

@@ -17,8 +17,8 @@ from soundloom.config.musicgen.model import MusicGenConfig, parse_composite_conf
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import parse_model_config
 from soundloom.errors import CheckpointError, ConfigError
-from soundloom.json_file import decode_json, read_json
 from soundloom.text.tokenizer import Tokenizer
+from soundloom.untrusted.json import decode_json, read_json
 from tests.robustness.mutators.base import Outcomes, inputs, mutate_bytes, mutate_json
 from tests.robustness.mutators.formats import rewrite_zip
 from tests.robustness.mutators.models import damage, make_sound, read_all

@@ -20,12 +20,12 @@ from tests.robustness.mutators.kill_server import KillServer
 REPLACING = """
 import sys
 from pathlib import Path
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_folder
 from tests.robustness.mutators.kill_server import Events
 folder, at, signal = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 events = Events(str(folder.parent), at, signal)
 sys.addaudithook(events.hear)
-with new_folder(folder) as new:
+with atomic_folder(folder) as new:
     (new / "new").touch()
 print(events.count)
 """

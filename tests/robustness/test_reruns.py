@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from soundloom import leftovers
+from soundloom import temporary
 from soundloom.checkpoints.stable_audio.convert import convert, require_empty
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.datasets.webdataset import Shards, ShardWriter
 from soundloom.errors import RequestError
-from soundloom.leftovers import unfinished_name
+from soundloom.temporary import temporary_name
 from soundloom.testing.stable_audio import make_random
 
 
@@ -17,7 +17,7 @@ def dead_name(monkeypatch):
     """Names of a process that is gone."""
 
     def name(kind, suffix=""):
-        ours = unfinished_name(kind, suffix)
+        ours = temporary_name(kind, suffix)
         return ours.replace(ours.split("-")[3], "0123abcd")
 
     return name
@@ -41,7 +41,7 @@ def test_a_folder_of_dead_leftovers_is_empty(tmp_path, dead_name, tiny):
 
 
 def test_a_folder_with_the_file_of_a_living_process_is_not(tmp_path):
-    (tmp_path / unfinished_name("file")).touch()
+    (tmp_path / temporary_name("file")).touch()
     with pytest.raises(RequestError, match="is not an empty folder"):
         require_empty(tmp_path)
 
@@ -127,6 +127,6 @@ def test_leftovers_are_no_other_format(tmp_path, dead_name, form, suffix):
 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / dead_name("file", suffix)).write_bytes(b"half")
-    leftovers._swept.clear()
+    temporary._cleaned.clear()
     _writer(tmp_path / "out", form, tmp_path / "sounds")
     assert not list((tmp_path / "out").iterdir())

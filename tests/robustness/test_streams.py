@@ -91,7 +91,7 @@ def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("-o", "~nosuchuser/a.wav"), "~nosuchuser/a.wav begins with a home folder that is not known"),
+        (("-o", "~nosuchuser/a.wav"), "the home folder in ~nosuchuser/a.wav is unknown"),
         (("--steps", "9" * 20), f"{'9' * 20} does not fit in 64 bits"),
         (("--rate", "-" + "9" * 20), "does not fit in 64 bits"),
         (("--seed", "9" * 20), "a seed must be between"),

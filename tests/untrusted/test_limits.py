@@ -1,11 +1,11 @@
 import pytest
 
-from soundloom.reading import read_limited
+from soundloom.untrusted.limits import read_limited
 
 
 def test_no_more_than_the_limit_is_read(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     assert read_limited(path, 5) == b"12345"
-    with pytest.raises(ValueError, match="more than the 4 bytes"):
+    with pytest.raises(ValueError, match="more than the limit of 4 bytes"):
         read_limited(path, 4)

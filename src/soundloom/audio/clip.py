@@ -207,7 +207,7 @@ class Clip:
     def _write(
         self, path: Path, name: str, options: SaveOptions, *, sidecar: bool = False, overwrite: bool = True
     ) -> None:
-        from soundloom.atomic import alone_in
+        from soundloom.atomic import locked_folder
         from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
 
@@ -221,7 +221,7 @@ class Clip:
             if limited:
                 passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
                 notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
-        with alone_in(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
+        with locked_folder(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
             notes += write_audio(
                 path,
                 sound,

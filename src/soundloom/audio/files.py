@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, Self
 import numpy as np
 import soundfile
 
-from soundloom.atomic import replacing, write_faults
+from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.blocks import BLOCK, Stream, as_stream, block_length
 from soundloom.audio.formats.chunks import what_is_missing
 from soundloom.audio.formats.containers import SourceFormat, container_of
@@ -260,7 +260,7 @@ class SoundWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with replacing(self.path, overwrite=self._overwrite) as new:
+        with atomic_path(self.path, overwrite=self._overwrite) as new:
             with _Disk(new, "rb+") as disk, _encoder_faults(self.path, disk), self._open(disk) as self._file:
                 yield
             if self.peak > 1 and self.subtype != "FLOAT":
@@ -306,7 +306,7 @@ def _encoder_faults(path: Path, disk: _Disk) -> Iterator[None]:
         if disk.error is None:
             raise AudioError(f"{path} could not be written: {_reason(error)}") from error
     if disk.error is not None:
-        with write_faults(path):
+        with write_errors(path):
             raise disk.error
 
 

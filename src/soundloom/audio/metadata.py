@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 import mutagen
 from mutagen import id3
 
-from soundloom.atomic import replacing, write_faults
+from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.tags import find_tag
 from soundloom.errors import AudioError, printable, shown
-from soundloom.json_file import LONGEST_RECORD, decode_json
-from soundloom.reading import read_limited
+from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.limits import read_limited
 from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
@@ -103,7 +103,7 @@ def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Pat
     except UNREADABLE as error:
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
     if path.suffix.lower() == ".wav":
-        with write_faults(name), path.open("rb+") as raw:
+        with write_errors(name), path.open("rb+") as raw:
             _append_info(raw, shown)
 
 
@@ -127,7 +127,7 @@ def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: boo
     """Write the record as JSON beside the sound file `path`."""
     sidecar = sidecar_path(path)
     text = _serialize(record, indent=2)
-    with replacing(sidecar, overwrite=overwrite) as new, write_faults(sidecar):
+    with atomic_path(sidecar, overwrite=overwrite) as new, write_errors(sidecar):
         new.write_text(text + "\n", encoding="utf-8")
     return sidecar
 

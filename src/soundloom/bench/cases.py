@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_folder
 from soundloom.errors import SoundloomError
 from soundloom.folders import cache_folder
 from soundloom.version import __version__
@@ -63,7 +63,7 @@ def require_weights(model: str, work: Path) -> Path:
     """Return the folder of a model's random weights, made now if they are not there: whole or not at all."""
     folder = work / model
     if not folder.exists():
-        with new_folder(folder) as new:
+        with atomic_folder(folder) as new:
             run_module("soundloom.testing.stable_audio", model, str(new))
     return folder
 

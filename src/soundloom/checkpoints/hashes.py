@@ -16,8 +16,8 @@ from soundloom.checkpoints.formats.npz import read_npz
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, evict_tensor
 from soundloom.errors import CorruptFileError, SoundloomError, shown
-from soundloom.json_file import LONGEST_RECORD, decode_json
-from soundloom.leftovers import is_unfinished
+from soundloom.temporary import is_temporary
+from soundloom.untrusted.json import LONGEST_RECORD, decode_json
 
 HASHES_FILE = "sha256.json"
 _READERS = {".safetensors": read_safetensors, ".npz": read_npz}
@@ -81,9 +81,9 @@ def recorded_faults(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> 
 
 
 def _files(folder: Path) -> list[Path]:
-    """What is hashed: everything but the hashes themselves and leftovers."""
+    """What is hashed: everything but the hashes themselves and temporary files."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / HASHES_FILE)
-    return [path for path in found if not is_unfinished(path)]
+    return [path for path in found if not is_temporary(path)]
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from soundloom.atomic import alone_in, write_faults, write_json
+from soundloom.atomic import locked_folder, make_folder, write_json
 from soundloom.config.entries import ModelEntry, license_notice
 from soundloom.errors import DownloadError, RequestError, WriteError
 from soundloom.folders import config_folder
@@ -51,7 +51,6 @@ def _remembered() -> list[str]:
 
 def _remember(licenses: list[str]) -> None:
     place = config_folder() / "licenses.json"
-    with write_faults(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-    with alone_in(place.parent):  # others may be noting theirs
+    make_folder(place.parent)
+    with locked_folder(place.parent):  # others may be noting theirs
         write_json(place, {"accepted": sorted({*_remembered(), *licenses})})

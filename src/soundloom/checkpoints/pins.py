@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import alone_in, write_faults, write_json
+from soundloom.atomic import locked_folder, make_folder, write_json
 from soundloom.errors import DownloadError, RequestError, shown
 from soundloom.folders import config_folder
-from soundloom.json_file import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import LONGEST_RECORD, decode_json
 
 DOWNLOADS_FILE = "downloads.json"
 
@@ -37,9 +37,8 @@ def store_pins(repo: str, commit: str, digests: dict[str, str], *, is_default: b
     Raises WriteError, RequestError without a folder for settings, and DownloadError for a record that is damaged.
     """
     place = _place()
-    with write_faults(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-    with alone_in(place.parent):  # others may be noting theirs
+    make_folder(place.parent)
+    with locked_folder(place.parent):  # others may be noting theirs
         table = _read()
         known = table.get(repo, {})
         noted = known.get("sha256") if isinstance(known.get("sha256"), dict) else {}

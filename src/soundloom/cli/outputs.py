@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from soundloom.atomic import write_faults
+from soundloom.atomic import make_folder, write_errors
 from soundloom.audio.clip import Clip
 from soundloom.audio.formats.containers import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
@@ -112,10 +112,9 @@ def _is_taken(path: Path, options: OutputOptions) -> bool:
 
 
 def _require_writable(folder: Path) -> None:
-    with write_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return
+    make_folder(folder)
+    with write_errors(folder), tempfile.TemporaryFile(dir=folder):
+        return
 
 
 def named_or_free(named: str | None, default: Path) -> Path:

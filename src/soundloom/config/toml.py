@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, printable, shown
-from soundloom.reading import read_limited
+from soundloom.untrusted.limits import read_limited
 
 LONGEST_TOML = 2**20  # bytes
 DEEPEST_TOML = 32  # tables and lists inside each other

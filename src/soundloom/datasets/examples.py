@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.config.ranges import Within, check_ranges
-from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable
-from soundloom.json_file import LONGEST_RECORD, decode_json
-from soundloom.reading import read_limited
+from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable, utf8_name
+from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.limits import read_limited
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,6 @@ class Unreadable:
 
     def without_data(self) -> Self:
         return self
-
-
-def utf8_name(name: str) -> str:
-    """Return a file name as text that JSON can hold: bytes that are not UTF-8 become \\x and two digits."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def list_files(root: Path, ending: str = "") -> Iterator[Path]:

@@ -23,7 +23,7 @@ from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.examples import Example, LocalFile, list_files, parse_metadata, read_small_file
 from soundloom.errors import CorruptFileError, RequestError, printable
-from soundloom.npy import npy_array
+from soundloom.untrusted.npy import npy_array
 
 SILENCE = "silence.npy"
 EXAMPLES_PER_BATCH = 10_000  # in file names

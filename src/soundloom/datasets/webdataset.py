@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
 from soundloom.datasets.captions import captions_of, read_sidecars
-from soundloom.datasets.examples import Example, FileEntry, Unreadable, list_files, parse_metadata, utf8_name
+from soundloom.datasets.examples import Example, FileEntry, Unreadable, list_files, parse_metadata
 from soundloom.datasets.folders import SOUND_ENDINGS
 from soundloom.datasets.latents import (
     EXAMPLES_PER_BATCH,
@@ -30,7 +30,7 @@ from soundloom.datasets.latents import (
     read_silence,
 )
 from soundloom.datasets.tar import open_tar
-from soundloom.errors import CorruptFileError, RequestError, printable, shown
+from soundloom.errors import CorruptFileError, RequestError, printable, shown, utf8_name
 
 SHARD_EXAMPLES = 512
 

@@ -1,16 +1,26 @@
-"""Which sizes an array may claim: checked before anything is built from the claim."""
+"""Check sizes that untrusted files claim before memory is allocated for them."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 _MOST_AXES = 8
-_LARGEST = (1 << 63) - 1  # of a size, or of all bytes of an array
+_LARGEST = (1 << 63) - 1  # of one axis, or of all bytes of an array
+
+
+def read_limited(path: Path, longest: int) -> bytes:
+    """Return the bytes of a file. Raises OSError, and ValueError if there are more than `longest`."""
+    with path.open("rb") as file:
+        data = file.read(longest + 1)  # the size in the file system may change, and is 0 for special files
+    if len(data) > longest:
+        raise ValueError(f"it has more than the limit of {longest} bytes")
+    return data
 
 
 def are_sizes(values: Any) -> bool:
-    """Whether values are a list or tuple of few integers, none of them negative or beyond 63 bits."""
+    """Whether `values` is a list or tuple of at most eight integers from 0 to 2^63 - 1."""
     return (
         isinstance(values, list | tuple)
         and len(values) <= _MOST_AXES
@@ -19,6 +29,6 @@ def are_sizes(values: Any) -> bool:
 
 
 def is_shape(shape: Any, itemsize: int) -> bool:
-    """Whether values are the shape of an array whose bytes can be counted."""
-    # Of empty arrays too, since NumPy multiplies the sizes that are not 0.
+    """Whether `shape` is valid for an array whose size in bytes fits 63 bits."""
+    # Zeros are skipped because NumPy multiplies the other sizes of empty arrays too.
     return are_sizes(shape) and math.prod(size for size in shape if size) * itemsize <= _LARGEST

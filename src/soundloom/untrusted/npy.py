@@ -1,7 +1,7 @@
-"""Read the contents of `.npy` files: a magic, a version, a header and the values.
+"""Parse untrusted `.npy` files: a magic string, a version, a header and the values.
 
-The header is a dictionary of three keys in Python. NumPy evaluates it; here it is matched against the few
-forms that it has, so nothing in it is ever run or built. Source: NumPy's description of the format.
+The header is a Python dictionary literal with three keys. NumPy evaluates it; here it must match regular expressions
+for its few valid forms, so no code in it can run. Source: NumPy's description of the format.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.errors import shown
-from soundloom.sizes import is_shape
+from soundloom.untrusted.limits import is_shape
 
 Bytes = NDArray[np.uint8]
 
 LONGEST_NPY_HEADER = 1 << 14  # bytes
 _KEYS = 3
 _MAGIC = b"\x93NUMPY"
-_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the field that holds the header's length, by version
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header length field, by version
 
-_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L behind integers
+_VALUE = r"""'[^'\\]*'|"[^"\\]*"|True|False|\([0-9L, ]*\)"""  # Python 2 wrote an L after integers
 _ITEM = re.compile(rf"""['"](descr|fortran_order|shape)['"]\s*:\s*({_VALUE})""")
 _HEADER = re.compile(rf"\{{\s*{_ITEM.pattern}(?:\s*,\s*{_ITEM.pattern}){{2}}\s*,?\s*\}}\s*")
 _TYPE = re.compile(r"""(['"])([<>|=]?[?biufcmMOSUV][0-9]{0,4})\1""")
@@ -33,7 +33,7 @@ _SHAPE = re.compile(r"\( *(?:(?:[0-9]{1,19}L? *, *)+(?:[0-9]{1,19}L? *)?)?\)")
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What an array is; its values begin `start` bytes into the file."""
+    """The dtype and layout of an array, whose values begin at byte `start` of the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class NpyHeader:
 
 
 def read_npy_header(data: Bytes) -> NpyHeader:
-    """Read the header at the beginning of bytes, uint8. Raises ValueError, whose message says what is wrong."""
+    """Read the header at the start of `data`. Raises ValueError, whose message continues a sentence about the file."""
     prefix = data[:12].tobytes()
     version = prefix[6] if len(prefix) == 12 and prefix.startswith(_MAGIC) else 0
     if version not in _LENGTH_BYTES or prefix[7]:
@@ -54,7 +54,7 @@ def read_npy_header(data: Bytes) -> NpyHeader:
     begin = 8 + _LENGTH_BYTES[version]
     length = int.from_bytes(prefix[8:begin], "little")
     if length > min(LONGEST_NPY_HEADER, len(data) - begin):
-        raise ValueError(f"announces an npy header of {length} bytes")
+        raise ValueError(f"claims an npy header of {length} bytes")
     text = data[begin : begin + length].tobytes().decode("latin-1")
     values = dict(_ITEM.findall(text)) if _HEADER.fullmatch(text) else {}
     if len(values) != _KEYS or values["fortran_order"] not in ("True", "False"):
@@ -67,7 +67,7 @@ def read_npy_header(data: Bytes) -> NpyHeader:
 
 
 def npy_array(data: Bytes) -> NDArray[Any]:
-    """The array that the bytes of a whole file hold, not copied. Raises ValueError, which says what is wrong."""
+    """Return the array in the bytes of a complete file, without a copy. Raises ValueError as `read_npy_header` does."""
     if not len(data):
         raise ValueError("is empty")
     header = read_npy_header(data)

@@ -7,7 +7,7 @@ import pytest
 
 from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.errors import CorruptFileError
-from soundloom.npy import read_npy_header
+from soundloom.untrusted.npy import read_npy_header
 
 
 def with_header(text, version=(1, 0)):

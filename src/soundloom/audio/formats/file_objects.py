@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from soundloom.atomic import called, temporary_folder, write_faults
+from soundloom.atomic import name_in_errors, temporary_folder, write_errors
 from soundloom.audio.formats.containers import CONTAINERS
 from soundloom.errors import AudioError, shown
 
@@ -64,10 +64,10 @@ def writing_to(file: Writable, format: str | None) -> Iterator[Path]:
     ending, name = ending_for(file, format), name_of(file)
     with temporary_folder() as folder:
         path = folder / f"sound{ending}"
-        with called(path, name):
+        with name_in_errors(path, name):
             yield path
         try:
-            with path.open("rb") as made, write_faults(Path(name)):
+            with path.open("rb") as made, write_errors(Path(name)):
                 shutil.copyfileobj(made, file)
         except TypeError as error:
             raise AudioError(f"{name} does not take bytes", 'open it in binary mode, "wb"') from error

@@ -8,7 +8,7 @@ import numpy as np
 
 from soundloom.checkpoints.formats.tensors import Array, MappedFile
 from soundloom.errors import CorruptFileError
-from soundloom.npy import npy_array
+from soundloom.untrusted.npy import npy_array
 
 
 def read_npy(path: Path) -> Array:

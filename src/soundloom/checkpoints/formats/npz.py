@@ -19,7 +19,7 @@ from soundloom.atomic import atomic_file
 from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor, dtype_name
 from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
-from soundloom.npy import NpyHeader, read_npy_header
+from soundloom.untrusted.npy import NpyHeader, read_npy_header
 
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
 _ALIGNMENT = 64

@@ -22,7 +22,7 @@ from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTenso
 from soundloom.checkpoints.formats.unpickler import Known, Unpickler, describe, pairs_of
 from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
-from soundloom.sizes import are_sizes, is_shape
+from soundloom.untrusted.limits import are_sizes, is_shape
 
 _TENSOR_ARGUMENTS = 4
 _LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; those of real files have a few million

@@ -17,8 +17,8 @@ from soundloom.atomic import atomic_file
 from soundloom.checkpoints.formats.limits import check_count, check_name
 from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, LazyTensor, MappedFile
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
-from soundloom.json_file import decode_json
-from soundloom.sizes import are_sizes, is_shape
+from soundloom.untrusted.json import decode_json
+from soundloom.untrusted.limits import are_sizes, is_shape
 
 _LENGTH_BYTES = 8
 _MAX_HEADER = 1 << 23  # bytes; the format allows 100 MB, real files have a few hundred thousand

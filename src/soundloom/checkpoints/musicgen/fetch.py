@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub import fetch_folders, sources_needed
 from soundloom.checkpoints.musicgen.open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
@@ -66,7 +66,7 @@ def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
         return checkpoint
     folder = cache_folder() / "converted" / f"{checkpoint.name}-{checkpoint.fingerprint}"
     if not (folder / OWN_CONFIG).is_file():
-        with new_folder(folder) as new:
+        with atomic_folder(folder) as new:
             save_musicgen(new, checkpoint.config, dict(checkpoint.tensors), checkpoint.tokenizer)
             write_hashes(new)
     return open_musicgen(folder, name=checkpoint.name, license=checkpoint.license)

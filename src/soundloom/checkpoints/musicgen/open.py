@@ -51,7 +51,7 @@ from soundloom.checkpoints.musicgen.shapes import (
 from soundloom.config.musicgen.model import LMConfig, MusicGenConfig, parse_composite_config
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError
-from soundloom.json_file import read_json
+from soundloom.untrusted.json import read_json
 
 OWN_CONFIG, STATE_FILE = "model_config.json", "state_dict.bin"
 _GROUP = 64  # weights that share a scale, where a bundle does not say

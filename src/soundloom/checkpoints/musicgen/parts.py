@@ -20,7 +20,7 @@ from soundloom.checkpoints.stable_audio.components import read_tokenizer_file
 from soundloom.checkpoints.stable_audio.layouts import Layout, Row
 from soundloom.config.musicgen.model import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError, shown
-from soundloom.json_file import is_file_name, read_json
+from soundloom.untrusted.json import is_file_name, read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "spiece.model"
 INDEX_FILE, PICKLED_WEIGHTS = "model.safetensors.index.json", "pytorch_model.bin"

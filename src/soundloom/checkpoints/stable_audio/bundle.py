@@ -16,7 +16,7 @@ from soundloom.checkpoints.formats.safetensors import read_safetensors, write_sa
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.errors import MismatchError, RequestError, shown
-from soundloom.json_file import read_json
+from soundloom.untrusted.json import read_json
 from soundloom.version import __version__
 
 MANIFEST_FILE, PART_FILE = "manifest.json", "model.safetensors"

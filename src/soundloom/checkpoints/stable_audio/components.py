@@ -28,7 +28,7 @@ from soundloom.config.stable_audio.model import DiTConfig, ModelConfig
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig, parse_text_encoder_config
 from soundloom.errors import FETCH_AGAIN, CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
-from soundloom.json_file import LONGEST_JSON, decode_json
+from soundloom.untrusted.json import LONGEST_JSON, decode_json
 
 _LONGEST_NAMES = 250  # characters
 _LONGEST_TOKENIZER = 1 << 26  # bytes; the published ones have a few million

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.formats.packed import bytes_of
 from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
@@ -20,7 +20,7 @@ from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
-from soundloom.leftovers import is_empty
+from soundloom.temporary import is_empty
 
 _PARTS = {
     "transformer": DIT_PREFIX,
@@ -68,7 +68,7 @@ def convert(source: Checkpoint, folder: Path, layout: str, group_size: int = DEF
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = source.name if find_entry(source.name) else ""
-    with new_folder(folder) as new:
+    with atomic_folder(folder) as new:
         save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group_size)
         write_hashes(new, made)
         return compare(source, open_checkpoint(new))

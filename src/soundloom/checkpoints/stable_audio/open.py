@@ -36,7 +36,7 @@ from soundloom.config.stable_audio.published import TEXT_ENCODER_FOLDER
 from soundloom.config.stable_audio.text_encoder import parse_text_encoder_config
 from soundloom.errors import CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError
 from soundloom.folders import expanded
-from soundloom.json_file import read_json
+from soundloom.untrusted.json import read_json
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model_config.json", "model.safetensors", "tokenizer.model"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}

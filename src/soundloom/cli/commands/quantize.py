@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from soundloom.atomic import new_folder, write_json
+from soundloom.atomic import atomic_folder, write_json
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
@@ -64,7 +64,7 @@ def run(options: Options) -> None:
         def progress(done: int, total: int) -> None:
             watch(Progress("measure", done, total, 0.0))
 
-        with new_folder(folder) as new:
+        with atomic_folder(folder) as new:
             if isinstance(full, MusicGenCheckpoint):
                 report = _quantize_music(options, full, new, choice, progress)
             else:

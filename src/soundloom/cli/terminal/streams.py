@@ -10,7 +10,7 @@ import codecs
 import os
 import sys
 
-from soundloom.errors import SoundloomError
+from soundloom.errors import SoundloomError, escape
 
 _STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 _ERRORS = "soundloom.streams"
@@ -45,9 +45,7 @@ def give_up(name: str) -> None:
 
 def escaped(text: str) -> str:
     """A text whose control characters are visible; line breaks and tabs stay."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+    return escape(text, keep="\n\t")
 
 
 def one_message(text: str) -> str:

@@ -29,7 +29,7 @@ from soundloom.config.ranges import (
 from soundloom.config.stable_audio.same import SAMEConfig
 from soundloom.config.stable_audio.training_section import clip_seconds, subject_words
 from soundloom.errors import ConfigError, shown
-from soundloom.json_file import is_file_name, read_json
+from soundloom.untrusted.json import is_file_name, read_json
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from soundloom.datasets.examples import read_small_file
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
-from soundloom.json_file import LONGEST_RECORD, decode_json
 from soundloom.training.loop.saving import require_digest
+from soundloom.untrusted.json import LONGEST_RECORD, decode_json
 
 # What readers of pickles, archives and tensors raise on damage.
 DAMAGE = (

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
-from soundloom.leftovers import remove_stale
+from soundloom.temporary import remove_stale
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.blocks import compile_blocks, recompute_blocks, transformer_blocks
 from soundloom.training.loop.checkpoint import damage_named, fill, read_state

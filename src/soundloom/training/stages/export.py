@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from soundloom.atomic import atomic_file, new_folder
+from soundloom.atomic import atomic_file, atomic_folder
 from soundloom.checkpoints.formats.tensors import LazyTensor, from_array
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
@@ -17,7 +17,7 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
-from soundloom.leftovers import is_empty
+from soundloom.temporary import is_empty
 from soundloom.training.stages.dit import Generator
 
 TEXT_PREFIX = "model.encoder."
@@ -38,7 +38,7 @@ def export(
     }
     text = TextEncoderFiles(generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path())
     require_replaceable(folder)
-    with new_folder(folder) as new:
+    with atomic_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
         if sounds is not None:
             with atomic_file(new / SOUNDS_FILE) as file:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundloom.atomic import new_folder
+from soundloom.atomic import atomic_folder
 from soundloom.audio.resample import resample
 from soundloom.checkpoints.formats.packed import require_unpacked
 from soundloom.checkpoints.formats.tensors import Tensors, from_array
@@ -129,7 +129,7 @@ def export_editor(context: InstructContext, folder: Path) -> None:
     tensors = {**context.checkpoint.tensors, **_canonical(state)}
     merged = merge_lora(tensors, context.adapter.lora_alpha)
     require_replaceable(folder)
-    with new_folder(folder) as new:
+    with atomic_folder(folder) as new:
         save_musicgen(new, context.model, merged, context.checkpoint.tokenizer)
         write_hashes(new)
 

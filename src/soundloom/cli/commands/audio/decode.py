@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundloom.atomic import write_faults
+from soundloom.atomic import make_folder
 from soundloom.audio.files import SoundWriter
 from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.cli.opening import open_model
@@ -42,8 +42,7 @@ def run(options: Options) -> None:
         require_length(options.seconds)
     latents = _read(Path(options.input))
     path = named_or_free(options.out, Path(options.input).with_suffix(".wav"))
-    with write_faults(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # What a decoder gives may pass full scale, which only floats hold; other files are asked for by name.
     subtype = SUBTYPES[options.subtype or "float"] if options.subtype or path.suffix.lower() == ".wav" else None
     model = open_model(options)

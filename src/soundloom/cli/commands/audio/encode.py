@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundloom.atomic import replacing, write_faults
+from soundloom.atomic import atomic_path, make_folder, write_errors
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.opening import named_entry, open_model
@@ -19,7 +19,7 @@ from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import one_message
 from soundloom.errors import AudioError, RequestError, printable, shown
-from soundloom.leftovers import remove_stale
+from soundloom.temporary import remove_stale
 
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
@@ -60,13 +60,12 @@ def run(options: Options) -> int:
     if path.suffix.lower() != ".npy":
         raise RequestError(f"latents are written as .npy files, and -o names {shown(path.name)}", f"-o {path.stem}.npy")
     clip = StreamedClip.open(options.input)
-    with write_faults(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, overwrite=options.out is not None) as new:
+    make_folder(path.parent)
+    with atomic_path(path, overwrite=options.out is not None) as new:
         model = open_model(options)
         latents = model.encode(clip)
         _warn_of_loss(model, clip)
-        with write_faults(path), new.open("wb") as file:
+        with write_errors(path), new.open("wb") as file:
             # Not np.save: it writes past Python, and a full disk goes unnoticed.
             file.write(npy_bytes(latents))
     found = {"files": [str(path)], "shape": list(latents.shape), "seconds": clip.seconds}

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.atomic import write_faults
+from soundloom.atomic import make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.flags import flag
@@ -36,8 +36,7 @@ def run(options: Options) -> None:
     if path.exists() and source.exists() and path.samefile(source):
         raise RequestError(f"{path} is the sound to cut", "name another file with -o")
     clip = trimmed(StreamedClip.open(source), options.start, options.end)
-    with write_faults(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     clip.save(path, overwrite=options.out is not None)
     print_results({"files": [str(path)], "seconds": clip.seconds} if options.json else [str(path)])
 

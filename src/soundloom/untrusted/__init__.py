@@ -1,0 +1,1 @@
+"""Parsers for files from untrusted sources, which check every size before they allocate memory."""
