@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from soundloom.checkpoints.installed import is_installed
 from soundloom.cli.commands.audio.generate import Options
-from soundloom.cli.installed import is_installed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import ModelEntry
 

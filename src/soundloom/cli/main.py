@@ -118,7 +118,7 @@ def _ask() -> int:
             'say what to make: soundloom generate "kick drum loop, 129 BPM"; or see soundloom --help',
         )
     from soundloom.cli.commands.audio.generate import run
-    from soundloom.cli.picker import ask
+    from soundloom.cli.interactive import ask
 
     run(ask())
     return 0

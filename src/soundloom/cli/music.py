@@ -21,8 +21,8 @@ from soundloom.cli.options.groups import (
     SeedOptions,
     TokenSamplingOptions,
 )
-from soundloom.cli.options.idle import warn_of_idle
 from soundloom.cli.options.requests import spread_requests
+from soundloom.cli.options.unused_flags import warn_of_unused_flags
 from soundloom.cli.outputs import output_paths
 from soundloom.config.catalogue import require_entry
 from soundloom.config.musicgen.model import MusicGenConfig
@@ -111,7 +111,7 @@ def _checked(
         make_jobs(requests, config)  # raises for what this model cannot do
         paths[file] = output_paths(requests, options, config.sample_rate, name, file)
         if len(paths) == 1:
-            warn_of_idle(options, requests[0], paths[file][0])
+            warn_of_unused_flags(options, requests[0], paths[file][0])
     if len({path for own in paths.values() for path in own}) < sum(map(len, paths.values())):
         raise RequestError("several sounds would be written to one file", "name a folder with -o, or edit them apart")
     return paths

@@ -12,8 +12,8 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.formats.containers import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
+from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
 from soundloom.cli.options.groups import OutputOptions
-from soundloom.cli.options.names import Request, clip_name, fill_pattern, numbered
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, WriteError

@@ -16,7 +16,7 @@ from soundloom.cli.options.groups import (
     PrecisionOptions,
     SamplingOptions,
 )
-from soundloom.cli.options.idle import warn_of_idle
+from soundloom.cli.options.unused_flags import warn_of_unused_flags
 from soundloom.cli.outputs import output_paths, warn_of_changes
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import GenerationRequest
@@ -44,7 +44,7 @@ def carry_out(
     options.check_decoder(options.model_name, config)
     paths = output_paths(requests, options, config.sample_rate, options.model_name, source)
     warn_of_changes(requests[0], paths[0], options)
-    warn_of_idle(options, requests[0], paths[0])
+    warn_of_unused_flags(options, requests[0], paths[0])
 
     with Delivery(options, len(requests)) as delivery:
         keep_loaded = not options.free_models

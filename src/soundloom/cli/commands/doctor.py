@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.audio.playback import find_player
-from soundloom.cli.installed import installed_layouts
+from soundloom.checkpoints.installed import installed_layouts
 from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.options.groups import JsonOptions, ModelOptions, PrecisionOptions
 from soundloom.cli.terminal.results import print_results

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from soundloom.checkpoints.hub import files_needed, sources_needed
+from soundloom.checkpoints.installed import installed_layouts
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
-from soundloom.cli.installed import installed_layouts
 from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.groups import DownloadOptions, JsonOptions

@@ -15,7 +15,7 @@ from soundloom.config.stable_audio.request import GenerationRequest
 log = logging.getLogger(__name__)
 
 
-def warn_of_idle(options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path) -> None:
+def warn_of_unused_flags(options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path) -> None:
     """Log each flag of `options` that does nothing for `request`, whose clip goes to `path`.
 
     What was not given holds its default and cannot be told from a default that was given, which needs no warning.
