@@ -1,4 +1,4 @@
-"""How often the listener names clean renderings rightly: python benchmarks/classifier.py [CLIPS] [--reverb]."""
+"""Measure the classifier's accuracy on clean renderings: python benchmarks/classifier.py [CLIPS] [--reverb]."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def main() -> None:
     rng = np.random.Generator(np.random.Philox(key=SEED))
     shares = {}
     for family in FAMILIES:
-        heard: Counter[str] = Counter()
-        right = 0
+        kinds: Counter[str] = Counter()
+        correct = 0
         for _ in range(clips):
             labels = sample_source(family, rng, SECONDS)
             labels = labels if reverb else replace(labels, reverb="")
-            name = classify(render(labels, SECONDS, rng), SAMPLE_RATE)
-            heard[name] += 1
-            right += name in accepted_kinds(labels)
-        shares[family] = right / clips
-        names = ", ".join(f"{name} {count}" for name, count in heard.most_common())
+            kind = classify(render(labels, SECONDS, rng), SAMPLE_RATE)
+            kinds[kind] += 1
+            correct += kind in accepted_kinds(labels)
+        shares[family] = correct / clips
+        names = ", ".join(f"{name} {count}" for name, count in kinds.most_common())
         print(f"{family:20}{shares[family]:6.1%}  {names}")
     print(f"{'of mini':20}{np.mean([shares[family] for family in read_toml(SoundsConfig, MINI).families]):6.1%}")
     print(f"{'all':20}{np.mean(list(shares.values())):6.1%}")

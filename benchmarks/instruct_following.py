@@ -28,9 +28,9 @@ from soundloom.datasets.synthetic.sounds.stems import (
     STEMS,
     TASK_VERBS,
     Kind,
-    StageContext,
     StemEdit,
     Stems,
+    Task,
     sample_edit,
 )
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
@@ -98,7 +98,7 @@ class Judge:
 
     def __init__(self, edits: BandEdits, held_out: int) -> None:
         self.edits = edits
-        self.cases: dict[StageContext, list[tuple[Stems, StemEdit]]] = {task: [] for task in TASK_VERBS}
+        self.cases: dict[Task, list[tuple[Stems, StemEdit]]] = {task: [] for task in TASK_VERBS}
         for task, number in ((task, number) for task in TASK_VERBS for number in range(held_out)):
             rng = np.random.default_rng([number, 99])
             stems = edits.render(rng)
@@ -129,7 +129,7 @@ class Judge:
         *_, last = generate(LM, request, decoding)
         return last.tokens
 
-    def line(self, task: StageContext, shares: np.ndarray, kept: float, misled: float) -> str:
+    def line(self, task: Task, shares: np.ndarray, kept: float, misled: float) -> str:
         """Describe the shares (edits, 3) of one task and what was kept."""
         before, after, wanted = shares.mean(0)
         change = shares[:, 1] - shares[:, 0]

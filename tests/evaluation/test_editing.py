@@ -1,4 +1,4 @@
-"""What is measured of edits and seeds where some clips cannot be made."""
+"""Metrics of seeds and edits when some clips fail."""
 
 import numpy as np
 import pytest
@@ -25,34 +25,34 @@ def values(rows) -> dict[str, float]:
 
 
 @pytest.fixture
-def make(monkeypatch):
-    """Let a function of the requests so far and a request make each clip, or None."""
+def generate(monkeypatch):
+    """Replace generation by a function of the number of earlier requests and a request."""
 
     def replace(function):
-        made = []
+        clips = []
 
         def generate_clips(model, requests):
-            found = [function(len(made) + i, request) for i, request in enumerate(requests)]
-            made.extend(found)
-            return found
+            new = [function(len(clips) + i, request) for i, request in enumerate(requests)]
+            clips.extend(new)
+            return new
 
         monkeypatch.setattr(editing, "generate_clips", generate_clips)
 
     return replace
 
 
-def test_a_clip_that_cannot_be_made_neither_repeats_nor_differs(make):
-    make(lambda number, request: None if number < 3 else clip(request.seed))  # all three of the first prompt
+def test_failed_clip_neither_repeats_nor_differs(generate):
+    generate(lambda number, request: None if number < 3 else clip(request.seed))  # all three of the first prompt
     found = values(seed_metrics(FakeModel(), PROMPTS, SECONDS, 1))
     assert (found["two seeds differ"], found["one seed repeats"]) == (0.5, 0.5)
 
 
-def test_a_variation_that_cannot_be_made_tells_nothing_of_its_source(make):
-    def further(number, request):
+def test_source_with_a_failed_variation_is_ignored(generate):
+    def vary(number, request):
         noise = np.random.default_rng(number).normal(0, 0.1 * request.noise, request.source.audio.shape)
         return None if number == 0 else Clip(request.source.audio + noise.astype(np.float32), RATE)
 
-    make(further)
+    generate(vary)
     found = values(variation_metrics(FakeModel(), PROMPTS, SECONDS, 1))
     assert found["variation: rank correlation of noise and mean distance"] == pytest.approx(1.0)
     assert found["variation: the same clip by clip"] == pytest.approx(0.5)

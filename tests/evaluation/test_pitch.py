@@ -25,13 +25,13 @@ def found(audio, labels):
 
 
 @pytest.mark.parametrize("labels", NOTES, ids=lambda labels: f"{labels.family} {labels.variant} {labels.hz:.0f}")
-def test_notes_are_found_within_twenty_cents(labels):
+def test_pitch_is_within_twenty_cents(labels):
     audio = render(labels, 3.0, np.random.default_rng(0))
     assert abs(cents(found(audio, labels).hz, labels.hz)) < 20
 
 
 @pytest.mark.parametrize("octave", [0.5, 2.0])
-def test_another_octave_than_asked_for_is_heard_as_such(octave):
+def test_wrong_octave_is_detected(octave):
     asked = Labels("pluck", "guitar", hz=220.0)
     played = render(Labels("pluck", "guitar", hz=220.0 * octave), 3.0, np.random.default_rng(0))
     assert cents(found(played, asked).hz, 220.0) == pytest.approx(1200 * np.log2(octave), abs=20)

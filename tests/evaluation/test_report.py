@@ -6,7 +6,7 @@ from soundloom.evaluation.report import Metric, table
 
 
 @pytest.mark.parametrize(
-    ("value", "goal", "bound", "unit", "figure", "verdict"),
+    ("value", "goal", "bound", "unit", "figure", "result"),
     [
         (0.8996, 0.9, "at least", "", "0.8996", "missed"),
         (0.8996, 0.9, "at least", "%", "89.96 %", "missed"),
@@ -18,7 +18,7 @@ from soundloom.evaluation.report import Metric, table
         (math.nan, 4.0, "at most", "dB", "nan dB", "missed"),
     ],
 )
-def test_a_figure_is_told_from_its_goal_where_the_verdict_tells_them_apart(value, goal, bound, unit, figure, verdict):
+def test_value_has_enough_digits_to_differ_from_a_missed_goal(value, goal, bound, unit, figure, result):
     line = table([Metric("some figure", value, 8, None, goal, bound, unit)])[1]
-    assert line.split("  ")[-2].strip() == verdict
+    assert line.split("  ")[-2].strip() == result
     assert line.removeprefix("some figure").strip().split("  ")[0] == figure

@@ -28,17 +28,17 @@ def found(labels, seconds=4.0):
     ],
     ids=lambda labels: f"{labels.variant} {labels.bpm}",
 )
-def test_loops_are_found_within_two_percent(labels):
+def test_tempo_is_within_two_percent(labels):
     assert found(labels).bpm == pytest.approx(labels.bpm, rel=0.02)
 
 
-def test_a_loop_at_half_the_tempo_is_heard_as_such():
+def test_half_the_tempo_is_detected():
     played = render(loop("single drum loop", "kick", 70), 4.0, np.random.default_rng(0))
     asked = loop("single drum loop", "kick", 140)
     assert estimate_tempo(played, SAMPLE_RATE, rhythms_of(asked)).bpm == pytest.approx(70, rel=0.02)
 
 
-def test_a_loop_may_begin_anywhere_in_its_bar():
+def test_loop_may_start_anywhere_in_its_bar():
     labels = loop("drum loop", "rock", 120)
     audio = render(labels, 5.0, np.random.default_rng(0))[:, 30_000:]
     assert estimate_tempo(audio, SAMPLE_RATE, rhythms_of(labels)).bpm == pytest.approx(120, rel=0.02)
@@ -48,5 +48,5 @@ def test_silence_has_no_tempo():
     assert estimate_tempo(np.zeros((2, SAMPLE_RATE)), SAMPLE_RATE, rhythms_of(loop("drum loop", "rock", 120))) is None
 
 
-def test_sounds_without_a_beat_have_no_rhythm():
+def test_sounds_without_tempo_have_no_rhythm():
     assert rhythms_of(Labels("rain")) == []

@@ -1,1 +1,1 @@
-"""Measuring what a model makes: metrics as functions on arrays, a listener that follows rules, and a report."""
+"""Evaluate a model: metrics on audio, a rule-based sound classifier, and a report."""

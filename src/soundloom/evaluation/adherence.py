@@ -1,4 +1,4 @@
-"""Whether clips are what their prompts ask for: pitch, tempo, side and kind of sound, judged against labels."""
+"""Measure prompt adherence: pitch, tempo, side and kind of sound of clips against the labels of their prompts."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
 
 PITCH_TOLERANCE = 50.0  # cents
 TEMPO_TOLERANCE = 0.04
-SLOWEST, FASTEST = 70, 160  # BPM of the loops that are judged
+SLOWEST, FASTEST = 70, 160  # BPM of the loops whose tempo is measured
 LOOPS = ("drum loop", "single drum loop")
-SIDE_LEVEL = 1.0  # dB by which a side must be louder
+SIDE_LEVEL = 1.0  # dB by which the side must be louder
 
 Audio = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ClipScores:
-    """What was found in a clip; None where its prompt does not ask for it, or NaN where nothing was found."""
+    """Measurements of one clip; None where the prompt has no such property, NaN where none was detected."""
 
     prompt: str
     family: str
-    heard: str
-    is_kind: bool
-    cents: float | None = None  # off the pitch
-    tempo: float | None = None  # found over asked for
-    side: bool | None = None
+    kind: str  # as classified
+    is_kind: bool  # whether the kind is correct
+    cents: float | None = None  # pitch error
+    tempo: float | None = None  # detected over requested
+    side: bool | None = None  # whether the requested side is louder
 
     def record(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold, where nothing that was found is no number."""
+        """Return all fields as JSON values; NaN becomes None."""
         return {name: None if value != value else value for name, value in vars(self).items()}
 
 
 def score_clip(prompt: HeldOutPrompt, audio: Audio | None, rate: int) -> ClipScores:
-    """Listen to a clip (2, samples); None is a clip that could not be made."""
+    """Measure a clip (2, samples); None stands for a clip that could not be generated."""
     labels = prompt.labels
-    heard = NOTHING if audio is None else classify(audio, rate)
+    kind = NOTHING if audio is None else classify(audio, rate)
     return ClipScores(
         prompt.text,
         labels.family,
-        heard,
-        heard in accepted_kinds(labels),
+        kind,
+        kind in accepted_kinds(labels),
         _cents(labels, audio, rate),
         _tempo(labels, audio, rate),
         _side(labels, audio),
@@ -74,42 +74,42 @@ def _tempo(labels: Labels, audio: Audio | None, rate: int) -> float | None:
 
 
 def _side(labels: Labels, audio: Audio | None) -> bool | None:
-    """Whether the asked side is louder; a moving sound must end further over than it began."""
-    way = labels.pan if labels.pan_to is None else labels.pan_to - labels.pan
-    if abs(way) < WIDE_PAN:
+    """Whether the requested side is louder; a moving sound must end further to that side than it started."""
+    direction = labels.pan if labels.pan_to is None else labels.pan_to - labels.pan
+    if abs(direction) < WIDE_PAN:
         return None
     if audio is None:
         return False
     third = audio.shape[1] // 3
-    found = level_difference(audio)
+    difference = level_difference(audio)
     if labels.pan_to is not None:
-        found = level_difference(audio[:, -third:]) - level_difference(audio[:, :third])
-    return bool(found * np.sign(way) > SIDE_LEVEL)
+        difference = level_difference(audio[:, -third:]) - level_difference(audio[:, :third])
+    return bool(difference * np.sign(direction) > SIDE_LEVEL)
 
 
-def adherence_metrics(verdicts: Sequence[ClipScores]) -> list[Metric]:
-    """Shares over all clips, then the kinds family by family."""
-    pitched = [(v, abs(v.cents) <= PITCH_TOLERANCE) for v in verdicts if v.cents is not None]
-    timed = [(v, abs(v.tempo - 1) <= TEMPO_TOLERANCE) for v in verdicts if v.tempo is not None]
-    found = [
+def adherence_metrics(clips: Sequence[ClipScores]) -> list[Metric]:
+    """Return shares over all clips, then the share of correct kinds for each family."""
+    pitched = [(c, abs(c.cents) <= PITCH_TOLERANCE) for c in clips if c.cents is not None]
+    timed = [(c, abs(c.tempo - 1) <= TEMPO_TOLERANCE) for c in clips if c.tempo is not None]
+    metrics = [
         share_metric("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
         share_metric("tempo within 4 %", _by_prompt(timed), goal=0.80),
-        share_metric("tempo at half or double", _by_prompt([(v, _is_octave(v.tempo)) for v, _ in timed])),
-        share_metric("kind of sound recognized", _by_prompt([(v, v.is_kind) for v in verdicts]), goal=0.85),
-        share_metric("right side", _by_prompt([(v, v.side) for v in verdicts if v.side is not None]), goal=0.90),
+        share_metric("tempo at half or double", _by_prompt([(c, _is_octave(c.tempo)) for c, _ in timed])),
+        share_metric("kind of sound recognized", _by_prompt([(c, c.is_kind) for c in clips]), goal=0.85),
+        share_metric("right side", _by_prompt([(c, c.side) for c in clips if c.side is not None]), goal=0.90),
     ]
-    for family in dict.fromkeys(v.family for v in verdicts):
-        found.append(share_metric(f"  {family}", _by_prompt([(v, v.is_kind) for v in verdicts if v.family == family])))
-    return [row for row in found if row is not None]
+    for family in dict.fromkeys(c.family for c in clips):
+        metrics.append(share_metric(f"  {family}", _by_prompt([(c, c.is_kind) for c in clips if c.family == family])))
+    return [metric for metric in metrics if metric is not None]
 
 
 def _is_octave(ratio: float | None) -> bool:
     return ratio is not None and any(abs(ratio / octave - 1) <= TEMPO_TOLERANCE for octave in (0.5, 2.0))
 
 
-def _by_prompt(judged: Sequence[tuple[ClipScores, bool | None]]) -> list[float]:
-    """Share of right clips of each prompt: seeds of one prompt are no independent trials."""
-    right: dict[str, list[bool]] = {}
-    for verdict, is_right in judged:
-        right.setdefault(verdict.prompt, []).append(bool(is_right))
-    return [float(np.mean(of_prompt)) for of_prompt in right.values()]
+def _by_prompt(scores: Sequence[tuple[ClipScores, bool | None]]) -> list[float]:
+    """Share of correct clips of each prompt: seeds of one prompt are not independent trials."""
+    correct: dict[str, list[bool]] = {}
+    for clip, is_correct in scores:
+        correct.setdefault(clip.prompt, []).append(bool(is_correct))
+    return [float(np.mean(of_prompt)) for of_prompt in correct.values()]

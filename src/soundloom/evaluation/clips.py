@@ -1,4 +1,4 @@
-"""Clips from a model for all that is measured: in batches, and going on where one of them is not sound."""
+"""Generate the clips that are measured: in batches, or by timed processes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RUNS = 3
 
 
 def generate_clips(model: Model, requests: Sequence[GenerationRequest]) -> list[Clip | None]:
-    """A clip for each request, or None where the model made silence or something that is not finite."""
+    """Generate a clip for each request; None where the model's output is silent or not finite."""
     clips: list[Clip | None] = []
     for start in range(0, len(requests), BATCH):
         batch = requests[start : start + BATCH]
         try:
             clips += model.run(batch)
         except OutputError:
-            clips += [_make(model, request) for request in batch]
+            clips += [_generate(model, request) for request in batch]
     return clips
 
 
-def _make(model: Model, request: GenerationRequest) -> Clip | None:
+def _generate(model: Model, request: GenerationRequest) -> Clip | None:
     try:
         return model.run([request])[0]
     except OutputError:
@@ -37,9 +37,9 @@ def _make(model: Model, request: GenerationRequest) -> Clip | None:
 
 
 def wall_seconds(source: str, seconds: float, steps: int | None, flags: Sequence[str] = ()) -> list[float]:
-    """Wall time of whole processes that load a model and make one clip, with more flags if given.
+    """Measure the wall time of processes that load a model and generate one clip, with extra flags.
 
-    Raises CalledProcessError where one fails.
+    Raises CalledProcessError when one fails.
     """
     times = []
     with temporary_folder() as folder:

@@ -1,4 +1,4 @@
-"""What the autoencoder alone loses, on held-out synthetic clips."""
+"""Measure the reconstruction of the autoencoder on held-out synthetic clips."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from soundloom.evaluation.report import Metric, mean_metric
 from soundloom.evaluation.spectra import buzz, si_sdr
 from soundloom.pipeline.stable_audio.model import Model
 
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # made and real, (2, samples)
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # decoded and real, (2, samples)
 
 
 def codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
-    """Log-mel difference, SI-SDR and buzz at the latent rate."""
-    pairs = _through(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
+    """Return log-mel difference, SI-SDR and buzz at the latent rate."""
+    pairs = _reconstruct(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
     rate = model.sample_rate
     line_rate = rate / model.checkpoint.config.same.downsampling_ratio
-    lines = buzz([made for made, _ in pairs], [real for _, real in pairs], rate, line_rate)
+    lines = buzz([decoded for decoded, _ in pairs], [real for _, real in pairs], rate, line_rate)
     return [
         mean_metric("autoencoder: log-mel difference", [log_mel_difference(*pair, rate) for pair in pairs], "dB", 4.0),
         mean_metric("autoencoder: SI-SDR", [si_sdr(*pair) for pair in pairs], "dB"),
@@ -32,13 +32,13 @@ def codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float
 
 
 def unrestricted_codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
-    """Log-mel difference of sounds that are neither plain nor tuned, for models that learnt such ones alone."""
-    pairs = _through(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
-    found = [log_mel_difference(*pair, model.sample_rate) for pair in pairs]
-    return [mean_metric("autoencoder: log-mel difference, any sounds", found, "dB")]
+    """Return the log-mel difference on sounds that are neither plain nor tuned, for models trained only on such."""
+    pairs = _reconstruct(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
+    differences = [log_mel_difference(*pair, model.sample_rate) for pair in pairs]
+    return [mean_metric("autoencoder: log-mel difference, any sounds", differences, "dB")]
 
 
-def _through(model: Model, clips: Sequence[Clip]) -> list[Pair]:
-    """Return each clip after encoding and decoding, beside the clip itself."""
+def _reconstruct(model: Model, clips: Sequence[Clip]) -> list[Pair]:
+    """Pair each clip after encoding and decoding with the clip itself."""
     decoded = [model.decode(model.encode(clip), samples=clip.samples).audio for clip in clips]
     return list(zip(decoded, [clip.audio for clip in clips], strict=True))

@@ -1,4 +1,4 @@
-"""Whether seeds, variations and edits do what they promise."""
+"""Measure seeds, variations and inpainting."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from soundloom.evaluation.statistics import rank_correlation
 from soundloom.pipeline.stable_audio.model import Model
 
 NOISE_LEVELS = (0.3, 0.45, 0.6, 0.75, 0.9)
-SOURCES = 12  # clips that are varied
-STEADY = 1.5  # LU by which a source's own region may differ from its surroundings
+SOURCES = 12  # clips to vary
+STEADY = 1.5  # largest difference in LU of a source's own region and its surroundings
 INPAINT_TOLERANCE = 3.0  # LU
-RENDER_STREAM = 0x50757265  # keys the noise of reference_clip sources, apart from every world's
+RENDER_STREAM = 0x50757265  # RNG key of reference clips, distinct from those of datasets
 
 
 def reference_clip(prompt: HeldOutPrompt, seconds: float, number: int) -> Clip:
-    """The real sound of a prompt."""
+    """Render the reference sound of a prompt."""
     rng = np.random.Generator(np.random.Philox(key=[RENDER_STREAM, number]))
     return Clip(render(prompt.reference_labels, seconds, rng), SAMPLE_RATE)
 
 
 def seed_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None) -> list[Metric]:
-    """Two seeds of one prompt differ, and one repeats bit for bit; a clip that cannot be made does neither."""
-    differ, repeat, apart = [], [], []
+    """Measure that two seeds differ and that one seed repeats bit for bit; a failed clip does neither."""
+    differ, repeat, distances = [], [], []
     for prompt in prompts:
         first, again, other = (
             generate_clips(model, [GenerationRequest(prompt.text, seconds=seconds, seed=seed, steps=steps)])[0]
@@ -42,16 +42,16 @@ def seed_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float,
         else:
             repeat.append(float(np.array_equal(first.audio, again.audio)))
             differ.append(float(not np.array_equal(first.audio, other.audio)))
-            apart.append(spectral_convergence(other.audio, first.audio, model.sample_rate))
+            distances.append(spectral_convergence(other.audio, first.audio, model.sample_rate))
     shares = [share_metric("two seeds differ", differ, goal=1.0), share_metric("one seed repeats", repeat, goal=1.0)]
-    found = [row for row in shares if row]
-    return [*found, mean_metric("spectral convergence of two seeds", apart, "")] if apart else found
+    metrics = [metric for metric in shares if metric]
+    return [*metrics, mean_metric("spectral convergence of two seeds", distances, "")] if distances else metrics
 
 
 def variation_metrics(
     model: Model, prompts: Sequence[HeldOutPrompt], seconds: float, steps: int | None
 ) -> list[Metric]:
-    """How far variations are from their source, by noise level; a source with one that cannot be made tells nothing."""
+    """Measure the distance of variations from their source by noise level; sources with a failed clip are ignored."""
     varied = prompts[:SOURCES]
     sources = [reference_clip(prompt, seconds, i) for i, prompt in enumerate(varied)]
     requests = [
@@ -60,27 +60,32 @@ def variation_metrics(
         for level in NOISE_LEVELS
     ]
     clips = generate_clips(model, requests)
-    far = np.array(
+    distances = np.array(
         [
             spectral_convergence(clip.audio, request.source.audio, SAMPLE_RATE) if clip and request.source else np.nan
             for clip, request in zip(clips, requests, strict=True)
         ]
     ).reshape(len(sources), len(NOISE_LEVELS))
-    whole = ~np.isnan(far).any(axis=1)
+    complete = ~np.isnan(distances).any(axis=1)
     correlations = [
-        rank_correlation(NOISE_LEVELS, row.tolist()) if full else 0.0 for row, full in zip(far, whole, strict=True)
+        rank_correlation(NOISE_LEVELS, row.tolist()) if valid else 0.0
+        for row, valid in zip(distances, complete, strict=True)
     ]
-    together = rank_correlation(NOISE_LEVELS, far[whole].mean(axis=0).tolist()) if whole.any() else 0.0
-    rows = [Metric("variation: rank correlation of noise and mean distance", together, len(NOISE_LEVELS), goal=0.9)]
-    rows.append(mean_metric("variation: the same clip by clip", correlations, ""))
-    nearer = share_metric("variation: noise 0.3 nearer than 0.9", [float(row[0] < row[-1]) for row in far], goal=1.0)
-    return [*rows, *([nearer] if nearer else [])]
+    means = distances[complete].mean(axis=0).tolist() if complete.any() else []
+    overall = rank_correlation(NOISE_LEVELS, means) if means else 0.0
+    nearer = [float(row[0] < row[-1]) for row in distances]
+    metrics = [
+        Metric("variation: rank correlation of noise and mean distance", overall, len(NOISE_LEVELS), goal=0.9),
+        mean_metric("variation: the same clip by clip", correlations, ""),
+        share_metric("variation: noise 0.3 nearer than 0.9", nearer, goal=1.0),
+    ]
+    return [metric for metric in metrics if metric]
 
 
 def inpainting_metrics(
     model: Model, prompts: Sequence[HeldOutPrompt], clips: int, seconds: float, steps: int | None
 ) -> list[Metric]:
-    """Loudness of renewed regions against their surroundings, in the first sources that are steady themselves."""
+    """Measure the loudness of inpainted regions against their surroundings, in the first steady sources."""
     region = (0.375 * seconds, 0.625 * seconds)
     requests: list[GenerationRequest] = []
     for number, prompt in enumerate(prompts):
@@ -89,8 +94,8 @@ def inpainting_metrics(
             requests.append(GenerationRequest(prompt.text, source=source, regions=(region,), seed=1, steps=steps))
         if len(requests) == clips:
             break
-    made = generate_clips(model, requests)
-    steps_found = [loudness_step(clip.audio, SAMPLE_RATE, region) if clip else -100.0 for clip in made]
-    within = [float(abs(step) <= INPAINT_TOLERANCE) for step in steps_found]
-    row = share_metric("inpainted within 3 dB of surroundings", within, goal=0.80)
-    return [row] if row else []
+    inpainted = generate_clips(model, requests)
+    differences = [loudness_step(clip.audio, SAMPLE_RATE, region) if clip else -100.0 for clip in inpainted]
+    within = [float(abs(difference) <= INPAINT_TOLERANCE) for difference in differences]
+    metric = share_metric("inpainted within 3 dB of surroundings", within, goal=0.80)
+    return [metric] if metric else []

@@ -1,4 +1,4 @@
-"""What a listener notices in a clip, as numbers: course of the level, color, steadiness, strokes, notes."""
+"""Audio features for the classifier: level envelope, spectrum, onsets, notes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from soundloom.evaluation.pitch import (
 )
 
 LEVEL_RATE = 100  # frames of the level per second
-QUIETEST = -60.0  # dB below the loudest frame
-AUDIBLE = -25.0  # dB below the loudest frame: the clip sounds here
-FINE, COARSE = 2048, 8192  # samples of a window
-NEIGHBORS = 12  # bins on each side that a spectral line is compared with
-STROKE_EDGES = (0.0, 200.0, 800.0, 2500.0, 6000.0)  # Hz where the bands of strokes begin
-WEAKEST_STROKE = 0.08  # relative to the strongest
-DENSITY_EDGES = (30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
+QUIETEST = -60.0  # dB relative to the loudest frame
+AUDIBLE = -25.0  # dB relative to the loudest frame, where the clip counts as active
+FINE, COARSE = 2048, 8192  # window sizes in samples
+NEIGHBORS = 12  # bins on each side with which a spectral line is compared
+ONSET_EDGES = (0.0, 200.0, 800.0, 2500.0, 6000.0)  # lower edges of the onset bands in Hz
+WEAKEST_ONSET = 0.08  # relative to the strongest
+OCTAVE_EDGES = (30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7)}  # semitones
 BELLS = ("bell", "church bell", "glockenspiel")
 
@@ -34,25 +34,25 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Features:
-    """Of one clip. Levels in dB relative to its loudest part, frequencies in Hz, times in seconds."""
+    """Features of a clip. Levels in dB relative to its loudest part, frequencies in Hz, times in seconds."""
 
     seconds: float
-    sounding: float  # share of the clip that is audible
-    attack: float  # from the first audible moment to full level
-    fall: float  # dB per second after the peak; 0 for a sound that stays
-    wavering: float  # deviation of the smoothed level, dB, within what sounds
-    low: float  # below it lies a tenth of the power
-    center: float  # half of the power
-    high: float  # nine tenths
-    density: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
-    lines: float  # how far spectral lines stand out of their surroundings: about 2 for noise, 10 for notes
+    active_share: float  # share of the clip above AUDIBLE
+    attack: float  # from the first active frame to full level
+    decay_rate: float  # dB per second after the peak; 0 for a sustained sound
+    level_deviation: float  # deviation of the smoothed level from its trend, dB
+    low_hz: float  # a tenth of the power is below it
+    median_hz: float  # half of the power
+    high_hz: float  # nine tenths
+    octave_levels: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
+    line_prominence: float  # of spectral lines over their neighborhood: about 2 for noise, 10 for notes
     pitch_range: float  # semitones between the 10th and the 90th percentile of the strongest line
-    smoothness: float  # 1: the strongest line glides or stays, 0: it jumps about
-    rising: float  # correlation of the strongest line's pitch with time
-    strokes: tuple[float, ...]  # times of onsets
-    colors: float  # how different the strokes are from each other, 0 to 1
-    hold: float  # how long the strokes stay within 6 dB of their top, the median
-    evenness: float  # spread of the intervals between strokes, relative to their mean
+    smoothness: float  # 1: the strongest line glides or stays, 0: it jumps randomly
+    pitch_trend: float  # correlation of the strongest line's pitch with time
+    onsets: tuple[float, ...]  # times
+    timbre_spread: float  # difference of the spectra of onsets, 0 to 1
+    hold_time: float  # median time for which onsets stay within 6 dB of their peak
+    onset_irregularity: float  # deviation of the intervals between onsets over their mean
     sine: Pitch | None
     harmonic: Pitch | None
     bell: Pitch | None
@@ -60,35 +60,35 @@ class Features:
 
 
 def extract_features(audio: NDArray, rate: int) -> Features | None:
-    """Features of a clip (channels, samples); None for silence."""
+    """Extract the features of a clip (channels, samples); None for silence."""
     audio = audio.astype(np.float64)
-    level = level_course(audio, rate)
+    level = level_curve(audio, rate)
     if level is None:
         return None
     fine, coarse = power_spectra(audio, FINE, FINE // 2), power_spectra(audio, COARSE, COARSE // 8)
     fine_hz, coarse_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (FINE, COARSE))
-    low, center, high = quantiles(fine.sum(axis=0), fine_hz)
-    strokes, colors = find_strokes(audio, rate)
-    line_range, smoothness, rising = line_motion(fine, fine_hz)
+    low_hz, median_hz, high_hz = quantiles(fine.sum(axis=0), fine_hz)
+    onsets, timbre_spread = find_onsets(audio, rate)
+    line_range, smoothness, trend = line_motion(fine, fine_hz)
     peaks = spectral_peaks(audio, rate)
     return Features(
         seconds=audio.shape[1] / rate,
-        sounding=float((level > AUDIBLE).mean()),
+        active_share=float((level > AUDIBLE).mean()),
         attack=attack_time(level),
-        fall=fall_rate(level),
-        wavering=wavering(level),
-        low=low,
-        center=center,
-        high=high,
-        density=densities(fine.sum(axis=0), fine_hz),
-        lines=line_prominence(coarse, coarse_hz),
+        decay_rate=decay_rate(level),
+        level_deviation=level_deviation(level),
+        low_hz=low_hz,
+        median_hz=median_hz,
+        high_hz=high_hz,
+        octave_levels=octave_levels(fine.sum(axis=0), fine_hz),
+        line_prominence=line_prominence(coarse, coarse_hz),
         pitch_range=line_range,
         smoothness=smoothness,
-        rising=rising,
-        strokes=tuple(strokes.tolist()),
-        colors=colors,
-        hold=hold_time(level, strokes),
-        evenness=unevenness(strokes),
+        pitch_trend=trend,
+        onsets=tuple(onsets.tolist()),
+        timbre_spread=timbre_spread,
+        hold_time=hold_time(level, onsets),
+        onset_irregularity=onset_irregularity(onsets),
         sine=estimate_pitch(peaks, wave_partials("sine")),
         harmonic=estimate_pitch(peaks, wave_partials("sawtooth")),
         bell=_best([estimate_pitch(peaks, voice_partials(name)) for name in BELLS]),
@@ -111,8 +111,8 @@ def triad_partials(mode: str) -> Partials:
 # Level
 
 
-def level_course(audio: Floats, rate: int) -> Floats | None:
-    """Level (frames,) of both channels together, at LEVEL_RATE, in dB below nearly the loudest; None for silence."""
+def level_curve(audio: Floats, rate: int) -> Floats | None:
+    """Level (frames,) of all channels at LEVEL_RATE, in dB relative to the third loudest frame; None for silence."""
     hop = rate // LEVEL_RATE
     frames = audio.shape[1] // hop
     power = (audio[:, : frames * hop] ** 2).reshape(len(audio), frames, hop).mean(axis=(0, 2))
@@ -123,12 +123,12 @@ def level_course(audio: Floats, rate: int) -> Floats | None:
 
 
 def attack_time(level: Floats) -> float:
-    """From the first audible frame to the first one near the top."""
+    """Time from the first active frame to the first one near full level."""
     return float(np.argmax(level > -1.5) - np.argmax(level > AUDIBLE)) / LEVEL_RATE
 
 
-def fall_rate(level: Floats) -> float:
-    """Slope in dB per second from the top until it has fallen by 35 dB, or to the end."""
+def decay_rate(level: Floats) -> float:
+    """Slope in dB per second from the peak to -35 dB, or to the end."""
     after = level[int(np.argmax(level > -1.5)) :]
     gone = np.flatnonzero(after < -35)
     after = after[: gone[0] if gone.size else len(after)]
@@ -137,8 +137,8 @@ def fall_rate(level: Floats) -> float:
     return float(np.polyfit(np.arange(len(after)) / LEVEL_RATE, after, 1)[0])
 
 
-def wavering(level: Floats) -> float:
-    """Deviation of the level, smoothed over 80 ms, around its own line, where it is audible."""
+def level_deviation(level: Floats) -> float:
+    """Deviation of the active level, smoothed over 80 ms, from its linear trend."""
     places = np.flatnonzero(level > AUDIBLE)
     smooth = np.convolve(level, np.ones(8) / 8, "same")[places]
     if len(places) < 10:
@@ -146,11 +146,11 @@ def wavering(level: Floats) -> float:
     return float(np.std(smooth - np.polyval(np.polyfit(places, smooth, 1), places)))
 
 
-def hold_time(level: Floats, strokes: Floats) -> float:
-    """Median time for which strokes stay near their top."""
+def hold_time(level: Floats, onsets: Floats) -> float:
+    """Median time for which onsets stay within 6 dB of their peak."""
     times = []
-    for stroke in strokes:
-        after = level[int(stroke * LEVEL_RATE) :]
+    for onset in onsets:
+        after = level[int(onset * LEVEL_RATE) :]
         top = after[:6].max(initial=QUIETEST)
         gone = np.flatnonzero(after[6:] < top - 6)
         times.append((6 + gone[0] if gone.size else len(after)) / LEVEL_RATE)
@@ -161,28 +161,28 @@ def hold_time(level: Floats, strokes: Floats) -> float:
 
 
 def power_spectra(audio: Floats, size: int, hop: int) -> Floats:
-    """Power (frames, bins) of windows of `size`, the channels added."""
+    """Power (frames, bins) in windows of `size`, summed over channels."""
     padded = np.pad(audio, ((0, 0), (size // 2, size // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, ::hop]
     return np.asarray((np.abs(np.fft.rfft(frames * np.hanning(size))) ** 2).sum(axis=0))
 
 
 def quantiles(power: Floats, hz: Floats) -> tuple[float, float, float]:
-    """Frequencies below which a tenth, half and nine tenths of the power lie."""
+    """Frequencies below which 10, 50 and 90 % of the power lie."""
     share = np.cumsum(power) / power.sum()
     low, center, high = (float(hz[np.searchsorted(share, part)]) for part in (0.1, 0.5, 0.9))
     return low, center, high
 
 
-def densities(power: Floats, hz: Floats) -> tuple[float, ...]:
+def octave_levels(power: Floats, hz: Floats) -> tuple[float, ...]:
     """Mean power per bin in octaves, dB relative to the greatest."""
-    starts = np.searchsorted(hz, DENSITY_EDGES)
+    starts = np.searchsorted(hz, OCTAVE_EDGES)
     means = np.array([power[a : max(b, a + 1)].mean() for a, b in pairwise(starts)])
     return tuple((10 * np.log10(means / means.max() + 1e-12)).tolist())
 
 
 def line_prominence(spectra: Floats, hz: Floats) -> float:
-    """Mean over all power of the ratio of each bin to its neighborhood."""
+    """Power-weighted mean of the ratio of each bin to its neighborhood."""
     part = spectra[:, (hz > 25) & (hz < 10_000)]
     width = 2 * NEIGHBORS + 1
     padded = np.pad(part, ((0, 0), (NEIGHBORS, NEIGHBORS)), mode="reflect")
@@ -192,9 +192,9 @@ def line_prominence(spectra: Floats, hz: Floats) -> float:
 
 
 def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
-    """Range (semitones), smoothness and correlation with time of the strongest line's course.
+    """Range (semitones), smoothness and correlation with time of the pitch of the strongest line.
 
-    Smoothness is 1 for a course without jumps, 0 for one whose frames know nothing of each other.
+    Smoothness is 1 for a curve without jumps, 0 for independent frames.
     """
     inside = (hz > 60) & (hz < 10_000)
     power = spectra[:, inside]
@@ -207,29 +207,29 @@ def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
     return float(high - low), float(smoothness), float(np.corrcoef(course, loud)[0, 1])
 
 
-# Strokes
+# Onsets
 
 
-def find_strokes(audio: Floats, rate: int) -> tuple[Floats, float]:
-    """Times of sudden rises in any band, and how much their colors differ from their mean."""
+def find_onsets(audio: Floats, rate: int) -> tuple[Floats, float]:
+    """Find times of sudden rises in any band, and the mean difference of their spectra from the average."""
     size, hop = 1024, 256
     padded = np.pad(audio.mean(axis=0), size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(size), axis=1)) ** 2
-    starts = np.searchsorted(np.fft.rfftfreq(size, 1 / rate), STROKE_EDGES)
+    starts = np.searchsorted(np.fft.rfftfreq(size, 1 / rate), ONSET_EDGES)
     bands = np.pad(np.add.reduceat(power, starts, axis=1).T, ((0, 0), (4, 0)))  # (bands, frames)
     rise = np.maximum(bands[:, 4:] - 2 * np.minimum(bands[:, 1:-3], bands[:, :-4]), 0)
     strength = np.sqrt(rise).sum(axis=0)
-    floor = WEAKEST_STROKE * strength.max(initial=0.0)
+    floor = WEAKEST_ONSET * strength.max(initial=0.0)
     reach = 9  # frames, 50 ms
     around = np.lib.stride_tricks.sliding_window_view(np.pad(strength, reach), 2 * reach + 1).max(axis=1)
     places = np.flatnonzero((strength >= around) & (strength > floor))
-    colors = rise[:, places] / np.maximum(rise[:, places].sum(axis=0), 1e-30)
-    spread = 0.5 * np.abs(colors - colors.mean(axis=1, keepdims=True)).sum(axis=0).mean() if places.size else 0.0
+    timbres = rise[:, places] / np.maximum(rise[:, places].sum(axis=0), 1e-30)
+    spread = 0.5 * np.abs(timbres - timbres.mean(axis=1, keepdims=True)).sum(axis=0).mean() if places.size else 0.0
     return np.asarray(places * hop / rate), float(spread)
 
 
-def unevenness(strokes: Floats) -> float:
-    """Deviation of the intervals between strokes over their mean; 0 for fewer than three strokes."""
-    intervals = np.diff(strokes)
+def onset_irregularity(onsets: Floats) -> float:
+    """Deviation of the intervals between onsets over their mean; 0 for fewer than three onsets."""
+    intervals = np.diff(onsets)
     return float(intervals.std() / intervals.mean()) if len(intervals) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""The same model over the whole range of lengths: short and long clips, extensions, and edits inside long files."""
+"""Measure a model at all lengths: short and long clips, extensions, and edits in long files."""
 
 from __future__ import annotations
 
@@ -10,71 +10,74 @@ import numpy as np
 from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import HeldOutPrompt
-from soundloom.evaluation.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, ClipScores, score_clip
+from soundloom.evaluation.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, score_clip
 from soundloom.evaluation.clips import generate_clips
 from soundloom.evaluation.editing import INPAINT_TOLERANCE, STEADY, reference_clip
 from soundloom.evaluation.report import Metric, share_metric
 from soundloom.evaluation.spectra import loudness_step
 from soundloom.pipeline.stable_audio.model import Model
 
-LENGTHS = (0.3, 0.6, 1.2, 2.0, 4.0)  # seconds, and the longest pass of the model, and twice that, which takes passes
-LONGEST = 60.0  # seconds that the synthetic world renders
-TEMPO_SECONDS = 2.0  # shorter loops hold too few strokes to tell a tempo
-STARTED, EXTENDED = 3.0, 15.0  # seconds of a source, and of what it becomes
+LENGTHS = (0.3, 0.6, 1.2, 2.0, 4.0)  # seconds; also the longest pass of the model, and twice that, in two passes
+LONGEST = 60.0  # seconds that the synthetic dataset can render
+TEMPO_SECONDS = 2.0  # shorter loops have too few onsets to estimate a tempo
+SOURCE_SECONDS, EXTENDED_SECONDS = 3.0, 15.0
 FILE_SECONDS, REGION = 60.0, 2.0
-REGION_STREAM = 0x6C6F6E67  # keys the places of regions, apart from every other stream
+REGION_STREAM = 0x6C6F6E67  # RNG key of the positions of regions
 
 
 def tested_lengths(longest: float) -> list[float]:
-    """Return the lengths in seconds at which a model that makes so many at once is measured."""
+    """Return the lengths in seconds at which to measure a model with this longest pass."""
     ends = [min(longest, LONGEST), min(2 * longest, LONGEST)]
     return sorted({*(length for length in LENGTHS if length < longest), *ends})
 
 
 def length_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int | None) -> list[Metric]:
-    """What becomes of the same prompts at each length: usable sound, pitch, and tempo where it can be told."""
-    found: list[Metric | None] = []
+    """Measure the same prompts at each length: usable sound, pitch, and tempo where it can be estimated."""
+    metrics: list[Metric | None] = []
     for seconds in tested_lengths(model.config.max_seconds):
         requests = [GenerationRequest(prompt.text, seconds=seconds, seed=1, steps=steps) for prompt in prompts]
         clips = generate_clips(model, requests)
         sounds = [clip.audio if clip else None for clip in clips]
-        found += _judged(f"{seconds:.3g} s", prompts, sounds, model.sample_rate, seconds >= TEMPO_SECONDS)
-    return [row for row in found if row]
+        metrics += _score(f"{seconds:.3g} s", prompts, sounds, model.sample_rate, seconds >= TEMPO_SECONDS)
+    return [metric for metric in metrics if metric]
 
 
 def extension_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int | None) -> list[Metric]:
-    """What continues real sounds from 3 to 15 s: usable sound, pitch and tempo of all that is new."""
+    """Measure extensions of reference sounds from 3 to 15 s: usable sound, pitch and tempo of the new part."""
     requests = [
-        GenerationRequest(prompt.text, source=reference_clip(prompt, STARTED, i), seconds=EXTENDED, seed=1, steps=steps)
+        GenerationRequest(
+            prompt.text, source=reference_clip(prompt, SOURCE_SECONDS, i), seconds=EXTENDED_SECONDS, seed=1, steps=steps
+        )
         for i, prompt in enumerate(prompts)
     ]
     new = [
-        clip.audio[:, round(STARTED * clip.sample_rate) :] if clip else None for clip in generate_clips(model, requests)
+        clip.audio[:, round(SOURCE_SECONDS * clip.sample_rate) :] if clip else None
+        for clip in generate_clips(model, requests)
     ]
-    name = f"extended to {EXTENDED:g} s"
-    return [row for row in _judged(name, prompts, new, model.sample_rate, tempo=True) if row]
+    name = f"extended to {EXTENDED_SECONDS:g} s"
+    return [row for row in _score(name, prompts, new, model.sample_rate, tempo=True) if row]
 
 
 def long_file_metrics(model: Model, prompts: Sequence[HeldOutPrompt], clips: int, steps: int | None) -> list[Metric]:
-    """Regions of 2 s made anew anywhere in a minute of a steady sound: their loudness, and what is kept of the rest."""
-    within, kept = [], []
+    """Inpaint 2 s anywhere in a minute of steady sound; measure its loudness and that other samples are unchanged."""
+    within, preserved = [], []
     for request, region in islice(_regions_of_files(prompts, steps), clips):
         clip = generate_clips(model, [request])[0]  # one by one: a minute of sound is 21 MB
-        step = loudness_step(clip.audio, clip.sample_rate, region) if clip else np.inf
-        within.append(float(abs(step) <= INPAINT_TOLERANCE))
-        kept.append(float(clip is not None and _is_kept(clip, request.source, region)))
+        difference = loudness_step(clip.audio, clip.sample_rate, region) if clip else np.inf
+        within.append(float(abs(difference) <= INPAINT_TOLERANCE))
+        preserved.append(float(clip is not None and _is_preserved(clip, request.source, region)))
     name = f"in a file of {FILE_SECONDS:g} s"
-    rows = [
+    metrics = [
         share_metric(f"{name}: region within {INPAINT_TOLERANCE:g} dB of surroundings", within, goal=0.80),
-        share_metric(f"{name}: all other samples kept", kept, goal=1.0),
+        share_metric(f"{name}: all other samples kept", preserved, goal=1.0),
     ]
-    return [row for row in rows if row]
+    return [metric for metric in metrics if metric]
 
 
 def _regions_of_files(
     prompts: Sequence[HeldOutPrompt], steps: int | None
 ) -> Iterator[tuple[GenerationRequest, tuple[float, float]]]:
-    """Yield edits of sources that are steady themselves where the region is."""
+    """Yield inpainting requests for sources that are steady around their region."""
     rng = np.random.Generator(np.random.Philox(key=REGION_STREAM))
     for i, prompt in enumerate(prompts):
         start = round(float(rng.uniform(0, FILE_SECONDS - REGION)), 3)
@@ -83,7 +86,7 @@ def _regions_of_files(
             yield GenerationRequest(prompt.text, source=source, regions=(region,), seed=1, steps=steps), region
 
 
-def _is_kept(clip: Clip, source: Clip | None, region: tuple[float, float]) -> bool:
+def _is_preserved(clip: Clip, source: Clip | None, region: tuple[float, float]) -> bool:
     if source is None or clip.audio.shape != source.audio.shape:
         return False
     start, end = (round(edge * clip.sample_rate) for edge in region)
@@ -91,21 +94,15 @@ def _is_kept(clip: Clip, source: Clip | None, region: tuple[float, float]) -> bo
     return bool(same[:, :start].all() and same[:, end:].all())
 
 
-def _judged(
+def _score(
     name: str, prompts: Sequence[HeldOutPrompt], sounds: Sequence[np.ndarray | None], rate: int, tempo: bool
 ) -> list[Metric | None]:
-    verdicts = [score_clip(prompt, sound, rate) for prompt, sound in zip(prompts, sounds, strict=True)]
+    scores = [score_clip(prompt, sound, rate) for prompt, sound in zip(prompts, sounds, strict=True)]
     usable = [float(sound is not None) for sound in sounds]
-    rows = [
+    pitches = [float(abs(clip.cents) <= PITCH_TOLERANCE) for clip in scores if clip.cents is not None]
+    tempos = [float(abs(clip.tempo - 1) <= TEMPO_TOLERANCE) for clip in scores if clip.tempo is not None]
+    metrics = [
         share_metric(f"{name}: usable sound", usable, goal=1.0),
-        share_metric(f"{name}: pitch within {PITCH_TOLERANCE:g} cents", _pitches(verdicts), goal=0.80),
+        share_metric(f"{name}: pitch within {PITCH_TOLERANCE:g} cents", pitches, goal=0.80),
     ]
-    return [*rows, share_metric(f"{name}: tempo within 4 %", _tempos(verdicts), goal=0.80)] if tempo else rows
-
-
-def _pitches(verdicts: Sequence[ClipScores]) -> list[float]:
-    return [float(abs(v.cents) <= PITCH_TOLERANCE) for v in verdicts if v.cents is not None]
-
-
-def _tempos(verdicts: Sequence[ClipScores]) -> list[float]:
-    return [float(abs(v.tempo - 1) <= TEMPO_TOLERANCE) for v in verdicts if v.tempo is not None]
+    return [*metrics, share_metric(f"{name}: tempo within 4 %", tempos, goal=0.80)] if tempo else metrics

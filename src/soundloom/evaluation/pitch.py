@@ -1,7 +1,6 @@
-"""Pitch of a single note of known timbre: spectral peaks against the partials that an instrument has.
+"""Estimate the pitch of a single note of known timbre from spectral peaks.
 
-Bells have no harmonic series, and their lowest partial is not the note; so the estimate is told which partials to
-expect, and not where.
+Bells are inharmonic and their lowest partial is not the note, so the estimate is given the ratios of the partials.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from soundloom.datasets.synthetic.sounds.voices import VOICES
 
 LOWEST_HZ, HIGHEST_HZ = 20.0, 10_000.0  # of a note
 TOP_HZ = 16_000.0  # of a partial
-MOST_PEAKS = 50
+MAX_PEAKS = 50
 WEAKEST = 10 ** (-50 / 20)  # relative to the strongest peak
-APART = 30.0  # cents within which two peaks count as one
+APART = 30.0  # cents; nearer peaks count as one
 WIDTH = 20.0  # cents, standard deviation of the tolerance for a partial
-COMPRESSION = 0.5  # power of amplitudes, so that faint partials help to tell octaves
+COMPRESSION = 0.5  # power of amplitudes, so that faint partials help to distinguish octaves
 WAVES = {
     "sine": (1.0,),
     "square": tuple(1 / k if k % 2 else 0.0 for k in range(1, 24)),
@@ -34,7 +33,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Peaks:
-    """Frequencies (p,) in Hz and amplitudes (p,) of the peaks of a clip's spectrum, in rising frequency."""
+    """Frequencies (p,) in Hz and amplitudes (p,) of spectral peaks, by frequency."""
 
     hz: Floats
     amplitude: Floats
@@ -42,7 +41,7 @@ class Peaks:
 
 @dataclass(frozen=True)
 class Partials:
-    """Ratios (r,) of a timbre's partials to its note, and their amplitudes (r,)."""
+    """Frequency ratios (r,) and amplitudes (r,) of the partials of a timbre."""
 
     ratios: Floats
     amplitudes: Floats
@@ -50,19 +49,19 @@ class Partials:
 
 @dataclass(frozen=True)
 class Pitch:
-    """A note in Hz, and from 0 to 1 how well the peaks are those of the timbre on this note."""
+    """A note in Hz, and how well the peaks match the timbre at this note, from 0 to 1."""
 
     hz: float
     match: float
 
 
 def cents(hz: float, reference: float) -> float:
-    """Interval from a reference, 100 to a semitone."""
+    """Interval from a reference; a semitone is 100."""
     return float(1200 * np.log2(hz / reference))
 
 
 def spectral_peaks(audio: NDArray, rate: int) -> Peaks:
-    """Peaks of the spectrum of the whole clip (channels, samples), whose channels are added in power."""
+    """Find the peaks in the power spectrum of a clip (channels, samples), summed over channels."""
     samples = audio.shape[1]
     size = 1 << (2 * samples - 1).bit_length()
     power = np.abs(np.fft.rfft(audio * np.hanning(samples), size, axis=1)) ** 2
@@ -72,24 +71,24 @@ def spectral_peaks(audio: NDArray, rate: int) -> Peaks:
     middle = amplitude[1:-1]
     found = 1 + np.flatnonzero(inside & (middle > amplitude[:-2]) & (middle >= amplitude[2:]))
     found = found[amplitude[found] > WEAKEST * amplitude.max(initial=0.0)]
-    found = found[np.argsort(-amplitude[found], kind="stable")][: 8 * MOST_PEAKS]
-    kept = _strongest_apart(hz[found])
-    places = np.sort(found[kept][:MOST_PEAKS])
-    return Peaks(hz[places], amplitude[places])
+    found = found[np.argsort(-amplitude[found], kind="stable")][: 8 * MAX_PEAKS]
+    strongest = _strongest_apart(hz[found])
+    bins = np.sort(found[strongest][:MAX_PEAKS])
+    return Peaks(hz[bins], amplitude[bins])
 
 
 def _strongest_apart(hz: Floats) -> list[int]:
-    """Positions of peaks, given from strong to weak, that have no stronger one within `APART`."""
-    kept: list[int] = []
+    """Indices of peaks, sorted from strong to weak, without a stronger one within `APART`."""
+    chosen: list[int] = []
     position = 1200 * np.log2(hz)
-    for i, place in enumerate(position):
-        if not kept or np.abs(position[kept] - place).min() > APART:
-            kept.append(i)
-    return kept
+    for i, here in enumerate(position):
+        if not chosen or np.abs(position[chosen] - here).min() > APART:
+            chosen.append(i)
+    return chosen
 
 
 def estimate_pitch(peaks: Peaks, partials: Partials) -> Pitch | None:
-    """The note on which the timbre explains the peaks best; None where there are no peaks in range."""
+    """Find the note at which the timbre explains the peaks best; None without peaks in range."""
     notes = (peaks.hz[:, None] / partials.ratios).ravel()
     notes = notes[(notes > LOWEST_HZ) & (notes < HIGHEST_HZ)]
     if not notes.size:
@@ -104,21 +103,21 @@ def estimate_pitch(peaks: Peaks, partials: Partials) -> Pitch | None:
 
 
 def _nearness(peaks: Peaks, partials: Partials, notes: Floats) -> Floats:
-    """How near each peak is to where a note has each partial, 0 to 1, (notes, ratios, peaks)."""
-    wanted = 1200 * np.log2(notes[:, None] * partials.ratios)
-    distance = (wanted[:, :, None] - 1200 * np.log2(peaks.hz)) / WIDTH
+    """Nearness (notes, ratios, peaks) of each peak to each expected partial, 0 to 1."""
+    expected = 1200 * np.log2(notes[:, None] * partials.ratios)
+    distance = (expected[:, :, None] - 1200 * np.log2(peaks.hz)) / WIDTH
     return np.exp(-0.5 * distance**2)
 
 
 def _refined(note: float, peaks: Peaks, partials: Partials, near: Floats) -> float:
-    """The note that the matched peaks name together, weighed by amplitude."""
+    """Refine a note by the amplitude-weighted mean of the matched peaks."""
     weight = near * peaks.amplitude * (partials.amplitudes > 0)[:, None]
     offsets = np.log2(peaks.hz / (note * partials.ratios[:, None]))
     return float(note * 2 ** ((weight * offsets).sum() / weight.sum()))
 
 
 def partials_of(labels: Labels) -> Partials | None:
-    """The partials of the single note that labels ask for; None where they ask for none, or for a sweep."""
+    """Return the partials of the single note in labels; None without one, or for a sweep."""
     if not labels.hz or labels.hz_to or labels.key:
         return None
     if labels.variant in VOICES:
@@ -134,12 +133,12 @@ def wave_partials(shape: str) -> Partials:
 
 @lru_cache
 def voice_partials(name: str, brightness: float = 0.5) -> Partials:
-    """Partials of an instrument of the synthetic world."""
+    """Partials of an instrument of the synthetic dataset."""
     voice = VOICES[name]
     ratios = np.array(voice.ratios or range(1, len(voice.amplitudes) + 1), float)
     return _present(ratios, np.array(voice.amplitudes) * ratios ** (2.0 * (brightness - 0.5)))
 
 
 def _present(ratios: Floats, amplitudes: Floats) -> Partials:
-    there = amplitudes > 0
-    return Partials(ratios[there], amplitudes[there])
+    present = amplitudes > 0
+    return Partials(ratios[present], amplitudes[present])

@@ -1,4 +1,4 @@
-"""Figures with their intervals and goals, as lines of a table and as data."""
+"""Metrics with intervals and goals, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from soundloom.evaluation.statistics import Interval, bootstrap, wilson
 
-MOST_DIGITS = 9  # beyond those that are shown anyway
+MAX_EXTRA_DIGITS = 9
 HEADER = ("figure", "value", "95 % interval", "goal", "", "of")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure; `count` is how many independent things it was seen in. Shares are 0 to 1."""
+    """A measured value; `count` is the number of independent samples. Shares are 0 to 1."""
 
     name: str
     value: float
@@ -33,12 +33,12 @@ class Metric:
         return self.value >= self.goal if self.bound == "at least" else self.value <= self.goal
 
     def record(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold."""
+        """Return all fields as JSON values."""
         return {**asdict(self), "passed": self.passed}
 
 
 def share_metric(name: str, shares: Sequence[float], goal: float | None = None) -> Metric | None:
-    """Mean of shares with Wilson's interval; None where there are none."""
+    """Return the mean of shares with Wilson's interval; None without shares."""
     if not shares:
         return None
     mean = float(np.mean(shares))
@@ -52,13 +52,13 @@ def mean_metric(
     goal: float | None = None,
     bound: Literal["at least", "at most"] = "at most",
 ) -> Metric:
-    """Mean of measured values, with an interval from resampling."""
+    """Return the mean of values with a bootstrap interval."""
     return Metric(name, float(np.mean(values)), len(values), bootstrap(values), goal, bound, unit)
 
 
-def table(rows: Sequence[Metric]) -> list[str]:
-    """Aligned lines under a header."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
+def table(metrics: Sequence[Metric]) -> list[str]:
+    """Format metrics as aligned lines under a header."""
+    cells = [HEADER, *map(_cells, metrics)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
     return [
         "  ".join(
@@ -69,20 +69,21 @@ def table(rows: Sequence[Metric]) -> list[str]:
     ]
 
 
-def _cells(row: Metric) -> tuple[str, ...]:
-    interval = " … ".join(_shown(edge, row.unit) for edge in row.interval) if row.interval else ""
-    goal = f"{row.bound} {_shown(row.goal, row.unit)}" if row.goal is not None else ""
-    verdict = {None: "", True: "reached", False: "missed"}[row.passed]
-    return row.name, _shown_beside(row.value, row.goal, row.unit), interval, goal, verdict, str(row.count)
+def _cells(metric: Metric) -> tuple[str, ...]:
+    unit, goal = metric.unit, metric.goal
+    interval = " … ".join(_format(edge, unit) for edge in metric.interval) if metric.interval else ""
+    bound = f"{metric.bound} {_format(goal, unit)}" if goal is not None else ""
+    result = {None: "", True: "reached", False: "missed"}[metric.passed]
+    return metric.name, _format_beside(metric.value, goal, unit), interval, bound, result, str(metric.count)
 
 
-def _shown_beside(value: float, goal: float | None, unit: str) -> str:
-    """Print enough digits to tell the value from its goal: 0.8996 is not shown as 0.90."""
+def _format_beside(value: float, goal: float | None, unit: str) -> str:
+    """Format with enough digits to distinguish the value from its goal: 0.8996 is not shown as 0.90."""
     if goal is None or value == goal or not np.isfinite(value):
-        return _shown(value, unit)
-    digits = (_shown(value, unit, more) for more in range(MOST_DIGITS))
-    return next((text for more, text in enumerate(digits) if text != _shown(goal, unit, more)), _shown(value, unit))
+        return _format(value, unit)
+    digits = (_format(value, unit, more) for more in range(MAX_EXTRA_DIGITS))
+    return next((text for more, text in enumerate(digits) if text != _format(goal, unit, more)), _format(value, unit))
 
 
-def _shown(value: float, unit: str, more: int = 0) -> str:
+def _format(value: float, unit: str, more: int = 0) -> str:
     return f"{100 * value:.{more}f} %" if unit == "%" else f"{value:.{2 + more}f} {unit}".rstrip()

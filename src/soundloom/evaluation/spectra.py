@@ -1,4 +1,4 @@
-"""How near one clip is to another: log-mel difference, SI-SDR, lines in the envelope, loudness."""
+"""Distances between clips: spectral convergence, SI-SDR, envelope modulation, loudness."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.mel import COMPARED_BANDS, log_mel
 
 ENVELOPE_RATE = 1050  # Hz, a divisor of 44100
-MOST_LINES = 8  # multiples of the latent frame rate that are looked at
+MAX_LINES = 8  # multiples of the latent rate that are examined
 
 Floats = NDArray[np.floating]
 
 
-def spectral_convergence(made: NDArray, real: NDArray, rate: int) -> float:
-    """Distance of two clips' mel magnitudes over the magnitude of the real one: 0 for equal clips, 1 for silence.
+def spectral_convergence(generated: NDArray, real: NDArray, rate: int) -> float:
+    """Relative distance of mel magnitudes: 0 for equal clips, 1 for silence.
 
-    Unlike differences in dB it weighs what is loud, so hiss that a codec leaves everywhere does not cover all else.
+    Unlike differences in dB it emphasizes loud parts, so that faint codec hiss everywhere does not dominate.
     Source: Arik et al. 2019, "Fast Spectrogram Inversion Using Multi-Head Convolutional Neural Networks".
     """
-    a, b = (10 ** (log_mel(clip, rate, COMPARED_BANDS) / 20) for clip in _equal_length(made, real))
+    a, b = (10 ** (log_mel(clip, rate, COMPARED_BANDS) / 20) for clip in _equal_length(generated, real))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
@@ -29,9 +29,9 @@ def _equal_length(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
     return a[:, :length], b[:, :length]
 
 
-def si_sdr(made: NDArray, real: NDArray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB, all channels together and without their means."""
-    a, b = _equal_length(made, real)
+def si_sdr(decoded: NDArray, real: NDArray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB over all channels, without their means."""
+    a, b = _equal_length(decoded, real)
     x, y = ((clip - clip.mean(axis=1, keepdims=True)).astype(np.float64).ravel() for clip in (a, b))
     target = y * (x @ y) / max(y @ y, 1e-20)
     error = x - target
@@ -39,9 +39,9 @@ def si_sdr(made: NDArray, real: NDArray) -> float:
 
 
 def envelope_lines(audio: NDArray, rate: int, line_rate: float) -> Floats:
-    """Power of the envelope at the first multiples of a rate in Hz, (lines,), relative to its mean squared.
+    """Power (lines,) of the envelope at the first multiples of a rate in Hz, relative to its squared mean.
 
-    The envelope is the root of the power in steps of about a millisecond.
+    The envelope is the RMS in steps of about a millisecond.
     """
     hop = rate // ENVELOPE_RATE
     steps = audio.shape[1] // hop
@@ -49,19 +49,19 @@ def envelope_lines(audio: NDArray, rate: int, line_rate: float) -> Floats:
     envelope = np.sqrt(power)
     window = np.hanning(steps)
     times = np.arange(steps) * hop / rate
-    waves = np.exp(-2j * np.pi * line_rate * np.arange(1, MOST_LINES + 1)[:, None] * times)
+    waves = np.exp(-2j * np.pi * line_rate * np.arange(1, MAX_LINES + 1)[:, None] * times)
     line = np.abs(waves @ (window * (envelope - envelope.mean()))) / window.sum()
     return np.asarray((line / max(envelope.mean(), 1e-9)) ** 2)
 
 
-def buzz(made: list[NDArray], real: list[NDArray], rate: int, line_rate: float) -> float:
-    """Most dB by which a line of the made clips' envelopes stands above that of the real ones, means over clips."""
-    lines = [np.mean([envelope_lines(clip, rate, line_rate) for clip in clips], axis=0) for clips in (made, real)]
+def buzz(decoded: list[NDArray], real: list[NDArray], rate: int, line_rate: float) -> float:
+    """Largest excess in dB of an envelope line of decoded clips over real ones, from means over clips."""
+    lines = [np.mean([envelope_lines(clip, rate, line_rate) for clip in clips], axis=0) for clips in (decoded, real)]
     return float((10 * np.log10((lines[0] + 1e-12) / (lines[1] + 1e-12))).max())
 
 
 def loudness_step(audio: NDArray, rate: int, region: tuple[float, float]) -> float:
-    """Loudness of a region, in seconds, minus that of what surrounds it for as long on each side, in LU."""
+    """Loudness of a region, in seconds, minus that of its surroundings of equal length on each side, in LU."""
     start, end = (round(edge * rate) for edge in region)
     length = end - start
     around = np.concatenate([audio[:, max(0, start - length) : start], audio[:, end : end + length]], axis=1)

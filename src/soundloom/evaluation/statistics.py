@@ -1,4 +1,4 @@
-"""Intervals and rank correlation."""
+"""Confidence intervals and rank correlation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 
 
 def wilson(share: float, count: int) -> Interval:
-    """95 % interval of a share seen in `count` independent trials."""
+    """Return Wilson's 95 % interval of a share in `count` independent trials."""
     z = NORMAL_95**2 / count
     center = (share + z / 2) / (1 + z)
     reach = NORMAL_95 / (1 + z) * np.sqrt(share * (1 - share) / count + z / (4 * count))
@@ -21,15 +21,15 @@ def wilson(share: float, count: int) -> Interval:
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """95 % interval of a mean, from resampled values."""
+    """Return the bootstrap 95 % interval of a mean."""
     rng = np.random.Generator(np.random.Philox(key=seed))
-    drawn = rng.choice(np.asarray(values, float), (RESAMPLES, len(values)))
-    low, high = np.percentile(drawn.mean(axis=1), (2.5, 97.5))
+    resampled = rng.choice(np.asarray(values, float), (RESAMPLES, len(values)))
+    low, high = np.percentile(resampled.mean(axis=1), (2.5, 97.5))
     return float(low), float(high)
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's correlation; 0 where one of them does not vary."""
+    """Return Spearman's correlation; 0 when one side is constant."""
     x, y = (_ranks(np.asarray(values, float)) for values in (a, b))
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
 

@@ -1,7 +1,7 @@
-"""Tempo of a loop whose rhythm is known: the onset envelope against that rhythm at every tempo.
+"""Estimate the tempo of a loop of known rhythm: match its onset envelope with that rhythm at every tempo.
 
-A blind estimate often names half or double the tempo, as listeners do. The rhythm that was asked for says which
-strokes make a beat, so each tempo predicts one course of onsets; the best prediction is the tempo.
+Blind estimates often find half or double the tempo. With the rhythm of the prompt, each tempo predicts one pattern of
+onsets; the best match is the tempo.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from soundloom.datasets.synthetic.sounds.drums import ACCENTS, GROOVES, SOLO_BAR
 from soundloom.datasets.synthetic.sounds.music import BASS_BARS, MELODY_RHYTHMS
 
 HOP, WINDOW = 256, 1024  # samples
-EDGES = (0.0, 200.0, 4500.0)  # Hz where the bands begin: kicks, snares and the like, cymbals
+EDGES = (0.0, 200.0, 4500.0)  # lower edges of the bands in Hz: kicks, snares and similar, cymbals
 LOW, MIDDLE, HIGH = range(3)
 BAND_OF = {"kick": LOW, "tom": LOW, "closed hi-hat": HIGH, "open hi-hat": HIGH, "shaker": HIGH, "crash cymbal": HIGH}
-FLOOR = 1e-3  # of the loudest frame's amplitude, below which changes are not heard
+FLOOR = 1e-3  # of the loudest frame's amplitude; changes below it are ignored
 COMPRESSION = 0.5  # power of amplitudes
 SMOOTHING = 0.012  # seconds, standard deviation of the tolerance for an onset
 SLOWEST, FASTEST, SPACING = 50.0, 200.0, 1.005  # BPM of the candidates, and the ratio of neighbors
@@ -34,16 +34,16 @@ Rhythm = tuple[Onset, ...]  # of one bar
 
 @dataclass(frozen=True)
 class Tempo:
-    """Beats per minute, and from 0 to 1 how well the onsets are those of the rhythm at this tempo."""
+    """Beats per minute, and how well the onsets match the rhythm at this tempo, from 0 to 1."""
 
     bpm: float
     match: float
 
 
 def estimate_tempo(audio: NDArray, rate: int, rhythms: Sequence[Rhythm]) -> Tempo | None:
-    """Tempo at which one of the rhythms, repeated from any point on, predicts the onsets best.
+    """Find the tempo at which one of the rhythms, at any phase, predicts the onsets of audio (channels, samples) best.
 
-    `audio` is (channels, samples). None for a clip without onsets.
+    None for a clip without onsets.
     """
     frame_rate = rate / HOP
     envelope = _smooth(onset_envelope(audio, rate), frame_rate)
@@ -58,7 +58,7 @@ def estimate_tempo(audio: NDArray, rate: int, rhythms: Sequence[Rhythm]) -> Temp
 
 
 def onset_envelope(audio: NDArray, rate: int) -> Floats:
-    """Rise of the level from frame to frame, (bands, frames), each band relative to its own largest."""
+    """Rise of the level between frames, (bands, frames), each band relative to its maximum."""
     mono = np.pad(audio.mean(axis=0, dtype=np.float64), WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), axis=1)) ** 2
@@ -78,8 +78,8 @@ def _matches(envelope: Floats, frame_rate: float, candidates: Floats, rhythm: Rh
     for row, bpm in enumerate(candidates):
         beat = 60 / bpm * frame_rate
         bars = np.arange(int(np.ceil(size / beat / BEATS_PER_BAR)))
-        for place, band, strength in rhythm:
-            at = np.round((place + BEATS_PER_BAR * bars) * beat).astype(int)
+        for beats, band, strength in rhythm:
+            at = np.round((beats + BEATS_PER_BAR * bars) * beat).astype(int)
             predicted[row, band, at[at < size]] += strength
     predicted = _smooth(predicted, frame_rate)
     spectra = np.fft.rfft(predicted) * np.conj(np.fft.rfft(envelope, size))
@@ -102,7 +102,7 @@ def _smooth(rows: Floats, frame_rate: float) -> Floats:
 
 
 def rhythms_of(labels: Labels) -> list[Rhythm]:
-    """Rhythms, straight and swung, that a sound with these labels may have; none where it has no tempo."""
+    """Return the rhythms, straight and swung, that a sound with these labels may have; none without a tempo."""
     if labels.family == "drum loop":
         return _swung(_drum_bar(GROOVES[labels.variant].bar))
     if labels.family == "single drum loop":
@@ -128,12 +128,12 @@ def _drum_bar(bar: dict[str, str]) -> Rhythm:
 
 
 def _swung(rhythm: Rhythm) -> list[Rhythm]:
-    """The rhythm as it is, and with every second sixteenth late."""
+    """The rhythm, and its variant with every second sixteenth delayed."""
     late = SWING / STEPS_PER_BEAT
-    swung = tuple((place + late * (place * STEPS_PER_BEAT % 2), band, accent) for place, band, accent in rhythm)
+    swung = tuple((beats + late * (beats * STEPS_PER_BEAT % 2), band, accent) for beats, band, accent in rhythm)
     return [rhythm] if swung == rhythm else [rhythm, swung]
 
 
-def _eighths(places: Iterable[int]) -> Rhythm:
-    """Equal strokes on some eighths of a bar, heard in every band."""
-    return tuple((place / 2, band, 1.0) for place in places for band in range(len(EDGES)))
+def _eighths(eighths: Iterable[int]) -> Rhythm:
+    """Equal onsets in every band on some eighths of a bar."""
+    return tuple((eighth / 2, band, 1.0) for eighth in eighths for band in range(len(EDGES)))

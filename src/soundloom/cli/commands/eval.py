@@ -90,19 +90,17 @@ def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
     """Losses of training, where PyTorch is there to compute them."""
     if find_spec("torch") is None:
         return []
-    from soundloom.evaluation.evaluate import reference_prompts
     from soundloom.training.stages.evaluate import loss_rows
 
-    return loss_rows(model, reference_prompts(scope), scope.seconds)
+    return loss_rows(model, scope.reference_prompts(), scope.seconds)
 
 
 def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
     """Losses of the autoencoder's training, on sounds that it never heard."""
-    from soundloom.evaluation.evaluate import reference_prompts
     from soundloom.training.recipe import RunDirectory
     from soundloom.training.stages.evaluate import auxiliary_rows
 
-    return auxiliary_rows(RunDirectory(expanded(work)), reference_prompts(scope), scope.seconds)
+    return auxiliary_rows(RunDirectory(expanded(work)), scope.reference_prompts(), scope.seconds)
 
 
 def _say(line: str) -> None:

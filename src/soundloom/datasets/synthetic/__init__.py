@@ -1,4 +1,4 @@
-"""A deterministic sound world, rendered with NumPy only: endless labeled and captioned clips."""
+"""An endless synthetic dataset of labeled, captioned clips: deterministic, rendered with NumPy alone."""
 
 from soundloom.datasets.synthetic.captions import random_caption
 from soundloom.datasets.synthetic.dataset import SyntheticClip, SyntheticDataset

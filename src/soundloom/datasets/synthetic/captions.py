@@ -1,7 +1,6 @@
-"""Words for a clip: plain sentences with many paraphrases, and the tag style of music libraries.
+"""Generate captions from labels: sentences with many paraphrases, and the tag style of music libraries.
 
-Both are made from the same facts. Each is mentioned often but not always, so that a text encoder learns all
-and a prompt may leave some out.
+Both state the same facts. Each fact is mentioned often but not always, so that prompts may omit some.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from soundloom.datasets.synthetic.vocabulary import GENRES, instrument, nouns
 
 MINIMAL_SHARE = 0.1  # captions that only name the source
 TAG_SHARE = 0.35
-STRAY_SHARE = 0.3  # of sentences, said with words around them that say nothing of the sound
-QUIET_LEVEL = -8.0  # dBFS peak, below which a clip is called quiet
+STRAY_SHARE = 0.3  # of sentences with unrelated words around the description
+QUIET_LEVEL = -8.0  # dBFS; clips with a lower peak are called quiet
 DARK, BRIGHT = 0.3, 0.7
 MUSIC_FAMILIES = (*drums.SOUNDS, *music.SOUNDS)
 
@@ -29,28 +28,28 @@ STRAY_WORDS = (
     *("that", "the", "there", "time", "today", "track", "try", "use", "very", "video", "want", "with", "write", "yes"),
     *("you", "your"),
 )
-LETTERS = "eeeetttaaooiinnsshhrrdlcumwfgypbvk"  # as often as in English, roughly
+LETTERS = "eeeetttaaooiinnsshhrrdlcumwfgypbvk"  # roughly at their frequency in English
 
 JOINERS = ("{} and {}", "{} with {}", "{} with {} in the background", "{} over {}", "{}, {}")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that can be heard: words before the noun, words after it, and its tag."""
+    """An audible property: phrases that go before the noun or after it, and its tag."""
 
-    chance: float  # of being mentioned
+    chance: float  # that a caption mentions it
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     tag: tuple[str, str] = ("", "")  # field and value
 
 
 def random_caption(labels: Labels, rng: np.random.Generator) -> str:
-    """One caption of a clip, in either style."""
+    """Generate one caption, in either style."""
     return tag_caption(labels, rng) if rng.random() < TAG_SHARE else sentence(labels, rng)
 
 
 def sentence(labels: Labels, rng: np.random.Generator) -> str:
-    """Plain words, such as "a dark bell in A4 on the left"."""
+    """Generate a sentence, such as "a dark bell in A4 on the left"."""
     text = _phrase(labels, rng)
     if labels.layer is not None:
         text = str(rng.choice(JOINERS)).format(text, _phrase(labels.layer, rng))
@@ -63,31 +62,31 @@ def sentence(labels: Labels, rng: np.random.Generator) -> str:
 
 
 def _among_stray_words(text: str, rng: np.random.Generator) -> str:
-    """Put words around a phrase that say nothing of the sound: models must not stumble over words they do not know."""
+    """Put unrelated words around a phrase, so that models learn to ignore unknown words."""
     before, after = (" ".join(_stray_word(rng) for _ in range(rng.integers(most))) for most in (5, 3))
     text = f"{before}{rng.choice((' ', ' ', ' ', ': ', ', '))}{text}" if before else text
     return f"{text}{rng.choice((' ', ' ', ', '))}{after}" if after else text
 
 
 def _stray_word(rng: np.random.Generator) -> str:
-    """One of a list, or one that does not exist."""
+    """An English word, or random letters."""
     if rng.random() < 0.6:
         return str(rng.choice(STRAY_WORDS))
     return "".join(rng.choice(tuple(LETTERS), rng.integers(2, 8)))
 
 
 def tag_caption(labels: Labels, rng: np.random.Generator) -> str:
-    """Library tags, such as "TrackType: Music, Genre: House, Instruments: Drums, 120 BPM"."""
+    """Generate library tags, such as "TrackType: Music, Genre: House, Instruments: Drums, 120 BPM"."""
     named = rng.random() < 0.7
     tags = _tags(labels, rng)
     if labels.layer is not None:
         tags = _merge(tags, _tags(labels.layer, rng))
-    # A tempo speaks for itself and is written without the name of its field.
+    # A tempo has no field name.
     return ", ".join(f"{field}: {value}" if named and field else value for field, value in tags)
 
 
 def _merge(tags: list[tuple[str, str]], more: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """One entry per field: "Instruments: Drums, Bass Guitar"."""
+    """Merge values of equal fields: "Instruments: Drums, Bass Guitar"."""
     merged = dict(tags)
     for field, value in more:
         known = merged.get(field, value)
@@ -96,7 +95,7 @@ def _merge(tags: list[tuple[str, str]], more: list[tuple[str, str]]) -> list[tup
 
 
 def facts(labels: Labels) -> list[Fact]:
-    """Everything that can be said about one source besides its name."""
+    """Return all facts about one source."""
     found = [_pitch(labels), _key(labels), _tempo(labels), _pan(labels), _material(labels), _reverb(labels)]
     found += [_brightness(labels), _loudness(labels), _fade(labels), _swing(labels)]
     return [fact for fact in found if fact is not None]
@@ -111,7 +110,7 @@ def _pitch(labels: Labels) -> Fact | None:
     note, hertz = labels.note, _hz(labels.hz)
     if note is None:
         return Fact(0.9, (hertz,), (f"at {hertz}",), ("Pitch", hertz))
-    # Only simple sources are described by physics: nobody asks for a flute at 1318.5 Hz.
+    # Only simple sources have their frequency in hertz: nobody asks for a flute at 1318.5 Hz.
     if labels.family in ("tone", "beeps") and labels.hz == round(labels.hz):
         return Fact(0.9, (hertz, hertz, note), (f"at {hertz}", f"in {note}", f"at {hertz}"), ("Pitch", hertz))
     return Fact(
@@ -211,13 +210,13 @@ def _mentioned(labels: Labels, rng: np.random.Generator) -> list[Fact]:
 
 
 def _phrase(labels: Labels, rng: np.random.Generator) -> str:
-    """The noun with a random share of its facts around it."""
+    """A noun with some of its facts around it."""
     noun = str(rng.choice(nouns(labels)))
     before: list[str] = []
     after: list[str] = []
     for fact in _mentioned(labels, rng):
         if any(words.removeprefix(", ") in noun for words in (*fact.before, *fact.after)):
-            continue  # the noun says it already
+            continue  # the noun states it already
         in_front = bool(fact.before) and len(before) < 2 and (not fact.after or rng.random() < 0.35)
         target, words = (before, fact.before) if in_front else (after, fact.after)
         if words:
@@ -229,7 +228,7 @@ def _phrase(labels: Labels, rng: np.random.Generator) -> str:
 
 
 def with_adjectives(noun: str, adjectives: list[str], article: bool = True) -> str:
-    """Put words between a noun and its article, if it has one, which is then corrected or left out."""
+    """Put adjectives before a noun, and correct or drop its article."""
     first, bare = split_article(noun)
     text = " ".join((*adjectives, bare))
     if not (first and article):
@@ -238,13 +237,13 @@ def with_adjectives(noun: str, adjectives: list[str], article: bool = True) -> s
 
 
 def split_article(noun: str) -> tuple[str, str]:
-    """Article, or an empty string, and the rest of the noun."""
+    """Split a noun into its article, which may be empty, and the rest."""
     first, _, rest = noun.partition(" ")
     return (first, rest) if first in ("a", "an", "the") else ("", noun)
 
 
 def indefinite_article(text: str) -> str:
-    """Tell "a" from "an" for the words, note names and numbers that occur in captions."""
+    """Return "a" or "an" before the words, note names and numbers that occur in captions."""
     letter_f = text[0] == "F" and not text[1:2].isalpha()  # "an F# minor pad", but "a Flute"
     return "an" if letter_f or text[0] in "aeioAEIO8" or text.startswith("upward") else "a"
 

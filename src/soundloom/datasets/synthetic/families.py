@@ -1,4 +1,4 @@
-"""All families of sounds together: drawing a clip's labels, and labels to sound."""
+"""Sample the labels of a clip from all families of sounds, and render them."""
 
 from dataclasses import replace
 
@@ -13,14 +13,14 @@ from soundloom.errors import RequestError
 SOUNDS: dict[str, Sound] = tones.SOUNDS | drums.SOUNDS | music.SOUNDS | ambience.SOUNDS | events.SOUNDS | effects.SOUNDS
 FAMILIES = tuple(SOUNDS)
 
-# What may join a first source: a tune joins drums in their tempo, a background joins everything else.
+# Second sources of scenes: a tune joins a drum loop at its tempo, a background joins any other source.
 TUNES = ("bass line", "chord progression", "arpeggio", "melody")
 BACKGROUNDS = ("rain", "wind", "sea", "fire", "engine", "static", "birds", "clock", "footsteps")
 SCENE_SHARE = 0.15
 
 
 def sample_labels(rng: np.random.Generator, seconds: float | None = None) -> Labels:
-    """Draw any clip of the world: one source, or a scene of two. `seconds` None takes a usual length."""
+    """Sample one source, or a scene of two. Without `seconds` the family determines the length."""
     weights = np.array([SOUNDS[family].weight for family in FAMILIES])
     family = str(rng.choice(FAMILIES, p=weights / weights.sum()))
     first = sample_source(family, rng, seconds)
@@ -34,7 +34,7 @@ def sample_labels(rng: np.random.Generator, seconds: float | None = None) -> Lab
 
 
 def sample_source(family: str, rng: np.random.Generator, seconds: float | None = None) -> Labels:
-    """Labels of one source of a family, with its place in the stereo field."""
+    """Sample the labels of one source of a family, with pan, level, reverb and fades."""
     sound = SOUNDS[family]
     length = round(float(rng.uniform(*sound.seconds)), 2) if seconds is None else seconds
     labels = replace(sound.sample(rng, length), seconds=length, level=_sample_level(rng), reverb=_sample_reverb(rng))
@@ -52,14 +52,14 @@ def _sample_reverb(rng: np.random.Generator) -> str:
 
 
 def _sample_pan(rng: np.random.Generator) -> float:
-    """Center in three of five clips, else clearly on one side."""
+    """Center in 60 % of clips, else clearly on one side."""
     if rng.random() < 0.6:
         return 0.0
     return float(rng.choice((-1.0, 1.0)) * rng.choice((0.5, 0.75, 1.0)))
 
 
 def _with_fades(labels: Labels, rng: np.random.Generator) -> Labels:
-    """A slow start or end for a few of the clips that sound throughout."""
+    """Fade a few of the sustained clips in or out."""
     chance = rng.random()
     if labels.family not in (*BACKGROUNDS, "tone", "noise", "pad") or chance > 0.2:
         return labels
@@ -68,14 +68,14 @@ def _with_fades(labels: Labels, rng: np.random.Generator) -> Labels:
 
 
 def render(labels: Labels, seconds: float, rng: np.random.Generator) -> FloatArray:
-    """Sound of the labels, float32 (2, n) at 44100 Hz with n = round(44100 seconds), peak at `labels.level`.
+    """Render labels to float32 (2, n) at 44100 Hz with n = round(44100 seconds), peak at `labels.level`.
 
-    Raises RequestError for a family that does not exist and for a length outside (0.1, 60].
+    Raises RequestError for an unknown family or a length outside (0.1, 60].
     """
     if labels.family not in SOUNDS:
-        raise RequestError(f"no family of sounds is called {labels.family!r}", f"one of: {', '.join(FAMILIES)}")
+        raise RequestError(f"there is no family {labels.family!r} of sounds", f"known: {', '.join(FAMILIES)}")
     if not 0.1 < seconds <= 60:
-        raise RequestError(f"cannot render {seconds} s of sound", "ask for more than 0.1 s, at most 60 s")
+        raise RequestError(f"cannot render {seconds} s of sound", "use more than 0.1 s and at most 60 s")
     dry = SOUNDS[labels.family].render(labels, samples(seconds), rng)
     placed = place(dry, labels)
     if labels.layer is None:

@@ -1,7 +1,7 @@
-"""What training never sees: held-out labels, and held-out wordings of them, to measure with.
+"""Held-out labels and wordings for evaluation, which training never sees.
 
-Labels with a pitch, key or tempo are kept out by a hash of these facts: a model that is asked for them must
-combine what it learnt apart. The wordings below are not in the caption maker's grammar.
+A hash decides which combinations of source and pitch, key or tempo are held out: a model must generalize to them from
+other combinations. The wordings below are outside the grammar of training captions.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from soundloom.datasets.synthetic.vocabulary import nouns
 HELD_OUT_ONE_IN = 16
 SALT = "soundloom"
 
-# The clip's noun, with its adjectives before and its facts after it, takes the place of the braces.
+# The braces stand for the noun with adjectives before and facts after it.
 TEMPLATES = (
     "please play {}",
     "give me {}",
@@ -32,20 +32,20 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class HeldOutPrompt:
-    """A prompt whose wording is absent from training, and whose labels are where they can be held out."""
+    """A prompt with a held-out wording and, where the family has pitch, key or tempo, held-out labels."""
 
     text: str
     labels: Labels
-    tuned_to: int = 0  # samples of a latent that its real sound is tuned to, see `tuning.tuned`
+    tuned_to: int = 0  # samples per latent that its reference sound is tuned to, see `tuning.tuned`
 
     @property
     def reference_labels(self) -> Labels:
-        """Labels of its real sound."""
+        """Labels of the reference sound."""
         return tuned(self.labels, self.tuned_to) if self.tuned_to else self.labels
 
 
 def is_held_out(labels: Labels) -> bool:
-    """Whether this source with this pitch, key and tempo, or its layer, is never trained on."""
+    """Whether this combination of source, pitch, key and tempo, or that of its layer, is held out."""
     if labels.layer is not None and is_held_out(labels.layer):
         return True
     if not (labels.hz or labels.key or labels.bpm):
@@ -56,7 +56,7 @@ def is_held_out(labels: Labels) -> bool:
 
 
 def held_out_prompts(count: int, seed: int = 0, seconds: float | None = None) -> tuple[HeldOutPrompt, ...]:
-    """Prompts for held-out labels of single sources; a larger count begins with the same ones."""
+    """Sample prompts with held-out labels of single sources; a smaller count is a prefix of a larger one."""
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []
     while len(prompts) < count:
@@ -75,10 +75,10 @@ def family_prompts(
     is_plain: bool = False,
     tuned_to: int = 0,
 ) -> tuple[HeldOutPrompt, ...]:
-    """Prompts of the given families in turn; a larger count begins with the same ones.
+    """Sample prompts of the given families in turn; a smaller count is a prefix of a larger one.
 
-    The labels are held out where they name a pitch, key or tempo; of rain or a siren only the wording is new. Without
-    `reverb`, and with the other two as in `tuning`, they are of a simpler world.
+    Labels with a pitch, key or tempo are held out; for others, such as rain, only the wording is new. `is_plain` and
+    `tuned_to` simplify the sounds as `tuning` does.
     """
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []

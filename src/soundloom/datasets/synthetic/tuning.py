@@ -1,4 +1,4 @@
-"""A simpler world: sounds without what captions leave out, tuned so that their latents repeat."""
+"""Simplify sounds for small models: fix properties that captions may omit, and align periods with latents."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from soundloom.datasets.synthetic.sounds.drums import STROKE
 from soundloom.datasets.synthetic.sounds.effects import SIREN_CYCLES
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
 
-MATERIAL = "electronic"  # the drum kit of a plain world
-SIREN = "yelping"  # whose cycle is the shortest
+MATERIAL = "electronic"  # drum kit
+SIREN = "yelping"  # the shortest cycle
 RATES = {"beeps": 3.6, "siren": SIREN_CYCLES[SIREN]}  # events or cycles per second
-SIDE, HARD = 0.75, 0.9  # where all are that are on a side, and from where captions call it hard
-BEAT_CHANGE = 0.03  # share by which a beat may become longer or shorter
+SIDE, HARD = 0.75, 0.9  # pan of all sounds on a side; from where captions say "hard left"
+BEAT_CHANGE = 0.03  # largest relative change of the length of a beat
 
 
 def plain(labels: Labels) -> Labels:
-    """Give everything that a caption may leave out one value, so that words mean one sound."""
+    """Fix all properties that captions may omit, so that equal captions mean equal sounds."""
     is_aside = 0 < abs(labels.pan) < HARD
     return replace(
         labels,
@@ -37,12 +37,12 @@ def plain(labels: Labels) -> Labels:
 
 
 def tuned(labels: Labels, frame: int) -> Labels:
-    """Move pitches and tempo a little until the sound repeats after few latents of `frame` samples.
+    """Adjust pitch and tempo slightly so that the sound repeats after few latents of `frame` samples.
 
-    A latent then need not say where in its cycle a tone is, which is hard to learn: tones are tuned to a multiple of
-    the latents' rate, or of half, a quarter … of it, whichever is near enough first. So are the partials of bells.
-    Beats last a multiple of 16, 8, 4, 2 or 1 STROKE, whichever is near enough first, and drums are struck on multiples
-    of one. Other repeated events fall on latents. Beeps last whole latents, the cycle of a siren holds whole periods.
+    Latents then need not encode the phase of a tone, which is hard to learn. Tones, and partials of bells, are tuned to
+    the first multiple of the latent rate, or of its half, quarter …, that is near enough. Beats last a multiple of 16,
+    8, 4, 2 or 1 STROKE in the same way; drums start on multiples of one. Other events start with latents, beeps last
+    whole latents, and a siren's cycle contains whole periods.
     """
     grid = SAMPLE_RATE / frame
     return replace(
@@ -56,7 +56,7 @@ def tuned(labels: Labels, frame: int) -> Labels:
 
 
 def _tuned_beat(samples: float, grid: int = 16 * STROKE) -> int:
-    """The nearest multiple of the coarsest grid that is near enough."""
+    """Return the nearest multiple of the coarsest grid that is near enough."""
     near = max(1, round(samples / grid)) * grid
     if grid == STROKE or abs(near / samples - 1) <= BEAT_CHANGE:
         return near
@@ -64,5 +64,5 @@ def _tuned_beat(samples: float, grid: int = 16 * STROKE) -> int:
 
 
 def _tuned_rate(per_second: float, grid: int) -> float:
-    """The nearest rate of events that are a multiple of `grid` samples apart; 0 stays."""
+    """Return the nearest rate whose events are a multiple of `grid` samples apart; keep 0."""
     return SAMPLE_RATE / (grid * max(1, round(SAMPLE_RATE / per_second / grid))) if per_second else 0.0

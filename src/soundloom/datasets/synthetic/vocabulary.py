@@ -1,7 +1,7 @@
-"""Names of things: the nouns of each family and variant, as data for the caption maker.
+"""Nouns of each family and variant, for captions.
 
-An article at the beginning can be dropped or followed by adjectives. In braces stand fields of the labels;
-`{s}` is the plural ending for `{count}` events.
+A leading article can be dropped or followed by adjectives. Braces stand for fields of the labels; `{s}` is the plural
+ending for `{count}` events.
 """
 
 from soundloom.datasets.synthetic.labels import Labels
@@ -109,11 +109,11 @@ NOUNS: dict[tuple[str, str] | str, tuple[str, ...]] = {
     "birds": ("seagulls", "a seagull", "seagulls crying"),
 }
 
-GENRES = {"hip hop": "Hip Hop", "drum and bass": "Drum and Bass"}  # others are the capitalised variant
+GENRES = {"hip hop": "Hip Hop", "drum and bass": "Drum and Bass"}  # others are the capitalized variant
 
 
 def nouns(labels: Labels) -> tuple[str, ...]:
-    """Names of the source, filled in, articles included."""
+    """Return the nouns of a source with fields filled in, articles included."""
     templates = NOUNS.get((labels.family, labels.variant)) or NOUNS[labels.family]
     count = "a" if labels.count == 1 else NUMBER_WORDS[labels.count]
     fields = {
@@ -126,7 +126,7 @@ def nouns(labels: Labels) -> tuple[str, ...]:
 
 
 def instrument(labels: Labels) -> str:
-    """What a music library would list as the instrument."""
+    """Return the instrument that a music library would list."""
     if labels.family == "drum loop":
         return "Drums"
     if labels.family == "single drum loop":

@@ -24,7 +24,7 @@ ENGINES = {"idling": (26.0, 34.0), "revving": (40.0, 130.0), "driving": (70.0, 9
 
 
 def _blip(seconds: float, center: float, octaves: float) -> FloatArray:
-    """Short decaying noise, the same each time: a drop or a crackle."""
+    """A fixed short noise burst: a drop or a crackle."""
     n = samples(seconds)
     rng = np.random.Generator(np.random.Philox(n))
     return noise(n, rng, band(center, octaves), channels=1)[0] * decay(n, seconds)
@@ -63,7 +63,7 @@ def sample_sea(rng: np.random.Generator, seconds: float) -> Labels:
 def render_sea(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     wave = swell(n, labels.rate, start=float(rng.uniform(0.1, 0.4)))
     rumble = noise(n, rng, slope(0.8, 60, 2500)) * (0.25 + 0.75 * wave)
-    foam = noise(n, rng, band(4000, 1.0)) * wave**3  # hiss comes when the wave breaks
+    foam = noise(n, rng, band(4000, 1.0)) * wave**3  # hiss when the wave breaks
     return rumble + (0.5 if labels.variant == "calm" else 1.0) * foam
 
 

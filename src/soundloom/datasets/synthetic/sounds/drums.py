@@ -21,13 +21,13 @@ from soundloom.datasets.synthetic.sounds.signals import (
 )
 
 STEPS_PER_BEAT = 4
-STROKE = 1024  # samples: in a tuned world drums are struck on multiples of it, at most 12 ms off
+STROKE = 1024  # samples: tuned drums start on multiples of it, at most 12 ms off
 ACCENTS = {"X": 1.0, "x": 0.7, "o": 0.4}  # a step of a pattern: accented, plain, ghost; a dot is a rest
 
 
 @dataclass(frozen=True)
 class Kit:
-    """How the drums of one kit differ from another's; frequencies in Hz, times in seconds to -60 dB."""
+    """Parameters of a drum kit; frequencies in Hz, times in seconds to -60 dB."""
 
     kick_hz: float
     kick_seconds: float
@@ -49,7 +49,7 @@ def _noise_hit(n: int, rng: np.random.Generator, center: float, octaves: float, 
 
 
 def _drop(n: int, hz: float, start_ratio: float, seconds: float) -> FloatArray:
-    """Sine whose pitch falls quickly to `hz`: the skin of a drum."""
+    """Sine whose pitch falls quickly to `hz`, as of a drum skin."""
     pitch = hz * (1 + (start_ratio - 1) * np.exp(-times(n) / 0.025))
     return np.sin(phase(pitch, n)) * decay(n, seconds)
 
@@ -90,7 +90,7 @@ def _cowbell(kit: Kit, rng: np.random.Generator) -> FloatArray:
 
 
 def _metal(center: float, octaves: float, seconds: float, gain: float) -> Callable[..., FloatArray]:
-    """Hats, cymbals and shakers are noise bands; `center` multiplies the kit's hat frequency."""
+    """A band of noise for hats, cymbals and shakers; `center` multiplies the kit's hat frequency."""
 
     def hit(kit: Kit, rng: np.random.Generator) -> FloatArray:
         return gain * _noise_hit(samples(seconds), rng, kit.hat_hz * center, octaves, seconds)
@@ -114,7 +114,7 @@ DRUMS: dict[str, Callable[[Kit, np.random.Generator], FloatArray]] = {
 
 @dataclass(frozen=True)
 class Groove:
-    """One bar of sixteenths per drum, and the tempi in which it is played."""
+    """One bar of sixteenths per drum, and its range of tempi."""
 
     low_bpm: int
     high_bpm: int
@@ -184,7 +184,7 @@ SOLO_BARS = {
 
 @lru_cache(maxsize=64)
 def hit(kit: str, drum: str) -> FloatArray:
-    """One stroke, made once and kept: a drum sounds the same each time, as a sampled kit does, (n,)."""
+    """Return one stroke (n,), always the same, as in a sampled kit."""
     rng = np.random.Generator(np.random.Philox(crc32(f"{kit}/{drum}".encode())))
     stroke = DRUMS[drum](KITS[kit], rng).astype(np.float32)
     stroke = smooth_edges(stroke, 0.0005, 0.02)
@@ -193,7 +193,7 @@ def hit(kit: str, drum: str) -> FloatArray:
 
 
 def step_times(bpm: float, swing: float, seconds: float) -> list[float]:
-    """Times of the sixteenths that begin within `seconds`; swing delays every second one."""
+    """Return the times of sixteenths within `seconds`; swing delays every second one."""
     step = 60 / bpm / STEPS_PER_BEAT
     return [(i + swing * (i % 2)) * step for i in range(int(np.ceil(seconds / step)))]
 

@@ -1,4 +1,4 @@
-"""Sound effects that change as they pass: sirens, lasers, whooshes, risers, explosions, birds."""
+"""Sound effects that change over time: sirens, lasers, whooshes, risers, explosions, birds."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ SIREN_CYCLES = {"wailing": 0.4, "two-tone": 1.0, "yelping": 3.0}  # per second
 
 
 def moving_noise(path: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Noise whose center follows `path` (n,), 0 … 1 from the lowest to the highest band, (2, n)."""
+    """Noise (2, n) whose center follows `path` (n,), 0 … 1 from the lowest to the highest band."""
     n = path.size
     out = np.zeros((2, n), np.float32)
     position = path * np.float32(len(SWEEP_BANDS) - 1)
@@ -50,7 +50,7 @@ def render_siren(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
 
 
 def _repeating(pitch: FloatArray, rate: float) -> FloatArray:
-    """Pitch (n,) moved so little that each of its `rate` cycles a second holds a whole number of periods."""
+    """Adjust a pitch (n,) so that each of its `rate` cycles per second contains whole periods."""
     turns = float(pitch[: samples(1 / rate)].mean()) / rate
     return pitch * (round(turns) / turns)
 
@@ -95,7 +95,7 @@ def sample_explosion(rng: np.random.Generator, seconds: float) -> Labels:
 
 
 def render_explosion(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-    """High bands die first, as after a real blast; a distant one has none."""
+    """High bands decay first, as after a real blast; a distant one has none."""
     out = noise(n, rng, slope(0.8, 30, 250)) * decay(n, 3.0)
     out += noise(n, rng, band(500, 0.8)) * decay(n, 1.6) * np.float32(0.6)
     if labels.variant == "big":
@@ -121,11 +121,11 @@ def render_birds(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray
 
 
 def _song(rng: np.random.Generator) -> FloatArray:
-    """Few quick chirps that fall or rise around one height."""
-    height, bend = rng.uniform(2800, 4800), rng.uniform(-0.35, 0.35)
+    """A few quick chirps that fall or rise around one pitch."""
+    hz, bend = rng.uniform(2800, 4800), rng.uniform(-0.35, 0.35)
     size, gap = samples(rng.uniform(0.05, 0.1)), samples(0.03)
     count = int(rng.integers(2, 7))
-    chirp = smooth_edges(np.sin(phase(height * np.geomspace(1, 1 + bend, size), size)), 0.01, 0.03)
+    chirp = smooth_edges(np.sin(phase(hz * np.geomspace(1, 1 + bend, size), size)), 0.01, 0.03)
     out = np.zeros(count * (size + gap), np.float32)
     for i in range(count):
         add_at(out, chirp, i * (size + gap))
@@ -133,7 +133,7 @@ def _song(rng: np.random.Generator) -> FloatArray:
 
 
 def _cuckoo(rng: np.random.Generator) -> FloatArray:
-    """Two soft notes, a third apart."""
+    """Two soft notes a third apart."""
     size = samples(0.25)
     out = np.zeros(2 * size + samples(0.3), np.float32)
     for i, hz in enumerate((660.0, 550.0)):

@@ -1,4 +1,4 @@
-"""Short sounds that repeat at even times: footsteps, knocks, clocks, beeps, alarms, clicks."""
+"""Short sounds that repeat at even intervals: footsteps, knocks, clocks, beeps, alarms, clicks."""
 
 from itertools import cycle
 
@@ -18,10 +18,10 @@ from soundloom.datasets.synthetic.sounds.signals import (
 )
 from soundloom.datasets.synthetic.sounds.tones import waveform
 
-FIRST_EVENT = 0.05  # seconds before the first of a row of events
+FIRST_EVENT = 0.05  # seconds before the first event
 ROUND_BEEPS = (440, 500, 600, 800, 880, 1000, 1200, 1500, 2000)
 
-# Resonances in Hz and their time to -60 dB in seconds, and the share of noise.
+# Resonances in Hz, their time to -60 dB in seconds, and the share of noise.
 SURFACES = {
     "wood": ((160.0, 340.0, 620.0), 0.18, 0.3),
     "metal": ((520.0, 1290.0, 2310.0, 3470.0), 0.6, 0.15),
@@ -45,7 +45,7 @@ def event_times(count: int, rate: float, first: float = FIRST_EVENT) -> list[flo
 
 
 def _times_throughout(n: int, rate: float) -> list[float]:
-    """As many events as begin within n samples."""
+    """Times of all events that start within n samples."""
     return event_times(1 + int((n / samples(1) - FIRST_EVENT) * rate), rate)
 
 
@@ -115,7 +115,7 @@ def sample_beeps(rng: np.random.Generator, seconds: float) -> Labels:
 
 def render_beeps(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
     seconds, first = min(0.15, 0.5 / labels.rate), FIRST_EVENT
-    if labels.grid:  # whole latents, see `tuning.tuned`
+    if labels.grid:  # integer number of latents, see `tuning.tuned`
         seconds, first = max(1, round(seconds * labels.grid)) / labels.grid, 1 / labels.grid
     beep = smooth_edges(np.sin(phase(labels.hz, samples(seconds))), 0.004, 0.008)
     return strike(n, event_times(labels.count, labels.rate, first), [beep] * labels.count)

@@ -60,7 +60,7 @@ Note = tuple[float, float, float]  # start and length in seconds, pitch in hertz
 
 
 def degree_hz(key: str, degree: int, lowest: int) -> float:
-    """Pitch of a scale degree above the tonic that is nearest above the MIDI note `lowest`."""
+    """Pitch of a scale degree above the first tonic from the MIDI note `lowest` up."""
     tonic, steps = scale(key)
     octave, step = divmod(degree, len(steps))
     root = lowest + (tonic - lowest) % 12
@@ -73,7 +73,7 @@ def triad(key: str, lowest: int, degree: int = 0) -> list[float]:
 
 
 def play_notes(voice: str, notes: Iterable[Note], n: int, brightness: float) -> FloatArray:
-    """Mix notes of one voice; those that decay ring on to three times their written length, (n,)."""
+    """Mix notes of one voice, (n,); decaying voices ring for three times their written length."""
     out = np.zeros(n, np.float32)
     ring = 3.0 if VOICES[voice].decay else 1.0
     for start, length, hz in notes:
@@ -147,7 +147,7 @@ def render_bass_line(labels: Labels, n: int, rng: np.random.Generator) -> FloatA
 
 
 def _repeat(bar: tuple[T, ...], n: int, step: float) -> list[tuple[int, T]]:
-    """Steps of a pattern, repeated, that begin within n samples, each with its number."""
+    """Repeat a pattern; return the steps that start within n samples, with their indices."""
     return [(i, bar[i % len(bar)]) for i in range(int(np.ceil(n / samples(1) / step)))]
 
 
@@ -186,7 +186,7 @@ def sample_melody(rng: np.random.Generator, seconds: float) -> Labels:
 
 
 def render_melody(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
-    """Random walk on the pentatonic scale that begins on the tonic and returns to it in every second bar."""
+    """Random walk on the pentatonic scale that starts on the tonic and returns to it every second bar."""
     degrees = PENTATONIC[labels.key.split()[1]]
     rhythm = MELODY_RHYTHMS[rng.integers(len(MELODY_RHYTHMS))]
     eighth = 30 / labels.bpm

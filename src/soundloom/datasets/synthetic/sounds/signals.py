@@ -1,4 +1,4 @@
-"""Building blocks of every synthetic sound: time, phase, envelopes, noise, placing one sound in another."""
+"""Building blocks of synthetic sounds: time, phase, envelopes, noise, mixing."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,38 +8,38 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 44_100  # Hz
 
 FloatArray = NDArray[np.float32]
-Response = Callable[[NDArray[np.floating]], NDArray[np.floating]]  # gain for each frequency in Hz
+Response = Callable[[NDArray[np.floating]], NDArray[np.floating]]  # frequencies in Hz to gains
 
 # Phases wrap after ten cycles, so that partials at ratios in tenths (bells: 2.4, 5.9) stay continuous.
 WRAP_CYCLES = 10
 
 
 def samples(seconds: float) -> int:
-    """Whole samples in a time."""
+    """Convert seconds to samples."""
     return round(seconds * SAMPLE_RATE)
 
 
 def times(n: int) -> FloatArray:
-    """Time of each of n samples in seconds, (n,)."""
+    """Return the time of n samples in seconds, (n,)."""
     return np.arange(n, dtype=np.float32) / np.float32(SAMPLE_RATE)
 
 
 def phase(hz: float | NDArray, n: int) -> FloatArray:
-    """Angle in radians of an oscillator of constant or changing (n,) frequency, wrapped, (n,)."""
+    """Return the wrapped phase (n,) in radians of an oscillator with constant or changing (n,) frequency."""
     step = np.asarray(hz, np.float64) / SAMPLE_RATE
     cycles = np.arange(n) * step if step.ndim == 0 else np.cumsum(step) - step[0]
-    # Wrapped in float64 first: a float32 count of cycles would be audibly out of tune after seconds.
+    # Wrap in float64: a float32 count of cycles is audibly out of tune after seconds.
     cycles -= WRAP_CYCLES * np.floor(cycles / WRAP_CYCLES)
     return (2 * np.pi * cycles).astype(np.float32)
 
 
 def decay(n: int, seconds: float) -> FloatArray:
-    """Exponential envelope that starts at 1 and has fallen by 60 dB after `seconds`."""
+    """Exponential envelope from 1 to -60 dB after `seconds`."""
     return np.exp(times(n) * np.float32(-6.91 / seconds))
 
 
 def smooth_edges(sound: FloatArray, attack: float, release: float) -> FloatArray:
-    """Raised-cosine start and end, in place, over the given seconds (each at most half of the sound)."""
+    """Apply raised-cosine fades in place, each over the given seconds but at most half of the sound."""
     n = sound.shape[-1]
     rise, fall = min(samples(attack), n // 2), min(samples(release), n // 2)
     if rise:
@@ -54,34 +54,34 @@ def _half_cosine(n: int) -> FloatArray:
 
 
 def fm_growl(angle: NDArray[np.floating], depth: float) -> FloatArray:
-    """Harmonic-rich tone from one sine that modulates another, for machines and horns, like `angle`."""
+    """Frequency modulation of a sine by itself, rich in harmonics, for machines and horns; shape of `angle`."""
     return np.asarray(np.sin(angle + depth * np.sin(angle)), np.float32)
 
 
 def swell(n: int, per_second: float, start: float = 0.0) -> FloatArray:
-    """Raised cosine that rises and falls `per_second` times, 0 … 1, from `start` cycles on, (n,)."""
+    """Raised cosine (n,), 0 … 1, with `per_second` cycles per second, from `start` cycles on."""
     return 0.5 - 0.5 * np.cos(times(n) * np.float32(2 * np.pi * per_second) + np.float32(2 * np.pi * start))
 
 
 def slow_curve(n: int, rng: np.random.Generator, per_second: float, low: float, high: float) -> FloatArray:
-    """Random values between low and high, `per_second` of them, joined by straight lines, (n,)."""
+    """Linear interpolation (n,) of `per_second` random values between low and high."""
     knots = max(2, int(n / SAMPLE_RATE * per_second) + 2)
     curve = np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.uniform(low, high, knots))
     return curve.astype(np.float32)
 
 
 def fft_length(n: int) -> int:
-    """Find the least length from n on that is a small multiple of a power of two, for a fast transform."""
+    """Return the smallest length from n up that is a small multiple of a power of two, for a fast FFT."""
     power = max(0, (n - 1).bit_length() - 4)
     return next(m << power for m in (8, 9, 10, 12, 15, 16) if m << power >= n)
 
 
 def noise(n: int, rng: np.random.Generator, response: Response, channels: int = 2) -> FloatArray:
-    """Independent Gaussian noise of unit RMS per channel with the given spectrum, (channels, n)."""
+    """Independent Gaussian noise (channels, n) of unit RMS with the given spectrum."""
     length = fft_length(n)
     gain = response(np.fft.rfftfreq(length, 1 / SAMPLE_RATE))
     spectrum = rng.standard_normal((channels, 2 * gain.size)).view(np.complex128)
-    # The RMS follows from the spectrum (Parseval); measuring the result would make the level depend on luck.
+    # The RMS follows from the spectrum (Parseval); normalizing the result would make the level random.
     scale = length / 2 / np.sqrt(np.sum(gain**2))
     return np.fft.irfft(spectrum * (gain * scale), length)[:, :n].astype(np.float32)
 
@@ -102,7 +102,7 @@ def slope(power: float, low: float = 20.0, high: float = 18_000.0) -> Response:
 
 
 def convolve(sound: FloatArray, kernel: FloatArray) -> FloatArray:
-    """Linear convolution along the last axis, cut to the length of `sound`."""
+    """Linear convolution along the last axis, truncated to the length of `sound`."""
     n = sound.shape[-1]
     length = fft_length(n + kernel.shape[-1])
     product = np.fft.rfft(sound, length) * np.fft.rfft(kernel, length)
@@ -110,7 +110,7 @@ def convolve(sound: FloatArray, kernel: FloatArray) -> FloatArray:
 
 
 def add_at(target: FloatArray, sound: FloatArray, start: int) -> None:
-    """Mix `sound` into `target` from sample `start`, in place; what would lie past the end is dropped."""
+    """Mix `sound` into `target` from sample `start`, in place, truncated at the end of `target`."""
     room = target.shape[-1] - start
     if room > 0:
         part = sound[..., :room]
@@ -118,7 +118,7 @@ def add_at(target: FloatArray, sound: FloatArray, start: int) -> None:
 
 
 def strike(n: int, starts: Iterable[float], hits: Iterable[FloatArray]) -> FloatArray:
-    """One hit at each time in seconds, mixed into n samples, (n,); there may be more hits than times."""
+    """Mix one hit at each time in seconds, (n,); surplus hits are ignored."""
     out = np.zeros(n, np.float32)
     for start, hit in zip(starts, hits, strict=False):
         add_at(out, hit, samples(start))

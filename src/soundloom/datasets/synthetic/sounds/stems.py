@@ -1,4 +1,4 @@
-"""Pieces of music as stems that can be mixed anew, and edits made of them: an instruction with a mix before and after.
+"""Render music as stems, and sample edits: an instruction with a mix before and after.
 
 Source of tasks, strings and gains: instruct-MusicGen and its paper.
 """
@@ -17,7 +17,7 @@ Task = Literal["add", "remove", "extract"]
 Kind = Literal["music", "bands"]
 Stems = dict[str, FloatArray]
 
-# Which family plays each stem, and its peak in decibels below full scale, lowest and highest.
+# The family that plays each stem, and the range of its peak in dBFS.
 PLAYERS = {
     "Drums": (drums.SOUNDS["drum loop"], (-8, -4)),
     "Bass": (music.SOUNDS["bass line"], (-8, -4)),
@@ -28,17 +28,17 @@ STEMS = tuple(PLAYERS)
 TASK_VERBS: dict[Task, str] = {"add": "Add", "remove": "No", "extract": "Only"}
 EDGE_SECONDS = 0.005
 
-# Pieces that are as easy to take apart as can be: each stem has a band of its own and rests most of the time.
+# The easiest separation task: stems in disjoint frequency bands that are silent most of the time.
 CENTERS = {"Drums": 9000.0, "Bass": 90.0, "Chords": 450.0, "Lead": 2000.0}  # Hz
-SLOT_SECONDS = 1 / 12  # notes begin and end at multiples of it
+SLOT_SECONDS = 1 / 12  # notes start and end at multiples of it
 NOTE_SLOTS = (1, 3)  # shortest and longest note
-NOTE_SHARE = 0.4  # of the slots at which a note could begin
+NOTE_SHARE = 0.4  # of free slots at which a note starts
 LEVELS = (0.05, 0.12, 0.3)  # peaks
 
 
 @dataclass(frozen=True)
 class StemEdit:
-    """What is asked for, and the sound (n,) before and after; `stem` is what the instruction names."""
+    """An edit: the task, the stem that the instruction names, and the mix (n,) before and after."""
 
     task: Task
     stem: str
@@ -51,12 +51,12 @@ class StemEdit:
 
 
 def instruction(task: Task, stem: str) -> str:
-    """Word a task as the published adapter was trained on it."""
+    """Return the instruction in the wording that the published adapter was trained on."""
     return f"Music piece. Instruct: {TASK_VERBS[task]} {stem}."
 
 
 def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music") -> Stems:
-    """Play a piece: each stem (n,) at 44100 Hz, all in one key and one tempo, or of bands that do not overlap."""
+    """Render stems (n,) at 44100 Hz, in one key and tempo, or in disjoint bands."""
     if kind == "bands":
         return {stem: _play_band(rng, samples(seconds), center) for stem, center in CENTERS.items()}
     drawn = {stem: sound.sample(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
@@ -72,7 +72,7 @@ def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music")
 
 
 def _play_band(rng: np.random.Generator, n: int, center: float) -> FloatArray:
-    """Short notes and rests by chance about one frequency, (n,); the highest band is noise."""
+    """Random short notes and rests around one frequency, (n,); the highest band is noise."""
     slot, start = samples(SLOT_SECONDS), 0
     played = np.zeros(n, np.float32)
     while start < n:
@@ -94,13 +94,13 @@ def _note(rng: np.random.Generator, n: int, center: float) -> FloatArray:
 
 
 def sample_edit(stems: Stems, rng: np.random.Generator, task: Task | None = None) -> StemEdit:
-    """Choose a stem, one or more companions and, unless given, a task; mix before and after to a common peak."""
+    """Sample a stem, one or more other stems and, unless given, a task; mix before and after at one gain."""
     task = task or get_args(Task)[rng.integers(len(get_args(Task)))]
     stem, *others = rng.permutation(list(stems)).tolist()
-    companions = others[: rng.integers(1, len(others) + 1)]
-    alone, without, together = [stem], companions, [stem, *companions]
-    before, after = {"add": (without, together), "remove": (together, without), "extract": (together, alone)}[task]
+    backing = others[: rng.integers(1, len(others) + 1)]
+    full = [stem, *backing]
+    before, after = {"add": (backing, full), "remove": (full, backing), "extract": (full, [stem])}[task]
     gain = len(stems) / len(after if task == "add" else before)
     mixes = [gain * np.sum([stems[name] for name in names], axis=0) for names in (before, after)]
-    louder = max(1.0, *(float(np.abs(mix).max()) for mix in mixes))
-    return StemEdit(task, stem, *((mix / louder).astype(np.float32) for mix in mixes))
+    peak = max(1.0, *(float(np.abs(mix).max()) for mix in mixes))
+    return StemEdit(task, stem, *((mix / peak).astype(np.float32) for mix in mixes))

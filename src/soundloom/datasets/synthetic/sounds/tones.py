@@ -41,7 +41,7 @@ def render_tone(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
 
 
 def waveform(shape: str, angle: FloatArray, top_hz: float) -> FloatArray:
-    """Band-limited sine, square, sawtooth or triangle at the given angles; `top_hz` is its highest pitch."""
+    """Band-limited sine, square, sawtooth or triangle at the given phase; `top_hz` is its highest pitch."""
     count = 1 if shape == "sine" else int(np.clip(MAX_HARMONIC_HZ / top_hz, 1, 24))
     out = np.zeros_like(angle)
     for k in range(1, count + 1, 1 if shape == "sawtooth" else 2):

@@ -1,4 +1,4 @@
-"""Instruments: how one note of a given pitch sounds. All are additive: exactly in tune, without aliases."""
+"""Instrument voices by additive synthesis: exactly in tune, free of aliasing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ RELEASE_SECONDS = 0.03
 
 @dataclass(frozen=True)
 class Voice:
-    """Amplitudes of the partials and their course in time; ratios in tenths (see `signals.WRAP_CYCLES`)."""
+    """Amplitudes and envelopes of the partials; ratios in tenths (see `signals.WRAP_CYCLES`)."""
 
     amplitudes: tuple[float, ...]
     ratios: tuple[float, ...] = ()  # empty: harmonics 1, 2, 3 …
     attack: float = 0.004  # seconds
-    decay: float = 0.0  # seconds until the first partial has fallen by 60 dB; 0 = sustained
-    damping: float = 0.0  # how much sooner each higher partial dies: partial r lives decay / (1 + damping (r - 1))
+    decay: float = 0.0  # seconds to -60 dB of the first partial; 0 = sustained
+    damping: float = 0.0  # of higher partials: partial r decays in decay / (1 + damping (r - 1))
     vibrato: bool = False
 
 
@@ -65,22 +65,22 @@ VOICES = {
 
 
 def play(name: str, hz: float, n: int, brightness: float = 0.5, grid: float = 0.0) -> FloatArray:
-    """One note of the voice `name`, n samples long with its release, (n,).
+    """Render one note of the voice `name`, n samples with its release, (n,).
 
-    Where the voice has no harmonic series, each partial is tuned to a `grid` in hertz, if there is one.
+    With a `grid` in hertz, the partials of inharmonic voices are tuned to it.
     """
     voice = VOICES[name]
     bend = np.sin(phase(VIBRATO_HZ, n)) * (VIBRATO_CENTS / 1200) if voice.vibrato else 0.0
     angle = phase(hz * np.exp2(bend), n)
-    # Brightness tilts the spectrum: about 6 dB per octave more or less from one end to the other.
+    # Brightness tilts the spectrum by up to about 6 dB per octave.
     tilt = 2.0 * (brightness - 0.5)
     out = np.zeros(n, np.float32)
     is_tuned = bool(grid and voice.ratios)
     ratios = voice.ratios or range(1, len(voice.amplitudes) + 1)
     for ratio, amplitude in zip(ratios, voice.amplitudes, strict=True):
         if amplitude and ratio * hz < MAX_PARTIAL_HZ:
-            turn = phase(tuned_pitch(ratio * hz, grid), n) if is_tuned else np.float32(ratio) * angle
-            partial = np.sin(turn) * np.float32(amplitude * ratio**tilt)
+            theta = phase(tuned_pitch(ratio * hz, grid), n) if is_tuned else np.float32(ratio) * angle
+            partial = np.sin(theta) * np.float32(amplitude * ratio**tilt)
             if voice.decay:
                 partial *= decay(n, voice.decay / max(0.3, 1 + voice.damping * (ratio - 1)))
             out += partial
@@ -88,6 +88,6 @@ def play(name: str, hz: float, n: int, brightness: float = 0.5, grid: float = 0.
 
 
 def play_wide(name: str, hz: float, n: int, brightness: float, cents: float = 2.0) -> FloatArray:
-    """The voice played twice, slightly sharp on the left and flat on the right, (2, n)."""
+    """Render a note slightly sharp on the left and flat on the right, (2, n)."""
     spread = 2 ** (cents / 1200)
     return np.stack([play(name, hz * spread, n, brightness), play(name, hz / spread, n, brightness)])
