@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from soundloom.config.stable_audio.request import SAMPLER_NAMES
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.diffusion.schedules import schedule
 
@@ -10,6 +11,10 @@ def run(name, velocity, x, times, noise=None):
     noise = noise or (lambda step: draws.standard_normal(x.shape))
     *_, result = SAMPLERS[name](velocity, x, times, noise)
     return result
+
+
+def test_requests_name_every_sampler():
+    assert set(SAMPLER_NAMES) == set(SAMPLERS)
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "rk4"])  # which never evaluates at 0 itself
