@@ -149,7 +149,7 @@ def config(steps_: int, stems: Kind) -> InstructTrainingConfig:
     loop = LoopConfig(
         steps_, 3e-3, 1e-4, warmup_steps=30, weight_decay=0.0, ema=0.99, save_every=100, log_every=100
     )  # fmt: skip
-    return InstructTrainingConfig(loop, ADAPTER, stems, batch=16, seconds=SECONDS, pieces=128, text_dropout=0.1)
+    return InstructTrainingConfig(loop, ADAPTER, stems, batch_size=16, seconds=SECONDS, pieces=128, text_dropout=0.1)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from soundloom.training.loop.tensorboard import picture
 SECONDS, SEED = 4.0, 3
 GAP = 6  # pixels between pictures
 POINTS = 12  # of a curve, at most
-NOT_LOSSES = ("step", "gradient", "discriminator gradient", "lead")
+NOT_LOSSES = ("step", "gradient", "discriminator gradient", "margin")
 
 
 def curves(folder: Path) -> str:

@@ -20,7 +20,7 @@ from tests.training.tiny_recipe import CONFIGS, to_toml
 CLASSES = {
     "autoencoder": configs.AutoencoderConfig,
     "dit": configs.DiTTrainingConfig,
-    "distillation": configs.DistillConfig,
+    "distill": configs.DistillConfig,
     "text": configs.TextTrainingConfig,
     "post": configs.PostConfig,
     "tokenizer": configs.TokenizerConfig,
@@ -30,8 +30,8 @@ CLASSES = {
 }
 LOOP = CONFIGS["dit"]["loop"]
 BASES = {
-    **{name: CONFIGS[name] for name in ("autoencoder", "dit", "distillation", "text", "post", "tokenizer", "sounds")},
-    "instruct": {"batch": 2, "seconds": 1.0, "loop": LOOP},
+    **{name: CONFIGS[name] for name in ("autoencoder", "dit", "distill", "text", "post", "tokenizer", "sounds")},
+    "instruct": {"batch_size": 2, "seconds": 1.0, "loop": LOOP},
     "data": {"source": "folder", "path": "x", "selection": {"min_peak_db": -60.0}},
 }
 WRONG = ("-1", "0", "1000000000", "10000000000000000000", "nan", "inf", "-inf", "[0]", "[]", "[-1, 1]", "'x'", "{}",
@@ -84,15 +84,15 @@ def test_every_number_has_a_range(stage):
 @pytest.mark.parametrize(
     ("stage", "change", "sentence"),
     [
-        ("autoencoder", "adversarial.rate=-1", "rate must be from 0 to 1000, found -1"),
+        ("autoencoder", "adversarial.lr_scale=-1", "lr_scale must be from 0 to 1000, found -1"),
         ("autoencoder", "spectral.windows=[0]", r"windows\[0\] must be from 16 to 65536, found 0"),
         ("autoencoder", "spectral.windows=[]", "spectral.windows must be even numbers"),
         ("autoencoder", "frames=1", "frames must be from 2 to 65536, found 1"),
         ("autoencoder", "pca_seconds=0", "pca_seconds must be from 0.001"),
         ("autoencoder", "pca_seconds=nan", "pca_seconds must be a finite number"),
-        ("dit", "batch=1000000000", "batch must be from 1 to 65536"),
+        ("dit", "batch_size=1000000000", "batch_size must be from 1 to 65536"),
         ("dit", "loop.betas=[0.9]", "loop.betas must be two numbers"),
-        ("dit", "logsnr=[3, 1]", "logsnr must be a lowest and a highest value"),
+        ("dit", "logsnr=[3, 1]", "logsnr must be a minimum and a maximum"),
         ("sounds", "clips=1000000000", "clips must be from 1 to 1000000"),
         ("data", "selection.min_peak_db=1e300", "min_peak_db must be from -1000 to 100"),
     ],
@@ -128,12 +128,12 @@ def test_thousands_of_mutated_recipes_give_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "batch = " + "[" * 100_000,
-        "batch = " + "[" * 500 + "]" * 500,
-        "batch = " + "{a=" * 500 + "1" + "}" * 500,
+        "batch_size = " + "[" * 100_000,
+        "batch_size = " + "[" * 500 + "]" * 500,
+        "batch_size = " + "{a=" * 500 + "1" + "}" * 500,
         ".".join(["a"] * 5000) + " = 1",
         "[" + ".".join(["a"] * 5000) + "]",
-        "batch = " + "9" * 5000,
+        "batch_size = " + "9" * 5000,
         "# " + "x" * 2**21,
     ],
     ids=["brackets", "lists", "tables", "dotted", "header", "digits", "long"],
@@ -148,7 +148,9 @@ def test_depth_that_recipes_have_is_read():
     assert parse_toml("a = " + json.dumps(nested(1, 20)))["a"] == nested(1, 20)
 
 
-@pytest.mark.parametrize("change", ["a.b=" + "[" * 5000, ".".join(["a"] * 5000) + "=1", "=", "batch=" + "9" * 5000])
+@pytest.mark.parametrize(
+    "change", ["a.b=" + "[" * 5000, ".".join(["a"] * 5000) + "=1", "=", "batch_size=" + "9" * 5000]
+)
 def test_changes_on_the_command_line_are_limited_too(change, tmp_path):
     with pytest.raises((ConfigError, RequestError)) as caught:
         recipe(tmp_path / "r", "dit", to_toml(BASES["dit"]), [change]).read(configs.DiTTrainingConfig, "dit")

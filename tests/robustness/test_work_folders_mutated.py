@@ -17,7 +17,7 @@ from tests.robustness.mutators.media import changed, count, damaged, generator, 
 
 LOOP = LoopConfig(steps=2, learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
 CHANNELS = 3
-SETTINGS = {"loop": {"steps": 3}, "batch": 2}
+SETTINGS = {"loop": {"steps": 3}, "batch_size": 2}
 
 
 class Line(nn.Module):

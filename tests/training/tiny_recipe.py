@@ -72,11 +72,11 @@ AUTOENCODER = AutoencoderConfig(
     loop=LOOP,
     spectral=SpectralConfig(windows=(256, 64), overlap=2),
     clips=4,
-    batch=2,
+    batch_size=2,
     frames=8,
     pca_seconds=0.2,
 )
-FLOW = DiTTrainingConfig(loop=LOOP, batch=4, silence_seconds=0.01)
+FLOW = DiTTrainingConfig(loop=LOOP, batch_size=4, silence_seconds=0.01)
 
 
 def model_config() -> ModelConfig:
@@ -128,17 +128,17 @@ CONFIGS = {
     },
     "sounds": {"clips": 6, "families": ["tone"], "scenes": False, "reverb": False, "seconds": [1.0, 1.5]},
     "flow_sounds": {"clips": 4, "families": ["bell", "rain"], "scenes": False, "reverb": False, "seconds": [1.0, 2.0]},
-    "tokenizer": {"vocabulary": 200},
+    "tokenizer": {"vocabulary_size": 200},
     "autoencoder": {
         "clips": 4,
-        "batch": 2,
+        "batch_size": 2,
         "frames": 8,
         "pca_seconds": 0.2,
         "loop": SHORT_LOOP,
         "spectral": {"windows": [256, 64], "overlap": 2},
     },
-    "dit": {"batch": 2, "silence_seconds": 0.01, "loop": SHORT_LOOP},
-    "distillation": {"batch": 2, "teacher_steps": 2, "loop": SHORT_LOOP},
-    "text": {"batch": 2, "loop": SHORT_LOOP},
-    "post": {"batch": 2, "text": 0.1, "head_width": 16, "loop": SHORT_LOOP},
+    "dit": {"batch_size": 2, "silence_seconds": 0.01, "loop": SHORT_LOOP},
+    "distill": {"batch_size": 2, "teacher_steps": 2, "loop": SHORT_LOOP},
+    "text": {"batch_size": 2, "loop": SHORT_LOOP},
+    "post": {"batch_size": 2, "text_alignment": 0.1, "head_width": 16, "loop": SHORT_LOOP},
 }

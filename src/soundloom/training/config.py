@@ -1,4 +1,4 @@
-"""What a training run is told, as frozen dataclasses read strictly from TOML files."""
+"""The settings of the training stages: frozen dataclasses that recipes' TOML files are parsed into."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from soundloom.datasets.examples import Selection
 from soundloom.errors import ConfigError, shown
 from soundloom.training.ranges import (
     BatchSize,
+    Beta,
     Blocks,
     Clips,
     Count,
     Factor,
     Hertz,
-    Layer,
     LearningRate,
     LogSNR,
+    LRScale,
     Overlap,
     Power,
     Seconds,
@@ -26,6 +27,7 @@ from soundloom.training.ranges import (
     Size,
     Steps,
     Weight,
+    Width,
     WindowSamples,
     require_pair,
     require_windows,
@@ -34,9 +36,9 @@ from soundloom.training.ranges import (
 
 @dataclass(frozen=True)
 class LoopConfig(Ranged):
-    """The optimizer and its course: linear warm-up, then a half cosine from the first rate to the last.
+    """The optimizer and its learning rate schedule: linear warm-up, then cosine decay to the final rate.
 
-    Several cycles do so one after another in equal parts of the steps, each from half the rate of the one before.
+    `cycles` repeats the schedule over equal parts of the steps, each from half the learning rate of the one before.
     """
 
     steps: Steps
@@ -44,18 +46,18 @@ class LoopConfig(Ranged):
     final_learning_rate: LearningRate
     warmup_steps: Steps = 100
     cycles: Annotated[int, Within(1, 10_000)] = 1
-    muon: Weight = 0.0  # rate of the matrices in blocks under Muon, in learning rates; 0 takes AdamW for all
-    betas: tuple[Annotated[float, Within(0, 0.999999)], ...] = (0.9, 0.95)
+    muon_lr_scale: Weight = 0.0  # steps matrices of transformer blocks by Muon at this multiple of the rate; 0: AdamW
+    betas: tuple[Beta, ...] = (0.9, 0.95)
     weight_decay: Annotated[float, Within(0, 100)] = 0.01
     clip_norm: Annotated[float, Within(1e-9, 1e9)] = 1.0
     ema: Share = 0.999
-    accumulate: BatchSize = 1  # batches whose gradients a step adds up; several processes share them
-    frozen: tuple[str, ...] = ()  # beginnings of names of weights that stay as they are, such as "text."
-    divergence: Factor = 4.0  # a loss is too high that lies above its usual size by so many times that size
-    patience: Count = 100  # steps on end with too high a loss, after which training stops
+    accumulate: BatchSize = 1  # batches per step; several processes divide them among themselves
+    frozen: tuple[str, ...] = ()  # name prefixes of weights to freeze, such as "text."
+    divergence_factor: Factor = 4.0  # a loss diverges when it exceeds its running median by this many times its size
+    divergence_patience: Count = 100  # consecutive diverging steps after which training stops
     save_every: Count = 500  # steps
     log_every: Count = 50
-    preview_every: Count = 1000  # clips to hear in the logs
+    preview_every: Count = 1000  # steps between audio clips in TensorBoard
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -67,36 +69,36 @@ class LoopConfig(Ranged):
 
 @dataclass(frozen=True)
 class DataConfig(Ranged):
-    """Where sounds come from; without it they are those of the synthetic world, see `SoundsConfig`."""
+    """The dataset of `data.toml`; without that file, sounds are synthetic (see `SoundsConfig`)."""
 
     source: Literal["folder", "webdataset", "latents"]
-    path: str  # absolute, or seen from the recipe's folder
+    path: str  # absolute, or relative to the recipe's folder
     selection: Selection = field(default_factory=Selection)
-    clips: Size = 0  # the first ones alone are heard by autoencoder and tokenizer; 0 for all
+    clips: Size = 0  # limits the autoencoder and the tokenizer to the first clips; 0 for all
 
 
 @dataclass(frozen=True)
 class TokenizerConfig(Ranged):
     """The SentencePiece model that is trained on the captions."""
 
-    vocabulary: Annotated[int, Within(8, 1_000_000)]
-    captions: Clips = 12_000  # clips whose captions are learnt from
+    vocabulary_size: Annotated[int, Within(8, 1_000_000)]
+    clips: Clips = 12_000  # whose captions are used
 
 
 @dataclass(frozen=True)
 class SpectralConfig(Ranged):
-    """The multi-resolution spectral loss; weights of its terms, see `losses.SpectralLoss`."""
+    """Weights of the terms of the multi-resolution spectral loss, see `losses.SpectralLoss`."""
 
     windows: tuple[WindowSamples, ...] = (2048, 512, 128)
-    overlap: Overlap = 4  # windows over each sample
-    convergence: Weight = 1.0
-    logarithm: Weight = 1.0
-    linear: Weight = 0.0
-    phase: Weight = 0.0  # of the complex error
-    time_phase: Weight = 0.0  # of phase increments between frames
-    frequency_phase: Weight = 0.0  # and between bins
-    floor: Annotated[float, Within(1e-9, 1e9)] = 1.0  # of the logarithm, relative to the signal's own spread
-    k_weighting: bool = False  # hear both signals through the weighting of loudness
+    overlap: Overlap = 4  # windows that cover each sample
+    spectral_convergence: Weight = 1.0
+    log_magnitude: Weight = 1.0
+    linear_magnitude: Weight = 0.0
+    complex_error: Weight = 0.0
+    instantaneous_frequency: Weight = 0.0  # phase increments between frames
+    group_delay: Weight = 0.0  # phase increments between bins
+    log_floor: Annotated[float, Within(1e-9, 1e9)] = 1.0  # relative to the standard deviation of the signal
+    k_weighting: bool = False  # filter both signals by the weighting of loudness first
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,7 +113,7 @@ class MelConfig(Ranged):
     windows: tuple[WindowSamples, ...] = (2048, 1024, 512)
     bands: Annotated[int, Within(1, 1024)] = 128
     floor_db: Annotated[float, Within(-200, 0)] = -60.0  # relative to full scale
-    added: Weight = 1.0  # weight of what the made sound has and the real one has not
+    excess_weight: Weight = 1.0  # of energy that the real sound lacks
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,103 +121,103 @@ class MelConfig(Ranged):
 
 
 @dataclass(frozen=True)
-class MemberConfig(Ranged):
-    """One discriminator: convolutions over a spectrogram, or a transformer behind one of three front ends."""
+class DiscriminatorConfig(Ranged):
+    """One discriminator: convolutions over a spectrogram, or a transformer over one of three representations."""
 
     kind: Literal["convolution", "patches", "spectrum", "chroma"]
     size: WindowSamples  # samples of a window or patch
-    filters: Layer = 32  # of convolutions
-    stride: Annotated[int, Within(1, 1024)] = 2  # windows or patches that a transformer's score is about
-    window: Annotated[int, Within(0, 4096)] = 2  # scores to each side that a transformer attends to
+    filters: Width = 32  # of convolutions
+    stride: Annotated[int, Within(1, 1024)] = 2  # windows or patches per score of a transformer
+    window: Annotated[int, Within(0, 4096)] = 2  # scores on each side that a transformer attends to
     depth: Blocks = 3
-    width: Annotated[int, Within(0, 8192)] = 0  # of a transformer; 0 lets the size decide
-    octave: Annotated[float, Within(0, 10)] = 5.0  # above A0, where chroma listens
+    width: Annotated[int, Within(0, 8192)] = 0  # of a transformer; 0 derives it from the size
+    octave: Annotated[float, Within(0, 10)] = 5.0  # above A0: the center of the chroma filters
     octave_width: Annotated[float, Within(0.01, 10)] = 1.5
 
 
 @dataclass(frozen=True)
 class AdversarialConfig(Ranged):
-    """Discriminators of the autoencoder, trained in every second step."""
+    """The discriminators of the autoencoder, trained in every second step."""
 
     weight: Weight = 0.0
-    features: Weight = 5.0  # weight of feature matching
-    game: Literal["hinge", "relativistic", "least-squares"] = "relativistic"
-    members: tuple[MemberConfig, ...] = ()
-    start: Steps = 0  # step before which the autoencoder is trained alone
-    head_start: Steps = 0  # steps from there in which the discriminators learn and the autoencoder does not feel them
-    rate: Annotated[float, Within(0, 1000)] = 1.0  # of the loop's learning rate
-    betas: tuple[Annotated[float, Within(0, 0.999999)], ...] = (0.5, 0.99)
-    noise_below: Annotated[float, Within(0, 1e6)] = 0.1  # discriminator loss under which their inputs become noisy
+    feature_matching: Weight = 5.0
+    loss: Literal["hinge", "relativistic", "least-squares"] = "relativistic"
+    discriminators: tuple[DiscriminatorConfig, ...] = ()
+    start: Steps = 0  # step at which discriminators begin to train
+    head_start: Steps = 0  # steps from there without an adversarial loss for the autoencoder
+    lr_scale: LRScale = 1.0
+    betas: tuple[Beta, ...] = (0.5, 0.99)
+    noise_below: Annotated[float, Within(0, 1e6)] = 0.1  # discriminator loss below which noise is added to inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_pair("adversarial.betas", self.betas)
-        if self.weight and not self.members:
-            raise ConfigError("adversarial.weight needs discriminators", "add [[adversarial.members]]")
+        if self.weight and not self.discriminators:
+            raise ConfigError("adversarial.weight needs discriminators", "add [[adversarial.discriminators]]")
 
 
 @dataclass(frozen=True)
 class AlignmentConfig(Ranged):
-    """A small diffusion model of the latents, trained beside the autoencoder."""
+    """A small diffusion model of the latents, trained together with the autoencoder."""
 
     weight: Weight = 0.0
-    width: Layer = 768
+    width: Width = 768
     depth: Blocks = 4
-    detached_until: Steps = 10_000  # step before which the autoencoder does not feel it
-    fixed_target: bool = False  # let the autoencoder feel the noisy latents alone, not what is to be predicted
+    detached_until: Steps = 10_000  # step before which no gradient reaches the autoencoder
+    detach_target: bool = False  # pass gradients through the noisy latents only, not through the target
 
 
 @dataclass(frozen=True)
 class SemanticConfig(Ranged):
-    """Heads that read chroma and the balance of the channels off the latents."""
+    """Linear heads that predict chroma and the stereo balance from the latents."""
 
     weight: Weight = 0.0
-    window: WindowSamples = 8192  # samples of the targets' spectra
-    detached_until: Steps = 10_000  # step before which the autoencoder does not feel it
+    window: WindowSamples = 8192  # of the targets' spectra
+    detached_until: Steps = 10_000  # step before which no gradient reaches the autoencoder
 
 
 @dataclass(frozen=True)
 class ContrastiveConfig(Ranged):
-    """A critic that tells which sound, which caption and which latents belong together."""
+    """A critic that scores whether audio, caption and latents belong together."""
 
     weight: Weight = 0.0
-    width: Layer = 512
+    width: Width = 512
     depth: Blocks = 4
     patch: Annotated[int, Within(1, 65_536)] = 256  # samples of an audio token
-    most_rolls: Annotated[int, Within(1, 65_536)] = 1024  # wrong pairings of each kind, where the batch allows as many
-    detached_until: Steps = 10_000  # step before which the autoencoder does not feel it
+    max_rolls: Annotated[int, Within(1, 65_536)] = 1024  # limits the mismatched pairs of each kind in a batch
+    detached_until: Steps = 10_000  # step before which no gradient reaches the autoencoder
 
 
 @dataclass(frozen=True)
 class AugmentationConfig(Ranged):
-    """What happens to some of the crops and latents; everything is off unless it is given."""
+    """Augmentation of crops and latents; all of it is off by default."""
 
-    silence: Share = 0.0  # chance of a crop that is all silence
-    silent_tail: Share = 0.0  # chance of a crop that ends in silence
-    longest_tail: Annotated[int, Within(1, 100_000_000)] = 4096  # samples
+    silence: Share = 0.0  # probability that a crop is silenced
+    silent_tail: Share = 0.0  # probability that the end of a crop is silenced
+    max_tail: Annotated[int, Within(1, 100_000_000)] = 4096  # samples
     chirps: Annotated[int, Within(0, 65_536)] = 0  # sweeps added to each batch
-    latent_dropout: Share = 0.0  # chance of each latent element to be zero when it is decoded
+    latent_dropout: Share = 0.0  # probability that an element of the latents is zeroed before decoding
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig(Ranged):
-    """Training of the autoencoder, which starts from the principal components of the data."""
+    """Training of the autoencoder, which is initialized from the principal components of the data."""
 
     loop: LoopConfig
     spectral: SpectralConfig
-    clips: Size = 0  # the first ones of the sounds; 0 for all that `sounds.toml` or `data.toml` give
-    batch: BatchSize = 8
+    clips: Size = 0  # limits training to the first clips; 0 for all of `sounds.toml` or `data.toml`
+    batch_size: BatchSize = 8
     frames: Annotated[int, Within(2, 65_536)] = 32  # latents of a crop
     waveform: Weight = 1.0
     softnorm: Weight = 0.01
-    latent_noise: Annotated[float, Within(0, 100)] = 0.05  # of the latents' deviation, added before decoding
-    decoder_only: bool = False  # leave the encoder and its latents as they are
-    deviation_rate: Share = 0.0  # at which the bottleneck's deviation follows the latents; 0 freezes it
+    latent_noise: Annotated[float, Within(0, 100)] = 0.05  # standard deviation, added before decoding
+    decoder_only: bool = False  # freeze the encoder and the bottleneck
+    std_momentum: Share = 0.0  # of the bottleneck's running standard deviation; 0 freezes it
     pca_seconds: Annotated[float, Within(0.001, 100_000)] = 600.0
-    emphasis: Power = 0.3  # power of frequency by which the principal components prefer high frequencies
-    whitening: Share = 0.5  # 0 keeps the components' own spread, 1 makes all equal
-    noise_bands: tuple[Hertz, ...] = ()  # edges in hertz of bands whose loudness gets latents of its own
-    coring: Weight = 0.0  # size, of latents whose mean square is 1, up to which the decoder takes them for errors
+    emphasis: Power = 0.3  # exponent of frequency by which the PCA weights its input
+    whitening: Share = 0.5  # 0 keeps the variances of the components, 1 makes them equal
+    noise_bands: tuple[Hertz, ...] = ()  # edges in hertz of bands whose loudness has latent channels of its own
+    soft_threshold: Weight = 0.0  # shrinks latents in the decoder by this much, for unit mean square
     mel: MelConfig = field(default_factory=MelConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -225,49 +227,49 @@ class AutoencoderConfig(Ranged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.contrastive.weight and self.batch < 2:
-            raise ConfigError("contrastive.weight needs something to contrast with: a batch of at least 2")
+        if self.contrastive.weight and self.batch_size < 2:
+            raise ConfigError("contrastive.weight needs a batch_size of at least 2")
         if list(self.noise_bands) != sorted(set(self.noise_bands)) or len(self.noise_bands) == 1:
             raise ConfigError(f"noise_bands must be two or more rising edges, found {shown(list(self.noise_bands))}")
-        if self.coring and not self.noise_bands:
-            raise ConfigError(f"coring needs noise_bands, found {self.coring:g}")
+        if self.soft_threshold and not self.noise_bands:
+            raise ConfigError(f"soft_threshold needs noise_bands, found {self.soft_threshold:g}")
 
 
 @dataclass(frozen=True)
 class TextTrainingConfig(Ranged):
-    """Training of the text encoder to tell what latents are like, before the generator learns with it."""
+    """Pre-training of the text encoder to predict statistics of latents from captions."""
 
     loop: LoopConfig
-    batch: BatchSize = 128
-    frames: tuple[Annotated[int, Within(0, 65_536)], ...] = (0, 1, 2, 4)  # latents of a clip that are told one by one
-    levels: Annotated[int, Within(1, 65_536)] = 64  # first latents whose level is told, which is where a tempo shows
-    components: Annotated[int, Within(1, 65_536)] = 256  # of all that is told of a clip
+    batch_size: BatchSize = 128
+    frames: tuple[Annotated[int, Within(0, 65_536)], ...] = (0, 1, 2, 4)  # latents that are targets one by one
+    levels: Annotated[int, Within(1, 65_536)] = 64  # first latents whose level is a target, which shows the tempo
+    components: Annotated[int, Within(1, 65_536)] = 256  # principal components of all targets
 
 
 @dataclass(frozen=True)
-class ShortConfig(Ranged):
-    """Beginnings of clips, many at once, before whole ones: they teach several times sooner what words mean."""
+class CropConfig(Ranged):
+    """Train on many crops, the opening frames of clips, before full clips: the text is learned several times sooner."""
 
-    until: Steps = 0  # step from which all clips are whole
-    share: Share = 1.0  # of the steps before it that have beginnings
-    frames: tuple[BatchSize, ...] = (4, 6, 9, 16)  # latents of a batch's clips, one of these
-    tokens: Clips = 1100  # of all clips together: their latents, and the memory tokens that each has beside them
-    logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise: the rest is learnt from whole clips
+    until: Steps = 0  # step from which all clips are full
+    share: Share = 1.0  # of the steps before it that use crops
+    frames: tuple[BatchSize, ...] = (4, 6, 9, 16)  # lengths in latents; each batch uses one of them
+    tokens: Clips = 1100  # of a batch: latents and the memory tokens of each crop
+    logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise; full clips teach the rest
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.until and not self.frames:
-            raise ConfigError("short.frames needs a number of latents")
+            raise ConfigError("crop_first.frames needs a number of latents")
 
 
 @dataclass(frozen=True)
-class FocusConfig(Ranged):
-    """Families that are learnt more slowly than others, and so get batches of their own from a step on."""
+class CurriculumConfig(Ranged):
+    """A phase of the curriculum: from its first step, some batches hold only the families that are learned slowly."""
 
     families: tuple[str, ...]
-    start: Steps = 0  # step; from here on no focus that begins sooner counts
+    start: Steps = 0  # step; replaces phases that start earlier
     share: Share = 0.5  # of the steps
-    logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise, where it is settled what a clip will be
+    logsnr: tuple[LogSNR, ...] = (-6.5, 0.0)  # mostly noise, where the kind of sound is decided
 
 
 @dataclass(frozen=True)
@@ -275,87 +277,87 @@ class DiTTrainingConfig(Ranged):
     """Flow-matching training of the transformer, its conditioner and its text encoder."""
 
     loop: LoopConfig
-    batch: BatchSize = 32
+    batch_size: BatchSize = 32
     families: tuple[str, ...] = ()  # of the encoded sounds; none means all
-    times: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
+    timesteps: Literal["truncated-logit-normal", "logsnr-uniform", "uniform"] = "truncated-logit-normal"
     logsnr: tuple[LogSNR, ...] = (-6.0, 5.0)  # range of "logsnr-uniform"; samplers end near 2
-    condition_dropout: Share = 0.1
-    masks: tuple[Share, ...] = (0.1, 0.8, 0.1, 0.0)  # chances of segments, full, causal, spans
-    kept_weight: Weight = 0.1  # of the loss on kept frames
-    leveling: Weight = 0.0  # weight of a clip: its power to the negative of this, so that quiet ones count as much
-    short: ShortConfig = field(default_factory=ShortConfig)
-    focus: tuple[FocusConfig, ...] = ()  # one after the other
-    silence_seconds: Seconds = 0.5  # mean of the exponential length of the silence learnt behind a clip
+    cfg_dropout: Share = 0.1
+    mask_probabilities: tuple[Share, ...] = (0.1, 0.8, 0.1, 0.0)  # of segments, full, causal, spans
+    preserved_weight: Weight = 0.1  # of the loss on frames that inpainting preserves
+    loss_weighting: Weight = 0.0  # weights each clip by its power to the negative of this, in favor of quiet ones
+    crop_first: CropConfig = field(default_factory=CropConfig)
+    curriculum: tuple[CurriculumConfig, ...] = ()
+    silence_seconds: Seconds = 0.5  # mean of the exponentially distributed silence after each clip
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.masks) != 4 or abs(sum(self.masks) - 1) > 1e-6:
-            raise ConfigError(f"masks must be four chances that add up to 1, found {list(self.masks)}")
-        focus = (("focus.", focus.logsnr) for focus in self.focus)
-        for name, found in (("", self.logsnr), ("short.", self.short.logsnr), *focus):
+        chances = self.mask_probabilities
+        if len(chances) != 4 or abs(sum(chances) - 1) > 1e-6:
+            raise ConfigError(f"mask_probabilities must be four numbers that sum to 1, found {list(chances)}")
+        phases = (("curriculum.", phase.logsnr) for phase in self.curriculum)
+        for name, found in (("", self.logsnr), ("crop_first.", self.crop_first.logsnr), *phases):
             require_pair(f"{name}logsnr", found, rising=True)
 
-    def focus_at(self, step: int) -> FocusConfig | None:
-        """What a step may be about alone: the focus that began last."""
-        begun = [focus for focus in self.focus if step >= focus.start]
-        return max(begun, key=lambda focus: focus.start, default=None)
+    def curriculum_at(self, step: int) -> CurriculumConfig | None:
+        """Return the phase of the curriculum that started last, if any has."""
+        started = [phase for phase in self.curriculum if step >= phase.start]
+        return max(started, key=lambda phase: phase.start, default=None)
 
 
 @dataclass(frozen=True)
 class DistillConfig(Ranged):
-    """Training of the transformer to jump to where its teacher's guided path ends."""
+    """Distillation: the transformer learns to predict the end of its teacher's guided path in one step."""
 
     loop: LoopConfig
-    batch: BatchSize = 32
+    batch_size: BatchSize = 32
     teacher_steps: Annotated[int, Within(1, 1000)] = 12
     guidance: Annotated[float, Within(-100, 100)] = 3.0
     refresh_every: Count = 4  # steps that share the teacher's paths
-    jump_below: Share = 1.0  # time above which the student answers as its teacher does, and no path begins
+    distill_below: Share = 1.0  # timestep above which the student learns the teacher's own prediction instead
 
 
 @dataclass(frozen=True)
 class ScorerConfig(Ranged):
-    """Who says how far sounds are from their captions: the project's own critic of latents, unless CLAP is named."""
+    """The scorer of text alignment: a critic of latents that is trained alongside, unless CLAP is named."""
 
-    width: Layer = 128
+    width: Width = 128
     depth: Blocks = 2
-    clap: str = ""  # folder of a CLAP model as transformers keeps it; absolute, or seen from the recipe's folder
+    clap: str = ""  # folder of a CLAP model of transformers; absolute, or relative to the recipe's folder
 
 
 @dataclass(frozen=True)
 class PostConfig(Ranged):
-    """Adversarial post-training of a generator that needs few steps."""
+    """Adversarial post-training of a few-step generator."""
 
     loop: LoopConfig
-    batch: BatchSize = 32
-    logsnr: tuple[LogSNR, ...] = (-6.0, 2.0)  # range of the noise that the generator starts from
-    pure_noise: Share = 0.15  # share of starts from nothing but noise
-    judged: Literal["uniform", "logit-normal"] = "uniform"  # noise under which the discriminator looks
-    judged_times: tuple[Share, ...] = (0.0, 0.8)
-    condition_dropout: Share = 0.0
+    batch_size: BatchSize = 32
+    logsnr: tuple[LogSNR, ...] = (-6.0, 2.0)  # range of the generator's input noise
+    pure_noise: Share = 0.15  # share of inputs that are noise alone
+    discriminator_timesteps: Literal["uniform", "logit-normal"] = "uniform"
+    discriminator_time_range: tuple[Share, ...] = (0.0, 0.8)
+    cfg_dropout: Share = 0.0
     discriminator_every: Annotated[int, Within(2, 1_000_000)] = 2  # steps
-    rate: Annotated[float, Within(0, 1000)] = 3.0  # of the discriminator, in the loop's learning rate
-    betas: tuple[Annotated[float, Within(0, 0.999999)], ...] = (0.0, 0.99)  # of the discriminator
-    layers: tuple[
-        Annotated[int, Within(0, 1023)], ...
-    ] = ()  # blocks that the discriminator looks at; none means one at 70 % of the depth
+    lr_scale: LRScale = 3.0  # of the discriminator
+    betas: tuple[Beta, ...] = (0.0, 0.99)  # of the discriminator
+    # Blocks whose features the discriminator reads; none means one block at 70 % of the depth.
+    discriminator_layers: tuple[Annotated[int, Within(0, 1023)], ...] = ()
     head_width: Annotated[int, Within(16, 8192)] = 64
-    game: Literal["relativistic", "hinge"] = "relativistic"  # of the discriminator
+    loss: Literal["relativistic", "hinge"] = "relativistic"  # of the discriminator
     adversarial: Weight = 1.0
-    contrastive: Weight = 1.0  # of wrong captions, beside the game
+    contrastive: Weight = 1.0  # of mismatched captions, relative to `adversarial`
     contrastive_scale: Annotated[float, Within(0, 1000)] = 1.0
-    penalty: Annotated[float, Within(0, 1e9)] = 100.0  # on what a little noise changes
-    penalty_noise: Annotated[float, Within(1e-9, 100)] = 0.01
-    centering: Weight = 0.0  # keeps scores near zero, of which otherwise only differences matter
-    features: Weight = 0.0
-    text: Weight = 0.0  # of the distance between sound and caption
-    text_start: Steps = 0  # step from which the generator feels it; a critic of its own needs some to learn
+    gradient_penalty: Annotated[float, Within(0, 1e9)] = 100.0
+    gradient_penalty_noise: Annotated[float, Within(1e-9, 100)] = 0.01  # standard deviation of the finite difference
+    logit_centering: Weight = 0.0  # keeps scores near zero; a relativistic loss only sees differences
+    feature_matching: Weight = 0.0
+    text_alignment: Weight = 0.0  # of the scorer's distance between sound and caption
+    text_alignment_start: Steps = 0  # step; a critic that is trained alongside needs some steps first
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_pair("betas", self.betas)
-        for name in ("logsnr", "judged_times"):
+        for name in ("logsnr", "discriminator_time_range"):
             require_pair(name, getattr(self, name), rising=True)
         if self.head_width % 16:
             raise ConfigError(f"head_width must be a multiple of 16, found {self.head_width}")

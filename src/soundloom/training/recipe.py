@@ -33,8 +33,8 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 
 MODEL, TEXT_ENCODER = "model", "text_encoder"
-COMMANDS = {"distillation": "distill"}  # stages whose command has another name than their file
-BEGINS_WITH = {"distillation": ("dit",), "post": ("distillation", "dit")}  # the first of these that is there
+COMMANDS: dict[str, str] = {}
+BEGINS_WITH = {"distill": ("dit",), "post": ("distill", "dit")}  # the first of these that is there
 READS = {"text": ("encode",), "dit": ("encode", "text")}  # what else stages learn from or begin with
 T = TypeVar("T")
 

@@ -179,11 +179,11 @@ def test_more_steps_go_on_from_a_finished_stage(copy):
 
 def test_what_begins_with_another_stage_begins_anew_when_that_is_trained_again(copy):
     assert train(copy, "distill") == 0
-    path = copy / "work" / "distillation" / "trained.pt"
+    path = copy / "work" / "distill" / "trained.pt"
     before = torch.load(path, weights_only=True)
     assert train(copy, "dit", "--set", "loop.steps=5", "--set", "loop.learning_rate=0.1") == 0
     assert train(copy, "distill") == 0
-    steps = [record["step"] for record in read_log(copy / "work" / "distillation")]
+    steps = [record["step"] for record in read_log(copy / "work" / "distill")]
     assert steps == list(range(1, SHORT_LOOP["steps"] + 1))
     assert any(not torch.equal(value, before[name]) for name, value in torch.load(path, weights_only=True).items())
 
@@ -240,19 +240,19 @@ def test_a_decoder_alone_keeps_the_scale_of_the_latents_that_the_base_knows(made
 def test_clap_may_judge_what_post_training_makes(copy):
     pytest.importorskip("transformers")
     write_clap(copy / "clap")
-    changes = "--set", "scorer.clap=../clap", "--set", "text=0.5"
+    changes = "--set", "scorer.clap=../clap", "--set", "text_alignment=0.5"
     assert train(copy, "post", "--restart", *changes) == 0
     logged = set().union(*read_log(copy / "work" / "post"))
-    assert "text" in logged
+    assert "text_alignment" in logged
     assert "critic" not in logged
-    assert train(copy, "post", "--restart", "--set", "scorer.clap=absent", "--set", "text=0.5") == 1
+    assert train(copy, "post", "--restart", "--set", "scorer.clap=absent", "--set", "text_alignment=0.5") == 1
 
 
 def test_previews_can_be_heard_and_seen(made):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for stage in ("autoencoder", "dit", "distillation", "post"):
+    for stage in ("autoencoder", "dit", "distill", "post"):
         events = EventAccumulator(str(made / "work" / "tensorboard" / stage))
         events.Reload()
         tags = events.Tags()
@@ -283,11 +283,11 @@ def test_two_runs_in_one_work_folder_are_refused(copy, capsys):
         ("dit", ["--set", "loop.steps=many"], "loop.steps must be an integer"),
         ("text", ["--set", "components=0"], "components must be from 1 to"),
         ("text", ["--set", "frames=[-1]"], "frames[0] must be from 0 to"),
-        ("autoencoder", ["--set", "batch=0"], "batch must be from 1 to 65536, found 0"),
-        ("dit", ["--set", "batch=0"], "batch must be from 1 to 65536, found 0"),
+        ("autoencoder", ["--set", "batch_size=0"], "batch_size must be from 1 to 65536, found 0"),
+        ("dit", ["--set", "batch_size=0"], "batch_size must be from 1 to 65536, found 0"),
         ("dit", ["--set", "loop.steps=-5"], "loop.steps must be from 0 to 1000000000, found -5"),
         ("distill", ["--set", "refresh_every=0"], "refresh_every must be from 1 to 1000000000, found 0"),
-        ("post", ["--set", "layers=[9]"], "layers must be from 0 to"),
+        ("post", ["--set", "discriminator_layers=[9]"], "layers must be from 0 to"),
         ("dit", ["--set", 'loop.frozen=["texts."]'], "no weight has a name that begins with 'texts.' of loop.frozen"),
         ("encode", ["--set", "clips=3"], "encode has no file of its own"),
         ("dit", ["--out", "here"], "only export takes --out"),
@@ -340,7 +340,7 @@ def test_a_sample_rate_that_training_is_not_for_is_refused(copy, capsys):
 
 
 def test_a_tokenizer_of_other_settings_is_named(copy, caplog):
-    assert train(copy, "tokenizer", "--set", "vocabulary=70") == 0
+    assert train(copy, "tokenizer", "--set", "vocabulary_size=70") == 0
     assert "--restart learns it anew" in caplog.text
 
 
@@ -391,7 +391,7 @@ def library(tmp_path):
 
 def recipe_of(folder, source, path) -> None:
     configs = {name: table for name, table in CONFIGS.items() if not name.endswith("sounds")}
-    configs["tokenizer"] = {"vocabulary": 40}
+    configs["tokenizer"] = {"vocabulary_size": 40}
     write_recipe(folder / "recipe", configs | {"data": {"source": source, "path": str(path)}})
 
 

@@ -18,7 +18,7 @@ from tests.training.tiny_recipe import write_recipe
 LOOP = {"steps": 4, "learning_rate": 1e-2, "final_learning_rate": 1e-3, "warmup_steps": 1, "log_every": 1}
 RECIPE = {
     "instruct": {
-        "batch": 2,
+        "batch_size": 2,
         "seconds": 0.5,
         "stems": "bands",
         "adapter": {"max_frames": 50, "lora_rank": 2, "lora_alpha": 4},

@@ -6,14 +6,17 @@ import torch
 from torch import nn
 
 from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.data.batches import TrainingBatch
+from soundloom.training.init.generator import Generator, initialize
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.critic import ContrastiveCritic
-from soundloom.training.stages.dit import Generator, TrainingBatch, initialize
 from soundloom.training.stages.post import PostTask, other_captions
 from tests.training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 
 KINDS, FRAMES = 4, 6
-POST = PostConfig(loop=LOOP, batch=8, head_width=16, layers=(0,), penalty=0.0, scorer=ScorerConfig(64, 1))
+POST = PostConfig(
+    loop=LOOP, batch_size=8, head_width=16, discriminator_layers=(0,), gradient_penalty=0.0, scorer=ScorerConfig(64, 1)
+)
 
 
 class NamedLatents:
@@ -61,7 +64,7 @@ def test_without_contrast_the_discriminator_does_not_read_captions():
 
 
 def test_the_text_score_draws_what_is_made_towards_its_caption():
-    stage = post(replace(POST, adversarial=0.0, text=1.0))
+    stage = post(replace(POST, adversarial=0.0, text_alignment=1.0))
     learner = torch.optim.Adam(stage.critic.parameters(), 3e-3)
     for step in range(80):
         learner.zero_grad()
@@ -75,14 +78,14 @@ def test_the_text_score_draws_what_is_made_towards_its_caption():
         losses = stage.losses(step, RngStream(0, step))
         losses["loss"].backward()
         learner.step()
-        distances.append(losses["text"].item())
+        distances.append(losses["text_alignment"].item())
     assert sum(distances[-5:]) < 0.8 * sum(distances[:5])
 
 
 def spread_of_latents(weight: float) -> float:
     """How far apart the latents of four sounds stay that something else draws together."""
     torch.manual_seed(0)
-    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, most_rolls=1)
+    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, max_rolls=1)
     critic = ContrastiveCritic(config, KINDS).eval()
     block = critic.transformer.blocks[0]
     for layer in (block.attention.to_out, block.ff.ff[2]):

@@ -67,4 +67,4 @@ def test_values_of_a_selection_are_lists_of_text(where, sentence):
 @pytest.mark.parametrize("captions", [[("",)], [("a rather long caption of many letters",)]])
 def test_a_vocabulary_that_cannot_be_learnt_is_a_sentence(captions):
     with pytest.raises(TrainingError, match="no vocabulary of 10 pieces can be learnt from these captions"):
-        train_tokenizer(Words(captions), TokenizerConfig(vocabulary=10))
+        train_tokenizer(Words(captions), TokenizerConfig(vocabulary_size=10))

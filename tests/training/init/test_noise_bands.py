@@ -100,7 +100,7 @@ def test_noise_stays_on_its_side(started):
 
 def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
     cored = autoencoder()
-    start_with_noise(cored, sounds, replace(CONFIG, coring=0.05))
+    start_with_noise(cored, sounds, replace(CONFIG, soft_threshold=0.05))
     for size, least, most in ((0.02, 0.0, 0.3), (1.0, 0.95, 1.05)):
         latents = torch.zeros(1, started.config.latent_dim, 64)
         latents[:, :-4] = size * torch.randn(latents[:, :-4].shape, generator=torch.Generator().manual_seed(1))
@@ -110,7 +110,7 @@ def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started
         assert least <= float(after / before) <= most
 
 
-@pytest.mark.parametrize("changes", [{"coring": -0.1}, {"coring": 0.1, "noise_bands": ()}])
+@pytest.mark.parametrize("changes", [{"soft_threshold": -0.1}, {"soft_threshold": 0.1, "noise_bands": ()}])
 def test_coring_that_can_do_nothing_is_refused(changes):
     with pytest.raises(ConfigError, match=r"coring (needs noise_bands|must be from 0)"):
         replace(CONFIG, **changes)

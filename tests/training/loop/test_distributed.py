@@ -11,12 +11,15 @@ import torch
 
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import EngineError
-from soundloom.training.config import AdversarialConfig, AlignmentConfig, MemberConfig
+from soundloom.training.config import AdversarialConfig, AlignmentConfig, DiscriminatorConfig
+from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.data.sounds import Sounds
+from soundloom.training.init.generator import Generator
 from soundloom.training.loop.distributed import DistributedConfig, init_distributed
-from soundloom.training.loop.loop import RngStream, Trainer
+from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.stages.autoencoder import AutoencoderTask
-from soundloom.training.stages.dit import DiTTask, Generator, TrainingBatch
+from soundloom.training.stages.dit import DiTTask
 from tests.training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
 
@@ -76,12 +79,12 @@ def drift(folder: Path) -> None:
     """Train an autoencoder with all that follows what it hears, and keep this process's own buffers."""
     here = init_distributed(DistributedConfig(device="cpu", threads=1))
     torch.manual_seed(0)
-    member = MemberConfig("convolution", 64, filters=4)
+    member = DiscriminatorConfig("convolution", 64, filters=4)
     config = replace(
         AUTOENCODER,
         loop=replace(LOOP, accumulate=2),
-        deviation_rate=0.5,
-        adversarial=AdversarialConfig(0.1, members=(member,)),
+        std_momentum=0.5,
+        adversarial=AdversarialConfig(0.1, discriminators=(member,)),
         alignment=AlignmentConfig(0.1, width=64, depth=1),
     )
     this = Trainer(AutoencoderTask(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)

@@ -17,7 +17,8 @@ from soundloom.training.loop.checkpoint import read_state
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.guards import DivergenceGuard
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.loop import OptimizerPhase, RngStream, Trainer, learning_rate
+from soundloom.training.loop.loop import OptimizerPhase, Trainer, learning_rate
+from soundloom.training.loop.rng import RngStream
 from tests.training.tiny_recipe import loop
 
 
@@ -130,7 +131,7 @@ def test_a_loss_that_stays_high_stops_the_run_and_keeps_the_state_from_before(tm
             return {"loss": super().losses(step, stream)["loss"] * (1 if step < 73 else 100)}
 
     with pytest.raises(TrainingError, match=r"step 82: the loss has been far above its usual .* for 10 steps"):
-        Trainer(Exploding(), loop(steps=400, save_every=5, patience=10), tmp_path).train()
+        Trainer(Exploding(), loop(steps=400, save_every=5, divergence_patience=10), tmp_path).train()
     assert trainer(tmp_path).step == 70
 
 
@@ -171,7 +172,7 @@ def test_single_high_losses_do_not_stop_a_run(tmp_path):
         def losses(self, step, stream):
             return {"loss": super().losses(step, stream)["loss"] * (100 if step % 10 else 1)}
 
-    assert Trainer(Spiking(), loop(steps=100, patience=10), tmp_path).train()
+    assert Trainer(Spiking(), loop(steps=100, divergence_patience=10), tmp_path).train()
 
 
 def test_losses_around_zero_may_change_their_sign():
@@ -215,14 +216,14 @@ def test_a_resumed_run_obeys_new_settings_of_its_optimizer(tmp_path):
 
 def test_muon_without_blocks_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"loop\.muon is for matrices of transformer blocks"):
-        Trainer(Regression(), loop(muon=2.0), tmp_path)
+        Trainer(Regression(), loop(muon_lr_scale=2.0), tmp_path)
 
 
 def test_another_optimizer_cannot_take_over(tmp_path, monkeypatch):
     monkeypatch.setattr("soundloom.training.loop.loop.transformer_blocks", lambda module: iter([module[0]]))
     trainer(tmp_path, steps=1).train()
     with pytest.raises(TrainingError, match="by another optimizer, than the recipe asks for"):
-        Trainer(Regression(), loop(muon=2.0), tmp_path)
+        Trainer(Regression(), loop(muon_lr_scale=2.0), tmp_path)
 
 
 def test_a_run_stopped_while_its_loss_is_high_keeps_the_state_from_before(tmp_path):
@@ -295,7 +296,7 @@ class Duel:
             nn.init.ones_(parameter)
         self.phases = (
             OptimizerPhase("follower", (self.module,)),
-            OptimizerPhase("leader", (self.auxiliary,), rate=0.5, betas=(0.0, 0.99)),
+            OptimizerPhase("leader", (self.auxiliary,), lr_scale=0.5, betas=(0.0, 0.99)),
         )
 
     def phase(self, step: int) -> OptimizerPhase:

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from soundloom.training.config import AdversarialConfig, MemberConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.config import AdversarialConfig, DiscriminatorConfig
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.features import feature_distance, outputs_of
 from soundloom.training.objectives.gan.discriminators import Spectrum, build_member, member_width
 from soundloom.training.objectives.gan.losses import Adversary, discriminator_loss, generator_loss
 
 RATE = 44100
 MEMBERS = (
-    MemberConfig("convolution", 64, filters=4),
-    MemberConfig("patches", 29, stride=2, window=4, width=64, depth=2),
-    MemberConfig("spectrum", 128, stride=2, window=3, width=64, depth=2),
-    MemberConfig("chroma", 1024, stride=2, window=3, width=64, depth=2),
+    DiscriminatorConfig("convolution", 64, filters=4),
+    DiscriminatorConfig("patches", 29, stride=2, window=4, width=64, depth=2),
+    DiscriminatorConfig("spectrum", 128, stride=2, window=3, width=64, depth=2),
+    DiscriminatorConfig("chroma", 1024, stride=2, window=3, width=64, depth=2),
 )
 REAL, MADE = torch.tensor([2.0, 0.5]), torch.tensor([-0.5, 1.0])
 
@@ -63,7 +63,7 @@ def test_a_member_scores_every_part_of_a_sound_and_shows_its_features(member):
 
 def test_scores_of_a_patch_member_are_local():
     torch.manual_seed(0)
-    network = build_member(MemberConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
+    network = build_member(DiscriminatorConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
     sound = torch.randn(1, 2, 16 * 2 * 32)
     other = sound.clone()
     other[..., -16:] += 1
@@ -93,7 +93,7 @@ def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
 def test_a_member_learns_to_hear_missing_treble(member):
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(1.0, members=(member,)), RATE)
+    adversary = Adversary(AdversarialConfig(1.0, discriminators=(member,)), RATE)
     optimizer = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(25):
         optimizer.zero_grad()
@@ -104,7 +104,7 @@ def test_a_member_learns_to_hear_missing_treble(member):
 
 
 def test_noise_veils_the_sounds_when_the_discriminators_win():
-    adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS[:1]), RATE)
+    adversary = Adversary(AdversarialConfig(1.0, discriminators=MEMBERS[:1]), RATE)
     made, real = sounds(0)
     clear = adversary.discriminator_losses(made, real, RngStream(0, 0))["loss"].item()
     assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
@@ -115,7 +115,7 @@ def test_noise_veils_the_sounds_when_the_discriminators_win():
 
 def test_in_the_generators_turn_gradients_reach_the_sound_and_no_discriminator():
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(1.0, members=MEMBERS), RATE).requires_grad_(False)
+    adversary = Adversary(AdversarialConfig(1.0, discriminators=MEMBERS), RATE).requires_grad_(False)
     made, real = sounds(0)
     made.requires_grad_()
     losses = adversary.generator_losses(made, real, RngStream(0, 0))

@@ -16,7 +16,7 @@ from soundloom.training.config import (
     SemanticConfig,
 )
 from soundloom.training.data.augmentation import augmented, chirp, random_piece
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
 from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted
@@ -93,10 +93,10 @@ def test_alignment_follows_the_size_of_the_latents_while_training():
     assert float(alignment.deviation) == pytest.approx(expected, rel=1e-5)
 
 
-def gradient_of_alignment(fixed_target: bool) -> torch.Tensor:
+def gradient_of_alignment(detach_target: bool) -> torch.Tensor:
     """Gradient at the latents where the network answers nothing, so that only the target can carry one."""
     torch.manual_seed(0)
-    config = AlignmentConfig(1.0, width=64, depth=1, fixed_target=fixed_target)
+    config = AlignmentConfig(1.0, width=64, depth=1, detach_target=detach_target)
     alignment = DiffusionAlignment(config, TIMES, 3)
     for parameter in alignment.dit.parameters():
         nn.init.zeros_(parameter)
@@ -106,8 +106,8 @@ def gradient_of_alignment(fixed_target: bool) -> torch.Tensor:
 
 
 def test_the_latents_feel_alignment_through_the_target_unless_it_is_fixed():
-    assert gradient_of_alignment(fixed_target=False).abs().sum() > 0
-    assert gradient_of_alignment(fixed_target=True).abs().sum() == 0
+    assert gradient_of_alignment(detach_target=False).abs().sum() > 0
+    assert gradient_of_alignment(detach_target=True).abs().sum() == 0
 
 
 @pytest.mark.parametrize(("batch", "most", "count"), [(1, 9, 0), (2, 9, 1), (8, 3, 3), (8, 99, 7), (400, 99, 1)])
@@ -128,7 +128,7 @@ def test_the_contrast_has_a_margin_and_leads_that_are_large_enough():
 
 def test_the_critic_learns_which_sounds_and_latents_belong_together():
     torch.manual_seed(0)
-    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, most_rolls=1)
+    config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, max_rolls=1)
     critic = ContrastiveCritic(config, 4).eval()  # nothing is dropped from these few tokens
     for layer in (critic.transformer.blocks[0].attention.to_out, critic.transformer.blocks[0].ff.ff[2]):
         layer.reset_parameters()  # awake from the first step, for the sake of time
@@ -167,7 +167,7 @@ def test_padding_of_a_caption_means_nothing_to_the_critic():
 
 def test_silence_tails_and_sweeps_are_put_into_a_batch():
     crops = np.ones((200, 2, 100), np.float32)
-    config = AugmentationConfig(silence=0.2, silent_tail=0.5, longest_tail=10, chirps=3)
+    config = AugmentationConfig(silence=0.2, silent_tail=0.5, max_tail=10, chirps=3)
     made = augmented(crops, config, np.random.default_rng(0), RATE)
     assert made.shape == (203, 2, 100)
     heard = made[:200, 0] != 0

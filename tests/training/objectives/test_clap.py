@@ -12,7 +12,7 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
 from soundloom.training.data.captions import train_tokenizer
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.clap import ClapScorer, resampled
 from soundloom.training.stages.post import PostTask
 from tests.training.stages.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
@@ -100,11 +100,11 @@ def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
 
 
 def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # noqa: F811
-    task = PostTask(generator(), clips, replace(POST, text=0.3), scorer)
+    task = PostTask(generator(), clips, replace(POST, text_alignment=0.3), scorer)
     assert task.critic is None
     losses = task.losses(0, RngStream(0, 0))
     losses["loss"].backward()
-    assert float(losses["text"].detach()) > 0
+    assert float(losses["text_alignment"].detach()) > 0
     assert all(p.grad is None for p in (*scorer.model.parameters(), *scorer.same.parameters()))
 
 

@@ -14,29 +14,30 @@ from soundloom.training.config import (
     AugmentationConfig,
     AutoencoderConfig,
     ContrastiveConfig,
+    DiscriminatorConfig,
     MelConfig,
-    MemberConfig,
     SemanticConfig,
     TokenizerConfig,
 )
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.loop import RngStream, Trainer
+from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.text_features import LearntText
 from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_follow, require_sizes
 from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
-MEMBERS = (MemberConfig("convolution", 64, filters=4), MemberConfig("patches", 29, width=64, depth=2))
+MEMBERS = (DiscriminatorConfig("convolution", 64, filters=4), DiscriminatorConfig("patches", 29, width=64, depth=2))
 EVERYTHING = replace(
     AUTOENCODER,
-    deviation_rate=0.001,
+    std_momentum=0.001,
     mel=MelConfig(0.05, windows=(256,), bands=16),
-    adversarial=AdversarialConfig(0.1, members=MEMBERS, start=2, head_start=2),
+    adversarial=AdversarialConfig(0.1, discriminators=MEMBERS, start=2, head_start=2),
     alignment=AlignmentConfig(0.1, width=64, depth=1, detached_until=3),
     semantic=SemanticConfig(0.2, window=512, detached_until=3),
     contrastive=ContrastiveConfig(0.1, width=64, depth=1, detached_until=3),
-    augmentation=AugmentationConfig(silence=0.1, silent_tail=0.1, longest_tail=64, chirps=1, latent_dropout=0.05),
+    augmentation=AugmentationConfig(silence=0.1, silent_tail=0.1, max_tail=64, chirps=1, latent_dropout=0.05),
 )
 
 
@@ -64,7 +65,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
 def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
     Trainer(task(sounds, EVERYTHING, captions), loop(steps=6, log_every=6), tmp_path).train()
     (record,) = read_log(tmp_path)
-    own = {"loss", "gradient", "spectral", "waveform", "softnorm", "mel", "adversarial", "features"}
+    own = {"loss", "gradient", "spectral", "waveform", "softnorm", "mel", "adversarial", "feature_matching"}
     helpers = {"alignment", "alignment_zero", "semantic", "contrastive"}
     helpers |= {f"semantic_{name}" for name in ("low", "middle", "high", "balance")}
     game = {"discriminators loss", "discriminators gradient", "0_convolution_64", "1_patches_29"}
@@ -136,7 +137,7 @@ def test_the_bottleneck_follows_the_deviation_of_its_latents():
 
 def test_a_critic_needs_a_batch(sounds):
     with pytest.raises(ConfigError, match="at least 2"):
-        replace(AUTOENCODER, batch=1, contrastive=ContrastiveConfig(0.1))
+        replace(AUTOENCODER, batch_size=1, contrastive=ContrastiveConfig(0.1))
 
 
 def test_an_adversary_needs_members():

@@ -10,24 +10,17 @@ import torch
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.config import DistillConfig, FocusConfig, ShortConfig, TokenizerConfig
+from soundloom.training.config import CropConfig, CurriculumConfig, DistillConfig, TokenizerConfig
+from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import Latents, read_latents, write_latents
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.loop import RngStream, Trainer, TrainingTask
+from soundloom.training.init.generator import Generator, initialize
+from soundloom.training.loop.loop import Trainer, TrainingTask
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.timesteps import noisy, shifted
 from soundloom.training.stages.distill import DistillTask
-from soundloom.training.stages.dit import (
-    Clips,
-    DiTTask,
-    Generator,
-    TrainingBatch,
-    initialize,
-    leveled,
-    loss_by_frames,
-    sample_timesteps,
-    without,
-)
+from soundloom.training.stages.dit import DiTTask, drop_context, loss_weights, masked_losses, sample_timesteps
 from tests.training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
 FRAMES_PER_SECOND = 20.0
@@ -44,10 +37,10 @@ def latents() -> Latents:
 
 
 @pytest.fixture(scope="module")
-def clips() -> Clips:
+def clips() -> EncodedClips:
     sounds = Sounds(SOUNDS)
     tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
-    return Clips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
+    return EncodedClips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
 
 
 @pytest.fixture
@@ -68,7 +61,7 @@ def validation(task: TrainingTask, name: str) -> float:
     ("kind", "median"), [("uniform", 0.5), ("logsnr-uniform", 0.622), ("truncated-logit-normal", 0.538)]
 )
 def test_times_follow_their_distribution(kind, median):
-    t = sample_timesteps(replace(FLOW, times=kind), (torch.arange(10_001) + 0.5) / 10_001)
+    t = sample_timesteps(replace(FLOW, timesteps=kind), (torch.arange(10_001) + 0.5) / 10_001)
     assert 0 < t.min() < t.max() <= 1
     assert float(t.median()) == pytest.approx(median, abs=0.01)
 
@@ -87,28 +80,28 @@ def test_made_and_kept_frames_are_counted_apart_and_padding_not_at_all():
     error = torch.tensor([[1.0, 2.0, 3.0, 100.0]])
     valid, kept = torch.tensor([[True, True, True, False]]), torch.tensor([[1.0, 0.0, 0.0, 1.0]])
     nothing = torch.zeros(1)
-    batch = TrainingBatch(nothing, nothing, nothing, nothing, kept=kept, valid=valid)
-    assert tuple(map(float, loss_by_frames(error, batch))) == (2.5, 1.0)
+    batch = TrainingBatch(nothing, nothing, nothing, nothing, inpaint_mask=kept, valid=valid)
+    assert tuple(map(float, masked_losses(error, batch))) == (2.5, 1.0)
 
 
 def test_dropped_conditions_are_zeros():
-    context = without(torch.ones(2, 3, 4), torch.tensor([True, False]))
+    context = drop_context(torch.ones(2, 3, 4), torch.tensor([True, False]))
     assert not context[0].any()
     assert context[1].all()
 
 
 def test_flow_matching_learns(generator, clips, tmp_path):
-    config = replace(FLOW, batch=8, loop=loop(steps=150, learning_rate=3e-3, warmup_steps=10, log_every=150))
+    config = replace(FLOW, batch_size=8, loop=loop(steps=150, learning_rate=3e-3, warmup_steps=10, log_every=150))
     task = DiTTask(generator, clips, config)
-    before = validation(task, "made")
+    before = validation(task, "generated")
     Trainer(task, config.loop, tmp_path).train()
-    after = validation(task, "made")
+    after = validation(task, "generated")
     assert after < 0.6 * before
 
 
 def test_many_beginnings_come_before_whole_clips(generator, clips):
-    short = ShortConfig(until=3, frames=(5,), tokens=70, logsnr=(-6.0, -5.0))
-    task = DiTTask(generator, clips, replace(FLOW, batch=2, times="logsnr-uniform", short=short))
+    short = CropConfig(until=3, frames=(5,), tokens=70, logsnr=(-6.0, -5.0))
+    task = DiTTask(generator, clips, replace(FLOW, batch_size=2, timesteps="logsnr-uniform", crop_first=short))
     batch, config = task._sample(2, RngStream(0, 2))
     memory = generator.dit.config.num_memory_tokens
     assert batch.data.shape == (70 // (5 + memory), LATENT_DIM, 5)
@@ -120,14 +113,14 @@ def test_many_beginnings_come_before_whole_clips(generator, clips):
 
 
 def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clips):
-    first = FocusConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
-    second = FocusConfig(families=("tone",), start=103, share=1.0, logsnr=(-4.0, -3.0))
+    first = CurriculumConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
+    second = CurriculumConfig(families=("tone",), start=103, share=1.0, logsnr=(-4.0, -3.0))
     captions = copy(clips.captions)
     captions.families = np.where(np.arange(SOUNDS.clips) % 3 == 0, "bell", "tone")
-    focused = Clips(clips.latents, captions, replace(FLOW, focus=(first, second)), FRAMES_PER_SECOND)
+    focused = EncodedClips(clips.latents, captions, replace(FLOW, curriculum=(first, second)), FRAMES_PER_SECOND)
     task = DiTTask(generator, focused, focused.config)
 
-    def focused_steps(focus: FocusConfig, steps: range) -> int:
+    def focused_steps(focus: CurriculumConfig, steps: range) -> int:
         lengths = clips.latents.seconds[np.isin(captions.families, focus.families)]  # no two clips are equally long
         drawn = [task._sample(step, RngStream(0, step)) for step in steps]
         found = [batch for batch, config in drawn if config.logsnr == focus.logsnr]
@@ -147,36 +140,39 @@ def test_times_of_longer_clips_are_moved_towards_noise(generator, clips):
     wanted = torch.tensor([0.0, *(alpha * 0.3 / (1 + (alpha - 1) * 0.3)), 1.0])
     torch.testing.assert_close(shifted(t, lengths, shift), wanted)
 
-    focus = FocusConfig(families=(), share=1.0)
-    for config, is_moved in ((FLOW, True), (replace(FLOW, focus=(focus,)), False)):
-        focused = Clips(clips.latents, clips.captions, config, FRAMES_PER_SECOND)
+    focus = CurriculumConfig(families=(), share=1.0)
+    for config, is_moved in ((FLOW, True), (replace(FLOW, curriculum=(focus,)), False)):
+        focused = EncodedClips(clips.latents, clips.captions, config, FRAMES_PER_SECOND)
         plain, moved = (DiTTask(generator, focused, config, some).losses(0, RngStream(0, 0)) for some in (None, shift))
         assert bool(plain["loss"] != moved["loss"]) == is_moved
 
 
 def test_a_family_that_was_not_encoded_is_an_error(clips):
     with pytest.raises(ConfigError, match="no encoded sound is of these families: choir\nhint: found: tone"):
-        Clips(clips.latents, clips.captions, replace(FLOW, families=("choir",)), FRAMES_PER_SECOND)
+        EncodedClips(clips.latents, clips.captions, replace(FLOW, families=("choir",)), FRAMES_PER_SECOND)
 
 
 def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
     captions = copy(clips.captions)
     captions.ids = captions.ids[1:]
     with pytest.raises(TrainingError, match="4 clips are encoded, and there are captions of 3"):
-        Clips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
+        EncodedClips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
 
 
 def test_leveling_lets_a_quiet_clip_count_as_much(clips):
     batch = clips.sample(1, RngStream(0, 0))
     quiet = replace(batch, data=batch.data * 0.5)
-    weights = [float(leveled(some, 1.0)) for some in (batch, quiet)]
+    weights = [float(loss_weights(some, 1.0)) for some in (batch, quiet)]
     power = float((batch.data.square().mean(1) * batch.valid).sum() / batch.valid.sum())
     assert weights[1] / weights[0] == pytest.approx((power + 0.02) / (power / 4 + 0.02), rel=1e-4)
 
 
 def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, clips, tmp_path):
     config = DistillConfig(
-        loop=loop(steps=60, learning_rate=3e-3, warmup_steps=5, log_every=60), batch=4, teacher_steps=4, guidance=1.5
+        loop=loop(steps=60, learning_rate=3e-3, warmup_steps=5, log_every=60),
+        batch_size=4,
+        teacher_steps=4,
+        guidance=1.5,
     )
     shift = model_config().model.diffusion.sampling_shift
     task = DistillTask(generator, clips, config, shift)
@@ -189,10 +185,10 @@ def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, c
 def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips, tmp_path):
     config = DistillConfig(
         loop=loop(steps=200, learning_rate=3e-3, warmup_steps=5, log_every=200),
-        batch=4,
+        batch_size=4,
         teacher_steps=8,
         guidance=1.5,
-        jump_below=0.6,
+        distill_below=0.6,
     )
     task = DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)
     batch, path = task._path(0, RngStream(0, 0))
@@ -217,8 +213,8 @@ def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips
 
 
 def test_distillation_needs_something_to_jump_from(generator, clips):
-    config = DistillConfig(loop=loop(steps=1), teacher_steps=4, jump_below=0.2)
-    with pytest.raises(ConfigError, match=r"none of 4 steps begins at or below jump_below, 0.2"):
+    config = DistillConfig(loop=loop(steps=1), teacher_steps=4, distill_below=0.2)
+    with pytest.raises(ConfigError, match=r"none of 4 steps begins at or below distill_below, 0.2"):
         DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)
 
 

@@ -14,7 +14,7 @@ from soundloom.training.stages.evaluate import auxiliary_rows
 from tests.training.stages.test_autoencoder import EVERYTHING
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
-FIVE = {"spectral", "adversarial", "features", "alignment", "semantic", "contrastive"}
+FIVE = {"spectral", "adversarial", "feature_matching", "alignment", "semantic", "contrastive"}
 PROMPTS = family_prompts(("tone", "bell"), 4, seconds=1.0)
 
 

@@ -19,7 +19,8 @@ from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
 from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
 from soundloom.training.loop.logging import read_log  # noqa: E402
-from soundloom.training.loop.loop import RngStream, Trainer  # noqa: E402
+from soundloom.training.loop.loop import Trainer  # noqa: E402
+from soundloom.training.loop.rng import RngStream  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
 from soundloom.training.stages.instruct import (  # noqa: E402
     Editor,
@@ -52,7 +53,7 @@ class Loud(InstructionDataset):
 
 def config(steps: int) -> InstructTrainingConfig:
     loop = LoopConfig(steps, 5e-3, 1e-3, warmup_steps=5, log_every=10, save_every=10)
-    return InstructTrainingConfig(loop, batch=4, seconds=0.5, pieces=3, text_dropout=0.2)
+    return InstructTrainingConfig(loop, batch_size=4, seconds=0.5, pieces=3, text_dropout=0.2)
 
 
 def task(steps: int) -> InstructTask:
@@ -92,7 +93,11 @@ RECIPE = Path(__file__).parents[3] / "configs" / "instruct"
 def test_the_recipe_in_the_repository_is_the_published_training() -> None:
     config = Recipe(RECIPE).read(InstructTrainingConfig, "instruct")
     assert config.adapter == AdapterSizes()
-    assert (config.loop.steps, config.loop.learning_rate, config.batch * config.loop.accumulate) == (10_000, 1e-4, 32)
+    assert (config.loop.steps, config.loop.learning_rate, config.batch_size * config.loop.accumulate) == (
+        10_000,
+        1e-4,
+        32,
+    )
 
 
 def test_a_recipe_cannot_set_what_follows_from_the_training(tmp_path) -> None:
@@ -145,7 +150,7 @@ class Copied(InstructionDataset):
     """Edits that are codes from the start: each stem has a codebook of its own, in which it plays chance levels."""
 
     def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
-        rng, size = stream.rng, self.config.batch
+        rng, size = stream.rng, self.config.batch_size
         codes = rng.integers(1, 8, (size, 4, 1)).repeat(6, axis=-1)
         tasks, stems = rng.integers(0, 2, size), rng.integers(0, 4, size)
         drawn = zip(tasks, stems, strict=True)
@@ -165,7 +170,7 @@ def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instru
     torch.manual_seed(0)
     lm = MusicGenLM(replace(LM, text_width=6))
     loop = LoopConfig(150, 1e-2, 1e-3, warmup_steps=10, log_every=50)
-    settings = InstructTrainingConfig(loop, ADAPTER, batch=16, text_dropout=0.0)
+    settings = InstructTrainingConfig(loop, ADAPTER, batch_size=16, text_dropout=0.0)
     edits, editor_folder = Copied(settings), tmp_path / "editor"
     editor_folder.mkdir()
     Trainer(LanguageModelTask(lm, edits), loop, tmp_path).train()

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from soundloom.training.config import (
     AdversarialConfig,
     AlignmentConfig,
+    DiscriminatorConfig,
     DiTTrainingConfig,
     LoopConfig,
     MelConfig,
-    MemberConfig,
     SemanticConfig,
     SpectralConfig,
 )
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.gan.losses import Adversary
 from soundloom.training.objectives.semantic import SemanticRegression, weighted
@@ -40,7 +40,7 @@ def sound() -> torch.Tensor:
 
 
 REAL = sound()
-MAGNITUDES = SpectralConfig(windows=(512, 128), convergence=1.0, logarithm=0.0)
+MAGNITUDES = SpectralConfig(windows=(512, 128), spectral_convergence=1.0, log_magnitude=0.0)
 
 
 def reached(loss) -> torch.Tensor:
@@ -71,24 +71,28 @@ def treble_error(x: torch.Tensor) -> float:
 ADDED = {
     "waveform": (waveform_loss, waveform_error, 0.6),
     "mel": (MelLoss(MelConfig(windows=(512, 128), bands=32), RATE), treble_error, 1.0),
-    "logarithm": (SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=1)), treble_error, 0.8),
-    "linear": (
-        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, linear=10)),
+    "log_magnitude": (
+        SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=1)),
+        treble_error,
+        0.8,
+    ),
+    "linear_magnitude": (
+        SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, linear_magnitude=10)),
         lambda x: float((spectra(x).abs() - spectra(REAL).abs()).abs().mean()),
         0.85,
     ),
-    "phase": (
-        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, phase=1)),
+    "complex_error": (
+        SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, complex_error=1)),
         waveform_error,
         0.97,
     ),
-    "time_phase": (
-        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, time_phase=1)),
+    "instantaneous_frequency": (
+        SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, instantaneous_frequency=1)),
         lambda x: float(time_difference(spectra(x), spectra(REAL))),
         0.4,
     ),
-    "frequency_phase": (
-        SpectralLoss(SpectralConfig((512, 128), convergence=0, logarithm=0, frequency_phase=1)),
+    "group_delay": (
+        SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, group_delay=1)),
         lambda x: float(frequency_difference(spectra(x), spectra(REAL))),
         0.6,
     ),
@@ -124,7 +128,9 @@ class Hiss(nn.Module):
 def treble_with(adversarial: float, features: float) -> float:
     """Level of the treble that is made, in dB relative to the real one's, when the waveform cannot be known."""
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(1.0, members=(MemberConfig("convolution", 32, filters=4),)), RATE)
+    adversary = Adversary(
+        AdversarialConfig(1.0, discriminators=(DiscriminatorConfig("convolution", 32, filters=4),)), RATE
+    )
     maker = Hiss()
     judge = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
     learner = torch.optim.Adam(maker.parameters(), 2e-2, betas=(0.5, 0.99))

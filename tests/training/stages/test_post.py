@@ -10,13 +10,15 @@ import torch
 from soundloom.errors import ConfigError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import PostConfig, ScorerConfig, TokenizerConfig
+from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
+from soundloom.training.init.generator import Generator
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.loop import RngStream, Trainer
+from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.gan.latent_discriminator import LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
-from soundloom.training.stages.dit import Clips, Generator, TrainingBatch
 from soundloom.training.stages.post import (
     PostTask,
     discriminator_times,
@@ -28,15 +30,21 @@ from tests.training.stages.test_dit import FRAMES_PER_SECOND, latents
 from tests.training.tiny_recipe import FLOW, LATENT_DIM, LOOP, SOUNDS, TEXT, loop, model_config
 
 POST = PostConfig(
-    loop=LOOP, batch=4, head_width=16, features=0.5, text=0.2, centering=0.01, scorer=ScorerConfig(width=64, depth=1)
+    loop=LOOP,
+    batch_size=4,
+    head_width=16,
+    feature_matching=0.5,
+    text_alignment=0.2,
+    logit_centering=0.01,
+    scorer=ScorerConfig(width=64, depth=1),
 )
 
 
 @pytest.fixture(scope="module")
-def clips() -> Clips:
+def clips() -> EncodedClips:
     sounds = Sounds(SOUNDS)
     tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
-    clips = Clips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
+    clips = EncodedClips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
     clips.groups = [np.arange(SOUNDS.clips)]  # so few clips would each be a group of their own
     return clips
 
@@ -46,11 +54,11 @@ def generator() -> Generator:
     return Generator(model_config(), TEXT)
 
 
-def task(clips: Clips, config: PostConfig = POST) -> PostTask:
+def task(clips: EncodedClips, config: PostConfig = POST) -> PostTask:
     return PostTask(generator(), clips, config)
 
 
-def batch_of(clips: Clips) -> TrainingBatch:
+def batch_of(clips: EncodedClips) -> TrainingBatch:
     return clips.sample(4, RngStream(0, 0))
 
 
@@ -113,7 +121,9 @@ def test_real_and_made_are_judged_under_the_same_noise(clips):
 
 
 def test_losses_of_both_turns_follow_their_formulas(clips):
-    config = replace(POST, features=0.0, text=0.0, centering=0.0, contrastive=0.0, penalty=0.0)
+    config = replace(
+        POST, feature_matching=0.0, text_alignment=0.0, logit_centering=0.0, contrastive=0.0, gradient_penalty=0.0
+    )
     trained = task(clips, config)
     of_generator, of_judge = (trained.losses(step, RngStream(0, 0)) for step in (0, 1))
     stream = RngStream(0, 0)
@@ -129,7 +139,7 @@ def test_losses_of_both_turns_follow_their_formulas(clips):
 
 
 def test_the_penalty_is_near_the_squared_gradient(clips):
-    trained = task(clips, replace(POST, penalty_noise=1e-3))
+    trained = task(clips, replace(POST, gradient_penalty_noise=1e-3))
     discriminator, batch = trained.discriminator, clips.sample(1, RngStream(0, 3))
     pair = trained._pair(batch, batch.data, RngStream(0, 0))
     embedded = discriminator.embed(batch)
@@ -163,7 +173,7 @@ def test_generators_start_from_all_levels_and_often_from_nothing_but_noise():
 
 @pytest.mark.parametrize("kind", ["uniform", "logit-normal"])
 def test_the_discriminator_looks_under_levels_of_its_range(kind):
-    t = discriminator_times(replace(POST, judged=kind), (torch.arange(1000) + 0.5) / 1000)
+    t = discriminator_times(replace(POST, discriminator_timesteps=kind), (torch.arange(1000) + 0.5) / 1000)
     assert 0 <= t.min() < t.max() <= 0.8
     assert float(t.median()) == pytest.approx(0.4, abs=0.01)
     assert float(t.std()) == pytest.approx(0.231 if kind == "uniform" else 0.8 * 0.208, abs=0.01)
@@ -172,8 +182,8 @@ def test_the_discriminator_looks_under_levels_of_its_range(kind):
 def test_every_loss_is_logged_under_its_name(clips, tmp_path):
     Trainer(task(clips), loop(steps=4, log_every=4), tmp_path).train()
     (record,) = read_log(tmp_path)
-    of_generator = {"loss", "adversarial", "lead", "features", "text"}
-    of_judge = {"discriminator loss", "discriminator", "contrastive", "penalty", "centering", "critic"}
+    of_generator = {"loss", "adversarial", "margin", "feature_matching", "text_alignment"}
+    of_judge = {"discriminator loss", "discriminator", "contrastive", "gradient_penalty", "logit_centering", "critic"}
     assert of_generator | of_judge <= set(record)
 
 
@@ -194,10 +204,12 @@ def test_a_scorer_from_outside_takes_the_place_of_the_critic(clips):
         def distance(self, latents, batch, stream):
             return latents.square().mean((1, 2))
 
-    trained = PostTask(generator(), clips, replace(POST, adversarial=0.0, features=0.0, text=2.0), Level())
+    trained = PostTask(
+        generator(), clips, replace(POST, adversarial=0.0, feature_matching=0.0, text_alignment=2.0), Level()
+    )
     assert trained.critic is None
     losses = trained.losses(0, RngStream(0, 0))
-    torch.testing.assert_close(losses["loss"], 2 * losses["text"])
+    torch.testing.assert_close(losses["loss"], 2 * losses["text_alignment"])
 
 
 def test_equal_captions_are_not_held_against_each_other():

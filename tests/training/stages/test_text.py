@@ -9,13 +9,13 @@ import torch
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
 from soundloom.training.data.latents import Latents
+from soundloom.training.init.generator import initialize_text
 from soundloom.training.loop.loop import Trainer
-from soundloom.training.stages.dit import start_text
 from soundloom.training.stages.text import TextTask, descriptions
 from tests.training.stages.test_dit import clips, latents, validation  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import LATENT_DIM, TEXT, loop
 
-CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_steps=10, log_every=60), batch=8)
+CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_steps=10, log_every=60), batch_size=8)
 
 
 def of(*sounds: np.ndarray) -> Latents:
@@ -50,7 +50,7 @@ def test_a_description_tells_channels_and_tempo_apart():
 def test_the_encoder_learns_what_its_captions_stand_for(clips, tmp_path):  # noqa: F811
     torch.manual_seed(0)
     encoder = T5GemmaEncoder(TEXT)
-    start_text(encoder)
+    initialize_text(encoder)
     task = TextTask(encoder, clips, CONFIG)
     before = validation(task, "loss")
     Trainer(task, CONFIG.loop, tmp_path).train()

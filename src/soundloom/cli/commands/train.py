@@ -37,7 +37,7 @@ FILES = {
     "encode": "encode",
     "text": "text",
     "dit": "dit",
-    "distill": "distillation",
+    "distill": "distill",
     "post": "post",
     "instruct": "instruct",
 }

@@ -33,7 +33,7 @@ def augmented(crops: Audio, config: AugmentationConfig, rng: np.random.Generator
         if config.silence and rng.random() < config.silence:
             crop[:] = 0
         if config.silent_tail and rng.random() < config.silent_tail:
-            crop[:, samples - int(rng.integers(1, min(config.longest_tail, samples) + 1)) :] = 0
+            crop[:, samples - int(rng.integers(1, min(config.max_tail, samples) + 1)) :] = 0
     sweeps = [chirp(rng, samples, rate) for _ in range(config.chirps)]
     return np.concatenate([crops, np.stack(sweeps)]) if sweeps else crops
 

@@ -23,13 +23,13 @@ def train_tokenizer(sounds: Captioned, config: TokenizerConfig) -> bytes:
 
     Numbers and notes such as "120" and "f#3" may become one piece each: a small encoder need not spell them.
     """
-    clips = range(min(len(sounds), config.captions))
+    clips = range(min(len(sounds), config.clips))
     model = io.BytesIO()
     with temporary_folder() as folder:
         rules = folder / "lower_case.tsv"
         rules.write_text("".join(f"{ord(letter):X}\t{ord(letter.lower()):X}\n" for letter in string.ascii_uppercase))
         _learn(
-            config.vocabulary,
+            config.vocabulary_size,
             sentence_iterator=(caption for clip in clips for caption in sounds.captions(clip)),
             model_writer=model,
             model_type="bpe",

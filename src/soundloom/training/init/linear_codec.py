@@ -23,7 +23,7 @@ from soundloom.engines.torch.stable_audio.same import (
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.sources import SoundSource
 from soundloom.training.init.pca import LinearCodec, Matrix, fit
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
 TOKEN_LEVEL = 0.3

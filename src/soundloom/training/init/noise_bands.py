@@ -117,7 +117,7 @@ def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
 
     Raises ConfigError where it has too few channels for that.
     """
-    layout, rng = Layout(same, config.noise_bands, bool(config.coring)), np.random.default_rng(config.loop.seed)
+    layout, rng = Layout(same, config.noise_bands, bool(config.soft_threshold)), np.random.default_rng(config.loop.seed)
     crops = random_crops(same, sounds, config)
     codec = fit_linear_codec(same, crops, config, layout.components, layout.latents)
     crops = crops[:MOST_CROPS]
@@ -128,8 +128,8 @@ def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
     kernel = _start_decoder(same, out, codec, layout, rng)
     _scale_levels(same, layout, crops)
     _correct_carriers(same, out, kernel, codec, layout, crops)
-    if config.coring:
-        _core(out, codec, layout, config.coring)
+    if config.soft_threshold:
+        _core(out, codec, layout, config.soft_threshold)
 
 
 def _start_encoder(

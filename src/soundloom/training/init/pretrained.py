@@ -13,7 +13,7 @@ from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.errors import CheckpointError, RequestError
-from soundloom.training.stages.dit import Generator
+from soundloom.training.init.generator import Generator
 
 
 class PretrainedModel:

@@ -17,9 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from soundloom.errors import ConfigError, EngineError, TrainingError
@@ -31,6 +29,7 @@ from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.guards import DivergenceGuard, require_finite
 from soundloom.training.loop.logging import Callback, JsonlLogger, StepMetrics
 from soundloom.training.loop.muon import Muon
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.saving import save_state
 from soundloom.training.loop.sharding import gathered, load_optimizer, placed_like, sharded
 
@@ -58,7 +57,7 @@ class OptimizerPhase:
 
     name: str
     modules: tuple[nn.Module, ...]
-    rate: float = 1.0  # of the loop's learning rate
+    lr_scale: float = 1.0  # of the loop's learning rate
     betas: tuple[float, ...] = ()  # none means the loop's
 
 
@@ -84,27 +83,6 @@ class AlternatingTask(TrainingTask, Protocol):
         ...
 
 
-class RngStream:
-    """All chance of one batch, from (seed, step, part) alone: a NumPy generator, and tensors drawn from it."""
-
-    def __init__(self, seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> None:
-        self.part, self.device = part, torch.device(device)
-        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, part]))
-
-    def normal(self, *shape: int) -> Tensor:
-        """Draw standard normal noise, float32."""
-        return self.tensor(self.rng.standard_normal(shape, dtype=np.float32))
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Draw from [0, 1), float32."""
-        return self.tensor(self.rng.random(shape, dtype=np.float32))
-
-    def tensor(self, array: NDArray[Any]) -> Tensor:
-        """Put an array on the device of the run; to a GPU while this process goes on."""
-        tensor = torch.from_numpy(array)
-        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
-
-
 class Trainer:
     """A stage on its way: module, optimizer and average at a step, kept in a file of its folder.
 
@@ -127,7 +105,9 @@ class Trainer:
         else:
             self.auxiliary, self.phases = nn.Module(), (OptimizerPhase("", (task.module,)),)
         self.callbacks = (JsonlLogger(folder), *callbacks) if self.distributed.is_main else ()
-        self._guards = {phase.name: DivergenceGuard(config.divergence, config.patience) for phase in self.phases}
+        self._guards = {
+            phase.name: DivergenceGuard(config.divergence_factor, config.divergence_patience) for phase in self.phases
+        }
         self._require_shares()
         if self.distributed.is_main:
             remove_stale(folder)
@@ -247,7 +227,9 @@ class Trainer:
 
     def _set_rates(self) -> None:
         rate = learning_rate(self.step, self.config)
-        factors = (phase.rate * factor for phase in self.phases for factor in (self.config.muon or 1.0, 1.0, 1.0))
+        factors = (
+            phase.lr_scale * factor for phase in self.phases for factor in (self.config.muon_lr_scale or 1.0, 1.0, 1.0)
+        )
         for group, factor in zip(self.optimizer.param_groups, factors, strict=True):
             group["lr"] = factor * rate
 
@@ -271,14 +253,16 @@ class Trainer:
         """Of each turn: matrices in transformer blocks, other matrices, and parameters that do not decay."""
         config, groups = self.config, []
         modules = (module for phase in self.phases for module in phase.modules)
-        if config.muon and not any(any(True for _ in transformer_blocks(module)) for module in modules):
-            raise ConfigError("loop.muon is for matrices of transformer blocks, and what is trained here has none")
+        if config.muon_lr_scale and not any(any(True for _ in transformer_blocks(module)) for module in modules):
+            raise ConfigError(
+                "loop.muon_lr_scale is for matrices of transformer blocks, and what is trained here has none"
+            )
         for phase in self.phases:
             trained = self.trained[phase.name]
             blocks = (block for module in phase.modules for block in transformer_blocks(module))
             inner = {id(p) for block in blocks for p in block.parameters() if p.ndim == 2}
             kinds = (
-                ([p for p in trained if id(p) in inner], config.weight_decay, config.muon > 0),
+                ([p for p in trained if id(p) in inner], config.weight_decay, config.muon_lr_scale > 0),
                 ([p for p in trained if p.ndim >= 2 and id(p) not in inner], config.weight_decay, False),
                 ([p for p in trained if p.ndim < 2], 0.0, False),
             )
@@ -296,8 +280,10 @@ class Trainer:
             )
         if self.distributed.config.shard and next(self.auxiliary.parameters(), None) is not None:
             raise EngineError("a stage that trains companions of its model cannot be sharded", "leave out --shard")
-        if self.distributed.config.shard and self.config.muon:
-            raise EngineError("Muon needs whole matrices, which cannot be sharded", "leave out --shard or loop.muon")
+        if self.distributed.config.shard and self.config.muon_lr_scale:
+            raise EngineError(
+                "Muon needs whole matrices, which cannot be sharded", "leave out --shard or loop.muon_lr_scale"
+            )
 
     def _place(self, state: dict[str, Any]) -> Callable[[int, RngStream], dict[str, Tensor]]:
         """Give the modules their weights, their device and all that the machine asks for; what computes losses."""
@@ -337,7 +323,7 @@ class Trainer:
         if [_kind(group) for group in before] != [_kind(group) for group in now]:
             raise TrainingError(
                 f"{self.state_path} trains other weights, or by another optimizer, than the recipe asks for",
-                "loop.muon and what is trained cannot change on the way",
+                "loop.muon_lr_scale and what is trained cannot change on the way",
             )
         course = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
         with damage_named(self.state_path, "it is damaged; remove it to begin anew"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from soundloom.config.stable_audio.model import DiTConfig, FeedForwardConfig
 from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.training.config import AlignmentConfig, DiTTrainingConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
 
 HEAD_WIDTH, FF_MULT, TIME_FEATURES = 64, 2.0, 512
@@ -45,7 +45,7 @@ class DiffusionAlignment(nn.Module):
         self._follow(latents)
         t = sample_timesteps(self.times, stratified(stream, len(latents)))
         noise = stream.normal(*latents.shape) * self.get_buffer("deviation")
-        target = noise - (latents.detach() if self.config.fixed_target else latents)
+        target = noise - (latents.detach() if self.config.detach_target else latents)
         nothing = self.dit.condition(latents.new_zeros(len(latents), 1, 1), latents.new_zeros(len(latents), 1), None)
         made = self.dit(noisy(latents, noise, t), t, nothing)
         return {"alignment": (made - target).square().mean(), "alignment_zero": target.detach().square().mean()}

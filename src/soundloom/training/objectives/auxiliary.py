@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.critic import ContrastiveCritic
 from soundloom.training.objectives.gan.losses import Adversary
@@ -50,7 +50,7 @@ class AuxiliaryModules(nn.Module):
         if self.adversary and step >= config.adversarial.start + config.adversarial.head_start:
             losses = self.adversary.generator_losses(batch.made, batch.real, stream)
             yield "adversarial", config.adversarial.weight, losses["adversarial"]
-            yield "features", config.adversarial.features, losses["features"]
+            yield "feature_matching", config.adversarial.feature_matching, losses["features"]
         if self.alignment:
             losses = self.alignment(_felt(batch.latents, step, config.alignment.detached_until), stream)
             yield "alignment", config.alignment.weight, losses["alignment"]

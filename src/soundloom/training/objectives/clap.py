@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import CheckpointError, EngineError
 from soundloom.text.tokenizer import Tokenizer
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.data.batches import TrainingBatch
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.scorers import geodesic
-from soundloom.training.stages.dit import TrainingBatch
 
 QUIETEST = 1e-10  # power that -100 dB stands for
 

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from soundloom.engines.torch.stable_audio.same import to_patches
 from soundloom.training.config import ContrastiveConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.text_features import TextFeatures
 from soundloom.training.objectives.transformer import Transformer
 
@@ -49,7 +49,7 @@ class ContrastiveCritic(nn.Module):
         right = self._scores(sound, words, codes)
         wrong = [
             self._scores(_rolled(sound, by_audio), words and _rolled(words, by_text), codes)
-            for by_audio, by_text in pairings(rolls(len(latents), self.config.most_rolls), words is not None)
+            for by_audio, by_text in pairings(rolls(len(latents), self.config.max_rolls), words is not None)
         ]
         return torch.stack([contrast(right, scores) for scores in wrong]).mean()
 

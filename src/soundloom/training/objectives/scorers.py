@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from soundloom.engines.torch.blocks import fourier_features
 from soundloom.training.config import ScorerConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.data.batches import TrainingBatch
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.text_features import LearntText
 from soundloom.training.objectives.timesteps import noisy, stratified
 from soundloom.training.objectives.transformer import Transformer, mean_of_valid
-from soundloom.training.stages.dit import TrainingBatch
 
 NOISE_FEATURES = 256
 FIRST_TEMPERATURE = 0.07

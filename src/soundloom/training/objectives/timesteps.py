@@ -10,7 +10,7 @@ from torch import Tensor
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.schedules import warp
 from soundloom.training.config import DiTTrainingConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 
 TRUNCATION = 0.075  # of the logit-normal distribution of times
 
@@ -35,9 +35,9 @@ def shifted(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
 
 def sample_timesteps(config: DiTTrainingConfig, u: Tensor) -> Tensor:
     """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
-    if config.times == "uniform":
+    if config.timesteps == "uniform":
         return u.clamp_min(1e-4)
-    if config.times == "logsnr-uniform":
+    if config.timesteps == "logsnr-uniform":
         low, high = config.logsnr
         return torch.sigmoid(-(low + (high - low) * u))
     lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))

@@ -18,7 +18,8 @@ from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.augmentation import augmented
 from soundloom.training.data.captions import CaptionTokens
 from soundloom.training.data.sources import SoundSource
-from soundloom.training.loop.loop import OptimizerPhase, RngStream
+from soundloom.training.loop.loop import OptimizerPhase
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
 from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
@@ -31,7 +32,7 @@ def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
     """Raise ConfigError for crops shorter than what hears them, EngineError where memory cannot hold them."""
     crop = config.frames * same.downsampling_ratio
     heard = [*config.spectral.windows, *(config.mel.windows if config.mel.weight else ())]
-    heard += [member.size for member in config.adversarial.members] if config.adversarial.weight else []
+    heard += [member.size for member in config.adversarial.discriminators] if config.adversarial.weight else []
     heard += [config.semantic.window] if config.semantic.weight else []
     if crop < max(heard):
         raise ConfigError(
@@ -39,7 +40,9 @@ def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
         )
     channels, float32, float64 = 2, 4, 8
     require_memory(round(config.pca_seconds * SAMPLE_RATE) * channels * float64, f"pca_seconds {config.pca_seconds:g}")
-    require_memory(config.batch * crop * channels * float32, f"a batch of {config.batch} crops of {crop} samples")
+    require_memory(
+        config.batch_size * crop * channels * float32, f"a batch of {config.batch_size} crops of {crop} samples"
+    )
 
 
 class AutoencoderTask:
@@ -67,7 +70,9 @@ class AutoencoderTask:
         self.phases = [OptimizerPhase("autoencoder", (trained, *self.auxiliary.helpers))]
         if self.auxiliary.adversary:
             adversarial = config.adversarial
-            game = OptimizerPhase("discriminators", (self.auxiliary.adversary,), adversarial.rate, adversarial.betas)
+            game = OptimizerPhase(
+                "discriminators", (self.auxiliary.adversary,), adversarial.lr_scale, adversarial.betas
+            )
             self.phases.append(game)
 
     def phase(self, step: int) -> OptimizerPhase:
@@ -91,7 +96,7 @@ class AutoencoderTask:
 
     def _crops(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
-        rng, batch = stream.rng, self.config.batch
+        rng, batch = stream.rng, self.config.batch_size
         clips, crops = zip(*(self.sounds.sample(rng, self.samples) for _ in range(batch)), strict=True)
         caption = None
         if self.captions is not None:
@@ -104,7 +109,7 @@ class AutoencoderTask:
         """Latents of a batch, and what is decoded from them with noise and gaps."""
         same, config = self.module, self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and not config.decoder_only):
-            latents = encode_and_follow(same, real, config.deviation_rate)
+            latents = encode_and_follow(same, real, config.std_momentum)
         decoded = latents + stream.normal(*latents.shape) * config.latent_noise
         if config.augmentation.latent_dropout:
             decoded = decoded * (stream.uniform(*latents.shape) >= config.augmentation.latent_dropout)

@@ -35,17 +35,18 @@ from soundloom.memory import require_memory
 from soundloom.pipeline.stable_audio.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import DataConfig, DiTTrainingConfig
+from soundloom.training.data.batches import EncodedClips, frames_per_second
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
 from soundloom.training.data.latents import Latents, read_latents, read_seconds
 from soundloom.training.data.library import Recordings, Words, stored_latents, stored_seconds
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.data.sources import Captioned, SoundSource
+from soundloom.training.init.generator import Generator
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import damage_named, fill
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import Callback
 from soundloom.training.recipe import Recipe, RunDirectory
-from soundloom.training.stages.dit import Clips, Generator, frames_per_second
 
 FLOW_SOUNDS = "flow_sounds"  # the recipe's file of what the generator learns
 
@@ -173,14 +174,14 @@ class StableAudioContext(StageContext):
             fill(generator, self.run_dir.read_trained(trained), self.run_dir.trained(trained))
         return generator.to(self.distributed.device)
 
-    def clips(self) -> Clips:
+    def clips(self) -> EncodedClips:
         """Encoded clips with their captions, as the stages of the generator draw them."""
         config = self.recipe.read(DiTTrainingConfig, "dit")
         if self.flow_sounds is not None:
             latents = read_latents(self.run_dir.require(self.run_dir.latents, "encode"), self.model.same.latent_dim)
-            return Clips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
+            return EncodedClips(latents, self.caption_tokens(self.flow_sounds), config, frames_per_second(self.model))
         latents, words = self._stored()
-        return Clips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
+        return EncodedClips(latents, self.caption_tokens(words), config, frames_per_second(self.model))
 
     def seconds(self) -> NDArray[np.float32]:
         """The lengths of these clips, read without their captions. Raises a SoundloomError where they are gone."""

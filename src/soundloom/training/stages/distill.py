@@ -19,9 +19,11 @@ from soundloom.diffusion.samplers import Times, dpmpp_2m
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import ConfigError
 from soundloom.training.config import DistillConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.data.batches import EncodedClips, TrainingBatch
+from soundloom.training.init.generator import Generator
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.timesteps import noisy
-from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, leveled, loss_by_frames
+from soundloom.training.stages.dit import loss_weights, masked_losses
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
 
@@ -49,14 +51,14 @@ class DistillTask:
     Raises ConfigError where there is nothing to jump from.
     """
 
-    def __init__(self, generator: Generator, clips: Clips, config: DistillConfig, shift: ShiftConfig) -> None:
+    def __init__(self, generator: Generator, clips: EncodedClips, config: DistillConfig, shift: ShiftConfig) -> None:
         self.module, self.clips, self.config = generator, clips, config
         self.teacher = copy.deepcopy(generator).eval().requires_grad_(False)
         times = schedule(config.teacher_steps, shift=shift)
-        self.jumped, self.kept = times[times <= config.jump_below], times[times > config.jump_below]
+        self.jumped, self.kept = times[times <= config.distill_below], times[times > config.distill_below]
         if len(self.jumped) < 2:
             raise ConfigError(
-                f"none of {config.teacher_steps} steps begins at or below jump_below, {config.jump_below:g}",
+                f"none of {config.teacher_steps} steps begins at or below distill_below, {config.distill_below:g}",
                 f"the last one begins at {times[-2]:.3g}",
             )
         self._known: dict[int, tuple[int, TrainingBatch, Path]] = {}  # of each part of a step
@@ -69,12 +71,12 @@ class DistillTask:
         embedded = student.embed(batch.ids, batch.mask, batch.seconds)
         clean = jumps.points - jumps.times[:, None, None] * student(batch, jumps.points, jumps.times, embedded)
         # An error of the clean estimate, over t squared, is one of the velocity; over t it is halfway between.
-        weight = leveled(batch, self.clips.config.leveling) / jumps.times.clamp_min(SMALLEST_TIME)
+        weight = loss_weights(batch, self.clips.config.loss_weighting) / jumps.times.clamp_min(SMALLEST_TIME)
         error = (clean - jumps.ends).square().mean(1) * weight[:, None]
-        loss, _ = loss_by_frames(error, batch)
+        loss, _ = masked_losses(error, batch)
         if not len(self.kept):
             return {"loss": loss}
-        jumped, _ = loss_by_frames(error * (jumps.times <= self.config.jump_below)[:, None], batch)
+        jumped, _ = masked_losses(error * (jumps.times <= self.config.distill_below)[:, None], batch)
         return {"loss": loss, "jumped": jumped, "kept": loss - jumped}
 
     @torch.no_grad()
@@ -83,7 +85,7 @@ class DistillTask:
         chosen = stream.tensor(stream.rng.random(len(batch.data)) < len(self.kept) / self.config.teacher_steps)
         if not chosen.any():
             return jumps
-        some = batch.mapped(lambda value: value[chosen])
+        some = batch.map(lambda value: value[chosen])
         times = stream.tensor(stream.rng.choice(self.kept, len(some.data)).astype(np.float32))
         points = noisy(some.data, stream.normal(*some.data.shape), times)
         ends = points - times[:, None, None] * self._velocity(some)(points, times)
@@ -98,7 +100,7 @@ class DistillTask:
         origin = step - step % self.config.refresh_every
         if own.part not in self._known or self._known[own.part][0] != origin:
             stream = RngStream(self.config.loop.seed + 1, origin, own.part, own.device)
-            batch = self.clips.sample(self.config.batch, stream)
+            batch = self.clips.sample(self.config.batch_size, stream)
             self._known[own.part] = origin, batch, self._walk(batch, stream)
         return self._known[own.part][1:]
 

@@ -18,7 +18,7 @@ from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.temporary import is_empty
-from soundloom.training.stages.dit import Generator
+from soundloom.training.init.generator import Generator
 
 TEXT_PREFIX = "model.encoder."
 WEIGHTS_FILE = "model.safetensors"  # which every model that is exported here has

@@ -25,7 +25,7 @@ from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.lm import Conditioning, Layer, MusicGenLM
 from soundloom.training.config import LoopConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.ranges import BatchSize, Share
 
 ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
@@ -39,7 +39,7 @@ class InstructTrainingConfig(Ranged):
     loop: LoopConfig
     adapter: AdapterSizes = field(default_factory=AdapterSizes)
     stems: Kind = "music"  # that pieces are made of
-    batch: BatchSize = 8
+    batch_size: BatchSize = 8
     seconds: Annotated[float, Within(0.05, 600)] = 5.0  # of a clip
     # Different pieces that are trained on; 0 for as many as there are edits.
     pieces: Annotated[int, Within(0, 1_000_000)] = 0
@@ -129,7 +129,7 @@ class InstructionDataset(ABC):
 
     def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
         """Return a batch of edits with their codes before and after, (b, q, t)."""
-        edits = [sample_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch)]
+        edits = [sample_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch_size)]
         return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
 
     def piece(self, rng: np.random.Generator) -> Stems:

@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import PostConfig
-from soundloom.training.loop.loop import OptimizerPhase, RngStream
+from soundloom.training.data.batches import EncodedClips, TrainingBatch
+from soundloom.training.init.generator import Generator
+from soundloom.training.loop.loop import OptimizerPhase
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.features import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows
 from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.timesteps import noisy, stratified
-from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, without
+from soundloom.training.stages.dit import drop_context
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Pair:
 class PostTask:
     """Steps of the generator and of its discriminator, which a critic of captions joins where none is given."""
 
-    def __init__(self, generator: Generator, clips: Clips, config: PostConfig, scorer: Scorer | None = None) -> None:
+    def __init__(
+        self, generator: Generator, clips: EncodedClips, config: PostConfig, scorer: Scorer | None = None
+    ) -> None:
         self.module, self.clips, self.config = generator, clips, config
-        self.discriminator = LatentDiscriminator(generator, config.layers, config.head_width)
+        self.discriminator = LatentDiscriminator(generator, config.discriminator_layers, config.head_width)
         self.critic: LatentCritic | None = None
-        if config.text and scorer is None:
+        if config.text_alignment and scorer is None:
             latent_dim, vocabulary = generator.dit.config.io_channels, generator.text.config.vocab_size
             self.critic = LatentCritic(config.scorer, latent_dim, vocabulary)
         self.scorer = scorer or self.critic
@@ -50,7 +55,7 @@ class PostTask:
         self.auxiliary = nn.ModuleList(judges)
         self.phases = (
             OptimizerPhase("generator", (generator,)),
-            OptimizerPhase("discriminator", tuple(judges), config.rate, config.betas),
+            OptimizerPhase("discriminator", tuple(judges), config.lr_scale, config.betas),
         )
 
     def phase(self, step: int) -> OptimizerPhase:
@@ -59,10 +64,10 @@ class PostTask:
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Jump from a noisy batch to a clean one, and let it be judged."""
-        batch = self.clips.sample(self.config.batch, stream)
+        batch = self.clips.sample(self.config.batch_size, stream)
         judging = self.phase(step).name == "discriminator"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not judging):
-            clean = self._jump(batch, stream, dropout=0.0 if judging else self.config.condition_dropout)
+            clean = self._jump(batch, stream, dropout=0.0 if judging else self.config.cfg_dropout)
         pair = self._pair(batch, clean, stream)
         terms = list(self._judge_terms(pair, stream) if judging else self._generator_terms(pair, clean, step, stream))
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
@@ -74,7 +79,7 @@ class PostTask:
         t = generator_times(self.config, stream, len(batch.data))
         x = noisy(batch.data, stream.normal(*batch.data.shape), t)
         context, duration = generator.embed(batch.ids, batch.mask, batch.seconds)
-        embedded = without(context, stream.uniform(len(t)) < dropout), duration
+        embedded = drop_context(context, stream.uniform(len(t)) < dropout), duration
         return x - t[:, None, None] * generator(batch, x, t, embedded)
 
     def _pair(self, batch: TrainingBatch, clean: Tensor, stream: RngStream) -> Pair:
@@ -91,29 +96,29 @@ class PostTask:
         made = self.discriminator(batch, pair.made, pair.t, embedded)
         lead = real.scores - made.scores
         yield "adversarial", config.adversarial, mean_of_frames(F.softplus(lead), batch)
-        yield "lead", 0.0, mean_of_frames(lead, batch)
-        if config.features:
+        yield "margin", 0.0, mean_of_frames(lead, batch)
+        if config.feature_matching:
             valid = batch.valid[..., None]
             of_made, of_real = ([feature * valid for feature in side.features] for side in (made, real))
-            yield "features", config.features, feature_distance(of_made, of_real)
-        if self.scorer and step >= config.text_start:
-            yield "text", config.text, self.scorer.distance(clean, batch, stream).mean()
+            yield "feature_matching", config.feature_matching, feature_distance(of_made, of_real)
+        if self.scorer and step >= config.text_alignment_start:
+            yield "text_alignment", config.text_alignment, self.scorer.distance(clean, batch, stream).mean()
 
     def _judge_terms(self, pair: Pair, stream: RngStream) -> Iterator[Term]:
         config, batch = self.config, pair.batch
         embedded = self.discriminator.embed(batch)
         real, made = (self.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
         lead = real - made
-        game = F.softplus(-lead) if config.game == "relativistic" else F.relu(1 - lead)
+        game = F.softplus(-lead) if config.loss == "relativistic" else F.relu(1 - lead)
         yield "discriminator", config.adversarial, mean_of_frames(game, batch)
         if config.contrastive:
             yield "contrastive", config.adversarial * config.contrastive, self._contrast(pair, real)
-        if config.penalty:
+        if config.gradient_penalty:
             both = (pair.real, real), (pair.made, made)
             slopes = [self._slope(pair, x, scores, embedded, stream) for x, scores in both]
-            yield "penalty", config.penalty, (slopes[0] + slopes[1]) / 2
-        if config.centering:
-            yield "centering", config.centering, mean_of_frames((real + made).square(), batch)
+            yield "gradient_penalty", config.gradient_penalty, (slopes[0] + slopes[1]) / 2
+        if config.logit_centering:
+            yield "logit_centering", config.logit_centering, mean_of_frames((real + made).square(), batch)
         if self.critic:
             losses = self.critic.losses(batch, stream)
             yield "critic", 0.0, losses["critic"]
@@ -130,7 +135,7 @@ class PostTask:
 
     def _slope(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, stream: RngStream) -> Tensor:
         """Squared change of the scores (b, t) when a little noise is added to x, near the size of their gradient."""
-        moved = x + self.config.penalty_noise * stream.normal(*x.shape) * pair.batch.valid[:, None]
+        moved = x + self.config.gradient_penalty_noise * stream.normal(*x.shape) * pair.batch.valid[:, None]
         change = self.discriminator(pair.batch, moved, pair.t, embedded).scores - scores
         return mean_of_frames(change.square(), pair.batch)
 
@@ -157,8 +162,8 @@ def discriminator_times(config: PostConfig, u: Tensor) -> Tensor:
 
     Near 1 it would see only noise; at 0 it would see what an autoencoder's latents differ by from anything made.
     """
-    low, high = config.judged_times
-    if config.judged == "logit-normal":
+    low, high = config.discriminator_time_range
+    if config.discriminator_timesteps == "logit-normal":
         u = torch.sigmoid(torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
     return low + (high - low) * u
 

@@ -11,9 +11,10 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.samplers import Times, euler, pingpong
 from soundloom.diffusion.schedules import schedule
 from soundloom.engines.torch.stable_audio.same import SAME
+from soundloom.training.data.batches import EncodedClips, TrainingBatch, frames_per_second
 from soundloom.training.data.sources import Audio, SoundSource
-from soundloom.training.loop.loop import RngStream
-from soundloom.training.stages.dit import Clips, Generator, TrainingBatch, frames_per_second
+from soundloom.training.init.generator import Generator
+from soundloom.training.loop.rng import RngStream
 
 Preview = Callable[[], Mapping[str, Audio]]
 
@@ -40,7 +41,9 @@ def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
     return preview
 
 
-def samples(generator: Generator, same: Callable[[], SAME], clips: Clips, model: ModelConfig, few: bool) -> Preview:
+def samples(
+    generator: Generator, same: Callable[[], SAME], clips: EncodedClips, model: ModelConfig, few: bool
+) -> Preview:
     """What the same prompts and the same noise become, in `few` steps of ping-pong or in more of Euler's, unguided."""
     frames = min(model.sample_size // model.same.downsampling_ratio, int(SECONDS * frames_per_second(model)))
     stream = RngStream(0, STREAM)
@@ -51,7 +54,7 @@ def samples(generator: Generator, same: Callable[[], SAME], clips: Clips, model:
     @torch.no_grad()
     def preview() -> dict[str, Audio]:
         device = next(generator.parameters()).device
-        here = batch.mapped(lambda value: value.to(device))
+        here = batch.map(lambda value: value.to(device))
         embedded = generator.embed(here.ids, here.mask, here.seconds)
 
         def velocity(x: Tensor, t: float) -> Tensor:
@@ -76,6 +79,6 @@ def _without_sound(batch: TrainingBatch, frames: int) -> TrainingBatch:
         mask=batch.mask,
         seconds=batch.seconds,
         data=torch.zeros(size, channels, frames),
-        kept=torch.zeros(size, frames),
+        inpaint_mask=torch.zeros(size, frames),
         valid=torch.ones(size, frames, dtype=torch.bool),
     )

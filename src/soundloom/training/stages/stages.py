@@ -35,6 +35,7 @@ from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import encode_sounds, write_latents
 from soundloom.training.data.lengths import clip_lengths, note_lengths, with_clip_seconds
 from soundloom.training.data.sources import SoundSource
+from soundloom.training.init.generator import Generator, initialize, initialize_text
 from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, silence_branches, start_linear
 from soundloom.training.init.noise_bands import start_with_noise
 from soundloom.training.loop.checkpoint import fill
@@ -46,7 +47,7 @@ from soundloom.training.recipe import BEGINS_WITH, COMMANDS
 from soundloom.training.stages.autoencoder import AutoencoderTask, require_sizes, settle_scale
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
 from soundloom.training.stages.distill import DistillTask
-from soundloom.training.stages.dit import DiTTask, Generator, initialize, start_text
+from soundloom.training.stages.dit import DiTTask
 from soundloom.training.stages.export import export
 from soundloom.training.stages.post import PostTask
 from soundloom.training.stages.previews import Preview, reconstruction, samples
@@ -56,7 +57,7 @@ from soundloom.training.stages.text import TextTask
 log = logging.getLogger(__name__)
 
 SCALE_CLIPS = 500  # clips that the latents' scale is measured on
-GENERATORS = ("dit", "distillation", "post")  # stages that each make the generator anew, in order
+GENERATORS = ("dit", "distill", "post")  # stages that each make the generator anew, in order
 
 
 def make_tokenizer(context: StableAudioContext) -> bool:
@@ -182,7 +183,7 @@ def train_text(context: StableAudioContext) -> bool:
 
     def build(fresh: bool) -> tuple[TrainingTask, None]:
         encoder = T5GemmaEncoder(context.text_config)
-        start_text(encoder)
+        initialize_text(encoder)
         return TextTask(encoder, context.clips(), config), None
 
     def finish(state: dict[str, Tensor]) -> None:
@@ -220,14 +221,14 @@ def train_dit(context: StableAudioContext) -> bool:
 
 def distill(context: StableAudioContext) -> bool:
     """Teach the generator to jump to where its guided paths end."""
-    config = context.recipe.read(DistillConfig, "distillation")
+    config = context.recipe.read(DistillConfig, "distill")
 
     def build(fresh: bool) -> tuple[TrainingTask, Preview]:
-        generator, clips = context.generator(*BEGINS_WITH["distillation"]), context.clips()
+        generator, clips = context.generator(*BEGINS_WITH["distill"]), context.clips()
         stage = DistillTask(generator, clips, config, context.model.model.diffusion.sampling_shift)
         return stage, samples(generator, context.same, clips, context.model, few=True)
 
-    return run_stage(context, "distillation", config, config.loop, build)
+    return run_stage(context, "distill", config, config.loop, build)
 
 
 def post_train(context: StableAudioContext) -> bool:
@@ -244,7 +245,7 @@ def post_train(context: StableAudioContext) -> bool:
 
 def _clap(context: StableAudioContext, config: PostConfig) -> ClapScorer | None:
     """The scorer that takes the place of the project's own, where the recipe names one."""
-    if not (config.text and config.scorer.clap):
+    if not (config.text_alignment and config.scorer.clap):
         return None
     folder = context.recipe.folder / expanded(config.scorer.clap)
     same = context.same().to(context.distributed.device)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
+from soundloom.training.data.batches import EncodedClips
 from soundloom.training.data.latents import Latents
-from soundloom.training.loop.loop import RngStream
-from soundloom.training.stages.dit import QUIETEST_POWER, Clips
+from soundloom.training.loop.rng import RngStream
+from soundloom.training.stages.dit import POWER_FLOOR
 
 FRAME_GAIN = 0.5  # of single latents, beside what is said of all
 LEVELING = 0.25  # power of a clip's power that it is divided by, so that quiet ones are told apart as well
@@ -25,7 +26,7 @@ SMALLEST = 1e-3  # deviation of what does not differ
 class TextTask:
     """Regression of descriptions of clips, off every token of their captions."""
 
-    def __init__(self, encoder: T5GemmaEncoder, clips: Clips, config: TextTrainingConfig) -> None:
+    def __init__(self, encoder: T5GemmaEncoder, clips: EncodedClips, config: TextTrainingConfig) -> None:
         self.config, self.captions = config, clips.captions
         self.descriptions = descriptions(clips.latents, config)
         self.clips = np.concatenate(clips.groups)
@@ -35,7 +36,7 @@ class TextTask:
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Mean squared error over the real tokens; 1 is what a guess without reading costs."""
-        clips = stream.rng.choice(self.clips, self.config.batch)
+        clips = stream.rng.choice(self.clips, self.config.batch_size)
         ids, mask = self.captions.sample(clips, stream.rng)
         longest = int(mask.sum(1).max())
         ids, mask = ids[:, :longest], mask[:, :longest]
@@ -61,7 +62,7 @@ def _facts(latents: Latents, clip: int, config: TextTrainingConfig) -> NDArray[n
     padded = latents.padded(clip, max(length, config.levels, *(frame + 1 for frame in config.frames)))  # (c, t)
     whole = padded[:, :length]
     channels = [*padded[:, list(config.frames)].T * FRAME_GAIN, whole.mean(1), np.sqrt(np.mean(whole**2, 1))]
-    gain = (float(np.mean(whole**2)) + QUIETEST_POWER) ** -LEVELING
+    gain = (float(np.mean(whole**2)) + POWER_FLOOR) ** -LEVELING
     levels = np.sqrt(np.mean(padded[:, : config.levels] ** 2, 0))
     course = (levels - levels.mean()) / (levels.std() + SMALLEST)
     return np.concatenate([*(facts * gain for facts in channels), course])

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.engines.torch.blocks import DyT, RMSNorm
 from soundloom.engines.torch.stable_audio.same import EncoderResampler, to_patches
-from soundloom.training.config import MemberConfig
+from soundloom.training.config import DiscriminatorConfig
 from soundloom.training.objectives.features import outputs_of
 from soundloom.training.objectives.spectral.filterbanks import chroma_bank
 from soundloom.training.objectives.spectral.losses import tight_stft
@@ -42,7 +42,7 @@ class Opinion:
 class ConvolutionMember(nn.Module):
     """Two-dimensional convolutions over real and imaginary parts of all channels."""
 
-    def __init__(self, config: MemberConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.size = config.size
         f = config.filters
@@ -73,7 +73,7 @@ def _conv(channels_in: int, channels_out: int, kernel: tuple[int, int], dilation
 class TransformerMember(nn.Module):
     """A front end, the encoder's blocks behind root mean square norms, and one score for each token they gather."""
 
-    def __init__(self, config: MemberConfig, front: nn.Module, channels: int) -> None:
+    def __init__(self, config: DiscriminatorConfig, front: nn.Module, channels: int) -> None:
         super().__init__()
         width = config.width or member_width(channels)
         self.front = front
@@ -147,7 +147,7 @@ def demodulated(spectrum: Tensor) -> Tensor:
 class Chroma(nn.Module):
     """Audio to the logarithm of its pitch classes around an octave (b, n, 2 * 64)."""
 
-    def __init__(self, config: MemberConfig, rate: int) -> None:
+    def __init__(self, config: DiscriminatorConfig, rate: int) -> None:
         super().__init__()
         self.size = config.size
         bank = chroma_bank(CHROMA_BINS, config.size, rate, config.octave, config.octave_width)
@@ -158,7 +158,7 @@ class Chroma(nn.Module):
         return torch.log1p(chroma).transpose(1, 2).flatten(2)
 
 
-def build_member(config: MemberConfig, rate: int) -> nn.Module:
+def build_member(config: DiscriminatorConfig, rate: int) -> nn.Module:
     """The member that a configuration describes."""
     if config.kind == "convolution":
         return ConvolutionMember(config)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.errors import ConfigError
+from soundloom.training.data.batches import TrainingBatch
+from soundloom.training.init.generator import Generator
 from soundloom.training.objectives.features import outputs_of
 from soundloom.training.objectives.gan.discriminators import Opinion
-from soundloom.training.stages.dit import Generator, TrainingBatch
 
 DILATIONS = (1, 2, 4, 1, 2, 4)
 GROUPS = 16

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig
-from soundloom.training.loop.loop import RngStream
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.features import feature_distance
 from soundloom.training.objectives.gan.discriminators import Opinion, build_member
 
-Game = Literal["hinge", "relativistic", "least-squares"]
+GANLoss = Literal["hinge", "relativistic", "least-squares"]
 MEMORY = 0.99  # of the running discriminator loss
 NOISE_PER_LOSS = 10.0  # deviations of noise for each unit by which that loss is too low
 
 
-def discriminator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
+def discriminator_loss(game: GANLoss, real: Tensor, made: Tensor) -> Tensor:
     """What a discriminator minimizes, given its scores; ln 2 is the relativistic one of a blind discriminator."""
     if game == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + made).mean()
@@ -31,7 +31,7 @@ def discriminator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
     return made.square().mean() + (1 - real).square().mean()
 
 
-def generator_loss(game: Game, real: Tensor, made: Tensor) -> Tensor:
+def generator_loss(game: GANLoss, real: Tensor, made: Tensor) -> Tensor:
     """What the maker of `made` minimizes."""
     if game == "hinge":
         return -made.mean()
@@ -47,7 +47,10 @@ class Adversary(nn.Module):
         super().__init__()
         self.config = config
         self.members = nn.ModuleDict(
-            {f"{i}_{member.kind}_{member.size}": build_member(member, rate) for i, member in enumerate(config.members)}
+            {
+                f"{i}_{member.kind}_{member.size}": build_member(member, rate)
+                for i, member in enumerate(config.discriminators)
+            }
         )
         self.register_buffer("recent_loss", torch.ones(()))
 
@@ -55,7 +58,7 @@ class Adversary(nn.Module):
         """Losses of a step that trains the members to tell real from made (b, 2, n); made is a constant."""
         pairs = self._judge(made.detach(), real, stream)
         losses = {
-            name: discriminator_loss(self.config.game, of_real.scores, of_made.scores)
+            name: discriminator_loss(self.config.loss, of_real.scores, of_made.scores)
             for name, (of_made, of_real) in pairs.items()
         }
         mean = torch.stack(list(losses.values())).mean()
@@ -66,7 +69,7 @@ class Adversary(nn.Module):
     def generator_losses(self, made: Tensor, real: Tensor, stream: RngStream) -> dict[str, Tensor]:
         """Losses of a step that trains the autoencoder to be taken for real: the game, and the members' features."""
         pairs = self._judge(made, real, stream).values()
-        games = [generator_loss(self.config.game, of_real.scores, of_made.scores) for of_made, of_real in pairs]
+        games = [generator_loss(self.config.loss, of_real.scores, of_made.scores) for of_made, of_real in pairs]
         features = [feature_distance(of_made.features, of_real.features) for of_made, of_real in pairs]
         return {"adversarial": torch.stack(games).mean(), "features": torch.stack(features).mean()}
 

@@ -74,12 +74,12 @@ class SpectralLoss(nn.Module):
         x, y = (with_mid_and_side(tight_stft(signal, size, config.overlap)) for signal in (made, real))
         a, b = x.abs().clamp_min(MAGNITUDE_FLOOR), y.abs().clamp_min(MAGNITUDE_FLOOR)
         terms = (
-            (config.convergence, lambda: convergence(a, b)),
-            (config.logarithm, lambda: log_difference(a, b, config.floor)),
-            (config.linear, lambda: (a - b).abs().mean()),
-            (config.phase, lambda: complex_difference(x, y)),
-            (config.time_phase, lambda: time_difference(x, y)),
-            (config.frequency_phase, lambda: frequency_difference(x, y)),
+            (config.spectral_convergence, lambda: spectral_convergence(a, b)),
+            (config.log_magnitude, lambda: log_difference(a, b, config.log_floor)),
+            (config.linear_magnitude, lambda: (a - b).abs().mean()),
+            (config.complex_error, lambda: complex_difference(x, y)),
+            (config.instantaneous_frequency, lambda: time_difference(x, y)),
+            (config.group_delay, lambda: frequency_difference(x, y)),
         )
         return sum((weight * term() for weight, term in terms if weight), start=made.new_zeros(()))
 
@@ -97,7 +97,7 @@ def with_mid_and_side(stereo: Tensor) -> Tensor:
     return torch.stack([left, right, (left + right) * 0.5**0.5, (left - right) * 0.5**0.5], dim=1)
 
 
-def convergence(a: Tensor, b: Tensor) -> Tensor:
+def spectral_convergence(a: Tensor, b: Tensor) -> Tensor:
     """Symmetric spectral convergence of magnitudes (b, 4, frames, bins)."""
     error, total = (a - b).flatten(2).norm(dim=-1), (a + b).flatten(2).norm(dim=-1)
     return (error / total.clamp_min(SPREAD_FLOOR)).mean()

@@ -32,7 +32,7 @@ class MelLoss(nn.Module):
     def _at_size(self, made: Tensor, real: Tensor, window: int) -> Tensor:
         a, b = (self.power(with_mid_and_side(signal), window) for signal in (made, real))
         heard, added = b > self.floor, (a > self.floor) & (b <= self.floor)
-        weight = heard.float() + self.config.added * added
+        weight = heard.float() + self.config.excess_weight * added
         difference = 10 * (torch.log10(a + self.floor) - torch.log10(b + self.floor)).abs()
         return (difference * weight).sum() / weight.sum().clamp_min(1)
 

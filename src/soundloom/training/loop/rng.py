@@ -1,0 +1,31 @@
+"""Random numbers of training, which depend on the seed and the position in the run alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class RngStream:
+    """The random numbers of one batch, from (seed, step, part): a NumPy generator, and tensors sampled from it."""
+
+    def __init__(self, seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> None:
+        self.part, self.device = part, torch.device(device)
+        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, part]))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Sample standard normal noise, float32."""
+        return self.tensor(self.rng.standard_normal(shape, dtype=np.float32))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Sample from [0, 1), float32."""
+        return self.tensor(self.rng.random(shape, dtype=np.float32))
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """Copy an array to the device of the stream, asynchronously to a GPU."""
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
