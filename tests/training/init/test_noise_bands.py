@@ -98,7 +98,7 @@ def test_noise_stays_on_its_side(started):
     assert (found[0] - found[1]).min() > 10
 
 
-def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
+def test_soft_threshold_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
     cored = autoencoder()
     start_with_noise(cored, sounds, replace(CONFIG, soft_threshold=0.05))
     for size, least, most in ((0.02, 0.0, 0.3), (1.0, 0.95, 1.05)):
@@ -111,8 +111,8 @@ def test_coring_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started
 
 
 @pytest.mark.parametrize("changes", [{"soft_threshold": -0.1}, {"soft_threshold": 0.1, "noise_bands": ()}])
-def test_coring_that_can_do_nothing_is_refused(changes):
-    with pytest.raises(ConfigError, match=r"coring (needs noise_bands|must be from 0)"):
+def test_soft_threshold_that_can_do_nothing_is_refused(changes):
+    with pytest.raises(ConfigError, match=r"soft_threshold (needs noise_bands|must be from 0)"):
         replace(CONFIG, **changes)
 
 
