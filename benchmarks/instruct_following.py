@@ -36,7 +36,7 @@ from soundloom.datasets.synthetic.sounds.stems import (
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import LoopConfig
-from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.stages.instruct import (
     Editor,
     InstructionDataset,

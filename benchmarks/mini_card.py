@@ -21,7 +21,7 @@ from soundloom.evaluation.editing import reference_clip
 from soundloom.evaluation.evaluate import EvaluationConfig
 from soundloom.pipeline.stable_audio.model import load
 from soundloom.training.loop.logging import LOG_FILE, read_log
-from soundloom.training.loop.tensorboard import picture
+from soundloom.training.loop.tensorboard import spectrogram_image
 
 SECONDS, SEED = 4.0, 3
 GAP = 6  # pixels between pictures
@@ -51,7 +51,7 @@ def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
         real = reference_clip(prompt, SECONDS, number)
         through = model.decode(model.encode(real), samples=real.samples)
         made = model.generate(prompt.text, seconds=SECONDS, seed=1)
-        images = [picture(clip.audio, clip.sample_rate)[::2, ::4] for clip in (real, through, made)]
+        images = [spectrogram_image(clip.audio, clip.sample_rate)[::2, ::4] for clip in (real, through, made)]
         width = min(image.shape[1] for image in images)
         white = np.full((len(images[0]), GAP), 255, np.uint8)
         rows.append(np.hstack([part for image in images for part in (image[:, :width], white)]))

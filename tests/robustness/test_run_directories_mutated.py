@@ -1,4 +1,4 @@
-"""Damaged files in a work folder of training: one sentence that names the file and says what to do."""
+"""Damaged files in a run directory give one sentence that names the file and says what to do."""
 
 import json
 import zipfile
@@ -11,7 +11,8 @@ from torch import nn
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
 from soundloom.training.data.latents import Latents, read_latents, write_latents
-from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.checkpoint import save_state
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.recipe import RunDirectory
 from tests.robustness.mutators.media import changed, count, damaged, generator, odd_json, refusal
 
@@ -27,7 +28,7 @@ class Line(nn.Module):
         self.bias = nn.Parameter(torch.zeros(2))
 
 
-class TrainingTask:
+class Task:
     def __init__(self):
         self.module = Line()
 
@@ -37,10 +38,10 @@ class TrainingTask:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The bytes of what a tiny stage leaves, by name."""
+    """The files of a tiny stage, by name."""
     folder = tmp_path_factory.mktemp("work")
     torch.manual_seed(0)
-    trainer = Trainer(TrainingTask(), LOOP, folder / "dit")
+    trainer = Trainer(Task(), LOOP, folder / "dit")
     (folder / "dit").mkdir()
     trainer.train()
     run_dir = RunDirectory(folder)
@@ -61,10 +62,10 @@ def files(tmp_path_factory):
 
 
 def reads(folder):
-    """What opens each file, as the stages do."""
+    """Functions that read each file as the stages do."""
     run_dir = RunDirectory(folder)
     return {
-        "dit/state.pt": lambda: Trainer(TrainingTask(), LOOP, folder / "dit").train(),
+        "dit/state.pt": lambda: Trainer(Task(), LOOP, folder / "dit").train(),
         "dit/trained.pt": lambda: run_dir.read_trained("dit"),
         "latents.npz": lambda: read_latents(run_dir.latents, CHANNELS),
     }
@@ -91,12 +92,12 @@ def test_thousands_of_damaged_weights_states_and_latents(files, tmp_path):
 
 
 def odd_state(name, number, files, folder):
-    """A state that is whole as a file and holds other things than it should."""
+    """Read a state whose file is intact but whose contents are wrong."""
     rng = generator(name, number)
     path = folder / "dit" / "state.pt"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(files["dit/state.pt"])
-    torch.save(changed(torch.load(path, weights_only=True), rng), path)
+    save_state(path, changed(torch.load(path, weights_only=True), rng))
     message = refusal(reads(folder)["dit/state.pt"])
     assert message is None or "state.pt" in message or "loss" in message, message
 
@@ -113,7 +114,7 @@ def test_thousands_of_states_with_other_contents(files, tmp_path):
 
 
 @pytest.mark.parametrize("number", range(count(120)))
-def test_damaged_notes_are_named(number, tmp_path):
+def test_damaged_json_files_are_named(number, tmp_path):
     rng = generator("notes", number)
     run_dir = RunDirectory(tmp_path)
     (tmp_path / "dit").mkdir()
@@ -128,7 +129,7 @@ def test_damaged_notes_are_named(number, tmp_path):
         assert message is None or name in message or "began from" in message, message
 
 
-def test_a_file_that_unfolds_to_more_is_refused(tmp_path, files):
+def test_a_compressed_file_is_rejected(tmp_path, files):
     path = tmp_path / "latents.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("frames", "starts", "seconds", "silence"):
@@ -148,7 +149,7 @@ def test_a_file_that_unfolds_to_more_is_refused(tmp_path, files):
         ({"frames": [1.0] * 9}, "no channels in common"),
     ],
 )
-def test_latents_that_do_not_belong_together_are_refused(tmp_path, change, sentence):
+def test_inconsistent_latents_are_rejected(tmp_path, change, sentence):
     arrays = {
         "frames": np.zeros((9, CHANNELS), np.float16),
         "starts": np.array([0, 4, 9]),
@@ -160,13 +161,13 @@ def test_latents_that_do_not_belong_together_are_refused(tmp_path, change, sente
         read_latents(tmp_path / "latents.npz")
 
 
-def test_latents_of_another_model_are_refused(tmp_path, files):
+def test_latents_of_another_model_are_rejected(tmp_path, files):
     (tmp_path / "latents.npz").write_bytes(files["latents.npz"])
     with pytest.raises(TrainingError, match="latents of 3 channels, and the model's have 5"):
         read_latents(tmp_path / "latents.npz", 5)
 
 
-def test_a_work_folder_of_another_model_says_how_in_few_words(tmp_path):
+def test_changed_settings_are_reported_briefly(tmp_path):
     (tmp_path / "settings").mkdir()
     (tmp_path / "settings" / "settings.json").write_text(json.dumps({"x": "y" * 5000, "z\x1b": 1}))
     for change in RunDirectory(tmp_path).changes("settings", {"x": 1}):

@@ -1,4 +1,4 @@
-"""Several processes: the same weights as one, whether each holds all of them or only its share."""
+"""Several processes train the same weights as one, sharded or not."""
 
 import os
 import subprocess
@@ -16,15 +16,15 @@ from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.distributed import DistributedConfig, init_distributed
-from soundloom.training.loop.loop import Trainer
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.stages.autoencoder import AutoencoderTask
 from soundloom.training.stages.dit import DiTTask
 from tests.training.tiny_recipe import AUTOENCODER, FLOW, LOOP, SOUNDS, TEXT, model_config
 
 
 class Noise:
-    """Clips that are noise, so that no file is needed."""
+    """Clips of noise, which need no file."""
 
     def sample(self, size: int, stream: RngStream) -> TrainingBatch:
         model = model_config()
@@ -34,7 +34,7 @@ class Noise:
             mask=torch.ones(size, 16, dtype=torch.bool),
             seconds=torch.full((size,), 1.0),
             data=stream.normal(size, model.dit.io_channels, len(frames)),
-            kept=(stream.uniform(size, 1) < 0.5).float().expand(size, len(frames)) * (frames < 4),
+            inpaint_mask=(stream.uniform(size, 1) < 0.5).float().expand(size, len(frames)) * (frames < 4),
             valid=(frames < 9).expand(size, -1),
         )
 
@@ -47,7 +47,7 @@ def trainer(folder: Path, accumulate: int = 2, **distributed) -> Trainer:
 
 
 def train(folder: Path, last: int = LOOP.steps, **distributed) -> dict[str, torch.Tensor]:
-    """Train in this process up to a step; the result is in a file too, for those who started it."""
+    """Train in this process up to a step; also write the result to a file, for the process that started it."""
     this = trainer(folder, **distributed)
     this.train(until=lambda: this.step == last)
     result = this.result()
@@ -63,7 +63,7 @@ def train_in_two(folder: Path, **arguments) -> dict[str, torch.Tensor]:
 
 
 def start_two(folder: Path, call: str) -> None:
-    """Call one of these functions in two processes."""
+    """Call a function of this file in two processes."""
     pytest.importorskip("accelerate")
     folder.mkdir(exist_ok=True)
     script = folder / "train.py"
@@ -75,8 +75,8 @@ def start_two(folder: Path, call: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def drift(folder: Path) -> None:
-    """Train an autoencoder with all that follows what it hears, and keep this process's own buffers."""
+def save_buffers(folder: Path) -> None:
+    """Train an autoencoder with all modules that have running statistics, and save this process's buffers."""
     here = init_distributed(DistributedConfig(device="cpu", threads=1))
     torch.manual_seed(0)
     member = DiscriminatorConfig("convolution", 64, filters=4)
@@ -90,17 +90,17 @@ def drift(folder: Path) -> None:
     this = Trainer(AutoencoderTask(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)
     this.train()
     state = {**this.task.module.state_dict(), **this.auxiliary.state_dict()}
-    torch.save({name: state[name] for name in FOLLOWING}, folder / f"buffers{here.rank}.pt")
+    torch.save({name: state[name] for name in RUNNING_STATISTICS}, folder / f"buffers{here.rank}.pt")
     here.close()
 
 
-FOLLOWING = ("bottleneck.running_std", "adversary.recent_loss", "alignment.deviation")
+RUNNING_STATISTICS = ("bottleneck.running_std", "adversary.recent_loss", "alignment.deviation")
 
 
-def test_what_follows_the_data_is_the_same_in_all_processes(tmp_path):
-    start_two(tmp_path, f"drift(Path({str(tmp_path)!r}))")
+def test_running_statistics_are_the_same_in_all_processes(tmp_path):
+    start_two(tmp_path, f"save_buffers(Path({str(tmp_path)!r}))")
     first, second = (torch.load(tmp_path / f"buffers{rank}.pt", weights_only=True) for rank in (0, 1))
-    for name in FOLLOWING:
+    for name in RUNNING_STATISTICS:
         assert first[name] == second[name] != 1, name
 
 
@@ -109,11 +109,11 @@ def alone(tmp_path_factory):
     return train(tmp_path_factory.mktemp("alone"))
 
 
-def test_two_processes_learn_what_one_does(alone, tmp_path):
-    assert_same(train_in_two(tmp_path), alone, tolerance=1e-5)  # other thread counts sum in another order
+def test_two_processes_train_like_one(alone, tmp_path):
+    assert_same(train_in_two(tmp_path), alone, tolerance=1e-5)  # sums depend on the number of threads
 
 
-def test_sharded_weights_learn_the_same_between_steps_of_one_process(alone, tmp_path):
+def test_a_run_may_change_between_sharded_processes_and_a_single_one(alone, tmp_path):
     train(tmp_path, last=1)
     train_in_two(tmp_path, last=3, shard=True)
     assert_same(train(tmp_path), alone, tolerance=1e-5)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from soundloom.training.loop.muon import Muon, orthogonalised
+from soundloom.training.loop.muon import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
 def test_singular_values_come_near_one(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    before, after = torch.linalg.svdvals(matrix), torch.linalg.svdvals(orthogonalised(matrix[None])[0])
+    before, after = torch.linalg.svdvals(matrix), torch.linalg.svdvals(orthogonalize(matrix[None])[0])
     assert before.max() / before.min() > 1.5
     assert after.min() > 0.6
     assert after.max() < 1.3

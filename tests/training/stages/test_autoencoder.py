@@ -22,8 +22,8 @@ from soundloom.training.config import (
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.loop import Trainer
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.objectives.text_features import LearntText
 from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_follow, require_sizes
 from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
@@ -140,8 +140,8 @@ def test_a_critic_needs_a_batch(sounds):
         replace(AUTOENCODER, batch_size=1, contrastive=ContrastiveConfig(0.1))
 
 
-def test_an_adversary_needs_members():
-    with pytest.raises(ConfigError, match=r"(?s)discriminators.*\[\[adversarial.members\]\]"):
+def test_an_adversarial_loss_needs_discriminators():
+    with pytest.raises(ConfigError, match=r"(?s)discriminators.*\[\[adversarial.discriminators\]\]"):
         AdversarialConfig(0.1)
 
 

@@ -16,8 +16,9 @@ from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import Latents, read_latents, write_latents
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.init.generator import Generator, initialize
-from soundloom.training.loop.loop import Trainer, TrainingTask
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.task import TrainingTask
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.objectives.timesteps import noisy, shifted
 from soundloom.training.stages.distill import DistillTask
 from soundloom.training.stages.dit import DiTTask, drop_context, loss_weights, masked_losses, sample_timesteps
@@ -155,7 +156,7 @@ def test_a_family_that_was_not_encoded_is_an_error(clips):
 def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
     captions = copy(clips.captions)
     captions.ids = captions.ids[1:]
-    with pytest.raises(TrainingError, match="4 clips are encoded, and there are captions of 3"):
+    with pytest.raises(TrainingError, match="4 clips are encoded, but captions exist for 3"):
         EncodedClips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
 
 

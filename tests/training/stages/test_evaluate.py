@@ -9,6 +9,7 @@ from soundloom.cli.main import main
 from soundloom.config.parse import to_dict
 from soundloom.datasets.synthetic import family_prompts
 from soundloom.errors import TrainingError
+from soundloom.training.loop.checkpoint import save_state
 from soundloom.training.recipe import RunDirectory
 from soundloom.training.stages.evaluate import auxiliary_rows
 from tests.training.stages.test_autoencoder import EVERYTHING
@@ -24,8 +25,8 @@ def run_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     loop = replace(EVERYTHING.loop, **{**SHORT_LOOP, "steps": 6})
     write_recipe(folder / "recipe", {**CONFIGS, "autoencoder": to_dict(replace(EVERYTHING, loop=loop))})
-    for task in ("tokenizer", "autoencoder"):
-        command = ["train", task, folder / "recipe", "--work", folder / "work", "--device", "cpu", "--quiet"]
+    for stage in ("tokenizer", "autoencoder"):
+        command = ["train", stage, folder / "recipe", "--work", folder / "work", "--device", "cpu", "--quiet"]
         assert main([*map(str, command)]) == 0
     return RunDirectory(folder / "work")
 
@@ -45,7 +46,7 @@ def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
     for name, value in state["auxiliary"].items():
         if name.startswith("semantic.heads"):
             value.zero_()
-    torch.save(state, path)
+    save_state(path, state)
     changed = {row.name: row.value for row in auxiliary_rows(run_dir, PROMPTS, 1.0)}
     assert {name for name in first if changed[name] != first[name]} == {
         f"autoencoder's training: {name}"

@@ -19,8 +19,8 @@ from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
 from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import LoopConfig  # noqa: E402
 from soundloom.training.loop.logging import read_log  # noqa: E402
-from soundloom.training.loop.loop import Trainer  # noqa: E402
 from soundloom.training.loop.rng import RngStream  # noqa: E402
+from soundloom.training.loop.trainer import Trainer  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
 from soundloom.training.stages.instruct import (  # noqa: E402
     Editor,

@@ -15,8 +15,8 @@ from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.sounds import Sounds
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.loop import Trainer
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.objectives.gan.latent_discriminator import LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
 from soundloom.training.stages.post import (

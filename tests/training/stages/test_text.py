@@ -10,7 +10,7 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.training.config import TextTrainingConfig
 from soundloom.training.data.latents import Latents
 from soundloom.training.init.generator import initialize_text
-from soundloom.training.loop.loop import Trainer
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.stages.text import TextTask, descriptions
 from tests.training.stages.test_dit import clips, latents, validation  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import LATENT_DIM, TEXT, loop

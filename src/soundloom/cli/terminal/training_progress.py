@@ -51,7 +51,7 @@ class Lines(Callback):
     def on_log(self, metrics: StepMetrics) -> None:
         self.console.print(
             f"{self.name}: step {metrics.step} of {metrics.steps}: {_values(metrics)}; "
-            f"{metrics.pace:.3g} s a step, {duration(metrics.seconds_left)} left"
+            f"{metrics.seconds_per_step:.3g} s a step, {duration(metrics.seconds_left)} left"
         )
 
 

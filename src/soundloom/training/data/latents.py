@@ -14,7 +14,7 @@ from soundloom.checkpoints.formats.npz import read_npz
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import TrainingError, printable
 from soundloom.training.data.sounds import Sounds
-from soundloom.training.loop.checkpoint import damage_named
+from soundloom.training.loop.checkpoint import named_damage
 from soundloom.training.stages.autoencoder import encoded
 
 SILENT_CHUNKS = 8  # enough that the middle of encoded silence does not feel its ends
@@ -74,7 +74,7 @@ def write_latents(path: Path, latents: Latents) -> None:
 
 def read_latents(path: Path, channels: int | None = None) -> Latents:
     """Undo `write_latents`. Raises TrainingError where the file is damaged, or has latents of other channels."""
-    with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
+    with named_damage(path, "it is damaged; soundloom train encode --restart makes it anew"):
         stored = read_npz(path)
         frames, starts, seconds, silence = (
             np.array(stored[name].numpy()) for name in ("frames", "starts", "seconds", "silence")
@@ -89,7 +89,7 @@ def read_latents(path: Path, channels: int | None = None) -> Latents:
 
 def read_seconds(path: Path) -> Frames:
     """The exact seconds of each clip (clips,), without its latents. Raises TrainingError as `read_latents` does."""
-    with damage_named(path, "it is damaged; soundloom train encode --restart makes it anew"):
+    with named_damage(path, "it is damaged; soundloom train encode --restart makes it anew"):
         seconds = read_npz(path)["seconds"].numpy().astype(np.float32)
         if seconds.ndim != 1 or not seconds.size or not np.isfinite(seconds).all() or (seconds <= 0).any():
             raise ValueError("its clips have no lengths")

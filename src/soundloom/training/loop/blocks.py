@@ -1,4 +1,4 @@
-"""The transformer blocks in a module, and what can be done to each of them: recompute it, compile it."""
+"""Recompute or compile the transformer blocks of a module."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ BLOCKS = (TransformerBlock, SAMEBlock, TextBlock)
 
 
 def transformer_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """All blocks in which a network spends its time and memory."""
+    """Yield all transformer blocks, in which a network spends its time and memory."""
     return (part for part in module.modules() if isinstance(part, BLOCKS))
 
 
 def recompute_blocks(module: nn.Module) -> None:
-    """Keep only what enters each block, and compute the rest again in the backward pass (gradient checkpointing)."""
+    """Apply gradient checkpointing: store the input of each block alone, and recompute the rest when needed."""
     for block in transformer_blocks(module):
-        _when_learning(block, partial(checkpoint, block.forward, use_reentrant=False))
+        _when_training(block, partial(checkpoint, block.forward, use_reentrant=False))
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Compile each block by itself, for any length: blocks are alike, so one compilation serves all of a kind."""
+    """Compile each block separately for any length: all blocks of a kind share one compilation."""
     for block in transformer_blocks(module):
-        _when_learning(block, torch.compile(block.forward, dynamic=True))
+        _when_training(block, torch.compile(block.forward, dynamic=True))
 
 
-def _when_learning(block: nn.Module, learning: Callable[..., Any]) -> None:
-    """Call `learning` where gradients are computed; elsewhere the layers take shortcuts that do not compile."""
-    plain = block.forward
+def _when_training(block: nn.Module, replacement: Callable[..., Any]) -> None:
+    """Call `replacement` where gradients are computed; inference takes shortcuts that do not compile."""
+    original = block.forward
 
     def forward(*arguments: Any) -> Any:
-        return (learning if torch.is_grad_enabled() else plain)(*arguments)
+        return (replacement if torch.is_grad_enabled() else original)(*arguments)
 
     block.forward = forward

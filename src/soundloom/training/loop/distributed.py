@@ -1,7 +1,7 @@
-"""Where a run computes: the device, the precision, and the processes that share a step.
+"""The device, the precision and the processes of a run.
 
-One process needs nothing but PyTorch. Several, started by torchrun, are joined by Accelerate; each computes some of the
-batches that a step adds up (`LoopConfig.accumulate`), so their number changes who computes what, not what is computed.
+A single process needs only PyTorch. Several processes, started by torchrun, communicate through Accelerate. Each
+computes some of the batches of a step (`LoopConfig.accumulate`), so their number does not change the result.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from soundloom.errors import EngineError
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """What the command line says about the machine; none of it changes what is learnt, but for rounding."""
+    """How a run computes; none of it changes the result beyond rounding."""
 
-    device: str | None = None  # none means the best there is
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the products; weights, sums and the optimizer stay in fp32
+    device: str | None = None  # none means the best available
+    precision: Literal["fp32", "bf16"] = "fp32"  # of matrix products; weights and optimizer stay in fp32
     threads: int = 0  # of the CPU; 0 leaves PyTorch's choice
-    recompute: bool = False  # activations of blocks once more in the backward pass instead of keeping them
+    recompute: bool = False  # gradient checkpointing
     compile: bool = False
-    shard: bool = False  # weights, gradients and optimizer over all processes, for models that do not fit
+    shard: bool = False  # weights, gradients and optimizer over all processes (FSDP2)
 
 
 class Distributed:
-    """One process on one device."""
+    """A single process on one device; all collective operations are trivial."""
 
     rank, world_size = 0, 1
 
@@ -42,7 +42,7 @@ class Distributed:
         self.device = self._choose_device()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        # Weights and latents that fade to nothing would otherwise slow a CPU down a hundredfold.
+        # Denormal weights and latents would slow a CPU down a hundredfold.
         torch.set_flush_denormal(True)
 
     def _choose_device(self) -> torch.device:
@@ -50,36 +50,36 @@ class Distributed:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Compute products in the precision that was chosen."""
+        """Compute matrix products in the configured precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """Sum over all processes."""
+        """Return the sum over all processes."""
         return values
 
     def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum every gradient over all processes, in place."""
 
     def broadcast(self, module: nn.Module) -> None:
-        """Give all processes the weights and buffers of the first."""
+        """Copy the weights and buffers of the main process to all others."""
 
     def average_buffers(self, module: nn.Module) -> None:
-        """Give all processes the mean of their kept buffers, which follow the data that each of them saw."""
+        """Average the saved buffers, which depend on each process's data, over all processes."""
 
-    def any_rank(self, wish: bool) -> bool:
-        """Whether any process wishes it; all get the same answer."""
-        return wish
+    def any_rank(self, value: bool) -> bool:
+        """Return on every process whether `value` is true on any."""
+        return value
 
     def close(self) -> None:
-        """Part from the other processes, once all have come this far."""
+        """Wait for all processes and end their communication."""
 
 
 class AccelerateDistributed(Distributed):
-    """One of the processes that torchrun started."""
+    """One of several processes that torchrun started."""
 
     def _choose_device(self) -> torch.device:
         from accelerate import Accelerator
@@ -100,13 +100,13 @@ class AccelerateDistributed(Distributed):
             torch.distributed.broadcast(tensor, src=0)
 
     def average_buffers(self, module: nn.Module) -> None:
-        kept = module.state_dict().keys()  # others are constants
+        saved = module.state_dict().keys()  # all other buffers are constants
         for name, buffer in module.named_buffers():
-            if name in kept and buffer.is_floating_point():
+            if name in saved and buffer.is_floating_point():
                 buffer.copy_(self.all_reduce(buffer) / self.world_size)
 
-    def any_rank(self, wish: bool) -> bool:
-        return bool(self.all_reduce(torch.tensor(float(wish), device=self.device)) > 0)
+    def any_rank(self, value: bool) -> bool:
+        return bool(self.all_reduce(torch.tensor(float(value), device=self.device)) > 0)
 
     def close(self) -> None:
         self._accelerator.wait_for_everyone()
@@ -114,12 +114,12 @@ class AccelerateDistributed(Distributed):
 
 
 def init_distributed(config: DistributedConfig) -> Distributed:
-    """The machine as torchrun's environment describes it. Raises EngineError."""
+    """Join the processes that torchrun's environment describes. Raises EngineError."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         if config.shard:
             raise EngineError(
-                "sharding spreads a model over several processes, and there is one",
+                "sharding needs several processes, and there is one",
                 "start them with torchrun --nproc-per-node N -m soundloom train …",
             )
         return Distributed(config)

@@ -1,27 +1,27 @@
-"""What stops a run that has gone wrong: losses that are no numbers, or that stay far above their usual size.
+"""Stop a run whose losses are not finite or stay far above their usual size.
 
-A run that went wrong leaves a note in its stage's folder, so that nothing is exported of it.
+A stopped run leaves a note in its stage's folder, so that no model is exported from it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 from soundloom.atomic import atomic_file
 from soundloom.errors import TrainingError
 
-WINDOW = 500  # losses whose median is the usual size
-FEWEST = 50  # losses from which a usual size can be told
-FIRST = 5  # losses whose median is the size at the start
-SMALLEST_START = 1e-3  # size at the start; losses that begin near zero may grow
-EXPLOSION = 1000.0  # sizes at the start; what training never comes back from
-EXPLODED = 10  # steps on end with such a loss, after which training stops
-MANY = 25  # steps on end with too high a loss, with which no run counts as finished
-STOPPED_FILE = "diverged.txt"  # in the folder of a stage that was stopped
+WINDOW = 500  # losses in the running median
+MIN_LOSSES = 50  # before the running median is used
+INITIAL_LOSSES = 5  # whose median is the initial size
+MIN_INITIAL_SIZE = 1e-3  # losses that start near zero may grow
+EXPLOSION_FACTOR = 1000.0  # times the initial size, from which training never recovers
+EXPLOSION_PATIENCE = 10  # consecutive exploded losses after which training stops
+FINISH_PATIENCE = 25  # consecutive high losses with which no run counts as finished
+DIVERGED_FILE = "diverged.txt"  # in the folder of a stage that a guard stopped
 
 
 def require_finite(values: Mapping[str, float], step: int, state: Path) -> None:
@@ -35,43 +35,43 @@ def require_finite(values: Mapping[str, float], step: int, state: Path) -> None:
 
 
 class DivergenceGuard:
-    """Notices a loss that stays above its running median, by `factor` times its size, for `patience` steps on end.
+    """Detect a loss that exceeds its running median by `factor` times its size for `patience` consecutive steps.
 
-    Losses may be negative or near zero: their size is the median's distance from zero, or their usual deviation from
-    the median where that is larger. What lies above does not count as usual. A loss of a thousand times the size that
-    it had at the start is noticed sooner, also before a usual size is known.
+    Losses may be negative or near zero: their size is the absolute median, or the median absolute deviation where that
+    is larger. High losses do not enter the median. A loss of `EXPLOSION_FACTOR` times its initial size is detected
+    sooner, even before there is a running median.
     """
 
     def __init__(self, factor: float, patience: int) -> None:
         self.factor, self.patience = factor, patience
-        self.high = 0  # steps on end
+        self.high = 0  # consecutive steps
         self.exploded = 0
         self.last = 0.0
-        self._first: list[float] = []
+        self._initial: list[float] = []
         self._usual: deque[float] = deque(maxlen=WINDOW)
 
     @property
     def is_high(self) -> bool:
-        """Whether the loss is too high just now."""
+        """Whether the last loss was too high."""
         return self.high > 0 or self.exploded > 0
 
     @property
-    def is_lost(self) -> bool:
+    def has_diverged(self) -> bool:
         """Whether the loss has been too high for so long that the run cannot count as finished."""
-        return self.exploded > 0 or self.high >= min(MANY, self.patience)
+        return self.exploded > 0 or self.high >= min(FINISH_PATIENCE, self.patience)
 
     def watch(self, loss: float, step: int, state: Path) -> None:
-        """Take the loss of one more step. Raises TrainingError."""
+        """Add the loss of a step. Raises TrainingError when the patience is exhausted."""
         self.last = loss
-        if len(self._first) < FIRST:
-            self._first.append(loss)
-        elif loss > EXPLOSION * self._start:
+        if len(self._initial) < INITIAL_LOSSES:
+            self._initial.append(loss)
+        elif loss > EXPLOSION_FACTOR * max(MIN_INITIAL_SIZE, median(map(abs, self._initial))):
             self.exploded += 1
-            if self.exploded >= EXPLODED:
+            if self.exploded >= EXPLOSION_PATIENCE:
                 raise self.error(step, state)
             return
         self.exploded = 0
-        if len(self._usual) < FEWEST or loss <= self._limit():
+        if len(self._usual) < MIN_LOSSES or loss <= self._limit():
             self._usual.append(loss)
             self.high = 0
             return
@@ -80,16 +80,12 @@ class DivergenceGuard:
             raise self.error(step, state)
 
     def error(self, step: int, state: Path) -> TrainingError:
-        """What says that training has gone wrong."""
+        """Return the error that reports the divergence."""
         return TrainingError(
-            f"training stopped at step {step}: the loss has been far above its usual {median(self._usual):.4g} "
-            f"for {max(self.high, self.exploded)} steps, and is {self.last:.4g} now",
+            f"training stopped at step {step}: the loss was far above its usual {median(self._usual):.4g} "
+            f"for {max(self.high, self.exploded)} steps, and is now {self.last:.4g}",
             f"lower the learning rate and resume; {state} is from before",
         )
-
-    @property
-    def _start(self) -> float:
-        return max(SMALLEST_START, median(map(abs, self._first)))
 
     def _limit(self) -> float:
         middle = median(self._usual)
@@ -97,9 +93,9 @@ class DivergenceGuard:
         return middle + self.factor * size
 
 
-def note_stop(folder: Path, error: TrainingError | None) -> None:
-    """Keep or forget in a stage's folder that it was stopped by a guard."""
-    path = folder / STOPPED_FILE
+def write_divergence(folder: Path, error: TrainingError | None) -> None:
+    """Record in a stage's folder that a guard stopped it, or remove the record."""
+    path = folder / DIVERGED_FILE
     if error is None:
         path.unlink(missing_ok=True)
         return
@@ -107,11 +103,11 @@ def note_stop(folder: Path, error: TrainingError | None) -> None:
         file.write(f"{error.args[0]}\n".encode())
 
 
-def require_no_diverged_stage(folder: Path, command: Callable[[str], str]) -> None:
-    """Raise TrainingError where a stage of a work folder was stopped by a guard; `command` names stages as typed."""
-    for path in sorted(folder.glob(f"*/{STOPPED_FILE}")):
+def require_no_divergence(folder: Path) -> None:
+    """Raise TrainingError where a guard stopped a stage of a run directory."""
+    for path in sorted(folder.glob(f"*/{DIVERGED_FILE}")):
         stage = path.parent.name
         raise TrainingError(
-            f"nothing can be exported: the stage {stage} went wrong and was stopped ({path})",
-            f"lower its learning rate and run soundloom train {command(stage)} again",
+            f"nothing can be exported: the stage {stage} diverged and was stopped ({path})",
+            f"lower its learning rate and run soundloom train {stage} again",
         )

@@ -1,48 +1,53 @@
-"""Who is told how a run goes: the journal, TensorBoard, the terminal."""
+"""Callbacks of the trainer, and the log of a run as JSON lines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 LOG_FILE = "log.jsonl"
+
+Preview = Callable[[], Mapping[str, NDArray[np.float32]]]  # audio clips (c, n) of the current model, by name
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """Means over the steps since the last report; `rate` is the learning rate, `pace` seconds per step."""
+    """Means over the steps since the last log."""
 
     step: int
-    steps: int
+    steps: int  # of the whole run
     values: Mapping[str, float]
-    rate: float
-    pace: float
+    learning_rate: float
+    seconds_per_step: float
 
     @property
     def seconds_left(self) -> float:
-        return self.pace * (self.steps - self.step)
+        return self.seconds_per_step * (self.steps - self.step)
 
 
 class Callback:
-    """Is told of every step and of every report; does nothing by itself."""
+    """Receives the trainer's events; every method does nothing by default."""
 
     def on_train_begin(self, step: int, steps: int) -> None:
-        """Training begins or goes on at a step."""
+        """Training starts or resumes at `step` of `steps`."""
 
     def on_step_end(self, step: int) -> None:
-        """One more step is done."""
+        """An optimizer step is done."""
 
     def on_log(self, metrics: StepMetrics) -> None:
-        """Some steps are summed up."""
+        """The metrics of some steps are available."""
 
     def on_train_end(self) -> None:
-        """Training ends or is interrupted."""
+        """Training ends, is stopped or fails."""
 
 
 class JsonlLogger(Callback):
-    """One JSON object a line in the run's folder."""
+    """Append one JSON object per log to a file in the stage's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOG_FILE
@@ -54,7 +59,7 @@ class JsonlLogger(Callback):
 
 
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
-    """Records of a run in order of steps; what was repeated after a kill counts once."""
+    """Yield the records of a run in order of steps; of repeated steps, as after a kill, only the last."""
     lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
     records = {record["step"]: record for record in map(json.loads, filter(None, map(str.strip, lines)))}
     yield from (records[step] for step in sorted(records))

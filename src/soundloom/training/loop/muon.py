@@ -1,9 +1,9 @@
-"""Muon for the matrices of transformer blocks, AdamW for all else, as one optimizer.
+"""Muon for the matrices of transformer blocks, AdamW for everything else, as one optimizer.
 
-Momentum of a matrix is replaced by the nearest matrix whose singular values are all alike, so that directions which
-occur seldom, such as those of rare words, move as far as common ones. Source: Jordan et al., "Muon: an optimizer for
-hidden layers in neural networks" (2024), whose iteration and coefficients these are; the size of a step is that of
-Liu et al., "Muon is scalable for LLM training" (2025), so that rates mean what they mean for AdamW.
+Muon replaces a matrix's momentum by the nearest semi-orthogonal matrix, so that rare directions, such as those of rare
+words, move as far as common ones. Source of the iteration and its coefficients: Jordan et al., "Muon: an optimizer for
+hidden layers in neural networks" (2024). Updates are scaled as in Liu et al., "Muon is scalable for LLM training"
+(2025), so that learning rates mean the same as for AdamW.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from soundloom.engines.torch.precision import has_bf16
 
 MOMENTUM = 0.95
 ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
-USUAL_UPDATE = 0.2  # root mean square of AdamW's steps, in units of the rate
-SMALLEST_NORM = 1e-7
+UPDATE_RMS = 0.2  # of AdamW's updates, in learning rates
+MIN_NORM = 1e-7
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW whose groups with `orthogonal` set, of matrices alone, are stepped by Muon."""
+    """AdamW that steps the groups with `orthogonal` set, of matrices only, by Muon."""
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
         super().__init__([{"orthogonal": False, **group} for group in groups], lr=lr)
@@ -39,21 +39,21 @@ class Muon(torch.optim.AdamW):
             self.param_groups = groups
         for group in groups:
             if group["orthogonal"]:
-                for alike in _by_shape(group["params"]):
-                    self._step(alike, group["lr"], group["weight_decay"])
+                for matrices in _by_shape(group["params"]):
+                    self._step(matrices, group["lr"], group["weight_decay"])
         return loss
 
-    def _step(self, parameters: Sequence[Tensor], rate: float, weight_decay: float) -> None:
-        """Step matrices of one shape, whose products are computed together: each alone is too small to be fast."""
-        updates = orthogonalised(torch.stack([self._momentum(parameter) for parameter in parameters]))
-        size = USUAL_UPDATE * max(parameters[0].shape) ** 0.5
+    def _step(self, parameters: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+        """Step matrices of one shape together, since a single one is too small for fast products."""
+        updates = orthogonalize(torch.stack([self._momentum(parameter) for parameter in parameters]))
+        size = UPDATE_RMS * max(parameters[0].shape) ** 0.5
         for parameter, update in zip(parameters, updates, strict=True):
-            parameter.mul_(1 - rate * weight_decay).add_(update.to(parameter.dtype), alpha=-rate * size)
+            parameter.mul_(1 - lr * weight_decay).add_(update.to(parameter.dtype), alpha=-lr * size)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
         if not state:
-            state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(parameter)}  # AdamW looks for a step
+            state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(parameter)}  # AdamW expects a step
         momentum, gradient = state["momentum"], parameter.grad
         assert gradient is not None
         momentum.lerp_(gradient, 1 - MOMENTUM)
@@ -61,7 +61,7 @@ class Muon(torch.optim.AdamW):
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
-    """Parameters that have gradients, those of one shape together."""
+    """Group the parameters that have gradients by shape."""
     groups: dict[torch.Size, list[Tensor]] = {}
     for parameter in parameters:
         if parameter.grad is not None:
@@ -69,11 +69,11 @@ def _by_shape(parameters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
     return groups.values()
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
-    """Bring singular values of matrices (k, m, n) near 1 by Newton-Schulz iteration: in BF16 where that is native."""
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Bring the singular values of matrices (k, m, n) near 1 by Newton-Schulz iteration, in BF16 where it is native."""
     is_wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices.float() if is_wide else matrices.float().mT
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(SMALLEST_NORM)
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(MIN_NORM)
     x = x.bfloat16() if matrices.is_cuda or has_bf16() else x
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):

@@ -1,6 +1,6 @@
-"""FSDP2: weights, gradients and optimizer spread over processes, for models that do not fit on one device.
+"""Shard weights, gradients and optimizer state over processes (FSDP2), for models that do not fit on one device.
 
-Files always hold whole tensors, so that a run can go on with another number of processes, or with one.
+Files hold complete tensors, so that a run can resume with another number of processes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from soundloom.engines.torch.blocks import CrossAttention
 from soundloom.training.loop.blocks import transformer_blocks
 
 
-class Whole(nn.Module):
-    """A stage's module as FSDP wants to see it: one forward pass in which all that is needed happens."""
+class LossModule(nn.Module):
+    """A task whose forward pass computes its losses, as FSDP requires."""
 
     def __init__(self, module: nn.Module, losses: Callable[..., dict[str, Tensor]]) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class Whole(nn.Module):
 
 
 def sharded(module: nn.Module, losses: Callable[..., dict[str, Tensor]]) -> nn.Module:
-    """Spread a module over the processes, and return what to call in place of `losses`.
+    """Shard a module, and return the function to call instead of `losses`.
 
-    Layers of blocks are gathered when they compute, everything else for the whole step: parts of a block are also used
-    outside of it, so the block itself would be too large a unit.
+    Layers of blocks are gathered while they compute, everything else for the entire step. Blocks cannot be units
+    themselves because some of their parts are used outside of them.
     """
     for block in transformer_blocks(module):
         for layer in block.children():
@@ -42,15 +42,15 @@ def sharded(module: nn.Module, losses: Callable[..., dict[str, Tensor]]) -> nn.M
                 fully_shard(layer)
                 if isinstance(layer, CrossAttention):
                     register_fsdp_forward_method(layer, "remember")
-    # It would warn of in-place changes to what layers return, and nothing here makes such changes.
+    # FSDP warns of in-place changes to the outputs of layers, which this code never makes.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
-    whole = Whole(module, losses)
-    fully_shard(whole)
-    return whole
+    loss_module = LossModule(module, losses)
+    fully_shard(loss_module)
+    return loss_module
 
 
 def gathered(tree: Any) -> Any:
-    """A state of nested dictionaries and lists with whole tensors on the CPU; all processes must call it."""
+    """Gather the tensors of nested dictionaries and lists on the CPU; all processes must call it."""
     if isinstance(tree, DTensor):
         return tree.full_tensor().cpu()
     if isinstance(tree, Tensor):
@@ -62,21 +62,21 @@ def gathered(tree: Any) -> Any:
     return tree
 
 
-def placed_like(whole: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor on the device of another, and spread as that one is."""
+def placed_like(full: Tensor, like: Tensor) -> Tensor:
+    """Move a complete tensor to the device of another, and shard it like that one."""
     if isinstance(like, DTensor):
-        return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements)
-    return whole.to(like.device)
+        return distribute_tensor(full.to(like.device), like.device_mesh, like.placements)
+    return full.to(like.device)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimizer a state with whole tensors."""
+    """Load an optimizer state that holds complete tensors."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    spread = {
+    placed = {
         index: {
             name: placed_like(value, parameters[index]) if value.shape == parameters[index].shape else value
             for name, value in values.items()
         }
         for index, values in state["state"].items()
     }
-    optimizer.load_state_dict({**state, "state": spread})
+    optimizer.load_state_dict({**state, "state": placed})

@@ -1,4 +1,4 @@
-"""Logs for TensorBoard: the curves of a run, and now and then what it sounds and looks like."""
+"""Log metrics, audio clips and spectrograms to TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import torch
 from numpy.typing import NDArray
 
 from soundloom.audio.mel import log_mel
-from soundloom.training.loop.logging import Callback, StepMetrics
-from soundloom.training.stages.previews import Preview
+from soundloom.training.loop.logging import Callback, Preview, StepMetrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
-QUIETEST, LOUDEST = -80.0, 0.0  # dB, black and white
+BLACK_DB, WHITE_DB = -80.0, 0.0
 ZOOM = 4  # pixels of a band
 
 
 class TensorBoard(Callback):
-    """Writes `events…` files into a folder; without the package tensorboard it says so once and does nothing."""
+    """Write `events…` files into a folder; without the package tensorboard, log that once and do nothing."""
 
-    def __init__(self, folder: Path, rate: int, preview: Preview | None, every: int) -> None:
-        self.folder, self.rate, self.preview, self.every = folder, rate, preview, every
+    def __init__(self, folder: Path, sample_rate: int, preview: Preview | None, every: int) -> None:
+        self.folder, self.sample_rate, self.preview, self.every = folder, sample_rate, preview, every
         self._writer: SummaryWriter | None = None
         self._last_preview = 0
 
@@ -43,18 +42,18 @@ class TensorBoard(Callback):
     def on_log(self, metrics: StepMetrics) -> None:
         if self._writer is None:
             return
-        values = {**metrics.values, "learning rate": metrics.rate, "seconds per step": metrics.pace}
-        for name, value in values.items():
+        rates = {"learning rate": metrics.learning_rate, "seconds per step": metrics.seconds_per_step}
+        for name, value in {**metrics.values, **rates}.items():
             self._writer.add_scalar(name, value, metrics.step)
         if self.preview and (metrics.step - self._last_preview >= self.every or metrics.step == metrics.steps):
             self._last_preview = metrics.step
-            self._show(self._writer, self.preview, metrics.step)
+            self._write_preview(self._writer, self.preview, metrics.step)
 
-    def _show(self, writer: SummaryWriter, preview: Preview, step: int) -> None:
+    def _write_preview(self, writer: SummaryWriter, preview: Preview, step: int) -> None:
         for name, audio in preview().items():
-            mono = torch.from_numpy(audio.mean(axis=0)).clamp(-1, 1)  # the format has one channel
-            writer.add_audio(name, mono[None], step, self.rate)
-            writer.add_image(name, picture(audio, self.rate), step, dataformats="HW")
+            mono = torch.from_numpy(audio.mean(axis=0)).clamp(-1, 1)  # TensorBoard's audio has one channel
+            writer.add_audio(name, mono[None], step, self.sample_rate)
+            writer.add_image(name, spectrogram_image(audio, self.sample_rate), step, dataformats="HW")
         writer.flush()
 
     def on_train_end(self) -> None:
@@ -62,8 +61,8 @@ class TensorBoard(Callback):
             self._writer.close()
 
 
-def picture(audio: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
-    """A log-mel spectrogram as gray pixels (height, width), low frequencies at the bottom."""
-    gray = (log_mel(audio, rate)[::-1] - QUIETEST) / (LOUDEST - QUIETEST)
+def spectrogram_image(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.uint8]:
+    """Return a log-mel spectrogram as gray pixels (height, width), low frequencies at the bottom."""
+    gray = (log_mel(audio, sample_rate)[::-1] - BLACK_DB) / (WHITE_DB - BLACK_DB)
     pixels = (np.clip(gray, 0, 1) * 255).astype(np.uint8)
     return pixels.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)

@@ -18,8 +18,8 @@ from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.augmentation import augmented
 from soundloom.training.data.captions import CaptionTokens
 from soundloom.training.data.sources import SoundSource
-from soundloom.training.loop.loop import OptimizerPhase
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.task import OptimizerPhase
 from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
 from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss

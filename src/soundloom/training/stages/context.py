@@ -43,7 +43,7 @@ from soundloom.training.data.sounds import Sounds
 from soundloom.training.data.sources import Captioned, SoundSource
 from soundloom.training.init.generator import Generator
 from soundloom.training.init.pretrained import PretrainedModel
-from soundloom.training.loop.checkpoint import damage_named, fill
+from soundloom.training.loop.checkpoint import load_weights, named_damage
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import Callback
 from soundloom.training.recipe import Recipe, RunDirectory
@@ -138,7 +138,7 @@ class StableAudioContext(StageContext):
         if self.pretrained:
             return self.pretrained.tokenizer
         path = self.run_dir.require(self.run_dir.tokenizer, "tokenizer")
-        with damage_named(path, "it is damaged; soundloom train tokenizer --restart learns it anew"):
+        with named_damage(path, "it is damaged; soundloom train tokenizer --restart learns it anew"):
             model = path.read_bytes()
             if not model or not vocabulary_size(model):
                 raise ValueError("it is no SentencePiece model")
@@ -158,7 +158,7 @@ class StableAudioContext(StageContext):
         if self.pretrained and not self.run_dir.trained("autoencoder").is_file():
             return self.pretrained.same().eval()
         same = SAME(self.model.same)
-        fill(same, self.run_dir.read_trained("autoencoder"), self.run_dir.trained("autoencoder"))
+        load_weights(same, self.run_dir.read_trained("autoencoder"), self.run_dir.trained("autoencoder"))
         return same.eval()
 
     def generator(self, *stages: str) -> Generator:
@@ -171,7 +171,7 @@ class StableAudioContext(StageContext):
         if self.pretrained and not self.run_dir.trained(trained).is_file():
             self.pretrained.fill(generator)
         else:
-            fill(generator, self.run_dir.read_trained(trained), self.run_dir.trained(trained))
+            load_weights(generator, self.run_dir.read_trained(trained), self.run_dir.trained(trained))
         return generator.to(self.distributed.device)
 
     def clips(self) -> EncodedClips:

@@ -26,8 +26,7 @@ from soundloom.training.config import AugmentationConfig, AutoencoderConfig, Spe
 from soundloom.training.data.augmentation import Audio, random_piece
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
 from soundloom.training.init.pretrained import PretrainedModel
-from soundloom.training.loop.checkpoint import read_json_object, read_state
-from soundloom.training.loop.loop import STATE_FILE
+from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_state
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
 from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures

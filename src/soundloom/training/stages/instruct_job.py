@@ -29,8 +29,8 @@ from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.errors import RequestError
 from soundloom.text.t5_tokens import T5Tokenizer
-from soundloom.training.loop.guards import require_no_diverged_stage
-from soundloom.training.loop.loop import TrainingTask
+from soundloom.training.loop.guards import require_no_divergence
+from soundloom.training.loop.task import TrainingTask
 from soundloom.training.stages.context import StageContext
 from soundloom.training.stages.export import require_replaceable
 from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, InstructTrainingConfig
@@ -124,7 +124,7 @@ class _Heard(InstructionDataset):
 
 def export_editor(context: InstructContext, folder: Path) -> None:
     """Write the editor as a model folder, LoRA merged; an older one gives way when the new one is complete."""
-    require_no_diverged_stage(context.run_dir.folder, lambda stopped: stopped)
+    require_no_divergence(context.run_dir.folder)
     state = context.run_dir.read_trained(NAME)
     tensors = {**context.checkpoint.tensors, **_canonical(state)}
     merged = merge_lora(tensors, context.adapter.lora_alpha)

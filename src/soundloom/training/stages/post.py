@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from soundloom.training.config import PostConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
-from soundloom.training.loop.loop import OptimizerPhase
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.task import OptimizerPhase
 from soundloom.training.objectives.features import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows

@@ -13,9 +13,11 @@ from torch import Tensor
 from soundloom.config.parse import to_dict
 from soundloom.errors import TrainingError
 from soundloom.training.config import LoopConfig
-from soundloom.training.loop.guards import note_stop
-from soundloom.training.loop.loop import STATE_FILE, Trainer, TrainingTask
+from soundloom.training.loop.checkpoint import STATE_FILE
+from soundloom.training.loop.guards import write_divergence
+from soundloom.training.loop.task import TrainingTask
 from soundloom.training.loop.tensorboard import TensorBoard
+from soundloom.training.loop.trainer import Trainer
 from soundloom.training.stages.context import StageContext
 from soundloom.training.stages.previews import Preview
 
@@ -62,12 +64,12 @@ def run_stage(
         is_finished = trainer.train(context.until)
     except TrainingError as error:
         if context.distributed.is_main:
-            note_stop(folder, error)
+            write_divergence(folder, error)
         raise
     if not is_finished:
         return False
     state = trainer.result()
     if context.distributed.is_main:
         finish(state) if finish else context.run_dir.keep_trained(name, state)
-        note_stop(folder, None)
+        write_divergence(folder, None)
     return True

@@ -38,12 +38,12 @@ from soundloom.training.data.sources import SoundSource
 from soundloom.training.init.generator import Generator, initialize, initialize_text
 from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, silence_branches, start_linear
 from soundloom.training.init.noise_bands import start_with_noise
-from soundloom.training.loop.checkpoint import fill
-from soundloom.training.loop.guards import require_no_diverged_stage
-from soundloom.training.loop.loop import TrainingTask
+from soundloom.training.loop.checkpoint import load_weights
+from soundloom.training.loop.guards import require_no_divergence
+from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.clap import ClapScorer
 from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
-from soundloom.training.recipe import BEGINS_WITH, COMMANDS
+from soundloom.training.recipe import BEGINS_WITH
 from soundloom.training.stages.autoencoder import AutoencoderTask, require_sizes, settle_scale
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
 from soundloom.training.stages.distill import DistillTask
@@ -205,7 +205,7 @@ def train_dit(context: StableAudioContext) -> bool:
         elif fresh:
             initialize(generator)
             if context.recipe.has("text"):
-                fill(generator.text, context.run_dir.read_trained("text"), context.run_dir.trained("text"))
+                load_weights(generator.text, context.run_dir.read_trained("text"), context.run_dir.trained("text"))
         clips = context.clips()
         shift = context.model.model.diffusion.distribution_shift_options
         stage = DiTTask(generator.to(context.distributed.device), clips, config, shift)
@@ -254,7 +254,7 @@ def _clap(context: StableAudioContext, config: PostConfig) -> ClapScorer | None:
 
 def export_model(context: StableAudioContext, out: Path, stage: str | None = None) -> None:
     """Write a model folder of what a stage made: of the last one in the recipe unless another is named."""
-    require_no_diverged_stage(context.run_dir.folder, lambda stopped: COMMANDS.get(stopped, stopped))
+    require_no_divergence(context.run_dir.folder)
     name = stage or next(name for name in reversed(GENERATORS) if context.recipe.has(name) or name == "dit")
     context.run_dir.require(context.run_dir.trained(name), name)
     generator = context.generator(name)

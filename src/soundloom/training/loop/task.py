@@ -1,0 +1,55 @@
+"""What a stage hands to the trainer: modules, losses and the phases in which they are optimized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from soundloom.training.loop.rng import RngStream
+
+
+class TrainingTask(Protocol):
+    """A module and its losses at a step, of which "loss" is minimized."""
+
+    @property
+    def module(self) -> nn.Module:
+        """All that is trained and saved."""
+        ...
+
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
+        """Compute the losses of one step."""
+        ...
+
+
+@dataclass(frozen=True)
+class OptimizerPhase:
+    """Modules that are optimized together, in steps in which all others are frozen."""
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    lr_scale: float = 1.0  # of the loop's learning rate
+    betas: tuple[float, ...] = ()  # none means the loop's
+
+
+@runtime_checkable
+class AlternatingTask(TrainingTask, Protocol):
+    """A task whose steps alternate between phases, such as those of a generator and its discriminators.
+
+    `losses` returns the losses of the step's phase; its modules minimize "loss".
+    """
+
+    @property
+    def auxiliary(self) -> nn.Module:
+        """What is trained beside the module and discarded at the end: saved in the state, but not averaged."""
+        ...
+
+    @property
+    def phases(self) -> tuple[OptimizerPhase, ...]:
+        """All phases, which share no module; the module itself belongs to the first."""
+        ...
+
+    def phase(self, step: int) -> OptimizerPhase:
+        """Return the phase of a step."""
+        ...
