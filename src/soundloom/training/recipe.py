@@ -20,15 +20,8 @@ from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.config.toml import parse_toml, read_table
 from soundloom.errors import ConfigError, RequestError, TrainingError, printable, shown
-<<<<<<< HEAD
 from soundloom.temporary import remove_stale
-from soundloom.training.loop.checkpoint import read_json_object, read_weights
-from soundloom.training.loop.loop import STATE_FILE
-from soundloom.training.loop.saving import save_state
-=======
-from soundloom.leftovers import remove_stale
 from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_weights, save_state
->>>>>>> 9e18808 (Split the trainer from its task, optimizer and checkpoints)
 
 try:
     import fcntl
