@@ -41,7 +41,7 @@ def sharded(module: nn.Module, losses: Callable[..., dict[str, Tensor]]) -> nn.M
             if any(p.ndim >= 2 for p in layer.parameters()):
                 fully_shard(layer)
                 if isinstance(layer, CrossAttention):
-                    register_fsdp_forward_method(layer, "remember")
+                    register_fsdp_forward_method(layer, "project_kv")
     # FSDP warns of in-place changes to the outputs of layers, which this code never makes.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     loss_module = LossModule(module, losses)
