@@ -1,4 +1,4 @@
-# Every target makes the environment that it needs in .venv.
+# Every target first sets up .venv.
 PYTHON := .venv/bin/python
 
 .PHONY: test slow lint types docs mini clean
@@ -7,7 +7,7 @@ test:
 	scripts/setup dev
 	$(PYTHON) -m pytest
 
-# What `make test` leaves out: pages of the docs, thousands of damaged files, kills at every step.
+# The tests that `make test` skips: pages of the docs, damaged files, killed processes.
 slow:
 	scripts/setup dev
 	$(PYTHON) -m pytest -m slow
@@ -26,7 +26,7 @@ docs:
 	scripts/setup dev
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
-# Train the model that ships inside the package anew; post-training happens where the recipe has it.
+# Retrain the bundled model; post-training runs if the recipe has it.
 MINI_POST := $(if $(wildcard configs/mini/post.toml),post)
 mini:
 	scripts/setup dev

@@ -1,6 +1,6 @@
 """The fenced blocks and inline commands of README.md and docs/*.md.
 
-A block that cannot run where the tests do has a comment on the line above it: `<!-- not run: needs weights -->`.
+A block that the tests cannot run has a comment on the line above it: `<!-- not run: needs weights -->`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REASONS = {
-    "an excerpt",  # of code that is explained there
-    "installs",  # packages, or soundloom itself: .ci/run does so
+    "an excerpt",  # of code that the page explains
+    "installs",  # packages, or soundloom itself
     "needs a GPU",
     "needs a Mac",
     "needs weights",
@@ -21,13 +21,13 @@ REASONS = {
     "takes minutes",
 }
 COMMANDS = {"", "sh", "console"}  # languages of blocks of shell commands
-DATA = {"toml", "json", "text"}  # of blocks that show what a file holds or a program prints
+DATA = {"toml", "json", "text"}  # languages of blocks that show a file or output
 MARK = re.compile(r"<!-- not run: (.*) -->")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `reason` says why it is not run, where it is not."""
+    """A fenced block; `reason` says why it is not run, or is None."""
 
     page: Path
     line: int  # of its first line in the page
@@ -50,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A line of shell, and what the comment behind it says."""
+    """A line of shell and its comment."""
 
     text: str
     comment: str
@@ -61,13 +61,13 @@ class Command:
         return cls(text, comment)
 
     @property
-    def promised(self) -> list[str]:
-        """Names of files that the comment says are there afterwards."""
+    def outputs(self) -> list[str]:
+        """The files that the comment names, which the command must write."""
         return re.findall(r"[\w-]+\.(?:wav|flac|npy)\b", self.comment)
 
 
 def blocks(page: Path) -> list[Block]:
-    """All fenced blocks of a page. Raises ValueError for one that is not closed."""
+    """Return the fenced blocks of a page. Raises ValueError for one that is not closed."""
     found: list[Block] = []
     lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
     before = ""
@@ -87,11 +87,11 @@ def blocks(page: Path) -> list[Block]:
 
 
 def code_spans(page: Path) -> list[str]:
-    """What stands in backquotes outside of fenced blocks."""
+    """Return the code spans outside fenced blocks."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     return [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", text)]
 
 
 def inline_commands(page: Path) -> list[str]:
-    """The commands of `soundloom` in code spans."""
+    """Return the commands of `soundloom` in code spans."""
     return [span for span in code_spans(page) if re.match(r"soundloom [a-z]", span)]

@@ -1,7 +1,7 @@
-"""What README.md and docs/ tell people to type does what they say: every fenced block is run, or says why not.
+"""Run every fenced block of README.md and docs/, unless it says why it cannot run.
 
-Tiny models of random weights stand in for those that are downloads, and tiny recipes for those that train for hours;
-nothing else differs from what a reader types.
+Tiny random models replace those that are downloads, and tiny recipes those that train for hours; nothing else differs
+from what a reader types.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from tests.docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 RATE = 44100
-SHELL = re.compile(r"[|<>&;]|\*")  # what only a shell understands
+SHELL = re.compile(r"[|<>&;]|\*")  # needs a shell
 SLOW = {"docs/cli.md", "docs/musicgen.md", "docs/python.md", "docs/training.md", "README.md"}
-# Commands of README's table that say too little to be run as they stand, or run for minutes.
-NOT_WHOLE = {
+# Commands of README's table that are incomplete, or run for minutes.
+INCOMPLETE = {
     "soundloom bench",
     "soundloom convert",
     "soundloom encode --dataset",
@@ -62,28 +62,28 @@ RUN_PAGES = [
 
 @pytest.fixture(scope="session")
 def stand_ins(tmp_path_factory) -> dict[str, str]:
-    """Folders of tiny models for names that are downloads."""
+    """Map names of downloads to folders of tiny models."""
     folder = tmp_path_factory.mktemp("stand-ins")
     editor, small = published_musicgen("large", instruct=True), published_musicgen("small")
-    made = {
+    folders = {
         "small-music": make_random("small-music", folder / "small-music", layout="published", size="tiny"),
         "small-music-base": make_random("small-music-base", folder / "base", layout="published", size="tiny"),
         "instruct-musicgen": make_musicgen(tiny_musicgen(editor), folder / "editor"),
         "musicgen-small": make_musicgen(tiny_musicgen(small), folder / "composer"),
     }
-    return {name: str(path) for name, path in (made | {"musicgen-large": made["musicgen-small"]}).items()}
+    return {name: str(path) for name, path in (folders | {"musicgen-large": folders["musicgen-small"]}).items()}
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder with the sounds and recipes that the pages name, without a network, a cache or settings."""
+    """A folder with the audio files and recipes that the pages name, without a network, a cache or settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / ".settings"))
-    monkeypatch.setattr("secrets.randbelow", random.Random(0).randrange)  # seeds that are not given are the same ones
+    monkeypatch.setattr("secrets.randbelow", random.Random(0).randrange)  # reproducible default seeds
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("somebody asked the network"))
-    player = tmp_path / ".bin" / "pw-play"  # the first that soundloom looks for; the machine may have no sound
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a command used the network"))
+    player = tmp_path / ".bin" / "pw-play"  # the first player soundloom looks for; the machine may have none
     player.parent.mkdir()
     player.write_text("#!/bin/sh\n")
     player.chmod(0o755)
@@ -105,7 +105,7 @@ INSTRUCT = {"batch": 2, "seconds": 0.5, "stems": "bands", "adapter": {"max_frame
 
 
 def write_sound(path: Path, seconds: float = 4.0) -> None:
-    """A plucked tone on each beat of 120 BPM, in stereo."""
+    """Write a plucked tone on each beat of 120 BPM, in stereo."""
     times = np.arange(round(seconds * RATE)) / RATE
     wave = 0.4 * np.sin(2 * np.pi * 220 * times) * np.exp(-8 * (times % 0.5))
     soundfile.write(path, np.stack([wave, 0.8 * wave], axis=1), RATE, subtype="PCM_16")
@@ -119,32 +119,32 @@ def write_library(folder: Path) -> None:
 
 
 class Reader:
-    """Somebody who types what a page says, from its beginning to its end, in one folder."""
+    """Run the blocks of a page in order, in one folder and one Python namespace."""
 
     def __init__(self, folder: Path, stand_ins: dict[str, str]) -> None:
         self.folder, self.stand_ins, self.namespace = folder, stand_ins, {"__name__": "__main__"}
 
-    def carry_out(self, block: Block) -> None:
+    def execute(self, block: Block) -> None:
         if block.language == "python":
             code = "\n" * (block.line - 1) + block.text  # so that a traceback has the page's line
             exec(compile(code, str(block.page), "exec"), self.namespace)
         for command in block.commands:
             self.type(command.text, str(block))
-            for name in command.promised:
-                assert (self.folder / name).is_file(), f"{block}: {command.text} made no {name}"
+            for name in command.outputs:
+                assert (self.folder / name).is_file(), f"{block}: {command.text} wrote no {name}"
 
     def type(self, text: str, where: str) -> None:
         if SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", text)):
             done = subprocess.run(["bash", "-euc", text], cwd=self.folder, capture_output=True, text=True)
-            code, said = done.returncode, done.stderr
+            code, stderr = done.returncode, done.stderr
         else:
             program, *arguments = shlex.split(text)
-            assert program == "soundloom", f"{where}: {program} is no command that can be run here; mark the block"
-            code, said = cli.main(self.stood_in(arguments)), ""
-        assert code == 0, f"{where}: {text} exits {code}\n{said}"
+            assert program == "soundloom", f"{where}: {program} cannot run here; mark the block"
+            code, stderr = cli.main(self.with_stand_ins(arguments)), ""
+        assert code == 0, f"{where}: {text} exits {code}\n{stderr}"
 
-    def stood_in(self, arguments: list[str]) -> list[str]:
-        """The same arguments for a model that is here."""
+    def with_stand_ins(self, arguments: list[str]) -> list[str]:
+        """Replace names of downloads by their stand-ins, and train on the CPU."""
         command = arguments[:1]
         default = ["--model", "instruct-musicgen"] if command == ["edit"] and "--model" not in arguments else []
         on_cpu = ["--device", "cpu"] if command == ["train"] and arguments[1] != "export" else []
@@ -160,32 +160,32 @@ def reader(folder, stand_ins, monkeypatch) -> Reader:
 
 
 @pytest.mark.parametrize("block", ALL, ids=str)
-def test_every_block_is_run_or_says_why_not(block):
-    assert block.language in COMMANDS | DATA | {"python"}, "which kind of block is this?"
+def test_every_block_runs_or_says_why_not(block):
+    assert block.language in COMMANDS | DATA | {"python"}, "unknown language of a block"
     if block.reason is not None:
         assert block.reason in REASONS
-        assert block.language not in DATA, "nothing to run, so no reason is needed"
+        assert block.language not in DATA, "data blocks need no reason"
 
 
-def test_commands_that_fail_are_noticed(reader):
+def test_failing_commands_are_reported(reader):
     reader.type("soundloom --version | grep soundloom", "a page")
-    for text, complaint in {
+    for text, message in {
         "soundloom generat rain": "a page: soundloom generat rain exits 2",
         "soundloom generat rain > rain.txt": "exits 2\n *error: there is no command",
         "make test": "mark the block",
     }.items():
-        with pytest.raises(AssertionError, match=complaint):
+        with pytest.raises(AssertionError, match=message):
             reader.type(text, "a page")
-    made_nothing = Block(ROOT / "README.md", 1, "", "soundloom --version   # bell.wav", None)
-    with pytest.raises(AssertionError, match=r"made no bell\.wav"):
-        reader.carry_out(made_nothing)
+    wrote_nothing = Block(ROOT / "README.md", 1, "", "soundloom --version   # bell.wav", None)
+    with pytest.raises(AssertionError, match=r"wrote no bell\.wav"):
+        reader.execute(wrote_nothing)
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)
-def test_what_a_page_says_to_type_works(reader, page):
+def test_the_blocks_of_a_page_run(reader, page):
     for block in blocks(page):
         if block in RUN:
-            reader.carry_out(block)
+            reader.execute(block)
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.language == "toml"], ids=str)
@@ -194,7 +194,7 @@ def test_examples_of_recipes_are_read_strictly(block):
     assert parse(DataConfig, table) if "source" in table else parse(AutoencoderConfig, CONFIGS["autoencoder"] | table)
 
 
-def test_marks_stand_above_blocks():
+def test_every_mark_is_above_a_block():
     for page in PAGES:
         marks = page.read_text(encoding="utf-8").count("<!-- not run:")
         assert marks == sum(block.reason is not None for block in blocks(page)), page
@@ -204,7 +204,7 @@ def test_marks_stand_above_blocks():
 def test_the_commands_of_the_readme_table_work(reader):
     replace(soundloom.Clip.load("in.wav"), record={"mode": "generate", "model": "mini", "seed": 1}).save("out.wav")
     for command in table_commands():
-        if command not in NOT_WHOLE:
+        if command not in INCOMPLETE:
             reader.type(command, "README.md")
 
 
@@ -217,11 +217,11 @@ def table_commands() -> list[str]:
 
 def test_the_table_of_the_readme_names_commands():
     assert len(table_commands()) > 10
-    assert set(table_commands()) >= NOT_WHOLE
+    assert set(table_commands()) >= INCOMPLETE
 
 
 def named_commands() -> list[str]:
-    """Commands of soundloom anywhere, whether they are run or not."""
+    """Return all commands of soundloom on any page, run or not."""
     fenced = [command.text for block in ALL for command in block.commands]
     inline = [command for page in PAGES for command in inline_commands(page)]
     return sorted({text for text in (*fenced, *inline) if text.startswith("soundloom ")})
@@ -233,13 +233,13 @@ def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("text", named_commands())
-def test_commands_and_flags_that_are_named_exist(text, capsys):
+def test_named_commands_and_flags_exist(text, capsys):
     _, command, *arguments = shlex.split(text)
     assert command in cli.COMMANDS
     assert flags_in(arguments) <= flags_of(command, capsys)
 
 
-def test_flags_that_are_named_alone_exist(capsys):
+def test_flags_named_alone_exist(capsys):
     known = set().union(*(flags_of(command, capsys) for command in cli.COMMANDS))
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'"(--[a-z][\w-]*)"', script.read_text(encoding="utf-8")))
