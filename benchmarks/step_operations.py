@@ -101,7 +101,7 @@ def computed_again(network: DiT, condition: Conditioning, tokens: mx.array, zero
     return replace(
         condition,
         cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
-        locals=[blocks.sequence(layer.to_local_embed, zeros.swapaxes(1, 2)) for layer in layers],
+        local_embeds=[blocks.sequence(layer.to_local_embed, zeros.swapaxes(1, 2)) for layer in layers],
     )
 
 

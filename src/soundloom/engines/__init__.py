@@ -1,1 +1,1 @@
-"""The networks, once in PyTorch and once in MLX: the same files, classes and order in each."""
+"""Networks and engines in PyTorch and MLX; the networks have the same classes in the same order in both."""

@@ -1,72 +1,67 @@
-"""Which tensors and which configuration of a checkpoint belong to a component; the same for every engine."""
+"""What engines of both model families share, in any framework."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.checkpoints.stable_audio.open import Checkpoint
-from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.engines.stable_audio import Component
-from soundloom.errors import CheckpointError, EngineError
+from soundloom.checkpoints.formats.tensors import Tensors
+from soundloom.errors import EngineError
 
-TEXT_PREFIX = "model.encoder."
-_GATED = ".proj"  # the projection of a gated feed-forward layer, whose module multiplies by it in parts
+Component = TypeVar("Component", bound=str, contravariant=True)
+_GATED = ".proj"  # a gated feed-forward layer calls parts of its projection, so hooks go on the layer
+
+
+class BaseEngine(Protocol[Component]):
+    """The networks of one checkpoint on one device, loaded on first use and released by `free`."""
+
+    name: str
+    device: str
+    precision: str
+
+    def describe(self) -> dict[str, str]:
+        """Return the attention implementation, precisions and device in use, for people to read."""
+        ...
+
+    def load(self, component: Component) -> None:
+        """Load a component now instead of on first use."""
+        ...
+
+    def free(self, *components: Component) -> None:
+        """Release the memory of components."""
+        ...
+
+    def weight_bytes(self, component: Component) -> int:
+        """Return the bytes of a component's weights in memory; packed weights count as packed."""
+        ...
+
+    def reset_peak(self) -> None:
+        """Reset `peak_memory`."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """Return the peak device memory in bytes since `reset_peak`, None on CPUs."""
+        ...
 
 
 @dataclass(frozen=True)
 class ComponentSource:
-    """What a component is built from: its configuration, its tensors by module name, its name in messages."""
+    """A component's configuration, its tensors by module name, and its label in messages."""
 
-    config: Any  # DiTConfig, ConditioningConfig, SAMEConfig or T5GemmaConfig
-    tensors: dict[str, LazyTensor]
-    what: str
-
-
-def find_component(checkpoint: Checkpoint, component: Component) -> ComponentSource:
-    """Return what a component is built from. Raises EngineError or CheckpointError where the checkpoint lacks it."""
-    if component == "text":
-        return _text_encoder(checkpoint)
-    if component in ("encoder", "decoder"):
-        return _autoencoder_half(checkpoint, component)
-    config = _generator(checkpoint)
-    if component == "dit":
-        return ComponentSource(config.dit, checkpoint.component(DIT_PREFIX), f"{checkpoint.name}'s transformer")
-    conditioning = config.model.conditioning
-    return ComponentSource(conditioning, checkpoint.component(CONDITIONER_PREFIX), f"{checkpoint.name}'s conditioner")
+    config: Any  # DiTConfig, ConditioningConfig, SAMEConfig, T5GemmaConfig or those of MusicGen
+    tensors: Tensors
+    label: str
 
 
-def _text_encoder(checkpoint: Checkpoint) -> ComponentSource:
-    files = checkpoint.text_encoder
-    if files is None:
-        raise CheckpointError(
-            f"{checkpoint.name} has no text encoder beside it",
-            "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
-        )
-    tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
-    return ComponentSource(files.config, tensors, f"{checkpoint.name}'s text encoder")
-
-
-def _autoencoder_half(checkpoint: Checkpoint, half: str) -> ComponentSource:
-    other = "decoder" if half == "encoder" else "encoder"
-    unused = [other + "."] + (["bottleneck.scaling_factor", "bottleneck.bias"] if half == "decoder" else [])
-    tensors = {
-        name: tensor for name, tensor in checkpoint.component(SAME_PREFIX).items() if not name.startswith(tuple(unused))
-    }
-    return ComponentSource(checkpoint.config.same, tensors, f"{checkpoint.name}'s autoencoder ({half})")
-
-
-def _generator(checkpoint: Checkpoint) -> ModelConfig:
-    if not isinstance(checkpoint.config, ModelConfig):
-        raise EngineError(
-            f"{checkpoint.name} is an autoencoder alone and cannot generate",
-            "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
-        )
-    return checkpoint.config
+def memory_error(error: RuntimeError, signs: Sequence[str]) -> EngineError | None:
+    """Return the EngineError for an out-of-memory error, recognized by any of `signs`; None for other errors."""
+    reason = str(error).partition("\n")[0]
+    if not any(sign in reason for sign in signs):
+        return None
+    return EngineError(f"not enough memory: {reason}", "generate shorter or fewer clips at once, or use another device")
 
 
 def calling_module(layer: str) -> str:
-    """Return the module that is called with what a linear layer multiplies: itself, or what wraps a gated one."""
+    """Return the path of the module that is called with a linear layer's input: the layer, or its gated wrapper."""
     return layer.removesuffix(_GATED)

@@ -1,4 +1,4 @@
-"""A process that was forked after a framework computed something: its threads are gone, and it would wait for them."""
+"""Reject computation in a process forked after a framework started threads: the child would wait for them forever."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _is_forked = False
 
 
 def require_threads() -> None:
-    """Note that this process computes from now on. Raises EngineError where the threads stayed behind in a parent."""
+    """Record that this process computes. Raises EngineError in a process forked after its parent computed."""
     global _computed
     if _is_forked:
         raise EngineError(
-            "this process was forked from one that had computed already, and the frameworks' threads stayed there",
-            'start it with multiprocessing.get_context("spawn"), or fork before the first sound is made',
+            "this process was forked from one that had already computed, whose threads it lacks",
+            'start it with multiprocessing.get_context("spawn"), or fork before the first clip is generated',
         )
     _computed = True
 

@@ -1,4 +1,4 @@
-"""Which engine runs here. An engine's framework is imported only when it is chosen."""
+"""Choose an engine by name; its framework is imported only then."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from soundloom.engines.musicgen import MusicEngine
     from soundloom.engines.stable_audio import Engine
 
-# Name of an engine: its framework as people and as Python know it.
+# Engine name: the framework's name and its Python package.
 ENGINES = {"torch": ("PyTorch", "torch"), "mlx": ("MLX", "mlx")}
-# The modules and classes that run Stable Audio, and those that run MusicGen.
+# The modules and classes of the engines of Stable Audio and MusicGen.
 _AUDIO = {
     "torch": ("soundloom.engines.torch.stable_audio.engine", "TorchEngine"),
     "mlx": ("soundloom.engines.mlx.stable_audio.engine", "MLXEngine"),
@@ -26,7 +26,7 @@ _MUSIC = {
     "torch": ("soundloom.engines.torch.musicgen.engine", "TorchMusicEngine"),
     "mlx": ("soundloom.engines.mlx.musicgen.engine", "MLXMusicEngine"),
 }
-# What says on which device they would run.
+# The function that chooses or checks a device.
 _DEVICES = {
     "torch": ("soundloom.engines.torch.components", "choose_device"),
     "mlx": ("soundloom.engines.mlx.components", "choose_device"),
@@ -34,20 +34,20 @@ _DEVICES = {
 
 
 def engine_class(name: str = "auto") -> Callable[..., Engine]:
-    """Return the class of an engine; "auto" is PyTorch's if it is installed, but MLX's where that has a Metal GPU.
+    """Return the class of a Stable Audio engine; "auto" prefers MLX with a Metal GPU, PyTorch otherwise.
 
-    Raises EngineError for an unknown name and for a framework that is not installed.
+    Raises EngineError for an unknown name or a framework that is not installed.
     """
     return _choose(name, _AUDIO)
 
 
 def music_engine_class(name: str = "auto") -> Callable[..., MusicEngine]:
-    """The same for the engines that run MusicGen."""
+    """Return the class of a MusicGen engine; see `engine_class`."""
     return _choose(name, _MUSIC)
 
 
 def require_device(engine: str = "auto", device: str | None = None) -> None:
-    """Raise EngineError for an engine or a device that is not here: a model may be gigabytes to fetch before."""
+    """Raise EngineError for an unavailable engine or device, before gigabytes of weights are fetched."""
     _choose(engine, _DEVICES)(device)
 
 
@@ -68,7 +68,7 @@ def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:
 
 
 def _import(name: str, module: str, cls: str) -> Any:
-    """Return the class of an engine, None where its framework is not installed."""
+    """Return an attribute of a module, None if the engine's framework is not installed."""
     try:
         with _importing(module):
             return getattr(import_module(module), cls)
@@ -80,9 +80,9 @@ def _import(name: str, module: str, cls: str) -> Any:
 
 @contextmanager
 def _importing(module: str) -> Iterator[None]:
-    """Look for no garbage while a framework is imported, nor among its objects later: they stay.
+    """Disable garbage collection while importing a framework, and exclude its objects from later collections.
 
-    PyTorch makes a quarter of a million; looking through them again and again is an eighth of its import.
+    PyTorch creates a quarter of a million objects; collecting among them takes an eighth of its import time.
     """
     if module in sys.modules or not gc.isenabled():
         yield

@@ -1,4 +1,4 @@
-"""What the pipeline asks of an engine. Arrays are the engine's own, except where NumPy is named.
+"""The interface of engines that run Stable Audio. Arrays are the engine's own, except where NumPy is named.
 
 Letters for axes: b batch, c latent channels, t latent frames, s tokens, d width.
 """
@@ -10,26 +10,22 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from soundloom.errors import EngineError
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.engines.base import BaseEngine, ComponentSource
+from soundloom.errors import CheckpointError, EngineError
 
 Array = Any  # torch.Tensor or mlx.core.array; plain operators work on it
-Conditioning = Any  # what all steps of a clip share
-NoiseFn = Callable[[Sequence[int]], np.ndarray]
+Conditioning = Any  # inputs shared by all steps, of the engine's own type
+NoiseFn = Callable[[Sequence[int]], np.ndarray]  # standard normal noise of a shape
 Component = Literal["text", "conditioner", "dit", "encoder", "decoder"]
 
-
-def memory_error(error: RuntimeError, signs: Sequence[str]) -> EngineError | None:
-    """What to say of a framework's error that has one of the signs of too little memory; None for any other."""
-    reason = str(error).partition("\n")[0]
-    if not any(sign in reason for sign in signs):
-        return None
-    return EngineError(
-        f"there is not enough memory: {reason}", "make shorter or fewer clips at once, or take another device"
-    )
+TEXT_PREFIX = "model.encoder."
 
 
 class GraphRunner(Protocol):
-    """Runs programs: what was run before under the same key may be replayed from a recording."""
+    """Runs programs; may capture a program as a graph and replay it for equal keys."""
 
     def __call__(
         self, key: Hashable, program: Callable[[Mapping[str, Array]], tuple[Array, ...]], inputs: Mapping[str, Array]
@@ -38,32 +34,12 @@ class GraphRunner(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """The networks of one checkpoint on one device. Components load when first used and leave with `free`."""
-
-    name: str
-    device: str
-    precision: str
+class Engine(BaseEngine[Component], Protocol):
+    """The networks of one checkpoint on one device."""
 
     @property
     def graphs(self) -> GraphRunner | None:
-        """What runs whole programs, None where operations are best issued anew each time."""
-        ...
-
-    def describe(self) -> dict[str, str]:
-        """Say which attention path, precision and device are in use."""
-        ...
-
-    def load(self, component: Component) -> None:
-        """Read a component now rather than when it is first used."""
-        ...
-
-    def free(self, *components: Component) -> None:
-        """Drop components and give their memory back."""
-        ...
-
-    def weight_bytes(self, component: Component) -> int:
-        """Return what the weights of a component take in memory, packed ones as packed."""
+        """The runner of captured graphs, None where the engine runs operations directly."""
         ...
 
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Array:
@@ -75,26 +51,26 @@ class Engine(Protocol):
         ...
 
     def condition(
-        self, context: Array, duration: Array, local: Array, repeats: int = 1, times: Sequence[float] = ()
+        self, context: Array, duration: Array, local_cond: Array, repeats: int = 1, times: Sequence[float] = ()
     ) -> Conditioning:
-        """Compute once what the steps share; local is (b, 1 + c, t), or zeros (1, 1 + c, 1).
+        """Compute the inputs that all steps share; `local_cond` is (b, 1 + c, t), or zeros (1, 1 + c, 1).
 
-        The token before the duration stands for `repeats` equal ones; `times` are those of steps to come.
+        The token before the duration stands for `repeats` equal ones. `times` of later steps are embedded in advance.
         """
         ...
 
     def velocity(
-        self, x: Array, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Array, t: Any, conditioning: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Array:
         """Return the velocity of x (b, c, t), float32; t is a float or (b, 1, 1), valid (b, t) marks real frames."""
         ...
 
-    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        """Return latents (b, c, t) of audio (b, channels, samples); `draw` turns the published codec noise on."""
+    def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        """Return latents (b, c, t) of audio (b, channels, samples); `noise_fn` adds the published codec noise."""
         ...
 
-    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        """Return audio (b, channels, samples) of latents (b, c, t)."""
+    def decode(self, latents: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        """Return audio (b, channels, samples) of latents (b, c, t); `noise_fn` as in `encode`."""
         ...
 
     def decode_array(self, latents: Array) -> Array:
@@ -102,11 +78,11 @@ class Engine(Protocol):
         ...
 
     def array(self, value: np.ndarray) -> Array:
-        """Bring a NumPy array to the device."""
+        """Copy a NumPy array to the device."""
         ...
 
     def numpy(self, value: Array) -> np.ndarray:
-        """Bring an array back as NumPy, float32 where it is floating."""
+        """Copy an array to NumPy; floating dtypes become float32."""
         ...
 
     def concatenate(self, parts: Sequence[Array], axis: int = 0) -> Array:
@@ -117,10 +93,37 @@ class Engine(Protocol):
         """Wait until x is computed."""
         ...
 
-    def reset_peak(self) -> None:
-        """Start measuring `peak_memory` anew."""
-        ...
 
-    def peak_memory(self) -> int | None:
-        """Return the largest device memory in bytes since `reset_peak`, None where only the host has memory."""
-        ...
+def find_component(checkpoint: Checkpoint, component: Component) -> ComponentSource:
+    """Return the source of a component. Raises EngineError or CheckpointError if the checkpoint lacks it."""
+    if component == "text":
+        return _text_encoder(checkpoint)
+    if component in ("encoder", "decoder"):
+        return _autoencoder_half(checkpoint, component)
+    if not isinstance(checkpoint.config, ModelConfig):
+        raise EngineError(
+            f"{checkpoint.name} is only an autoencoder and cannot generate",
+            "it encodes and decodes; generating needs small-music, small-sfx, medium or mini",
+        )
+    if component == "dit":
+        tensors = checkpoint.component(DIT_PREFIX)
+        return ComponentSource(checkpoint.config.dit, tensors, f"{checkpoint.name}'s transformer")
+    config = checkpoint.config.model.conditioning
+    return ComponentSource(config, checkpoint.component(CONDITIONER_PREFIX), f"{checkpoint.name}'s conditioner")
+
+
+def _text_encoder(checkpoint: Checkpoint) -> ComponentSource:
+    files = checkpoint.text_encoder
+    if files is None:
+        raise CheckpointError(
+            f"{checkpoint.name} has no text encoder",
+            "put the published folder t5gemma-b-b-ul2 next to model.safetensors",
+        )
+    tensors = {name.removeprefix(TEXT_PREFIX): t for name, t in files.tensors.items() if name.startswith(TEXT_PREFIX)}
+    return ComponentSource(files.config, tensors, f"{checkpoint.name}'s text encoder")
+
+
+def _autoencoder_half(checkpoint: Checkpoint, half: str) -> ComponentSource:
+    unused = ("decoder.",) if half == "encoder" else ("encoder.", "bottleneck.scaling_factor", "bottleneck.bias")
+    tensors = {name: t for name, t in checkpoint.component(SAME_PREFIX).items() if not name.startswith(unused)}
+    return ComponentSource(checkpoint.config.same, tensors, f"{checkpoint.name}'s autoencoder ({half})")

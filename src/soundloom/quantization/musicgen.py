@@ -150,4 +150,4 @@ def _candidates(tensors: Mapping[str, LazyTensor], group_size: int) -> list[str]
 
 def _sizes(model: MusicModel) -> dict[str, Size]:
     components = [c for c in get_args(MusicComponent) if c != "adapter" or model.config.instruct]
-    return sizes(model.engine, {c: find_component(model.checkpoint, c)[1].values() for c in components})
+    return sizes(model.engine, {c: find_component(model.checkpoint, c).tensors.values() for c in components})

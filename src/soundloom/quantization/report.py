@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from soundloom.audio.mel import log_mel
 from soundloom.checkpoints.formats.packed import bytes_of
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.engines.components import find_component
-from soundloom.engines.stable_audio import Component
+from soundloom.engines.base import BaseEngine
+from soundloom.engines.stable_audio import Component, find_component
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.trajectory import TIMES, Trajectory, energy
 
@@ -123,17 +123,7 @@ def measure_distances(full: Model, packed: Model, probe: Trajectory) -> Distance
     )
 
 
-class ComponentLoader(Protocol):
-    """What holds the components of a model: any engine."""
-
-    def load(self, component: Any) -> None: ...
-
-    def free(self, *components: Any) -> None: ...
-
-    def weight_bytes(self, component: Any) -> int: ...
-
-
-def sizes(engine: ComponentLoader, stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
+def sizes(engine: BaseEngine[Any], stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
     """What each component takes, given its tensors; every component is loaded once."""
     found = {}
     for component, tensors in stored.items():

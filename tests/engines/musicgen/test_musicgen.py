@@ -135,7 +135,7 @@ def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
     for position in range(10):
         tokens = fed[..., position : position + 1]
         if position == 1:
-            fixed.graph = StepGraph(fixed, torch.from_numpy(tokens).repeat(fixed.copies, 1, 1))
+            fixed.graph = StepGraph(fixed, torch.from_numpy(tokens).repeat(fixed.rows_per_clip, 1, 1))
         for found, wanted in zip(fixed(tokens), plain(tokens), strict=True):
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 

@@ -82,7 +82,7 @@ def one_linear(tmp_path, dtype=torch.float32, **arrays):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
-    with pytest.raises(CheckpointError, match="weight holds values that are not finite"):
+    with pytest.raises(CheckpointError, match="weight contains values that are not finite"):
         one_linear(tmp_path, dtype, weight=[[1, value]], bias=[0])()
 
 

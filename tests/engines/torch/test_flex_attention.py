@@ -28,9 +28,9 @@ def test_a_band_of_blocks_is_the_window(n: int, window: int) -> None:
 @pytest.mark.parametrize("differential", [True, False])
 def test_attention_is_the_same_with_fused_kernels(monkeypatch, items: int, differential: bool) -> None:
     layer, x = SelfAttention(64, 32, DyT, differential).requires_grad_(False), normal(items, 41, 64)
-    rotate = RotaryEmbedding.table(41, 32, "cpu")
-    plain = layer(x, rotate, window=5)
+    rotary = RotaryEmbedding.table(41, 32, "cpu")
+    plain = layer(x, rotary, window=5)
     calls = []
     monkeypatch.setattr(blocks, "is_fused", lambda v: calls.append(v) or True)
-    torch.testing.assert_close(layer(x, rotate, window=5), plain)
+    torch.testing.assert_close(layer(x, rotary, window=5), plain)
     assert calls

@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
-from soundloom.engines.components import find_component  # noqa: E402
-from soundloom.engines.torch.fp8 import LARGEST, Fp8Linear, round_rows  # noqa: E402
+from soundloom.engines.stable_audio import find_component  # noqa: E402
+from soundloom.engines.torch.fp8 import LIMIT, Fp8Linear, quantize_rows  # noqa: E402
 from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.stable_audio.dit import DiT  # noqa: E402
 
@@ -19,16 +19,16 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_rows_are_rounded_to_three_bits_of_mantissa() -> None:
     x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
-    codes, scale = round_rows(x)
-    assert ((codes.float() * scale - x).abs() <= x.abs() / 16 + scale * 2**-9).all()
-    assert (codes[:4].float().abs().amax(-1) == LARGEST).all()
+    rows, scale = quantize_rows(x)
+    assert ((rows.float() * scale - x).abs() <= x.abs() / 16 + scale * 2**-9).all()
+    assert (rows[:4].float().abs().amax(-1) == LIMIT).all()
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
     weight, x = normal(32, 48, seed=1), normal(2, 7, 48)
     layer = Fp8Linear(48, 32, bias)
-    state = Fp8Linear.rounded(weight) | ({"bias": normal(32, seed=2)} if bias else {})
+    state = Fp8Linear.quantize(weight) | ({"bias": normal(32, seed=2)} if bias else {})
     layer.load_state_dict(state)
     wanted = x @ weight.t() + (state["bias"] if bias else 0)
     found = layer(x).float()

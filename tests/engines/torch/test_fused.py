@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 from torch.nn import functional as F  # noqa: E402
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
-from soundloom.engines.torch.blocks import Linear, RotaryEmbedding, rms_norm  # noqa: E402
+from soundloom.engines.torch.blocks import Linear, RotaryEmbedding, apply_rotary, rms_norm  # noqa: E402
 from soundloom.engines.torch.int8 import BLOCK, Int8Linear  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
@@ -32,7 +32,7 @@ def test_a_rotation_turns_pairs_and_passes_the_rest() -> None:
     angles = torch.arange(7.0)[:, None] * 10_000.0 ** (-torch.arange(0, 16, 2) / 16)
     pairs = torch.complex(x[..., :8], x[..., 8:16]) * torch.polar(torch.ones_like(angles), angles)
     wanted = torch.cat([pairs.real, pairs.imag, x[..., 16:]], dim=-1)
-    torch.testing.assert_close(RotaryEmbedding.table(7, 16, "cpu")(x), wanted)
+    torch.testing.assert_close(apply_rotary(x, RotaryEmbedding.table(7, 16, "cpu")), wanted)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
@@ -50,10 +50,10 @@ def test_gated_products_are_products_then_gates(dtype: torch.dtype, tolerance: f
 @pytest.mark.parametrize("bias", [True, False])
 def test_packing_an_int8_weight_changes_nothing(outputs: int, bias: bool) -> None:
     layer, x = Int8Linear(96, outputs, bias), normal(2, 5, 96)
-    state = Int8Linear.rounded(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
+    state = Int8Linear.quantize(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
     layer.load_state_dict(state)
     plain, plain_gated = layer(x), layer.silu_gated(x)
-    layer.pack()
+    layer.prepack()
     assert sum(tensor.nbytes for tensor in layer.state_dict().values()) >= outputs * 96
     torch.testing.assert_close(layer(x), plain)
     torch.testing.assert_close(layer.silu_gated(x), plain_gated)

@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import precision  # noqa: E402
-from soundloom.engines.torch.int8 import Int8Linear, round_rows  # noqa: E402
+from soundloom.engines.torch.int8 import Int8Linear, quantize_rows  # noqa: E402
 from soundloom.engines.torch.precision import Precision  # noqa: E402
 from soundloom.engines.torch.stable_audio import engine as engine_module  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
@@ -24,25 +24,25 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def int8_of(linear: nn.Linear) -> Int8Linear:
     layer = Int8Linear(linear.in_features, linear.out_features, linear.bias is not None)
-    state = Int8Linear.rounded(linear.weight.detach()) | ({} if linear.bias is None else {"bias": linear.bias.detach()})
-    layer.load_state_dict(state, strict=True)
+    bias = {} if linear.bias is None else {"bias": linear.bias.detach()}
+    layer.load_state_dict(Int8Linear.quantize(linear.weight.detach()) | bias, strict=True)
     return layer
 
 
 def test_rows_are_rounded_to_half_a_step_of_their_own_scale() -> None:
     x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
-    codes, scale = round_rows(x)
-    assert codes.dtype == torch.int8
-    assert ((codes * scale - x).abs() <= scale * 0.5001).all()
-    assert (codes[:4].abs().amax(-1) == 127).all()
+    rows, scale = quantize_rows(x)
+    assert rows.dtype == torch.int8
+    assert ((rows * scale - x).abs() <= scale * 0.5001).all()
+    assert (rows[:4].abs().amax(-1) == 127).all()
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
     linear, x = nn.Linear(96, 40, bias=bias).requires_grad_(False), normal(2, 7, 96)
-    weight, weight_scale = round_rows(linear.weight)
-    codes, scale = round_rows(x.view(-1, 96))
-    wanted = (codes.double() * scale) @ (weight.double() * weight_scale).t() + (linear.bias if bias else 0)
+    weight, weight_scale = quantize_rows(linear.weight)
+    rows, scale = quantize_rows(x.view(-1, 96))
+    wanted = (rows.double() * scale) @ (weight.double() * weight_scale).t() + (linear.bias if bias else 0)
     torch.testing.assert_close(int8_of(linear)(x).double(), wanted.view(2, 7, 40), rtol=1e-5, atol=1e-6)
 
 
@@ -80,7 +80,7 @@ def test_attention_is_in_bf16_where_that_is_faster_and_nothing_is_subtracted(
         engine = TorchEngine(checkpoint, "cpu", name)
         condition = engine.condition(*inputs, torch.zeros(1, dit.local_add_cond_dim, 1))
         found[name, has_amx] = engine.velocity(normal(1, dit.io_channels, 12, seed=2), 0.5, condition, None).flatten()
-        assert ("in bf16 where" in engine.describe()["attention"]) == (name == "bf16" and has_amx)
+        assert ("in bf16 unless" in engine.describe()["attention"]) == (name == "bf16" and has_amx)
     plain, narrow = found["bf16", False], found["bf16", True]
     assert torch.equal(plain, narrow) == differential
     assert torch.cosine_similarity(narrow, found["fp32", True], dim=0) > 0.9998
@@ -114,7 +114,7 @@ def test_auto_takes_native_products_for_wide_models(monkeypatch, native, width: 
 def test_auto_takes_the_exactest_native_products_where_asked_to(monkeypatch) -> None:
     monkeypatch.setattr(precision, "has_bf16", lambda: True)
     monkeypatch.setattr(precision, "has_int8", lambda: True)
-    assert Precision.choose("auto", "cpu", 1024, precision.EXACTEST).name == "bf16"
+    assert Precision.choose("auto", "cpu", 1024, precision.MOST_EXACT).name == "bf16"
 
 
 @pytest.mark.parametrize(("name", "device"), [("int8", "mps"), ("fp8", "cpu"), ("fp8", "mps")])

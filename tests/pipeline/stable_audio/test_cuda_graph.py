@@ -76,7 +76,7 @@ def test_freed_networks_take_their_recordings_with_them(models):
 
 
 def test_the_recordings_longest_unused_leave_first():
-    recorder, x = GraphCache(most=2), torch.ones(1)
+    recorder, x = GraphCache(max_graphs=2), torch.ones(1)
     for key in ("a", "a", "b", "b", "a", "c", "c"):
         assert recorder(key, lambda arrays: (arrays["x"] + 1,), {"x": x})[0] == 2
     assert list(recorder.captured) == ["a", "c"]

@@ -1,7 +1,8 @@
-"""Layers that the diffusion transformer, the autoencoders and the conditioner share.
+"""Layers shared by the diffusion transformer, the autoencoders and the conditioner.
 
 Letters for axes: b batch, n positions, s text tokens, d width, h heads, k channels of a head.
-Linear layers take their input in the dtype of their weight; norms, rotations and Fourier features compute in float32.
+Linear layers cast their input to the dtype of their weight; norms, rotary embeddings and Fourier features compute in
+float32.
 Source: stable-audio-3, models/transformer.py and models/blocks.py.
 """
 
@@ -23,9 +24,9 @@ HEAD_NORM_EPS = 1e-6
 
 
 def fused(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
-    """Turn elementwise operations into one kernel on a GPU; no weight is captured and every shape is served.
+    """Compile elementwise operations into one kernel on a GPU, for all shapes.
 
-    On a CPU, MLX would call the machine's C++ compiler, which may not be there, so the function runs as it is.
+    On a CPU, MLX would call the machine's C++ compiler, which may be missing, so the function runs uncompiled.
     """
     kernel = mx.compile(function, shapeless=True)
 
@@ -38,13 +39,13 @@ def fused(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
 
 @fused
 def modulate(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
-    """Scale and shift a normed stream."""
+    """Scale and shift a normalized x."""
     return shift + x * (1 + scale)
 
 
 @fused
 def add_gated(h: mx.array, x: mx.array, gate: mx.array) -> mx.array:
-    """Add x to the float32 stream h as far as the gate lets it."""
+    """Add x, scaled by a sigmoid gate, to the float32 residual stream h."""
     return h + x.astype(mx.float32) * mx.sigmoid(1 - gate)
 
 
@@ -62,12 +63,12 @@ def sine_gated(value: mx.array, gate: mx.array) -> mx.array:
 
 @fused
 def dynamic_tanh(x: mx.array, alpha: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
-    """Squash and scale; see `DyT`."""
+    """See `DyT`."""
     return beta + gamma * mx.tanh(alpha * x)
 
 
 class SiLU(nn.Module):
-    """x * sigmoid(x); MLX's own is compiled on every device."""
+    """x * sigmoid(x); nn.SiLU is compiled on every device, see `fused`."""
 
     def __call__(self, x: mx.array) -> mx.array:
         return x * mx.sigmoid(x)
@@ -81,7 +82,7 @@ class Linear(nn.Linear):
 
 
 class RMSNorm(nn.Module):
-    """Root mean square norm with a plain gain; computes in float32 and returns the input's dtype."""
+    """Root mean square norm; computes in float32 and returns the input's dtype."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class RMSNorm(nn.Module):
 
 
 class DyT(nn.Module):
-    """Dynamic tanh, which stands in for a norm in the autoencoders: gamma * tanh(alpha * x) + beta."""
+    """Dynamic tanh, used instead of a norm in the autoencoders: gamma * tanh(alpha * x) + beta."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -106,9 +107,9 @@ class DyT(nn.Module):
 
 
 def fourier_features(x: mx.array, features: int) -> mx.array:
-    """Map x (b,) to (b, features), cosines first, in float32.
+    """Map x (b,) to Fourier features (b, features), cosines first, in float32.
 
-    The products keep the published order, which matters: the argument reaches 2 pi 10000 radians.
+    The order of the products is the published one: it matters because angles reach 2 pi 10000 radians.
     """
     frequencies = mx.array(expo_frequencies(features))
     angles = x.astype(mx.float32)[:, None] * frequencies * 2 * math.pi
@@ -117,9 +118,9 @@ def fourier_features(x: mx.array, features: int) -> mx.array:
 
 @dataclass(frozen=True)
 class RotaryEmbedding:
-    """Rotary position table: cosines and sines (n, channels / 2) in float32.
+    """Table of rotary positions in float32: cosines and sines (n, channels / 2).
 
-    `mx.fast.rope` is not used: its Metal kernel takes the fast cosine, which is not exact at angles of thousands.
+    `mx.fast.rope` is not used: its Metal kernel uses the fast cosine, which is inexact at angles of thousands.
     """
 
     cos: mx.array
@@ -127,37 +128,38 @@ class RotaryEmbedding:
 
     @classmethod
     def table(cls, positions: int, channels: int, base: float = ROPE_BASE) -> RotaryEmbedding:
-        """Build the table for positions 0 … n - 1; recomputed, never read from a file, where it may be rounded."""
+        """Compute the table for positions 0 … n - 1; tables stored in checkpoints may be rounded."""
         frequencies = base ** (-mx.arange(0, channels, 2, dtype=mx.float32) / channels)
         angles = mx.arange(positions, dtype=mx.float32)[:, None] * frequencies
         return cls(mx.cos(angles), mx.sin(angles))
 
-    def __call__(self, x: mx.array) -> mx.array:
-        """Rotate the first channels of x (b, h, n, k), its halves paired, and pass the others through."""
-        half = self.cos.shape[-1]
-        a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]  # float32 once multiplied
-        turned = a * self.cos - b * self.sin, b * self.cos + a * self.sin
-        return mx.concatenate([*(part.astype(x.dtype) for part in turned), rest], axis=-1)
+
+def apply_rotary(x: mx.array, rotary: RotaryEmbedding) -> mx.array:
+    """Rotate the first channels of x (b, h, n, k), pairing channels of their two halves, and pass on the rest."""
+    half = rotary.sin.shape[-1]
+    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]  # float32 once multiplied
+    rotated = a * rotary.cos - b * rotary.sin, b * rotary.cos + a * rotary.sin
+    return mx.concatenate([*(part.astype(x.dtype) for part in rotated), rest], axis=-1)
 
 
 def rope_channels(head_dim: int) -> int:
-    """Channels of a head that turn with position: half of them, at least 32."""
+    """Return how many channels of a head are rotated: half of them, at least 32."""
     return min(max(head_dim // 2, 32), head_dim)
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Which positions are real, (b, n) bool, and what attention does about the others.
+    """Valid positions (b, n), bool, and how attention treats the others.
 
-    `mask` leaves them out of the softmax. `zero-values` keeps them in its sum and only drops their values, as the
-    published code does wherever it runs without flash attention.
+    `mask` excludes padding from the softmax. `zero-values` keeps it in the softmax and zeroes its values, as the
+    published code does without flash attention.
     """
 
     valid: mx.array
     mode: Literal["mask", "zero-values"] = "mask"
 
     def extended(self, positions: int) -> Padding:
-        """Put `positions` valid places in front, for memory tokens."""
+        """Prepend valid positions, for memory tokens."""
         front = mx.ones((self.valid.shape[0], positions), dtype=mx.bool_)
         return Padding(mx.concatenate([front, self.valid], axis=1), self.mode)
 
@@ -165,10 +167,7 @@ class Padding:
 def attend(
     q: mx.array, k: mx.array, v: mx.array, padding: Padding | None = None, bias: mx.array | None = None
 ) -> mx.array:
-    """Attention of q (b, h, n, k) over k and v (b, h, m, k), scaled by the root of the head's width.
-
-    Without padding, a bias (m,) may be added to the logits.
-    """
+    """Attend with q (b, h, n, k) to k and v (b, h, m, k); without padding, a bias (m,) may be added to the logits."""
     if padding is None:
         return _attention(q, k, v, None if bias is None else bias[None])
     valid = padding.valid[:, None, :, None]
@@ -182,9 +181,9 @@ def _attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = No
 
 
 def attend_window(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
-    """Attention of each position over those at most `window` away; exact, memory linear in n.
+    """Attend to the positions at most `window` away; exact, with memory linear in n.
 
-    Blocks of queries see a slice of keys that reaches `window` beyond them on both sides, under a band mask.
+    Each block of queries attends to a slice of keys that extends `window` beyond it on both sides, under a band mask.
     """
     b, h, n, width = q.shape
     if window >= n:
@@ -196,7 +195,7 @@ def attend_window(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.arra
     def fold(x: mx.array) -> mx.array:  # (b, h, blocks * block, k) to (b * blocks, h, block, k)
         return x.reshape(b, h, blocks, block, width).swapaxes(1, 2).reshape(b * blocks, h, block, width)
 
-    def halo(x: mx.array) -> mx.array:  # a slice is two blocks long, so it is its own block and the next
+    def halo(x: mx.array) -> mx.array:  # a slice of keys is two blocks long: a block and the next one
         x = mx.pad(x, [(0, 0), (0, 0), (window, tail + window), (0, 0)])
         return mx.concatenate([fold(x[:, :, :-block]), fold(x[:, :, block:])], axis=2)
 
@@ -207,14 +206,14 @@ def attend_window(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.arra
 
 
 def _band_mask(n: int, block: int, window: int) -> mx.array:
-    """Return (blocks, block, block + 2 window) bool: which key of its slice each query may see."""
+    """Return (blocks, block, block + 2 window), bool: the keys of its slice that each query attends to."""
     blocks = -(-n // block)
     start = mx.arange(blocks)[:, None, None] * block
     query = start + mx.arange(block)[:, None]
     key = start + mx.arange(block + 2 * window) - window
     near = mx.abs(key - query) <= window
     real = (key >= 0) & (key < n)
-    # Queries beyond the end are dropped afterwards; they keep their band so that no softmax is empty.
+    # Queries beyond the end are dropped later; their band stays so that no softmax is empty.
     return near & (real | (query >= n))
 
 
@@ -232,15 +231,15 @@ class SelfAttention(nn.Module):
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
     def __call__(
-        self, x: mx.array, rotate: RotaryEmbedding, padding: Padding | None = None, window: int | None = None
+        self, x: mx.array, rotary: RotaryEmbedding, padding: Padding | None = None, window: int | None = None
     ) -> mx.array:
-        """Attend over x (b, n, d) with rotated positions, everywhere or at most `window` positions away."""
+        """Attend over x (b, n, d), to all positions or to those at most `window` away."""
         b, n, d = x.shape
         parts = split_heads(self.to_qkv(x), self.heads, self.head_dim)
-        q, k = rotate(self.q_norm(parts[0])), rotate(self.k_norm(parts[1]))
+        q, k = apply_rotary(self.q_norm(parts[0]), rotary), apply_rotary(self.k_norm(parts[1]), rotary)
         out = self._attend(q, k, parts[2], padding, window)
         if self.differential:
-            q, k = rotate(self.q_norm(parts[3])), rotate(self.k_norm(parts[4]))
+            q, k = apply_rotary(self.q_norm(parts[3]), rotary), apply_rotary(self.k_norm(parts[4]), rotary)
             out = out - self._attend(q, k, parts[2], padding, window)
         return self.to_out(out.swapaxes(1, 2).reshape(b, n, d))
 
@@ -251,7 +250,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention to the conditioning; its keys and values are computed once per clip by `project_kv`.
+    """Multi-head attention to the conditioning, whose keys and values `project_kv` computes once per clip.
 
     Rows of `to_q`: q and, when differential, the second q. Rows of `to_kv`: k, the second k if any, v.
     """
@@ -269,10 +268,10 @@ class CrossAttention(nn.Module):
         *keys, values = split_heads(self.to_kv(context), self.heads, self.head_dim)
         return (*(self.k_norm(key) for key in keys), values)
 
-    def __call__(self, x: mx.array, memory: tuple[mx.array, ...], bias: mx.array | None = None) -> mx.array:
-        """Attend from x (b, n, d) to what `project_kv` returned; bias (s,) is added to the logits."""
+    def __call__(self, x: mx.array, kv: tuple[mx.array, ...], bias: mx.array | None = None) -> mx.array:
+        """Attend from x (b, n, d) to the result of `project_kv`; bias (s,) is added to the logits."""
         b, n, d = x.shape
-        *keys, values = memory
+        *keys, values = kv
         queries = split_heads(self.to_q(x), self.heads, self.head_dim)
         first, *second = (attend(self.q_norm(q), k, values, bias=bias) for q, k in zip(queries, keys, strict=True))
         out = first - second[0] if second else first
@@ -280,18 +279,18 @@ class CrossAttention(nn.Module):
 
 
 def split_heads(x: mx.array, heads: int, head_dim: int) -> mx.array:
-    """Cut a projection (b, n, parts * d) into (parts, b, h, n, k)."""
+    """Split a projection (b, n, parts * d) into (parts, b, h, n, k)."""
     b, n, _ = x.shape
     return x.reshape(b, n, -1, heads, head_dim).transpose(2, 0, 3, 1, 4)
 
 
 def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:
-    """Build the norm of queries or keys, which has its own epsilon where it has one at all."""
+    """Build the norm of queries or keys."""
     return DyT(head_dim) if norm is DyT else RMSNorm(head_dim, HEAD_NORM_EPS)
 
 
 class GatedProjection(nn.Module):
-    """One projection cut into a value and a gate: value * act(gate)."""
+    """One projection split into a value and a gate: value * act(gate)."""
 
     def __init__(self, width: int, inner: int, sinusoidal: bool) -> None:
         super().__init__()
@@ -304,7 +303,7 @@ class GatedProjection(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward layer; the identity at index 1 keeps the checkpoint's numbering."""
+    """Gated feed-forward layer; the identity at index 1 matches the checkpoint's numbering."""
 
     def __init__(self, width: int, inner: int, sinusoidal: bool = False) -> None:
         super().__init__()
@@ -315,7 +314,7 @@ class FeedForward(nn.Module):
 
 
 def sequence(layers: list[Any], x: mx.array) -> mx.array:
-    """Apply layers in turn; a plain list keeps the checkpoint's numbers, which `nn.Sequential` would not."""
+    """Apply layers in turn; a plain list has the checkpoint's numbered keys, unlike `nn.Sequential`."""
     for layer in layers:
         x = layer(x)
     return x

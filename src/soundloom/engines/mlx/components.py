@@ -1,4 +1,4 @@
-"""Networks of a checkpoint on one device: what the engines of Stable Audio and of MusicGen share on MLX."""
+"""Base class of the MLX engines: loads and frees components on one device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import mlx.core as mx
 from mlx import nn
 
+from soundloom.engines.base import memory_error
 from soundloom.engines.mlx.load import named_parameters
-from soundloom.engines.stable_audio import memory_error
 from soundloom.errors import EngineError
 
 PRECISIONS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
-CACHE_BYTES = 1 << 30  # of freed buffers that MLX may keep; without a limit they pile up as lengths change
-CPU_CACHE_BYTES = 1 << 23  # there, memory comes from the heap, which keeps what is freed as well
+CACHE_BYTES = 1 << 30  # freed buffers that MLX may cache; without a limit they pile up as lengths change
+CPU_CACHE_BYTES = 1 << 23  # CPU buffers come from the heap, which caches freed memory too
 
-_SAID_OF_MEMORY = ("Attempting to allocate", "Unable to allocate", "Insufficient Memory", "OutOfMemory")
+_MEMORY_SIGNS = ("Attempting to allocate", "Unable to allocate", "Insufficient Memory", "OutOfMemory")
 
 Component = TypeVar("Component", bound=str)
 Owner = TypeVar("Owner", bound="ComponentEngine[Any]")
@@ -28,10 +28,7 @@ Output = TypeVar("Output")
 
 
 def on_device(method: Callable[Concatenate[Owner, Inputs], Output]) -> Callable[Concatenate[Owner, Inputs], Output]:
-    """Run a method with the engine's device as MLX's default one, whatever the rest of the process uses.
-
-    Too little memory becomes an EngineError.
-    """
+    """Run a method on the engine's device, whatever MLX's default; out-of-memory errors become EngineError."""
 
     @functools.wraps(method)
     def run(self: Owner, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
@@ -39,27 +36,26 @@ def on_device(method: Callable[Concatenate[Owner, Inputs], Output]) -> Callable[
             with mx.stream(mx.cpu if self.device == "cpu" else mx.gpu):
                 return method(self, *args, **kwargs)
         except RuntimeError as error:
-            said = memory_error(error, _SAID_OF_MEMORY)
-            if said is None:
-                raise
-            raise said from error
+            if out_of_memory := memory_error(error, _MEMORY_SIGNS):
+                raise out_of_memory from error
+            raise
 
     return run
 
 
 class ComponentEngine(ABC, Generic[Component]):
-    """Components are built when they are first used and leave with `free`. Raises EngineError for a precision."""
+    """See `BaseEngine`. Raises EngineError for an unknown precision or an unavailable device."""
 
     def __init__(self, device: str | None, precision: str) -> None:
         self.device = choose_device(device)
-        # Half precision with a float32 residual stream is transparent on GPUs; CPUs gain nothing from it here.
+        # Half precision with a float32 residual stream is accurate and faster on GPUs; it is no faster on CPUs.
         self.precision = ("fp32" if self.device == "cpu" else "fp16") if precision == "auto" else precision
         if self.precision not in PRECISIONS:
             raise EngineError(
                 f"no precision named {precision!r} on the MLX engine",
                 f"give --precision auto, or one of {', '.join(PRECISIONS)}",
             )
-        # Newer GPUs multiply float32 with 10 bits of mantissa unless told; MLX reads this at its first product.
+        # By default newer GPUs multiply float32 with a mantissa of 10 bits; MLX reads this at its first product.
         os.environ.setdefault("MLX_ENABLE_TF32", "0")
         mx.set_cache_limit(CPU_CACHE_BYTES if self.device == "cpu" else CACHE_BYTES)
         self._modules: dict[Component, nn.Module] = {}
@@ -77,13 +73,13 @@ class ComponentEngine(ABC, Generic[Component]):
     def free(self, *components: Component) -> None:
         for component in components:
             self._modules.pop(component, None)
-        mx.clear_cache()  # networks hold no cycles: their last name frees them
+        mx.clear_cache()  # networks have no reference cycles, so no collection is needed
 
     def weight_bytes(self, component: Component) -> int:
         return sum(array.nbytes for array in named_parameters(self.module(component)).values())
 
     def module(self, component: Component) -> Any:
-        """The network, built now if it is not here yet."""
+        """The component's network, loaded on first use."""
         self.load(component)
         return self._modules[component]
 
@@ -98,11 +94,11 @@ class ComponentEngine(ABC, Generic[Component]):
 
 
 def choose_device(wanted: str | None) -> str:
-    """Return the device to use: the one asked for if it is here, else the best there is."""
+    """Return the wanted device, or the best one if None or "auto". Raises EngineError for an unavailable device."""
     available = {"gpu": mx.is_available(mx.gpu), "cpu": True}
     if wanted is None or wanted == "auto":
         return next(device for device, here in available.items() if here)
     if not available.get(wanted, False):
-        here = ", ".join(device for device, there in available.items() if there)
-        raise EngineError(f"the MLX engine has no device {wanted!r} on this machine", f"available: {here}")
+        known = ", ".join(device for device, here in available.items() if here)
+        raise EngineError(f"the MLX engine has no device {wanted!r} on this machine", f"available: {known}")
     return wanted

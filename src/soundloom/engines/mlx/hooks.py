@@ -1,4 +1,4 @@
-"""What a transformer's linear layers are given while it runs."""
+"""Forward hooks that observe the inputs of the transformer's linear layers."""
 
 from __future__ import annotations
 
@@ -11,32 +11,37 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from soundloom.engines.components import calling_module
+from soundloom.engines.base import calling_module
 from soundloom.engines.mlx.load import assign, find
 from soundloom.engines.mlx.stable_audio.engine import MLXEngine
 
 
 class InputHook(nn.Module):
-    """Stands in for a module and tells `hear` what it is given."""
+    """Wraps a module and calls `callback` with its input."""
 
-    def __init__(self, module: Any, hear: Callable[[np.ndarray], None]) -> None:
+    def __init__(self, module: Any, callback: Callable[[np.ndarray], None]) -> None:
         super().__init__()
-        self.module, self.hear = module, hear
+        self.module, self.callback = module, callback
 
     def __call__(self, x: mx.array) -> mx.array:
-        self.hear(np.array(x.astype(mx.float32)).reshape(-1, x.shape[-1]))
+        self.callback(np.array(x.astype(mx.float32)).reshape(-1, x.shape[-1]))
         return self.module(x)
 
 
 @contextmanager
-def input_hooks(engine: MLXEngine, layers: Collection[str], hear: Callable[[str, np.ndarray], None]) -> Iterator[None]:
-    """Tell `hear` the inputs (n, c), float32, of the transformer's named layers that run inside the block."""
+def input_hooks(
+    engine: MLXEngine, layers: Collection[str], callback: Callable[[str, np.ndarray], None]
+) -> Iterator[None]:
+    """Within the block, call `callback` with the name and inputs (n, c), float32, of each layer of `layers` that runs.
+
+    Layers are linear layers of the transformer, by module path.
+    """
     network = engine.module("dit")
     modules = {calling_module(name): find(network, calling_module(name).split(".")) for name in layers}
     for name in layers:
-        assign(network, calling_module(name), InputHook(modules[calling_module(name)], partial(hear, name)))
+        assign(network, calling_module(name), InputHook(modules[calling_module(name)], partial(callback, name)))
     try:
         yield
     finally:
-        for holder, module in modules.items():
-            assign(network, holder, module)
+        for path, module in modules.items():
+            assign(network, path, module)

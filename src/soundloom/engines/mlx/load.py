@@ -1,4 +1,4 @@
-"""Weights from a checkpoint's memory-mapped tensors into modules, one at a time, so that no second copy builds up."""
+"""Load modules from a checkpoint's memory-mapped tensors, one tensor at a time to bound memory."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ Module = TypeVar("Module", bound=nn.Module)
 def load_module(
     build: Callable[[], Module],
     tensors: Mapping[str, LazyTensor],
-    what: str,
+    label: str,
     dtype: mx.Dtype = mx.float32,
     keep: Collection[str] = (),
 ) -> Module:
-    """Build a module and give it the tensors, whose names and shapes must be exactly its own.
+    """Build a module and load the tensors, whose names and shapes must match its own.
 
-    Parameters become `dtype`, except those named in `keep`, which keep the dtype of their file. Where some weights
-    are packed, linear layers keep theirs as stored. `what` names the module in messages. Raises MismatchError for
-    names or shapes, CheckpointError for weights that are not finite.
+    Parameters become `dtype`, except those in `keep`, which stay in the dtype of their file. If any weight is packed,
+    the weights of linear layers stay as stored. `label` names the module in messages. Raises MismatchError for names or
+    shapes, CheckpointError for weights that are not finite.
     """
-    module = build()  # its own initial weights are never computed: MLX is lazy
-    mx.eval(mx.random.state)  # but the keys of their draws would pile up from load to load, yet to be split
-    wanted = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
-    chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, wanted, what)
+    module = build()  # MLX is lazy: initial weights are never computed
+    mx.eval(mx.random.state)  # else unevaluated splits of the random key pile up from load to load
+    expected = {name: tuple(parameter.shape) for name, parameter in named_parameters(module).items()}
+    chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, expected, label)
     is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     layers = _layer_weights(module) if is_packed else set()
-    require_memory(bytes_loaded(chosen, dtype.size, keep, layers), what)
+    require_memory(bytes_loaded(chosen, dtype.size, keep, layers), label)
     for name, stored in chosen.items():
-        lazy = stored.renamed(name)  # its own name has the checkpoint's prefix
-        as_stored = is_packed and _make_room(module, lazy, dtype)
+        lazy = stored.renamed(name)  # the stored name has the checkpoint's prefix
+        as_stored = is_packed and _replace_layer(module, lazy, dtype)
         for part in lazy.parts if as_stored else (lazy,):
             array = to_array(part)
             if name not in keep:
                 array = array if as_stored else array.astype(dtype)
-                _require_finite(array, part.name, what)
-            mx.eval(array)  # here and now, lest the file's dtype stays in memory beside the module's
+                _require_finite(array, part.name, label)
+            mx.eval(array)  # else the stored dtype stays in memory next to the module's
             assign(module, part.name, array)
     module.eval()
     module.freeze()
@@ -57,26 +57,26 @@ def load_module(
 
 
 def named_parameters(module: nn.Module) -> dict[str, mx.array]:
-    """Return all parameters of a module by the names they have in a checkpoint."""
+    """Return all parameters of a module by their checkpoint names."""
     flat: Any = tree_flatten(module.parameters())
     return dict(flat)
 
 
 def to_array(lazy: LazyTensor) -> mx.array:
-    """Copy a stored or derived tensor; BF16, which NumPy lacks, passes as its 16 bits."""
+    """Copy a stored or derived tensor; BF16, which NumPy lacks, is viewed as 16-bit integers."""
     if lazy.dtype == "BF16" and lazy.is_raw:
         return mx.array(lazy.buffer().view(np.uint16).reshape(lazy.shape)).view(mx.bfloat16)
     return mx.array(lazy.numpy())
 
 
 def _layer_weights(module: nn.Module) -> set[str]:
-    """Return the names of the weights that linear layers multiply by."""
+    """Return the names of the weights of linear layers."""
     layers: Any = module.named_modules()
     return {f"{path}.weight".lstrip(".") for path, layer in layers if isinstance(layer, nn.Linear)}
 
 
-def _make_room(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
-    """Put a layer that keeps its weight as stored in the place of a linear one; False where there is none to gain."""
+def _replace_layer(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bool:
+    """Replace the linear layer of a weight by one for stored weights; return False if it would save nothing."""
     path, _, parameter = weight.name.rpartition(".")
     layer = find(module, path.split(".")) if path else module
     if not isinstance(layer, nn.Linear) or parameter != "weight":
@@ -100,16 +100,16 @@ def assign(module: nn.Module, name: str, value: mx.array | nn.Module) -> None:
 
 
 def find(module: nn.Module, path: list[str]) -> Any:
-    """Return what a path leads to; modules and dicts are keyed by name, lists by number."""
+    """Return the module, dict, list or array at a path; lists are indexed by number."""
     place: Any = module
     for part in path:
         place = place[int(part)] if isinstance(place, list) else place[part]
     return place
 
 
-def _require_finite(array: mx.array, name: str, what: str) -> None:
+def _require_finite(array: mx.array, name: str, label: str) -> None:
     if mx.issubdtype(array.dtype, mx.floating) and not mx.isfinite(array).all().item():
         raise CheckpointError(
-            f"{what}: weight {name} holds values that are not finite",
-            "the file is damaged or was converted wrongly; fetch it again",
+            f"{label}: weight {name} contains values that are not finite",
+            "the file is damaged or was converted wrongly; download it again",
         )

@@ -1,4 +1,4 @@
-"""Linear layers that keep their weights as the file has them; MLX multiplies packed ones, others are widened."""
+"""Linear layers with weights as stored in the file; MLX multiplies packed ones, others are cast in parts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from mlx import nn
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
 
-# Widened values that exist at once.
+# Weight values that are cast at once.
 BLOCK_VALUES = 1 << 18
 
 
 class StoredLinear(nn.Module):
-    """A linear layer that computes in `dtype`, whatever its weight (out, in) is stored in."""
+    """A linear layer that computes in `dtype`, with a weight (out, in) of any dtype."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool, dtype: mx.Dtype) -> None:
         super().__init__()
@@ -26,29 +26,29 @@ class StoredLinear(nn.Module):
         return y + self.bias if "bias" in self else y
 
     def product(self, x: mx.array) -> mx.array:
-        """Multiply with the widened weight, in parts, each after the one before it."""
+        """Multiply by the weight, cast to `dtype` in parts, one part after the other."""
         step, parts = max(BLOCK_VALUES // self.inputs, 1), [x]
         for start in range(0, self.outputs, step):
             parts.append(x @ self.widen(slice(start, start + step), parts[-1]).T)
             if mx.default_device() == mx.cpu:
-                mx.eval(parts[-1])  # there, a graph of so many parts would scatter the heap
+                mx.eval(parts[-1])  # a graph of so many parts would fragment the heap
         return mx.concatenate(parts[1:], axis=-1)
 
     def widen(self, rows: slice, earlier: mx.array) -> mx.array:
-        """Return some rows of the weight in `dtype`, once `earlier` is there."""
+        """Return rows of the weight in `dtype`, computed after `earlier`."""
         return after(earlier, self.weight[rows]).astype(self.dtype)
 
 
 def after(earlier: mx.array, value: mx.array) -> mx.array:
-    """Return `value` such that nothing is made of it before `earlier` is there.
+    """Return `value`, dependent on `earlier`, so that MLX computes nothing from it sooner.
 
-    What depends on weights alone MLX would compute for all layers at once, and hold until its turn comes.
+    Otherwise MLX evaluates what depends on weights alone for all layers at once, and holds the results in memory.
     """
     return mx.depends([value], [earlier])[0]
 
 
 class PackedLinear(StoredLinear):
-    """The same with the weight scale * code + bias, in 4 or 8 bits, computed in the dtype of its scales.
+    """A `StoredLinear` with the weight scale * value + bias, values of 4 or 8 bits; dequantized in the scales' dtype.
 
     `weight` (out, in * bits / 32) holds packed values, lowest bits first; `scales` and `biases` (out, in / group_size).
     """
@@ -61,9 +61,9 @@ class PackedLinear(StoredLinear):
         self.biases = mx.zeros((outputs, inputs // group_size))
 
     def product(self, x: mx.array) -> mx.array:
-        if self.scales.dtype != self.dtype:  # MLX would compute the weight in the wider dtype
+        if self.scales.dtype != self.dtype:  # quantized_matmul would dequantize in the wider dtype
             return super().product(x)
-        # On a CPU, MLX sums the products in the dtype of its inputs, and half precision is too coarse for that.
+        # On a CPU, MLX accumulates in the dtype of the inputs, for which half precision is too coarse.
         dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
         packed = (self.weight, after(x, self.scales).astype(dtype), after(x, self.biases).astype(dtype))
         return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group_size, bits=self.bits).astype(

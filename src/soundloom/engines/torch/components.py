@@ -1,4 +1,4 @@
-"""Networks of a checkpoint on one device: what the engines of Stable Audio and of MusicGen share on PyTorch."""
+"""Base class of the PyTorch engines: loads and frees components on one device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Component = TypeVar("Component", bound=str)
 
 
 class ComponentEngine(ABC, Generic[Component]):
-    """Components are built when they are first used and leave with `free`."""
+    """See `BaseEngine`."""
 
     def __init__(self, device: str | None) -> None:
         self.device = choose_device(device)
@@ -42,7 +42,7 @@ class ComponentEngine(ABC, Generic[Component]):
         return sum(tensor.nbytes for tensor in self.module(component).state_dict().values())
 
     def module(self, component: Component) -> Any:
-        """The network, built now if it is not here yet."""
+        """The component's network, loaded on first use."""
         self.load(component)
         return self._modules[component]
 
@@ -58,13 +58,13 @@ class ComponentEngine(ABC, Generic[Component]):
 
 
 def choose_device(wanted: str | None) -> str:
-    """Return the device to use: the one asked for if it is here, else the best there is."""
+    """Return the wanted device, or the best one if None or "auto". Raises EngineError for an unavailable device."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     counts = {"cuda": gpus, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if wanted is None or wanted == "auto":
         return next(device for device, count in counts.items() if count)
     kind, _, number = wanted.partition(":")
     if (wanted not in counts and not number.isdecimal()) or int(number or 0) >= counts.get(kind, 0):
-        here = [f"{device}:{i}" if count > 1 else device for device, count in counts.items() for i in range(count)]
-        raise EngineError(f"no device {wanted!r} on this machine", f"available: {', '.join(here)}")
+        known = [f"{device}:{i}" if count > 1 else device for device, count in counts.items() for i in range(count)]
+        raise EngineError(f"no device {wanted!r} on this machine", f"available: {', '.join(known)}")
     return wanted

@@ -1,9 +1,9 @@
-"""Fixed series of operations, captured once as CUDA graphs and replayed with new inputs.
+"""Capture programs as CUDA graphs and replay them with new inputs.
 
-A graph saves the launches: at these sizes the host needs longer to issue a step than the device to compute it. The
-first call of a key runs plainly, which sets up libraries and compiles kernels; the second is captured; later ones are
-replayed. On other devices `CapturedGraph` runs the same program over the same fixed buffers, which lets tests compare
-replayed clips with plain ones without a GPU.
+A graph saves kernel launches: at these sizes the host needs longer to launch a step than the GPU to compute it. The
+first call of a key runs the program eagerly, which initializes libraries and compiles kernels; the second call captures
+it; later calls replay it. On other devices `CapturedGraph` runs the program on the same static buffers, so that tests
+compare replayed clips with eager ones without a GPU.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from soundloom.engines.torch.inference import inference_mode
 
 Program = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
-MOST = 16  # graphs that are kept, the latest used
+MAX_GRAPHS = 16  # the most recently used
 
 
 class CapturedGraph:
-    """A program over inputs of fixed shapes, whose buffers and outputs stay where they are."""
+    """A program with static input and output buffers."""
 
     def __init__(self, program: Program, inputs: Mapping[str, Tensor], pool: Any = None) -> None:
         self.program = program
@@ -37,7 +37,7 @@ class CapturedGraph:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self.program(self.inputs)  # what libraries set up on a stream's first use must not be captured
+            self.program(self.inputs)  # warm up: libraries initialize on a stream's first use
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, pool=pool):
@@ -54,10 +54,10 @@ class CapturedGraph:
 
 
 class GraphCache:
-    """The replays of an engine by key. They share one pool of memory, since no two run at once."""
+    """The captured graphs of an engine by key; they share one memory pool, since no two run at once."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self.most = most
+    def __init__(self, max_graphs: int = MAX_GRAPHS) -> None:
+        self.max_graphs = max_graphs
         self.seen: set[Hashable] = set()
         self.captured: OrderedDict[Hashable, CapturedGraph] = OrderedDict()
         self.pool: Any = None
@@ -69,19 +69,19 @@ class GraphCache:
             self.seen.add(key)
             return program(inputs)
         if key not in self.captured:
-            self.captured[key] = self._record(program, inputs)
+            self.captured[key] = self._capture(program, inputs)
         self.captured.move_to_end(key)
         return self.captured[key](inputs)
 
-    def _record(self, program: Program, inputs: Mapping[str, Tensor]) -> CapturedGraph:
-        if len(self.captured) >= self.most:
+    def _capture(self, program: Program, inputs: Mapping[str, Tensor]) -> CapturedGraph:
+        if len(self.captured) >= self.max_graphs:
             self.captured.popitem(last=False)
         if self.pool is None and any(value.is_cuda for value in inputs.values()):
             self.pool = torch.cuda.graph_pool_handle()
         return CapturedGraph(program, inputs, self.pool)
 
     def clear(self) -> None:
-        """Forget all recordings, whose weights may be about to leave memory."""
+        """Drop all graphs, which hold references to weights."""
         self.seen.clear()
         self.captured.clear()
         self.pool = None

@@ -1,6 +1,6 @@
-"""Linear layers that multiply in FP8 (e4m3) on NVIDIA GPUs from Ada on: 4 bits of exponent, 3 of mantissa.
+"""Linear layers that multiply in FP8 (e4m3: 4 bits of exponent, 3 of mantissa) on NVIDIA GPUs, Ada or newer.
 
-As in `int8`, each output channel of a weight and each row of activations has a scale of its own.
+As in `int8`, each output channel of a weight and each row of activations has its own scale.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-LARGEST = 448.0  # of e4m3
+LIMIT = 448.0  # largest e4m3 value
 TINY = 1e-12
-NATIVE_SINCE = (8, 9)  # compute capability
+MIN_CAPABILITY = (8, 9)  # compute capability
 
 
-def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes, e4m3 like x (n, c), and the scale of each row (n, 1), float32."""
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x (n, c) quantized to e4m3, and the scale of each row (n, 1), float32."""
     largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())
-    scale = largest.float().div_(LARGEST).clamp_(min=TINY)
-    return (x * scale.reciprocal()).clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale
+    scale = largest.float().div_(LIMIT).clamp_(min=TINY)
+    return (x * scale.reciprocal()).clamp_(-LIMIT, LIMIT).to(torch.float8_e4m3fn), scale
 
 
 class Fp8Linear(nn.Module):
-    """A linear layer with a rounded weight (outputs, inputs), both multiples of 16; takes floats, returns BF16."""
+    """A linear layer with an e4m3 weight (outputs, inputs), both multiples of 16; takes floats, returns BF16."""
 
     weight: Tensor
     scale: Tensor
@@ -34,25 +34,24 @@ class Fp8Linear(nn.Module):
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
 
     @staticmethod
-    def rounded(weight: Tensor) -> dict[str, Tensor]:
-        """Return what a layer holds of a weight (outputs, inputs), by name."""
-        codes, scale = round_rows(weight)
-        return {"weight": codes, "scale": scale.flatten()}
+    def quantize(weight: Tensor) -> dict[str, Tensor]:
+        """Return the layer's buffers for a weight (outputs, inputs), by name."""
+        quantized, scale = quantize_rows(weight)
+        return {"weight": quantized, "scale": scale.flatten()}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product with x (…, inputs)."""
-        codes, scale = round_rows(x.reshape(-1, x.shape[-1]))
-        y = self._multiply(codes, scale) if x.is_cuda else self._multiply_plainly(codes, scale)
+        rows, scale = quantize_rows(x.reshape(-1, x.shape[-1]))
+        y = self._multiply(rows, scale) if x.is_cuda else self._multiply_reference(rows, scale)
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
         return y.view(*x.shape[:-1], -1)
 
-    def _multiply(self, codes: Tensor, scale: Tensor) -> Tensor:
+    def _multiply(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch._scaled_mm(
-            codes, self.weight.t(), scale_a=scale, scale_b=self.scale[None], out_dtype=torch.bfloat16
+            rows, self.weight.t(), scale_a=scale, scale_b=self.scale[None], out_dtype=torch.bfloat16
         )
 
-    def _multiply_plainly(self, codes: Tensor, scale: Tensor) -> Tensor:
-        """The same where no processor multiplies FP8, to compare with."""
-        y = (codes.float() * scale) @ (self.weight.float() * self.scale[:, None]).t()
+    def _multiply_reference(self, rows: Tensor, scale: Tensor) -> Tensor:
+        """Multiply without FP8 hardware, for tests."""
+        y = (rows.float() * scale) @ (self.weight.float() * self.scale[:, None]).t()
         return y.to(torch.bfloat16)

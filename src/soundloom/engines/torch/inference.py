@@ -1,4 +1,4 @@
-"""What all calls into the networks share on PyTorch: no gradients, and a sentence where memory is too small."""
+"""The decorator of all calls into networks: no gradients, and out-of-memory errors as EngineError."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from soundloom.engines.stable_audio import memory_error
+from soundloom.engines.base import memory_error
 
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")
-_SAID_OF_MEMORY = ("out of memory", "allocate memory")  # by allocators of GPUs and of CPUs
+_MEMORY_SIGNS = ("out of memory", "allocate memory")  # in messages of the GPU and CPU allocators
 
 
 def inference_mode(function: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
-    """Call a function without gradients; too little memory becomes an EngineError."""
+    """Run a function in torch.inference_mode; out-of-memory errors become EngineError."""
 
     @functools.wraps(function)
     def run(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
@@ -24,9 +24,8 @@ def inference_mode(function: Callable[Inputs, Output]) -> Callable[Inputs, Outpu
             with torch.inference_mode():
                 return function(*args, **kwargs)
         except RuntimeError as error:
-            said = memory_error(error, _SAID_OF_MEMORY)
-            if said is None:
-                raise
-            raise said from error
+            if out_of_memory := memory_error(error, _MEMORY_SIGNS):
+                raise out_of_memory from error
+            raise
 
     return run

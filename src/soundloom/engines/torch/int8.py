@@ -1,7 +1,7 @@
-"""Linear layers that multiply in INT8: weights are rounded once, at loading, activations anew for each product.
+"""Linear layers that multiply in INT8: weights are quantized when loaded, activations at each product.
 
-Each output channel of a weight and each row of activations has a scale of its own, its largest magnitude over 127.
-Products add up exactly, in 32-bit integers, so rounding is the only error.
+Each output channel of a weight and each row of activations has its own scale, its largest magnitude over 127.
+Products accumulate exactly, in 32-bit integers, so quantization is the only error.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch.nn import functional as F
 from soundloom.engines.torch.precision import has_int8
 
 LIMIT = 127
-TINY = 1e-12  # the least scale, for rows of zeros
-BLOCK = 1024  # outputs that are made at once: what follows a product finds them in the processor's cache
-FEWEST_ROWS = 32  # that PyTorch's product of bytes takes on NVIDIA, whose inputs and outputs are multiples of 8
-OFFSET = 128  # of activations in oneDNN, which multiplies fast where they are unsigned
+TINY = 1e-12  # smallest scale, for rows of zeros
+BLOCK = 1024  # outputs computed at once, so that scaling finds them in the processor's cache
+MIN_ROWS = 32  # required by torch._int_mm on NVIDIA, which also requires inputs and outputs in multiples of 8
+OFFSET = 128  # zero point of activations in oneDNN, which is fast for unsigned ones
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
-def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes, int8 like x (n, c), and the scale of each row (n, 1), float32."""
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x (n, c) quantized to int8, and the scale of each row (n, 1), float32."""
     largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())  # without a copy of all |x|
     scale = largest.float().div_(LIMIT).clamp_(min=TINY)
     return (x * scale.reciprocal()).round_().to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with a rounded weight (outputs, inputs); takes floats, returns float32."""
+    """A linear layer with an int8 weight (outputs, inputs); takes floats, returns float32."""
 
     weight: Tensor | None
     scale: Tensor
@@ -43,13 +43,13 @@ class Int8Linear(nn.Module):
         self.outputs = outputs
 
     @staticmethod
-    def rounded(weight: Tensor) -> dict[str, Tensor]:
-        """Return what a layer holds of a weight (outputs, inputs), by name."""
-        codes, scale = round_rows(weight)
-        return {"weight": codes, "scale": scale.flatten()}
+    def quantize(weight: Tensor) -> dict[str, Tensor]:
+        """Return the layer's buffers for a weight (outputs, inputs), by name."""
+        quantized, scale = quantize_rows(weight)
+        return {"weight": quantized, "scale": scale.flatten()}
 
-    def pack(self) -> None:
-        """Put the weight into oneDNN's own layout; the plain one leaves memory."""
+    def prepack(self) -> None:
+        """Replace the weight by oneDNN's own layout of it, where oneDNN multiplies bytes natively."""
         weight = self.weight
         if weight is None or not (HAS_ONEDNN and has_int8() and weight.is_cpu):
             return
@@ -60,22 +60,21 @@ class Int8Linear(nn.Module):
         self.weight = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product with x (…, inputs)."""
-        codes, scale = self._rounded(x)
-        y = scale.new_empty(len(codes), self.outputs)
+        rows, scale = self._quantize_input(x)
+        y = scale.new_empty(len(rows), self.outputs)
         half = self.outputs // 2
         for block in (*self._blocks(0, half), *self._blocks(half, self.outputs)):
-            self._multiply(codes, scale, block, out=y[:, block])
+            self._multiply(rows, scale, block, out=y[:, block])
         return self._unfolded(y, x)
 
     def silu_gated(self, x: Tensor) -> Tensor:
         """Return value * silu(gate) of the output's two halves."""
-        codes, scale = self._rounded(x)
+        rows, scale = self._quantize_input(x)
         half = self.outputs // 2
-        y = scale.new_empty(len(codes), half)
+        y = scale.new_empty(len(rows), half)
         for block in self._blocks(0, half):
-            value = self._multiply(codes, scale, block)
-            gate = self._multiply(codes, scale, slice(block.start + half, block.stop + half))
+            value = self._multiply(rows, scale, block)
+            gate = self._multiply(rows, scale, slice(block.start + half, block.stop + half))
             torch.mul(value, F.silu(gate, inplace=True), out=y[:, block])
         return self._unfolded(y, x)
 
@@ -85,26 +84,26 @@ class Int8Linear(nn.Module):
 
     @staticmethod
     def _unfolded(y: Tensor, x: Tensor) -> Tensor:
-        """Return products of rows in the shape of their factors, without those of rows that were put behind."""
+        """Return y (rows, outputs) in the leading shape of x, without padding rows."""
         return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1)
 
-    def _rounded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return codes of x (…, inputs) as `_multiply` takes them, (rows, inputs), and the scales of rows."""
+    def _quantize_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x (…, inputs) as quantized rows (rows, inputs), in the format of `_multiply`, and their scales."""
         rows = x.reshape(-1, x.shape[-1])
-        if x.is_cuda and len(rows) < FEWEST_ROWS:
-            rows = F.pad(rows, (0, 0, 0, FEWEST_ROWS - len(rows)))
-        codes, scale = round_rows(rows)
-        return (codes if self.weight is not None else codes.view(torch.uint8).bitwise_xor_(OFFSET)), scale
+        if x.is_cuda and len(rows) < MIN_ROWS:
+            rows = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows)))
+        rows, scale = quantize_rows(rows)
+        return (rows if self.weight is not None else rows.view(torch.uint8).bitwise_xor_(OFFSET)), scale
 
-    def _multiply(self, codes: Tensor, scale: Tensor, block: slice, out: Tensor | None = None) -> Tensor:
-        """Return a block of the outputs (rows, block) for rounded rows and their scales."""
+    def _multiply(self, rows: Tensor, scale: Tensor, block: slice, out: Tensor | None = None) -> Tensor:
+        """Return a block of the outputs (rows, block) for quantized rows and their scales."""
         if self.weight is None:
             y = torch.ops.onednn.qlinear_pointwise(
-                codes, 1.0, OFFSET, self.get_buffer(f"packed_{block.start}"), self.scale[block], self.zero[block],
+                rows, 1.0, OFFSET, self.get_buffer(f"packed_{block.start}"), self.scale[block], self.zero[block],
                 None, 1.0, 0, torch.float32, "none", [], "",
             )  # fmt: skip
         else:
-            y = torch._int_mm(codes, self.weight[block].t()).float().mul_(self.scale[block])
+            y = torch._int_mm(rows, self.weight[block].t()).float().mul_(self.scale[block])
         out = y if out is None else out
         if self.bias is None:
             return torch.mul(y, scale, out=out)

@@ -1,4 +1,4 @@
-"""Memory that the C library keeps after it was freed."""
+"""Return freed memory to the operating system."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 
 def malloc_trim() -> None:
-    """Let what was freed leave the process; glibc would keep what lies between blocks that stay.
+    """Release freed heap memory, which glibc otherwise keeps between live blocks.
 
-    Networks hold no cycles, so their last name frees them: a search for cycles would take 40 ms each time.
+    Networks have no reference cycles, so no garbage collection is needed first; it would take 40 ms.
     """
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries do without
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
         if trim is not None:
             trim(0)

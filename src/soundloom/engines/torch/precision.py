@@ -1,7 +1,7 @@
-"""Which precision a network multiplies in, by what the processor does fast.
+"""Choose the precision of a network's products by what the processor is fast at.
 
-Measured on two cores of a server processor with AVX-512: single precision 150 GFLOP/s, BF16 410, INT8 830; of one
-with AMX: 320, 2000, 2400.
+Measured on two cores of a server processor with AVX-512: FP32 150 GFLOP/s, BF16 410, INT8 830; with AMX: 320, 2000,
+2400.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Literal
 
 import torch
 
-from soundloom.engines.torch.fp8 import NATIVE_SINCE
+from soundloom.engines.torch.fp8 import MIN_CAPABILITY
 from soundloom.errors import EngineError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
-FASTEST, EXACTEST = ("int8", "bf16"), ("bf16", "int8")  # orders in which "auto" looks for what is native
-WIDE = 512  # narrower transformers spend their time elsewhere than in products, and keep single precision
+FASTEST, MOST_EXACT = ("int8", "bf16"), ("bf16", "int8")  # orders in which "auto" tries native precisions
+MIN_WIDTH = 512  # narrower transformers are not bound by products and stay in FP32
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What the weights of a transformer become: those of its blocks' linear layers, and all others."""
+    """The dtype of a transformer's weights, and that of the linear layers in its blocks if it differs."""
 
     name: str
     dtype: torch.dtype
@@ -30,56 +30,55 @@ class Precision:
 
     @classmethod
     def choose(cls, wanted: str, device: str, width: int, preferred: Sequence[str] = FASTEST) -> Precision:
-        """Return the precision of that name, or for "auto" what suits the device and this width.
+        """Return the precision `wanted`, or for "auto" the one for this device and width.
 
-        On a CPU that is the first of the `preferred` ones that the processor multiplies natively, else FP32.
-        Raises EngineError for an unknown name, and where the device has no such products.
+        On a CPU, "auto" is the first of `preferred` that the processor multiplies natively, else FP32.
+        Raises EngineError for an unknown name or one that the device does not support.
         """
         if wanted not in ("auto", *PRECISIONS):
             raise EngineError(f"no precision named {wanted!r}", f"known: auto, {', '.join(PRECISIONS)}")
-        name = wanted if wanted != "auto" else _suited(device, width, preferred)
+        name = wanted if wanted != "auto" else _default(device, width, preferred)
         if name == "int8" and device == "mps":
             raise EngineError("int8 runs on CPUs and NVIDIA GPUs, not on mps", "leave --precision out, or give fp16")
         if name == "fp8" and not has_fp8(device):
             raise EngineError(
-                f"fp8 runs on NVIDIA GPUs from Ada on, not on {device}", "leave --precision out, or give bf16"
+                f"fp8 runs on NVIDIA GPUs, Ada or newer, not on {device}", "leave --precision out, or give bf16"
             )
-        around = torch.bfloat16 if device != "cpu" or has_bf16() else torch.float32
-        match name:
-            case "int8":
-                return cls(name, around, "int8")
-            case "fp8":
-                return cls(name, around, "fp8")
+        other = torch.bfloat16 if device != "cpu" or has_bf16() else torch.float32
+        if name == "int8":
+            return cls(name, other, "int8")
+        if name == "fp8":
+            return cls(name, other, "fp8")
         return cls(name, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
 
 
-def _suited(device: str, width: int, preferred: Sequence[str]) -> str:
+def _default(device: str, width: int, preferred: Sequence[str]) -> str:
     if device != "cpu":
         return "fp16"
-    if width < WIDE:
+    if width < MIN_WIDTH:
         return "fp32"
     native = native_products()
     return next((name for name in preferred if name in native), "fp32")
 
 
 def has_bf16() -> bool:
-    """Whether this processor multiplies BF16 natively; where torch cannot tell, it is taken not to."""
+    """Return whether this processor multiplies BF16 natively; False if PyTorch cannot tell."""
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 def has_int8() -> bool:
-    """Whether this processor adds up products of bytes natively."""
+    """Return whether this processor has INT8 dot products (VNNI)."""
     return bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
 
 
 def has_amx() -> bool:
-    """Whether this processor multiplies tiles of BF16, so fast that attention gains from it too."""
+    """Return whether this processor has AMX tiles for BF16, fast enough that attention gains from BF16 too."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def has_fp8(device: str) -> bool:
-    """Whether a device multiplies FP8 natively."""
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= NATIVE_SINCE
+    """Return whether a device multiplies FP8 natively."""
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
 
 
 def native_products() -> list[str]:

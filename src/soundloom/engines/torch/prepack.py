@@ -1,7 +1,7 @@
-"""Linear layers for a few rows at a time on CPUs, where a product costs the reading of its weight and little else.
+"""Prepacked linear layers for products of few rows on CPUs, which are bound by reading the weight.
 
-The plain layers of `blocks` and `quantized` read weights as files hold them. Here they lie as the processor multiplies
-them: BF16 in oneDNN's blocks, 4-bit codes in those of torch. Values are the same, but scales of codes become BF16.
+The layers of `blocks` and `quantized` read weights in the layout of the file. Here weights are in the layout of the
+kernel: BF16 in oneDNN's blocks, 4-bit values in PyTorch's. Values are equal, but scales of 4-bit values become BF16.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from soundloom.engines.torch.blocks import HAS_ONEDNN, Linear
 from soundloom.engines.torch.quantized import PackedLinear
 
-ROWS = 1  # that the arrangement is chosen for
-ZERO_CODE = 8  # the 4-bit code that stands for the offset alone
-GROUP_SIZES, TILE = (32, 64, 128, 256), 16  # inputs that may share a scale; outputs come in tiles
-BLOCK = 256  # outputs that are arranged at once
+ROWS = 1  # of the inputs that the layout is optimized for
+ZERO_POINT = 8  # the 4-bit value that stands for the offset alone
+GROUP_SIZES, TILE = (32, 64, 128, 256), 16  # of PyTorch's int4 kernel; outputs are a multiple of TILE
+BLOCK = 256  # outputs that are prepacked at once
 
 
 class PrepackedLinear(nn.Module):
@@ -34,7 +34,7 @@ class PrepackedLinear(nn.Module):
 
 
 class PrepackedInt4(nn.Module):
-    """A linear layer with a weight of 4-bit codes, without bias: (code - 8) * scale + offset, in BF16."""
+    """A linear layer with a 4-bit weight, (value - 8) * scale + offset, in BF16, without bias."""
 
     weight: Tensor
     scales_and_offsets: Tensor
@@ -42,15 +42,15 @@ class PrepackedInt4(nn.Module):
     def __init__(self, packed: PackedLinear) -> None:
         super().__init__()
         self.group_size, self.outputs = packed.group_size, packed.outputs
-        words = packed.weight.view(torch.uint8)  # two codes in a byte, the first in its lower half
-        # In blocks, since working copies of a whole weight would leave holes in memory between those that stay.
+        stored = packed.weight.view(torch.uint8)  # two values in a byte, the first in its lower half
+        # In blocks: temporaries as large as the weight would leave holes in the heap.
         self.register_buffer("weight", torch.empty(packed.outputs, packed.inputs // 2, dtype=torch.uint8))
         for start in range(0, packed.outputs, BLOCK):
-            block = words[start : start + BLOCK]
-            codes = torch.stack([block & 15, block >> 4], dim=-1).view(len(block), packed.inputs).int()
-            self.weight[start : start + BLOCK] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+            block = stored[start : start + BLOCK]
+            values = torch.stack([block & 15, block >> 4], dim=-1).view(len(block), packed.inputs).int()
+            self.weight[start : start + BLOCK] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
         scales, biases = packed.scales.float(), packed.biases.float()
-        pairs = torch.stack([scales, biases + ZERO_CODE * scales], dim=-1)  # (outputs, groups, 2)
+        pairs = torch.stack([scales, biases + ZERO_POINT * scales], dim=-1)  # (outputs, groups, 2)
         self.register_buffer("scales_and_offsets", pairs.transpose(0, 1).to(torch.bfloat16).contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,26 +60,26 @@ class PrepackedInt4(nn.Module):
 
 
 @torch.inference_mode()
-def prepack(module: nn.Module, done: Callable[[str], None] = lambda path: None) -> None:
-    """Put arranged layers in the place of those that compute in BF16 on a CPU; what is arranged stays so.
+def prepack(module: nn.Module, on_replace: Callable[[str], None] = lambda path: None) -> None:
+    """Replace the linear layers that compute in BF16 on a CPU by prepacked ones.
 
-    `done` hears the path of each layer whose former weight is needed no longer.
+    `on_replace` is called with the path of each replaced layer, whose stored weight is no longer needed.
     """
     for path in [path for path, _ in module.named_modules()]:
         layer = module.get_submodule(path)
-        if isinstance(layer, PackedLinear) and _has_codes(layer):
+        if isinstance(layer, PackedLinear) and _is_int4(layer):
             module.set_submodule(path, PrepackedInt4(layer))
         elif isinstance(layer, Linear) and _is_bf16(layer.weight) and layer.bias is None and HAS_ONEDNN:
             module.set_submodule(path, PrepackedLinear(layer))
         else:
             continue
-        done(path)
+        on_replace(path)
 
 
 def _is_bf16(weight: Tensor) -> bool:
     return weight.is_cpu and weight.dtype == torch.bfloat16
 
 
-def _has_codes(layer: PackedLinear) -> bool:
+def _is_int4(layer: PackedLinear) -> bool:
     fits = layer.bits == 4 and layer.group_size in GROUP_SIZES and layer.outputs % TILE == 0 and layer.bias is None
     return fits and layer.weight.is_cpu and layer.dtype == torch.bfloat16

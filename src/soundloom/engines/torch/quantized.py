@@ -1,4 +1,4 @@
-"""Linear layers that keep their weights as the file has them and widen them anew for each product, in parts."""
+"""Linear layers with weights as stored in the file, dequantized or cast in parts for each product."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
 
-# Widened values that exist at once: a few megabytes, which stay in a processor's cache.
+# Weight values that are cast at once: a few megabytes, which fit into a processor's cache.
 BLOCK_VALUES = 1 << 19
 
 
 class StoredLinear(nn.Module):
-    """A linear layer that computes in `dtype`, whatever its weight (out, in) is stored in."""
+    """A linear layer that computes in `dtype`, with a weight (out, in) of any dtype."""
 
     weight: Tensor
     bias: Tensor | None
@@ -34,12 +34,12 @@ class StoredLinear(nn.Module):
         return y
 
     def widen(self, rows: slice) -> Tensor:
-        """Return some rows of the weight in `dtype`."""
+        """Return rows of the weight in `dtype`."""
         return self.weight[rows].to(self.dtype)
 
 
 class PackedLinear(StoredLinear):
-    """The same with the weight scale * code + bias, in 4 or 8 bits, computed in the dtype of its scales.
+    """A `StoredLinear` with the weight scale * value + bias, values of 4 or 8 bits; dequantized in the scales' dtype.
 
     `weight` (out, in * bits / 32) holds packed values, lowest bits first; `scales` and `biases` (out, in / group_size).
     """
@@ -55,10 +55,10 @@ class PackedLinear(StoredLinear):
         self.register_buffer("biases", torch.zeros(outputs, inputs // group_size))
 
     def widen(self, rows: slice) -> Tensor:
-        codes = self.weight[rows].view(torch.uint8)
+        packed = self.weight[rows].view(torch.uint8)
         if self.bits == 4:
-            codes = torch.stack([codes & 15, codes >> 4], dim=-1)
+            packed = torch.stack([packed & 15, packed >> 4], dim=-1)
         scales, biases = self.scales[rows], self.biases[rows]
-        values = codes.view(*scales.shape, self.group_size).to(scales.dtype)
+        values = packed.view(*scales.shape, self.group_size).to(scales.dtype)
         values.mul_(scales[..., None]).add_(biases[..., None])
         return values.view(-1, self.inputs).to(self.dtype)

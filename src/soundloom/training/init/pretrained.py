@@ -8,7 +8,8 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import SAME_PREFIX
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.components import ComponentSource, find_component
+from soundloom.engines.base import ComponentSource
+from soundloom.engines.stable_audio import find_component
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
@@ -54,5 +55,5 @@ class PretrainedModel:
 
 def _fill(module: nn.Module, part: ComponentSource) -> None:
     """Copy a part's tensors, which may lie in a file that is only mapped, into a module of its shape."""
-    stored = load_module(lambda: type(module)(part.config), part.tensors, part.what)
+    stored = load_module(lambda: type(module)(part.config), part.tensors, part.label)
     module.load_state_dict(stored.state_dict())

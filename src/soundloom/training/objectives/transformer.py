@@ -21,8 +21,8 @@ class Block(nn.Module):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, h: Tensor, rotate: RotaryEmbedding, padding: Padding | None) -> Tensor:
-        h = h + self.attention(self.norm(h), rotate, padding)
+    def forward(self, h: Tensor, rotary: RotaryEmbedding, padding: Padding | None) -> Tensor:
+        h = h + self.attention(self.norm(h), rotary, padding)
         return h + self.ff(self.ff_norm(h))
 
 
@@ -34,9 +34,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
 
     def forward(self, h: Tensor, valid: Tensor | None = None) -> Tensor:
-        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(HEAD_WIDTH), h.device)
+        rotary = RotaryEmbedding.table(h.shape[1], rope_channels(HEAD_WIDTH), h.device)
         for block in self.blocks:
-            h = block(h, rotate, None if valid is None else Padding(valid))
+            h = block(h, rotary, None if valid is None else Padding(valid))
         return h
 
 

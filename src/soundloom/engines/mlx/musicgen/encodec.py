@@ -1,13 +1,13 @@
-"""EnCodec, the codec of MusicGen: mono audio to a few codes per frame, and back.
+"""EnCodec, the codec of MusicGen: mono audio to a few tokens per frame, and back.
 
-Each half is a list of layers: convolutions that change the rate, residual units, an LSTM where the signal is slowest,
-activations between. Codes come from stages: each takes the entry of its codebook that is nearest to what the stages
-before have left. The LSTM makes all depend on all that came before, so a clip is coded in one piece.
+Encoder and decoder are lists of layers: strided convolutions, residual units, an LSTM at the lowest rate, and
+activations. A residual vector quantizer maps each latent to tokens: each stage takes the nearest entry of its codebook
+to the remainder of the stages before. Because of the LSTM, a clip cannot be encoded in independent chunks.
 Letters for axes: b batch, c channels, n samples, t frames, q stages. Source: audiocraft, modules/seanet.py and
 quantization; transformers, models/encodec.
 
-Between the entry and the exit of a half, channels are the last axis here, as MLX wants them; kernels are kept as the
-checkpoint has them and turned by `KERNEL_AXES` when they are used.
+Inside the encoder and decoder, channels are the last axis, as MLX requires; kernels are stored in the checkpoint's
+layout and transposed by `KERNEL_AXES` when used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mlx import nn
 
 from soundloom.config.musicgen.model import CodecLayer, EncodecConfig
 
-# From the checkpoint's order of axes to MLX's, which is out, kernel, in.
+# From the checkpoint's axes to MLX's: out, kernel, in.
 KERNEL_AXES = {"conv": (0, 2, 1), "transposed": (1, 2, 0)}
 
 
 def pad(x: mx.array, left: int, right: int, mode: str) -> mx.array:
-    """Continue x (b, n, c) on both sides; a signal too short to be reflected is followed by zeros for that."""
+    """Pad x (b, n, c) on both sides; a signal too short to reflect is extended with zeros first."""
     if mode == "constant":
         return mx.pad(x, [(0, 0), (left, right), (0, 0)])
     missing = max(0, max(left, right) + 1 - x.shape[1])
@@ -43,7 +43,7 @@ class Kernel(nn.Module):
 
 
 class CodecConv(nn.Module):
-    """Convolution that keeps every sample in some window: n samples become n / stride, rounded up."""
+    """Convolution padded so that n samples become n / stride, rounded up."""
 
     def __init__(self, layer: CodecLayer, pad_mode: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class CodecConv(nn.Module):
 
 
 class CodecTransposed(nn.Module):
-    """Transposed convolution without the margins in which windows are incomplete: n samples become n * stride."""
+    """Transposed convolution trimmed so that n samples become n * stride."""
 
     def __init__(self, layer: CodecLayer) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class CodecTransposed(nn.Module):
 
 
 class ELU(nn.Module):
-    """Exponential linear unit; MLX's own is compiled on every device."""
+    """Exponential linear unit; nn.ELU is compiled on every device, which on a CPU calls a C++ compiler."""
 
     def __call__(self, x: mx.array) -> mx.array:
         return mx.where(x > 0, x, mx.expm1(mx.minimum(x, 0)))
 
 
 class CodecResidual(nn.Module):
-    """Two convolutions, each behind an activation, added to their input."""
+    """Two convolutions, each after an activation, added to their input."""
 
     def __init__(self, layer: CodecLayer, pad_mode: str) -> None:
         super().__init__()
@@ -161,20 +161,20 @@ def build_layer(layer: CodecLayer, config: EncodecConfig) -> nn.Module:
 
 
 class Codebook(nn.Module):
-    """The entries (codes, c) of one stage."""
+    """The codebook (tokens, c) of one stage."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
         self.embed = mx.random.normal((config.codebook_size, config.hidden_size))
 
     def nearest(self, x: mx.array) -> mx.array:
-        """Return the codes (b, t) of the entries nearest to x (b, t, c)."""
+        """Return the tokens (b, t) of the entries nearest to x (b, t, c)."""
         squares = mx.square(self.embed).sum(-1)
         return mx.argmin(mx.square(x).sum(-1, keepdims=True) - 2 * x @ self.embed.T + squares, axis=-1)
 
 
 class QuantizerStage(nn.Module):
-    """A stage and its codebook."""
+    """One stage of the quantizer, under the checkpoint's name."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class QuantizerStage(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """All stages."""
+    """The residual vector quantizer."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -193,21 +193,21 @@ class Quantizer(nn.Module):
         return [stage.codebook for stage in self.layers]
 
     def encode(self, latents: mx.array) -> mx.array:
-        """Return codes (b, q, t) of latents (b, c, t)."""
-        rest, codes = latents.swapaxes(1, 2), []
+        """Return tokens (b, q, t) of latents (b, c, t)."""
+        rest, tokens = latents.swapaxes(1, 2), []
         for codebook in self.codebooks:
-            codes.append(codebook.nearest(rest))
-            rest = rest - codebook.embed[codes[-1]]
-        return mx.stack(codes, axis=1)
+            tokens.append(codebook.nearest(rest))
+            rest = rest - codebook.embed[tokens[-1]]
+        return mx.stack(tokens, axis=1)
 
-    def decode(self, codes: mx.array) -> mx.array:
-        """Return the sum (b, c, t) of the entries that codes (b, q, t) name."""
-        entries = [codebook.embed[codes[:, stage]] for stage, codebook in enumerate(self.codebooks)]
+    def decode(self, tokens: mx.array) -> mx.array:
+        """Return the sum (b, c, t) of the codebook entries of tokens (b, q, t)."""
+        entries = [codebook.embed[tokens[:, stage]] for stage, codebook in enumerate(self.codebooks)]
         return mx.stack(entries).sum(0).swapaxes(1, 2)
 
 
 class Encodec(nn.Module):
-    """Audio (b, 1, n) at the codec's rate to codes (b, q, t) and back; t is n / hop, rounded up."""
+    """Encodes audio (b, 1, n) at the codec's rate as tokens (b, q, t), t = n / hop rounded up, and decodes them."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -220,9 +220,9 @@ class Encodec(nn.Module):
         return self.quantizer.encode(self.latents(audio))
 
     def latents(self, audio: mx.array) -> mx.array:
-        """Return (b, c, t) before it is rounded to codes."""
+        """Return the latents (b, c, t) before quantization."""
         return self.encoder(audio)
 
-    def decode(self, codes: mx.array) -> mx.array:
+    def decode(self, tokens: mx.array) -> mx.array:
         """Return audio (b, 1, t * hop)."""
-        return self.decoder(self.quantizer.decode(codes))
+        return self.decoder(self.quantizer.decode(tokens))

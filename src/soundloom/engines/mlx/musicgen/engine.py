@@ -1,4 +1,4 @@
-"""MusicGen on MLX: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+"""The MLX engine of MusicGen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from soundloom.engines.musicgen import MusicComponent, TextEmbeddings, find_comp
 
 
 class MLXMusicEngine(ComponentEngine[MusicComponent]):
-    """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
+    """A `MusicEngine`; `precision` is that of the language model and adapter, everything else is float32."""
 
     name = "mlx"
 
@@ -36,21 +36,22 @@ class MLXMusicEngine(ComponentEngine[MusicComponent]):
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",
             "codec": "float32",
-            "attention": "fast.scaled_dot_product_attention over a cache of fixed size",
+            "attention": "fast.scaled_dot_product_attention over a preallocated KV cache",
         }
 
     def _build(self, component: MusicComponent) -> nn.Module:
-        config, tensors, what = find_component(self.checkpoint, component)
+        source = find_component(self.checkpoint, component)
+        config, tensors, label = source.config, source.tensors, source.label
         if component == "text":
-            # Of its table only the rows of a prompt are read: it keeps its dtype.
-            return load_module(lambda: T5Encoder(config), tensors, what, keep=("shared.weight",))
+            # A prompt reads a few rows of the embedding table: it stays in the dtype of its file.
+            return load_module(lambda: T5Encoder(config), tensors, label, keep=("shared.weight",))
         if component == "codec":
-            return load_module(lambda: Encodec(config), tensors, what)
+            return load_module(lambda: Encodec(config), tensors, label)
         dtype = PRECISIONS[self.precision]
         if component == "lm":
-            return load_module(lambda: MusicGenLM(config), tensors, what, dtype)
+            return load_module(lambda: MusicGenLM(config), tensors, label, dtype)
         lm = self.checkpoint.config.lm
-        return load_module(lambda: CPTransformer(lm, config), tensors, what, dtype)
+        return load_module(lambda: CPTransformer(lm, config), tensors, label, dtype)
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
@@ -62,24 +63,24 @@ class MLXMusicEngine(ComponentEngine[MusicComponent]):
         return np.array(self.module("codec").encode(mx.array(audio)))
 
     @on_device
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        return np.array(self.module("codec").decode(mx.array(codes)))
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        return np.array(self.module("codec").decode(mx.array(tokens)))
 
     @on_device
     def decoder(
         self,
-        reading: TextEmbeddings,
-        positions: int,
+        text: TextEmbeddings,
+        capacity: int,
         guided: bool,
         source: np.ndarray | None = None,
         mask_padding: bool = True,
     ) -> Decoder:
         lm = self.module("lm")
         adapter_kv = None if source is None else self.module("adapter")(lm, mx.array(source))
-        text = lm.condition(mx.array(reading.hidden), mx.array(reading.mask), mask_padding)
-        decoding = DecoderState(lm, text, positions, guided, adapter_kv)
-        return lambda tokens: self._step(decoding, tokens)
+        conditioning = lm.condition(mx.array(text.hidden), mx.array(text.mask), mask_padding)
+        state = DecoderState(lm, conditioning, capacity, guided, adapter_kv)
+        return lambda tokens: self._step(state, tokens)
 
     @on_device
-    def _step(self, decoding: DecoderState, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        return decoding(tokens)
+    def _step(self, state: DecoderState, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        return state(tokens)

@@ -1,6 +1,6 @@
-"""Feeding the language model one position after the other; what does not change between steps is computed once.
+"""Autoregressive decoding with the language model: KV caches and the state of a batch.
 
-Letters as in `musicgen.py`; c is the capacity of a cache, in positions.
+Letters as in `lm.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from soundloom.autoregressive.positions import sinusoids
 from soundloom.engines.mlx.musicgen.lm import AdapterKV, Conditioning, MusicGenLM, attention
 
 
-class Cache:
-    """Keys and values of all positions so far. Room for a whole clip is taken at once: nothing grows as it is made."""
+class SlicedKVCache:
+    """A KV cache preallocated for all positions of a clip; attention reads a slice of it."""
 
     def __init__(self, lm: MusicGenLM, rows: int, capacity: int, dtype: mx.Dtype) -> None:
         config = lm.config
@@ -24,7 +24,7 @@ class Cache:
         self.length = 0
 
     def __call__(self, layer: int, q: mx.array, k: mx.array, v: mx.array) -> mx.array:
-        """Remember k and v (r, h, s, k), attend with q; more than one position only at the start."""
+        """Store k and v (r, h, s, k) and attend with q; only the first call may have several positions."""
         end = self.length + q.shape[2]
         keys, values = self.keys[layer], self.values[layer]
         keys[:, :, self.length : end], values[:, :, self.length : end] = k, v
@@ -34,36 +34,35 @@ class Cache:
 
 
 class DecoderState:
-    """A batch of clips on its way: takes the tokens of the next positions, returns the logits of the one after.
-
-    It serves as `autoregressive.generation.Decoder`. With guidance, each clip has a second row without prompt.
-    """
+    """Decodes a batch of clips; an `autoregressive.generation.Decoder`. Guidance adds a row without prompt per clip."""
 
     def __init__(
         self,
         lm: MusicGenLM,
-        text: Conditioning,
+        conditioning: Conditioning,
         capacity: int,
         guided: bool,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> None:
-        self.lm, self.text, self.adapter_kv = lm, text, adapter_kv
-        self.copies = 2 if guided else 1
+        self.lm, self.conditioning, self.adapter_kv = lm, conditioning, adapter_kv
+        self.rows_per_clip = 2 if guided else 1
         self.table = mx.array(sinusoids(capacity, lm.config.hidden_size))
-        self.cache = Cache(lm, self.copies * text.clips, capacity, text.cross_kv[0][0].dtype)
-        # Computed now: what is still to be computed would be so with the first step, all at once.
-        mx.eval(text.cross_kv, [(one.q, one.k, one.v) for one in adapter_kv or ()])
+        self.cache = SlicedKVCache(
+            lm, self.rows_per_clip * conditioning.clips, capacity, conditioning.cross_kv[0][0].dtype
+        )
+        # Evaluated now: within the first step, all layers at once would take more memory.
+        mx.eval(conditioning.cross_kv, [(one.q, one.k, one.v) for one in adapter_kv or ()])
 
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Feed tokens (b, q, s); return logits (b, q, v), prompted and, if guided, not."""
-        logits = np.array(self._advance(mx.array(np.tile(tokens, (self.copies, 1, 1)))))
-        clips = self.text.clips
-        return logits[:clips], logits[clips:] if self.copies == 2 else None
+        """Feed tokens (b, q, s); return logits (b, q, v) with prompt and, if guided, without."""
+        logits = np.array(self._advance(mx.array(np.tile(tokens, (self.rows_per_clip, 1, 1)))))
+        clips = self.conditioning.clips
+        return logits[:clips], logits[clips:] if self.rows_per_clip == 2 else None
 
     def _advance(self, tokens: mx.array) -> mx.array:
         start = self.cache.length
         positions = mx.arange(start, start + tokens.shape[-1])
-        hidden = self.lm(tokens, positions, self.table, self.text, self.cache, self.adapter_kv)
+        hidden = self.lm(tokens, positions, self.table, self.conditioning, self.cache, self.adapter_kv)
         self.cache.length += tokens.shape[-1]
         logits = self.lm.logits(hidden[:, -1:])[:, :, 0]
         mx.eval(logits, self.cache.keys, self.cache.values)

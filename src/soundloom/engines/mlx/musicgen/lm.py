@@ -1,10 +1,10 @@
-"""The language model of MusicGen: from the codes at a position to the logits of those at the next.
+"""The language model of MusicGen: tokens at a position to logits of the tokens at the next position.
 
-A layer is, in order: norm, self-attention over all positions so far; norm, cross-attention to the prompt; norm,
-feed-forward. What an adapter found in the codes of a sound to be edited joins self-attention: see `instruct.py`.
-Letters for axes: b clips, r rows (each clip with its prompt, then, under guidance, each without), q codebooks,
+A layer is, in order: norm, causal self-attention; norm, cross-attention to the prompt; norm, feed-forward. For edits,
+the adapter adds attention to the source's tokens to self-attention: see `adapter.py`.
+Letters for axes: b clips, r rows (all clips with their prompts; with guidance, then all clips without), q codebooks,
 s positions, l text tokens, d width, h heads, k channels of a head, v tokens of a codebook.
-The residual stream stays in float32 whatever the weights are. Source: audiocraft, models/lm.py.
+The residual stream is float32 for any dtype of the weights. Source: audiocraft, models/lm.py.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from soundloom.engines.mlx.blocks import Linear
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Keys and values (b, h, l, k) of the prompts in the cross-attention of each layer.
+    """Keys and values (b, h, l, k) of the prompts for the cross-attention of each layer.
 
-    `mask` (b, 1, 1, l) is True at real tokens. Without it the others stay in the softmax as zeros, as in audiocraft,
-    with which the published weights were trained; transformers masks them.
+    `mask` (b, 1, 1, l) is True at valid tokens. Without it padding stays in the softmax as zeros, as in audiocraft,
+    which trained the published weights; transformers masks padding.
     """
 
     cross_kv: Sequence[tuple[mx.array, mx.array]]
@@ -38,9 +38,9 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class AdapterKV:
-    """What the adapter adds to one layer's self-attention: q, k, v (b, h, t + 1, k) of the input sound, and a gate.
+    """The adapter's queries, keys and values (b, h, t + 1, k) of the source for one layer, and their gate.
 
-    Position s asks with row s of q, at most `last_row`.
+    Position s adds row s of q to its query, at most `last_row`.
     """
 
     q: mx.array
@@ -50,28 +50,28 @@ class AdapterKV:
     last_row: int
 
     def attend(self, q: mx.array, positions: mx.array) -> mx.array:
-        """Attend with queries (r, h, s, k) at positions (s,) to the whole input sound; gated, (r, h, s, k)."""
+        """Return the gated attention (r, h, s, k) of queries (r, h, s, k) at positions (s,) to the source."""
         b, h, _, k = self.q.shape
         rows = mx.take(self.q, mx.minimum(positions, self.last_row), axis=2)
-        # Rows of a clip share keys and values, so they are queries of one attention: (b, h, r / b * s, k).
+        # The rows of a clip share keys and values, so they are queries of one attention: (b, h, r / b * s, k).
         queries = (q.reshape(-1, b, h, len(positions), k) + rows).transpose(1, 2, 0, 3, 4).reshape(b, h, -1, k)
-        found = self.gate.astype(q.dtype) * attention(queries, self.k, self.v)
-        return found.reshape(b, h, -1, len(positions), k).transpose(2, 0, 1, 3, 4).reshape(q.shape)
+        out = self.gate.astype(q.dtype) * attention(queries, self.k, self.v)
+        return out.reshape(b, h, -1, len(positions), k).transpose(2, 0, 1, 3, 4).reshape(q.shape)
 
 
 class KVCache(Protocol):
-    """Self-attention of a layer's new positions, queries, keys and values (r, h, s, k), over all so far."""
+    """Stores a layer's keys and values (r, h, s, k) of new positions, and attends with q to all positions so far."""
 
     def __call__(self, layer: int, q: mx.array, k: mx.array, v: mx.array) -> mx.array: ...
 
 
 def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None = None) -> mx.array:
-    """Attend with q (r, h, s, k) over k and v (r, h, n, k), scaled by the root of the head's width."""
+    """Attend with q (r, h, s, k) to k and v (r, h, n, k)."""
     return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
 
 
 def attend_causally(layer: int, q: mx.array, k: mx.array, v: mx.array) -> mx.array:
-    """Attend over the positions at hand, each to itself and those before it; remembers nothing."""
+    """Attend causally among the given positions, without a cache."""
     return attention(q, k, v, "causal")
 
 
@@ -89,12 +89,12 @@ class LayerNorm(nn.Module):
 
 
 def gelu(x: mx.array) -> mx.array:
-    """The exact form; MLX's own is compiled on every device, which on a CPU calls a C++ compiler."""
+    """The exact GELU; nn.gelu is compiled on every device, which on a CPU calls a C++ compiler."""
     return x * (1 + mx.erf(x / 2**0.5)) / 2
 
 
 def split_heads(x: mx.array, heads: int) -> mx.array:
-    """Cut (r, s, d) into (r, h, s, k)."""
+    """Split (r, s, d) into (r, h, s, k)."""
     return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
 
 
@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to the prompt, whose keys and values are computed once by `project_kv`."""
+    """Attention to the prompt, whose keys and values `project_kv` computes once."""
 
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
@@ -133,9 +133,9 @@ class CrossAttention(nn.Module):
         """Return keys and values (b, h, l, k) of text (b, l, d)."""
         return split_heads(self.k_proj(text), self.heads), split_heads(self.v_proj(text), self.heads)
 
-    def __call__(self, x: mx.array, memory: tuple[mx.array, mx.array], mask: mx.array | None) -> mx.array:
+    def __call__(self, x: mx.array, kv: tuple[mx.array, mx.array], mask: mx.array | None) -> mx.array:
         q = split_heads(self.q_proj(x), self.heads)
-        return self.out_proj(join_heads(attention(q, *memory, mask)))
+        return self.out_proj(join_heads(attention(q, *kv, mask)))
 
 
 class Layer(nn.Module):
@@ -153,20 +153,20 @@ class Layer(nn.Module):
         self.linear2 = Linear(config.ffn_dim, d, bias=False)
 
     def self_attend(
-        self, x: mx.array, index: int, positions: mx.array, past: KVCache, prefix: AdapterKV | None
+        self, x: mx.array, index: int, positions: mx.array, cache: KVCache, adapter_kv: AdapterKV | None
     ) -> mx.array:
         """Self-attention of x (r, s, d) at positions (s,)."""
         q, k, v = self.self_attn.project(self.norm1(x))
-        found = past(index, q, k, v)
-        if prefix is not None:
-            found = found + prefix.attend(q, positions)
-        return self.self_attn.out_proj(join_heads(found))
+        out = cache(index, q, k, v)
+        if adapter_kv is not None:
+            out = out + adapter_kv.attend(q, positions)
+        return self.self_attn.out_proj(join_heads(out))
 
-    def cross_attend(self, x: mx.array, text: Conditioning, index: int) -> mx.array:
-        """Add to x (r, s, d) what the prompts say; rows without one would add exactly nothing and are left out."""
-        prompted, rest = x[: text.clips], x[text.clips :]
-        found = self.cross_attention(self.norm_cross(prompted), text.cross_kv[index], text.mask)
-        return mx.concatenate([prompted + found, rest]) if len(rest) else prompted + found
+    def cross_attend(self, x: mx.array, conditioning: Conditioning, index: int) -> mx.array:
+        """Add cross-attention to x (r, s, d); it is exactly zero for rows without a prompt, which are skipped."""
+        prompted, rest = x[: conditioning.clips], x[conditioning.clips :]
+        out = self.cross_attention(self.norm_cross(prompted), conditioning.cross_kv[index], conditioning.mask)
+        return mx.concatenate([prompted + out, rest]) if len(rest) else prompted + out
 
     def feed_forward(self, x: mx.array) -> mx.array:
         return self.linear2(gelu(self.linear1(self.norm2(x))))
@@ -183,20 +183,20 @@ class Transformer(nn.Module):
         self,
         x: mx.array,
         positions: mx.array,
-        text: Conditioning,
-        past: KVCache,
+        conditioning: Conditioning,
+        cache: KVCache,
         adapter_kv: Sequence[AdapterKV] | None,
     ) -> mx.array:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self.layers):
-            x = x + layer.self_attend(x, index, positions, past, adapter_kv[index] if adapter_kv else None)
-            x = layer.cross_attend(x, text, index)
+            x = x + layer.self_attend(x, index, positions, cache, adapter_kv[index] if adapter_kv else None)
+            x = layer.cross_attend(x, conditioning, index)
             x = x + layer.feed_forward(x)
         return x
 
 
 class MusicGenLM(nn.Module):
-    """Codes at positions to logits of the codes at the next ones."""
+    """The language model; `forward` returns hidden states, `logits` maps them to logits of the next tokens."""
 
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
@@ -213,11 +213,11 @@ class MusicGenLM(nn.Module):
         return mx.stack([table(tokens[:, q]).astype(mx.float32) for q, table in enumerate(self.emb)]).sum(0)
 
     def project_text(self, hidden: mx.array, mask: mx.array) -> mx.array:
-        """Bring text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is not True."""
+        """Project text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is False."""
         return self.output_proj(hidden).astype(mx.float32) * mask[..., None]
 
     def condition(self, hidden: mx.array, mask: mx.array, mask_padding: bool = False) -> Conditioning:
-        """Compute what all positions share of the prompts' embeddings (b, l, text width) and mask (b, l) bool."""
+        """Compute the conditioning shared by all positions, of text embeddings (b, l, text width) and mask (b, l)."""
         text = self.project_text(hidden, mask)
         cross_kv = [layer.cross_attention.project_kv(text) for layer in self.transformer.layers]
         return Conditioning(cross_kv, mask[:, None, None] if mask_padding else None)
@@ -227,16 +227,17 @@ class MusicGenLM(nn.Module):
         tokens: mx.array,
         positions: mx.array,
         table: mx.array,
-        text: Conditioning,
-        past: KVCache = attend_causally,
+        conditioning: Conditioning,
+        cache: KVCache = attend_causally,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> mx.array:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
-        `table` holds the sinusoids of all positions, (n, d). The first rows have the prompts of `text`, the rest none.
+        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `conditioning`, the rest
+        none.
         """
         x = self.embed(tokens) + table[positions]
-        return self.out_norm(self.transformer(x, positions, text, past, adapter_kv))
+        return self.out_norm(self.transformer(x, positions, conditioning, cache, adapter_kv))
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""

@@ -1,7 +1,7 @@
-"""The text encoder of MusicGen: the encoder stack of T5, with relative positions and without any bias.
+"""The text encoder of MusicGen: the encoder stack of T5, with relative position biases.
 
-A block is attention, then feed-forward, each behind a norm and added to the stream. Logits are not scaled, and get a
-bias by the distance of key and query, whose table the first block holds for all.
+A block is attention, then feed-forward, each applied to a norm and added to the residual stream. Logits are not scaled.
+The first block has the table of position biases that all blocks use. Linear layers have no bias.
 Letters for axes: b batch, s tokens, d width, h heads. Source: transformers, models/t5.
 """
 
@@ -30,7 +30,7 @@ class T5Norm(nn.Module):
 
 
 class T5Attention(nn.Module):
-    """Self-attention; `has_table` where it holds the biases of all blocks."""
+    """Self-attention; `has_table` is True in the block with the position biases."""
 
     def __init__(self, config: T5Config, has_table: bool) -> None:
         super().__init__()
@@ -42,23 +42,23 @@ class T5Attention(nn.Module):
         if has_table:
             self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
-    def distance_bias(self, length: int) -> mx.array:
-        """Return what is added to logits, (h, s, s)."""
+    def position_bias(self, length: int) -> mx.array:
+        """Return the relative position bias of the logits, (h, s, s)."""
         config, table = self.config, self.relative_attention_bias
         buckets = bucket_table(length, config.relative_attention_num_buckets, config.relative_attention_max_distance)
         return table(mx.array(buckets)).transpose(2, 0, 1)
 
     def __call__(self, x: mx.array, bias: mx.array, mask: mx.array) -> mx.array:
-        """Attend over x (b, s, d); bias (h, s, s), mask (b, 1, 1, s) is True at tokens that may be seen."""
+        """Attend over x (b, s, d) with bias (h, s, s); mask (b, 1, 1, s) is True at valid tokens."""
         b, s, _ = x.shape
         q, k, v = (part(x).reshape(b, s, -1, self.config.d_kv).swapaxes(1, 2) for part in (self.q, self.k, self.v))
-        # The finite minimum keeps a row without any token from becoming NaN.
+        # A finite minimum keeps rows without valid tokens from becoming NaN.
         logits = mx.where(mask, (q @ k.swapaxes(-1, -2) + bias).astype(mx.float32), mx.finfo(mx.float32).min)
         return self.o((mx.softmax(logits, axis=-1).astype(v.dtype) @ v).swapaxes(1, 2).reshape(b, s, -1))
 
 
 class T5SelfAttention(nn.Module):
-    """Attention behind its norm."""
+    """Norm, attention and residual connection."""
 
     def __init__(self, config: T5Config, has_table: bool) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class T5Dense(nn.Module):
 
 
 class T5FeedForward(nn.Module):
-    """The feed-forward layer behind its norm."""
+    """Norm, feed-forward layer and residual connection."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class T5Block(nn.Module):
 
 
 class T5Stack(nn.Module):
-    """All blocks and the last norm."""
+    """All blocks and the final norm."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class T5Stack(nn.Module):
 
 
 class T5Encoder(nn.Module):
-    """Token ids (b, s) and mask (b, s), True at real tokens, to embeddings (b, s, d)."""
+    """Encodes token ids (b, s) with mask (b, s), True at valid tokens, as embeddings (b, s, d)."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -128,13 +128,13 @@ class T5Encoder(nn.Module):
         self.encoder = T5Stack(config)
 
     def streams(self, ids: mx.array, mask: mx.array) -> Iterator[mx.array]:
-        """Yield the stream (b, s, d) before each block, and behind the last."""
+        """Yield the residual stream (b, s, d) before each block and after the last."""
         stack, first = self.encoder, self.encoder.block[0]
         h = self.shared(ids).astype(stack.final_layer_norm.weight.dtype)
-        bias, seen = first.attention.distance_bias(ids.shape[1]), mask.astype(mx.bool_)[:, None, None, :]
+        bias, valid = first.attention.position_bias(ids.shape[1]), mask.astype(mx.bool_)[:, None, None, :]
         yield h
         for block in stack.block:
-            h = block(h, bias, seen)
+            h = block(h, bias, valid)
             yield h
 
     def __call__(self, ids: mx.array, mask: mx.array) -> mx.array:

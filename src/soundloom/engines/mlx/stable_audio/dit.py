@@ -1,9 +1,9 @@
-"""The diffusion transformer: predicts the velocity of a noisy latent.
+"""The diffusion transformer, which predicts the velocity of a noisy latent.
 
 A block is, in order: adaptive norm, self-attention, gate; norm, cross-attention to prompt and duration; the local
-condition (what is kept in an edit) through an MLP of its own; adaptive norm, feed-forward, gate.
+conditioning (the preserved latents of an edit) through its own MLP; adaptive norm, feed-forward, gate.
 Letters for axes: b batch, c latent channels, t latent frames, m memory tokens, s context tokens, d width.
-The residual stream stays in float32 whatever the weights are. Source: stable-audio-3, models/dit.py and transformer.py.
+The residual stream is float32 for any dtype of the weights. Source: stable-audio-3, models/dit.py and transformer.py.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def mlp(width_in: int, width: int, bias: bool) -> list[Any]:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What one clip's steps share, computed once: see `DiT.condition`."""
+    """Inputs shared by all steps of a batch, computed once by `DiT.condition`."""
 
-    cross_kv: list[tuple[mx.array, ...]]  # keys and values of each block's cross-attention
-    bias: mx.array | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
-    locals: list[mx.array] | None  # each block's local embedding (b, t or 1, d), None to leave it out
-    embedding: mx.array  # (b, d) of the global condition
-    modulations: dict[float, mx.array]  # (b, 6, d) at times known beforehand
+    cross_kv: list[tuple[mx.array, ...]]  # of each block
+    bias: mx.array | None  # (s,) added to cross-attention logits, for tokens that stand for several
+    local_embeds: list[mx.array] | None  # (b, t or 1, d) of each block; None skips the local layers
+    embedding: mx.array  # (b, d) of the duration
+    modulations: dict[float, mx.array]  # (b, 6, d) at times known in advance
 
 
 class TransformerBlock(nn.Module):
@@ -71,10 +71,10 @@ class TransformerBlock(nn.Module):
         self,
         h: mx.array,
         modulation: mx.array,
-        memory: tuple[mx.array, ...],
+        cross_kv: tuple[mx.array, ...],
         bias: mx.array | None,
-        local: mx.array | None,
-        rotate: RotaryEmbedding,
+        local_embed: mx.array | None,
+        rotary: RotaryEmbedding,
         padding: Padding | None,
         memory_tokens: int,
     ) -> mx.array:
@@ -82,16 +82,16 @@ class TransformerBlock(nn.Module):
         steps = mx.split(modulation + self.to_scale_shift_gate.astype(mx.float32).reshape(6, -1), 6, axis=1)
         scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
         u = modulate(self.pre_norm(h), scale, shift)
-        h = add_gated(h, self.self_attn(u, rotate, padding), gate)
-        h = h + self.cross_attn(self.cross_attend_norm(h), memory, bias)
-        if local is not None:
-            h[:, memory_tokens:] += local
+        h = add_gated(h, self.self_attn(u, rotary, padding), gate)
+        h = h + self.cross_attn(self.cross_attend_norm(h), cross_kv, bias)
+        if local_embed is not None:
+            h[:, memory_tokens:] += local_embed
         u = modulate(self.ff_norm(h), ff_scale, ff_shift)
         return add_gated(h, self.ff(u), ff_gate)
 
 
 class Transformer(nn.Module):
-    """The stack of blocks between its two projections, with learned memory tokens in front."""
+    """The stack of blocks between two projections; learned memory tokens precede the latents."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -107,24 +107,26 @@ class Transformer(nn.Module):
         self.rope_channels = rope_channels(config.head_dim)
 
     def modulation(self, embedding: mx.array) -> mx.array:
-        """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
+        """Return the modulation (…, 6, d), float32, of the embedding (…, d) of time and duration."""
         return sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(*embedding.shape[:-1], 6, -1)
 
-    def __call__(self, x: mx.array, modulation: mx.array, condition: Conditioning, padding: Padding | None) -> mx.array:
+    def __call__(
+        self, x: mx.array, modulation: mx.array, conditioning: Conditioning, padding: Padding | None
+    ) -> mx.array:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, (m, d) = x.shape[0], self.memory_tokens.shape
         memory = mx.broadcast_to(self.memory_tokens.astype(mx.float32), (b, m, d))
         h = mx.concatenate([memory, self.project_in(x).astype(mx.float32)], axis=1)  # (b, m+t, d)
-        rotate = RotaryEmbedding.table(h.shape[1], self.rope_channels)
+        rotary = RotaryEmbedding.table(h.shape[1], self.rope_channels)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
-            local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.cross_kv[i], condition.bias, local, rotate, padding, m)
+            local_embed = conditioning.local_embeds[i] if conditioning.local_embeds else None
+            h = layer(h, modulation, conditioning.cross_kv[i], conditioning.bias, local_embed, rotary, padding, m)
         return self.project_out(h[:, m:])
 
 
 class Conv1d(nn.Module):
-    """The weight of a convolution in the checkpoint's layout (out, in, kernel), which MLX's own would turn."""
+    """The weight of a convolution in the checkpoint's layout (out, in, kernel), unlike nn.Conv1d's."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
@@ -150,22 +152,23 @@ class DiT(nn.Module):
         self,
         context: mx.array,
         duration: mx.array,
-        local: mx.array | None,
+        local_cond: mx.array | None,
         repeats: int = 1,
         times: Sequence[float] = (),
     ) -> Conditioning:
-        """Compute what all steps share.
+        """Compute the inputs that all steps share.
 
-        context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
-        alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
-        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out. The token
-        before the duration, padding, stands for `repeats` equal ones. Steps at `times` find their modulation ready.
+        `context` (b, s, cond_token_dim) holds prompt and duration tokens, `duration` (b, global_cond_dim) the duration
+        alone. `local_cond` (b, 1 + c, t) is the inpainting mask (1 preserves) and the masked latents. For text to audio
+        pass zeros with t = 1: the biases of the local layers still act, equally on all frames. None skips these layers.
+        The token before the duration is padding that stands for `repeats` equal tokens. The modulation at `times` is
+        computed in advance.
         """
         context, bias = without_repetition(context, repeats, self.preprocess_conv.weight.dtype == mx.float32)
         tokens = sequence(self.to_cond_embed, context)
-        layers, locals_ = self.transformer.layers, None
-        if local is not None:
-            locals_ = [sequence(layer.to_local_embed, local.swapaxes(1, 2)) for layer in layers]
+        layers, local_embeds = self.transformer.layers, None
+        if local_cond is not None:
+            local_embeds = [sequence(layer.to_local_embed, local_cond.swapaxes(1, 2)) for layer in layers]
         embedding = sequence(self.to_global_embed, duration)
         modulations = {}
         if times:
@@ -174,34 +177,34 @@ class DiT(nn.Module):
         return Conditioning(
             cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
             bias=bias,
-            locals=locals_,
+            local_embeds=local_embeds,
             embedding=embedding,
             modulations=modulations,
         )
 
     def __call__(
-        self, x: mx.array, t: mx.array | float, condition: Conditioning, padding: Padding | None = None
+        self, x: mx.array, t: mx.array | float, conditioning: Conditioning, padding: Padding | None = None
     ) -> mx.array:
-        """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
-        modulation = condition.modulations.get(t) if isinstance(t, float) else None
+        """Return the velocity (b, c, t) in float32; t is (b,), or a float for all items."""
+        modulation = conditioning.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:
             times = mx.full((x.shape[0],), t) if isinstance(t, float) else t
-            modulation = self._modulation(times, condition.embedding)
+            modulation = self._modulation(times, conditioning.embedding)
         h = pointwise(self.preprocess_conv, x.swapaxes(1, 2))
-        y = self.transformer(h, modulation, condition, padding)
+        y = self.transformer(h, modulation, conditioning, padding)
         return pointwise(self.postprocess_conv, y).swapaxes(1, 2).astype(mx.float32)
 
     def _modulation(self, times: mx.array, embedding: mx.array) -> mx.array:
-        """Return the modulation (…, k, 6, d) at times (k,) under an embedding (…, k or 1, d) of the duration."""
+        """Return the modulation (…, k, 6, d) at times (k,) for a duration embedding (…, k or 1, d)."""
         features = fourier_features(times, self.config.timestep_features_dim)
         return self.transformer.modulation(embedding + sequence(self.to_timestep_embed, features))
 
 
 def without_repetition(context: mx.array, repeats: int, exact: bool) -> tuple[mx.array, mx.array | None]:
-    """Return context (b, s, d) whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
+    """Return context (b, s, d), whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
 
-    The bias gives that token the weight of all. Where logits are not `exact`, in float32, it would be rounded, and
-    the context returns with all its tokens.
+    The bias gives that token the softmax weight of all. Unless logits are `exact` (float32), the bias would be rounded;
+    then the token is repeated instead and the bias is None.
     """
     if repeats == 1:
         return context, None
@@ -214,5 +217,5 @@ def without_repetition(context: mx.array, repeats: int, exact: bool) -> tuple[mx
 
 
 def pointwise(conv: Conv1d, x: mx.array) -> mx.array:
-    """Apply a convolution of kernel 1 to x (b, t, c), plus x itself."""
+    """Apply a convolution of kernel size 1 to x (b, t, c) and add x."""
     return x.astype(conv.weight.dtype) @ conv.weight[:, :, 0].T + x

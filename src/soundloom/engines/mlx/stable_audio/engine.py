@@ -1,4 +1,4 @@
-"""The MLX engine: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+"""The MLX engine of Stable Audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from mlx import nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
-from soundloom.engines.components import find_component
 from soundloom.engines.mlx.blocks import Padding
 from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
@@ -19,15 +18,15 @@ from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
 from soundloom.engines.mlx.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.mlx.stable_audio.same import SAME
 from soundloom.engines.mlx.stable_audio.t5gemma import T5GemmaEncoder
-from soundloom.engines.stable_audio import Component, NoiseFn
+from soundloom.engines.stable_audio import Component, NoiseFn, find_component
 
 
 class MLXEngine(ComponentEngine[Component]):
-    """See `engines.base.Engine`. `precision` is that of the transformer; the autoencoder always has float32."""
+    """An `Engine`; `precision` is that of the transformer, the autoencoder is always float32."""
 
     name = "mlx"
 
-    graphs = None  # a lazy graph is built anew for each step
+    graphs = None  # MLX builds a lazy graph for each step
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         super().__init__(device, precision)
@@ -37,7 +36,7 @@ class MLXEngine(ComponentEngine[Component]):
         return {
             "engine": f"mlx {version('mlx')}",
             "device": self.device_name,
-            "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
+            "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("mlx.core."),
             "autoencoder": "float32",
             "attention": "fast.scaled_dot_product_attention; sliding windows in blocks with a halo, exact",
@@ -48,17 +47,18 @@ class MLXEngine(ComponentEngine[Component]):
         return mx.float32 if self.device == "cpu" else mx.float16
 
     def _build(self, component: Component) -> nn.Module:
-        part = find_component(self.checkpoint, component)
+        source = find_component(self.checkpoint, component)
+        config, tensors, label = source.config, source.tensors, source.label
         if component == "text":
-            # The table of 256000 rows keeps its dtype: a prompt reads a few rows of it.
-            build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
-            return load_module(build, part.tensors, part.what, self._text_dtype, keep)
+            # A prompt reads a few of 256000 rows of the embedding table: it stays in its file's dtype.
+            build, keep = (lambda: T5GemmaEncoder(config)), ("embed_tokens.weight",)
+            return load_module(build, tensors, label, self._text_dtype, keep)
         if component == "dit":
             dtype = PRECISIONS[self.precision]
-            return load_module(lambda: DiT(part.config), part.tensors, part.what, dtype)
+            return load_module(lambda: DiT(config), tensors, label, dtype)
         if component == "conditioner":
-            return load_module(lambda: Conditioner(part.config), part.tensors, part.what)
-        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what)
+            return load_module(lambda: Conditioner(config), tensors, label)
+        return load_module(lambda: SAME(config, (component,)), tensors, label)
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> mx.array:
@@ -71,33 +71,33 @@ class MLXEngine(ComponentEngine[Component]):
 
     @on_device
     def condition(
-        self, context: mx.array, duration: mx.array, local: mx.array, repeats: int = 1, times: Sequence[float] = ()
+        self, context: mx.array, duration: mx.array, local_cond: mx.array, repeats: int = 1, times: Sequence[float] = ()
     ) -> Conditioning:
-        return self.module("dit").condition(context, duration, local, repeats, times)
+        return self.module("dit").condition(context, duration, local_cond, repeats, times)
 
     @on_device
     def velocity(
-        self, x: mx.array, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: mx.array, t: Any, conditioning: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> mx.array:
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), conditioning, padding)
 
     @on_device
-    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
+    def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        return self.numpy(self.module("encoder").encode(self.array(audio), self._noise(noise_fn)))
 
     @on_device
-    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
+    def decode(self, latents: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        return self.numpy(self.module("decoder").decode(self.array(latents), self._noise(noise_fn)))
 
     @on_device
     def decode_array(self, latents: mx.array) -> mx.array:
         return self.module("decoder").decode(latents, None)
 
-    def _lift(self, draw: NoiseFn | None) -> Callable[[Sequence[int]], mx.array] | None:
-        return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
+    def _noise(self, noise_fn: NoiseFn | None) -> Callable[[Sequence[int]], mx.array] | None:
+        return None if noise_fn is None else lambda shape: self.array(noise_fn(tuple(shape)))
 
     def array(self, value: np.ndarray) -> mx.array:
         return mx.array(value)

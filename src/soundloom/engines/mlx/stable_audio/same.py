@@ -1,9 +1,9 @@
-"""SAME autoencoders: stereo audio to latents and back, by transformers that gather or spread patches.
+"""SAME autoencoders: stereo audio to latents and back, with transformers as resamplers.
 
-Encoder: patches are mapped to the width, every `stride` of them get one new token behind, the blocks let the token
-gather them, and the tokens alone go on. Decoder: each latent gets `stride` new tokens behind, and those alone go on.
-SAME-S attends within chunks of two latents, moved by half a chunk for the second half of its blocks; SAME-L within
-a sliding window. Attention is differential and computes in float32: it cancels badly in half precision.
+The encoder maps patches to its width, appends one new token to every `stride` patches, and outputs only these tokens
+after its blocks. The decoder appends `stride` new tokens to each latent and outputs only these. SAME-S attends within
+chunks of two latents, shifted by half a chunk for the second half of its blocks; SAME-L within a sliding window.
+Attention is differential and computes in float32, because its difference cancels badly in half precision.
 Letters for axes: b batch, c channels, n patches, l latents, g = stride + 1 tokens of a latent, d width.
 Source: stable-audio-3, models/autoencoders.py and models/bottleneck.py.
 """
@@ -18,12 +18,12 @@ from mlx import nn
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig, SoftNormConfig
 from soundloom.engines.mlx.blocks import DyT, FeedForward, Linear, RotaryEmbedding, SelfAttention, rope_channels
 
-NoiseFn = Callable[[tuple[int, ...]], mx.array]  # standard normal draws of the shape asked for
-LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
+NoiseFn = Callable[[tuple[int, ...]], mx.array]  # standard normal noise of a shape
+LATENT_NOISE = 1e-3  # of the running deviation; the published decoder adds it in inference too
 
 
 class WeightNormConv(nn.Module):
-    """Convolution over x (b, n, c) whose kernel is stored as direction and gain; odd kernels, zero padding."""
+    """Weight-normalized convolution over x (b, n, c), with zero padding; kernel sizes are odd."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class WeightNormConv(nn.Module):
 
 
 def kernel_norm(weight: mx.array) -> mx.array:
-    """Return the Euclidean norm of each output channel's kernel (out, in, k), (out, 1, 1)."""
+    """Return the Euclidean norms (out, 1, 1) of the output channels of a kernel (out, in, k)."""
     return mx.sqrt((weight * weight).sum(axis=(1, 2), keepdims=True))
 
 
 class SAMEBlock(nn.Module):
-    """Attention and feed-forward, each behind a DyT, each added to the stream."""
+    """Attention and feed-forward, each applied to a DyT and added to the residual stream."""
 
     def __init__(self, config: ResamplerConfig, sinusoidal: bool) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class SAMEBlock(nn.Module):
         self.self_attn = SelfAttention(d, config.dim_heads, DyT, config.differential)
         self.ff = FeedForward(d, config.ff_inner, sinusoidal)
 
-    def __call__(self, h: mx.array, rotate: RotaryEmbedding, window: int | None) -> mx.array:
-        h = h + self.self_attn(self.pre_norm(h), rotate, window=window)
+    def __call__(self, h: mx.array, rotary: RotaryEmbedding, window: int | None) -> mx.array:
+        h = h + self.self_attn(self.pre_norm(h), rotary, window=window)
         return h + self.ff(self.ff_norm(h))
 
 
 class Resampler(nn.Module):
-    """The transformer of one half; its two kinds put tokens in and take them out."""
+    """The transformer of the encoder or decoder; subclasses insert and extract tokens."""
 
     def __init__(self, config: ResamplerConfig, patch_channels: tuple[int, int]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Resampler(nn.Module):
         self.transformers = [SAMEBlock(config, config.is_sinusoidal(i)) for i in range(config.depth)]
 
     def attend(self, h: mx.array) -> mx.array:
-        """Run the blocks over tokens h (b, l * g, d) under the context rule of the configuration."""
+        """Run the blocks over tokens h (b, l * g, d), within a sliding window or in chunks as configured."""
         config = self.config
         if config.sliding_window is not None:
             return self._run(h, self.transformers, window=config.sliding_window[0] * config.group)
@@ -81,55 +81,55 @@ class Resampler(nn.Module):
         return h[:, shift:-shift]
 
     def _run(self, h: mx.array, blocks: list[SAMEBlock], window: int | None = None) -> mx.array:
-        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads))
+        rotary = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads))
         for block in blocks:
-            h = block(h, rotate, window)
+            h = block(h, rotary, window)
         return h
 
-    def with_noise(self, tokens: mx.array, noise: NoiseFn | None) -> mx.array:
-        """Add a draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
-        if noise is None or not self.config.mask_noise:
+    def add_noise(self, tokens: mx.array, noise_fn: NoiseFn | None) -> mx.array:
+        """Add the configured noise to new tokens (b * l, _, d), if there is a `noise_fn`."""
+        if noise_fn is None or not self.config.mask_noise:
             return tokens
-        return tokens + noise(tokens.shape).astype(tokens.dtype) * self.config.mask_noise
+        return tokens + noise_fn(tokens.shape).astype(tokens.dtype) * self.config.mask_noise
 
 
 def _folded(h: mx.array, chunk: int, run: Callable[[mx.array], mx.array]) -> mx.array:
-    """Apply `run` to h (b, n, d) cut into chunks that do not see each other."""
+    """Apply `run` to h (b, n, d), split into independent chunks."""
     b, n, d = h.shape
     return run(h.reshape(b * (n // chunk), chunk, d)).reshape(b, n, d)
 
 
 class EncoderResampler(Resampler):
-    """Patches (b, n, c) to one token for each latent (b, l, d)."""
+    """Resamples patches (b, n, c) to one token per latent (b, l, d)."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__(config, (config.in_channels, config.width))
         if config.latent_shortcut:
             self.shortcut = Linear(config.stride * config.width, config.width, bias=False)
 
-    def __call__(self, patches: mx.array, noise: NoiseFn | None) -> mx.array:
+    def __call__(self, patches: mx.array, noise_fn: NoiseFn | None) -> mx.array:
         config = self.config
         multiple = config.stride * config.latents_per_chunk
-        patches = pad_end(patches, 1, multiple)  # silence, mapped like all else
+        patches = pad_end(patches, 1, multiple)  # silence, mapped like audio
         b, n, _ = patches.shape
         groups = self.mapping(patches).reshape(b * (n // config.stride), config.stride, config.width)
         tokens = mx.broadcast_to(self.new_tokens, (len(groups), 1, config.width))
         if config.latent_shortcut:
             tokens = tokens + self.shortcut(groups.flatten(1))[:, None]
-        h = mx.concatenate([groups, self.with_noise(tokens, noise)], axis=1)  # (b * l, g, d)
+        h = mx.concatenate([groups, self.add_noise(tokens, noise_fn)], axis=1)  # (b * l, g, d)
         h = self.attend(h.reshape(b, -1, config.width))
         return h.reshape(b, -1, config.group, config.width)[:, :, -1]
 
 
 class DecoderResampler(Resampler):
-    """Latent tokens (b, l, d) to patches (b, n, c)."""
+    """Resamples latent tokens (b, l, d) to patches (b, n, c)."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__(config, (config.width, config.out_channels))
         if config.latent_shortcut:
             self.shortcut = Linear(config.width, config.stride * config.width, bias=False)
 
-    def __call__(self, latents: mx.array, noise: NoiseFn | None) -> mx.array:
+    def __call__(self, latents: mx.array, noise_fn: NoiseFn | None) -> mx.array:
         config = self.config
         latents = pad_end(latents, 1, config.latents_per_chunk)
         b, frames, d = latents.shape
@@ -137,21 +137,21 @@ class DecoderResampler(Resampler):
         tokens = mx.broadcast_to(self.new_tokens, (b * frames, config.stride, d))
         if config.latent_shortcut:
             tokens = tokens + self.shortcut(latents).reshape(b * frames, config.stride, d)
-        h = mx.concatenate([latents, self.with_noise(tokens, noise)], axis=1)  # (b * l, g, d)
+        h = mx.concatenate([latents, self.add_noise(tokens, noise_fn)], axis=1)  # (b * l, g, d)
         h = self.attend(h.reshape(b, -1, d))
         patches = h.reshape(b, frames, config.group, d)[:, :, 1:].reshape(b, -1, d)
         return self.mapping(patches)
 
 
 class Encoder(nn.Module):
-    """Patches (b, c, n) to raw latents (b, l, latent_dim); keys keep the published layer numbers."""
+    """Patches (b, c, n) to raw latents (b, l, latent_dim); keys are the published layer numbers."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__()
         self.layers = {"0": EncoderResampler(config), "2": Linear(config.width, config.latent_dim)}
 
-    def __call__(self, patches: mx.array, noise: NoiseFn | None = None) -> mx.array:
-        return self.layers["2"](self.layers["0"](patches.swapaxes(1, 2), noise))
+    def __call__(self, patches: mx.array, noise_fn: NoiseFn | None = None) -> mx.array:
+        return self.layers["2"](self.layers["0"](patches.swapaxes(1, 2), noise_fn))
 
 
 class Decoder(nn.Module):
@@ -161,12 +161,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = {"1": Linear(config.latent_dim, config.width), "3": DecoderResampler(config)}
 
-    def __call__(self, latents: mx.array, noise: NoiseFn | None = None) -> mx.array:
-        return self.layers["3"](self.layers["1"](latents), noise).swapaxes(1, 2)
+    def __call__(self, latents: mx.array, noise_fn: NoiseFn | None = None) -> mx.array:
+        return self.layers["3"](self.layers["1"](latents), noise_fn).swapaxes(1, 2)
 
 
 class SoftNorm(nn.Module):
-    """The bottleneck: an affine map of each latent channel, then division by one running deviation."""
+    """The bottleneck: an affine map of each latent channel, then division by a running standard deviation."""
 
     def __init__(self, config: SoftNormConfig, encodes: bool) -> None:
         super().__init__()
@@ -179,15 +179,15 @@ class SoftNorm(nn.Module):
     def encode(self, latents: mx.array) -> mx.array:
         return (latents * self.scaling_factor + self.bias) / self.running_std
 
-    def decode(self, latents: mx.array, noise: NoiseFn | None) -> mx.array:
+    def decode(self, latents: mx.array, noise_fn: NoiseFn | None) -> mx.array:
         latents = latents * self.running_std
-        if noise is not None and self.noise_regularize:
-            latents = latents + noise(latents.shape).astype(latents.dtype) * LATENT_NOISE * self.running_std
+        if noise_fn is not None and self.noise_regularize:
+            latents = latents + noise_fn(latents.shape).astype(latents.dtype) * LATENT_NOISE * self.running_std
         return latents
 
 
 class SAME(nn.Module):
-    """Audio (b, channels, samples) to latents (b, latent_dim, l) and back; either half may be left out."""
+    """Encodes audio (b, channels, samples) to latents (b, latent_dim, l) and back; `halves` may be only one."""
 
     def __init__(self, config: SAMEConfig, halves: Collection[str] = ("encoder", "decoder")) -> None:
         super().__init__()
@@ -198,33 +198,30 @@ class SAME(nn.Module):
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
 
-    def encode(self, audio: mx.array, noise: NoiseFn | None = None) -> mx.array:
-        """Encode; the end is padded with silence to whole patches, then to what the context rule needs.
+    def encode(self, audio: mx.array, noise_fn: NoiseFn | None = None) -> mx.array:
+        """Encode audio, padding its end with silence; `noise_fn` adds the noise of the published encoder."""
+        return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise_fn).swapaxes(1, 2))
 
-        `noise` gives the draws that the published encoder makes, or is None for none.
-        """
-        return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise).swapaxes(1, 2))
-
-    def decode(self, latents: mx.array, noise: NoiseFn | None = None) -> mx.array:
-        """Decode; SAME-S answers an odd number of latents with one latent of audio too many."""
-        raw = self.bottleneck.decode(latents, noise).swapaxes(1, 2)
-        return from_patches(self.decoder(raw, noise), self.config.pretransform.config.channels)
+    def decode(self, latents: mx.array, noise_fn: NoiseFn | None = None) -> mx.array:
+        """Decode latents; SAME-S returns one latent of audio too many for an odd number of latents."""
+        raw = self.bottleneck.decode(latents, noise_fn).swapaxes(1, 2)
+        return from_patches(self.decoder(raw, noise_fn), self.config.pretransform.config.channels)
 
 
 def to_patches(audio: mx.array, patch: int) -> mx.array:
-    """Cut audio (b, c, samples) into patches (b, c * patch, n), padding the end with silence."""
+    """Split audio (b, c, samples) into patches (b, c * patch, n), padding the end with silence."""
     audio = pad_end(audio, 2, patch)
     b, c, samples = audio.shape
     return audio.reshape(b, c, samples // patch, patch).swapaxes(2, 3).reshape(b, c * patch, -1)
 
 
 def from_patches(patches: mx.array, channels: int) -> mx.array:
-    """Undo `to_patches`, without its padding."""
+    """Invert `to_patches`; padding stays."""
     b, c, n = patches.shape
     return patches.reshape(b, channels, c // channels, n).swapaxes(2, 3).reshape(b, channels, -1)
 
 
 def pad_end(x: mx.array, axis: int, multiple: int) -> mx.array:
-    """Pad an axis of x with zeros at its end to a multiple."""
+    """Pad the end of an axis of x with zeros to a multiple."""
     missing = -x.shape[axis] % multiple
     return mx.pad(x, [(0, missing if i == axis else 0) for i in range(x.ndim)]) if missing else x

@@ -1,7 +1,7 @@
-"""The text encoder: the encoder stack of T5Gemma, bidirectional, with norms before and after each branch.
+"""The text encoder: the bidirectional encoder stack of T5Gemma, with norms before and after each branch.
 
-Norm gains are stored minus one. Attention logits are capped by a tanh, as the configuration declares. The embedding
-table keeps the dtype of its file, since only a few of its rows are ever read; all else computes in one dtype.
+Norm gains are stored minus one. The configuration may cap attention logits by a tanh. The embedding table stays in the
+dtype of its file, since a prompt reads only a few rows; everything else computes in one dtype.
 Letters for axes: b batch, s tokens, d width. Source: transformers, models/t5gemma; Gemma 2 report.
 """
 
@@ -13,11 +13,11 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, fused
+from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, fused
 
 
 class GemmaNorm(nn.Module):
-    """Root mean square norm whose gain is one plus its weight; computes in float32."""
+    """Root mean square norm with the gain 1 + weight; computes in float32."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class GemmaNorm(nn.Module):
 
 
 class TextAttention(nn.Module):
-    """Self-attention over the real tokens, logits capped before the mask."""
+    """Self-attention over the valid tokens; logits are capped before masking."""
 
     def __init__(self, config: T5GemmaConfig) -> None:
         super().__init__()
@@ -44,16 +44,16 @@ class TextAttention(nn.Module):
         self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=False)
         self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
-    def __call__(self, x: mx.array, rotate: RotaryEmbedding, mask: mx.array) -> mx.array:
-        """Attend over x (b, s, d); mask (b, 1, 1, s) is True at tokens that may be seen."""
+    def __call__(self, x: mx.array, rotary: RotaryEmbedding, mask: mx.array) -> mx.array:
+        """Attend over x (b, s, d); mask (b, 1, 1, s) is True at valid tokens."""
         b, s, _ = x.shape
         q, k, v = (
             projection(x).reshape(b, s, -1, self.head_dim).swapaxes(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         repeats = self.heads // self.kv_heads
-        k, v = mx.repeat(rotate(k), repeats, axis=1), mx.repeat(v, repeats, axis=1)
-        logits = rotate(q) @ k.swapaxes(-1, -2) * self.scale
+        k, v = mx.repeat(apply_rotary(k, rotary), repeats, axis=1), mx.repeat(v, repeats, axis=1)
+        logits = apply_rotary(q, rotary) @ k.swapaxes(-1, -2) * self.scale
         if self.cap is not None:
             logits = self.cap * mx.tanh(logits / self.cap)
         logits = mx.where(mask, logits.astype(mx.float32), mx.finfo(mx.float32).min)
@@ -63,7 +63,7 @@ class TextAttention(nn.Module):
 
 @fused
 def gelu_gated(gate: mx.array, value: mx.array) -> mx.array:
-    """Multiply by a GELU gate, in its approximation by tanh."""
+    """Multiply by a GELU gate, approximated by tanh."""
     return 0.5 * gate * (1 + mx.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate * gate * gate))) * value
 
 
@@ -91,14 +91,14 @@ class TextBlock(nn.Module):
         self.pre_feedforward_layernorm, self.post_feedforward_layernorm = GemmaNorm(width, eps), GemmaNorm(width, eps)
         self.mlp = TextMLP(config)
 
-    def __call__(self, h: mx.array, rotate: RotaryEmbedding, mask: mx.array) -> mx.array:
-        attended = self.self_attn(self.pre_self_attn_layernorm(h), rotate, mask)
+    def __call__(self, h: mx.array, rotary: RotaryEmbedding, mask: mx.array) -> mx.array:
+        attended = self.self_attn(self.pre_self_attn_layernorm(h), rotary, mask)
         h = h + self.post_self_attn_layernorm(attended)
         return h + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(h)))
 
 
 class T5GemmaEncoder(nn.Module):
-    """Token ids (b, s) and mask (b, s), True at real tokens, to embeddings (b, s, d)."""
+    """Encode token ids (b, s) with mask (b, s), True at valid tokens, as embeddings (b, s, d)."""
 
     def __init__(self, config: T5GemmaConfig) -> None:
         super().__init__()
@@ -109,10 +109,10 @@ class T5GemmaEncoder(nn.Module):
 
     def __call__(self, ids: mx.array, mask: mx.array) -> mx.array:
         dtype = self.norm.weight.dtype
-        # The factor is rounded to the working dtype, as the published encoder does.
+        # The published encoder rounds the factor to the working dtype too.
         h = self.embed_tokens(ids).astype(dtype) * mx.array(self.config.hidden_size**0.5, dtype=dtype)
-        rotate = RotaryEmbedding.table(ids.shape[1], self.config.head_dim, self.config.rope_theta)
-        seen = mask.astype(mx.bool_)[:, None, None, :]
+        rotary = RotaryEmbedding.table(ids.shape[1], self.config.head_dim, self.config.rope_theta)
+        valid = mask.astype(mx.bool_)[:, None, None, :]
         for layer in self.layers:
-            h = layer(h, rotate, seen)
+            h = layer(h, rotary, valid)
         return self.norm(h)

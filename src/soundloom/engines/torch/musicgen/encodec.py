@@ -1,8 +1,8 @@
-"""EnCodec, the codec of MusicGen: mono audio to a few codes per frame, and back.
+"""EnCodec, the codec of MusicGen: mono audio to a few tokens per frame, and back.
 
-Each half is a list of layers: convolutions that change the rate, residual units, an LSTM where the signal is slowest,
-activations between. Codes come from stages: each takes the entry of its codebook that is nearest to what the stages
-before have left. The LSTM makes all depend on all that came before, so a clip is coded in one piece.
+Encoder and decoder are lists of layers: strided convolutions, residual units, an LSTM at the lowest rate, and
+activations. A residual vector quantizer maps each latent to tokens: each stage takes the nearest entry of its codebook
+to the remainder of the stages before. Because of the LSTM, a clip cannot be encoded in independent chunks.
 Letters for axes: b batch, c channels, n samples, t frames, q stages. Source: audiocraft, modules/seanet.py and
 quantization; transformers, models/encodec.
 """
@@ -17,7 +17,7 @@ from soundloom.config.musicgen.model import CodecLayer, EncodecConfig
 
 
 def pad(x: Tensor, left: int, right: int, mode: str) -> Tensor:
-    """Continue x (b, c, n) on both sides; a signal too short to be reflected is followed by zeros for that."""
+    """Pad x (b, c, n) on both sides; a signal too short to reflect is extended with zeros first."""
     if mode == "constant":
         return F.pad(x, (left, right))
     missing = max(0, max(left, right) + 1 - x.shape[-1])
@@ -26,7 +26,7 @@ def pad(x: Tensor, left: int, right: int, mode: str) -> Tensor:
 
 
 class CodecConv(nn.Module):
-    """Convolution that keeps every sample in some window: n samples become n / stride, rounded up."""
+    """Convolution padded so that n samples become n / stride, rounded up."""
 
     def __init__(self, layer: CodecLayer, pad_mode: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class CodecConv(nn.Module):
 
 
 class CodecTransposed(nn.Module):
-    """Transposed convolution without the margins in which windows are incomplete: n samples become n * stride."""
+    """Transposed convolution trimmed so that n samples become n * stride."""
 
     def __init__(self, layer: CodecLayer) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class CodecTransposed(nn.Module):
 
 
 class CodecResidual(nn.Module):
-    """Two convolutions, each behind an activation, added to their input."""
+    """Two convolutions, each after an activation, added to their input."""
 
     def __init__(self, layer: CodecLayer, pad_mode: str) -> None:
         super().__init__()
@@ -104,20 +104,20 @@ def build_layer(layer: CodecLayer, config: EncodecConfig) -> nn.Module:
 
 
 class Codebook(nn.Module):
-    """The entries (codes, c) of one stage."""
+    """The codebook (tokens, c) of one stage."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
         self.embed = nn.Parameter(torch.randn(config.codebook_size, config.hidden_size))
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Return the codes (b, t) of the entries nearest to x (b, t, c)."""
+        """Return the tokens (b, t) of the entries nearest to x (b, t, c)."""
         squares = self.embed.square().sum(-1)
         return (x.square().sum(-1, keepdim=True) - 2 * x @ self.embed.T + squares).argmin(-1)
 
 
 class QuantizerStage(nn.Module):
-    """A stage and its codebook."""
+    """One stage of the quantizer, under the checkpoint's name."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class QuantizerStage(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """All stages."""
+    """The residual vector quantizer."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -136,21 +136,21 @@ class Quantizer(nn.Module):
         return [stage.codebook for stage in self.layers if isinstance(stage, QuantizerStage)]
 
     def encode(self, latents: Tensor) -> Tensor:
-        """Return codes (b, q, t) of latents (b, c, t)."""
-        rest, codes = latents.transpose(1, 2), []
+        """Return tokens (b, q, t) of latents (b, c, t)."""
+        rest, tokens = latents.transpose(1, 2), []
         for codebook in self.codebooks:
-            codes.append(codebook.nearest(rest))
-            rest = rest - codebook.embed[codes[-1]]
-        return torch.stack(codes, dim=1)
+            tokens.append(codebook.nearest(rest))
+            rest = rest - codebook.embed[tokens[-1]]
+        return torch.stack(tokens, dim=1)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return the sum (b, c, t) of the entries that codes (b, q, t) name."""
-        entries = [codebook.embed[codes[:, stage]] for stage, codebook in enumerate(self.codebooks)]
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Return the sum (b, c, t) of the codebook entries of tokens (b, q, t)."""
+        entries = [codebook.embed[tokens[:, stage]] for stage, codebook in enumerate(self.codebooks)]
         return torch.stack(entries).sum(0).transpose(1, 2)
 
 
 class Encodec(nn.Module):
-    """Audio (b, 1, n) at the codec's rate to codes (b, q, t) and back; t is n / hop, rounded up."""
+    """Encodes audio (b, 1, n) at the codec's rate as tokens (b, q, t), t = n / hop rounded up, and decodes them."""
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -163,9 +163,9 @@ class Encodec(nn.Module):
         return self.quantizer.encode(self.latents(audio))
 
     def latents(self, audio: Tensor) -> Tensor:
-        """Return (b, c, t) before it is rounded to codes."""
+        """Return the latents (b, c, t) before quantization."""
         return self.encoder(audio)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor) -> Tensor:
         """Return audio (b, 1, t * hop)."""
-        return self.decoder(self.quantizer.decode(codes))
+        return self.decoder(self.quantizer.decode(tokens))

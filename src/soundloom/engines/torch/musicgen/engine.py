@@ -1,4 +1,4 @@
-"""MusicGen on PyTorch: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+"""The PyTorch engine of MusicGen."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from soundloom.engines.torch.musicgen.encodec import Encodec
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.engines.torch.musicgen.t5 import T5Encoder
-from soundloom.engines.torch.precision import EXACTEST, Precision, native_products
+from soundloom.engines.torch.precision import MOST_EXACT, Precision, native_products
 from soundloom.engines.torch.prepack import prepack
 
 
 class TorchMusicEngine(ComponentEngine[MusicComponent]):
-    """See `engines.music.MusicEngine`. `precision` is that of the language model and its adapter; the rest is exact."""
+    """A `MusicEngine`; `precision` is that of the language model and adapter, everything else is float32."""
 
     name = "torch"
 
     def __init__(self, checkpoint: MusicGenCheckpoint, device: str | None = None, precision: str = "auto") -> None:
         super().__init__(device)
         self.checkpoint = checkpoint
-        self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size, EXACTEST)
+        self._precision = Precision.choose(precision, self.device, checkpoint.config.lm.hidden_size, MOST_EXACT)
         self.precision = self._precision.name
 
     def describe(self) -> dict[str, str]:
@@ -42,31 +42,32 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",
             "codec": "float32",
-            "attention": "scaled_dot_product_attention over a cache of fixed size",
+            "attention": "scaled_dot_product_attention over a preallocated KV cache",
         }
 
     def _build(self, component: MusicComponent) -> nn.Module:
-        config, tensors, what = find_component(self.checkpoint, component)
+        source = find_component(self.checkpoint, component)
+        config, tensors, label = source.config, source.tensors, source.label
         if component == "text":
-            # Of its table only the rows of a prompt are read: it keeps its dtype and stays mapped.
-            return load_module(lambda: T5Encoder(config), tensors, what, self.device, keep=("shared.weight",))
+            # A prompt reads a few rows of the embedding table: it stays memory-mapped in the dtype of its file.
+            return load_module(lambda: T5Encoder(config), tensors, label, self.device, keep=("shared.weight",))
         if component == "codec":
-            return load_module(lambda: Encodec(config), tensors, what, self.device)
+            return load_module(lambda: Encodec(config), tensors, label, self.device)
         dtype, blocks = self._precision.dtype, self._precision.blocks
         if component == "lm":
-            lm = load_module(lambda: MusicGenLM(config), tensors, what, self.device, dtype, blocks=blocks)
+            lm = load_module(lambda: MusicGenLM(config), tensors, label, self.device, dtype, blocks=blocks)
             prepack(lm, lambda path: evict_tensor(tensors[f"{path}.weight"]))
             malloc_trim()
             return lm
-        return self._build_adapter(config, tensors, what)
+        return self._build_adapter(config, tensors, label)
 
-    def _build_adapter(self, config: InstructConfig, tensors: Tensors, what: str) -> CPTransformer:
-        """Beside a packed language model it stays in its file: a layer is only there while it works."""
+    def _build_adapter(self, config: InstructConfig, tensors: Tensors, label: str) -> CPTransformer:
+        """Build the adapter; next to a packed language model, its layers are evicted after each use."""
         sizes, dtype = self.checkpoint.config.lm, self._precision.dtype
         if self.device != "cpu" or not self.checkpoint.is_packed:
-            return load_module(lambda: CPTransformer(sizes, config), tensors, what, self.device, dtype)
+            return load_module(lambda: CPTransformer(sizes, config), tensors, label, self.device, dtype)
         adapter = load_module(
-            lambda: CPTransformer(sizes, config), tensors, what, dtype=dtype, keep=("pos_emb",), as_stored=True
+            lambda: CPTransformer(sizes, config), tensors, label, dtype=dtype, keep=("pos_emb",), as_stored=True
         )
         for index, layer in enumerate(adapter.merge_linear):
             weight = tensors[f"merge_linear.{index}.weight"]
@@ -81,28 +82,28 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
 
     @inference_mode
     def encode(self, audio: np.ndarray) -> np.ndarray:
-        codes: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
-        return codes
+        tokens: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
+        return tokens
 
     @inference_mode
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        audio: np.ndarray = self.module("codec").decode(self._array(codes)).cpu().numpy()
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        audio: np.ndarray = self.module("codec").decode(self._array(tokens)).cpu().numpy()
         return audio
 
     @inference_mode
     def decoder(
         self,
-        reading: TextEmbeddings,
-        positions: int,
+        text: TextEmbeddings,
+        capacity: int,
         guided: bool,
         source: np.ndarray | None = None,
         mask_padding: bool = True,
     ) -> DecoderState:
         lm = self.module("lm")
         adapter_kv = None if source is None else self.module("adapter")(lm, self._array(source))
-        malloc_trim()  # what the adapter worked in, before the caches take their room
-        text = lm.condition(self._array(reading.hidden), self._array(reading.mask), mask_padding)
-        return DecoderState(lm, text, positions, guided, adapter_kv)
+        malloc_trim()  # the adapter's temporaries, before the caches are allocated
+        conditioning = lm.condition(self._array(text.hidden), self._array(text.mask), mask_padding)
+        return DecoderState(lm, conditioning, capacity, guided, adapter_kv)
 
     def _array(self, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)

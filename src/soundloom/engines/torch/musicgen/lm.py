@@ -1,10 +1,10 @@
-"""The language model of MusicGen: from the codes at a position to the logits of those at the next.
+"""The language model of MusicGen: tokens at a position to logits of the tokens at the next position.
 
-A layer is, in order: norm, self-attention over all positions so far; norm, cross-attention to the prompt; norm,
-feed-forward. What an adapter found in the codes of a sound to be edited joins self-attention: see `instruct.py`.
-Letters for axes: b clips, r rows (each clip with its prompt, then, under guidance, each without), q codebooks,
+A layer is, in order: norm, causal self-attention; norm, cross-attention to the prompt; norm, feed-forward. For edits,
+the adapter adds attention to the source's tokens to self-attention: see `adapter.py`.
+Letters for axes: b clips, r rows (all clips with their prompts; with guidance, then all clips without), q codebooks,
 s positions, l text tokens, d width, h heads, k channels of a head, v tokens of a codebook.
-The residual stream stays in float32 whatever the weights are. Source: audiocraft, models/lm.py.
+The residual stream is float32 for any dtype of the weights. Source: audiocraft, models/lm.py.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from soundloom.engines.torch.blocks import Linear
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Keys and values (b, h, l, k) of the prompts in the cross-attention of each layer.
+    """Keys and values (b, h, l, k) of the prompts for the cross-attention of each layer.
 
-    `mask` (b, 1, 1, l) is True at real tokens. Without it the others stay in the softmax as zeros, as in audiocraft,
-    with which the published weights were trained; transformers masks them.
+    `mask` (b, 1, 1, l) is True at valid tokens. Without it padding stays in the softmax as zeros, as in audiocraft,
+    which trained the published weights; transformers masks padding.
     """
 
     cross_kv: Sequence[tuple[Tensor, Tensor]]
@@ -39,9 +39,9 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class AdapterKV:
-    """What the adapter adds to one layer's self-attention: q, k, v (b, h, t + 1, k) of the input sound, and a gate.
+    """The adapter's queries, keys and values (b, h, t + 1, k) of the source for one layer, and their gate.
 
-    Position s asks with row s of q, at most `last_row`.
+    Position s adds row s of q to its query, at most `last_row`.
     """
 
     q: Tensor
@@ -51,23 +51,23 @@ class AdapterKV:
     last_row: int
 
     def attend(self, q: Tensor, positions: Tensor) -> Tensor:
-        """Attend with queries (r, h, s, k) at positions (s,) to the whole input sound; gated, (r, h, s, k)."""
+        """Return the gated attention (r, h, s, k) of queries (r, h, s, k) at positions (s,) to the source."""
         b, h, _, k = self.q.shape
         rows = self.q.index_select(2, positions.clamp(max=self.last_row))
-        # Rows of a clip share keys and values, so they are queries of one attention: (b, h, r / b * s, k).
+        # The rows of a clip share keys and values, so they are queries of one attention: (b, h, r / b * s, k).
         queries = (q.view(-1, b, h, len(positions), k) + rows).permute(1, 2, 0, 3, 4).reshape(b, h, -1, k)
-        found = self.gate.to(q.dtype) * F.scaled_dot_product_attention(queries, self.k, self.v)
-        return found.view(b, h, -1, len(positions), k).permute(2, 0, 1, 3, 4).reshape(q.shape)
+        out = self.gate.to(q.dtype) * F.scaled_dot_product_attention(queries, self.k, self.v)
+        return out.view(b, h, -1, len(positions), k).permute(2, 0, 1, 3, 4).reshape(q.shape)
 
 
 class KVCache(Protocol):
-    """Self-attention of a layer's new positions, queries, keys and values (r, h, s, k), over all so far."""
+    """Stores a layer's keys and values (r, h, s, k) of new positions, and attends with q to all positions so far."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
 
 
 def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend over the positions at hand, each to itself and those before it; remembers nothing."""
+    """Attend causally among the given positions, without a cache."""
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
@@ -84,14 +84,14 @@ class LayerNorm(nn.Module):
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact form, not the approximation by tanh."""
+    """The exact GELU, not its approximation by tanh."""
     return F.gelu(x)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Cut (r, s, d) into (r, h, s, k)."""
+    """Split (r, s, d) into (r, h, s, k)."""
     x = x.view(*x.shape[:2], heads, -1).transpose(1, 2)
-    # One query at a time, a CPU attends slower in BF16 than in float32.
+    # With one query at a time, attention on a CPU is slower in BF16 than in float32.
     return x.float() if x.is_cpu else x
 
 
@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to the prompt, whose keys and values are computed once by `project_kv`."""
+    """Attention to the prompt, whose keys and values `project_kv` computes once."""
 
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
@@ -131,9 +131,9 @@ class CrossAttention(nn.Module):
         keys, values = split_heads(self.k_proj(text), self.heads), split_heads(self.v_proj(text), self.heads)
         return keys.contiguous(), values.contiguous()
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         q = split_heads(self.q_proj(x), self.heads)
-        return self.out_proj(join_heads(F.scaled_dot_product_attention(q, *memory, attn_mask=mask)))
+        return self.out_proj(join_heads(F.scaled_dot_product_attention(q, *kv, attn_mask=mask)))
 
 
 class Layer(nn.Module):
@@ -150,19 +150,21 @@ class Layer(nn.Module):
         self.linear1 = Linear(d, config.ffn_dim, bias=False)
         self.linear2 = Linear(config.ffn_dim, d, bias=False)
 
-    def self_attend(self, x: Tensor, index: int, positions: Tensor, past: KVCache, prefix: AdapterKV | None) -> Tensor:
+    def self_attend(
+        self, x: Tensor, index: int, positions: Tensor, cache: KVCache, adapter_kv: AdapterKV | None
+    ) -> Tensor:
         """Self-attention of x (r, s, d) at positions (s,)."""
         q, k, v = self.self_attn.project(self.norm1(x))
-        found = past(index, q, k, v)
-        if prefix is not None:
-            found = found + prefix.attend(q, positions)
-        return self.self_attn.out_proj(join_heads(found))
+        out = cache(index, q, k, v)
+        if adapter_kv is not None:
+            out = out + adapter_kv.attend(q, positions)
+        return self.self_attn.out_proj(join_heads(out))
 
-    def cross_attend(self, x: Tensor, text: Conditioning, index: int) -> Tensor:
-        """Add to x (r, s, d) what the prompts say; rows without one would add exactly nothing and are left out."""
-        prompted, rest = x[: text.clips], x[text.clips :]
-        found = self.cross_attention(self.norm_cross(prompted), text.cross_kv[index], text.mask)
-        return torch.cat([prompted + found, rest]) if len(rest) else prompted + found
+    def cross_attend(self, x: Tensor, conditioning: Conditioning, index: int) -> Tensor:
+        """Add cross-attention to x (r, s, d); it is exactly zero for rows without a prompt, which are skipped."""
+        prompted, rest = x[: conditioning.clips], x[conditioning.clips :]
+        out = self.cross_attention(self.norm_cross(prompted), conditioning.cross_kv[index], conditioning.mask)
+        return torch.cat([prompted + out, rest]) if len(rest) else prompted + out
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(gelu(self.linear1(self.norm2(x))))
@@ -181,18 +183,23 @@ class Transformer(nn.Module):
             yield layer
 
     def forward(
-        self, x: Tensor, positions: Tensor, text: Conditioning, past: KVCache, adapter_kv: Sequence[AdapterKV] | None
+        self,
+        x: Tensor,
+        positions: Tensor,
+        conditioning: Conditioning,
+        cache: KVCache,
+        adapter_kv: Sequence[AdapterKV] | None,
     ) -> Tensor:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self):
-            x = x + layer.self_attend(x, index, positions, past, adapter_kv[index] if adapter_kv else None)
-            x = layer.cross_attend(x, text, index)
+            x = x + layer.self_attend(x, index, positions, cache, adapter_kv[index] if adapter_kv else None)
+            x = layer.cross_attend(x, conditioning, index)
             x = x + layer.feed_forward(x)
         return x
 
 
 class MusicGenLM(nn.Module):
-    """Codes at positions to logits of the codes at the next ones."""
+    """The language model; `forward` returns hidden states, `logits` maps them to logits of the next tokens."""
 
     def __init__(self, config: LMConfig) -> None:
         super().__init__()
@@ -209,11 +216,11 @@ class MusicGenLM(nn.Module):
         return torch.stack([table(tokens[:, q]).float() for q, table in enumerate(self.emb)]).sum(0)
 
     def project_text(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Bring text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is not True."""
+        """Project text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is False."""
         return self.output_proj(hidden).float() * mask[..., None]
 
     def condition(self, hidden: Tensor, mask: Tensor, mask_padding: bool = False) -> Conditioning:
-        """Compute what all positions share of the prompts' embeddings (b, l, text width) and mask (b, l) bool."""
+        """Compute the conditioning shared by all positions, of text embeddings (b, l, text width) and mask (b, l)."""
         text = self.project_text(hidden, mask)
         cross_kv = [layer.cross_attention.project_kv(text) for layer in self.transformer]
         return Conditioning(cross_kv, mask[:, None, None] if mask_padding else None)
@@ -223,16 +230,17 @@ class MusicGenLM(nn.Module):
         tokens: Tensor,
         positions: Tensor,
         table: Tensor,
-        text: Conditioning,
-        past: KVCache = attend_causally,
+        conditioning: Conditioning,
+        cache: KVCache = attend_causally,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> Tensor:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
-        `table` holds the sinusoids of all positions, (n, d). The first rows have the prompts of `text`, the rest none.
+        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `conditioning`, the rest
+        none.
         """
         x = self.embed(tokens) + table[positions]
-        return self.out_norm(self.transformer(x, positions, text, past, adapter_kv))
+        return self.out_norm(self.transformer(x, positions, conditioning, cache, adapter_kv))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""

@@ -1,7 +1,7 @@
-"""The text encoder of MusicGen: the encoder stack of T5, with relative positions and without any bias.
+"""The text encoder of MusicGen: the encoder stack of T5, with relative position biases.
 
-A block is attention, then feed-forward, each behind a norm and added to the stream. Logits are not scaled, and get a
-bias by the distance of key and query, whose table the first block holds for all.
+A block is attention, then feed-forward, each applied to a norm and added to the residual stream. Logits are not scaled.
+The first block has the table of position biases that all blocks use. Linear layers have no bias.
 Letters for axes: b batch, s tokens, d width, h heads. Source: transformers, models/t5.
 """
 
@@ -32,7 +32,7 @@ class T5Norm(nn.Module):
 
 
 class T5Attention(nn.Module):
-    """Self-attention; `has_table` where it holds the biases of all blocks."""
+    """Self-attention; `has_table` is True in the block with the position biases."""
 
     def __init__(self, config: T5Config, has_table: bool) -> None:
         super().__init__()
@@ -44,23 +44,23 @@ class T5Attention(nn.Module):
         if has_table:
             self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
-    def distance_bias(self, length: int) -> Tensor:
-        """Return what is added to logits, (h, s, s)."""
+    def position_bias(self, length: int) -> Tensor:
+        """Return the relative position bias of the logits, (h, s, s)."""
         config, table = self.config, self.relative_attention_bias
         buckets = bucket_table(length, config.relative_attention_num_buckets, config.relative_attention_max_distance)
         return table(torch.from_numpy(buckets).to(table.weight.device)).permute(2, 0, 1)
 
     def forward(self, x: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-        """Attend over x (b, s, d); bias (h, s, s), mask (b, 1, 1, s) is True at tokens that may be seen."""
+        """Attend over x (b, s, d) with bias (h, s, s); mask (b, 1, 1, s) is True at valid tokens."""
         b, s, _ = x.shape
         q, k, v = (part(x).view(b, s, -1, self.config.d_kv).transpose(1, 2) for part in (self.q, self.k, self.v))
-        # The finite minimum keeps a row without any token from becoming NaN.
+        # A finite minimum keeps rows without valid tokens from becoming NaN.
         logits = (q @ k.transpose(-1, -2) + bias).float().masked_fill(~mask, torch.finfo(torch.float32).min)
         return self.o((logits.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(b, s, -1))
 
 
 class T5SelfAttention(nn.Module):
-    """Attention behind its norm."""
+    """Norm, attention and residual connection."""
 
     def __init__(self, config: T5Config, has_table: bool) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class T5Dense(nn.Module):
 
 
 class T5FeedForward(nn.Module):
-    """The feed-forward layer behind its norm."""
+    """Norm, feed-forward layer and residual connection."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class T5Block(nn.Module):
 
 
 class T5Stack(nn.Module):
-    """All blocks and the last norm."""
+    """All blocks and the final norm."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class T5Stack(nn.Module):
 
 
 class T5Encoder(nn.Module):
-    """Token ids (b, s) and mask (b, s), True at real tokens, to embeddings (b, s, d)."""
+    """Encodes token ids (b, s) with mask (b, s), True at valid tokens, as embeddings (b, s, d)."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -130,13 +130,13 @@ class T5Encoder(nn.Module):
         self.encoder = T5Stack(config)
 
     def streams(self, ids: Tensor, mask: Tensor) -> Iterator[Tensor]:
-        """Yield the stream (b, s, d) before each block, and behind the last."""
+        """Yield the residual stream (b, s, d) before each block and after the last."""
         stack, first = self.encoder, cast(T5Block, self.encoder.block[0])
         h = self.shared(ids).to(stack.final_layer_norm.weight.dtype)
-        bias, seen = first.attention.distance_bias(ids.shape[1]), mask.bool()[:, None, None, :]
+        bias, valid = first.attention.position_bias(ids.shape[1]), mask.bool()[:, None, None, :]
         yield h
         for block in stack.block:
-            h = block(h, bias, seen)
+            h = block(h, bias, valid)
             yield h
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From text embeddings and a duration to what the transformer attends to.
+"""The conditioner: text embeddings and a duration to the context of the transformer's cross-attention.
 
 Letters for axes: b batch, s tokens, d width. Source: stable-audio-3, models/conditioners.py.
 """
@@ -15,7 +15,7 @@ DURATION_FEATURES = 256
 
 
 class PromptConditioner(nn.Module):
-    """Puts the learned padding, zeros or nothing new where a prompt has no tokens."""
+    """Replaces the embeddings of padding by a learned embedding or zeros, or leaves them as they are."""
 
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PromptConditioner(nn.Module):
 
 
 class NumberEmbedder(nn.Module):
-    """Fourier features of a number, then one linear layer; index 0 holds no parameters."""
+    """Fourier features of a number, then a linear layer; index 0 of the checkpoint has no parameters."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class NumberEmbedder(nn.Module):
 
 
 class NumberConditioner(nn.Module):
-    """Seconds (b,), clamped to the configured range, to one token (b, 1, d)."""
+    """Embeds seconds (b,), clamped to the configured range, as one token (b, 1, d)."""
 
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class NumberConditioner(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Both conditioners under the checkpoint's names."""
+    """The prompt and duration conditioners, under the checkpoint's names."""
 
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
@@ -64,6 +64,6 @@ class Conditioner(nn.Module):
         self.seconds_total = NumberConditioner(config)
 
     def forward(self, embeddings: Tensor, mask: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the context (b, s + 1, d), prompt first, and the duration (b, d)."""
+        """Return the context (b, s + 1, d), prompt first, and the duration alone (b, d)."""
         tokens, duration = self.prompt(embeddings, mask), self.seconds_total(seconds)
         return torch.cat([tokens.to(duration.dtype), duration], dim=1), duration[:, 0]

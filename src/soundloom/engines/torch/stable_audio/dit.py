@@ -1,9 +1,9 @@
-"""The diffusion transformer: predicts the velocity of a noisy latent.
+"""The diffusion transformer, which predicts the velocity of a noisy latent.
 
 A block is, in order: adaptive norm, self-attention, gate; norm, cross-attention to prompt and duration; the local
-condition (what is kept in an edit) through an MLP of its own; adaptive norm, feed-forward, gate.
+conditioning (the preserved latents of an edit) through its own MLP; adaptive norm, feed-forward, gate.
 Letters for axes: b batch, c latent channels, t latent frames, m memory tokens, s context tokens, d width.
-The residual stream stays in float32 whatever the weights are. Source: stable-audio-3, models/dit.py and transformer.py.
+The residual stream is float32 for any dtype of the weights. Source: stable-audio-3, models/dit.py and transformer.py.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def mlp(width_in: int, width: int, bias: bool) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What one clip's steps share, computed once: see `DiT.condition`."""
+    """Inputs shared by all steps of a batch, computed once by `DiT.condition`."""
 
-    cross_kv: list[tuple[Tensor, ...]]  # keys and values of each block's cross-attention
-    bias: Tensor | None  # (s,) added to the logits of cross-attention, for tokens that stand for several
-    locals: list[Tensor] | None  # each block's local embedding (b, t or 1, d), None to leave it out
-    embedding: Tensor  # (b, d) of the global condition
-    modulations: dict[float, Tensor]  # (b, 6, d) at times known beforehand
+    cross_kv: list[tuple[Tensor, ...]]  # of each block
+    bias: Tensor | None  # (s,) added to cross-attention logits, for tokens that stand for several
+    local_embeds: list[Tensor] | None  # (b, t or 1, d) of each block; None skips the local layers
+    embedding: Tensor  # (b, d) of the duration
+    modulations: dict[float, Tensor]  # (b, 6, d) at times known in advance
 
 
 class TransformerBlock(nn.Module):
@@ -68,10 +68,10 @@ class TransformerBlock(nn.Module):
         self,
         h: Tensor,
         modulation: Tensor,
-        memory: tuple[Tensor, ...],
+        cross_kv: tuple[Tensor, ...],
         bias: Tensor | None,
-        local: Tensor | None,
-        rotate: RotaryEmbedding,
+        local_embed: Tensor | None,
+        rotary: RotaryEmbedding,
         padding: Padding | None,
         memory_tokens: int,
     ) -> Tensor:
@@ -79,16 +79,16 @@ class TransformerBlock(nn.Module):
         steps = (modulation + self.to_scale_shift_gate.float().view(6, -1)).unsqueeze(2).unbind(1)
         scale, shift, gate, ff_scale, ff_shift, ff_gate = steps  # each (b, 1, d)
         u = torch.addcmul(shift, self.pre_norm(h), 1 + scale)
-        h = torch.addcmul(h, self.self_attn(u, rotate, padding).float(), torch.sigmoid(1 - gate))
-        h = h + self.cross_attn(self.cross_attend_norm(h), memory, bias)
-        if local is not None:
-            h[:, memory_tokens:] += local
+        h = torch.addcmul(h, self.self_attn(u, rotary, padding).float(), torch.sigmoid(1 - gate))
+        h = h + self.cross_attn(self.cross_attend_norm(h), cross_kv, bias)
+        if local_embed is not None:
+            h[:, memory_tokens:] += local_embed
         u = torch.addcmul(ff_shift, self.ff_norm(h), 1 + ff_scale)
         return torch.addcmul(h, self.ff(u).float(), torch.sigmoid(1 - ff_gate))
 
 
 class Transformer(nn.Module):
-    """The stack of blocks between its two projections, with learned memory tokens in front."""
+    """The stack of blocks between two projections; learned memory tokens precede the latents."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -102,19 +102,19 @@ class Transformer(nn.Module):
         self.rope_channels = rope_channels(config.head_dim)
 
     def modulation(self, embedding: Tensor) -> Tensor:
-        """Return what all blocks share (…, 6, d) of the embedding (…, d) of time and duration, in float32."""
+        """Return the modulation (…, 6, d), float32, of the embedding (…, d) of time and duration."""
         return self.global_cond_embedder(embedding).float().unflatten(-1, (6, -1))
 
-    def forward(self, x: Tensor, modulation: Tensor, condition: Conditioning, padding: Padding | None) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, conditioning: Conditioning, padding: Padding | None) -> Tensor:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, m = x.shape[0], self.memory_tokens.shape[0]
         memory = self.memory_tokens.float().expand(b, -1, -1)
         h = torch.cat([memory, self.project_in(x).float()], dim=1)  # (b, m+t, d)
-        rotate = RotaryEmbedding.table(h.shape[1], self.rope_channels, h.device)
+        rotary = RotaryEmbedding.table(h.shape[1], self.rope_channels, h.device)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
-            local = condition.locals[i] if condition.locals else None
-            h = layer(h, modulation, condition.cross_kv[i], condition.bias, local, rotate, padding, m)
+            local_embed = conditioning.local_embeds[i] if conditioning.local_embeds else None
+            h = layer(h, modulation, conditioning.cross_kv[i], conditioning.bias, local_embed, rotary, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -133,7 +133,7 @@ class DiT(nn.Module):
         self.postprocess_conv = nn.Conv1d(c, c, 1, bias=False)
 
     def attend_in(self, dtype: torch.dtype) -> None:
-        """Give self-attention a dtype of its own, but for a differential one: what it subtracts would cancel."""
+        """Set the dtype of self-attention, unless it is differential: its difference would cancel in half precision."""
         if self.config.differential:
             return
         for layer in self.transformer.layers:
@@ -144,16 +144,17 @@ class DiT(nn.Module):
         self,
         context: Tensor,
         duration: Tensor,
-        local: Tensor | None,
+        local_cond: Tensor | None,
         repeats: int = 1,
         times: Sequence[float] = (),
     ) -> Conditioning:
-        """Compute what all steps share.
+        """Compute the inputs that all steps share.
 
-        context (b, s, cond_token_dim) holds prompt and duration tokens, duration (b, global_cond_dim) the latter
-        alone; local (b, 1 + c, t) the mask (1 keeps) and the masked latents. Text to audio feeds zeros, whose biases
-        act: pass them with t = 1, and one constant serves all frames. None leaves the local layers out. The token
-        before the duration, padding, stands for `repeats` equal ones. Steps at `times` find their modulation ready.
+        `context` (b, s, cond_token_dim) holds prompt and duration tokens, `duration` (b, global_cond_dim) the duration
+        alone. `local_cond` (b, 1 + c, t) is the inpainting mask (1 preserves) and the masked latents. For text to audio
+        pass zeros with t = 1: the biases of the local layers still act, equally on all frames. None skips these layers.
+        The token before the duration is padding that stands for `repeats` equal tokens. The modulation at `times` is
+        computed in advance.
         """
         dtype = self.preprocess_conv.weight.dtype
         exact = dtype == torch.float32 or (context.is_cpu and dtype == torch.bfloat16)  # see `split_heads`
@@ -168,32 +169,36 @@ class DiT(nn.Module):
         return Conditioning(
             cross_kv=[layer.cross_attn.project_kv(tokens) for layer in layers],
             bias=bias,
-            locals=None if local is None else [layer.to_local_embed(local.transpose(1, 2)) for layer in layers],
+            local_embeds=None
+            if local_cond is None
+            else [layer.to_local_embed(local_cond.transpose(1, 2)) for layer in layers],
             embedding=embedding,
             modulations=modulations,
         )
 
-    def forward(self, x: Tensor, t: Tensor | float, condition: Conditioning, padding: Padding | None = None) -> Tensor:
-        """Return the velocity (b, c, t) in float32; t is (b,), or one time for all items."""
-        modulation = condition.modulations.get(t) if isinstance(t, float) else None
+    def forward(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, padding: Padding | None = None
+    ) -> Tensor:
+        """Return the velocity (b, c, t) in float32; t is (b,), or a float for all items."""
+        modulation = conditioning.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:
             times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t
-            modulation = self._modulation(times, condition.embedding)
+            modulation = self._modulation(times, conditioning.embedding)
         h = pointwise(self.preprocess_conv, x.transpose(1, 2))
-        y = self.transformer(h, modulation, condition, padding)
+        y = self.transformer(h, modulation, conditioning, padding)
         return pointwise(self.postprocess_conv, y).transpose(1, 2).float()
 
     def _modulation(self, times: Tensor, embedding: Tensor) -> Tensor:
-        """Return the modulation (…, k, 6, d) at times (k,) under an embedding (…, k or 1, d) of the duration."""
+        """Return the modulation (…, k, 6, d) at times (k,) for a duration embedding (…, k or 1, d)."""
         features = fourier_features(times, self.config.timestep_features_dim)
         return self.transformer.modulation(embedding + self.to_timestep_embed(features))
 
 
 def without_repetition(context: Tensor, repeats: int, exact: bool) -> tuple[Tensor, Tensor | None]:
-    """Return context (b, s, d) whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
+    """Return context (b, s, d), whose last token but one stands for `repeats` equal ones, and a bias of logits (s,).
 
-    The bias gives that token the weight of all. Where logits are not `exact`, in float32, it would be rounded, and
-    the context returns with all its tokens.
+    The bias gives that token the softmax weight of all. Unless logits are `exact` (float32), the bias would be rounded;
+    then the token is repeated instead and the bias is None.
     """
     if repeats == 1:
         return context, None
@@ -206,5 +211,5 @@ def without_repetition(context: Tensor, repeats: int, exact: bool) -> tuple[Tens
 
 
 def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """Apply a convolution of kernel 1 to x (b, t, c), plus x itself."""
+    """Apply a convolution of kernel size 1 to x (b, t, c) and add x."""
     return F.linear(x.to(conv.weight.dtype), conv.weight[:, :, 0]) + x

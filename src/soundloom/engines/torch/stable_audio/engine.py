@@ -1,4 +1,4 @@
-"""The PyTorch engine: loads the networks of a checkpoint on one device and runs them for the pipeline."""
+"""The PyTorch engine of Stable Audio."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.engines.components import find_component
-from soundloom.engines.stable_audio import Component, NoiseFn
+from soundloom.engines.stable_audio import Component, NoiseFn, find_component
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.components import ComponentEngine
 from soundloom.engines.torch.cuda_graphs import GraphCache
@@ -27,10 +26,10 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 
 class TorchEngine(ComponentEngine[Component]):
-    """See `engines.base.Engine`. `precision` is that of the transformer.
+    """An `Engine`; `precision` is that of the transformer.
 
-    On CPUs the text encoder and the products of the autoencoder follow it to BF16 where that is native; elsewhere the
-    autoencoder has float32 throughout, as its attention has everywhere.
+    On CPUs with native BF16, the text encoder and the products of the autoencoder use BF16 too unless the transformer
+    is FP32. On other devices the autoencoder is float32; its attention always is.
     """
 
     name = "torch"
@@ -39,23 +38,23 @@ class TorchEngine(ComponentEngine[Component]):
         super().__init__(device)
         self.checkpoint = checkpoint
         config = checkpoint.config
-        # An autoencoder alone is asked for latents, which others compute with: it stays exact unless told otherwise.
+        # Latents of a standalone autoencoder are inputs of other programs, so its default is FP32.
         width = config.dit.embed_dim if isinstance(config, ModelConfig) else 0
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
         self.graphs: GraphCache | None = GraphCache() if self.device.startswith("cuda") else None
 
     def describe(self) -> dict[str, str]:
-        tiles = ", in bf16 where the transformer subtracts nothing" if self._attends_in_bf16 else ""
+        dtype = ", in bf16 unless differential" if self._attends_in_bf16 else ""
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
             "threads": str(torch.get_num_threads()),
             "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
-            "transformer": f"{self.precision}, float32 residual stream, norms and rotations",
+            "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
-            "autoencoder": "bf16 products around float32 attention" if self._lean else "float32",
-            "attention": f"scaled_dot_product_attention{tiles}; sliding windows {self._windows}, exact",
+            "autoencoder": "bf16 products around float32 attention" if self._uses_bf16 else "float32",
+            "attention": f"scaled_dot_product_attention{dtype}; sliding windows {self._windows}, exact",
         }
 
     @property
@@ -65,39 +64,40 @@ class TorchEngine(ComponentEngine[Component]):
 
     @property
     def _text_dtype(self) -> torch.dtype:
-        return torch.float32 if self.device == "cpu" and not self._lean else torch.bfloat16
+        return torch.float32 if self.device == "cpu" and not self._uses_bf16 else torch.bfloat16
 
     @property
-    def _lean(self) -> bool:
-        """Whether the networks around the transformer multiply in BF16, on a CPU."""
+    def _uses_bf16(self) -> bool:
+        """Whether the networks around the transformer multiply in BF16 on a CPU."""
         return self.device == "cpu" and self.precision in ("bf16", "int8") and has_bf16()
 
     @property
     def _attends_in_bf16(self) -> bool:
-        """Whether self-attention of the transformer gains from BF16, on a CPU."""
-        return self._lean and has_amx()
+        """Whether self-attention of the transformer is faster in BF16 on a CPU."""
+        return self._uses_bf16 and has_amx()
 
     def free(self, *components: Component) -> None:
         if self.graphs is not None and any(component in self._modules for component in components):
-            self.graphs.clear()  # recordings hold the weights they were made with
+            self.graphs.clear()  # graphs hold references to weights
         super().free(*components)
 
     def _build(self, component: Component) -> nn.Module:
-        part = find_component(self.checkpoint, component)
+        source = find_component(self.checkpoint, component)
+        config, tensors, label = source.config, source.tensors, source.label
         if component == "text":
-            # The table of 256000 rows keeps its dtype and stays mapped: a prompt reads a few rows of it.
-            build, keep = (lambda: T5GemmaEncoder(part.config)), ("embed_tokens.weight",)
-            return load_module(build, part.tensors, part.what, self.device, self._text_dtype, keep)
+            # A prompt reads a few of 256000 rows of the embedding table: it stays memory-mapped in its file's dtype.
+            build, keep = (lambda: T5GemmaEncoder(config)), ("embed_tokens.weight",)
+            return load_module(build, tensors, label, self.device, self._text_dtype, keep)
         if component == "dit":
             dtype, blocks = self._precision.dtype, self._precision.blocks
-            dit = load_module(lambda: DiT(part.config), part.tensors, part.what, self.device, dtype, blocks=blocks)
+            dit = load_module(lambda: DiT(config), tensors, label, self.device, dtype, blocks=blocks)
             if self._attends_in_bf16:
                 dit.attend_in(torch.bfloat16)
             return dit
         if component == "conditioner":
-            return load_module(lambda: Conditioner(part.config), part.tensors, part.what, self.device)
-        blocks = torch.bfloat16 if self._lean else None
-        return load_module(lambda: SAME(part.config, (component,)), part.tensors, part.what, self.device, blocks=blocks)
+            return load_module(lambda: Conditioner(config), tensors, label, self.device)
+        blocks = torch.bfloat16 if self._uses_bf16 else None
+        return load_module(lambda: SAME(config, (component,)), tensors, label, self.device, blocks=blocks)
 
     @inference_mode
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:
@@ -117,33 +117,33 @@ class TorchEngine(ComponentEngine[Component]):
 
     @inference_mode
     def condition(
-        self, context: Tensor, duration: Tensor, local: Tensor, repeats: int = 1, times: Sequence[float] = ()
+        self, context: Tensor, duration: Tensor, local_cond: Tensor, repeats: int = 1, times: Sequence[float] = ()
     ) -> Conditioning:
-        return self.module("dit").condition(context, duration, local, repeats, times)
+        return self.module("dit").condition(context, duration, local_cond, repeats, times)
 
     @inference_mode
     def velocity(
-        self, x: Tensor, t: Any, condition: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Tensor, t: Any, conditioning: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), condition, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), conditioning, padding)
 
     @inference_mode
-    def encode(self, audio: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        return self.numpy(self.module("encoder").encode(self.array(audio), self._lift(draw)))
+    def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        return self.numpy(self.module("encoder").encode(self.array(audio), self._noise(noise_fn)))
 
     @inference_mode
-    def decode(self, latents: np.ndarray, draw: NoiseFn | None) -> np.ndarray:
-        return self.numpy(self.module("decoder").decode(self.array(latents), self._lift(draw)))
+    def decode(self, latents: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
+        return self.numpy(self.module("decoder").decode(self.array(latents), self._noise(noise_fn)))
 
     @inference_mode
     def decode_array(self, latents: Tensor) -> Tensor:
         return self.module("decoder").decode(latents, None)
 
-    def _lift(self, draw: NoiseFn | None) -> Callable[[Sequence[int]], Tensor] | None:
-        return None if draw is None else lambda shape: self.array(draw(tuple(shape)))
+    def _noise(self, noise_fn: NoiseFn | None) -> Callable[[Sequence[int]], Tensor] | None:
+        return None if noise_fn is None else lambda shape: self.array(noise_fn(tuple(shape)))
 
     def array(self, value: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)

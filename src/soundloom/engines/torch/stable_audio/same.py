@@ -1,9 +1,9 @@
-"""SAME autoencoders: stereo audio to latents and back, by transformers that gather or spread patches.
+"""SAME autoencoders: stereo audio to latents and back, with transformers as resamplers.
 
-Encoder: patches are mapped to the width, every `stride` of them get one new token behind, the blocks let the token
-gather them, and the tokens alone go on. Decoder: each latent gets `stride` new tokens behind, and those alone go on.
-SAME-S attends within chunks of two latents, moved by half a chunk for the second half of its blocks; SAME-L within
-a sliding window. Attention is differential and computes in float32: it cancels badly in half precision.
+The encoder maps patches to its width, appends one new token to every `stride` patches, and outputs only these tokens
+after its blocks. The decoder appends `stride` new tokens to each latent and outputs only these. SAME-S attends within
+chunks of two latents, shifted by half a chunk for the second half of its blocks; SAME-L within a sliding window.
+Attention is differential and computes in float32, because its difference cancels badly in half precision.
 Letters for axes: b batch, c channels, n patches, l latents, g = stride + 1 tokens of a latent, d width.
 Source: stable-audio-3, models/autoencoders.py and models/bottleneck.py.
 """
@@ -27,12 +27,12 @@ from soundloom.engines.torch.blocks import (
     rope_channels,
 )
 
-NoiseFn = Callable[[torch.Size], Tensor]  # standard normal draws of the shape asked for
-LATENT_NOISE = 1e-3  # of the running deviation; what the published decoder adds, even when not training
+NoiseFn = Callable[[torch.Size], Tensor]  # standard normal noise of a shape
+LATENT_NOISE = 1e-3  # of the running deviation; the published decoder adds it in inference too
 
 
 class WeightNormConv(nn.Module):
-    """Convolution over x (b, n, c) whose kernel is stored as direction and gain; odd kernels, zero padding."""
+    """Weight-normalized convolution over x (b, n, c), with zero padding; kernel sizes are odd."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class WeightNormConv(nn.Module):
 
 
 class SAMEBlock(nn.Module):
-    """Attention and feed-forward, each behind a DyT, each added to the stream."""
+    """Attention and feed-forward, each applied to a DyT and added to the residual stream."""
 
     def __init__(self, config: ResamplerConfig, sinusoidal: bool) -> None:
         super().__init__()
@@ -59,13 +59,13 @@ class SAMEBlock(nn.Module):
         self.self_attn = SelfAttention(d, config.dim_heads, DyT, config.differential)
         self.ff = FeedForward(d, config.ff_inner, sinusoidal)
 
-    def forward(self, h: Tensor, rotate: RotaryEmbedding, window: int | None) -> Tensor:
-        h = h + self.self_attn(self.pre_norm(h), rotate, window=window)
+    def forward(self, h: Tensor, rotary: RotaryEmbedding, window: int | None) -> Tensor:
+        h = h + self.self_attn(self.pre_norm(h), rotary, window=window)
         return h + self.ff(self.ff_norm(h))
 
 
 class Resampler(nn.Module):
-    """The transformer of one half; its two kinds put tokens in and take them out."""
+    """The transformer of the encoder or decoder; subclasses insert and extract tokens."""
 
     def __init__(self, config: ResamplerConfig, patch_channels: tuple[int, int]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Resampler(nn.Module):
         self.transformers = nn.ModuleList(SAMEBlock(config, config.is_sinusoidal(i)) for i in range(config.depth))
 
     def attend(self, h: Tensor) -> Tensor:
-        """Run the blocks over tokens h (b, l * g, d) under the context rule of the configuration."""
+        """Run the blocks over tokens h (b, l * g, d), within a sliding window or in chunks as configured."""
         config = self.config
         if config.sliding_window is not None:
             return self._run(h, self.transformers, window=config.sliding_window[0] * config.group)
@@ -87,55 +87,55 @@ class Resampler(nn.Module):
         return h[:, shift:-shift]
 
     def _run(self, h: Tensor, blocks: nn.ModuleList, window: int | None = None) -> Tensor:
-        rotate = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads), h.device)
+        rotary = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads), h.device)
         for block in blocks:
-            h = block(h, rotate, window)
+            h = block(h, rotary, window)
         return h
 
-    def with_noise(self, tokens: Tensor, noise: NoiseFn | None) -> Tensor:
-        """Add a draw to new tokens (b * l, _, d), where the configuration has any and the caller wants it."""
-        if noise is None or not self.config.mask_noise:
+    def add_noise(self, tokens: Tensor, noise_fn: NoiseFn | None) -> Tensor:
+        """Add the configured noise to new tokens (b * l, _, d), if there is a `noise_fn`."""
+        if noise_fn is None or not self.config.mask_noise:
             return tokens
-        return tokens + noise(tokens.shape).to(tokens) * self.config.mask_noise
+        return tokens + noise_fn(tokens.shape).to(tokens) * self.config.mask_noise
 
 
 def _folded(h: Tensor, chunk: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `run` to h (b, n, d) cut into chunks that do not see each other."""
+    """Apply `run` to h (b, n, d), split into independent chunks."""
     b, n, d = h.shape
     return run(h.reshape(b * (n // chunk), chunk, d)).reshape(b, n, d)
 
 
 class EncoderResampler(Resampler):
-    """Patches (b, n, c) to one token for each latent (b, l, d)."""
+    """Resamples patches (b, n, c) to one token per latent (b, l, d)."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__(config, (config.in_channels, config.width))
         if config.latent_shortcut:
             self.shortcut = Linear(config.stride * config.width, config.width, bias=False)
 
-    def forward(self, patches: Tensor, noise: NoiseFn | None) -> Tensor:
+    def forward(self, patches: Tensor, noise_fn: NoiseFn | None) -> Tensor:
         config = self.config
         multiple = config.stride * config.latents_per_chunk
-        patches = F.pad(patches, (0, 0, 0, -patches.shape[1] % multiple))  # silence, mapped like all else
+        patches = F.pad(patches, (0, 0, 0, -patches.shape[1] % multiple))  # silence, mapped like audio
         b, n, _ = patches.shape
         groups = self.mapping(patches).reshape(b * (n // config.stride), config.stride, config.width)
         tokens = self.new_tokens.expand(len(groups), 1, -1)
         if config.latent_shortcut:
             tokens = tokens + self.shortcut(groups.flatten(1))[:, None]
-        h = torch.cat([groups, self.with_noise(tokens, noise)], dim=1)  # (b * l, g, d)
+        h = torch.cat([groups, self.add_noise(tokens, noise_fn)], dim=1)  # (b * l, g, d)
         h = self.attend(h.reshape(b, -1, config.width))
         return h.reshape(b, -1, config.group, config.width)[:, :, -1]
 
 
 class DecoderResampler(Resampler):
-    """Latent tokens (b, l, d) to patches (b, n, c)."""
+    """Resamples latent tokens (b, l, d) to patches (b, n, c)."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__(config, (config.width, config.out_channels))
         if config.latent_shortcut:
             self.shortcut = Linear(config.width, config.stride * config.width, bias=False)
 
-    def forward(self, latents: Tensor, noise: NoiseFn | None) -> Tensor:
+    def forward(self, latents: Tensor, noise_fn: NoiseFn | None) -> Tensor:
         config = self.config
         latents = F.pad(latents, (0, 0, 0, -latents.shape[1] % config.latents_per_chunk))
         b, frames, d = latents.shape
@@ -143,21 +143,21 @@ class DecoderResampler(Resampler):
         tokens = self.new_tokens.expand(b * frames, config.stride, -1)
         if config.latent_shortcut:
             tokens = tokens + self.shortcut(latents).view(b * frames, config.stride, d)
-        h = torch.cat([latents, self.with_noise(tokens, noise)], dim=1)  # (b * l, g, d)
+        h = torch.cat([latents, self.add_noise(tokens, noise_fn)], dim=1)  # (b * l, g, d)
         h = self.attend(h.reshape(b, -1, d))
         patches = h.reshape(b, frames, config.group, d)[:, :, 1:].reshape(b, -1, d)
         return self.mapping(patches)
 
 
 class Encoder(nn.Module):
-    """Patches (b, c, n) to raw latents (b, l, latent_dim); keys keep the published layer numbers."""
+    """Patches (b, c, n) to raw latents (b, l, latent_dim); keys are the published layer numbers."""
 
     def __init__(self, config: ResamplerConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleDict({"0": EncoderResampler(config), "2": Linear(config.width, config.latent_dim)})
 
-    def forward(self, patches: Tensor, noise: NoiseFn | None = None) -> Tensor:
-        return self.layers["2"](self.layers["0"](patches.transpose(1, 2), noise))
+    def forward(self, patches: Tensor, noise_fn: NoiseFn | None = None) -> Tensor:
+        return self.layers["2"](self.layers["0"](patches.transpose(1, 2), noise_fn))
 
 
 class Decoder(nn.Module):
@@ -167,12 +167,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict({"1": Linear(config.latent_dim, config.width), "3": DecoderResampler(config)})
 
-    def forward(self, latents: Tensor, noise: NoiseFn | None = None) -> Tensor:
-        return self.layers["3"](self.layers["1"](latents), noise).transpose(1, 2)
+    def forward(self, latents: Tensor, noise_fn: NoiseFn | None = None) -> Tensor:
+        return self.layers["3"](self.layers["1"](latents), noise_fn).transpose(1, 2)
 
 
 class SoftNorm(nn.Module):
-    """The bottleneck: an affine map of each latent channel, then division by one running deviation."""
+    """The bottleneck: an affine map of each latent channel, then division by a running standard deviation."""
 
     running_std: Tensor
 
@@ -187,15 +187,15 @@ class SoftNorm(nn.Module):
     def encode(self, latents: Tensor) -> Tensor:
         return (latents * self.scaling_factor + self.bias) / self.running_std
 
-    def decode(self, latents: Tensor, noise: NoiseFn | None) -> Tensor:
+    def decode(self, latents: Tensor, noise_fn: NoiseFn | None) -> Tensor:
         latents = latents * self.running_std
-        if noise is not None and self.noise_regularize:
-            latents = latents + noise(latents.shape).to(latents) * LATENT_NOISE * self.running_std
+        if noise_fn is not None and self.noise_regularize:
+            latents = latents + noise_fn(latents.shape).to(latents) * LATENT_NOISE * self.running_std
         return latents
 
 
 class SAME(nn.Module):
-    """Audio (b, channels, samples) to latents (b, latent_dim, l) and back; either half may be left out."""
+    """Encodes audio (b, channels, samples) to latents (b, latent_dim, l) and back; `halves` may be only one."""
 
     def __init__(self, config: SAMEConfig, halves: Collection[str] = ("encoder", "decoder")) -> None:
         super().__init__()
@@ -206,27 +206,24 @@ class SAME(nn.Module):
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
 
-    def encode(self, audio: Tensor, noise: NoiseFn | None = None) -> Tensor:
-        """Encode; the end is padded with silence to whole patches, then to what the context rule needs.
+    def encode(self, audio: Tensor, noise_fn: NoiseFn | None = None) -> Tensor:
+        """Encode audio, padding its end with silence; `noise_fn` adds the noise of the published encoder."""
+        return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise_fn).transpose(1, 2))
 
-        `noise` gives the draws that the published encoder makes, or is None for none.
-        """
-        return self.bottleneck.encode(self.encoder(to_patches(audio, self.config.patch_size), noise).transpose(1, 2))
-
-    def decode(self, latents: Tensor, noise: NoiseFn | None = None) -> Tensor:
-        """Decode; SAME-S answers an odd number of latents with one latent of audio too many."""
-        raw = self.bottleneck.decode(latents, noise).transpose(1, 2)
-        return from_patches(self.decoder(raw, noise), self.config.pretransform.config.channels)
+    def decode(self, latents: Tensor, noise_fn: NoiseFn | None = None) -> Tensor:
+        """Decode latents; SAME-S returns one latent of audio too many for an odd number of latents."""
+        raw = self.bottleneck.decode(latents, noise_fn).transpose(1, 2)
+        return from_patches(self.decoder(raw, noise_fn), self.config.pretransform.config.channels)
 
 
 def to_patches(audio: Tensor, patch: int) -> Tensor:
-    """Cut audio (b, c, samples) into patches (b, c * patch, n), padding the end with silence."""
+    """Split audio (b, c, samples) into patches (b, c * patch, n), padding the end with silence."""
     audio = F.pad(audio, (0, -audio.shape[-1] % patch))
     b, c, samples = audio.shape
     return audio.reshape(b, c, samples // patch, patch).transpose(2, 3).reshape(b, c * patch, -1)
 
 
 def from_patches(patches: Tensor, channels: int) -> Tensor:
-    """Undo `to_patches`, without its padding."""
+    """Invert `to_patches`; padding stays."""
     b, c, n = patches.shape
     return patches.reshape(b, channels, c // channels, n).transpose(2, 3).reshape(b, channels, -1)
