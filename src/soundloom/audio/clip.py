@@ -87,6 +87,7 @@ class Clip:
 
     @property
     def channels(self) -> int:
+        """Number of channels."""
         return int(self.audio.shape[0])
 
     @property
@@ -96,6 +97,7 @@ class Clip:
 
     @property
     def seconds(self) -> float:
+        """Length in seconds."""
         return self.samples / self.sample_rate
 
     def read(self, start: int, stop: int) -> np.ndarray:

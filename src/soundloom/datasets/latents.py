@@ -61,6 +61,7 @@ class LatentFolder:
             raise RequestError(f"there is no folder {self.root}", "name a folder with .npy and .json files in it")
 
     def entries(self) -> Iterator[LatentFile]:
+        """Yield the arrays, sorted by name."""
         for path in list_files(self.root, ".npy"):
             if path.name != SILENCE:
                 yield LatentFile(self.root, path)
