@@ -67,7 +67,7 @@ DAMAGE = {
     truncate: "truncated",
     lose_scales: "without its scales",
     unpack_one: "mixes layouts",
-    cut_words: "do not divide into codes",
+    cut_words: "do not divide into values",
     claim_groups_of_48: "groups of 48",
     claim_three_bits: "its manifest.json says 3",
     spoil_scales: "not finite",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soundloom import memory
-from soundloom.checkpoints.formats.packed import bytes_loaded, bytes_of, pack_tensor
+from soundloom.checkpoints.formats.packed import loaded_bytes, pack_tensor, stored_bytes
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import EngineError
 
@@ -60,7 +60,7 @@ def stop(_):
 
 @pytest.mark.parametrize(
     ("tensors", "needed"),
-    [(HALF, WIDE + 4 * OUTPUTS), (PACKED, bytes_of([PACKED["layer.weight"]]) + 4 * OUTPUTS)],
+    [(HALF, WIDE + 4 * OUTPUTS), (PACKED, stored_bytes([PACKED["layer.weight"]]) + 4 * OUTPUTS)],
     ids=["widened", "packed"],
 )
 def test_what_weights_take_in_memory_is_what_counts(load, tensors, needed):
@@ -71,8 +71,8 @@ def test_what_weights_take_in_memory_is_what_counts(load, tensors, needed):
 
 
 def test_weights_count_as_stored_where_they_stay_so():
-    assert bytes_loaded(HALF, 4) == WIDE + 4 * OUTPUTS
-    assert bytes_loaded(HALF, 4, keep=("layer.bias",)) == WIDE + 2 * OUTPUTS
-    assert bytes_loaded(HALF, 4, layers=("layer.weight",)) == WIDE // 2 + 4 * OUTPUTS
-    assert bytes_loaded(HALF, 4, others={"layer.weight": 1}) == WIDE // 4 + 4 * OUTPUTS
-    assert bytes_loaded(PACKED, 4) == WIDE + 4 * OUTPUTS
+    assert loaded_bytes(HALF, 4) == WIDE + 4 * OUTPUTS
+    assert loaded_bytes(HALF, 4, keep=("layer.bias",)) == WIDE + 2 * OUTPUTS
+    assert loaded_bytes(HALF, 4, layers=("layer.weight",)) == WIDE // 2 + 4 * OUTPUTS
+    assert loaded_bytes(HALF, 4, others={"layer.weight": 1}) == WIDE // 4 + 4 * OUTPUTS
+    assert loaded_bytes(PACKED, 4) == WIDE + 4 * OUTPUTS

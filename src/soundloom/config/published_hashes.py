@@ -1,6 +1,6 @@
 """The sha256 of published files at the commits that the catalogue pins, where they are on public record.
 
-What is missing here was on no record that could be found; its first download is what is trusted: `checkpoints.pins`.
+Hashes that are missing here are recorded at the first download: see `checkpoints.hub.pins`.
 """
 
 TEXT_ENCODER_CONFIG = "575334409716886ac2952f5a275ed92868deef8a0ea560258d9970a431c6fb3a"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from soundloom.audio.mel import log_mel
-from soundloom.checkpoints.formats.packed import bytes_of
+from soundloom.checkpoints.formats.packed import stored_bytes
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.engines.base import BaseEngine
 from soundloom.engines.stable_audio import Component, find_component
@@ -128,7 +128,7 @@ def sizes(engine: BaseEngine[Any], stored: Mapping[str, Iterable[LazyTensor]]) -
     found = {}
     for component, tensors in stored.items():
         engine.load(component)
-        found[component] = Size(bytes_of(tensors), engine.weight_bytes(component))
+        found[component] = Size(stored_bytes(tensors), engine.weight_bytes(component))
         engine.free(component)
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.atomic import atomic_file, write_json
-from soundloom.checkpoints.formats.packed import split
+from soundloom.checkpoints.formats.packed import stored_parts
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors, from_array
 from soundloom.checkpoints.musicgen import layouts
@@ -80,7 +80,7 @@ def save_bundle(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenize
     lm = layouts.split_projections(_component(packed, LM_PREFIX), "self_attn")
     stored = list(layouts.LM_BUNDLE.from_canonical(lm).values())
     stored += [tensor for name, tensor in packed.items() if name.startswith(ADAPTER_PREFIX)]
-    write_safetensors(folder / WEIGHTS_FILE, split(stored), {"format": "mlx"})
+    write_safetensors(folder / WEIGHTS_FILE, stored_parts(stored), {"format": "mlx"})
     said = {"quantization": {"bits": BITS, "group_size": DEFAULT_GROUP_SIZE}}
     write_json(folder / CONFIG_FILE, _composite_config(config) | said)
     _save_companions(folder, config, tensors, tokenizer)

@@ -89,5 +89,5 @@ def test_anything_else_is_refused(text):
 def test_files_of_another_length_are_refused(tmp_path, change):
     np.save(tmp_path / "a.npy", np.eye(3))
     (tmp_path / "a.npy").write_bytes(change((tmp_path / "a.npy").read_bytes()))
-    with pytest.raises(CorruptFileError, match="is not an array: it "):
+    with pytest.raises(CorruptFileError, match="is not a NumPy array: it "):
         read_npy(tmp_path / "a.npy")

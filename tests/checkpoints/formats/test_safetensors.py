@@ -79,18 +79,18 @@ def entry(begin=0, end=8, dtype="F32", shape=(2,)):
 
 BAD = {
     "empty file": (b"", None, "has 0 bytes"),
-    "header beyond the end": (None, ({}, b"", 10**6), "announces a header of 1000000 bytes"),
+    "header beyond the end": (None, ({}, b"", 10**6), "claims a header of 1000000 bytes"),
     "header not JSON": (None, (b"{oops", b""), "not JSON"),
     "header not an object": (None, (b"[1]", b""), "not a JSON object"),
     "name twice": (None, (b'{"x":{"dtype":"U8"},"x":{"dtype":"U8"}}', b""), "twice"),
-    "no offsets": (None, ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8)), "without a proper"),
-    "negative shape": (None, ({"x": entry(shape=(-2,))}, bytes(8)), "without a proper"),
-    "unknown dtype": (None, ({"x": entry(dtype="F8_E4M3")}, bytes(8)), "dtype 'F8_E4M3'; known are"),
-    "size against shape": (None, ({"x": entry(shape=(3,))}, bytes(8)), r"8 bytes; F32 \[3\] needs 12"),
+    "no offsets": (None, ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8)), "without a valid"),
+    "negative shape": (None, ({"x": entry(shape=(-2,))}, bytes(8)), "without a valid"),
+    "unknown dtype": (None, ({"x": entry(dtype="F8_E4M3")}, bytes(8)), "dtype 'F8_E4M3'; supported"),
+    "size against shape": (None, ({"x": entry(shape=(3,))}, bytes(8)), r"8 bytes, not 12 for F32 \[3\]"),
     "truncated": (None, ({"x": entry()}, bytes(5)), "truncated: tensor 'x' ends 3 bytes beyond"),
     "overlap": (None, ({"x": entry(), "y": entry(4, 12)}, bytes(12)), "overlaps"),
     "gap": (None, ({"x": entry(), "y": entry(12, 20)}, bytes(20)), "unused bytes"),
-    "trailing bytes": (None, ({"x": entry()}, bytes(9)), "9 bytes of data where its header describes 8"),
+    "trailing bytes": (None, ({"x": entry()}, bytes(9)), "9 bytes of data, but its header describes 8"),
 }
 
 

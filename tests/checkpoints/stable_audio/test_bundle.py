@@ -140,10 +140,10 @@ def test_a_plain_weight_beside_scales_is_refused(bundle):
 @pytest.mark.parametrize(
     ("tensor", "shape", "fault"),
     [
-        ("biases", (128, 3), "do not fit each other: weight .*, biases \\[128, 3\\]"),
-        ("scales", (64, 8), "do not fit each other"),
-        ("weight", (128, 63), "63 words in a row .* do not divide into codes"),
-        ("weight", (128, 32), "32 words in a row .* do not divide into codes"),  # two bits
+        ("biases", (128, 3), "do not match: weight .*, biases \\[128, 3\\]"),
+        ("scales", (64, 8), "do not match"),
+        ("weight", (128, 63), "has 63 words, which do not divide into values"),
+        ("weight", (128, 32), "has 32 words, which do not divide into values"),  # two bits
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
@@ -157,7 +157,7 @@ def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
     ("manifest", "fault"),
     [
         ({"group_size": 48}, "has groups of 48"),
-        ({"group_size": 128}, "do not divide into codes"),
+        ({"group_size": 128}, "do not divide into values"),
         ({"group_size": 64, "bits": 8}, "in 4 bits, its manifest.json says 8"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Affine quantization in groups, bit for bit as MLX does it: value = scale * quantized + bias.
+"""Quantize weights in groups, bit-exact with MLX: value = scale * quantized + bias.
 
 A weight (out, in) becomes unsigned integers of 4 or 8 bits, packed into 32-bit words (out, in * bits / 32), lowest
 bits first. Each group of `group_size` neighbors in a row shares a scale and a bias, both (out, in / group_size).

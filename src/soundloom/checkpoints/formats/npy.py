@@ -1,4 +1,4 @@
-"""Open `.npy` files without a copy of what they hold."""
+"""Read `.npy` files memory-mapped."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from soundloom.untrusted.npy import npy_array
 
 
 def read_npy(path: Path) -> Array:
-    """The array of a `.npy` file, mapped, not copied. Raises CorruptFileError."""
+    """Return the array of a `.npy` file without a copy. Raises CorruptFileError."""
     file = MappedFile(path)
     try:
         return npy_array(file.read(0, file.size) if file.size else np.empty(0, np.uint8))
     except ValueError as error:
-        raise CorruptFileError(f"{path} is not an array: it {error}", "latents are a .npy file of numbers") from error
+        raise CorruptFileError(
+            f"{path} is not a NumPy array: it {error}", "latents are stored as a .npy file"
+        ) from error

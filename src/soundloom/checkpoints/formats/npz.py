@@ -1,6 +1,6 @@
-"""Read and write npz files: a zip archive with one npy file per array.
+"""Read and write npz files: zip archives with one npy file per array.
 
-Members stored without compression, as all published ones are, are mapped, not copied. Pickled objects are refused.
+Uncompressed members, the usual case, are memory-mapped. Files with pickled objects are rejected.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, shown
 from soundloom.untrusted.npy import NpyHeader, read_npy_header
 
-_LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field
+_LOCAL_HEADER = 30  # bytes of a zip member's header, without its name and extra field
 _ALIGNMENT = 64
-# A private extra field of the zip format, filled with zeros to move a member's data to an aligned offset.
+# A private extra field of the zip format: padding that moves a member's data to an aligned offset.
 _PADDING_FIELD = 0x534C
 
 
 def read_npz(path: Path) -> dict[str, LazyTensor]:
-    """All arrays of an npz file by name. Raises CorruptFileError, also for pickled objects."""
+    """Return all arrays of an npz file by name. Raises CorruptFileError, also for pickled objects."""
     try:
         archive = ZipArchive(path)
         tensors = [_read_member(path, archive, name) for name in archive.members]
@@ -56,16 +56,16 @@ def _read_member(path: Path, archive: ZipArchive, member: str) -> LazyTensor:
 def _tensor(path: Path, name: str, header: NpyHeader, size: int, read: Callable[[], Array]) -> LazyTensor:
     dtype, shape, start = header.dtype, header.shape, header.start
     if dtype.hasobject:
-        _fail(path, f"holds pickled Python objects as '{shown(name)}', which could run code; they are never loaded")
+        _fail(path, f"holds pickled Python objects as '{shown(name)}', which could run code and are never loaded")
     known = dtype_name(dtype)
     if known is None:
-        _fail(path, f"holds array '{shown(name)}' of type {dtype}; known are {', '.join(NUMPY_DTYPES)}")
+        _fail(path, f"holds array '{shown(name)}' of type {dtype}; supported: {', '.join(NUMPY_DTYPES)}")
     if size - start != header.nbytes:
-        _fail(path, f"gives array '{shown(name)}' {size - start} bytes; {dtype} {list(shape)} needs {header.nbytes}")
+        _fail(path, f"gives array '{shown(name)}' {size - start} bytes, not {header.nbytes} for {dtype} {list(shape)}")
     if not header.fortran_order:
         return LazyTensor(name, known, shape, lambda: read()[start:])
-    backwards = LazyTensor(name, known, shape[::-1], lambda: read()[start:])
-    return backwards.derive(shape, np.transpose)
+    reversed_ = LazyTensor(name, known, shape[::-1], lambda: read()[start:])
+    return reversed_.derive(shape, np.transpose)
 
 
 def _fail(path: Path, what: str) -> NoReturn:
@@ -73,7 +73,7 @@ def _fail(path: Path, what: str) -> NoReturn:
 
 
 def write_npz(path: Path, tensors: Iterable[LazyTensor]) -> None:
-    """Write arrays in their given order, one in memory at a time, at aligned offsets. BF16 has no npy form."""
+    """Write arrays in the given order at aligned offsets, with one in memory at a time. npy has no BF16."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for tensor in tensors:
             if tensor.dtype == "BF16":
@@ -88,7 +88,7 @@ def write_npz(path: Path, tensors: Iterable[LazyTensor]) -> None:
 
 
 def _npy_header(tensor: LazyTensor) -> bytes:
-    """The npy header, a multiple of 64 bytes long."""
+    """Return the npy header, padded to a multiple of 64 bytes."""
     stream = io.BytesIO()
     description: dict[str, Any] = {
         "descr": npy.dtype_to_descr(NUMPY_DTYPES[tensor.dtype]),
@@ -100,6 +100,6 @@ def _npy_header(tensor: LazyTensor) -> bytes:
 
 
 def _padding(offset: int) -> bytes:
-    """An extra field that makes the data, which would begin at `offset`, begin at a multiple of 64."""
+    """Return an extra field that moves data from `offset` to the next multiple of 64."""
     length = -(offset + 4) % _ALIGNMENT
     return _PADDING_FIELD.to_bytes(2, "little") + length.to_bytes(2, "little") + bytes(length)

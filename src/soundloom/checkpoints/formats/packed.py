@@ -1,7 +1,7 @@
-"""Weights that stay packed: codes of 4 or 8 bits, with a scale and a bias for each group of inputs.
+"""Represent weights that are quantized to 4 or 8 bits and stay packed in memory.
 
-A file holds such a weight as three tensors, `X.weight` (uint32), `X.scales` and `X.biases`, not to be mixed up with
-the layer's own `X.bias`. Here the three are one tensor under the weight's name, of the weight's shape.
+A file stores such a weight as three tensors: `X.weight` (uint32), `X.scales` and `X.biases`, which is not the layer's
+own `X.bias`. A PackedTensor combines them under the weight's name, with the weight's shape.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from soundloom.checkpoints.formats.affine import BITS, GROUP_SIZES, WORD_BITS, Q
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors, is_float
 from soundloom.errors import MismatchError, RequestError, shown
 
-DAMAGED = "the file is damaged, or not of the bits and groups that it claims; fetch or convert it again"
+DAMAGED = "the file is damaged, or its bits or group size are wrong; download or convert it again"
 _PARTS = ("weight", "scales", "biases")
 
-# A layer and the vector beside it that is as long as the layer's inputs are many.
+# Layers and a norm vector whose length is the number of inputs of the layer.
 _WIDTHS = (
     ("self_attn.to_qkv", "pre_norm.weight"),
     ("attn.to_qkv", "pre_norm.gamma"),
@@ -30,7 +30,7 @@ _WIDTHS = (
 
 @dataclass(frozen=True, kw_only=True)
 class PackedTensor(LazyTensor):
-    """A weight (out, in) in codes. `shape` and `dtype` are those of the weight; `numpy` computes it."""
+    """A quantized weight (out, in). `shape` and `dtype` describe the weight, which `numpy` dequantizes."""
 
     packed: LazyTensor
     scales: LazyTensor
@@ -48,7 +48,7 @@ class PackedTensor(LazyTensor):
 def join_packed(
     name: str, packed: LazyTensor, scales: LazyTensor, biases: LazyTensor, bits: int, group_size: int
 ) -> PackedTensor:
-    """The weight that three tensors stand for."""
+    """Combine three stored tensors into one quantized weight."""
 
     def read() -> Quantized:
         return Quantized(packed.numpy(), scales.numpy(), biases.numpy())
@@ -69,63 +69,62 @@ def join_packed(
 
 
 def pack_tensor(tensor: LazyTensor, bits: int, group_size: int) -> PackedTensor:
-    """Quantize a weight (out, in), rounded to half precision, when it is first read; the result stays in memory."""
-    return from_quantized(
-        tensor, cache(lambda: quantize(tensor.numpy().astype(np.float16), bits, group_size)), bits, group_size
-    )
+    """Quantize a weight (out, in), rounded to half precision, when it is first read, and cache the result."""
+    compute = cache(lambda: quantize(tensor.numpy().astype(np.float16), bits, group_size))
+    return from_quantized(tensor, compute, bits, group_size)
 
 
-def from_quantized(tensor: LazyTensor, codes: Callable[[], Quantized], bits: int, group_size: int) -> PackedTensor:
-    """A weight (out, in) as what it was quantized into, with scales in half precision."""
+def from_quantized(tensor: LazyTensor, compute: Callable[[], Quantized], bits: int, group_size: int) -> PackedTensor:
+    """Replace a weight (out, in) by its quantized form, which `compute` returns with half-precision scales."""
     rows, inputs = tensor.shape
     groups = inputs // group_size
-    packed = LazyTensor("", "U32", (rows, inputs * bits // WORD_BITS), lambda: codes().packed, stored=False)
-    scales = LazyTensor("", "F16", (rows, groups), lambda: codes().scales, stored=False)
-    biases = LazyTensor("", "F16", (rows, groups), lambda: codes().biases, stored=False)
+    packed = LazyTensor("", "U32", (rows, inputs * bits // WORD_BITS), lambda: compute().packed, stored=False)
+    scales = LazyTensor("", "F16", (rows, groups), lambda: compute().scales, stored=False)
+    biases = LazyTensor("", "F16", (rows, groups), lambda: compute().biases, stored=False)
     return join_packed(tensor.name, packed, scales, biases, bits, group_size)
 
 
-def split(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
-    """The tensors that a file holds for these."""
+def stored_parts(tensors: Iterable[LazyTensor]) -> list[LazyTensor]:
+    """List the tensors that a file stores for these, three for each packed weight."""
     return [part for tensor in tensors for part in tensor.parts]
 
 
-def bytes_of(tensors: Iterable[LazyTensor]) -> int:
-    """What tensors take in a file."""
-    return sum(part.nbytes for part in split(tensors))
+def stored_bytes(tensors: Iterable[LazyTensor]) -> int:
+    """Return the size of tensors in a file."""
+    return sum(part.nbytes for part in stored_parts(tensors))
 
 
-def bytes_loaded(
+def loaded_bytes(
     tensors: Mapping[str, LazyTensor],
     width: int,
     keep: Collection[str] = (),
     layers: Collection[str] = (),
     others: Mapping[str, int] | None = None,
 ) -> int:
-    """What tensors take in memory as values of `width` bytes, or of another width for names in `others`.
+    """Return the size of tensors in memory as values of `width` bytes; `others` maps names to different widths.
 
-    Those named in `keep`, and packed or half-precision ones among the weights named in `layers`, stay as stored.
+    Tensors in `keep`, and packed or half-precision weights in `layers`, count in their stored form.
     """
     widths = others or {}
 
     def loaded(name: str, tensor: LazyTensor) -> int:
         if name in keep or (name in layers and stays_stored(tensor)):
-            return bytes_of([tensor])
+            return stored_bytes([tensor])
         return math.prod(tensor.shape) * widths.get(name, width)
 
     return sum(loaded(name, tensor) for name, tensor in tensors.items())
 
 
 def stays_stored(weight: LazyTensor) -> bool:
-    """Whether a layer that keeps its weight as stored gains anything by that."""
+    """Whether a layer saves memory by keeping this weight in its stored form."""
     return isinstance(weight, PackedTensor) or weight.dtype in ("F16", "BF16")
 
 
 def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group_size: int | None = None) -> Tensors:
-    """Join the three tensors of each packed weight and keep all others; `what` names the file in messages.
+    """Combine the three tensors of each packed weight; keep all others. `what` names the file in messages.
 
-    `group` is what a manifest says; without one it is told by the shapes. Raises MismatchError where the three are
-    not complete, or do not fit each other, 4 or 8 bits, or groups of 32, 64 or 128.
+    `group_size` comes from a manifest; without it, it is inferred from shapes. Raises MismatchError if tensors are
+    missing, inconsistent, or not packed with 4 or 8 bits in groups of 32, 64 or 128.
     """
     bases = _packed_layers(tensors)
     if not bases:
@@ -143,7 +142,7 @@ def join_triplets(tensors: Mapping[str, LazyTensor], what: str, group_size: int 
 
 
 def _packed_layers(tensors: Mapping[str, LazyTensor]) -> set[str]:
-    """Layers of which any sign of packing is there."""
+    """Return the names of layers that have at least one tensor of a packed weight."""
     return {
         base
         for base, _, part in (name.rpartition(".") for name in tensors)
@@ -157,40 +156,40 @@ def _require_triplets(tensors: Mapping[str, LazyTensor], bases: set[str], what: 
         if missing:
             raise MismatchError(
                 f"{what} packs {base} without its {' and '.join(missing)}",
-                "a packed layer has .weight, .scales and .biases; fetch or convert the file again",
+                "a packed layer has .weight, .scales and .biases; download or convert the file again",
             )
         packed, scales, biases = (tensors[f"{base}.{part}"] for part in _PARTS)
         if packed.dtype != "U32":
             raise MismatchError(
-                f"{what} mixes layouts: {base} has scales, but its weight is {packed.dtype}, not packed as U32",
+                f"{what} mixes layouts: {base} has scales, but its weight is {packed.dtype} instead of packed U32",
                 "convert the model again from its unpacked files",
             )
         if not is_float(scales) or scales.dtype != biases.dtype:
             raise MismatchError(
-                f"{what}: the scales of {base} are {scales.dtype}, its biases {biases.dtype}; they must be of one "
+                f"{what}: {base} has {scales.dtype} scales and {biases.dtype} biases; both need the same "
                 "floating-point type",
                 DAMAGED,
             )
         is_matrix = len(packed.shape) == len(scales.shape) == 2
         if not is_matrix or scales.shape != biases.shape or packed.shape[0] != scales.shape[0]:
             shapes = ", ".join(f"{part} {list(tensors[f'{base}.{part}'].shape)}" for part in _PARTS)
-            raise MismatchError(f"{what}: the tensors of {base} do not fit each other: {shapes}", DAMAGED)
+            raise MismatchError(f"{what}: the shapes of {base} do not match: {shapes}", DAMAGED)
 
 
 def _infer_group_size(tensors: Mapping[str, LazyTensor], bases: set[str], what: str) -> int:
-    """The group size, from a layer whose number of inputs something beside it tells."""
+    """Infer the group size from a layer whose number of inputs is known from its norm."""
     for base in sorted(bases):
         for layer, vector in _WIDTHS:
-            beside = tensors.get(base.removesuffix(layer) + vector)
-            if base.endswith(layer) and beside is not None and beside.shape:
-                inputs, groups = beside.shape[0], tensors[f"{base}.scales"].shape[1]
+            norm = tensors.get(base.removesuffix(layer) + vector)
+            if base.endswith(layer) and norm is not None and norm.shape:
+                inputs, groups = norm.shape[0], tensors[f"{base}.scales"].shape[1]
                 if not groups or inputs % groups:
                     fault = f"{inputs} inputs of {base} do not divide into {groups} groups"
                     raise MismatchError(f"{what}: {fault}", DAMAGED)
                 return inputs // groups
     raise MismatchError(
-        f"{what} does not say how large its groups are",
-        'put a manifest.json beside it, such as {"group_size": 64}',
+        f"the group size of {what} is unknown",
+        'add a manifest.json beside it with {"group_size": 64}, or another size',
     )
 
 
@@ -205,7 +204,7 @@ def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group_size: int, w
     inputs, stored_bits = scales.shape[1] * group_size, packed.shape[1] * WORD_BITS
     if not inputs or stored_bits % inputs or stored_bits // inputs not in BITS:
         raise MismatchError(
-            f"{what}: {packed.shape[1]} words in a row of {base} do not divide into codes of 4 or 8 bits for "
+            f"{what}: a row of {base} has {packed.shape[1]} words, which do not divide into values of 4 or 8 bits for "
             f"{inputs} inputs ({scales.shape[1]} groups of {group_size})",
             DAMAGED,
         )
@@ -215,4 +214,4 @@ def _join_layer(tensors: Mapping[str, LazyTensor], base: str, group_size: int, w
 def require_unpacked(name: str, layout: str, tensors: Mapping[str, object]) -> None:
     """Raise RequestError if weights of the checkpoint `name` are packed already."""
     if any(isinstance(tensor, PackedTensor) for tensor in tensors.values()):
-        raise RequestError(f"{name} is packed already, as {layout}", "take what it was made from")
+        raise RequestError(f"{name} is already packed, as {layout}", "use the model that it was packed from")

@@ -1,9 +1,9 @@
-"""Read the tensors of a file that `torch.save` wrote, without PyTorch and without running anything in it.
+"""Read tensors from `torch.save` files without PyTorch and without executing code from the file.
 
-Such a file is a zip archive: `data.pkl`, a pickle, describes the objects, and each storage lies in a member of its
-own, mapped here and not copied. Of the functions that a pickle names, only the few that rebuild tensors and
-dictionaries are known, each as a function of this module. Sizes, strides and offsets are checked against the storage
-when a tensor is rebuilt, and nothing can change it afterwards: see `unpickle`.
+Such a file is a zip archive: the pickle `data.pkl` describes the objects, and each storage is a member that is mapped
+here. A pickle may name any function; only those that rebuild tensors and dictionaries are allowed, each implemented
+in this module. Sizes, strides and offsets are checked against the storage when a tensor is rebuilt, and nothing can
+change them afterwards: see `unpickler`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 
 from soundloom.checkpoints.formats.limits import check_count, check_name
 from soundloom.checkpoints.formats.tensors import NUMPY_DTYPES, Array, LazyTensor, Tensors
-from soundloom.checkpoints.formats.unpickler import Known, Unpickler, describe, pairs_of
+from soundloom.checkpoints.formats.unpickler import AllowedFunction, Unpickler, describe, pairs_of
 from soundloom.checkpoints.formats.zip import ZipArchive
 from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
 from soundloom.untrusted.limits import are_sizes, is_shape
 
 _TENSOR_ARGUMENTS = 4
-_LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; those of real files have a few million
+_LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; real ones have a few million
 
-# Storage classes of PyTorch by the dtype of their values.
+# Dtypes of PyTorch's storage classes.
 _STORAGES = {
     "DoubleStorage": "F64",
     "FloatStorage": "F32",
@@ -44,14 +44,14 @@ _STORAGES = {
 
 @dataclass(frozen=True)
 class _StorageType:
-    """A storage class of PyTorch, by the dtype of its values."""
+    """A storage class of PyTorch, identified by its dtype."""
 
     dtype: str
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """`count` values of a file; `read` gives their bytes."""
+    """`count` values in a file; `read` returns their bytes."""
 
     dtype: str
     count: int
@@ -59,19 +59,19 @@ class _Storage:
 
 
 def _rebuild_tensor(arguments: tuple[Any, ...]) -> LazyTensor:
-    """A view of a storage; its bytes where they lie in order."""
+    """Rebuild a tensor as a view of a storage; contiguous ones are the storage's own bytes."""
     if len(arguments) < _TENSOR_ARGUMENTS:
-        raise ValueError("it makes a tensor without its storage, offset, shape and strides")
+        raise ValueError("it builds a tensor without storage, offset, shape and strides")
     storage, offset, shape, strides = arguments[:_TENSOR_ARGUMENTS]
     if not isinstance(storage, _Storage):
-        raise ValueError("it makes a tensor of something else than a storage")
+        raise ValueError("it builds a tensor from an object that is not a storage")
     width = NUMPY_DTYPES[storage.dtype].itemsize
     if not (is_shape(shape, width) and are_sizes(strides) and are_sizes([offset])) or len(shape) != len(strides):
-        raise ValueError("it gives a tensor no proper offset, shape and strides")
+        raise ValueError("it builds a tensor with an invalid offset, shape or strides")
     shape, count = tuple(shape), math.prod(shape)
     reach = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) if count else 0
     if count > storage.count or reach >= max(storage.count, 1):
-        raise ValueError(f"a tensor lies outside of its storage of {storage.count} values")
+        raise ValueError(f"a tensor exceeds its storage of {storage.count} values")
     begin, end = offset * width, (offset + count) * width
     if count == 0:
         return LazyTensor("", storage.dtype, shape, lambda: storage.read()[:0])
@@ -80,7 +80,7 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> LazyTensor:
         for axis, (n, step) in enumerate(zip(shape, strides, strict=True))
     ):
         return LazyTensor("", storage.dtype, shape, lambda: storage.read()[begin:end])
-    # Along an axis of one value the stride means nothing, and may be too large a number.
+    # The stride of an axis with one value is meaningless, and may overflow.
     steps = tuple(step * width if n > 1 else 0 for n, step in zip(shape, strides, strict=True))
 
     def view() -> Array:
@@ -97,42 +97,42 @@ def _rebuild_parameter(arguments: tuple[Any, ...]) -> Any:
 def _make_dictionary(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     pairs = arguments[0] if arguments else []
     if type(pairs) is not list or not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-        raise ValueError("it makes a dictionary of something else than pairs")
+        raise ValueError("it builds a dictionary from something other than pairs")
     return pairs_of([item for pair in pairs for item in pair])
 
 
 def _make_size(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     sizes = arguments[0] if arguments else ()
     if type(sizes) not in (list, tuple):
-        raise ValueError("it makes a size of something else than numbers")
+        raise ValueError("it builds a size from something other than numbers")
     return tuple(sizes)
 
 
 _NAMES: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): Known(_make_dictionary),
-    ("torch", "Size"): Known(_make_size),
-    ("torch._utils", "_rebuild_tensor"): Known(_rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): Known(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): Known(_rebuild_parameter),
+    ("collections", "OrderedDict"): AllowedFunction(_make_dictionary),
+    ("torch", "Size"): AllowedFunction(_make_size),
+    ("torch._utils", "_rebuild_tensor"): AllowedFunction(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): AllowedFunction(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): AllowedFunction(_rebuild_parameter),
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGES.items()},
 }
 
 
 def read_pickle(path: Path) -> Any:
-    """The object in a file of `torch.save`; tensors in it are lazy and have no name yet. Raises CorruptFileError."""
+    """Return the object in a `torch.save` file; its tensors are lazy and unnamed. Raises CorruptFileError."""
     try:
         archive = ZipArchive(path)
     except ValueError as error:
-        _fail(path, f"is not a zip archive, as torch.save has written since 2020: {error}")
+        _fail(path, f"is not a zip archive as torch.save writes since PyTorch 1.6: {error}")
     root = next((name[: -len("data.pkl")] for name in archive.members if name.endswith("/data.pkl")), None)
     if root is None:
-        _fail(path, "is a zip archive, but not one of torch.save")
+        _fail(path, "is a zip archive, but not from torch.save")
     try:
         if f"{root}byteorder" in archive.members and archive.read(f"{root}byteorder").tobytes() != b"little":
-            _fail(path, "was written on a machine of another byte order")
+            _fail(path, "was written on a machine with another byte order")
         size = archive.members[f"{root}data.pkl"].file_size
         if size > _LONGEST_PICKLE:
-            raise ValueError(f"it has {size} bytes, more than the {_LONGEST_PICKLE} that are read")
+            raise ValueError(f"it has {size} bytes, more than the limit of {_LONGEST_PICKLE}")
         storage = partial(_map_storage, archive, f"{root}data/")
         return Unpickler(archive.read(f"{root}data.pkl").tobytes(), _NAMES, storage).load()
     except ValueError as error:
@@ -141,7 +141,7 @@ def read_pickle(path: Path) -> Any:
 
 def _map_storage(archive: ZipArchive, folder: str, reference: Any) -> _Storage:
     if type(reference) is not tuple or len(reference) != 5 or not isinstance(reference[1], _StorageType):
-        raise ValueError("it refers to something else than a storage")
+        raise ValueError("it refers to something other than a storage")
     _, kind, key, _, count = reference
     name = f"{folder}{key}" if type(key) is str else ""
     if name not in archive.members or not archive.is_stored(name):
@@ -154,7 +154,7 @@ def _map_storage(archive: ZipArchive, folder: str, reference: Any) -> _Storage:
 
 
 def tensors_of(data: Any, what: str) -> Tensors:
-    """The tensors of a state dict by name; other values are passed over. Raises MismatchError where there are none."""
+    """Return the tensors of a state dict by name; skip other values. Raises MismatchError if there are none."""
     items = data.items() if isinstance(data, dict) else ()
     found = {name: value for name, value in items if isinstance(value, LazyTensor) and isinstance(name, str)}
     try:
@@ -165,7 +165,7 @@ def tensors_of(data: Any, what: str) -> Tensors:
         raise CorruptFileError(f"{what} cannot be read: {error}", FETCH_AGAIN) from error
     tensors = {name: value.renamed(name) for name, value in found.items()}
     if not tensors:
-        raise MismatchError(f"{what} holds no tensors by name", "it is another sort of file than its name says")
+        raise MismatchError(f"{what} holds no named tensors", "it is not a state dict")
     return tensors
 
 

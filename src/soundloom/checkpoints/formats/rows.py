@@ -1,4 +1,4 @@
-"""Matrices cut and joined by rows, for layouts that keep several projections in one; packed ones stay packed."""
+"""Split and concatenate matrices by rows, for layouts that fuse several projections. Packed ones stay packed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soundloom.errors import MismatchError
 
 
 def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTensor:
-    """Rows [start, stop) under a name; of a stored tensor the file's own bytes."""
+    """Return rows [start, stop) under a new name; rows of a stored tensor remain views of the file."""
     if isinstance(tensor, PackedTensor):
         packed, scales, biases = (take_rows(part, start, stop, "") for part in tensor.parts)
         return join_packed(name, packed, scales, biases, tensor.bits, tensor.group_size)
@@ -25,21 +25,18 @@ def take_rows(tensor: LazyTensor, start: int, stop: int, name: str) -> LazyTenso
 
 
 def _row(tensor: LazyTensor) -> tuple[object, ...]:
-    """What tensors must share for their rows to form one matrix."""
-    codes = (tensor.bits, tensor.group_size) if isinstance(tensor, PackedTensor) else ()
-    return (tensor.shape[1:], *codes)
+    """Return what must be equal for tensors to concatenate by rows."""
+    packing = (tensor.bits, tensor.group_size) if isinstance(tensor, PackedTensor) else ()
+    return (tensor.shape[1:], *packing)
 
 
 def join_rows(tensors: Sequence[LazyTensor], name: str) -> LazyTensor:
-    """One matrix of the rows of several, in the dtype of the first. Packed ones must have one sort of codes.
-
-    Raises MismatchError where they do not fit each other.
-    """
+    """Concatenate matrices by rows, in the dtype of the first. Raises MismatchError for different shapes or packing."""
     first = tensors[0]
     if len({_row(tensor) for tensor in tensors}) != 1 or not first.shape:
         raise MismatchError(
-            f"the parts of {name} do not fit each other: {', '.join(str(list(t.shape)) for t in tensors[:3])}",
-            "the file is damaged, or its parts belong to different models",
+            f"the parts of {name} do not match: {', '.join(str(list(t.shape)) for t in tensors[:3])}",
+            "the file is damaged, or mixes different models",
         )
     if isinstance(first, PackedTensor):
         packed, scales, biases = (join_rows(part, "") for part in zip(*(t.parts for t in tensors), strict=True))

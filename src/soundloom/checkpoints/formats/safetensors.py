@@ -1,8 +1,7 @@
-"""Read and write the safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
+"""Read and write safetensors files: 8 bytes of header length, a JSON header, then the bytes of the tensors.
 
-Reading maps the file and trusts nothing: every offset is checked before the first byte of a tensor is touched.
-Writing takes tensors one by one, so a file may be far larger than memory. Source: the format's description in the
-safetensors project.
+Files are memory-mapped, and all offsets are checked before any tensor is read. Tensors are written one at a time, so
+a file may exceed memory. Source: the format description of the safetensors project.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _ALIGNMENT = 8
 
 
 def read_safetensors(path: Path) -> dict[str, LazyTensor]:
-    """All tensors of a file by name, none of them read yet. Raises CorruptFileError."""
+    """Return all tensors of a file by name, lazily. Raises CorruptFileError."""
     file = MappedFile(path)
     size = file.size
     if size < _LENGTH_BYTES:
-        _fail(path, f"has {size} bytes, fewer than the {_LENGTH_BYTES} that give the header's length")
+        _fail(path, f"has {size} bytes, too few for the header length")
     header_size = int.from_bytes(file.read(0, _LENGTH_BYTES).tobytes(), "little")
     if header_size > min(_MAX_HEADER, size - _LENGTH_BYTES):
-        _fail(path, f"announces a header of {header_size} bytes in a file of {size} bytes")
+        _fail(path, f"claims a header of {header_size} bytes in a file of {size} bytes")
     start = _LENGTH_BYTES + header_size
     header = _decode_header(path, file.read(_LENGTH_BYTES, start).tobytes())
     header.pop("__metadata__", None)  # free text
@@ -66,17 +65,17 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> LazyTensor:
-    """Check one header entry and bind it to its bytes, whose offsets count from `start`."""
+    """Check one header entry, whose offsets count from `start`, and return its tensor."""
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape", 0), fields.get("data_offsets", ())
     if not isinstance(dtype, str) or not is_shape(shape, 8) or not are_sizes(offsets) or len(offsets) != 2:
-        _fail(path, f"describes tensor '{shown(name)}' without a proper dtype, shape and data_offsets")
+        _fail(path, f"describes tensor '{shown(name)}' without a valid dtype, shape and data_offsets")
     if dtype not in NUMPY_DTYPES:
-        _fail(path, f"holds tensor '{shown(name)}' in dtype '{shown(dtype)}'; known are {', '.join(NUMPY_DTYPES)}")
+        _fail(path, f"holds tensor '{shown(name)}' in dtype '{shown(dtype)}'; supported: {', '.join(NUMPY_DTYPES)}")
     shape, (begin, end) = tuple(shape), offsets
     expected = math.prod(shape) * NUMPY_DTYPES[dtype].itemsize
     if end - begin != expected:
-        _fail(path, f"gives tensor '{shown(name)}' {end - begin} bytes; {dtype} {list(shape)} needs {expected}")
+        _fail(path, f"gives tensor '{shown(name)}' {end - begin} bytes, not {expected} for {dtype} {list(shape)}")
     missing = start + end - file.size
     if missing > 0:
         _fail(path, f"is truncated: tensor '{shown(name)}' ends {missing} bytes beyond the end of the file")
@@ -84,7 +83,7 @@ def _tensor(path: Path, name: str, entry: Any, file: MappedFile, start: int) -> 
 
 
 def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:
-    """Tensors must fill the data part without overlap or gap, as the format asks."""
+    """Check that tensors fill the data section without overlap or gap, as the format requires."""
     position = 0
     for (begin, end), name in sorted((entry["data_offsets"], name) for name, entry in header.items()):
         if begin != position:
@@ -92,7 +91,7 @@ def _check_coverage(path: Path, header: Mapping[str, Any], size: int) -> None:
             _fail(path, f"places tensor '{shown(name)}' at offset {begin}, which {fault} (expected {position})")
         position = end
     if position != size:
-        _fail(path, f"has {size} bytes of data where its header describes {position}")
+        _fail(path, f"has {size} bytes of data, but its header describes {position}")
 
 
 def _fail(path: Path, what: str) -> NoReturn:
@@ -100,7 +99,7 @@ def _fail(path: Path, what: str) -> NoReturn:
 
 
 def write_safetensors(path: Path, tensors: Iterable[LazyTensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors in their given order, holding one in memory at a time; the file appears when complete."""
+    """Write tensors in the given order, with one in memory at a time."""
     tensors = list(tensors)
     header = _encode_header(tensors, metadata)
     with atomic_file(path) as file:
@@ -120,4 +119,4 @@ def _encode_header(tensors: Sequence[LazyTensor], metadata: Mapping[str, str] | 
         header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
         position = offsets[1]
     text = json.dumps(header, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % _ALIGNMENT)  # so that the data begin at an aligned address
+    return text + b" " * (-len(text) % _ALIGNMENT)  # aligns the data

@@ -1,10 +1,9 @@
-"""Carry out the instructions of a pickle that only describes data: numbers, text, lists, dictionaries and tensors.
+"""Interpret pickles that describe data only: numbers, strings, lists, dictionaries and tensors.
 
-A pickle is a program for a stack machine that may name any class or function. This machine knows the instructions that
-`torch.save` writes and imports nothing. A name is either one of a few functions that the caller gives, or becomes an
-`Inert` object, with which nothing can be done. Instructions fill only lists and dictionaries that the machine itself
-has made, and no instruction changes the state of an object, so what a function returned stays as it is.
-Source: the comments of Python's module `pickletools`.
+A pickle is a program for a stack machine that may name any class or function. This interpreter supports the opcodes
+that `torch.save` writes and never imports anything. A name resolves to one of the caller's allowed functions, or to
+an `UnknownObject` without behavior. Opcodes fill only lists and dictionaries that the interpreter created, and none
+sets the state of an object, so results of functions never change. Source: comments of Python's `pickletools`.
 """
 
 from __future__ import annotations
@@ -16,55 +15,55 @@ from typing import Any
 
 from soundloom.errors import shown
 
-MOST_INSTRUCTIONS = 1 << 20  # the largest real files have one or two hundred thousand
+MOST_OPCODES = 1 << 20  # real files have at most about 200,000
 _NEWEST_PROTOCOL = 5
-_LONGEST_NAME = 512  # bytes of a module's or a class's name
+_LONGEST_NAME = 512  # bytes of a module or class name
 _LONGEST_NUMBER = 16  # bytes
-_LARGEST_KEY = 1 << 63  # of a dictionary; larger ones can be made to collide
+_LARGEST_KEY = 1 << 63  # of a dictionary; larger ones can be chosen to collide
 
 
-class Inert:
-    """Stands for an object of a class that is not known here."""
+class UnknownObject:
+    """Placeholder for an object of a class that is not allowed."""
 
 
-INERT = Inert()
+UNKNOWN = UnknownObject()
 
 
 @dataclass(frozen=True)
-class Known:
-    """A function that a pickle may call: it takes the tuple of arguments, and raises ValueError for bad ones."""
+class AllowedFunction:
+    """A function that a pickle may call with a tuple of arguments. Raises ValueError for bad ones."""
 
     call: Callable[[tuple[Any, ...]], Any]
 
 
 class Unpickler:
-    """One pass over a pickle. `storage` is called for its references to data outside of it."""
+    """Interpret one pickle. `storage` resolves its persistent ids, which refer to data outside of it."""
 
     def __init__(self, data: bytes, names: Mapping[tuple[str, str], Any], storage: Callable[[Any], Any]) -> None:
         self._data, self._place = data, 0
         self._names, self._storage = names, storage
         self._stack: list[Any] = []
-        self._outer: list[list[Any]] = []  # stacks below each mark
+        self._outer: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The object that the pickle describes. Raises ValueError, which says what is wrong."""
-        for _ in range(MOST_INSTRUCTIONS):
+        """Return the object that the pickle describes. Raises ValueError."""
+        for _ in range(MOST_OPCODES):
             code = self._take(1)
             if code == b".":
                 return self._pop()
             action = _ACTIONS.get(code)
             if action is None:
-                raise ValueError(f"instruction {code[0]:#04x} is none that torch.save writes")
+                raise ValueError(f"it has the unsupported opcode {code[0]:#04x}")
             action(self)
-        raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+        raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
 
     # Reading
 
     def _take(self, count: int) -> bytes:
         part = self._data[self._place : self._place + count]
         if len(part) != count:
-            raise ValueError("it ends early")
+            raise ValueError("it is truncated")
         self._place += count
         return part
 
@@ -77,7 +76,7 @@ class Unpickler:
     def _line(self) -> str:
         end = self._data.find(b"\n", self._place, self._place + _LONGEST_NAME)
         if end < 0:
-            raise ValueError("a name in it does not end")
+            raise ValueError("a name in it is not terminated")
         line = self._text(end - self._place)
         self._place += 1
         return line
@@ -89,12 +88,12 @@ class Unpickler:
 
     def _pop(self) -> Any:
         if not self._stack:
-            raise ValueError("it takes a value that it has not made")
+            raise ValueError("it pops from an empty stack")
         return self._stack.pop()
 
     def _top(self) -> Any:
         if not self._stack:
-            raise ValueError("it uses a value that it has not made")
+            raise ValueError("it reads from an empty stack")
         return self._stack[-1]
 
     def _mark(self) -> None:
@@ -102,9 +101,9 @@ class Unpickler:
         self._stack = []
 
     def _pop_mark(self) -> list[Any]:
-        """The values since the last mark."""
+        """Return the values since the last mark."""
         if not self._outer:
-            raise ValueError("it uses a mark that it has not set")
+            raise ValueError("it uses a mark that was not set")
         values, self._stack = self._stack, self._outer.pop()
         return values
 
@@ -113,7 +112,7 @@ class Unpickler:
 
     def _get(self, key: int) -> None:
         if key not in self._memo:
-            raise ValueError("it recalls a value that it has not kept")
+            raise ValueError("it reads a memo entry that was not stored")
         self._push(self._memo[key])
 
     def _put(self, key: int) -> None:
@@ -131,7 +130,7 @@ class Unpickler:
 
     def _frozen_set(self) -> None:
         self._pop_mark()
-        self._push(INERT)
+        self._push(UNKNOWN)
 
     def _append(self, values: list[Any]) -> None:
         target = self._top()
@@ -144,37 +143,37 @@ class Unpickler:
             target.update(pairs_of(values))
 
     def _global(self, module: str, name: str) -> None:
-        self._push(self._names.get((module, name), INERT))
+        self._push(self._names.get((module, name), UNKNOWN))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
         if type(name) is not str or type(module) is not str:
-            raise ValueError("it names a class by something else than text")
+            raise ValueError("it names a class with a value that is not a string")
         self._global(module, name)
 
     def _call(self) -> None:
         arguments, function = self._pop(), self._pop()
         if type(arguments) is not tuple:
             raise ValueError("it calls a function without a tuple of arguments")
-        self._push(function.call(arguments) if type(function) is Known else INERT)
+        self._push(function.call(arguments) if type(function) is AllowedFunction else UNKNOWN)
 
     def _call_with_keywords(self) -> None:
         self._pop()
         self._call()
 
     def _build(self) -> None:
-        """Drop the state that an object is to take: none here takes any."""
+        """Discard the state of an object."""
         self._pop()
         self._top()
 
     def _protocol(self) -> None:
         version = self._number(1)
         if version > _NEWEST_PROTOCOL:
-            raise ValueError(f"it is of protocol {version}, the newest known is {_NEWEST_PROTOCOL}")
+            raise ValueError(f"it uses protocol {version}; the newest supported is {_NEWEST_PROTOCOL}")
 
 
 def pairs_of(values: list[Any]) -> dict[Any, Any]:
-    """Keys and values in turn as a dictionary. Only text and numbers are keys here; what has another is left out."""
+    """Build a dictionary from alternating keys and values; drop keys that are neither strings nor small integers."""
     if len(values) % 2:
         raise ValueError("a dictionary in it has a key without a value")
     items = zip(values[::2], values[1::2], strict=True)
@@ -184,7 +183,7 @@ def pairs_of(values: list[Any]) -> dict[Any, Any]:
 _Action = Callable[[Unpickler], Any]
 _ACTIONS: dict[bytes, _Action] = {
     b"\x80": Unpickler._protocol,
-    b"\x95": lambda u: u._take(8),  # the length of a frame, which only helps to read ahead
+    b"\x95": lambda u: u._take(8),  # the frame length, which is not needed
     b"(": Unpickler._mark,
     b"0": Unpickler._pop,
     b"1": Unpickler._pop_mark,
@@ -205,7 +204,7 @@ _ACTIONS: dict[bytes, _Action] = {
     b"\x8a": lambda u: u._long(u._number(1)),
     b"\x8b": lambda u: u._long(u._number(4)),
     b"G": lambda u: u._push(struct.unpack(">d", u._take(8))[0]),
-    # Text and bytes; old text is Latin-1
+    # Strings and bytes; old strings are Latin-1
     b"X": lambda u: u._push(u._text(u._number(4))),
     b"\x8c": lambda u: u._push(u._text(u._number(1))),
     b"\x8d": lambda u: u._push(u._text(u._number(8))),
@@ -215,7 +214,7 @@ _ACTIONS: dict[bytes, _Action] = {
     b"C": lambda u: u._push(u._take(u._number(1))),
     b"\x8e": lambda u: u._push(u._take(u._number(8))),
     b"\x96": lambda u: u._push(u._take(u._number(8))),
-    # Tuples, lists, dictionaries; of sets only that they are there
+    # Tuples, lists, dictionaries; sets become UNKNOWN
     b")": lambda u: u._push(()),
     b"\x85": lambda u: u._tuple(1),
     b"\x86": lambda u: u._tuple(2),
@@ -229,10 +228,10 @@ _ACTIONS: dict[bytes, _Action] = {
     b"d": lambda u: u._push(pairs_of(u._pop_mark())),
     b"s": lambda u: u._set_items([u._pop(), u._pop()][::-1]),
     b"u": lambda u: u._set_items(u._pop_mark()),
-    b"\x8f": lambda u: u._push(INERT),
+    b"\x8f": lambda u: u._push(UNKNOWN),
     b"\x90": Unpickler._pop_mark,
     b"\x91": Unpickler._frozen_set,
-    # Names, calls, references to storages
+    # Names, calls, persistent ids
     b"c": lambda u: u._global(u._line(), u._line()),
     b"\x93": Unpickler._stack_global,
     b"R": Unpickler._call,
@@ -244,5 +243,5 @@ _ACTIONS: dict[bytes, _Action] = {
 
 
 def describe(value: Any) -> str:
-    """A value of a pickle for a message: only text and numbers are quoted, since others may be endless."""
+    """Quote a value in a message: strings and numbers only, since other objects may be huge or recursive."""
     return shown(value) if type(value) in (str, int, float) else f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""Zip archives that hold tensors, npz files and those of `torch.save`: what they claim is checked before use.
+"""Read untrusted zip archives, as npz and `torch.save` files are; all claims are checked before use.
 
-Members are stored, and then mapped, or deflated, and then inflated in pieces up to a limit. Everything else that the
-zip format has is refused.
+Stored members are memory-mapped; deflated ones are inflated in chunks up to a limit. Other compression methods and
+encryption are rejected.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from soundloom.checkpoints.formats.limits import check_count, check_name
 from soundloom.checkpoints.formats.tensors import Array, MappedFile
 from soundloom.errors import shown
 
-_END = b"PK\x05\x06"  # of the record that ends an archive
-_END_BYTES = 22  # of that record without its comment
-_LONG_END = b"PK\x06\x06"  # of the like record with numbers of 64 bits, which stands before it, and of its place
+_END = b"PK\x05\x06"  # end of central directory record
+_END_BYTES = 22  # its size without the comment
+_LONG_END = b"PK\x06\x06"  # its zip64 version, which precedes it
 _LONG_END_BYTES, _LOCATOR_BYTES = 56, 20
-_LONGEST_TAIL = _LONG_END_BYTES + _LOCATOR_BYTES + _END_BYTES + (1 << 16)  # with the longest comment
-_LONGEST_DIRECTORY = 1 << 22  # bytes; each member has 46 and its name
+_LONGEST_TAIL = _LONG_END_BYTES + _LOCATOR_BYTES + _END_BYTES + (1 << 16)  # including the longest comment
+_LONGEST_DIRECTORY = 1 << 22  # bytes; each member takes 46 plus its name
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 _LOCAL_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x01 | 0x20 | 0x40  # flags: encrypted, a patch, strongly encrypted
 _PIECE = 1 << 20  # bytes inflated at once
-_ALWAYS_INFLATED = 1 << 26  # bytes of all deflated members together, however well they are compressed
-_HIGHEST_RATIO = 20  # of bytes inflated to bytes in the file, beyond that. Weights hardly compress at all.
+_ALWAYS_INFLATED = 1 << 26  # bytes of all deflated members, allowed at any ratio
+_HIGHEST_RATIO = 20  # of inflated to compressed size beyond that; weights hardly compress
 
 
 class ZipArchive:
-    """The members of a zip file by name. Raises ValueError, whose message says in a few words what is wrong."""
+    """The members of a zip file by name. Raises ValueError, whose message continues a sentence about the file."""
 
     def __init__(self, path: Path) -> None:
         self.file = MappedFile(path)
@@ -40,7 +40,7 @@ class ZipArchive:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        # What damaged archives raise: besides BadZipFile whatever reading numbers and text from wrong places gives.
+        # Damaged archives raise BadZipFile, or whatever parsing numbers and text at wrong offsets raises.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, OverflowError) as error:
             raise ValueError(shown(str(error)) or "it cannot be read") from error
         check_count(len(members))
@@ -58,7 +58,7 @@ class ZipArchive:
         if member.flag_bits & _ENCRYPTED:
             raise ValueError(f"its member {name} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"its member {name} is compressed by method {member.compress_type}; known is deflate")
+            raise ValueError(f"its member {name} uses compression {member.compress_type}; only deflate is supported")
         if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
             raise ValueError(f"its member {name} is stored in {member.compress_size} of {member.file_size} bytes")
         if not 0 <= member.header_offset <= self.file.size - member.compress_size - _LOCAL_HEADER.size:
@@ -70,11 +70,11 @@ class ZipArchive:
         limit = max(_ALWAYS_INFLATED, _HIGHEST_RATIO * sum(member.compress_size for member in deflated))
         if inflated > limit:
             raise ValueError(
-                f"its members would inflate to {inflated} bytes, more than the {limit} that its size allows"
+                f"its members would inflate to {inflated} bytes, more than the limit of {limit} for its size"
             )
 
     def span(self, name: str) -> tuple[int, int]:
-        """Where the bytes of a member begin and end in the file."""
+        """Return the offsets in the file where a member begins and ends."""
         member = self.members[name]
         header = self.file.read(member.header_offset, member.header_offset + _LOCAL_HEADER.size).tobytes()
         magic, *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
@@ -85,11 +85,11 @@ class ZipArchive:
         return begin, end
 
     def is_stored(self, name: str) -> bool:
-        """Whether a member lies in the file as it is."""
+        """Whether a member is uncompressed."""
         return self.members[name].compress_type == zipfile.ZIP_STORED
 
     def read(self, name: str) -> Array:
-        """The bytes of a member, mapped or inflated to the size that it claims, if their checksum is right."""
+        """Return the bytes of a member, mapped or inflated, after checking size and checksum."""
         data, member = self.file.read(*self.span(name)), self.members[name]
         if not self.is_stored(name):
             data = _inflate(data, member.file_size, shown(name))
@@ -99,23 +99,23 @@ class ZipArchive:
 
 
 def _check_directory(file: MappedFile) -> None:
-    """Raise ValueError for a directory of members that is too long to be read."""
+    """Raise ValueError if the central directory is missing or too long."""
     if file.size < _END_BYTES:
         raise ValueError(f"it has only {file.size} bytes")
     tail = file.read(max(0, file.size - _LONGEST_TAIL), file.size).tobytes()
     place = tail.rfind(_END)
     if place < 0 or len(tail) - place < _END_BYTES:
-        raise ValueError("it lacks the record that ends a zip archive")
+        raise ValueError("it has no end of central directory record")
     size = int(struct.unpack_from("<I", tail, place + 12)[0])
-    long_record = place - _LOCATOR_BYTES - _LONG_END_BYTES  # of archives whose numbers may have 64 bits
+    long_record = place - _LOCATOR_BYTES - _LONG_END_BYTES  # zip64
     if long_record >= 0 and tail.startswith(_LONG_END, long_record):
         size = int(struct.unpack_from("<Q", tail, long_record + 40)[0])
     if size > _LONGEST_DIRECTORY:
-        raise ValueError(f"its list of members has {size} bytes, more than the {_LONGEST_DIRECTORY} that are read")
+        raise ValueError(f"its central directory has {size} bytes, more than the limit of {_LONGEST_DIRECTORY}")
 
 
 def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
-    """Raise ValueError for members that share bytes of the file, of which a small one could hold any number."""
+    """Raise ValueError if members overlap, which would let a small file expand without limit."""
     end = 0
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < end:

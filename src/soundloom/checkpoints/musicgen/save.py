@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from soundloom.atomic import atomic_file, write_json
-from soundloom.checkpoints.formats.packed import PackedTensor, pack_tensor, split
+from soundloom.checkpoints.formats.packed import PackedTensor, pack_tensor, stored_parts
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.musicgen.open import OWN_CONFIG
@@ -23,7 +23,7 @@ _PACKED_LAYER = re.compile(rf"{re.escape(LM_PREFIX)}transformer\.layers\.\d+\.\w
 
 def save_musicgen(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
     """Write canonically named tensors with their configuration and tokenizer into `folder`."""
-    write_safetensors(folder / WEIGHTS_FILE, split(tensors.values()), {"format": "pt"})
+    write_safetensors(folder / WEIGHTS_FILE, stored_parts(tensors.values()), {"format": "pt"})
     with atomic_file(folder / TOKENIZER_FILE) as file:
         file.write(tokenizer)
     write_json(folder / OWN_CONFIG, own_config(config))  # last: with it the folder is a model

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from soundloom.atomic import write_json
 from soundloom.checkpoints.formats.affine import GROUP_SIZES
-from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets, pack_tensor, split
+from soundloom.checkpoints.formats.packed import PackedTensor, join_triplets, pack_tensor, stored_parts
 from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
@@ -57,7 +57,7 @@ def write_part(folder: Path, tensors: Iterable[LazyTensor]) -> None:
         "group_size": groups.pop() if groups else None,
         "quantized": {name.removesuffix(".weight"): tensor.bits for name, tensor in packed.items()},
     }
-    write_safetensors(folder / PART_FILE, split(tensors))
+    write_safetensors(folder / PART_FILE, stored_parts(tensors))
     write_json(folder / MANIFEST_FILE, manifest)
 
 

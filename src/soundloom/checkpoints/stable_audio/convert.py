@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.atomic import atomic_folder
-from soundloom.checkpoints.formats.packed import bytes_of
+from soundloom.checkpoints.formats.packed import stored_bytes
 from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
@@ -107,7 +107,7 @@ def _compare_part(part: str, names: set[str], before: Tensors, after: Tensors) -
         difference, size = float(np.square(new - old).sum()), float(np.square(old).sum())
         changed += difference > _FOLDING**2 * size if _is_folded(name) else not np.array_equal(old, new)
         noise, signal = noise + difference, signal + size
-    size_before, size_after = (bytes_of(t[name] for name in names if name in t) for t in (before, after))
+    size_before, size_after = (stored_bytes(t[name] for name in names if name in t) for t in (before, after))
     error = (noise / signal) ** 0.5 if signal else 0.0
     return PartReport(part, len(names), changed, error, size_before, size_after, kept)
 

@@ -11,7 +11,7 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.formats.packed import PackedTensor, bytes_loaded, stays_stored
+from soundloom.checkpoints.formats.packed import PackedTensor, loaded_bytes, stays_stored
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
@@ -40,7 +40,7 @@ def load_module(
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, expected, label)
     is_packed = any(isinstance(stored, PackedTensor) for stored in chosen.values())
     layers = _layer_weights(module) if is_packed else set()
-    require_memory(bytes_loaded(chosen, dtype.size, keep, layers), label)
+    require_memory(loaded_bytes(chosen, dtype.size, keep, layers), label)
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # the stored name has the checkpoint's prefix
         as_stored = is_packed and _replace_layer(module, lazy, dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from soundloom.checkpoints.compare import require_match
-from soundloom.checkpoints.formats.packed import PackedTensor, bytes_loaded, stays_stored
+from soundloom.checkpoints.formats.packed import PackedTensor, loaded_bytes, stays_stored
 from soundloom.checkpoints.formats.tensors import LazyTensor, evict
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.torch.fp8 import Fp8Linear
@@ -67,7 +67,7 @@ def load_module(
     ):  # in the machine's memory; others raise on their own
         layers = _layer_weights(module) - special.keys() if as_stored else set()
         in_blocks = dict.fromkeys(special, blocks.itemsize if isinstance(blocks, torch.dtype) else 1)
-        require_memory(bytes_loaded(chosen, dtype.itemsize, keep, layers, in_blocks), label)
+        require_memory(loaded_bytes(chosen, dtype.itemsize, keep, layers, in_blocks), label)
     state = {}
     for name, stored in chosen.items():
         lazy = stored.renamed(name)  # the stored name has the checkpoint's prefix
