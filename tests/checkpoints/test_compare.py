@@ -27,10 +27,10 @@ def test_every_fault_is_counted_and_the_first_named():
     with pytest.raises(MismatchError) as caught:
         require_match(tensors(wrong), LAYERS, "a.safetensors")
     sentence = str(caught.value)
-    assert "a.safetensors does not fit" in sentence
+    assert "a.safetensors does not match" in sentence
     assert "2 tensors missing (model.model.transformer.layers.0.pre_norm.gamma" in sentence
     assert "1 tensor unexpected (extra.weight)" in sentence
-    assert "1 tensor of another shape (model.model.transformer.layers.1.pre_norm.gamma [5] instead of [4])" in sentence
+    assert "1 tensor with a wrong shape (model.model.transformer.layers.1.pre_norm.gamma [5] instead" in sentence
 
 
 def test_a_shallower_model_is_recognized():
@@ -44,7 +44,7 @@ def test_a_shallower_model_is_recognized():
     [
         ({"model.encoder.norm.weight": (1,)}, LAYERS, "holds a text encoder"),
         (LAYERS, {"model.encoder.norm.weight": (1,)}, "holds no text encoder"),
-        ({"generator.conv": (1,)}, LAYERS, "no name agrees"),
+        ({"generator.conv": (1,)}, LAYERS, "no name matches"),
     ],
 )
 def test_a_file_of_another_kind_is_recognized(found, wanted, hint):

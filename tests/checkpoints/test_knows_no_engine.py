@@ -1,7 +1,15 @@
 import subprocess
 import sys
 
-MODULES = ("stable_audio.open", "stable_audio.save", "musicgen.open", "musicgen.save", "verify", "hub", "licenses")
+MODULES = (
+    "stable_audio.open",
+    "stable_audio.save",
+    "musicgen.open",
+    "musicgen.save",
+    "verify",
+    "hub.fetch",
+    "licenses",
+)
 
 
 def test_importing_checkpoints_imports_no_engine_and_no_hub_client():

@@ -31,7 +31,7 @@ def test_an_autoencoder_cannot_generate(soundloom):
 
 def test_a_model_that_would_have_to_be_downloaded_offline(soundloom):
     result = soundloom("generate", "rain", "--model", "sm-music", "--offline", "-o", "x.wav")
-    assert refused(result, 1, "is not in the cache and downloads are switched off")
+    assert refused(result, 1, "is not in the cache, and downloads are disabled")
 
 
 @pytest.mark.parametrize(

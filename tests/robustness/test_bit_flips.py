@@ -71,7 +71,7 @@ def test_the_command_names_the_tensor_and_fails(tmp_path, capsys):
     path = folder / "model.safetensors"
     flip(path, 8 * path.stat().st_size - 1)
     assert main(["models", "verify", str(folder)]) == 1
-    assert "model.safetensors is damaged: its sha256 is not the recorded one" in capsys.readouterr().out
+    assert "model.safetensors is damaged: its sha256 differs from the recorded one" in capsys.readouterr().out
 
 
 def test_the_packaged_model_is_what_its_hashes_say():
@@ -97,7 +97,7 @@ def test_hashes_with_paths_to_elsewhere_open_nothing(tmp_path):
     table = json.loads((folder / HASHES_FILE).read_text())
     table["files"]["../outside"] = {"sha256": "0"}
     (folder / HASHES_FILE).write_text(json.dumps(table))
-    assert any("is damaged where it lists ../outside" in fault for fault in verify(open_checkpoint(folder)).faults)
+    assert any("has a damaged record of ../outside" in fault for fault in verify(open_checkpoint(folder)).faults)
 
 
 def test_the_hashes_of_the_same_files_are_the_same(tmp_path):

@@ -78,7 +78,7 @@ def test_switched_off_means_no_attempt_and_one_sentence(call, arguments, variabl
     done = call(*arguments, **variables)
     assert "NETWORK" not in done.stderr
     assert done.returncode == 1
-    assert "is not in the cache and downloads are switched off" in done.stderr
+    assert "is not in the cache, and downloads are disabled" in done.stderr
     assert "--model FOLDER" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 

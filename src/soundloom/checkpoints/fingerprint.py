@@ -1,4 +1,4 @@
-"""A short name for the contents of a checkpoint, without reading all of them."""
+"""Compute a short hash that identifies a checkpoint without reading it completely."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from soundloom.checkpoints.formats.tensors import LazyTensor
 
-_EDGE = 4096  # bytes of each tensor's beginning and end that enter
+_EDGE = 4096  # bytes hashed at both ends of each tensor
 _DIGITS = 16
 
 
 def fingerprint(tensors: Iterable[LazyTensor]) -> str:
-    """16 hexadecimal digits that change with any name, dtype, shape or the edges of any tensor, in any order."""
+    """Return 16 hexadecimal digits over names, dtypes, shapes and both ends of all tensors, in any order."""
     digest = hashlib.sha256()
     parts = (part for tensor in tensors for part in tensor.parts)
     for tensor in sorted(parts, key=lambda tensor: tensor.name):

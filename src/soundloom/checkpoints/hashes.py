@@ -1,7 +1,7 @@
-"""The sha256 of a model's files and tensors: written beside them as `sha256.json`, compared by `models verify`.
+"""Write and check `sha256.json`, which records the sha256 of a model's files and of their tensors.
 
-Opening a model does not read them, so it stays as fast as it was. One file serves every format, and readers of other
-projects pass over it. A file that is damaged is named with the tensor in which the damage lies.
+`models verify` compares the hashes; opening a model does not, so it stays fast. Hashes of tensors tell which tensor of
+a damaged file is damaged.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from soundloom.untrusted.json import LONGEST_RECORD, decode_json
 
 HASHES_FILE = "sha256.json"
 _READERS = {".safetensors": read_safetensors, ".npz": read_npz}
-_DEEPEST = 2  # folders between a file and the hashes of its model
-_WITHOUT = "remove it to go without hashes"
+_DEEPEST = 2  # folder levels between a file and the hashes of its model
+_WITHOUT = "remove it to use the model without hashes"
 
 
 def write_hashes(folder: Path, made: Mapping[str, Any] | None = None) -> None:
-    """Write `sha256.json` for all files of a finished model folder. `made` says by which command and options."""
+    """Write `sha256.json` for all files of a finished model folder. `made` records the command and its options."""
     files = {path.relative_to(folder).as_posix(): _describe(path) for path in _files(folder)}
     write_json(folder / HASHES_FILE, {**({"made": dict(made)} if made else {}), "files": files})
 
 
 def is_made_by(folder: Path, made: Mapping[str, Any]) -> bool:
-    """Whether a folder holds what the same command would write again: its files, no others, and all undamaged."""
+    """Whether a folder is the complete, undamaged result of the command in `made`, without other files."""
     try:
         table = _read(folder / HASHES_FILE)
         if table is None or table.get("made") != made:
@@ -44,9 +44,9 @@ def is_made_by(folder: Path, made: Mapping[str, Any]) -> bool:
 
 
 def find_hashes(path: Path) -> Path | None:
-    """The folder whose `sha256.json` lists a file: its own or the one above.
+    """Return the folder whose `sha256.json` lists a file: its own or the parent.
 
-    Raises CorruptFileError for one beside the file that is damaged; one above may be of something else altogether.
+    Raises CorruptFileError if the one next to the file is damaged; one in the parent may be unrelated.
     """
     name = PurePosixPath(path.name)
     for depth, folder in enumerate(list(path.absolute().parents)[:_DEEPEST]):
@@ -68,12 +68,12 @@ def sha256_of(path: Path) -> str:
 
 
 def recorded_faults(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> Iterator[str]:
-    """A sentence for each file or tensor that is not what `sha256.json` of a folder records."""
+    """Yield a sentence for each file or tensor that differs from `sha256.json` of a folder."""
     table = _read(folder / HASHES_FILE)
     for name, recorded in (table["files"] if table else {}).items():
         path = folder / name
         if not isinstance(recorded, dict) or Path(name).is_absolute() or ".." in Path(name).parts:
-            yield f"{folder / HASHES_FILE} is damaged where it lists {shown(name)}"
+            yield f"{folder / HASHES_FILE} has a damaged record of {shown(name)}"
         elif not path.is_file():
             yield f"{path} is missing"
         elif sha256(path) != recorded.get("sha256"):
@@ -81,7 +81,7 @@ def recorded_faults(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> 
 
 
 def _files(folder: Path) -> list[Path]:
-    """What is hashed: everything but the hashes themselves and temporary files."""
+    """Return the files to hash: all except `sha256.json` and temporary files."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / HASHES_FILE)
     return [path for path in found if not is_temporary(path)]
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _locate(path: Path, recorded: Any) -> Iterator[str]:
-    """Say which tensors of a damaged file are damaged; else that it lies in what surrounds them."""
+    """Yield which tensors of a damaged file are damaged, or that the damage is outside its tensors."""
     known = recorded if isinstance(recorded, dict) else {}
     reader = _READERS.get(path.suffix)
     try:
@@ -123,7 +123,7 @@ def _locate(path: Path, recorded: Any) -> Iterator[str]:
         yield f"{path} is damaged: {error.args[0]}"
         return
     for name in damaged:
-        yield f"{shown(name)} of {path} is damaged: its sha256 is not the recorded one"
+        yield f"{shown(name)} of {path} is damaged: its sha256 differs from the recorded one"
     if not damaged:
         where = "outside its tensors, or was replaced" if known else "or was replaced"
-        yield f"{path} is damaged {where}: its sha256 is not the recorded one"
+        yield f"{path} is damaged {where}: its sha256 differs from the recorded one"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soundloom.checkpoints.hub import fetch
+from soundloom.checkpoints.hub.fetch import fetch
 from soundloom.checkpoints.stable_audio.open import WEIGHTS_FILE
 from soundloom.config.catalogue import packaged_folder
 from soundloom.config.entries import ModelEntry

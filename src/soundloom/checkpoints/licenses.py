@@ -1,4 +1,4 @@
-"""Consent to the license of a model's weights: asked for before a download, remembered in the user's folder."""
+"""Ask for consent to a model's license before its download, and store it in the configuration folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VARIABLE = "SOUNDLOOM_ACCEPT_LICENSE"
 
 
 def require_consent(entry: ModelEntry, accept: bool = False, confirm: Callable[[str], bool] | None = None) -> None:
-    """Return when the licenses of `entry` are accepted, else raise DownloadError with the notice.
+    """Raise DownloadError with the license notice unless the licenses of `entry` are accepted.
 
-    Accepted means: earlier, by `accept`, by the variable SOUNDLOOM_ACCEPT_LICENSE (names of models or licenses,
-    separated by commas), or by `confirm`, which is shown the notice and answers.
+    They can be accepted in an earlier call, by `accept`, by the variable SOUNDLOOM_ACCEPT_LICENSE (names of models or
+    licenses, separated by commas), or by `confirm`, which takes the notice and returns the user's answer.
     """
-    open_licenses = [license.id for license in entry.licenses if license.id not in _remembered()]
+    open_licenses = [license.id for license in entry.licenses if license.id not in _accepted()]
     if not open_licenses:
         return
     allowed = {name.strip().lower() for name in os.environ.get(VARIABLE, "").split(",")}
@@ -31,26 +31,26 @@ def require_consent(entry: ModelEntry, accept: bool = False, confirm: Callable[[
     notice = license_notice(entry)
     if accept or by_variable or (confirm is not None and confirm(notice)):
         try:
-            _remember(open_licenses)
-        except (WriteError, RequestError) as error:  # it was given all the same
-            log.warning("the consent to the license of %s is not remembered: %s", entry.name, error)
+            _store(open_licenses)
+        except (WriteError, RequestError) as error:  # the consent itself is valid
+            log.warning("the consent to the license of %s could not be stored: %s", entry.name, error)
         return
     raise DownloadError(
         f"the license of {entry.name} was not accepted, so nothing was downloaded.\n{notice}",
-        f"agree with --accept-license, or set {VARIABLE}={entry.name}",
+        f"accept it with --accept-license, or set {VARIABLE}={entry.name}",
     )
 
 
-def _remembered() -> list[str]:
+def _accepted() -> list[str]:
     try:
         accepted = json.loads((config_folder() / "licenses.json").read_text(encoding="utf-8"))["accepted"]
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # no record that can be read means that nothing was accepted
+        return []  # without a readable record, nothing is accepted
     return [str(license) for license in accepted]
 
 
-def _remember(licenses: list[str]) -> None:
-    place = config_folder() / "licenses.json"
-    make_folder(place.parent)
-    with locked_folder(place.parent):  # others may be noting theirs
-        write_json(place, {"accepted": sorted({*_remembered(), *licenses})})
+def _store(licenses: list[str]) -> None:
+    file = config_folder() / "licenses.json"
+    make_folder(file.parent)
+    with locked_folder(file.parent):  # against concurrent writes
+        write_json(file, {"accepted": sorted({*_accepted(), *licenses})})

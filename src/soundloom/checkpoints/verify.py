@@ -1,4 +1,4 @@
-"""Read a checkpoint in full: the hash of every file against the recorded one, and every tensor that is not finite."""
+"""Verify a checkpoint completely: compare file hashes with recorded ones, and check that all values are finite."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from soundloom.checkpoints.formats.tensors import LazyTensor, is_float
 from soundloom.checkpoints.hashes import find_hashes, recorded_faults, sha256_of
-from soundloom.checkpoints.hub import download_faults, is_download
+from soundloom.checkpoints.hub.cache import download_faults, is_download
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class FileDigest:
-    """A file as it lies on disk; `size` in bytes."""
+    """A file and its hash; `size` in bytes."""
 
     path: Path
     size: int
@@ -29,9 +29,9 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What a full read found. `faults` has a sentence for each damaged file or tensor and for values not finite.
+    """The result of `verify`. `faults` has a sentence for each damaged file or tensor and for values not finite.
 
-    `unrecorded` are files with weights of which no hash is known, so that damage to them may pass unnoticed.
+    `unrecorded` lists weight files without a known hash, in which damage may go unnoticed.
     """
 
     name: str
@@ -47,11 +47,11 @@ class VerifyReport:
 
 
 def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> VerifyReport:
-    """Read every byte of a checkpoint and its text encoder. Names and shapes were compared when it was opened."""
+    """Read every byte of a checkpoint and its text encoder. Opening it has checked names and shapes."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
     hashes = {path: find_hashes(path) for path in checkpoint.files}
-    sha256 = _Digests()  # for all, since reading a file of gigabytes takes long
+    sha256 = _Digests()  # caches, since hashing gigabytes takes long
     folders = sorted({folder for folder in hashes.values() if folder})
     faults = [fault for folder in folders for fault in recorded_faults(folder, sha256)]
     faults += download_faults(checkpoint.files, sha256)
@@ -69,7 +69,7 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> VerifyReport:
 
 
 class _Digests:
-    """The sha256 of files, each read once, also where it has several names."""
+    """Compute the sha256 of files, each once, even if links give it several names."""
 
     def __init__(self) -> None:
         self._known: dict[Path, str] = {}
@@ -82,13 +82,13 @@ class _Digests:
 
 
 def count_not_finite(tensor: LazyTensor) -> int:
-    """How many values are NaN or infinite; of a packed tensor, scales and biases are looked at."""
+    """Count values that are NaN or infinite; for a packed tensor, in its scales and biases."""
     if len(tensor.parts) > 1:
         return sum(map(count_not_finite, tensor.parts))
     if not is_float(tensor):
         return 0
     if tensor.dtype == "BF16" and tensor.stored:
-        # Looking at the exponents spares widening a large tensor.
+        # Checking exponents avoids converting a large tensor.
         bits = tensor.buffer().view(np.uint16).reshape(-1)
         return sum(
             int(np.count_nonzero((bits[start : start + _CHUNK] & _BF16_EXPONENT) == _BF16_EXPONENT))

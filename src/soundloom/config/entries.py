@@ -78,7 +78,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """One place that offers a model. `revision` is the commit, or None where none was recorded: `checkpoints.pins`.
+    """One place that offers a model. `revision` is the commit, or None where none was recorded: `checkpoints.hub.pins`.
 
     `companions` are other places, whose files a model in this layout needs too.
     """

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from soundloom.checkpoints import pins
-from soundloom.checkpoints.hub import download_faults, fetch, files_needed
+from soundloom.checkpoints.hub import pins
+from soundloom.checkpoints.hub.cache import download_faults
+from soundloom.checkpoints.hub.fetch import fetch, files_needed
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import RemoteFile
 from soundloom.errors import DownloadError
@@ -91,7 +92,7 @@ def test_an_unknown_pinned_commit_points_to_the_revision_option(hub):
     entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], revision="0fef1392"),))
     assert get(entry).weights.parent.name == COMMIT
     hub.commits = ["c" * 40]
-    with pytest.raises(DownloadError, match="no commits that begin with 0fef1393") as caught:
+    with pytest.raises(DownloadError, match="no commits that start with 0fef1393") as caught:
         get(entry, revision="0fef1393")
     assert "--revision" in caught.value.hint
 
@@ -110,7 +111,7 @@ def test_a_broken_transfer_is_taken_up_again(hub, monkeypatch):
 def test_a_transfer_that_keeps_breaking_is_one_sentence(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.cut_after, hub.cuts_left = 9000, 100
-    with pytest.raises(DownloadError, match=r"model_config\.json of .* could not be fetched") as caught:
+    with pytest.raises(DownloadError, match=r"model_config\.json of .* could not be downloaded") as caught:
         get()
     assert "try again" in caught.value.hint
 
@@ -118,19 +119,19 @@ def test_a_transfer_that_keeps_breaking_is_one_sentence(hub, monkeypatch):
 def test_a_file_of_the_wrong_size_is_refused(hub):
     files = (RemoteFile("model_config.json"), RemoteFile("model.safetensors", 5))
     entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
-    with pytest.raises(DownloadError, match="has 17000 bytes, 5 were expected"):
+    with pytest.raises(DownloadError, match="has 17000 bytes instead of 5"):
         get(entry)
 
 
 def test_offline_and_not_cached_is_one_sentence(hub):
-    with pytest.raises(DownloadError, match="not in the cache and downloads are switched off"):
+    with pytest.raises(DownloadError, match="not in the cache, and downloads are disabled"):
         get(offline=True)
     assert hub.requests == []
 
 
 def test_offline_mode_of_the_client_is_honored(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DownloadError, match="switched off"):
+    with pytest.raises(DownloadError, match="downloads are disabled"):
         get()
 
 
@@ -148,7 +149,7 @@ def test_no_network_is_one_sentence(hub, monkeypatch):
 def test_an_ailing_server_is_quoted(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.failing = True
-    with pytest.raises(DownloadError, match=r"model_config\.json .* could not be fetched: .*500"):
+    with pytest.raises(DownloadError, match=r"model_config\.json .* could not be downloaded: .*500"):
         get(revision="b" * 40)
 
 
@@ -171,7 +172,7 @@ def test_files_needed_lists_every_file_with_its_repository():
 def test_a_file_whose_hash_is_not_the_pinned_one_is_refused_and_not_kept(hub):
     files = (RemoteFile("model_config.json", sha256="0" * 64),)
     entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
-    with pytest.raises(DownloadError, match=f"has the sha256 [0-9a-f]{{64}}, {'0' * 64} is pinned"):
+    with pytest.raises(DownloadError, match=f"has the sha256 [0-9a-f]{{64}} instead of the pinned {'0' * 64}"):
         get(entry)
     with pytest.raises(DownloadError, match="not in the cache"):
         get(entry, offline=True)
@@ -194,7 +195,7 @@ def test_without_a_pin_the_first_download_is_what_is_trusted(hub):
     assert get(unpinned()).weights == first.weights
     shutil.rmtree(cache())
     hub.repos[ENTRY.repo]["model.safetensors"] = b"something else"
-    with pytest.raises(DownloadError, match=r"model\.safetensors .* was downloaded at first; it was removed"):
+    with pytest.raises(DownloadError, match=r"model\.safetensors .* but its first download had .*; it was removed"):
         get(unpinned())
     assert get(unpinned(), revision="c" * 40).weights.read_bytes() == b"something else"
 
@@ -244,8 +245,8 @@ def test_a_download_is_used_also_where_it_cannot_be_noted(hub, tmp_path, monkeyp
         (tmp_path / "config").touch()
     with caplog.at_level(logging.WARNING):
         assert get().weights.is_file()
-    assert "the consent to the license of small-music is not remembered" in caplog.text
-    assert f"{ENTRY.repo} was downloaded, but later downloads cannot be compared with it" in caplog.text
+    assert "the consent to the license of small-music could not be stored" in caplog.text
+    assert f"{ENTRY.repo} was downloaded, but its hashes could not be recorded" in caplog.text
 
 
 def raise_no_home():

@@ -34,7 +34,7 @@ def test_weights_arrive_in_the_dtype_asked_for():
     [
         ({"weight": WEIGHT}, r"1 tensor missing \(bias\)"),
         ({"weight": WEIGHT, "bias": np.ones(2, np.float32), "other": WEIGHT}, r"1 tensor unexpected \(other\)"),
-        ({"weight": WEIGHT.T, "bias": np.ones(2, np.float32)}, r"1 tensor of another shape \(weight"),
+        ({"weight": WEIGHT.T, "bias": np.ones(2, np.float32)}, r"1 tensor with a wrong shape \(weight"),
     ],
 )
 def test_every_name_and_shape_must_fit(tensors, fault):

@@ -1,8 +1,8 @@
-"""What was downloaded first is what is trusted: the commit of each repository and the sha256 of its files.
+"""Record the commit and file hashes of each repository's first download, which later downloads must match.
 
-The record is `downloads.json` in the user's settings, so that it outlives the download cache:
-`{"owner/name": {"commit": "…", "sha256": {"COMMIT/path": "…"}}}`. `commit` is missing where only commits that were
-named with `--revision` were ever fetched.
+The record is `downloads.json` in the configuration folder, which outlives the download cache:
+`{"owner/name": {"commit": "…", "sha256": {"COMMIT/path": "…"}}}`. `commit` is missing if all downloads named a
+revision.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ DOWNLOADS_FILE = "downloads.json"
 
 
 def trusted_commit(repo: str) -> str | None:
-    """The commit that was downloaded first, where the catalogue pins none."""
+    """Return the commit of the first download of a repository, for entries without a pinned commit."""
     commit = _read().get(repo, {}).get("commit")
     return commit if isinstance(commit, str) else None
 
 
 def trusted_sha256(repo: str, commit: str, path: str) -> str | None:
-    """The sha256 that a file had when it was downloaded first."""
+    """Return the sha256 of the first download of a file."""
     digests = _read().get(repo, {}).get("sha256")
     digest = digests.get(f"{commit}/{path}") if isinstance(digests, dict) else None
     return digest if isinstance(digest, str) else None
 
 
 def store_pins(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
-    """Note what was downloaded; `digests` by path. `is_default` says that nobody had named another commit.
+    """Record a download with its `digests` by path. `is_default` says that the user chose no revision.
 
-    Raises WriteError, RequestError without a folder for settings, and DownloadError for a record that is damaged.
+    Raises WriteError, RequestError without a configuration folder, and DownloadError for a damaged record.
     """
-    place = _place()
-    make_folder(place.parent)
-    with locked_folder(place.parent):  # others may be noting theirs
+    file = _file()
+    make_folder(file.parent)
+    with locked_folder(file.parent):  # against concurrent downloads
         table = _read()
         known = table.get(repo, {})
-        noted = known.get("sha256") if isinstance(known.get("sha256"), dict) else {}
-        sha256 = {**(noted or {}), **{f"{commit}/{path}": digest for path, digest in digests.items()}}
+        recorded = known.get("sha256") if isinstance(known.get("sha256"), dict) else {}
+        sha256 = {**(recorded or {}), **{f"{commit}/{path}": digest for path, digest in digests.items()}}
         default = {"commit": commit} if is_default else {}
-        write_json(place, {**table, repo: {**default, **known, "sha256": sha256}})
+        write_json(file, {**table, repo: {**default, **known, "sha256": sha256}})
 
 
-def _place() -> Path:
+def _file() -> Path:
     return config_folder() / DOWNLOADS_FILE
 
 
 def _read() -> dict[str, dict[str, Any]]:
     try:
-        with _place().open("rb") as file:
+        with _file().open("rb") as file:
             table = decode_json(file.read(LONGEST_RECORD + 1), LONGEST_RECORD)
-    except (FileNotFoundError, NotADirectoryError, RequestError):  # nothing was noted, or there is no folder for it
+    except (FileNotFoundError, NotADirectoryError, RequestError):  # no record, or no configuration folder
         return {}
     except (OSError, ValueError) as error:
         raise _damaged(shown(str(error))) from error
@@ -65,4 +65,4 @@ def _read() -> dict[str, dict[str, Any]]:
 
 
 def _damaged(why: str) -> DownloadError:
-    return DownloadError(f"{_place()} cannot be read: {why}", "remove it to trust the next downloads anew")
+    return DownloadError(f"{_file()} cannot be read: {why}", "remove it to trust the next downloads")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.hashes import write_hashes
-from soundloom.checkpoints.hub import fetch_folders, sources_needed
+from soundloom.checkpoints.hub.cache import sources_needed
+from soundloom.checkpoints.hub.fetch import fetch_folders
 from soundloom.checkpoints.musicgen.open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
 from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE
 from soundloom.checkpoints.musicgen.save import save_musicgen

@@ -13,7 +13,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.fingerprint import fingerprint
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
-from soundloom.checkpoints.hub import Fetched, fetch
+from soundloom.checkpoints.hub.fetch import Fetched, fetch
 from soundloom.checkpoints.stable_audio.bundle import PART_FILE, bundle_layout, is_part
 from soundloom.checkpoints.stable_audio.components import (
     TextEncoderFiles,

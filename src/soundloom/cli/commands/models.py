@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from soundloom.checkpoints.hub import files_needed, sources_needed
+from soundloom.checkpoints.hub.cache import sources_needed
+from soundloom.checkpoints.hub.fetch import files_needed
 from soundloom.checkpoints.installed import installed_layouts
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
