@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from soundloom.bench.cases import machine, require_weights, weights_folder
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
-from soundloom.pipeline.stable_audio.model import Model, load
+from soundloom.pipeline.load import load_stable_audio
+from soundloom.pipeline.stable_audio.model import Model
 
 PROMPT, STEPS = "kick drum loop, 120 BPM", 8
 # Milliseconds that the published TensorRT runtime takes on an H200, by model and seconds.
@@ -159,7 +160,7 @@ def main() -> None:
     print(f"{rate['bytes'] / 1e12:.2f} TB/s, {fast:.0f} TFLOP/s in FP16, {exact:.0f} in FP32")
     results = []
     for name in args.models:
-        model = load(
+        model = load_stable_audio(
             require_weights(name, args.work), device="cuda", precision=args.precision, keep_loaded=True, keep_bad=True
         )
         assert isinstance(model.engine, TorchEngine)

@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.checkpoints.stable_audio.open import WEIGHTS_FILE
+from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.progress import Progress, host_peak
-from soundloom.pipeline.stable_audio.model import Model, load
+from soundloom.pipeline.stable_audio.model import Model
 
 MB = 1e6
 Peaks = dict[str, int]  # bytes by stage
@@ -77,7 +78,7 @@ def measure(name: str, work: Path) -> None:
     """Run one measurement in this process and print its figures as JSON."""
     model_name, run = MEASUREMENTS[name]
     began = time.perf_counter()
-    stages = run(load(work / model_name, device="cpu", precision="fp32", keep_bad=True))
+    stages = run(load_stable_audio(work / model_name, device="cpu", precision="fp32", keep_bad=True))
     scale = 1 if sys.platform == "darwin" else 1024
     whole = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, host_peak(), *stages.values(), 0)
     print(json.dumps({"seconds": time.perf_counter() - began, "peak": whole, "stages": stages}))

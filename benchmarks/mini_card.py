@@ -19,7 +19,7 @@ from PIL import Image
 from soundloom.bench.plot import line_plot
 from soundloom.evaluation.editing import reference_clip
 from soundloom.evaluation.evaluate import EvaluationConfig
-from soundloom.pipeline.stable_audio.model import load
+from soundloom.pipeline.load import load_stable_audio
 from soundloom.training.loop.logging import LOG_FILE, read_log
 from soundloom.training.loop.tensorboard import spectrogram_image
 
@@ -44,7 +44,7 @@ def curves(folder: Path) -> str:
 
 def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
     """A row of three spectrograms for each family of sounds, and the prompts."""
-    model = load(model_name, precision="fp32", keep_loaded=True)
+    model = load_stable_audio(model_name, precision="fp32", keep_loaded=True)
     scope = EvaluationConfig(seconds=SECONDS).for_model(model)
     rows, prompts = [], scope.sample_prompts(len(scope.families), SEED)
     for number, prompt in enumerate(prompts):

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.bench.cases import require_weights, weights_folder
-from soundloom.pipeline.stable_audio.model import Model, load
+from soundloom.pipeline.load import load_stable_audio
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 
 PROMPT, PADDING, DECODED = "kick drum loop, 120 BPM", 6.0, 24
@@ -62,9 +63,9 @@ def main() -> None:
     args = parser.parse_args()
     local = args.model == "mini" or Path(args.model).is_dir()
     source = args.model if local else require_weights(args.model, weights_folder())
-    exact = outputs(load(source, engine="torch", precision="fp32"), args.seconds)
+    exact = outputs(load_stable_audio(source, engine="torch", precision="fp32"), args.seconds)
     for precision in args.precisions:
-        found = outputs(load(source, engine="torch", precision=precision), args.seconds)
+        found = outputs(load_stable_audio(source, engine="torch", precision=precision), args.seconds)
         errors = "  ".join(f"{name} {decibels(found[name], exact[name]):.1f} dB" for name in ("decode", "encode"))
         alike = cosine(found["velocity"], exact["velocity"])
         print(f"{precision}: velocity's cosine {alike:.6f}  {errors}", flush=True)

@@ -19,8 +19,9 @@ from typing import Any
 
 from soundloom.bench.cases import machine, require_weights, weights_folder
 from soundloom.bench.plot import line_plot
+from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.progress import Progress
-from soundloom.pipeline.stable_audio.model import Model, load
+from soundloom.pipeline.stable_audio.model import Model
 
 AXES: dict[str, tuple[float, ...]] = {
     "seconds": (5, 10, 30, 60, 120, 380),
@@ -33,7 +34,9 @@ PROMPT = "kick drum loop, 120 BPM"
 
 def long_model(work: Path, precision: str) -> Model:
     """Open small-music without the published limit of its length."""
-    model = load(require_weights("small-music", work), precision=precision, keep_loaded=True, keep_bad=True)
+    model = load_stable_audio(
+        require_weights("small-music", work), precision=precision, keep_loaded=True, keep_bad=True
+    )
     model.checkpoint = replace(
         model.checkpoint, config=replace(model.config, sample_size=LONGEST * model.config.sample_rate)
     )

@@ -30,7 +30,7 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.stable_audio import Component
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
-from soundloom.pipeline.stable_audio.run import decode_latents
+from soundloom.pipeline.stable_audio.chunks import decode_latents
 
 FRAMES_PER_SECOND, PADDING = 44100 / 4096, 6.0  # of the published models
 PROMPT_TOKENS, CONTEXT = 10, 257  # tokens of a short prompt, and all: padding follows the prompt, the duration is last

@@ -1,11 +1,11 @@
-"""Text to 44.1 kHz stereo sound, and sound edited with words, on your own machine.
+"""Generate and edit 44.1 kHz stereo audio from text prompts, on your own machine.
 
     import soundloom
 
     model = soundloom.load("mini")
     model.generate("kick drum loop, 129 BPM", seconds=4, seed=7).save("kick.wav")
 
-Importing this package costs next to nothing: everything below loads when it is first used.
+Importing this package is fast: everything below loads when it is first used.
 """
 
 from importlib import import_module
@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if not TYPE_CHECKING:  # type checkers know each name from above, and should refuse any other
+if not TYPE_CHECKING:  # type checkers know the names from above, and should reject any other
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

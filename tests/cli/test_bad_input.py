@@ -107,7 +107,7 @@ def test_regions_that_cannot_be(make, source, regions, sentence):
         (("--seconds", "0"), "seconds must be a number above 0"),
         (("--seconds", "-3"), "seconds must be a number above 0"),
         (("--seconds", "nan"), "seconds must be a number above 0"),
-        (("--seconds", "121", "--compat", "mlx"), "make at most 120 s with this model"),
+        (("--seconds", "121", "--compat", "mlx"), "generate at most 120 s with this model"),
         (("--steps", "0"), "steps must be 1 or more"),
     ],
 )
@@ -139,7 +139,7 @@ def test_an_extension_needs_a_length(make, source):
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):
     made = make("generate", "kick drum loop " * 100, "--seconds", 0.1, "-o", "x.wav")
     assert made.code == 0
-    assert "the prompt is longer than 256 tokens; this was cut off" in made.err
+    assert "the prompt is longer than 256 tokens; this was truncated" in made.err
 
 
 def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
@@ -261,6 +261,6 @@ def test_hints_name_what_the_command_line_has(make, source, arguments, hint):
 def test_a_sound_that_is_too_long_to_vary_can_be_cut_as_the_hint_says(make, soundloom, tmp_path):
     long = tmp_path / "long.wav"
     soundfile.write(long, np.random.default_rng(1).uniform(-0.5, 0.5, 8000 * 121), 8000)
-    assert refused(make("vary", long, "rain"), 2, "cut the clip (`soundloom trim`, or --trim START,END)")
+    assert refused(make("vary", long, "rain"), 2, "trim the clip (`soundloom trim`, or --trim START,END)")
     assert make("vary", long, "rain", "--trim", "0,0.2", "-o", "x.wav").code == 0
     assert soundloom("trim", long, "--to", 0.2, "-o", "short.wav").code == 0

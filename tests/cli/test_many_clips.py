@@ -13,7 +13,7 @@ import soundfile
 
 from soundloom.audio.metadata import read_record
 from soundloom.errors import OutputError
-from soundloom.pipeline.stable_audio import model as model_module
+from soundloom.pipeline import plan as plan_module
 from soundloom.pipeline.stable_audio.model import Model
 from tests.cli.conftest import files_in
 
@@ -23,7 +23,7 @@ SHORT = ("--seconds", 0.05, "--duration-padding", 0)
 @pytest.fixture
 def pairs(monkeypatch):
     """Groups of two clips."""
-    monkeypatch.setattr(model_module, "MAX_BATCH", 2)
+    monkeypatch.setattr(plan_module, "MAX_BATCH", 2)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def stop_at_seed(monkeypatch):
     def stop(seed, error):
         check = Model._clip
 
-        def clip(model, task, cut):
-            if task.job.seed == seed:
+        def clip(model, planned, result):
+            if planned.seed == seed:
                 raise error
-            return check(model, task, cut)
+            return check(model, planned, result)
 
         monkeypatch.setattr(Model, "_clip", clip)
 

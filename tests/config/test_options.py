@@ -2,8 +2,8 @@ import pytest
 
 from soundloom.config.options import _ELSEWHERE, check_options
 from soundloom.errors import RequestError
-from soundloom.pipeline.load import LoadOptions
-from soundloom.pipeline.stable_audio.model import EditOptions, GenerateOptions
+from soundloom.pipeline.load import LoadKwargs
+from soundloom.pipeline.stable_audio.model import EditKwargs, GenerateKwargs
 
 KNOWN = ("seconds", "steps", "guidance", "negative_prompt", "seed")
 
@@ -37,6 +37,6 @@ def test_all_unknown_options_are_named_at_once():
 
 
 def test_names_of_other_packages_lead_to_options_that_exist():
-    ours = {*LoadOptions.__annotations__, *EditOptions.__annotations__, *GenerateOptions.__annotations__}
+    ours = {*LoadKwargs.__annotations__, *EditKwargs.__annotations__, *GenerateKwargs.__annotations__}
     assert set(_ELSEWHERE.values()) <= {*ours, "noise", "regions"}
     assert not set(_ELSEWHERE) & ours

@@ -27,7 +27,7 @@ from soundloom.cli import main as cli
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
 from soundloom.pipeline.load import load
-from soundloom.pipeline.stable_audio.model import GenerateOptions
+from soundloom.pipeline.stable_audio.model import GenerateKwargs
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 from soundloom.testing.stable_audio import make_random
 from soundloom.training.config import AutoencoderConfig, DataConfig
@@ -256,4 +256,4 @@ def flags_in(words: list[str]) -> set[str]:
 def test_the_options_of_docs_python_are_those_of_generate():
     table = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").partition("| option |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
-    assert sorted(named) == sorted(GenerateOptions.__annotations__)
+    assert sorted(named) == sorted(GenerateKwargs.__annotations__)

@@ -14,9 +14,9 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig, parse_model_config
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
-from soundloom.pipeline.progress import Stages
-from soundloom.pipeline.stable_audio.plan import Item, make_item, make_job
-from soundloom.pipeline.stable_audio.run import Run
+from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.executor import Executor
+from soundloom.pipeline.stable_audio.plan import PlannedPass, plan_clip, plan_pass
 from soundloom.text.tokenizer import Tokens
 from tests.parity.case import Case
 from tests.parity.models import GUIDANCE_NAMES
@@ -85,10 +85,10 @@ class GenerateCase:
             self._item(call, args, inputs, config, compat, _nth(prompts, i), _nth(args["duration"], i))
             for i in range(count)
         ]
-        stages = Stages(SimpleNamespace(reset_peak=lambda: None, peak_memory=lambda: None))
+        reporter = ProgressReporter(SimpleNamespace(reset_peak=lambda: None, peak_memory=lambda: None))
         noise = RecordedNoise(self.case, call, inputs)
-        run = Run(self.engine, config, self._tokenize, stages, keep_loaded=True, noise=noise)
-        made = run(items)
+        executor = Executor(self.engine, config, self._tokenize, reporter, keep_loaded=True, noise=noise)
+        made = executor.run(items)
         return {
             "latents": np.stack([one.latents for one in made]),
             "audio": np.clip(np.stack([one.audio for one in made]), -1, 1),
@@ -96,7 +96,7 @@ class GenerateCase:
 
     def _item(
         self, call: Any, args: Any, inputs: Any, config: ModelConfig, compat: Compat, prompt: str, seconds: float
-    ) -> Item:
+    ) -> PlannedPass:
         guidance = {GUIDANCE_NAMES[name]: _tuple(value) for name, value in args.items() if name in GUIDANCE_NAMES}
         request = GenerationRequest(
             prompt,
@@ -109,7 +109,7 @@ class GenerateCase:
             duration_padding=args.get("duration_padding_sec", 6.0),
             compat=compat,
         )
-        item = make_item(make_job(request, config, 30.0), config, seconds, 0)
+        item = plan_pass(plan_clip(request, config, 30.0), config)
         if args.get("conditioning_tensors"):
             frames = config.sample_size // config.same.downsampling_ratio
             item = replace(item, frames=frames, valid=frames, samples=config.sample_size)

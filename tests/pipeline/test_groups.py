@@ -10,21 +10,19 @@ import pytest
 from soundloom import GenerationRequest, load
 from soundloom.config.stable_audio.request import COMPAT
 from soundloom.errors import Canceled, OutputError
-from soundloom.pipeline.progress import Stages
-from soundloom.pipeline.stable_audio import model as model_module
-from soundloom.pipeline.stable_audio import run as run_module
+from soundloom.pipeline import plan as plan_module
+from soundloom.pipeline.plan import group_alike
+from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.executor import Executor
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.pipeline.stable_audio.passes import begin
-from soundloom.pipeline.stable_audio.plan import places_alike
-from soundloom.pipeline.stable_audio.run import Run
+from soundloom.pipeline.stable_audio.plan import plan_clip, plan_pass
 
 MAX_BATCH = 3
 
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
-    for module in (model_module, run_module):
-        monkeypatch.setattr(module, "MAX_BATCH", MAX_BATCH)
+    monkeypatch.setattr(plan_module, "MAX_BATCH", MAX_BATCH)
 
 
 def requests(count, prompt="rain", seconds=0.2, **options):
@@ -35,14 +33,14 @@ def requests(count, prompt="rain", seconds=0.2, **options):
 
 @pytest.fixture
 def groups(monkeypatch):
-    """The number of items of each journey through the networks."""
-    sizes, call = [], Run.__call__
-    monkeypatch.setattr(Run, "__call__", lambda run, items: sizes.append(len(items)) or call(run, items))
+    """The number of passes of each run through the networks."""
+    sizes, run = [], Executor.run
+    monkeypatch.setattr(Executor, "run", lambda executor, passes: sizes.append(len(passes)) or run(executor, passes))
     return sizes
 
 
-def test_places_alike_run_together_but_not_too_many():
-    assert places_alike("abaacab", 3) == [[0, 2, 3], [5], [1, 6], [4]]
+def test_equal_keys_are_grouped_up_to_the_limit():
+    assert group_alike("abaacab") == [[0, 2, 3], [5], [1, 6], [4]]
 
 
 def test_the_first_clips_are_there_before_the_next_group_is_begun(tiny_model, groups):
@@ -55,8 +53,9 @@ def test_the_first_clips_are_there_before_the_next_group_is_begun(tiny_model, gr
 
 def test_groups_give_the_bits_of_one_run_over_all(tiny_model, groups):
     mixed = [one for pair in zip(requests(4), requests(4, "bell", 0.4), strict=True) for one in pair]
-    items = [begin(request, tiny_model.config, 4.0).next_item() for request in mixed]
-    at_once = Run(tiny_model.engine, tiny_model.config, tiny_model.tokenizer, Stages(tiny_model.engine))(items)
+    passes = [plan_pass(plan_clip(request, tiny_model.config, 4.0), tiny_model.config) for request in mixed]
+    reporter = ProgressReporter(tiny_model.engine)
+    at_once = Executor(tiny_model.engine, tiny_model.config, tiny_model.tokenizer, reporter).run(passes)
     groups.clear()
     made = list(tiny_model.iter(mixed))
     assert groups == [MAX_BATCH, 1, MAX_BATCH, 1]
@@ -68,10 +67,12 @@ def test_groups_give_the_bits_of_one_run_over_all(tiny_model, groups):
 def test_edits_of_one_sound_run_together_and_are_planned_once(tiny_model, groups, monkeypatch):
     source = tiny_model.run(requests(1))[0]
     groups.clear()
-    begun = []
-    monkeypatch.setattr("soundloom.pipeline.groups.begin", lambda *args: begun.append(args) or begin(*args))
+    planned = []
+    monkeypatch.setattr(
+        "soundloom.pipeline.stable_audio.plan.plan_clip", lambda *args: planned.append(args) or plan_clip(*args)
+    )
     made = list(tiny_model.iter(requests(5, seconds=None, source=source, regions=((0.05, 0.1),))))
-    assert (groups, len(begun), len(made)) == ([MAX_BATCH, 2], 1, 5)
+    assert (groups, len(planned), len(made)) == ([MAX_BATCH, 2], 1, 5)
 
 
 def test_published_systems_still_make_all_as_long_as_the_longest(tiny_model, groups):
@@ -129,10 +130,10 @@ def test_memory_does_not_grow_with_the_number_of_clips(tiny_model):
 def test_a_clip_that_is_no_sound_does_not_cost_the_others(tiny_model, monkeypatch):
     check = Model._clip
 
-    def clip(model, task, cut):
-        if task.job.seed in (1, 6):
-            raise OutputError(f"seed {task.job.seed} is static")
-        return check(model, task, cut)
+    def clip(model, planned, result):
+        if planned.seed in (1, 6):
+            raise OutputError(f"seed {planned.seed} is static")
+        return check(model, planned, result)
 
     monkeypatch.setattr(Model, "_clip", clip)
     made = []
@@ -144,10 +145,10 @@ def test_a_clip_that_is_no_sound_does_not_cost_the_others(tiny_model, monkeypatc
 def test_one_bad_clip_of_a_length_of_its_own_does_not_cost_the_others(tiny_model, monkeypatch):
     check = Model._clip
 
-    def clip(model, task, cut):
-        if task.job.seed == 1:
+    def clip(model, planned, result):
+        if planned.seed == 1:
             raise OutputError("static")
-        return check(model, task, cut)
+        return check(model, planned, result)
 
     monkeypatch.setattr(Model, "_clip", clip)
     asked = [GenerationRequest("rain", seconds=seconds, seed=i) for i, seconds in enumerate((0.5, 1, 1.5), 1)]

@@ -16,7 +16,7 @@ def test_an_edit_without_a_prompt_takes_the_recorded_one_and_says_so(tiny_model,
     clip = recorded(tiny_model, request={"prompt": "rain", "steps": 2, "sampler": "euler", "seed": 5})
     with caplog.at_level(logging.WARNING):
         made = tiny_model.vary(clip, seed=1)
-    assert "no prompt was given; taking the one of the source: rain" in caplog.text
+    assert "no prompt was given; using the prompt of the source: rain" in caplog.text
     request = made.record["request"]
     assert (request["prompt"], request["steps"], request["sampler"], request["seed"]) == ("rain", 2, "euler", 1)
     assert np.array_equal(made.audio, tiny_model.vary(clip, "rain", steps=2, sampler="euler", seed=1).audio)

@@ -10,7 +10,8 @@ from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
-from soundloom.pipeline.stable_audio.model import Model, make_engine
+from soundloom.engines.registry import engine_class
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.policy import candidates, measure_sensitivity, mixed_bits, uniform_bits
 from soundloom.quantization.quantize import QuantizationConfig, quantize_model
 from soundloom.quantization.report import measure_distances, model_sizes
@@ -22,7 +23,7 @@ MIDDLE = ("self_attn.to_qkv", "self_attn.to_out", "ff.ff.2")
 
 
 def on_engine(checkpoint):
-    return Model(checkpoint, make_engine(checkpoint, precision="fp32"), keep_loaded=True)
+    return Model(checkpoint, engine_class("auto")(checkpoint, None, "fp32"), keep_loaded=True)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from soundloom.config.catalogue import require_entry
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.stable_audio.model import DEFAULT_SECONDS
-from soundloom.pipeline.stable_audio.passes import begin
+from soundloom.pipeline.stable_audio.plan import DEFAULT_SECONDS, plan_clip
 from tests.robustness.mutators.media import changed, count, generator, nested, odd_json, refusal
 
 SOUND = {
@@ -93,7 +92,7 @@ def test_a_wrong_value_of_a_piece_of_music_is_named():
 
 def plan(request):
     config = require_entry("mini").parsed_config()
-    return begin(request, config, DEFAULT_SECONDS)
+    return plan_clip(request, config, DEFAULT_SECONDS)
 
 
 def mutate_requests(name, number):

@@ -13,8 +13,9 @@ from statistics import median
 from typing import Any
 
 from soundloom.bench.cases import Case, Figures
+from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.progress import Progress
-from soundloom.pipeline.stable_audio.model import Model, load
+from soundloom.pipeline.stable_audio.model import Model
 
 PROMPT = "kick drum loop, 120 BPM"
 
@@ -42,7 +43,9 @@ class Recorder:
 
 def measure(case: Case, folder: Path, began: float) -> Figures:
     """Return seconds from the start of the process to the first step and the clip, warm seconds, and peak bytes."""
-    model = load(folder, engine=case.engine, precision=case.precision, keep_bad=True)  # weights may be random
+    model = load_stable_audio(
+        folder, engine=case.engine, precision=case.precision, keep_bad=True
+    )  # weights may be random
     cold = _run(model, case)
     since_start = time.time() - began
     figures = {

@@ -1,4 +1,4 @@
-"""What vary, inpaint and extend have in common."""
+"""Plan and execute `vary`, `inpaint` and `extend`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.commands.audio.trim import trimmed
-from soundloom.cli.opening import generator_config
 from soundloom.cli.options.groups import EditOptions
 from soundloom.cli.options.requests import build_requests
-from soundloom.cli.work import MakingOptions, carry_out
+from soundloom.cli.work import GenerationOptions, execute, known_generator
 from soundloom.config.stable_audio.request import GenerationRequest
-from soundloom.pipeline.lineage import recorded_model, remembered
+from soundloom.pipeline.provenance import recorded_model, recorded_settings
+from soundloom.pipeline.stable_audio.plan import default_seconds, plan
 
 
-def edit(options: EditOptions, making: MakingOptions, fields: Callable[[Clip], dict[str, Any]]) -> None:
-    """Edit the sound that `options` names; `fields` gives what the request says beside prompt and crossfade."""
-    text = options.text
-    clip: Clip = StreamedClip.open(options.input)
-    if making.model is None:
-        making = replace(making, model=recorded_model(clip))
-    config = generator_config(making)
-    if options.trim is not None:
-        clip = trimmed(clip, *options.trim)
-    taken = remembered(clip, making.model_name) if text is None else {"prompt": text}
-    crossfade: dict[str, Any] = {} if options.crossfade is None else {"crossfade": options.crossfade}
-    base = GenerationRequest(source=clip, **taken, **crossfade, **fields(clip))
-    carry_out(build_requests(base, making, config), making, config, Path(options.input))
+def edit(edited: EditOptions, options: GenerationOptions, fields: Callable[[Clip], dict[str, Any]]) -> None:
+    """Edit the file that the flags name; `fields` returns the fields of the request that the command sets."""
+    text, file = edited.text, Path(edited.input)
+    clip: Clip = StreamedClip.open(file)
+    if options.model is None:
+        options = replace(options, model=recorded_model(clip))
+    name, config = known_generator(options)
+    if edited.trim is not None:
+        clip = trimmed(clip, *edited.trim)
+    settings = recorded_settings(clip, options.model_name) if text is None else {"prompt": text}
+    crossfade: dict[str, Any] = {} if edited.crossfade is None else {"crossfade": edited.crossfade}
+    base = GenerationRequest(source=clip, **settings, **crossfade, **fields(clip))
+    requests = build_requests(base, options, config)
+    execute(plan(requests, config, default_seconds(name)), options, {clip: file})

@@ -1,71 +1,74 @@
-"""From the model flags to a configuration, and to a model once all that needs no weights has been checked."""
+"""Look up the configuration of a model, and load models as the flags say."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import AnyConfig, Checkpoint, open_checkpoint
 from soundloom.cli.options.groups import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.config.entries import ModelEntry
-from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.engines.registry import require_device
-from soundloom.errors import RequestError
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.parse import parse
 
 if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
 
+ModelT = TypeVar("ModelT")
+
 
 def named_entry(name: str) -> ModelEntry | None:
-    """The catalogue entry of a name such as `small-music` or `small-music@npz`; None for folders and files."""
+    """Return the catalogue entry of a name such as `small-music` or `small-music@npz`; None for folders and files."""
     name = name.partition("@")[0]
     return require_entry(name) if find_entry(name) else None
 
 
-def known_config(options: ModelOptions) -> AnyConfig:
-    """The model's configuration, for a named model without a download."""
-    entry = named_entry(options.model_name)
-    return entry.parsed_config() if entry else open_checkpoint(options.model_name).config
-
-
-def generator_config(options: ModelOptions) -> ModelConfig:
-    """The configuration of a model that generates; raises RequestError for an autoencoder alone."""
-    config = known_config(options)
-    if not isinstance(config, ModelConfig):
-        raise RequestError(
-            f"{options.model_name} is an autoencoder alone and cannot generate",
-            "it can encode and decode; `soundloom models` lists those that generate",
-        )
-    return config
+def known_model(source: str) -> tuple[str, AnyConfig | MusicGenConfig]:
+    """Return the name and configuration of a model; a catalogue name needs no download."""
+    entry = named_entry(source)
+    if entry is not None:
+        return entry.name, parse(MusicGenConfig, entry.config()) if entry.is_musicgen else entry.parsed_config()
+    checkpoint = open_music(source) if is_music(source) else open_checkpoint(source)
+    return checkpoint.name, checkpoint.config
 
 
 def open_model(
     options: ModelOptions, precision: str = "auto", keep_loaded: bool = False, keep_bad: bool = False
 ) -> Model:
-    """Open the model, after a download if it has to be; in a terminal its license is asked about."""
-    from soundloom.pipeline.stable_audio.model import Model, make_engine
+    """Load a Stable Audio model, with a download if necessary."""
+    from soundloom.pipeline.load import load_stable_audio
 
-    require_device(options.engine, options.device)
-    checkpoint = open_checkpoint(
+    return open_with(load_stable_audio, options, precision, keep_loaded, keep_bad)
+
+
+def open_with(
+    load: Callable[..., ModelT], options: ModelOptions, precision: str, keep_loaded: bool, keep_bad: bool
+) -> ModelT:
+    """Load a model as the flags say; in a terminal, ask about the license of a download."""
+    return load(
         options.model_name,
+        confirmation(),
+        engine=options.engine,
+        device=options.device,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        keep_bad=keep_bad,
         revision=options.revision,
         offline=options.offline,
         accept_license=options.accept_license,
-        confirm=confirmation(),
     )
-    engine = make_engine(checkpoint, options.engine, options.device, precision)
-    return Model(checkpoint, engine, keep_loaded=keep_loaded, keep_bad=keep_bad)
 
 
 def open_named(name: str, accept_license: bool = False) -> Checkpoint:
-    """Open a checkpoint alone, after a download if it has to be; in a terminal its license is asked about."""
+    """Open a Stable Audio checkpoint, with a download if necessary; in a terminal, ask about its license."""
     return open_checkpoint(name, accept_license=accept_license, confirm=confirmation())
 
 
 def confirmation() -> Callable[[str], bool] | None:
-    """What asks about a license, where there is a terminal to ask in."""
+    """Return the function that asks about a license, or None without a terminal."""
     return _confirm_license if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 

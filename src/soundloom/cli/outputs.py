@@ -1,10 +1,11 @@
-"""Where clips are written: names, checks before any work, and saving."""
+"""Name output files, check them before any work, and save clips."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from soundloom.atomic import make_folder, write_errors
@@ -14,59 +15,56 @@ from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
 from soundloom.cli.options.groups import OutputOptions
-from soundloom.config.musicgen.request import MusicRequest
-from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, WriteError
 from soundloom.folders import expanded
+from soundloom.pipeline.musicgen.plan import PlannedMusic
+from soundloom.pipeline.stable_audio.plan import PlannedClip
 
 log = logging.getLogger(__name__)
 
+Planned = PlannedClip | PlannedMusic
 BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 LOSSLESS = (".wav", ".flac")
 
 
 def output_paths(
-    requests: Sequence[Request], options: OutputOptions, rate: int, model: str, source: Path | None = None
+    clips: Sequence[Planned], options: OutputOptions, model: str, files: Mapping[Clip, Path]
 ) -> list[Path]:
-    """Name a file for each request and make sure that it can be written; missing folders are made.
+    """Name a file for each clip and check that it can be written; create missing folders.
 
-    `rate` is that of the model, `model` its name, `source` the file that an edit reads. Raises RequestError or
-    AudioError.
+    `model` is the name of the model, `files` are the paths of edited clips. Raises RequestError or AudioError.
     """
     if options.true_peak is not None and options.lufs is None:
         raise RequestError("--true-peak is the limit of --lufs, which is not given", "give --lufs -14, or leave it out")
-    paths = _names(requests, options, model, source)
-    for path, request in zip(paths, requests, strict=True):
-        clip = request.source
-        container = container_of(path)
-        container.subtype_for(options.sample_type, clip.source_format if clip else None)
-        own_rate = clip.sample_rate if clip else rate
-        channels = options.channels or _most_channels(request)
-        container.check(own_rate if options.rate is None else options.rate, channels)
-        _refuse_replacing(path, options, source)
+    paths = []
+    for clip, edits in groupby(clips, key=lambda planned: planned.request.source):
+        source, group = files[clip] if clip else None, list(edits)
+        named = _names([planned.request for planned in group], options, model, source)
+        for path, planned in zip(named, group, strict=True):
+            container = container_of(path)
+            container.subtype_for(options.sample_type, clip.source_format if clip else None)
+            rate = planned.rate if options.rate is None else options.rate
+            container.check(rate, options.channels or planned.channels)
+            _require_replaceable(path, options, source)
+        paths += named
+    if len({*paths}) < len(paths):
+        raise RequestError("several clips would be written to one file", "name a folder with -o, or edit them apart")
     for folder in dict.fromkeys(path.parent for path in paths):
         _require_writable(folder)
     return paths
 
 
-def _most_channels(request: Request) -> int:
-    """How many channels the result may have: MusicGen edits keep all of theirs, other edits one or two."""
-    if request.source is None:
-        return 2
-    return request.source.channels if isinstance(request, MusicRequest) else min(request.source.channels, 2)
-
-
-def _refuse_replacing(path: Path, options: OutputOptions, source: Path | None) -> None:
-    """Raise RequestError where something lies in the way that nobody said to replace."""
+def _require_replaceable(path: Path, options: OutputOptions, source: Path | None) -> None:
+    """Raise RequestError if the path is taken and the flags do not allow to replace what is there."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder", "name a file in it")
     if source is not None and path.exists() and path.samefile(source) and not options.overwrite:
-        raise RequestError(f"{path} is the sound to edit", "write elsewhere, or replace it with --overwrite")
+        raise RequestError(f"{path} is the file to edit", "write elsewhere, or replace it with --overwrite")
     if options.overwrite is False and _is_taken(path, options):
         raise RequestError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
     if options.sidecar and not options.overwrite and is_foreign_sidecar(path):
         raise RequestError(
-            f"{sidecar_path(path)}, where --sidecar would write, is not a record of soundloom's",
+            f"{sidecar_path(path)}, where --sidecar would write, is not a soundloom record",
             "choose another name, leave out --sidecar, or replace the file with --overwrite",
         )
 
@@ -88,18 +86,18 @@ def _names(requests: Sequence[Request], options: OutputOptions, model: str, sour
 
 
 def _names_a_file(options: OutputOptions) -> bool:
-    """Whether the user chose the files' names, and not at most their folder."""
+    """Return whether the user named the file, not only its folder."""
     return bool(options.out) and not (expanded(options.out or "").is_dir() or str(options.out).endswith("/"))
 
 
 def edit_name(source: Path) -> Path:
-    """NAME-edit, in the source's own format where that keeps every sample."""
+    """Return NAME-edit, in the source's format if that is lossless."""
     suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
     return Path(f"{source.stem}-edit{suffix}")
 
 
 def _free(path: Path, options: OutputOptions, names: Collection[Path]) -> Path:
-    """A name like this one that nothing has yet: what nobody named is never replaced unasked."""
+    """Return this name, or one with a number that is not taken: only named files are replaced."""
     wanted, number = path, 1
     while path in names or (_is_taken(path, options) and not options.overwrite):
         number += 1
@@ -118,16 +116,16 @@ def _require_writable(folder: Path) -> None:
 
 
 def named_or_free(named: str | None, default: Path) -> Path:
-    """The file that -o names, which may be replaced, or the default name, which raises WriteError if it is taken."""
+    """Return the file that -o names, or the default name. Raises WriteError if the default is taken."""
     if named is None and default.exists():
         raise WriteError(f"{default} exists already", "replace it by naming it with -o, or name another file")
     return expanded(named) if named is not None else default
 
 
-def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptions) -> None:
-    """Say why kept samples will not be the source's own, where flags or the format have that effect."""
-    clip = request.source
-    if clip is None or not (request.regions or request.offset or (request.seconds or 0) > clip.seconds):
+def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> None:
+    """Log why preserved samples will differ from the source, if flags or the format change them."""
+    clip = planned.request.source
+    if clip is None or planned.mode not in ("inpaint", "extend"):
         return
     reasons = []
     if options.rate not in (None, clip.sample_rate):
@@ -139,22 +137,22 @@ def warn_of_changes(request: GenerationRequest, path: Path, options: OutputOptio
     used = container_of(path).subtype_for(options.sample_type, clip.source_format)
     given = clip.source_format.subtype if clip.source_format else "FLOAT"
     if used not in BITS:
-        reasons.append(f"{path.suffix} files keep sounds only approximately")
+        reasons.append(f"{path.suffix} files are lossy")
     elif BITS[used] < BITS.get(KEPT_AS.get(given, given), 0):
         reasons.append(f"they are rounded to {BITS[used]} bits")
     if reasons:
-        log.warning("the kept samples will not be bit-identical to the source: %s", "; ".join(reasons))
+        log.warning("the preserved samples will not be bit-identical to the source: %s", "; ".join(reasons))
 
 
 def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
-    """Write a clip as the flags say. Return its path: another one where a name that nobody gave was taken meanwhile."""
-    is_given = _names_a_file(options)
-    replaces = is_given if options.overwrite is None else options.overwrite
+    """Save a clip as the flags say; return its path, with a number if an unnamed file has appeared there meanwhile."""
+    is_named = _names_a_file(options)
+    replaces = is_named if options.overwrite is None else options.overwrite
     while True:
         try:
             return _save(clip, path, options, replaces)
         except WriteError:
-            if is_given or replaces or not _is_taken(path, options):
+            if is_named or replaces or not _is_taken(path, options):
                 raise
         path = _free(path, options, ())
 

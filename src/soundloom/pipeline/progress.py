@@ -1,4 +1,4 @@
-"""What a caller learns while work goes on: progress, times and peak memory of each stage, and a way to stop."""
+"""Report progress: steps, times and peak memory of each stage, and a way to cancel."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from soundloom.errors import Canceled
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work is: `step` of `steps` of a stage done; the last event of a stage has `finished` set.
+    """A progress event: `step` of `steps` of a stage are done; the last event of a stage has `finished` set.
 
-    Of `clips` in all, the group that begins with the `clip`-th is being made. `seconds` is the time since the stage
-    began. `host_bytes` and `device_bytes` are peaks, known when it has finished.
+    The group that starts with clip number `clip`, of `clips` in total, is running. `seconds` is the time since the
+    stage started. `host_bytes` and `device_bytes` are memory peaks, known when the stage has finished.
     """
 
     stage: str
     step: int
     steps: int
-    seconds: float
+    seconds: float = 0.0
     finished: bool = False
     host_bytes: int | None = None
     device_bytes: int | None = None
@@ -33,31 +33,33 @@ class Progress:
     clips: int = 1
 
 
-Listener = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-class Measured(Protocol):
-    """What tells the device memory that the work takes: any engine."""
+class MemoryMeter(Protocol):
+    """Measures device memory: any engine."""
 
     def reset_peak(self) -> None: ...
 
     def peak_memory(self) -> int | None: ...
 
 
-class Stages:
-    """Reports progress to a listener, if there is one, and stops between steps when asked to."""
+class ProgressReporter:
+    """Calls a progress callback, if there is one, and raises Canceled between steps when `cancel` is set."""
 
-    def __init__(self, engine: Measured, listener: Listener | None = None, cancel: Event | None = None) -> None:
-        self._engine, self._listener, self._cancel = engine, listener, cancel
+    def __init__(
+        self, engine: MemoryMeter, callback: ProgressCallback | None = None, cancel: Event | None = None
+    ) -> None:
+        self._engine, self._callback, self._cancel = engine, callback, cancel
         self._done, self._group, self._clips = 0, 0, 1
 
-    def begin(self, group: int, clips: int) -> None:
-        """Say that the next group is begun, and how many of all clips are in it."""
-        self._done, self._group, self._clips = self._done + self._group, group, clips
+    def start_group(self, size: int, clips: int) -> None:
+        """Count the next `size` clips, of `clips` in total, as running."""
+        self._done, self._group, self._clips = self._done + self._group, size, clips
 
     @contextmanager
     def stage(self, name: str, steps: int) -> Iterator[Callable[[int], None]]:
-        """Run a stage; what is yielded reports that so many of its steps are done."""
+        """Run a stage; call the yielded function with the number of finished steps."""
         start = time.perf_counter()
         reset_host_peak()
         self._engine.reset_peak()
@@ -74,16 +76,16 @@ class Stages:
         self._report(Progress(name, steps, steps, seconds, True, *peaks))
 
     def _report(self, progress: Progress) -> None:
-        if self._listener is not None:
-            self._listener(replace(progress, clip=self._done + 1, clips=self._clips))
+        if self._callback is not None:
+            self._callback(replace(progress, clip=self._done + 1, clips=self._clips))
 
 
 def reset_host_peak() -> None:
-    """Forget the process's peak resident memory, where the system lets us (Linux)."""
+    """Reset the process's peak resident memory, where the system allows it (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return  # elsewhere the peak is that of the whole run, which is still an upper bound
+        return  # elsewhere the peak is that of the process so far, which is an upper bound
 
 
 def host_peak() -> int:

@@ -1,4 +1,4 @@
-"""What an edit takes over from the record of its source, and what its own record says of that source."""
+"""Read the record of an edit's source for defaults, and describe the source in the record of the edit."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ log = logging.getLogger(__name__)
 SETTINGS = ("negative_prompt", "steps", "sampler", "guidance", "shift")
 
 
-def remembered(source: Clip, model: str) -> dict[str, Any]:
-    """Return the prompt of a request without one, and the settings where `source` was made by the same model.
+def recorded_settings(source: Clip, model: str) -> dict[str, Any]:
+    """Return the prompt in the record of `source`, and the settings if `model` generated it.
 
-    They come from the source's record; without one the prompt is empty. What is taken over is logged.
+    Without a record the prompt is empty. Logs a prompt that it finds.
     """
-    recorded = recorded_request(source.record)
+    recorded = _recorded_request(source.record)
     if recorded is None or not recorded.prompt:
         return {"prompt": ""}
-    log.warning("no prompt was given; taking the one of the source: %s", shown(recorded.prompt))
-    taken: dict[str, Any] = {"prompt": recorded.prompt}
+    log.warning("no prompt was given; using the prompt of the source: %s", shown(recorded.prompt))
+    found: dict[str, Any] = {"prompt": recorded.prompt}
     if source.record.get("model") == model:
         settings = {name: getattr(recorded, name) for name in SETTINGS}
-        taken |= {name: value for name, value in settings.items() if value is not None}
-    return taken
+        found |= {name: value for name, value in settings.items() if value is not None}
+    return found
 
 
 def recorded_model(source: Clip) -> str | None:
-    """Return the model that made `source`, where it is one of the catalogue that can edit; say so where it is taken."""
+    """Return the model that generated `source` if the catalogue has it and it can edit, and log it."""
     entry = find_entry(str(source.record.get("model", "")))
     if entry is None or entry.kind != "generator" or not entry.public:
         return None
     if not entry.is_packaged:
-        log.warning("no model was given; taking the one that made the source: %s", entry.name)
+        log.warning("no model was given; using the model of the source: %s", entry.name)
     return entry.name
 
 
-def recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
-    """The request in a record as far as it describes sound, or None where there is none that can be read."""
+def _recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
+    """Return the prompt and settings in a record as a request, or None if they cannot be read."""
     request = record.get("request")
     if not isinstance(request, Mapping):
         return None
@@ -53,7 +53,7 @@ def recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
 
 
 def source_record(source: Clip) -> dict[str, Any]:
-    """What a record says of the sound that was edited: its hash, and its name, prompt, seed and model where known."""
+    """Describe the source of an edit: its hash, and its name, prompt, seed and model if known."""
     known: dict[str, Any] = {"name": source.name, "sha256": source.sha256()}
     request = source.record.get("request")
     known |= {"prompt": request.get("prompt")} if isinstance(request, Mapping) else {}

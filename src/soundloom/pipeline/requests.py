@@ -1,4 +1,4 @@
-"""From the options of a call to requests: short forms filled in, and one request for each of several prompts."""
+"""Build requests from the options of a call: spread options over prompts and fill in short forms."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from soundloom.config.values import as_int
 from soundloom.diffusion.noise import random_seed
 from soundloom.errors import RequestError
 
+CONTROLS = ("progress", "cancel")  # options of a call that are not part of its requests
+
 
 def build_request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
-    """Build a request from a caller's options, whose short forms are a guidance scale and the name of a `Compat`."""
+    """Build a request from a caller's options; guidance may be a scale, and `compat` a name."""
     values = dict(options)
     if not isinstance(values.get("guidance"), Guidance | None):
         values["guidance"] = Guidance(values["guidance"])
@@ -21,23 +23,31 @@ def build_request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
     return GenerationRequest(prompt, **values)
 
 
-def build_requests(prompts: Sequence[str], options: Mapping[str, Any]) -> list[GenerationRequest]:
-    """Build a request for each prompt, spreading options that hold for all."""
-    values = dict(options)
-    values["seed"] = spread_seed(values.get("seed"), len(prompts))
-    for name in ("negative_prompt", "seconds", "seed"):
-        value = values.get(name)
-        is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        values[name] = value if is_list else [value] * len(prompts)
-        if len(values[name]) != len(prompts):
-            raise RequestError(f"{len(prompts)} prompts were given and {len(values[name])} values of {name}")
-    each = ("negative_prompt", "seconds", "seed")
-    rows = [{name: values[name][i] for name in each} for i in range(len(prompts))]
-    return [build_request(prompt, {**values, **row}) for prompt, row in zip(prompts, rows, strict=True)]
+def spread(
+    prompt: str | Sequence[str], options: Mapping[str, Any], lists: Sequence[str] = ()
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return each prompt with its options. With several prompts, options named in `lists` may be lists too.
+
+    One seed counts up from prompt to prompt. Raises RequestError for lists of another length.
+    """
+    values = {name: value for name, value in options.items() if name not in CONTROLS}
+    if isinstance(prompt, str):
+        return [(prompt, values)]
+    values["seed"] = spread_seed(values.get("seed"), len(prompt))
+    rows = [(text, dict(values)) for text in prompt]
+    for name in ("seed", *lists):
+        given = values.get(name)
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            continue
+        if len(given) != len(prompt):
+            raise RequestError(f"{len(prompt)} prompts were given and {len(given)} values of {name}")
+        for (_, row), value in zip(rows, given, strict=True):
+            row[name] = value
+    return rows
 
 
 def spread_seed(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
-    """Return a seed for each of several clips, counting up from a given or drawn one."""
+    """Return a seed for each of several clips, counting up from a given or random one."""
     if isinstance(seed, Sequence):
         return list(seed)
     first = random_seed() if seed is None else as_int("seed", seed)

@@ -13,6 +13,7 @@ from soundloom.audio.metadata import read_record
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.errors import AudioError
+from soundloom.pipeline.musicgen import executor
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 from tests.cli.conftest import files_in
 
@@ -125,7 +126,7 @@ def test_music_is_made_and_repeated(soundloom, composer):
         (("edit", "source.wav", "Only drums", "--model", "mini"), "mini is not a MusicGen model"),
         (("edit", "source.wav", "Only drums", "--model", "no-such"), "no model is named 'no-such'"),
         (("edit", "source.wav", "Only drums", "--model", "COMPOSER"), "no adapter"),
-        (("edit", "source.wav", "Only drums", "--model", "EDITOR", "-o", "source.wav"), "is the sound to edit"),
+        (("edit", "source.wav", "Only drums", "--model", "EDITOR", "-o", "source.wav"), "is the file to edit"),
         (("generate", "a piano", "--model", "EDITOR"), "none to edit"),
         (("generate", "a piano", "--model", "COMPOSER", "--steps", 4), "no use for --steps"),
         (("generate", "a piano", "--model", "COMPOSER", "--region", "1,2"), "no use for --region"),
@@ -179,15 +180,15 @@ def test_files_are_read_one_at_a_time_and_the_model_stays_in_between(soundloom, 
     names = [f"{i}.wav" for i in range(4)]
     for i, name in enumerate(names):
         soundfile.write(name, np.random.default_rng(i).uniform(-0.4, 0.4, 9000), 22050)
-    held, most, load = weakref.WeakSet(), [], Clip.load
+    held, most, read = [], [], executor.mono_at_rate
 
-    def watched(path):
-        clip = load(path)
-        held.add(clip)
-        most.append(len(held))
-        return clip
+    def watched(clip, rate):
+        audio = read(clip, rate)
+        held.append(weakref.ref(audio))
+        most.append(sum(reference() is not None for reference in held))
+        return audio
 
-    monkeypatch.setattr(Clip, "load", watched)
+    monkeypatch.setattr(executor, "mono_at_rate", watched)
     freed, free = [], TorchMusicEngine.free
     monkeypatch.setattr(TorchMusicEngine, "free", lambda engine, *names: freed.extend(names) or free(engine, *names))
     made = soundloom("edit", *names, "Only drums", "-o", "edited/", "--model", editor, "--seed", 7)

@@ -99,7 +99,7 @@ def test_the_source_is_only_replaced_when_told(make, source):
     before = source.read_bytes()
     refused = make("vary", source, "-o", source)
     assert refused.code == 2
-    assert f"{source} is the sound to edit" in refused.err
+    assert f"{source} is the file to edit" in refused.err
     assert source.read_bytes() == before
     assert make("vary", source, "-o", source, "--overwrite").code == 0
     assert source.read_bytes() != before
@@ -110,13 +110,13 @@ def test_the_source_is_only_replaced_when_told(make, source):
     [
         (("--rate", 44100), "resampled from 48000 to 44100 Hz"),
         (("--lufs", -20), "--lufs turns them up or down"),
-        (("-o", "edit.mp3"), ".mp3 files keep sounds only approximately"),
+        (("-o", "edit.mp3"), ".mp3 files are lossy"),
     ],
 )
 def test_what_breaks_the_promise_to_keep_samples_is_said(make, source, arguments, reason):
     made = make("inpaint", source, "--region", "0.1,0.2", *arguments)
     assert made.code == 0
-    assert "kept samples will not be bit-identical to the source" in made.err
+    assert "preserved samples will not be bit-identical to the source" in made.err
     assert reason in made.err
 
 

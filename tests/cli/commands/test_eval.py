@@ -25,7 +25,7 @@ def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
 
 def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder, tmp_path):
     from soundloom.evaluation.evaluate import EvaluationConfig
-    from soundloom.pipeline.stable_audio.model import load
+    from soundloom.pipeline.load import load
 
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     assert EvaluationConfig().for_model(load(folder)) == EvaluationConfig()
@@ -39,7 +39,7 @@ def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder
 
 def test_mini_says_what_it_was_taught():
     from soundloom.evaluation.evaluate import EvaluationConfig
-    from soundloom.pipeline.stable_audio.model import load
+    from soundloom.pipeline.load import load
 
     assert EvaluationConfig().for_model(load("mini")).families != EvaluationConfig().families
 

@@ -76,13 +76,13 @@ def test_a_name_nobody_gave_never_replaces_a_file_and_a_given_one_does(make, tmp
 
 def test_a_name_that_was_taken_during_the_work_is_left_to_whoever_took_it(make, tmp_path, monkeypatch):
     ours, theirs = tmp_path / "rain-1.wav", b"of a run beside this one"
-    made = Model.iter
+    made = Model.execute
 
     def run(*args, **options):
         ours.write_bytes(theirs)
         return made(*args, **options)
 
-    monkeypatch.setattr(Model, "iter", run)
+    monkeypatch.setattr(Model, "execute", run)
     assert make("generate", "rain", "--seconds", 0.1, "--seed", 1).out == "rain-1-2.wav\n"
     assert (ours.read_bytes(), soundfile.info("rain-1-2.wav").frames) == (theirs, 4410)
 
@@ -145,7 +145,7 @@ def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tm
         sidecar.write_text(foreign)
         refused = make(*wish)
         assert (refused.code, sidecar.read_text()) == (2, foreign)
-        assert "loop.json, where --sidecar would write, is not a record of soundloom's" in refused.err
+        assert "loop.json, where --sidecar would write, is not a soundloom record" in refused.err
     assert make(*wish, "--overwrite").code == 0
     assert make(*wish, "--seed", 5).code == 0
     assert json.loads(sidecar.read_text())["seed"] == 5

@@ -38,7 +38,7 @@ def test_outputs_are_named_after_inputs(soundloom, source, tiny_model_folder, tm
         (np.zeros((3, 4), np.float32), "decodes latents (256, frames), found shape (3, 4)"),
         (np.full((256, 4), np.inf, np.float32), "not finite"),
         (np.array([{}]), "is not an array"),
-        (np.array(["a", "b"]), "latents are real numbers, found an array of <U1"),
+        (np.array(["a", "b"]), "latents must be real numbers, found an array of <U1"),
         (np.float32(1), "found shape ()"),
     ],
 )

@@ -84,7 +84,7 @@ def test_one_channel_is_the_mean_of_both(make, source):
     assert np.allclose(one, two.mean(axis=1), atol=1e-6)
     edit = make("inpaint", source, "hum", "--region", "0.1,0.2", "--channels", 1, "-o", "edit.wav")
     assert soundfile.info("edit.wav").channels == 1
-    assert "the kept samples will not be bit-identical to the source: --channels 1 mixes them to one" in edit.err
+    assert "the preserved samples will not be bit-identical to the source: --channels 1 mixes them to one" in edit.err
 
 
 def test_latents_are_npy_files(soundloom, tiny_model_folder, source, tmp_path):
@@ -151,8 +151,8 @@ def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
         (("--meter", "3/4"), "--meter does nothing without --bars"),
         (("--no-chunked-decode",), "--no-chunked-decode does nothing here"),
         (("--subtype", "float", "--peak", "clip"), "--peak clip does nothing in files of floats"),
-        (("--apg", 0.5), "settings of guidance do nothing without guidance; give a scale above 1 (--cfg)"),
-        (("--negative-prompt", "hum"), "a negative prompt does nothing without guidance"),
+        (("--apg", 0.5), "guidance settings have no effect without guidance; set a scale above 1 (--cfg)"),
+        (("--negative-prompt", "hum"), "a negative prompt has no effect without guidance"),
     ],
 )
 def test_idle_flags_of_generate_are_pointed_out(make, flags, warning):

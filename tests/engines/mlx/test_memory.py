@@ -8,7 +8,7 @@ import pytest
 import soundloom
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.errors import EngineError
-from soundloom.pipeline.stable_audio.run import decode_latents
+from soundloom.pipeline.stable_audio.chunks import decode_latents
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
 GENERATE = """
 import gc, sys
-from soundloom.pipeline.stable_audio.model import load
+from soundloom.pipeline.load import load
 clip = load(sys.argv[1], device="cpu").generate("rain", seconds=0.2, steps=1, seed=1)
 print(clip.audio.shape[0], *sorted({"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
 print(gc.isenabled(), gc.get_freeze_count() > 100_000)

@@ -17,10 +17,10 @@ from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ShiftCon
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.diffusion.schedules import schedule
-from soundloom.pipeline.progress import Stages
-from soundloom.pipeline.stable_audio.chunks import decode_chunks
-from soundloom.pipeline.stable_audio.plan import Item, make_item, make_job
-from soundloom.pipeline.stable_audio.run import Run, fit
+from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.chunks import decode_chunks, pad_or_trim
+from soundloom.pipeline.stable_audio.executor import Executor
+from soundloom.pipeline.stable_audio.plan import PlannedPass, plan_clip, plan_pass
 from soundloom.text.tokenizer import Tokenizer
 from tests.parity.case import Case
 from tests.parity.generation import RecordedNoise
@@ -199,13 +199,14 @@ class MLXCommandCase:
             guidance=Guidance(args["cfg"], args.get("apg", 1.0)) if guided else None,
             compat=Compat.named("mlx"),
         )
-        item = self._with_source(make_item(make_job(request, config, 30.0), config, args["seconds"], 0), args, inputs)
-        stages = Stages(SimpleNamespace(reset_peak=lambda: None, peak_memory=lambda: None))
+        item = self._with_source(plan_pass(plan_clip(request, config, 30.0), config), args, inputs)
+        reporter = ProgressReporter(SimpleNamespace(reset_peak=lambda: None, peak_memory=lambda: None))
         engine = self.adapter.engine(self.checkpoint, args["dit_dtype"])
-        made = Run(engine, config, self.tokenizer, stages, noise=RecordedNoise(self.case, call, inputs))([item])[0]
+        noise = RecordedNoise(self.case, call, inputs)
+        (made,) = Executor(engine, config, self.tokenizer, reporter, noise=noise).run([item])
         return {"latents": made.latents[None], "audio": made.audio}
 
-    def _with_source(self, item: Item, args: dict[str, Any], inputs: dict[str, Any]) -> Item:
+    def _with_source(self, item: PlannedPass, args: dict[str, Any], inputs: dict[str, Any]) -> PlannedPass:
         if "init_audio" not in inputs:
             return item
         rate = self.checkpoint.config.sample_rate
@@ -213,6 +214,6 @@ class MLXCommandCase:
         if "inpaint_range" in args:
             start, end = map(float, args["inpaint_range"].split(","))
             regions = ((round(start * rate), round(end * rate)),)
-        object.__setattr__(item.job.request, "noise", args.get("init_noise_level", 1.0))
-        audio = fit(inputs["init_audio"], item.frames * self.checkpoint.config.same.downsampling_ratio)
+        object.__setattr__(item.clip.request, "noise", args.get("init_noise_level", 1.0))
+        audio = pad_or_trim(inputs["init_audio"], item.frames * self.checkpoint.config.same.downsampling_ratio)
         return replace(item, audio=audio, regions=regions)

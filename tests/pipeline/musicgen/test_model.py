@@ -14,10 +14,10 @@ from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.engines.registry import music_engine_class
 from soundloom.errors import Canceled, RequestError
-from soundloom.pipeline.musicgen import model as music_module
-from soundloom.pipeline.musicgen import run as music_run
+from soundloom.pipeline import plan as plan_module
+from soundloom.pipeline.musicgen import executor
+from soundloom.pipeline.musicgen.executor import mono_at_rate
 from soundloom.pipeline.musicgen.model import MusicModel
-from soundloom.pipeline.musicgen.run import as_heard
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 
 EDITOR, PLAIN = (tiny_musicgen(published_musicgen("large", instruct=instruct)) for instruct in (True, False))
@@ -200,7 +200,7 @@ def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_don
 
 
 def test_clips_come_group_by_group_and_networks_stay_in_between(model, monkeypatch):
-    monkeypatch.setattr(music_module, "MAX_BATCH", 2)
+    monkeypatch.setattr(plan_module, "MAX_BATCH", 2)
     composer = model("plain")
     freed, free = [], composer.engine.free
     monkeypatch.setattr(composer.engine, "free", lambda *names: freed.extend(names) or free(*names))
@@ -217,8 +217,8 @@ def test_clips_come_group_by_group_and_networks_stay_in_between(model, monkeypat
     assert np.abs(rest[3].audio - alone.audio).max() < 1e-3
 
 
-def test_what_is_heard_of_one_sound_is_computed_once(model, monkeypatch):
+def test_a_source_is_read_and_encoded_once(model, monkeypatch):
     calls = []
-    monkeypatch.setattr(music_run, "as_heard", lambda *args: calls.append(1) or as_heard(*args))
+    monkeypatch.setattr(executor, "mono_at_rate", lambda *args: calls.append(1) or mono_at_rate(*args))
     assert len(model().edit(sound(0.1), ["Only drums", "No bass", "Only drums"], seed=1)) == 3
     assert len(calls) == 1

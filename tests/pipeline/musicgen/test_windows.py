@@ -37,11 +37,11 @@ def test_sounds_are_joined_without_a_step_and_cut_to_length():
     joined.add(0, loud)
     joined.add(400, soft)
     joined.add(800, loud)
-    assert joined.filled == joined.sound.shape[1] == 950
-    assert np.array_equal(joined.sound[:, :440], loud[:, :440])
-    assert np.array_equal(joined.sound[:, 470:800], soft[:, 70:400])
-    assert np.abs(np.diff(joined.sound[0, 440:470])).max() < 0.06
-    assert np.isclose(joined.sound[0, -1], 0.5)
+    assert joined.filled == joined.audio.shape[1] == 950
+    assert np.array_equal(joined.audio[:, :440], loud[:, :440])
+    assert np.array_equal(joined.audio[:, 470:800], soft[:, 70:400])
+    assert np.abs(np.diff(joined.audio[0, 440:470])).max() < 0.06
+    assert np.isclose(joined.audio[0, -1], 0.5)
 
 
 def test_equal_overlaps_leave_no_trace():
@@ -49,11 +49,11 @@ def test_equal_overlaps_leave_no_trace():
     joined = Joined(2, 1000, rate=1000)
     for start in (0, 300, 600):
         joined.add(start, sound[:, start : start + 400])
-    assert np.allclose(joined.sound, sound, atol=1e-6)
+    assert np.allclose(joined.audio, sound, atol=1e-6)
 
 
 def test_an_overlap_shorter_than_the_crossfade_is_used_whole():
     joined = Joined(1, 20, rate=1000)
     joined.add(0, np.zeros((1, 12), np.float32))
     joined.add(10, np.ones((1, 10), np.float32))
-    assert np.allclose(joined.sound[0, 9:13], [0, 0.25, 0.75, 1])
+    assert np.allclose(joined.audio[0, 9:13], [0, 0.25, 0.75, 1])

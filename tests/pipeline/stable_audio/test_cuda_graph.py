@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from soundloom.config.stable_audio.request import Guidance  # noqa: E402
 from soundloom.engines.torch.cuda_graphs import GraphCache  # noqa: E402
-from soundloom.pipeline.stable_audio.model import load  # noqa: E402
+from soundloom.pipeline.load import load  # noqa: E402
 
 CASES = {
     "pingpong": {"steps": 3},

@@ -10,8 +10,8 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError
-from soundloom.pipeline.stable_audio.edits import Edit
-from soundloom.pipeline.stable_audio.plan import make_job
+from soundloom.pipeline.stable_audio.assembler import ClipAssembler
+from soundloom.pipeline.stable_audio.plan import plan_clip
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000)
 KINDS = (
@@ -78,11 +78,11 @@ def draw(random, seconds):
     )
 
 
-def carry_out(request, config, made_seed):
+def execute(request, config, made_seed):
     """Run an edit with noise, up to one and a half times full scale, in the place of what the model makes."""
-    edit = Edit(make_job(request, config, 4.0), config)
+    edit = ClipAssembler(plan_clip(request, config, 4.0), config)
     random = np.random.default_rng(made_seed)
-    while (item := edit.next_item()) is not None:
+    while (item := edit.next_pass()) is not None:
         assert item.audio.shape == (2, item.samples)
         assert all(0 <= start < end <= item.samples for start, end in item.regions)
         edit.accept(random.uniform(-1.5, 1.5, (2, item.samples)).astype(np.float32))
@@ -117,8 +117,8 @@ def check(case, config, tmp_path, seed):
     soundfile.write(path, audio.astype(np.float32), case.rate, subtype=subtype)
     source = Clip.load(path)
 
-    in_memory = carry_out(case.request(source), config, seed).clip({})
-    streamed = carry_out(case.request(StreamedClip.open(path)), config, seed).clip({})
+    in_memory = execute(case.request(source), config, seed).clip()
+    streamed = execute(case.request(StreamedClip.open(path)), config, seed).clip()
     assert (type(in_memory), type(streamed)) == (Clip, StreamedClip)
     assert (in_memory.channels, in_memory.samples, in_memory.sample_rate) == (
         min(case.channels, 2),
@@ -143,9 +143,9 @@ def check(case, config, tmp_path, seed):
 @pytest.mark.parametrize("channels", [3, 6])
 def test_more_channels_than_two_become_two_with_a_note(config, channels):
     source = Clip(np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 8000)).astype(np.float32), 8000)
-    edit = carry_out(GenerationRequest("x", source=source, regions=((0.2, 0.3),), seed=1), config, 0)
+    edit = execute(GenerationRequest("x", source=source, regions=((0.2, 0.3),), seed=1), config, 0)
     assert edit.notes[0] == f"the sound has {channels} channels; only the first two are used"
-    assert edit.clip({}).channels == 2
+    assert edit.clip().channels == 2
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -156,8 +156,8 @@ def test_a_region_of_one_sample_is_at_least_one_sample_of_the_models(config, rat
         start = {-1: samples - 1, 0.5: samples // 2}.get(place, place)
         source = Clip(np.zeros((1, samples), np.float32), rate)
         region = (start / rate, (start + 1) / rate)
-        edit = Edit(make_job(GenerationRequest("x", source=source, regions=(region,)), config, 4.0), config)
-        item = edit.next_item()
+        edit = ClipAssembler(plan_clip(GenerationRequest("x", source=source, regions=(region,)), config, 4.0), config)
+        item = edit.next_pass()
         ((first, last),) = item.regions
         assert 0 <= first < last <= item.samples
 

@@ -8,8 +8,8 @@ import pytest
 from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, bars
 from soundloom.errors import RequestError
-from soundloom.pipeline.stable_audio.edits import Edit
-from soundloom.pipeline.stable_audio.plan import make_job
+from soundloom.pipeline.stable_audio.assembler import ClipAssembler
+from soundloom.pipeline.stable_audio.plan import plan_clip
 
 
 def noise_clip(seconds, rate=44100, channels=2, seed=0):
@@ -123,17 +123,18 @@ def test_pieces_of_a_long_region_join_without_a_step_and_without_old_sound(short
     """The source is -0.5 and what each pass makes another level from 0.1 on: nothing lies between or below."""
     source = Clip(np.full((2, 16 * 44100), -0.5, np.float32), 44100)
     request = GenerationRequest("x", source=source, regions=(region,), seed=1)
-    edit = Edit(make_job(request, short_model.config, 4.0), short_model.config)
+    edit = ClipAssembler(plan_clip(request, short_model.config, 4.0), short_model.config)
     level = 0.0
-    while (item := edit.next_item()) is not None:
+    while (item := edit.next_pass()) is not None:
         level += 0.1
         edit.accept(np.full((2, item.samples), level, np.float32))
     assert edit.passes > 3
     start, end = (round(edge * 44100) for edge in region)
     fade = round(0.01 * 44100)
-    made = edit.sound[:, start + fade : end - fade]
+    audio = edit.clip().audio
+    made = audio[:, start + fade : end - fade]
     assert made.min() > 0.09
-    assert np.abs(np.diff(edit.sound[:, start - fade if start else 0 : end + fade])).max() < 0.01
+    assert np.abs(np.diff(audio[:, start - fade if start else 0 : end + fade])).max() < 0.01
 
 
 @pytest.mark.parametrize("compat", ["stable-audio-3", "mlx"])
@@ -188,5 +189,5 @@ def test_impossible_regions_are_refused(tiny_model, regions, message):
 
 def test_new_sound_cannot_be_varied(tiny_model):
     request = GenerationRequest("x", source=noise_clip(1), seconds=2, noise=0.5)
-    with pytest.raises(RequestError, match="nothing before or behind"):
+    with pytest.raises(RequestError, match="there is none before or after a clip"):
         tiny_model.run([request])

@@ -10,8 +10,7 @@ from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.model import parse_model_config
 from soundloom.config.stable_audio.request import COMPAT, GenerationRequest
 from soundloom.errors import ConfigError, OutputError, RequestError
-from soundloom.pipeline.stable_audio.passes import begin
-from soundloom.pipeline.stable_audio.plan import make_item, make_job
+from soundloom.pipeline.stable_audio.plan import plan_clip, plan_pass
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def test_longer_clips_are_made_in_passes_and_say_so(mini, seconds):
     assert np.abs(clip.audio).max() <= 1
     whole = int(seconds) * 44100
     assert all(level(second) > -12 for second in np.split(clip.audio[:, :whole], int(seconds), axis=1))
-    assert "5.8 s at once: the clip was made in" in clip.record["warnings"][0]
+    assert "5.8 s at once: the clip was generated in" in clip.record["warnings"][0]
     assert clip.record["mode"] == "generate"
 
 
@@ -67,8 +66,7 @@ def test_edits_of_any_length_are_in_range(mini, seconds):
 def test_the_duration_stays_within_training(mini):
     config = mini.config
     for seconds in (0.01, 1.1999, 1.2, 4, 5.8):
-        job = make_job(GenerationRequest("x", seconds=seconds, seed=1), config, 4)
-        item = make_item(job, config, job.seconds, 1)
+        item = plan_pass(plan_clip(GenerationRequest("x", seconds=seconds, seed=1), config, 4), config)
         assert 1.2 <= item.seconds <= 5.8
         assert item.samples == round(seconds * 44100)
 
@@ -76,7 +74,7 @@ def test_the_duration_stays_within_training(mini):
 def test_published_behavior_has_no_passes(mini):
     request = GenerationRequest("x", seconds=6, compat=COMPAT["stable-audio-3"])
     with pytest.raises(RequestError, match=r"at most 5\.8 s"):
-        begin(request, mini.config, 4)
+        plan_clip(request, mini.config, 4)
 
 
 @pytest.mark.parametrize("given", [[1], "x", [2, 1], [-1, 5], [7, 9], [True, 5], [1, float("nan")]])

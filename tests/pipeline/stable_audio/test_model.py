@@ -7,7 +7,7 @@ import pytest
 
 from soundloom import Clip, Compat, GenerationRequest, Guidance, load
 from soundloom.errors import Canceled, EngineError, OutputError, RequestError
-from soundloom.pipeline.stable_audio import run as run_module
+from soundloom.pipeline.stable_audio import executor
 
 
 def generate(model, prompt="rain", **options):
@@ -168,7 +168,7 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
 def test_guidance_on_a_distilled_model_warns(tiny_model):
     assert any("distilled" in w for w in generate(tiny_model, guidance=2.0).record["warnings"])
     assert any("negative" in w for w in generate(tiny_model, negative_prompt="x").record["warnings"])
-    assert any("settings of guidance" in w for w in generate(tiny_model, guidance=Guidance(apg=0.5)).record["warnings"])
+    assert any("guidance settings" in w for w in generate(tiny_model, guidance=Guidance(apg=0.5)).record["warnings"])
 
 
 def test_a_negative_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
@@ -187,12 +187,12 @@ def test_what_is_true_of_all_clips_of_a_batch_is_said_once(tiny_model, caplog):
     ("value", "message"), [(math.nan, "finite|numbers"), (0.0, "silent|silence")], ids=["nan", "silence"]
 )
 def test_what_is_not_sound_is_an_error(tiny_model, monkeypatch, value, message):
-    original = run_module.decode_latents
+    original = executor.decode_latents
 
     def broken(*args):
         return np.full_like(original(*args), value)
 
-    monkeypatch.setattr(run_module, "decode_latents", broken)
+    monkeypatch.setattr(executor, "decode_latents", broken)
     with pytest.raises(OutputError, match=message):
         generate(tiny_model)
 
@@ -252,9 +252,10 @@ def test_an_autoencoder_alone_codes_but_does_not_generate(tiny_model):
 
     config = replace(require_entry("same-s").parsed_config(), model=tiny_model.config.same)
     only = replace(tiny_model.checkpoint, config=config, name="same-s")
-    from soundloom.pipeline.stable_audio.model import Model, make_engine
+    from soundloom.engines.registry import engine_class
+    from soundloom.pipeline.stable_audio.model import Model
 
-    model = Model(only, make_engine(only))
+    model = Model(only, engine_class("auto")(only))
     clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (2, 8192)).astype(np.float32), 44100)
     np.testing.assert_array_equal(model.encode(clip), tiny_model.encode(clip))
     with pytest.raises(EngineError, match="cannot generate"):

@@ -7,7 +7,7 @@ from soundloom.audio.clip import Clip
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.request import COMPAT, Compat, GenerationRequest, Guidance
 from soundloom.errors import RequestError
-from soundloom.pipeline.stable_audio.plan import make_batches, make_item, make_job
+from soundloom.pipeline.stable_audio.plan import make_batches, plan_clip, plan_pass
 
 SMALL = require_entry("small-music").parsed_config()
 MEDIUM = require_entry("medium").parsed_config()
@@ -16,7 +16,7 @@ BASE = require_entry("small-music-base").parsed_config()
 
 def item(seconds, config=SMALL, **options):
     request = GenerationRequest("x", seconds=seconds, **options)
-    return make_item(make_job(request, config, 30), config, seconds, 0)
+    return plan_pass(plan_clip(request, config, 30), config)
 
 
 # Seconds: latent frames, valid frames (published package) and frames of the MLX runtime before evening.
@@ -53,32 +53,33 @@ def test_a_clip_is_as_long_as_asked_to_the_sample():
 
 
 def test_defaults_follow_the_objective():
-    distilled, base = (make_job(GenerationRequest("x"), config, 30) for config in (SMALL, BASE))
+    distilled, base = (plan_clip(GenerationRequest("x"), config, 30) for config in (SMALL, BASE))
     assert (distilled.steps, distilled.sampler, distilled.guidance.scale) == (8, "pingpong", 1)
     assert (base.steps, base.sampler, base.guidance.scale) == (50, "euler", 7)
 
 
 def test_a_seed_is_drawn_where_none_is_given():
-    seeds = {make_job(GenerationRequest("x"), SMALL, 30).seed for _ in range(8)}
+    seeds = {plan_clip(GenerationRequest("x"), SMALL, 30).seed for _ in range(8)}
     assert len(seeds) > 1
 
 
 def test_more_than_the_model_makes_at_once_is_no_request_of_published_systems():
-    assert make_job(GenerationRequest("x", seconds=121), SMALL, 30).seconds == 121
+    assert plan_clip(GenerationRequest("x", seconds=121), SMALL, 30).seconds == 121
     with pytest.raises(RequestError, match="at most 120 s"):
-        make_job(GenerationRequest("x", seconds=121, compat=COMPAT["mlx"]), SMALL, 30)
+        plan_clip(GenerationRequest("x", seconds=121, compat=COMPAT["mlx"]), SMALL, 30)
 
 
-def test_items_of_one_length_and_kind_share_a_batch():
+def test_passes_of_one_length_and_kind_share_a_batch(monkeypatch):
     items = [item(5), item(9), item(5), item(5, guidance=Guidance(3)), item(5)]
-    batches = make_batches(items, limit=16)
+    batches = make_batches(items)
     assert [batch.places for batch in batches] == [(0, 2, 4), (1,), (3,)]
-    assert [len(batch.items) for batch in make_batches([item(5)] * 5, limit=2)] == [2, 2, 1]
+    monkeypatch.setattr("soundloom.pipeline.plan.MAX_BATCH", 2)
+    assert [len(batch.passes) for batch in make_batches([item(5)] * 5)] == [2, 2, 1]
 
 
 def test_the_package_pads_items_to_the_longest():
     compat = Compat.named("stable-audio-3")
-    (batch,) = make_batches([item(5, compat=compat), item(10, compat=compat)], limit=16)
+    (batch,) = make_batches([item(5, compat=compat), item(10, compat=compat)])
     assert batch.frames == 174
     assert batch.valid().sum(axis=1).tolist() == [118, 172]
 
@@ -87,8 +88,8 @@ def test_each_variation_has_a_schedule_from_its_own_level():
     clip = Clip(np.zeros((2, 44100), np.float32), 44100)
     items = []
     for level in (0.3, 0.9):
-        job = make_job(GenerationRequest("x", source=clip, noise=level), SMALL, 30)
-        items.append(replace(make_item(job, SMALL, 1.0, 0), audio=clip.audio))
-    (batch,) = make_batches(items, limit=16)
+        job = plan_clip(GenerationRequest("x", source=clip, noise=level), SMALL, 30)
+        items.append(replace(plan_pass(job, SMALL), audio=clip.audio))
+    (batch,) = make_batches(items)
     assert batch.schedule(SMALL)[:, 0].tolist() == [0.3, 0.9]
     assert batch.keep(4096) is None

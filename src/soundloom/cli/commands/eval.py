@@ -60,9 +60,9 @@ def run(options: Options) -> None:
     scope = _scope(options)
     from soundloom.evaluation.evaluate import evaluate
     from soundloom.evaluation.report import table
-    from soundloom.pipeline.stable_audio.model import load
+    from soundloom.pipeline.load import load_stable_audio
 
-    model = load(
+    model = load_stable_audio(
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
     )
     if model.sample_rate != SAMPLE_RATE:

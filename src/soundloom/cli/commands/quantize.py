@@ -25,10 +25,10 @@ from soundloom.cli.options.groups import (
 )
 from soundloom.cli.terminal.progress import Watch
 from soundloom.cli.terminal.results import print_results
-from soundloom.engines.registry import music_engine_class, require_device
+from soundloom.engines.registry import engine_class, music_engine_class, require_device
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.progress import Progress
-from soundloom.pipeline.stable_audio.model import Model, make_engine
+from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.musicgen import quantize_music
 from soundloom.quantization.policy import POLICIES
 from soundloom.quantization.quantize import QuantizationConfig, quantize_model
@@ -86,8 +86,10 @@ def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
 def _quantize(
     options: Options, full: Checkpoint, folder: Path, choice: QuantizationConfig, progress: Callable[[int, int], None]
 ) -> QuantizationReport:
+    engine = engine_class(options.engine)
+
     def on_engine(other: Checkpoint) -> Model:
-        return Model(other, make_engine(other, options.engine, options.device, "fp32"), keep_loaded=True)
+        return Model(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
     return quantize_model(full, folder, choice, on_engine, progress)
 

@@ -1,268 +1,129 @@
-"""Requests to MusicGen carried out: prompts read, sounds coded, codes made window by window, and decoded.
+"""Run planned MusicGen clips: encode text and sources, generate tokens window by window, decode.
 
-Each network works for all clips and windows before the next one is loaded: of long sounds only the codes wait, which
-are small. Positions are frames of the codec, except where samples are named.
+Each network does all its work before the next one is loaded; of long audio only the tokens wait, which are small.
+Positions are frames of the codec, except where samples are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
 from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip
-from soundloom.audio.resample import resample, resampled_length
+from soundloom.audio.resample import resample
 from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.config.musicgen.model import MusicGenConfig
-from soundloom.config.musicgen.request import MusicRequest
-from soundloom.config.musicgen.sampling import Sampling
-from soundloom.diffusion.noise import random_seed
-from soundloom.engines.musicgen import MusicEngine, TextEmbeddings
-from soundloom.errors import RequestError, shown
-from soundloom.pipeline.musicgen.windows import Joined, Window, plan_windows
-from soundloom.pipeline.progress import Stages
-from soundloom.pipeline.stable_audio.run import MAX_BATCH, fit
-from soundloom.text.instructions import Instruction, normalize_instruction
+from soundloom.engines.musicgen import MusicComponent, MusicEngine, TextEmbeddings
+from soundloom.pipeline.musicgen.plan import PlannedMusic
+from soundloom.pipeline.musicgen.windows import Joined
+from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.chunks import pad_or_trim
 from soundloom.text.t5_tokens import T5Tokenizer
 
-DEFAULT_SECONDS = 10.0
-EDIT_OVERLAP, MAKE_OVERLAP = 0.2, 0.4  # of a window, that the next one repeats; the latter is the published one
 _WINDOW_KEY = 32  # bits by which the number of a window is shifted in the key of its noise
 
 
-@dataclass(frozen=True)
-class MusicJob:
-    """A request with everything decided. `audio` reads what is edited (1, samples), at the model's rate.
-
-    `text` is what the model is told; `rate` and `channels` are those of the result, `samples` its length at the
-    model's rate. Jobs of equal `batch` are made together, so many at most that memory stays flat.
-    """
-
-    request: MusicRequest
-    text: str
-    seed: int
-    sampling: Sampling
-    windows: tuple[Window, ...]
-    samples: int
-    rate: int
-    channels: int
-    audio: Callable[[], np.ndarray]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_edit(self) -> bool:
-        return self.request.source is not None
-
-    @property
-    def batch(self) -> tuple[Any, ...]:
-        return self.windows, self.sampling, self.request.guidance, self.is_edit
-
-    def record(self) -> dict[str, Any]:
-        """The request with defaults resolved."""
-        seconds = None if self.is_edit else self.samples / self.rate
-        return self.request.to_record(seconds=seconds, seed=self.seed, top_k=self.sampling.top_k)
-
-
-def make_jobs(requests: Iterable[MusicRequest], config: MusicGenConfig) -> list[MusicJob]:
-    """Decide what requests leave open; those about one sound share what is heard of it.
-
-    Raises RequestError for what this model cannot do.
-    """
-    heard: dict[Clip, Callable[[], np.ndarray]] = {}
-    return [_make_job(request, config, heard) for request in requests]
-
-
-def _make_job(request: MusicRequest, config: MusicGenConfig, heard: dict[Clip, Callable[[], np.ndarray]]) -> MusicJob:
-    seed = random_seed() if request.seed is None else request.seed
-    sampling = request.sampling(config.default_top_k)
-    if request.source is not None:
-        return _edit_job(request, config, seed, sampling, heard)
-    if config.instruct is not None:
-        raise RequestError(
-            "this model edits sounds and has none to edit",
-            "edit one with `soundloom edit IN`, or take a musicgen model",
-        )
-    samples = round((request.seconds or DEFAULT_SECONDS) * config.sample_rate)
-    frames, longest = config.encodec.frames(samples), round(config.max_seconds * config.frame_rate)
-    if not frames:
-        raise RequestError(f"{request.seconds:g} s are less than one sample at {config.sample_rate} Hz")
-    windows = tuple(plan_windows(frames, longest, longest, MAKE_OVERLAP))
-    rate, channels = config.sample_rate, config.lm.audio_channels
-    return MusicJob(request, request.prompt, seed, sampling, windows, samples, rate, channels, _nothing)
-
-
-def _edit_job(
-    request: MusicRequest,
-    config: MusicGenConfig,
-    seed: int,
-    sampling: Sampling,
-    heard: dict[Clip, Callable[[], np.ndarray]],
-) -> MusicJob:
-    source = request.source
-    if config.instruct is None or source is None:
-        raise RequestError("this model has no adapter and cannot edit", "take instruct-musicgen")
-    if request.seconds is not None:
-        raise RequestError("an edit is as long as its source", "leave seconds out")
-    known = config.instruct.instruments
-    told = (
-        Instruction(request.prompt, seen_in_training=True)
-        if request.raw
-        else normalize_instruction(request.prompt, known)
-    )
-    window = request.window or config.instruct.window
-    size, longest = round(window * config.frame_rate), config.instruct.max_frames
-    if source not in heard:
-        heard[source] = cache(partial(as_heard, source, config.sample_rate))
-    samples = resampled_length(source.samples, source.sample_rate, config.sample_rate)
-    windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
-    notes = []
-    if not told.seen_in_training:
-        names = ", ".join(known)
-        notes.append(
-            f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}"
-        )
-    if window > config.instruct.window:
-        notes.append(f"the model was trained on {config.instruct.window:g} s; windows of {window:g} s are beyond that")
-    rate, channels = source.sample_rate, source.channels
-    return MusicJob(request, told.text, seed, sampling, windows, samples, rate, channels, heard[source], tuple(notes))
-
-
-def _nothing() -> np.ndarray:
-    return np.zeros((1, 0), np.float32)
-
-
-def as_heard(clip: Clip, rate: int) -> np.ndarray:
-    """The mean of a clip's channels (1, samples) at the model's rate."""
+def mono_at_rate(clip: Clip, rate: int) -> np.ndarray:
+    """Return the mean of a clip's channels (1, samples) at the model's rate."""
     return resample(to_channels(clip.audio, 1), clip.sample_rate, rate)
 
 
-class MusicRun:
-    """Carries out jobs on an engine."""
+class MusicExecutor:
+    """Runs groups of clips that share windows, sampling and source on an engine."""
 
     def __init__(
         self,
         engine: MusicEngine,
         config: MusicGenConfig,
         tokenizer: T5Tokenizer,
-        stages: Stages,
+        reporter: ProgressReporter,
         *,
-        keep_loaded: bool = False,
         mask_padding: bool = True,
     ) -> None:
-        self.engine, self.config, self.tokenizer, self.stages = engine, config, tokenizer, stages
-        self.keep_loaded, self.mask_padding = keep_loaded, mask_padding
+        self.engine, self.config, self.tokenizer, self.reporter = engine, config, tokenizer, reporter
+        self.keep_loaded, self.mask_padding = False, mask_padding
+        self._encoded: tuple[Hashable, list[np.ndarray]] | None = None  # the last source, which groups often share
 
-    def __call__(self, jobs: Sequence[MusicJob]) -> list[np.ndarray]:
-        """Return the sound (channels, samples) of each job at its own rate."""
-        with self.stages.stage("text", 1):
-            tokens = self.tokenizer([job.text for job in jobs])
-            reading = self.engine.encode_text(tokens.ids, tokens.mask)
+    def execute(self, clips: Sequence[PlannedMusic], keep_loaded: bool) -> list[np.ndarray]:
+        """Return the audio (channels, samples) of each clip at its own rate. Networks may stay loaded afterwards."""
+        self.keep_loaded = keep_loaded
+        with self.reporter.stage("text", 1):
+            tokens = self.tokenizer([clip.text for clip in clips])
+            text = self.engine.encode_text(tokens.ids, tokens.mask)
             self._free("text")
-        heard = self._encode(jobs)
-        codes = self._make(jobs, reading, heard)
-        return self._decode(jobs, codes)
+        return self._decode(clips, self._generate(clips, text, self._encode(clips[0])))
 
-    def _free(self, *components: Any) -> None:
+    def _free(self, *components: MusicComponent) -> None:
         if not self.keep_loaded:
             self.engine.free(*components)
 
-    def _encode(self, jobs: Sequence[MusicJob]) -> list[list[np.ndarray]]:
-        """Return the codes (1, q, t) of each window of each job; none of jobs without a source."""
-        edits = [job for job in jobs if job.is_edit]
-        if not edits:
-            return [[] for _ in jobs]
-        hop, known = self.config.encodec.hop, dict[tuple[Any, ...], list[np.ndarray]]()
-        with self.stages.stage("encode", len(edits)) as tick:
-            for done, job in enumerate(edits, 1):
-                key = id(job.request.source), job.windows  # several instructions may be for one sound
-                if key not in known:
-                    audio = job.audio()[None]
-                    pieces = (audio[..., window.start * hop : window.stop * hop] for window in job.windows)
-                    known[key] = [self.engine.encode(piece) for piece in pieces]
-                tick(done)
+    def _encode(self, clip: PlannedMusic) -> list[np.ndarray]:
+        """Return the tokens (1, q, t) of each window of the source of a group; none without a source."""
+        if clip.request.source is None:
+            return []
+        hop, key = self.config.encodec.hop, (clip.request.source, clip.windows)
+        with self.reporter.stage("encode", 1) as tick:
+            if self._encoded is None or self._encoded[0] != key:
+                audio = mono_at_rate(clip.request.source, self.config.sample_rate)[None]
+                pieces = (audio[..., window.start * hop : window.stop * hop] for window in clip.windows)
+                self._encoded = key, [self.engine.encode(piece) for piece in pieces]
+            tick(1)
             self._free("codec")
-        return [known.get((id(job.request.source), job.windows), []) for job in jobs]
+        return self._encoded[1]
 
-    def _make(
-        self, jobs: Sequence[MusicJob], reading: TextEmbeddings, heard: Sequence[list[np.ndarray]]
-    ) -> list[list[np.ndarray]]:
-        """Return the codes (q, t) that were made for each window of each job."""
-        alike: dict[tuple[Any, ...], list[int]] = {}
-        for index, job in enumerate(jobs):
-            alike.setdefault(job.batch, []).append(index)
-        batches = [
-            places[start : start + MAX_BATCH] for places in alike.values() for start in range(0, len(places), MAX_BATCH)
-        ]
-        made: list[list[np.ndarray]] = [[] for _ in jobs]
-        with self.stages.stage("codes", sum(self._seconds(jobs[first]) for first, *_ in batches)) as tick:
-            before = 0
-            for members in batches:
-                batch = [jobs[index] for index in members]
-                rows = TextEmbeddings(reading.hidden[members], reading.mask[members])
-                sources = [np.concatenate(codes) for codes in zip(*(heard[index] for index in members), strict=True)]
-                for codes, frames in self._make_batch(batch, rows, sources):
-                    tick(before + int(frames / self.config.frame_rate))
-                    if codes is not None:
-                        for index, own in zip(members, codes, strict=True):
-                            made[index].append(own)
-                before += self._seconds(batch[0])
+    def _generate(
+        self, clips: Sequence[PlannedMusic], text: TextEmbeddings, source: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Return the tokens (b, q, t) of each window."""
+        lm, first, tokens = self.config.lm, clips[0], list[np.ndarray]()
+        guidance = first.request.guidance
+        seconds = int(-(-first.windows[-1].stop // self.config.frame_rate))
+        with self.reporter.stage("codes", seconds) as tick:
+            for number, window in enumerate(first.windows):
+                prompt = tokens[-1][..., -window.known :] if tokens else None
+                request = TokenRequest(len(clips), window.stop - window.start, first.sampling, guidance, prompt)
+                capacity = count_steps(lm, request) + request.prompt_frames
+                repeated = np.repeat(source[number], len(clips), axis=0) if source else None
+                decoder = self.engine.decoder(text, capacity, guidance != 1, repeated, self.mask_padding)
+                for step in generate(lm, request, decoder, self._noise(clips, number)):
+                    tick(int((window.start + step.frames) / self.config.frame_rate))
+                tokens.append(step.tokens)
+                tick(int(window.stop / self.config.frame_rate))
             self._free("lm", "adapter")
-        return made
+        return tokens
 
-    def _seconds(self, job: MusicJob) -> int:
-        """Seconds of sound that a job's windows cover, rounded up."""
-        return int(-(-job.windows[-1].stop // self.config.frame_rate))
-
-    def _make_batch(
-        self, jobs: Sequence[MusicJob], reading: TextEmbeddings, sources: Sequence[np.ndarray]
-    ) -> Iterator[tuple[np.ndarray | None, int]]:
-        """Yield after each step how many frames are there, and behind a window its codes (b, q, t)."""
-        lm, guidance, known = self.config.lm, jobs[0].request.guidance, None
-        for number, window in enumerate(jobs[0].windows):
-            prompt = known[..., -window.known :] if known is not None else None
-            request = TokenRequest(len(jobs), window.stop - window.start, jobs[0].sampling, guidance, prompt)
-            capacity = count_steps(lm, request) + request.prompt_frames
-            source = sources[number] if sources else None
-            decoder = self.engine.decoder(reading, capacity, guidance != 1, source, self.mask_padding)
-            for step in generate(lm, request, decoder, self._noise(jobs, number)):
-                known = step.tokens
-                yield None, window.start + step.frames
-            yield known, window.stop
-
-    def _noise(self, jobs: Sequence[MusicJob], window: int) -> Callable[[int], np.ndarray]:
-        """Noise that depends on a job's seed, the window and the step, and on nothing else."""
-        lm, seeds = self.config.lm, [job.seed for job in jobs]
+    def _noise(self, clips: Sequence[PlannedMusic], window: int) -> Callable[[int], np.ndarray]:
+        """Return noise that depends only on the seed of a clip, the window and the step."""
+        lm, seeds = self.config.lm, [clip.seed for clip in clips]
         return lambda step: exponential_noise(seeds, (window << _WINDOW_KEY) + step, lm.num_codebooks, lm.vocab_size)
 
-    def _decode(self, jobs: Sequence[MusicJob], codes: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
-        """Return the sound of each job, its windows joined."""
-        sounds = []
-        hop, rate = self.config.encodec.hop, self.config.sample_rate
-        with self.stages.stage("decode", sum(len(job.windows) for job in jobs)) as tick:
-            done = 0
-            for job, made in zip(jobs, codes, strict=True):
-                joined = Joined(self.config.lm.audio_channels, job.samples, rate)
-                for window, own in zip(job.windows, made, strict=True):
-                    joined.add(window.start * hop, self._sides(own))
+    def _decode(self, clips: Sequence[PlannedMusic], tokens: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the audio of each clip, its windows joined."""
+        results, done = [], 0
+        hop, rate, channels = self.config.encodec.hop, self.config.sample_rate, self.config.lm.audio_channels
+        with self.reporter.stage("decode", len(clips) * len(tokens)) as tick:
+            for row, clip in enumerate(clips):
+                joined = Joined(channels, clip.samples, rate)
+                for window, window_tokens in zip(clip.windows, tokens, strict=True):
+                    joined.add(window.start * hop, self._decode_channels(window_tokens[row]))
                     done += 1
                     tick(done)
-                sounds.append(_finish(joined.sound, job, rate))
+                results.append(_finish(joined.audio, clip, rate))
             self._free("codec")
-        return sounds
+        return results
 
-    def _sides(self, codes: np.ndarray) -> np.ndarray:
-        """Return the sound (c, n) of codes (q, t), whose codebooks take turns among the channels."""
+    def _decode_channels(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the audio (c, n) of tokens (q, t), whose codebooks alternate between the channels."""
         channels = self.config.lm.audio_channels
-        return np.concatenate([self.engine.decode(codes[None, side::channels])[0] for side in range(channels)])
+        return np.concatenate([self.engine.decode(tokens[None, side::channels])[0] for side in range(channels)])
 
 
-def _finish(sound: np.ndarray, job: MusicJob, rate: int) -> np.ndarray:
-    """Bring what was made to the rate, channels and exact length of the result."""
-    if job.request.source is None:
-        return sound
-    return to_channels(fit(resample(sound, rate, job.rate), job.request.source.samples), job.channels)
+def _finish(audio: np.ndarray, clip: PlannedMusic, rate: int) -> np.ndarray:
+    """Convert audio to the rate, channels and exact length of the result."""
+    source = clip.request.source
+    if source is None:
+        return audio
+    return to_channels(pad_or_trim(resample(audio, rate, clip.rate), source.samples), clip.channels)

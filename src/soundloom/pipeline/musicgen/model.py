@@ -1,41 +1,38 @@
-"""The model that a caller holds of MusicGen: words to music, and with the Instruct adapter, sound edited by words.
+"""The MusicGen model: text to music, and with the Instruct adapter, edits by instruction.
 
-The networks are mono. A sound to be edited is heard as the mean of its channels; what is made goes to all of them.
+The networks are mono. The model reads the mean of a source's channels; its result goes to all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from threading import Event
-from typing import Any, TypedDict, Unpack, get_args, overload
+from typing import TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
-from soundloom.audio.checks import Origin, check_audio, require_sound
-from soundloom.audio.clip import Clip, Sound, as_clip, log_warnings
+from soundloom.audio.checks import check_audio
+from soundloom.audio.clip import Clip, Sound, as_clip
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.options import check_options
 from soundloom.engines.forks import require_threads
 from soundloom.engines.musicgen import MusicComponent, MusicEngine
-from soundloom.errors import RequestError, shown
-from soundloom.pipeline.groups import good_clips
-from soundloom.pipeline.lineage import source_record
-from soundloom.pipeline.musicgen.run import MusicJob, MusicRun, as_heard, make_jobs
-from soundloom.pipeline.progress import Listener, Stages
-from soundloom.pipeline.requests import spread_seed
-from soundloom.pipeline.stable_audio.plan import places_alike
-from soundloom.pipeline.stable_audio.run import MAX_BATCH
+from soundloom.errors import RequestError
+from soundloom.pipeline.model import BaseModel
+from soundloom.pipeline.musicgen.executor import MusicExecutor, mono_at_rate
+from soundloom.pipeline.musicgen.plan import PlannedMusic, plan
+from soundloom.pipeline.plan import Plan
+from soundloom.pipeline.progress import ProgressCallback, ProgressReporter
+from soundloom.pipeline.requests import spread
 from soundloom.text.t5_tokens import T5Tokenizer
-from soundloom.version import __version__
 
 
-class _Common(TypedDict, total=False):
-    """Options of every call; see `MusicRequest` for those that describe the sound.
+class _CommonKwargs(TypedDict, total=False):
+    """Options of every call; see `MusicRequest` for those that describe the audio.
 
-    `progress` hears `Progress` events, `cancel` stops the work between two steps.
+    `progress` is called with `Progress` events, `cancel` stops the work between two steps.
     """
 
     seed: int | Sequence[int | None] | None
@@ -43,25 +40,29 @@ class _Common(TypedDict, total=False):
     top_k: int | None
     top_p: float
     guidance: float
-    progress: Listener | None
+    progress: ProgressCallback | None
     cancel: Event | None
 
 
-class MusicOptions(_Common, total=False):
+class MusicKwargs(_CommonKwargs, total=False):
     """Options of `MusicModel.generate`; `seconds` may be a list, one for each prompt."""
 
     seconds: float | Sequence[float | None] | None
 
 
-class MusicEditOptions(_Common, total=False):
+class MusicEditKwargs(_CommonKwargs, total=False):
     """Options of `MusicModel.edit`; `window` is in seconds."""
 
     window: float | None
     raw: bool
 
 
-class MusicModel:
+class MusicModel(BaseModel[MusicRequest, PlannedMusic, np.ndarray]):
     """A MusicGen checkpoint on an engine; see `soundloom.load`."""
+
+    components = get_args(MusicComponent)
+    checkpoint: MusicGenCheckpoint
+    engine: MusicEngine
 
     def __init__(
         self, checkpoint: MusicGenCheckpoint, engine: MusicEngine, *, keep_loaded: bool = False, keep_bad: bool = False
@@ -70,16 +71,8 @@ class MusicModel:
         self._tokenizer: T5Tokenizer | None = None
 
     @property
-    def name(self) -> str:
-        return self.checkpoint.name
-
-    @property
     def config(self) -> MusicGenConfig:
         return self.checkpoint.config
-
-    @property
-    def sample_rate(self) -> int:
-        return self.config.sample_rate
 
     @property
     def tokenizer(self) -> T5Tokenizer:
@@ -89,156 +82,74 @@ class MusicModel:
 
     @overload
     # A str is also a sequence of them; the first signature wins for it.
-    def generate(self, prompt: str, **options: Unpack[MusicOptions]) -> Clip: ...  # type: ignore[overload-overlap]
+    def generate(self, prompt: str, **options: Unpack[MusicKwargs]) -> Clip: ...  # type: ignore[overload-overlap]
     @overload
-    def generate(self, prompt: Sequence[str], **options: Unpack[MusicOptions]) -> list[Clip]: ...
-    def generate(self, prompt: str | Sequence[str], **options: Unpack[MusicOptions]) -> Clip | list[Clip]:
-        """Make music from a prompt, or a list of clips from a list of prompts.
+    def generate(self, prompt: Sequence[str], **options: Unpack[MusicKwargs]) -> list[Clip]: ...
+    def generate(self, prompt: str | Sequence[str], **options: Unpack[MusicKwargs]) -> Clip | list[Clip]:
+        """Generate music from a prompt, or a list of clips from a list of prompts.
 
         With a list, `seconds` and `seed` may be lists of the same length; one seed counts up from clip to clip.
         Raises RequestError, OutputError or Canceled.
         """
-        check_options("generate", options, MusicOptions.__annotations__)
-        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
-        requests = _requests(prompt, dict(options))
-        clips = self.run(requests, progress=progress, cancel=cancel)
-        return clips[0] if isinstance(prompt, str) else clips
+        check_options("generate", options, MusicKwargs.__annotations__)
+        requests = [MusicRequest(text, **values) for text, values in spread(prompt, options, ("seconds",))]
+        return self._generate(prompt, requests, options)
 
     @overload
-    def edit(self, clip: Sound, instruction: str, **options: Unpack[MusicEditOptions]) -> Clip: ...  # type: ignore[overload-overlap]
+    def edit(self, clip: Sound, instruction: str, **options: Unpack[MusicEditKwargs]) -> Clip: ...  # type: ignore[overload-overlap]
     @overload
-    def edit(self, clip: Sound, instruction: Sequence[str], **options: Unpack[MusicEditOptions]) -> list[Clip]: ...
+    def edit(self, clip: Sound, instruction: Sequence[str], **options: Unpack[MusicEditKwargs]) -> list[Clip]: ...
     def edit(
-        self, clip: Sound, instruction: str | Sequence[str], **options: Unpack[MusicEditOptions]
+        self, clip: Sound, instruction: str | Sequence[str], **options: Unpack[MusicEditKwargs]
     ) -> Clip | list[Clip]:
         """Edit a clip or sound file by an instruction such as "Only drums", or once by each of several.
 
-        The result has the clip's rate, length and channels, which all hold the same sound. Raises RequestError,
+        The result has the clip's rate, length and channels, which all hold the same audio. Raises RequestError,
         OutputError or Canceled.
         """
-        check_options("edit", options, MusicEditOptions.__annotations__)
-        progress, cancel = options.pop("progress", None), options.pop("cancel", None)
-        requests = _requests(instruction, {**options, "source": as_clip(clip)})
-        clips = self.run(requests, progress=progress, cancel=cancel)
-        return clips[0] if isinstance(instruction, str) else clips
+        check_options("edit", options, MusicEditKwargs.__annotations__)
+        source = as_clip(clip)
+        requests = [MusicRequest(text, source=source, **values) for text, values in spread(instruction, options)]
+        return self._generate(instruction, requests, options)
 
-    def run(
-        self, requests: Sequence[MusicRequest], *, progress: Listener | None = None, cancel: Event | None = None
-    ) -> list[Clip]:
-        """Carry out requests, those of equal length together, and return a clip for each."""
-        made = dict(self.iter(requests, progress=progress, cancel=cancel))
-        return [made[place] for place in range(len(requests))]
+    def plan(self, requests: Sequence[MusicRequest]) -> Plan[PlannedMusic]:
+        """Plan requests without reading weights; raises RequestError for what the model cannot do."""
+        return plan(requests, self.config)
 
-    def iter(
-        self, requests: Sequence[MusicRequest], *, progress: Listener | None = None, cancel: Event | None = None
-    ) -> Iterator[tuple[int, Clip]]:
-        """Carry out requests and yield the place and the clip of each as soon as it is finished.
+    def _executor(self, reporter: ProgressReporter) -> MusicExecutor:
+        return MusicExecutor(self.engine, self.config, self.tokenizer, reporter)
 
-        At most `MAX_BATCH` of equal length are made at once, so that memory does not grow with their number; networks
-        stay loaded in between. Raises RequestError before any work; an OutputError about one clip comes when the
-        others have been yielded.
-        """
-        jobs = make_jobs(requests, self.config)
-        require_threads()
-        return self._run_groups(jobs, places_alike([job.batch for job in jobs], MAX_BATCH), progress, cancel)
-
-    def _run_groups(
-        self, jobs: list[MusicJob], groups: list[list[int]], progress: Listener | None, cancel: Event | None
-    ) -> Iterator[tuple[int, Clip]]:
-        stages, logged = Stages(self.engine, progress, cancel), set[str]()
-        run = MusicRun(self.engine, self.config, self.tokenizer, stages)
-
-        def make(places: Sequence[int]) -> list[Callable[[], Clip]]:
-            stages.begin(len(places), len(jobs))
-            run.keep_loaded = self.keep_loaded or places is not groups[-1]
-            group = [jobs[place] for place in places]
-            return [partial(self._clip, job, sound) for job, sound in zip(group, run(group), strict=True)]
-
-        try:
-            for place, clip in good_clips(groups, make):
-                log_warnings([clip], logged)
-                yield place, clip
-        except BaseException:  # Ctrl-C among them, and a caller who wants no more
-            self._free(*get_args(MusicComponent))
-            raise
+    def _clip(self, planned: PlannedMusic, result: np.ndarray) -> Clip:
+        findings = check_audio(result, planned.rate, planned.origin(self.engine.precision))
+        source = planned.request.source
+        clip = Clip(result, planned.rate, source_format=source.source_format if source else None)
+        return self._recorded(planned, clip, findings, planned.notes)
 
     def encode(self, clip: Sound) -> np.ndarray:
-        """Return the codes (codebooks, frames) of a clip or sound file of any rate and number of channels."""
+        """Return the tokens (codebooks, frames) of a clip or sound file of any rate and number of channels."""
         clip = as_clip(clip)
         if not clip.samples:
-            raise RequestError("the sound to encode has no samples")
+            raise RequestError("the clip to encode has no samples")
         require_threads()
         try:
-            return self.engine.encode(as_heard(clip, self.sample_rate)[None])[0]
+            return self.engine.encode(mono_at_rate(clip, self.sample_rate)[None])[0]
         finally:
             self._free("codec")
 
     def decode(self, codes: np.ndarray) -> Clip:
-        """Return the sound of codes (codebooks, frames)."""
+        """Return the audio of tokens (codebooks, frames)."""
         codes = np.asarray(codes)
-        stages, entries = self.config.encodec.num_quantizers, self.config.encodec.codebook_size
-        if codes.ndim != 2 or codes.shape[0] != stages or not codes.size or not np.issubdtype(codes.dtype, np.integer):
-            raise RequestError(f"{self.name} decodes integers ({stages}, frames), found shape {codes.shape}")
+        codebooks, entries = self.config.encodec.num_quantizers, self.config.encodec.codebook_size
+        is_integer = np.issubdtype(codes.dtype, np.integer)
+        if codes.ndim != 2 or codes.shape[0] != codebooks or not codes.size or not is_integer:
+            raise RequestError(f"{self.name} decodes integers ({codebooks}, frames), found shape {codes.shape}")
         if codes.min() < 0 or codes.max() >= entries:
-            raise RequestError(f"codes lie between 0 and {entries - 1}, found {codes.min()} to {codes.max()}")
-        record = {"mode": "decode", "model": self.name, "model_hash": self.checkpoint.fingerprint}
+            raise RequestError(
+                f"tokens must be between 0 and {entries - 1}, found values from {codes.min()} to {codes.max()}"
+            )
         require_threads()
         try:
-            return Clip(self.engine.decode(codes[None].astype(np.int64))[0], self.sample_rate, record)
+            audio = self.engine.decode(codes[None].astype(np.int64))[0]
         finally:
             self._free("codec")
-
-    def _free(self, *components: MusicComponent) -> None:
-        """Let networks leave memory, unless they are kept."""
-        if not self.keep_loaded:
-            self.engine.free(*components)
-
-    def _clip(self, job: MusicJob, sound: np.ndarray) -> Clip:
-        """Check what was made and wrap it with the record of how."""
-        request, is_guided = job.request, job.request.guidance != 1
-        # An edit may rightly be silent: of silence, or of what is left when the only instrument goes.
-        origin = Origin(
-            request.prompt,
-            has_source=job.is_edit,
-            is_region=job.is_edit,
-            is_guided=is_guided,
-            precision=self.engine.precision,
-        )
-        findings = check_audio(sound, job.rate, origin)
-        if not self.keep_bad:
-            require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {job.seed}")
-        warnings = [*(found.message for found in findings), *job.notes]
-        source_format = request.source.source_format if request.source else None
-        return Clip(sound, job.rate, self._record(job, warnings), source_format)
-
-    def _record(self, job: MusicJob, warnings: list[str]) -> dict[str, Any]:
-        record: dict[str, Any] = {
-            "soundloom": __version__,
-            "mode": "edit" if job.is_edit else "generate",
-            "model": self.name,
-            "model_hash": self.checkpoint.fingerprint,
-            "license": self.checkpoint.license,
-            "engine": self.engine.name,
-            "device": self.engine.device,
-            "precision": self.engine.precision,
-            "seed": job.seed,
-            "understood": job.text,
-            "request": job.record(),
-        }
-        if job.request.source is not None:
-            record["source"] = source_record(job.request.source)
-        return record | ({"warnings": warnings} if warnings else {})
-
-
-def _requests(prompt: str | Sequence[str], options: dict[str, Any]) -> list[MusicRequest]:
-    """Build a request for each prompt, spreading options that hold for all."""
-    if isinstance(prompt, str):
-        return [MusicRequest(prompt, **options)]
-    lists: dict[str, list[Any]] = {"seed": spread_seed(options.pop("seed", None), len(prompt))}
-    if isinstance(options.get("seconds"), Sequence):
-        lists["seconds"] = list(options.pop("seconds"))
-    for name, values in lists.items():
-        if len(values) != len(prompt):
-            raise RequestError(f"{len(prompt)} prompts were given and {len(values)} values of {name}")
-    each: list[dict[str, Any]] = [{name: values[i] for name, values in lists.items()} for i in range(len(prompt))]
-    return [MusicRequest(text, **options, **own) for text, own in zip(prompt, each, strict=True)]
+        return Clip(audio, self.sample_rate, self._origin("decode"))

@@ -1,7 +1,7 @@
-"""How long sounds pass through an autoencoder in pieces, so that memory stays flat as clips grow.
+"""Encode and decode audio in chunks, so that memory stays flat as clips grow.
 
-"exact" pieces overlap by what one latent's result depends on and start on the autoencoder's own grid, so the result
-is that of one pass, for every length. "published" and "mlx" are the two algorithms of the published systems.
+"exact" chunks overlap by the receptive field of a latent and start on the autoencoder's grid, so the result equals
+that of a single pass at every length. "published" and "mlx" are the algorithms of the published systems.
 Source: stable-audio-3, models/autoencoders.py (published) and its MLX runtime's decoders (mlx).
 """
 
@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from soundloom.audio.blocks import SlidingReader, Stream
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
+from soundloom.engines.stable_audio import Engine, NoiseFn
 
 Algorithm = Literal["exact", "published", "mlx"]
 CHUNK = 128  # latents, 11.9 s at the published rate
@@ -24,9 +26,9 @@ MLX_SIZES = {True: (128, 8), False: (8, 2)}  # chunk and overlap, by whether att
 
 @dataclass(frozen=True)
 class Chunk:
-    """A slice [start, stop) of the input; of its result, latents [left, right) land at latent `out` + left.
+    """A slice [start, stop) of the input; latents [left, right) of its result go to latent `out` + left.
 
-    A right of None takes all that a single pass gives, which may be more than was asked.
+    A right of None takes the complete result of a single pass, which may be longer than requested.
     """
 
     start: int
@@ -38,7 +40,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """Pieces in order, owning each latent of the result once; `scale` is the output positions of one latent."""
+    """Chunks in order, which cover each latent of the result once; a latent has `scale` positions in the output."""
 
     chunks: tuple[Chunk, ...]
     scale: int
@@ -55,18 +57,18 @@ class ChunkPlan:
             yield piece[..., chunk.left * self.scale : chunk.right and chunk.right * self.scale]
 
     def run(self, x: Any, run: Callable[[Any], np.ndarray]) -> np.ndarray:
-        """Return the whole result, written piece by piece into one array."""
+        """Return the complete result, written piece by piece into one array."""
         pieces = self.stream(x, run)
         first = next(pieces)
         if len(self.chunks) == 1:
             return first
         last = self.chunks[-1]
-        whole = np.empty((*first.shape[:-1], (last.out + (last.right or 0)) * self.scale), first.dtype)
+        result = np.empty((*first.shape[:-1], (last.out + (last.right or 0)) * self.scale), first.dtype)
         filled = 0
         for piece in chain([first], pieces):
-            whole[..., filled : filled + piece.shape[-1]] = piece
+            result[..., filled : filled + piece.shape[-1]] = piece
             filled += piece.shape[-1]
-        return whole[..., :filled]
+        return result[..., :filled]
 
 
 def decode_chunks(
@@ -87,7 +89,7 @@ def decode_chunks(
 def encode_chunks(
     samples: int, config: SAMEConfig, algorithm: Algorithm, chunk: int | None = None, overlap: int | None = None
 ) -> ChunkPlan:
-    """Plan the encoding of that many samples. The MLX runtime never cuts here."""
+    """Plan the encoding of that many samples. The MLX runtime never splits here."""
     half, ratio = config.encoder.config, config.downsampling_ratio
     if algorithm == "mlx":
         return ChunkPlan((Chunk(0, samples, 0, 0, None),), 1)
@@ -99,7 +101,7 @@ def encode_chunks(
 
 
 def _exact(latents: int, size: int, half: ResamplerConfig, unit: int) -> tuple[Chunk, ...]:
-    """Cut on the attention's grid, with as much context on both sides as a result depends on."""
+    """Split on the attention's grid, with the receptive field as context on both sides."""
     grid = half.latents_per_chunk
     size, margin = max(size // grid, 1) * grid, -(-half.reach // grid) * grid
     if latents <= size + margin:
@@ -113,7 +115,7 @@ def _exact(latents: int, size: int, half: ResamplerConfig, unit: int) -> tuple[C
 
 
 def _published(latents: int, size: int, overlap: int, positions: int, unit: int) -> tuple[Chunk, ...]:
-    """Cut at a fixed hop; the last piece ends at the signal's end, on the latent grid or not."""
+    """Split at a fixed hop; the last chunk ends where the signal ends, on the latent grid or not."""
     if positions < size * unit:
         return (Chunk(0, positions, 0, 0, None),)
     starts = list(range(0, positions - size * unit + 1, (size - overlap) * unit))
@@ -129,7 +131,7 @@ def _published(latents: int, size: int, overlap: int, positions: int, unit: int)
 
 
 def _mlx(latents: int, size: int, overlap: int, half: ResamplerConfig) -> tuple[Chunk, ...]:
-    """Cut windows of one size, chunk + 2 overlap; the last ends at the signal's end and gives what is left."""
+    """Split into windows of chunk + 2 overlap; the last one ends where the signal ends and yields the rest."""
     window = size + 2 * overlap
     if latents <= window:
         return (Chunk(0, latents, 0, 0, latents),)
@@ -142,3 +144,31 @@ def _mlx(latents: int, size: int, overlap: int, half: ResamplerConfig) -> tuple[
         start = latents - window
         chunks.append(Chunk(start, latents, start, first - start, window))
     return tuple(chunks)
+
+
+def encode_audio(
+    engine: Engine, config: Any, audio: np.ndarray, algorithm: Algorithm = "exact", noise: NoiseFn | None = None
+) -> np.ndarray:
+    """Return latents (b, c, t) of audio (b, channels, samples)."""
+    plan = encode_chunks(audio.shape[-1], config.same, algorithm)
+    return plan.run(audio, lambda piece: engine.encode(piece, noise))
+
+
+def encode_stream(engine: Engine, config: Any, audio: Stream) -> np.ndarray:
+    """Return latents (c, t) of stereo audio that is read once, chunk by chunk."""
+    plan = encode_chunks(audio.samples, config.same, "exact")
+    latents: np.ndarray = plan.run(SlidingReader(audio), lambda piece: engine.encode(piece[None], None))[0]
+    return latents
+
+
+def decode_latents(
+    engine: Engine, config: Any, latents: np.ndarray, algorithm: Algorithm = "exact", noise: NoiseFn | None = None
+) -> np.ndarray:
+    """Return audio (b, channels, samples) of latents (b, c, t)."""
+    plan = decode_chunks(latents.shape[-1], config.same, algorithm)
+    return plan.run(latents, lambda piece: engine.decode(piece, noise))
+
+
+def pad_or_trim(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Pad audio (channels, n) with silence at the end, or trim it, to a length."""
+    return np.pad(audio[:, :samples], ((0, 0), (0, max(0, samples - audio.shape[1]))))

@@ -1,108 +1,136 @@
-"""Items through the networks: text, source latents, sampling, decoding. Components leave as soon as nothing needs them.
+"""Run planned clips through the networks: text encoding, source encoding, sampling, decoding.
 
-Knows neither files nor sample rates other than the model's own.
+Each component leaves memory as soon as nothing needs it. This module knows neither files nor sample rates other than
+the model's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 
-from soundloom.audio.blocks import SlidingReader, Stream
+from soundloom.audio.checks import FAINT_LEVEL, Finding, check_audio, loudest
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.engines.stable_audio import Array, Component, Engine, NoiseFn
-from soundloom.pipeline.progress import Stages
-from soundloom.pipeline.stable_audio.chunks import decode_chunks, encode_chunks
-from soundloom.pipeline.stable_audio.cuda_graph import RecordedClip, is_recordable
-from soundloom.pipeline.stable_audio.plan import Batch, Item, make_batches
-from soundloom.pipeline.stable_audio.velocity import TextBatch, VelocityField, negative_rows
+from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.assembler import ClipAssembler
+from soundloom.pipeline.stable_audio.chunks import decode_latents, encode_audio, pad_or_trim
+from soundloom.pipeline.stable_audio.cuda_graph import CapturedClip, is_capturable
+from soundloom.pipeline.stable_audio.plan import BatchPlan, PlannedClip, PlannedPass, make_batches
+from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, VelocityField, negative_rows
+from soundloom.text.tokenizer import Tokens
 
-MAX_BATCH = 16
-CODEC_STEPS = 1 << 32  # the autoencoder's draws are numbered from here, far from the sampler's
+CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
 
 
 class NoiseSource(Protocol):
-    """Where a batch's random draws come from."""
+    """Provides the random numbers of a batch."""
 
-    def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
+    def latents(self, batch: BatchPlan, step: int, channels: int) -> np.ndarray:
         """Return (b, channels, frames): step 0 for the start, i + 1 for what sampler step i adds."""
         ...
 
-    def codec(self, batch: Batch) -> NoiseFn | None:
-        """Return what draws the autoencoder's noise, or None for an autoencoder without noise."""
+    def codec(self, batch: BatchPlan) -> NoiseFn | None:
+        """Return the noise function of the autoencoder, or None for an autoencoder without noise."""
         ...
 
 
 class PhiloxNoise:
-    """Noise from each item's seed; the autoencoder is deterministic unless published behavior is asked for."""
+    """Noise from the seed of each pass; the autoencoder is deterministic unless published behavior is requested."""
 
-    def latents(self, batch: Batch, step: int, channels: int) -> np.ndarray:
-        return batch_noise([item.seed for item in batch.items], step, channels, batch.frames)
+    def latents(self, batch: BatchPlan, step: int, channels: int) -> np.ndarray:
+        return batch_noise([one.seed for one in batch.passes], step, channels, batch.frames)
 
-    def codec(self, batch: Batch) -> NoiseFn | None:
+    def codec(self, batch: BatchPlan) -> NoiseFn | None:
         if not batch.compat.codec_noise:
             return None
-        draws = count(CODEC_STEPS)
+        steps = count(CODEC_STEPS)
 
-        def draw(shape: Sequence[int]) -> np.ndarray:
-            # The first axis holds the items, or the groups of tokens of one item after the other.
-            rows, size = shape[0] // len(batch.items), math.prod(shape[1:])
-            noise = batch_noise([item.seed for item in batch.items], next(draws), size, rows)
-            return noise.swapaxes(1, 2).reshape(shape)
+        def noise(shape: Sequence[int]) -> np.ndarray:
+            # The first axis holds the passes, or the groups of tokens of one pass after the other.
+            rows, size = shape[0] // len(batch.passes), math.prod(shape[1:])
+            values = batch_noise([one.seed for one in batch.passes], next(steps), size, rows)
+            return values.swapaxes(1, 2).reshape(shape)
 
-        return draw
+        return noise
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of an item: latents (c, frames) and audio (channels, samples) at the model's rate."""
+class PassResult:
+    """Latents (c, frames) and audio (channels, samples) of a pass, at the model's rate.
+
+    `truncated` is the part of its prompts that the text encoder does not read.
+    """
 
     latents: np.ndarray
     audio: np.ndarray
+    truncated: str = ""
 
 
-class Run:
-    """The journey of items through an engine, once or several times."""
+class Executor:
+    """Runs clips on an engine. A process may call it several times."""
 
     def __init__(
         self,
         engine: Engine,
         config: ModelConfig,
-        tokenize: Any,
-        stages: Stages,
+        tokenize: Callable[[Sequence[str], int], Tokens],
+        reporter: ProgressReporter,
         *,
         keep_loaded: bool = False,
         noise: NoiseSource | None = None,
     ) -> None:
-        self.engine, self.config, self.tokenize, self.stages = engine, config, tokenize, stages
+        self.engine, self.config, self.tokenize, self.reporter = engine, config, tokenize, reporter
         self.keep_loaded, self.noise = keep_loaded, noise or PhiloxNoise()
-        self.cut: dict[int, str] = {}  # place of an item: what of its prompt did not fit
-        self._read: tuple[Any, TextBatch] | None = None  # the last texts, which the next pass or group often repeats
+        self._truncated: dict[int, str] = {}  # by the index of a pass
+        self._last_text: tuple[Any, TextBatch] | None = None  # the next pass or group often repeats it
 
-    def __call__(self, items: Sequence[Item]) -> list[Made]:
-        """Return what was made of each item, in order."""
-        self.cut = {}
-        batches = make_batches(items, MAX_BATCH)
+    def execute(self, clips: Sequence[PlannedClip], keep_loaded: bool) -> list[ClipAssembler]:
+        """Run all passes of clips; the next passes of all clips run together. Networks may stay loaded afterwards."""
+        assemblers = [ClipAssembler(clip, self.config) for clip in clips]
+        while waiting := [(one, planned) for one in assemblers if (planned := one.next_pass()) is not None]:
+            self.keep_loaded = keep_loaded or any(one.passes_left > 1 for one in assemblers)
+            results = self.run([planned for _, planned in waiting])
+            for (assembler, planned), result in zip(waiting, results, strict=True):
+                assembler.findings += self._check(planned, result.audio)
+                assembler.truncated = result.truncated
+                assembler.accept(result.audio)
+        return assemblers
+
+    def _check(self, planned: PlannedPass, audio: np.ndarray) -> list[Finding]:
+        """Check the new part of the audio (channels, samples) of a pass."""
+        rate, origin = self.config.sample_rate, planned.clip.origin(self.engine.precision)
+        if planned.audio is not None:
+            is_faint = loudest(planned.audio, rate) < FAINT_LEVEL
+            origin = replace(origin, has_source=True, is_faint_source=is_faint, is_region=bool(planned.regions))
+        if planned.regions:
+            audio = np.concatenate([audio[:, start:end] for start, end in planned.regions], axis=1)
+        return check_audio(audio, rate, origin)
+
+    def run(self, passes: Sequence[PlannedPass]) -> list[PassResult]:
+        """Run each pass once through all networks; return the results in order."""
+        self._truncated = {}
+        batches = make_batches(passes)
         texts = self._texts(batches)
         self._free("text")
         sources = self._sources(batches)
         self._free("encoder")
-        latents, sounds = self._latents(batches, texts, sources)
+        latents, decoded = self._latents(batches, texts, sources)
         self._free("dit", "conditioner")
-        audio = self._audio(batches, latents, sounds)
+        audio = self._audio(batches, latents, decoded)
         self._free("decoder")
-        made = {}
+        results = {}
         for batch, batch_latents, batch_audio in zip(batches, latents, audio, strict=True):
-            for place, one, sound in zip(batch.places, batch_latents, batch_audio, strict=True):
-                made[place] = Made(one, sound)
-        return [made[place] for place in range(len(items))]
+            for place, one, trimmed in zip(batch.places, batch_latents, batch_audio, strict=True):
+                results[place] = PassResult(one, trimmed, self._truncated.get(place, ""))
+        return [results[place] for place in range(len(passes))]
 
     def _free(self, *components: Component) -> None:
         if not self.keep_loaded:
@@ -110,43 +138,43 @@ class Run:
 
     # Text
 
-    def _texts(self, batches: Sequence[Batch]) -> list[TextBatch]:
-        with self.stages.stage("text", len(batches)) as tick:
+    def _texts(self, batches: Sequence[BatchPlan]) -> list[TextBatch]:
+        with self.reporter.stage("text", len(batches)) as tick:
             return [self._text(batch, i, tick) for i, batch in enumerate(batches, 1)]
 
-    def _text(self, batch: Batch, done: int, tick: Any) -> TextBatch:
+    def _text(self, batch: BatchPlan, done: int, tick: Any) -> TextBatch:
         length = self.config.model.conditioning.prompt.max_length
-        tokens = self.tokenize([item.job.request.prompt for item in batch.items], length)
-        negatives = [item.job.request.negative_prompt for item in batch.items]
+        tokens = self.tokenize([one.clip.request.prompt for one in batch.passes], length)
+        negatives = [one.clip.request.negative_prompt for one in batch.passes]
         if batch.compat.negative_padding == "learned":
             negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
         negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
-        wanted = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
-        unheard = (tokens.truncated, negative_tokens.truncated) if wanted else (tokens.truncated,)
-        for place, *parts in zip(batch.places, *unheard, strict=True):
+        is_guided = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
+        truncated = (tokens.truncated, negative_tokens.truncated) if is_guided else (tokens.truncated,)
+        for place, *parts in zip(batch.places, *truncated, strict=True):
             if any(parts):
-                self.cut[place] = " … ".join(filter(None, parts))
-        kept = self._kept_tokens(tokens.mask, negative_tokens.mask)
-        tokens, negative_tokens = tokens.first(kept), negative_tokens.first(kept)
+                self._truncated[place] = " … ".join(filter(None, parts))
+        needed = self._needed_tokens(tokens.mask, negative_tokens.mask)
+        tokens, negative_tokens = tokens.first(needed), negative_tokens.first(needed)
         arrays = (tokens.ids, tokens.mask, negative_tokens.ids, negative_tokens.mask)
-        key = (wanted, batch.compat.negative_padding, *negatives, *(array.tobytes() for array in arrays))
-        if self._read is not None and self._read[0] == key:
+        key = (is_guided, batch.compat.negative_padding, *negatives, *(array.tobytes() for array in arrays))
+        if self._last_text is not None and self._last_text[0] == key:
             tick(done)
-            return self._read[1]
+            return self._last_text[1]
         result = TextBatch(
             self.engine.encode_text(tokens.ids, tokens.mask),
             tokens.mask,
-            self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if wanted else None,
+            self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if is_guided else None,
             negative_tokens.mask,
             negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
-            repeats=length - kept + 1,
+            repeats=length - needed + 1,
         )
-        self._read = key, result
+        self._last_text = key, result
         tick(done)
         return result
 
-    def _kept_tokens(self, *masks: np.ndarray) -> int:
-        """Return how many tokens tell prompts apart: the longest and one of padding, where that is one for all."""
+    def _needed_tokens(self, *masks: np.ndarray) -> int:
+        """Return how many tokens the encoder needs: the longest prompt and, if padding is one token, one of that."""
         length = masks[0].shape[1]
         if self.config.model.conditioning.prompt.padding_mode == "none":
             return length
@@ -154,37 +182,37 @@ class Run:
 
     # Sources of edits
 
-    def _sources(self, batches: Sequence[Batch]) -> list[np.ndarray | None]:
+    def _sources(self, batches: Sequence[BatchPlan]) -> list[np.ndarray | None]:
         edits = sum(batch.is_edit for batch in batches)
         if not edits:
             return [None] * len(batches)
-        with self.stages.stage("encode", edits) as tick:
+        with self.reporter.stage("encode", edits) as tick:
             sources: list[np.ndarray | None] = []
             for batch in batches:
                 sources.append(self._source(batch) if batch.is_edit else None)
                 tick(sum(source is not None for source in sources))
             return sources
 
-    def _source(self, batch: Batch) -> np.ndarray:
-        """Encode the sources of a batch (b, c, frames), cut or continued with silence to its length."""
+    def _source(self, batch: BatchPlan) -> np.ndarray:
+        """Encode the sources of a batch (b, c, frames), padded with silence or trimmed to its length."""
         samples = batch.frames * self.config.same.downsampling_ratio
-        audio = np.stack([fit(item.audio, samples) for item in batch.items if item.audio is not None])
+        audio = np.stack([pad_or_trim(one.audio, samples) for one in batch.passes if one.audio is not None])
         latents = encode_audio(self.engine, self.config, audio, batch.compat.chunks, self.noise.codec(batch))
         return latents[..., : batch.frames]
 
     # Sampling
 
     def _latents(
-        self, batches: Sequence[Batch], texts: Sequence[TextBatch], sources: Sequence[np.ndarray | None]
+        self, batches: Sequence[BatchPlan], texts: Sequence[TextBatch], sources: Sequence[np.ndarray | None]
     ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-        """Return the latents of each batch, and its sound where one recording makes both."""
+        """Return the latents of each batch, and its audio where one CUDA graph computes both."""
         steps = sum(batch.first.steps for batch in batches)
-        with self.stages.stage("sample", steps) as tick:
-            done, latents, sounds = 0, [], []
+        with self.reporter.stage("sample", steps) as tick:
+            done, latents, decoded = 0, [], []
             for batch, text, source in zip(batches, texts, sources, strict=True):
-                x, sound = None, None
-                if self.keep_loaded and is_recordable(self.engine, batch):
-                    x, sound = self._replayed(batch, text, source)
+                x, audio = None, None
+                if self.keep_loaded and is_capturable(self.engine, batch):
+                    x, audio = self._sample_graph(batch, text, source)
                     done += batch.first.steps
                     tick(done)
                 else:
@@ -193,45 +221,46 @@ class Run:
                         done += 1
                         tick(done)
                 latents.append(self._finish(batch, self.engine.numpy(x), source))
-                sounds.append(sound)
-            return latents, sounds
+                decoded.append(audio)
+            return latents, decoded
 
-    def _sample(self, batch: Batch, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
+    def _sample(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
         """Yield the latents after each step."""
         array, schedule = self.engine.array, batch.schedule(self.config)
         points = Times(schedule, array)
-        field = VelocityField(self.engine, batch, text, array(self._local(batch, source)), points.shared)
+        embeddings = Embeddings.of(self.engine, batch, text, array(self._local(batch, source)))
+        field = VelocityField(self.engine, batch, embeddings, points.shared)
         x = array(self._start(batch, schedule, source))
-        return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._draw(batch, step + 1)))
+        return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._noise(batch, step + 1)))
 
-    def _start(self, batch: Batch, schedule: np.ndarray, source: np.ndarray | None) -> np.ndarray:
-        """Return noise, or the source with as much noise as the first time of a schedule (b, points) says."""
-        noise = self._draw(batch, 0)
+    def _start(self, batch: BatchPlan, schedule: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+        """Return noise, or the source with the noise level of the first time of a schedule (b, points)."""
+        noise = self._noise(batch, 0)
         if source is None:
             return noise
         level = schedule[:, :1, None].astype(np.float32)
         return source * (1 - level) + noise * level
 
-    def _draw(self, batch: Batch, step: int) -> np.ndarray:
+    def _noise(self, batch: BatchPlan, step: int) -> np.ndarray:
         return self.noise.latents(batch, step, self.config.model.io_channels)
 
-    def _replayed(self, batch: Batch, text: TextBatch, source: np.ndarray | None) -> tuple[Array, np.ndarray]:
-        """Sample and decode as one series of operations that the engine knows by heart; return latents and sound."""
-        schedule, local = batch.schedule(self.config), self._local(batch, source)
-        field = VelocityField(self.engine, batch, text, self.engine.array(local))
+    def _sample_graph(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> tuple[Array, np.ndarray]:
+        """Sample and decode as one CUDA graph; return latents and audio."""
+        schedule, local = batch.schedule(self.config), self.engine.array(self._local(batch, source))
         keep = batch.keep(self.config.same.downsampling_ratio) if batch.compat.keep != "learned" else None
-        clip = RecordedClip(self.engine, self.config, batch, field, schedule)
-        return clip(self._start(batch, schedule, source), lambda step: self._draw(batch, step + 1), source, keep)
+        embeddings = Embeddings.of(self.engine, batch, text, local)
+        clip = CapturedClip(self.engine, self.config, batch, embeddings, schedule)
+        return clip(self._start(batch, schedule, source), lambda step: self._noise(batch, step + 1), source, keep)
 
-    def _local(self, batch: Batch, source: np.ndarray | None) -> np.ndarray:
-        """Return mask and masked latents (b, 1 + c, frames), or one frame of zeros where nothing is inpainted."""
+    def _local(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:
+        """Return mask and masked latents (b, 1 + c, frames), or one frame of zeros when nothing is inpainted."""
         keep = batch.keep(self.config.same.downsampling_ratio)
         if keep is None or source is None:
             return np.zeros((1, 1 + self.config.model.io_channels, 1), dtype=np.float32)
         return np.concatenate([keep, source * keep], axis=1)
 
-    def _finish(self, batch: Batch, x: np.ndarray, source: np.ndarray | None) -> np.ndarray:
-        """Put the source's own latents back where they are kept, so that new frames are decoded beside true ones."""
+    def _finish(self, batch: BatchPlan, x: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+        """Restore the source's latents in preserved frames, so that new frames are decoded beside true ones."""
         keep = batch.keep(self.config.same.downsampling_ratio)
         if keep is None or source is None or batch.compat.keep == "learned":
             return x
@@ -240,51 +269,26 @@ class Run:
     # Audio
 
     def _audio(
-        self, batches: Sequence[Batch], latents: Sequence[np.ndarray], sounds: Sequence[np.ndarray | None]
+        self, batches: Sequence[BatchPlan], latents: Sequence[np.ndarray], decoded: Sequence[np.ndarray | None]
     ) -> list[list[np.ndarray]]:
-        with self.stages.stage("decode", len(batches)) as tick:
+        with self.reporter.stage("decode", len(batches)) as tick:
             audio = []
-            for batch, x, sound in zip(batches, latents, sounds, strict=True):
-                if sound is None:
-                    sound = decode_latents(self.engine, self.config, x, batch.compat.chunks, self.noise.codec(batch))
-                audio.append(self._cut(batch, sound))
+            for batch, x, batch_audio in zip(batches, latents, decoded, strict=True):
+                if batch_audio is None:
+                    noise = self.noise.codec(batch)
+                    batch_audio = decode_latents(self.engine, self.config, x, batch.compat.chunks, noise)
+                audio.append(self._trim(batch, batch_audio))
                 tick(len(audio))
             return audio
 
-    def _cut(self, batch: Batch, sounds: np.ndarray) -> list[np.ndarray]:
-        """Return the sound of each item, as long as it was asked to be."""
-        whole = batch.compat.batch == "shared" and len({item.samples for item in batch.items}) > 1
+    def _trim(self, batch: BatchPlan, decoded: np.ndarray) -> list[np.ndarray]:
+        """Return the audio of each pass, trimmed to the requested length."""
+        keep_all = batch.compat.batch == "shared" and len({one.samples for one in batch.passes}) > 1
         valid = batch.valid()
         if valid is not None:
             ratio = self.config.same.downsampling_ratio
             real = np.repeat(valid, ratio, axis=1)[:, None]
-            sounds = sounds * np.pad(real, ((0, 0), (0, 0), (0, sounds.shape[-1] - real.shape[-1])))
-        return [sound if whole else sound[:, : item.samples] for item, sound in zip(batch.items, sounds, strict=True)]
-
-
-def encode_audio(
-    engine: Engine, config: Any, audio: np.ndarray, algorithm: Any = "exact", draw: NoiseFn | None = None
-) -> np.ndarray:
-    """Return latents (b, c, t) of audio (b, channels, samples) in pieces."""
-    plan = encode_chunks(audio.shape[-1], config.same, algorithm)
-    return plan.run(audio, lambda piece: engine.encode(piece, draw))
-
-
-def encode_stream(engine: Engine, config: Any, sound: Stream) -> np.ndarray:
-    """Return latents (c, t) of stereo sound that is read once, no more than a piece of it at a time."""
-    plan = encode_chunks(sound.samples, config.same, "exact")
-    latents: np.ndarray = plan.run(SlidingReader(sound), lambda piece: engine.encode(piece[None], None))[0]
-    return latents
-
-
-def decode_latents(
-    engine: Engine, config: Any, latents: np.ndarray, algorithm: Any = "exact", draw: NoiseFn | None = None
-) -> np.ndarray:
-    """Return audio (b, channels, samples) of latents (b, c, t) in pieces."""
-    plan = decode_chunks(latents.shape[-1], config.same, algorithm)
-    return plan.run(latents, lambda piece: engine.decode(piece, draw))
-
-
-def fit(audio: np.ndarray, samples: int) -> np.ndarray:
-    """Cut audio (channels, n) to a length, or continue it with silence."""
-    return np.pad(audio[:, :samples], ((0, 0), (0, max(0, samples - audio.shape[1]))))
+            decoded = decoded * np.pad(real, ((0, 0), (0, 0), (0, decoded.shape[-1] - real.shape[-1])))
+        return [
+            audio if keep_all else audio[:, : one.samples] for one, audio in zip(batch.passes, decoded, strict=True)
+        ]

@@ -1,52 +1,103 @@
-"""From requests to numbers: defaults, lengths, times, masks. NumPy only, no weights.
+"""Turn requests into plans: defaults, lengths, passes, sampling times and masks. NumPy only, no weights.
 
-Lengths: the model makes a few seconds of silence behind what was asked, which is cut off afterwards; the frames of
-that padding are few and real, so by default nothing is padded or masked beyond them.
+The model also generates a few seconds of silence after the requested length, which are trimmed. The frames of that
+padding are few and real, so by default nothing is padded or masked beyond them.
 Source for the published length rules: stable-audio-3, model.py; its MLX runtime, sa3_mlx.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from soundloom.audio.channels import to_stereo
+from soundloom.audio.checks import Origin
+from soundloom.audio.clip import Clip
+from soundloom.config.catalogue import find_entry
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
-from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
 from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.diffusion.masks import Span, keep_mask
 from soundloom.diffusion.noise import random_seed
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import RequestError
+from soundloom.pipeline.plan import Plan, group_alike
+from soundloom.pipeline.stable_audio.windows import EditWindow, plan_windows
 
+DEFAULT_SECONDS = 30.0
 BASE_GUIDANCE, DISTILLED_STEPS, BASE_STEPS = 7.0, 8, 50
 PUBLISHED_CHUNK = 32  # patches; the length rule of the package takes it for SAME-L too, which has no chunks
 
 
 @dataclass(frozen=True)
-class Job:
-    """A request with nothing left open."""
+class PlannedClip:
+    """A request with every default resolved, and the windows that its passes generate.
+
+    `seconds`, `rate` and `samples` describe the result. The first window of a new clip has no source.
+    """
 
     request: GenerationRequest
-    seconds: float  # of the result
     seed: int
     steps: int
     sampler: str
     guidance: Guidance
     shift: ShiftConfig
+    seconds: float
+    rate: int
+    samples: int
+    windows: tuple[EditWindow, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        source = self.request.source
+        if source is None:
+            return "generate"
+        if not self.windows[0].regions:
+            return "vary"
+        return "extend" if self.samples > source.samples else "inpaint"
+
+    @property
+    def channels(self) -> int:
+        return min(self.request.source.channels, 2) if self.request.source else 2
+
+    @property
+    def offset(self) -> int:
+        """The sample of the result at which the source starts."""
+        return round(self.request.offset * self.rate)
+
+    def origin(self, precision: str) -> Origin:
+        """Return what the checks of the result need to know."""
+        return Origin(self.request.prompt, is_guided=self.guidance.scale != 1, precision=precision)
+
+    def record(self) -> dict[str, Any]:
+        """Return the seed and the request with defaults resolved, as plain data."""
+        resolved = replace(
+            self.request,
+            seconds=self.request.seconds if self.request.source else self.seconds,
+            seed=self.seed,
+            steps=self.steps,
+            sampler=self.sampler,
+            guidance=self.guidance,
+            shift=self.shift,
+        )
+        return {"seed": self.seed, "request": resolved.to_record()}
 
 
 @dataclass(frozen=True)
-class Item:
+class PlannedPass:
     """One pass through the model, at its sample rate.
 
-    `audio` (channels, samples) is what an edit starts from, `regions` which of its samples are made anew; without
-    regions it is varied as a whole. `seconds` is the duration that the model is conditioned on, `samples` what is kept.
+    `audio` (channels, samples) is what an edit starts from, `regions` which of its samples are generated; without
+    regions all of it is varied. `seconds` is the duration that conditions the model, `samples` the length that is
+    preserved of the result.
     """
 
-    job: Job
+    clip: PlannedClip
     seconds: float
     seed: int
     samples: int
@@ -58,21 +109,21 @@ class Item:
     @property
     def level(self) -> float:
         """The time at which sampling starts."""
-        return self.job.request.noise if self.audio is not None else 1.0
+        return self.clip.request.noise if self.audio is not None else 1.0
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Items that go through the transformer together; `places` are their positions among all items."""
+class BatchPlan:
+    """Passes that go through the transformer together; `places` are their indices among all passes."""
 
-    items: tuple[Item, ...]
+    passes: tuple[PlannedPass, ...]
     places: tuple[int, ...]
     frames: int
 
     @property
-    def first(self) -> Job:
-        """The job whose sampler, steps and guidance hold for all items."""
-        return self.items[0].job
+    def first(self) -> PlannedClip:
+        """The clip whose sampler, steps and guidance are those of all passes."""
+        return self.passes[0].clip
 
     @property
     def compat(self) -> Compat:
@@ -80,22 +131,22 @@ class Batch:
 
     @property
     def is_edit(self) -> bool:
-        return self.items[0].audio is not None
+        return self.passes[0].audio is not None
 
     def valid(self) -> np.ndarray | None:
         """Return which frames are real (b, frames), or None when all are."""
-        lengths = np.array([item.valid for item in self.items])
+        lengths = np.array([one.valid for one in self.passes])
         if self.compat.padding == "exact" or (lengths == self.frames).all():
             return None
         return np.arange(self.frames) < lengths[:, None]
 
     def keep(self, ratio: int) -> np.ndarray | None:
-        """Return the mask of kept frames (b, 1, frames), or None when nothing is inpainted."""
-        if not self.items[0].regions:
+        """Return the mask of preserved frames (b, 1, frames), or None when nothing is inpainted."""
+        if not self.passes[0].regions:
             return None
-        masks = np.stack([keep_mask(self.frames, ratio, item.regions, self.compat.frame_rule) for item in self.items])
-        for mask, item in zip(masks, self.items, strict=True):
-            mask[math.ceil(item.samples / ratio) :] = 0  # what lies behind the clip is made anew, as in training
+        masks = np.stack([keep_mask(self.frames, ratio, one.regions, self.compat.frame_rule) for one in self.passes])
+        for mask, one in zip(masks, self.passes, strict=True):
+            mask[math.ceil(one.samples / ratio) :] = 0  # frames after the clip are generated, as in training
         return masks[:, None]
 
     def schedule(self, config: ModelConfig) -> np.ndarray:
@@ -104,66 +155,136 @@ class Batch:
         rows = [
             schedule(
                 self.first.steps,
-                level=item.level,
+                level=one.level,
                 shift=self.first.shift,
-                lengths=max(1, math.ceil(int(item.seconds * config.sample_rate) / ratio))
+                lengths=max(1, math.ceil(int(one.seconds * config.sample_rate) / ratio))
                 if config.model.diffusion.use_effective_length_for_schedule
                 else self.frames,
                 start=self.compat.schedule,
             )
-            for item in self.items
+            for one in self.passes
         ]
         return np.stack(rows)
 
 
-def make_job(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> Job:
-    """Fill in the model's defaults and a seed; raises RequestError where the model cannot honor the request."""
+def default_seconds(name: str) -> float:
+    """Return the length of a model's clips where none is requested."""
+    entry = find_entry(name)
+    return entry.default_seconds if entry else DEFAULT_SECONDS
+
+
+def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: float) -> Plan[PlannedClip]:
+    """Plan a clip for each request; `seconds` is the default length. Clips of one shape and sampler run together.
+
+    Requests that differ only in prompt and seed are measured once, so planning hundreds of clips costs nothing.
+    Raises RequestError for what the model cannot do.
+    """
+    measured: dict[GenerationRequest, tuple[PlannedClip, PlannedPass]] = {}
+    clips, passes = [], []
+    for request in requests:
+        common = replace(request, prompt="", negative_prompt=None, seed=0)
+        if common not in measured:
+            clip = plan_clip(common, config, seconds)
+            measured[common] = clip, plan_pass(clip, config)
+        clip, first = measured[common]
+        clips.append(replace(clip, request=request, seed=random_seed() if request.seed is None else request.seed))
+        passes.append(first)
+    if len({one.frames for one in share_length(passes)}) < len({one.frames for one in passes}):
+        return Plan(clips, [range(len(clips))])  # published systems make all clips as long as the longest
+    return Plan(clips, group_alike(map(_batch_key, passes)))
+
+
+def plan_clip(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> PlannedClip:
+    """Resolve the defaults of a request and plan its passes; raises RequestError for what the model cannot do."""
     distilled = config.is_distilled
-    seconds = request.seconds
-    if request.source is not None:
-        seconds = max(seconds or 0.0, request.offset + request.source.seconds)
-    elif seconds is None:
-        seconds = min(default_seconds, config.max_seconds)
-    if request.source is None and seconds > config.max_seconds and request.compat != Compat():
-        raise RequestError(
-            f"{seconds:g} s were asked for, and published systems make at most {config.max_seconds:.4g} s with this "
-            "model",
-            "leave out compat, or make a shorter clip",
-        )
-    return Job(
-        request,
-        seconds,
+    settings = (
         random_seed() if request.seed is None else request.seed,
         request.steps or (DISTILLED_STEPS if distilled else BASE_STEPS),
         request.sampler or ("pingpong" if distilled else "euler"),
         request.guidance or Guidance(1.0 if distilled else BASE_GUIDANCE),
         request.shift or config.model.diffusion.sampling_shift,
     )
+    if request.source is not None:
+        return PlannedClip(request, *settings, *_plan_edit(request, request.source, config))
+    return PlannedClip(request, *settings, *_plan_new(request, config, default_seconds))
 
 
-def make_item(job: Job, config: ModelConfig, seconds: float, seed: int) -> Item:
-    """Measure a pass that makes so many seconds.
+_Length = tuple[float, int, int, tuple[EditWindow, ...], tuple[str, ...]]  # the last five fields of PlannedClip
 
-    Below the shortest clip of training, the model is asked for that length and the result is cut.
+
+def _plan_edit(request: GenerationRequest, source: Clip, config: ModelConfig) -> _Length:
+    if not source.samples:
+        raise RequestError("the clip to edit has no samples")
+    rate = source.sample_rate
+    offset = round(request.offset * rate)
+    known = offset, offset + source.samples
+    samples = max(round((request.seconds or 0.0) * rate), known[1])
+    _, note = to_stereo(np.empty((source.channels, 0)))
+    windows = plan_windows(request, config, rate, known, samples)
+    return samples / rate, rate, samples, windows, (note,) if note else ()
+
+
+def _plan_new(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> _Length:
+    """Plan a new clip: one pass, and beyond the model's limit as many as it takes to continue the first."""
+    rate, limit = config.sample_rate, config.max_seconds
+    seconds = min(default_seconds, limit) if request.seconds is None else request.seconds
+    if seconds > limit and request.compat != Compat():
+        raise RequestError(
+            f"{seconds:g} s were requested, and published systems generate at most {limit:.4g} s with this model",
+            "leave out compat, or request a shorter clip",
+        )
+    samples, longest = round(seconds * rate), round(limit * rate)
+    if samples <= longest:
+        return seconds, rate, samples, (EditWindow(0, samples),), ()
+    windows = (EditWindow(0, longest), *plan_windows(request, config, rate, (0, longest), samples))
+    note = (
+        f"the model generates at most {limit:.4g} s at once: the clip was generated in {len(windows)} passes, "
+        "each of which continues the last"
+    )
+    return seconds, rate, samples, windows, (note,)
+
+
+def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> PlannedPass:
+    """Measure a pass of a clip, without the audio that it starts from.
+
+    Below the shortest clip of training, the model generates that length and the result is trimmed.
     """
+    window, scale = clip.windows[number], config.sample_rate / clip.rate
+    seconds = (window.stop - window.start) / clip.rate
+    if clip.request.source is None and not number:
+        seconds = min(clip.seconds, config.max_seconds)
+    samples, frames, valid = _measure(seconds, clip.request, config)
+    regions = [(start - window.start, end - window.start) for start, end in window.regions]
+    return PlannedPass(
+        clip,
+        max(seconds, config.trained_seconds[0]),
+        (clip.seed + number) % SEED_LIMIT,
+        samples,
+        frames,
+        valid,
+        regions=tuple(_at_rate(region, scale, samples) for region in regions),
+    )
+
+
+def _measure(requested: float, request: GenerationRequest, config: ModelConfig) -> tuple[int, int, int]:
+    """Return the samples, latent frames and real frames of a pass."""
     rate, ratio = config.sample_rate, config.same.downsampling_ratio
-    compat, padding = job.request.compat, job.request.duration_padding
-    encoder, asked = config.same.encoder.config, seconds
-    seconds = max(seconds, config.trained_seconds[0])
+    compat, padding = request.compat, request.duration_padding
+    encoder, seconds = config.same.encoder.config, max(requested, config.trained_seconds[0])
     if compat.lengths == "compact":
         frames = max(1, math.ceil(seconds * rate / ratio))
         frames += -frames % encoder.latents_per_chunk
-        return Item(job, seconds, seed, max(1, round(asked * rate)), frames, frames)
+        return max(1, round(requested * rate)), frames, frames
     multiple = ratio * _length_multiple(encoder)
     wanted = int((seconds + padding) * rate)
-    # Rounding up to whole frames may pass the limit by a part of one, which is no reason to refuse.
+    # Rounding up to complete frames may pass the limit by a part of one, which is no reason to reject the request.
     frames = min(-(-wanted // multiple) * multiple, config.sample_size) // ratio
     valid = min(frames, math.ceil(int(seconds * rate) / ratio) + int(padding * rate / ratio))
     if compat.padding == "exact":
-        # The samples asked for may need one frame more than the published rule, which rounds down.
+        # The requested samples may need one frame more than the published rule, which rounds down.
         valid = max(valid, math.ceil(round(seconds * rate) / ratio))
-        return Item(job, seconds, seed, max(1, round(asked * rate)), valid, valid)
-    return Item(job, seconds, seed, int(asked * rate), frames, valid)
+        return max(1, round(requested * rate)), valid, valid
+    return int(requested * rate), frames, valid
 
 
 def _length_multiple(encoder: ResamplerConfig) -> int:
@@ -172,35 +293,40 @@ def _length_multiple(encoder: ResamplerConfig) -> int:
     return max(chunk // encoder.stride, 1)
 
 
-def batch_key(item: Item) -> Hashable:
-    """What items that go through the transformer together have in common."""
-    job = item.job
-    return (
-        item.frames,
-        job.request.source is not None,
-        bool(item.regions),
-        *(job.steps, job.sampler, job.guidance, job.shift, job.request.compat),
-    )
+def _at_rate(region: Span, scale: float, samples: int) -> Span:
+    """Return a region at another rate: all samples that it touches, at least one, none beyond the end."""
+    start = max(0, min(int(region[0] * scale), samples - 1))
+    return start, min(max(math.ceil(region[1] * scale), start + 1), samples)
 
 
-def measure_shared(items: Sequence[Item]) -> Sequence[Item]:
-    """Return items as published systems measure those of one call, all as long as the longest, if they ask for that."""
-    if not items or items[0].job.request.compat.batch != "shared":
-        return items
-    longest = max(item.frames for item in items)
-    return [replace(item, frames=longest, valid=min(item.valid, longest)) for item in items]
+def _batch_key(one: PlannedPass) -> Hashable:
+    """Return what the passes of a batch have in common."""
+    clip = one.clip
+    is_edit = clip.request.source is not None
+    settings = clip.steps, clip.sampler, clip.guidance, clip.shift, clip.request.compat
+    return one.frames, is_edit, bool(one.regions), *settings
 
 
-def make_batches(items: Sequence[Item], limit: int) -> list[Batch]:
-    """Group items that can run together, in order of their first, at most `limit` in one batch."""
-    items = measure_shared(items)
-    groups = places_alike([batch_key(item) for item in items], limit)
-    return [Batch(tuple(items[place] for place in places), tuple(places), items[places[0]].frames) for places in groups]
+def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:
+    """Return passes all as long as the longest, where their requests ask for this behavior of published systems."""
+    if not passes or passes[0].clip.request.compat.batch != "shared":
+        return passes
+    longest = max(one.frames for one in passes)
+    return [replace(one, frames=longest, valid=min(one.valid, longest)) for one in passes]
 
 
-def places_alike(keys: Iterable[Hashable], limit: int) -> list[list[int]]:
-    """Return the places of equal keys, in the order of their first, at most `limit` in a group."""
-    alike: dict[Hashable, list[int]] = {}
-    for place, key in enumerate(keys):
-        alike.setdefault(key, []).append(place)
-    return [places[start : start + limit] for places in alike.values() for start in range(0, len(places), limit)]
+def make_batches(passes: Sequence[PlannedPass]) -> list[BatchPlan]:
+    """Group the passes that can run together, ordered by their first."""
+    passes = share_length(passes)
+    groups = group_alike(map(_batch_key, passes))
+    return [BatchPlan(tuple(passes[i] for i in places), tuple(places), passes[places[0]].frames) for places in groups]
+
+
+def require_addition(clip: Clip, seconds: float) -> None:
+    """Raise RequestError unless extending a clip by `seconds` adds at least one sample."""
+    if not seconds > 0:
+        raise RequestError(f"a clip is extended by more than 0 seconds, found {seconds:g}")
+    if math.isfinite(seconds) and round(seconds * clip.sample_rate) < 1:
+        raise RequestError(
+            f"{seconds:g} s are less than one sample at {clip.sample_rate} Hz", "extend by more, such as 1 s"
+        )

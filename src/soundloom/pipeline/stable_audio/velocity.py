@@ -1,8 +1,8 @@
-"""The velocity of a batch as samplers follow it: conditioned once, guided where guidance acts."""
+"""The velocity of a batch as samplers follow it: conditioned once, with classifier-free guidance where it acts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from soundloom.diffusion.guidance import guide, is_guided
 from soundloom.engines.stable_audio import Array, Engine
-from soundloom.pipeline.stable_audio.plan import Batch
+from soundloom.pipeline.stable_audio.plan import BatchPlan
 from soundloom.text.tokenizer import Tokens
 
 
@@ -18,7 +18,7 @@ from soundloom.text.tokenizer import Tokens
 class TextBatch:
     """Embedded prompts of a batch; `negative_rows` (b, s + 1, 1) multiplies the context of the negative ones.
 
-    Of the padding that ends every prompt one token is kept, which stands for `repeats` equal ones.
+    One token of the padding at the end of every prompt is left; it stands for `repeats` equal ones.
     """
 
     text: Array
@@ -29,45 +29,63 @@ class TextBatch:
     repeats: int
 
 
+@dataclass(frozen=True)
+class Embeddings:
+    """Inputs of the transformer that all steps share: text and duration, unguided text, local conditioning.
+
+    The token before the duration stands for `repeats` equal ones.
+    """
+
+    context: Array
+    duration: Array
+    uncond: Array | None
+    local: Array
+    repeats: int = 1
+
+    @classmethod
+    def of(cls, engine: Engine, batch: BatchPlan, text: TextBatch, local: Array) -> Embeddings:
+        """Embed the prompts and durations of a batch."""
+        seconds = np.array([one.seconds for one in batch.passes], dtype=np.float32)
+        context, duration = engine.embed(text.text, text.mask, seconds)
+        uncond = None
+        if batch.first.guidance.scale != 1:
+            uncond = context * 0
+            if text.negative is not None:
+                negative, _ = engine.embed(text.negative, text.negative_mask, seconds)
+                uncond = negative * engine.array(text.negative_rows)
+        return cls(context, duration, uncond, local, text.repeats)
+
+
 class VelocityField:
-    """The velocity of a batch, guided where guidance acts, both branches in one pass."""
+    """The velocity of a batch; where guidance acts, both branches run in one forward pass."""
 
     def __init__(
-        self, engine: Engine, batch: Batch, text: TextBatch, local: Array, times: Sequence[float] = ()
+        self,
+        engine: Engine,
+        batch: BatchPlan,
+        embeddings: Embeddings,
+        times: Sequence[float] = (),
+        is_guided_at: Callable[[Any], bool] | None = None,
     ) -> None:
-        self.times, self.repeats = times, text.repeats
-        self.engine, self.guidance, self.text = engine, batch.first.guidance, text
+        """`times` are those of the steps to come; `is_guided_at` replaces the guidance interval of the batch."""
+        self.engine, self.embeddings, self.times = engine, embeddings, times
+        self.guidance, self.valid = batch.first.guidance, batch.valid()
         self.zero_values = batch.compat.padding == "zero-values"
-        self.valid = batch.valid()
-        self.local = local
-        seconds = np.array([item.seconds for item in batch.items], dtype=np.float32)
-        self.context, self.duration = engine.embed(text.text, text.mask, seconds)
-        self.uncond = self._unguided_context(seconds) if self.guidance.scale != 1 else None
+        self._is_guided = is_guided_at or (lambda t: is_guided(t, self.guidance))
         self._conditions: dict[bool, Any] = {}
-
-    def _unguided_context(self, seconds: np.ndarray) -> Array:
-        """Return the context of the other branch: zeros, or a negative prompt."""
-        if self.text.negative is None:
-            return self.context * 0
-        context, _ = self.engine.embed(self.text.negative, self.text.negative_mask, seconds)
-        return context * self.engine.array(self.text.negative_rows)
 
     def _condition(self, guided: bool) -> Any:
         if guided not in self._conditions:
-            join, local = self.engine.concatenate, self.local
-            context, duration = self.context, self.duration
+            given, join = self.embeddings, self.engine.concatenate
+            context, duration, local = given.context, given.duration, given.local
             if guided:
-                context, duration = join([context, self.uncond]), join([duration, duration])
+                context, duration = join([context, given.uncond]), join([duration, duration])
                 local = join([local, local]) if len(local) > 1 else local
-            self._conditions[guided] = self.engine.condition(context, duration, local, self.repeats, self.times)
+            self._conditions[guided] = self.engine.condition(context, duration, local, given.repeats, self.times)
         return self._conditions[guided]
 
-    def is_guided(self, t: Any) -> bool:
-        """Whether the step at time t needs both branches."""
-        return is_guided(t, self.guidance)
-
     def __call__(self, x: Array, t: Any) -> Array:
-        guided = self.is_guided(t)
+        guided = self._is_guided(t)
         condition = self._condition(guided)
         if not guided:
             return self.engine.velocity(x, t, condition, self.valid, self.zero_values)
@@ -82,8 +100,8 @@ class VelocityField:
 def negative_rows(negatives: Sequence[str | None], tokens: Tokens, learned: bool) -> np.ndarray:
     """Return (b, s + 1, 1) of ones and zeros: the rows of the negative context that count, duration last.
 
-    Without a negative prompt none do, as in training. With one, the duration does, and the published package also
-    blanks the rows without a token, while its MLX runtime leaves the learned padding in them.
+    Without a negative prompt none do, as in training. With one, the duration does; the published package also zeros
+    the rows without a token, while its MLX runtime keeps the learned padding in them.
     """
     rows = np.concatenate([tokens.mask | learned, np.ones((len(negatives), 1), dtype=bool)], axis=1)
     rows &= np.array([negative is not None for negative in negatives])[:, None]

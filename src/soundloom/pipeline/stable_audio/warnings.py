@@ -1,27 +1,30 @@
-"""What a user should know about a request that can be honored, but not as it was perhaps meant."""
+"""Warnings about requests that the model can run, but perhaps not as the user intended."""
 
 from __future__ import annotations
 
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import Guidance
 from soundloom.errors import shown
-from soundloom.pipeline.stable_audio.plan import Job
+from soundloom.pipeline.stable_audio.plan import PlannedClip
 from soundloom.text.vocabulary import CaptionVocabulary
 
 
-def job_warnings(job: Job, cut: str, config: ModelConfig, name: str, words: CaptionVocabulary | None) -> list[str]:
-    """Return warnings about a job of the model `name`; `cut` is the text of its prompts that did not fit."""
-    found = words.warnings(job.request.prompt, name) if words else []
-    if cut:
+def request_warnings(
+    clip: PlannedClip, truncated: str, config: ModelConfig, name: str, words: CaptionVocabulary | None
+) -> list[str]:
+    """Return warnings about a clip of the model `name`; `truncated` is the unread part of its prompts."""
+    found = words.warnings(clip.request.prompt, name) if words else []
+    if truncated:
         length = config.model.conditioning.prompt.max_length
-        found.append(f"the prompt is longer than {length} tokens; this was cut off: '{shown(cut)}'")
-    if job.guidance.scale != 1 and config.is_distilled:
-        found.append(f"{name} is distilled: guidance {job.guidance.scale:g} doubles the work and mostly harms; use 1")
-    if job.guidance.scale == 1:
-        idle = {
-            "a negative prompt does": job.request.negative_prompt is not None,
-            "settings of guidance do": job.guidance != Guidance(),
+        found.append(f"the prompt is longer than {length} tokens; this was truncated: '{shown(truncated)}'")
+    scale = clip.guidance.scale
+    if scale != 1 and config.is_distilled:
+        found.append(f"{name} is distilled: guidance {scale:g} takes twice as long and mostly harms; use 1")
+    if scale == 1:
+        unused = {
+            "a negative prompt has": clip.request.negative_prompt is not None,
+            "guidance settings have": clip.guidance != Guidance(),
         }
-        why = "nothing without guidance; give a scale above 1 (--cfg)"
-        found += [f"{what} {why}" for what, is_given in idle.items() if is_given]
+        why = "no effect without guidance; set a scale above 1 (--cfg)"
+        found += [f"{what} {why}" for what, is_given in unused.items() if is_given]
     return found

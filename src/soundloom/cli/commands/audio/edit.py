@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
-from soundloom.cli.music import MusicOptions, carry_out, edit_requests
+from soundloom.cli.music import edit_music
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.groups import prompt_flag
 from soundloom.cli.options.prompts import quoted
-from soundloom.config.musicgen.request import MusicRequest
+from soundloom.cli.work import MusicOptions
 from soundloom.errors import RequestError
 
 DEFAULT_MODEL = "instruct-musicgen"
@@ -42,11 +42,9 @@ def run(options: Options) -> None:
     instructions = [*options.more[len(others) :], *options.prompt]
     if not instructions:
         raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
-    requests_by_file: dict[Path | None, list[MusicRequest]] = {}
-    for file in dict.fromkeys(map(Path, (options.input, *others))):
-        base = MusicRequest(instructions[0], window=options.window, raw=options.raw)
-        requests_by_file[file] = edit_requests(options, base, instructions)
-    carry_out(requests_by_file, options, options.model or DEFAULT_MODEL)
+    options = replace(options, model=options.model or DEFAULT_MODEL)
+    files = map(Path, (options.input, *others))
+    edit_music(options, files, instructions, window=options.window, raw=options.raw)
 
 
 def _is_file(word: str) -> bool:

@@ -9,12 +9,12 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.editing import edit
 from soundloom.cli.options.flags import switch
 from soundloom.cli.options.groups import EditOptions, require_length, seconds_flag
-from soundloom.cli.work import MakingOptions
-from soundloom.pipeline.stable_audio.edits import require_addition
+from soundloom.cli.work import GenerationOptions
+from soundloom.pipeline.stable_audio.plan import require_addition
 
 
 @dataclass(frozen=True)
-class Options(EditOptions, MakingOptions):
+class Options(EditOptions, GenerationOptions):
     """Continue a sound, or put new sound in front of it. Every sample of it stays as it is."""
 
     seconds: float = seconds_flag(

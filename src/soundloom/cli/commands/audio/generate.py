@@ -11,8 +11,8 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.checkpoints.musicgen.fetch import is_music
-from soundloom.cli.music import MusicOptions, compose, require_absent
-from soundloom.cli.opening import generator_config, named_entry
+from soundloom.cli.music import generate_music, require_absent
+from soundloom.cli.opening import named_entry
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.groups import (
     PRECISIONS,
@@ -29,10 +29,11 @@ from soundloom.cli.options.groups import (
 )
 from soundloom.cli.options.prompts import expand_prompts, join_loose_words
 from soundloom.cli.options.requests import build_requests
-from soundloom.cli.work import MakingOptions, carry_out
+from soundloom.cli.work import GenerationOptions, MusicOptions, execute, known_generator
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, printable, shown
-from soundloom.pipeline.lineage import remembered
+from soundloom.pipeline.provenance import recorded_settings
+from soundloom.pipeline.stable_audio.plan import default_seconds, plan
 
 VARIATION_NOISE = 0.6
 _FOR_MUSIC_TOO = {"meter", "chunked_decode", *(field.name for field in fields(SeedOptions))}
@@ -44,7 +45,7 @@ _NOT_OF_MUSIC = (
 
 
 @dataclass(frozen=True)
-class Options(RegionOptions, MusicOptions, MakingOptions):
+class Options(RegionOptions, MusicOptions, GenerationOptions):
     """Make sound from words, or with --init-audio edit a sound. With --model musicgen-small, music."""
 
     positional_prompts: Sequence[str] = flag(
@@ -87,16 +88,16 @@ def run(options: Options) -> None:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
         require_absent(options, options.model_name, _NOT_OF_MUSIC)
-        compose(options, prompts, options.seconds, record)
+        generate_music(options, prompts, options.seconds, record)
         return
     require_absent(options, options.model_name, tuple(field.name for field in fields(TokenSamplingOptions)))
-    config = generator_config(options)
+    name, config = known_generator(options)
     base = _base(options, record)
     if base.source is not None and not (prompts or record):
-        base = replace(base, **remembered(base.source, options.model_name))
+        base = replace(base, **recorded_settings(base.source, options.model_name))
     requests = build_requests(base, options, config, prompts, options.seconds)
-    source = Path(options.init_audio) if options.init_audio else None
-    carry_out(requests, options, config, source, record.get("model_hash"))
+    files = {base.source: Path(options.init_audio)} if base.source and options.init_audio else {}
+    execute(plan(requests, config, default_seconds(name)), options, files, record.get("model_hash"))
 
 
 def _words(options: Options) -> list[str]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from soundloom.cli.editing import edit
 from soundloom.cli.options.groups import EditOptions, RegionOptions, noise_flag
-from soundloom.cli.work import MakingOptions
+from soundloom.cli.work import GenerationOptions
 from soundloom.errors import RequestError
 
 
 @dataclass(frozen=True)
-class Options(EditOptions, RegionOptions, MakingOptions):
+class Options(EditOptions, RegionOptions, GenerationOptions):
     """Make regions of a sound anew, all in one pass. Every sample outside them stays as it is."""
 
     noise: float = noise_flag(default=1.0, help="below 1, vary the regions instead of replacing them")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from soundloom.cli.commands.audio.generate import VARIATION_NOISE
 from soundloom.cli.editing import edit
 from soundloom.cli.options.groups import EditOptions, RegionOptions, noise_flag
-from soundloom.cli.work import MakingOptions
+from soundloom.cli.work import GenerationOptions
 
 
 @dataclass(frozen=True)
-class Options(EditOptions, RegionOptions, MakingOptions):
+class Options(EditOptions, RegionOptions, GenerationOptions):
     """Make a variation of a sound; with regions, only those change."""
 
     noise: float = noise_flag(default=VARIATION_NOISE, help="strength of the variation, 0.01 to 1")

@@ -1,0 +1,163 @@
+"""The interface of both model families: plan requests, execute plans, check and record the results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Event
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from soundloom.audio.checks import Finding, require_sound
+from soundloom.audio.clip import Clip, log_warnings
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
+from soundloom.engines.forks import require_threads
+from soundloom.engines.musicgen import MusicEngine
+from soundloom.engines.stable_audio import Engine
+from soundloom.errors import OutputError, shown
+from soundloom.pipeline.plan import Plan
+from soundloom.pipeline.progress import ProgressCallback, ProgressReporter
+from soundloom.pipeline.provenance import source_record
+from soundloom.version import __version__
+
+RequestT = TypeVar("RequestT", GenerationRequest, MusicRequest)
+
+
+class AnyPlannedClip(Protocol):
+    """What both families know of a planned clip."""
+
+    @property
+    def request(self) -> GenerationRequest | MusicRequest: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def mode(self) -> str: ...
+    def record(self) -> dict[str, Any]: ...
+
+
+PlannedT = TypeVar("PlannedT", bound=AnyPlannedClip)
+PlannedT_contra = TypeVar("PlannedT_contra", contravariant=True)
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class AnyExecutor(Protocol[PlannedT_contra, ResultT_co]):
+    """Runs planned clips through the networks; frees each network after its work unless `keep_loaded`."""
+
+    def execute(self, clips: Sequence[PlannedT_contra], keep_loaded: bool) -> Sequence[ResultT_co]: ...
+
+
+class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
+    """A checkpoint on an engine."""
+
+    components: ClassVar[tuple[Any, ...]]  # all networks of the family
+    checkpoint: Checkpoint | MusicGenCheckpoint
+    engine: Engine | MusicEngine
+    keep_loaded: bool
+    keep_bad: bool
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.name
+
+    @property
+    def sample_rate(self) -> int:
+        return self.checkpoint.config.sample_rate
+
+    def run(
+        self, requests: Sequence[RequestT], *, progress: ProgressCallback | None = None, cancel: Event | None = None
+    ) -> list[Clip]:
+        """Generate a clip for each request; requests of equal length run together."""
+        clips = dict(self.iter(requests, progress=progress, cancel=cancel))
+        return [clips[index] for index in range(len(requests))]
+
+    def iter(
+        self, requests: Sequence[RequestT], *, progress: ProgressCallback | None = None, cancel: Event | None = None
+    ) -> Iterator[tuple[int, Clip]]:
+        """Generate a clip for each request, and yield its index and the clip as soon as it is finished.
+
+        At most `MAX_BATCH` clips of equal length run together, so that memory does not grow with their number;
+        networks stay loaded in between. Raises RequestError before any work. A clip that is not usable audio does not
+        cost the others: its OutputError is raised after they have been yielded.
+        """
+        return self.execute(self.plan(requests), progress=progress, cancel=cancel)
+
+    @abstractmethod
+    def plan(self, requests: Sequence[RequestT]) -> Plan[PlannedT]:
+        """Plan requests without reading weights; raises RequestError for what the model cannot do."""
+
+    def execute(
+        self, plan: Plan[PlannedT], *, progress: ProgressCallback | None = None, cancel: Event | None = None
+    ) -> Iterator[tuple[int, Clip]]:
+        """Generate the clips of a plan; see `iter`."""
+        require_threads()
+        return self._execute(plan, ProgressReporter(self.engine, progress, cancel))
+
+    def _execute(self, plan: Plan[PlannedT], reporter: ProgressReporter) -> Iterator[tuple[int, Clip]]:
+        failure: OutputError | None = None
+        logged = set[str]()
+        try:
+            executor = self._executor(reporter)
+            for group in plan.groups:
+                reporter.start_group(len(group), len(plan.clips))
+                clips = [plan.clips[index] for index in group]
+                keep_loaded = self.keep_loaded or group is not plan.groups[-1]
+                usable = 0
+                for index, result in zip(group, executor.execute(clips, keep_loaded), strict=True):
+                    try:
+                        clip = self._clip(plan.clips[index], result)
+                    except OutputError as error:
+                        failure = failure or error
+                        continue
+                    usable += 1
+                    log_warnings([clip], logged)
+                    yield index, clip
+                if failure is not None and len(group) > 1 and not usable:
+                    break  # a model that generates nothing usable fails at once
+            if failure is not None:
+                raise failure
+        except BaseException:  # including Ctrl-C, and GeneratorExit from a caller that needs no more clips
+            self._free(*self.components)
+            raise
+
+    @abstractmethod
+    def _executor(self, reporter: ProgressReporter) -> AnyExecutor[PlannedT, ResultT_co]: ...
+
+    @abstractmethod
+    def _clip(self, planned: PlannedT, result: Any) -> Clip:
+        """Check a result and wrap it with the record of how it was generated; raises OutputError."""
+
+    def _recorded(self, planned: PlannedT, clip: Clip, findings: Sequence[Finding], warnings: Sequence[str]) -> Clip:
+        """Return a clip with its record. Raises OutputError if a finding is an error, unless bad clips are kept."""
+        request = planned.request
+        if not self.keep_bad:
+            require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {planned.seed}")
+        record: dict[str, Any] = {
+            "soundloom": __version__,
+            **self._origin(planned.mode),
+            "license": self.checkpoint.license,
+            "engine": self.engine.name,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+            **planned.record(),
+        }
+        if request.source is not None:
+            record["source"] = source_record(request.source)
+        if warnings := [*dict.fromkeys(finding.message for finding in findings), *warnings]:
+            record["warnings"] = warnings
+        return clip.with_record(record)
+
+    def _origin(self, mode: str) -> Mapping[str, Any]:
+        return {"mode": mode, "model": self.name, "model_hash": self.checkpoint.fingerprint}
+
+    def _generate(
+        self, prompt: str | Sequence[str], requests: Sequence[RequestT], options: Mapping[str, Any]
+    ) -> Clip | list[Clip]:
+        """Run the requests of a call: one clip for one prompt, a list for several."""
+        clips = self.run(requests, progress=options.get("progress"), cancel=options.get("cancel"))
+        return clips[0] if isinstance(prompt, str) else clips
+
+    def _free(self, *components: Any) -> None:
+        if not self.keep_loaded:
+            self.engine.free(*components)
