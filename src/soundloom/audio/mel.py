@@ -20,7 +20,7 @@ def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarr
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=-1)[:, ::HOP]
     window = np.hanning(WINDOW)
     spectra = np.fft.rfft(frames * window, axis=-1) / window.sum()
-    power = (np.abs(spectra) ** 2).mean(axis=0) @ _filters(sample_rate, bands).T
+    power = (np.abs(spectra) ** 2).mean(axis=0) @ mel_filter_bank(bands, WINDOW, sample_rate).T
     return 10 * np.log10(np.maximum(power, FLOOR)).T
 
 
@@ -36,17 +36,13 @@ def log_mel_difference(made: np.ndarray, real: np.ndarray, rate: int) -> float:
     return float(np.abs(a - b)[heard].mean()) if heard.any() else float("nan")
 
 
-def _filters(sample_rate: int, bands: int) -> np.ndarray:
-    """Triangles (bands, bins), evenly spaced in mel from 0 Hz to half the sample rate, each with a peak of 1."""
-    edges = _to_hz(np.linspace(0, _to_mel(sample_rate / 2), bands + 2))
-    bins = np.fft.rfftfreq(WINDOW, 1 / sample_rate)
+def mel_filter_bank(bands: int, window: int, sample_rate: int) -> np.ndarray:
+    """Triangles (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 Hz to half the sample rate, in float64.
+
+    A band that falls between two bins is zero.
+    """
+    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
     low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bins = np.fft.rfftfreq(window, 1 / sample_rate)
     return np.clip(np.minimum((bins - low) / (center - low), (high - bins) / (high - center)), 0, None)
-
-
-def _to_mel(hz: float) -> float:
-    return float(2595 * np.log10(1 + hz / 700))
-
-
-def _to_hz(mel: np.ndarray) -> np.ndarray:
-    return 700 * (10 ** (mel / 2595) - 1)

@@ -9,7 +9,6 @@ published repositories. A forward pass stays finite, the result is noise.
 from __future__ import annotations
 
 import argparse
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP
 from soundloom.config.musicgen.model import MusicGenConfig, T5Config, published_musicgen
 from soundloom.testing.published_musicgen import WRITERS
 from soundloom.testing.stable_audio import random_tensor
+from soundloom.text.tokenizer_training import train_sentencepiece
 
 LAYOUTS = ("musicgen", *BUNDLE_BITS, *WRITERS)
 _TINY_WIDTH, _TINY_LAYERS, _TINY_CODES, _TINY_TEXT = 128, 2, 64, 32
@@ -81,23 +81,7 @@ def _values(name: str, noise: np.ndarray) -> np.ndarray:
 
 def train_tokenizer(pieces: int) -> bytes:
     """A real SentencePiece model with T5's special ids, learnt from a few sentences."""
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_SENTENCES),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=min(pieces, 96),
-        hard_vocab_limit=False,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        num_threads=1,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    return train_sentencepiece(_SENTENCES, min(pieces, 96), model_type="unigram", unk_id=2, bos_id=-1)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,6 @@ result is noise. Sizes: `full` as published, `tiny` a few megabytes with the sam
 from __future__ import annotations
 
 import argparse
-import io
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from soundloom.config.catalogue import PUBLISHED_TEXT_ENCODER, published_config
 from soundloom.config.stable_audio.model import AutoencoderModelConfig, DiTConfig, ModelConfig, parse_model_config
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
+from soundloom.text.tokenizer_training import train_sentencepiece
 
 SIZES = ("full", "tiny")
 _TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128
@@ -128,26 +128,16 @@ def _random_text_encoder(config: ModelConfig, text_config: T5GemmaConfig, seed: 
 
 def _train_tokenizer() -> bytes:
     """A real SentencePiece model with Gemma's special ids, learnt from a few sentences."""
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_SENTENCES),
-        model_writer=model,
+    return train_sentencepiece(
+        _SENTENCES,
+        _TINY_VOCABULARY,
         model_type="bpe",
-        vocab_size=_TINY_VOCABULARY,
-        hard_vocab_limit=False,
-        pad_id=0,
-        eos_id=1,
         bos_id=2,
         unk_id=3,
         add_dummy_prefix=False,
         remove_extra_whitespaces=False,
         normalization_rule_name="identity",
-        num_threads=1,
-        minloglevel=2,
     )
-    return model.getvalue()
 
 
 def _random_tensors(shapes: Shapes, seed: int) -> Tensors:

@@ -1,4 +1,4 @@
-"""Recordings of other people: which are drawn, and what is said of those that cannot be used."""
+"""Audio datasets: sampling, and how unusable files are reported."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,15 @@ from soundloom.datasets.examples import Selection
 from soundloom.datasets.folders import Folder
 from soundloom.errors import ConfigError, TrainingError
 from soundloom.training.config import DataConfig, TokenizerConfig
-from soundloom.training.data.captions import train_tokenizer
-from soundloom.training.data.library import Recordings, Words
+from soundloom.training.data.audio_dataset import AudioDataset
+from soundloom.training.data.captions import CaptionList, train_tokenizer
 
 RATE = 44100
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Nine files that are no sound, and one that is, at position 7."""
+    """Nine invalid sound files, and a valid one at position 7."""
     for number in range(10):
         (tmp_path / f"{number}.wav").write_bytes(b"RIFF no")
         (tmp_path / f"{number}.json").write_text(f'{{"prompt": "a sound", "bpm": {60 + 10 * number}}}')
@@ -25,31 +25,31 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_what_cannot_be_read_is_said_once_and_passed_over(folder, caplog):
-    recordings = Recordings(Folder(folder), Selection(), RATE)
+def test_unreadable_files_are_skipped_with_one_warning(folder, caplog):
+    dataset = AudioDataset(Folder(folder), Selection(), RATE)
     rng = np.random.default_rng(0)
-    drawn = [recordings.sample(rng, 100) for _ in range(50)]
-    assert {position for position, _ in drawn} == {7}
-    assert all(piece.shape == (2, 100) for _, piece in drawn)
+    samples = [dataset.sample_crop(rng, 100) for _ in range(50)]
+    assert {position for position, _ in samples} == {7}
+    assert all(crop.shape == (2, 100) for _, crop in samples)
     assert len(caplog.messages) == len(set(caplog.messages)) <= 9
 
 
-def test_what_is_drawn_does_not_depend_on_what_was_found_unusable_before(folder):
-    fresh, used = (Recordings(Folder(folder), Selection(), RATE) for _ in range(2))
-    used.sample(np.random.default_rng(1), 100)
-    pieces = [recordings.sample(np.random.default_rng(2), 100)[1] for recordings in (fresh, used)]
-    assert np.array_equal(*pieces)
+def test_sampling_does_not_depend_on_earlier_failures(folder):
+    fresh, used = (AudioDataset(Folder(folder), Selection(), RATE) for _ in range(2))
+    used.sample_crop(np.random.default_rng(1), 100)
+    crops = [dataset.sample_crop(np.random.default_rng(2), 100)[1] for dataset in (fresh, used)]
+    assert np.array_equal(*crops)
 
 
-def test_what_is_said_of_sounds_decides_before_they_are_read(folder):
-    recordings = Recordings(Folder(folder), Selection(where={"bpm": ("130", "140")}), RATE)
-    assert [entry.origin for entry, _ in recordings.entries] == ["7.wav", "8.wav"]
+def test_metadata_filters_apply_before_reading(folder):
+    dataset = AudioDataset(Folder(folder), Selection(where={"bpm": ("130", "140")}), RATE)
+    assert [entry.origin for entry, _ in dataset.entries] == ["7.wav", "8.wav"]
 
 
-def test_nothing_that_can_be_used_is_an_error(folder):
-    recordings = Recordings(Folder(folder), Selection(exclude=("7.wav",)), RATE)
+def test_dataset_without_usable_sounds_raises(folder):
+    dataset = AudioDataset(Folder(folder), Selection(exclude=("7.wav",)), RATE)
     with pytest.raises(TrainingError, match="none of 9 sounds can be used"):
-        recordings.sample(np.random.default_rng(0), 100)
+        dataset.sample_crop(np.random.default_rng(0), 100)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_values_of_a_selection_are_lists_of_text(where, sentence):
 
 
 @pytest.mark.parametrize("captions", [[("",)], [("a rather long caption of many letters",)]])
-def test_a_vocabulary_that_cannot_be_learnt_is_a_sentence(captions):
-    with pytest.raises(TrainingError, match="no vocabulary of 10 pieces can be learnt from these captions"):
-        train_tokenizer(Words(captions), TokenizerConfig(vocabulary_size=10))
+def test_impossible_vocabulary_raises(captions):
+    with pytest.raises(TrainingError, match="cannot train a vocabulary of 10 pieces on these captions"):
+        train_tokenizer(CaptionList(captions), TokenizerConfig(vocabulary_size=10))

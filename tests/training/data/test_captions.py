@@ -9,7 +9,7 @@ from soundloom.training.config import ContrastiveConfig, PostConfig, ScorerConfi
 from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.init.generator import Generator, initialize
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.critic import ContrastiveCritic
+from soundloom.training.objectives.contrastive import ContrastiveCritic
 from soundloom.training.stages.post import PostTask, other_captions
 from tests.training.tiny_recipe import LATENT_DIM, LOOP, TEXT, model_config
 

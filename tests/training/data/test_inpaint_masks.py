@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundloom.training.data.inpaint_masks import KINDS, MOST_SEGMENTS, SMALLEST_SHARE, sample_mask
+from soundloom.training.data.inpaint_masks import KINDS, MAX_SEGMENTS, MIN_SHARE, sample_mask
 
 VALID, FRAMES = 60, 80
 
@@ -38,14 +38,14 @@ def test_causal_masks_keep_a_beginning_of_any_length():
 def test_segments_leave_up_to_ten_gaps():
     counts = {gaps(mask) for mask in masks("segments")}
     assert min(counts) == 1
-    assert 5 <= max(counts) <= MOST_SEGMENTS
+    assert 5 <= max(counts) <= MAX_SEGMENTS
 
 
 def test_spans_are_at_most_four_and_cover_the_drawn_share():
     drawn = masks("spans")
     shares = [1 - mask[:VALID].mean() for mask in drawn]
     assert {gaps(mask) for mask in drawn} == {1, 2, 3, 4}
-    assert min(shares) >= SMALLEST_SHARE - 1 / VALID
+    assert min(shares) >= MIN_SHARE - 1 / VALID
     assert max(shares) > 0.9
 
 

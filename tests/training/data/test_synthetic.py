@@ -1,4 +1,4 @@
-"""Which sounds are trained on."""
+"""Training clips of the synthetic dataset."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +10,7 @@ from soundloom.datasets.synthetic import Labels, is_held_out
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.labels import tuned_pitch
 from soundloom.errors import ConfigError
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 
 FRAME = 4096
 PLAIN = SoundsConfig(
@@ -25,45 +25,45 @@ PLAIN = SoundsConfig(
 
 
 @pytest.fixture(scope="module")
-def plain() -> Sounds:
-    return Sounds(PLAIN)
+def plain() -> SyntheticSounds:
+    return SyntheticSounds(PLAIN)
 
 
-def labels_of(sounds: Sounds) -> list[Labels]:
+def labels_of(sounds: SyntheticSounds) -> list[Labels]:
     return [sounds.labels(position) for position in range(len(sounds))]
 
 
-def test_an_unknown_family_is_refused():
-    with pytest.raises(ConfigError, match="no such families of sounds: kazoo"):
-        Sounds(SoundsConfig(clips=1, families=("kazoo",)))
+def test_unknown_family_raises():
+    with pytest.raises(ConfigError, match="unknown families of sounds: kazoo"):
+        SyntheticSounds(SoundsConfig(clips=1, families=("kazoo",)))
 
 
-def test_a_world_without_what_is_asked_is_refused():
-    with pytest.raises(ConfigError, match="no clip of the synthetic world is as asked"):
-        Sounds(SoundsConfig(clips=3, families=("tone",), seconds=(50.0, 51.0)))
+def test_configuration_without_matching_clips_raises():
+    with pytest.raises(ConfigError, match="no synthetic clip matches"):
+        SyntheticSounds(SoundsConfig(clips=3, families=("tone",), seconds=(50.0, 51.0)))
 
 
-def test_a_range_of_lengths_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match=r"a shortest and a longest length, found \[3.0, 1.0\]"):
+def test_invalid_range_of_lengths_raises():
+    with pytest.raises(ConfigError, match=r"a minimum and a maximum, found \[3.0, 1.0\]"):
         SoundsConfig(clips=1, seconds=(3.0, 1.0))
 
 
-def test_only_admitted_sounds_are_drawn():
+def test_only_admitted_clips_are_used():
     config = SoundsConfig(clips=20, families=("bell", "rain"), scenes=False, reverb=False, seconds=(1.0, 3.0))
-    labels = labels_of(Sounds(config))
+    labels = labels_of(SyntheticSounds(config))
     assert {label.family for label in labels} == {"bell", "rain"}
     assert all(label.layer is None and not label.reverb and label.seconds <= 3 for label in labels)
 
 
-def test_families_can_be_evenly_many():
+def test_even_gives_equally_many_clips_of_each_family():
     config = SoundsConfig(clips=12, families=("drum loop", "noise", "siren"), even=True)
-    labels = labels_of(Sounds(config))
+    labels = labels_of(SyntheticSounds(config))
     assert Counter(label.family for label in labels) == {"drum loop": 4, "noise": 4, "siren": 4}
-    uneven = Counter(label.family for label in labels_of(Sounds(replace(config, even=False, clips=60))))
+    uneven = Counter(label.family for label in labels_of(SyntheticSounds(replace(config, even=False, clips=60))))
     assert uneven["drum loop"] > 2 * uneven["noise"]
 
 
-def test_plain_sounds_differ_in_what_captions_name_alone(plain):
+def test_plain_sounds_differ_only_in_what_captions_state(plain):
     labels = labels_of(plain)
     assert {(label.brightness, label.level, label.swing, label.fade_in, label.fade_out) for label in labels} == {
         (0.5, -3.0, 0.0, 0.0, 0.0)
@@ -75,11 +75,11 @@ def test_plain_sounds_differ_in_what_captions_name_alone(plain):
     assert lengths.max() > 2.7
 
 
-def test_what_is_held_out_stays_out(plain):
+def test_held_out_labels_are_never_used(plain):
     assert not any(map(is_held_out, labels_of(plain)))
 
 
-def test_a_tuned_tone_repeats_after_few_latents(plain):
+def test_tuned_tone_repeats_after_few_latents(plain):
     tones = [p for p in range(len(plain)) if plain.labels(p).family == "tone"]
     for position in tones:
         sound, hz = plain.audio(position)[0], tuned_pitch(plain.labels(position).hz, 44100 / FRAME)
@@ -89,21 +89,21 @@ def test_a_tuned_tone_repeats_after_few_latents(plain):
         np.testing.assert_allclose(start[period:][:2048], start[: len(start) - period][:2048], atol=2e-3)
 
 
-def test_captions_speak_of_what_was_asked_for_not_of_its_tuning(plain):
+def test_captions_state_the_tempo_before_tuning(plain):
     loops = [p for p in range(len(plain)) if plain.labels(p).bpm]
-    said = " ".join(text for position in loops for text in plain.captions(position))
-    assert all(f"{plain.labels(position).bpm} " in said for position in loops)
+    captions = " ".join(text for position in loops for text in plain.captions(position))
+    assert all(f"{plain.labels(position).bpm} " in captions for position in loops)
 
 
-def test_pieces_of_tuned_sounds_begin_where_latents_do(plain):
-    piece = plain.sample(np.random.default_rng(3), 2 * FRAME)[1]
-    whole = [plain.audio(position) for position in range(len(plain))]
+def test_crops_of_tuned_sounds_start_at_latent_boundaries(plain):
+    crop = plain.sample_crop(np.random.default_rng(3), 2 * FRAME)[1]
+    clips = [plain.audio(position) for position in range(len(plain))]
     assert any(
-        np.array_equal(piece, audio[:, start : start + 2 * FRAME])
-        for audio in whole
+        np.array_equal(crop, audio[:, start : start + 2 * FRAME])
+        for audio in clips
         for start in range(0, audio.shape[1] - 2 * FRAME, FRAME)
     )
 
 
-def test_a_kept_clip_is_the_rendered_one_in_sixteen_bits(plain):
+def test_cached_clip_is_the_rendered_one_in_sixteen_bits(plain):
     np.testing.assert_allclose(plain.audio(0), plain.clip(0).audio, rtol=0, atol=0.6 / 32767)

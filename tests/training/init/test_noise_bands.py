@@ -10,10 +10,10 @@ import torch
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import ConfigError
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init import noise_bands
-from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, start_linear
-from soundloom.training.init.noise_bands import start_with_noise
+from soundloom.training.init.linear_codec import fit_linear_codec, init_linear_codec, sample_crops
+from soundloom.training.init.noise_bands import init_noise_bands
 from tests.training.tiny_recipe import AUTOENCODER, PATCH, SOUNDS, STRIDE, model_config
 
 EDGES = (5000.0, 12000.0, 21000.0)  # two bands of two channels: four latents
@@ -29,14 +29,14 @@ def autoencoder(**changes) -> SAME:
 
 
 @pytest.fixture(scope="module")
-def sounds() -> Sounds:
-    return Sounds(replace(SOUNDS, clips=12, families=("noise", "bell")))
+def sounds() -> SyntheticSounds:
+    return SyntheticSounds(replace(SOUNDS, clips=12, families=("noise", "bell")))
 
 
 @pytest.fixture(scope="module")
 def started(sounds) -> SAME:
     same = autoencoder()
-    start_with_noise(same, sounds, CONFIG)
+    init_noise_bands(same, sounds, CONFIG)
     return same
 
 
@@ -61,7 +61,7 @@ def hiss(left, right) -> np.ndarray:
 def test_noise_comes_back_as_loud_as_it_was(started, sounds):
     """Principal components alone lose most of it."""
     linear, sound = autoencoder(), hiss(0.1, 0.1)
-    start_linear(linear, fit_linear_codec(linear, random_crops(linear, sounds, CONFIG), CONFIG))
+    init_linear_codec(linear, fit_linear_codec(linear, sample_crops(linear, sounds, CONFIG), CONFIG))
     lost = levels(sound) - levels(through(linear, sound))
     kept = levels(sound) - levels(through(started, sound))
     assert lost.min() > 6
@@ -79,14 +79,14 @@ def test_several_probes_make_a_levels_course_calmer(sounds, started, monkeypatch
 
     monkeypatch.setattr(noise_bands, "PROBES", 1)
     single = autoencoder()
-    start_with_noise(single, sounds, CONFIG)
+    init_noise_bands(single, sounds, CONFIG)
     assert unrest(started) < 0.85 * unrest(single)
 
 
 def test_levels_of_loud_noise_are_of_moderate_size(started, sounds):
     """With unit variance they would be several times that, since most sounds have hardly any noise."""
     with torch.no_grad():
-        crops = [torch.from_numpy(crop)[None] for crop in random_crops(started, sounds, CONFIG)]
+        crops = [torch.from_numpy(crop)[None] for crop in sample_crops(started, sounds, CONFIG)]
         found = torch.cat([started.encode(crop)[0, -4:] for crop in crops], dim=1)
     assert found.mean(1).abs().max() < 0.05
     np.testing.assert_allclose(found.quantile(0.99, dim=1), 0.7, rtol=0.05)
@@ -100,7 +100,7 @@ def test_noise_stays_on_its_side(started):
 
 def test_soft_threshold_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
     cored = autoencoder()
-    start_with_noise(cored, sounds, replace(CONFIG, soft_threshold=0.05))
+    init_noise_bands(cored, sounds, replace(CONFIG, soft_threshold=0.05))
     for size, least, most in ((0.02, 0.0, 0.3), (1.0, 0.95, 1.05)):
         latents = torch.zeros(1, started.config.latent_dim, 64)
         latents[:, :-4] = size * torch.randn(latents[:, :-4].shape, generator=torch.Generator().manual_seed(1))
@@ -124,6 +124,6 @@ def test_all_weights_are_finite_and_silence_stays_nearly_silent(started):
 def test_bands_that_do_not_fit_are_refused(sounds):
     many = replace(CONFIG, noise_bands=tuple(np.linspace(1000, 20000, 10)))
     with pytest.raises(ConfigError, match="noise_bands need an encoder width of at least 160, found 64"):
-        start_with_noise(autoencoder(), sounds, many)
+        init_noise_bands(autoencoder(), sounds, many)
     with pytest.raises(ConfigError, match="sinusoidal_blocks"):
-        start_with_noise(SAME(model_config().same), sounds, CONFIG)
+        init_noise_bands(SAME(model_config().same), sounds, CONFIG)

@@ -13,7 +13,7 @@ from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import EngineError
 from soundloom.training.config import AdversarialConfig, AlignmentConfig, DiscriminatorConfig
 from soundloom.training.data.batches import TrainingBatch
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.distributed import DistributedConfig, init_distributed
 from soundloom.training.loop.rng import RngStream
@@ -87,14 +87,16 @@ def save_buffers(folder: Path) -> None:
         adversarial=AdversarialConfig(0.1, discriminators=(member,)),
         alignment=AlignmentConfig(0.1, width=64, depth=1),
     )
-    this = Trainer(AutoencoderTask(SAME(model_config().same), Sounds(SOUNDS), config), config.loop, folder, here)
+    this = Trainer(
+        AutoencoderTask(SAME(model_config().same), SyntheticSounds(SOUNDS), config), config.loop, folder, here
+    )
     this.train()
     state = {**this.task.module.state_dict(), **this.auxiliary.state_dict()}
     torch.save({name: state[name] for name in RUNNING_STATISTICS}, folder / f"buffers{here.rank}.pt")
     here.close()
 
 
-RUNNING_STATISTICS = ("bottleneck.running_std", "adversary.recent_loss", "alignment.deviation")
+RUNNING_STATISTICS = ("bottleneck.running_std", "discriminators.recent_loss", "alignment.deviation")
 
 
 def test_running_statistics_are_the_same_in_all_processes(tmp_path):

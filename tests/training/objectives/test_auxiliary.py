@@ -15,12 +15,12 @@ from soundloom.training.config import (
     LoopConfig,
     SemanticConfig,
 )
-from soundloom.training.data.augmentation import augmented, chirp, random_piece
+from soundloom.training.data.augmentation import augment, chirp, random_crop
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
-from soundloom.training.objectives.critic import ContrastiveCritic, contrast, dropped, pairings, rolls
+from soundloom.training.objectives.contrastive import ContrastiveCritic, contrast, dropped, pairings, rolls
 from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted
-from soundloom.training.objectives.text_features import LearntText
+from soundloom.training.objectives.text_features import TextEmbedding
 from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
 
 RATE = 44100
@@ -153,7 +153,7 @@ def test_what_is_dropped_is_made_up_for_by_what_stays():
 
 def test_padding_of_a_caption_means_nothing_to_the_critic():
     torch.manual_seed(0)
-    critic = ContrastiveCritic(ContrastiveConfig(1.0, width=64, depth=1, patch=64), 3, LearntText(5, 16)).eval()
+    critic = ContrastiveCritic(ContrastiveConfig(1.0, width=64, depth=1, patch=64), 3, TextEmbedding(5, 16)).eval()
     for block in critic.transformer.blocks:
         nn.init.normal_(block.attention.to_out.weight)
     latents, audio = torch.randn(2, 3, 4), torch.randn(2, 2, 256)
@@ -168,7 +168,7 @@ def test_padding_of_a_caption_means_nothing_to_the_critic():
 def test_silence_tails_and_sweeps_are_put_into_a_batch():
     crops = np.ones((200, 2, 100), np.float32)
     config = AugmentationConfig(silence=0.2, silent_tail=0.5, max_tail=10, chirps=3)
-    made = augmented(crops, config, np.random.default_rng(0), RATE)
+    made = augment(crops, config, np.random.default_rng(0), RATE)
     assert made.shape == (203, 2, 100)
     heard = made[:200, 0] != 0
     assert 20 < (~heard.any(1)).sum() < 60
@@ -190,5 +190,5 @@ def test_a_sweep_stays_in_its_band_and_level_and_is_in_the_middle():
 
 
 def test_a_random_piece_of_a_short_sound_ends_in_silence():
-    piece = random_piece(np.ones((2, 5), np.float32), np.random.default_rng(0), 8)
+    piece = random_crop(np.ones((2, 5), np.float32), np.random.default_rng(0), 8)
     np.testing.assert_array_equal(piece[0], [1, 1, 1, 1, 1, 0, 0, 0])

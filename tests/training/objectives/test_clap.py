@@ -11,7 +11,7 @@ from soundloom.errors import CheckpointError
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import TokenizerConfig
 from soundloom.training.data.captions import train_tokenizer
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.clap import ClapScorer, resampled
 from soundloom.training.stages.post import PostTask
@@ -53,7 +53,7 @@ def write_clap(folder, *, fusion=False):
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory) -> ClapScorer:
-    tokenizer = Tokenizer(train_tokenizer(Sounds(SOUNDS), TokenizerConfig(TEXT.vocab_size)))
+    tokenizer = Tokenizer(train_tokenizer(SyntheticSounds(SOUNDS), TokenizerConfig(TEXT.vocab_size)))
     torch.manual_seed(0)
     return ClapScorer(write_clap(tmp_path_factory.mktemp("clap")), SAME(model_config().same), RATE, tokenizer)
 
@@ -91,12 +91,12 @@ def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, c
 def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
     batch = batch_of(clips)
     said = scorer.captions.text(batch.ids[0][batch.mask[0]].tolist())
-    sounds = Sounds(SOUNDS)
+    sounds = SyntheticSounds(SOUNDS)
     captions = [caption.lower() for position in range(len(sounds)) for caption in sounds.captions(position)]
     assert said and any(caption.startswith(said) for caption in captions)  # which may be longer than is read
     alone = scorer.words([said], return_tensors="pt")
     wanted = scorer.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
-    torch.testing.assert_close(scorer.read(batch.ids, batch.mask)[:1], wanted)
+    torch.testing.assert_close(scorer.embed_text(batch.ids, batch.mask)[:1], wanted)
 
 
 def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # noqa: F811

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from soundloom.training.objectives.spectral.filterbanks import chroma_bank, k_weighting, mel_bank
+from soundloom.audio.mel import mel_filter_bank
+from soundloom.training.objectives.spectral.filterbanks import chroma_bank, k_weighting
 
 RATE, WINDOW = 44100, 8192
 
@@ -13,12 +14,12 @@ def bin_of(hertz: float) -> int:
 
 
 def test_neighboring_mel_triangles_add_up_to_one():
-    total = mel_bank(32, WINDOW, RATE).sum(0)
+    total = mel_filter_bank(32, WINDOW, RATE).sum(0)
     np.testing.assert_allclose(total[bin_of(200) : bin_of(19_000)], 1, atol=1e-9)
 
 
 def test_a_mel_band_is_highest_where_the_formula_says():
-    bank = mel_bank(32, WINDOW, RATE)
+    bank = mel_filter_bank(32, WINDOW, RATE)
     top = 2595 * np.log10(1 + 22050 / 700)
     center = 700 * (10 ** (top * 11 / 33 / 2595) - 1)
     assert bank[10].argmax() == bin_of(center)

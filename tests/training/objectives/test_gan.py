@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig, DiscriminatorConfig
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.features import feature_distance, outputs_of
-from soundloom.training.objectives.gan.discriminators import Spectrum, build_member, member_width
-from soundloom.training.objectives.gan.losses import Adversary, discriminator_loss, generator_loss
+from soundloom.training.objectives.feature_matching import feature_distance, outputs_of
+from soundloom.training.objectives.gan.discriminators import Spectrum, build_discriminator, discriminator_width
+from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble, discriminator_loss, generator_loss
 
 RATE = 44100
 MEMBERS = (
@@ -54,7 +54,7 @@ def test_outputs_are_collected_only_inside_the_context():
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
 def test_a_member_scores_every_part_of_a_sound_and_shows_its_features(member):
     torch.manual_seed(0)
-    opinion = build_member(member, RATE)(torch.randn(2, 2, 4096))
+    opinion = build_discriminator(member, RATE)(torch.randn(2, 2, 4096))
     assert opinion.scores.isfinite().all()
     assert opinion.scores.shape[0] == 2
     assert opinion.scores[0].numel() > 1
@@ -63,7 +63,7 @@ def test_a_member_scores_every_part_of_a_sound_and_shows_its_features(member):
 
 def test_scores_of_a_patch_member_are_local():
     torch.manual_seed(0)
-    network = build_member(DiscriminatorConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
+    network = build_discriminator(DiscriminatorConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
     sound = torch.randn(1, 2, 16 * 2 * 32)
     other = sound.clone()
     other[..., -16:] += 1
@@ -80,7 +80,7 @@ def test_the_bin_of_a_steady_tone_is_the_same_in_all_frames_once_demodulated():
 
 
 def test_widths_follow_the_channels():
-    assert [member_width(channels) for channels in (2 * 29, 2 * 443, 4 * 2049)] == [192, 448, 512]
+    assert [discriminator_width(channels) for channels in (2 * 29, 2 * 443, 4 * 2049)] == [192, 448, 512]
 
 
 def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,7 +93,7 @@ def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
 def test_a_member_learns_to_hear_missing_treble(member):
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(1.0, discriminators=(member,)), RATE)
+    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=(member,)), RATE)
     optimizer = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(25):
         optimizer.zero_grad()
@@ -104,7 +104,7 @@ def test_a_member_learns_to_hear_missing_treble(member):
 
 
 def test_noise_veils_the_sounds_when_the_discriminators_win():
-    adversary = Adversary(AdversarialConfig(1.0, discriminators=MEMBERS[:1]), RATE)
+    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=MEMBERS[:1]), RATE)
     made, real = sounds(0)
     clear = adversary.discriminator_losses(made, real, RngStream(0, 0))["loss"].item()
     assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
@@ -115,7 +115,7 @@ def test_noise_veils_the_sounds_when_the_discriminators_win():
 
 def test_in_the_generators_turn_gradients_reach_the_sound_and_no_discriminator():
     torch.manual_seed(0)
-    adversary = Adversary(AdversarialConfig(1.0, discriminators=MEMBERS), RATE).requires_grad_(False)
+    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=MEMBERS), RATE).requires_grad_(False)
     made, real = sounds(0)
     made.requires_grad_()
     losses = adversary.generator_losses(made, real, RngStream(0, 0))

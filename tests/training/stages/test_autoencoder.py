@@ -20,11 +20,11 @@ from soundloom.training.config import (
     TokenizerConfig,
 )
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.loop.logging import read_log
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.objectives.text_features import LearntText
+from soundloom.training.objectives.text_features import TextEmbedding
 from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_follow, require_sizes
 from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
@@ -42,8 +42,8 @@ EVERYTHING = replace(
 
 
 @pytest.fixture(scope="module")
-def sounds() -> Sounds:
-    return Sounds(SOUNDS)
+def sounds() -> SyntheticSounds:
+    return SyntheticSounds(SOUNDS)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def captions(sounds) -> CaptionTokens:
     return CaptionTokens(sounds, Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size))), 16)
 
 
-def task(sounds: Sounds, config: AutoencoderConfig, captions: CaptionTokens | None = None) -> AutoencoderTask:
+def task(sounds: SyntheticSounds, config: AutoencoderConfig, captions: CaptionTokens | None = None) -> AutoencoderTask:
     torch.manual_seed(0)
-    text = LearntText(TEXT.vocab_size, 16) if captions else None
+    text = TextEmbedding(TEXT.vocab_size, 16) if captions else None
     return AutoencoderTask(SAME(model_config().same), sounds, config, captions, text)
 
 

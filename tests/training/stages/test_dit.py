@@ -14,7 +14,7 @@ from soundloom.training.config import CropConfig, CurriculumConfig, DistillConfi
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import Latents, read_latents, write_latents
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init.generator import Generator, initialize
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
@@ -39,7 +39,7 @@ def latents() -> Latents:
 
 @pytest.fixture(scope="module")
 def clips() -> EncodedClips:
-    sounds = Sounds(SOUNDS)
+    sounds = SyntheticSounds(SOUNDS)
     tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
     return EncodedClips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
 

@@ -19,7 +19,7 @@ from soundloom.training.config import (
 )
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
-from soundloom.training.objectives.gan.losses import Adversary
+from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble
 from soundloom.training.objectives.semantic import SemanticRegression, weighted
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss, tight_stft, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
@@ -128,7 +128,7 @@ class Hiss(nn.Module):
 def treble_with(adversarial: float, features: float) -> float:
     """Level of the treble that is made, in dB relative to the real one's, when the waveform cannot be known."""
     torch.manual_seed(0)
-    adversary = Adversary(
+    adversary = DiscriminatorEnsemble(
         AdversarialConfig(1.0, discriminators=(DiscriminatorConfig("convolution", 32, filters=4),)), RATE
     )
     maker = Hiss()
@@ -175,7 +175,7 @@ def levels_of(audio: torch.Tensor) -> torch.Tensor:
 
 
 def noises(count: int) -> torch.Tensor:
-    """Sounds whose bands vary much in level, and less so between left and right."""
+    """SyntheticSounds whose bands vary much in level, and less so between left and right."""
     stream = RngStream(0, 0)
     shaped = torch.fft.rfft(stream.normal(count, 2, 4096))
     bands = (2 * stream.normal(count, 1, 4)).repeat_interleave(513, dim=-1)[..., : shaped.shape[-1]]

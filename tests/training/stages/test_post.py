@@ -12,7 +12,7 @@ from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import PostConfig, ScorerConfig, TokenizerConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.logging import read_log
 from soundloom.training.loop.rng import RngStream
@@ -42,7 +42,7 @@ POST = PostConfig(
 
 @pytest.fixture(scope="module")
 def clips() -> EncodedClips:
-    sounds = Sounds(SOUNDS)
+    sounds = SyntheticSounds(SOUNDS)
     tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
     clips = EncodedClips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
     clips.groups = [np.arange(SOUNDS.clips)]  # so few clips would each be a group of their own

@@ -1,1 +1,1 @@
-"""What training reads: clips, captions, stored latents, augmentation, masks."""
+"""Training data: clips, captions, latents, augmentation, inpainting masks."""

@@ -1,6 +1,6 @@
-"""What an autoencoder should cope with beyond plain crops: silence, clips that end, and sweeps.
+"""Augmentation of autoencoder crops: silence, silent ends and sweeps, which expose aliasing.
 
-Sweeps expose tones at the rate of the latents and aliasing. Source: SAME, as described for its training code.
+Source: SAME, as described for its training code.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from soundloom.training.config import AugmentationConfig
 Audio = NDArray[np.float32]
 
 LOWEST_HZ, HIGHEST_HZ = 100.0, 22_000.0
-OCTAVES = (2.0, 6.5)  # that a sweep spans, where the band allows
+OCTAVES = (2.0, 6.5)  # span of a sweep, clipped to the band
 LEVELS_DB = (-24.0, -6.0)
 HISS = 1e-4
 
 
-def random_piece(audio: Audio, rng: np.random.Generator, length: int) -> Audio:
-    """A random piece (2, length) of a sound; a short one is followed by silence."""
+def random_crop(audio: Audio, rng: np.random.Generator, length: int) -> Audio:
+    """Return a random crop (2, length) of audio (2, n), padded with silence."""
     start = int(rng.integers(max(1, audio.shape[1] - length + 1)))
-    piece = audio[:, start : start + length]
-    return np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
+    crop = audio[:, start : start + length]
+    return np.pad(crop, ((0, 0), (0, length - crop.shape[1])))
 
 
-def augmented(crops: Audio, config: AugmentationConfig, rng: np.random.Generator, rate: int) -> Audio:
-    """Silence some crops (b, 2, n) or their ends and add sweeps behind, (b + chirps, 2, n)."""
+def augment(crops: Audio, config: AugmentationConfig, rng: np.random.Generator, rate: int) -> Audio:
+    """Silence some crops (b, 2, n) or their ends, and append sweeps: (b + chirps, 2, n)."""
     crops = crops.copy()
     samples = crops.shape[-1]
     for crop in crops:
@@ -39,7 +39,7 @@ def augmented(crops: Audio, config: AugmentationConfig, rng: np.random.Generator
 
 
 def chirp(rng: np.random.Generator, samples: int, rate: int) -> Audio:
-    """A sweep (2, samples), equal in both channels, linear in hertz, over a little hiss."""
+    """Return a mono sweep (2, samples), linear in hertz, with faint noise."""
     start = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** rng.random()
     octaves = rng.uniform(*OCTAVES) * rng.choice([-1, 1])
     end = min(max(start * 2**octaves, LOWEST_HZ), HIGHEST_HZ, rate / 2)

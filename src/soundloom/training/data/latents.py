@@ -1,7 +1,9 @@
-"""Encoded clips in one file: what the transformer is trained on, so that the autoencoder runs once."""
+"""Latents of all training clips in memory, and the file that caches them, so that the autoencoder runs once."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,22 +13,27 @@ from numpy.typing import NDArray
 
 from soundloom.atomic import atomic_file
 from soundloom.checkpoints.formats.npz import read_npz
+from soundloom.datasets.examples import Dataset, Example, Selection, Skipped, read_examples
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import TrainingError, printable
-from soundloom.training.data.sounds import Sounds
+from soundloom.training.data.captions import CaptionList
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.loop.checkpoint import named_damage
 from soundloom.training.stages.autoencoder import encoded
 
-SILENT_CHUNKS = 8  # enough that the middle of encoded silence does not feel its ends
+log = logging.getLogger(__name__)
+
+SILENT_CHUNKS = 8  # enough that the middle of encoded silence is independent of its ends
+DAMAGED = "it is damaged; run soundloom train encode --restart"
 Frames = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Latents:
-    """Frames of all clips one after the other (frames, c), where each clip starts, and how silence is encoded.
+    """The concatenated frames (frames, c) of all clips, with the start of each clip.
 
-    `starts` has one entry more than there are clips; `seconds` (clips,) are exact; `silence` (chunk, c) repeats
-    behind a clip.
+    `starts` has one element more than there are clips; `seconds` (clips,) are exact; `silence` (chunk, c) is encoded
+    silence that pads clips by repetition.
     """
 
     frames: Frames
@@ -39,17 +46,17 @@ class Latents:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Frames of each clip."""
+        """The number of frames of each clip."""
         return np.diff(self.starts)
 
     def padded(self, position: int, length: int) -> Frames:
-        """A clip's latents (c, length), followed by silence."""
+        """Return a clip's latents (c, length), truncated or padded with silence."""
         clip = self.frames[self.starts[position] : self.starts[position + 1]][:length]
-        rest = np.arange(len(clip), length) % len(self.silence)
-        return np.concatenate([clip, self.silence[rest]]).T
+        padding = self.silence[np.arange(len(clip), length) % len(self.silence)]
+        return np.concatenate([clip, padding]).T
 
 
-def encode_sounds(same: SAME, sounds: Sounds) -> Latents:
+def encode_sounds(same: SAME, sounds: SyntheticSounds) -> Latents:
     """Encode every clip."""
     clips, seconds = zip(*((latent.numpy(), length) for latent, length in encoded(same, sounds)), strict=True)
     starts = np.cumsum([0, *map(len, clips)])
@@ -58,7 +65,7 @@ def encode_sounds(same: SAME, sounds: Sounds) -> Latents:
 
 @torch.no_grad()
 def _encode_silence(same: SAME) -> Frames:
-    """One chunk (chunk, c) from the middle of encoded silence."""
+    """Return one chunk (chunk, c) from the middle of encoded silence."""
     chunk = same.config.encoder.config.latents_per_chunk
     silence = torch.zeros(1, 2, SILENT_CHUNKS * chunk * same.config.downsampling_ratio)
     start = SILENT_CHUNKS // 2 * chunk
@@ -66,15 +73,15 @@ def _encode_silence(same: SAME) -> Frames:
 
 
 def write_latents(path: Path, latents: Latents) -> None:
-    """Store in half precision."""
+    """Write latents in half precision."""
     with atomic_file(path) as file:
         half = latents.frames.astype(np.float16)
         np.savez(file, frames=half, starts=latents.starts, seconds=latents.seconds, silence=latents.silence)
 
 
 def read_latents(path: Path, channels: int | None = None) -> Latents:
-    """Undo `write_latents`. Raises TrainingError where the file is damaged, or has latents of other channels."""
-    with named_damage(path, "it is damaged; soundloom train encode --restart makes it anew"):
+    """Read the file of `write_latents`. Raises TrainingError when it is damaged or has another number of channels."""
+    with named_damage(path, DAMAGED):
         stored = read_npz(path)
         frames, starts, seconds, silence = (
             np.array(stored[name].numpy()) for name in ("frames", "starts", "seconds", "silence")
@@ -82,14 +89,14 @@ def read_latents(path: Path, channels: int | None = None) -> Latents:
         latents = Latents(frames.astype(np.float32), starts.astype(np.int64), seconds.astype(np.float32), silence)
         _require_consistent(latents)
     if channels not in (None, frames.shape[1]):
-        found = f"{printable(path)} holds latents of {frames.shape[1]} channels, and the model's have {channels}"
+        found = f"{printable(path)} holds latents of {frames.shape[1]} channels, and the model has {channels}"
         raise TrainingError(found, "run soundloom train encode again")
     return latents
 
 
 def read_seconds(path: Path) -> Frames:
-    """The exact seconds of each clip (clips,), without its latents. Raises TrainingError as `read_latents` does."""
-    with named_damage(path, "it is damaged; soundloom train encode --restart makes it anew"):
+    """Read only the seconds of each clip (clips,). Raises TrainingError as `read_latents` does."""
+    with named_damage(path, DAMAGED):
         seconds = read_npz(path)["seconds"].numpy().astype(np.float32)
         if seconds.ndim != 1 or not seconds.size or not np.isfinite(seconds).all() or (seconds <= 0).any():
             raise ValueError("its clips have no lengths")
@@ -97,13 +104,62 @@ def read_seconds(path: Path) -> Frames:
 
 
 def _require_consistent(latents: Latents) -> None:
-    """Raise ValueError where the arrays do not belong together."""
+    """Raise ValueError unless the arrays belong together."""
     frames, starts, seconds, silence = latents.frames, latents.starts, latents.seconds, latents.silence
     if frames.ndim != 2 or silence.ndim != 2 or silence.shape[1] != frames.shape[1] or not silence.size:
-        raise ValueError("its latents have no channels in common")
+        raise ValueError("its arrays have different numbers of channels")
     if starts.ndim != 1 or len(starts) < 2 or seconds.shape != (len(starts) - 1,):
         raise ValueError("its clips have no lengths")
     if starts[0] != 0 or starts[-1] != len(frames) or (np.diff(starts) < 1).any():
-        raise ValueError("its clips do not follow each other")
+        raise ValueError("its clips are not contiguous")
     if not all(np.isfinite(array).all() for array in (frames, seconds, silence)) or (seconds <= 0).any():
-        raise ValueError("some of its numbers are none")
+        raise ValueError("it holds values that are not finite")
+
+
+def load_latents(
+    dataset: Dataset, selection: Selection, channels: int, rate: float, max_frames: int, silence: Frames
+) -> tuple[Latents, CaptionList]:
+    """Load all latents of a dataset and their captions into memory.
+
+    `rate` is in frames per second. Examples of more than `max_frames` are split. `silence` (c, t) pads short clips.
+    Raises TrainingError when there are none, or when they have another number of channels.
+    """
+    clips: list[Frames] = []
+    seconds: list[float] = []
+    captions: list[tuple[str, ...]] = []
+    for example in read_examples(dataset, selection, _warn):
+        for clip, length in _split(example, rate, max_frames):
+            if len(clip) != channels:
+                raise TrainingError(f"{example.origin} has {len(clip)} channels, and the model's latents {channels}")
+            clips.append(clip.T)
+            seconds.append(length)
+            captions.append(example.captions)
+    _require_any(clips)
+    starts = np.cumsum([0, *map(len, clips)], dtype=np.int64)
+    return Latents(np.concatenate(clips), starts, np.array(seconds, np.float32), silence.T), CaptionList(captions)
+
+
+def load_seconds(dataset: Dataset, selection: Selection, rate: float, max_frames: int) -> Frames:
+    """Return the seconds of the clips of `load_latents`, with one example in memory at a time. Raises as it does."""
+    examples = read_examples(dataset, selection, _warn)
+    seconds = [length for example in examples for _, length in _split(example, rate, max_frames)]
+    _require_any(seconds)
+    return np.array(seconds, np.float32)
+
+
+def _require_any(clips: list[Frames] | list[float]) -> None:
+    if not clips:
+        raise TrainingError("there are no latents to train on", "run soundloom train encode, or check data.toml")
+
+
+def _split(example: Example, rate: float, max_frames: int) -> Iterator[tuple[Frames, float]]:
+    """Yield pieces (c, t) of at most `max_frames` frames, and the seconds of each."""
+    if example.latents is None:
+        raise TrainingError(f"{example.origin} holds sound, not latents", "run soundloom train encode first")
+    for start in range(0, example.latents.shape[1], max_frames):
+        piece = example.latents[:, start : start + max_frames]
+        yield piece, min(piece.shape[1] / rate, example.seconds - start / rate)
+
+
+def _warn(skipped: Skipped) -> None:
+    log.warning("skipped: %s: %s", skipped.origin, skipped.reason)

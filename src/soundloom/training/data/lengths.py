@@ -1,4 +1,4 @@
-"""The lengths of the clips that a generator was trained on, noted for its export when that is done."""
+"""The range of clip lengths that a generator was trained on, stored for its export."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ log = logging.getLogger(__name__)
 
 
 def clip_lengths(config: ModelConfig, seconds: NDArray[np.float32]) -> list[float]:
-    """The shortest and the longest of clips, in whole hundredths of a second, as far as the model holds them."""
+    """Return the minimum and maximum of seconds, limited by the model and truncated to hundredths."""
     return [int(100 * min(length, config.max_seconds)) / 100 for length in (seconds.min(), seconds.max())]
 
 
-def note_lengths(run_dir: RunDirectory, lengths: list[float]) -> None:
-    """Keep the shortest and the longest length in the folder of the stage `dit`."""
-    write_json(_note(run_dir), {CLIP_SECONDS: lengths})
+def save_clip_lengths(run_dir: RunDirectory, lengths: list[float]) -> None:
+    """Store the minimum and maximum in the folder of the stage `dit`."""
+    write_json(_path(run_dir), {CLIP_SECONDS: lengths})
 
 
 def with_clip_seconds(context: StableAudioContext) -> ModelConfig:
-    """The model's configuration with the lengths that it was trained on; a base knows others besides.
+    """Return the model's configuration with the clip lengths of its training, unless it is a fine-tuned model.
 
-    Work without the note has its latents read. Where they are gone the lengths are left out, with a warning.
+    Without stored lengths the latents are read; without latents the lengths are omitted, with a warning.
     """
     if context.pretrained or CLIP_SECONDS in context.model.training:
         return context.model
-    lengths = _noted(context)
+    lengths = _stored(context)
     if lengths is None:
         try:
             lengths = clip_lengths(context.model, context.seconds())
         except SoundloomError as error:
-            log.warning("the model will not say how long its clips were: %s", error.args[0])
+            log.warning("the model will not state the lengths of its training clips: %s", error.args[0])
             return context.model
     return replace(context.model, training={**context.model.training, CLIP_SECONDS: lengths})
 
 
-def _noted(context: StableAudioContext) -> list[float] | None:
-    """What was noted, None where nothing was. Raises TrainingError where the note is damaged."""
-    path = _note(context.run_dir)
+def _stored(context: StableAudioContext) -> list[float] | None:
+    """Read the stored lengths, if any. Raises TrainingError when the file is damaged."""
+    path = _path(context.run_dir)
     known = read_json_object(path)
     if known is None:
         return None
@@ -58,9 +58,9 @@ def _noted(context: StableAudioContext) -> list[float] | None:
         return list(known[CLIP_SECONDS])
     except (ConfigError, KeyError) as error:
         raise TrainingError(
-            f"{printable(path)} does not hold two lengths", "remove it to have them read from the latents"
+            f"{printable(path)} does not hold two lengths", "delete it, and they are read from the latents"
         ) from error
 
 
-def _note(run_dir: RunDirectory) -> Path:
+def _path(run_dir: RunDirectory) -> Path:
     return run_dir.stage_folder("dit") / "lengths.json"

@@ -1,4 +1,4 @@
-"""What stages ask of the sounds that they learn from, wherever these come from."""
+"""The interfaces through which training stages read clips and captions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Audio = NDArray[np.float32]  # (2, n) at the model's rate
 
 
 class Label(Protocol):
-    """What is known of a clip beside its captions."""
+    """Labels of a clip."""
 
     @property
     def family(self) -> str: ...
 
 
-class Heard(Protocol):
-    """A clip that is in memory."""
+class AudioClip(Protocol):
+    """A clip in memory."""
 
     @property
     def audio(self) -> Audio: ...
@@ -28,8 +28,8 @@ class Heard(Protocol):
     def sample_rate(self) -> int: ...
 
 
-class Captioned(Protocol):
-    """Clips of which captions are known, the same number for each."""
+class CaptionedClips(Protocol):
+    """Clips with captions, equally many for each."""
 
     def __len__(self) -> int: ...
 
@@ -38,15 +38,13 @@ class Captioned(Protocol):
     def labels(self, position: int, /) -> Label: ...
 
 
-class SoundSource(Captioned, Protocol):
-    """Captioned clips that can be heard."""
+class SoundSource(CaptionedClips, Protocol):
+    """Captioned clips with audio."""
 
-    def clip(self, position: int, /) -> Heard: ...
+    def clip(self, position: int, /) -> AudioClip: ...
 
-    def audio(self, position: int, /) -> Audio:
-        """Samples of a clip."""
-        ...
+    def audio(self, position: int, /) -> Audio: ...
 
-    def sample(self, rng: np.random.Generator, length: int, /) -> tuple[int, Audio]:
-        """A random clip's position, and a random piece (2, length) of it."""
+    def sample_crop(self, rng: np.random.Generator, length: int, /) -> tuple[int, Audio]:
+        """Sample a clip's position and a random crop (2, length) of it."""
         ...

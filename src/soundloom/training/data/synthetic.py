@@ -1,4 +1,4 @@
-"""Clips to train on: a chosen part of the synthetic world, rendered when first asked for and then kept."""
+"""Training clips from the synthetic dataset, rendered on first use and cached."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from soundloom.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-SEARCH = 60  # clips of the world looked at for each one that is wanted, and for a hundred more
-GOLDEN = 0.6180339887498949  # steps of this share, wrapped, fill a range evenly
+SEARCH = 60  # candidates for each clip, and for a hundred more
+GOLDEN = 0.6180339887498949  # its multiples modulo 1 cover a range evenly
 
 
-class Sounds:
-    """The first `clips` clips of a world that the configuration admits; fewer where it admits few."""
+class SyntheticSounds:
+    """The first `clips` clips of the synthetic dataset that the configuration admits, or fewer if it admits few."""
 
     def __init__(self, config: SoundsConfig) -> None:
         self.config = config
-        self.world = SyntheticDataset(config.seed)
+        self.dataset = SyntheticDataset(config.seed)
         self.numbers = self._admitted(config.clips)
         self._kept: dict[int, NDArray[np.int16]] = {}
         if not self.numbers:
-            raise ConfigError(f"no clip of the synthetic world is as asked: {config}", "allow more families or lengths")
+            raise ConfigError(f"no synthetic clip matches {config}", "allow more families or lengths")
         if len(self.numbers) < config.clips:
-            log.warning("%d clips of the synthetic world are as asked, of %d", len(self.numbers), config.clips)
+            log.warning("%d synthetic clips match the configuration, instead of %d", len(self.numbers), config.clips)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -38,35 +38,35 @@ class Sounds:
     def clip(self, position: int) -> SyntheticClip:
         """Render a clip with its labels and captions."""
         labels = self.labels(position)
-        heard = tuned(labels, self.config.tuned_to) if self.config.tuned_to else labels
-        audio = self.world.render(self.numbers[position], heard)
+        rendered = tuned(labels, self.config.tuned_to) if self.config.tuned_to else labels
+        audio = self.dataset.render(self.numbers[position], rendered)
         return SyntheticClip(audio, SAMPLE_RATE, labels, self.captions(position))
 
     def labels(self, position: int) -> Labels:
-        """Labels of a clip, which is not rendered."""
+        """Return the labels of a clip without rendering it."""
         return self._labels(self.numbers[position])
 
     def captions(self, position: int) -> tuple[str, ...]:
-        """Captions of a clip, which is not rendered."""
-        return self.world.captions(self.numbers[position], self.labels(position))
+        """Return the captions of a clip without rendering it."""
+        return self.dataset.captions(self.numbers[position], self.labels(position))
 
     def audio(self, position: int) -> NDArray[np.float32]:
-        """Samples of a clip, (2, n); kept as 16-bit integers, since drawing them again costs more than memory."""
+        """Return samples (2, n), cached as 16-bit integers, since rendering again is slower."""
         if position not in self._kept:
             self._kept[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
         return self._kept[position].astype(np.float32) / np.float32(32767)
 
-    def sample(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
-        """A random clip's position, and a random piece (2, length) of it; a short clip is followed by silence.
+    def sample_crop(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
+        """Sample a clip's position and a random crop (2, length) of it, padded with silence.
 
-        Pieces of tuned sounds begin where latents do.
+        Crops of tuned sounds start at the boundary of a latent.
         """
         position = int(rng.integers(len(self)))
         audio = self.audio(position)
         step = self.config.tuned_to or 1
         start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
-        piece = audio[:, start : start + length]
-        return position, np.pad(piece, ((0, 0), (0, length - piece.shape[1])))
+        crop = audio[:, start : start + length]
+        return position, np.pad(crop, ((0, 0), (0, length - crop.shape[1])))
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []
@@ -83,14 +83,14 @@ class Sounds:
 
     def _labels(self, number: int) -> Labels:
         if not self.config.plain:
-            return self.world.labels(number)
+            return self.dataset.labels(number)
         shortest, longest = self.config.seconds
         seconds = round(shortest + (longest - shortest) * (number * GOLDEN % 1), 2)
-        return plain(self.world.labels(number, seconds))
+        return plain(self.dataset.labels(number, seconds))
 
 
 def admits(config: SoundsConfig, labels: Labels) -> bool:
-    """Whether the configuration takes clips with these labels."""
+    """Whether the configuration admits clips with these labels."""
     shortest, longest = config.seconds
     return (
         (not config.families or labels.family in config.families)

@@ -21,8 +21,8 @@ from soundloom.engines.torch.stable_audio.same import (
     to_patches,
 )
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.data.sources import SoundSource
-from soundloom.training.init.pca import LinearCodec, Matrix, fit
+from soundloom.training.data.protocols import SoundSource
+from soundloom.training.init.pca import LinearCodec, Matrix, fit_pca
 from soundloom.training.loop.rng import RngStream
 
 # Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
@@ -32,11 +32,11 @@ Module = TypeVar("Module", bound=nn.Module)
 PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
 
 
-def random_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> list[NDArray[np.float32]]:
+def sample_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> list[NDArray[np.float32]]:
     """Crops (2, n) of whole latents, `config.pca_seconds` together."""
     length = config.frames * same.config.downsampling_ratio
     rng = RngStream(config.loop.seed, PCA_STREAM).rng
-    return [sounds.sample(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
+    return [sounds.sample_crop(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
 
 
 def fit_linear_codec(
@@ -49,7 +49,7 @@ def fit_linear_codec(
     half, patch = same.config.encoder.config, same.config.patch_size
     rows = np.concatenate([patch_rows(crop, patch) / (QUIET + np.std(crop)) for crop in crops])
     sizes = half.stride, width or half.width, latent_dim or half.latent_dim
-    return fit(rows, *sizes, config.emphasis, config.whitening, SAMPLE_RATE)
+    return fit_pca(rows, *sizes, config.emphasis, config.whitening, SAMPLE_RATE)
 
 
 def patch_rows(audio: NDArray[np.float32], patch: int) -> Matrix:
@@ -58,7 +58,7 @@ def patch_rows(audio: NDArray[np.float32], patch: int) -> Matrix:
 
 
 @torch.no_grad()
-def start_linear(same: SAME, codec: LinearCodec) -> None:
+def init_linear_codec(same: SAME, codec: LinearCodec) -> None:
     """Make the autoencoder compute the linear codec exactly: its blocks add nothing yet.
 
     Needs `latent_shortcut` in both halves, and widths of at least the latents' dimension.
@@ -67,7 +67,7 @@ def start_linear(same: SAME, codec: LinearCodec) -> None:
     out = typed(same.decoder.layers["3"], DecoderResampler)
     latent_dim = same.config.latent_dim
     for resampler in (into, out):
-        silence_branches(resampler)
+        zero_branches(resampler)
         resampler.shortcut.weight.zero_()
     square = torch.eye(latent_dim)
     set_kernel(into.mapping, TOKEN_LEVEL * tensor(codec.analysis))
@@ -78,7 +78,7 @@ def start_linear(same: SAME, codec: LinearCodec) -> None:
     set_kernel(out.mapping, tensor(codec.synthesis.T) / TOKEN_LEVEL)
 
 
-def silence_branches(resampler: Resampler) -> None:
+def zero_branches(resampler: Resampler) -> None:
     """Zero the last layer of every branch, as the published initialization does."""
     for block in resampler.transformers:
         branches = typed(block, SAMEBlock)

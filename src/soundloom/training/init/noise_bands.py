@@ -22,18 +22,18 @@ from soundloom.engines.torch.blocks import GatedProjection
 from soundloom.engines.torch.stable_audio.same import SAME, DecoderResampler, EncoderResampler, SAMEBlock
 from soundloom.errors import ConfigError
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.data.sources import SoundSource
+from soundloom.training.data.protocols import SoundSource
 from soundloom.training.init.linear_codec import (
     TOKEN_LEVEL,
     fit_linear_codec,
     patch_rows,
-    random_crops,
+    sample_crops,
     set_kernel,
     set_linear,
     set_whole_kernel,
-    silence_branches,
     tensor,
     typed,
+    zero_branches,
 )
 from soundloom.training.init.pca import LinearCodec, Matrix
 
@@ -54,12 +54,12 @@ Crops = Sequence[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ChannelLayout:
     """Which channels of the tokens hold what. Raises ConfigError where the autoencoder has no room for that."""
 
     same: SAME
     edges: tuple[float, ...]  # of the bands, hertz
-    is_cored: bool = False
+    has_threshold: bool = False
 
     def __post_init__(self) -> None:
         encoder, decoder = self.same.config.encoder.config, self.same.config.decoder.config
@@ -67,7 +67,7 @@ class Layout:
             "encoder width": (self.latents + self.levels + encoder.stride * self.probes, encoder.width),
             "decoder width": (max(2 * self.levels + self.carriers, self.latents + self.levels), decoder.width),
             "encoder's inner width": (2 * encoder.stride * self.probes, encoder.ff_inner),
-            "decoder's inner width": (self.carriers + self.cored, decoder.ff_inner),
+            "decoder's inner width": (self.carriers + self.thresholded, decoder.ff_inner),
             "latent dimension": (self.levels + 1, self.same.config.latent_dim),
         }
         for name, (needed, found) in needs.items():
@@ -92,8 +92,8 @@ class Layout:
         return CARRIERS * self.levels
 
     @property
-    def cored(self) -> int:
-        return self.components if self.is_cored else 0
+    def thresholded(self) -> int:
+        return self.components if self.has_threshold else 0
 
     @property
     def latents(self) -> int:
@@ -112,28 +112,36 @@ class Layout:
 
 
 @torch.no_grad()
-def start_with_noise(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
+def init_noise_bands(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
     """Make the autoencoder compute principal components and the levels of the noise that these leave out.
 
     Raises ConfigError where it has too few channels for that.
     """
-    layout, rng = Layout(same, config.noise_bands, bool(config.soft_threshold)), np.random.default_rng(config.loop.seed)
-    crops = random_crops(same, sounds, config)
+    layout, rng = (
+        ChannelLayout(same, config.noise_bands, bool(config.soft_threshold)),
+        np.random.default_rng(config.loop.seed),
+    )
+    crops = sample_crops(same, sounds, config)
     codec = fit_linear_codec(same, crops, config, layout.components, layout.latents)
     crops = crops[:MOST_CROPS]
     into, out = typed(same.encoder.layers["0"], EncoderResampler), typed(same.decoder.layers["3"], DecoderResampler)
     for resampler in (into, out):
-        silence_branches(resampler)
+        zero_branches(resampler)
     _start_encoder(same, into, codec, layout, crops, rng)
     kernel = _start_decoder(same, out, codec, layout, rng)
     _scale_levels(same, layout, crops)
     _correct_carriers(same, out, kernel, codec, layout, crops)
     if config.soft_threshold:
-        _core(out, codec, layout, config.soft_threshold)
+        _soft_threshold(out, codec, layout, config.soft_threshold)
 
 
 def _start_encoder(
-    same: SAME, into: EncoderResampler, codec: LinearCodec, layout: Layout, crops: Crops, rng: np.random.Generator
+    same: SAME,
+    into: EncoderResampler,
+    codec: LinearCodec,
+    layout: ChannelLayout,
+    crops: Crops,
+    rng: np.random.Generator,
 ) -> None:
     patch, stride, width = same.config.patch_size, into.config.stride, into.config.width
     components, probes, latents = layout.components, layout.probes, layout.latents
@@ -173,7 +181,7 @@ def _feed_forward(block: SAMEBlock) -> tuple[nn.Linear, nn.Linear]:
     return typed(block.ff.ff[0], GatedProjection).proj, typed(block.ff.ff[2], nn.Linear)
 
 
-def _take_absolute_values(block: SAMEBlock, layout: Layout, stride: int) -> None:
+def _take_absolute_values(block: SAMEBlock, layout: ChannelLayout, stride: int) -> None:
     """Add each level, the mean of its probes' absolute values in all patches: silu(x) + silu(-x) = x tanh(x / 2)."""
     gated, back = _feed_forward(block)
     inner, probes, levels, latents = back.weight.shape[1], layout.probes, layout.levels, layout.latents
@@ -188,7 +196,7 @@ def _take_absolute_values(block: SAMEBlock, layout: Layout, stride: int) -> None
 
 
 def _start_decoder(
-    same: SAME, out: DecoderResampler, codec: LinearCodec, layout: Layout, rng: np.random.Generator
+    same: SAME, out: DecoderResampler, codec: LinearCodec, layout: ChannelLayout, rng: np.random.Generator
 ) -> Tensor:
     """Set all but the carriers' levels; return the last mapping's kernel (2 * patch, width, KERNEL)."""
     patch, stride, width = same.config.patch_size, out.config.stride, out.config.width
@@ -221,7 +229,7 @@ def _start_decoder(
     return kernel
 
 
-def _core(out: DecoderResampler, codec: LinearCodec, layout: Layout, size: float) -> None:
+def _soft_threshold(out: DecoderResampler, codec: LinearCodec, layout: ChannelLayout, size: float) -> None:
     """Take most of the components away that are smaller than what a latent of that size makes of them.
 
     What a generator gets wrong is small and everywhere: where there should be silence or no bass it hisses and rumbles.
@@ -243,7 +251,7 @@ def _core(out: DecoderResampler, codec: LinearCodec, layout: Layout, size: float
         back.weight[component, unit] = -1 / (slope * np.pi * cycles)
 
 
-def _scale_levels(same: SAME, layout: Layout, crops: Crops) -> None:
+def _scale_levels(same: SAME, layout: ChannelLayout, crops: Crops) -> None:
     """Give the latents that hold levels zero mean and a moderate size where noise is loud; the decoder undoes it.
 
     Most sounds have little noise: with unit variance a level would be far larger than all that a rain's components are.
@@ -260,7 +268,7 @@ def _scale_levels(same: SAME, layout: Layout, crops: Crops) -> None:
 
 
 def _correct_carriers(
-    same: SAME, out: DecoderResampler, kernel: Tensor, codec: LinearCodec, layout: Layout, crops: Crops
+    same: SAME, out: DecoderResampler, kernel: Tensor, codec: LinearCodec, layout: ChannelLayout, crops: Crops
 ) -> None:
     """Scale carriers until loud noise is as loud as what the components leave out."""
     begin = layout.components + layout.levels

@@ -43,7 +43,7 @@ class LinearCodec:
         return tokens @ self.synthesis
 
 
-def fit(
+def fit_pca(
     patches: Matrix, stride: int, width: int, latent_dim: int, emphasis: float, whitening: float, rate: int
 ) -> LinearCodec:
     """Fit to patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.

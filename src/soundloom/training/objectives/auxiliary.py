@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
-from soundloom.training.objectives.critic import ContrastiveCritic
-from soundloom.training.objectives.gan.losses import Adversary
+from soundloom.training.objectives.contrastive import ContrastiveCritic
+from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble
 from soundloom.training.objectives.semantic import SemanticRegression, weighted
 from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.text_features import TextFeatures
@@ -33,22 +33,22 @@ class AuxiliaryModules(nn.Module):
     def __init__(self, config: AutoencoderConfig, latent_dim: int, rate: int, text: TextFeatures | None) -> None:
         super().__init__()
         self.config = config
-        self.adversary = Adversary(config.adversarial, rate) if config.adversarial.weight else None
+        self.discriminators = DiscriminatorEnsemble(config.adversarial, rate) if config.adversarial.weight else None
         times = DiTTrainingConfig(config.loop)
         self.alignment = DiffusionAlignment(config.alignment, times, latent_dim) if config.alignment.weight else None
         self.semantic = SemanticRegression(config.semantic, latent_dim, rate) if config.semantic.weight else None
         self.critic = ContrastiveCritic(config.contrastive, latent_dim, text) if config.contrastive.weight else None
 
     @property
-    def helpers(self) -> tuple[nn.Module, ...]:
+    def jointly_trained(self) -> tuple[nn.Module, ...]:
         """Those that are trained together with the autoencoder, for the same losses."""
         return tuple(module for module in (self.alignment, self.semantic, self.critic) if module is not None)
 
     def terms(self, batch: Reconstruction, step: int, stream: RngStream) -> Iterator[Term]:
         """Losses of the autoencoder that need a companion."""
         config = self.config
-        if self.adversary and step >= config.adversarial.start + config.adversarial.head_start:
-            losses = self.adversary.generator_losses(batch.made, batch.real, stream)
+        if self.discriminators and step >= config.adversarial.start + config.adversarial.head_start:
+            losses = self.discriminators.generator_losses(batch.made, batch.real, stream)
             yield "adversarial", config.adversarial.weight, losses["adversarial"]
             yield "feature_matching", config.adversarial.feature_matching, losses["features"]
         if self.alignment:

@@ -42,16 +42,16 @@ class ClapScorer:
         """Half the squared angle (b,) between sounds, of latents (b, c, t), and captions."""
         lengths = [round(seconds * self.rate) for seconds in batch.seconds.tolist()]
         sounds = [sound[:length] for sound, length in zip(self.same.decode(latents).mean(1), lengths, strict=True)]
-        return geodesic(self.hear(sounds, stream), self.read(batch.ids, batch.mask))
+        return geodesic(self.embed_audio(sounds, stream), self.embed_text(batch.ids, batch.mask))
 
-    def hear(self, sounds: list[Tensor], stream: RngStream) -> Tensor:
+    def embed_audio(self, sounds: list[Tensor], stream: RngStream) -> Tensor:
         """Directions (b, d) of mono sounds (n,) of any lengths."""
         wanted = self.extractor.sampling_rate
         pieces = [self._fitted(resampled(sound, self.rate, wanted), stream) for sound in sounds]
         return self.model.get_audio_features(self.features(torch.stack(pieces))[:, None]).pooler_output
 
     @torch.no_grad()
-    def read(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def embed_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Directions (b, d) of captions (b, s)."""
         texts = [self.captions.text(row[real].tolist()) for row, real in zip(ids, mask, strict=True)]
         words = self.words(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)

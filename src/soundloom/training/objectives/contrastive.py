@@ -19,7 +19,7 @@ from soundloom.training.objectives.text_features import TextFeatures
 from soundloom.training.objectives.transformer import Transformer
 
 MOST_SCORES = 1024  # of wrong pairings in a step, which bounds the rolls of large batches
-MARGIN, LARGEST_LEAD = 0.5, 10.0
+MARGIN, MAX_MARGIN = 0.5, 10.0
 GAIN, STEP_DROPOUT, AUDIO_DROPOUT = 0.2, 0.4, 0.35
 LATENT_DROPOUT, LATENT_NOISE = 0.1, 1e-2
 Tokens = tuple[Tensor, Tensor]  # (b, _, d), and which of them are real (b, _)
@@ -97,7 +97,7 @@ def pairings(count: int, with_text: bool) -> list[tuple[int, int]]:
 
 def contrast(right: Tensor, wrong: Tensor) -> Tensor:
     """Mean softplus of the margin less the lead (b,); leads beyond the largest count no more."""
-    return F.softplus(MARGIN - (right - wrong).clamp_max(LARGEST_LEAD)).mean()
+    return F.softplus(MARGIN - (right - wrong).clamp_max(MAX_MARGIN)).mean()
 
 
 def dropped(x: Tensor, chance: float, uniform: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from soundloom.engines.torch.blocks import fourier_features
 from soundloom.training.config import ScorerConfig
 from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.text_features import LearntText
+from soundloom.training.objectives.text_features import TextEmbedding
 from soundloom.training.objectives.timesteps import noisy, stratified
 from soundloom.training.objectives.transformer import Transformer, mean_of_valid
 
@@ -43,25 +43,25 @@ class LatentCritic(nn.Module):
         super().__init__()
         width = config.width
         self.from_latents, self.from_noise = nn.Linear(latent_dim, width), nn.Linear(NOISE_FEATURES, width)
-        self.listener, self.reader = Transformer(width, config.depth), Transformer(width, 1)
-        self.text = LearntText(vocabulary, width)
+        self.latent_encoder, self.text_encoder = Transformer(width, config.depth), Transformer(width, 1)
+        self.text = TextEmbedding(vocabulary, width)
         self.to_sound, self.to_text = _projection(width), _projection(width)
         self.temperature = nn.Parameter(torch.tensor(math.log(1 / FIRST_TEMPERATURE)))
 
-    def hear(self, latents: Tensor, valid: Tensor, t: Tensor) -> Tensor:
+    def embed_audio(self, latents: Tensor, valid: Tensor, t: Tensor) -> Tensor:
         """Directions (b, d) of latents (b, c, t) with noise of level t (b,)."""
         h = self.from_latents(latents.transpose(1, 2))
         h = h + self.from_noise(fourier_features(t, NOISE_FEATURES))[:, None]
-        return F.normalize(self.to_sound(mean_of_valid(self.listener(h, valid), valid)), dim=-1)
+        return F.normalize(self.to_sound(mean_of_valid(self.latent_encoder(h, valid), valid)), dim=-1)
 
-    def read(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def embed_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Directions (b, d) of captions (b, s)."""
-        return F.normalize(self.to_text(mean_of_valid(self.reader(self.text(ids, mask), mask), mask)), dim=-1)
+        return F.normalize(self.to_text(mean_of_valid(self.text_encoder(self.text(ids, mask), mask), mask)), dim=-1)
 
     def losses(self, batch: TrainingBatch, stream: RngStream) -> dict[str, Tensor]:
         """What the critic learns by: its captions' own sounds, half of them noisy, against the others of a batch."""
-        sound = self._hear_in_noise(batch.data, batch, stream)
-        text = self.read(batch.ids, batch.mask)
+        sound = self._embed_noisy(batch.data, batch, stream)
+        text = self.embed_text(batch.ids, batch.mask)
         contrast = info_nce(sound, text, self.temperature.exp(), equal_rows(batch.ids))
         near = 1 - (sound * text).sum(-1).mean()
         spread = (uniformity(sound, sound) + uniformity(text, text)) / 2 + uniformity(sound, text)
@@ -69,12 +69,12 @@ class LatentCritic(nn.Module):
 
     def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Twice the squared arc sine of half the chord between sound and caption."""
-        return geodesic(self._hear_in_noise(latents, batch, stream), self.read(batch.ids, batch.mask))
+        return geodesic(self._embed_noisy(latents, batch, stream), self.embed_text(batch.ids, batch.mask))
 
-    def _hear_in_noise(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
+    def _embed_noisy(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Directions of latents of which half are clean and the others at random noise levels."""
         t = stratified(stream, len(latents)) * (stratified(stream, len(latents)) < 0.5)
-        return self.hear(noisy(latents, stream.normal(*latents.shape), t), batch.valid, t)
+        return self.embed_audio(noisy(latents, stream.normal(*latents.shape), t), batch.valid, t)
 
 
 def geodesic(a: Tensor, b: Tensor) -> Tensor:

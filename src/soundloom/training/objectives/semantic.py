@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundloom.audio.mel import mel_filter_bank
 from soundloom.training.config import SemanticConfig
-from soundloom.training.objectives.spectral.filterbanks import chroma_bank, mel_bank
+from soundloom.training.objectives.spectral.filterbanks import chroma_bank
 from soundloom.training.objectives.spectral.losses import tight_stft
 
 CHROMA_BINS, MEL_BANDS = 128, 32
@@ -30,7 +31,7 @@ class SemanticTargets(nn.Module):
         for name, (octave, width) in OCTAVES.items():
             bank = torch.from_numpy(chroma_bank(CHROMA_BINS, window, rate, octave, width)).float()
             self.register_buffer(name, bank.T, persistent=False)
-        mel = torch.from_numpy(mel_bank(MEL_BANDS, window, rate)).float()
+        mel = torch.from_numpy(mel_filter_bank(MEL_BANDS, window, rate)).float()
         self.register_buffer("mel", mel.T, persistent=False)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ class TextFeatures(Protocol):
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor: ...
 
 
-class LearntText(nn.Module):
+class TextEmbedding(nn.Module):
     """One vector for each token, learnt by whoever uses it."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
@@ -30,7 +30,7 @@ class LearntText(nn.Module):
         return self.embedding(ids)
 
 
-class FrozenText:
+class FrozenTextEncoder:
     """What a trained text encoder says of a caption; no module, so that its weights are in nobody's state."""
 
     def __init__(self, encoder: T5GemmaEncoder) -> None:

@@ -15,9 +15,9 @@ from soundloom.engines.torch.stable_audio.same import SAME, to_patches
 from soundloom.errors import ConfigError
 from soundloom.memory import require_memory
 from soundloom.training.config import AutoencoderConfig
-from soundloom.training.data.augmentation import augmented
+from soundloom.training.data.augmentation import augment
 from soundloom.training.data.captions import CaptionTokens
-from soundloom.training.data.sources import SoundSource
+from soundloom.training.data.protocols import SoundSource
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import OptimizerPhase
 from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
@@ -67,11 +67,11 @@ class AutoencoderTask:
         self.mel = MelLoss(config.mel, SAMPLE_RATE).to(device)
         self.auxiliary = AuxiliaryModules(config, same.config.latent_dim, SAMPLE_RATE, text).to(device)
         trained = same.decoder if config.decoder_only else same
-        self.phases = [OptimizerPhase("autoencoder", (trained, *self.auxiliary.helpers))]
-        if self.auxiliary.adversary:
+        self.phases = [OptimizerPhase("autoencoder", (trained, *self.auxiliary.jointly_trained))]
+        if self.auxiliary.discriminators:
             adversarial = config.adversarial
             game = OptimizerPhase(
-                "discriminators", (self.auxiliary.adversary,), adversarial.lr_scale, adversarial.betas
+                "discriminators", (self.auxiliary.discriminators,), adversarial.lr_scale, adversarial.betas
             )
             self.phases.append(game)
 
@@ -83,11 +83,11 @@ class AutoencoderTask:
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Reconstruct one batch of crops."""
         real, caption = self._crops(stream)
-        adversary = self.auxiliary.adversary
-        if adversary and self.phase(step).name == "discriminators":
+        discriminators = self.auxiliary.discriminators
+        if discriminators and self.phase(step).name == "discriminators":
             with torch.no_grad():
                 _, made = self._through(real, stream)
-            return adversary.discriminator_losses(made, real, stream)
+            return discriminators.discriminator_losses(made, real, stream)
         latents, made = self._through(real, stream)
         batch = Reconstruction(real, latents, made, caption)
         terms = [*self._own_terms(batch), *self.auxiliary.terms(batch, step, stream)]
@@ -97,12 +97,12 @@ class AutoencoderTask:
     def _crops(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
         rng, batch = stream.rng, self.config.batch_size
-        clips, crops = zip(*(self.sounds.sample(rng, self.samples) for _ in range(batch)), strict=True)
+        clips, crops = zip(*(self.sounds.sample_crop(rng, self.samples) for _ in range(batch)), strict=True)
         caption = None
         if self.captions is not None:
             ids, mask = self.captions.sample(np.array(clips), rng)
             caption = stream.tensor(ids), stream.tensor(mask)
-        sounds = augmented(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
+        sounds = augment(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
         return stream.tensor(sounds), caption
 
     def _through(self, real: Tensor, stream: RngStream) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +22,8 @@ from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.datasets.encoding import EncodedSounds, encoded_silence
 from soundloom.datasets.examples import Dataset
 from soundloom.datasets.fidelity import Codec
-from soundloom.datasets.folders import Folder
 from soundloom.datasets.latents import SILENCE, LatentFolder
+from soundloom.datasets.opening import open_dataset
 from soundloom.datasets.synthetic import SAMPLE_RATE
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.webdataset import Shards
@@ -35,12 +34,12 @@ from soundloom.memory import require_memory
 from soundloom.pipeline.stable_audio.chunks import encode_chunks
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import DataConfig, DiTTrainingConfig
+from soundloom.training.data.audio_dataset import AudioDataset
 from soundloom.training.data.batches import EncodedClips, frames_per_second
-from soundloom.training.data.captions import CaptionTokens, vocabulary_size
-from soundloom.training.data.latents import Latents, read_latents, read_seconds
-from soundloom.training.data.library import Recordings, Words, stored_latents, stored_seconds
-from soundloom.training.data.sounds import Sounds
-from soundloom.training.data.sources import Captioned, SoundSource
+from soundloom.training.data.captions import CaptionList, CaptionTokens, vocabulary_size
+from soundloom.training.data.latents import Latents, load_latents, load_seconds, read_latents, read_seconds
+from soundloom.training.data.protocols import CaptionedClips, SoundSource
+from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init.generator import Generator
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import load_weights, named_damage
@@ -96,12 +95,7 @@ class StableAudioContext(StageContext):
     def dataset(self) -> Dataset:
         """The sounds or latents that `data` names."""
         assert self.data is not None
-        kinds: dict[str, Callable[[Path], Dataset]] = {
-            "folder": Folder,
-            "webdataset": Shards,
-            "latents": LatentFolder,
-        }
-        return kinds[self.data.source](self.recipe.folder / expanded(self.data.path))
+        return open_dataset(self.recipe.folder / expanded(self.data.path), self.data.source)
 
     @cached_property
     def holds_latents(self) -> bool:
@@ -117,10 +111,10 @@ class StableAudioContext(StageContext):
         """What the tokenizer and the autoencoder learn from: the first `clips` if given."""
         if self.data:
             most = clips or self.data.clips or None
-            return Recordings(self.dataset, self.data.selection, self.model.sample_rate, most)
+            return AudioDataset(self.dataset, self.data.selection, self.model.sample_rate, most)
         config = self.sound_settings
         assert isinstance(config, SoundsConfig)
-        return Sounds(replace(config, clips=clips) if clips else config)
+        return SyntheticSounds(replace(config, clips=clips) if clips else config)
 
     @property
     def sound_settings(self) -> DataConfig | SoundsConfig:
@@ -128,9 +122,9 @@ class StableAudioContext(StageContext):
         return self.data or self.recipe.read(SoundsConfig, "sounds")
 
     @cached_property
-    def flow_sounds(self) -> Sounds | None:
+    def flow_sounds(self) -> SyntheticSounds | None:
         """What the generator learns from, where that is the synthetic world."""
-        return None if self.data else Sounds(self.recipe.read(SoundsConfig, FLOW_SOUNDS))
+        return None if self.data else SyntheticSounds(self.recipe.read(SoundsConfig, FLOW_SOUNDS))
 
     @cached_property
     def tokenizer(self) -> bytes:
@@ -189,7 +183,7 @@ class StableAudioContext(StageContext):
             return read_seconds(self.run_dir.require(self.run_dir.latents, "encode"))
         assert self.data is not None
         _, dataset = self._encoded()
-        return stored_seconds(dataset, self.data.selection, frames_per_second(self.model), self._longest)
+        return load_seconds(dataset, self.data.selection, frames_per_second(self.model), self._longest)
 
     @property
     def _longest(self) -> int:
@@ -204,7 +198,7 @@ class StableAudioContext(StageContext):
         self.run_dir.require(encoded / SILENCE, "encode")
         return LatentFolder(encoded), EncodedSounds(LatentFolder(encoded), self.dataset)
 
-    def _stored(self) -> tuple[Latents, Words]:
+    def _stored(self) -> tuple[Latents, CaptionList]:
         """Latents of the dataset, or those that it was encoded to."""
         assert self.data is not None
         kept, dataset = self._encoded()
@@ -212,7 +206,7 @@ class StableAudioContext(StageContext):
         if silence is None:
             silence = encoded_silence(self.codec())
         channels, rate = self.model.same.latent_dim, frames_per_second(self.model)
-        return stored_latents(dataset, self.data.selection, channels, rate, self._longest, silence)
+        return load_latents(dataset, self.data.selection, channels, rate, self._longest, silence)
 
     def codec(self) -> Codec:
         """The encoder as datasets use it."""
@@ -234,13 +228,13 @@ class StableAudioContext(StageContext):
         return Codec(encode, rate, self.model.same.downsampling_ratio, _fingerprint(same), decode)
 
     def scale_sounds(self, clips: int) -> SoundSource:
-        """Sounds that the latents' scale is measured on, all of which can be read."""
+        """Return readable sounds to measure the scale of the latents on."""
         if self.flow_sounds is not None:
             return self.flow_sounds
         sounds = self.sounds(clips)
-        return sounds.leave_out_unusable() if isinstance(sounds, Recordings) else sounds
+        return sounds.drop_unusable() if isinstance(sounds, AudioDataset) else sounds
 
-    def caption_tokens(self, sounds: Captioned) -> CaptionTokens:
+    def caption_tokens(self, sounds: CaptionedClips) -> CaptionTokens:
         """Captions of sounds, at the length that the model reads."""
         return CaptionTokens(sounds, Tokenizer(self.tokenizer), self.model.model.conditioning.prompt.max_length)
 

@@ -23,13 +23,13 @@ from soundloom.evaluation.report import Metric, mean_metric
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
-from soundloom.training.data.augmentation import Audio, random_piece
+from soundloom.training.data.augmentation import Audio, random_crop
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_state
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
-from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
+from soundloom.training.objectives.text_features import FrozenTextEncoder, TextEmbedding, TextFeatures
 from soundloom.training.recipe import RunDirectory
 from soundloom.training.stages.autoencoder import AutoencoderTask
 
@@ -58,9 +58,9 @@ class HeldOutSounds:
     def audio(self, position: int) -> Audio:
         return self._clips[position].audio
 
-    def sample(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
+    def sample_crop(self, rng: np.random.Generator, length: int) -> tuple[int, Audio]:
         position = int(rng.integers(len(self)))
-        return position, random_piece(self.audio(position), rng, length)
+        return position, random_crop(self.audio(position), rng, length)
 
 
 @torch.no_grad()
@@ -117,5 +117,5 @@ def _reader(
     tokenizer = pretrained.tokenizer if pretrained else run_dir.require(run_dir.tokenizer, "tokenizer").read_bytes()
     captions = CaptionTokens(sounds, Tokenizer(tokenizer), model.model.conditioning.prompt.max_length)
     if pretrained:
-        return captions, FrozenText(pretrained.text())
-    return captions, LearntText(vocabulary_size(tokenizer), config.contrastive.width)
+        return captions, FrozenTextEncoder(pretrained.text())
+    return captions, TextEmbedding(vocabulary_size(tokenizer), config.contrastive.width)

@@ -20,7 +20,7 @@ from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import OptimizerPhase
-from soundloom.training.objectives.features import feature_distance
+from soundloom.training.objectives.feature_matching import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows
 from soundloom.training.objectives.spectral.losses import Term

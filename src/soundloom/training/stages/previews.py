@@ -12,7 +12,7 @@ from soundloom.diffusion.samplers import Times, euler, pingpong
 from soundloom.diffusion.schedules import schedule
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.training.data.batches import EncodedClips, TrainingBatch, frames_per_second
-from soundloom.training.data.sources import Audio, SoundSource
+from soundloom.training.data.protocols import Audio, SoundSource
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.rng import RngStream
 
@@ -27,7 +27,7 @@ def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
     """The same crops of sounds, before and after the autoencoder."""
     ratio = same.config.downsampling_ratio
     rng = RngStream(0, STREAM).rng
-    real = [sounds.sample(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
+    real = [sounds.sample_crop(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
 
     @torch.no_grad()
     def preview() -> dict[str, Audio]:

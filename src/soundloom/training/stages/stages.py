@@ -33,16 +33,16 @@ from soundloom.training.config import (
 )
 from soundloom.training.data.captions import CaptionTokens, train_tokenizer
 from soundloom.training.data.latents import encode_sounds, write_latents
-from soundloom.training.data.lengths import clip_lengths, note_lengths, with_clip_seconds
-from soundloom.training.data.sources import SoundSource
+from soundloom.training.data.lengths import clip_lengths, save_clip_lengths, with_clip_seconds
+from soundloom.training.data.protocols import SoundSource
 from soundloom.training.init.generator import Generator, initialize, initialize_text
-from soundloom.training.init.linear_codec import fit_linear_codec, random_crops, silence_branches, start_linear
-from soundloom.training.init.noise_bands import start_with_noise
+from soundloom.training.init.linear_codec import fit_linear_codec, init_linear_codec, sample_crops, zero_branches
+from soundloom.training.init.noise_bands import init_noise_bands
 from soundloom.training.loop.checkpoint import load_weights
 from soundloom.training.loop.guards import require_no_divergence
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.clap import ClapScorer
-from soundloom.training.objectives.text_features import FrozenText, LearntText, TextFeatures
+from soundloom.training.objectives.text_features import FrozenTextEncoder, TextEmbedding, TextFeatures
 from soundloom.training.recipe import BEGINS_WITH
 from soundloom.training.stages.autoencoder import AutoencoderTask, require_sizes, settle_scale
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
@@ -110,19 +110,20 @@ def _captions(
 ) -> tuple[CaptionTokens, TextFeatures]:
     """Captions for the contrastive critic, and what reads them."""
     if context.pretrained:
-        return context.caption_tokens(sounds), FrozenText(context.pretrained.text().to(context.distributed.device))
-    return context.caption_tokens(sounds), LearntText(context.text_config.vocab_size, config.contrastive.width)
+        encoder = context.pretrained.text().to(context.distributed.device)
+        return context.caption_tokens(sounds), FrozenTextEncoder(encoder)
+    return context.caption_tokens(sounds), TextEmbedding(context.text_config.vocab_size, config.contrastive.width)
 
 
 def _begin_autoencoder(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
     if config.noise_bands:
-        start_with_noise(same, sounds, config)
+        init_noise_bands(same, sounds, config)
     elif same.config.encoder.config.latent_shortcut:
-        start_linear(same, fit_linear_codec(same, random_crops(same, sounds, config), config))
+        init_linear_codec(same, fit_linear_codec(same, sample_crops(same, sounds, config), config))
     else:
         for resampler in same.modules():
             if isinstance(resampler, Resampler):
-                silence_branches(resampler)
+                zero_branches(resampler)
 
 
 def encode(context: StableAudioContext) -> bool:
@@ -213,7 +214,7 @@ def train_dit(context: StableAudioContext) -> bool:
         return stage, samples(generator, context.same, clips, context.model, few=False)
 
     def finish(state: dict[str, Tensor]) -> None:
-        note_lengths(context.run_dir, lengths)
+        save_clip_lengths(context.run_dir, lengths)
         context.run_dir.keep_trained("dit", state)
 
     return run_stage(context, "dit", config, config.loop, build, finish)

@@ -20,7 +20,7 @@ from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.engines.torch.blocks import DyT, RMSNorm
 from soundloom.engines.torch.stable_audio.same import EncoderResampler, to_patches
 from soundloom.training.config import DiscriminatorConfig
-from soundloom.training.objectives.features import outputs_of
+from soundloom.training.objectives.feature_matching import outputs_of
 from soundloom.training.objectives.spectral.filterbanks import chroma_bank
 from soundloom.training.objectives.spectral.losses import tight_stft
 
@@ -32,14 +32,14 @@ NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Opinion:
+class DiscriminatorOutput:
     """One member's scores of a batch, high for real, and the activations that led to them."""
 
     scores: Tensor  # (b, ...)
     features: list[Tensor]
 
 
-class ConvolutionMember(nn.Module):
+class ConvolutionDiscriminator(nn.Module):
     """Two-dimensional convolutions over real and imaginary parts of all channels."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -51,7 +51,7 @@ class ConvolutionMember(nn.Module):
         self.layers = nn.ModuleList([first, *dilated, _conv(f, f, (3, 3))])
         self.score = _conv(f, 1, (3, 3))
 
-    def forward(self, audio: Tensor) -> Opinion:
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
         """Judge audio (b, 2, samples)."""
         taper = torch.hann_window(self.size, device=audio.device)
         frames = audio.unfold(-1, self.size, self.size // 4) * (taper / taper.norm())
@@ -61,7 +61,7 @@ class ConvolutionMember(nn.Module):
         for layer in self.layers:
             h = F.leaky_relu(layer(h), 0.2)
             features.append(h)
-        return Opinion(self.score(h), features)
+        return DiscriminatorOutput(self.score(h), features)
 
 
 def _conv(channels_in: int, channels_out: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Module:
@@ -70,12 +70,12 @@ def _conv(channels_in: int, channels_out: int, kernel: tuple[int, int], dilation
     return weight_norm(nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=(dilation, 1)))
 
 
-class TransformerMember(nn.Module):
+class TransformerDiscriminator(nn.Module):
     """A front end, the encoder's blocks behind root mean square norms, and one score for each token they gather."""
 
     def __init__(self, config: DiscriminatorConfig, front: nn.Module, channels: int) -> None:
         super().__init__()
-        width = config.width or member_width(channels)
+        width = config.width or discriminator_width(channels)
         self.front = front
         self.gather = EncoderResampler(
             ResamplerConfig(
@@ -93,14 +93,14 @@ class TransformerMember(nn.Module):
         _replace_norms(self.gather)
         self.score = nn.Linear(width, 1, bias=False)
 
-    def forward(self, audio: Tensor) -> Opinion:
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
         """Judge audio (b, 2, samples)."""
         with outputs_of(self.gather.transformers[:MATCHED_BLOCKS]) as features:
             tokens = self.gather(self.front(audio), None)  # (b, l, d)
-        return Opinion(self.score(tokens)[..., 0], features)
+        return DiscriminatorOutput(self.score(tokens)[..., 0], features)
 
 
-def member_width(channels: int) -> int:
+def discriminator_width(channels: int) -> int:
     """Width that the published ensemble gives a front end of so many channels."""
     rule = HEAD_WIDTH * round(16 * math.sqrt(channels) / HEAD_WIDTH)
     return min(max(rule, NARROWEST), WIDEST)
@@ -158,12 +158,12 @@ class Chroma(nn.Module):
         return torch.log1p(chroma).transpose(1, 2).flatten(2)
 
 
-def build_member(config: DiscriminatorConfig, rate: int) -> nn.Module:
+def build_discriminator(config: DiscriminatorConfig, rate: int) -> nn.Module:
     """The member that a configuration describes."""
     if config.kind == "convolution":
-        return ConvolutionMember(config)
+        return ConvolutionDiscriminator(config)
     if config.kind == "patches":
-        return TransformerMember(config, Patches(config.size), 2 * config.size)
+        return TransformerDiscriminator(config, Patches(config.size), 2 * config.size)
     if config.kind == "spectrum":
-        return TransformerMember(config, Spectrum(config.size), 2 * (config.size + 2))
-    return TransformerMember(config, Chroma(config, rate), 2 * CHROMA_BINS)
+        return TransformerDiscriminator(config, Spectrum(config.size), 2 * (config.size + 2))
+    return TransformerDiscriminator(config, Chroma(config, rate), 2 * CHROMA_BINS)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from soundloom.errors import ConfigError
 from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.init.generator import Generator
-from soundloom.training.objectives.features import outputs_of
-from soundloom.training.objectives.gan.discriminators import Opinion
+from soundloom.training.objectives.feature_matching import outputs_of
+from soundloom.training.objectives.gan.discriminators import DiscriminatorOutput
 
 DILATIONS = (1, 2, 4, 1, 2, 4)
 GROUPS = 16
@@ -43,13 +43,13 @@ class LatentDiscriminator(nn.Module):
         """What several looks at one batch share."""
         return self.backbone.embed(batch.ids, batch.mask, batch.seconds)
 
-    def forward(self, batch: TrainingBatch, x: Tensor, t: Tensor, embedded: Embedded) -> Opinion:
+    def forward(self, batch: TrainingBatch, x: Tensor, t: Tensor, embedded: Embedded) -> DiscriminatorOutput:
         """Judge latents x (b, c, t) with noise of level t (b,) under what the batch asks for; scores are (b, t)."""
         blocks = self.backbone.dit.transformer.layers
         with outputs_of(blocks[layer] for layer in self.layers) as outputs:
             self.backbone(batch, x, t, embedded)
         features = [output[:, self.memory_tokens :] for output in outputs]  # (b, t, d)
-        return Opinion(self.head(torch.cat(features, dim=-1), batch.valid), features)
+        return DiscriminatorOutput(self.head(torch.cat(features, dim=-1), batch.valid), features)
 
 
 class Head(nn.Module):

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from soundloom.training.config import AdversarialConfig
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.features import feature_distance
-from soundloom.training.objectives.gan.discriminators import Opinion, build_member
+from soundloom.training.objectives.feature_matching import feature_distance
+from soundloom.training.objectives.gan.discriminators import DiscriminatorOutput, build_discriminator
 
 GANLoss = Literal["hinge", "relativistic", "least-squares"]
 MEMORY = 0.99  # of the running discriminator loss
@@ -40,7 +40,7 @@ def generator_loss(game: GANLoss, real: Tensor, made: Tensor) -> Tensor:
     return (1 - made).square().mean()
 
 
-class Adversary(nn.Module):
+class DiscriminatorEnsemble(nn.Module):
     """All discriminators, and a memory of how well they do: where they win, noise makes their task harder."""
 
     def __init__(self, config: AdversarialConfig, rate: int) -> None:
@@ -48,7 +48,7 @@ class Adversary(nn.Module):
         self.config = config
         self.members = nn.ModuleDict(
             {
-                f"{i}_{member.kind}_{member.size}": build_member(member, rate)
+                f"{i}_{member.kind}_{member.size}": build_discriminator(member, rate)
                 for i, member in enumerate(config.discriminators)
             }
         )
@@ -73,7 +73,9 @@ class Adversary(nn.Module):
         features = [feature_distance(of_made.features, of_real.features) for of_made, of_real in pairs]
         return {"adversarial": torch.stack(games).mean(), "features": torch.stack(features).mean()}
 
-    def _judge(self, made: Tensor, real: Tensor, stream: RngStream) -> dict[str, tuple[Opinion, Opinion]]:
+    def _judge(
+        self, made: Tensor, real: Tensor, stream: RngStream
+    ) -> dict[str, tuple[DiscriminatorOutput, DiscriminatorOutput]]:
         """Opinions of made and real; where the members rest, those of real need no gradient."""
         training = any(parameter.requires_grad for parameter in self.members.parameters())
         made, real = (self._veiled(sound, stream) for sound in (made, real))

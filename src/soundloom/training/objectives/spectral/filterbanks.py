@@ -18,18 +18,6 @@ SHELF, SHELF_Q, SHELF_DB = 1681.974, 1.69, 4.0
 REFERENCE = 1000.0  # where K-weighting changes nothing
 
 
-def mel_bank(bands: int, window: int, rate: int) -> Matrix:
-    """Triangles (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 to half the rate.
-
-    A band that falls between two bins is empty.
-    """
-    top = 2595 * np.log10(1 + rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    low, center, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    bins = np.fft.rfftfreq(window, 1 / rate)
-    return np.clip(np.minimum((bins - low) / (center - low), (high - bins) / (high - center)), 0, None)
-
-
 def chroma_bank(bins: int, window: int, rate: int, octave: float, width: float) -> Matrix:
     """Share every frequency out among pitch classes, (bins, window / 2 + 1); rows start near C.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from soundloom.audio.mel import mel_filter_bank
 from soundloom.training.config import MelConfig
-from soundloom.training.objectives.spectral.filterbanks import mel_bank
 from soundloom.training.objectives.spectral.losses import with_mid_and_side
 
 
@@ -22,7 +22,7 @@ class MelLoss(nn.Module):
         self.config = config
         self.floor = 10 ** (config.floor_db / 10)
         for window in config.windows:
-            bank = torch.from_numpy(mel_bank(config.bands, window, rate)).float().T
+            bank = torch.from_numpy(mel_filter_bank(config.bands, window, rate)).float().T
             self.register_buffer(f"bank_{window}", bank, persistent=False)
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
