@@ -107,7 +107,7 @@ def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys)
 
     flags = ["--seconds", "0.5", "--precisions", "fp32", "--steps", "1", "--runs", "1"]
     versus_diffusers(["--weights", str(work), *flags, "--save", str(tmp_path / "times.json")])
-    assert "small-music 0.5 s fp32 1 steps, decoder: ours" in capsys.readouterr().out
+    assert "small-music 0.5 s fp32 1 steps, decoder: soundloom" in capsys.readouterr().out
     (figures,) = json.loads((tmp_path / "times.json").read_text())["results"]
     assert set(figures) == {"case", "precision", "text", "transformer", "decoder", "clip"}
     assert figures["clip"]["ours"] > figures["decoder"]["ours"] > 0

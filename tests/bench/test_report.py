@@ -45,4 +45,4 @@ def test_a_missing_or_foreign_baseline_is_named(tmp_path):
 
 def test_a_ratio_is_theirs_over_ours():
     line = ratio_line("decoder", {"ours": 1.0, "theirs": 2.5, "times_as_fast": 2.5})
-    assert line == "decoder: ours 1.00 s, theirs 2.50 s, 2.50 times as fast"
+    assert line == "decoder: soundloom 1.00 s, other 2.50 s, 2.50 times as fast"

@@ -49,7 +49,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_much_that_is(make, pairs, st
     assert made.code == 130
     assert made.out.splitlines() == [f"x_0{i}.wav" for i in range(4)]
     assert files_in(tmp_path) == made.out.splitlines()
-    assert "saved 4 of 12 clips\nstopped; no unfinished file is left" in made.err
+    assert "saved 4 of 12 clips\ninterrupted; no unfinished files remain" in made.err
 
 
 def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pairs, stop_at_seed, tmp_path):
@@ -58,7 +58,7 @@ def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pair
     files = [f"x_{i}.wav" for i in range(3)]
     assert (made.code, files_in(tmp_path)) == (1, files)
     assert json.loads(made.out) == {
-        "error": "there is not enough memory for this",
+        "error": "out of memory",
         "hint": "",
         "exit_code": 1,
         "files": files,
@@ -120,9 +120,9 @@ def test_placeholders_in_out_are_filled(make, tmp_path):
     ("out", "sentence"),
     [
         ("{sed}.wav", "--out has no placeholder {sed}\nhint: did you mean {seed}?"),
-        ("{seed:04}.wav", "--out has no placeholder {seed:04}\nhint: known are {seed}, {prompt}, {n}, {model}"),
+        ("{seed:04}.wav", "--out has no placeholder {seed:04}\nhint: placeholders: {seed}, {prompt}, {n}, {model}"),
         ("{}.wav", "--out has no placeholder {}"),
-        ("a{b.wav", "has a brace without its partner\nhint: known are {seed}"),
+        ("a{b.wav", "has an unbalanced brace\nhint: placeholders: {seed}"),
     ],
 )
 def test_unknown_placeholders_are_refused(make, tmp_path, out, sentence):
@@ -142,9 +142,9 @@ def test_prompts_come_from_a_file_and_from_stdin(make, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "no prompts can be read from prompts.txt: No such file"),
-        (b"\n# nothing\n", "prompts.txt holds no prompts"),
-        (b"\xff\xfe\x00", "prompts.txt is not text in UTF-8"),
+        (None, "cannot read prompts from prompts.txt: No such file"),
+        (b"\n# nothing\n", "prompts.txt contains no prompts"),
+        (b"\xff\xfe\x00", "prompts.txt is not UTF-8 text"),
     ],
 )
 def test_files_without_prompts_are_refused(make, tmp_path, content, sentence):
@@ -157,15 +157,15 @@ def test_files_without_prompts_are_refused(make, tmp_path, content, sentence):
 
 def test_stdin_is_read_once(make, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("wind\n"))
-    assert "stdin can be read once" in make("generate", "-", "-").err
+    assert "stdin can be read only once" in make("generate", "-", "-").err
 
 
 def test_a_prompt_without_its_quotes_is_refused_with_what_was_meant(make, tmp_path):
     refused = make("generate", "kick", "drum", "loop", "120", "BPM")
     assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
-    assert "5 words without quotes would be 5 prompts, with a clip for each" in refused.err
-    assert 'soundloom generate "kick drum loop 120 BPM" makes one clip' in refused.err
-    assert "-p kick -p drum -p loop -p 120 -p BPM makes one of each word" in refused.err
+    assert "5 words without quotes are 5 prompts, each with its own clip" in refused.err
+    assert 'soundloom generate "kick drum loop 120 BPM"; for 5' in refused.err
+    assert "-p kick -p drum -p loop -p 120 -p BPM" in refused.err
 
 
 def test_several_words_are_several_prompts_where_they_are_told_apart(make):
@@ -184,10 +184,10 @@ def test_in_a_terminal_it_asks(make, monkeypatch, answer, clips):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     made = make("generate", "kick", "drum", *SHORT, "--quiet")
     assert len(made.paths) == clips
-    assert re.search(r'One clip of "kick drum"\? \[Y/n\]', made.err)
+    assert re.search(r'one clip of "kick drum"\? \[Y/n\]', made.err)
 
 
 def test_more_clips_than_anyone_keeps_are_refused_at_once(make):
     refused = make("generate", "rain", "--count", 10**9)
     assert refused.code == 2
-    assert "1000000000 clips are asked for; one command makes at most 100,000\nhint: lower --count" in refused.err
+    assert "one command generates at most 100,000 clips, not 1000000000\nhint: lower --count" in refused.err

@@ -84,7 +84,7 @@ def test_bare_in_a_terminal_arrow_keys_choose_a_model_and_a_prompt_is_asked_for(
     terminal.type("\x1b[A" + "\x1b[B" * (names.index("small-sfx") + 1))
     terminal.wait_for("> small-sfx .* installed")
     terminal.type("\r")
-    terminal.wait_for("What do you want to hear")
+    terminal.wait_for("What do you want to generate")
     terminal.type("a door\n")
     code, out = terminal.end()
     assert code == 0, terminal.seen
@@ -113,7 +113,7 @@ def test_ctrl_c_during_sampling_leaves_nothing(tmp_path, tiny_model_folder):
     terminal.process.send_signal(signal.SIGINT)
     code, out = terminal.end()
     assert (code, out) == (130, "")
-    assert "stopped; no unfinished file is left" in terminal.seen
+    assert "interrupted; no unfinished files remain" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert files_in(tmp_path) == []
 
@@ -131,7 +131,7 @@ def test_a_terminal_shows_which_clip_is_made_and_stdout_has_the_paths_alone(tmp_
 def test_words_without_quotes_are_asked_about(tmp_path, tiny_model_folder):
     flags = ("--model", str(tiny_model_folder), "--seconds", "0.1", "--steps", "1", "--seed", "7", "--quiet")
     terminal = Terminal(*COMMAND, "generate", "kick", "drum", "loop", *flags)
-    terminal.wait_for('3 words without quotes. One clip of "kick drum loop"')
+    terminal.wait_for('3 words without quotes. Generate one clip of "kick drum loop"')
     terminal.type("\n")
     assert terminal.end() == (0, "kick-drum-loop-7.wav\n")
 

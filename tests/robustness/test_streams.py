@@ -121,7 +121,7 @@ def test_memory_that_is_short_is_said(capsys, monkeypatch):
 
     monkeypatch.setattr("soundloom.cli.commands.models.run", run)
     assert main(["models"]) == 1
-    assert capsys.readouterr().err == "error: there is not enough memory for this\n"
+    assert capsys.readouterr().err == "error: out of memory\n"
 
 
 def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
@@ -136,7 +136,7 @@ def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
     assert one_message("a\x85\u2028b\nerror: c") == "a\\x85\\u2028b\n  error: c"
     assert escaped("ok: ü 音 🎵\n\t") == "ok: ü 音 🎵\n\t"
     assert error_text(RequestError("short")) == "error: short"
-    assert error_text(OSError(2, "No such file", "a\nb")) == "error: the system says: No such file: a\n  b"
+    assert error_text(OSError(2, "No such file", "a\nb")) == "error: No such file: a\n  b"
 
 
 def test_warnings_are_escaped_too(capsys):

@@ -1,1 +1,1 @@
-"""How long sound takes and how much memory: every figure from a process of its own, on full-size random weights."""
+"""Measure speed and memory, each case in a new process with full-size random weights."""

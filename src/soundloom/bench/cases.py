@@ -1,4 +1,4 @@
-"""What is measured, the fresh processes that measure it, and the weights they use."""
+"""Define benchmark cases, and run each in a new process on random weights."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A clip of `seconds` in `steps` by a model in a precision; `runs` warm ones follow the cold one.
+    """One clip of a model in a precision: a cold run, then `runs` warm runs.
 
-    `engine` "auto" is what the command line would take on this machine.
+    `engine` "auto" is the default engine of this machine.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        """What makes two measurements comparable."""
+        """Return a name that identifies comparable measurements."""
         engine = "" if self.engine == "auto" else f" {self.engine}"
         return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps{engine}"
 
@@ -55,12 +55,12 @@ def make_cases(
 
 
 def weights_folder() -> Path:
-    """Where full-size random weights stay from run to run."""
+    """Return the cache folder of the random weights."""
     return cache_folder() / "random-weights"
 
 
 def require_weights(model: str, work: Path) -> Path:
-    """Return the folder of a model's random weights, made now if they are not there: whole or not at all."""
+    """Return the folder of a model's random weights; generate them atomically if they are missing."""
     folder = work / model
     if not folder.exists():
         with atomic_folder(folder) as new:
@@ -69,7 +69,7 @@ def require_weights(model: str, work: Path) -> Path:
 
 
 def measure(cases: Sequence[Case], work: Path) -> Iterator[Figures]:
-    """Measure cases one after the other and yield the figures of each; see `measure.measure`."""
+    """Measure cases one after the other, and yield the figures of each; see `measure.measure`."""
     for case in cases:
         folder = require_weights(case.model, work)
         began = time.time()
@@ -78,7 +78,7 @@ def measure(cases: Sequence[Case], work: Path) -> Iterator[Figures]:
 
 
 def run_module(module: str, *arguments: str) -> str:
-    """Run a module in a fresh interpreter and return the last line it printed. Raises SoundloomError."""
+    """Run a module in a new interpreter, and return the last line of its output. Raises SoundloomError."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -87,14 +87,14 @@ def run_module(module: str, *arguments: str) -> str:
 
 
 def failure(what: str, stderr: str) -> SoundloomError:
-    """Return an error of a process with what that said last: a line, and its hint where one follows."""
-    lines = stderr.strip().splitlines() or ["it said nothing"]
+    """Return an error with the last line of a process's stderr, and its hint if it has one."""
+    lines = stderr.strip().splitlines() or ["no error message"]
     hint = lines.pop().removeprefix("hint: ") if len(lines) > 1 and lines[-1].startswith("hint: ") else ""
     return SoundloomError(f"{what}: {lines[-1]}", hint)
 
 
 def machine() -> Figures:
-    """Return what a reader has to know to compare figures."""
+    """Return facts about this machine that figures depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {

@@ -1,6 +1,6 @@
-"""Measure one case in this process and print its figures as JSON: python -m soundloom.bench.measure CASE FOLDER BEGAN.
+"""Measure one case in this process, and print its figures as JSON: python -m soundloom.bench.measure CASE FOLDER BEGAN.
 
-The cold run lets each network leave memory when its work is done, as the command line does; warm ones keep them.
+The cold run frees each network after use, as the command line does; warm runs keep them loaded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from soundloom.pipeline.stable_audio.model import Model
 PROMPT = "kick drum loop, 120 BPM"
 
 
-class Recorder:
-    """Keeps when the first sampling step was done, and each stage's time and peak memory."""
+class ProgressRecorder:
+    """Callback that records the time of the first sampling step, and each stage's time and peak memory."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -42,10 +42,9 @@ class Recorder:
 
 
 def measure(case: Case, folder: Path, began: float) -> Figures:
-    """Return seconds from the start of the process to the first step and the clip, warm seconds, and peak bytes."""
-    model = load_stable_audio(
-        folder, engine=case.engine, precision=case.precision, keep_bad=True
-    )  # weights may be random
+    """Return cold seconds since the start of the process, warm seconds, and peak memory in bytes."""
+    # Random weights generate noise, which fails the checks of clips.
+    model = load_stable_audio(folder, engine=case.engine, precision=case.precision, keep_bad=True)
     cold = _run(model, case)
     since_start = time.time() - began
     figures = {
@@ -55,7 +54,7 @@ def measure(case: Case, folder: Path, began: float) -> Figures:
     }
     if case.runs:
         model.keep_loaded = True
-        _run(model, case)  # loads what stays
+        _run(model, case)  # loads the networks
         runs = [_run(model, case).figures() for _ in range(case.runs)]
         seconds = median(run["seconds"] for run in runs)
         stages = {name: median(run["stages"][name] for run in runs) for name in runs[0]["stages"]}
@@ -63,8 +62,8 @@ def measure(case: Case, folder: Path, began: float) -> Figures:
     return figures
 
 
-def _run(model: Model, case: Case) -> Recorder:
-    recorder = Recorder()
+def _run(model: Model, case: Case) -> ProgressRecorder:
+    recorder = ProgressRecorder()
     model.generate(PROMPT, seconds=case.seconds, steps=case.steps, seed=0, progress=recorder)
     return recorder
 

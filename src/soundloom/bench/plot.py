@@ -1,4 +1,4 @@
-"""Series of figures as an SVG picture: lines over two axes, each even or logarithmic."""
+"""Plot series of points as lines in an SVG image, with linear or logarithmic axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def line_plot(series: Mapping[str, Points], title: str, x_label: str, y_label: str, logarithmic: bool = True) -> str:
-    """Return an SVG document of named series of points; all numbers must be above 0 for logarithmic axes."""
+    """Return an SVG document of named series; logarithmic axes need positive values."""
     scale = math.log10 if logarithmic else float
     xs, ys = ([scale(point[axis]) for points in series.values() for point in points] for axis in (0, 1))
     across = _Axis(min(xs), max(xs), MARGIN, WIDTH - MARGIN)
@@ -43,7 +43,7 @@ def line_plot(series: Mapping[str, Points], title: str, x_label: str, y_label: s
 
 
 class _Axis:
-    """Maps values from `low` to `high` onto pixels."""
+    """Map values from `low` to `high` to pixels."""
 
     def __init__(self, low: float, high: float, start: float, stop: float) -> None:
         self.low, self.high = low, high if high > low else low + 1

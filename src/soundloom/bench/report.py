@@ -1,4 +1,4 @@
-"""Figures as lines of a table, and against those of an earlier run."""
+"""Format figures as a table, a plot, or changes since an earlier run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADER = ("case", "first step", "cold", "warm", "text", "sample", "decode", "x r
 
 
 def table(results: Sequence[Figures]) -> list[str]:
-    """Return aligned lines: seconds, except for the last two columns; stages are of the warm runs if there are any."""
+    """Return the lines of a table, in seconds except for the last two columns; stages are those of warm runs if any."""
     rows = [HEADER, *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -35,36 +35,36 @@ def _row(result: Figures) -> tuple[str, ...]:
 
 
 def plot(results: Sequence[Figures]) -> str:
-    """Return an SVG picture of seconds over the length of the clip, a line for each model and precision."""
+    """Return an SVG plot of seconds over clip length, with a line per model and precision."""
     series: dict[str, list[tuple[float, float]]] = {}
     for result in sorted(results, key=lambda result: result["seconds"]):
         for kind in ("cold", "warm"):
             if kind in result:
                 name = f"{result['model']} {result['precision']}, {kind}"
                 series.setdefault(name, []).append((result["seconds"], result[kind]["seconds"]))
-    return line_plot(series, "Time to make a clip", "length of the clip, s", "time, s")
+    return line_plot(series, "Time to generate a clip", "length of the clip, s", "time, s")
 
 
 def ratio_line(name: str, figures: Mapping[str, float]) -> str:
-    """Return a line about ours and theirs."""
+    """Format the comparison of soundloom with another program."""
     return (
-        f"{name}: ours {figures['ours']:.2f} s, theirs {figures['theirs']:.2f} s, "
+        f"{name}: soundloom {figures['ours']:.2f} s, other {figures['theirs']:.2f} s, "
         f"{figures['times_as_fast']:.2f} times as fast"
     )
 
 
 def read_baseline(baseline: Path) -> dict[str, Figures]:
-    """Return the results of an earlier run by their cases. Raises RequestError or CorruptFileError."""
+    """Return the results of an earlier run by case. Raises RequestError or CorruptFileError."""
     if not baseline.is_file():
-        raise RequestError(f"there is no baseline {baseline}", "write one with --json FILE")
+        raise RequestError(f"there is no baseline {baseline}", "create one with --save FILE")
     try:
         return {result["case"]: result for result in json.loads(baseline.read_text())["results"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFileError(f"{baseline} is not a baseline: {error}", "write one with --json FILE") from error
+        raise CorruptFileError(f"{baseline} is not a baseline: {error}", "create one with --save FILE") from error
 
 
 def compare(results: Sequence[Figures], earlier: Mapping[str, Figures]) -> list[str]:
-    """Return a line for each case that an earlier run has too: seconds and memory now over then."""
+    """Return a line per case with the ratios of seconds and memory to the earlier run."""
     lines = []
     for result in results:
         then = earlier.get(result["case"])

@@ -1,4 +1,4 @@
-"""Which models can be used without a download."""
+"""Find models that are installed: in the package or in the download cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from soundloom.errors import DownloadError
 
 
 def installed_layouts(entry: ModelEntry) -> list[str]:
-    """The layouts of a catalogue entry that lie complete in the package or the download cache."""
+    """Return the layouts of a catalogue entry whose files are all installed."""
     if entry.is_packaged:
         return ["published"] if (packaged_folder(entry.name) / WEIGHTS_FILE).is_file() else []
     return [source.layout for source in entry.sources if _is_cached(entry, source.layout)]

@@ -11,7 +11,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.groups import OutputOptions
 from soundloom.cli.outputs import save
-from soundloom.cli.terminal.progress import Saved, Watch, report, summarize
+from soundloom.cli.terminal.progress import ProgressDisplay, SavedClip, print_summary, summary
 from soundloom.cli.terminal.results import note_saved, print_results
 
 
@@ -23,8 +23,8 @@ class Delivery:
 
     def __init__(self, options: OutputOptions, total: int) -> None:
         self.options, self.total = options, total
-        self.watch = Watch(quiet=options.quiet, clips=total)
-        self._saved: dict[int, Saved] = {}
+        self.watch = ProgressDisplay(quiet=options.quiet, clips=total)
+        self._saved: dict[int, SavedClip] = {}
 
     @property
     def files(self) -> list[str]:
@@ -39,7 +39,7 @@ class Delivery:
         """Save clips as they come; each names its place in `paths`, which begin with the `first` of all clips."""
         for place, clip in clips:
             path = str(save(clip, paths[place], self.options))
-            self._saved[first + place] = Saved(path, clip.seconds, clip.sample_rate, clip.channels, clip.record)
+            self._saved[first + place] = SavedClip(path, clip.seconds, clip.sample_rate, clip.channels, clip.record)
             self.watch.count(len(self._saved))
             if not self.options.json:
                 with self.watch.paused():
@@ -54,14 +54,14 @@ class Delivery:
             if saved or self.total > 1:
                 note_saved(error, self.files, self.total)
             return
-        summarize(self.watch, saved)
+        print_summary(self.watch, saved)
         try:
             self._play()
         except Exception as failure:  # the clips are there nonetheless
             note_saved(failure, self.files, self.total)
             raise
         if self.options.json:
-            print_results(report(self.watch, saved))
+            print_results(summary(self.watch, saved))
 
     def _play(self) -> None:
         if not self.options.play:

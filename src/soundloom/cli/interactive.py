@@ -1,4 +1,4 @@
-"""What soundloom asks when it is run bare in a terminal: which model, and what to hear."""
+"""Ask for a model and a prompt when `soundloom` runs without arguments in a terminal."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from soundloom.config.entries import ModelEntry
 
 EXAMPLE = "kick drum loop, 129 BPM"
 UP, DOWN, ENTER = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n")
-STOP = ("\x1b", "q", "\x03", "\x04", "")  # Esc, q, Ctrl-C, Ctrl-D, a terminal that has gone
-WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # what follows the mark of a special key there
+STOP = ("\x1b", "q", "\x03", "\x04", "")  # Esc, q, Ctrl-C, Ctrl-D, a closed terminal
+WINDOWS_KEYS = {"H": UP[0], "P": DOWN[0]}  # the second character of special keys
 ESCAPE_SECONDS = 0.05
 
 
 def ask() -> Options:
-    """Ask for a model and a prompt; raises KeyboardInterrupt when the person leaves."""
+    """Ask for a model and a prompt. Raises KeyboardInterrupt if the user quits."""
     console = Console(stderr=True, highlight=False)
     entries = [entry for entry in CATALOGUE.values() if entry.kind == "generator" and entry.public]
-    entries.sort(key=lambda entry: not is_installed(entry))  # a stable sort: the catalogue's order otherwise
+    entries.sort(key=lambda entry: not is_installed(entry))  # installed models first, in catalogue order
     entry = entries[choose([_label(entry) for entry in entries], console)]
-    console.print(f"{entry.name}. What do you want to hear? [dim](Enter: {EXAMPLE})[/dim]")
+    console.print(f"{entry.name}. What do you want to generate? [dim](Enter: {EXAMPLE})[/dim]")
     answer = sys.stdin.readline()
     if not answer:
         raise KeyboardInterrupt
@@ -43,7 +43,7 @@ def _label(entry: ModelEntry) -> str:
 
 
 def choose(labels: Sequence[str], console: Console) -> int:
-    """Let arrow keys (or j and k) and Enter choose one; q, Esc and Ctrl-C raise KeyboardInterrupt."""
+    """Choose with the arrow keys (or j and k) and Enter. Raises KeyboardInterrupt for q, Esc, and Ctrl-C."""
     place = 0
     with (
         keyboard() as read_key,
@@ -66,7 +66,7 @@ def _menu(labels: Sequence[str], place: int) -> Text:
 
 @contextmanager
 def keyboard() -> Iterator[Callable[[], str]]:
-    """Give a function that waits for a key, without echo; arrow keys are escape sequences of three characters."""
+    """Yield a function that waits for a key, without echo; arrow keys are escape sequences of three characters."""
     if sys.platform == "win32":
         yield _windows_key
         return
@@ -84,7 +84,7 @@ def keyboard() -> Iterator[Callable[[], str]]:
 
 def _posix_key(terminal: int) -> str:
     key = os.read(terminal, 1)
-    # Only an arrow key sends more at once; the Esc key stands alone.
+    # An arrow key sends more bytes at once; the Esc key sends a single one.
     if key == b"\x1b" and select.select([terminal], [], [], ESCAPE_SECONDS)[0]:
         key += os.read(terminal, 2)
     return key.decode(errors="replace")

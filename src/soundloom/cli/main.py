@@ -1,7 +1,7 @@
-"""The command `soundloom`: finds the command that was named, imports it alone, and turns errors into sentences.
+"""Entry point of the command line: import the requested command, run it, and print errors.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 stopped by Ctrl-C,
-128 and the signal's number when stopped by another.
+Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 invalid usage, 130 after Ctrl-C,
+128 plus the signal's number after another signal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
 STOPPED = 130
-LONGEST_REPEATED = 300  # characters of an argument that a message may quote whole
+LONGEST_QUOTED = 300  # characters of an argument that a message may quote in full
 DEBUG = "SOUNDLOOM_DEBUG"
 
 
@@ -32,30 +32,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = with_current_spellings(sys.argv[1:] if arguments is None else arguments)
     with warnings_to_stderr(), stopping_by_signals():
         try:
-            code = _run(given)
+            code = _dispatch(given)
             sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
             code = stop.exit_code if isinstance(stop, Stopped) else STOPPED
-            return _fail(given, stop, "stopped; no unfinished file is left", "", code)
+            return _fail(given, stop, "interrupted; no unfinished files remain", "", code)
         except BrokenPipeError:
             streams.give_up("stdout")
             return 1
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            return _failed(given, error)
+            return _handle(given, error)
 
 
-def _failed(arguments: Sequence[str], error: Exception) -> int:
-    """Say what went wrong in one sentence; return the exit code."""
+def _handle(arguments: Sequence[str], error: Exception) -> int:
+    """Print an exception as a message; return the exit code."""
     raised = error
     if isinstance(error, OSError) and not _flushes(sys.stdout):
         streams.give_up("stdout")
-        error = SoundloomError(f"the results could not be printed: {error.strerror or error}")
+        error = SoundloomError(f"cannot write to stdout: {error.strerror or error}")
     elif not isinstance(error, SoundloomError | OSError | MemoryError):
         what = f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__
-        error = SoundloomError(f"unexpected error: {what}", f"{DEBUG}=1 shows where; please report it")
+        error = SoundloomError(f"unexpected error: {what}", f"please report it; {DEBUG}=1 shows the traceback")
     message, _, hint = streams.error_text(error).partition("\nhint: ")
     return _fail(arguments, raised, message, hint, error.exit_code if isinstance(error, SoundloomError) else 1)
 
@@ -68,7 +68,7 @@ def _flushes(stream: TextIO) -> bool:
     return True
 
 
-def _run(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if not name:
         return _ask()
@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _no_command(arguments: Sequence[str]) -> RequestError:
-    """The error about a first word that is no command, with the command that was perhaps meant."""
+    """Return an error about an unknown command, with a suggestion."""
     name = arguments[0]
     listed = f"commands: {', '.join(COMMANDS)}"
     if name.startswith("-"):
@@ -98,24 +98,25 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     from soundloom.cli.options.prompts import quoted
 
     prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
-    hint = f"to make a sound of it: soundloom generate {quoted(prompt)}; {listed}"
+    hint = f"to use it as a prompt: soundloom generate {quoted(prompt)}; {listed}"
     return RequestError(f"there is no command '{shown(name)}'", hint)
 
 
 def usage() -> str:
-    """The text of `soundloom --help`."""
-    lines = ["usage: soundloom COMMAND ...", "", "Text to sound, and sound edited with words.", ""]
+    """Return the text of `soundloom --help`."""
+    lines = ["usage: soundloom COMMAND [OPTIONS]", "", "Generate and edit audio from text prompts.", "", "Commands:"]
     lines += [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
-    lines += ["", "`soundloom COMMAND --help` describes a command; without one, soundloom asks what to make."]
+    lines += ["", "Without a command, soundloom asks for a model and a prompt.", ""]
+    lines += ["Use `soundloom COMMAND --help` for the options of a command."]
     return "\n".join(lines) + "\n"
 
 
 def _ask() -> int:
-    """Bare in a terminal: choose a model, say what to make."""
+    """Ask for a model and a prompt, and generate a clip."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError(
-            "nothing was asked for, and there is no terminal to ask in",
-            'say what to make: soundloom generate "kick drum loop, 129 BPM"; or see soundloom --help',
+            "no command was given, and there is no terminal to ask for a prompt",
+            'for example: soundloom generate "kick drum loop, 129 BPM"; see also soundloom --help',
         )
     from soundloom.cli.commands.audio.generate import run
     from soundloom.cli.interactive import ask
@@ -125,7 +126,7 @@ def _ask() -> int:
 
 
 def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: str, code: int) -> int:
-    """Say what went wrong, and with --json print it too; return the exit code."""
+    """Print an error to stderr, and with --json to stdout too; return the exit code."""
     message, hint = (_shortened(text, arguments) for text in (message, hint))
     lines = [*getattr(error, "__notes__", ()), message, *([f"hint: {hint}"] if hint else [])]
     try:
@@ -140,15 +141,15 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
         found = {"error": message.removeprefix("error: "), "hint": hint, "exit_code": code}
         try:
             print_results(found | ({"files": files} if files else {}))
-        except OSError:  # what went wrong may be stdout itself
+        except OSError:  # the failure may be stdout itself
             streams.give_up("stdout")
     return code
 
 
 def _shortened(text: str, arguments: Sequence[str]) -> str:
-    """A message in which what was given, such as a prompt of many lines, is not repeated in full."""
+    """Shorten long arguments, such as prompts, that a message quotes."""
     for argument in arguments:
-        if len(argument) > LONGEST_REPEATED:
+        if len(argument) > LONGEST_QUOTED:
             for form in (argument, repr(argument)[1:-1], argument.partition("=")[2], argument.strip()):
-                text = text.replace(form, shown(form)) if len(form) > LONGEST_REPEATED else text
+                text = text.replace(form, shown(form)) if len(form) > LONGEST_QUOTED else text
     return text

@@ -73,7 +73,7 @@ def execute(
 
     with Delivery(options, len(paths)) as delivery:
         for notice in plan.notices:
-            delivery.watch.say(notice)
+            delivery.watch.print(notice)
         from soundloom.pipeline.load import load_music, load_stable_audio
 
         load: Callable[..., Any] = load_music if isinstance(first, PlannedMusic) else load_stable_audio

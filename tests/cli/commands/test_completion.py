@@ -73,4 +73,4 @@ def test_fish_completes(soundloom, tmp_path):
 def test_another_shell_is_refused(soundloom):
     refused = soundloom("completion", "csh")
     assert refused.code == 2
-    assert "there is no completion for 'csh'\nhint: known are bash, zsh, fish" in refused.err
+    assert "there is no completion for 'csh'\nhint: shells: bash, zsh, fish" in refused.err

@@ -120,7 +120,7 @@ def test_music_is_made_and_repeated(soundloom, composer):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("edit", "source.wav", "--model", "EDITOR"), "there is no instruction"),
+        (("edit", "source.wav", "--model", "EDITOR"), "no instruction was given"),
         (("edit", "source.wav", "Only", "--model", "EDITOR"), "does not say which instrument"),
         (("edit", "source.wav", "Only drums", "--window", 11, "--model", "EDITOR"), "2 to 500 frames"),
         (("edit", "source.wav", "Only drums", "--model", "mini"), "mini is not a MusicGen model"),
@@ -148,7 +148,7 @@ def test_wrong_wishes_are_one_sentence_and_leave_no_file(
 def test_models_shows_and_verifies_music_models(soundloom, editor):
     shown = soundloom("models", "show", editor).out
     assert "layout: musicgen" in shown and "text encoder: yes" in shown
-    assert "every name, shape and value is as it should be" in soundloom("models", "verify", editor).out
+    assert "all names, shapes, and values are correct" in soundloom("models", "verify", editor).out
     assert "CC-BY-NC" in shown
     listed = soundloom("models", "show", "instruct-musicgen").out
     assert "ldzhangyx/instruct-MusicGen/finetuned.ckpt" in listed and "NonCommercial 4.0" in listed

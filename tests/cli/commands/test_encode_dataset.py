@@ -50,7 +50,7 @@ def counts(done):
 def test_a_folder_becomes_latents_and_unreadable_files_are_reported(encode, sounds, form, tiny_model):
     done = encode(sounds, "out", "--format", form)
     assert done.code == 0
-    assert done.out == "out: 3 encoded, 0 described anew, 0 unchanged, 1 skipped, 2 without a caption\n"
+    assert done.out == "out: 3 encoded, 0 captions updated, 0 unchanged, 1 skipped, 2 without caption\n"
     assert "skipped broken.mp3: " in done.err
     items = {item.metadata["relpath"]: item for item in read_examples(open_dataset("out"))}
     assert list(items) == ["a.wav", "b.wav", "deep/c.wav"]
@@ -126,18 +126,18 @@ def test_nothing_readable_is_a_failure(encode, sounds, tmp_path):
         (sounds / f"{name}.wav").write_bytes(b"")
     done = encode(sounds, "out")
     assert done.code == 1
-    assert done.out == "out: 0 encoded, 0 described anew, 0 unchanged, 3 skipped\n"
+    assert done.out == "out: 0 encoded, 0 captions updated, 0 unchanged, 3 skipped\n"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--dataset", "sounds"), "--dataset needs one folder to write to"),
+        (("--dataset", "sounds"), "--dataset needs an output folder"),
         (("--dataset", "absent", "out"), "there is no folder or file absent"),
-        (("--dataset", "empty", "out"), "empty holds no sound files"),
-        (("--dataset", "sounds", "sounds/out"), "lies in sounds"),
-        (("sounds/a.wav", "out"), "OUT belongs to --dataset"),
+        (("--dataset", "empty", "out"), "empty contains no audio files"),
+        (("--dataset", "sounds", "sounds/out"), "is inside the dataset sounds"),
+        (("sounds/a.wav", "out"), "OUT requires --dataset"),
     ],
 )
 def test_what_cannot_be_asked_for(soundloom, sounds, tiny_model_folder, arguments, sentence):

@@ -47,7 +47,7 @@ def test_mini_says_what_it_was_taught():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--families", "tone,fish"), "no such families of sounds: fish"),
+        (("--families", "tone,fish"), "unknown families of sounds: fish"),
         (("--prompts", 0), "must be 1 or more"),
         (("--seconds", 100), "--seconds must be between"),
         (("--sounds", "absent.toml"), "cannot read absent.toml"),

@@ -102,16 +102,16 @@ def test_like_asks_for_a_model_that_its_record_cannot_find(make, soundloom):
     make("generate", "rain", "--seconds", 0.1, "-o", "first.wav")
     refused = soundloom("generate", "--like", "first.wav", "-o", "again.wav")
     assert (refused.code, refused.out) == (2, "")
-    assert "first.wav was made with a model called tiny, which is no name of a known model" in refused.err
+    assert "first.wav was generated with an unknown model called tiny" in refused.err
     found = read_record("first.wav")["model_hash"]
-    assert f"give its folder with --model; its weights have the hash {found}" in refused.err
+    assert f"pass its folder with --model; the hash of its weights is {found}" in refused.err
 
 
 def test_like_of_an_edit_needs_its_source_again(make, soundloom, source, tiny_model_folder):
     make("inpaint", source, "hum", "--region", "0.1,0.2", "--seed", 2, "-o", "edit.wav")
     refused = soundloom("generate", "--like", "edit.wav", "--model", tiny_model_folder)
     assert refused.code == 2
-    assert "give that sound with --init-audio" in refused.err
+    assert "pass that file with --init-audio" in refused.err
     again = ("--like", "edit.wav", "--init-audio", source, "--model", tiny_model_folder, "-o", "again.wav")
     assert soundloom("generate", *again).code == 0
     assert np.array_equal(soundfile.read("edit.wav")[0], soundfile.read("again.wav")[0])
@@ -155,13 +155,13 @@ def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tm
     ("arguments", "sentence"),
     [
         ((), "there is no prompt"),
-        (("rain", "--decoder", "same-l"), "makes latents for same-s, and --decoder asks for same-l"),
+        (("rain", "--decoder", "same-l"), "generates latents of same-s, not same-l"),
         (("rain", "--sampler", "euclid"), "no sampler named 'euclid'"),
-        (("rain", "-p", "bell", "--seconds", "1,2,3"), "prompt was given 2 times for 3 clips"),
+        (("rain", "-p", "bell", "--seconds", "1,2,3"), "prompt has 2 values for 3 clips"),
         (("rain", "--count", "0"), "--count must be 1 or more"),
         (("rain", "--seed", "-5", "--count", "2"), "a seed must be between 0"),
         (("rain", "--noise", "0.5"), "there is no source to edit"),
-        (("rain", "--like", "nothing.wav"), "there is no file nothing.wav to repeat"),
+        (("rain", "--like", "nothing.wav"), "--like: there is no file nothing.wav"),
         (("rain", "--engine", "abacus"), "no engine named 'abacus'"),
         (("rain", "--precision", "fp7"), "invalid choice: 'fp7'"),
     ],

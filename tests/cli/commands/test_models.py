@@ -92,7 +92,7 @@ def test_show_describes_names_and_folders(soundloom, tiny_model_folder, tiny_mod
 def test_verify_fails_on_weights_that_are_not_numbers(soundloom, tiny_model_folder, tmp_path):
     good = soundloom("models", "verify", tiny_model_folder)
     assert good.code == 0
-    assert "every name, shape and value is as it should be" in good.out
+    assert "all names, shapes, and values are correct" in good.out
     copy = shutil.copytree(tiny_model_folder, tmp_path / "damaged", ignore=shutil.ignore_patterns("sha256.json"))
     tensors = load_file(copy / "model.safetensors")
     name = "model.model.preprocess_conv.weight"
@@ -106,7 +106,7 @@ def test_verify_fails_on_weights_that_are_not_numbers(soundloom, tiny_model_fold
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("polish",), "models cannot 'polish'"),
+        (("polish",), "there is no action 'polish'"),
         (("pull",), "models pull needs a name"),
         (("pull", "mediun"), "did you mean medium"),
         (("verify", "medium"), "is not in the cache"),

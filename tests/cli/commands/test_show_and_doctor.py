@@ -11,7 +11,7 @@ def test_show_prints_what_made_a_file(make, soundloom):
 
 
 def test_show_of_other_files(soundloom, source):
-    assert "does not say how it was made" in soundloom("show", source).err
+    assert "has no metadata of soundloom" in soundloom("show", source).err
     assert "there is no file" in soundloom("show", "nothing.wav").err
 
 
@@ -21,7 +21,7 @@ def test_doctor_reports_and_makes_sound(soundloom, tiny_model_folder):
     assert done.code == 0
     assert facts["versions"]["soundloom"]
     assert "available" in facts["engines"].values()
-    assert {"attention", "device", "transformer", "weights", "made"} <= set(facts["check"])
+    assert {"attention", "device", "transformer", "weights", "generated"} <= set(facts["check"])
     assert open_checkpoint(tiny_model_folder).fingerprint in facts["check"]["weights"]
 
 

@@ -31,12 +31,12 @@ def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
 @pytest.mark.parametrize(
     ("flags", "code", "sentence"),
     [
-        (("--start", "0.3", "--end", "0.1"), 2, "the sound is 0.5 s long, and has no part from 0.3 to 0.1 s"),
-        (("--end", "0.6"), 2, "has no part from 0 to 0.6 s"),
-        (("--start", "-1"), 2, "has no part from -1 to 0.5 s"),
-        (("--start", "nan"), 2, "has no part from nan"),
-        (("--start", "0.5"), 2, "has no part from 0.5 to 0.5 s"),
-        (("-o", "source.wav"), 2, "source.wav is the sound to cut"),
+        (("--start", "0.3", "--end", "0.1"), 2, "the file is 0.5 s long; it has no section from 0.3 to 0.1 s"),
+        (("--end", "0.6"), 2, "has no section from 0 to 0.6 s"),
+        (("--start", "-1"), 2, "has no section from -1 to 0.5 s"),
+        (("--start", "nan"), 2, "has no section from nan"),
+        (("--start", "0.5"), 2, "has no section from 0.5 to 0.5 s"),
+        (("-o", "source.wav"), 2, "the output source.wav is the source"),
         (("-o", "x.aiff"), 1, "names no format here"),
     ],
 )
@@ -61,7 +61,7 @@ def test_edits_take_a_part_of_the_sound(make, source, command):
     done = make(command[0], source, "hum", *command[1:], "--trim", "0.1,0.3", "-o", "x.wav")
     seconds = 0.3 if command[0] == "extend" else 0.2
     assert soundfile.info("x.wav").frames == round(seconds * RATE), done.err
-    assert "has no part from 0.1 to 9 s" in make(command[0], source, "hum", *command[1:], "--trim", "0.1,9").err
+    assert "has no section from 0.1 to 9 s" in make(command[0], source, "hum", *command[1:], "--trim", "0.1,9").err
 
 
 @pytest.mark.parametrize("text", ["0.1,0.2", "0.1-0.2", "1e-1-2e-1"])
@@ -90,7 +90,7 @@ def test_one_channel_is_the_mean_of_both(make, source):
 def test_latents_are_npy_files(soundloom, tiny_model_folder, source, tmp_path):
     refused = soundloom("encode", source, "-o", "y.wav", "--model", tiny_model_folder)
     assert (refused.code, files_in(tmp_path)) == (2, ["source.wav"])
-    assert "latents are written as .npy files, and -o names y.wav\nhint: -o y.npy" in refused.err
+    assert "latents are saved as .npy files, not as y.wav\nhint: -o y.npy" in refused.err
 
 
 # Playing
@@ -146,11 +146,11 @@ def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
 @pytest.mark.parametrize(
     ("flags", "warning"),
     [
-        (("--crossfade", 0.1), "--crossfade does nothing without regions or new sound beside the source"),
-        (("--noise", 1), "--noise does nothing without a sound to edit"),
-        (("--meter", "3/4"), "--meter does nothing without --bars"),
-        (("--no-chunked-decode",), "--no-chunked-decode does nothing here"),
-        (("--subtype", "float", "--peak", "clip"), "--peak clip does nothing in files of floats"),
+        (("--crossfade", 0.1), "--crossfade has no effect without regions or an extension"),
+        (("--noise", 1), "--noise has no effect without --init-audio"),
+        (("--meter", "3/4"), "--meter has no effect without --bars"),
+        (("--no-chunked-decode",), "--no-chunked-decode has no effect because"),
+        (("--subtype", "float", "--peak", "clip"), "--peak clip has no effect on float samples"),
         (("--apg", 0.5), "guidance settings have no effect without guidance; set a scale above 1 (--cfg)"),
         (("--negative-prompt", "hum"), "a negative prompt has no effect without guidance"),
     ],
@@ -160,11 +160,14 @@ def test_idle_flags_of_generate_are_pointed_out(make, flags, warning):
 
 
 def test_idle_flags_of_edits_are_pointed_out(make, source):
-    assert "--crossfade does nothing" in make("vary", source, "hum", "--crossfade", 0.1, "-o", "x.wav").err
-    assert "--noise 1 does nothing but take the length" in make("vary", source, "hum", "--noise", 1, "-o", "x.wav").err
+    assert "--crossfade has no effect" in make("vary", source, "hum", "--crossfade", 0.1, "-o", "x.wav").err
+    assert (
+        "--noise 1 has no effect on the result except its length"
+        in make("vary", source, "hum", "--noise", 1, "-o", "x.wav").err
+    )
     quiet = make("inpaint", source, "hum", "--region", "0.1,0.2", "--crossfade", 0.005, "-o", "x.wav").err
-    assert "does nothing" not in quiet
-    assert "does nothing" not in make("extend", source, "--seconds", 0.1, "--crossfade", 0.005, "-o", "x.wav").err
+    assert "has no effect" not in quiet
+    assert "has no effect" not in make("extend", source, "--seconds", 0.1, "--crossfade", 0.005, "-o", "x.wav").err
 
 
 def test_precisions_that_contradict_each_other(make):

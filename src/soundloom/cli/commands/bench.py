@@ -1,4 +1,4 @@
-"""`soundloom bench`: seconds and memory on this machine, against an earlier run or another command."""
+"""`soundloom bench`: measure speed and memory, and compare with an earlier run or another command."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PUBLISHED_SECONDS, PUBLISHED_MODELS = (5.0, 30.0, 120.0, 380.0), ("small-music",
 
 @dataclass(frozen=True)
 class Options(EngineOptions, SaveOptions):
-    """Measure models on full-size random weights, each case in a fresh process: cold, then warm.
+    """Measure speed and memory of models with random weights, each case in a new process: cold, then warm.
 
-    Weights are made once, in a cache folder; those of small-music take 2.8 GB.
+    The weights are generated once and cached; those of small-music take 2.8 GB.
     """
 
     models: Sequence[str] = flag(
@@ -94,7 +94,7 @@ def _cases(options: Options) -> list[Case]:
     seconds = options.seconds or (PUBLISHED_SECONDS if options.published else DEFAULT_SECONDS)
     longest = {name: _longest(name) for name in models}
     if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
-        raise RequestError("--steps and --seconds must be above 0, and --runs not below")
+        raise RequestError("--steps and --seconds must be above 0, and --runs 0 or more")
     if options.versus_command and (options.plot or options.compare):
         raise RequestError("--plot and --compare do not work with --versus-command", "leave them out")
     options.check_save()
@@ -102,33 +102,33 @@ def _cases(options: Options) -> list[Case]:
         raise RequestError(f"--plot {options.plot} is a folder", "name a file in it")
     if options.versus_command is not None:
         _require_command(options.versus_command)
-    engine_class(options.engine)  # refuses what is not installed
+    engine_class(options.engine)  # raises an error unless it is installed
     cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
     beyond = [case for case in cases if case.seconds > longest[case.model]]
     if beyond and not options.published:
         case, most = beyond[0], longest[beyond[0].model]
         raise RequestError(
-            f"{case.model} makes at most {most:g} s, and --seconds asks for {case.seconds:g}",
-            "measure such lengths with --models medium, or give --published, which leaves them out for the others",
+            f"{case.model} generates at most {most:g} s, but --seconds is {case.seconds:g}",
+            "use --models medium, or --published, which skips lengths that a model does not support",
         )
     cases = [case for case in cases if case not in beyond]
     return [replace(case, runs=max(case.runs, 1)) for case in cases] if options.versus_command else cases
 
 
 def _require_command(command: str) -> None:
-    """Raise RequestError for what no shell would run, before minutes are spent on our side of the comparison."""
+    """Raise RequestError for an invalid command, before the first case takes minutes."""
     try:
         program = next(iter(shlex.split(command)), "")
     except ValueError as error:
-        raise RequestError(f"--versus-command {command!r} is no command: {error}") from error
+        raise RequestError(f"--versus-command {command!r} is not a valid command: {error}") from error
     if shutil.which(program) is None:
-        raise RequestError(f"--versus-command names no program that can be run: {program!r}")
+        raise RequestError(f"--versus-command: there is no program {program!r}")
 
 
 def _longest(model: str) -> float:
     config = require_entry(model).parsed_config()
     if not isinstance(config, ModelConfig):
-        raise RequestError(f"{model} cannot generate", "name small-music, small-sfx or medium")
+        raise RequestError(f"{model} cannot generate", "use small-music, small-sfx, or medium")
     return config.max_seconds
 
 

@@ -1,6 +1,6 @@
-"""`soundloom completion`: what completes commands, flags, their choices and file names in a shell.
+"""`soundloom completion`: print a completion script for bash, zsh, or fish.
 
-Everything comes from the commands' own dataclasses, so that a new flag is completed without anything being said here.
+The scripts are generated from the options of the commands, so new flags need no change here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from soundloom.cli.options.flags import flag
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import RequestError
 
-# Flags whose values are names of models.
 _MODEL_FLAGS = ("--model", "--models", "--from")
 _ACTIONS = {"models": ("list", "pull", "show", "verify"), "completion": ("bash", "zsh", "fish")}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Print a script that completes commands, flags, choices and file names in a shell.
+    """Print a script that completes commands, flags, choices, and file names.
 
-    bash: eval "$(soundloom completion bash)" in ~/.bashrc; zsh: the same with zsh, in ~/.zshrc behind compinit; fish:
-    soundloom completion fish > ~/.config/fish/completions/soundloom.fish
+    bash: add `eval "$(soundloom completion bash)"` to ~/.bashrc
+
+    zsh: add `eval "$(soundloom completion zsh)"` to ~/.zshrc, after compinit
+
+    fish: run `soundloom completion fish > ~/.config/fish/completions/soundloom.fish`
     """
 
     shell: str = flag(metavar="bash|zsh|fish", help="the shell")
@@ -34,13 +36,13 @@ def run(options: Options) -> None:
     import sys
 
     if options.shell not in SCRIPTS:
-        raise RequestError(f"there is no completion for {options.shell!r}", f"known are {', '.join(SCRIPTS)}")
+        raise RequestError(f"there is no completion for {options.shell!r}", f"shells: {', '.join(SCRIPTS)}")
     sys.stdout.write(SCRIPTS[options.shell]())
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag of a command: its spellings, what may follow it, and what it does."""
+    """A flag of a command, its possible values, and a one-line summary."""
 
     names: tuple[str, ...]
     takes_value: bool
@@ -49,8 +51,8 @@ class Flag:
 
 
 def flags_of(command: str) -> list[Flag]:
-    """All flags of a command, `--help` among them."""
-    found = [Flag(("-h", "--help"), False, (), "list all flags")]
+    """Return all flags of a command, including `--help`."""
+    found = [Flag(("-h", "--help"), False, (), "show the help")]
     for item in fields(load_command(command).Options):
         names, options = item.metadata["names"], item.metadata["options"]
         if names:
@@ -71,8 +73,8 @@ def _spelled(names: tuple[str, ...], options: dict[str, Any]) -> Iterator[Flag]:
         yield Flag(tuple(f"--no-{name.removeprefix('--')}" for name in names), False, (), f"do not {names[0]}")
 
 
-def words_of(command: str) -> tuple[str, ...]:
-    """What may stand first behind a command, beside files."""
+def actions_of(command: str) -> tuple[str, ...]:
+    """Return possible values of the first positional argument, beside files."""
     if command == "train":
         from soundloom.cli.commands.train import EXPORT, FILES
 
@@ -84,12 +86,12 @@ def words_of(command: str) -> tuple[str, ...]:
 
 
 def bash() -> str:
-    """A function for bash, which zsh runs as well."""
+    """Return the script for bash."""
     cases, values = [], []
     for command in COMMANDS:
         flags = flags_of(command)
         names = " ".join(name for one in flags for name in one.names)
-        cases.append(f"    {command}) flags={_single(names)} places={_single(' '.join(words_of(command)))} ;;")
+        cases.append(f"    {command}) flags={_single(names)} actions={_single(' '.join(actions_of(command)))} ;;")
         for one in flags:
             pattern = "|".join(f"{command}:{name}" for name in one.names)
             if one.values:
@@ -100,19 +102,19 @@ def bash() -> str:
 
 
 def zsh() -> str:
-    """The function for bash, in zsh's own layer for such functions."""
+    """Return the script for zsh, which emulates that of bash."""
     return f"autoload -U +X bashcompinit && bashcompinit\n{bash()}"
 
 
 def fish() -> str:
-    """A line for each command and flag."""
+    """Return the script for fish."""
     lines = [
         f"complete -c soundloom -n __fish_use_subcommand -f -a {_escaped(command)} -d {_escaped(summary)}"
         for command, summary in COMMANDS.items()
     ]
     for command in COMMANDS:
         condition = f"complete -c soundloom -n '__fish_seen_subcommand_from {command}'"
-        if words := words_of(command):
+        if words := actions_of(command):
             lines.append(f"{condition} -a {_escaped(' '.join(words))}")
         for one in flags_of(command):
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in one.names)
@@ -122,18 +124,18 @@ def fish() -> str:
 
 
 def _single(text: str) -> str:
-    """Text in single quotes for bash and zsh."""
+    """Quote text for bash and zsh."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _escaped(text: str) -> str:
-    """Text in single quotes for fish."""
+    """Quote text for fish."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 BASH = """\
 _soundloom() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" before="" command="${{COMP_WORDS[1]}}" flags="" places="" choices=""
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="" command="${{COMP_WORDS[1]}}" flags="" actions="" choices=""
   [ "$COMP_CWORD" -gt 1 ] && before="${{COMP_WORDS[COMP_CWORD-1]}}"
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '{commands} --help --version' -- "$word"))
@@ -150,8 +152,8 @@ _soundloom() {{
     COMPREPLY=($(compgen -W "$choices" -- "$word"))
   elif [ -z "$choices" ] && [ "${{word#-}}" != "$word" ]; then
     COMPREPLY=($(compgen -W "$flags" -- "$word"))
-  elif [ -n "$places" ] && [ "$COMP_CWORD" -eq 2 ]; then
-    COMPREPLY=($(compgen -W "$places" -- "$word"))
+  elif [ -n "$actions" ] && [ "$COMP_CWORD" -eq 2 ]; then
+    COMPREPLY=($(compgen -W "$actions" -- "$word"))
   fi
 }}
 complete -o default -o bashdefault -F _soundloom soundloom

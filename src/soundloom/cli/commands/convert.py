@@ -1,4 +1,4 @@
-"""`soundloom convert`: a model from one layout to another."""
+"""`soundloom convert`: convert a model to another layout."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def _layout(text: str) -> str:
 
 @dataclass(frozen=True)
 class Options(GroupSizeOptions, LicenseOptions, JsonOptions):
-    """Write a model in another layout, without loss where the layout can hold it, and say what was rounded or left
-    out. A packed model opens in every layout as the numbers that its codes stand for.
+    """Convert a model to another layout, and report what was rounded or omitted.
+
+    A quantized model is dequantized unless the new layout is quantized too.
     """
 
-    model: str = flag(metavar="IN", help="a name from `soundloom models`, such as small-music@npz, a folder or a file")
+    model: str = flag(metavar="IN", help="a name from `soundloom models`, such as small-music@npz, a folder, or a file")
     out: str = flag(metavar="OUT", help="a new or empty folder")
     layout: str | None = flag(
-        "--layout", hidden=("--bits",), type=_layout, choices=LAYOUTS, help="the layout of OUT; see docs/formats.md"
+        "--layout", hidden=("--bits",), type=_layout, choices=LAYOUTS, help="layout of OUT; see docs/formats.md"
     )
 
 

@@ -1,4 +1,4 @@
-"""`soundloom doctor`: what this machine has, what soundloom uses of it, and whether it makes sound."""
+"""`soundloom doctor`: report hardware, engines, and models, and generate a test clip."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CHECK_PROMPT, CHECK_SECONDS, CHECK_SEED = "kick drum loop, 129 BPM", 1.0, 7
 
 @dataclass(frozen=True)
 class Options(ModelOptions, PrecisionOptions, JsonOptions):
-    """Report versions, engines, processor, memory, models and players, and make one second of sound as a check.
+    """Report versions, engines, processor, memory, models, and players, and generate a second of audio as a check.
 
-    Exits with 1 when the check fails; without an installed model it is left out.
+    The check is skipped if the model is not installed. If it fails, the exit code is 1.
     """
 
 
@@ -87,15 +87,15 @@ def _machine() -> dict[str, Any]:
 
 
 def _cpu() -> tuple[str, str]:
-    """What the processor can do of what speeds models up, and its name; only Linux tells the former."""
+    """Return the instruction sets that speed models up, which only Linux lists, and the processor's name."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
-        return "not told by this system", platform.processor() or platform.machine()
+        return "unknown on this system", platform.processor() or platform.machine()
     lines = [line.partition(":")[::2] for line in path.read_text(encoding="utf-8").splitlines()]
     info = {name.strip().lower(): value.strip() for name, value in lines}
     flags = info.get("flags", info.get("features", "")).split()
     features = [name for name in CPU_FEATURES if name in flags]
-    return ", ".join(features) or "none of note", info.get("model name", platform.machine())
+    return ", ".join(features) or "none that matter", info.get("model name", platform.machine())
 
 
 def _storage() -> dict[str, str]:
@@ -107,7 +107,7 @@ def _storage() -> dict[str, str]:
 
 
 def _models() -> dict[str, str]:
-    """The installed ones."""
+    """Return the layouts of installed models by name."""
     found = {entry.name: ", ".join(installed_layouts(entry)) for entry in CATALOGUE.values() if entry.public}
     return {name: layouts for name, layouts in found.items() if layouts} or {"none": "see `soundloom models`"}
 
@@ -121,10 +121,10 @@ def _tools() -> dict[str, str]:
 
 
 def _check(options: Options) -> dict[str, str]:
-    """Make a second of sound; say what computed it and how long it took."""
+    """Generate a second of audio; return the engine, the weights, and the time it took."""
     entry = named_entry(options.model_name)
     if entry is not None and not installed_layouts(entry):
-        return {"left out": f"{entry.name} is not installed"}
+        return {"skipped": f"{entry.name} is not installed"}
     try:
         model = open_model(options, options.transformer_precision, not options.free_models)
         weights = f"{model.name}, {model.checkpoint.layout}, {model.checkpoint.fingerprint}"
@@ -137,5 +137,5 @@ def _timed(model: Model) -> dict[str, str]:
     start = time.perf_counter()
     clip = model.generate(CHECK_PROMPT, seconds=CHECK_SECONDS, seed=CHECK_SEED)
     seconds = time.perf_counter() - start
-    found = {"made": f"{clip.seconds:g} s of sound with {model.name} in {seconds:.2f} s"}
+    found = {"generated": f"{clip.seconds:g} s of audio with {model.name} in {seconds:.2f} s"}
     return found | ({"warnings": "; ".join(clip.record["warnings"])} if "warnings" in clip.record else {})

@@ -1,4 +1,4 @@
-"""`soundloom eval`: how well a model does what it is asked, on prompts that training never saw."""
+"""`soundloom eval`: evaluate a model on held-out prompts."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from soundloom.evaluation.report import Metric
     from soundloom.pipeline.stable_audio.model import Model
 
-LONGEST = 60.0  # seconds that the synthetic world renders
+LONGEST = 60.0  # seconds; the synthetic dataset has no longer clips
 
 
 @dataclass(frozen=True)
 class Options(EngineOptions, DeviceOptions, SaveOptions):
-    """Measure a model: what it makes of held-out prompts, its edits, its autoencoder, its speed, each beside its goal.
+    """Evaluate a model on held-out prompts: prompt adherence, edits, autoencoder, and speed, each next to its goal.
 
-    The sounds are those of the synthetic world that the model was taught: of --families, of the file --sounds, of
-    sounds.toml in the model's folder, or all.
+    Prompts and reference audio come from the synthetic dataset. By default they cover the families in sounds.toml in
+    the model's folder, or all families if there is no such file.
     """
 
     model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
-    families: str | None = flag("--families", metavar="NAMES", help="families of sounds, separated by commas, or all")
-    sounds: str | None = flag("--sounds", metavar="FILE", help="TOML file of the sounds that the model was trained on")
+    families: str | None = flag("--families", metavar="NAMES", help="comma-separated families of sounds, or all")
+    sounds: str | None = flag("--sounds", metavar="FILE", help="TOML file of the dataset that the model was trained on")
     prompts: int = prompts_flag(default=260, help="number of held-out prompts; 40 take about a minute")
     seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips per prompt")
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
@@ -66,12 +66,12 @@ def run(options: Options) -> None:
         options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
     )
     if model.sample_rate != SAMPLE_RATE:
-        raise RequestError(f"eval compares with sounds at {SAMPLE_RATE} Hz, and the model makes {model.sample_rate} Hz")
+        raise RequestError(f"eval needs a model at {SAMPLE_RATE} Hz, but this one generates {model.sample_rate} Hz")
     if not (options.families or options.sounds):
         scope = scope.for_model(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
     trained = _companions(Path(options.work), scope) if options.work else []
-    with at_level(logging.ERROR):  # warnings about single clips are part of what is measured here
+    with at_level(logging.ERROR):  # warnings about single clips are part of the evaluation
         report = evaluate(model, options.model, scope, _say, _flags(options))
     report = replace(report, metrics=[*report.metrics, *_losses(model, scope), *trained])
     figures = {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()}
@@ -81,13 +81,13 @@ def run(options: Options) -> None:
 
 
 def _flags(options: Options) -> list[str]:
-    """What tells another process to run the model as this one does."""
+    """Return the flags that make another process run the model like this one."""
     device = ["--device", options.device] if options.device else []
     return ["--engine", options.engine, *device, "--precision", options.precision]
 
 
 def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
-    """Losses of training, where PyTorch is there to compute them."""
+    """Return training losses, if PyTorch is installed."""
     if find_spec("torch") is None:
         return []
     from soundloom.training.stages.evaluate import loss_rows
@@ -96,7 +96,7 @@ def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
 
 
 def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
-    """Losses of the autoencoder's training, on sounds that it never heard."""
+    """Return losses of the autoencoder's training on held-out audio."""
     from soundloom.training.recipe import RunDirectory
     from soundloom.training.stages.evaluate import auxiliary_rows
 
@@ -108,7 +108,7 @@ def _say(line: str) -> None:
 
 
 def _scope(options: Options) -> EvaluationConfig:
-    """How much is to be measured, and with which sounds if the options say so."""
+    """Return the scope of the evaluation. Raises RequestError."""
     from soundloom.evaluation.evaluate import EvaluationConfig
 
     if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
@@ -130,5 +130,5 @@ def _scope(options: Options) -> EvaluationConfig:
 def _named(families: str) -> tuple[str, ...]:
     names = FAMILIES if families == "all" else tuple(name.strip() for name in families.split(","))
     if unknown := [name for name in names if name not in FAMILIES]:
-        raise RequestError(f"no such families of sounds: {', '.join(unknown)}", f"known: {', '.join(FAMILIES)}")
+        raise RequestError(f"unknown families of sounds: {', '.join(unknown)}", f"known: {', '.join(FAMILIES)}")
     return names

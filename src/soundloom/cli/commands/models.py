@@ -1,4 +1,4 @@
-"""`soundloom models`: which models there are; fetch, describe and verify them."""
+"""`soundloom models`: list, download, describe, and verify models."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from soundloom.errors import RequestError
 
 @dataclass(frozen=True)
 class Options(DownloadOptions, JsonOptions):
-    """List the models that have names, or do something with one of them: `pull` fetches it, `show` describes it,
-    `verify` reads it in full and reports every file's sha256, every tensor that is not the recorded one and every
-    weight that is not finite.
+    """List models, or act on one of them: `pull` downloads it, `show` describes it, and `verify` checks its files.
 
-    NAME may say a layout, as in small-music@npz: published, bf16-mirror or npz.
+    `verify` reads all weights. It reports the sha256 of every file, unexpected tensors, and values that are not finite.
+
+    NAME may include a layout (published, bf16-mirror, or npz), as in small-music@npz.
     """
 
-    action: str = flag(default="list", nargs="?", metavar="[list|pull|show|verify]", help="what to do")
+    action: str = flag(default="list", nargs="?", metavar="list|pull|show|verify", help="what to do (default: list)")
     name: str | None = flag(
-        nargs="?", metavar="[NAME]", help="a name from the list; for show and verify also a folder or file"
+        nargs="?", metavar="NAME", help="a name from the list; for show and verify, also a folder or file"
     )
 
 
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
         return _list(options)
     actions = {"pull": _pull, "show": _show, "verify": _verify}
     if options.action not in actions:
-        raise RequestError(f"models cannot {options.action!r}", "it can list, pull, show and verify")
+        raise RequestError(f"there is no action {options.action!r}", "actions: list, pull, show, verify")
     if options.name is None:
         raise RequestError(f"models {options.action} needs a name", f"soundloom models {options.action} small-music")
     return actions[options.action](options, options.name)
@@ -61,12 +61,12 @@ def _list(options: Options) -> int:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    print_results([*lines, "", "`soundloom models show NAME`: files, other names, what the licenses say"])
+    print_results([*lines, "", "`soundloom models show NAME` lists files, aliases, and license terms"])
     return 0
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:
-    """The line of a model: name, what it makes, the size of its download, whether it is there, commercial use."""
+    """Return the columns of a model in the list."""
     lengths = f"up to {entry.max_seconds:g} s"
     makes = {"generator": lengths, "music": "music", "editor": "edits"}.get(entry.kind, entry.kind)
     installed = "yes" if entry.public and installed_layouts(entry) else "no"
@@ -74,7 +74,7 @@ def _row(entry: ModelEntry) -> tuple[str, ...]:
 
 
 def _download(entry: ModelEntry) -> str:
-    """The size of what has to be fetched."""
+    """Return the size of the download as text."""
     if not entry.public:
         return "not available"
     if not entry.sources:
@@ -101,7 +101,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _bytes(entry: ModelEntry) -> int | None:
-    """The published download's size; None where that of its weights is not known. Small files count nothing."""
+    """Return the size of the published download, or None if that of the weights is unknown."""
     weights = next(
         (file for source in entry.sources[:1] for file in source.files if not file.path.endswith(".json")), None
     )
@@ -197,9 +197,9 @@ def _verify(options: Options, name: str) -> int:
         print_results(
             [
                 *(f"{file.sha256}  {file.path} ({_size(file.size)})" for file in report.files),
-                f"{report.name}: {report.tensors} tensors, {report.parameters:,} numbers",
-                *(f"no sha256 is recorded for {path}: damage may pass unnoticed" for path in report.unrecorded),
-                *(report.faults or ["every name, shape and value is as it should be"]),
+                f"{report.name}: {report.tensors} tensors, {report.parameters:,} values",
+                *(f"no sha256 is recorded for {path}; corruption may go undetected" for path in report.unrecorded),
+                *(report.faults or ["all names, shapes, and values are correct"]),
             ]
         )
     return 0 if report.ok else 1

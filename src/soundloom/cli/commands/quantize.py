@@ -1,4 +1,4 @@
-"""`soundloom quantize`: a model in fewer bits, with measured figures of what that cost."""
+"""`soundloom quantize`: quantize a model, and report the loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from soundloom.cli.options.groups import (
     QuietOptions,
     prompts_flag,
 )
-from soundloom.cli.terminal.progress import Watch
+from soundloom.cli.terminal.progress import ProgressDisplay
 from soundloom.cli.terminal.results import print_results
 from soundloom.engines.registry import engine_class, music_engine_class, require_device
 from soundloom.pipeline.musicgen.model import MusicModel
@@ -39,12 +39,13 @@ REPORT_FILE = "quantization.json"
 
 @dataclass(frozen=True)
 class Options(GroupSizeOptions, EngineOptions, DeviceOptions, LicenseOptions, JsonOptions, QuietOptions):
-    """Pack a model's transformer, or MusicGen's language model, into 4 or 8 bits, or mixed by how much each layer
-    matters, which takes a run of the model for each layer. Sizes and distances from the full model are printed and
-    kept as quantization.json in OUT.
+    """Quantize a model's transformer, or MusicGen's language model, to 4, 8, or mixed bits.
+
+    Mixed bits follow each layer's sensitivity, which takes one run of the model per layer. Sizes and errors relative to
+    the original model are printed, and saved as quantization.json in OUT.
     """
 
-    model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder or a file")
+    model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder, or a file")
     out: str = flag(metavar="OUT", help="a new or empty folder")
     bits: str = flag("--bits", default="4", choices=POLICIES, help="bits per weight")
     calibrate: bool = switch("--calibrate", help="quantize with GPTQ; the report compares it with rounding to nearest")
@@ -59,10 +60,10 @@ def run(options: Options) -> None:
     full = _open(options)
     made = {"command": "quantize", "from": full.fingerprint, **asdict(choice)}
     require_room(folder, made)
-    with Watch(quiet=options.quiet) as watch:
+    with ProgressDisplay(quiet=options.quiet) as display:
 
         def progress(done: int, total: int) -> None:
-            watch(Progress("measure", done, total, 0.0))
+            display(Progress("measure", done, total, 0.0))
 
         with atomic_folder(folder) as new:
             if isinstance(full, MusicGenCheckpoint):
@@ -80,7 +81,7 @@ def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
     return open_named(options.model, accept_license=options.accept_license)
 
 
-# Both measure in single precision, so that what is measured is the weights' loss and no other.
+# Both measure in fp32, so that the weights are the only source of error.
 
 
 def _quantize(

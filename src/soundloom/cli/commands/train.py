@@ -1,4 +1,4 @@
-"""`soundloom train`: make a model from a recipe, stage by stage, or teach one that exists."""
+"""`soundloom train`: train or fine-tune a model, stage by stage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What each stage is called in the recipe and in the work folder.
+# The name of each stage in the recipe and in the run folder.
 FILES = {
     "tokenizer": "tokenizer",
     "autoencoder": "autoencoder",
@@ -42,7 +42,7 @@ FILES = {
     "instruct": "instruct",
 }
 EXPORT = "export"
-RESULTS = ("dit", "distill", "post")  # stages after which there is a model
+RESULTS = ("dit", "distill", "post")  # stages whose result is a complete model
 UNFINISHED, STOPPED = 3, 130  # exit codes
 
 
@@ -64,12 +64,17 @@ _MACHINE_FIELDS = tuple(field.name for field in fields(DistributedOptions))
 
 @dataclass(frozen=True)
 class Options(DistributedOptions, QuietOptions):
-    """Train a stage of a model as a recipe says, a folder of TOML files such as configs/mini. In this order: tokenizer,
-    autoencoder, encode, text, dit, distill, post, export. Each goes on where it was stopped, to the same bits. To make
-    an editor of a MusicGen model, such as `soundloom edit` takes: instruct --from musicgen-small, export.
+    """Run one stage of a training recipe, a folder of TOML files such as configs/mini.
+
+    The stages of a Stable Audio model run in this order: tokenizer, autoencoder, encode, text, dit, distill, post,
+    export. An interrupted stage resumes bit-exactly.
+
+    To train an editor for `soundloom edit`, run the stages instruct, with --from musicgen-small, and export.
+
+    To train on several devices, start the command with `torchrun --nproc-per-node N -m soundloom train ...`.
     """
 
-    stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)} or {EXPORT}")
+    stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)}, or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
     run_dir: str | None = work_flag(help="run folder for checkpoints, logs, and results of the stages")
     pretrained: str | None = flag(
@@ -98,7 +103,7 @@ class Options(DistributedOptions, QuietOptions):
 
 
 def run(options: Options) -> int:
-    folder = _checked_work(options)
+    folder = _checked_run_dir(options)
     with info_to_stderr(quiet=options.quiet):
         from soundloom.training.loop.distributed import DistributedConfig, init_distributed
         from soundloom.training.recipe import RunDirectory
@@ -106,7 +111,7 @@ def run(options: Options) -> int:
         distributed = init_distributed(DistributedConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
         try:
             run_dir = RunDirectory(folder)
-            if options.stage == EXPORT:  # reads finished files alone, also while a later stage is trained
+            if options.stage == EXPORT:  # reads only finished files, so it needs no lock
                 return _export(options, run_dir, distributed)
             with run_dir.locked() if distributed.is_main else nullcontext():
                 return _train(options, run_dir, distributed)
@@ -114,24 +119,24 @@ def run(options: Options) -> int:
             distributed.close()
 
 
-def _checked_work(options: Options) -> Path:
-    """The work folder, once what no stage could do is refused; PyTorch is not loaded yet."""
+def _checked_run_dir(options: Options) -> Path:
+    """Return the run folder. Raises RequestError for invalid options, before PyTorch is imported."""
     if options.stage not in (*FILES, EXPORT):
         raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(FILES)}, {EXPORT}")
     if options.run_dir is None:
-        raise RequestError("training needs a folder for what is not finished", "give --work FOLDER")
+        raise RequestError("training needs a run folder", "for example --work run")
     if options.stage == EXPORT and options.out is None:
-        raise RequestError("export needs a folder for the model", "give --out FOLDER")
+        raise RequestError("export needs an output folder", "for example --out model")
     if options.stage != EXPORT and (options.out or options.result_of):
-        raise RequestError("only export takes --out and --result-of", "the other stages write into --work")
+        raise RequestError("only export takes --out and --result-of", "other stages write to the run folder --work")
     if options.result_of not in (None, *RESULTS):
-        raise RequestError(f"--result-of {options.result_of} makes no model", f"give {', '.join(RESULTS)}")
+        raise RequestError(f"--result-of {options.result_of} has no model to export", f"stages: {', '.join(RESULTS)}")
     if options.changes and options.stage in ("encode", EXPORT):
-        raise RequestError(f"{options.stage} has no file of its own that --set could change", "edit the recipe's files")
+        raise RequestError(f"{options.stage} has no TOML file for --set to override", "edit the files of the recipe")
     if options.resume and options.restart:
         raise RequestError("--resume and --restart contradict each other")
     if options.minutes <= 0 or options.threads < 0:
-        raise RequestError("--minutes must be above 0, and --threads not below")
+        raise RequestError("--minutes must be above 0, and --threads 0 or more")
     folder = expanded(options.run_dir)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--work {folder} is not a folder")
@@ -141,14 +146,12 @@ def _checked_work(options: Options) -> Path:
 def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
     name = FILES[options.stage]
     if options.resume and not run_dir.has_begun(name):
-        raise RequestError(
-            f"there is nothing of {options.stage} in {run_dir.folder} to go on from", "leave out --resume"
-        )
+        raise RequestError(f"there is no {options.stage} run in {run_dir.folder} to resume", "leave out --resume")
     is_outdated = distributed.any_rank(run_dir.is_outdated(name) and not options.resume)
     if is_outdated:
-        log.info("%s begins anew: what it began with has been trained again since", options.stage)
+        log.info("%s starts over, because an earlier stage was trained again", options.stage)
     for earlier in [] if options.restart else run_dir.renewed(name):
-        log.warning("%s is older than what %s left: --restart begins it anew", options.stage, earlier)
+        log.warning("%s is older than the results of %s; use --restart to train it again", options.stage, earlier)
     stop = Stop(options.minutes)
     context = _context(
         options,
@@ -160,12 +163,12 @@ def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) ->
     )
     done = _stage(options.stage, context)()
     if distributed.is_main:
-        _tell(done, options, run_dir)
+        _report(done, options, run_dir)
     return 0 if done else STOPPED if stop.interrupted else UNFINISHED
 
 
 def _stage(stage: str, context: StageContext) -> Callable[[], bool]:
-    """What runs a stage and says whether it is finished. Raises RequestError where it is none of this model's."""
+    """Return a function that runs a stage until it finishes or stops. Raises RequestError."""
     from soundloom.training.stages.context import StableAudioContext
     from soundloom.training.stages.instruct_job import InstructContext, train_editor
     from soundloom.training.stages.stages import STAGES
@@ -173,15 +176,15 @@ def _stage(stage: str, context: StageContext) -> Callable[[], bool]:
     if isinstance(context, StableAudioContext):
         return partial(STAGES[stage], context)
     if stage != "instruct" or not isinstance(context, InstructContext):
-        raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has the stage instruct alone")
+        raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has only the stage instruct")
     return partial(train_editor, context)
 
 
-def _tell(done: bool, options: Options, run_dir: RunDirectory) -> None:
+def _report(done: bool, options: Options, run_dir: RunDirectory) -> None:
     if done:
         print_results([str(run_dir.result(FILES[options.stage]))])
     else:
-        log.info("%s is not finished: the same command goes on from here", options.stage)
+        log.info("%s is not finished; run the same command to resume", options.stage)
 
 
 def _export(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
@@ -196,7 +199,7 @@ def _export(options: Options, run_dir: RunDirectory, distributed: Distributed) -
     context = _context(options, run_dir, distributed)
     if isinstance(context, InstructContext):
         if options.result_of:
-            raise RequestError("an editor has the stage instruct alone", "leave out --result-of")
+            raise RequestError("an editor has only the stage instruct", "leave out --result-of")
         export_editor(context, out)
     elif isinstance(context, StableAudioContext):
         export_model(context, out, FILES.get(options.result_of or ""))
@@ -205,7 +208,7 @@ def _export(options: Options, run_dir: RunDirectory, distributed: Distributed) -
 
 
 def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, **more: Any) -> StageContext:
-    """The task of a stage; `more` are fields of `Task`."""
+    """Return the context of a stage; `more` are further fields of it."""
     from soundloom.training.recipe import Recipe
     from soundloom.training.stages.context import StableAudioContext
     from soundloom.training.stages.instruct_job import InstructContext
@@ -221,7 +224,7 @@ def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, 
     if isinstance(pretrained, MusicGenCheckpoint):
         context = InstructContext(**common, checkpoint=pretrained)
     elif options.stage == "instruct":
-        raise RequestError("train instruct begins from a MusicGen model", "give --from musicgen-small")
+        raise RequestError("train instruct needs a MusicGen model", "for example --from musicgen-small")
     else:
         context = StableAudioContext(**common, pretrained=pretrained)
     if distributed.is_main:
@@ -230,7 +233,7 @@ def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, 
 
 
 def _pretrained(name: str | None, run_dir: RunDirectory) -> PretrainedModel | MusicGenCheckpoint | None:
-    """The model to begin from: the one that is named, or was when this work began."""
+    """Return the named pretrained model, or the one that this run started from."""
     known = run_dir.pretrained
     model = name or (known["model"] if known else None)
     if model is None:

@@ -1,1 +1,1 @@
-"""Command-line options: groups that commands share, and how their values become requests."""
+"""Command-line options: the groups that commands share, and how they become requests."""

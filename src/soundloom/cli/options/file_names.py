@@ -1,4 +1,4 @@
-"""File names of clips: numbers as wide as their count needs, and patterns such as {model}/{prompt}-{seed}.wav."""
+"""Name output files by number, or by a pattern such as {model}/{prompt}-{seed}.wav."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ PLACEHOLDERS = ("seed", "prompt", "n", "model")
 
 
 def slug(prompt: str) -> str:
-    """The first words of a prompt, as part of a file name."""
+    """Return the start of a prompt as part of a file name."""
     return re.sub(r"\W+", "-", prompt.lower())[:SLUG_LENGTH].strip("-") or "clip"
 
 
 def clip_name(request: Request) -> Path:
-    """A file name of the prompt's first words and the seed."""
+    """Return a file name from the prompt and the seed."""
     return Path(f"{slug(request.prompt)}-{request.seed}.wav")
 
 
 def number(index: int, count: int) -> str:
-    """The number of one of `count` clips, from 0, as wide as the last one's, so that names sort as they are made."""
+    """Return the zero-based number of a clip, padded with zeros so that names sort in order."""
     return str(index).zfill(len(str(count - 1)))
 
 
 def numbered(path: Path, index: int, count: int) -> Path:
-    """NAME_0.wav, or NAME_00.wav where there are more than ten."""
+    """Return NAME_0.wav, or NAME_00.wav if there are more than ten clips."""
     return path if count == 1 else path.with_name(f"{path.stem}_{number(index, count)}{path.suffix}")
 
 
 def fill_pattern(pattern: str, requests: Sequence[Request], model: str) -> list[str]:
-    """The pattern for each clip, its placeholders filled in. Raises RequestError for those that are unknown."""
+    """Fill in the placeholders of a pattern for each clip. Raises RequestError for unknown placeholders."""
     parts = _parts(pattern)
     name = re.sub(r"[^\w.@-]+", "-", Path(model).name) or "model"
     return [
@@ -57,13 +57,13 @@ def _values(request: Request, index: int, count: int, model: str) -> Mapping[str
 
 
 def _parts(pattern: str) -> list[tuple[str, str]]:
-    """Pieces of plain text, each with the placeholder behind it, or with nothing at the end."""
+    """Split a pattern into pieces of text, each with the placeholder that follows, or an empty string."""
     known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    hint = f"known are {known}; write {{{{ and }}}} for braces in a name"
+    hint = f"placeholders: {known}; write {{{{ and }}}} for literal braces"
     try:
         pieces = list(Formatter().parse(pattern))
     except ValueError:
-        raise RequestError(f"--out {shown(pattern)} has a brace without its partner", hint) from None
+        raise RequestError(f"--out {shown(pattern)} has an unbalanced brace", hint) from None
     parts = []
     for text, field, width, conversion in pieces:
         if field is not None and (field not in PLACEHOLDERS or width or conversion):

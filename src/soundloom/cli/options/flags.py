@@ -11,6 +11,7 @@ import inspect
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar
@@ -50,7 +51,7 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
         add_help=False,
         allow_abbrev=False,
     )
-    groups: dict[str, Any] = {}
+    groups: dict[str, Any] = {"Arguments": parser.add_argument_group("Arguments")}
     for owner in options.__mro__:
         for item in items:
             if item.name in inspect.get_annotations(owner):
@@ -128,10 +129,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Preserve paragraphs of the description, and show a flag's metavar once."""
+    """Preserve paragraphs and example commands of the description, and show a flag's metavar once."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+        parts = []
+        for part in text.split("\n\n"):
+            is_example = part.startswith("soundloom ")
+            parts.append(f"  {part}" if is_example else "\n".join(self._split_lines(part, width)))
+        return "\n\n".join(parts)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

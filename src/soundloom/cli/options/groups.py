@@ -48,7 +48,7 @@ class LicenseOptions:
     """Model and device."""
 
     accept_license: bool = switch(
-        "--accept-license", hidden=("--accept-licence",), help="accept the license of weights that are downloaded"
+        "--accept-license", hidden=("--accept-licence",), help="accept the license of downloaded weights"
     )
 
 
@@ -82,8 +82,7 @@ class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
         "--model",
         "--dit",
         metavar="NAME",
-        help="a name from `soundloom models`, a folder, or a file (default: mini, which is included; for "
-        "`soundloom edit`, instruct-musicgen)",
+        help="a name from `soundloom models`, a folder, or a file (default: mini; instruct-musicgen for edit)",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""From flags to requests: several prompts, lengths and seeds become as many clips."""
+"""Build requests from options: one per prompt, length, and seed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.requests import spread_seed
 
 Request = TypeVar("Request", GenerationRequest, MusicRequest)
-MOST_CLIPS = 100_000  # of one command
-DRAWN = -1  # the published way to ask for a seed by chance
+MOST_CLIPS = 100_000  # per command
+RANDOM_SEED = -1  # the published convention
 
 
 def build_requests(
@@ -25,9 +25,9 @@ def build_requests(
     prompts: Sequence[str] = (),
     seconds: Sequence[float] = (),
 ) -> list[GenerationRequest]:
-    """Change `base` as the flags say, once for each prompt, negative prompt, length and seed, `--count` times each.
+    """Return copies of `base` with the options applied: `--count` for each prompt, negative prompt, length, and seed.
 
-    Where one of these was given once, it holds for all clips. Raises RequestError.
+    An option that was given once applies to all clips. Raises RequestError.
     """
     base = replace(base, **options.changes(base.guidance, config))
     given = {"prompt": prompts, "negative_prompt": options.negative_prompt, "seconds": seconds}
@@ -35,9 +35,9 @@ def build_requests(
 
 
 def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Sequence[Any]]) -> list[Request]:
-    """Change `base` once for each value of the fields in `given` and each seed, `--count` times each.
+    """Return copies of `base`: `--count` for each value of the fields in `given` and each seed.
 
-    Where one of these was given once, it holds for all clips. Raises RequestError.
+    A field with a single value applies to all clips. Raises RequestError.
     """
     if options.count < 1:
         raise RequestError(f"--count must be 1 or more, found {options.count}")
@@ -46,10 +46,10 @@ def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Seq
     for name, values in {**given, "seed": options.seed}.items():
         if len(values) not in (0, 1, items):
             flag = name if name == "prompt" else "--" + name.replace("_", "-")
-            raise RequestError(f"{flag} was given {len(values)} times for {items} clips", "give one, or one for each")
+            raise RequestError(f"{flag} has {len(values)} values for {items} clips", "pass one value, or one per clip")
     if items * options.count > MOST_CLIPS:
         raise RequestError(
-            f"{items * options.count} clips are asked for; one command makes at most {MOST_CLIPS:,}", "lower --count"
+            f"one command generates at most {MOST_CLIPS:,} clips, not {items * options.count}", "lower --count"
         )
     rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
     clips = [row for row in rows for _ in range(options.count)]
@@ -57,10 +57,10 @@ def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Seq
 
 
 def _seeds(options: SeedOptions, base: GenerationRequest | MusicRequest, clips: int) -> list[int | None]:
-    """A seed for each clip: counting up from the only one, or from each given one."""
-    seeds = [None if seed == DRAWN else seed for seed in options.seed]
+    """Return a seed for each clip: consecutive seeds from the only one, or from each one."""
+    seeds = [None if seed == RANDOM_SEED else seed for seed in options.seed]
     for seed in seeds:
-        replace(base, seed=seed)  # refuses what is out of range, which counting up would hide
+        replace(base, seed=seed)  # raises RequestError for seeds out of range
     if len(seeds) > 1:
         return [seed for first in seeds for seed in spread_seed(first, options.count)]
     return spread_seed(seeds[0] if seeds else base.seed, clips)

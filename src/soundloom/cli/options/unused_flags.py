@@ -1,4 +1,4 @@
-"""Flags that change nothing as they were given: a warning says so, and what they would need."""
+"""Warn about flags that have no effect in combination with the others."""
 
 from __future__ import annotations
 
@@ -16,40 +16,37 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_unused_flags(options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path) -> None:
-    """Log each flag of `options` that does nothing for `request`, whose clip goes to `path`.
-
-    What was not given holds its default and cannot be told from a default that was given, which needs no warning.
-    """
+    """Log each flag that has no effect on `request`, whose clip is saved as `path`."""
     given = vars(options)
     about = _of_music(given) if isinstance(request, MusicRequest) else _of_sound(given, request)
     for flag, why in [*about, *_of_output(options, request, path)]:
-        log.warning("%s does nothing %s", flag, why)
+        log.warning("%s has no effect %s", flag, why)
 
 
 def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tuple[str, str]]:
     source, noise = request.source, given.get("noise")
     continues = source is not None and (bool(request.offset) or (request.seconds or 0.0) > source.seconds)
     if given.get("crossfade") is not None and not (request.regions or continues):
-        yield "--crossfade", "without regions or new sound beside the source: there are no borders"
+        yield "--crossfade", "without regions or an extension"
     if noise is not None and source is None:
-        yield "--noise", "without a sound to edit"
+        yield "--noise", "without --init-audio"
     if noise == 1 and source is not None and not (request.regions or continues):
-        yield "--noise 1", "but take the length of the sound to edit: below 1, more of it stays"
+        yield "--noise 1", "on the result except its length; lower values preserve more of the source"
     if given.get("meter", "4/4") != "4/4" and not given.get("bars"):
         yield "--meter", "without --bars"
     if not given.get("chunked_decode", True):
-        yield "--no-chunked-decode", "here: long sounds are always decoded in pieces, with the result of one pass"
+        yield "--no-chunked-decode", "because long audio is always decoded in chunks, with identical results"
     if given.get("no_half") and given.get("precision") == "fp32":
-        yield "--no-half", "beside --precision fp32, which is the same"
+        yield "--no-half", "with --precision fp32, which means the same"
 
 
 def _of_music(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if given["temperature"] == 0:
         for name in ("top_k", "top_p"):
             if given[name]:
-                yield "--" + name.replace("_", "-"), "at --temperature 0, which takes the likeliest codes"
+                yield "--" + name.replace("_", "-"), "with --temperature 0, which always picks the most likely token"
     elif given["top_p"] and given["top_k"] is not None:
-        yield "--top-k", "beside --top-p, which draws by share instead"
+        yield "--top-k", "with --top-p, which replaces it"
 
 
 def _of_output(
@@ -57,4 +54,4 @@ def _of_output(
 ) -> Iterator[tuple[str, str]]:
     source = request.source.source_format if request.source else None
     if options.peak == "clip" and container_of(path).subtype_for(options.sample_type, source) == "FLOAT":
-        yield "--peak clip", "in files of floats, which hold what is beyond full scale"
+        yield "--peak clip", "on float samples, which can exceed full scale"

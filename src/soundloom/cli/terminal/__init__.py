@@ -1,1 +1,1 @@
-"""What a command shows: streams, log lines, progress and results."""
+"""Terminal output: streams, logs, progress, and results."""

@@ -1,4 +1,4 @@
-"""What the library logs, shown on stderr while a command runs."""
+"""Print log messages of the library to stderr while a command runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOGGER = logging.getLogger("soundloom")
 
 
 class _Escaped(logging.Formatter):
-    """Messages may quote names from outside, which must not steer the terminal."""
+    """Escape control characters, which names in messages may contain."""
 
     def format(self, record: logging.LogRecord) -> str:
         return one_message(super().format(record))
@@ -21,7 +21,7 @@ class _Escaped(logging.Formatter):
 
 @contextmanager
 def warnings_to_stderr() -> Iterator[None]:
-    """Show warnings."""
+    """Print warnings and errors."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Escaped("warning: %(message)s"))
     handler.setLevel(logging.WARNING)
@@ -31,7 +31,7 @@ def warnings_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def info_to_stderr(*, quiet: bool) -> Iterator[None]:
-    """Show what is logged beside warnings, which are shown anyway."""
+    """Print info messages too, unless `quiet`."""
     if quiet:
         yield
         return
@@ -44,7 +44,7 @@ def info_to_stderr(*, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def at_level(level: int) -> Iterator[None]:
-    """Pass over what is logged below a level."""
+    """Set the level of the library's logger."""
     before = LOGGER.level
     LOGGER.setLevel(level)
     try:

@@ -1,4 +1,4 @@
-"""Results on stdout; nothing else goes there."""
+"""Print results to stdout."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def print_results(results: object) -> None:
     """Print a list line by line, anything else as one JSON object."""
     lines = results if isinstance(results, list) else [json.dumps(results, ensure_ascii=False)]
     text = "".join(f"{line}\n" for line in lines)
-    # A program that reads the results gets names as they are.
+    # Programs get names unescaped.
     sys.stdout.write(escaped(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def note_saved(error: BaseException, files: Sequence[str], total: int) -> None:
-    """Let an error tell what was saved before it, of so many clips."""
+    """Attach the files that were saved before an error."""
     error.add_note(f"saved {len(files)} of {total} clips")
     vars(error)["files"] = list(files)
 
 
 def saved_files(error: BaseException) -> list[str]:
-    """The files that were saved before an error."""
+    """Return the files that were saved before an error."""
     files: list[str] = vars(error).get("files", [])
     return files

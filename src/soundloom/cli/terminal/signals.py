@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP stop a command as Ctrl-C does: what is unfinished is removed on the way out."""
+"""Handle SIGTERM and SIGHUP like Ctrl-C, so that unfinished files are removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end; `exit_code` is the one that a shell gives for it."""
+    """Raised by a signal; `exit_code` is 128 plus its number, as in a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -21,9 +21,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_by_signals() -> Iterator[None]:
-    """Raise Stopped in the main thread when such a signal comes, once: the clean-up is left alone by further ones.
+    """Raise Stopped in the main thread at the first such signal; ignore further ones during cleanup.
 
-    A signal that is ignored, as under nohup, stays so.
+    Signals that are already ignored, as under nohup, stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
-"""The three standard streams, however the command was started: closed, ASCII only, or full.
+"""Make the standard streams robust: closed streams, limited encodings, and control characters in messages.
 
-Text that comes from outside (names of files and tensors, prompts, records) cannot steer the terminal: in messages and
-tables control characters are escaped, and lines behind the first are indented, so that none poses as a message.
+Messages may quote untrusted text, such as names of files and tensors, prompts, and metadata. Control characters are
+escaped, and lines after the first are indented, so that no line can pose as another message.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _ERRORS = "soundloom.streams"
 
 
 def prepare() -> None:
-    """Replace closed streams by the null device, and let no character that a stream cannot hold end the command."""
+    """Replace closed streams with the null device, and escape characters that a stream cannot encode."""
     codecs.register_error(_ERRORS, _encode)
     for number, name, mode in _STREAMS:
         stream = getattr(sys, name)
         if stream is None or stream.closed:
-            # A file that is opened later would get the free number, and be written to as if it were the stream.
+            # Otherwise the next opened file would get the stream's descriptor.
             null = os.open(os.devnull, os.O_RDWR)
             if null != number:
                 os.dup2(null, number)
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def give_up(name: str) -> None:
-    """Send a stream that cannot be written to nowhere: Python would complain about it once more at its exit."""
+    """Redirect a broken stream to the null device, so that Python does not report it again at exit."""
     stream = getattr(sys, name)
     try:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -44,30 +44,30 @@ def give_up(name: str) -> None:
 
 
 def escaped(text: str) -> str:
-    """A text whose control characters are visible; line breaks and tabs stay."""
+    """Escape control characters, except line breaks and tabs."""
     return escape(text, keep="\n\t")
 
 
 def one_message(text: str) -> str:
-    """A text for stderr: control characters visible, and every line behind the first indented."""
+    """Escape control characters, and indent all lines after the first."""
     return escaped(text).replace("\n", "\n  ")
 
 
 def error_text(error: BaseException) -> str:
-    """An error as it is printed, with its hint as a line of its own."""
+    """Format an error, with its hint on a separate line."""
     if isinstance(error, SoundloomError):
         hint = f"\nhint: {one_message(error.hint)}" if error.hint else ""
         return f"error: {one_message(str(error.args[0]))}{hint}"
     if isinstance(error, MemoryError):
-        return "error: there is not enough memory for this"
+        return "error: out of memory"
     if isinstance(error, OSError) and error.strerror:
         where = f": {one_message(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
-        return f"error: the system says: {error.strerror}{where}"
+        return f"error: {error.strerror}{where}"
     return f"error: {one_message(str(error)) or type(error).__name__}"
 
 
 def _encode(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes of file names that are no text as they are; other characters that a stream lacks as escapes."""
+    """Encode undecodable bytes of file names as they are, and other unsupported characters as escapes."""
     assert isinstance(error, UnicodeEncodeError)
     part = error.object[error.start : error.end]
     return b"".join(_bytes_of(c) for c in part), error.end

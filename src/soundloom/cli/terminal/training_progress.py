@@ -1,4 +1,4 @@
-"""How a training command is watched and stopped: lines or a bar on stderr, Ctrl-C and the clock."""
+"""Show training progress on stderr, and stop training after a time limit or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundloom.training.loop.logging import Callback, StepMetrics
 
 
 class Stop(Callback):
-    """Wishes an end when time is up, or between two steps after Ctrl-C or SIGTERM; a second Ctrl-C acts at once."""
+    """Request a stop after `minutes`, Ctrl-C, or SIGTERM; a second Ctrl-C interrupts immediately."""
 
     def __init__(self, minutes: float) -> None:
         self._deadline = time.monotonic() + 60 * minutes
@@ -28,7 +28,7 @@ class Stop(Callback):
         return self.interrupted or time.monotonic() >= self._deadline
 
     def on_train_begin(self, step: int, steps: int) -> None:
-        # A signal that is ignored, as under nohup, stays so.
+        # Signals that are already ignored, as under nohup, stay ignored.
         for number in (n for n in (signal.SIGINT, *SIGNALS) if signal.getsignal(n) is not signal.SIG_IGN):
             self._previous[number] = signal.signal(number, self._interrupt)
 
@@ -43,7 +43,7 @@ class Stop(Callback):
 
 
 class Lines(Callback):
-    """A line for each report, for logs and pipes."""
+    """Print a line per report, for logs and pipes."""
 
     def __init__(self, name: str, console: Console) -> None:
         self.name, self.console = name, console
@@ -56,7 +56,7 @@ class Lines(Callback):
 
 
 class Bar(Callback):
-    """A bar in a terminal, with the loss and the time that is left."""
+    """Show a progress bar in a terminal, with the loss and the remaining time."""
 
     def __init__(self, name: str, console: Console) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}")
@@ -82,7 +82,7 @@ class Bar(Callback):
 
 
 def progress(name: str, *, quiet: bool) -> Sequence[Callback]:
-    """What shows how the stage NAME goes: a bar in a terminal, lines elsewhere, nothing if quiet."""
+    """Return callbacks that show the progress of a stage: a bar in a terminal, lines elsewhere, nothing if quiet."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if quiet:
         return ()
@@ -94,7 +94,7 @@ def _values(metrics: StepMetrics, most: int | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, minutes, or seconds."""
+    """Format a duration as hours and minutes, minutes, or seconds."""
     minutes = round(seconds / 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

@@ -1,1 +1,1 @@
-"""The commands that make, edit, encode or play audio."""
+"""Commands that read or write audio files."""

@@ -1,4 +1,4 @@
-"""`soundloom decode`: latents to sound, written while it is decoded."""
+"""`soundloom decode`: decode latents to an audio file, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ CHANNELS = 2
 
 @dataclass(frozen=True)
 class Options(ModelOptions, SubtypeOptions, JsonOptions):
-    """Turn latents, an array (channels, frames) in a .npy file, into a sound. Memory does not grow with its length."""
+    """Decode latents, an array (channels, frames) in a .npy file, to an audio file of any length."""
 
-    input: str = flag(metavar="IN", help="a .npy file, such as `soundloom encode` writes")
+    input: str = flag(metavar="IN", help="a .npy file from `soundloom encode`")
     out: str | None = out_flag(help="a WAV, FLAC, OGG, or MP3 file (default: IN with the suffix .wav)")
     seconds: float | None = seconds_flag(help="trim to this length (default: all)")
 
@@ -43,7 +43,7 @@ def run(options: Options) -> None:
     latents = _read(Path(options.input))
     path = named_or_free(options.out, Path(options.input).with_suffix(".wav"))
     make_folder(path.parent)
-    # What a decoder gives may pass full scale, which only floats hold; other files are asked for by name.
+    # The decoder may exceed full scale, which only float samples can store.
     subtype = SUBTYPES[options.subtype or "float"] if options.subtype or path.suffix.lower() == ".wav" else None
     model = open_model(options)
     record = {"mode": "decode", "model": model.name, "model_hash": model.checkpoint.fingerprint}
@@ -58,7 +58,7 @@ def run(options: Options) -> None:
 
 def _read(path: Path) -> np.ndarray:
     if not path.is_file():
-        raise RequestError(f"there is no file {path}", "name a .npy file, such as `soundloom encode` writes")
+        raise RequestError(f"there is no file {path}", "pass a .npy file from `soundloom encode`")
     try:
         return read_npy(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`soundloom edit`: music edited by words."""
+"""`soundloom edit`: edit music by instruction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ DEFAULT_MODEL = "instruct-musicgen"
 
 @dataclass(frozen=True)
 class Options(MusicOptions):
-    """Edit music by words, such as "Only drums", "Remove the piano" or "Add guitar"; several make several clips.
+    """Edit music by instruction, such as "Only drums", "Remove the piano", or "Add guitar".
 
-    More files may follow IN: `soundloom edit a.wav b.wav "No bass" -o edited/`. Each result is as long as its source
-    and has its rate and channels, which all hold the same sound: the model is mono and hears their mean. What is not
-    drums, bass, piano or guitar was not trained.
+    soundloom edit a.wav b.wav "No bass" -o edited/
+
+    The result has the length, sample rate, and number of channels of its source. The model is mono: it edits the mean
+    of the channels, and the channels of the result are equal. It was trained on drums, bass, piano, and guitar only.
     """
 
-    input: str = flag(metavar="IN", help="an audio file of any length, sample rate, and number of channels")
+    input: str = flag(metavar="IN", help="an audio file; more may follow")
     more: Sequence[str] = flag(
         default=(), nargs="*", metavar="INSTRUCTION", help="what to change, one clip per instruction"
     )
@@ -41,7 +42,7 @@ def run(options: Options) -> None:
     others = list(takewhile(_is_file, options.more))
     instructions = [*options.more[len(others) :], *options.prompt]
     if not instructions:
-        raise RequestError("there is no instruction", f'soundloom edit {quoted(options.input)} "Only drums"')
+        raise RequestError("no instruction was given", f'soundloom edit {quoted(options.input)} "Only drums"')
     options = replace(options, model=options.model or DEFAULT_MODEL)
     files = map(Path, (options.input, *others))
     edit_music(options, files, instructions, window=options.window, raw=options.raw)
@@ -51,4 +52,4 @@ def _is_file(word: str) -> bool:
     try:
         return Path(word).is_file()
     except OSError:
-        return False  # words may be longer than any file name
+        return False  # such as an instruction longer than any file name

@@ -1,4 +1,4 @@
-"""`soundloom encode`: sound to latents, one file or a whole dataset."""
+"""`soundloom encode`: encode an audio file, or a dataset, to latents."""
 
 from __future__ import annotations
 
@@ -29,23 +29,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN = 20  # skipped sounds that are listed by name
+SHOWN = 20  # skipped files to list by name
 
 
 @dataclass(frozen=True)
 class Options(ModelOptions, JsonOptions):
-    """Turn a sound into the latents of a model's autoencoder, an array (channels, frames) in a .npy file.
+    """Encode an audio file to latents with a model's autoencoder: an array (channels, frames) in a .npy file.
 
-    With --dataset, IN is a folder of sound files or of .tar shards, and OUT a folder that gets the latents of them all.
-    Run it again to go on, or to encode what is new or has changed.
+    With --dataset, encode a folder of audio files or .tar shards to the folder OUT. Run the command again to resume, or
+    to encode new and changed files.
     """
 
-    input: str = flag(metavar="IN", help="a sound file of any rate; with --dataset, a folder")
-    folder: str | None = flag(metavar="OUT", nargs="?", help="with --dataset: the folder of the latents")
-    out: str | None = out_flag(help="default: IN with the suffix .npy")
-    dataset: bool = switch("--dataset", help="encode all sounds of IN, with their captions, into OUT")
+    input: str = flag(metavar="IN", help="an audio file of any sample rate; with --dataset, a folder")
+    folder: str | None = flag(metavar="OUT", nargs="?", help="with --dataset, the output folder")
+    out: str | None = out_flag(help="output file (default: IN with the suffix .npy)")
+    dataset: bool = switch("--dataset", help="encode all audio files in IN, with their captions, to OUT")
     format: str = flag(
-        "--format", default="npy", choices=("npy", "webdataset"), help="of OUT: .npy and .json files, or .tar shards"
+        "--format",
+        default="npy",
+        choices=("npy", "webdataset"),
+        help="with --dataset, write .npy files or .tar shards",
     )
 
 
@@ -53,12 +56,12 @@ def run(options: Options) -> int:
     if options.dataset:
         return _encode_dataset(options)
     if options.folder is not None:
-        raise RequestError("OUT belongs to --dataset", "name the file for one sound with -o FILE")
+        raise RequestError("OUT requires --dataset", "to name the output file, use -o FILE")
     from soundloom.datasets.latents import npy_bytes
 
     path = named_or_free(options.out, Path(options.input).with_suffix(".npy"))
     if path.suffix.lower() != ".npy":
-        raise RequestError(f"latents are written as .npy files, and -o names {shown(path.name)}", f"-o {path.stem}.npy")
+        raise RequestError(f"latents are saved as .npy files, not as {shown(path.name)}", f"-o {path.stem}.npy")
     clip = StreamedClip.open(options.input)
     make_folder(path.parent)
     with atomic_path(path, overwrite=options.out is not None) as new:
@@ -86,7 +89,7 @@ def _codec(model: Model) -> Codec:
 
 
 def _warn_of_loss(model: Model, clip: Clip) -> None:
-    """Say where the model inside the package, which knows few kinds of sounds, carries this one badly."""
+    """Warn if `mini`, whose autoencoder was trained on few kinds of sounds, reconstructs this one badly."""
     entry = named_entry(model.name)
     if entry is None or not entry.is_packaged:
         return
@@ -101,7 +104,7 @@ def _warn_of_loss(model: Model, clip: Clip) -> None:
 
 
 def _encode_dataset(options: Options) -> int:
-    """Exit code 1 when nothing at all could be encoded, else 0."""
+    """Return exit code 1 if nothing could be encoded, else 0."""
     from soundloom.datasets.encoding import encode_dataset
     from soundloom.datasets.examples import Selection
     from soundloom.datasets.fidelity import fidelity_warning
@@ -109,11 +112,11 @@ def _encode_dataset(options: Options) -> int:
 
     out = options.folder or options.out
     if out is None or (options.folder and options.out):
-        raise RequestError("--dataset needs one folder to write to", "soundloom encode --dataset IN OUT")
+        raise RequestError("--dataset needs an output folder", "soundloom encode --dataset IN OUT")
     dataset = open_dataset(options.input)
     writer = _writer(Path(out), options.format, Path(options.input))
     if next(iter(dataset.entries()), None) is None:
-        raise AudioError(f"{options.input} holds no sound files and no shards")
+        raise AudioError(f"{options.input} contains no audio files or shards")
     model = open_model(options, keep_loaded=True)
     summary = encode_dataset(dataset, writer, _codec(model), Selection(), _progress)
     _report(summary.skipped)
@@ -124,42 +127,42 @@ def _encode_dataset(options: Options) -> int:
 
 
 def _writer(out: Path, form: str, source: Path) -> Writer:
-    """What writes the format, once nothing speaks against the folder."""
+    """Return a writer of the format. Raises RequestError if the folder cannot be used."""
     from soundloom.datasets.latents import SILENCE, LatentFolderWriter
     from soundloom.datasets.webdataset import ShardWriter
 
     # realpath, since resolve() raises for a link that leads back to itself
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
-        raise RequestError(f"{out} lies in {source}, whose sounds are read", "name a folder beside it")
+        raise RequestError(f"the output {out} is inside the dataset {source}", "choose a folder outside it")
     remove_stale(out)
     others = [path for path in out.glob("[!.]*.npy" if form == "webdataset" else "[!.]*.tar") if path.name != SILENCE]
     if out.is_file() or others:
-        raise RequestError(f"{out} holds something of another format than {form}", "name a new folder")
+        raise RequestError(f"{out} already contains files of another format than {form}", "choose a new folder")
     return LatentFolderWriter(out) if form == "npy" else ShardWriter(out)
 
 
 def _progress(summary: Summary) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{summary.stored} sounds, {summary.encoded} encoded, {len(summary.skipped)} skipped ")
+        sys.stderr.write(f"\r{summary.stored} files, {summary.encoded} encoded, {len(summary.skipped)} skipped ")
 
 
 def _report(skipped: list[Skipped]) -> None:
-    """Say at the end what was left out, and why."""
+    """Print which files were skipped, and why."""
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     for one in skipped[:SHOWN]:
         sys.stderr.write(one_message(f"skipped {printable(one.origin)}: {one.reason}") + "\n")
     if len(skipped) > SHOWN:
-        sys.stderr.write(f"and {len(skipped) - SHOWN} more; --json lists all\n")
+        sys.stderr.write(f"and {len(skipped) - SHOWN} more; use --json to list all\n")
 
 
 def _lines(out: str, summary: Summary) -> list[str]:
     parts = [
         f"{summary.encoded} encoded",
-        f"{summary.described} described anew",
+        f"{summary.described} captions updated",
         f"{summary.unchanged} unchanged",
         f"{len(summary.skipped)} skipped",
     ]
-    notes = [f"{summary.uncaptioned} without a caption"] if summary.uncaptioned else []
-    notes += [f"{summary.orphaned} in {out} whose sound is gone"] if summary.orphaned else []
+    notes = [f"{summary.uncaptioned} without caption"] if summary.uncaptioned else []
+    notes += [f"{summary.orphaned} in {out} without source file"] if summary.orphaned else []
     return [f"{out}: {', '.join(parts + notes)}"]

@@ -1,4 +1,4 @@
-"""`soundloom extend`: a sound continued, or preceded."""
+"""`soundloom extend`: continue an audio file, or prepend to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from soundloom.pipeline.stable_audio.plan import require_addition
 
 @dataclass(frozen=True)
 class Options(EditOptions, GenerationOptions):
-    """Continue a sound, or put new sound in front of it. Every sample of it stays as it is."""
+    """Continue an audio file, or prepend to it. All samples of the source stay unchanged.
+
+    soundloom extend kick.wav --seconds 12
+    """
 
     seconds: float = seconds_flag(
         required=True, help="length to add (`generate --init-audio` takes the total length instead)"

@@ -1,4 +1,4 @@
-"""`soundloom generate`: sound from words, and every edit by the published flags."""
+"""`soundloom generate`: generate clips from text, or edit one with --init-audio."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _NOT_OF_MUSIC = (
 
 @dataclass(frozen=True)
 class Options(RegionOptions, MusicOptions, GenerationOptions):
-    """Make sound from words, or with --init-audio edit a sound. With --model musicgen-small, music."""
+    """Generate audio from text prompts, or edit an audio file with --init-audio.
+
+    soundloom generate "kick drum loop, 129 BPM" --seconds 4 --seed 7 -o kick.wav
+    """
 
     positional_prompts: Sequence[str] = flag(
         default=(),
@@ -77,7 +80,7 @@ class Options(RegionOptions, MusicOptions, GenerationOptions):
 
 def run(options: Options) -> None:
     record = _record(options.like) if options.like else {}
-    # A repetition needs the model and precision of the original.
+    # --like needs the model and precision of the original.
     options = replace(
         options,
         model=options.model or _recorded_model(options.like, record),
@@ -101,31 +104,31 @@ def run(options: Options) -> None:
 
 
 def _words(options: Options) -> list[str]:
-    """The prompts given without a flag."""
+    """Return the prompts that were given without a flag."""
     count = len(options.positional_prompts)
-    are_told_apart = count in (len(options.seconds), len(options.seed), len(options.negative_prompt))
-    return join_loose_words(options.positional_prompts, "soundloom generate", are_told_apart)
+    are_separate = count in (len(options.seconds), len(options.seed), len(options.negative_prompt))
+    return join_loose_words(options.positional_prompts, "soundloom generate", are_separate)
 
 
 def _record(path: str) -> dict[str, Any]:
-    """The record in a file; raises RequestError when it has none that can be repeated."""
+    """Return the metadata of a file that soundloom generated. Raises RequestError for other files."""
     if not Path(path).is_file():
-        raise RequestError(f"there is no file {printable(path)} to repeat")
+        raise RequestError(f"--like: there is no file {printable(path)}")
     record = read_record(path) or {}
     if not record.get("request"):
         raise RequestError(
-            f"{printable(path)} does not say how it was made", "only files that soundloom made can be repeated"
+            f"{printable(path)} has no metadata of soundloom", "--like needs a file that soundloom generated"
         )
     return record
 
 
 def _recorded_model(path: str | None, record: dict[str, Any]) -> str | None:
-    """The model that made a file to repeat. A record may name a known model; RequestError for a folder or file."""
+    """Return the model in the metadata of a file. Raises RequestError unless the catalogue has it."""
     name = record.get("model")
     if name is not None and named_entry(name) is None:
         raise RequestError(
-            f"{printable(path)} was made with a model called {shown(name)}, which is no name of a known model",
-            f"give its folder with --model; its weights have the hash {shown(record.get('model_hash'))}",
+            f"{printable(path)} was generated with an unknown model called {shown(name)}",
+            f"pass its folder with --model; the hash of its weights is {shown(record.get('model_hash'))}",
         )
     return name
 
@@ -134,20 +137,20 @@ def _recorded_precision(path: str | None, record: dict[str, Any]) -> str | None:
     name = record.get("precision")
     if name is not None and name not in PRECISIONS:
         raise RequestError(
-            f"{printable(path)} says that it was made in the precision {shown(name)}, which is not known",
-            f"give --precision {', '.join(PRECISIONS)}",
+            f"{printable(path)} was generated with an unknown precision {shown(name)}",
+            f"choose one with --precision: {', '.join(PRECISIONS)}",
         )
     return name
 
 
 def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
-    """The request before prompts, lengths and seeds are handed out: the record's, changed by what was given."""
+    """Return the recorded request, updated by all flags but prompts, lengths and seeds."""
     clip: Clip | None = StreamedClip.open(options.init_audio) if options.init_audio else None
     mode = record.get("mode", "generate")
     if mode != "generate" and clip is None:
         raise RequestError(
-            f"{printable(options.like)} was made from another sound (mode {shown(mode)}), which it does not hold",
-            "give that sound with --init-audio",
+            f"{printable(options.like)} is an edit (mode {shown(mode)}) of another file",
+            "pass that file with --init-audio",
         )
     request = GenerationRequest.from_record(record.get("request", {}), clip)
     for length in options.seconds:
@@ -157,7 +160,7 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
     noise = options.noise
     if clip is not None:
         if len(set(options.seconds)) > 1:
-            raise RequestError("--seconds has several lengths, and --init-audio can become one length at a time")
+            raise RequestError("--init-audio takes a single length of --seconds")
         samples = round(seconds * clip.sample_rate) if seconds else clip.samples
         if mode == "generate" and not regions and samples <= clip.samples and noise is None:
             noise = VARIATION_NOISE

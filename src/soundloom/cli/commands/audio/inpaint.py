@@ -1,4 +1,4 @@
-"""`soundloom inpaint`: regions of a sound made anew."""
+"""`soundloom inpaint`: regenerate regions of an audio file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from soundloom.errors import RequestError
 
 @dataclass(frozen=True)
 class Options(EditOptions, RegionOptions, GenerationOptions):
-    """Make regions of a sound anew, all in one pass. Every sample outside them stays as it is."""
+    """Regenerate regions of an audio file in one pass. All samples outside the regions stay unchanged.
+
+    soundloom inpaint kick.wav "snare drum loop, 129 BPM" --region 1.0,1.5
+    """
 
     noise: float = noise_flag(default=1.0, help="below 1, vary the regions instead of replacing them")
 
@@ -20,5 +23,5 @@ class Options(EditOptions, RegionOptions, GenerationOptions):
 def run(options: Options) -> None:
     regions = tuple(options.regions())
     if not regions:
-        raise RequestError("no region was given", "--region 1.0,1.5 or --bars 3-5 --bpm 120")
+        raise RequestError("no region was given", "use --region 1.0,1.5 or --bars 3-5 --bpm 120")
     edit(options, options, lambda clip: {"noise": options.noise, "regions": regions})

@@ -1,4 +1,4 @@
-"""`soundloom play`: sounds through the loudspeakers."""
+"""`soundloom play`: play audio files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from soundloom.cli.options.flags import flag
 
 @dataclass(frozen=True)
 class Options:
-    """Play sound files with a player that this machine has, one after the other; Ctrl-C goes on with the next."""
+    """Play audio files one after the other, with an installed player. Ctrl-C skips to the next file."""
 
-    files: Sequence[str] = flag(nargs="+", metavar="FILE", help="sound files")
+    files: Sequence[str] = flag(nargs="+", metavar="FILE", help="audio files")
 
 
 def run(options: Options) -> None:
-    find_player()  # which says what to install
+    find_player()  # raises an error that says what to install
     for file in options.files:
         play(StreamedClip.open(file))

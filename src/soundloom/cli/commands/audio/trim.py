@@ -1,4 +1,4 @@
-"""`soundloom trim`: a part of a sound, every sample as it is."""
+"""`soundloom trim`: cut a section out of an audio file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from soundloom.version import __version__
 
 @dataclass(frozen=True)
 class Options(JsonOptions):
-    """Cut a part out of a sound: `soundloom trim in.wav --start 1 --end 4`. Its samples, rate and channels stay as they
-    are.
+    """Cut a section out of an audio file. Samples, sample rate, and channels stay unchanged.
+
+    soundloom trim in.wav --start 1 --end 4
     """
 
-    input: str = flag(metavar="IN", help="a sound file")
+    input: str = flag(metavar="IN", help="an audio file")
     start: float = flag("--start", default=0.0, hidden=("--from",), type=float, metavar="S", help="in seconds")
     end: float | None = flag("--end", hidden=("--to",), type=float, metavar="S", help="in seconds (default: end of IN)")
     out: str | None = out_flag(help="a WAV, FLAC, OGG, or MP3 file (default: NAME-trim, next to IN)")
@@ -34,7 +35,7 @@ def run(options: Options) -> None:
     suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
     path = named_or_free(options.out, source.with_name(f"{source.stem}-trim{suffix}"))
     if path.exists() and source.exists() and path.samefile(source):
-        raise RequestError(f"{path} is the sound to cut", "name another file with -o")
+        raise RequestError(f"the output {path} is the source", "name another file with -o")
     clip = trimmed(StreamedClip.open(source), options.start, options.end)
     make_folder(path.parent)
     clip.save(path, overwrite=options.out is not None)
@@ -42,16 +43,16 @@ def run(options: Options) -> None:
 
 
 def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
-    """The seconds from `start` to `end` of a clip. Raises RequestError for a part that it does not have."""
+    """Return a clip from `start` to `end`, in seconds. Raises RequestError if the clip is too short."""
     stop = clip.seconds if end is None else end
-    # A length that was printed with a few digits is the end of the sound, although it is not exactly that.
+    # A rounded length, as printed in messages, means the end of the clip.
     if math.isfinite(stop) and clip.seconds < stop < clip.seconds + 0.01:
         stop = clip.seconds
     first, last = (round(value * clip.sample_rate) if math.isfinite(value) else -1 for value in (start, stop))
     if not 0 <= first < last <= clip.samples:
         raise RequestError(
-            f"the sound is {clip.seconds:g} s long, and has no part from {start:g} to {stop:g} s",
-            "give 0 <= START < END <= the length of the sound",
+            f"the file is {clip.seconds:g} s long; it has no section from {start:g} to {stop:g} s",
+            "START must be less than END, both between 0 and the length",
         )
     record = {"soundloom": __version__, **clip.record, "mode": "trim", "trim": [start, stop]}
     return clip.cut(first, last).with_record(record)

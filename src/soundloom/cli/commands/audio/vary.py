@@ -1,4 +1,4 @@
-"""`soundloom vary`: a variation of a sound, whole or in regions."""
+"""`soundloom vary`: generate a variation of an audio file, or of regions of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from soundloom.cli.work import GenerationOptions
 
 @dataclass(frozen=True)
 class Options(EditOptions, RegionOptions, GenerationOptions):
-    """Make a variation of a sound; with regions, only those change."""
+    """Generate a variation of an audio file; with regions, vary only those.
+
+    soundloom vary kick.wav "hip hop drum loop, 129 BPM" --noise 0.6
+    """
 
     noise: float = noise_flag(default=VARIATION_NOISE, help="strength of the variation, 0.01 to 1")
 
