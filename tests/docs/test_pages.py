@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,8 @@ import soundloom
 from tests.docs.pages import PAGES, ROOT
 
 ALL_PAGES = sorted({*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")})
+WIDEST = 100  # characters of a line; a row of a table cannot be wrapped
+MOST_WORDS = 12_000  # of README.md and docs/*.md
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 LIST_ITEM = re.compile(r"([-*]|\d+\.) ")
 API = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M)
@@ -27,6 +32,13 @@ def name_of(page: Path) -> str:
 def prose(page: Path) -> str:
     """The page without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=name_of)
+def test_lines_are_short(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    long = [number for number, line in enumerate(lines, 1) if len(line) > WIDEST and not line.startswith("|")]
+    assert long == []
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=name_of)
@@ -47,7 +59,47 @@ def test_a_blank_line_precedes_each_list(page):
     assert starts == []
 
 
+def test_the_guides_are_short():
+    words = [word for page in PAGES for word in page.read_text(encoding="utf-8").split() if re.search(r"\w", word)]
+    assert len(words) <= MOST_WORDS
+
+
 def test_the_api_page_names_everything_public():
     named = {name.removeprefix("soundloom.") for name in API}
     assert named >= set(soundloom.__all__) - {"__version__", "SoundloomError"}
     assert "errors" in named  # SoundloomError among them
+
+
+def resolve(path: str) -> Any:
+    """Return the object that a dotted path names."""
+    parts = path.split(".")
+    for split in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:split]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[split:]:
+            found = getattr(found, name)
+        return found
+    raise LookupError(path)
+
+
+def public_members(owner: Any) -> dict[str, Any]:
+    """Return the public functions, properties and classes that a class inherits or a module defines."""
+    if inspect.isclass(owner):
+        members = {name: getattr(owner, name) for base in owner.__mro__ for name in vars(base)}
+        return {
+            name: member
+            for name, member in members.items()
+            if isinstance(member, property) or inspect.isroutine(member)
+            if not name.startswith("_") and "soundloom" in (getattr(member, "__module__", None) or "soundloom")
+        }
+    members = vars(owner).items() if inspect.ismodule(owner) else ()
+    return {name: member for name, member in members if getattr(member, "__module__", "") == owner.__name__}
+
+
+@pytest.mark.parametrize("path", API)
+def test_everything_on_the_api_page_has_a_docstring(path):
+    found = resolve(path)
+    documented = {path: found} | {f"{path}.{name}": member for name, member in public_members(found).items()}
+    assert [name for name, member in documented.items() if not inspect.getdoc(member)] == []

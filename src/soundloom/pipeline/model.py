@@ -59,10 +59,12 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
 
     @property
     def name(self) -> str:
+        """The catalogue name, or the name of the folder or file."""
         return self.checkpoint.name
 
     @property
     def sample_rate(self) -> int:
+        """Sample rate of generated clips, in Hz."""
         return self.checkpoint.config.sample_rate
 
     def run(

@@ -72,10 +72,12 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, np.ndarray]):
 
     @property
     def config(self) -> MusicGenConfig:
+        """The model's configuration."""
         return self.checkpoint.config
 
     @property
     def tokenizer(self) -> T5Tokenizer:
+        """The tokenizer of prompts and instructions."""
         if self._tokenizer is None:
             self._tokenizer = T5Tokenizer(self.checkpoint.tokenizer, self.config.t5)
         return self._tokenizer
