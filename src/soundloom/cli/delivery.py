@@ -9,7 +9,7 @@ from typing import Self
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.options.groups import OutputOptions
+from soundloom.cli.options.output import OutputOptions
 from soundloom.cli.outputs import save
 from soundloom.cli.terminal.progress import ProgressDisplay, SavedClip, print_summary, summary
 from soundloom.cli.terminal.results import note_saved, print_results

@@ -10,7 +10,7 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.commands.audio.trim import trimmed
-from soundloom.cli.options.groups import EditOptions
+from soundloom.cli.options.editing import EditOptions
 from soundloom.cli.options.requests import build_requests
 from soundloom.cli.work import GenerationOptions, execute, known_generator
 from soundloom.config.stable_audio.request import GenerationRequest

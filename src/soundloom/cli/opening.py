@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import AnyConfig, Checkpoint, open_checkpoint
-from soundloom.cli.options.groups import ModelOptions
+from soundloom.cli.options.model import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.config.entries import ModelEntry
 from soundloom.config.musicgen.model import MusicGenConfig

@@ -14,7 +14,7 @@ from soundloom.audio.formats.containers import KEPT_AS, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
-from soundloom.cli.options.groups import OutputOptions
+from soundloom.cli.options.output import OutputOptions
 from soundloom.errors import RequestError, WriteError
 from soundloom.folders import expanded
 from soundloom.pipeline.musicgen.plan import PlannedMusic

@@ -11,15 +11,9 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.cli.delivery import Delivery
 from soundloom.cli.opening import known_model, open_with
-from soundloom.cli.options.groups import (
-    AutoencoderOptions,
-    ModelOptions,
-    OutputOptions,
-    PrecisionOptions,
-    SamplingOptions,
-    SeedOptions,
-    TokenSamplingOptions,
-)
+from soundloom.cli.options.model import AutoencoderOptions, ModelOptions, PrecisionOptions
+from soundloom.cli.options.output import OutputOptions
+from soundloom.cli.options.sampling import SamplingOptions, SeedOptions, TokenSamplingOptions
 from soundloom.cli.options.unused_flags import warn_of_unused_flags
 from soundloom.cli.outputs import output_paths, warn_of_changes
 from soundloom.config.musicgen.model import MusicGenConfig

@@ -14,7 +14,9 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
-from soundloom.cli.options.groups import EngineOptions, SaveOptions, seconds_flag, steps_flag
+from soundloom.cli.options.model import EngineOptions
+from soundloom.cli.options.output import SaveOptions
+from soundloom.cli.options.shared import seconds_flag, steps_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import ModelConfig

@@ -10,7 +10,8 @@ from soundloom.checkpoints.stable_audio.convert import convert, require_room
 from soundloom.checkpoints.stable_audio.save import LAYOUTS
 from soundloom.cli.opening import open_named
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import GroupSizeOptions, JsonOptions, LicenseOptions
+from soundloom.cli.options.model import GroupSizeOptions, LicenseOptions
+from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError
 

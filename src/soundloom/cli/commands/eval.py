@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING
 
 from soundloom.atomic import write_json
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import (
-    DeviceOptions,
-    EngineOptions,
-    SaveOptions,
-    precision_flag,
-    prompts_flag,
-    seconds_flag,
-    steps_flag,
-    work_flag,
-)
+from soundloom.cli.options.model import DeviceOptions, EngineOptions
+from soundloom.cli.options.output import SaveOptions
+from soundloom.cli.options.shared import precision_flag, prompts_flag, seconds_flag, steps_flag, work_flag
 from soundloom.cli.terminal.logs import at_level
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import escaped

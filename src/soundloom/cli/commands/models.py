@@ -14,7 +14,8 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.cli.opening import confirmation, named_entry
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import DownloadOptions, JsonOptions
+from soundloom.cli.options.model import DownloadOptions
+from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
 from soundloom.config.entries import ModelEntry, RemoteFile, Source, license_notice

@@ -14,15 +14,9 @@ from soundloom.checkpoints.stable_audio.convert import require_room
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import (
-    DeviceOptions,
-    EngineOptions,
-    GroupSizeOptions,
-    JsonOptions,
-    LicenseOptions,
-    QuietOptions,
-    prompts_flag,
-)
+from soundloom.cli.options.model import DeviceOptions, EngineOptions, GroupSizeOptions, LicenseOptions
+from soundloom.cli.options.output import JsonOptions, QuietOptions
+from soundloom.cli.options.shared import prompts_flag
 from soundloom.cli.terminal.progress import ProgressDisplay
 from soundloom.cli.terminal.results import print_results
 from soundloom.engines.registry import engine_class, music_engine_class, require_device

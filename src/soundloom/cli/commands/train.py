@@ -15,7 +15,9 @@ from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import DeviceOptions, QuietOptions, out_flag, precision_flag, work_flag
+from soundloom.cli.options.model import DeviceOptions
+from soundloom.cli.options.output import QuietOptions
+from soundloom.cli.options.shared import out_flag, precision_flag, work_flag
 from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import Stop, progress

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from soundloom.cli.options.groups import SamplingOptions, SeedOptions
+from soundloom.cli.options.sampling import SamplingOptions, SeedOptions
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import GenerationRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.formats.containers import container_of
-from soundloom.cli.options.groups import OutputOptions
+from soundloom.cli.options.output import OutputOptions
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.request import GenerationRequest
 

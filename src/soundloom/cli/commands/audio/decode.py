@@ -12,15 +12,9 @@ from soundloom.audio.files import SoundWriter
 from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.cli.opening import open_model
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import (
-    SUBTYPES,
-    JsonOptions,
-    ModelOptions,
-    SubtypeOptions,
-    out_flag,
-    require_length,
-    seconds_flag,
-)
+from soundloom.cli.options.model import ModelOptions
+from soundloom.cli.options.output import SUBTYPES, JsonOptions, SubtypeOptions
+from soundloom.cli.options.shared import out_flag, require_length, seconds_flag
 from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import CorruptFileError, RequestError

@@ -14,7 +14,9 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.opening import named_entry, open_model
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.groups import JsonOptions, ModelOptions, out_flag
+from soundloom.cli.options.model import ModelOptions
+from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.shared import out_flag
 from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import one_message

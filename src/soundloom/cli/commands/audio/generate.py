@@ -13,22 +13,20 @@ from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.checkpoints.musicgen.fetch import is_music
 from soundloom.cli.music import generate_music, require_absent
 from soundloom.cli.opening import named_entry
+from soundloom.cli.options.editing import RegionOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
-from soundloom.cli.options.groups import (
+from soundloom.cli.options.model import AutoencoderOptions
+from soundloom.cli.options.prompts import expand_prompts, join_loose_words
+from soundloom.cli.options.requests import build_requests
+from soundloom.cli.options.sampling import SamplingOptions, SeedOptions, TokenSamplingOptions
+from soundloom.cli.options.shared import (
     PRECISIONS,
-    AutoencoderOptions,
-    RegionOptions,
-    SamplingOptions,
-    SeedOptions,
-    TokenSamplingOptions,
     crossfade_flag,
     noise_flag,
     prompt_flag,
     require_length,
     seconds_flag,
 )
-from soundloom.cli.options.prompts import expand_prompts, join_loose_words
-from soundloom.cli.options.requests import build_requests
 from soundloom.cli.work import GenerationOptions, MusicOptions, execute, known_generator
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, printable, shown

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soundloom.cli.editing import edit
-from soundloom.cli.options.groups import EditOptions, RegionOptions, noise_flag
+from soundloom.cli.options.editing import EditOptions, RegionOptions
+from soundloom.cli.options.shared import noise_flag
 from soundloom.cli.work import GenerationOptions
 from soundloom.errors import RequestError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from soundloom.audio.metadata import read_record
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import JsonOptions
+from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import AudioError
 

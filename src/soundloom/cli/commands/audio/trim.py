@@ -10,7 +10,8 @@ from soundloom.atomic import make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.flags import flag
-from soundloom.cli.options.groups import JsonOptions, out_flag
+from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.shared import out_flag
 from soundloom.cli.outputs import LOSSLESS, named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError

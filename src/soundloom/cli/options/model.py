@@ -1,0 +1,118 @@
+"""Options that select and load a model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.shared import precision_flag
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class LicenseOptions:
+    """Model and device."""
+
+    accept_license: bool = switch(
+        "--accept-license", hidden=("--accept-licence",), help="accept the license of downloaded weights"
+    )
+
+
+@dataclass(frozen=True)
+class DownloadOptions(LicenseOptions):
+    """Model and device."""
+
+    revision: str | None = flag("--revision", metavar="COMMIT", help="download this commit instead of the pinned one")
+    offline: bool | None = flag("--offline", action="store_true", help="never use the network")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Model and device."""
+
+    engine: str = flag("--engine", default="auto", metavar="NAME", help="auto, torch, or mlx")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Model and device."""
+
+    device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, or gpu (default: the fastest)")
+
+
+@dataclass(frozen=True)
+class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
+    """Model and device."""
+
+    model: str | None = flag(
+        "--model",
+        "--dit",
+        metavar="NAME",
+        help="a name from `soundloom models`, a folder, or a file (default: mini; instruct-musicgen for edit)",
+    )
+
+    @property
+    def model_name(self) -> str:
+        return self.model or "mini"
+
+
+@dataclass(frozen=True)
+class PrecisionOptions:
+    """Precision and memory."""
+
+    precision: str | None = precision_flag(
+        help="precision of the transformer (default: auto; fp16 on GPUs, the fastest native format on CPUs)"
+    )
+    no_half: bool = switch("--no-half", help="same as --precision fp32")
+    free_models: bool = flag(
+        "--free-models",
+        default=True,
+        action=argparse.BooleanOptionalAction,
+        help="free each network as soon as it is no longer needed (default: yes)",
+    )
+
+    @property
+    def transformer_precision(self) -> str:
+        if self.no_half and self.precision not in (None, "fp32"):
+            raise RequestError(f"--no-half means --precision fp32, but --precision {self.precision} was given too")
+        return "fp32" if self.no_half else self.precision or "auto"
+
+
+@dataclass(frozen=True)
+class AutoencoderOptions:
+    """Autoencoder."""
+
+    decoder: str | None = flag(
+        "--decoder", choices=("same-s", "same-l"), help="check that the model uses this autoencoder"
+    )
+    chunked_decode: bool = flag(
+        "--chunked-decode",
+        default=True,
+        action=argparse.BooleanOptionalAction,
+        help="no effect, for compatibility: long audio is always decoded in chunks, with identical results",
+    )
+
+    def check_decoder(self, name: str, config: ModelConfig) -> None:
+        """Raise RequestError if --decoder names another autoencoder than the model's."""
+        own = "same-s" if config.same.decoder.config.sliding_window is None else "same-l"
+        if self.decoder not in (None, own):
+            raise RequestError(
+                f"{name} generates latents of {own}, not {self.decoder}", f"leave out --decoder, or use --decoder {own}"
+            )
+
+
+@dataclass(frozen=True)
+class GroupSizeOptions:
+    """Quantization."""
+
+    group_size: int = flag(
+        "--group-size",
+        default=DEFAULT_GROUP_SIZE,
+        hidden=("--group",),
+        type=int,
+        metavar="N",
+        help="weights that share a scale",
+    )

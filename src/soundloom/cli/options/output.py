@@ -1,0 +1,82 @@
+"""Options of output: files, their format, and what is printed."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.shared import out_flag
+from soundloom.errors import RequestError
+
+SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """Output."""
+
+    json: bool = switch("--json", help="print the result as one JSON object")
+
+
+@dataclass(frozen=True)
+class SaveOptions(JsonOptions):
+    """Output."""
+
+    save: str | None = flag("--save", metavar="FILE", help="also write the result to a JSON file")
+
+    def check_save(self) -> None:
+        if self.save and Path(self.save).is_dir():
+            raise RequestError(f"--save {self.save} is a folder", "name a file in it")
+
+
+@dataclass(frozen=True)
+class QuietOptions:
+    """Output."""
+
+    quiet: bool = switch("-q", "--quiet", help="hide progress and summary")
+
+
+@dataclass(frozen=True)
+class SubtypeOptions:
+    """Output."""
+
+    subtype: str | None = flag(
+        "--subtype",
+        hidden=("--bits",),
+        choices=tuple(SUBTYPES),
+        help="bits per sample (default: 24, or as the source; float for WAV files of `soundloom decode`)",
+    )
+
+    @property
+    def sample_type(self) -> str | None:
+        return SUBTYPES[self.subtype] if self.subtype else None
+
+
+@dataclass(frozen=True)
+class OutputOptions(SubtypeOptions, JsonOptions, QuietOptions):
+    """Output."""
+
+    out: str | None = out_flag(
+        help="a WAV, FLAC, OGG, or MP3 file, or a folder; may contain {prompt}, {seed}, {n}, and {model} (default: "
+        "named after prompt and seed)"
+    )
+    rate: int | None = flag("--rate", type=int, metavar="HZ", help="sample rate (default: 44100, or as the source)")
+    channels: int | None = flag(
+        "--channels", type=int, choices=(1, 2), help="1 mixes down to mono (default: 2, or as the source)"
+    )
+    lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="normalize to this loudness, such as -14")
+    true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
+    peak: Literal["safe", "clip"] = flag(
+        "--peak", default="safe", choices=("safe", "clip"), help="above full scale, turn the clip down or hard clip"
+    )
+    sidecar: bool = switch("--sidecar", help="also write the metadata to NAME.json")
+    overwrite: bool | None = flag(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        help="replace existing files, including the source (default: only files named with --out)",
+    )
+    keep_bad: bool = switch("--keep-bad", help="save clips that fail the checks too: silence, static, far too loud")
+    play: bool = switch("--play", help="play the result")

@@ -1,0 +1,140 @@
+"""Options of sampling: seeds, guidance, schedules, and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
+from soundloom.cli.options.shared import steps_flag
+from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat, Guidance, sampler_name
+from soundloom.pipeline.stable_audio.plan import BASE_GUIDANCE
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """Seeds and guidance."""
+
+    seed: Sequence[int] = flag(
+        "--seed",
+        default=(),
+        action=Extend,
+        type=numbers(int),
+        metavar="N",
+        help="a seed, incremented for each further clip, or one per prompt: 7,20 (default and -1: random)",
+    )
+    count: int = flag(
+        "--count",
+        "--batch-size",
+        default=1,
+        type=int,
+        metavar="N",
+        help="clips per prompt, each with the next seed",
+    )
+    cfg: float | None = flag(
+        "--cfg",
+        "--cfg-scale",
+        "--guidance",
+        type=float,
+        metavar="SCALE",
+        help="classifier-free guidance scale; 1 disables it (default: 1; base models 7, MusicGen 3)",
+    )
+
+
+@dataclass(frozen=True)
+class SamplingOptions(SeedOptions):
+    """Sampling."""
+
+    negative_prompt: Sequence[str] = flag(
+        "--negative-prompt",
+        default=(),
+        action="append",
+        metavar="TEXT",
+        help="what to avoid; requires --cfg above 1",
+    )
+    steps: int | None = steps_flag(help="sampling steps (default: 8; base models 50)")
+    sampler: str | None = flag(
+        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong; base models euler)"
+    )
+    apg: float | None = flag(
+        "--apg",
+        type=float,
+        metavar="X",
+        help="adaptive projected guidance: 1 removes the parallel component, 0 keeps it (default: 1)",
+    )
+    cfg_interval: tuple[float, float] | None = flag(
+        "--cfg-interval", type=span, metavar="LO,HI", help="timesteps where guidance is applied (default: 0,1)"
+    )
+    cfg_rescale: float | None = flag(
+        "--cfg-rescale", type=float, metavar="X", help="guidance rescale factor (default: 0)"
+    )
+    cfg_norm_threshold: float | None = flag(
+        "--cfg-norm-threshold", type=float, metavar="NORM", help="maximum norm of the guidance (default: 0, unlimited)"
+    )
+    shift: Literal["logsnr", "flux", "full", "none"] | None = flag(
+        "--shift", choices=("logsnr", "flux", "full", "none"), help="timestep schedule (default: the model's)"
+    )
+    duration_padding: float | None = flag(
+        "--duration-padding", type=float, metavar="S", help="generated after the clip and discarded (default: 6)"
+    )
+    strict_words: bool = switch("--strict-words", help="reject prompts that name no sound the model knows (mini only)")
+    compat: str | None = flag("--compat", choices=tuple(COMPAT), help="reproduce another implementation")
+
+    def changes(self, base: Guidance | None, config: ModelConfig) -> dict[str, Any]:
+        """Return the request fields that were given."""
+        given: dict[str, Any] = {
+            "steps": self.steps,
+            "sampler": sampler_name(self.sampler) if self.sampler else None,
+            "guidance": self._guidance(base, config),
+            "shift": self._shift(),
+            "duration_padding": self.duration_padding,
+            "compat": Compat.named(self.compat) if self.compat else None,
+            "strict_words": self.strict_words or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _guidance(self, base: Guidance | None, config: ModelConfig) -> Guidance | None:
+        given = {
+            "scale": self.cfg,
+            "apg": self.apg,
+            "interval": self.cfg_interval,
+            "rescale": self.cfg_rescale,
+            "norm_threshold": self.cfg_norm_threshold,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if not given:
+            return None
+        return replace(base or Guidance(1.0 if config.is_distilled else BASE_GUIDANCE), **given)  # type: ignore[arg-type]
+
+    def _shift(self) -> ShiftConfig | None:
+        if self.shift is None:
+            return None
+        return DEFAULT_SAMPLING_SHIFT if self.shift == "logsnr" else ShiftConfig(self.shift)
+
+
+@dataclass(frozen=True)
+class TokenSamplingOptions:
+    """Token sampling (MusicGen)."""
+
+    temperature: float | None = flag(
+        "--temperature", type=float, metavar="T", help="0 always picks the most likely token (default: 1)"
+    )
+    top_k: int | None = flag(
+        "--top-k",
+        type=int,
+        metavar="N",
+        help="sample from the N most likely tokens; 0: from all (default: 250; edits 100)",
+    )
+    top_p: float | None = flag(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sample from the smallest set of tokens with this probability (default: 0, off)",
+    )
+
+    def token_sampling(self) -> dict[str, Any]:
+        """Return the request fields that were given."""
+        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,29 @@
+"""Flags that several commands declare with their own default or help."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from soundloom.cli.options.flags import flag
+from soundloom.errors import RequestError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
+
+prompt_flag = partial(flag, "-p", "--prompt", default=(), action="append", metavar="TEXT", help="same as PROMPT")
+seconds_flag = partial(flag, "--seconds", "--duration", type=float, metavar="S")
+steps_flag = partial(flag, "--steps", type=int, metavar="N")
+noise_flag = partial(flag, "--noise", "--init-noise-level", type=float, metavar="LEVEL")
+crossfade_flag = partial(
+    flag, "--crossfade", type=float, metavar="S", help="length of the fade at each edge of a region (default: 0.01)"
+)
+precision_flag = partial(flag, "--precision", "--dit-dtype", choices=PRECISIONS)
+out_flag = partial(flag, "-o", "--out", metavar="FILE")
+work_flag = partial(flag, "--work", metavar="FOLDER")
+prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
+
+
+def require_length(seconds: float) -> None:
+    """Raise RequestError unless the value of --seconds is finite and positive."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise RequestError(f"--seconds must be a number above 0, found {seconds:g}")
