@@ -117,8 +117,8 @@ def check(case, config, tmp_path, seed):
     soundfile.write(path, audio.astype(np.float32), case.rate, subtype=subtype)
     source = Clip.load(path)
 
-    in_memory = execute(case.request(source), config, seed).clip()
-    streamed = execute(case.request(StreamedClip.open(path)), config, seed).clip()
+    in_memory = execute(case.request(source), config, seed).finish()
+    streamed = execute(case.request(StreamedClip.open(path)), config, seed).finish()
     assert (type(in_memory), type(streamed)) == (Clip, StreamedClip)
     assert (in_memory.channels, in_memory.samples, in_memory.sample_rate) == (
         min(case.channels, 2),
@@ -145,7 +145,7 @@ def test_more_channels_than_two_become_two_with_a_note(config, channels):
     source = Clip(np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 8000)).astype(np.float32), 8000)
     edit = execute(GenerationRequest("x", source=source, regions=((0.2, 0.3),), seed=1), config, 0)
     assert edit.notes[0] == f"the sound has {channels} channels; only the first two are used"
-    assert edit.clip().channels == 2
+    assert edit.finish().channels == 2
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -131,7 +131,7 @@ def test_pieces_of_a_long_region_join_without_a_step_and_without_old_sound(short
     assert edit.passes > 3
     start, end = (round(edge * 44100) for edge in region)
     fade = round(0.01 * 44100)
-    audio = edit.clip().audio
+    audio = edit.finish().audio
     made = audio[:, start + fade : end - fade]
     assert made.min() > 0.09
     assert np.abs(np.diff(audio[:, start - fade if start else 0 : end + fade])).max() < 0.01

@@ -71,17 +71,17 @@ def test_more_than_the_model_makes_at_once_is_no_request_of_published_systems():
 
 def test_passes_of_one_length_and_kind_share_a_batch(monkeypatch):
     items = [item(5), item(9), item(5), item(5, guidance=Guidance(3)), item(5)]
-    batches = make_batches(items)
+    batches = make_batches(items, SMALL)
     assert [batch.places for batch in batches] == [(0, 2, 4), (1,), (3,)]
     monkeypatch.setattr("soundloom.pipeline.plan.MAX_BATCH", 2)
-    assert [len(batch.passes) for batch in make_batches([item(5)] * 5)] == [2, 2, 1]
+    assert [len(batch.passes) for batch in make_batches([item(5)] * 5, SMALL)] == [2, 2, 1]
 
 
 def test_the_package_pads_items_to_the_longest():
     compat = Compat.named("stable-audio-3")
-    (batch,) = make_batches([item(5, compat=compat), item(10, compat=compat)])
+    (batch,) = make_batches([item(5, compat=compat), item(10, compat=compat)], SMALL)
     assert batch.frames == 174
-    assert batch.valid().sum(axis=1).tolist() == [118, 172]
+    assert batch.valid.sum(axis=1).tolist() == [118, 172]
 
 
 def test_each_variation_has_a_schedule_from_its_own_level():
@@ -90,6 +90,6 @@ def test_each_variation_has_a_schedule_from_its_own_level():
     for level in (0.3, 0.9):
         job = plan_clip(GenerationRequest("x", source=clip, noise=level), SMALL, 30)
         items.append(replace(plan_pass(job, SMALL), audio=clip.audio))
-    (batch,) = make_batches(items)
-    assert batch.schedule(SMALL)[:, 0].tolist() == [0.3, 0.9]
-    assert batch.keep(4096) is None
+    (batch,) = make_batches(items, SMALL)
+    assert batch.times[:, 0].tolist() == [0.3, 0.9]
+    assert batch.keep is None

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from soundloom.audio.channels import to_channels, to_stereo
-from soundloom.audio.checks import Finding
+from soundloom.audio.checks import FAINT_LEVEL, Finding, Origin, check_audio, loudest
 from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resample_published
 from soundloom.audio.streamed_clip import PatchedAudio, StreamedClip
@@ -27,11 +27,15 @@ FULL_SCALE = 0.999
 class ClipAssembler:
     """Call `next_pass`, generate its audio and hand it to `accept`, until `next_pass` returns None."""
 
-    def __init__(self, plan: PlannedClip, config: ModelConfig) -> None:
+    def __init__(self, plan: PlannedClip, config: ModelConfig, precision: str = "fp32") -> None:
+        """`precision` is that of the engine, for the checks of its results."""
         self.plan, self.config = plan, config
+        self.origin = Origin(plan.request.prompt, is_guided=plan.guidance.scale != 1, precision=precision)
         self.passes = 0
+        self._pass: PlannedPass | None = None
         self.findings: list[Finding] = []
         self.truncated = ""  # the part of the prompts that the text encoder does not read
+        self.notes = [*plan.notes]
         self._gain = 1.0
         self._source: Clip | None = None
         if plan.request.source is not None:
@@ -47,27 +51,28 @@ class ClipAssembler:
     def passes_left(self) -> int:
         return len(self.plan.windows) - self.passes
 
-    @property
-    def notes(self) -> list[str]:
-        """What a user should know about the result."""
-        if self._gain == 1:
-            return [*self.plan.notes]
-        decibels = -20 * np.log10(self._gain)
-        return [*self.plan.notes, f"new audio was turned down by up to {decibels:.1f} dB to stay within full scale"]
-
-    def clip(self) -> Clip:
-        """Return the result, in memory unless the source is not."""
+    def finish(self) -> Clip:
+        """Return the result, in memory unless the source is not; complete `notes` and `findings`."""
         if self._source is None:
             raise RuntimeError("no pass has been accepted")
-        if self.plan.request.source is None and len(self.plan.windows) == 1:
+        if self._gain < 1:
+            decibels = -20 * np.log10(self._gain)
+            self.notes.append(f"new audio was turned down by up to {decibels:.1f} dB to stay within full scale")
+        is_new = self.plan.request.source is None
+        if is_new and len(self.plan.windows) == 1:
             return self._source
         streamed = StreamedClip(self._result, self.plan.rate, source_format=self._source.source_format)
-        return streamed if isinstance(self._source, StreamedClip) else streamed.loaded()
+        clip = streamed if isinstance(self._source, StreamedClip) else streamed.loaded()
+        if is_new:  # passes after the first were checked as continuations of a source
+            self.findings += check_audio(clip.audio, self.plan.rate, self.origin)
+        return clip
 
     def next_pass(self) -> PlannedPass | None:
         """Return the next pass at the model's rate, or None when the clip is complete."""
-        if not self.passes_left:
-            return None
+        self._pass = self._next_pass() if self.passes_left else None
+        return self._pass
+
+    def _next_pass(self) -> PlannedPass:
         planned, window = plan_pass(self.plan, self.config, self.passes), self.plan.windows[self.passes]
         if self._source is None:
             return planned
@@ -79,7 +84,8 @@ class ClipAssembler:
         return replace(planned, audio=audio)
 
     def accept(self, generated: np.ndarray) -> None:
-        """Add the audio (2, samples at the model's rate) of the last pass to the result."""
+        """Check the audio (2, samples at the model's rate) of the last pass and add it to the result."""
+        self._check(generated)
         window = self.plan.windows[self.passes]
         self.passes += 1
         if self._source is None:
@@ -102,6 +108,18 @@ class ClipAssembler:
             self._result.lay(window.start + first, joined[:, first:last].copy())
         firsts, lasts = zip(*window.regions, strict=True)
         self._known = min(self._known[0], *firsts), max(self._known[1], *lasts)
+
+    def _check(self, audio: np.ndarray) -> None:
+        """Check the new part of the last pass."""
+        planned, rate, origin = self._pass, self.config.sample_rate, self.origin
+        if planned is None:
+            raise RuntimeError("no pass is waiting for its audio")
+        if planned.audio is not None:
+            is_faint = loudest(planned.audio, rate) < FAINT_LEVEL
+            origin = replace(origin, has_source=True, is_faint_source=is_faint, is_region=bool(planned.regions))
+        if planned.regions:
+            audio = np.concatenate([audio[:, start:end] for start, end in planned.regions], axis=1)
+        self.findings += check_audio(audio, rate, origin)
 
     def _within_full_scale(self, new: np.ndarray, window: EditWindow) -> np.ndarray:
         """Turn new audio down to full scale: saving a louder clip would turn down the preserved samples too."""

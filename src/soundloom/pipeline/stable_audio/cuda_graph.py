@@ -24,7 +24,7 @@ from soundloom.pipeline.stable_audio.velocity import Embeddings, VelocityField
 def is_capturable(engine: Engine, batch: BatchPlan) -> bool:
     """Return whether the engine captures graphs and the batch has no padded frames and no noise in the autoencoder."""
     compat = batch.compat
-    return engine.graphs is not None and batch.valid() is None and compat.chunks == "exact" and not compat.codec_noise
+    return engine.graphs is not None and batch.valid is None and compat.chunks == "exact" and not compat.codec_noise
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SamplerTrace:
     guided: tuple[bool, ...]
 
     @classmethod
-    def of(cls, batch: BatchPlan, schedule: np.ndarray) -> SamplerTrace:
+    def of(cls, batch: BatchPlan) -> SamplerTrace:
         """Run the sampler of a batch on zeros and record what it reads."""
         items = len(batch.passes)
         numbers: list[np.ndarray] = []
@@ -56,7 +56,7 @@ class SamplerTrace:
             noise_steps.append(step)
             return zeros
 
-        for _ in SAMPLERS[batch.first.sampler](velocity, zeros, TracedTimes(schedule, to_array), noise):
+        for _ in SAMPLERS[batch.first.sampler](velocity, zeros, TracedTimes(batch.times, to_array), noise):
             pass
         return cls(np.stack(numbers).astype(np.float32), tuple(noise_steps), tuple(guided))
 
@@ -75,11 +75,9 @@ class TracedTimes(Times):
 class CapturedClip:
     """Samples and decodes a batch through the engine's captured graphs."""
 
-    def __init__(
-        self, engine: Engine, config: ModelConfig, batch: BatchPlan, embeddings: Embeddings, schedule: np.ndarray
-    ) -> None:
-        self.engine, self.config, self.batch, self.schedule = engine, config, batch, schedule
-        self.embeddings, self.trace = embeddings, SamplerTrace.of(batch, schedule)
+    def __init__(self, engine: Engine, config: ModelConfig, batch: BatchPlan, embeddings: Embeddings) -> None:
+        self.engine, self.config, self.batch = engine, config, batch
+        self.embeddings, self.trace = embeddings, SamplerTrace.of(batch)
 
     def __call__(
         self,
@@ -119,7 +117,7 @@ class CapturedClip:
         embeddings = Embeddings(arrays["context"], arrays["duration"], arrays.get("uncond"), arrays["local"])
         guided = iter(self.trace.guided)  # no value on the device may steer a captured graph
         field = VelocityField(self.engine, self.batch, embeddings, is_guided_at=lambda t: next(guided))
-        times = TracedTimes(self.schedule, lambda value: next(numbers))
+        times = TracedTimes(self.batch.times, lambda value: next(numbers))
         *_, x = SAMPLERS[self.batch.first.sampler](field, arrays["x"], times, lambda step: next(noise))
         if "keep" in arrays:
             x = arrays["source"] * arrays["keep"] + x * (1 - arrays["keep"])

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 
-from soundloom.audio.checks import FAINT_LEVEL, Finding, check_audio, loudest
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
@@ -24,7 +23,7 @@ from soundloom.pipeline.stable_audio.assembler import ClipAssembler
 from soundloom.pipeline.stable_audio.chunks import decode_latents, encode_audio, pad_or_trim
 from soundloom.pipeline.stable_audio.cuda_graph import CapturedClip, is_capturable
 from soundloom.pipeline.stable_audio.plan import BatchPlan, PlannedClip, PlannedPass, make_batches
-from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, VelocityField, negative_rows
+from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, VelocityField
 from soundloom.text.tokenizer import Tokens
 
 CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
@@ -94,30 +93,19 @@ class Executor:
 
     def execute(self, clips: Sequence[PlannedClip], keep_loaded: bool) -> list[ClipAssembler]:
         """Run all passes of clips; the next passes of all clips run together. Networks may stay loaded afterwards."""
-        assemblers = [ClipAssembler(clip, self.config) for clip in clips]
+        assemblers = [ClipAssembler(clip, self.config, self.engine.precision) for clip in clips]
         while waiting := [(one, planned) for one in assemblers if (planned := one.next_pass()) is not None]:
             self.keep_loaded = keep_loaded or any(one.passes_left > 1 for one in assemblers)
             results = self.run([planned for _, planned in waiting])
-            for (assembler, planned), result in zip(waiting, results, strict=True):
-                assembler.findings += self._check(planned, result.audio)
+            for (assembler, _), result in zip(waiting, results, strict=True):
                 assembler.truncated = result.truncated
                 assembler.accept(result.audio)
         return assemblers
 
-    def _check(self, planned: PlannedPass, audio: np.ndarray) -> list[Finding]:
-        """Check the new part of the audio (channels, samples) of a pass."""
-        rate, origin = self.config.sample_rate, planned.clip.origin(self.engine.precision)
-        if planned.audio is not None:
-            is_faint = loudest(planned.audio, rate) < FAINT_LEVEL
-            origin = replace(origin, has_source=True, is_faint_source=is_faint, is_region=bool(planned.regions))
-        if planned.regions:
-            audio = np.concatenate([audio[:, start:end] for start, end in planned.regions], axis=1)
-        return check_audio(audio, rate, origin)
-
     def run(self, passes: Sequence[PlannedPass]) -> list[PassResult]:
         """Run each pass once through all networks; return the results in order."""
         self._truncated = {}
-        batches = make_batches(passes)
+        batches = make_batches(passes, self.config)
         texts = self._texts(batches)
         self._free("text")
         sources = self._sources(batches)
@@ -166,7 +154,7 @@ class Executor:
             tokens.mask,
             self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if is_guided else None,
             negative_tokens.mask,
-            negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
+            _negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
             repeats=length - needed + 1,
         )
         self._last_text = key, result
@@ -226,19 +214,19 @@ class Executor:
 
     def _sample(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
         """Yield the latents after each step."""
-        array, schedule = self.engine.array, batch.schedule(self.config)
-        points = Times(schedule, array)
+        array = self.engine.array
+        points = Times(batch.times, array)
         embeddings = Embeddings.of(self.engine, batch, text, array(self._local(batch, source)))
         field = VelocityField(self.engine, batch, embeddings, points.shared)
-        x = array(self._start(batch, schedule, source))
+        x = array(self._start(batch, source))
         return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._noise(batch, step + 1)))
 
-    def _start(self, batch: BatchPlan, schedule: np.ndarray, source: np.ndarray | None) -> np.ndarray:
-        """Return noise, or the source with the noise level of the first time of a schedule (b, points)."""
+    def _start(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:
+        """Return noise, or the source with the noise level of the first time."""
         noise = self._noise(batch, 0)
         if source is None:
             return noise
-        level = schedule[:, :1, None].astype(np.float32)
+        level = batch.times[:, :1, None].astype(np.float32)
         return source * (1 - level) + noise * level
 
     def _noise(self, batch: BatchPlan, step: int) -> np.ndarray:
@@ -246,22 +234,22 @@ class Executor:
 
     def _sample_graph(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> tuple[Array, np.ndarray]:
         """Sample and decode as one CUDA graph; return latents and audio."""
-        schedule, local = batch.schedule(self.config), self.engine.array(self._local(batch, source))
-        keep = batch.keep(self.config.same.downsampling_ratio) if batch.compat.keep != "learned" else None
+        local = self.engine.array(self._local(batch, source))
+        keep = batch.keep if batch.compat.keep != "learned" else None
         embeddings = Embeddings.of(self.engine, batch, text, local)
-        clip = CapturedClip(self.engine, self.config, batch, embeddings, schedule)
-        return clip(self._start(batch, schedule, source), lambda step: self._noise(batch, step + 1), source, keep)
+        clip = CapturedClip(self.engine, self.config, batch, embeddings)
+        return clip(self._start(batch, source), lambda step: self._noise(batch, step + 1), source, keep)
 
     def _local(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:
         """Return mask and masked latents (b, 1 + c, frames), or one frame of zeros when nothing is inpainted."""
-        keep = batch.keep(self.config.same.downsampling_ratio)
+        keep = batch.keep
         if keep is None or source is None:
             return np.zeros((1, 1 + self.config.model.io_channels, 1), dtype=np.float32)
         return np.concatenate([keep, source * keep], axis=1)
 
     def _finish(self, batch: BatchPlan, x: np.ndarray, source: np.ndarray | None) -> np.ndarray:
         """Restore the source's latents in preserved frames, so that new frames are decoded beside true ones."""
-        keep = batch.keep(self.config.same.downsampling_ratio)
+        keep = batch.keep
         if keep is None or source is None or batch.compat.keep == "learned":
             return x
         return np.where(keep == 1, source, x)
@@ -284,7 +272,7 @@ class Executor:
     def _trim(self, batch: BatchPlan, decoded: np.ndarray) -> list[np.ndarray]:
         """Return the audio of each pass, trimmed to the requested length."""
         keep_all = batch.compat.batch == "shared" and len({one.samples for one in batch.passes}) > 1
-        valid = batch.valid()
+        valid = batch.valid
         if valid is not None:
             ratio = self.config.same.downsampling_ratio
             real = np.repeat(valid, ratio, axis=1)[:, None]
@@ -292,3 +280,14 @@ class Executor:
         return [
             audio if keep_all else audio[:, : one.samples] for one, audio in zip(batch.passes, decoded, strict=True)
         ]
+
+
+def _negative_rows(negatives: Sequence[str | None], tokens: Tokens, learned: bool) -> np.ndarray:
+    """Return (b, s + 1, 1) of ones and zeros: the rows of the negative context that count, duration last.
+
+    Without a negative prompt none do, as in training. With one, the duration does; the published package also zeros
+    the rows without a token, while its MLX runtime keeps the learned padding in them.
+    """
+    rows = np.concatenate([tokens.mask | learned, np.ones((len(negatives), 1), dtype=bool)], axis=1)
+    rows &= np.array([negative is not None for negative in negatives])[:, None]
+    return rows.astype(np.float32)[..., None]

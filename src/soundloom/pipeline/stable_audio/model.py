@@ -10,7 +10,6 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
-from soundloom.audio.checks import check_audio
 from soundloom.audio.clip import Clip, Sound, as_clip
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.options import check_options
@@ -184,12 +183,9 @@ class Model(BaseModel[GenerationRequest, PlannedClip, ClipAssembler]):
         return Executor(self.engine, self.config, self.tokenizer, reporter)
 
     def _clip(self, planned: PlannedClip, result: ClipAssembler) -> Clip:
-        clip, findings = result.clip(), result.findings
-        if planned.request.source is None and len(planned.windows) > 1:
-            # Passes after the first were checked as continuations of a source.
-            findings += check_audio(clip.audio, planned.rate, planned.origin(self.engine.precision))
-        warnings = request_warnings(planned, result.truncated, self.config, self.name, self.caption_words)
-        return self._recorded(planned, clip, findings, [*result.notes, *warnings])
+        clip = result.finish()
+        warnings = request_warnings(planned, result.truncated, self.config, self.checkpoint.name, self.caption_words)
+        return self._recorded(planned, clip, result.findings, [*result.notes, *warnings])
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -8,14 +8,14 @@ Source for the published length rules: stable-audio-3, model.py; its MLX runtime
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
-from soundloom.audio.checks import Origin
 from soundloom.audio.clip import Clip
 from soundloom.config.catalogue import find_entry
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
@@ -37,7 +37,8 @@ PUBLISHED_CHUNK = 32  # patches; the length rule of the package takes it for SAM
 class PlannedClip:
     """A request with every default resolved, and the windows that its passes generate.
 
-    `seconds`, `rate` and `samples` describe the result. The first window of a new clip has no source.
+    `seconds`, `rate`, `channels` and `samples` describe the result, in which the source starts at sample `offset`.
+    The first window of a new clip has no source.
     """
 
     request: GenerationRequest
@@ -46,33 +47,14 @@ class PlannedClip:
     sampler: str
     guidance: Guidance
     shift: ShiftConfig
+    mode: str
     seconds: float
     rate: int
+    channels: int
     samples: int
     windows: tuple[EditWindow, ...]
+    offset: int = 0
     notes: tuple[str, ...] = ()
-
-    @property
-    def mode(self) -> str:
-        source = self.request.source
-        if source is None:
-            return "generate"
-        if not self.windows[0].regions:
-            return "vary"
-        return "extend" if self.samples > source.samples else "inpaint"
-
-    @property
-    def channels(self) -> int:
-        return min(self.request.source.channels, 2) if self.request.source else 2
-
-    @property
-    def offset(self) -> int:
-        """The sample of the result at which the source starts."""
-        return round(self.request.offset * self.rate)
-
-    def origin(self, precision: str) -> Origin:
-        """Return what the checks of the result need to know."""
-        return Origin(self.request.prompt, is_guided=self.guidance.scale != 1, precision=precision)
 
     def record(self) -> dict[str, Any]:
         """Return the seed and the request with defaults resolved, as plain data."""
@@ -106,65 +88,25 @@ class PlannedPass:
     audio: np.ndarray | None = None
     regions: tuple[Span, ...] = ()
 
-    @property
-    def level(self) -> float:
-        """The time at which sampling starts."""
-        return self.clip.request.noise if self.audio is not None else 1.0
-
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Passes that go through the transformer together; `places` are their indices among all passes."""
+    """Passes that go through the transformer together; `places` are their indices among all passes.
+
+    `first` is the clip whose sampler, steps and guidance are those of all passes. `valid` (b, frames) tells which
+    frames are real, None when all are; `keep` (b, 1, frames) masks the preserved frames, None without inpainting;
+    `times` (b, steps + 1) is the schedule.
+    """
 
     passes: tuple[PlannedPass, ...]
     places: tuple[int, ...]
     frames: int
-
-    @property
-    def first(self) -> PlannedClip:
-        """The clip whose sampler, steps and guidance are those of all passes."""
-        return self.passes[0].clip
-
-    @property
-    def compat(self) -> Compat:
-        return self.first.request.compat
-
-    @property
-    def is_edit(self) -> bool:
-        return self.passes[0].audio is not None
-
-    def valid(self) -> np.ndarray | None:
-        """Return which frames are real (b, frames), or None when all are."""
-        lengths = np.array([one.valid for one in self.passes])
-        if self.compat.padding == "exact" or (lengths == self.frames).all():
-            return None
-        return np.arange(self.frames) < lengths[:, None]
-
-    def keep(self, ratio: int) -> np.ndarray | None:
-        """Return the mask of preserved frames (b, 1, frames), or None when nothing is inpainted."""
-        if not self.passes[0].regions:
-            return None
-        masks = np.stack([keep_mask(self.frames, ratio, one.regions, self.compat.frame_rule) for one in self.passes])
-        for mask, one in zip(masks, self.passes, strict=True):
-            mask[math.ceil(one.samples / ratio) :] = 0  # frames after the clip are generated, as in training
-        return masks[:, None]
-
-    def schedule(self, config: ModelConfig) -> np.ndarray:
-        """Return the times (b, steps + 1)."""
-        ratio = config.same.downsampling_ratio
-        rows = [
-            schedule(
-                self.first.steps,
-                level=one.level,
-                shift=self.first.shift,
-                lengths=max(1, math.ceil(int(one.seconds * config.sample_rate) / ratio))
-                if config.model.diffusion.use_effective_length_for_schedule
-                else self.frames,
-                start=self.compat.schedule,
-            )
-            for one in self.passes
-        ]
-        return np.stack(rows)
+    first: PlannedClip
+    compat: Compat
+    is_edit: bool
+    valid: np.ndarray | None
+    keep: np.ndarray | None
+    times: np.ndarray
 
 
 def default_seconds(name: str) -> float:
@@ -191,28 +133,29 @@ def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: fl
         passes.append(first)
     if len({one.frames for one in share_length(passes)}) < len({one.frames for one in passes}):
         return Plan(clips, [range(len(clips))])  # published systems make all clips as long as the longest
-    return Plan(clips, group_alike(map(_batch_key, passes)))
+    return Plan(clips, group_alike([_batch_key(one) for one in passes]))
 
 
 def plan_clip(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> PlannedClip:
     """Resolve the defaults of a request and plan its passes; raises RequestError for what the model cannot do."""
     distilled = config.is_distilled
-    settings = (
-        random_seed() if request.seed is None else request.seed,
-        request.steps or (DISTILLED_STEPS if distilled else BASE_STEPS),
-        request.sampler or ("pingpong" if distilled else "euler"),
-        request.guidance or Guidance(1.0 if distilled else BASE_GUIDANCE),
-        request.shift or config.model.diffusion.sampling_shift,
+    resolved = partial(
+        PlannedClip,
+        request=request,
+        seed=random_seed() if request.seed is None else request.seed,
+        steps=request.steps or (DISTILLED_STEPS if distilled else BASE_STEPS),
+        sampler=request.sampler or ("pingpong" if distilled else "euler"),
+        guidance=request.guidance or Guidance(1.0 if distilled else BASE_GUIDANCE),
+        shift=request.shift or config.model.diffusion.sampling_shift,
     )
-    if request.source is not None:
-        return PlannedClip(request, *settings, *_plan_edit(request, request.source, config))
-    return PlannedClip(request, *settings, *_plan_new(request, config, default_seconds))
+    if request.source is None:
+        return _plan_new(resolved, request, config, default_seconds)
+    return _plan_edit(resolved, request, request.source, config)
 
 
-_Length = tuple[float, int, int, tuple[EditWindow, ...], tuple[str, ...]]  # the last five fields of PlannedClip
-
-
-def _plan_edit(request: GenerationRequest, source: Clip, config: ModelConfig) -> _Length:
+def _plan_edit(
+    resolved: Callable[..., PlannedClip], request: GenerationRequest, source: Clip, config: ModelConfig
+) -> PlannedClip:
     if not source.samples:
         raise RequestError("the clip to edit has no samples")
     rate = source.sample_rate
@@ -221,10 +164,21 @@ def _plan_edit(request: GenerationRequest, source: Clip, config: ModelConfig) ->
     samples = max(round((request.seconds or 0.0) * rate), known[1])
     _, note = to_stereo(np.empty((source.channels, 0)))
     windows = plan_windows(request, config, rate, known, samples)
-    return samples / rate, rate, samples, windows, (note,) if note else ()
+    return resolved(
+        mode="vary" if not windows[0].regions else "extend" if samples > source.samples else "inpaint",
+        seconds=samples / rate,
+        rate=rate,
+        channels=min(source.channels, 2),
+        samples=samples,
+        windows=windows,
+        offset=offset,
+        notes=(note,) if note else (),
+    )
 
 
-def _plan_new(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> _Length:
+def _plan_new(
+    resolved: Callable[..., PlannedClip], request: GenerationRequest, config: ModelConfig, default_seconds: float
+) -> PlannedClip:
     """Plan a new clip: one pass, and beyond the model's limit as many as it takes to continue the first."""
     rate, limit = config.sample_rate, config.max_seconds
     seconds = min(default_seconds, limit) if request.seconds is None else request.seconds
@@ -234,14 +188,22 @@ def _plan_new(request: GenerationRequest, config: ModelConfig, default_seconds: 
             "leave out compat, or request a shorter clip",
         )
     samples, longest = round(seconds * rate), round(limit * rate)
-    if samples <= longest:
-        return seconds, rate, samples, (EditWindow(0, samples),), ()
-    windows = (EditWindow(0, longest), *plan_windows(request, config, rate, (0, longest), samples))
-    note = (
-        f"the model generates at most {limit:.4g} s at once: the clip was generated in {len(windows)} passes, "
-        "each of which continues the last"
+    windows, notes = [EditWindow(0, min(samples, longest))], []
+    if samples > longest:
+        windows += plan_windows(request, config, rate, (0, longest), samples)
+        notes = [
+            f"the model generates at most {limit:.4g} s at once: the clip was generated in {len(windows)} passes, "
+            "each of which continues the last"
+        ]
+    return resolved(
+        mode="generate",
+        seconds=seconds,
+        rate=rate,
+        channels=config.audio_channels,
+        samples=samples,
+        windows=tuple(windows),
+        notes=tuple(notes),
     )
-    return seconds, rate, samples, windows, (note,)
 
 
 def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> PlannedPass:
@@ -315,11 +277,33 @@ def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:
     return [replace(one, frames=longest, valid=min(one.valid, longest)) for one in passes]
 
 
-def make_batches(passes: Sequence[PlannedPass]) -> list[BatchPlan]:
+def make_batches(passes: Sequence[PlannedPass], config: ModelConfig) -> list[BatchPlan]:
     """Group the passes that can run together, ordered by their first."""
     passes = share_length(passes)
-    groups = group_alike(map(_batch_key, passes))
-    return [BatchPlan(tuple(passes[i] for i in places), tuple(places), passes[places[0]].frames) for places in groups]
+    groups = group_alike([_batch_key(one) for one in passes])
+    return [_plan_batch([passes[i] for i in places], places, config) for places in groups]
+
+
+def _plan_batch(passes: Sequence[PlannedPass], places: Sequence[int], config: ModelConfig) -> BatchPlan:
+    clip, frames, ratio = passes[0].clip, passes[0].frames, config.same.downsampling_ratio
+    compat, is_edit = clip.request.compat, passes[0].audio is not None
+    lengths = np.array([one.valid for one in passes])
+    valid = None
+    if compat.padding != "exact" and (lengths != frames).any():
+        valid = np.arange(frames) < lengths[:, None]
+    keep = None
+    if passes[0].regions:
+        keep = np.stack([keep_mask(frames, ratio, one.regions, compat.frame_rule) for one in passes])[:, None]
+        for mask, one in zip(keep, passes, strict=True):
+            mask[:, math.ceil(one.samples / ratio) :] = 0  # frames after the clip are generated, as in training
+    rows = []
+    for one in passes:
+        length = frames
+        if config.model.diffusion.use_effective_length_for_schedule:
+            length = max(1, math.ceil(int(one.seconds * config.sample_rate) / ratio))
+        level = one.clip.request.noise if is_edit else 1.0
+        rows.append(schedule(clip.steps, level=level, shift=clip.shift, lengths=length, start=compat.schedule))
+    return BatchPlan(tuple(passes), tuple(places), frames, clip, compat, is_edit, valid, keep, np.stack(rows))
 
 
 def require_addition(clip: Clip, seconds: float) -> None:

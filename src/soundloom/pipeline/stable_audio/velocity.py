@@ -11,7 +11,6 @@ import numpy as np
 from soundloom.diffusion.guidance import guide, is_guided
 from soundloom.engines.stable_audio import Array, Engine
 from soundloom.pipeline.stable_audio.plan import BatchPlan
-from soundloom.text.tokenizer import Tokens
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class VelocityField:
     ) -> None:
         """`times` are those of the steps to come; `is_guided_at` replaces the guidance interval of the batch."""
         self.engine, self.embeddings, self.times = engine, embeddings, times
-        self.guidance, self.valid = batch.first.guidance, batch.valid()
+        self.guidance, self.valid = batch.first.guidance, batch.valid
         self.zero_values = batch.compat.padding == "zero-values"
         self._is_guided = is_guided_at or (lambda t: is_guided(t, self.guidance))
         self._conditions: dict[bool, Any] = {}
@@ -95,14 +94,3 @@ class VelocityField:
         v = self.engine.velocity(join([x, x]), twice, condition, valid, self.zero_values)
         frames = None if self.valid is None else self.engine.array(self.valid[:, None].astype(np.float32))
         return guide(x, t, v[:items], v[items:], self.guidance, frames)
-
-
-def negative_rows(negatives: Sequence[str | None], tokens: Tokens, learned: bool) -> np.ndarray:
-    """Return (b, s + 1, 1) of ones and zeros: the rows of the negative context that count, duration last.
-
-    Without a negative prompt none do, as in training. With one, the duration does; the published package also zeros
-    the rows without a token, while its MLX runtime keeps the learned padding in them.
-    """
-    rows = np.concatenate([tokens.mask | learned, np.ones((len(negatives), 1), dtype=bool)], axis=1)
-    rows &= np.array([negative is not None for negative in negatives])[:, None]
-    return rows.astype(np.float32)[..., None]
