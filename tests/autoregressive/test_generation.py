@@ -61,5 +61,5 @@ def test_it_stops_where_its_caller_does() -> None:
 
 
 def test_a_prompt_as_long_as_the_clip_is_refused() -> None:
-    with pytest.raises(RequestError, match="a prompt of 3 frames leaves nothing of 3 frames"):
+    with pytest.raises(RequestError, match="a prompt of 3 frames leaves none of 3 frames"):
         TokenRequest(1, 3, GREEDY, prompt=np.zeros((1, 4, 3), int))

@@ -29,7 +29,7 @@ def test_words_that_were_in_no_caption_are_named(words, prompt, unknown):
 
 def test_a_prompt_without_a_sound_is_told_what_there_is(words):
     warning = words.warnings("a video game", "mini")[-1]
-    assert "none of the sounds that mini makes (tone, beep" in warning
+    assert "none of the sounds that mini generates (tone, beep" in warning
     assert words.warnings("SNARE", "mini") == []
     assert words.warnings(" ", "mini") == []  # nothing is a choice
 

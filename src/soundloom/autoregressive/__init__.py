@@ -1,1 +1,1 @@
-"""Generation of codes one position at a time: delay pattern, sampling and the loop; shared by both engines."""
+"""Autoregressive generation of tokens: delay pattern, sampling and the loop; independent of the engine."""

@@ -1,7 +1,7 @@
-"""Choosing a token from logits, in NumPy, so that every engine chooses alike.
+"""Sample tokens from logits, in NumPy, so that all engines sample the same tokens.
 
-Noise is drawn outside and divides the probabilities: argmax(p / E) with E from Exp(1) is one draw from p. Letters:
-b clips, q codebooks, v tokens of a codebook. Source: audiocraft, utils/utils.py.
+The caller supplies Exp(1) noise E: argmax(p / E) is a sample from p. Letters for axes: b clips, q codebooks, v tokens
+of a codebook. Source: audiocraft, utils/utils.py.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from soundloom.config.musicgen.sampling import Sampling
 
 
-def guide_logits(prompted: np.ndarray, unprompted: np.ndarray, scale: float) -> np.ndarray:
-    """Move logits away from what would follow without the prompt."""
-    return unprompted + scale * (prompted - unprompted)
+def guide_logits(cond: np.ndarray, uncond: np.ndarray, scale: float) -> np.ndarray:
+    """Apply classifier-free guidance to logits."""
+    return uncond + scale * (cond - uncond)
 
 
 def sample(logits: np.ndarray, noise: np.ndarray | None, sampling: Sampling) -> np.ndarray:
-    """Choose tokens (b, q) by logits and Exp(1) noise (b, q, v); no noise is needed at temperature 0.
+    """Sample tokens (b, q) from logits with Exp(1) noise (b, q, v); temperature 0 needs no noise.
 
-    With top-p, the noise belongs to the tokens in falling order of probability, as in the published code.
+    With top-p, noise applies to tokens sorted by falling probability, as in the published code.
     """
     if sampling.temperature == 0:
         return logits.argmax(-1)
@@ -29,41 +29,41 @@ def sample(logits: np.ndarray, noise: np.ndarray | None, sampling: Sampling) -> 
         raise ValueError("sampling needs noise")
     if sampling.top_p == 0:
         return (filtered(logits, sampling) / noise).argmax(-1)
-    likely = probabilities(logits, sampling.temperature)
-    order = np.argsort(-likely, axis=-1, kind="stable")
-    falling = _nucleus(np.take_along_axis(likely, order, -1), sampling.top_p)
+    probs = probabilities(logits, sampling.temperature)
+    order = np.argsort(-probs, axis=-1, kind="stable")
+    falling = _nucleus(np.take_along_axis(probs, order, -1), sampling.top_p)
     chosen = (falling / noise).argmax(-1)
     return np.take_along_axis(order, chosen[..., None], -1)[..., 0]
 
 
 def filtered(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Probabilities (…, v) of the `top_k` likeliest tokens, float32; tokens that tie with the last one stay."""
-    likely = probabilities(logits, sampling.temperature)
-    if not 0 < sampling.top_k < likely.shape[-1]:
-        return likely
-    least = np.partition(likely, -sampling.top_k, axis=-1)[..., -sampling.top_k, None]
-    kept = np.where(likely >= least, likely, 0)
-    return kept / kept.sum(-1, keepdims=True)
+    """Return the probabilities (…, v) of the `top_k` likeliest tokens, float32; ties with the last one are included."""
+    probs = probabilities(logits, sampling.temperature)
+    if not 0 < sampling.top_k < probs.shape[-1]:
+        return probs
+    least = np.partition(probs, -sampling.top_k, axis=-1)[..., -sampling.top_k, None]
+    top = np.where(probs >= least, probs, 0)
+    return top / top.sum(-1, keepdims=True)
 
 
 def exponential_noise(seeds: Sequence[int], step: int, codebooks: int, tokens: int) -> np.ndarray:
-    """Exp(1) noise (b, q, v), float32, each clip's from Philox keyed by (its seed, step)."""
-    return np.stack([_draw(seed, step).standard_exponential((codebooks, tokens), np.float32) for seed in seeds])
+    """Return Exp(1) noise (b, q, v), float32, from Philox keyed by (seed, step) for each clip."""
+    return np.stack([_generator(seed, step).standard_exponential((codebooks, tokens), np.float32) for seed in seeds])
 
 
-def _draw(seed: int, step: int) -> np.random.Generator:
+def _generator(seed: int, step: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
 
 
 def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """The distribution (…, v) that logits stand for, float32."""
+    """Return the softmax (…, v) of logits at a temperature, float32."""
     scaled = logits.astype(np.float32) / np.float32(temperature)
     powers = np.exp(scaled - scaled.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def _nucleus(falling: np.ndarray, top_p: float) -> np.ndarray:
-    """Keep falling probabilities until `top_p` of the mass is before them."""
+    """Keep the first of falling probabilities, until those before sum to more than `top_p`."""
     before = np.cumsum(falling, axis=-1) - falling
-    kept = np.where(before > top_p, 0, falling)
-    return kept / kept.sum(-1, keepdims=True)
+    nucleus = np.where(before > top_p, 0, falling)
+    return nucleus / nucleus.sum(-1, keepdims=True)

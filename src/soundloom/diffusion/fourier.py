@@ -1,4 +1,4 @@
-"""Frequencies of the exponentially spaced Fourier features that describe times and durations."""
+"""Frequencies of the Fourier features that embed times and durations."""
 
 import math
 
@@ -8,9 +8,9 @@ LOWEST, HIGHEST = 0.5, 10_000.0
 
 
 def expo_frequencies(features: int) -> np.ndarray:
-    """Return `features / 2` frequencies, float32, spaced evenly in their logarithm from 0.5 to 10000.
+    """Return `features / 2` frequencies, float32, log-spaced from 0.5 to 10000.
 
-    Both engines read this one table: its last place is worth several thousandths of a radian at the top.
+    Both engines use this table: at the top, one unit in the last place changes angles by thousandths of a radian.
     Source: stable-audio-3, models/blocks.py, ExpoFourierFeatures.
     """
     ramp = np.linspace(0, 1, features // 2, dtype=np.float32)

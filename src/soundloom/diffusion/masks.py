@@ -1,4 +1,4 @@
-"""Regions of a sound: which latent frames they make new, and how new sound is joined to kept samples. NumPy only."""
+"""Inpainting masks over latent frames, and the crossfade of generated audio into the source."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Span = tuple[int, int]
 
 
 def keep_mask(frames: int, ratio: int, regions: Sequence[Span], rule: IndexRule = "cover") -> np.ndarray:
-    """Return (frames,) float32, 1 where a latent frame of `ratio` samples is kept, 0 where it is made anew.
+    """Return (frames,), float32: 1 where a latent frame of `ratio` samples is preserved, 0 where it is generated.
 
-    Regions are spans of samples. "cover" renews every frame that a region touches, so that a region is filled to its
-    last sample. "ceil" renews a frame when its first sample lies inside (the PyTorch package), "round" takes the
-    nearest frame borders (the MLX runtime).
+    Regions are spans of samples to generate. "cover" generates every frame that a region touches. "ceil" generates
+    frames whose first sample is inside (the published PyTorch package), "round" rounds to the nearest frame borders
+    (the published MLX runtime).
     """
     mask = np.ones(frames, dtype=np.float32)
     for start, end in regions:
@@ -34,43 +34,43 @@ def _frames(start: int, end: int, ratio: int, rule: IndexRule) -> Span:
     return round(start / ratio), round(end / ratio)
 
 
-def blend(source: np.ndarray, offset: int, made: np.ndarray, regions: Sequence[Span], fade: int) -> np.ndarray:
-    """Return (channels, samples): `made` inside the regions, the source's own samples, bit for bit, outside.
+def blend(source: np.ndarray, offset: int, generated: np.ndarray, regions: Sequence[Span], fade: int) -> np.ndarray:
+    """Return (channels, samples): `generated` inside the regions, the source's samples, bit for bit, outside.
 
-    `source` starts at sample `offset` of `made`; regions are sorted, apart, and cover all that the source does not.
-    Each border inside the sound gets a raised-cosine crossfade of at most `fade` samples and a quarter of its region,
-    which lies inside the region. Where the source has ended, what it differs by from `made` is mirrored and faded
-    out instead, so that a continuation starts without a step.
+    `source` starts at sample `offset` of `generated`. Regions are sorted, disjoint, and cover everything outside the
+    source. At each border a raised-cosine crossfade of at most `fade` samples and a quarter of the region lies inside
+    the region. Beyond the source's ends, its difference from `generated` is mirrored and faded out, so that a
+    continuation starts without a step.
     """
-    old = _with_mirrored_ends(source, offset, made, fade)
-    out = old.copy()
+    extended = _extend_source(source, offset, generated, fade)
+    out = extended.copy()
     for start, end in regions:
         length = min(fade, (end - start) // 4)
         weight = np.ones(end - start, dtype=np.float32)
         rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(length, 1))).astype(np.float32)
         if start > 0:
             weight[:length] = rise
-        if end < made.shape[1]:
+        if end < generated.shape[1]:
             weight[len(weight) - length :] = rise[::-1]
         inside = slice(start, end)
-        out[:, inside] = old[:, inside] * (1 - weight) + made[:, inside] * weight
+        out[:, inside] = extended[:, inside] * (1 - weight) + generated[:, inside] * weight
     return out
 
 
-def _with_mirrored_ends(source: np.ndarray, offset: int, made: np.ndarray, reach: int) -> np.ndarray:
-    """Lay the source into `made` and mirror its difference from it about both of its ends, within full scale."""
+def _extend_source(source: np.ndarray, offset: int, generated: np.ndarray, reach: int) -> np.ndarray:
+    """Insert the source into `generated`; mirror their difference at both ends of the source, within full scale."""
     limit = max(1.0, float(np.abs(source).max(initial=0.0)))
-    old = made.copy()
+    out = generated.copy()
     end = offset + source.shape[1]
-    old[:, offset:end] = source
+    out[:, offset:end] = source
     before = min(reach, source.shape[1], offset)
-    after = min(reach, source.shape[1], made.shape[1] - end)
+    after = min(reach, source.shape[1], generated.shape[1] - end)
     if before:
         span = slice(offset, offset + before)
-        mirrored = made[:, offset - before : offset] + (source[:, :before] - made[:, span])[:, ::-1]
-        old[:, offset - before : offset] = mirrored.clip(-limit, limit)
+        mirrored = generated[:, offset - before : offset] + (source[:, :before] - generated[:, span])[:, ::-1]
+        out[:, offset - before : offset] = mirrored.clip(-limit, limit)
     if after:
         span = slice(end - after, end)
-        mirrored = made[:, end : end + after] + (source[:, -after:] - made[:, span])[:, ::-1]
-        old[:, end : end + after] = mirrored.clip(-limit, limit)
-    return old
+        mirrored = generated[:, end : end + after] + (source[:, -after:] - generated[:, span])[:, ::-1]
+        out[:, end : end + after] = mirrored.clip(-limit, limit)
+    return out

@@ -1,4 +1,4 @@
-"""Noise that depends on the seed, the step and nothing else: no device, engine, batch or length changes it."""
+"""Gaussian noise that depends only on seed and step, not on device, engine, batch or length."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 
 def random_seed() -> int:
-    """Draw a seed short enough to be typed again."""
+    """Return a random seed that is short enough to retype."""
     return secrets.randbelow(2**31)
 
 
 def gaussian(seed: int, step: int, channels: int, frames: int) -> np.ndarray:
     """Return standard normal noise (channels, frames), float32, from Philox keyed by (seed, step).
 
-    Step 0 is the initial latent, step i + 1 what sampler step i adds. Draws run frame by frame, so that a longer
-    clip begins with the noise of a shorter one.
+    Step 0 is the initial latent, step i + 1 the noise that sampler step i adds. Samples run frame by frame, so that a
+    longer clip starts with the noise of a shorter one.
     """
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
     return np.ascontiguousarray(generator.standard_normal((frames, channels), dtype=np.float32).T)
 
 
 def batch_noise(seeds: list[int], step: int, channels: int, frames: int) -> np.ndarray:
-    """Return noise (items, channels, frames), each item from its own seed."""
+    """Return noise (items, channels, frames), one seed per item."""
     return np.stack([gaussian(seed, step, channels, frames) for seed in seeds])

@@ -1,10 +1,10 @@
 """Samplers of rectified flow: x_t = (1 - t) data + t noise, velocity v = noise - data, clean estimate D = x - t v.
 
-Each is a generator that yields the latent after every step. The caller owns progress, canceling and evaluation.
-Latents are arrays of any engine, (b, c, t); only plain operators touch them. `Times` gives times as Python floats, or
-as arrays (b, 1, 1) where items differ, and `noise(step)` gives a standard normal draw like the latents.
+Each is a generator that yields the latent after every step. The caller owns progress, cancellation and evaluation.
+Latents are arrays (b, c, t) of any engine; only plain operators are used. `Times` returns times as Python floats, or
+as arrays (b, 1, 1) where items differ. `noise_fn(step)` returns standard normal noise like the latents.
 Sources: stable-audio-3, inference/sampling.py (euler, rk4, dpmpp-2m, pingpong); Heun's method; Lu et al. 2022 and
-k-diffusion for the idea of dpmpp-3m-sde, written here for rectified flow, where no published system defines it.
+k-diffusion for dpmpp-3m-sde, derived here for rectified flow, for which it is not published.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Velocity = Callable[[Array, Any], Array]
 NoiseFn = Callable[[int], Array]
 Sampler = Callable[[Velocity, Array, "Times", NoiseFn], Iterator[Array]]
 
-TINY = 1e-10  # keeps logarithms and quotients finite at both ends of a schedule
+TINY = 1e-10  # avoids infinite logarithms and quotients at both ends of a schedule
 
 
 class Times:
-    """A schedule (points,) or (b, points) as samplers read it; `array` makes an engine's array of a NumPy one."""
+    """A schedule (points,) or (b, points) for samplers; `array` converts a NumPy array to the engine's."""
 
     def __init__(self, schedule: np.ndarray, array: Callable[[np.ndarray], Array] = np.asarray) -> None:
         rows = np.atleast_2d(np.asarray(schedule, dtype=np.float64))
-        # Equal rows are one schedule: plain floats leave the latents' dtype alone in every engine.
+        # Equal rows become one schedule of floats, which never change the latents' dtype.
         self.values = rows[0] if (rows == rows[0]).all() else rows.T  # (points,) or (points, b)
         self._array = array
 
     def __len__(self) -> int:
-        """Return the number of steps, one less than of points."""
+        """Return the number of steps, one less than points."""
         return len(self.values) - 1
 
     def __getitem__(self, point: int) -> Any:
@@ -40,25 +40,25 @@ class Times:
 
     @property
     def shared(self) -> list[float]:
-        """The times at which steps begin where they are the same for all items, else none."""
+        """The start times of steps if all items share them, else empty."""
         return [float(value) for value in self.values[:-1]] if self.values.ndim == 1 else []
 
     def to_array(self, value: np.ndarray) -> Any:
-        """Turn a number, or one for each item, into what multiplies latents."""
+        """Return a float, or an array (b, 1, 1) of one value per item."""
         if np.ndim(value) == 0:
             return float(value)
         return self._array(value.astype(np.float32)[:, None, None])
 
 
-def euler(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
+def euler(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
     """First order: follow the velocity."""
     for i in range(len(times)):
         x = x + (times[i + 1] - times[i]) * velocity(x, times[i])
         yield x
 
 
-def heun(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
-    """Second order: average the velocities at both ends of a step; the last step, to 0, is Euler's."""
+def heun(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
+    """Second order: average the velocities at both ends of a step; the last step, to 0, is an Euler step."""
     for i in range(len(times)):
         t, t_next = times[i], times[i + 1]
         v = velocity(x, t)
@@ -68,8 +68,8 @@ def heun(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator
         yield x
 
 
-def rk4(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
-    """Fourth order, classical Runge-Kutta; the last evaluation stays off t = 0, where the model was not trained."""
+def rk4(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
+    """Fourth order, classical Runge-Kutta; the last evaluation avoids t = 0, where the model was not trained."""
     for i in range(len(times)):
         t, dt = times[i], times[i + 1] - times[i]
         end = times.to_array(np.maximum(times.values[i + 1], 1e-5))
@@ -81,19 +81,19 @@ def rk4(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[
         yield x
 
 
-def pingpong(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
-    """Jump to the clean estimate, then add fresh noise for the next time: the sampler of distilled checkpoints."""
+def pingpong(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
+    """Predict the clean latent, then add fresh noise for the next time: the sampler of distilled checkpoints."""
     for i in range(len(times)):
         t, t_next = times[i], times[i + 1]
         clean = x - t * velocity(x, t)
         if i + 1 < len(times):
-            clean = (1 - t_next) * clean + t_next * noise(i)
+            clean = (1 - t_next) * clean + t_next * noise_fn(i)
         x = clean
         yield x
 
 
-def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
-    """DPM-Solver++ of second order, multistep: extrapolates the clean estimate from the last two."""
+def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
+    """DPM-Solver++, second order, multistep: extrapolate the clean estimate from the last two."""
     t, logsnr = times.values, _logsnr(times.values)
     previous = None
     for i in range(len(times)):
@@ -108,8 +108,8 @@ def dpmpp_2m(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iter
         yield x
 
 
-def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> Iterator[Array]:
-    """DPM-Solver++ of third order, multistep, fully stochastic; not a reference sampler of these models."""
+def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise_fn: NoiseFn) -> Iterator[Array]:
+    """DPM-Solver++, third order, multistep, fully stochastic; not a published sampler of these models."""
     t, logsnr = times.values, _logsnr(times.values)
     h = np.diff(logsnr, axis=0)
     history: list[Array] = []  # clean estimates, newest first
@@ -122,14 +122,14 @@ def dpmpp_3m_sde(velocity: Velocity, x: Array, times: Times, noise: NoiseFn) -> 
                 data = data + times.to_array(weight) * (history[newer] - history[older])
             decay = t[i + 1] / np.maximum(t[i], TINY) * np.exp(-h[i])
             spread = t[i + 1] * np.sqrt(-np.expm1(-2 * h[i]))
-            x = times.to_array(decay) * x + times.to_array(1 - t[i + 1]) * data + times.to_array(spread) * noise(i)
+            x = times.to_array(decay) * x + times.to_array(1 - t[i + 1]) * data + times.to_array(spread) * noise_fn(i)
         else:
             x = clean
         yield x
 
 
 def _slopes(h: np.ndarray, i: int, known: int) -> list[tuple[np.ndarray, int, int]]:
-    """Weights of the differences of past clean estimates: none, one or two of them, by how many are `known`."""
+    """Return the weights of differences of past clean estimates as (weight, newer, older), given `known` estimates."""
     if known == 1:
         return []
     phi2 = np.expm1(-2 * h[i]) / (2 * h[i]) + 1

@@ -1,7 +1,7 @@
-"""Time schedules: from 1 (noise) to 0 (data), warped by the published distribution shifts.
+"""Time schedules from 1 (noise) to 0 (data), warped by the published distribution shifts.
 
-Everything here is NumPy in float64; lengths are latent frames. Source: stable-audio-3, inference/distribution_shift.py
-and inference/sampling.py.
+NumPy in float64; lengths are in latent frames. Source: stable-audio-3, inference/distribution_shift.py and
+inference/sampling.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def schedule(
     lengths: float | Sequence[float] = 1.0,
     start: Start = "scaled",
 ) -> np.ndarray:
-    """Return times (steps + 1,), or (items, steps + 1) when `lengths` has one length for each item and matters.
+    """Return times (steps + 1,), or (items, steps + 1) if the shift depends on `lengths`, one per item.
 
-    `level` is where a variation of a given sound starts. "scaled" warps the whole ramp and scales it by the level, so
-    times always fall. "published" warps the ramp that already starts at the level and then resets its first entry,
-    so the second may be higher than the first; it also pairs lengths with points when there are as many of each.
+    `level` is the start time, below 1 for variations of a source. "scaled" warps the ramp from 1 to 0 and scales it by
+    the level, so times always fall. "published" warps a ramp from the level and resets its first entry, so the second
+    time may exceed the first; it also pairs lengths with points when their numbers are equal.
     """
     per_item = not np.isscalar(lengths)
     length = np.maximum(np.asarray(lengths, dtype=np.float64), 1)
@@ -45,7 +45,7 @@ def schedule(
 
 
 def warp(t: np.ndarray, length: np.ndarray, shift: ShiftConfig) -> np.ndarray:
-    """Map times t in [0, 1] by the shift; 0 and 1 stay. `length` broadcasts against t."""
+    """Warp times t in [0, 1] by the shift, which maps 0 and 1 to themselves; `length` broadcasts against t."""
     return {"none": _identity, "flux": _flux, "full": _full, "logsnr": _logsnr}[shift.type](t, length, shift)
 
 
@@ -54,29 +54,29 @@ def _identity(t: np.ndarray, length: np.ndarray, shift: ShiftConfig) -> np.ndarr
 
 
 def _flux(t: np.ndarray, length: np.ndarray, shift: ShiftConfig) -> np.ndarray:
-    """Stretch by alpha, interpolated between its two ends in the logarithms of alpha and length."""
+    """Stretch by alpha, interpolated linearly in log alpha over log length."""
     low, high = np.log(shift.min_length), np.log(shift.max_length)
-    place = (np.log(np.clip(length, shift.min_length, shift.max_length)) - low) / ((high - low) or 1e-8)
+    fraction = (np.log(np.clip(length, shift.min_length, shift.max_length)) - low) / ((high - low) or 1e-8)
     ends = np.log(np.maximum([shift.alpha_min, shift.alpha_max], 1e-8))
-    return stretch(t, np.exp(ends[0] + place * (ends[1] - ends[0])))
+    return stretch(t, np.exp(ends[0] + fraction * (ends[1] - ends[0])))
 
 
 def _full(t: np.ndarray, length: np.ndarray, shift: ShiftConfig) -> np.ndarray:
-    """Stretch by exp(mu), mu linear in length; with `use_sine` a quarter sine follows."""
-    place = (np.clip(length, shift.min_length, shift.max_length) - shift.min_length) / (
+    """Stretch by exp(mu), mu linear in length; `use_sine` applies a quarter sine after it."""
+    fraction = (np.clip(length, shift.min_length, shift.max_length) - shift.min_length) / (
         shift.max_length - shift.min_length
     )
-    warped = stretch(t, np.exp(shift.base_shift + (shift.max_shift - shift.base_shift) * place))
+    warped = stretch(t, np.exp(shift.base_shift + (shift.max_shift - shift.base_shift) * fraction))
     return np.sin(warped * np.pi / 2) if shift.use_sine else warped
 
 
 def stretch(t: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Move times towards noise for alpha above 1: alpha t / (1 + (alpha - 1) t)."""
+    """Return alpha t / (1 + (alpha - 1) t), which moves times towards noise for alpha above 1."""
     return alpha * t / (1 + (alpha - 1) * t)
 
 
 def _logsnr(t: np.ndarray, length: np.ndarray, shift: ShiftConfig) -> np.ndarray:
-    """Space times evenly in the log signal-to-noise ratio; the noisy end moves with the length by `rate`."""
+    """Space times evenly in log SNR; the noisy end depends on the length by `rate`."""
     noisiest = shift.anchor_logsnr - shift.rate * np.log2(length / shift.anchor_length)
     logsnr = shift.logsnr_end - t * (shift.logsnr_end - noisiest)
     warped = 1 / (1 + np.exp(logsnr))

@@ -1,1 +1,1 @@
-"""Weights in 4 or 8 bits: the arithmetic, which layers take how many, and what it costs."""
+"""Quantize models to 4 or 8 bits: which layers get how many bits, and how far results change."""

@@ -1,13 +1,13 @@
-"""Error compensation: codes chosen by what a layer is given in real forwards, not by its weight alone.
+"""GPTQ: quantize weights column by column, compensating each column's error in the columns that follow.
 
-A weight's inputs are rounded one after the other, and what each rounding does to the layer's outputs is taken back, as
-far as inputs go together, by the inputs yet to be rounded. Source: Frantar et al., "GPTQ", arXiv 2210.17323.
+The Hessian of a layer's output error is the sum of x x^T over its inputs x in real forward passes.
+Source: Frantar et al., "GPTQ", arXiv 2210.17323.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 
@@ -19,9 +19,10 @@ from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.engines.stable_audio import Engine
 from soundloom.pipeline.stable_audio.model import Model
+from soundloom.quantization.policy import Progress
 from soundloom.quantization.trajectory import Trajectory
 
-# Of other prompts and noise than those of the report, lest it measures what was fitted.
+# Calibration prompts and seeds differ from those of the report, which measures held-out error.
 PROMPTS = (
     "drum loop, 100 BPM",
     "a 440 Hz tone",
@@ -33,9 +34,9 @@ PROMPTS = (
     "white noise",
 )
 SEED, SECONDS = 1000, 4.0
-_AT_ONCE = 24  # layers whose inputs are summed up in one run: 700 MB for medium
-_DAMPING = 0.01  # of the mean energy of the inputs, added to each
-# Layers that see every frame. Others see a few tokens, or one vector, and would fit these alone.
+_LAYERS_PER_RUN = 24  # layers whose Hessians are in memory at once: 700 MB for medium
+_DAMPING = 0.01  # added to the Hessian's diagonal, as a fraction of its mean
+# Layers whose inputs are all frames. Others see a few tokens or one vector, and would overfit these.
 _LAYER = re.compile(
     r"transformer\.(project_in|project_out|layers\.\d+\."
     r"(self_attn\.to_qkv|self_attn\.to_out|cross_attn\.to_q|cross_attn\.to_out|ff\.ff\.0\.proj|ff\.ff\.2))"
@@ -43,68 +44,68 @@ _LAYER = re.compile(
 
 
 def apply_gptq(
-    model: Model, packed: Mapping[str, LazyTensor], progress: Callable[[int, int], None] | None = None
+    model: Model, packed: Mapping[str, LazyTensor], progress: Progress | None = None
 ) -> dict[str, LazyTensor]:
-    """Choose the codes of `packed` anew, by runs of the full model whose weights they are.
+    """Requantize `packed` weights of the full `model` with GPTQ, at the same bits and group sizes.
 
-    Bits and groups stay, and so do layers that see too little. `progress` hears of layers, done and in all.
+    Layers with too few inputs keep their quantized values.
     """
-    old = {_layer_of(name): t for name, t in packed.items() if isinstance(t, PackedTensor)}
-    layers = [layer for layer in old if _LAYER.fullmatch(layer)]
-    probe = Trajectory.record(model, SECONDS, PROMPTS, SEED)
-    found = dict(packed)
-    for done, (layer, gram) in enumerate(_sums(model.engine, probe, layers), 1):
-        name, bits, group_size = f"{DIT_PREFIX}{layer}.weight", old[layer].bits, old[layer].group_size
+    rounded = {_layer_of(name): t for name, t in packed.items() if isinstance(t, PackedTensor)}
+    layers = [layer for layer in rounded if _LAYER.fullmatch(layer)]
+    trajectory = Trajectory.record(model, SECONDS, PROMPTS, SEED)
+    result = dict(packed)
+    for done, (layer, hessian) in enumerate(_hessians(model.engine, trajectory, layers), 1):
+        name, bits, group_size = f"{DIT_PREFIX}{layer}.weight", rounded[layer].bits, rounded[layer].group_size
         tensor = model.checkpoint.tensors[name]
-        codes = compensate(tensor.numpy().astype(np.float16), bits, group_size, gram)
-        found[name] = from_quantized(tensor, partial(Quantized, *codes), bits, group_size)
+        quantized = quantize_gptq(tensor.numpy().astype(np.float16), bits, group_size, hessian)
+        result[name] = from_quantized(tensor, partial(Quantized, *quantized), bits, group_size)
         if progress:
             progress(done, len(layers))
     model.engine.free("dit")
-    return found
+    return result
 
 
 def _layer_of(name: str) -> str:
     return name.removeprefix(DIT_PREFIX).removesuffix(".weight")
 
 
-def _sums(engine: Engine, probe: Trajectory, layers: Sequence[str]) -> Iterator[tuple[str, Array]]:
-    """Run the model along the probe's path; yield each layer with the products of its inputs summed up, (in, in)."""
+def _hessians(engine: Engine, trajectory: Trajectory, layers: Sequence[str]) -> Iterator[tuple[str, Array]]:
+    """Run the engine at the points of the trajectory; yield each layer with its Hessian (in, in)."""
     input_hooks = import_module(f"soundloom.engines.{engine.name}.hooks").input_hooks
-    sums: dict[str, Array] = {}
+    hessians: dict[str, Array] = {}
 
-    def hear(layer: str, x: np.ndarray) -> None:
-        sums[layer] = sums.get(layer, 0) + x.T @ x
+    def accumulate(layer: str, x: np.ndarray) -> None:
+        hessians[layer] = hessians.get(layer, 0) + x.T @ x
 
-    for start in range(0, len(layers), _AT_ONCE):
-        with input_hooks(engine, layers[start : start + _AT_ONCE], hear):
-            probe.velocities(engine)
-        while sums:
-            yield sums.popitem()
+    for start in range(0, len(layers), _LAYERS_PER_RUN):
+        with input_hooks(engine, layers[start : start + _LAYERS_PER_RUN], accumulate):
+            trajectory.velocities(engine)
+        while hessians:
+            yield hessians.popitem()
 
 
-def compensate(weight: Array, bits: int, group_size: int, gram: Array) -> Quantized:
-    """Quantize a weight (out, in), float16, for inputs whose products sum up to `gram` (in, in)."""
-    rest, root = weight.astype(np.float32), _inverse_root(gram)
-    codes = np.empty(weight.shape, np.uint32)
+def quantize_gptq(weight: Array, bits: int, group_size: int, hessian: Array) -> Quantized:
+    """Quantize a weight (out, in), float16, for a Hessian (in, in)."""
+    rest, root = weight.astype(np.float32), _inverse_root(hessian)
+    values = np.empty(weight.shape, np.uint32)
     scales, biases = (np.empty((len(weight), weight.shape[1] // group_size), np.float16) for _ in range(2))
-    for place, start in enumerate(range(0, weight.shape[1], group_size)):
+    for group, start in enumerate(range(0, weight.shape[1], group_size)):
         span = slice(start, start + group_size)
-        scales[:, place], biases[:, place] = fit_scale_bias(rest[:, span], 2**bits - 1)
-        scale, bias = scales[:, place], biases[:, place]
+        scales[:, group], biases[:, group] = fit_scale_bias(rest[:, span], 2**bits - 1)
+        scale, bias = scales[:, group], biases[:, group]
         errors = np.empty((len(weight), group_size), np.float32)
         for i in range(start, start + group_size):
             column = rest[:, i]
-            codes[:, i] = np.rint((column - bias) / scale).clip(0, 2**bits - 1)
-            value = codes[:, i].astype(np.float16) * scale + bias  # as `dequantize` computes it
-            errors[:, i - start] = (column - value) / root[i, i]
+            values[:, i] = np.rint((column - bias) / scale).clip(0, 2**bits - 1)
+            dequantized = values[:, i].astype(np.float16) * scale + bias  # in the arithmetic of `dequantize`
+            errors[:, i - start] = (column - dequantized) / root[i, i]
             rest[:, i + 1 : span.stop] -= np.outer(errors[:, i - start], root[i, i + 1 : span.stop])
         rest[:, span.stop :] -= errors @ root[span, span.stop :]
-    return Quantized(pack(codes, bits), scales, biases)
+    return Quantized(pack(values, bits), scales, biases)
 
 
-def _inverse_root(gram: Array) -> Array:
-    """Return the upper triangle U, float32, with U.T @ U the inverse of the damped sums."""
-    damped = gram.astype(np.float64)
+def _inverse_root(hessian: Array) -> Array:
+    """Return the upper triangular U, float32, with U.T @ U the inverse of the damped Hessian."""
+    damped = hessian.astype(np.float64)
     damped[np.diag_indices(len(damped))] += _DAMPING * damped.trace() / len(damped) + np.finfo(np.float32).tiny
     return np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(damped)).T, np.float32)

@@ -1,4 +1,4 @@
-"""A model into fewer bits: choose them, write the bundle, measure what it cost."""
+"""Quantize a Stable Audio model: choose bits, write the bundle, measure the error."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.gptq import apply_gptq
-from soundloom.quantization.policy import POLICIES, Bits, measure_sensitivity, mixed_bits, pack, uniform_bits
+from soundloom.quantization.policy import (
+    POLICIES,
+    Bits,
+    Progress,
+    candidates,
+    measure_sensitivity,
+    mixed_bits,
+    pack,
+    uniform_bits,
+)
 from soundloom.quantization.report import AdherencePair, QuantizationReport, measure_distances, model_sizes
 from soundloom.quantization.trajectory import Trajectory
 
-PROBE_SECONDS = 3.0
-Progress = Callable[[int, int], None]
+TRAJECTORY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """Which bits, how many weights share a scale, whether codes are calibrated, and how many prompts are judged."""
+    """The bits policy, the group size, whether to calibrate with GPTQ, and how many prompts to evaluate."""
 
     policy: str = "4"
     group_size: int = DEFAULT_GROUP_SIZE
@@ -35,7 +43,7 @@ class QuantizationConfig:
     def __post_init__(self) -> None:
         require_group_size(self.group_size)
         if self.policy not in POLICIES:
-            raise RequestError(f"weights cannot have {self.policy} bits", f"known are {', '.join(POLICIES)}")
+            raise RequestError(f"weights cannot have {self.policy} bits", f"choose from {', '.join(POLICIES)}")
         if self.prompts < 0:
             raise RequestError(f"--prompts must be 0 or more, found {self.prompts}")
 
@@ -43,47 +51,55 @@ class QuantizationConfig:
 def quantize_model(
     full: Checkpoint,
     folder: Path,
-    choice: QuantizationConfig,
+    config: QuantizationConfig,
     run: Callable[[Checkpoint], Model],
     progress: Progress | None = None,
 ) -> QuantizationReport:
-    """Write `full` as a bundle into `folder` and compare the two models.
+    """Write `full` as a quantized bundle into `folder` and compare the two models; `run` loads a checkpoint.
 
-    `run` brings a checkpoint onto an engine; `progress` hears of measured layers, done and in all. Raises RequestError.
+    Raises RequestError.
     """
     require_empty(folder)
     require_unpacked(full.name, full.layout, full.tensors)
     model = run(full)
-    probe = Trajectory.record(model, PROBE_SECONDS)
+    trajectory = Trajectory.record(model, TRAJECTORY_SECONDS)
     model.engine.free("dit")
-    tensors, uncalibrated = pack(full.tensors, _choose(model, probe, choice, run, progress), choice.group_size), None
-    if choice.calibrate:
-        uncalibrated = measure_distances(model, run(replace(full, tensors=tensors)), probe)
+    tensors = pack(full.tensors, _assign_bits(full, trajectory, config, run, progress), config.group_size)
+    uncalibrated = None
+    if config.calibrate:
+        uncalibrated = measure_distances(model, run(replace(full, tensors=tensors)), trajectory)
         tensors = apply_gptq(model, tensors, progress)
     name = full.name if find_entry(full.name) else ""
     save_bundle(folder, model.config, tensors, full.text_encoder, name)
     packed = run(open_checkpoint(folder))
-    distances = measure_distances(model, packed, probe)
-    adherence = _judge(model, packed, choice.prompts) if choice.prompts else []
+    distances = measure_distances(model, packed, trajectory)
+    adherence = _measure_adherence(model, packed, config.prompts) if config.prompts else []
     return QuantizationReport(model_sizes(model), model_sizes(packed), distances, uncalibrated, adherence)
 
 
-def _choose(
-    model: Model,
-    probe: Trajectory,
-    choice: QuantizationConfig,
+def _assign_bits(
+    full: Checkpoint,
+    trajectory: Trajectory,
+    config: QuantizationConfig,
     run: Callable[[Checkpoint], Model],
     progress: Progress | None,
 ) -> Bits:
-    tensors = model.checkpoint.tensors
-    if choice.policy != "mixed":
-        return uniform_bits(tensors, int(choice.policy), choice.group_size)
-    sensitivity = measure_sensitivity(model.checkpoint, probe, choice.group_size, run, progress)
-    return mixed_bits(tensors, choice.group_size, sensitivity)
+    if config.policy != "mixed":
+        return uniform_bits(full.tensors, int(config.policy), config.group_size)
+
+    def error(packed: Checkpoint) -> float:
+        engine = run(packed).engine
+        error = trajectory.error(engine)
+        engine.free("dit")
+        return error
+
+    names = candidates(full.tensors, config.group_size)
+    sensitivity = measure_sensitivity(full, names, config.group_size, error, progress)
+    return mixed_bits(full.tensors, config.group_size, sensitivity)
 
 
-def _judge(full: Model, packed: Model, prompts: int) -> list[AdherencePair]:
-    """Judge both models by the same held-out prompts of the sounds that the full one was taught, one clip for each."""
+def _measure_adherence(full: Model, packed: Model, prompts: int) -> list[AdherencePair]:
+    """Evaluate both models on the same held-out prompts, one clip each."""
     from soundloom.evaluation.adherence import adherence_metrics
     from soundloom.evaluation.evaluate import EvaluationConfig, score_prompts
 

@@ -1,4 +1,4 @@
-"""What fewer bits cost: sizes on disk and in memory, and how far the results move."""
+"""The report of a quantization: sizes on disk and in memory, and distances from the full model."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far a model is from the full one, on the same noise and prompts.
+    """Distances of a model from the full one, on the same noise and prompts.
 
-    `cosines`: of the velocity, one for each of `TIMES`, at the same latents. `first_step_snr`: in dB, of the clean
-    latent that the first step predicts. `log_mel`: mean absolute difference in dB of the decoded clips.
+    `cosines` are the cosine similarities of velocities at the same latents, by time. `first_step_snr` is in dB, of the
+    clean latent predicted by the first step. `log_mel` is the mean absolute log-mel difference of decoded clips, in dB.
     """
 
     cosines: dict[float, float]
@@ -45,16 +45,16 @@ class Distances:
         return [
             f"velocity, cosine with the full model's: {cosines}",
             f"latent after the first step: {self.first_step_snr:.1f} dB signal to noise",
-            f"decoded sound: log-mel spectra {self.log_mel:.2f} dB apart",
+            f"decoded audio: log-mel spectra {self.log_mel:.2f} dB apart",
         ]
 
 
 @dataclass(frozen=True)
 class LogitDistances:
-    """How far a language model is from the full one, on the same codes and prompts.
+    """Distances of a language model from the full one, on the same tokens and prompts.
 
-    `cosines`: of the logits, one for each number of positions heard. `divergence`: of the distributions that codes are
-    drawn from, in nats. `same`: share of codes whose likeliest value is the same.
+    `cosines` are the cosine similarities of logits, by number of positions. `divergence` is the mean KL divergence of
+    the token distributions, in nats. `same` is the share of tokens with the same argmax.
     """
 
     cosines: dict[int, float]
@@ -65,13 +65,13 @@ class LogitDistances:
         cosines = ", ".join(f"{cosine:.5f} after {position}" for position, cosine in self.cosines.items())
         return [
             f"logits, cosine with the full model's: {cosines} positions",
-            f"codes: distributions {self.divergence:.4f} nats apart, {100 * self.same:.1f} % with the same likeliest",
+            f"tokens: distributions {self.divergence:.4f} nats apart, {100 * self.same:.1f} % with the same argmax",
         ]
 
 
 @dataclass(frozen=True)
 class AdherencePair:
-    """How well both models do what prompts ask for: a figure each, in the units of `evaluation.report`."""
+    """One prompt adherence metric of `evaluation.report`, of both models."""
 
     full: Metric
     packed: Metric
@@ -79,7 +79,7 @@ class AdherencePair:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """Sizes before and after, and distances; `uncalibrated` is what they would be without calibration."""
+    """Sizes before and after, and distances; `uncalibrated` has the distances before GPTQ calibration."""
 
     before: dict[str, Size]
     after: dict[str, Size]
@@ -97,44 +97,44 @@ class QuantizationReport:
             for component, before in self.before.items()
         ]
         without = [f"without calibration, {line}" for line in self.uncalibrated.lines()] if self.uncalibrated else []
-        followed = [
+        adherence = [
             f"{both.full.name}: {100 * both.full.value:.0f} to {100 * both.packed.value:.0f} % "
             f"of {both.full.count} prompts"
             for both in self.adherence
-            if not both.full.name.startswith(" ")  # single families, of few prompts each
+            if not both.full.name.startswith(" ")  # skip indented metrics of single families, which have few prompts
         ]
-        return [*sizes, *self.distances.lines(), *without, *followed]
+        return [*sizes, *self.distances.lines(), *without, *adherence]
 
 
-def measure_distances(full: Model, packed: Model, probe: Trajectory) -> Distances:
-    """Run both models along the probe's path and then to sound; a run of four steps and a decoding for each."""
-    velocities = probe.velocities(packed.engine)
-    start = probe.points[0]
+def measure_distances(full: Model, packed: Model, trajectory: Trajectory) -> Distances:
+    """Run the packed model at the points of the trajectory and from its noise to audio, and compare."""
+    velocities = trajectory.velocities(packed.engine)
+    start = trajectory.points[0]
     clean, other = (start.x - start.time * v for v in (start.velocity, velocities[0]))
-    _, latents = probe.conditions.path(packed.engine, start.x)
+    _, latents = trajectory.conditioning.sample(packed.engine, start.x)
     mels = [
-        log_mel(np.concatenate([full.decode(item).audio for item in end], axis=-1), full.sample_rate)
-        for end in (probe.latents, latents)
+        log_mel(np.concatenate([full.decode(item).audio for item in batch], axis=-1), full.sample_rate)
+        for batch in (trajectory.latents, latents)
     ]
     return Distances(
-        cosines={time: cosine(v, p.velocity) for time, v, p in zip(TIMES, velocities, probe.points, strict=True)},
+        cosines={time: cosine(v, p.velocity) for time, v, p in zip(TIMES, velocities, trajectory.points, strict=True)},
         first_step_snr=_decibels(energy(clean), energy(clean - other)),
         log_mel=float(np.abs(mels[0] - mels[1]).mean()),
     )
 
 
 def sizes(engine: BaseEngine[Any], stored: Mapping[str, Iterable[LazyTensor]]) -> dict[str, Size]:
-    """What each component takes, given its tensors; every component is loaded once."""
-    found = {}
+    """Return the sizes of components, given their tensors; loads each component in turn."""
+    result = {}
     for component, tensors in stored.items():
         engine.load(component)
-        found[component] = Size(stored_bytes(tensors), engine.weight_bytes(component))
+        result[component] = Size(stored_bytes(tensors), engine.weight_bytes(component))
         engine.free(component)
-    return found
+    return result
 
 
 def model_sizes(model: Model) -> dict[str, Size]:
-    """The same of a model."""
+    """Return the sizes of a model's components."""
     return sizes(model.engine, {c: find_component(model.checkpoint, c).tensors.values() for c in get_args(Component)})
 
 
@@ -143,5 +143,5 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _decibels(signal: float, noise: float) -> float:
-    """10 log10 of a ratio; infinite where there is no noise."""
+    """Return 10 log10 of the ratio, infinite without noise."""
     return float("inf") if noise == 0 else 10 * float(np.log10(signal / noise))

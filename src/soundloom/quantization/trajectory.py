@@ -1,4 +1,4 @@
-"""Real forwards of a model, on which weights in fewer bits are compared with the full ones."""
+"""Reference trajectories: velocities of the full model, against which quantized weights are compared."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ PROMPTS = ("kick drum loop, 120 BPM", "a small bell rings once", "rain on a tin 
 
 @dataclass(frozen=True)
 class PromptConditioning:
-    """What the transformer attends to, (b, s, d), and the durations, (b, d); arrays that any engine takes."""
+    """The transformer's context (b, s, d) and durations (b, d), as NumPy arrays for any engine."""
 
     context: np.ndarray
     duration: np.ndarray
 
     def velocity(self, engine: Engine, x: np.ndarray, time: float) -> np.ndarray:
-        """Return an engine's velocity of a latent x (b, c, t) in which nothing is kept."""
-        local = engine.array(np.zeros((1, 1 + x.shape[1], 1), np.float32))
-        condition = engine.condition(engine.array(self.context), engine.array(self.duration), local)
-        return engine.numpy(engine.velocity(engine.array(x), time, condition, None))
+        """Return an engine's velocity of a latent x (b, c, t), without inpainting."""
+        local_cond = engine.array(np.zeros((1, 1 + x.shape[1], 1), np.float32))
+        conditioning = engine.condition(engine.array(self.context), engine.array(self.duration), local_cond)
+        return engine.numpy(engine.velocity(engine.array(x), time, conditioning, None))
 
-    def path(self, engine: Engine, x: np.ndarray) -> tuple[list[TrajectoryPoint], np.ndarray]:
-        """Follow an engine from noise, with an Euler step for each of `TIMES`; return the path and where it ends."""
+    def sample(self, engine: Engine, x: np.ndarray) -> tuple[list[TrajectoryPoint], np.ndarray]:
+        """Sample from noise x with Euler steps at `TIMES`; return the points of the trajectory and the latents."""
         points = []
-        for time, following in pairwise((*TIMES, 0.0)):
+        for time, next_time in pairwise((*TIMES, 0.0)):
             points.append(TrajectoryPoint(time, x, self.velocity(engine, x, time)))
-            x = x + np.float32(following - time) * points[-1].velocity
+            x = x + np.float32(next_time - time) * points[-1].velocity
         return points, x
 
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """A latent x (b, c, t) on a path, its time, and the velocity there."""
+    """A latent x (b, c, t) of a trajectory, its time and its velocity."""
 
     time: float
     x: np.ndarray
@@ -51,39 +51,42 @@ class TrajectoryPoint:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The path of the full model from noise to latents, to hold others against."""
+    """The full model's trajectory from noise to latents."""
 
-    conditions: PromptConditioning
+    conditioning: PromptConditioning
     points: list[TrajectoryPoint]
     latents: np.ndarray
 
     @classmethod
     def record(cls, model: Model, seconds: float, prompts: Sequence[str] = PROMPTS, seed: int = 0) -> Trajectory:
-        """Follow the full model; one clip for each prompt, seeds counting up from `seed`."""
-        config, conditions = model.config, _embed(model, prompts, seconds)
+        """Sample the full model, one clip per prompt with seeds from `seed` on."""
+        config, conditioning = model.config, _embed(model, prompts, seconds)
         frames = max(round(seconds * config.sample_rate / config.same.downsampling_ratio), 1)
         noise = batch_noise(list(range(seed, seed + len(prompts))), 0, config.dit.io_channels, frames)
-        return cls(conditions, *conditions.path(model.engine, noise))
+        return cls(conditioning, *conditioning.sample(model.engine, noise))
 
     def velocities(self, engine: Engine) -> list[np.ndarray]:
-        """Return an engine's velocities at the points of the path."""
-        return [self.conditions.velocity(engine, point.x, point.time) for point in self.points]
+        """Return an engine's velocities at the points of the trajectory."""
+        return [self.conditioning.velocity(engine, point.x, point.time) for point in self.points]
 
-    def error(self, velocities: Sequence[np.ndarray]) -> float:
-        """Return the energy of the velocities' error over that of the full model's velocities."""
-        wanted = [point.velocity for point in self.points]
-        return sum(energy(v - w) for v, w in zip(velocities, wanted, strict=True)) / sum(map(energy, wanted))
+    def error(self, engine: Engine) -> float:
+        """Return the energy of an engine's velocity errors, relative to the energy of the full model's velocities."""
+        expected = [point.velocity for point in self.points]
+        errors = (energy(v - e) for v, e in zip(self.velocities(engine), expected, strict=True))
+        return sum(errors) / sum(map(energy, expected))
 
 
 def energy(values: np.ndarray) -> float:
-    """Sum of squares."""
+    """Return the sum of squares."""
     return float(np.square(values, dtype=np.float64).sum())
 
 
 def _embed(model: Model, prompts: Sequence[str], seconds: float) -> PromptConditioning:
     config, engine, files = model.config, model.engine, model.checkpoint.text_encoder
     if files is None:
-        raise CheckpointError(f"{model.name} has no text encoder; measuring needs prompts", "put it beside the model")
+        raise CheckpointError(
+            f"{model.name} has no text encoder, which quantization needs to measure errors", "put it next to the model"
+        )
     tokenize = Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
     tokens = tokenize(prompts, config.model.conditioning.prompt.max_length)
     text = engine.encode_text(tokens.ids, tokens.mask)

@@ -1,1 +1,1 @@
-"""From a prompt to token ids and their mask."""
+"""Prompts to token ids, and models' vocabularies."""

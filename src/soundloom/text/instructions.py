@@ -1,7 +1,6 @@
-"""Plain instructions to the few sentences that Instruct-MusicGen was trained on.
+"""Normalize instructions to the sentences that Instruct-MusicGen was trained on.
 
-There are three: `Music piece. Instruct: Add Drums.`, `… No Drums.` and `… Only Drums.`, each with one of a few
-instruments. "Remove the drums" was never among them, so what people write is turned into what the model knows.
+These are `Music piece. Instruct: Add Drums.`, `… No Drums.` and `… Only Drums.`, each with one of a few instruments.
 Source: instruct-MusicGen, its data sets.
 """
 
@@ -18,7 +17,7 @@ INSTRUMENTS = InstructConfig().instruments
 FORM = "Music piece. Instruct: {}."
 _PREFIX = re.compile(r"music piece\.\s*instruct:\s*", re.IGNORECASE)
 
-# How people begin, longest first where one begins like another, by the trained word.
+# The trained verb: its synonyms, longer ones first where one is a prefix of another.
 _VERBS = {
     "No": (
         *("get rid of", "take out", "take away", "strip out", "cut out", "turn off", "leave out", "drop out"),
@@ -48,43 +47,43 @@ _OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class Instruction:
-    """What the model is told. `seen_in_training` says whether the sentence is one of those it learnt from."""
+    """An instruction in the model's form, and whether that sentence was in its training data."""
 
     text: str
     seen_in_training: bool
 
 
-def normalize_instruction(words: str, instruments: Collection[str] = INSTRUMENTS) -> Instruction:
-    """Turn words into the sentence of a model that knows these instruments.
+def normalize_instruction(prompt: str, instruments: Collection[str] = INSTRUMENTS) -> Instruction:
+    """Return a prompt in the form of a model trained on these instruments.
 
-    The published form is taken as it stands. Words that begin with no known verb are put into the form unchanged.
-    Raises RequestError where the words name nothing to do it to.
+    A prompt in the published form is unchanged. One without a known verb is put into the form as it is.
+    Raises RequestError for an empty prompt or a verb without an instrument.
     """
-    asked = " ".join(words.split())
+    asked = " ".join(prompt.split())
     if _PREFIX.match(asked):
         return Instruction(asked, _is_trained(asked, instruments))
     bare = asked.rstrip(".!").strip()
     if not bare:
-        raise RequestError("there is no instruction", 'say what to do, such as "Only drums" or "Remove the piano"')
-    for word, verbs in _VERBS.items():
-        for verb in verbs:
-            if match := re.match(rf"{verb}\b\s*", bare, re.IGNORECASE):
-                text = FORM.format(f"{word} {_instrument(bare[match.end() :], asked, instruments)}")
+        raise RequestError("no instruction was given", 'give one such as "Only drums" or "Remove the piano"')
+    for verb, synonyms in _VERBS.items():
+        for synonym in synonyms:
+            if match := re.match(rf"{synonym}\b\s*", bare, re.IGNORECASE):
+                text = FORM.format(f"{verb} {_instrument(bare[match.end() :], asked, instruments)}")
                 return Instruction(text, _is_trained(text, instruments))
     return Instruction(FORM.format(bare), seen_in_training=False)
 
 
-def _instrument(words: str, asked: str, instruments: Collection[str]) -> str:
-    """The instrument as the model knows it, or the words with capital initials."""
-    name = words.strip(" ,:;")
+def _instrument(text: str, asked: str, instruments: Collection[str]) -> str:
+    """Return the model's name of an instrument, or the text with capital initials if it is unknown."""
+    name = text.strip(" ,:;")
     while (shorter := _TAILS.sub("", _ARTICLES.sub("", name))) != name:
         name = shorter
     if not name:
-        raise RequestError(f"'{shown(asked)}' does not say which instrument", f"known are {', '.join(instruments)}")
+        raise RequestError(f"'{shown(asked)}' names no instrument", f"known instruments: {', '.join(instruments)}")
     others = {other: name for other, name in _OTHER_NAMES.items() if name in instruments}
     known = others | {each.lower(): each for each in instruments}
     return known.get(name.lower(), " ".join(word[:1].upper() + word[1:] for word in name.split()))
 
 
 def _is_trained(text: str, instruments: Collection[str]) -> bool:
-    return text in {FORM.format(f"{word} {name}") for word in _VERBS for name in instruments}
+    return text in {FORM.format(f"{verb} {name}") for verb in _VERBS for name in instruments}

@@ -1,4 +1,4 @@
-"""SentencePiece tokens of a prompt as T5 takes them: an end behind each, padded on the right to the longest."""
+"""T5's tokenizer: SentencePiece tokens with an end token, padded on the right to the longest prompt."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from soundloom.text.tokenizer import Tokens, load_pieces
 
 
 class T5Tokenizer:
-    """A SentencePiece model, given as the bytes of its file."""
+    """Tokenizes prompts with a SentencePiece model, given as the bytes of its file."""
 
     def __init__(self, model: bytes, config: T5Config) -> None:
         self._processor = load_pieces(model, config.vocab_size)
         self._config = config
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
-        """Tokenize prompts; nothing is cut."""
+        """Tokenize prompts without truncation."""
         rows = [[*self._processor.encode(prompt), self._config.eos_token_id] for prompt in prompts]
         length = max(map(len, rows))
         ids = np.full((len(rows), length), self._config.pad_token_id, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""SentencePiece tokens of a prompt, as the published text encoders take them: no begin, no end, padded on the right."""
+"""SentencePiece tokens of prompts for the published text encoders: no begin or end tokens, padded on the right."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from soundloom.errors import FETCH_AGAIN, CheckpointError, shown
 
 
 def load_pieces(model: bytes, vocabulary: int | None = None) -> Any:
-    """Load a SentencePiece model, given as the bytes of its file, for a text encoder that knows so many tokens.
+    """Load a SentencePiece model from the bytes of its file, for a text encoder with `vocabulary` tokens.
 
-    Raises CheckpointError where it is none, or has more tokens than the text encoder.
+    Raises CheckpointError for other data, or a model with more tokens than the text encoder.
     """
     from sentencepiece import SentencePieceProcessor
 
     processor = SentencePieceProcessor()
     try:
         if not model or not processor.LoadFromSerializedProto(model):
-            raise CheckpointError("the tokenizer's file is empty or no SentencePiece model", FETCH_AGAIN)
+            raise CheckpointError("the tokenizer's file is empty or not a SentencePiece model", FETCH_AGAIN)
         pieces = processor.GetPieceSize()
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(
@@ -34,19 +34,19 @@ def load_pieces(model: bytes, vocabulary: int | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids (prompts, length), int64, their mask, bool, and for each prompt the text that did not fit."""
+    """Token ids (prompts, length), int64, their mask, bool, and the text that was truncated from each prompt."""
 
     ids: np.ndarray
     mask: np.ndarray
     truncated: tuple[str, ...]
 
     def first(self, count: int) -> Tokens:
-        """Return so many tokens of each prompt."""
+        """Return the first `count` tokens of each prompt."""
         return Tokens(self.ids[:, :count], self.mask[:, :count], self.truncated)
 
 
 class Tokenizer:
-    """A SentencePiece model, given as the bytes of its file."""
+    """Tokenizes prompts with a SentencePiece model, given as the bytes of its file."""
 
     def __init__(self, model: bytes, pad_id: int = 0, vocabulary: int | None = None) -> None:
         self._processor = load_pieces(model, vocabulary)
@@ -59,16 +59,16 @@ class Tokenizer:
         truncated = []
         for row, prompt in enumerate(prompts):
             pieces = self._processor.encode(prompt)
-            kept = pieces[:length]
-            ids[row, : len(kept)], mask[row, : len(kept)] = kept, True
+            fitting = pieces[:length]
+            ids[row, : len(fitting)], mask[row, : len(fitting)] = fitting, True
             truncated.append(self._processor.decode(pieces[length:]) if len(pieces) > length else "")
         return Tokens(ids, mask, tuple(truncated))
 
     def is_token(self, word: str) -> bool:
-        """Whether a word is one piece of the vocabulary."""
+        """Return whether a word is a single known token."""
         pieces = self._processor.encode(word)
         return len(pieces) == 1 and pieces[0] != self._processor.unk_id()
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the prompt that was tokenized to these ids, as far as the model keeps it."""
+        """Decode token ids to text, up to the normalization of the SentencePiece model."""
         return str(self._processor.decode(list(ids)))

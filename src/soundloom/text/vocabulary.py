@@ -1,4 +1,4 @@
-"""Which words of a prompt a model knows, for models whose caption words are single tokens."""
+"""The vocabulary of models whose caption words are single tokens, to warn about unknown words in prompts."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from soundloom.errors import shown
 from soundloom.text.tokenizer import Tokenizer
 
-EXAMPLES = 10  # of the sounds that a model knows, in a message
+EXAMPLES = 10  # subjects listed in a message
 
 
 class CaptionVocabulary:
-    """The words that a model was trained on: its tokenizer's, of which `subjects` name the sounds that it makes."""
+    """The words of a model's training captions; `subjects` are those that name the sounds it generates."""
 
     def __init__(self, tokenizer: Tokenizer, subjects: Sequence[str]) -> None:
         self.tokenizer, self.subjects = tokenizer, subjects
 
     def unknown(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that were in no caption: such words take several tokens, or are no token."""
+        """Return the words of a prompt that were in no caption, which are not single tokens."""
         return [word for word in dict.fromkeys(_words(prompt)) if not self.tokenizer.is_token(word)]
 
     def names_subject(self, prompt: str) -> bool:
-        """Whether one of the words names a sound that the model makes."""
+        """Return whether the prompt names a sound that the model generates."""
         return any(word in self.subjects for word in _words(prompt.lower()))
 
     def warnings(self, prompt: str, name: str) -> list[str]:
-        """What a user of the model `name` should know about a prompt; an empty prompt is a choice."""
+        """Return warnings about a prompt for the model `name`; an empty prompt is valid."""
         found = []
         if unknown := self.unknown(prompt):
             found.append(f"{name} was not trained on these words of the prompt: {shown(', '.join(unknown))}")
@@ -35,9 +35,9 @@ class CaptionVocabulary:
         return found
 
     def no_subject_message(self, name: str) -> str:
-        """What to say of a prompt that names no sound of the model `name`."""
+        """Return the warning for a prompt that names no sound of the model `name`."""
         examples = shown(", ".join(self.subjects[:EXAMPLES]))
-        return f"the prompt names none of the sounds that {name} makes ({examples} and others)"
+        return f"the prompt names none of the sounds that {name} generates ({examples} and others)"
 
 
 def _words(prompt: str) -> list[str]:

@@ -121,7 +121,7 @@ def test_music_is_made_and_repeated(soundloom, composer):
     ("arguments", "sentence"),
     [
         (("edit", "source.wav", "--model", "EDITOR"), "no instruction was given"),
-        (("edit", "source.wav", "Only", "--model", "EDITOR"), "does not say which instrument"),
+        (("edit", "source.wav", "Only", "--model", "EDITOR"), "names no instrument"),
         (("edit", "source.wav", "Only drums", "--window", 11, "--model", "EDITOR"), "2 to 500 frames"),
         (("edit", "source.wav", "Only drums", "--model", "mini"), "mini is not a MusicGen model"),
         (("edit", "source.wav", "Only drums", "--model", "no-such"), "no model is named 'no-such'"),

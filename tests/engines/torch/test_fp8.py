@@ -39,7 +39,7 @@ def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
 def test_a_transformer_with_fp8_products_points_where_the_exact_one_does(tiny_model_folder) -> None:
     part = find_component(open_checkpoint(tiny_model_folder), "dit")
     exact, rounded = (
-        load_module(lambda: DiT(part.config), part.tensors, part.what, blocks=blocks) for blocks in (None, "fp8")
+        load_module(lambda: DiT(part.config), part.tensors, part.label, blocks=blocks) for blocks in (None, "fp8")
     )
     assert sum(isinstance(layer, Fp8Linear) for layer in rounded.modules()) == 14
     velocities = []

@@ -174,7 +174,7 @@ def test_progress_counts_seconds_and_can_be_stopped(model):
         ("plain", lambda m: m.edit(sound(0.1), "Only drums"), "no adapter"),
         ("editor", lambda m: m.generate("a piano"), "none to edit"),
         ("editor", lambda m: m.edit(sound(0.1), "Only drums", window=11), "2 to 500 frames"),
-        ("editor", lambda m: m.edit(sound(0.1), "Only"), "which instrument"),
+        ("editor", lambda m: m.edit(sound(0.1), "Only"), "names no instrument"),
         ("editor", lambda m: m.edit(sound(0.1), "Only drums", temperature=-1), "temperature"),
         ("editor", lambda m: m.edit(sound(0.1), "Only drums", seed=-1), "seed"),
         ("editor", lambda m: m.edit(Clip(np.zeros((1, 0), np.float32), 8000), "Only drums"), "no samples"),
