@@ -18,10 +18,10 @@ from soundloom.training.config import (
 from soundloom.training.data.augmentation import augment, chirp, random_crop
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
-from soundloom.training.objectives.contrastive import ContrastiveCritic, contrast, dropped, pairings, rolls
-from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted
+from soundloom.training.objectives.contrastive import ContrastiveCritic, dropout, margin_loss, pairings, rolls
+from soundloom.training.objectives.semantic import SemanticRegression, SemanticTargets, weighted_sum
 from soundloom.training.objectives.text_features import TextEmbedding
-from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
+from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, stratified
 
 RATE = 44100
 TIMES = DiTTrainingConfig(LoopConfig(1, 1e-3, 1e-3))
@@ -66,7 +66,7 @@ def test_heads_are_compared_at_the_rate_of_the_latents():
     for name, error in errors.items():
         torch.testing.assert_close(error, targets[name].abs().mean())
     expected = sum(w * errors[n] for n, w in zip(("low", "middle", "high", "balance"), (0.035, 0.05, 0.2, 0.1)))  # noqa: B905
-    torch.testing.assert_close(weighted(errors), expected)
+    torch.testing.assert_close(weighted_sum(errors), expected)
     assert all(error.isfinite() for error in regression(torch.randn(1, 4, 16), audio).values())
 
 
@@ -80,7 +80,7 @@ def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
     t = sample_timesteps(TIMES, stratified(stream, 4))
     noise = 2 * stream.normal(4, 3, 8)
     condition = alignment.dit.condition(torch.zeros(4, 1, 1), torch.zeros(4, 1), None)
-    velocity = alignment.dit(noisy(latents, noise, t), t, condition)
+    velocity = alignment.dit(add_noise(latents, noise, t), t, condition)
     torch.testing.assert_close(losses["alignment"], (velocity - (noise - latents)).square().mean())
     torch.testing.assert_close(losses["alignment_zero"], (noise - latents).square().mean())
 
@@ -123,7 +123,7 @@ def test_pairings_roll_audio_text_and_both():
 def test_the_contrast_has_a_margin_and_leads_that_are_large_enough():
     right = torch.tensor([1.0, 20.0])
     expected = (math.log1p(math.exp(0.5 - 1.0)) + math.log1p(math.exp(0.5 - 10.0))) / 2
-    assert float(contrast(right, torch.zeros(2))) == pytest.approx(expected, rel=1e-4)
+    assert float(margin_loss(right, torch.zeros(2))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_critic_learns_which_sounds_and_latents_belong_together():
@@ -146,7 +146,7 @@ def test_the_critic_learns_which_sounds_and_latents_belong_together():
 
 
 def test_what_is_dropped_is_made_up_for_by_what_stays():
-    x = dropped(torch.ones(10_000), 0.4, RngStream(0, 0).uniform(10_000))
+    x = dropout(torch.ones(10_000), 0.4, RngStream(0, 0).uniform(10_000))
     assert float((x == 0).float().mean()) == pytest.approx(0.4, abs=0.02)
     assert float(x.mean()) == pytest.approx(1.0, abs=0.04)
 

@@ -13,7 +13,7 @@ from soundloom.training.config import TokenizerConfig
 from soundloom.training.data.captions import train_tokenizer
 from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.clap import ClapScorer, resampled
+from soundloom.training.objectives.clap import ClapScorer, resample_fft
 from soundloom.training.stages.post import PostTask
 from tests.training.stages.test_post import POST, batch_of, clips, generator  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import SOUNDS, TEXT, model_config
@@ -62,20 +62,20 @@ def scorer(tmp_path_factory) -> ClapScorer:
 def test_features_are_those_of_the_models_own_extractor(scorer, seconds):
     sound = np.random.default_rng(0).standard_normal(round(seconds * 48000)).astype(np.float32)
     wanted = scorer.extractor(sound, sampling_rate=48000, return_tensors="pt").input_features[0]
-    piece = scorer._fitted(torch.from_numpy(sound), RngStream(0, 0))
+    piece = scorer._fit_length(torch.from_numpy(sound), RngStream(0, 0))
     torch.testing.assert_close(scorer.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
 
 
 def test_a_long_sound_is_heard_in_a_random_piece(scorer):
     ramp = torch.arange(100_000.0)
-    starts = {int(scorer._fitted(ramp, RngStream(0, step))[0]) for step in range(4)}
+    starts = {int(scorer._fit_length(ramp, RngStream(0, step))[0]) for step in range(4)}
     assert len(starts) == 4
     assert max(starts) <= 52_000
 
 
 def test_a_resampled_tone_is_the_tone_at_the_other_rate():
     tones = [torch.sin(2 * torch.pi * 441 * torch.arange(rate) / rate) for rate in (RATE, 48000)]
-    torch.testing.assert_close(resampled(tones[0], RATE, 48000), tones[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(resample_fft(tones[0], RATE, 48000), tones[1], atol=1e-3, rtol=0)
 
 
 def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, clips):  # noqa: F811
@@ -111,7 +111,7 @@ def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # 
 def test_a_folder_without_a_model_is_refused(scorer, tmp_path):
     with pytest.raises(CheckpointError, match="there is no folder"):
         ClapScorer(tmp_path / "absent", scorer.same, RATE, scorer.captions)
-    with pytest.raises(CheckpointError, match="holds no CLAP model"):
+    with pytest.raises(CheckpointError, match="holds no readable CLAP model"):
         ClapScorer(tmp_path, scorer.same, RATE, scorer.captions)
 
 

@@ -109,7 +109,7 @@ def test_noise_veils_the_sounds_when_the_discriminators_win():
     clear = adversary.discriminator_losses(made, real, RngStream(0, 0))["loss"].item()
     assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
     adversary.recent_loss.fill_(0.04)
-    veiled = adversary._veiled(real, RngStream(0, 0)) - real
+    veiled = adversary._add_noise(real, RngStream(0, 0)) - real
     torch.testing.assert_close(veiled.std(), 10 * 0.06 * real.std(), rtol=0.02, atol=0)
 
 

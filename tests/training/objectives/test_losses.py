@@ -17,7 +17,7 @@ from soundloom.training.objectives.spectral.losses import (
     waveform_loss,
 )
 from soundloom.training.objectives.spectral.mel import MelLoss
-from soundloom.training.objectives.spectral.phase import frequency_difference, time_difference
+from soundloom.training.objectives.spectral.phase import group_delay_difference, instantaneous_frequency_difference
 
 
 def tone(hz: float) -> torch.Tensor:
@@ -75,9 +75,9 @@ def test_phase_increments_are_compared_as_the_formula_says():
                 weight = float(u.abs() * v.abs()) ** 0.5
                 total += weight * (1 - float(torch.cos(u.angle() - v.angle())))
                 weights += weight
-    assert float(time_difference(x, y)) == pytest.approx(total / weights, rel=1e-4)
+    assert float(instantaneous_frequency_difference(x, y)) == pytest.approx(total / weights, rel=1e-4)
     turned = x.transpose(-1, -2), y.transpose(-1, -2)
-    assert float(frequency_difference(*turned)) == pytest.approx(total / weights, rel=1e-4)
+    assert float(group_delay_difference(*turned)) == pytest.approx(total / weights, rel=1e-4)
 
 
 def test_phase_increments_do_not_hear_a_constant_phase_but_a_click_that_moved():

@@ -19,7 +19,7 @@ from soundloom.training.init.generator import Generator, initialize
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.objectives.timesteps import noisy, shifted
+from soundloom.training.objectives.timesteps import add_noise, shift_timesteps
 from soundloom.training.stages.distill import DistillTask
 from soundloom.training.stages.dit import DiTTask, drop_context, loss_weights, masked_losses, sample_timesteps
 from tests.training.tiny_recipe import FLOW, LATENT_DIM, SOUNDS, TEXT, loop, model_config
@@ -139,7 +139,7 @@ def test_times_of_longer_clips_are_moved_towards_noise(generator, clips):
     t, lengths = torch.tensor([0.0, 0.3, 0.3, 1.0]), torch.tensor([9.0, 9.0, 5000.0, 300.0])
     alpha = torch.tensor([0.5, 1.15]).exp()
     wanted = torch.tensor([0.0, *(alpha * 0.3 / (1 + (alpha - 1) * 0.3)), 1.0])
-    torch.testing.assert_close(shifted(t, lengths, shift), wanted)
+    torch.testing.assert_close(shift_timesteps(t, lengths, shift), wanted)
 
     focus = CurriculumConfig(families=(), share=1.0)
     for config, is_moved in ((FLOW, True), (replace(FLOW, curriculum=(focus,)), False)):
@@ -201,7 +201,7 @@ def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips
     changes = []
     for time in (0.3, 0.9):
         x, t = (
-            noisy(batch.data, RngStream(0, 1).normal(*batch.data.shape), torch.tensor([time])),
+            add_noise(batch.data, RngStream(0, 1).normal(*batch.data.shape), torch.tensor([time])),
             torch.full((4,), time),
         )
         with torch.no_grad():

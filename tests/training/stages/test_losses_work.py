@@ -20,10 +20,10 @@ from soundloom.training.config import (
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble
-from soundloom.training.objectives.semantic import SemanticRegression, weighted
+from soundloom.training.objectives.semantic import SemanticRegression, weighted_sum
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss, tight_stft, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
-from soundloom.training.objectives.spectral.phase import frequency_difference, time_difference
+from soundloom.training.objectives.spectral.phase import group_delay_difference, instantaneous_frequency_difference
 
 RATE = 44100
 
@@ -88,12 +88,12 @@ ADDED = {
     ),
     "instantaneous_frequency": (
         SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, instantaneous_frequency=1)),
-        lambda x: float(time_difference(spectra(x), spectra(REAL))),
+        lambda x: float(instantaneous_frequency_difference(spectra(x), spectra(REAL))),
         0.4,
     ),
     "group_delay": (
         SpectralLoss(SpectralConfig((512, 128), spectral_convergence=0, log_magnitude=0, group_delay=1)),
-        lambda x: float(frequency_difference(spectra(x), spectra(REAL))),
+        lambda x: float(group_delay_difference(spectra(x), spectra(REAL))),
         0.6,
     ),
 }
@@ -175,7 +175,7 @@ def levels_of(audio: torch.Tensor) -> torch.Tensor:
 
 
 def noises(count: int) -> torch.Tensor:
-    """SyntheticSounds whose bands vary much in level, and less so between left and right."""
+    """Sounds whose bands vary much in level, and less so between left and right."""
     stream = RngStream(0, 0)
     shaped = torch.fft.rfft(stream.normal(count, 2, 4096))
     bands = (2 * stream.normal(count, 1, 4)).repeat_interleave(513, dim=-1)[..., : shaped.shape[-1]]
@@ -195,7 +195,7 @@ def balance_error(semantic_weight: float) -> float:
     for _ in range(100):
         latents = encoder(features)
         errors = regression(latents if semantic_weight else latents.detach(), audio)
-        loss = (decoder(latents) - features).square().mean() + (semantic_weight or 1.0) * weighted(errors)
+        loss = (decoder(latents) - features).square().mean() + (semantic_weight or 1.0) * weighted_sum(errors)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

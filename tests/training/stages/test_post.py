@@ -18,7 +18,7 @@ from soundloom.training.loop.logging import read_log
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.trainer import Trainer
 from soundloom.training.objectives.gan.latent_discriminator import LatentDiscriminator
-from soundloom.training.objectives.scorers import LatentCritic, equal_rows, geodesic, info_nce, uniformity
+from soundloom.training.objectives.scorers import LatentCritic, equal_captions, geodesic, info_nce, uniformity
 from soundloom.training.stages.post import (
     PostTask,
     discriminator_times,
@@ -215,7 +215,7 @@ def test_a_scorer_from_outside_takes_the_place_of_the_critic(clips):
 def test_equal_captions_are_not_held_against_each_other():
     a = torch.eye(3)
     b = torch.stack([a[0], a[0], a[2]])  # the first two captions are the same
-    equal = equal_rows(torch.tensor([[1], [1], [2]]))
+    equal = equal_captions(torch.tensor([[1], [1], [2]]))
     scale = torch.tensor(10.0)
     strict, lenient = (float(info_nce(b, b, scale, e)) for e in (torch.eye(3, dtype=torch.bool), equal))
     assert strict == pytest.approx(2 / 3 * math.log(2), rel=1e-3)

@@ -19,7 +19,7 @@ CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_step
 
 
 def of(*sounds: np.ndarray) -> Latents:
-    """SyntheticSounds (t, c) as latents of clips."""
+    """Sounds (t, c) as latents of clips."""
     starts = np.cumsum([0, *map(len, sounds)])
     silence = np.zeros((1, LATENT_DIM), np.float32)
     return Latents(np.concatenate(sounds), starts, np.ones(len(sounds), np.float32), silence)

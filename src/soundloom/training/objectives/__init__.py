@@ -1,1 +1,1 @@
-"""Losses, and the auxiliary modules that are trained beside a model."""
+"""Training losses, and the auxiliary modules that are trained together with a model."""

@@ -1,7 +1,7 @@
-"""Diffusion alignment: a small transformer learns to denoise the latents while they are made, and shapes them.
+"""Diffusion alignment: train the autoencoder so that a small diffusion transformer can denoise its latents.
 
-Its loss can be had cheaply by shrinking the latents; the bottleneck's norm, the reconstruction and noise that follows
-the latents' size prevent that. Source: SAME, as described for its training code.
+Small latents would lower this loss trivially; the norm of the bottleneck, the reconstruction losses and noise that
+scales with the latents prevent that. Source: SAME, as described for its training code.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from soundloom.config.stable_audio.model import DiTConfig, FeedForwardConfig
 from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.training.config import AlignmentConfig, DiTTrainingConfig
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.timesteps import noisy, sample_timesteps, stratified
+from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, stratified
 
 HEAD_WIDTH, FF_MULT, TIME_FEATURES = 64, 2.0, 512
-MEMORY = 0.99  # of the running deviation of the latents
+MOMENTUM = 0.99  # of the running deviation of the latents
 
 
 class DiffusionAlignment(nn.Module):
-    """An unconditional flow-matching model of latents (b, d, t), and how large they have been."""
+    """An unconditional flow-matching model of latents (b, d, t), with their running standard deviation."""
 
     def __init__(self, config: AlignmentConfig, times: DiTTrainingConfig, latent_dim: int) -> None:
         super().__init__()
@@ -41,16 +41,16 @@ class DiffusionAlignment(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     def forward(self, latents: Tensor, stream: RngStream) -> dict[str, Tensor]:
-        """Squared error of the velocity, and that of answering zero, beside which it means something."""
-        self._follow(latents)
+        """Return the squared error of the velocity, and for comparison that of predicting zero."""
+        self._track(latents)
         t = sample_timesteps(self.times, stratified(stream, len(latents)))
         noise = stream.normal(*latents.shape) * self.get_buffer("deviation")
         target = noise - (latents.detach() if self.config.detach_target else latents)
-        nothing = self.dit.condition(latents.new_zeros(len(latents), 1, 1), latents.new_zeros(len(latents), 1), None)
-        made = self.dit(noisy(latents, noise, t), t, nothing)
-        return {"alignment": (made - target).square().mean(), "alignment_zero": target.detach().square().mean()}
+        condition = self.dit.condition(latents.new_zeros(len(latents), 1, 1), latents.new_zeros(len(latents), 1), None)
+        velocity = self.dit(add_noise(latents, noise, t), t, condition)
+        return {"alignment": (velocity - target).square().mean(), "alignment_zero": target.detach().square().mean()}
 
     @torch.no_grad()
-    def _follow(self, latents: Tensor) -> None:
+    def _track(self, latents: Tensor) -> None:
         if self.training:
-            self.get_buffer("deviation").lerp_(latents.std(), 1 - MEMORY)
+            self.get_buffer("deviation").lerp_(latents.std(), 1 - MOMENTUM)

@@ -1,7 +1,7 @@
-"""CLAP as a scorer: it hears decoded latents and reads their captions.
+"""CLAP as a scorer of decoded latents against captions.
 
-The checkpoint is a folder in the layout of transformers, without feature fusion. Its features are those of the
-extractor that belongs to it, computed so that gradients reach the sound.
+The checkpoint is a folder in the layout of transformers, without feature fusion. Audio features match the model's own
+feature extractor but are differentiable.
 Letters: b batch, c latent channels, t frames, n samples, f frames of the spectrogram, m mel bands, d width.
 """
 
@@ -21,14 +21,14 @@ from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.scorers import geodesic
 
-QUIETEST = 1e-10  # power that -100 dB stands for
+POWER_FLOOR = 1e-10  # -100 dB
 
 
 class ClapScorer:
-    """Frozen, and no module, so that its weights are in nobody's state.
+    """A frozen scorer; not a module, so that no state dict includes its weights.
 
-    `same` decodes at `rate` hertz, `tokenizer` says what the ids of captions mean. Raises EngineError without
-    transformers, CheckpointError for a folder that holds no such model.
+    `same` decodes at `rate` hertz, `tokenizer` decodes the ids of captions. Raises EngineError without transformers,
+    CheckpointError for a folder without a suitable model.
     """
 
     def __init__(self, folder: Path, same: SAME, rate: int, tokenizer: Tokenizer) -> None:
@@ -39,59 +39,63 @@ class ClapScorer:
         self.filters = torch.from_numpy(self.extractor.mel_filters_slaney).float().to(self.device)
 
     def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
-        """Half the squared angle (b,) between sounds, of latents (b, c, t), and captions."""
+        """Half the squared angle (b,) between the audio of latents (b, c, t) and captions."""
         lengths = [round(seconds * self.rate) for seconds in batch.seconds.tolist()]
         sounds = [sound[:length] for sound, length in zip(self.same.decode(latents).mean(1), lengths, strict=True)]
         return geodesic(self.embed_audio(sounds, stream), self.embed_text(batch.ids, batch.mask))
 
     def embed_audio(self, sounds: list[Tensor], stream: RngStream) -> Tensor:
-        """Directions (b, d) of mono sounds (n,) of any lengths."""
+        """Embed mono sounds (n,) of any lengths as unit vectors (b, d)."""
         wanted = self.extractor.sampling_rate
-        pieces = [self._fitted(resampled(sound, self.rate, wanted), stream) for sound in sounds]
+        pieces = [self._fit_length(resample_fft(sound, self.rate, wanted), stream) for sound in sounds]
         return self.model.get_audio_features(self.features(torch.stack(pieces))[:, None]).pooler_output
 
     @torch.no_grad()
     def embed_text(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Directions (b, d) of captions (b, s)."""
+        """Embed captions (b, s) as unit vectors (b, d)."""
         texts = [self.captions.text(row[real].tolist()) for row, real in zip(ids, mask, strict=True)]
         words = self.words(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
         return self.model.get_text_features(words.input_ids, words.attention_mask).pooler_output
 
     def features(self, pieces: Tensor) -> Tensor:
-        """Mel spectra in decibels (b, f, m) of pieces (b, n) at the extractor's rate."""
+        """Mel spectra in decibels (b, f, m) of audio (b, n) at the extractor's rate."""
         size, hop = self.extractor.fft_window_size, self.extractor.hop_length
         window = torch.hann_window(size, device=pieces.device)
         spectra = torch.stft(pieces, size, hop, window=window, return_complex=True).abs().square()
-        return 10 * (spectra.transpose(1, 2) @ self.filters).clamp_min(QUIETEST).log10()
+        return 10 * (spectra.transpose(1, 2) @ self.filters).clamp_min(POWER_FLOOR).log10()
 
-    def _fitted(self, sound: Tensor, stream: RngStream) -> Tensor:
-        """A random piece as long as the model hears, or as many whole repetitions as fit and silence."""
+    def _fit_length(self, sound: Tensor, stream: RngStream) -> Tensor:
+        """Crop randomly to the model's length, or repeat as often as fits and pad with silence."""
         wanted, length = self.extractor.nb_max_samples, len(sound)
         start = int(stream.rng.integers(max(1, length - wanted + 1)))
         piece = sound[start : start + wanted].repeat(max(1, wanted // length))
         return F.pad(piece, (0, wanted - len(piece)))
 
 
-def resampled(sound: Tensor, rate: int, wanted: int) -> Tensor:
-    """A sound (n,) at another rate, by cutting off or extending its spectrum."""
+def resample_fft(sound: Tensor, rate: int, wanted: int) -> Tensor:
+    """Resample (n,) by truncating or extending its spectrum."""
     length = round(len(sound) * wanted / rate)
     return torch.fft.irfft(torch.fft.rfft(sound), n=length) * (length / len(sound))
 
 
 def _open(folder: Path) -> tuple[Any, Any, Any]:
-    """The model, what makes its features, and its tokenizer."""
+    """Load the model, its feature extractor and its tokenizer."""
     try:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
     except ImportError as error:
         raise EngineError(f"a CLAP scorer needs transformers ({error})", "pip install 'transformers>=5'") from error
     if not folder.is_dir():
-        raise CheckpointError(f"there is no folder {folder} with a CLAP model", "scorer.clap names one, or nothing")
+        raise CheckpointError(
+            f"there is no folder {folder} with a CLAP model", "set scorer.clap to a folder, or leave it empty"
+        )
     try:
         model: Any = ClapModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         extractor, words = (kind.from_pretrained(folder) for kind in (ClapFeatureExtractor, AutoTokenizer))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder} holds no CLAP model that can be read: {reason}") from error
+        raise CheckpointError(f"{folder} holds no readable CLAP model: {reason}") from error
     if model.config.audio_config.enable_fusion:
-        raise CheckpointError(f"the CLAP model in {folder} fuses features", "take one without, such as htsat-unfused")
+        raise CheckpointError(
+            f"the CLAP model in {folder} fuses features", "use one without fusion, such as htsat-unfused"
+        )
     return model.eval().requires_grad_(False), extractor, words

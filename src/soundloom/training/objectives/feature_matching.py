@@ -1,4 +1,4 @@
-"""What layers of a network answer on the way, and how far two such answers are apart."""
+"""Collect intermediate outputs of a network, and compare them for feature matching."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-SMALLEST_FEATURE = 1e-3
+FEATURE_FLOOR = 1e-3
 
 
 @contextmanager
 def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect what these modules return, in order of their calls, while the context lasts."""
+    """Collect the outputs of these modules, in order of calls, while the context is open."""
     collected: list[Tensor] = []
 
     def collect(module: nn.Module, arguments: object, output: Tensor) -> None:
@@ -27,10 +27,10 @@ def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def feature_distance(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of the absolute difference relative to the size of the real features, which are constants."""
+def feature_distance(decoded: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the absolute difference, relative to the magnitude of the detached real features."""
     distances = [
-        (a - b.detach()).abs().mean() / (b.detach().abs().mean() + SMALLEST_FEATURE)
-        for a, b in zip(made, real, strict=True)
+        (a - b.detach()).abs().mean() / (b.detach().abs().mean() + FEATURE_FLOOR)
+        for a, b in zip(decoded, real, strict=True)
     ]
     return torch.stack(distances).mean()

@@ -1,6 +1,6 @@
-"""Semantic regression: small heads read pitch classes and the balance of the channels off the latents.
+"""Semantic regression: linear heads predict chroma and stereo balance from the latents.
 
-Targets come from the sound that is encoded: chroma in three octave ranges, and the level difference of left and right
+Targets are computed from the encoded audio: chroma in three octave ranges, and the level difference of left and right
 in mel bands. They scale with level. Letters: b batch, c channels of a target, d latent channels, n frames, t latents.
 Source: SAME, as described for its training code (where the absolute error is named a squared one).
 """
@@ -23,7 +23,7 @@ LEVEL_FLOOR, BALANCE_SCALE = 1e-3, 3.0
 
 
 class SemanticTargets(nn.Module):
-    """What the heads are to say of a sound."""
+    """The regression targets of audio."""
 
     def __init__(self, window: int, rate: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SemanticTargets(nn.Module):
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> dict[str, Tensor]:
-        """Targets (b, c, n) of audio (b, 2, samples): chroma "low", "middle", "high", and "balance"."""
+        """Return targets (b, c, n) of audio (b, 2, samples): chroma "low", "middle", "high", and "balance"."""
         with torch.autocast(audio.device.type, enabled=False):
             magnitude = tight_stft(audio, self.window, 2).abs()  # (b, 2, n, bins)
             both = torch.log1p(magnitude.mean(1))
@@ -47,7 +47,7 @@ class SemanticTargets(nn.Module):
 
 
 class SemanticRegression(nn.Module):
-    """One linear head for each target."""
+    """A linear head for each target."""
 
     def __init__(self, config: SemanticConfig, latent_dim: int, rate: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SemanticRegression(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Conv1d(latent_dim, size, 1) for name, size in sizes.items()})
 
     def forward(self, latents: Tensor, audio: Tensor) -> dict[str, Tensor]:
-        """Mean absolute errors of what the heads read off latents (b, d, t) of audio (b, 2, samples)."""
+        """Return the mean absolute error of each head on latents (b, d, t) of audio (b, 2, samples)."""
         targets = self.targets(audio)
         return {
             name: F.l1_loss(head(latents), F.interpolate(targets[name], latents.shape[-1], mode="linear"))
@@ -64,6 +64,6 @@ class SemanticRegression(nn.Module):
         }
 
 
-def weighted(errors: dict[str, Tensor]) -> Tensor:
-    """Add up the errors in the published proportions."""
+def weighted_sum(errors: dict[str, Tensor]) -> Tensor:
+    """Sum the errors with the published weights."""
     return torch.stack([WEIGHTS[name] * error for name, error in errors.items()]).sum()

@@ -1,4 +1,4 @@
-"""Captions as features for critics and scorers: learnt with them, or those of a text encoder that stays as it is."""
+"""Text features for critics and scorers: learned embeddings, or a frozen text encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 
 
 class TextFeatures(Protocol):
-    """Token ids and mask (b, s) to features (b, s, width)."""
+    """Maps token ids and mask (b, s) to features (b, s, width)."""
 
     width: int
 
@@ -19,7 +19,7 @@ class TextFeatures(Protocol):
 
 
 class TextEmbedding(nn.Module):
-    """One vector for each token, learnt by whoever uses it."""
+    """Learned token embeddings."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class TextEmbedding(nn.Module):
 
 
 class FrozenTextEncoder:
-    """What a trained text encoder says of a caption; no module, so that its weights are in nobody's state."""
+    """A frozen text encoder; not a module, so that no state dict includes its weights."""
 
     def __init__(self, encoder: T5GemmaEncoder) -> None:
         self.encoder = encoder.eval()

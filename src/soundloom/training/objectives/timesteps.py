@@ -1,4 +1,4 @@
-"""Times of flow matching, 1 for noise and 0 for data: how they are drawn, and what latents look like there."""
+"""Timesteps of flow matching, 1 for noise and 0 for data: sampling, shifting, adding noise."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from soundloom.diffusion.schedules import warp
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.loop.rng import RngStream
 
-TRUNCATION = 0.075  # of the logit-normal distribution of times
+TRUNCATION = 0.075  # of the logit-normal distribution
 
 
-def noisy(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Latents (b, c, t) on the straight path from data to noise at times (b,)."""
+def add_noise(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Interpolate latents (b, c, t) linearly from data to noise at timesteps (b,)."""
     t = t[:, None, None]
     return (1 - t) * data + t * noise
 
 
 def stratified(stream: RngStream, count: int) -> Tensor:
-    """Uniform draws (count,), one from each of `count` equal parts of [0, 1), in random order."""
-    parts = stream.tensor(stream.rng.permutation(count))
-    return (parts + stream.uniform(count)) / count
+    """Sample (count,) uniform values, one from each of `count` equal strata of [0, 1), in random order."""
+    strata = stream.tensor(stream.rng.permutation(count))
+    return (strata + stream.uniform(count)) / count
 
 
-def shifted(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
-    """Move times (b,) as published training does: longer items (b,), in latents, towards noise."""
+def shift_timesteps(t: Tensor, lengths: Tensor, shift: ShiftConfig) -> Tensor:
+    """Shift timesteps (b,) as published training does: towards noise for longer clips (b,), in latents."""
     moved = warp(t.double().cpu().numpy(), lengths.double().cpu().numpy(), shift)
     return torch.from_numpy(moved).to(t)
 
 
 def sample_timesteps(config: DiTTrainingConfig, u: Tensor) -> Tensor:
-    """Map uniform draws (b,) to times (b,) in (0, 1] by the inverse of a distribution function."""
+    """Map uniform samples (b,) to timesteps (b,) in (0, 1] by an inverse distribution function."""
     if config.timesteps == "uniform":
         return u.clamp_min(1e-4)
     if config.timesteps == "logsnr-uniform":

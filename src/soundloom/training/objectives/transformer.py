@@ -1,4 +1,4 @@
-"""A plain transformer for what is trained beside a model: critics and scorers."""
+"""A plain transformer for auxiliary modules: critics and scorers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD_WIDTH, FF_MULT, NORM_EPS = 64, 2, 1e-5
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each behind a norm, which add nothing until they have learnt something."""
+    """Pre-norm attention and feed-forward, with output layers initialized to zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks over tokens (b, n, width) of which `valid` (b, n) says which are real; all are if it is None."""
+    """Blocks over tokens (b, n, width), with an optional mask `valid` (b, n)."""
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
@@ -41,5 +41,5 @@ class Transformer(nn.Module):
 
 
 def mean_of_valid(h: Tensor, valid: Tensor) -> Tensor:
-    """Mean (b, d) of the real ones among tokens (b, n, d)."""
+    """Mean (b, d) over the valid tokens of (b, n, d)."""
     return (h * valid[..., None]).sum(1) / valid.sum(1, keepdim=True).clamp_min(1)

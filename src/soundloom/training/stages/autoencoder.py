@@ -117,7 +117,7 @@ class AutoencoderTask:
 
     def _own_terms(self, batch: Reconstruction) -> Iterator[Term]:
         """Losses that need nobody but the autoencoder."""
-        config, made, real = self.config, batch.made.float(), batch.real
+        config, made, real = self.config, batch.decoded.float(), batch.real
         with torch.autocast(real.device.type, enabled=False):  # logarithms of small numbers need all their digits
             spectral = self.spectral(made, real)
             mel = self.mel(made, real) if config.mel.weight else None

@@ -22,7 +22,7 @@ from soundloom.training.config import DistillConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.timesteps import noisy
+from soundloom.training.objectives.timesteps import add_noise
 from soundloom.training.stages.dit import loss_weights, masked_losses
 
 SMALLEST_TIME = 1e-4  # below which a clean estimate says nothing about the velocity
@@ -87,7 +87,7 @@ class DistillTask:
             return jumps
         some = batch.map(lambda value: value[chosen])
         times = stream.tensor(stream.rng.choice(self.kept, len(some.data)).astype(np.float32))
-        points = noisy(some.data, stream.normal(*some.data.shape), times)
+        points = add_noise(some.data, stream.normal(*some.data.shape), times)
         ends = points - times[:, None, None] * self._velocity(some)(points, times)
         return Jumps(
             jumps.points.index_put((chosen,), points),
@@ -108,7 +108,7 @@ class DistillTask:
     def _walk(self, batch: TrainingBatch, stream: RngStream) -> Path:
         """A path from the highest time that is jumped from: from noise, or from clips with so much of it."""
         times = stream.tensor(self.jumped.astype(np.float32))
-        start = noisy(batch.data, stream.normal(*batch.data.shape), times[:1])
+        start = add_noise(batch.data, stream.normal(*batch.data.shape), times[:1])
         points = [start, *dpmpp_2m(self._velocity(batch), start, Times(self.jumped), lambda step: start)]
         return Path(torch.stack(points), times)
 

@@ -15,7 +15,7 @@ from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.objectives.timesteps import noisy, sample_timesteps, shifted, stratified
+from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, shift_timesteps, stratified
 
 POWER_FLOOR = 0.02  # of latents; the loss of quieter clips is weighted as at this power
 
@@ -37,9 +37,9 @@ class DiTTask:
         batch, config = self._sample(step, stream)
         t = sample_timesteps(config, stratified(stream, len(batch.data)))
         if self.shift and config is self.config:
-            t = shifted(t, batch.seconds * self.clips.frames_per_second, self.shift)
+            t = shift_timesteps(t, batch.seconds * self.clips.frames_per_second, self.shift)
         noise = stream.normal(*batch.data.shape)
-        x = noisy(batch.data, noise, t)
+        x = add_noise(batch.data, noise, t)
         context, duration = generator.embed(batch.ids, batch.mask, batch.seconds)
         context = drop_context(context, stream.uniform(len(t)) < self.config.cfg_dropout)
         target = noise - batch.data

@@ -22,9 +22,9 @@ from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import OptimizerPhase
 from soundloom.training.objectives.feature_matching import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
-from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_rows
+from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_captions
 from soundloom.training.objectives.spectral.losses import Term
-from soundloom.training.objectives.timesteps import noisy, stratified
+from soundloom.training.objectives.timesteps import add_noise, stratified
 from soundloom.training.stages.dit import drop_context
 
 
@@ -77,7 +77,7 @@ class PostTask:
         """Clean latents as the generator sees them behind noisy ones."""
         generator: Generator = self.module
         t = generator_times(self.config, stream, len(batch.data))
-        x = noisy(batch.data, stream.normal(*batch.data.shape), t)
+        x = add_noise(batch.data, stream.normal(*batch.data.shape), t)
         context, duration = generator.embed(batch.ids, batch.mask, batch.seconds)
         embedded = drop_context(context, stream.uniform(len(t)) < dropout), duration
         return x - t[:, None, None] * generator(batch, x, t, embedded)
@@ -86,7 +86,7 @@ class PostTask:
         t = discriminator_times(self.config, stratified(stream, len(clean)))
         noise = stream.normal(*clean.shape)
         valid = batch.valid[:, None]
-        return Pair(batch, noisy(batch.data, noise, t) * valid, noisy(clean, noise, t) * valid, t)
+        return Pair(batch, add_noise(batch.data, noise, t) * valid, add_noise(clean, noise, t) * valid, t)
 
     def _generator_terms(self, pair: Pair, clean: Tensor, step: int, stream: RngStream) -> Iterator[Term]:
         config, batch = self.config, pair.batch
@@ -173,6 +173,6 @@ def other_captions(ids: Tensor) -> tuple[Tensor, Tensor]:
     count = len(ids)
     items = torch.arange(count, device=ids.device)
     following = (items[:, None] + 1 + items) % count  # (b, b), the item itself last
-    differs = ~equal_rows(ids).gather(1, following)
+    differs = ~equal_captions(ids).gather(1, following)
     first = differs.int().argmax(1)
     return following[items, first], differs.any(1)

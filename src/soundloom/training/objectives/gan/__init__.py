@@ -1,1 +1,1 @@
-"""Adversarial training: discriminators and their losses."""
+"""Adversarial training: discriminators and GAN losses."""

@@ -1,7 +1,7 @@
-"""Networks that tell recorded from decoded sound, each through a front end of its own.
+"""Discriminators of real and decoded audio, each with its own front end.
 
-Convolutions look at a complex spectrogram as at a picture; transformers of the autoencoder's own blocks gather patches
-of the waveform, spectra or chroma into one score for each group of frames.
+Convolutions read a complex spectrogram as an image. Transformers with the autoencoder's blocks read patches of the
+waveform, spectra or chroma, and give one score for each group of frames.
 Letters for axes: b batch, c channels, n front-end frames, l scores, d width.
 Source: EnCodec's multi-scale discriminator, and the ensemble of SAME as described for its training code.
 """
@@ -27,13 +27,13 @@ from soundloom.training.objectives.spectral.losses import tight_stft
 CHROMA_BINS = 64
 HEAD_WIDTH, FF_MULT = 64, 1.5
 NARROWEST, WIDEST = 192, 512
-MATCHED_BLOCKS = 2  # whose outputs are compared
+MATCHED_BLOCKS = 2  # blocks whose outputs are used for feature matching
 NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """One member's scores of a batch, high for real, and the activations that led to them."""
+    """Scores of a batch, high for real, and intermediate features."""
 
     scores: Tensor  # (b, ...)
     features: list[Tensor]
@@ -52,7 +52,7 @@ class ConvolutionDiscriminator(nn.Module):
         self.score = _conv(f, 1, (3, 3))
 
     def forward(self, audio: Tensor) -> DiscriminatorOutput:
-        """Judge audio (b, 2, samples)."""
+        """Score audio (b, 2, samples)."""
         taper = torch.hann_window(self.size, device=audio.device)
         frames = audio.unfold(-1, self.size, self.size // 4) * (taper / taper.norm())
         spectrum = torch.fft.rfft(frames)
@@ -65,13 +65,13 @@ class ConvolutionDiscriminator(nn.Module):
 
 
 def _conv(channels_in: int, channels_out: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """A weight-normed convolution over (time, frequency) that keeps the size; time may be dilated."""
+    """A weight-normalized convolution over (time, frequency) that preserves the size; time may be dilated."""
     padding = (dilation * (kernel[0] // 2), kernel[1] // 2)
     return weight_norm(nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=(dilation, 1)))
 
 
 class TransformerDiscriminator(nn.Module):
-    """A front end, the encoder's blocks behind root mean square norms, and one score for each token they gather."""
+    """A front end, the encoder's blocks with RMS norms, and a score for each output token."""
 
     def __init__(self, config: DiscriminatorConfig, front: nn.Module, channels: int) -> None:
         super().__init__()
@@ -94,20 +94,20 @@ class TransformerDiscriminator(nn.Module):
         self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, audio: Tensor) -> DiscriminatorOutput:
-        """Judge audio (b, 2, samples)."""
+        """Score audio (b, 2, samples)."""
         with outputs_of(self.gather.transformers[:MATCHED_BLOCKS]) as features:
             tokens = self.gather(self.front(audio), None)  # (b, l, d)
         return DiscriminatorOutput(self.score(tokens)[..., 0], features)
 
 
 def discriminator_width(channels: int) -> int:
-    """Width that the published ensemble gives a front end of so many channels."""
+    """Width of the published ensemble for a front end with this many channels."""
     rule = HEAD_WIDTH * round(16 * math.sqrt(channels) / HEAD_WIDTH)
     return min(max(rule, NARROWEST), WIDEST)
 
 
 def _replace_norms(module: nn.Module) -> None:
-    """Put plain norms where the autoencoder has tanh, which hides from a discriminator how large things are."""
+    """Replace DyT, whose tanh hides magnitudes from a discriminator, by RMS norms."""
     for name, child in module.named_children():
         if isinstance(child, DyT):
             setattr(module, name, RMSNorm(len(child.gamma), NORM_EPS))
@@ -127,7 +127,7 @@ class Patches(nn.Module):
 
 
 class Spectrum(nn.Module):
-    """Audio to real and imaginary parts of its spectra (b, n, 4 * bins)."""
+    """Audio (b, 2, samples) to real and imaginary parts of spectra (b, n, 4 * bins)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -139,13 +139,13 @@ class Spectrum(nn.Module):
 
 
 def demodulated(spectrum: Tensor) -> Tensor:
-    """Turn the phase of (..., n, bins) back by what hops of half a window add to each bin's center frequency."""
+    """Remove the phase that hops of half a window add at the center frequency of each bin of (..., n, bins)."""
     frames, bins = (torch.arange(size, device=spectrum.device) % 2 for size in spectrum.shape[-2:])
     return spectrum * (1 - 2 * frames[:, None] * bins)
 
 
-class Chroma(nn.Module):
-    """Audio to the logarithm of its pitch classes around an octave (b, n, 2 * 64)."""
+class ChromaFrontEnd(nn.Module):
+    """Audio (b, 2, samples) to log chroma around an octave (b, n, 2 * 64)."""
 
     def __init__(self, config: DiscriminatorConfig, rate: int) -> None:
         super().__init__()
@@ -159,11 +159,11 @@ class Chroma(nn.Module):
 
 
 def build_discriminator(config: DiscriminatorConfig, rate: int) -> nn.Module:
-    """The member that a configuration describes."""
+    """Build the discriminator of a configuration."""
     if config.kind == "convolution":
         return ConvolutionDiscriminator(config)
     if config.kind == "patches":
         return TransformerDiscriminator(config, Patches(config.size), 2 * config.size)
     if config.kind == "spectrum":
         return TransformerDiscriminator(config, Spectrum(config.size), 2 * (config.size + 2))
-    return TransformerDiscriminator(config, Chroma(config, rate), 2 * CHROMA_BINS)
+    return TransformerDiscriminator(config, ChromaFrontEnd(config, rate), 2 * CHROMA_BINS)

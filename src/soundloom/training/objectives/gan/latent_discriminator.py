@@ -1,4 +1,4 @@
-"""The discriminator of post-training: a copy of the generator that looks at latents, with a head that scores frames.
+"""The discriminator of post-training: a copy of the generator's first blocks, with a head that scores latent frames.
 
 Letters: b batch, c latent channels, t frames, d width. Source: adversarial relativistic-contrastive post-training, as
 described for stable-audio-tools.
@@ -21,12 +21,12 @@ from soundloom.training.objectives.gan.discriminators import DiscriminatorOutput
 
 DILATIONS = (1, 2, 4, 1, 2, 4)
 GROUPS = 16
-USUAL_DEPTH = 0.7  # share of the blocks behind which the published discriminators look
-Embedded = tuple[Tensor, Tensor]  # context and duration, of the discriminator's own conditioner
+DEFAULT_DEPTH = 0.7  # relative depth of the block whose features the published discriminators read
+Embedded = tuple[Tensor, Tensor]  # context and duration from the discriminator's own conditioner
 
 
 class LatentDiscriminator(nn.Module):
-    """Blocks of the generator up to the last one that is looked at, and a head over those that are."""
+    """The blocks of a generator up to the last of `layers`, and a head on the outputs of those in `layers`."""
 
     def __init__(self, generator: Generator, layers: Sequence[int], head_width: int) -> None:
         super().__init__()
@@ -34,17 +34,17 @@ class LatentDiscriminator(nn.Module):
         transformer = self.backbone.dit.transformer
         if any(not 0 <= layer < len(transformer.layers) for layer in layers):
             raise ConfigError(f"layers must be from 0 to {len(transformer.layers) - 1}, found {list(layers)}")
-        self.layers = sorted(layers) or [max(0, round(USUAL_DEPTH * len(transformer.layers)) - 1)]
+        self.layers = sorted(layers) or [max(0, round(DEFAULT_DEPTH * len(transformer.layers)) - 1)]
         transformer.layers = transformer.layers[: self.layers[-1] + 1]
         self.memory_tokens = len(transformer.memory_tokens)
         self.head = Head(len(self.layers) * self.backbone.dit.config.embed_dim, head_width)
 
     def embed(self, batch: TrainingBatch) -> Embedded:
-        """What several looks at one batch share."""
+        """Embed the prompts of a batch once for several calls."""
         return self.backbone.embed(batch.ids, batch.mask, batch.seconds)
 
     def forward(self, batch: TrainingBatch, x: Tensor, t: Tensor, embedded: Embedded) -> DiscriminatorOutput:
-        """Judge latents x (b, c, t) with noise of level t (b,) under what the batch asks for; scores are (b, t)."""
+        """Score noisy latents x (b, c, t) at timesteps t (b,), given the prompts of the batch; scores are (b, t)."""
         blocks = self.backbone.dit.transformer.layers
         with outputs_of(blocks[layer] for layer in self.layers) as outputs:
             self.backbone(batch, x, t, embedded)
@@ -53,7 +53,7 @@ class LatentDiscriminator(nn.Module):
 
 
 class Head(nn.Module):
-    """Dilated convolutions that keep the number of frames, so that clips may be short."""
+    """Dilated convolutions that preserve the number of frames, so that clips may be short."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Head(nn.Module):
         self.score = nn.Conv1d(hidden, 1, 1)
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Score features (b, t, d); frames that are not valid (b, t) are nothing."""
+        """Score features (b, t, d); frames that are not valid (b, t) are zeroed."""
         h = self.reduce((features * valid[..., None]).transpose(1, 2))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             h = h + F.leaky_relu(norm(convolution(h)), 0.2)

@@ -1,1 +1,1 @@
-"""Losses on spectra."""
+"""Spectral losses."""

@@ -1,4 +1,4 @@
-"""Filter banks that losses listen through: mel bands, chroma bands around an octave, and the K-weighting of loudness.
+"""Filters for training losses: chroma bands around an octave, and a K-weighting filter.
 
 Everything is NumPy in float64, computed once; rates and frequencies are in hertz.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-LOWEST_A = 27.5  # A0, where octave 0 of the chroma bank begins
+LOWEST_A = 27.5  # A0, the start of octave 0 of the chroma bank
 SEMITONES_A_TO_C = 3
 WEIGHTING_TAPS, WEIGHTING_POINTS = 257, 8193
 HIGH_PASS, HIGH_PASS_Q = 38.135, 0.5
@@ -19,10 +19,10 @@ REFERENCE = 1000.0  # where K-weighting changes nothing
 
 
 def chroma_bank(bins: int, window: int, rate: int, octave: float, width: float) -> Matrix:
-    """Share every frequency out among pitch classes, (bins, window / 2 + 1); rows start near C.
+    """Distribute each frequency over pitch classes, (bins, window / 2 + 1); rows start near C.
 
-    A frequency's weights are a Gaussian over the classes that adds up to 1, times a Gaussian over octaves above A0
-    with this center and width. Pitch class p (C is 0) is at row (bins * (p + 3) / 12 - 3 * (bins // 12)) mod bins.
+    A frequency's weights are a Gaussian over the classes that sums to 1, times a Gaussian over octaves above A0 with
+    this center and width. Pitch class p (C is 0) is at row (bins * (p + 3) / 12 - 3 * (bins // 12)) mod bins.
     Source: the chroma bank of librosa as the training code of SAME uses it, normalized over classes.
     """
     hertz = np.arange(1, window // 2 + 1) * rate / window
@@ -37,9 +37,9 @@ def chroma_bank(bins: int, window: int, rate: int, octave: float, width: float) 
 
 
 def k_weighting(rate: int) -> Matrix:
-    """Linear-phase filter (257,) near the K-weighting of loudness: a high-pass and a shelf of 4 dB, gain 1 at 1 kHz.
+    """Linear-phase FIR filter (257,) that approximates K-weighting: a high-pass and a 4 dB shelf, gain 1 at 1 kHz.
 
-    Sampled in frequency and tapered, so it resolves no less than about 170 Hz at 44.1 kHz.
+    By frequency sampling with a window, which limits its resolution to about 170 Hz at 44.1 kHz.
     """
     response = _k_response(np.linspace(0, rate / 2, WEIGHTING_POINTS))
     middle = WEIGHTING_TAPS // 2
@@ -49,7 +49,7 @@ def k_weighting(rate: int) -> Matrix:
 
 
 def _k_response(hertz: Matrix) -> Matrix:
-    """Magnitude of the two analogue sections in a row."""
+    """Magnitude of the two analog sections in series."""
     s = 1j * hertz / HIGH_PASS
     high_pass = s**2 / (s**2 + s / HIGH_PASS_Q + 1)
     s, a = 1j * hertz / SHELF, 10 ** (SHELF_DB / 40)

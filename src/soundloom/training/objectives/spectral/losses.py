@@ -1,6 +1,6 @@
 """Losses between a signal and its reconstruction: on samples, and on spectra at several resolutions.
 
-Signals are (b, 2, n). The short-time transform is a tight frame: its window's squares add up to one over all hops.
+Signals are (b, 2, n). The STFT is a tight frame: the squared windows sum to 1 over all hops.
 Source: SAME, as described for its training code.
 """
 
@@ -14,46 +14,47 @@ from torch.nn import functional as F
 
 from soundloom.training.config import SpectralConfig
 from soundloom.training.objectives.spectral.filterbanks import k_weighting
-from soundloom.training.objectives.spectral.phase import complex_difference, frequency_difference, time_difference
+from soundloom.training.objectives.spectral.phase import (
+    complex_error,
+    group_delay_difference,
+    instantaneous_frequency_difference,
+)
 
-SPREAD_FLOOR = 1e-4  # below which a signal counts as silent
+SPREAD_FLOOR = 1e-4  # standard deviation of a signal that counts as silent
 MAGNITUDE_FLOOR = 1e-8
 
-Term = tuple[str, float, Tensor]  # a loss by its name, with its weight; 0 for what is only logged
+Term = tuple[str, float, Tensor]  # name, weight and value of a loss; weight 0 for values that are only logged
 
 
 def tight_window(size: int, overlap: int) -> Tensor:
-    """Power-of-sine window (size,) whose squares at hops of size / overlap add up to one at every sample."""
+    """Power-of-sine window (size,) whose squares at hops of size / overlap sum to 1 at every sample."""
     power = overlap - 1
     gain = (overlap * math.comb(2 * power, power) / 4**power) ** -0.5
     return gain * torch.sin(math.pi * torch.arange(size) / size) ** power
 
 
 def tight_stft(x: Tensor, size: int, overlap: int) -> Tensor:
-    """Short-time spectra (..., frames, size / 2 + 1) of x (..., n), scaled so that energy stays the same.
-
-    Nothing is padded: frames lie wholly inside the signal.
-    """
+    """Energy-preserving STFT (..., frames, size / 2 + 1) of x (..., n), without padding."""
     frames = x.unfold(-1, size, size // overlap)
     spectrum = torch.fft.rfft(frames * tight_window(size, overlap).to(x)) * size**-0.5
-    doubled = torch.full((size // 2 + 1,), math.sqrt(2)).to(x)  # one bin stands for itself and its mirror image
+    doubled = torch.full((size // 2 + 1,), math.sqrt(2)).to(x)  # bins also represent negative frequencies
     doubled[0] = doubled[-1] = 1
     return spectrum * doubled
 
 
-def waveform_loss(made: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute plus mean squared error, each relative to the size of the real batch."""
-    error = made - real
+def waveform_loss(decoded: Tensor, real: Tensor) -> Tensor:
+    """Mean absolute plus mean squared error, each relative to the magnitude of the real batch."""
+    error = decoded - real
     scale = real.square().mean().clamp_min(SPREAD_FLOOR**2)
     return error.abs().mean() / scale.sqrt() + error.square().mean() / scale
 
 
 class SpectralLoss(nn.Module):
-    """Distance of spectra of left, right, mid and side, averaged over window sizes.
+    """Multi-resolution STFT loss of left, right, mid and side, averaged over window sizes.
 
-    Terms: convergence ‖X - Y‖ / ‖X + Y‖ of magnitudes; logarithm, the mean difference of ln(1 + magnitude / floor),
-    where the floor follows the spread of both signals; linear, the mean difference of magnitudes; phase, the log of
-    the complex error relative to its spread; time and frequency phase, see `phase`. Those of weight 0 cost nothing.
+    Terms: spectral convergence ‖X - Y‖ / ‖X + Y‖ of magnitudes; difference of log magnitudes ln(1 + magnitude / floor)
+    with a floor relative to the spread of both signals; difference of linear magnitudes; log complex error; differences
+    of instantaneous frequency and group delay, see `phase`. Terms of weight 0 are not computed.
     """
 
     def __init__(self, config: SpectralConfig, rate: int = 44100) -> None:
@@ -62,37 +63,37 @@ class SpectralLoss(nn.Module):
         if config.k_weighting:
             self.register_buffer("weighting", torch.from_numpy(k_weighting(rate)).float(), persistent=False)
 
-    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+    def forward(self, decoded: Tensor, real: Tensor) -> Tensor:
         """Compare two signals (b, 2, n)."""
         if self.config.k_weighting:
-            made, real = (filtered(signal, self.get_buffer("weighting")) for signal in (made, real))
-        terms = [self._at_size(made, real, size) for size in self.config.windows]
+            decoded, real = (apply_filter(signal, self.get_buffer("weighting")) for signal in (decoded, real))
+        terms = [self._at_size(decoded, real, size) for size in self.config.windows]
         return torch.stack(terms).mean()
 
-    def _at_size(self, made: Tensor, real: Tensor, size: int) -> Tensor:
+    def _at_size(self, decoded: Tensor, real: Tensor, size: int) -> Tensor:
         config = self.config
-        x, y = (with_mid_and_side(tight_stft(signal, size, config.overlap)) for signal in (made, real))
+        x, y = (with_mid_and_side(tight_stft(signal, size, config.overlap)) for signal in (decoded, real))
         a, b = x.abs().clamp_min(MAGNITUDE_FLOOR), y.abs().clamp_min(MAGNITUDE_FLOOR)
         terms = (
             (config.spectral_convergence, lambda: spectral_convergence(a, b)),
-            (config.log_magnitude, lambda: log_difference(a, b, config.log_floor)),
+            (config.log_magnitude, lambda: log_magnitude_difference(a, b, config.log_floor)),
             (config.linear_magnitude, lambda: (a - b).abs().mean()),
-            (config.complex_error, lambda: complex_difference(x, y)),
-            (config.instantaneous_frequency, lambda: time_difference(x, y)),
-            (config.group_delay, lambda: frequency_difference(x, y)),
+            (config.complex_error, lambda: complex_error(x, y)),
+            (config.instantaneous_frequency, lambda: instantaneous_frequency_difference(x, y)),
+            (config.group_delay, lambda: group_delay_difference(x, y)),
         )
-        return sum((weight * term() for weight, term in terms if weight), start=made.new_zeros(()))
+        return sum((weight * term() for weight, term in terms if weight), start=decoded.new_zeros(()))
 
 
-def filtered(x: Tensor, taps: Tensor) -> Tensor:
-    """Convolve x (b, c, n) with a symmetric filter of odd length; the ends are mirrored."""
+def apply_filter(x: Tensor, taps: Tensor) -> Tensor:
+    """Convolve x (b, c, n) with a symmetric filter of odd length, with reflection padding."""
     b, c, n = x.shape
     padded = F.pad(x, (len(taps) // 2, len(taps) // 2), mode="reflect")
     return F.conv1d(padded.reshape(b * c, 1, -1), taps.view(1, 1, -1)).view(b, c, n)
 
 
 def with_mid_and_side(stereo: Tensor) -> Tensor:
-    """Stack left, right, mid and side, (b, 4, ...), from (b, 2, ...); mid and side keep the energy."""
+    """Stack left, right, mid and side, (b, 4, ...), from (b, 2, ...); mid and side preserve the energy."""
     left, right = stereo.unbind(1)
     return torch.stack([left, right, (left + right) * 0.5**0.5, (left - right) * 0.5**0.5], dim=1)
 
@@ -103,22 +104,22 @@ def spectral_convergence(a: Tensor, b: Tensor) -> Tensor:
     return (error / total.clamp_min(SPREAD_FLOOR)).mean()
 
 
-def log_difference(a: Tensor, b: Tensor, floor: float) -> Tensor:
-    """Mean difference of logarithms, flat below `floor` times the spread of both, so that silence stays harmless."""
+def log_magnitude_difference(a: Tensor, b: Tensor, floor: float) -> Tensor:
+    """Mean difference of log magnitudes, flat below `floor` times the spread of both, so that silence is harmless."""
     spread = floor * (_spread(a).square() + _spread(b).square()).sqrt()
     return (torch.log1p(a / spread) - torch.log1p(b / spread)).abs().mean()
 
 
 def _spread(magnitudes: Tensor) -> Tensor:
-    """Standard deviation over frames and bins, a constant for the gradient, (b, 4, 1, 1)."""
+    """Detached standard deviation over frames and bins, (b, 4, 1, 1)."""
     return magnitudes.detach().flatten(2).std(-1)[..., None, None].clamp_min(SPREAD_FLOOR)
 
 
 def softnorm_loss(latents: Tensor) -> Tensor:
-    """How far latents (b, c, t) are from zero mean and unit variance, over time and, weaker, over channels."""
-    return _normality(latents, 2) + 0.4 * _normality(latents, 1)
+    """Penalize latents (b, c, t) that deviate from zero mean and unit variance, over time and, less, channels."""
+    return _kl_to_standard_normal(latents, 2) + 0.4 * _kl_to_standard_normal(latents, 1)
 
 
-def _normality(latents: Tensor, dim: int) -> Tensor:
+def _kl_to_standard_normal(latents: Tensor, dim: int) -> Tensor:
     variance = latents.var(dim).clamp_min(1e-4)
     return (latents.mean(dim).square() + variance - variance.log() - 1).mean()

@@ -1,4 +1,4 @@
-"""Difference of log-mel spectra in decibels, at several windows: what the shipped autoencoder is measured by."""
+"""Multi-resolution log-mel loss in decibels, the metric of the packaged autoencoder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from soundloom.training.objectives.spectral.losses import with_mid_and_side
 class MelLoss(nn.Module):
     """Mean absolute difference in dB over left, right, mid and side, averaged over windows.
 
-    Levels are relative to full scale. Cells where neither sound reaches the floor are not counted, those that the made
-    sound alone reaches with the weight `added`.
+    Levels are relative to full scale. Cells below the floor in both sounds have no weight; cells above it only in the
+    decoded sound have weight `added`.
     """
 
     def __init__(self, config: MelConfig, rate: int) -> None:
@@ -25,12 +25,12 @@ class MelLoss(nn.Module):
             bank = torch.from_numpy(mel_filter_bank(config.bands, window, rate)).float().T
             self.register_buffer(f"bank_{window}", bank, persistent=False)
 
-    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+    def forward(self, decoded: Tensor, real: Tensor) -> Tensor:
         """Compare two signals (b, 2, n)."""
-        return torch.stack([self._at_size(made, real, window) for window in self.config.windows]).mean()
+        return torch.stack([self._at_size(decoded, real, window) for window in self.config.windows]).mean()
 
-    def _at_size(self, made: Tensor, real: Tensor, window: int) -> Tensor:
-        a, b = (self.power(with_mid_and_side(signal), window) for signal in (made, real))
+    def _at_size(self, decoded: Tensor, real: Tensor, window: int) -> Tensor:
+        a, b = (self.power(with_mid_and_side(signal), window) for signal in (decoded, real))
         heard, added = b > self.floor, (a > self.floor) & (b <= self.floor)
         weight = heard.float() + self.config.excess_weight * added
         difference = 10 * (torch.log10(a + self.floor) - torch.log10(b + self.floor)).abs()
