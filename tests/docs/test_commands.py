@@ -99,7 +99,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-INSTRUCT = {"batch": 2, "seconds": 0.5, "stems": "bands", "adapter": {"max_frames": 50, "lora_rank": 2}} | {
+INSTRUCT = {"batch_size": 2, "seconds": 0.5, "stems": "bands", "adapter": {"max_frames": 50, "lora_rank": 2}} | {
     "loop": SHORT_LOOP
 }
 
