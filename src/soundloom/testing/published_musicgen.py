@@ -18,8 +18,14 @@ from soundloom.checkpoints.formats.packed import stored_parts
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors, from_array
 from soundloom.checkpoints.musicgen import layouts
+from soundloom.checkpoints.musicgen.components import (
+    CODEC_PICKLE,
+    CONFIG_FILE,
+    T5_FOLDERS,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+)
 from soundloom.checkpoints.musicgen.open import STATE_FILE
-from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE, CONFIG_FILE, T5_FOLDERS, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE

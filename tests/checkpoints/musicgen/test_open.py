@@ -9,9 +9,9 @@ import pytest
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
 from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.checkpoints.musicgen.components import WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.infer import setting
 from soundloom.checkpoints.musicgen.open import is_musicgen, open_musicgen
-from soundloom.checkpoints.musicgen.parts import WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.shapes import adapter_shapes, encodec_shapes, lm_shapes, t5_shapes
 from soundloom.config.musicgen.model import MusicGenConfig, parse_composite_config, published_musicgen
 from soundloom.errors import ConfigError, MismatchError, ModelNotFoundError

@@ -13,9 +13,9 @@ import numpy as np
 
 from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.checkpoints.formats.safetensors import write_safetensors
+from soundloom.checkpoints.musicgen.components import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, fold_weight_norms
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, open_musicgen
-from soundloom.checkpoints.musicgen.parts import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig, parse_t5_config
 from soundloom.config.musicgen.sampling import GREEDY, Sampling

@@ -1,7 +1,7 @@
-"""The parts of MusicGen that its files lack: the codec and the text encoder, which lie in files of their own.
+"""Open the codec and the text encoder of MusicGen, which most layouts keep in separate files.
 
-The codec is `compression_state_dict.bin` beside the model or a copy of facebook/encodec_32khz, the text encoder a copy
-of t5-base, whose SentencePiece model makes the tokens. Each may lie in the model's folder or beside it.
+The codec is `compression_state_dict.bin` or a copy of facebook/encodec_32khz. The text encoder is a copy of t5-base
+with its SentencePiece model. Each may be inside the model's folder or next to it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T5 = Layout((Row("*", "*"),), optional=("decoder.*", "lm_head.weight", "encoder.
 
 @dataclass(frozen=True)
 class CodecFiles:
-    """A codec under canonical names; `path` is the file of its weights, `stored` what that file holds."""
+    """A codec with canonical names; `path` is its weight file, `stored` the tensors in that file."""
 
     config: EncodecConfig
     tensors: Tensors
@@ -44,7 +44,7 @@ class CodecFiles:
 
 @dataclass(frozen=True)
 class T5Files:
-    """A text encoder under canonical names, with its SentencePiece model; `path` and `stored` as for the codec."""
+    """A text encoder with canonical names and its SentencePiece model; `path` and `stored` as in `CodecFiles`."""
 
     config: T5Config
     tensors: Tensors
@@ -54,7 +54,7 @@ class T5Files:
 
 
 def read_weights(folder: Path) -> tuple[list[Path], Tensors]:
-    """The weights of a transformers folder: whole, in shards that an index lists, or pickled, in this order."""
+    """Read the weights of a transformers folder: one file, shards with an index, or a pickle, in this order."""
     if (folder / WEIGHTS_FILE).is_file():
         files = [folder / WEIGHTS_FILE]
     elif (folder / INDEX_FILE).is_file():
@@ -63,38 +63,38 @@ def read_weights(folder: Path) -> tuple[list[Path], Tensors]:
         path = folder / PICKLED_WEIGHTS
         return [path], tensors_of(read_pickle(path), str(path))
     else:
-        raise ModelNotFoundError(f"{folder} has no {WEIGHTS_FILE}", "fetch it from the same repository")
+        raise ModelNotFoundError(f"{folder} has no {WEIGHTS_FILE}", "download it from the same repository")
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise ModelNotFoundError(f"{folder} lacks {shown(', '.join(missing))}", "fetch them from the same repository")
+        raise ModelNotFoundError(f"{folder} lacks {shown(', '.join(missing))}", "download them too")
     return files, {name: tensor for file in files for name, tensor in read_safetensors(file).items()}
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index of shards names, which lie beside it."""
+    """Return the shards that an index lists; they must be in its folder."""
     found = read_json(index).get("weight_map")
     names: list[Any] = list(found.values()) if isinstance(found, Mapping) else [None]
     for name in names:
         if not is_file_name(name):
-            raise ConfigError(f"{index} must name files beside it as weight_map, found {shown(name)}")
+            raise ConfigError(f"the weight_map of {index} must list file names, found {shown(name)}")
     if len(set(names)) > _MOST_SHARDS:
-        raise ConfigError(f"{index} names {len(set(names))} files, at most {_MOST_SHARDS} are read")
+        raise ConfigError(f"{index} lists {len(set(names))} files, more than the limit of {_MOST_SHARDS}")
     return list(dict.fromkeys(names))
 
 
-def open_codec(folder: Path, beside: Path | None = None) -> CodecFiles:
-    """The codec of a model's folder, or of the folder `beside` it. Raises ModelNotFoundError where there is none."""
-    for place in filter(None, (folder, beside)):
+def open_codec(folder: Path, auxiliary: Path | None = None) -> CodecFiles:
+    """Open the codec in a model's folder, or in the folder `auxiliary`. Raises ModelNotFoundError if there is none."""
+    for place in filter(None, (folder, auxiliary)):
         if (place / CODEC_PICKLE).is_file():
             data = read_pickle(place / CODEC_PICKLE)
-            # In some repositories the file only says where the codec is.
+            # In some repositories the file only names another repository.
             if not (isinstance(data, dict) and "pretrained" in data):
                 return _audiocraft_codec(place / CODEC_PICKLE, data)
-    found = beside if beside and (beside / CONFIG_FILE).is_file() else find_folder(folder, CODEC_FOLDERS)
+    found = auxiliary if auxiliary and (auxiliary / CONFIG_FILE).is_file() else find_folder(folder, CODEC_FOLDERS)
     if found is None:
         raise ModelNotFoundError(
             f"{folder} has no codec",
-            f"put {CODEC_PICKLE} into it, or a copy of facebook/encodec_32khz as {CODEC_FOLDERS[0]} beside it",
+            f"add {CODEC_PICKLE}, or a copy of facebook/encodec_32khz next to it as {CODEC_FOLDERS[0]}",
         )
     files, stored = read_weights(found)
     config = parse_encodec_config(_with_quantizers(read_json(found / CONFIG_FILE), stored))
@@ -102,7 +102,7 @@ def open_codec(folder: Path, beside: Path | None = None) -> CodecFiles:
 
 
 def _with_quantizers(data: Mapping[str, Any], tensors: Tensors) -> Mapping[str, Any]:
-    """The configuration with the number of stages, which transformers only implies by a bandwidth."""
+    """Add the number of quantizers, which transformers only implies by a bandwidth."""
     return {"num_quantizers": sum(name.endswith(".codebook.embed") for name in tensors), **data}
 
 
@@ -113,7 +113,7 @@ def _audiocraft_codec(path: Path, data: Any) -> CodecFiles:
 
 
 def best_state(data: Any, path: Path) -> tuple[Tensors, str]:
-    """The tensors of an audiocraft file and the text of its training configuration, "" where it holds none."""
+    """Return the tensors of an audiocraft file and its training configuration as YAML text, "" without one."""
     if not isinstance(data, dict) or "best_state" not in data:
         raise CorruptFileError(f"{path} is not an audiocraft checkpoint: it has no best_state")
     state, training = data["best_state"], data.get("xp.cfg", "")
@@ -122,12 +122,12 @@ def best_state(data: Any, path: Path) -> tuple[Tensors, str]:
     return tensors_of(state, str(path)), training if isinstance(training, str) else ""
 
 
-def open_t5(folder: Path, beside: Path | None = None) -> T5Files:
-    """The text encoder in `beside` or near a model's folder. Raises ModelNotFoundError where there is none."""
-    found = beside or find_folder(folder, T5_FOLDERS)
+def open_t5(folder: Path, auxiliary: Path | None = None) -> T5Files:
+    """Open the text encoder in `auxiliary`, or in or next to a model's folder. Raises ModelNotFoundError."""
+    found = auxiliary or find_folder(folder, T5_FOLDERS)
     if found is None:
         raise ModelNotFoundError(
-            f"{folder} has no text encoder", f"put a copy of google-t5/t5-base as {T5_FOLDERS[0]} into it or beside it"
+            f"{folder} has no text encoder", f"add a copy of google-t5/t5-base as {T5_FOLDERS[0]}, inside or next to it"
         )
     config = parse_t5_config(read_json(found / CONFIG_FILE))
     files, stored = read_weights(found)
@@ -135,7 +135,7 @@ def open_t5(folder: Path, beside: Path | None = None) -> T5Files:
 
 
 def canonical_t5(stored: Tensors) -> Tensors:
-    """The encoder alone; its table of tokens may have either of two names."""
+    """Return the tensors of the encoder; its token embedding has either of two names."""
     alias, name = "encoder.embed_tokens.weight", "shared.weight"
     tensors = T5.to_canonical(stored)
     return tensors if name in tensors or alias not in stored else {**tensors, name: stored[alias].renamed(name)}
@@ -144,11 +144,11 @@ def canonical_t5(stored: Tensors) -> Tensors:
 def read_tokenizer(folder: Path) -> bytes:
     path = folder / TOKENIZER_FILE
     if not path.is_file():
-        raise ModelNotFoundError(f"{folder} lacks {TOKENIZER_FILE}, which makes tokens of prompts", "fetch it there")
+        raise ModelNotFoundError(f"{folder} has no tokenizer {TOKENIZER_FILE}", "download it from the same repository")
     return read_tokenizer_file(path)
 
 
 def find_folder(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """A folder of one of these names in `folder`, or beside it."""
+    """Return the folder with one of these names, inside or next to `folder`."""
     places = (place / name for place in (folder, folder.resolve().parent) for name in names)
     return next((path for path in places if (path / CONFIG_FILE).is_file()), None)

@@ -1,4 +1,4 @@
-"""MusicGen by name: fetched, and where it is published as a pickle, kept from then on as safetensors."""
+"""Open MusicGen models by name: download them, and convert pickled ones to safetensors once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub.cache import sources_needed
 from soundloom.checkpoints.hub.fetch import fetch_folders
-from soundloom.checkpoints.musicgen.open import OWN_CONFIG, Beside, MusicGenCheckpoint, is_musicgen, open_musicgen
-from soundloom.checkpoints.musicgen.parts import CODEC_PICKLE
+from soundloom.checkpoints.musicgen.components import CODEC_PICKLE
+from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, is_musicgen, open_musicgen
+from soundloom.checkpoints.musicgen.readers import OWN_CONFIG, AuxiliaryFolders
 from soundloom.checkpoints.musicgen.save import save_musicgen
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.errors import ModelNotFoundError
@@ -45,24 +46,24 @@ def open_music(
     path = expanded(source)
     if not (isinstance(source, str) and find_entry(name)) and path.exists():
         if not is_musicgen(path):
-            raise ModelNotFoundError(f"{path} is not a MusicGen model", "docs/musicgen.md says which files it needs")
+            raise ModelNotFoundError(f"{path} is not a MusicGen model", "see docs/musicgen.md for the files it needs")
         return open_musicgen(path)
     entry, layout = require_entry(name), layout or "published"
     if not entry.is_musicgen:
-        raise ModelNotFoundError(f"{entry.name} is not a MusicGen model", "instruct-musicgen and musicgen-small are")
+        raise ModelNotFoundError(f"{entry.name} is not a MusicGen model", "use instruct-musicgen or musicgen-small")
     folders = fetch_folders(
         entry, layout, revision=revision, offline=offline, accept_license=accept_license, confirm=confirm
     )
-    companions = {
+    auxiliary_folders = {
         place.repo: folder for place, folder in zip(sources_needed(entry, layout)[1:], folders[1:], strict=True)
     }
-    codec = next((folder for folder in companions.values() if (folder / CODEC_PICKLE).is_file()), None)
-    beside = Beside(t5=companions.get("google-t5/t5-base"), codec=codec)
-    return _as_safetensors(open_musicgen(folders[0], beside, entry.name, entry.license))
+    codec = next((folder for folder in auxiliary_folders.values() if (folder / CODEC_PICKLE).is_file()), None)
+    auxiliary = AuxiliaryFolders(t5=auxiliary_folders.get("google-t5/t5-base"), codec=codec)
+    return _as_safetensors(open_musicgen(folders[0], auxiliary, entry.name, entry.license))
 
 
 def _as_safetensors(checkpoint: MusicGenCheckpoint) -> MusicGenCheckpoint:
-    """The same model in soundloom's own layout, written when it is first opened, where it is a pickle."""
+    """Convert a pickled model to soundloom's own layout in the cache, when it is first opened."""
     if checkpoint.layout not in _PICKLED:
         return checkpoint
     folder = cache_folder() / "converted" / f"{checkpoint.name}-{checkpoint.fingerprint}"

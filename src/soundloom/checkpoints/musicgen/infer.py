@@ -1,7 +1,7 @@
-"""Sizes of MusicGen worked out from its tensors, for layouts that come without a `config.json`.
+"""Infer the sizes of MusicGen from tensor shapes, for layouts without a `config.json`.
 
-What shapes cannot tell is in the training configuration that audiocraft's files hold as text, or has the published
-value: heads are 64 wide.
+Sizes that no shape reveals come from the training configuration in audiocraft's files, or are the published ones:
+attention heads have 64 channels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CODEC_LAYER = re.compile(r"decoder\.layers\.(\d+)\.conv\.weight")
 
 
 def infer_lm(tensors: Tensors, codec: EncodecConfig, training: str = "") -> LMConfig:
-    """The language model's sizes; `training` is the text of its training configuration."""
+    """Infer the configuration of the language model; `training` is its training configuration, as YAML text."""
     width, text_width = sizes_of(tensors, "output_proj.weight", 2)
     codebooks = sum(name.startswith("linears.") for name in tensors)
     heads = _number(training, "transformer_lm", "num_heads")
@@ -39,20 +39,20 @@ def infer_lm(tensors: Tensors, codec: EncodecConfig, training: str = "") -> LMCo
 
 
 def infer_adapter(tensors: Tensors) -> InstructConfig:
-    """The adapter's sizes, from its table of positions (layers + 1, frames + 1, width)."""
+    """Infer the configuration of the adapter from its position table (layers + 1, frames + 1, width)."""
     return InstructConfig(max_frames=sizes_of(tensors, "pos_emb", 3)[1] - 1)
 
 
 def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
-    """The codec's sizes; `training` is the text of its training configuration."""
+    """Infer the configuration of the codec; `training` is its training configuration, as YAML text."""
     width, _, kernel = sizes_of(tensors, "encoder.layers.0.conv.weight", 3)
     hidden, _, residual_kernel = sizes_of(tensors, "encoder.layers.1.block.1.conv.weight", 3)
-    codes, latents = sizes_of(tensors, "quantizer.layers.0.codebook.embed", 2)
+    codebook_size, latents = sizes_of(tensors, "quantizer.layers.0.codebook.embed", 2)
     indices = sorted(int(match[1]) for match in map(_CODEC_LAYER.fullmatch, tensors) if match)
     kernels = [sizes_of(tensors, f"decoder.layers.{index}.conv.weight", 3)[2] for index in indices]
     units = sum(re.fullmatch(r"decoder\.layers\.\d+\.block\.1\.conv\.weight", name) is not None for name in tensors)
     if len(kernels) < 2:
-        raise MismatchError("the sizes of the codec cannot be told: its decoder has fewer than two convolutions")
+        raise MismatchError("the codec is incomplete: its decoder has fewer than two convolutions")
     ratios = [size // 2 for size in kernels[1:-1]]
     sizes: dict[str, Any] = {
         "sampling_rate": _number(training, "", "sample_rate") or EncodecConfig.sampling_rate,
@@ -66,7 +66,7 @@ def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
         "last_kernel_size": kernels[-1],
         "compress": width // hidden,
         "num_lstm_layers": sum(".lstm.weight_ih_l" in name for name in tensors if name.startswith("decoder.")),
-        "codebook_size": codes,
+        "codebook_size": codebook_size,
         "num_quantizers": sum(name.startswith("quantizer.") for name in tensors),
         "pad_mode": setting(training, "seanet", "pad_mode") or EncodecConfig.pad_mode,
     }
@@ -74,7 +74,7 @@ def infer_encodec(tensors: Tensors, training: str = "") -> EncodecConfig:
 
 
 def _number(training: str, section: str, name: str) -> int:
-    """An integer in a training configuration, 0 without one. Raises ConfigError."""
+    """Return an integer from a training configuration, or 0 if it is missing. Raises ConfigError."""
     text = setting(training, section, name)
     if text and not re.fullmatch("[0-9]{1,9}", text):
         raise ConfigError(f"{name} in the training configuration must be an integer, found {shown(text)}")
@@ -82,7 +82,7 @@ def _number(training: str, section: str, name: str) -> int:
 
 
 def setting(training: str, section: str, name: str) -> str:
-    """A value in a training configuration, which is YAML: of a section's own lines, or of the top; "" without one."""
+    """Return a value from a training configuration, in a section or at the top level; "" if it is missing."""
     body, indent = training, ""
     if section:
         found = re.search(rf"^{section}:\n((?:[ \t]+.*\n?)*)", training, re.MULTILINE)

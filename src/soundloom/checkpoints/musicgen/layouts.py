@@ -1,8 +1,8 @@
-"""How the published layouts of MusicGen and Instruct-MusicGen name and arrange their tensors, read both ways.
+"""Map tensor names between the published layouts of MusicGen and Instruct-MusicGen and the canonical names.
 
-Tables like those of `layouts`, and what no table can say: projections that one layout keeps apart and another in one
-matrix, weight norms, and the adapter's LoRA. Canonical names are those of `musicgen_shapes`, here without prefixes.
-Source: facebook/musicgen-*, facebook/encodec_32khz, ldzhangyx/instruct-MusicGen and their readers.
+Besides tables, there are functions for fused projections, weight norms and the adapter's LoRA. Canonical names are
+those of `musicgen_shapes`, here without prefixes.
+Source: facebook/musicgen-*, facebook/encodec_32khz, ldzhangyx/instruct-MusicGen and their loaders.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ LM_TRANSFORMERS = Layout(
     optional=(f"{_DECODER}embed_positions.weights",),
 )
 
-# The adapter's training checkpoint. It holds the language model beside the adapter, with its own cross-attention, the
-# adapter's views of the same layers once more, projections that are never used, and the state of metrics.
+# The adapter's training checkpoint. It holds the language model with its own cross-attention, the adapter, copies of the
+# same layers, unused projections, and the state of metrics.
 LIGHTNING = Layout(
     (
         Row("cp_transformer.*", "model.cp_transformer.*"),
@@ -68,7 +68,8 @@ LIGHTNING = Layout(
     ),
 )
 
-# Names of an MLX bundle are not published: those of its author's other bundles, of transformers and of audiocraft.
+# The names in the MLX bundle are not published. These are the ones of its author's other bundles, transformers and
+# audiocraft.
 LM_BUNDLE = Layout(
     (
         Row(f"{_LAYER}cross_attention.*", "layers.*.cross_attn.*"),
@@ -80,7 +81,7 @@ LM_BUNDLE = Layout(
     optional=LM_TRANSFORMERS.optional,
 )
 
-# Buffers of training that the codec's files hold beside each codebook.
+# Training buffers that the codec's files hold for each codebook.
 _CODEBOOK_STATE = tuple(f"*codebook.{name}" for name in ("inited", "cluster_size", "embed_avg"))
 CODEC_TRANSFORMERS = Layout(
     (
@@ -107,12 +108,12 @@ CODEC_AUDIOCRAFT = Layout(
 
 
 def canonical_attention(tensors: Tensors) -> Tensors:
-    """Arrange projections as the canonical names want them: self-attention's in one matrix, cross-attention's apart."""
+    """Fuse the projections of self-attention into one matrix, and split those of cross-attention."""
     return split_projections(join_projections(tensors, "self_attn"), "cross_attention")
 
 
 def join_projections(tensors: Tensors, attention: str) -> Tensors:
-    """Put the projections q, k and v of each layer into one matrix, where they are apart."""
+    """Fuse separate q, k and v projections of each layer into one matrix."""
     result = dict(tensors)
     for base in _bases(tensors, f".{attention}.q_proj.weight"):
         names = [f"{base}.{attention}.{part}_proj.weight" for part in PROJECTIONS]
@@ -123,12 +124,12 @@ def join_projections(tensors: Tensors, attention: str) -> Tensors:
 
 
 def split_projections(tensors: Tensors, attention: str) -> Tensors:
-    """Take the projections q, k and v of each layer out of their one matrix, where they are in one."""
+    """Split a fused matrix of each layer into q, k and v projections."""
     result = dict(tensors)
     for base in _bases(tensors, f".{attention}.in_proj.weight"):
         fused = result.pop(f"{base}.{attention}.in_proj.weight")
         if len(fused.shape) != 2:
-            raise MismatchError(f"{fused.name} has the shape {list(fused.shape)}, which is no matrix")
+            raise MismatchError(f"{fused.name} has the shape {list(fused.shape)} and is not a matrix")
         rows = fused.shape[0] // len(PROJECTIONS)
         for index, part in enumerate(PROJECTIONS):
             name = f"{base}.{attention}.{part}_proj.weight"
@@ -147,7 +148,7 @@ def merge_lora(tensors: Tensors, alpha: float) -> Tensors:
         down, up = result.pop(f"{base}.lora_A.weight"), result.pop(f"{base}.lora_B.weight", None)
         weight = result.get(f"{base}.weight")
         if up is None or weight is None or not _is_lora(weight.shape, down.shape, up.shape):
-            result[down.name] = down  # for the comparison with the configuration to report
+            result[down.name] = down  # `require_match` reports it
             continue
         result[weight.name] = _merged(weight, down, up, alpha / down.shape[0])
     return result
@@ -172,7 +173,7 @@ def _merged(weight: LazyTensor, down: LazyTensor, up: LazyTensor, scale: float) 
 
 
 def fold_weight_norms(tensors: Tensors) -> Tensors:
-    """Put one `weight` in the place of each pair of length and direction."""
+    """Fold each pair `weight_g` (length) and `weight_v` (direction) into one `weight`."""
     result = dict(tensors)
     for base in _bases(tensors, ".weight_v"):
         if f"{base}.weight_g" in result:

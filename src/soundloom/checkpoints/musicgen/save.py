@@ -1,4 +1,4 @@
-"""Write MusicGen in soundloom's own layout: everything merged into one safetensors file, packed weights as they are."""
+"""Write MusicGen in soundloom's own layout: all components in one safetensors file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.formats.packed import PackedTensor, pack_tensor, stored_parts
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
-from soundloom.checkpoints.musicgen.open import OWN_CONFIG
-from soundloom.checkpoints.musicgen.parts import TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.components import TOKENIZER_FILE, WEIGHTS_FILE
+from soundloom.checkpoints.musicgen.readers import OWN_CONFIG
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
 from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
 from soundloom.config.musicgen.catalogue import own_config
@@ -26,26 +26,26 @@ def save_musicgen(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
     write_safetensors(folder / WEIGHTS_FILE, stored_parts(tensors.values()), {"format": "pt"})
     with atomic_file(folder / TOKENIZER_FILE) as file:
         file.write(tokenizer)
-    write_json(folder / OWN_CONFIG, own_config(config))  # last: with it the folder is a model
+    write_json(folder / OWN_CONFIG, own_config(config))  # last, since it makes the folder a model
 
 
 def lm_bits(tensors: Mapping[str, LazyTensor], bits: int, group_size: int) -> dict[str, int]:
-    """The same for all that the published bundle packs: the matrices in the language model's layers. By name."""
+    """Map every tensor that the published bundle packs, the matrices of the language model's layers, to `bits`."""
     return {name: bits for name, tensor in tensors.items() if can_pack(name, tensor.shape, group_size)}
 
 
 def pack_lm(tensors: Mapping[str, LazyTensor], bits: Mapping[str, int], group_size: int) -> Tensors:
-    """Pack the weights that `bits` names, and bring the rest of language model and adapter to half precision.
+    """Quantize the weights in `bits`, and cast the rest of language model and adapter to half precision.
 
-    The codec and the text encoder stay as they are. A weight that is packed already keeps its codes. Raises
-    RequestError for the group.
+    The codec, the text encoder and weights that are already packed stay unchanged. Raises RequestError for an
+    unsupported group size.
     """
     require_group_size(group_size)
     return {name: _packed(tensor, bits.get(name), group_size) for name, tensor in tensors.items()}
 
 
 def can_pack(name: str, shape: tuple[int, ...], group_size: int) -> bool:
-    """Whether the published bundle would pack a tensor."""
+    """Whether the published bundle packs a tensor with this name and shape."""
     return _PACKED_LAYER.fullmatch(name) is not None and len(shape) == 2 and shape[1] % group_size == 0
 
 

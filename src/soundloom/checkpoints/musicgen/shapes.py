@@ -1,10 +1,10 @@
-"""Which tensors MusicGen and Instruct-MusicGen call for: canonical names and shapes, worked out from the sizes alone.
+"""Canonical names and shapes of all tensors of MusicGen and Instruct-MusicGen for a configuration.
 
-A whole checkpoint has four components with a prefix each. The text encoder and the codec are named as in transformers,
-the codec's weight norms folded into one `weight`. The language model is named as in audiocraft, except that the fused
-self-attention matrix is a linear layer (`in_proj.weight`, rows q, k, v), that cross-attention has a layer for each of
-q, k and v, and that the text projection is `output_proj`. The adapter is named as in its own checkpoint, its LoRA
-merged into the language model.
+A checkpoint has four components, each with a prefix. The text encoder and the codec have the names of transformers,
+with the codec's weight norms folded into `weight`. The language model has the names of audiocraft, except that the
+fused self-attention matrix is a linear layer (`in_proj.weight`, rows q, k, v), that cross-attention has separate q, k
+and v layers, and that the text projection is `output_proj`. The adapter has the names of its own checkpoint, with its
+LoRA merged into the language model.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from soundloom.config.musicgen.model import (
 )
 
 T5_PREFIX, ENCODEC_PREFIX, LM_PREFIX, ADAPTER_PREFIX = "t5.", "encodec.", "lm.", "cp_transformer."
-GATES = 4  # of an LSTM, one above the other in each of its matrices
+GATES = 4  # of an LSTM, stacked in each of its matrices
 
 
 def musicgen_shapes(config: MusicGenConfig) -> Shapes:
-    """Everything in a checkpoint, with the prefixes of its components."""
+    """Return all tensors of a checkpoint, with component prefixes."""
     parts = {
         T5_PREFIX: t5_shapes(config.t5),
         ENCODEC_PREFIX: encodec_shapes(config.encodec),
@@ -35,7 +35,7 @@ def musicgen_shapes(config: MusicGenConfig) -> Shapes:
 
 
 def t5_shapes(config: T5Config) -> Shapes:
-    """The text encoder, without prefix. Only the first block holds the table of relative positions."""
+    """Return the tensors of the text encoder. Only the first block has a relative position table."""
     d = config.d_model
     layer: Shapes = {f"layer.0.SelfAttention.{part}.weight": (config.inner, d) for part in "qkv"}
     layer |= {
@@ -57,7 +57,7 @@ def t5_shapes(config: T5Config) -> Shapes:
 
 
 def encodec_shapes(config: EncodecConfig) -> Shapes:
-    """The codec, without prefix."""
+    """Return the tensors of the codec."""
     shapes: Shapes = {}
     for half, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         for index, layer in enumerate(layers):
@@ -86,7 +86,7 @@ def _codec_layer(name: str, layer: CodecLayer, config: EncodecConfig) -> Shapes:
 
 
 def lm_shapes(config: LMConfig) -> Shapes:
-    """The language model, without prefix."""
+    """Return the tensors of the language model."""
     d = config.hidden_size
     layer: Shapes = {
         "self_attn.in_proj.weight": (3 * d, d),
@@ -109,7 +109,7 @@ def _norms(*names: str, width: int) -> Shapes:
 
 
 def adapter_shapes(lm: LMConfig, config: InstructConfig) -> Shapes:
-    """The adapter without prefix and without its LoRA, which is merged into the language model."""
+    """Return the tensors of the adapter, without LoRA, which is merged into the language model."""
     d, layers = lm.hidden_size, lm.num_hidden_layers
     shapes: Shapes = {"pos_emb": (layers + 1, config.rows, d), "gates": (layers,)}
     return shapes | {f"merge_linear.{index}.weight": (d, d) for index in range(layers)}
