@@ -24,7 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, PART_FILE, pack_transformer, read_part, write_part
+from soundloom.checkpoints.stable_audio.bundle import (
+    BUNDLE_BITS,
+    COMPONENT_FILE,
+    pack_transformer,
+    read_bundle_component,
+    write_bundle_component,
+)
 from soundloom.checkpoints.stable_audio.layouts import DIT_NPZ
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, Shapes, dit_shapes
@@ -68,12 +74,12 @@ def write_weights(config: ModelConfig, weights: str, folder: Path) -> None:
     tensors = {name: tensor(name, shape) for name, shape in shapes_of(config).items()}
     if weights in BUNDLE_BITS:
         tensors = pack_transformer(tensors, BUNDLE_BITS[weights], 64)
-    write_part(folder, DIT_NPZ.from_canonical(tensors).values())
+    write_bundle_component(folder, DIT_NPZ.from_canonical(tensors).values())
 
 
 def open_weights(config: ModelConfig, folder: Path) -> Checkpoint:
-    tensors = DIT_NPZ.to_canonical(read_part(folder / PART_FILE))
-    return Checkpoint("random", config, tensors, None, "int4", "", folder, "", (folder / PART_FILE,))
+    tensors = DIT_NPZ.to_canonical(read_bundle_component(folder / COMPONENT_FILE))
+    return Checkpoint("random", config, tensors, None, "int4", "", folder, "", (folder / COMPONENT_FILE,))
 
 
 def run(checkpoint: Checkpoint, engine_name: str, precision: str, seconds: float) -> float:

@@ -158,7 +158,7 @@ def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
     [
         ({"group_size": 48}, "has groups of 48"),
         ({"group_size": 128}, "do not divide into values"),
-        ({"group_size": 64, "bits": 8}, "in 4 bits, its manifest.json says 8"),
+        ({"group_size": 64, "bits": 8}, "in 4 bits, but its manifest.json says 8"),
     ],
 )
 def test_a_manifest_that_contradicts_the_file_is_refused(bundle, manifest, fault):

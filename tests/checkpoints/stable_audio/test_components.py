@@ -86,5 +86,5 @@ def test_file_names_tell_the_variant(tmp_path, name, variant):
 
 
 def test_a_name_that_tells_nothing_is_refused(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="does not say"):
+    with pytest.raises(ModelNotFoundError, match="does not contain its model"):
         variant_of(tmp_path / "weights.npz")

@@ -98,12 +98,12 @@ def test_a_report_counts_bytes_and_rounding(made, tmp_path):
 
 def test_what_has_no_place_is_named(made, tmp_path):
     found = reports(made, tmp_path, "published", "same-only")
-    assert str(found["transformer"]) == "transformer: left out, the layout has no place for it"
+    assert str(found["transformer"]) == "transformer: dropped, the layout cannot store it"
     assert found["autoencoder"].changed == 0
 
 
 def test_a_group_that_does_not_exist_is_refused(made, tmp_path):
-    with pytest.raises(RequestError, match="cannot have groups of 48"):
+    with pytest.raises(RequestError, match="the group size cannot be 48"):
         reports(made, tmp_path, "published", "int4", group_size=48)
 
 

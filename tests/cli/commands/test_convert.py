@@ -31,7 +31,7 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
     [
         ([], "convert needs a layout"),
         (["--bits", 3], "invalid choice: '3'"),
-        (["--layout", "int4", "--group-size", 48], "cannot have groups of 48"),
+        (["--layout", "int4", "--group-size", 48], "the group size cannot be 48"),
     ],
 )
 def test_what_cannot_be_is_refused(soundloom, tiny_model_folder, tmp_path, flags, sentence):

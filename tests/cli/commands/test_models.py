@@ -78,7 +78,7 @@ def test_pull_without_consent_shows_the_terms(soundloom, monkeypatch):
     done = soundloom("models", "pull", "small-sfx")
     assert (done.code, done.out) == (1, "")
     assert "Stability AI Community License" in done.err
-    assert "agree with --accept-license" in done.err
+    assert "accept it with --accept-license" in done.err
 
 
 def test_show_describes_names_and_folders(soundloom, tiny_model_folder, tiny_model):

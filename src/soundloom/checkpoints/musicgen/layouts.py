@@ -46,8 +46,8 @@ LM_TRANSFORMERS = Layout(
     optional=(f"{_DECODER}embed_positions.weights",),
 )
 
-# The adapter's training checkpoint. It holds the language model with its own cross-attention, the adapter, copies of the
-# same layers, unused projections, and the state of metrics.
+# The adapter's training checkpoint. It holds the language model with its own cross-attention, the adapter, copies of
+# the same layers, unused projections, and the state of metrics.
 LIGHTNING = Layout(
     (
         Row("cp_transformer.*", "model.cp_transformer.*"),

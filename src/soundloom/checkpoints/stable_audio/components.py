@@ -1,4 +1,4 @@
-"""Models in components, one file for each, without a configuration: the npz files and the bundles of MLX."""
+"""Open models that consist of component files without a configuration: npz files and MLX bundles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.formats.npz import read_npz
 from soundloom.checkpoints.formats.tensors import Array, Tensors
 from soundloom.checkpoints.stable_audio import infer
-from soundloom.checkpoints.stable_audio.bundle import is_part, read_part
+from soundloom.checkpoints.stable_audio.bundle import is_bundle_component, read_bundle_component
 from soundloom.checkpoints.stable_audio.layouts import (
     DIT_NPZ,
     SAME_DECODER_NPZ,
@@ -36,7 +36,7 @@ _LONGEST_TOKENIZER = 1 << 26  # bytes; the published ones have a few million
 
 @dataclass(frozen=True)
 class TextEncoderFiles:
-    """A T5Gemma encoder (`model.encoder.*`) with its SentencePiece model; `path` is the file of its weights."""
+    """A T5Gemma encoder (`model.encoder.*`) with its SentencePiece model; `path` is its weight file."""
 
     config: T5GemmaConfig
     tensors: Tensors
@@ -46,7 +46,7 @@ class TextEncoderFiles:
 
 @dataclass(frozen=True)
 class Component:
-    """One file under canonical names. `kind` is dit, same_encoder or same_decoder."""
+    """The tensors of one file with canonical names. `kind` is dit, same_encoder or same_decoder."""
 
     kind: str
     config: DiTConfig | ResamplerConfig
@@ -55,7 +55,7 @@ class Component:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How to recognize a component (`marks`: names that only it holds) and what to make of it."""
+    """How to recognize a component by `marks`, names that only it has, and how to read it."""
 
     marks: tuple[str, ...]
     layout: Layout
@@ -69,7 +69,7 @@ def _published_same(entry: ModelEntry) -> SAMEConfig:
 def _published_model(entry: ModelEntry) -> ModelConfig:
     config = entry.parsed_config()
     if not isinstance(config, ModelConfig):
-        raise ModelNotFoundError(f"{entry.name} is an autoencoder and has no transformer")
+        raise ModelNotFoundError(f"{entry.name} is an autoencoder without a transformer")
     return config
 
 
@@ -93,34 +93,34 @@ _KINDS = {
 
 
 def open_component(path: Path) -> Component:
-    """A transformer (with its conditioner) or one half of an autoencoder, from a single file.
+    """Open a transformer with its conditioner, or one half of an autoencoder, from a single file.
 
-    The variant is told by the name of the npz file or of the bundle's folder (`dit_sm-music…`, `same_l_…`), sizes by
-    its shapes. Weights that are packed stay so.
+    The name of the npz file or of the bundle's folder gives the variant (`dit_sm-music…`, `same_l_…`); tensor shapes
+    give the sizes.
     """
     tensors = _read(path)
     kind = next((kind for kind, traits in _KINDS.items() if all(mark in tensors for mark in traits.marks)), None)
     if kind is None:
         raise CheckpointError(
             f"{path} holds no known component",
-            "known are transformers and the encoders and decoders of autoencoders",
+            "supported are transformers, and encoders and decoders of autoencoders",
         )
     canonical = _KINDS[kind].layout.to_canonical(tensors)
     return Component(kind, _KINDS[kind].infer(canonical, variant_of(path)), canonical)
 
 
 def _read(path: Path) -> Tensors:
-    return read_npz(path) if path.suffix == ".npz" else read_part(path)
+    return read_npz(path) if path.suffix == ".npz" else read_bundle_component(path)
 
 
 def open_text_encoder_component(path: Path) -> TextEncoderFiles:
-    """The text encoder with the configuration and tokenizer that its file holds as bytes."""
+    """Open the text encoder from a file that also holds its configuration and tokenizer as bytes."""
     tensors = _read(path)
     for name in ("META", "TOKENIZER_MODEL"):
         if name not in tensors:
             raise MismatchError(
                 f"{path} lacks {name}, the text encoder's {_MEANING[name]}",
-                "take the text encoder of the npz files, t5gemma_f16.npz, which holds it",
+                "use t5gemma_f16.npz of the npz files, which holds it",
             )
     try:
         meta = decode_json(tensors["META"].data()[: LONGEST_JSON + 1].tobytes())
@@ -132,7 +132,7 @@ def open_text_encoder_component(path: Path) -> TextEncoderFiles:
 
 
 def read_tokenizer_file(path: Path) -> bytes:
-    """The bytes of a SentencePiece model. Raises CorruptFileError for a file that is too large for one."""
+    """Read the bytes of a SentencePiece model. Raises CorruptFileError for an implausibly large file."""
     with path.open("rb") as file:
         return _tokenizer(np.frombuffer(file.read(_LONGEST_TOKENIZER + 1), np.uint8), path)
 
@@ -149,11 +149,11 @@ _MEANING = {"META": "configuration", "TOKENIZER_MODEL": "SentencePiece model"}
 
 
 def variant_of(path: Path) -> ModelEntry:
-    """The catalogue entry that a component's name speaks of: `dit_NAME[_…].npz`, `dit_NAME/`, `same_s_…`, `same_l_…`.
+    """Return the catalogue entry in a component's name: `dit_NAME[_…].npz`, `dit_NAME/`, `same_s_…` or `same_l_…`.
 
-    Names of bundles have underscores for hyphens.
+    Folder names of bundles have underscores instead of hyphens.
     """
-    kind, *words = (path.parent.name if is_part(path) else path.stem).lower().split("_")
+    kind, *words = (path.parent.name if is_bundle_component(path) else path.stem).lower().split("_")
     names = [f"same-{words[0]}"] if kind == "same" and words else []
     if kind == "dit":
         names = ["-".join(words[:end]) for end in range(len(words), 0, -1)]
@@ -161,41 +161,41 @@ def variant_of(path: Path) -> ModelEntry:
     if entry is None:
         known = ", ".join(f"dit_{key}" for key, entry in CATALOGUE.items() if entry.kind == "generator")
         raise ModelNotFoundError(
-            f"the name of {path} does not say of which model it is a part",
-            f"files and folders of components begin with same_s, same_l, dit_sm-music, dit_sm-sfx, {known}",
+            f"the name of {path} does not contain its model",
+            f"names of component files and folders start with same_s, same_l, dit_sm-music, dit_sm-sfx, {known}",
         )
     return entry
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """Files of a folder by pattern, in order of name."""
+    """Return the matching files of a folder, sorted by name."""
     return sorted(folder.glob(pattern))
 
 
 def pick_file(folder: Path, pattern: str) -> Path:
-    """The one file that fits; the pattern is matched against names. Raises ModelNotFoundError for none or several."""
+    """Return the only matching file of a folder. Raises ModelNotFoundError for none or several."""
     found = find_files(folder, pattern)
     if len(found) == 1:
         return found[0]
     if not found:
         raise ModelNotFoundError(f"{folder} has no {pattern}", f"it holds {_names(folder, folder.iterdir())}")
     raise ModelNotFoundError(
-        f"{folder} has several {pattern}: {_names(folder, found)}", "name the file instead of the folder"
+        f"{folder} has several {pattern}: {_names(folder, found)}", "give the file instead of the folder"
     )
 
 
 def _names(folder: Path, paths: Iterable[Path]) -> str:
-    return list_names(str(path.relative_to(folder)) for path in paths) or "nothing"
+    return join_names(str(path.relative_to(folder)) for path in paths) or "nothing"
 
 
-def list_names(names: Iterable[str]) -> str:
-    """Names of files for a message, in order; of many the first."""
+def join_names(names: Iterable[str]) -> str:
+    """Join sorted names for a message, and truncate a long list."""
     listed = ", ".join(map(shown, sorted(names)))
     return listed if len(listed) <= _LONGEST_NAMES else f"{listed[:_LONGEST_NAMES]}…"
 
 
 def merge(components: Iterable[Component], where: Path) -> Tensors:
-    """All tensors of the components; what two of them hold must be equal, or they belong to different models."""
+    """Merge the tensors of components. Raises MismatchError if a tensor that two of them hold differs."""
     merged: Tensors = {}
     for component in components:
         for name, tensor in component.tensors.items():

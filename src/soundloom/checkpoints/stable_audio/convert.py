@@ -1,4 +1,4 @@
-"""From one layout to another, with an account of what the way did to the numbers."""
+"""Convert a checkpoint to another layout, and report how its values changed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _PARTS = {
     "autoencoder": SAME_PREFIX,
     "text encoder": "model.encoder.",
 }
-_FOLDING = 1e-6  # relative; what folding a weight norm and float32 rounding may change
+_FOLDING = 1e-6  # relative change that folding a weight norm in float32 may cause
 
 
 @dataclass(frozen=True)
 class PartReport:
-    """One part of a model before and after. `error` is the root of the mean square change, relative to the values.
+    """One part of a model before and after conversion. `error` is the root mean square change relative to the values.
 
-    `kept` is false where the layout has no place for the part. `changed` counts tensors whose values are not equal.
+    `kept` is false if the layout cannot store the part. `changed` counts tensors whose values differ.
     """
 
     part: str
@@ -49,7 +49,7 @@ class PartReport:
     def __str__(self) -> str:
         sizes = f"{self.bytes_before / 1e6:.1f} to {self.bytes_after / 1e6:.1f} MB"
         if not self.kept:
-            return f"{self.part}: left out, the layout has no place for it"
+            return f"{self.part}: dropped, the layout cannot store it"
         if not self.changed:
             return f"{self.part}: {sizes}, all {self.tensors} tensors exact"
         rounded = f"{self.changed} of {self.tensors} tensors rounded"
@@ -57,13 +57,13 @@ class PartReport:
 
 
 def convert(source: Checkpoint, folder: Path, layout: str, group_size: int = DEFAULT_GROUP_SIZE) -> list[PartReport]:
-    """Write a checkpoint in another layout and compare what was written with what was read.
+    """Write a checkpoint in another layout, and compare the result with the source.
 
-    Raises RequestError for a layout or group size that cannot be, or a folder that holds something else than an earlier
+    Raises RequestError for an invalid layout or group size, or a folder that is not empty, unless it holds an earlier
     result of the same conversion.
     """
     made = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group_size}
-    require_room(folder, made)
+    require_empty_or_same(folder, made)
     tensors = dict(source.tensors)
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
@@ -75,17 +75,17 @@ def convert(source: Checkpoint, folder: Path, layout: str, group_size: int = DEF
 
 
 def require_empty(folder: Path) -> None:
-    """Raise RequestError where writing a model would mix it with other files."""
+    """Raise RequestError if a model's folder is not empty or the working directory."""
     if folder.exists() and (not folder.is_dir() or not is_empty(folder)):
-        raise RequestError(f"{folder} exists already and is not an empty folder", "name another folder")
+        raise RequestError(f"{folder} already exists and is not an empty folder", "choose another folder")
     if folder.resolve() == Path.cwd():
-        raise RequestError(f"{folder} is the folder that this runs in", "name a new folder")
+        raise RequestError(f"{folder} is the working directory", "choose a new folder")
 
 
-def require_room(folder: Path, made: Mapping[str, Any] | None = None) -> None:
-    """The same, but allow the undamaged result of the same command, which a killed process may have finished.
+def require_empty_or_same(folder: Path, made: Mapping[str, Any] | None = None) -> None:
+    """Do the same, but accept an undamaged result of the same command, which may have been killed at its end.
 
-    `made` is what `write_hashes` is going to note. Without it, before the model is open, any such result passes.
+    `made` is the record for `write_hashes`. Without it, before the model is open, any recorded result is accepted.
     """
     is_same = (folder / HASHES_FILE).is_file() if made is None else is_made_by(folder, made)
     if not is_same or folder.resolve() == Path.cwd():
@@ -93,7 +93,7 @@ def require_room(folder: Path, made: Mapping[str, Any] | None = None) -> None:
 
 
 def compare(before: Checkpoint, after: Checkpoint) -> list[PartReport]:
-    """How each part of a model differs between two checkpoints of it."""
+    """Compare the parts of two checkpoints of the same model."""
     mine, others = _all_tensors(before), _all_tensors(after)
     parts = ({name for name in mine if name.startswith(prefix)} for prefix in _PARTS.values())
     return [_compare_part(part, names, mine, others) for part, names in zip(_PARTS, parts, strict=True) if names]
@@ -113,7 +113,7 @@ def _compare_part(part: str, names: set[str], before: Tensors, after: Tensors) -
 
 
 def _all_tensors(checkpoint: Checkpoint) -> Tensors:
-    """Everything by name, weight norms folded: layouts share the product, not the way it is stored."""
+    """Return all tensors by name, with weight norms folded, since layouts store them differently."""
     text = checkpoint.text_encoder
     tensors = {**checkpoint.tensors, **(text.tensors if text else {})}
     for name in [name for name in tensors if name.endswith(".weight_v")]:

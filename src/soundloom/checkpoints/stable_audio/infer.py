@@ -1,7 +1,7 @@
-"""A configuration worked out from tensors, for layouts that come without a `model_config.json`.
+"""Infer a configuration from tensor shapes, for layouts without a `model_config.json`.
 
-What shapes cannot tell (attention windows, noise, objective …) is taken from the published configuration of the
-variant that the file name speaks of.
+What shapes do not reveal (attention windows, noise, objective …) comes from `published`, the configuration of the
+variant in the file name. Tensors have canonical names.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ AnyConfig = ModelConfig | AutoencoderModelConfig
 
 
 def infer_config(tensors: Tensors, published: AnyConfig) -> AnyConfig:
-    """The configuration of a whole checkpoint, generative or autoencoder alone, from canonically named tensors."""
+    """Infer the configuration of a complete checkpoint."""
     if isinstance(published, ModelConfig):
         return infer_model(tensors, published)
     return replace(published, model=infer_same(tensors, published.model))
 
 
 def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
-    """The transformer's configuration, from canonically named tensors."""
+    """Infer the configuration of the diffusion transformer."""
     layer = f"{DIT_PREFIX}transformer.layers.0."
     width, channels = sizes_of(tensors, f"{DIT_PREFIX}transformer.project_in.weight", 2)
     packed, _ = sizes_of(tensors, f"{layer}self_attn.to_qkv.weight", 2)
@@ -64,7 +64,7 @@ def infer_dit(tensors: Tensors, published: DiTConfig) -> DiTConfig:
 
 
 def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
-    """The encoder half of an autoencoder."""
+    """Infer the configuration of an autoencoder's encoder."""
     _, patch_channels, _ = sizes_of(tensors, f"{SAME_PREFIX}{ENCODER_STACK}mapping.weight_v", 3)
     latent_dim, _ = sizes_of(tensors, f"{SAME_PREFIX}encoder.layers.2.weight", 2)
     return replace(
@@ -75,7 +75,7 @@ def infer_encoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConf
 
 
 def infer_decoder(tensors: Tensors, published: ResamplerConfig) -> ResamplerConfig:
-    """The decoder half of an autoencoder."""
+    """Infer the configuration of an autoencoder's decoder."""
     patch_channels, _, kernel = sizes_of(tensors, f"{SAME_PREFIX}{DECODER_STACK}mapping.weight_v", 3)
     _, latent_dim = sizes_of(tensors, f"{SAME_PREFIX}decoder.layers.1.weight", 2)
     stack = _infer_stack(tensors, SAME_PREFIX + DECODER_STACK, published)
@@ -101,7 +101,7 @@ def _infer_stack(tensors: Tensors, stack: str, published: ResamplerConfig) -> Re
 
 
 def infer_same(tensors: Tensors, published: SAMEConfig) -> SAMEConfig:
-    """Both halves of an autoencoder."""
+    """Infer the configuration of an autoencoder."""
     encoder = infer_encoder(tensors, published.encoder.config)
     decoder = infer_decoder(tensors, published.decoder.config)
     patch = replace(published.pretransform.config, patch_size=encoder.in_channels // published.io_channels)
@@ -117,7 +117,7 @@ def infer_same(tensors: Tensors, published: SAMEConfig) -> SAMEConfig:
 
 
 def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
-    """A whole generative model."""
+    """Infer the configuration of a generative model."""
     dit, same = infer_dit(tensors, published.dit), infer_same(tensors, published.same)
     (cond_dim,) = sizes_of(tensors, f"{CONDITIONER_PREFIX}prompt.padding_embedding", 1)
     model = published.model
@@ -134,12 +134,12 @@ def infer_model(tensors: Tensors, published: ModelConfig) -> ModelConfig:
 
 
 def sizes_of(tensors: Tensors, name: str, axes: int) -> tuple[int, ...]:
-    """The shape of a tensor from which sizes are told. Raises MismatchError where it cannot be one."""
+    """Return the shape of a tensor that determines sizes. Raises MismatchError if it is missing or has other axes."""
     if name not in tensors:
-        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} is missing")
+        raise MismatchError(f"the sizes of the model are unknown: tensor {name} is missing")
     shape = tensors[name].shape
     if len(shape) != axes or not all(shape):
-        raise MismatchError(f"the sizes of the model cannot be told: tensor {name} has the shape {list(shape)}")
+        raise MismatchError(f"the sizes of the model are unknown: tensor {name} has the shape {list(shape)}")
     return shape
 
 

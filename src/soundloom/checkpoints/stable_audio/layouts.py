@@ -1,8 +1,8 @@
-"""How each layout on disk names and stores the tensors of a checkpoint: a table per component, read both ways.
+"""Map tensor names between layouts on disk and canonical names, with one table per component for both directions.
 
-A row pairs a canonical name with a stored one; `*` stands for the same text in both, and the first row that fits
-counts. A weight-normed convolution is stored either as length and direction (`weight_g`, `weight_v`) or folded into
-one `weight`. `docs/formats.md` describes the layouts in words.
+A row pairs a canonical name with a stored one; `*` matches the same text in both, and the first matching row applies.
+A weight-normed convolution is stored as length and direction (`weight_g`, `weight_v`) or folded into one `weight`.
+`docs/formats.md` describes the layouts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KERNEL_AXES = 3  # output channels, input channels, samples
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a layout's table. `channels_last`: a convolution stored as output, kernel, input."""
+    """One row of a layout's table. With `channels_last`, a convolution is stored as (output, kernel, input)."""
 
     canonical: str
     stored: str
@@ -39,10 +39,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """A component's names on disk.
+    """The names of a component on disk.
 
-    `folded` is the canonical name of the convolution stored without weight norm. `optional` are stored names, with `*`
-    for any text, of what no loader needs.
+    `folded` is the canonical name of the convolution that is stored without weight norm. `optional` lists patterns of
+    stored names that loaders ignore.
     """
 
     rows: tuple[Row, ...]
@@ -50,7 +50,7 @@ class Layout:
     optional: tuple[str, ...] = ()
 
     def to_canonical(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
-        """Rename and reshape what a file holds. A name that fits no row keeps its own, for the comparison to report."""
+        """Rename and transpose stored tensors. Names that match no row stay, and `require_match` reports them."""
         renamed = (
             self._convert(tensor, "stored", "canonical")
             for name, tensor in tensors.items()
@@ -64,7 +64,7 @@ class Layout:
         return result
 
     def from_canonical(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
-        """The inverse; tensors that belong to other components are left out."""
+        """Invert `to_canonical`; drop tensors of other components."""
         tensors = dict(tensors)
         if self.folded:
             length, direction = (tensors.pop(f"{self.folded}.weight_{part}") for part in "gv")
@@ -81,7 +81,7 @@ class Layout:
         if row is None:
             return tensor
         match = _pattern(getattr(row, source)).fullmatch(tensor.name)
-        assert match is not None  # the row was chosen by this pattern
+        assert match is not None  # `_row` chose the row by this pattern
         parts = iter(match.groups())
         name = re.sub(r"\*", lambda _: next(parts), getattr(row, target))
         if not row.channels_last or len(tensor.shape) != 3:
@@ -103,9 +103,9 @@ def _swap_last_axes(array: Array) -> Array:
 
 
 def _split_weight_norm(weight: LazyTensor) -> Tensors:
-    """A pair whose normed product is `weight`: the weight itself and its length per output channel.
+    """Represent `weight` with weight norm: the length of each output channel, and the weight itself as direction.
 
-    A channel of zeros has no direction and gets any: the engines divide by its length.
+    A channel of zeros gets an arbitrary direction, since the engines divide by its length.
     """
     base = weight.name
     length = weight.derive((weight.shape[0], 1, 1), _length, f"{base}_g")
@@ -114,14 +114,14 @@ def _split_weight_norm(weight: LazyTensor) -> Tensors:
 
 
 def fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
-    """The weight of a weight-normed convolution: its direction, scaled to its length in each output channel.
+    """Compute the weight of a weight-normed convolution: the direction, scaled to `length` in each output channel.
 
-    Raises MismatchError where the two do not fit each other.
+    Raises MismatchError if the shapes do not match.
     """
     if len(direction.shape) != _KERNEL_AXES or length.shape != (direction.shape[0], 1, 1):
         raise MismatchError(
             f"{direction.name} {list(direction.shape)} and {length.name} {list(length.shape)} are not the direction "
-            "and the lengths of one convolution"
+            "and length of one convolution"
         )
 
     def fold(values: Array) -> Array:
@@ -131,7 +131,7 @@ def fold_weight_norm(length: LazyTensor, direction: LazyTensor) -> LazyTensor:
 
 
 def _length(weight: Array) -> Array:
-    """Euclidean length of each output channel's weights, `(out, 1, 1)`."""
+    """Return the Euclidean norm of each output channel, `(out, 1, 1)`."""
     return np.sqrt(np.square(weight.astype(np.float64)).sum(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 
@@ -153,7 +153,7 @@ def _same_blocks(stack: str) -> list[tuple[str, str]]:
     ]
 
 
-# A standalone autoencoder has the names that a full checkpoint gives after its prefix.
+# A standalone autoencoder has the names of a full checkpoint, without the prefix.
 SAME_ONLY = Layout((Row(SAME_PREFIX + "*", "*"),))
 
 DIT_NPZ = Layout(

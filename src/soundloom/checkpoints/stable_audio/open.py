@@ -1,6 +1,6 @@
-"""From a name, folder or file to a checkpoint: its configuration and its tensors under canonical names.
+"""Open Stable Audio checkpoints by name, folder or file, with tensors under canonical names.
 
-Nothing is read but headers and a few pages for the fingerprint.
+Only headers and a few pages for the fingerprint are read.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from soundloom.checkpoints.fingerprint import fingerprint
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.hub.fetch import Fetched, fetch
-from soundloom.checkpoints.stable_audio.bundle import PART_FILE, bundle_layout, is_part
+from soundloom.checkpoints.stable_audio.bundle import COMPONENT_FILE, bundle_layout, is_bundle_component
 from soundloom.checkpoints.stable_audio.components import (
     TextEncoderFiles,
     find_files,
-    list_names,
+    join_names,
     merge,
     open_component,
     open_text_encoder_component,
@@ -47,9 +47,8 @@ _REPO_PREFIX = "stable-audio-3-"
 class Checkpoint:
     """An opened model. Tensors have the names of the published full checkpoints.
 
-    `layout` is published, bf16-mirror, same-only, npz, int4, int8 or mixed. `fingerprint` is 16 hexadecimal digits that
-    change with any name, dtype, shape or the edges of any tensor. `text_encoder` is None where no such files were
-    found, and `files` are all that hold weights.
+    `layout` is published, bf16-mirror, same-only, npz, int4, int8 or mixed. `fingerprint` identifies the tensors: see
+    `checkpoints.fingerprint`. `text_encoder` is None if no files of one were found. `files` are all files with weights.
     """
 
     name: str
@@ -63,7 +62,7 @@ class Checkpoint:
     files: tuple[Path, ...]
 
     def component(self, prefix: str) -> dict[str, LazyTensor]:
-        """The tensors whose names begin with `prefix`, without it."""
+        """Return the tensors of a component, with its prefix removed from their names."""
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
 
 
@@ -78,7 +77,7 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open a catalogue name (`small-music`, or `small-music@npz` for another layout), a folder or a file.
 
-    `config` replaces the configuration beside the weights. The other options are for downloads: see `hub.fetch`.
+    `config` replaces the configuration next to the weights. The other options are for downloads: see `hub.fetch`.
     Raises ModelNotFoundError, ConfigError, CheckpointError or DownloadError.
     """
     name, _, layout = str(source).partition("@")
@@ -89,17 +88,17 @@ def open_checkpoint(
     if entry is None and path.is_file():
         return _open_file(path, config)
     if entry is None and (isinstance(source, Path) or len(path.parts) > 1 or path.suffix):
-        raise ModelNotFoundError(f"there is no file or folder {path}", "give a path that exists or the name of a model")
+        raise ModelNotFoundError(f"there is no file or folder {path}", "give an existing path or the name of a model")
     entry = require_entry(name)
     if entry.is_musicgen:
         raise ModelNotFoundError(
-            f"{entry.name} is a MusicGen model, and one of Stable Audio is asked for",
-            "MusicGen has `soundloom generate`, `edit`, `quantize`, `models` and `train instruct`; "
-            "here mini or small-music would do",
+            f"{entry.name} is a MusicGen model, but this needs a Stable Audio model",
+            "MusicGen works with `soundloom generate`, `edit`, `quantize`, `models` and `train instruct`; "
+            "use mini or small-music here",
         )
     if entry.is_packaged:
         if layout:
-            entry.source(layout)  # raises: it comes in one layout
+            entry.source(layout)  # raises, since packaged models have one layout
         return _open_packaged(entry, config)
     fetched = fetch(
         entry,
@@ -116,8 +115,8 @@ def _open_packaged(entry: ModelEntry, config: ModelConfig | None) -> Checkpoint:
     folder = packaged_folder(entry.name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ModelNotFoundError(
-            f"the model {entry.name} is not part of this installation: there is no {folder / WEIGHTS_FILE}",
-            "install soundloom again, or name another model",
+            f"this installation lacks the model {entry.name}: there is no {folder / WEIGHTS_FILE}",
+            "reinstall soundloom, or use another model",
         )
     return _open_safetensors(folder / WEIGHTS_FILE, config, entry=entry)
 
@@ -132,20 +131,20 @@ def _open_fetched(entry: ModelEntry, fetched: Fetched, config: ModelConfig | Non
 def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
     if (folder / WEIGHTS_FILE).is_file():
         return _open_file(folder / WEIGHTS_FILE, config)
-    for form in (".npz", f"/{PART_FILE}"):
+    for form in (".npz", f"/{COMPONENT_FILE}"):
         for pattern in ("dit_*", "same_*encoder*"):
             if find_files(folder, pattern + form):
                 return _open_components(pick_file(folder, pattern + form), config)
     pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
     if pickles:
         raise _pickle_error(folder / pickles[0])
-    models = list_names(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
+    models = join_names(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
     hint = f"models in it: {models}" if models else f"it needs {WEIGHTS_FILE} with {CONFIG_FILE}, or npz files"
     raise ModelNotFoundError(f"the folder {folder} is not a model", hint)
 
 
 def _open_file(path: Path, config: ModelConfig | None) -> Checkpoint:
-    if path.suffix == ".npz" or (is_part(path) and not (path.parent / CONFIG_FILE).is_file()):
+    if path.suffix == ".npz" or (is_bundle_component(path) and not (path.parent / CONFIG_FILE).is_file()):
         return _open_components(path, config)
     if path.suffix == ".safetensors":
         return _open_safetensors(path, config)
@@ -153,12 +152,12 @@ def _open_file(path: Path, config: ModelConfig | None) -> Checkpoint:
         raise _pickle_error(path)
     if path.name == CONFIG_FILE:
         return _open_folder(path.parent, config)
-    raise CheckpointError(f"{path} is not a checkpoint", "known are .safetensors and .npz files")
+    raise CheckpointError(f"{path} is not a checkpoint", "use a .safetensors or .npz file")
 
 
 def _pickle_error(path: Path) -> CorruptFileError:
     return CorruptFileError(
-        f"{path} is a pickle, which can run code when it is loaded, so it is never opened",
+        f"{path} is a pickle; loading it could run code, so it is never opened",
         "use the .safetensors file of the same model",
     )
 
@@ -170,7 +169,7 @@ def _open_safetensors(
     entry: ModelEntry | None = None,
     text_encoder: Path | None = None,
 ) -> Checkpoint:
-    """The published layout, the BF16 mirror's, and that of autoencoders alone."""
+    """Open the published layout, the BF16 mirror or a standalone autoencoder."""
     folder = weights.parent
     config = config or _config_beside(weights)
     tensors = read_safetensors(weights)
@@ -190,18 +189,18 @@ def _open_safetensors(
 def _config_beside(weights: Path) -> AnyConfig:
     path = weights.parent / CONFIG_FILE
     if not path.is_file():
-        raise ModelNotFoundError(f"there is no {CONFIG_FILE} beside {weights}", "fetch it from the same repository")
+        raise ModelNotFoundError(f"there is no {CONFIG_FILE} next to {weights}", "download it from the same repository")
     return read_model_config(path)
 
 
 def _open_components(path: Path, config: AnyConfig | None) -> Checkpoint:
-    """A component in its own npz file, or in its own folder of a bundle, with the others that lie beside it.
+    """Open a component in an npz file or a bundle's folder, together with the components next to it.
 
-    The named variant fills in what shapes cannot tell. It is the model itself only where no configuration lies beside
-    the components: somebody's own model has one, and the name of the variant that is nearest to it.
+    The variant in the file name supplies what shapes do not reveal. With a configuration next to the components, the
+    model is a custom one that only borrows the variant's name.
     """
     in_bundle = path.suffix != ".npz"
-    folder, form = (path.parent.parent, f"/{PART_FILE}") if in_bundle else (path.parent, ".npz")
+    folder, form = (path.parent.parent, f"/{COMPONENT_FILE}") if in_bundle else (path.parent, ".npz")
     variant = variant_of(path)
     letter = (variant.autoencoder or variant.name)[-1] if variant.sources else "*"
     parts = [pick_file(folder, f"same_{letter}_{half}*{form}") for half in ("encoder", "decoder")]
@@ -209,19 +208,19 @@ def _open_components(path: Path, config: AnyConfig | None) -> Checkpoint:
     if generative:
         parts.insert(0, path)
     tensors = merge(map(open_component, parts), folder)
-    is_own = (folder / CONFIG_FILE).is_file()
-    if config is None and is_own:
+    is_custom = (folder / CONFIG_FILE).is_file()
+    if config is None and is_custom:
         config = read_model_config(folder / CONFIG_FILE)
     config = config or infer_config(tensors, variant.parsed_config())
     tensors = require_match(tensors, model_shapes(config), str(path))
     text_files = find_files(folder, f"t5gemma*{form}")
     files = open_text_encoder_component(text_files[0]) if generative and text_files else None
     layout = bundle_layout(tensors.values()) if in_bundle else "npz"
-    return _checkpoint(None if is_own else variant, parts, config, tensors, files, layout, folder)
+    return _checkpoint(None if is_custom else variant, parts, config, tensors, files, layout, folder)
 
 
 def find_text_encoder(folder: Path, config: ModelConfig) -> Path | None:
-    """The text encoder's folder: inside a model's, beside it, or in the sibling from which a base model borrows it."""
+    """Return the text encoder's folder: inside the model's, next to it, or in the sibling that a base model shares."""
     prompt = config.model.conditioning.prompt
     parent, shared = folder.resolve().parent, prompt.repo_id.rpartition("/")[2]
     places = [folder, parent]
@@ -236,7 +235,7 @@ def open_text_encoder(folder: Path) -> TextEncoderFiles:
     """A T5Gemma folder: `config.json`, `model.safetensors`, `tokenizer.model`."""
     for name in ("config.json", WEIGHTS_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
-            raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "fetch it from the same repository")
+            raise ModelNotFoundError(f"the text encoder in {folder} lacks {name}", "download it too")
     config = parse_text_encoder_config(read_json(folder / "config.json"))
     tensors = require_match(read_safetensors(folder / WEIGHTS_FILE), t5gemma_shapes(config), str(folder / WEIGHTS_FILE))
     return TextEncoderFiles(config, tensors, read_tokenizer_file(folder / TOKENIZER_FILE), folder / WEIGHTS_FILE)
@@ -263,7 +262,7 @@ def _checkpoint(
         layout=layout,
         fingerprint=fingerprint(everything),
         path=folder,
-        license=entry.license if entry else "unknown; see the files beside the weights",
+        license=entry.license if entry else "unknown; see the files next to the weights",
         files=(*weights, *([text_encoder.path] if text_encoder else ())),
     )
 
@@ -272,11 +271,11 @@ def _require_same_width(text_encoder: TextEncoderFiles, config: ModelConfig) -> 
     found, wanted = text_encoder.config.hidden_size, config.model.conditioning.cond_dim
     if found != wanted:
         raise MismatchError(
-            f"the text encoder {text_encoder.path} is {found} wide, the model takes {wanted}",
+            f"the text encoder {text_encoder.path} has width {found}, the model needs {wanted}",
             "use the text encoder of the model's own repository",
         )
 
 
 def _entry_of_folder(folder: Path) -> ModelEntry | None:
-    """The entry after which a local copy of a repository is named."""
+    """Return the catalogue entry whose repository has the name of `folder`."""
     return find_entry(folder.resolve().name.lower().removeprefix(_REPO_PREFIX))

@@ -1,4 +1,4 @@
-"""Write a model in one of the known layouts, one tensor in memory at a time."""
+"""Write a model in any supported layout, with one tensor in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from soundloom.atomic import atomic_file, write_json
 from soundloom.checkpoints.formats.npz import write_npz
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.formats.safetensors import write_safetensors
-from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors, from_array
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, DEFAULT_GROUP_SIZE, pack_transformer, write_part
+from soundloom.checkpoints.formats.tensors import FLOAT_DTYPES, LazyTensor, Tensors, from_array
+from soundloom.checkpoints.stable_audio.bundle import (
+    BUNDLE_BITS,
+    DEFAULT_GROUP_SIZE,
+    pack_transformer,
+    write_bundle_component,
+)
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.infer import AnyConfig, infer_config
 from soundloom.checkpoints.stable_audio.layouts import (
@@ -35,8 +40,7 @@ from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.errors import RequestError
 
 LAYOUTS = ("published", "bf16-mirror", "same-only", "npz", *BUNDLE_BITS)
-_METADATA = {"format": "pt"}  # what the published files say, and what some readers insist on
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+_METADATA = {"format": "pt"}  # as in the published files; some readers require it
 
 
 def save_checkpoint(
@@ -50,10 +54,10 @@ def save_checkpoint(
 ) -> None:
     """Write canonically named tensors into `folder`.
 
-    `name`, a catalogue name, enters the names of components' files and folders; `group` is that of int4 and int8.
+    Names of component files contain `name`, a catalogue name. `group_size` applies to int4 and int8.
     """
     if layout not in LAYOUTS:
-        raise RequestError(f"there is no layout {layout!r}", f"known are {', '.join(LAYOUTS)}")
+        raise RequestError(f"there is no layout {layout!r}", f"use {', '.join(LAYOUTS)}")
     if layout in BUNDLE_BITS:
         save_bundle(folder, config, pack_transformer(tensors, BUNDLE_BITS[layout], group_size), text_encoder, name)
         return
@@ -82,14 +86,14 @@ def save_text_encoder(folder: Path, text_encoder: TextEncoderFiles) -> None:
 
 
 def autoencoder_config(config: AnyConfig) -> AutoencoderModelConfig:
-    """The configuration of a model's autoencoder alone."""
+    """Return the configuration of a model's autoencoder."""
     if isinstance(config, AutoencoderModelConfig):
         return config
     return AutoencoderModelConfig("autoencoder", config.sample_rate, config.same, audio_channels=config.audio_channels)
 
 
 def text_encoder_dict(config: T5GemmaConfig) -> dict[str, Any]:
-    """The encoder's part of a T5Gemma `config.json`."""
+    """Return the encoder part of a T5Gemma `config.json`."""
     encoder = asdict(config) | {"hidden_activation": "gelu_pytorch_tanh", "attention_bias": False}
     return {"model_type": "t5gemma", "is_encoder_decoder": True, "encoder": encoder}
 
@@ -106,14 +110,14 @@ def _save_npz(
 def save_bundle(
     folder: Path, config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str = ""
 ) -> None:
-    """Write a bundle. Packed weights stay packed and no others become so: see `save_checkpoint` for int4 and int8."""
+    """Write a bundle without quantizing further weights; `save_checkpoint` quantizes for int4 and int8."""
     for component, stored in _components(config, tensors, text_encoder, name).items():
-        write_part(folder / component.replace("-", "_"), stored)
+        write_bundle_component(folder / component.replace("-", "_"), stored)
     _save_config_if_needed(folder, config, tensors, name)
 
 
 def _save_config_if_needed(folder: Path, config: AnyConfig, tensors: Tensors, name: str) -> None:
-    """Published components come without a configuration; write one where opening would not find it by itself."""
+    """Write the configuration unless opening would infer the same one, as for published components."""
     entry = find_entry(name)
     if entry is None or infer_config(tensors, entry.parsed_config()) != config:
         write_json(folder / CONFIG_FILE, to_dict(config))
@@ -122,7 +126,7 @@ def _save_config_if_needed(folder: Path, config: AnyConfig, tensors: Tensors, na
 def _components(
     config: AnyConfig, tensors: Tensors, text_encoder: TextEncoderFiles | None, name: str
 ) -> dict[str, list[LazyTensor]]:
-    """The files of a model in components: transformer and text encoder in half precision, autoencoder in single."""
+    """Split a model into component files: transformer and text encoder in float16, autoencoder in float32."""
     entry = find_entry(name)
     same = {key: tensor for key, tensor in tensors.items() if key.startswith(SAME_PREFIX) and not is_ignorable(key)}
     letter = "s" if config.same.encoder.config.sliding_window is None else "l"
@@ -156,4 +160,4 @@ def _text_encoder_arrays(text_encoder: TextEncoderFiles) -> list[LazyTensor]:
 
 
 def _as(tensors: Tensors, dtype: str) -> Iterable[LazyTensor]:
-    return (tensor.cast(dtype) if tensor.dtype in _FLOATS else tensor for tensor in tensors.values())
+    return (tensor.cast(dtype) if tensor.dtype in FLOAT_DTYPES else tensor for tensor in tensors.values())

@@ -1,7 +1,7 @@
-"""Which tensors a configuration calls for: canonical names and shapes, worked out from the sizes alone.
+"""Canonical names and shapes of all tensors of Stable Audio models for a configuration.
 
-Canonical names are those of the published full checkpoints. Letters: `d` width, `c` latent channels.
-Source: the files of the Stable Audio 3 repositories.
+Canonical names are those of the published full checkpoints; functions for components return them without prefix.
+Letters: `d` width, `c` latent channels. Source: the files of the Stable Audio 3 repositories.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ SAME_PREFIX = "pretransform.model."
 CONDITIONER_PREFIX = "conditioner.conditioners."
 ENCODER_STACK, DECODER_STACK = "encoder.layers.0.", "decoder.layers.3."  # transformers of a SAME autoencoder
 
-# Fourier features of the number conditioner; the configuration has no field for them.
+# Fourier features of the number conditioner, which no configuration field sets.
 NUMBER_FEATURES = 256
 _ROTARY_FREQUENCIES = 16  # half of the 32 rotated channels of a head
 
 
 def shape_bytes(shapes: Shapes) -> int:
-    """Bytes of tensors of these shapes in float32."""
+    """Return the size in bytes of tensors of these shapes in float32."""
     return sum(4 * math.prod(shape) for shape in shapes.values())
 
 
 def is_ignorable(name: str) -> bool:
-    """Whether a tensor may be present or absent: recomputed tables, an empty buffer, parts that never run."""
+    """Whether a tensor is optional: recomputed tables, an empty buffer, and components that never run."""
     recomputed, never_run = (".inv_freq", "noise_scaling_factor"), ("model.decoder.", "lm_head.")
     return name.endswith(recomputed) or name.startswith(never_run)
 
 
 def model_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
-    """Everything in a checkpoint except its text encoder, with the published prefixes."""
+    """Return all tensors of a checkpoint except its text encoder, with component prefixes."""
     shapes = _prefixed(SAME_PREFIX, same_shapes(config.same))
     if isinstance(config, ModelConfig):
         conditioner = conditioner_shapes(config.model.conditioning.cond_dim)
@@ -45,7 +45,7 @@ def model_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
 
 
 def ignorable_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
-    """What published files hold besides `model_shapes`, and no loader needs."""
+    """Return the optional tensors of published files."""
     same = config.same
     shapes: Shapes = {"bottleneck.noise_scaling_factor": (1, 0, 1)}
     for stack, half in ((ENCODER_STACK, same.encoder.config), (DECODER_STACK, same.decoder.config)):
@@ -58,7 +58,7 @@ def ignorable_shapes(config: ModelConfig | AutoencoderModelConfig) -> Shapes:
 
 
 def dit_shapes(config: DiTConfig) -> Shapes:
-    """The diffusion transformer, without prefix."""
+    """Return the tensors of the diffusion transformer."""
     d, c = config.embed_dim, config.io_channels
     shapes: Shapes = {
         "preprocess_conv.weight": (c, c, 1),
@@ -79,7 +79,7 @@ def dit_shapes(config: DiTConfig) -> Shapes:
 
 def _dit_layer(config: DiTConfig) -> Shapes:
     d = config.embed_dim
-    qkv, q, kv = (5, 2, 3) if config.differential else (3, 1, 2)  # projections packed into one matrix
+    qkv, q, kv = (5, 2, 3) if config.differential else (3, 1, 2)  # projections fused into one matrix
     shapes: Shapes = {f"{norm}.gamma": (d,) for norm in ("pre_norm", "cross_attend_norm", "ff_norm")}
     for attention in ("self_attn", "cross_attn"):
         shapes[f"{attention}.to_out.weight"] = (d, d)
@@ -95,7 +95,7 @@ def _dit_layer(config: DiTConfig) -> Shapes:
 
 
 def conditioner_shapes(cond_dim: int) -> Shapes:
-    """Learned padding of the prompt and the embedding of `seconds_total`, without prefix."""
+    """Return the tensors of the conditioner: learned prompt padding and the embedding of `seconds_total`."""
     return {
         "prompt.padding_embedding": (cond_dim,),
         **_linear("seconds_total.embedder.embedding.1", NUMBER_FEATURES, cond_dim),
@@ -103,7 +103,7 @@ def conditioner_shapes(cond_dim: int) -> Shapes:
 
 
 def same_shapes(config: SAMEConfig) -> Shapes:
-    """A SAME autoencoder, without prefix."""
+    """Return the tensors of a SAME autoencoder."""
     c, encoder, decoder = config.latent_dim, config.encoder.config, config.decoder.config
     kernel = 3 if decoder.conv_mapping else 1
     return {
@@ -118,7 +118,7 @@ def same_shapes(config: SAMEConfig) -> Shapes:
 
 
 def resampler_shapes(config: ResamplerConfig, mapping_out: int, mapping_in: int, kernel: int) -> Shapes:
-    """The transformer of one half with its weight-normed convolution (`weight_g` length, `weight_v` its line)."""
+    """Return the tensors of the encoder's or decoder's transformer and its weight-normed convolution."""
     d = config.width
     shapes: Shapes = {
         "mapping.weight_v": (mapping_out, mapping_in, kernel),
@@ -145,7 +145,7 @@ def _same_block(config: ResamplerConfig) -> Shapes:
 
 
 def t5gemma_shapes(config: T5GemmaConfig) -> Shapes:
-    """The text encoder, named as in its own file."""
+    """Return the tensors of the text encoder, with the names of its own file."""
     d, inner = config.hidden_size, config.intermediate_size
     queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     layer: Shapes = {
@@ -170,7 +170,7 @@ def _linear(name: str, inputs: int, outputs: int) -> Shapes:
 
 
 def _mlp(name: str, inputs: int, hidden: int, outputs: int, bias: bool = True) -> Shapes:
-    """Two linear layers; the activation between them is number 1 and holds nothing."""
+    """Return the tensors of two linear layers, 0 and 2; layer 1 is the activation."""
     shapes = _linear(f"{name}.0", inputs, hidden) | _linear(f"{name}.2", hidden, outputs)
     return {key: shape for key, shape in shapes.items() if bias or key.endswith(".weight")}
 

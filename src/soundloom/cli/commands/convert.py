@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
-from soundloom.checkpoints.stable_audio.convert import convert, require_room
+from soundloom.checkpoints.stable_audio.convert import convert, require_empty_or_same
 from soundloom.checkpoints.stable_audio.save import LAYOUTS
 from soundloom.cli.opening import open_named
 from soundloom.cli.options.flags import flag
@@ -41,7 +41,7 @@ def run(options: Options) -> None:
         raise RequestError("convert needs a layout", f"--layout {', '.join(LAYOUTS)}")
     if layout in BUNDLE_BITS:
         require_group_size(options.group_size)
-    require_room(folder)
+    require_empty_or_same(folder)
     checkpoint = open_named(options.model, accept_license=options.accept_license)
     reports = convert(checkpoint, folder, layout, options.group_size)
     if options.json:

@@ -10,7 +10,7 @@ from soundloom.atomic import atomic_folder, write_json
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.checkpoints.stable_audio.convert import require_room
+from soundloom.checkpoints.stable_audio.convert import require_empty_or_same
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.cli.opening import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
@@ -49,11 +49,11 @@ class Options(GroupSizeOptions, EngineOptions, DeviceOptions, LicenseOptions, Js
 def run(options: Options) -> None:
     choice = QuantizationConfig(options.bits, options.group_size, options.calibrate, options.prompts)
     folder = Path(options.out)
-    require_room(folder)
+    require_empty_or_same(folder)
     require_device(options.engine, options.device)
     full = _open(options)
     made = {"command": "quantize", "from": full.fingerprint, **asdict(choice)}
-    require_room(folder, made)
+    require_empty_or_same(folder, made)
     with ProgressDisplay(quiet=options.quiet) as display:
 
         def progress(done: int, total: int) -> None:
