@@ -35,7 +35,7 @@ def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
     assert soundloom("convert", tiny_model_folder, "packed", "--layout", "int8").code == 0
     done = soundloom("quantize", "packed", "out", "--bits", 4)
     assert done.code == 2
-    assert "is packed already, as int8" in done.err
+    assert "is already packed, as int8" in done.err
 
 
 @pytest.mark.parametrize("bits", ["3", "16"])

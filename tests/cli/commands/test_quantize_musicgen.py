@@ -77,4 +77,4 @@ def test_a_packed_model_is_not_packed_again(soundloom, editor):
     assert soundloom("quantize", editor, "out", "--bits", 8).code == 0
     done = soundloom("quantize", "out", "again")
     assert done.code == 2
-    assert "is packed already, as int8" in done.err
+    assert "is already packed, as int8" in done.err

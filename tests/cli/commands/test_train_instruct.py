@@ -121,7 +121,7 @@ def test_an_editor_can_be_trained_further(train, composers, tmp_path):
     [
         ("instruct", (), "train instruct needs a MusicGen model"),
         ("instruct", ("--from", "stereo"), "for mono models"),
-        ("instruct", ("--from", "packed"), "is packed already, as int4"),
+        ("instruct", ("--from", "packed"), "is already packed, as int4"),
         ("instruct", ("--from", "plain", "--set", "seconds=2.0"), "hears up to 1 s, not 2"),
         ("instruct", ("--from", "plain", "--recompute"), "no use for --recompute"),
         ("instruct", ("--from", "plain", "--resume"), "no instruct run"),
