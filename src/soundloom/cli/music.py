@@ -1,33 +1,23 @@
-"""Plan the requests of commands that run MusicGen: `generate` with a MusicGen model, and `edit`."""
+"""Plan and execute the commands that run MusicGen: `generate` with a MusicGen model, and `edit`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.formats.limits import most_frames, require_frames
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.checkpoints.musicgen.fetch import is_music
 from soundloom.cli.opening import known_model
+from soundloom.cli.options.generation import MusicOptions
 from soundloom.cli.options.requests import spread_requests
-from soundloom.cli.work import MusicOptions, execute
-from soundloom.config.catalogue import require_entry
+from soundloom.cli.work import execute
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.errors import RequestError, printable
 from soundloom.pipeline.musicgen.plan import plan
-
-
-def require_absent(options: MusicOptions, model: str, names: Iterable[str]) -> None:
-    """Raise RequestError for named flags that were given and have no meaning for the model."""
-    known = {field.name: field for field in fields(options)}
-    given = [name for name in names if getattr(options, name) != known[name].default]
-    if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise RequestError(f"{model} has no use for {flags}", "leave them out; `soundloom models` lists the models")
 
 
 def generate_music(
@@ -38,12 +28,12 @@ def generate_music(
         raise RequestError("an edit cannot be repeated without its source", "use `soundloom edit`")
     base = MusicRequest.from_record(record.get("request") or {}, **_sampling(options))
     requests = spread_requests(base, options, {"prompt": prompts, "seconds": seconds})
-    execute(plan(requests, _music_config(options.model_name)), options, {}, record.get("model_hash"))
+    execute(plan(requests, _known_config(options)), options, {}, record.get("model_hash"))
 
 
 def edit_music(options: MusicOptions, files: Iterable[Path], instructions: Sequence[str], **settings: Any) -> None:
     """Edit each file by each instruction; `settings` are other fields of the requests."""
-    config = _music_config(options.model_name)
+    config = _known_config(options)
     base = MusicRequest(instructions[0], **settings, **_sampling(options))
     sources = {_open(file): file for file in dict.fromkeys(files)}
     requests = [
@@ -52,6 +42,16 @@ def edit_music(options: MusicOptions, files: Iterable[Path], instructions: Seque
         for request in spread_requests(replace(base, source=source), options, {"prompt": instructions})
     ]
     execute(plan(requests, config), options, sources)
+
+
+def _known_config(options: MusicOptions) -> MusicGenConfig:
+    _, config = known_model(options.model_name)
+    if not isinstance(config, MusicGenConfig):
+        raise RequestError(
+            f"{options.model_name} is not a MusicGen model",
+            "use instruct-musicgen to edit, musicgen-small to generate",
+        )
+    return config
 
 
 def _sampling(options: MusicOptions) -> dict[str, Any]:
@@ -65,15 +65,3 @@ def _open(file: Path) -> Clip:
     most = most_frames(file.stat().st_size, clip.channels)
     require_frames(printable(file), clip.samples, clip.sample_rate, most)
     return clip
-
-
-def _music_config(name: str) -> MusicGenConfig:
-    """Return the configuration of a MusicGen model; raises RequestError for other models."""
-    if not is_music(name) and not Path(name).exists():
-        require_entry(name.partition("@")[0])  # names near misses if there is no such model
-    _, config = known_model(name) if is_music(name) else ("", None)
-    if not isinstance(config, MusicGenConfig):
-        raise RequestError(
-            f"{name} is not a MusicGen model", "use instruct-musicgen to edit, musicgen-small to generate"
-        )
-    return config

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import AnyConfig, Checkpoint, open_checkpoint
+from soundloom.cli.options.generation import GenerationOptions
 from soundloom.cli.options.model import ModelOptions
 from soundloom.config.catalogue import find_entry, require_entry
 from soundloom.config.entries import ModelEntry
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
@@ -33,6 +36,20 @@ def known_model(source: str) -> tuple[str, AnyConfig | MusicGenConfig]:
         return entry.name, parse(MusicGenConfig, entry.config()) if entry.is_musicgen else entry.parsed_config()
     checkpoint = open_music(source) if is_music(source) else open_checkpoint(source)
     return checkpoint.name, checkpoint.config
+
+
+def known_generator(options: GenerationOptions) -> tuple[str, ModelConfig]:
+    """Return the name and configuration of a Stable Audio model that generates; raises RequestError for others."""
+    name, config = known_model(options.model_name)
+    if isinstance(config, MusicGenConfig):
+        raise RequestError(f"{options.model_name} is not a Stable Audio model", "use mini or small-music")
+    if not isinstance(config, ModelConfig):
+        raise RequestError(
+            f"{options.model_name} is an autoencoder alone and cannot generate",
+            "it can encode and decode; `soundloom models` lists the models that generate",
+        )
+    options.check_decoder(options.model_name, config)
+    return name, config
 
 
 def open_model(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Display
 
+from soundloom.audio.clip import Clip
+from soundloom.cli.terminal.results import note_saved, print_results
 from soundloom.cli.terminal.streams import escaped
 from soundloom.pipeline.progress import Progress
 
@@ -42,31 +45,25 @@ class SavedClip:
 class ProgressDisplay:
     """Callback that shows `Progress` events in a terminal, and sums up the time of each stage."""
 
-    def __init__(self, *, quiet: bool = False, clips: int = 1) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         columns = TextColumn("{task.description:<7}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        self._live = self.console.is_terminal and not quiet
+        is_live = self.console.is_terminal and not quiet
         # Results printed in the meantime must go to stdout, not to the display on stderr.
         self._display = Display(
-            *columns, console=self.console, transient=True, disable=not self._live, redirect_stdout=False
+            *columns, console=self.console, transient=True, disable=not is_live, redirect_stdout=False
         )
-        self._clips = clips
         self._tasks: dict[str, TaskID] = {}
-        if clips > 1:
-            self._count_task = self._display.add_task("", total=clips)
-            self.count(0)
-        self._start = time.perf_counter()
         self.stages: dict[str, ProgressStage] = {}
-        self.seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._start = time.perf_counter()
         self._display.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._display.stop()
-        self.seconds = time.perf_counter() - self._start
 
     def __call__(self, event: Progress) -> None:
         if event.stage not in self._tasks:
@@ -78,32 +75,61 @@ class ProgressDisplay:
             stage.host_bytes = _larger(stage.host_bytes, event.host_bytes)
             stage.device_bytes = _larger(stage.device_bytes, event.device_bytes)
 
-    def count(self, done: int) -> None:
-        """Update the number of saved clips."""
-        if self._clips > 1:
-            text = f"clip {min(done + 1, self._clips)} of {self._clips}"
-            self._display.update(self._count_task, completed=done, description=text)
+    def print(self, text: str) -> None:
+        """Print text, unless quiet."""
+        self.console.print(escaped(text))
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Hide the display while results are printed to the same terminal."""
-        if not self._live:
-            yield
-            return
-        self._display.stop()
-        try:
-            yield
-        finally:
-            self._display.start()
+
+class ClipDisplay(ProgressDisplay):
+    """Display of a command that generates clips: prints paths, and a summary or what was saved before an error."""
+
+    def __init__(self, total: int, *, quiet: bool = False, json: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self.total, self.json = total, json
+        self._saved: dict[int, SavedClip] = {}
+        self._count = self._display.add_task("", total=total) if total > 1 else None
+        self._show_count()
+        self._start = time.perf_counter()
+        self.seconds = 0.0
 
     @property
-    def peak_bytes(self) -> int | None:
-        """Return the maximum resident memory of all stages."""
-        return max((stage.host_bytes for stage in self.stages.values() if stage.host_bytes), default=None)
+    def files(self) -> list[str]:
+        """The saved files in the order of the requests."""
+        return [clip.path for clip in self._clips()]
 
-    def print(self, line: str) -> None:
-        """Print a line, unless quiet."""
-        self.console.print(escaped(line))
+    def _clips(self) -> list[SavedClip]:
+        return [self._saved[index] for index in sorted(self._saved)]
+
+    def _show_count(self) -> None:
+        if self._count is not None:
+            done = len(self._saved)
+            text = f"clip {min(done + 1, self.total)} of {self.total}"
+            self._display.update(self._count, completed=done, description=text)
+
+    def add(self, index: int, clip: Clip, path: Path) -> None:
+        """Count a saved clip and print its path. Only facts about the clip stay in memory."""
+        self._saved[index] = SavedClip(str(path), clip.seconds, clip.sample_rate, clip.channels, clip.record)
+        self._show_count()
+        if self.json:
+            return
+        self._display.stop()  # the paths may go to the same terminal
+        print_results([str(path)])
+        self._display.start()
+
+    def finish(self) -> None:
+        """Stop the display and print the summary."""
+        self._display.stop()
+        self.seconds = time.perf_counter() - self._start
+        self.print(_summary(self, self._clips()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if error is None and self.json:
+            print_results(_results(self, self._clips()))
+        elif error is not None and (self._saved or self.total > 1):
+            note_saved(error, self.files, self.total)
 
 
 def _larger(a: int | None, b: int | None) -> int | None:
@@ -123,41 +149,42 @@ def _settings(request: Mapping[str, Any]) -> str:
     return f"temperature {request['temperature']:g}, {sampling}, guidance {request['guidance']:g}"
 
 
-def print_summary(display: ProgressDisplay, clips: Sequence[SavedClip]) -> None:
-    """Print model, settings, time per stage, and peak memory."""
+def _peak(display: ProgressDisplay) -> int | None:
+    """Return the maximum resident memory of all stages."""
+    return max((stage.host_bytes for stage in display.stages.values() if stage.host_bytes), default=None)
+
+
+def _summary(display: ClipDisplay, clips: Sequence[SavedClip]) -> str:
+    """Describe model, settings, time per stage, and peak memory."""
     record, seconds = clips[0].record, sum(clip.seconds for clip in clips)
-    display.print(f"{record['model']}: {_model_facts(record)}")
     seeds = ", ".join(str(clip.record["seed"]) for clip in clips[:SEEDS_SHOWN])
     if len(clips) > SEEDS_SHOWN:
         seeds = f"{seeds} … {clips[-1].record['seed']}"
     machine = f"{record['engine']} on {record['device']}, {record['precision']}"
-    display.print(f"seed {seeds} · {_settings(record['request'])} · {machine}")
+    lines = [
+        f"{record['model']}: {_model_facts(record)}",
+        f"seed {seeds} · {_settings(record['request'])} · {machine}",
+    ]
     for name, stage in display.stages.items():
         device = f", {stage.device_bytes / 2**20:.0f} MiB on the device" if stage.device_bytes else ""
         host = f"{stage.host_bytes / 2**20:7.0f} MiB" if stage.host_bytes else ""
-        display.print(f"  {name:<7} {stage.seconds:7.2f} s {host}{device}")
-    peak = f", peak memory {display.peak_bytes / 2**20:.0f} MiB" if display.peak_bytes else ""
+        lines.append(f"  {name:<7} {stage.seconds:7.2f} s {host}{device}")
+    peak = _peak(display)
+    memory = f", peak memory {peak / 2**20:.0f} MiB" if peak else ""
     speed = f"{seconds / display.seconds:.3g} times real time"
-    display.print(f"  total   {display.seconds:7.2f} s for {seconds:.2f} s of audio, {speed}{peak}")
+    return "\n".join([*lines, f"  total   {display.seconds:7.2f} s for {seconds:.2f} s of audio, {speed}{memory}"])
 
 
-def summary(display: ProgressDisplay, clips: Sequence[SavedClip]) -> dict[str, Any]:
+def _results(display: ClipDisplay, clips: Sequence[SavedClip]) -> dict[str, Any]:
     """Return files, metadata, times, and peak memory as JSON-compatible values."""
     seconds = sum(clip.seconds for clip in clips)
     return {
         "files": [clip.path for clip in clips],
         "clips": [
-            {
-                "path": clip.path,
-                "seconds": clip.seconds,
-                "sample_rate": clip.sample_rate,
-                "channels": clip.channels,
-                **clip.record,
-            }
-            for clip in clips
+            {**{name: value for name, value in vars(clip).items() if name != "record"}, **clip.record} for clip in clips
         ],
         "stages": {name: vars(stage) for name, stage in display.stages.items()},
         "total_seconds": display.seconds,
         "times_real_time": seconds / display.seconds,
-        "peak_bytes": display.peak_bytes,
+        "peak_bytes": _peak(display),
     }

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from soundloom.cli.music import edit_music
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.generation import MusicOptions
 from soundloom.cli.options.prompts import quoted
 from soundloom.cli.options.shared import prompt_flag
-from soundloom.cli.work import MusicOptions
 from soundloom.errors import RequestError
 
 DEFAULT_MODEL = "instruct-musicgen"

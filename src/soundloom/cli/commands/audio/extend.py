@@ -9,8 +9,8 @@ from soundloom.audio.clip import Clip
 from soundloom.cli.editing import edit
 from soundloom.cli.options.editing import EditOptions
 from soundloom.cli.options.flags import switch
+from soundloom.cli.options.generation import GenerationOptions
 from soundloom.cli.options.shared import require_length, seconds_flag
-from soundloom.cli.work import GenerationOptions
 from soundloom.pipeline.stable_audio.plan import require_addition
 
 

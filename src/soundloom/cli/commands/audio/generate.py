@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.checkpoints.musicgen.fetch import is_music
-from soundloom.cli.music import generate_music, require_absent
-from soundloom.cli.opening import named_entry
+from soundloom.cli.music import generate_music
+from soundloom.cli.opening import known_generator, named_entry
 from soundloom.cli.options.editing import RegionOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
+from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.options.model import AutoencoderOptions
 from soundloom.cli.options.prompts import expand_prompts, join_loose_words
 from soundloom.cli.options.requests import build_requests
@@ -27,7 +28,7 @@ from soundloom.cli.options.shared import (
     require_length,
     seconds_flag,
 )
-from soundloom.cli.work import GenerationOptions, MusicOptions, execute, known_generator
+from soundloom.cli.work import execute
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.provenance import recorded_settings
@@ -88,10 +89,10 @@ def run(options: Options) -> None:
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
-        require_absent(options, options.model_name, _NOT_OF_MUSIC)
+        _require_absent(options, _NOT_OF_MUSIC)
         generate_music(options, prompts, options.seconds, record)
         return
-    require_absent(options, options.model_name, tuple(field.name for field in fields(TokenSamplingOptions)))
+    _require_absent(options, tuple(field.name for field in fields(TokenSamplingOptions)))
     name, config = known_generator(options)
     base = _base(options, record)
     if base.source is not None and not (prompts or record):
@@ -99,6 +100,17 @@ def run(options: Options) -> None:
     requests = build_requests(base, options, config, prompts, options.seconds)
     files = {base.source: Path(options.init_audio)} if base.source and options.init_audio else {}
     execute(plan(requests, config, default_seconds(name)), options, files, record.get("model_hash"))
+
+
+def _require_absent(options: Options, names: Iterable[str]) -> None:
+    """Raise RequestError for named flags that were given and have no meaning for the model."""
+    known = {field.name: field for field in fields(options)}
+    given = [name for name in names if getattr(options, name) != known[name].default]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise RequestError(
+            f"{options.model_name} has no use for {flags}", "leave them out; `soundloom models` lists the models"
+        )
 
 
 def _words(options: Options) -> list[str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from soundloom.cli.editing import edit
 from soundloom.cli.options.editing import EditOptions, RegionOptions
+from soundloom.cli.options.generation import GenerationOptions
 from soundloom.cli.options.shared import noise_flag
-from soundloom.cli.work import GenerationOptions
 from soundloom.errors import RequestError
 
 

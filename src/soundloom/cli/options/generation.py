@@ -1,0 +1,19 @@
+"""The shared options of commands that generate or edit audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soundloom.cli.options.model import AutoencoderOptions, ModelOptions, PrecisionOptions
+from soundloom.cli.options.output import OutputOptions
+from soundloom.cli.options.sampling import SamplingOptions, SeedOptions, TokenSamplingOptions
+
+
+@dataclass(frozen=True)
+class GenerationOptions(SamplingOptions, ModelOptions, PrecisionOptions, AutoencoderOptions, OutputOptions):
+    """The options of commands that run Stable Audio."""
+
+
+@dataclass(frozen=True)
+class MusicOptions(SeedOptions, TokenSamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+    """The options of commands that run MusicGen."""
