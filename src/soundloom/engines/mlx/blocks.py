@@ -90,7 +90,12 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.fast.rms_norm(x.astype(mx.float32), self.gamma.astype(mx.float32), self.eps).astype(x.dtype)
+        return rms_norm(x, self.gamma.astype(mx.float32), self.eps)
+
+
+def rms_norm(x: mx.array, gain: mx.array, eps: float) -> mx.array:
+    """Divide x (…, d) by its root mean square and multiply by a gain (d,), in float32; return the dtype of x."""
+    return mx.fast.rms_norm(x.astype(mx.float32), gain, eps).astype(x.dtype)
 
 
 class DyT(nn.Module):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import mlx.core as mx
+import numpy as np
 from mlx import nn
 
 from soundloom.engines.base import memory_error
@@ -85,6 +86,13 @@ class ComponentEngine(ABC, Generic[Component]):
 
     @abstractmethod
     def _build(self, component: Component) -> nn.Module: ...
+
+    def array(self, value: np.ndarray) -> mx.array:
+        return mx.array(value)
+
+    @on_device
+    def numpy(self, value: mx.array) -> np.ndarray:
+        return np.array(value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value)
 
     def reset_peak(self) -> None:
         mx.reset_peak_memory()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from soundloom.engines.torch.memory import malloc_trim
 from soundloom.errors import EngineError
@@ -48,6 +49,13 @@ class ComponentEngine(ABC, Generic[Component]):
 
     @abstractmethod
     def _build(self, component: Component) -> nn.Module: ...
+
+    def array(self, value: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+
+    def numpy(self, value: Tensor) -> np.ndarray:
+        value = value.detach().cpu()
+        return (value.float() if value.is_floating_point() else value).numpy()
 
     def reset_peak(self) -> None:
         if self.device.startswith("cuda"):

@@ -61,10 +61,7 @@ def load_module(
     quantized = QUANTIZED_LAYERS[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
     as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())
-    if torch.device(device).type in (
-        "cpu",
-        "mps",
-    ):  # in the machine's memory; others raise on their own
+    if torch.device(device).type in ("cpu", "mps"):  # in the machine's memory; others raise on their own
         layers = _layer_weights(module) - special.keys() if as_stored else set()
         in_blocks = dict.fromkeys(special, blocks.itemsize if isinstance(blocks, torch.dtype) else 1)
         require_memory(loaded_bytes(chosen, dtype.itemsize, keep, layers, in_blocks), label)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-import mlx.core as mx
 import numpy as np
 from mlx import nn
 
@@ -55,16 +54,15 @@ class MLXMusicEngine(ComponentEngine[MusicComponent]):
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
-        hidden = self.module("text")(mx.array(ids), mx.array(mask))
-        return TextEmbeddings(np.array(hidden.astype(mx.float32)), mask)
+        return TextEmbeddings(self.numpy(self.module("text")(self.array(ids), self.array(mask))), mask)
 
     @on_device
     def encode(self, audio: np.ndarray) -> np.ndarray:
-        return np.array(self.module("codec").encode(mx.array(audio)))
+        return self.numpy(self.module("codec").encode(self.array(audio)))
 
     @on_device
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        return np.array(self.module("codec").decode(mx.array(tokens)))
+        return self.numpy(self.module("codec").decode(self.array(tokens)))
 
     @on_device
     def decoder(
@@ -76,9 +74,9 @@ class MLXMusicEngine(ComponentEngine[MusicComponent]):
         mask_padding: bool = True,
     ) -> Decoder:
         lm = self.module("lm")
-        adapter_kv = None if source is None else self.module("adapter")(lm, mx.array(source))
-        conditioning = lm.condition(mx.array(text.hidden), mx.array(text.mask), mask_padding)
-        state = DecoderState(lm, conditioning, capacity, guided, adapter_kv)
+        adapter_kv = None if source is None else self.module("adapter")(lm, self.array(source))
+        cond = lm.condition(self.array(text.hidden), self.array(text.mask), mask_padding)
+        state = DecoderState(lm, cond, capacity, guided, adapter_kv)
         return lambda tokens: self._step(state, tokens)
 
     @on_device

@@ -39,19 +39,17 @@ class DecoderState:
     def __init__(
         self,
         lm: MusicGenLM,
-        conditioning: Conditioning,
+        cond: Conditioning,
         capacity: int,
         guided: bool,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> None:
-        self.lm, self.conditioning, self.adapter_kv = lm, conditioning, adapter_kv
+        self.lm, self.conditioning, self.adapter_kv = lm, cond, adapter_kv
         self.rows_per_clip = 2 if guided else 1
         self.table = mx.array(sinusoids(capacity, lm.config.hidden_size))
-        self.cache = SlicedKVCache(
-            lm, self.rows_per_clip * conditioning.clips, capacity, conditioning.cross_kv[0][0].dtype
-        )
+        self.cache = SlicedKVCache(lm, self.rows_per_clip * cond.clips, capacity, cond.cross_kv[0][0].dtype)
         # Evaluated now: within the first step, all layers at once would take more memory.
-        mx.eval(conditioning.cross_kv, [(one.q, one.k, one.v) for one in adapter_kv or ()])
+        mx.eval(cond.cross_kv, [(one.q, one.k, one.v) for one in adapter_kv or ()])
 
     def __call__(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Feed tokens (b, q, s); return logits (b, q, v) with prompt and, if guided, without."""

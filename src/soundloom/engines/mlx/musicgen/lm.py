@@ -162,10 +162,10 @@ class Layer(nn.Module):
             out = out + adapter_kv.attend(q, positions)
         return self.self_attn.out_proj(join_heads(out))
 
-    def cross_attend(self, x: mx.array, conditioning: Conditioning, index: int) -> mx.array:
+    def cross_attend(self, x: mx.array, cond: Conditioning, index: int) -> mx.array:
         """Add cross-attention to x (r, s, d); it is exactly zero for rows without a prompt, which are skipped."""
-        prompted, rest = x[: conditioning.clips], x[conditioning.clips :]
-        out = self.cross_attention(self.norm_cross(prompted), conditioning.cross_kv[index], conditioning.mask)
+        prompted, rest = x[: cond.clips], x[cond.clips :]
+        out = self.cross_attention(self.norm_cross(prompted), cond.cross_kv[index], cond.mask)
         return mx.concatenate([prompted + out, rest]) if len(rest) else prompted + out
 
     def feed_forward(self, x: mx.array) -> mx.array:
@@ -183,14 +183,14 @@ class Transformer(nn.Module):
         self,
         x: mx.array,
         positions: mx.array,
-        conditioning: Conditioning,
+        cond: Conditioning,
         cache: KVCache,
         adapter_kv: Sequence[AdapterKV] | None,
     ) -> mx.array:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self.layers):
             x = x + layer.self_attend(x, index, positions, cache, adapter_kv[index] if adapter_kv else None)
-            x = layer.cross_attend(x, conditioning, index)
+            x = layer.cross_attend(x, cond, index)
             x = x + layer.feed_forward(x)
         return x
 
@@ -227,17 +227,16 @@ class MusicGenLM(nn.Module):
         tokens: mx.array,
         positions: mx.array,
         table: mx.array,
-        conditioning: Conditioning,
+        cond: Conditioning,
         cache: KVCache = attend_causally,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> mx.array:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
-        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `conditioning`, the rest
-        none.
+        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `cond`, the rest none.
         """
         x = self.embed(tokens) + table[positions]
-        return self.out_norm(self.transformer(x, positions, conditioning, cache, adapter_kv))
+        return self.out_norm(self.transformer(x, positions, cond, cache, adapter_kv))
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""

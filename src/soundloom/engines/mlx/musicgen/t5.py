@@ -13,7 +13,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.musicgen.model import T5Config
-from soundloom.engines.mlx.blocks import Linear
+from soundloom.engines.mlx.blocks import Linear, rms_norm
 from soundloom.text.positions import bucket_table
 
 
@@ -26,7 +26,7 @@ class T5Norm(nn.Module):
         self.eps = eps
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.fast.rms_norm(x.astype(mx.float32), self.weight.astype(mx.float32), self.eps).astype(x.dtype)
+        return rms_norm(x, self.weight.astype(mx.float32), self.eps)
 
 
 class T5Attention(nn.Module):

@@ -110,9 +110,7 @@ class Transformer(nn.Module):
         """Return the modulation (…, 6, d), float32, of the embedding (…, d) of time and duration."""
         return sequence(self.global_cond_embedder, embedding).astype(mx.float32).reshape(*embedding.shape[:-1], 6, -1)
 
-    def __call__(
-        self, x: mx.array, modulation: mx.array, conditioning: Conditioning, padding: Padding | None
-    ) -> mx.array:
+    def __call__(self, x: mx.array, modulation: mx.array, cond: Conditioning, padding: Padding | None) -> mx.array:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, (m, d) = x.shape[0], self.memory_tokens.shape
         memory = mx.broadcast_to(self.memory_tokens.astype(mx.float32), (b, m, d))
@@ -120,8 +118,8 @@ class Transformer(nn.Module):
         rotary = RotaryEmbedding.table(h.shape[1], self.rope_channels)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
-            local_embed = conditioning.local_embeds[i] if conditioning.local_embeds else None
-            h = layer(h, modulation, conditioning.cross_kv[i], conditioning.bias, local_embed, rotary, padding, m)
+            local_embed = cond.local_embeds[i] if cond.local_embeds else None
+            h = layer(h, modulation, cond.cross_kv[i], cond.bias, local_embed, rotary, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -183,15 +181,15 @@ class DiT(nn.Module):
         )
 
     def __call__(
-        self, x: mx.array, t: mx.array | float, conditioning: Conditioning, padding: Padding | None = None
+        self, x: mx.array, t: mx.array | float, cond: Conditioning, padding: Padding | None = None
     ) -> mx.array:
         """Return the velocity (b, c, t) in float32; t is (b,), or a float for all items."""
-        modulation = conditioning.modulations.get(t) if isinstance(t, float) else None
+        modulation = cond.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:
             times = mx.full((x.shape[0],), t) if isinstance(t, float) else t
-            modulation = self._modulation(times, conditioning.embedding)
+            modulation = self._modulation(times, cond.embedding)
         h = pointwise(self.preprocess_conv, x.swapaxes(1, 2))
-        y = self.transformer(h, modulation, conditioning, padding)
+        y = self.transformer(h, modulation, cond, padding)
         return pointwise(self.postprocess_conv, y).swapaxes(1, 2).astype(mx.float32)
 
     def _modulation(self, times: mx.array, embedding: mx.array) -> mx.array:

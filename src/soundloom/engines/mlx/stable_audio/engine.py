@@ -77,12 +77,12 @@ class MLXEngine(ComponentEngine[Component]):
 
     @on_device
     def velocity(
-        self, x: mx.array, t: Any, conditioning: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: mx.array, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> mx.array:
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), conditioning, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), cond, padding)
 
     @on_device
     def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
@@ -98,13 +98,6 @@ class MLXEngine(ComponentEngine[Component]):
 
     def _noise(self, noise_fn: NoiseFn | None) -> Callable[[Sequence[int]], mx.array] | None:
         return None if noise_fn is None else lambda shape: self.array(noise_fn(tuple(shape)))
-
-    def array(self, value: np.ndarray) -> mx.array:
-        return mx.array(value)
-
-    @on_device
-    def numpy(self, value: mx.array) -> np.ndarray:
-        return np.array(value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value)
 
     @on_device
     def concatenate(self, parts: Sequence[mx.array], axis: int = 0) -> mx.array:

@@ -13,7 +13,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, fused
+from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, fused, rms_norm
 
 
 class GemmaNorm(nn.Module):
@@ -25,7 +25,7 @@ class GemmaNorm(nn.Module):
         self.eps = eps
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.fast.rms_norm(x.astype(mx.float32), 1 + self.weight.astype(mx.float32), self.eps).astype(x.dtype)
+        return rms_norm(x, 1 + self.weight.astype(mx.float32), self.eps)
 
 
 class TextAttention(nn.Module):

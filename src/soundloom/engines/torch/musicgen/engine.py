@@ -77,18 +77,15 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
 
     @inference_mode
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
-        hidden = self.module("text")(self._array(ids), self._array(mask))
-        return TextEmbeddings(hidden.float().cpu().numpy(), mask)
+        return TextEmbeddings(self.numpy(self.module("text")(self.array(ids), self.array(mask))), mask)
 
     @inference_mode
     def encode(self, audio: np.ndarray) -> np.ndarray:
-        tokens: np.ndarray = self.module("codec").encode(self._array(audio)).cpu().numpy()
-        return tokens
+        return self.numpy(self.module("codec").encode(self.array(audio)))
 
     @inference_mode
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        audio: np.ndarray = self.module("codec").decode(self._array(tokens)).cpu().numpy()
-        return audio
+        return self.numpy(self.module("codec").decode(self.array(tokens)))
 
     @inference_mode
     def decoder(
@@ -100,10 +97,7 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
         mask_padding: bool = True,
     ) -> DecoderState:
         lm = self.module("lm")
-        adapter_kv = None if source is None else self.module("adapter")(lm, self._array(source))
+        adapter_kv = None if source is None else self.module("adapter")(lm, self.array(source))
         malloc_trim()  # the adapter's temporaries, before the caches are allocated
-        conditioning = lm.condition(self._array(text.hidden), self._array(text.mask), mask_padding)
-        return DecoderState(lm, conditioning, capacity, guided, adapter_kv)
-
-    def _array(self, value: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+        cond = lm.condition(self.array(text.hidden), self.array(text.mask), mask_padding)
+        return DecoderState(lm, cond, capacity, guided, adapter_kv)

@@ -59,17 +59,17 @@ class DecoderState:
     def __init__(
         self,
         lm: MusicGenLM,
-        conditioning: Conditioning,
+        cond: Conditioning,
         capacity: int,
         guided: bool,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> None:
-        self.lm, self.conditioning, self.adapter_kv = lm, conditioning, adapter_kv
+        self.lm, self.conditioning, self.adapter_kv = lm, cond, adapter_kv
         self.rows_per_clip = 2 if guided else 1
-        keys = conditioning.cross_kv[0][0]
+        keys = cond.cross_kv[0][0]
         self.device = keys.device
         self.table = torch.from_numpy(sinusoids(capacity, lm.config.hidden_size)).to(self.device)
-        self.cache = SlicedKVCache(lm, self.rows_per_clip * conditioning.clips, capacity, keys.dtype, self.device)
+        self.cache = SlicedKVCache(lm, self.rows_per_clip * cond.clips, capacity, keys.dtype, self.device)
         self.graph: StepGraph | None = None
 
     @inference_mode

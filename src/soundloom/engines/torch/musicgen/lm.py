@@ -160,10 +160,10 @@ class Layer(nn.Module):
             out = out + adapter_kv.attend(q, positions)
         return self.self_attn.out_proj(join_heads(out))
 
-    def cross_attend(self, x: Tensor, conditioning: Conditioning, index: int) -> Tensor:
+    def cross_attend(self, x: Tensor, cond: Conditioning, index: int) -> Tensor:
         """Add cross-attention to x (r, s, d); it is exactly zero for rows without a prompt, which are skipped."""
-        prompted, rest = x[: conditioning.clips], x[conditioning.clips :]
-        out = self.cross_attention(self.norm_cross(prompted), conditioning.cross_kv[index], conditioning.mask)
+        prompted, rest = x[: cond.clips], x[cond.clips :]
+        out = self.cross_attention(self.norm_cross(prompted), cond.cross_kv[index], cond.mask)
         return torch.cat([prompted + out, rest]) if len(rest) else prompted + out
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -183,17 +183,12 @@ class Transformer(nn.Module):
             yield layer
 
     def forward(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        conditioning: Conditioning,
-        cache: KVCache,
-        adapter_kv: Sequence[AdapterKV] | None,
+        self, x: Tensor, positions: Tensor, cond: Conditioning, cache: KVCache, adapter_kv: Sequence[AdapterKV] | None
     ) -> Tensor:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self):
             x = x + layer.self_attend(x, index, positions, cache, adapter_kv[index] if adapter_kv else None)
-            x = layer.cross_attend(x, conditioning, index)
+            x = layer.cross_attend(x, cond, index)
             x = x + layer.feed_forward(x)
         return x
 
@@ -230,17 +225,16 @@ class MusicGenLM(nn.Module):
         tokens: Tensor,
         positions: Tensor,
         table: Tensor,
-        conditioning: Conditioning,
+        cond: Conditioning,
         cache: KVCache = attend_causally,
         adapter_kv: Sequence[AdapterKV] | None = None,
     ) -> Tensor:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
-        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `conditioning`, the rest
-        none.
+        `table` (n, d) has the sinusoids of all positions. The first rows have the prompts of `cond`, the rest none.
         """
         x = self.embed(tokens) + table[positions]
-        return self.out_norm(self.transformer(x, positions, conditioning, cache, adapter_kv))
+        return self.out_norm(self.transformer(x, positions, cond, cache, adapter_kv))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits (r, q, s, v), float32, of hidden states (r, s, d)."""

@@ -105,7 +105,7 @@ class Transformer(nn.Module):
         """Return the modulation (…, 6, d), float32, of the embedding (…, d) of time and duration."""
         return self.global_cond_embedder(embedding).float().unflatten(-1, (6, -1))
 
-    def forward(self, x: Tensor, modulation: Tensor, conditioning: Conditioning, padding: Padding | None) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, cond: Conditioning, padding: Padding | None) -> Tensor:
         """Map x (b, t, c) to (b, t, c) under a modulation (b, 6, d)."""
         b, m = x.shape[0], self.memory_tokens.shape[0]
         memory = self.memory_tokens.float().expand(b, -1, -1)
@@ -113,8 +113,8 @@ class Transformer(nn.Module):
         rotary = RotaryEmbedding.table(h.shape[1], self.rope_channels, h.device)
         padding = padding.extended(m) if padding else None
         for i, layer in enumerate(self.layers):
-            local_embed = conditioning.local_embeds[i] if conditioning.local_embeds else None
-            h = layer(h, modulation, conditioning.cross_kv[i], conditioning.bias, local_embed, rotary, padding, m)
+            local_embed = cond.local_embeds[i] if cond.local_embeds else None
+            h = layer(h, modulation, cond.cross_kv[i], cond.bias, local_embed, rotary, padding, m)
         return self.project_out(h[:, m:])
 
 
@@ -176,16 +176,14 @@ class DiT(nn.Module):
             modulations=modulations,
         )
 
-    def forward(
-        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, padding: Padding | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, cond: Conditioning, padding: Padding | None = None) -> Tensor:
         """Return the velocity (b, c, t) in float32; t is (b,), or a float for all items."""
-        modulation = conditioning.modulations.get(t) if isinstance(t, float) else None
+        modulation = cond.modulations.get(t) if isinstance(t, float) else None
         if modulation is None:
             times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t
-            modulation = self._modulation(times, conditioning.embedding)
+            modulation = self._modulation(times, cond.embedding)
         h = pointwise(self.preprocess_conv, x.transpose(1, 2))
-        y = self.transformer(h, modulation, conditioning, padding)
+        y = self.transformer(h, modulation, cond, padding)
         return pointwise(self.postprocess_conv, y).transpose(1, 2).float()
 
     def _modulation(self, times: Tensor, embedding: Tensor) -> Tensor:

@@ -123,12 +123,12 @@ class TorchEngine(ComponentEngine[Component]):
 
     @inference_mode
     def velocity(
-        self, x: Tensor, t: Any, conditioning: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Tensor, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
         padding = None
         if valid is not None:
             padding = Padding(self.array(valid), "zero-values" if zero_values else "mask")
-        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), conditioning, padding)
+        return self.module("dit")(x, t if isinstance(t, float) else t.flatten(), cond, padding)
 
     @inference_mode
     def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
@@ -144,13 +144,6 @@ class TorchEngine(ComponentEngine[Component]):
 
     def _noise(self, noise_fn: NoiseFn | None) -> Callable[[Sequence[int]], Tensor] | None:
         return None if noise_fn is None else lambda shape: self.array(noise_fn(tuple(shape)))
-
-    def array(self, value: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
-
-    def numpy(self, value: Tensor) -> np.ndarray:
-        value = value.detach().cpu()
-        return (value.float() if value.is_floating_point() else value).numpy()
 
     def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
         return torch.cat(list(parts), dim=axis)
