@@ -1,4 +1,4 @@
-"""What an autoencoder begins with: branches that add nothing yet, principal components, levels of noise."""
+"""Initialize an autoencoder as a linear codec of principal components."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from soundloom.training.data.protocols import SoundSource
 from soundloom.training.init.pca import LinearCodec, Matrix, fit_pca
 from soundloom.training.loop.rng import RngStream
 
-# Root mean square of the token stream at the start. The blocks' tanh, of slope 4, bends what is much above.
+# Initial RMS of the token stream. The blocks' tanh, of slope 4, saturates for larger values.
 TOKEN_LEVEL = 0.3
-QUIET = 0.01  # root mean square below which a crop counts less
+QUIET = 0.01  # RMS below which a crop has less weight
 Module = TypeVar("Module", bound=nn.Module)
-PCA_STREAM = 2**32 - 1  # step number whose draws choose the clips that the components are fitted to
+PCA_STREAM = 2**32 - 1  # step number of the RNG stream that samples crops for the PCA
 
 
 def sample_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> list[NDArray[np.float32]]:
-    """Crops (2, n) of whole latents, `config.pca_seconds` together."""
+    """Sample crops (2, n) of an integer number of latents, `config.pca_seconds` in total."""
     length = config.frames * same.config.downsampling_ratio
     rng = RngStream(config.loop.seed, PCA_STREAM).rng
     return [sounds.sample_crop(rng, length)[1] for _ in range(round(config.pca_seconds * SAMPLE_RATE / length))]
@@ -42,9 +42,9 @@ def sample_crops(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> 
 def fit_linear_codec(
     same: SAME, crops: Iterable[NDArray[np.float32]], config: AutoencoderConfig, width: int = 0, latent_dim: int = 0
 ) -> LinearCodec:
-    """Principal components of crops in the geometry of the autoencoder, or fewer of a patch and of a latent.
+    """Fit principal components of crops in the geometry of the autoencoder, or with a given width and latent dimension.
 
-    Every crop counts alike: the power of a few loud sounds would leave nothing for all others.
+    Crops are normalized, so that a few loud ones do not dominate.
     """
     half, patch = same.config.encoder.config, same.config.patch_size
     rows = np.concatenate([patch_rows(crop, patch) / (QUIET + np.std(crop)) for crop in crops])
@@ -53,13 +53,13 @@ def fit_linear_codec(
 
 
 def patch_rows(audio: NDArray[np.float32], patch: int) -> Matrix:
-    """Cut (2, n) into rows (patches, 2 * patch) in float64."""
+    """Split (2, n) into rows (patches, 2 * patch) in float64."""
     return to_patches(torch.from_numpy(audio)[None], patch)[0].T.double().numpy()
 
 
 @torch.no_grad()
 def init_linear_codec(same: SAME, codec: LinearCodec) -> None:
-    """Make the autoencoder compute the linear codec exactly: its blocks add nothing yet.
+    """Set the weights so that the autoencoder computes the linear codec exactly, with zero blocks.
 
     Needs `latent_shortcut` in both halves, and widths of at least the latents' dimension.
     """
@@ -79,7 +79,7 @@ def init_linear_codec(same: SAME, codec: LinearCodec) -> None:
 
 
 def zero_branches(resampler: Resampler) -> None:
-    """Zero the last layer of every branch, as the published initialization does."""
+    """Zero the output layer of every branch, as the published initialization does."""
     for block in resampler.transformers:
         branches = typed(block, SAMEBlock)
         for layer in (branches.self_attn.to_out, branches.ff.ff[2]):
@@ -88,20 +88,20 @@ def zero_branches(resampler: Resampler) -> None:
 
 
 def typed(module: nn.Module, kind: type[Module]) -> Module:
-    """The module, which lists of modules only know as some module."""
+    """Return a module with its type, which module lists do not state."""
     assert isinstance(module, kind)
     return module
 
 
 def set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
-    """Give a convolution this matrix (out, in) as the center of its kernel, and zeros beside it."""
+    """Set the center of a convolution's kernel to a matrix (out, in), and the rest to zero."""
     kernel = torch.zeros_like(conv.weight_v)
     kernel[:, :, kernel.shape[2] // 2] = weight
     set_whole_kernel(conv, kernel)
 
 
 def set_whole_kernel(conv: WeightNormConv, kernel: Tensor) -> None:
-    """Give a convolution a kernel (out, in, taps); outputs of zeros keep their direction, which a norm divides."""
+    """Set a convolution's kernel (out, in, taps); zero outputs keep their direction, by whose norm it divides."""
     gain = kernel.norm(dim=(1, 2), keepdim=True)
     conv.weight_v.copy_(torch.where(gain > 0, kernel, conv.weight_v))
     conv.weight_g.copy_(gain)

@@ -1,9 +1,8 @@
-"""Principal components of patches, as the starting point of an autoencoder.
+"""Principal components of audio patches, to initialize an autoencoder.
 
-Two linear stages share the work as the network's layers do: patches of (2 * patch) samples to `width` components, and
-the components of a latent's patches to `latent_dim`. Both prefer high frequencies by a power (`emphasis`), because the
-loudest components of music are all low. Where between the sides a sound was heard does not matter to the first stage.
-Everything is NumPy in float64.
+Two linear stages correspond to the network's layers: patches of (2 * patch) samples to `width` components, and the
+components of a latent's patches to `latent_dim`. Both emphasize high frequencies by a power (`emphasis`), because the
+loudest components of music are all low. The first stage is independent of pan. Everything is NumPy in float64.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 LOWEST_HZ, REFERENCE_HZ = 50.0, 1000.0  # emphasis is flat below the first and 1 at the second
-SMALLEST = 1e-12  # variance that counts as none
+VARIANCE_FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class LinearCodec:
 def fit_pca(
     patches: Matrix, stride: int, width: int, latent_dim: int, emphasis: float, whitening: float, rate: int
 ) -> LinearCodec:
-    """Fit to patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.
+    """Fit a linear codec to patches (n, 2 * patch), n a multiple of `stride`, at a sample rate in hertz.
 
-    Components are scaled by their deviation to the power of `-whitening`.
+    Components are scaled by their standard deviation to the power of `-whitening`.
     """
     forward, backward = _emphasis(patches.shape[1] // 2, emphasis, rate)
-    first = _components(forward @ _anywhere(_covariance(patches)) @ forward.T, width)
+    first = _components(forward @ _pan_invariant(_covariance(patches)) @ forward.T, width)
     analysis, synthesis = _scaled(first, whitening)
     analysis = analysis @ forward
     tokens = (patches @ analysis.T).reshape(-1, stride * width)
@@ -63,26 +62,26 @@ def _covariance(rows: Matrix) -> Matrix:
     return np.asarray(rows.T @ rows / len(rows))
 
 
-def _anywhere(covariance: Matrix) -> Matrix:
-    """What the covariance (2 * patch, 2 * patch) would be if each sound were heard in all places between the sides.
+def _pan_invariant(covariance: Matrix) -> Matrix:
+    """Average a covariance (2 * patch, 2 * patch) over all pans of each sound.
 
-    Few clips never show every sound in every place; components of what they show would lose the others.
+    A few clips do not contain every sound at every pan; their own components would lose the missing ones.
     """
     patch = len(covariance) // 2
     left, right, across = covariance[:patch, :patch], covariance[patch:, patch:], covariance[:patch, patch:]
     both = left + right
-    shared = np.trace(across) / max(np.trace(both), SMALLEST)
+    shared = np.trace(across) / max(np.trace(both), VARIANCE_FLOOR)
     return np.kron([[0.5, shared], [shared, 0.5]], both)
 
 
 def _components(covariance: Matrix, count: int) -> tuple[Matrix, Matrix]:
-    """Leading directions (count, n) and their deviations (count,)."""
+    """Leading directions (count, n) and their standard deviations (count,)."""
     variances, directions = np.linalg.eigh(covariance)
-    return directions.T[::-1][:count], np.sqrt(np.maximum(variances[::-1][:count], SMALLEST))
+    return directions.T[::-1][:count], np.sqrt(np.maximum(variances[::-1][:count], VARIANCE_FLOOR))
 
 
 def _scaled(components: tuple[Matrix, Matrix], whitening: float) -> tuple[Matrix, Matrix]:
-    """Analysis and synthesis rows whose outputs are partly whitened, with unit mean square over all."""
+    """Analysis and synthesis rows with partly whitened outputs of unit mean square over all components."""
     directions, deviations = components
     gain = deviations**-whitening
     gain = gain / np.sqrt(np.mean((gain * deviations) ** 2))
@@ -90,7 +89,7 @@ def _scaled(components: tuple[Matrix, Matrix], whitening: float) -> tuple[Matrix
 
 
 def _emphasis(patch: int, power: float, rate: int) -> tuple[Matrix, Matrix]:
-    """Matrices (2 * patch, 2 * patch) that weight the frequencies of both channels, and undo it."""
+    """Matrices (2 * patch, 2 * patch) that weight the frequencies of both channels, and their inverses."""
     index = np.arange(patch)
     cosines = np.cos(np.pi * (index + 0.5) * index[:, None] / patch) * np.sqrt(2 / patch)
     cosines[0] *= 0.5**0.5
