@@ -34,7 +34,7 @@ def sounds() -> SyntheticSounds:
 
 
 @pytest.fixture(scope="module")
-def started(sounds) -> SAME:
+def initialized(sounds) -> SAME:
     same = autoencoder()
     init_noise_bands(same, sounds, CONFIG)
     return same
@@ -48,7 +48,7 @@ def levels(sound) -> np.ndarray:
     return 10 * np.log10(np.stack(found, 1) + 1e-9)
 
 
-def through(same, sound) -> np.ndarray:
+def reconstruct(same, sound) -> np.ndarray:
     with torch.no_grad():
         return same.decode(same.encode(torch.from_numpy(sound)[None]))[0].numpy()
 
@@ -58,20 +58,20 @@ def hiss(left, right) -> np.ndarray:
     return noise * np.array([[left], [right]], np.float32)
 
 
-def test_noise_comes_back_as_loud_as_it_was(started, sounds):
-    """Principal components alone lose most of it."""
+def test_decoded_noise_has_the_original_level(initialized, sounds):
+    """The linear codec alone loses most of it."""
     linear, sound = autoencoder(), hiss(0.1, 0.1)
     init_linear_codec(linear, fit_linear_codec(linear, sample_crops(linear, sounds, CONFIG), CONFIG))
-    lost = levels(sound) - levels(through(linear, sound))
-    kept = levels(sound) - levels(through(started, sound))
+    lost = levels(sound) - levels(reconstruct(linear, sound))
+    preserved = levels(sound) - levels(reconstruct(initialized, sound))
     assert lost.min() > 6
-    assert np.abs(kept).max() < 3
+    assert np.abs(preserved).max() < 3
 
 
-def test_several_probes_make_a_levels_course_calmer(sounds, started, monkeypatch):
-    """Steady noise has one level; what a latent says of it goes up and down by chance."""
+def test_several_probes_reduce_the_variance_of_levels(sounds, initialized, monkeypatch):
+    """Steady noise has a constant level, but its estimate from one probe fluctuates."""
 
-    def unrest(same) -> float:
+    def variation(same) -> float:
         with torch.no_grad():
             found = same.encode(torch.from_numpy(hiss(0.1, 0.1))[None])[0, -4:]
         floor = same.encode(torch.zeros(1, 2, 16 * PATCH * STRIDE))[0, -4:].mean(1).detach()
@@ -80,48 +80,48 @@ def test_several_probes_make_a_levels_course_calmer(sounds, started, monkeypatch
     monkeypatch.setattr(noise_bands, "PROBES", 1)
     single = autoencoder()
     init_noise_bands(single, sounds, CONFIG)
-    assert unrest(started) < 0.85 * unrest(single)
+    assert variation(initialized) < 0.85 * variation(single)
 
 
-def test_levels_of_loud_noise_are_of_moderate_size(started, sounds):
-    """With unit variance they would be several times that, since most sounds have hardly any noise."""
+def test_level_latents_of_loud_noise_have_moderate_values(initialized, sounds):
+    """At unit variance they would be several times larger, since most sounds have little noise."""
     with torch.no_grad():
-        crops = [torch.from_numpy(crop)[None] for crop in sample_crops(started, sounds, CONFIG)]
-        found = torch.cat([started.encode(crop)[0, -4:] for crop in crops], dim=1)
+        crops = [torch.from_numpy(crop)[None] for crop in sample_crops(initialized, sounds, CONFIG)]
+        found = torch.cat([initialized.encode(crop)[0, -4:] for crop in crops], dim=1)
     assert found.mean(1).abs().max() < 0.05
     np.testing.assert_allclose(found.quantile(0.99, dim=1), 0.7, rtol=0.05)
 
 
-def test_noise_stays_on_its_side(started):
-    """What the carriers make on the quiet side is far below the loud one."""
-    found = levels(through(started, hiss(0.2, 0.002)))
+def test_noise_stays_in_its_channel(initialized):
+    """Carriers in the quiet channel are far below those in the loud one."""
+    found = levels(reconstruct(initialized, hiss(0.2, 0.002)))
     assert (found[0] - found[1]).min() > 10
 
 
-def test_soft_threshold_leaves_out_what_is_small_and_keeps_what_is_large(sounds, started):
-    cored = autoencoder()
-    init_noise_bands(cored, sounds, replace(CONFIG, soft_threshold=0.05))
+def test_soft_threshold_removes_small_components_and_preserves_large_ones(sounds, initialized):
+    thresholded = autoencoder()
+    init_noise_bands(thresholded, sounds, replace(CONFIG, soft_threshold=0.05))
     for size, least, most in ((0.02, 0.0, 0.3), (1.0, 0.95, 1.05)):
-        latents = torch.zeros(1, started.config.latent_dim, 64)
+        latents = torch.zeros(1, initialized.config.latent_dim, 64)
         latents[:, :-4] = size * torch.randn(latents[:, :-4].shape, generator=torch.Generator().manual_seed(1))
-        latents[:, -4:] = started.encode(torch.zeros(1, 2, 64 * PATCH * STRIDE))[:, -4:].detach()
+        latents[:, -4:] = initialized.encode(torch.zeros(1, 2, 64 * PATCH * STRIDE))[:, -4:].detach()
         with torch.no_grad():
-            before, after = (same.decode(latents).square().mean().sqrt() for same in (started, cored))
+            before, after = (same.decode(latents).square().mean().sqrt() for same in (initialized, thresholded))
         assert least <= float(after / before) <= most
 
 
 @pytest.mark.parametrize("changes", [{"soft_threshold": -0.1}, {"soft_threshold": 0.1, "noise_bands": ()}])
-def test_soft_threshold_that_can_do_nothing_is_refused(changes):
+def test_invalid_soft_threshold_raises(changes):
     with pytest.raises(ConfigError, match=r"soft_threshold (needs noise_bands|must be from 0)"):
         replace(CONFIG, **changes)
 
 
-def test_all_weights_are_finite_and_silence_stays_nearly_silent(started):
-    assert all(torch.isfinite(value).all() for value in started.state_dict().values())
-    assert np.abs(through(started, np.zeros((2, 64 * PATCH * STRIDE), np.float32))).max() < 0.01
+def test_all_weights_are_finite_and_silence_stays_nearly_silent(initialized):
+    assert all(torch.isfinite(value).all() for value in initialized.state_dict().values())
+    assert np.abs(reconstruct(initialized, np.zeros((2, 64 * PATCH * STRIDE), np.float32))).max() < 0.01
 
 
-def test_bands_that_do_not_fit_are_refused(sounds):
+def test_too_few_channels_for_the_bands_raise(sounds):
     many = replace(CONFIG, noise_bands=tuple(np.linspace(1000, 20000, 10)))
     with pytest.raises(ConfigError, match="noise_bands need an encoder width of at least 160, found 64"):
         init_noise_bands(autoencoder(), sounds, many)

@@ -17,13 +17,13 @@ def low_rank_patches(rank: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("emphasis", "whitening"), [(0.0, 0.0), (0.4, 0.5), (0.0, 1.0)])
-def test_what_lies_in_few_components_is_coded_without_loss(emphasis, whitening):
+def test_signals_of_few_components_are_reconstructed(emphasis, whitening):
     patches = low_rank_patches(LATENT_DIM // STRIDE)
     codec = fit_pca(patches, STRIDE, WIDTH, LATENT_DIM, emphasis, whitening, 44100)
     np.testing.assert_allclose(codec.decode(codec.encode(patches)), patches, atol=1e-6)
 
 
-def test_plain_components_are_the_best_linear_code_of_sounds_that_are_heard_on_both_sides():
+def test_unweighted_components_are_the_optimal_linear_code_of_centered_sounds():
     mono = np.random.default_rng(1).standard_normal((200, PATCH)) * np.linspace(3, 0.1, PATCH)
     nothing = np.zeros_like(mono)
     patches = np.concatenate([np.hstack([mono, nothing]), np.hstack([nothing, mono])])
@@ -33,7 +33,7 @@ def test_plain_components_are_the_best_linear_code_of_sounds_that_are_heard_on_b
     assert error == pytest.approx(np.square(values[LATENT_DIM:]).sum())
 
 
-def test_a_sound_heard_on_one_side_alone_is_coded_on_the_other_too():
+def test_sounds_from_one_side_are_coded_on_the_other_side_too():
     low = np.cos(np.pi * (np.arange(PATCH) + 0.5) * 3 / PATCH)
     left = np.random.default_rng(5).standard_normal((50, 1)) * np.concatenate([low, 0 * low])
     codec = fit_pca(left, 1, 2, 2, 0.0, 0.0, 44100)
@@ -41,13 +41,13 @@ def test_a_sound_heard_on_one_side_alone_is_coded_on_the_other_too():
     np.testing.assert_allclose(codec.decode(codec.encode(right)), right, atol=1e-9)
 
 
-def test_full_whitening_makes_all_latents_equally_strong():
+def test_full_whitening_gives_latents_equal_variance():
     patches = np.random.default_rng(2).standard_normal((800, 2 * PATCH)) * np.linspace(3, 0.1, 2 * PATCH)
     codec = fit_pca(patches, STRIDE, WIDTH, LATENT_DIM, 0.0, 1.0, 44100)
     np.testing.assert_allclose(np.square(codec.encode(patches)).mean(0), 1.0, rtol=1e-6)
 
 
-def test_emphasis_spends_components_on_high_frequencies():
+def test_emphasis_favors_high_frequencies():
     rng = np.random.default_rng(3)
     time = np.arange(PATCH)
     low = np.cos(np.pi * (time + 0.5) * 1 / PATCH)
@@ -61,7 +61,7 @@ def test_emphasis_spends_components_on_high_frequencies():
     assert kept[1.0] > 5 * kept[0.0]
 
 
-def test_a_new_autoencoder_is_exactly_the_linear_codec():
+def test_initialized_autoencoder_is_the_linear_codec():
     torch.manual_seed(0)
     same, sounds = SAME(model_config().same), SyntheticSounds(SOUNDS)
     codec = fit_linear_codec(same, sample_crops(same, sounds, AUTOENCODER), AUTOENCODER)

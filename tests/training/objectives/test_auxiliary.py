@@ -1,4 +1,4 @@
-"""What is trained beside the autoencoder: targets and formulas of each companion."""
+"""Auxiliary modules of the autoencoder: targets and formulas."""
 
 import math
 
@@ -33,20 +33,20 @@ def tone(hz: float, left: float, right: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("hz", "row"), [(261.626, 2), (440.0, 98), (523.25, 2)])
-def test_chroma_targets_name_the_pitch_class(hz, row):
+def test_chroma_targets_peak_at_the_pitch_class(hz, row):
     chroma = SemanticTargets(8192, RATE)(tone(hz, 0.5, 0.5))["middle"]
     assert chroma.shape == (1, 128, 7)
     assert abs(int(chroma[0, :, 3].argmax()) - row) <= 2
 
 
-def test_octave_ranges_hear_their_own_octaves():
+def test_chroma_targets_respond_to_their_octaves():
     targets = SemanticTargets(8192, RATE)
     for hz, name in ((55, "low"), (880, "middle"), (12_000, "high")):
         sums = {band: float(target.sum()) for band, target in targets(tone(hz, 0.5, 0.5)).items() if band != "balance"}
         assert max(sums, key=sums.get) == name
 
 
-def test_balance_is_a_third_of_the_difference_of_levels_in_decades():
+def test_balance_target_is_a_third_of_the_level_difference_in_decades():
     balance = SemanticTargets(8192, RATE)(tone(1000, 0.5, 0.05))["balance"]
     assert balance.shape == (1, 32, 7)
     loudest = balance[0, :, 3].abs().max()
@@ -54,14 +54,14 @@ def test_balance_is_a_third_of_the_difference_of_levels_in_decades():
     assert not SemanticTargets(8192, RATE)(tone(1000, 0.5, 0.5))["balance"].any()
 
 
-def test_heads_are_compared_at_the_rate_of_the_latents():
+def test_targets_are_interpolated_to_the_latent_rate():
     torch.manual_seed(0)
     regression = SemanticRegression(SemanticConfig(1.0), 4, RATE)
     audio = tone(440, 0.3, 0.1)
     for head in regression.heads.values():
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-    errors = regression(torch.randn(1, 4, 7), audio)  # as many latents as frames: nothing is interpolated
+    errors = regression(torch.randn(1, 4, 7), audio)  # as many latents as frames, so without interpolation
     targets = SemanticTargets(8192, RATE)(audio)
     for name, error in errors.items():
         torch.testing.assert_close(error, targets[name].abs().mean())
@@ -70,7 +70,7 @@ def test_heads_are_compared_at_the_rate_of_the_latents():
     assert all(error.isfinite() for error in regression(torch.randn(1, 4, 16), audio).values())
 
 
-def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
+def test_alignment_is_the_velocity_error_with_noise_scaled_to_the_latents():
     torch.manual_seed(0)
     alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3).eval()
     alignment.deviation.fill_(2.0)
@@ -85,7 +85,7 @@ def test_alignment_is_the_velocitys_error_with_noise_as_large_as_the_latents():
     torch.testing.assert_close(losses["alignment_zero"], (noise - latents).square().mean())
 
 
-def test_alignment_follows_the_size_of_the_latents_while_training():
+def test_alignment_tracks_the_deviation_of_the_latents_in_training():
     alignment = DiffusionAlignment(AlignmentConfig(1.0, width=64, depth=1), TIMES, 3)
     latents = torch.randn(4, 3, 8)
     alignment(3 * latents, RngStream(0, 0))
@@ -94,7 +94,7 @@ def test_alignment_follows_the_size_of_the_latents_while_training():
 
 
 def gradient_of_alignment(detach_target: bool) -> torch.Tensor:
-    """Gradient at the latents where the network answers nothing, so that only the target can carry one."""
+    """Gradient of the latents when the network outputs zero, so that it comes from the target alone."""
     torch.manual_seed(0)
     config = AlignmentConfig(1.0, width=64, depth=1, detach_target=detach_target)
     alignment = DiffusionAlignment(config, TIMES, 3)
@@ -105,7 +105,7 @@ def gradient_of_alignment(detach_target: bool) -> torch.Tensor:
     return latents.grad
 
 
-def test_the_latents_feel_alignment_through_the_target_unless_it_is_fixed():
+def test_detach_target_stops_the_gradient_through_the_target():
     assert gradient_of_alignment(detach_target=False).abs().sum() > 0
     assert gradient_of_alignment(detach_target=True).abs().sum() == 0
 
@@ -120,18 +120,18 @@ def test_pairings_roll_audio_text_and_both():
     assert pairings(2, with_text=True) == [(1, 0), (0, -1), (1, -1), (2, 0), (0, -2), (2, -2)]
 
 
-def test_the_contrast_has_a_margin_and_leads_that_are_large_enough():
+def test_margin_loss_has_a_target_margin_and_a_maximum():
     right = torch.tensor([1.0, 20.0])
     expected = (math.log1p(math.exp(0.5 - 1.0)) + math.log1p(math.exp(0.5 - 10.0))) / 2
     assert float(margin_loss(right, torch.zeros(2))) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_critic_learns_which_sounds_and_latents_belong_together():
+def test_critic_learns_matching_audio_and_latents():
     torch.manual_seed(0)
     config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, max_rolls=1)
-    critic = ContrastiveCritic(config, 4).eval()  # nothing is dropped from these few tokens
+    critic = ContrastiveCritic(config, 4).eval()  # without dropout, for there are few tokens
     for layer in (critic.transformer.blocks[0].attention.to_out, critic.transformer.blocks[0].ff.ff[2]):
-        layer.reset_parameters()  # awake from the first step, for the sake of time
+        layer.reset_parameters()  # not zero, so that it learns faster
     optimizer = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95))
     latents, audio = 2 * torch.eye(4)[:, :, None].expand(-1, -1, 2), torch.randn(4, 2, 16)
     losses = []
@@ -145,13 +145,13 @@ def test_the_critic_learns_which_sounds_and_latents_belong_together():
     assert critic(latents.roll(1, 0), audio, RngStream(0, 0)).item() > 1.0
 
 
-def test_what_is_dropped_is_made_up_for_by_what_stays():
+def test_dropout_preserves_the_mean():
     x = dropout(torch.ones(10_000), 0.4, RngStream(0, 0).uniform(10_000))
     assert float((x == 0).float().mean()) == pytest.approx(0.4, abs=0.02)
     assert float(x.mean()) == pytest.approx(1.0, abs=0.04)
 
 
-def test_padding_of_a_caption_means_nothing_to_the_critic():
+def test_critic_ignores_the_padding_of_captions():
     torch.manual_seed(0)
     critic = ContrastiveCritic(ContrastiveConfig(1.0, width=64, depth=1, patch=64), 3, TextEmbedding(5, 16)).eval()
     for block in critic.transformer.blocks:
@@ -165,20 +165,20 @@ def test_padding_of_a_caption_means_nothing_to_the_critic():
     assert losses[0] == losses[1]
 
 
-def test_silence_tails_and_sweeps_are_put_into_a_batch():
+def test_augmentation_adds_silence_tails_and_sweeps():
     crops = np.ones((200, 2, 100), np.float32)
     config = AugmentationConfig(silence=0.2, silent_tail=0.5, max_tail=10, chirps=3)
-    made = augment(crops, config, np.random.default_rng(0), RATE)
-    assert made.shape == (203, 2, 100)
-    heard = made[:200, 0] != 0
-    assert 20 < (~heard.any(1)).sum() < 60
-    ends = heard.any(1) & ~heard[:, -1]
+    augmented = augment(crops, config, np.random.default_rng(0), RATE)
+    assert augmented.shape == (203, 2, 100)
+    audible = augmented[:200, 0] != 0
+    assert 20 < (~audible.any(1)).sum() < 60
+    ends = audible.any(1) & ~audible[:, -1]
     assert 60 < ends.sum() < 100
-    assert heard[ends, :90].all()
+    assert audible[ends, :90].all()
     assert crops.all()
 
 
-def test_a_sweep_stays_in_its_band_and_level_and_is_in_the_middle():
+def test_sweep_is_mono_and_stays_in_its_band_and_level():
     for seed in range(10):
         sweep = chirp(np.random.default_rng(seed), 8192, RATE)
         assert sweep.dtype == np.float32
@@ -189,6 +189,6 @@ def test_a_sweep_stays_in_its_band_and_level_and_is_in_the_middle():
         assert below < 0.05 * spectrum.sum()
 
 
-def test_a_random_piece_of_a_short_sound_ends_in_silence():
-    piece = random_crop(np.ones((2, 5), np.float32), np.random.default_rng(0), 8)
-    np.testing.assert_array_equal(piece[0], [1, 1, 1, 1, 1, 0, 0, 0])
+def test_random_crop_pads_short_sounds_with_silence():
+    crop = random_crop(np.ones((2, 5), np.float32), np.random.default_rng(0), 8)
+    np.testing.assert_array_equal(crop[0], [1, 1, 1, 1, 1, 0, 0, 0])

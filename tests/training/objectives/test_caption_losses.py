@@ -1,4 +1,4 @@
-"""Losses that tie sound to captions do their work: on a fixed toy problem, leaving one out loosens the tie."""
+"""Ablations of the losses between sounds and captions on a fixed toy problem."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ POST = PostConfig(
 
 
 class NamedLatents:
-    """Clips of four kinds, each one constant with some noise, under a caption of its own."""
+    """Clips of four kinds, each a constant plus noise, with its own caption."""
 
     def __init__(self) -> None:
         self.means = RngStream(5, 0).normal(KINDS, LATENT_DIM)
@@ -38,12 +38,12 @@ def post(config: PostConfig) -> PostTask:
     generator = Generator(model_config(), TEXT)
     initialize(generator)
     for projection in (generator.dit.transformer.project_in, generator.dit.transformer.project_out):
-        projection.reset_parameters()  # a trained generator does not keep latents as low as a fresh one
+        projection.reset_parameters()  # the projections of a trained generator have larger values
     return PostTask(generator, NamedLatents(), config)
 
 
-def lead_of_right_captions(contrastive: float) -> float:
-    """By how much a trained discriminator prefers a clip under its own caption to one under another's."""
+def margin_of_captions(contrastive: float) -> float:
+    """Mean margin of a trained discriminator between matching and mismatched captions."""
     stage = post(replace(POST, contrastive=contrastive))
     discriminator = stage.discriminator
     optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3, betas=(0.5, 0.99))
@@ -58,12 +58,12 @@ def lead_of_right_captions(contrastive: float) -> float:
     return float(right - wrong)
 
 
-def test_without_contrast_the_discriminator_does_not_read_captions():
-    assert abs(lead_of_right_captions(0.0)) < 0.3
-    assert lead_of_right_captions(1.0) > 1.0
+def test_without_the_contrastive_loss_the_discriminator_ignores_captions():
+    assert abs(margin_of_captions(0.0)) < 0.3
+    assert margin_of_captions(1.0) > 1.0
 
 
-def test_the_text_score_draws_what_is_made_towards_its_caption():
+def test_text_alignment_moves_generated_latents_towards_the_caption():
     stage = post(replace(POST, adversarial=0.0, text_alignment=1.0))
     learner = torch.optim.Adam(stage.critic.parameters(), 3e-3)
     for step in range(80):
@@ -83,21 +83,21 @@ def test_the_text_score_draws_what_is_made_towards_its_caption():
 
 
 def spread_of_latents(weight: float) -> float:
-    """How far apart the latents of four sounds stay that something else draws together."""
+    """Deviation between the latents of four sounds after training with a loss that pulls them together."""
     torch.manual_seed(0)
     config = ContrastiveConfig(1.0, width=64, depth=1, patch=16, max_rolls=1)
     critic = ContrastiveCritic(config, KINDS).eval()
     block = critic.transformer.blocks[0]
     for layer in (block.attention.to_out, block.ff.ff[2]):
-        layer.reset_parameters()  # awake from the first step, for the sake of time
+        layer.reset_parameters()  # not zero, so that it learns faster
     audio = torch.randn(KINDS, 2, 16)
     latents = nn.Parameter(2 * torch.eye(KINDS)[:, :, None].repeat(1, 1, 2))
     learner, mover = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.9, 0.95)), torch.optim.Adam([latents], 3e-2)
     for step in range(0 if weight else 120, 180):
-        felt = step >= 120  # the critic learns first, as `detached_until` lets it
-        loss = 0.02 * (latents - latents.mean(0).detach()).square().mean() if felt else torch.zeros(())
+        attached = step >= 120  # the critic learns first, as with `detached_until`
+        loss = 0.02 * (latents - latents.mean(0).detach()).square().mean() if attached else torch.zeros(())
         if weight:
-            loss = loss + weight * critic(latents if felt else latents.detach(), audio, RngStream(0, step))
+            loss = loss + weight * critic(latents if attached else latents.detach(), audio, RngStream(0, step))
         learner.zero_grad()
         mover.zero_grad()
         loss.backward()
@@ -106,5 +106,5 @@ def spread_of_latents(weight: float) -> float:
     return float(latents.detach().std(0).mean())
 
 
-def test_without_the_critic_latents_of_different_sounds_become_alike():
+def test_without_the_contrastive_critic_latents_of_different_sounds_converge():
     assert spread_of_latents(1.0) > 2 * spread_of_latents(0.0)

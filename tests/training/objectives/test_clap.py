@@ -1,4 +1,4 @@
-"""CLAP as a scorer: its own features, gradients to the sound, what it does to a step."""
+"""CLAP as a scorer: features, gradients, use in post-training."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ AUDIO_SIZES = {
 
 
 def write_clap(folder, *, fusion=False):
-    """A random CLAP that hears one second in 16 bands, with a tokenizer of single bytes."""
+    """Write a random CLAP model for one second in 16 bands, with a byte tokenizer."""
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -59,26 +59,26 @@ def scorer(tmp_path_factory) -> ClapScorer:
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
-def test_features_are_those_of_the_models_own_extractor(scorer, seconds):
+def test_features_match_the_models_own_extractor(scorer, seconds):
     sound = np.random.default_rng(0).standard_normal(round(seconds * 48000)).astype(np.float32)
     wanted = scorer.extractor(sound, sampling_rate=48000, return_tensors="pt").input_features[0]
     piece = scorer._fit_length(torch.from_numpy(sound), RngStream(0, 0))
     torch.testing.assert_close(scorer.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
 
 
-def test_a_long_sound_is_heard_in_a_random_piece(scorer):
+def test_long_sounds_are_cropped_randomly(scorer):
     ramp = torch.arange(100_000.0)
     starts = {int(scorer._fit_length(ramp, RngStream(0, step))[0]) for step in range(4)}
     assert len(starts) == 4
     assert max(starts) <= 52_000
 
 
-def test_a_resampled_tone_is_the_tone_at_the_other_rate():
+def test_resampled_tone_is_the_tone_at_the_other_rate():
     tones = [torch.sin(2 * torch.pi * 441 * torch.arange(rate) / rate) for rate in (RATE, 48000)]
     torch.testing.assert_close(resample_fft(tones[0], RATE, 48000), tones[1], atol=1e-3, rtol=0)
 
 
-def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, clips):  # noqa: F811
+def test_gradient_step_reduces_the_distance_to_the_caption(scorer, clips):  # noqa: F811
     batch = batch_of(clips)
     latents = batch.data.clone().requires_grad_()
     before = scorer.distance(latents, batch, RngStream(0, 0))
@@ -88,18 +88,18 @@ def test_gradients_reach_the_latents_and_move_them_towards_the_caption(scorer, c
     assert scorer.distance(moved, batch, RngStream(0, 0)).sum() < before.sum()
 
 
-def test_captions_are_read_as_words(scorer, clips):  # noqa: F811
+def test_captions_are_decoded_and_tokenized_again(scorer, clips):  # noqa: F811
     batch = batch_of(clips)
-    said = scorer.captions.text(batch.ids[0][batch.mask[0]].tolist())
+    caption = scorer.captions.text(batch.ids[0][batch.mask[0]].tolist())
     sounds = SyntheticSounds(SOUNDS)
     captions = [caption.lower() for position in range(len(sounds)) for caption in sounds.captions(position)]
-    assert said and any(caption.startswith(said) for caption in captions)  # which may be longer than is read
-    alone = scorer.words([said], return_tensors="pt")
+    assert caption and any(whole.startswith(caption) for whole in captions)  # which may be truncated
+    alone = scorer.words([caption], return_tensors="pt")
     wanted = scorer.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
     torch.testing.assert_close(scorer.embed_text(batch.ids, batch.mask)[:1], wanted)
 
 
-def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # noqa: F811
+def test_scorer_replaces_the_critic_and_is_not_trained(scorer, clips):  # noqa: F811
     task = PostTask(generator(), clips, replace(POST, text_alignment=0.3), scorer)
     assert task.critic is None
     losses = task.losses(0, RngStream(0, 0))
@@ -108,13 +108,13 @@ def test_it_takes_the_place_of_the_critic_and_stays_as_it_is(scorer, clips):  # 
     assert all(p.grad is None for p in (*scorer.model.parameters(), *scorer.same.parameters()))
 
 
-def test_a_folder_without_a_model_is_refused(scorer, tmp_path):
+def test_folder_without_a_model_raises(scorer, tmp_path):
     with pytest.raises(CheckpointError, match="there is no folder"):
         ClapScorer(tmp_path / "absent", scorer.same, RATE, scorer.captions)
     with pytest.raises(CheckpointError, match="holds no readable CLAP model"):
         ClapScorer(tmp_path, scorer.same, RATE, scorer.captions)
 
 
-def test_a_model_that_fuses_features_is_refused(scorer, tmp_path):
+def test_model_with_feature_fusion_raises(scorer, tmp_path):
     with pytest.raises(CheckpointError, match="fuses features"):
         ClapScorer(write_clap(tmp_path, fusion=True), scorer.same, RATE, scorer.captions)

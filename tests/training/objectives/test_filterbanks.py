@@ -13,12 +13,12 @@ def bin_of(hertz: float) -> int:
     return round(hertz * WINDOW / RATE)
 
 
-def test_neighboring_mel_triangles_add_up_to_one():
+def test_mel_triangles_sum_to_one():
     total = mel_filter_bank(32, WINDOW, RATE).sum(0)
     np.testing.assert_allclose(total[bin_of(200) : bin_of(19_000)], 1, atol=1e-9)
 
 
-def test_a_mel_band_is_highest_where_the_formula_says():
+def test_mel_band_peaks_at_its_center():
     bank = mel_filter_bank(32, WINDOW, RATE)
     top = 2595 * np.log10(1 + 22050 / 700)
     center = 700 * (10 ** (top * 11 / 33 / 2595) - 1)
@@ -26,7 +26,7 @@ def test_a_mel_band_is_highest_where_the_formula_says():
 
 
 @pytest.mark.parametrize(("pitch_class", "hertz"), [(0, 261.626), (9, 440.0), (9, 880.0), (6, 739.989)])
-def test_a_pitch_class_has_its_row_in_every_octave(pitch_class, hertz):
+def test_pitch_class_has_the_same_row_in_every_octave(pitch_class, hertz):
     bank = chroma_bank(128, WINDOW, RATE, octave=5, width=1.5)
     row = bank[:, bin_of(hertz)].argmax()
     expected = (128 * (pitch_class + 3) / 12 - 30) % 128
@@ -34,7 +34,7 @@ def test_a_pitch_class_has_its_row_in_every_octave(pitch_class, hertz):
     assert abs((row - expected + 64) % 128 - 64) <= coarse + 1
 
 
-def test_a_frequency_is_shared_out_by_its_octave():
+def test_chroma_weights_sum_to_the_octave_weight():
     bank = chroma_bank(128, WINDOW, RATE, octave=5, width=1.5)
     for octaves in (0, 1, 3):
         total = bank[:, bin_of(880 * 2.0**octaves)].sum()

@@ -1,4 +1,4 @@
-"""Discriminators: their formulas, their front ends, and that they learn to tell sounds apart."""
+"""Discriminators and GAN losses: formulas, front ends, and learning."""
 
 import math
 
@@ -13,17 +13,17 @@ from soundloom.training.objectives.gan.discriminators import Spectrum, build_dis
 from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble, discriminator_loss, generator_loss
 
 RATE = 44100
-MEMBERS = (
+DISCRIMINATORS = (
     DiscriminatorConfig("convolution", 64, filters=4),
     DiscriminatorConfig("patches", 29, stride=2, window=4, width=64, depth=2),
     DiscriminatorConfig("spectrum", 128, stride=2, window=3, width=64, depth=2),
     DiscriminatorConfig("chroma", 1024, stride=2, window=3, width=64, depth=2),
 )
-REAL, MADE = torch.tensor([2.0, 0.5]), torch.tensor([-0.5, 1.0])
+REAL, FAKE = torch.tensor([2.0, 0.5]), torch.tensor([-0.5, 1.0])
 
 
 @pytest.mark.parametrize(
-    ("game", "of_discriminator", "of_generator"),
+    ("loss", "of_discriminator", "of_generator"),
     [
         ("hinge", (0 + 0.5) / 2 + (0.5 + 2) / 2, -0.25),
         ("relativistic", (math.log1p(math.exp(-2.5)) + math.log1p(math.exp(0.5))) / 2,
@@ -31,37 +31,37 @@ REAL, MADE = torch.tensor([2.0, 0.5]), torch.tensor([-0.5, 1.0])
         ("least-squares", (0.25 + 1) / 2 + (1 + 0.25) / 2, (2.25 + 0) / 2),
     ],
 )  # fmt: skip
-def test_games_follow_their_formulas(game, of_discriminator, of_generator):
-    assert float(discriminator_loss(game, REAL, MADE)) == pytest.approx(of_discriminator, rel=1e-5)
-    assert float(generator_loss(game, REAL, MADE)) == pytest.approx(of_generator, rel=1e-5)
+def test_gan_losses_match_their_formulas(loss, of_discriminator, of_generator):
+    assert float(discriminator_loss(loss, REAL, FAKE)) == pytest.approx(of_discriminator, rel=1e-5)
+    assert float(generator_loss(loss, REAL, FAKE)) == pytest.approx(of_generator, rel=1e-5)
 
 
 def test_feature_distance_is_relative_to_the_real_features():
-    real, made = [torch.tensor([1.0, -3.0])], [torch.tensor([2.0, -1.0])]
-    assert float(feature_distance(made, real)) == pytest.approx(1.5 / 2.001)
-    assert float(feature_distance([10 * made[0]], [10 * real[0]])) == pytest.approx(15 / 20.001)
+    real, fake = [torch.tensor([1.0, -3.0])], [torch.tensor([2.0, -1.0])]
+    assert float(feature_distance(fake, real)) == pytest.approx(1.5 / 2.001)
+    assert float(feature_distance([10 * fake[0]], [10 * real[0]])) == pytest.approx(15 / 20.001)
 
 
 def test_outputs_are_collected_only_inside_the_context():
     layer = torch.nn.Linear(2, 2)
     with outputs_of([layer]) as collected:
-        answer = layer(torch.ones(2))
+        output = layer(torch.ones(2))
     layer(torch.ones(2))
     assert len(collected) == 1
-    assert collected[0] is answer
+    assert collected[0] is output
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
-def test_a_member_scores_every_part_of_a_sound_and_shows_its_features(member):
+@pytest.mark.parametrize("config", DISCRIMINATORS, ids=lambda config: config.kind)
+def test_discriminator_returns_scores_and_features(config):
     torch.manual_seed(0)
-    opinion = build_discriminator(member, RATE)(torch.randn(2, 2, 4096))
-    assert opinion.scores.isfinite().all()
-    assert opinion.scores.shape[0] == 2
-    assert opinion.scores[0].numel() > 1
-    assert len(opinion.features) == (5 if member.kind == "convolution" else 2)
+    output = build_discriminator(config, RATE)(torch.randn(2, 2, 4096))
+    assert output.scores.isfinite().all()
+    assert output.scores.shape[0] == 2
+    assert output.scores[0].numel() > 1
+    assert len(output.features) == (5 if config.kind == "convolution" else 2)
 
 
-def test_scores_of_a_patch_member_are_local():
+def test_scores_of_the_patch_discriminator_are_local():
     torch.manual_seed(0)
     network = build_discriminator(DiscriminatorConfig("patches", 16, stride=2, window=1, width=64, depth=2), RATE)
     sound = torch.randn(1, 2, 16 * 2 * 32)
@@ -72,14 +72,14 @@ def test_scores_of_a_patch_member_are_local():
     assert not changed[:16].any()
 
 
-def test_the_bin_of_a_steady_tone_is_the_same_in_all_frames_once_demodulated():
+def test_demodulated_bin_of_a_steady_tone_is_constant():
     tone = torch.sin(2 * math.pi * 9 / 64 * torch.arange(1024)).expand(1, 2, -1)  # odd bin: flips with every hop
     frames = Spectrum(64)(tone)[0].view(-1, 2, 2, 33)[..., 9]
     assert frames.abs().max() > 1
     torch.testing.assert_close(frames, frames[:1].expand_as(frames), atol=1e-4, rtol=0)
 
 
-def test_widths_follow_the_channels():
+def test_width_depends_on_the_channels():
     assert [discriminator_width(channels) for channels in (2 * 29, 2 * 443, 4 * 2049)] == [192, 448, 512]
 
 
@@ -90,35 +90,35 @@ def sounds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     return low, real
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
-def test_a_member_learns_to_hear_missing_treble(member):
+@pytest.mark.parametrize("config", DISCRIMINATORS, ids=lambda config: config.kind)
+def test_discriminator_learns_to_detect_missing_treble(config):
     torch.manual_seed(0)
-    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=(member,)), RATE)
-    optimizer = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
+    ensemble = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=(config,)), RATE)
+    optimizer = torch.optim.Adam(ensemble.parameters(), 3e-3, betas=(0.5, 0.99))
     for step in range(25):
         optimizer.zero_grad()
-        loss = adversary.discriminator_losses(*sounds(step), RngStream(1, step))["loss"]
+        loss = ensemble.discriminator_losses(*sounds(step), RngStream(1, step))["loss"]
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.3
 
 
-def test_noise_veils_the_sounds_when_the_discriminators_win():
-    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=MEMBERS[:1]), RATE)
-    made, real = sounds(0)
-    clear = adversary.discriminator_losses(made, real, RngStream(0, 0))["loss"].item()
-    assert float(adversary.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
-    adversary.recent_loss.fill_(0.04)
-    veiled = adversary._add_noise(real, RngStream(0, 0)) - real
-    torch.testing.assert_close(veiled.std(), 10 * 0.06 * real.std(), rtol=0.02, atol=0)
+def test_noise_is_added_when_the_discriminator_loss_is_low():
+    ensemble = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=DISCRIMINATORS[:1]), RATE)
+    fake, real = sounds(0)
+    clear = ensemble.discriminator_losses(fake, real, RngStream(0, 0))["loss"].item()
+    assert float(ensemble.recent_loss) == pytest.approx(0.99 + 0.01 * clear, rel=1e-5)
+    ensemble.recent_loss.fill_(0.04)
+    noise = ensemble._add_noise(real, RngStream(0, 0)) - real
+    torch.testing.assert_close(noise.std(), 10 * 0.06 * real.std(), rtol=0.02, atol=0)
 
 
-def test_in_the_generators_turn_gradients_reach_the_sound_and_no_discriminator():
+def test_generator_losses_give_gradients_to_the_audio_but_not_to_discriminators():
     torch.manual_seed(0)
-    adversary = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=MEMBERS), RATE).requires_grad_(False)
-    made, real = sounds(0)
-    made.requires_grad_()
-    losses = adversary.generator_losses(made, real, RngStream(0, 0))
+    ensemble = DiscriminatorEnsemble(AdversarialConfig(1.0, discriminators=DISCRIMINATORS), RATE).requires_grad_(False)
+    fake, real = sounds(0)
+    fake.requires_grad_()
+    losses = ensemble.generator_losses(fake, real, RngStream(0, 0))
     (losses["adversarial"] + losses["features"]).backward()
-    assert made.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in adversary.parameters())
+    assert fake.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in ensemble.parameters())

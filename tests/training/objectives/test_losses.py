@@ -25,13 +25,13 @@ def tone(hz: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("overlap", [2, 4])
-def test_squared_windows_add_up_to_one(overlap):
+def test_squared_windows_sum_to_one(overlap):
     squares = tight_window(64, overlap).square().view(overlap, -1).sum(0)
     torch.testing.assert_close(squares, torch.ones(64 // overlap))
 
 
 @pytest.mark.parametrize("overlap", [2, 4])
-def test_spectra_keep_the_energy(overlap):
+def test_stft_preserves_energy(overlap):
     x = torch.zeros(4096)
     x[1024:3072] = torch.randn(2048, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(tight_stft(x, 256, overlap).abs().square().sum(), x.square().sum(), rtol=1e-4, atol=0)
@@ -60,12 +60,12 @@ def test_each_spectral_term_is_zero_for_equal_sounds_and_grows_with_detune(term)
     assert 0 < near < far
 
 
-def test_magnitudes_do_not_hear_phase_but_the_phase_term_does():
+def test_magnitude_terms_ignore_phase_and_the_complex_error_does_not():
     assert only("spectral_convergence", 512)(-tone(1000), tone(1000)) < 1e-6
     assert only("complex_error", 512)(-tone(1000), tone(1000)) > 0.01
 
 
-def test_phase_increments_are_compared_as_the_formula_says():
+def test_phase_terms_match_their_formula():
     x, y = torch.randn(2, 1, 4, 3, 5, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     total = weights = 0.0
     for c in range(4):
@@ -80,7 +80,7 @@ def test_phase_increments_are_compared_as_the_formula_says():
     assert float(group_delay_difference(*turned)) == pytest.approx(total / weights, rel=1e-4)
 
 
-def test_phase_increments_do_not_hear_a_constant_phase_but_a_click_that_moved():
+def test_phase_terms_ignore_a_constant_phase_but_not_a_moved_click():
     click = torch.zeros(1, 2, 2048)
     click[..., 1000] = 1
     for term in ("instantaneous_frequency", "group_delay"):
@@ -97,14 +97,14 @@ def test_k_weighting_changes_each_frequency_by_the_gain_of_its_filter():
         assert float(weighted(tone(hz), silence) / plain(tone(hz), silence)) == pytest.approx(gain, rel=0.02)
 
 
-def test_the_mel_loss_is_in_decibels():
+def test_mel_loss_is_in_decibels():
     loss = MelLoss(MelConfig(windows=(1024,), bands=16, floor_db=-120), 44100)
     noise = 0.1 * torch.randn(1, 2, 8192, generator=torch.Generator().manual_seed(0))
     assert float(loss(noise, noise)) == 0
     assert float(loss(0.5 * noise, noise)) == pytest.approx(20 * math.log10(2), rel=1e-3)
 
 
-def test_the_mel_loss_passes_over_what_neither_sound_has():
+def test_mel_loss_ignores_cells_below_the_floor_in_both_sounds():
     loss = MelLoss(MelConfig(windows=(1024,), bands=16), 44100)
     noise = 0.1 * torch.randn(1, 2, 8192, generator=torch.Generator().manual_seed(0))
     with_silence = torch.cat([noise, torch.zeros(1, 2, 65536)], dim=-1)
@@ -113,14 +113,14 @@ def test_the_mel_loss_passes_over_what_neither_sound_has():
     assert float(loss(0.5 * with_silence, with_silence)) > 0.9 * float(loss(0.5 * noise, noise))
 
 
-def test_the_mel_loss_can_forgive_what_was_added_but_not_what_is_missing():
+def test_mel_loss_can_ignore_added_sound_but_not_missing_sound():
     added, missing = (tone(1000) + tone(8000), tone(1000)), (tone(1000), tone(1000) + tone(8000))
     strict, lenient = (MelLoss(MelConfig(windows=(1024,), excess_weight=weight), 44100) for weight in (1.0, 0.0))
     assert float(lenient(*added)) < 0.3 * float(strict(*added))
     assert float(lenient(*missing)) == pytest.approx(float(strict(*missing)), rel=0.01)
 
 
-def test_a_missing_side_channel_is_heard():
+def test_missing_side_channel_increases_the_loss():
     loss = SpectralLoss(SpectralConfig(windows=(512,), log_magnitude=0.0))
     left = tone(1000) * torch.tensor([1.0, 0.0])[:, None]
     mono = left.mean(1, keepdim=True).expand(1, 2, -1)
@@ -128,18 +128,18 @@ def test_a_missing_side_channel_is_heard():
 
 
 def test_losses_of_silence_are_finite_and_have_gradients():
-    made = torch.zeros(1, 2, 4096, requires_grad=True)
+    decoded = torch.zeros(1, 2, 4096, requires_grad=True)
     real = torch.zeros(1, 2, 4096)
     config = SpectralConfig(
         (512,), linear_magnitude=1, complex_error=1, instantaneous_frequency=1, group_delay=1, k_weighting=True
     )
     mel = MelLoss(MelConfig(windows=(512,)), 44100)
-    (SpectralLoss(config)(made, real) + mel(made, real) + waveform_loss(made, real)).backward()
-    assert made.grad is not None
-    assert made.grad.isfinite().all()
+    (SpectralLoss(config)(decoded, real) + mel(decoded, real) + waveform_loss(decoded, real)).backward()
+    assert decoded.grad is not None
+    assert decoded.grad.isfinite().all()
 
 
-def test_softnorm_is_least_for_standard_latents():
+def test_softnorm_is_minimal_for_standard_normal_latents():
     standard = torch.randn(4, 64, 256, generator=torch.Generator().manual_seed(1))
     assert softnorm_loss(standard) < 0.1
     assert softnorm_loss(2 * standard) > 1
