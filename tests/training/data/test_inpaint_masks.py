@@ -1,4 +1,4 @@
-"""Random masks of training: 1 is kept."""
+"""Random inpainting masks: 1 is preserved."""
 
 import numpy as np
 import pytest

@@ -48,12 +48,12 @@ def test_k_weighting_is_flat_at_one_kilohertz_and_raises_the_treble_by_four_deci
     assert at[1000] == pytest.approx(0, abs=0.01)
     shelf = 4.0 - at_one_kilohertz()
     assert at[10_000] == pytest.approx(shelf, abs=0.1)
-    assert at[20] < -1.5  # less than the analogue -26 dB: 257 taps do not resolve it
+    assert at[20] < -1.5  # less than the analog -26 dB: 257 taps do not resolve it
     np.testing.assert_allclose(taps, taps[::-1], atol=1e-12)
 
 
 def at_one_kilohertz() -> float:
-    """What the shelf adds at 1 kHz already, in dB, from its textbook form."""
+    """Gain of the shelf at 1 kHz in dB, from its textbook form."""
     a, s = 10 ** (4 / 40), 1j * 1000 / 1681.974
     tilt = np.sqrt(a) / 1.69 * s
     return 20 * np.log10(abs(a * (a * s**2 + tilt + 1) / (s**2 + tilt + a)))
