@@ -94,15 +94,17 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
     ) -> Iterator[tuple[int, Clip]]:
         """Generate the clips of a plan; see `iter`."""
         require_threads()
-        return self._execute(plan, ProgressReporter(self.engine, progress, cancel))
+        return self._execute(plan, progress, cancel)
 
-    def _execute(self, plan: Plan[PlannedT], reporter: ProgressReporter) -> Iterator[tuple[int, Clip]]:
+    def _execute(
+        self, plan: Plan[PlannedT], progress: ProgressCallback | None, cancel: Event | None
+    ) -> Iterator[tuple[int, Clip]]:
+        reporter = ProgressReporter(self.engine, progress, cancel, len(plan.clips))
         failure: OutputError | None = None
         logged = set[str]()
         try:
             executor = self._executor(reporter)
             for group in plan.groups:
-                reporter.start_group(len(group), len(plan.clips))
                 clips = [plan.clips[index] for index in group]
                 keep_loaded = self.keep_loaded or group is not plan.groups[-1]
                 usable = 0
@@ -115,6 +117,7 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
                     usable += 1
                     log_warnings([clip], logged)
                     yield index, clip
+                reporter.clip += len(group)
                 if failure is not None and len(group) > 1 and not usable:
                     break  # a model that generates nothing usable fails at once
             if failure is not None:

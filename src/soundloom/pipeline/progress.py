@@ -48,14 +48,14 @@ class ProgressReporter:
     """Calls a progress callback, if there is one, and raises Canceled between steps when `cancel` is set."""
 
     def __init__(
-        self, engine: MemoryMeter, callback: ProgressCallback | None = None, cancel: Event | None = None
+        self,
+        engine: MemoryMeter,
+        callback: ProgressCallback | None = None,
+        cancel: Event | None = None,
+        clips: int = 1,
     ) -> None:
         self._engine, self._callback, self._cancel = engine, callback, cancel
-        self._done, self._group, self._clips = 0, 0, 1
-
-    def start_group(self, size: int, clips: int) -> None:
-        """Count the next `size` clips, of `clips` in total, as running."""
-        self._done, self._group, self._clips = self._done + self._group, size, clips
+        self.clip, self.clips = 1, clips  # the first clip of the running group, and how many there are in total
 
     @contextmanager
     def stage(self, name: str, steps: int) -> Iterator[Callable[[int], None]]:
@@ -77,7 +77,7 @@ class ProgressReporter:
 
     def _report(self, progress: Progress) -> None:
         if self._callback is not None:
-            self._callback(replace(progress, clip=self._done + 1, clips=self._clips))
+            self._callback(replace(progress, clip=self.clip, clips=self.clips))
 
 
 def reset_host_peak() -> None:

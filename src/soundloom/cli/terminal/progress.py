@@ -72,8 +72,8 @@ class ProgressDisplay:
         if event.finished:
             stage = self.stages.setdefault(event.stage, ProgressStage())
             stage.seconds += event.seconds
-            stage.host_bytes = _larger(stage.host_bytes, event.host_bytes)
-            stage.device_bytes = _larger(stage.device_bytes, event.device_bytes)
+            stage.host_bytes = max(filter(None, (stage.host_bytes, event.host_bytes)), default=None)
+            stage.device_bytes = max(filter(None, (stage.device_bytes, event.device_bytes)), default=None)
 
     def print(self, text: str) -> None:
         """Print text, unless quiet."""
@@ -130,10 +130,6 @@ class ClipDisplay(ProgressDisplay):
             print_results(_results(self, self._clips()))
         elif error is not None and (self._saved or self.total > 1):
             note_saved(error, self.files, self.total)
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return b if a is None else a if b is None else max(a, b)
 
 
 def _model_facts(record: Mapping[str, Any]) -> str:

@@ -183,8 +183,8 @@ class Model(BaseModel[GenerationRequest, PlannedClip, ClipAssembler]):
         return Executor(self.engine, self.config, self.tokenizer, reporter)
 
     def _clip(self, planned: PlannedClip, result: ClipAssembler) -> Clip:
-        clip = result.finish()
-        warnings = request_warnings(planned, result.truncated, self.config, self.checkpoint.name, self.caption_words)
+        words, clip = self.caption_words, result.finish()
+        warnings = request_warnings(planned, result.truncated, self.config, self.name, words)
         return self._recorded(planned, clip, result.findings, [*result.notes, *warnings])
 
     @property
