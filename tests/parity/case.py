@@ -67,8 +67,8 @@ class Case:
         found = {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
         return {name: tensor.renamed(name) for name, tensor in found.items()}
 
-    def draws(self, listed: Any) -> Any:
-        """Return an iterator over the recorded draws of a call, or None where there are none."""
+    def noise(self, listed: Any) -> Any:
+        """Return an iterator over the recorded noise of a call, or None without noise."""
         if not isinstance(listed, list):
             return None
         return iter([self.tensor(item["tensor"]) for item in listed])

@@ -30,7 +30,7 @@ class RecordedNoise:
     def __init__(self, case: Case, call: dict[str, Any], inputs: dict[str, Any]) -> None:
         self._start = inputs["noise.init"]
         self._steps = inputs.get("noise.steps")
-        self._codec = case.draws(call.get("codec_noise"))
+        self._codec = case.noise(call.get("codec_noise"))
 
     def latents(self, batch: Any, step: int, channels: int) -> np.ndarray:
         return self._start if step == 0 else self._steps[step - 1]

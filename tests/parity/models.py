@@ -1,13 +1,15 @@
-"""Golden calls of single networks: transformer, autoencoder, text encoder, conditioner."""
+"""Run golden calls of single networks: transformer, autoencoder, text encoder, conditioner."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from soundloom.audio.channels import to_stereo
 from soundloom.config.parse import parse
-from soundloom.config.stable_audio.model import DiTConfig
+from soundloom.config.stable_audio.model import ConditioningConfig, DiTConfig
 from soundloom.config.stable_audio.request import Guidance
 from soundloom.config.stable_audio.same import SAMEConfig
 from soundloom.config.stable_audio.text_encoder import parse_text_encoder_config
@@ -31,16 +33,19 @@ class DiTCase:
     def __init__(self, case: Case, engine: Any) -> None:
         self.engine = engine
         self.files = engine.module("stable_audio.dit")
-        config = parse(DiTConfig, case.data["config"])
         weights = case.weights(case.data["weight_key_prefix"])
+        # Recorded configurations omit this dimension.
+        features = weights["to_timestep_embed.0.weight"].shape[1]
+        config = replace(parse(DiTConfig, case.data["config"]), timestep_features_dim=features)
         self.dit = engine.build(lambda: self.files.DiT(config), weights, case.name)
 
     def features(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        found = self.engine.module("blocks").fourier_features(self.engine.array(inputs["t"]), 256)
-        return {"features": self.engine.numpy(found)}
+        dim = self.dit.config.timestep_features_dim
+        features = self.engine.module("blocks").fourier_features(self.engine.array(inputs["t"]), dim)
+        return {"features": self.engine.numpy(features)}
 
     def forward(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        """Run the bare forward, or both branches and the guidance."""
+        """Run the forward pass, or both passes of guidance."""
         if "select_item" in call:
             item = slice(call["select_item"], call["select_item"] + 1)
             inputs = {name: value[item] for name, value in inputs.items()}
@@ -59,15 +64,15 @@ class DiTCase:
 
     def _velocity(self, inputs: dict[str, Any], context: np.ndarray) -> Any:
         array = self.engine.array
-        local = inputs.get("local_add_cond")
-        condition = self.dit.condition(
-            array(context), array(inputs["global_embed"]), None if local is None else array(local)
+        local_cond = inputs.get("local_add_cond")
+        cond = self.dit.condition(
+            array(context), array(inputs["global_embed"]), None if local_cond is None else array(local_cond)
         )
         padding = inputs.get("padding_mask")
         if padding is not None:
-            # The recorded runs had no flash attention: see `reference_quirk` in the case.
+            # Cases were recorded without flash attention: see their `reference_quirk`.
             padding = self.engine.module("blocks").Padding(array(padding.astype(bool)), "zero-values")
-        return self.dit(array(inputs["x"]), array(inputs["t"]), condition, padding)
+        return self.dit(array(inputs["x"]), array(inputs["t"]), cond, padding)
 
 
 def _negative(inputs: dict[str, Any]) -> np.ndarray:
@@ -91,13 +96,11 @@ class SAMECase:
     def encode(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         audio = inputs["audio"][..., : call.get("use_samples")]
         if not call.get("args", {}).get("chunked"):
-            return {"latents": self._encode(audio, self.case.draws(call.get("noise")))}
+            return {"latents": self._encode(audio, self.case.noise(call.get("noise")))}
         plan = encode_chunks(audio.shape[-1], self.config, "published", **_sizes(call))
         return {"latents": plan.run(audio, lambda chunk: self._encode(chunk))}
 
     def encode_list(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        from soundloom.audio.channels import to_stereo
-
         longest = max(audio.shape[-1] for audio in inputs["audio_list"])
         samples = longest + -longest % self.config.downsampling_ratio
         stereo = [to_stereo(audio)[0] for audio in inputs["audio_list"]]
@@ -107,17 +110,17 @@ class SAMECase:
     def decode(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         latents = inputs["latents"]
         if not call.get("args", {}).get("chunked"):
-            return {"audio": self._decode(latents, self.case.draws(call.get("noise")))}
+            return {"audio": self._decode(latents, self.case.noise(call.get("noise")))}
         plan = decode_chunks(latents.shape[-1], self.config, "published", **_sizes(call))
         return {"audio": plan.run(latents, self._decode)}
 
     def _encode(self, audio: np.ndarray, noise: Any = None) -> np.ndarray:
-        return self.engine.numpy(self.same.encode(self.engine.array(audio), self._lift(noise)))
+        return self.engine.numpy(self.same.encode(self.engine.array(audio), self._noise_fn(noise)))
 
     def _decode(self, latents: np.ndarray, noise: Any = None) -> np.ndarray:
-        return self.engine.numpy(self.same.decode(self.engine.array(latents), self._lift(noise)))
+        return self.engine.numpy(self.same.decode(self.engine.array(latents), self._noise_fn(noise)))
 
-    def _lift(self, noise: Any) -> Any:
+    def _noise_fn(self, noise: Any) -> Any:
         return None if noise is None else lambda shape: self.engine.array(next(noise))
 
 
@@ -130,8 +133,6 @@ class TextCase:
     """`t5gemma.*` and `conditioner*` calls on the weights of one case."""
 
     def __init__(self, case: Case, engine: Any) -> None:
-        from soundloom.config.stable_audio.model import ConditioningConfig
-
         self.case, self.engine = case, engine
         self.config = parse_text_encoder_config(case.data["config"])
         self.conditioning = parse(ConditioningConfig, case.data["config"]["conditioning"])
@@ -144,11 +145,9 @@ class TextCase:
         return {"last_hidden_state": self.engine.numpy(found)}
 
     def _conditioner(self, padding_mode: str = "learned") -> Any:
-        import dataclasses
-
         prompt, seconds = self.conditioning.configs
-        prompt = dataclasses.replace(prompt, config={**prompt.config, "padding_mode": padding_mode})
-        config = dataclasses.replace(self.conditioning, configs=(prompt, seconds))
+        prompt = replace(prompt, config={**prompt.config, "padding_mode": padding_mode})
+        config = replace(self.conditioning, configs=(prompt, seconds))
         weights = self.case.weights("conditioner.conditioners.")
         if padding_mode != "learned":
             weights = {name: value for name, value in weights.items() if "padding" not in name}

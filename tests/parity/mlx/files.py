@@ -63,8 +63,9 @@ class MLXTransformerCase:
         return {"v": self.engine.numpy(dit(array(inputs["x"]), array(inputs["t"]), condition))}
 
     def features(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        found = self.engine.module("blocks").fourier_features(self.engine.array(inputs["t"]), 256)
-        return {"features": self.engine.numpy(found)}
+        dim = self.component.config.timestep_features_dim
+        features = self.engine.module("blocks").fourier_features(self.engine.array(inputs["t"]), dim)
+        return {"features": self.engine.numpy(features)}
 
     def seconds(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         return {"embeds": self.engine.numpy(self.conditioner.seconds_total(self.engine.array(inputs["seconds"])))}
