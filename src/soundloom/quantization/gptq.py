@@ -18,8 +18,8 @@ from soundloom.checkpoints.formats.packed import PackedTensor, from_quantized
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
 from soundloom.engines.stable_audio import Engine
+from soundloom.pipeline.progress import Progress, ProgressCallback
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.quantization.policy import Progress
 from soundloom.quantization.trajectory import Trajectory
 
 # Calibration prompts and seeds differ from those of the report, which measures held-out error.
@@ -44,7 +44,7 @@ _LAYER = re.compile(
 
 
 def apply_gptq(
-    model: Model, packed: Mapping[str, LazyTensor], progress: Progress | None = None
+    model: Model, packed: Mapping[str, LazyTensor], progress: ProgressCallback | None = None
 ) -> dict[str, LazyTensor]:
     """Requantize `packed` weights of the full `model` with GPTQ, at the same bits and group sizes.
 
@@ -60,7 +60,7 @@ def apply_gptq(
         quantized = quantize_gptq(tensor.numpy().astype(np.float16), bits, group_size, hessian)
         result[name] = from_quantized(tensor, partial(Quantized, *quantized), bits, group_size)
         if progress:
-            progress(done, len(layers))
+            progress(Progress("calibrate", done, len(layers)))
     model.engine.free("dit")
     return result
 

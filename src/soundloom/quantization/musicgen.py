@@ -25,7 +25,8 @@ from soundloom.config.musicgen.sampling import Sampling
 from soundloom.engines.musicgen import MusicComponent, MusicEngine, TextEmbeddings, find_component
 from soundloom.errors import RequestError
 from soundloom.pipeline.musicgen.model import MusicModel
-from soundloom.quantization.policy import Bits, Progress, bits_by_sensitivity, inner_layers, measure_sensitivity
+from soundloom.pipeline.progress import ProgressCallback
+from soundloom.quantization.policy import Bits, bits_by_sensitivity, inner_layers, measure_sensitivity
 from soundloom.quantization.quantize import QuantizationConfig
 from soundloom.quantization.report import LogitDistances, QuantizationReport, Size, cosine, sizes
 from soundloom.quantization.trajectory import energy
@@ -99,7 +100,11 @@ def _guided(logits: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def quantize_music(
-    full: MusicGenCheckpoint, folder: Path, config: QuantizationConfig, run: Run, progress: Progress | None = None
+    full: MusicGenCheckpoint,
+    folder: Path,
+    config: QuantizationConfig,
+    run: Run,
+    progress: ProgressCallback | None = None,
 ) -> QuantizationReport:
     """Write `full` with a packed language model into `folder` and compare the two; see `quantize.quantize_model`."""
     require_empty(folder)
@@ -118,7 +123,11 @@ def quantize_music(
 
 
 def _assign_bits(
-    full: MusicGenCheckpoint, reference: LogitReference, config: QuantizationConfig, run: Run, progress: Progress | None
+    full: MusicGenCheckpoint,
+    reference: LogitReference,
+    config: QuantizationConfig,
+    run: Run,
+    progress: ProgressCallback | None,
 ) -> Bits:
     if config.policy != "mixed":
         return lm_bits(full.tensors, int(config.policy), config.group_size)

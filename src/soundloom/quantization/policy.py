@@ -20,10 +20,10 @@ from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.bundle import can_pack
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX
+from soundloom.pipeline.progress import Progress, ProgressCallback
 
 POLICIES = ("4", "8", "mixed")
 Bits = dict[str, int]  # by tensor name; absent weights are not packed
-Progress = Callable[[int, int], None]  # layers done, all layers
 AnyCheckpoint = TypeVar("AnyCheckpoint", Checkpoint, MusicGenCheckpoint)
 
 _HALF = ("to_timestep_embed.", "to_global_embed.", "transformer.global_cond_embedder.", "transformer.project_")
@@ -75,7 +75,7 @@ def measure_sensitivity(
     names: list[str],
     group_size: int,
     error: Callable[[AnyCheckpoint], float],
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Return the error of the checkpoint with each of the named layers alone packed in 4 bits."""
     sensitivity = {}
@@ -83,7 +83,7 @@ def measure_sensitivity(
         packed = pack_tensor(checkpoint.tensors[name], 4, group_size)
         sensitivity[name] = error(replace(checkpoint, tensors={**checkpoint.tensors, name: packed}))
         if progress:
-            progress(done, len(names))
+            progress(Progress("measure", done, len(names)))
     return sensitivity
 
 

@@ -13,12 +13,12 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.stable_audio.save import save_bundle
 from soundloom.config.catalogue import find_entry
 from soundloom.errors import RequestError
+from soundloom.pipeline.progress import ProgressCallback
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.gptq import apply_gptq
 from soundloom.quantization.policy import (
     POLICIES,
     Bits,
-    Progress,
     candidates,
     measure_sensitivity,
     mixed_bits,
@@ -53,7 +53,7 @@ def quantize_model(
     folder: Path,
     config: QuantizationConfig,
     run: Callable[[Checkpoint], Model],
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> QuantizationReport:
     """Write `full` as a quantized bundle into `folder` and compare the two models; `run` loads a checkpoint.
 
@@ -82,7 +82,7 @@ def _assign_bits(
     trajectory: Trajectory,
     config: QuantizationConfig,
     run: Callable[[Checkpoint], Model],
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Bits:
     if config.policy != "mixed":
         return uniform_bits(full.tensors, int(config.policy), config.group_size)

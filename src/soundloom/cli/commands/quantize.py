@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from soundloom.cli.terminal.progress import ProgressDisplay
 from soundloom.cli.terminal.results import print_results
 from soundloom.engines.registry import engine_class, music_engine_class, require_device
 from soundloom.pipeline.musicgen.model import MusicModel
-from soundloom.pipeline.progress import Progress
+from soundloom.pipeline.progress import ProgressCallback
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.musicgen import quantize_music
 from soundloom.quantization.policy import POLICIES
@@ -54,18 +53,13 @@ def run(options: Options) -> None:
     full = _open(options)
     made = {"command": "quantize", "from": full.fingerprint, **asdict(choice)}
     require_empty_or_same(folder, made)
-    with ProgressDisplay(quiet=options.quiet) as display:
-
-        def progress(done: int, total: int) -> None:
-            display(Progress("measure", done, total, 0.0))
-
-        with atomic_folder(folder) as new:
-            if isinstance(full, MusicGenCheckpoint):
-                report = _quantize_music(options, full, new, choice, progress)
-            else:
-                report = _quantize(options, full, new, choice, progress)
-            write_json(new / REPORT_FILE, report.as_dict())
-            write_hashes(new, made)
+    with ProgressDisplay(quiet=options.quiet) as progress, atomic_folder(folder) as new:
+        if isinstance(full, MusicGenCheckpoint):
+            report = _quantize_music(options, full, new, choice, progress)
+        else:
+            report = _quantize(options, full, new, choice, progress)
+        write_json(new / REPORT_FILE, report.as_dict())
+        write_hashes(new, made)
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
 
 
@@ -79,7 +73,7 @@ def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
 
 
 def _quantize(
-    options: Options, full: Checkpoint, folder: Path, choice: QuantizationConfig, progress: Callable[[int, int], None]
+    options: Options, full: Checkpoint, folder: Path, choice: QuantizationConfig, progress: ProgressCallback
 ) -> QuantizationReport:
     engine = engine_class(options.engine)
 
@@ -94,7 +88,7 @@ def _quantize_music(
     full: MusicGenCheckpoint,
     folder: Path,
     choice: QuantizationConfig,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
 ) -> QuantizationReport:
     engine = music_engine_class(options.engine)
 
