@@ -54,11 +54,11 @@ def test_other_indices_and_seeds_give_other_clips() -> None:
 
 
 def test_clip_has_the_given_length_or_one_to_six_seconds() -> None:
-    world = SyntheticDataset()
-    clip = world.sample(0, seconds=3.0)
+    dataset = SyntheticDataset()
+    clip = dataset.sample(0, seconds=3.0)
     assert clip.audio.shape == (2, 3 * SAMPLE_RATE) and clip.labels.seconds == 3.0
     assert clip.sample_rate == SAMPLE_RATE
-    assert all(1.0 <= world.labels(index).seconds <= 6.0 for index in range(200))
+    assert all(1.0 <= dataset.labels(index).seconds <= 6.0 for index in range(200))
 
 
 def test_all_families_and_scenes_occur() -> None:
@@ -74,8 +74,8 @@ def test_drums_and_their_tune_share_a_tempo() -> None:
 
 
 def test_captions_vary() -> None:
-    world = SyntheticDataset()
-    captions = [text for index in range(500) for text in world.captions(index, world.labels(index))]
+    dataset = SyntheticDataset()
+    captions = [text for index in range(500) for text in dataset.captions(index, dataset.labels(index))]
     assert len(captions) == 2000
     assert len(set(captions)) > 1300
     assert all(text == text.strip() and "{" not in text and "  " not in text for text in captions)
@@ -160,8 +160,8 @@ def test_held_out_prompts_are_stable_and_new_to_training() -> None:
     prompts = held_out_prompts(40, seed=3)
     assert prompts[:10] == held_out_prompts(10, seed=3)
     assert all(is_held_out(prompt.labels) for prompt in prompts)
-    world = SyntheticDataset()
-    trained = {text for index in range(500) for text in world.captions(index, world.labels(index))}
+    dataset = SyntheticDataset()
+    trained = {text for index in range(500) for text in dataset.captions(index, dataset.labels(index))}
     assert not trained & {prompt.text for prompt in prompts}
 
 

@@ -8,9 +8,9 @@ from soundloom.evaluation.adherence import adherence_metrics, score_clip
 from soundloom.evaluation.report import mean_metric, share_metric, table
 
 
-def score(asked, played, text="x"):
+def score(requested, played, text="x"):
     audio = None if played is None else render(played, 4.0, np.random.default_rng(0))
-    return score_clip(HeldOutPrompt(text, asked), audio, SAMPLE_RATE)
+    return score_clip(HeldOutPrompt(text, requested), audio, SAMPLE_RATE)
 
 
 def test_correct_sound_scores_in_every_respect():

@@ -32,9 +32,9 @@ def test_pitch_is_within_twenty_cents(labels):
 
 @pytest.mark.parametrize("octave", [0.5, 2.0])
 def test_wrong_octave_is_detected(octave):
-    asked = Labels("pluck", "guitar", hz=220.0)
+    requested = Labels("pluck", "guitar", hz=220.0)
     played = render(Labels("pluck", "guitar", hz=220.0 * octave), 3.0, np.random.default_rng(0))
-    assert cents(found(played, asked).hz, 220.0) == pytest.approx(1200 * np.log2(octave), abs=20)
+    assert cents(found(played, requested).hz, 220.0) == pytest.approx(1200 * np.log2(octave), abs=20)
 
 
 def test_noise_does_not_hide_a_note():

@@ -34,8 +34,8 @@ def test_tempo_is_within_two_percent(labels):
 
 def test_half_the_tempo_is_detected():
     played = render(loop("single drum loop", "kick", 70), 4.0, np.random.default_rng(0))
-    asked = loop("single drum loop", "kick", 140)
-    assert estimate_tempo(played, SAMPLE_RATE, rhythms_of(asked)).bpm == pytest.approx(70, rel=0.02)
+    requested = loop("single drum loop", "kick", 140)
+    assert estimate_tempo(played, SAMPLE_RATE, rhythms_of(requested)).bpm == pytest.approx(70, rel=0.02)
 
 
 def test_loop_may_start_anywhere_in_its_bar():

@@ -114,14 +114,14 @@ def _encode_entry(entry: FileEntry, writer: Writer, codec: Codec, selection: Sel
         hashes = {SOUND_HASH: entry.fingerprint(), MODEL_HASH: codec.fingerprint}
         stored = writer.known.get(entry.origin, {})
         is_current = all(stored.get(name) == value for name, value in hashes.items()) and _has_length(stored)
-        item = _without_audio(entry, stored["seconds"]) if is_current else entry.read()
+        example = _without_audio(entry, stored["seconds"]) if is_current else entry.read()
     except SoundloomError as error:
         summary.skipped.append(Skipped(entry.origin, error.args[0]))
         return
-    if reason := selection.rejection(item) or ("holds latents, not sound" if item.latents is not None else ""):
+    if reason := selection.rejection(example) or ("holds latents, not sound" if example.latents is not None else ""):
         summary.skipped.append(Skipped(entry.origin, reason))
         return
-    metadata = _metadata(item, codec, hashes)
+    metadata = _metadata(example, codec, hashes)
     if metadata == stored:
         summary.unchanged += 1
     elif is_current:
@@ -129,21 +129,21 @@ def _encode_entry(entry: FileEntry, writer: Writer, codec: Codec, selection: Sel
         summary.described += 1
     else:
         try:
-            latents, difference = _encode(item, codec), _difference(item, codec, summary)
+            latents, difference = _encode(example, codec), _difference(example, codec, summary)
         except SoundloomError as error:  # other sounds may still work
             summary.skipped.append(Skipped(entry.origin, error.args[0]))
             return
         writer.write(metadata, latents)
         summary.encoded += 1
         summary.differences += [] if math.isnan(difference) else [round(difference, 2)]
-    summary.uncaptioned += not item.captions
+    summary.uncaptioned += not example.captions
 
 
-def _difference(item: Example, codec: Codec, summary: Summary) -> float:
+def _difference(example: Example, codec: Codec, summary: Summary) -> float:
     """Return the log-mel difference of a sound and its reconstruction in dB; NaN once enough sounds were compared."""
-    assert item.audio is not None
+    assert example.audio is not None
     is_enough = len(summary.differences) >= COMPARED_CLIPS
-    return math.nan if is_enough else codec.difference(item.audio, item.sample_rate)
+    return math.nan if is_enough else codec.difference(example.audio, example.sample_rate)
 
 
 def _has_length(stored: Mapping[str, Any]) -> bool:
@@ -155,19 +155,19 @@ def _without_audio(entry: FileEntry, seconds: float) -> Example:
     return Example(entry.origin, captions_of(metadata, entry.origin), seconds, metadata=metadata)
 
 
-def _metadata(item: Example, codec: Codec, hashes: Mapping[str, str]) -> dict[str, Any]:
+def _metadata(example: Example, codec: Codec, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return the published fields and the hashes, which take precedence, and the library's own fields."""
-    own = {**latent_metadata(item, _frames(item, codec), codec.sample_rate), **hashes}
-    return {**item.metadata, **own}
+    own = {**latent_metadata(example, _frames(example, codec), codec.sample_rate), **hashes}
+    return {**example.metadata, **own}
 
 
-def _frames(item: Example, codec: Codec) -> int:
-    return max(1, -(-round(item.seconds * codec.sample_rate) // codec.ratio))
+def _frames(example: Example, codec: Codec) -> int:
+    return max(1, -(-round(example.seconds * codec.sample_rate) // codec.ratio))
 
 
-def _encode(item: Example, codec: Codec) -> NDArray:
-    assert item.audio is not None
-    return codec.encode(Clip(item.audio, item.sample_rate))[:, : _frames(item, codec)]
+def _encode(example: Example, codec: Codec) -> NDArray:
+    assert example.audio is not None
+    return codec.encode(Clip(example.audio, example.sample_rate))[:, : _frames(example, codec)]
 
 
 def encoded_silence(codec: Codec) -> NDArray:

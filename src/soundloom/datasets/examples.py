@@ -165,15 +165,15 @@ class Selection:
         wanted = not self.include or any(fnmatch(origin, pattern) for pattern in self.include)
         return wanted and not any(fnmatch(origin, pattern) for pattern in self.exclude)
 
-    def rejection(self, item: Example) -> str:
+    def rejection(self, example: Example) -> str:
         """Return why an example is rejected, or an empty string."""
-        if not self.min_seconds <= item.seconds <= self.max_seconds:
-            return f"lasts {item.seconds:.2f} s"
-        if item.audio is not None and np.abs(item.audio).max(initial=0.0) < 10 ** (self.min_peak_db / 20):
+        if not self.min_seconds <= example.seconds <= self.max_seconds:
+            return f"lasts {example.seconds:.2f} s"
+        if example.audio is not None and np.abs(example.audio).max(initial=0.0) < 10 ** (self.min_peak_db / 20):
             return f"its peak is below {self.min_peak_db:g} dBFS"
-        if self.captioned and not item.captions:
+        if self.captioned and not example.captions:
             return "has no caption"
-        return self.metadata_rejection(item.metadata)
+        return self.metadata_rejection(example.metadata)
 
     def metadata_rejection(self, metadata: Mapping[str, Any]) -> str:
         """Return why `where` or `where_not` rejects an example with this metadata, or an empty string."""
@@ -210,14 +210,14 @@ def read_examples(
         if not chosen.accepts_origin(entry.origin):
             continue
         try:
-            item = entry.read()
+            example = entry.read()
         except SoundloomError as error:
             on_skip(Skipped(entry.origin, error.args[0]))
             continue
-        if rejection := chosen.rejection(item):
+        if rejection := chosen.rejection(example):
             on_skip(Skipped(entry.origin, rejection))
         else:
-            yield item
+            yield example
 
 
 def shuffled(items: Iterable[T], size: int, rng: np.random.Generator) -> Iterator[T]:

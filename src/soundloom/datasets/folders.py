@@ -50,11 +50,3 @@ class Folder:
         for path in list_files(self.root):
             if path.suffix.lower() in SOUND_ENDINGS:
                 yield SoundFile(self.root, path)
-
-
-def _sidecars(sound: Path) -> dict[str, Any]:
-    """What the files beside a sound say. Raises CorruptFileError."""
-    table, text = (
-        read_small_file(path) if path.is_file() else None for path in map(sound.with_suffix, (".json", ".txt"))
-    )
-    return read_sidecars(table, text, printable(sound.with_suffix("")))

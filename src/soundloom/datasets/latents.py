@@ -120,19 +120,19 @@ def example_name(number: int) -> str:
     return f"{batch:06d}{index:04d}"
 
 
-def latent_metadata(item: Example, frames: int, sample_rate: int) -> dict[str, Any]:
+def latent_metadata(example: Example, frames: int, sample_rate: int) -> dict[str, Any]:
     """Return the metadata fields of the published layout and of soundloom for an encoded sound."""
     return {
-        "prompt": item.captions[0] if item.captions else "",
-        "seconds_total": math.ceil(item.seconds),
+        "prompt": example.captions[0] if example.captions else "",
+        "seconds_total": math.ceil(example.seconds),
         "seconds_start": 0,
-        "timestamps": [0.0, item.seconds],
+        "timestamps": [0.0, example.seconds],
         "padding_mask": [1] * frames,
         "sample_rate": sample_rate,
-        "path": item.origin,
-        "relpath": item.origin,
-        "seconds": item.seconds,
-        "captions": list(item.captions),
+        "path": example.origin,
+        "relpath": example.origin,
+        "seconds": example.seconds,
+        "captions": list(example.captions),
     }
 
 

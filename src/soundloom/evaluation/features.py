@@ -199,12 +199,12 @@ def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
     inside = (hz > 60) & (hz < 10_000)
     power = spectra[:, inside]
     loud = np.flatnonzero(power.sum(axis=1) > 0.01 * power.sum(axis=1).max())
-    course = 12 * np.log2(hz[inside][power[loud].argmax(axis=1)])
-    low, high = np.percentile(course, (10, 90))
-    if len(course) < 3 or np.ptp(course) == 0:
+    pitch = 12 * np.log2(hz[inside][power[loud].argmax(axis=1)])
+    low, high = np.percentile(pitch, (10, 90))
+    if len(pitch) < 3 or np.ptp(pitch) == 0:
         return float(high - low), 1.0, 0.0
-    smoothness = 1 - np.diff(course).var() / (2 * course.var())
-    return float(high - low), float(smoothness), float(np.corrcoef(course, loud)[0, 1])
+    smoothness = 1 - np.diff(pitch).var() / (2 * pitch.var())
+    return float(high - low), float(smoothness), float(np.corrcoef(pitch, loud)[0, 1])
 
 
 # Onsets

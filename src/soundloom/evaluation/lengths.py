@@ -27,8 +27,8 @@ REGION_STREAM = 0x6C6F6E67  # RNG key of the positions of regions
 
 def tested_lengths(longest: float) -> list[float]:
     """Return the lengths in seconds at which to measure a model with this longest pass."""
-    ends = [min(longest, LONGEST), min(2 * longest, LONGEST)]
-    return sorted({*(length for length in LENGTHS if length < longest), *ends})
+    limits = [min(longest, LONGEST), min(2 * longest, LONGEST)]
+    return sorted({*(length for length in LENGTHS if length < longest), *limits})
 
 
 def length_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int | None) -> list[Metric]:

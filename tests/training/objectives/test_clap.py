@@ -94,7 +94,7 @@ def test_captions_are_decoded_and_tokenized_again(scorer, clips):  # noqa: F811
     sounds = SyntheticSounds(SOUNDS)
     captions = [caption.lower() for position in range(len(sounds)) for caption in sounds.captions(position)]
     assert caption and any(whole.startswith(caption) for whole in captions)  # which may be truncated
-    alone = scorer.words([caption], return_tensors="pt")
+    alone = scorer.text_tokenizer([caption], return_tensors="pt")
     wanted = scorer.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
     torch.testing.assert_close(scorer.embed_text(batch.ids, batch.mask)[:1], wanted)
 

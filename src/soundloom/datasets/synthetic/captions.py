@@ -215,14 +215,14 @@ def _phrase(labels: Labels, rng: np.random.Generator) -> str:
     before: list[str] = []
     after: list[str] = []
     for fact in _mentioned(labels, rng):
-        if any(words.removeprefix(", ") in noun for words in (*fact.before, *fact.after)):
+        if any(phrase.removeprefix(", ") in noun for phrase in (*fact.before, *fact.after)):
             continue  # the noun states it already
         in_front = bool(fact.before) and len(before) < 2 and (not fact.after or rng.random() < 0.35)
-        target, words = (before, fact.before) if in_front else (after, fact.after)
-        if words:
-            target.append(str(rng.choice(words)))
+        target, phrases = (before, fact.before) if in_front else (after, fact.after)
+        if phrases:
+            target.append(str(rng.choice(phrases)))
     rng.shuffle(after)
-    after.sort(key=lambda words: words.startswith(","))  # a new clause comes last
+    after.sort(key=lambda phrase: phrase.startswith(","))  # a new clause comes last
     text = with_adjectives(noun, before, article=rng.random() < 0.6)
     return f"{text} {' '.join(after)}".strip().replace(" ,", ",")
 

@@ -94,6 +94,6 @@ def family_prompts(
 def _wording(labels: Labels, rng: np.random.Generator) -> str:
     known = [fact for fact in facts(labels) if fact.chance > 0.5]
     adjectives = [fact.before[0] for fact in known if not fact.after]
-    words = [fact.after[0].removeprefix(", ") for fact in known if fact.after]
-    sound = f"{with_adjectives(nouns(labels)[0], adjectives)} {', '.join(words)}".strip()
+    phrases = [fact.after[0].removeprefix(", ") for fact in known if fact.after]
+    sound = f"{with_adjectives(nouns(labels)[0], adjectives)} {', '.join(phrases)}".strip()
     return str(rng.choice(TEMPLATES)).format(sound)

@@ -212,7 +212,7 @@ def _start_decoder(
 
     block = typed(out.transformers[-1], SAMEBlock)
     gated, back = _feed_forward(block)
-    inner, begin = back.weight.shape[1], components + levels
+    inner, offset = back.weight.shape[1], components + levels
     for half, bias in ((0, np.zeros(carriers)), (inner, 2 * rng.random(carriers))):
         gated.weight[half : half + carriers] = 0
         gated.bias[half : half + carriers] = tensor(bias)
@@ -223,10 +223,10 @@ def _start_decoder(
         channel = carrier % CHANNELS
         gated.weight[carrier, components + carrier % levels] = 1
         gated.weight[inner + carrier, :components] = tensor(PHASE_SPREAD * rng.standard_normal(components))
-        back.weight[begin + carrier, carrier] = 1
+        back.weight[offset + carrier, carrier] = 1
         # The first tap of a convolution reads the previous token, and renders the last part of its noise.
         parts = tensor(atom.reshape(KERNEL, patch)[::-1])
-        kernel[channel * patch : (channel + 1) * patch, begin + carrier] = parts.T
+        kernel[channel * patch : (channel + 1) * patch, offset + carrier] = parts.T
     return kernel
 
 
@@ -271,7 +271,7 @@ def _correct_carriers(
     same: SAME, out: DecoderResampler, kernel: Tensor, codec: LinearCodec, layout: ChannelLayout, crops: Crops
 ) -> None:
     """Scale carriers until loud noise has the power of the residual of the components."""
-    begin = layout.components + layout.levels
+    offset = layout.components + layout.levels
     set_whole_kernel(out.mapping, kernel)
     linear = [_decoded_linearly(codec, crop, same.config.patch_size) for crop in crops]
     target = _all_powers(crops, linear, layout.edges)
@@ -282,7 +282,7 @@ def _correct_carriers(
         ratio = np.log(target + POWER_FLOOR) - np.log(found + POWER_FLOOR)
         for carrier in range(layout.carriers):
             band, channel = divmod(carrier % layout.levels, CHANNELS)
-            kernel[:, begin + carrier] *= float(np.exp(np.median(ratio[channel, band][loud[channel, band]]) / 2))
+            kernel[:, offset + carrier] *= float(np.exp(np.median(ratio[channel, band][loud[channel, band]]) / 2))
         set_whole_kernel(out.mapping, kernel)
 
 

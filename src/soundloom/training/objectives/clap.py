@@ -34,7 +34,7 @@ class ClapScorer:
     def __init__(self, folder: Path, same: SAME, rate: int, tokenizer: Tokenizer) -> None:
         self.same, self.rate, self.captions = same.eval().requires_grad_(False), rate, tokenizer
         self.device = same.bottleneck.running_std.device
-        model, self.extractor, self.words = _open(folder)
+        model, self.extractor, self.text_tokenizer = _open(folder)
         self.model = model.to(self.device)
         self.filters = torch.from_numpy(self.extractor.mel_filters_slaney).float().to(self.device)
 
@@ -46,35 +46,36 @@ class ClapScorer:
 
     def embed_audio(self, sounds: list[Tensor], stream: RngStream) -> Tensor:
         """Embed mono sounds (n,) of any lengths as unit vectors (b, d)."""
-        wanted = self.extractor.sampling_rate
-        pieces = [self._fit_length(resample_fft(sound, self.rate, wanted), stream) for sound in sounds]
-        return self.model.get_audio_features(self.features(torch.stack(pieces))[:, None]).pooler_output
+        crops = [
+            self._fit_length(resample_fft(sound, self.rate, self.extractor.sampling_rate), stream) for sound in sounds
+        ]
+        return self.model.get_audio_features(self.features(torch.stack(crops))[:, None]).pooler_output
 
     @torch.no_grad()
     def embed_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Embed captions (b, s) as unit vectors (b, d)."""
         texts = [self.captions.text(row[real].tolist()) for row, real in zip(ids, mask, strict=True)]
-        words = self.words(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
-        return self.model.get_text_features(words.input_ids, words.attention_mask).pooler_output
+        tokens = self.text_tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
+        return self.model.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output
 
-    def features(self, pieces: Tensor) -> Tensor:
+    def features(self, crops: Tensor) -> Tensor:
         """Mel spectra in decibels (b, f, m) of audio (b, n) at the extractor's rate."""
         size, hop = self.extractor.fft_window_size, self.extractor.hop_length
-        window = torch.hann_window(size, device=pieces.device)
-        spectra = torch.stft(pieces, size, hop, window=window, return_complex=True).abs().square()
+        window = torch.hann_window(size, device=crops.device)
+        spectra = torch.stft(crops, size, hop, window=window, return_complex=True).abs().square()
         return 10 * (spectra.transpose(1, 2) @ self.filters).clamp_min(POWER_FLOOR).log10()
 
     def _fit_length(self, sound: Tensor, stream: RngStream) -> Tensor:
         """Crop randomly to the model's length, or repeat as often as fits and pad with silence."""
-        wanted, length = self.extractor.nb_max_samples, len(sound)
-        start = int(stream.rng.integers(max(1, length - wanted + 1)))
-        piece = sound[start : start + wanted].repeat(max(1, wanted // length))
-        return F.pad(piece, (0, wanted - len(piece)))
+        size, length = self.extractor.nb_max_samples, len(sound)
+        start = int(stream.rng.integers(max(1, length - size + 1)))
+        crop = sound[start : start + size].repeat(max(1, size // length))
+        return F.pad(crop, (0, size - len(crop)))
 
 
-def resample_fft(sound: Tensor, rate: int, wanted: int) -> Tensor:
+def resample_fft(sound: Tensor, rate: int, new_rate: int) -> Tensor:
     """Resample (n,) by truncating or extending its spectrum."""
-    length = round(len(sound) * wanted / rate)
+    length = round(len(sound) * new_rate / rate)
     return torch.fft.irfft(torch.fft.rfft(sound), n=length) * (length / len(sound))
 
 
@@ -90,7 +91,7 @@ def _open(folder: Path) -> tuple[Any, Any, Any]:
         )
     try:
         model: Any = ClapModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        extractor, words = (kind.from_pretrained(folder) for kind in (ClapFeatureExtractor, AutoTokenizer))
+        extractor, tokenizer = (kind.from_pretrained(folder) for kind in (ClapFeatureExtractor, AutoTokenizer))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{folder} holds no readable CLAP model: {reason}") from error
@@ -98,4 +99,4 @@ def _open(folder: Path) -> tuple[Any, Any, Any]:
         raise CheckpointError(
             f"the CLAP model in {folder} fuses features", "use one without fusion, such as htsat-unfused"
         )
-    return model.eval().requires_grad_(False), extractor, words
+    return model.eval().requires_grad_(False), extractor, tokenizer

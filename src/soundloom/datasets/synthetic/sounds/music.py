@@ -87,14 +87,14 @@ def play_notes(voice: str, notes: Iterable[Note], n: int, brightness: float) -> 
 def _single_notes(family: str, weight: float, seconds: tuple[float, float]) -> Sound:
     ranges = NOTE_RANGES[family]
 
-    def draw(rng: np.random.Generator, _: float) -> Labels:
+    def sample(rng: np.random.Generator, _: float) -> Labels:
         voice = str(rng.choice(tuple(ranges)))
         return Labels(family, voice, hz=sample_note(rng, *ranges[voice]), brightness=sample_brightness(rng))
 
     def render(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
         return play(labels.variant, labels.hz, n, labels.brightness, labels.grid)
 
-    return Sound(weight, seconds, draw, render)
+    return Sound(weight, seconds, sample, render)
 
 
 def sample_chord(rng: np.random.Generator, seconds: float) -> Labels:

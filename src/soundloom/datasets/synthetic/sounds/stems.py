@@ -59,10 +59,10 @@ def render_stems(rng: np.random.Generator, seconds: float, kind: Kind = "music")
     """Render stems (n,) at 44100 Hz, in one key and tempo, or in disjoint bands."""
     if kind == "bands":
         return {stem: _play_band(rng, samples(seconds), center) for stem, center in CENTERS.items()}
-    drawn = {stem: sound.sample(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
-    key, bpm = drawn["Chords"].key, drawn["Drums"].bpm
+    sampled = {stem: sound.sample(rng, seconds) for stem, (sound, _) in PLAYERS.items()}
+    key, bpm = sampled["Chords"].key, sampled["Drums"].bpm
     stems = {}
-    for stem, labels in drawn.items():
+    for stem, labels in sampled.items():
         sound, levels = PLAYERS[stem]
         labels = replace(labels, bpm=bpm) if stem == "Drums" else replace(labels, bpm=bpm, key=key)
         played = smooth_edges(sound.render(labels, samples(seconds), rng), EDGE_SECONDS, EDGE_SECONDS)

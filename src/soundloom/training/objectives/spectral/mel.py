@@ -31,8 +31,8 @@ class MelLoss(nn.Module):
 
     def _at_size(self, decoded: Tensor, real: Tensor, window: int) -> Tensor:
         a, b = (self.power(with_mid_and_side(signal), window) for signal in (decoded, real))
-        heard, added = b > self.floor, (a > self.floor) & (b <= self.floor)
-        weight = heard.float() + self.config.excess_weight * added
+        audible, added = b > self.floor, (a > self.floor) & (b <= self.floor)
+        weight = audible.float() + self.config.excess_weight * added
         difference = 10 * (torch.log10(a + self.floor) - torch.log10(b + self.floor)).abs()
         return (difference * weight).sum() / weight.sum().clamp_min(1)
 
