@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -32,7 +31,7 @@ class Codec:
     fingerprint: str  # of the weights
     decode: Decode | None = None
 
-    def difference(self, audio: NDArray[Any], rate: int) -> float:
+    def difference(self, audio: NDArray, rate: int) -> float:
         """Return the log-mel difference in dB between the start of audio (channels, n) and its reconstruction.
 
         NaN for silence, or without a decoder.
