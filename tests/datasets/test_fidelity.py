@@ -66,10 +66,7 @@ def test_sounds_that_cannot_be_encoded_are_skipped(tmp_path):
         return encode_dataset(Folder(tmp_path / "in"), LatentFolderWriter(tmp_path / "out"), codec, Selection())
 
     failing = encode(replace(codec(1.0), decode=decode))
-    assert (failing.encoded, [entry.reason for entry in failing.skipped][1:]) == (
-        0,
-        ["out of memory"] * 2,
-    )
+    assert (failing.encoded, [entry.reason for entry in failing.skipped][1:]) == (0, ["out of memory"] * 2)
     summary = encode(codec(1.0))
     assert (summary.encoded, [entry.origin for entry in summary.skipped]) == (2, ["a.wav"])
     assert "looks like (samples, channels)" in summary.skipped[0].reason

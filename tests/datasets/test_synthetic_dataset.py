@@ -127,14 +127,7 @@ def test_tags_of_a_scene_are_merged_by_field() -> None:
 
 @pytest.mark.parametrize(
     ("text", "article"),
-    [
-        ("A4 bell", "an"),
-        ("bell", "a"),
-        ("F# pad", "an"),
-        ("80 BPM loop", "an"),
-        ("110 Hz", "a"),
-        ("F minor pad", "an"),
-    ],
+    [("A4 bell", "an"), ("bell", "a"), ("F# pad", "an"), ("80 BPM loop", "an"), ("110 Hz", "a"), ("F minor pad", "an")],
 )
 def test_articles_follow_the_spoken_sound(text: str, article: str) -> None:
     assert indefinite_article(text) == article

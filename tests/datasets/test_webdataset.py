@@ -32,10 +32,7 @@ def test_members_with_one_stem_are_one_example(sounds, tmp_path):
     )
     skipped = []
     items = list(read_examples(open_dataset(tmp_path / "shard.tar"), None, skipped.append))
-    assert [(item.origin, item.captions) for item in items] == [
-        ("shard/a/1", ("a kick",)),
-        ("shard/a/2", ("a bell",)),
-    ]
+    assert [(item.origin, item.captions) for item in items] == [("shard/a/1", ("a kick",)), ("shard/a/2", ("a bell",))]
     assert items[0].audio.shape == (1, 14400)
     assert "neither audio nor latents" in skipped[0].reason
 
@@ -48,10 +45,7 @@ def test_entry_without_data_reads_it_again_from_the_shard(sounds, tmp_path, mode
     for entry in open_dataset(tmp_path / "shard.tar").entries():
         light = entry.without_data()
         assert np.array_equal(light.read().audio, entry.read().audio)
-        assert (light.read_metadata(), light.fingerprint()) == (
-            entry.read_metadata(),
-            entry.fingerprint(),
-        )
+        assert (light.read_metadata(), light.fingerprint()) == (entry.read_metadata(), entry.fingerprint())
         in_memory = sum(map(len, light.members.values()))
         assert in_memory < 10 if mode == "w" else in_memory > 1000
 

@@ -3,13 +3,7 @@ import pytest
 
 from soundloom.audio.mel import log_mel_difference
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
-from soundloom.evaluation.spectra import (
-    buzz,
-    level_difference,
-    loudness_step,
-    si_sdr,
-    spectral_convergence,
-)
+from soundloom.evaluation.spectra import buzz, level_difference, loudness_step, si_sdr, spectral_convergence
 
 TIMES = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
 TONE = 0.5 * np.sin(2 * np.pi * 440 * TIMES)[None].repeat(2, axis=0)

@@ -114,10 +114,7 @@ def _pitch(labels: Labels) -> Fact | None:
     if labels.family in ("tone", "beeps") and labels.hz == round(labels.hz):
         return Fact(0.9, (hertz, hertz, note), (f"at {hertz}", f"in {note}", f"at {hertz}"), ("Pitch", hertz))
     return Fact(
-        0.9,
-        (note,),
-        (f"in {note}", note, f"on {note}", f"tuned to {note}", f"on the note {note}"),
-        ("Note", note),
+        0.9, (note,), (f"in {note}", note, f"on {note}", f"tuned to {note}", f"on the note {note}"), ("Note", note)
     )
 
 

@@ -133,39 +133,25 @@ GROOVES = {
         },
     ),
     "techno": Groove(
-        124,
-        150,
-        {"kick": "X...X...X...X...", "closed hi-hat": "..X...X...X...X.", "rimshot": "...x..x....x..x."},
+        124, 150, {"kick": "X...X...X...X...", "closed hi-hat": "..X...X...X...X.", "rimshot": "...x..x....x..x."}
     ),
     "hip hop": Groove(
-        76,
-        104,
-        {"kick": "X......x..X.....", "snare": "....X.......X...", "closed hi-hat": "x.x.x.x.x.x.x.x."},
+        76, 104, {"kick": "X......x..X.....", "snare": "....X.......X...", "closed hi-hat": "x.x.x.x.x.x.x.x."}
     ),
     "rock": Groove(
-        96,
-        152,
-        {"kick": "X.......X.x.....", "snare": "....X.......X...", "closed hi-hat": "X.x.X.x.X.x.X.x."},
+        96, 152, {"kick": "X.......X.x.....", "snare": "....X.......X...", "closed hi-hat": "X.x.X.x.X.x.X.x."}
     ),
     "funk": Groove(
-        92,
-        120,
-        {"kick": "X..x......x..x..", "snare": "....X..o.o..X..o", "closed hi-hat": "xoxoxoxoxoxoxoxo"},
+        92, 120, {"kick": "X..x......x..x..", "snare": "....X..o.o..X..o", "closed hi-hat": "xoxoxoxoxoxoxoxo"}
     ),
     "drum and bass": Groove(
-        160,
-        180,
-        {"kick": "X.........X.....", "snare": "....X.......X...", "closed hi-hat": "x.x.x.x.x.x.x.x."},
+        160, 180, {"kick": "X.........X.....", "snare": "....X.......X...", "closed hi-hat": "x.x.x.x.x.x.x.x."}
     ),
     "trap": Groove(
-        126,
-        160,
-        {"kick": "X.....x...X.....", "clap": "........X.......", "closed hi-hat": "x.x.x.xxx.x.xxxx"},
+        126, 160, {"kick": "X.....x...X.....", "clap": "........X.......", "closed hi-hat": "x.x.x.xxx.x.xxxx"}
     ),
     "reggae": Groove(
-        60,
-        92,
-        {"kick": "........X.......", "rimshot": "........X.......", "closed hi-hat": "X.x.X.x.X.x.X.x."},
+        60, 92, {"kick": "........X.......", "rimshot": "........X.......", "closed hi-hat": "X.x.X.x.X.x.X.x."}
     ),
     "latin": Groove(90, 130, {"kick": "X.....x.X.....x.", "cowbell": "X.x.xx.x.x.xx.x.", "shaker": "xoxoxoxoxoxoxoxo"}),
 }

@@ -123,11 +123,7 @@ def render_pad(labels: Labels, n: int, rng: np.random.Generator) -> FloatArray:
 
 def _sample_line(family: str, voices: tuple[str, ...], rng: np.random.Generator) -> Labels:
     return Labels(
-        family,
-        str(rng.choice(voices)),
-        key=sample_key(rng),
-        bpm=sample_bpm(rng),
-        brightness=sample_brightness(rng),
+        family, str(rng.choice(voices)), key=sample_key(rng), bpm=sample_bpm(rng), brightness=sample_brightness(rng)
     )
 
 

@@ -5,15 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from soundloom.datasets.synthetic.labels import Labels
-from soundloom.datasets.synthetic.sounds.signals import (
-    FloatArray,
-    convolve,
-    decay,
-    noise,
-    samples,
-    slope,
-    smooth_edges,
-)
+from soundloom.datasets.synthetic.sounds.signals import FloatArray, convolve, decay, noise, samples, slope, smooth_edges
 
 REVERBS = {"room": (0.35, 0.35), "hall": (1.6, 0.5)}  # seconds to -60 dB, wet RMS relative to the dry sound
 MIN_FADE_OUT = 0.005  # seconds, against clicks at the end

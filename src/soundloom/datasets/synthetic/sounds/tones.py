@@ -5,27 +5,7 @@ import numpy as np
 from soundloom.datasets.synthetic.labels import Labels, Sound, sample_note
 from soundloom.datasets.synthetic.sounds.signals import FloatArray, noise, phase, slope, smooth_edges
 
-ROUND_HZ = (
-    60,
-    80,
-    100,
-    150,
-    200,
-    250,
-    300,
-    400,
-    440,
-    500,
-    600,
-    800,
-    1000,
-    1500,
-    2000,
-    3000,
-    4000,
-    5000,
-    8000,
-)
+ROUND_HZ = (60, 80, 100, 150, 200, 250, 300, 400, 440, 500, 600, 800, 1000, 1500, 2000, 3000, 4000, 5000, 8000)
 MAX_HARMONIC_HZ = 16_000
 NOISE_POWERS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 
