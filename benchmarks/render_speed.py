@@ -1,4 +1,4 @@
-"""Print how many seconds of synthetic sound one core renders in a second, over the family mix of the world.
+"""Print how many seconds of synthetic sound one core renders in a second, over the mix of sound families.
 
 OMP_NUM_THREADS=1 python benchmarks/render_speed.py --clips 500
 """
@@ -15,10 +15,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    world = SyntheticDataset(args.seed)
-    world.sample(0)  # imports and first transforms are not what is measured
+    dataset = SyntheticDataset(args.seed)
+    dataset.sample(0)  # imports and first transforms are not what is measured
     began = time.perf_counter()
-    seconds = sum(world.sample(index).labels.seconds for index in range(1, args.clips + 1))
+    seconds = sum(dataset.sample(index).labels.seconds for index in range(1, args.clips + 1))
     elapsed = time.perf_counter() - began
     speed = seconds / elapsed
     print(f"{args.clips} clips, {seconds:.0f} s of sound in {elapsed:.2f} s: {speed:.0f} times real time")

@@ -11,7 +11,7 @@ from soundloom.datasets.synthetic import family_prompts
 from soundloom.errors import TrainingError
 from soundloom.training.loop.checkpoint import save_state
 from soundloom.training.recipe import RunDirectory
-from soundloom.training.stages.evaluate import auxiliary_rows
+from soundloom.training.stages.evaluate import auxiliary_metrics
 from tests.training.stages.test_autoencoder import EVERYTHING
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
@@ -32,14 +32,14 @@ def run_dir(tmp_path_factory):
 
 
 def test_all_five_losses_are_measured(run_dir):
-    rows = {row.name.removeprefix("autoencoder's training: "): row for row in auxiliary_rows(run_dir, PROMPTS, 1.0)}
+    rows = {row.name.removeprefix("autoencoder's training: "): row for row in auxiliary_metrics(run_dir, PROMPTS, 1.0)}
     assert rows.keys() >= FIVE | {"loss", "softnorm", "mel"}
     assert all(torch.isfinite(torch.tensor(row.value)) for row in rows.values())
     assert rows["spectral"].count == 8
 
 
 def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
-    first, second = ({row.name: row.value for row in auxiliary_rows(run_dir, PROMPTS, 1.0)} for _ in range(2))
+    first, second = ({row.name: row.value for row in auxiliary_metrics(run_dir, PROMPTS, 1.0)} for _ in range(2))
     assert first == second
     path = run_dir.stage_folder("autoencoder") / "state.pt"
     state = torch.load(path, weights_only=True)
@@ -47,7 +47,7 @@ def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
         if name.startswith("semantic.heads"):
             value.zero_()
     save_state(path, state)
-    changed = {row.name: row.value for row in auxiliary_rows(run_dir, PROMPTS, 1.0)}
+    changed = {row.name: row.value for row in auxiliary_metrics(run_dir, PROMPTS, 1.0)}
     assert {name for name in first if changed[name] != first[name]} == {
         f"autoencoder's training: {name}"
         for name in ("loss", "semantic", "semantic_low", "semantic_middle", "semantic_high", "semantic_balance")
@@ -56,4 +56,4 @@ def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
 
 def test_a_folder_without_training_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="the stage autoencoder has not come to its end"):
-        auxiliary_rows(RunDirectory(tmp_path), PROMPTS, 1.0)
+        auxiliary_metrics(RunDirectory(tmp_path), PROMPTS, 1.0)

@@ -128,11 +128,11 @@ class Hiss(nn.Module):
 def treble_with(adversarial: float, features: float) -> float:
     """Level of the treble that is made, in dB relative to the real one's, when the waveform cannot be known."""
     torch.manual_seed(0)
-    adversary = DiscriminatorEnsemble(
+    ensemble = DiscriminatorEnsemble(
         AdversarialConfig(1.0, discriminators=(DiscriminatorConfig("convolution", 32, filters=4),)), RATE
     )
     maker = Hiss()
-    judge = torch.optim.Adam(adversary.parameters(), 3e-3, betas=(0.5, 0.99))
+    judge = torch.optim.Adam(ensemble.parameters(), 3e-3, betas=(0.5, 0.99))
     learner = torch.optim.Adam(maker.parameters(), 2e-2, betas=(0.5, 0.99))
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,12 +145,12 @@ def treble_with(adversarial: float, features: float) -> float:
         made, real = batch(step)
         if step % 2 and (adversarial or features):
             judge.zero_grad()
-            adversary.discriminator_losses(made, real, RngStream(1, step))["loss"].backward()
+            ensemble.discriminator_losses(made, real, RngStream(1, step))["loss"].backward()
             judge.step()
             continue
         loss = (made - real).square().mean()
         if adversarial or features:
-            losses = adversary.generator_losses(made, real, RngStream(1, step))
+            losses = ensemble.generator_losses(made, real, RngStream(1, step))
             loss = loss + adversarial * losses["adversarial"] + features * losses["features"]
         learner.zero_grad()
         loss.backward()

@@ -83,17 +83,17 @@ def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
     """Return training losses, if PyTorch is installed."""
     if find_spec("torch") is None:
         return []
-    from soundloom.training.stages.evaluate import loss_rows
+    from soundloom.training.stages.evaluate import loss_metrics
 
-    return loss_rows(model, scope.reference_prompts(), scope.seconds)
+    return loss_metrics(model, scope.reference_prompts(), scope.seconds)
 
 
 def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
     """Return losses of the autoencoder's training on held-out audio."""
     from soundloom.training.recipe import RunDirectory
-    from soundloom.training.stages.evaluate import auxiliary_rows
+    from soundloom.training.stages.evaluate import auxiliary_metrics
 
-    return auxiliary_rows(RunDirectory(expanded(work)), scope.reference_prompts(), scope.seconds)
+    return auxiliary_metrics(RunDirectory(expanded(work)), scope.reference_prompts(), scope.seconds)
 
 
 def _say(line: str) -> None:

@@ -64,7 +64,7 @@ class HeldOutSounds:
 
 
 @torch.no_grad()
-def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
+def loss_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Measure the spectral and SoftNorm losses of the autoencoder, at their default weights, on held-out sounds."""
     spectral, spectral_losses, norm_losses = SpectralLoss(SpectralConfig()), [], []
     for number, prompt in enumerate(prompts):
@@ -80,7 +80,7 @@ def loss_rows(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) ->
 
 
 @torch.no_grad()
-def auxiliary_rows(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
+def auxiliary_metrics(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
     """Every loss of the autoencoder's training, with averaged weights, on crops of held-out sounds.
 
     Those of discriminators are there once they have started. Raises TrainingError where nothing was trained.
