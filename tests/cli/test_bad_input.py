@@ -22,7 +22,7 @@ def test_no_such_model(soundloom):
     result = soundloom("generate", "rain", "--model", "smal-music")
     assert refused(result, 2, "no model is named 'smal-music'", "did you mean small-music")
     assert refused(soundloom("generate", "rain", "--model", "models/nowhere"), 2, "there is no file or folder")
-    assert refused(soundloom("generate", "rain", "--model", "large"), 2, "the weights of large are not public")
+    assert refused(soundloom("generate", "rain", "--model", "large"), 2, "the weights are not public")
 
 
 def test_an_autoencoder_cannot_generate(soundloom):
@@ -86,7 +86,7 @@ def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_p
 @pytest.mark.parametrize(
     ("regions", "sentence"),
     [
-        (("--region", "0.4,0.6"), "region 0.4 to 0.6 s ends behind the clip, which is 0.5 s long"),
+        (("--region", "0.4,0.6"), "region 0.4 to 0.6 s ends after the clip, which is 0.5 s long"),
         (("--region", "0.1,0.3", "--region", "0.2,0.4"), "two regions overlap"),
         (("--region", "0.3,0.1"), "must start at 0 or later and end after its start"),
         (("--inpaint-start", "0.1"), "--inpaint-end"),

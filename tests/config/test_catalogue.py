@@ -85,7 +85,7 @@ def test_music_models_are_for_non_commercial_use_and_come_with_their_parts(entry
     assert "NonCommercial 4.0" in license_notice(entry)
     for source in entry.sources:
         assert re.fullmatch(r"[0-9a-f]{40}", source.revision or "0" * 40)
-        repos = {source.repo, *(companion.repo for companion in source.companions)}
+        repos = {source.repo, *(other.repo for other in source.auxiliary)}
         assert "google-t5/t5-base" in repos or source.layout == "transformers"
     with pytest.raises(RequestError, match="not a Stable Audio model"):
         entry.parsed_config()
@@ -99,14 +99,14 @@ def test_configurations_of_music_models_parse(name):
 
 
 def test_melody_is_known_to_be_missing():
-    with pytest.raises(ModelNotFoundError, match="nothing here hears a melody") as caught:
+    with pytest.raises(ModelNotFoundError, match="does not support melody") as caught:
         require_entry("musicgen-melody")
     assert "musicgen-medium" in caught.value.hint
 
 
 def test_large_is_known_but_cannot_be_had():
     assert find_entry("large") is not None
-    with pytest.raises(ModelNotFoundError, match="weights of large are not public"):
+    with pytest.raises(ModelNotFoundError, match="weights are not public"):
         require_entry("large")
 
 

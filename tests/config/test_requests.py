@@ -41,7 +41,7 @@ def test_what_is_no_number_is_refused_by_its_type(kind, field, value, sentence):
 
 
 def test_steps_and_their_limit_are_told_apart():
-    with pytest.raises(RequestError, match="steps must be 1 or more and at most 10000, found 0"):
+    with pytest.raises(RequestError, match="steps must be between 1 and 10000, found 0"):
         GenerationRequest(steps=np.int64(0))
     with pytest.raises(RequestError, match="steps must be an integer, found float"):
         GenerationRequest(steps=8.0)

@@ -84,17 +84,17 @@ def test_every_number_has_a_range(stage):
 @pytest.mark.parametrize(
     ("stage", "change", "sentence"),
     [
-        ("autoencoder", "adversarial.lr_scale=-1", "lr_scale must be from 0 to 1000, found -1"),
-        ("autoencoder", "spectral.windows=[0]", r"windows\[0\] must be from 16 to 65536, found 0"),
+        ("autoencoder", "adversarial.lr_scale=-1", "lr_scale must be between 0 and 1000, found -1"),
+        ("autoencoder", "spectral.windows=[0]", r"windows\[0\] must be between 16 and 65536, found 0"),
         ("autoencoder", "spectral.windows=[]", "spectral.windows must be even numbers"),
-        ("autoencoder", "frames=1", "frames must be from 2 to 65536, found 1"),
-        ("autoencoder", "pca_seconds=0", "pca_seconds must be from 0.001"),
+        ("autoencoder", "frames=1", "frames must be between 2 and 65536, found 1"),
+        ("autoencoder", "pca_seconds=0", "pca_seconds must be between 0.001"),
         ("autoencoder", "pca_seconds=nan", "pca_seconds must be a finite number"),
-        ("dit", "batch_size=1000000000", "batch_size must be from 1 to 65536"),
+        ("dit", "batch_size=1000000000", "batch_size must be between 1 and 65536"),
         ("dit", "loop.betas=[0.9]", "loop.betas must be two numbers"),
         ("dit", "logsnr=[3, 1]", "logsnr must be a minimum and a maximum"),
-        ("sounds", "clips=1000000000", "clips must be from 1 to 1000000"),
-        ("data", "selection.min_peak_db=1e300", "min_peak_db must be from -1000 to 100"),
+        ("sounds", "clips=1000000000", "clips must be between 1 and 1000000"),
+        ("data", "selection.min_peak_db=1e300", "min_peak_db must be between -1000 and 100"),
     ],
 )
 def test_a_value_out_of_range_is_named(stage, change, sentence, tmp_path):

@@ -7,11 +7,11 @@ from itertools import chain
 
 import numpy as np
 
+from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
 from soundloom.errors import AudioError, shown
 
 ZERO_CROSSINGS = 6  # of the published sinc, on each side; torchaudio calls it lowpass_filter_width
 ROLLOFF = 0.99  # cutoff as a fraction of the lower Nyquist frequency
-LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # hertz of sound that is read, resampled and written
 
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:

@@ -1,1 +1,1 @@
-"""What a model is (`models`), what a caller may ask (`requests`), and which files have which name (`catalogue`)."""
+"""Model configurations, the catalogue of named models, and generation requests."""

@@ -1,6 +1,6 @@
-"""Every model that has a name: its files, license, defaults and published configuration.
+"""The catalogue of named models: their files, licenses, defaults and published configurations.
 
-Configurations are built from the few numbers in which the published models differ. Sources: the `model_config.json`
+Configurations are built from the few values in which the published models differ. Source: the `model_config.json`
 files and file lists of the Stable Audio 3 repositories.
 """
 
@@ -89,7 +89,7 @@ def _generator_files(name: str, wide: bool) -> tuple[RemoteFile, ...]:
 
 
 def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> ModelEntry:
-    """A post-trained generator; `wide` is medium. The text encoder lies in its own repository."""
+    """Return a post-trained generator; `wide` selects the sizes of medium."""
     autoencoder = "same-l" if wide else "same-s"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
     published = Source("published", _repo(name), _generator_files(name, wide), revision)
@@ -107,7 +107,7 @@ def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = ()
 
 
 def _base(distilled: ModelEntry, revision: str, wide: bool = False) -> ModelEntry:
-    """The generator from which `distilled` was post-trained; both use the same text encoder."""
+    """Return the base model of `distilled`; both share a text encoder."""
     name = f"{distilled.name}-base"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_324_800)
     published = Source("published", _repo(name), _generator_files(name, wide), revision)
@@ -126,13 +126,13 @@ def _base(distilled: ModelEntry, revision: str, wide: bool = False) -> ModelEntr
 def _packaged_config(name: str) -> dict[str, Any]:
     path = packaged_folder(name) / "model_config.json"
     if not path.is_file():
-        raise ModelNotFoundError(f"the model {name} is not part of this installation: there is no {path}")
+        raise ModelNotFoundError(f"this installation lacks the model {name}: there is no {path}")
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
 
 def packaged_folder(name: str) -> Path:
-    """Where a model that comes with soundloom lies."""
+    """Return the folder of a model that is part of the package."""
     return Path(__file__).parent.parent / "models" / name
 
 
@@ -146,7 +146,7 @@ _MINI = ModelEntry(
     licenses=(APACHE,),
     default_seconds=4.0,
     max_seconds=5.8,
-    notes="comes with soundloom; trained on sounds that soundloom makes",
+    notes="part of soundloom; trained on its synthetic dataset",
 )
 _LARGE = ModelEntry(
     name="large",
@@ -154,8 +154,8 @@ _LARGE = ModelEntry(
     config=lambda: generator_config(_repo("large"), 16_777_216, LARGE_ESTIMATE, wide_autoencoder=True, distilled=True),
     autoencoder="same-l",
     max_seconds=380.0,
-    notes="the weights of large are not public; sizes are an estimate from the announced number of parameters",
-    instead="medium is the largest that can be had",
+    notes="its weights are not public; sizes are estimated from the announced number of parameters",
+    alternative="medium is the largest available model",
     public=False,
 )
 
@@ -178,7 +178,7 @@ CATALOGUE: dict[str, ModelEntry] = {
 
 
 def find_entry(name: str) -> ModelEntry | None:
-    """The entry of a name or alias, in any case."""
+    """Return the entry with a name or alias, ignoring case."""
     wanted = name.lower()
     for entry in CATALOGUE.values():
         if wanted == entry.name or wanted in entry.aliases:
@@ -187,20 +187,20 @@ def find_entry(name: str) -> ModelEntry | None:
 
 
 def require_entry(name: str) -> ModelEntry:
-    """The entry of a name or alias that can be had; raises ModelNotFoundError with near misses and the list."""
+    """Return the available entry with a name or alias. Raises ModelNotFoundError with suggestions."""
     entry = find_entry(name)
     if entry is None:
         names = [key for known in CATALOGUE.values() for key in (known.name, *known.aliases)]
         close = difflib.get_close_matches(name.lower(), names, 3)
         guess = f"did you mean {' or '.join(close)}? " if close else ""
         listed = ", ".join(key for key, known in CATALOGUE.items() if known.public)
-        raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or give a folder or file")
+        raise ModelNotFoundError(f"no model is named {name!r}", f"{guess}models: {listed}; or a folder or file")
     if not entry.public:
-        raise ModelNotFoundError(f"{entry.name} cannot be had: {entry.notes}", entry.instead)
+        raise ModelNotFoundError(f"{entry.name} is not available: {entry.notes}", entry.alternative)
     return entry
 
 
 def published_config(name: str) -> dict[str, Any]:
-    """The `model_config.json` of a named model."""
+    """Return the `model_config.json` of a named model."""
     entry = find_entry(name)
     return (entry or require_entry(name)).config()

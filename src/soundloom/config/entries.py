@@ -1,4 +1,4 @@
-"""What is known about a named model before any file of it is read: where it is, under which terms, its defaults."""
+"""Entries of the model catalogue: sources, licenses and defaults."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from soundloom.errors import ModelNotFoundError, RequestError
 
 @dataclass(frozen=True)
 class License:
-    """Terms that somebody must accept before a download.
+    """A license that users must accept before a download.
 
-    `commercial` is "yes", "no" or under what condition; `outputs` says what the terms, at `url`, say of sounds that
-    the model makes.
+    `commercial` is "yes", "no" or a condition; `outputs` summarizes the terms for generated audio.
     """
 
     id: str
@@ -40,7 +39,7 @@ GEMMA = License(
     "gemma",
     "Gemma Terms of Use",
     "https://ai.google.dev/gemma/terms",
-    "They cover the T5Gemma text encoder that reads the prompts, and forbid the uses listed in Google's policy.",
+    "They cover the T5Gemma text encoder, and forbid the uses listed in Google's policy.",
     "yes",
     "Google claims no rights in them; its prohibited use policy applies.",
 )
@@ -48,10 +47,10 @@ NON_COMMERCIAL = License(
     "cc-by-nc-4.0",
     "Creative Commons Attribution-NonCommercial 4.0",
     "https://creativecommons.org/licenses/by-nc/4.0",
-    "Free for non-commercial use with attribution. It covers the weights of MusicGen and of everything made from them.",
+    "Free for non-commercial use with attribution. It covers the weights of MusicGen and all derived weights.",
     "no",
-    "The license allows use of the weights for non-commercial purposes alone and does not speak of outputs, so it "
-    "grants no commercial use.",
+    "The license allows only non-commercial use of the weights. It does not mention outputs, so it grants no "
+    "commercial use of them.",
 )
 APACHE = License(
     "apache-2.0",
@@ -65,22 +64,22 @@ APACHE = License(
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository at its pinned commit; `size` in bytes and `sha256`, or None where none was recorded.
+    """A file of a repository at its pinned commit, with size in bytes and sha256 if they are known.
 
-    `about` is how many bytes it has roughly, where that alone is known.
+    `approximate_size` is used when the exact size is not known.
     """
 
     path: str
     size: int | None = None
     sha256: str | None = None
-    about: int | None = None
+    approximate_size: int | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """One place that offers a model. `revision` is the commit, or None where none was recorded: `checkpoints.hub.pins`.
+    """A repository that offers a model in one layout. `revision` is the pinned commit, if any: see `hub.pins`.
 
-    `companions` are other places, whose files a model in this layout needs too.
+    `auxiliary` lists other repositories whose files the model needs too.
     """
 
     layout: Literal["published", "bf16-mirror", "npz", "transformers", "int4"]
@@ -88,12 +87,12 @@ class Source:
     files: tuple[RemoteFile, ...]
     revision: str | None = None
     subfolder: str = ""
-    companions: tuple[Source, ...] = ()
+    auxiliary: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What is known about a named model before any file of it is read. Times in seconds."""
+    """A named model, described without reading its files. Times are in seconds."""
 
     name: str
     kind: Literal["generator", "autoencoder", "music", "editor"]
@@ -110,7 +109,7 @@ class ModelEntry:
     max_seconds: float = 0.0
     notes: str = ""
     public: bool = True
-    instead: str = ""  # what to take where it is not public
+    alternative: str = ""  # a hint for models that are not public
 
     @property
     def license(self) -> str:
@@ -118,18 +117,18 @@ class ModelEntry:
 
     @property
     def commercial(self) -> str:
-        """Whether outputs may be used commercially: what the strictest of the licenses says."""
-        said = [license.commercial for license in self.licenses]
-        return "no" if "no" in said else next((one for one in said if one != "yes"), "yes")
+        """Whether outputs may be used commercially, according to the strictest license."""
+        terms = [license.commercial for license in self.licenses]
+        return "no" if "no" in terms else next((term for term in terms if term != "yes"), "yes")
 
     @property
     def is_musicgen(self) -> bool:
-        """Whether it is a MusicGen model or an editor, which other commands and options are for."""
+        """Whether it is a MusicGen or Instruct-MusicGen model, which have their own commands and options."""
         return self.kind in ("music", "editor")
 
     @property
     def is_packaged(self) -> bool:
-        """Whether the weights come with soundloom itself."""
+        """Whether the weights are part of the package."""
         return self.public and not self.sources
 
     @property
@@ -141,22 +140,22 @@ class ModelEntry:
         return self.sources[0].revision if self.sources else None
 
     def source(self, layout: str) -> Source:
-        """The place that offers this model in `layout`; raises ModelNotFoundError."""
+        """Return the source of this model in `layout`. Raises ModelNotFoundError."""
         for source in self.sources:
             if source.layout == layout:
                 return source
         known = ", ".join(f"{self.name}@{source.layout}" for source in self.sources)
-        raise ModelNotFoundError(f"{self.name} is not offered as {layout!r}", f"known: {known or self.name}")
+        raise ModelNotFoundError(f"{self.name} is not available as {layout!r}", f"use {known or self.name}")
 
     def parsed_config(self) -> ModelConfig | AutoencoderModelConfig:
-        """The configuration of a Stable Audio model. Raises RequestError for one of MusicGen's."""
+        """Parse the configuration of a Stable Audio model. Raises RequestError for MusicGen models."""
         if self.is_musicgen:
-            raise RequestError(f"{self.name} is not a Stable Audio model, which is asked for here", self.notes)
+            raise RequestError(f"{self.name} is not a Stable Audio model, which this needs", self.notes)
         return parse_model_config(self.config())
 
 
 def license_notice(entry: ModelEntry) -> str:
-    """What to show before a download."""
-    lines = [f"The weights of {entry.name} are not part of soundloom. Downloading them means accepting:"]
+    """Return the text to show before a download."""
+    lines = [f"The weights of {entry.name} are not part of soundloom. By downloading them you accept:"]
     lines += [f"  {license.name} ({license.url})\n    {license.summary}" for license in entry.licenses]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Keyword options of the Python interface: an unknown one is refused, with the name that was probably meant."""
+"""Check keyword arguments of the Python interface, and suggest the right name for unknown ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from soundloom.errors import RequestError, shown
 
-# What other packages call our options.
+# Names of the same options in other packages.
 _ELSEWHERE = {
     "audio_end_in_s": "seconds",
     "audio_length_in_s": "seconds",
@@ -39,7 +39,7 @@ _ELSEWHERE = {
 
 
 def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise RequestError where a call was given keyword options that it does not know."""
+    """Raise RequestError for unknown keyword arguments of a call."""
     names = sorted(known)
     unknown = [name for name in given if name not in names]
     if not unknown:

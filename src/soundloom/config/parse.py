@@ -1,6 +1,6 @@
-"""Turn JSON objects into frozen dataclasses: an unknown, missing or ill-typed field is an error with its path.
+"""Parse JSON objects into frozen dataclasses; unknown, missing or invalid fields are errors that name their path.
 
-Numbers are held to the ranges of `config.ranges`.
+Numbers must be in the ranges of `config.ranges`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from soundloom.errors import LONGEST_SHOWN, ConfigError, shown
 T = TypeVar("T")
 _MOST_ENTRIES = 4096  # of a list
 _LONGEST_TEXT = 4096  # characters
-_LONGEST_LIST = 250  # characters of known names in a hint
+_LONGEST_LIST = 250  # characters of field names in a hint
 
 
 def parse(cls: type[T], data: Any, path: str = "") -> T:
-    """Build dataclass `cls` from a JSON object; `path` is where the object stands, for messages."""
+    """Build dataclass `cls` from a JSON object; `path` locates the object in messages."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be an object, found {type(data).__name__}")
     hints = hints_of(cls)
@@ -36,7 +36,7 @@ def parse(cls: type[T], data: Any, path: str = "") -> T:
         if name in data:
             values[name] = _value(hints[name], data[name], _join(path, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"the configuration lacks {_join(path, name)!r}")
+            raise ConfigError(f"the configuration lacks the field {_join(path, name)!r}")
     return cls(**values)
 
 
@@ -63,11 +63,11 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return value
     if origin is typing.Literal:
         _check(data in args, data, path, "one of " + ", ".join(map(repr, args)))
-        return args[args.index(data)]  # the published value itself, where the file has an equal one of another type
+        return args[args.index(data)]  # an equal value may have another type
     if origin is tuple:
         _check(isinstance(data, list | tuple), data, path, "a list")
         if len(data) > _MOST_ENTRIES:
-            raise ConfigError(f"{path} has {len(data)} entries, at most {_MOST_ENTRIES} are known")
+            raise ConfigError(f"{path} has {len(data)} entries, more than the limit of {_MOST_ENTRIES}")
         return tuple(_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is Mapping or hint is Mapping:
         _check(isinstance(data, Mapping), data, path, "an object")
@@ -76,7 +76,7 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return parse(typing.cast(type, hint), data, path)
     if hint is float:
         _check(isinstance(data, int | float) and not isinstance(data, bool), data, path, "a number")
-        # An integer beyond the largest float would be an error of Python's.
+        # float() raises OverflowError for larger integers.
         _check(abs(data) <= sys.float_info.max, data, path, "a finite number")
         return float(data)
     if hint is int:
@@ -90,7 +90,7 @@ def _value(hint: Any, data: Any, path: str) -> Any:
 
 
 def _union(choices: tuple[Any, ...], data: Any, path: str) -> Any:
-    """Take None where allowed, else the one other choice: unions here are always `X | None`."""
+    """Parse a union, which is always `X | None` here."""
     if data is None and type(None) in choices:
         return None
     return _value(next(choice for choice in choices if choice is not type(None)), data, path)
@@ -107,7 +107,7 @@ def _quoted(value: Any) -> str:
 
 
 def to_dict(config: Any) -> Any:
-    """Undo `parse`, leaving out fields that hold their default, so that configurations stay readable."""
+    """Invert `parse`; omit fields that have their default value."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {
             field.name: to_dict(getattr(config, field.name))

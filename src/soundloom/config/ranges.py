@@ -1,7 +1,7 @@
-"""Ranges of the numbers in configurations, far beyond every published model but small enough to compute with.
+"""Valid ranges of numbers in configurations, far wider than any published model needs but safe to compute with.
 
-A field is annotated with its range: `depth: Depth`, or `Annotated[int, Within(0, 8)]`. `parse` checks it with the
-field's path; a dataclass with such fields calls `check_ranges` in `__post_init__`, for those who build it in Python.
+A field is annotated with its range: `depth: Depth`, or `Annotated[int, Within(0, 8)]`. `parse` checks it; a dataclass
+also calls `check_ranges` in `__post_init__`, for instances that are created in Python.
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ import types
 import typing
 from typing import Annotated, Any
 
+from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
 from soundloom.errors import ConfigError, shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Within:
-    """The numbers from `low` to `high`, both included."""
+    """The range from `low` to `high`, inclusive."""
 
     low: float
     high: float
 
     def check(self, value: float, path: str) -> None:
-        """Raise ConfigError for a number that is outside, NaN among them."""
+        """Raise ConfigError for a value outside the range, including NaN."""
         if not self.low <= value <= self.high:
-            raise ConfigError(f"{path} must be from {self.low} to {self.high}, found {shown(value)}")
+            raise ConfigError(f"{path} must be between {self.low} and {self.high}, found {shown(value)}")
 
 
 WIDEST = 1 << 16
 DEEPEST = 1024
-LONGEST_SOUND = 1 << 36  # samples
+LONGEST_AUDIO = 1 << 36  # samples
 
 Width = Annotated[int, Within(1, WIDEST)]  # channels of a layer
 Depth = Annotated[int, Within(1, DEEPEST)]  # blocks of a transformer
 Heads = Annotated[int, Within(1, 1024)]
-Channels = Annotated[int, Within(1, 64)]  # of a sound
-Rate = Annotated[int, Within(4000, 768_000)]  # Hz
-WidthRatio = Annotated[float, Within(1 / 64, 64)]  # a feed-forward layer's width to its block's
-Tokens = Annotated[int, Within(1, 4096)]  # of a prompt, each of which attends to all
+Channels = Annotated[int, Within(1, 64)]  # of audio
+SampleRate = Annotated[int, Within(LOWEST_RATE, HIGHEST_RATE)]
+WidthRatio = Annotated[float, Within(1 / 64, 64)]  # feed-forward width relative to the block's
+Tokens = Annotated[int, Within(1, 4096)]  # of a prompt; attention cost is quadratic
 Vocabulary = Annotated[int, Within(1, 1 << 22)]
 TokenId = Annotated[int, Within(0, (1 << 22) - 1)]
 Stride = Annotated[int, Within(1, 1024)]
-Chunk = Annotated[int, Within(1, 2048)]  # tokens that all attend to each other
-LatentWindow = Annotated[int, Within(1, 1024)]  # latents to each side
+Chunk = Annotated[int, Within(1, 2048)]  # tokens with full attention
+LatentWindow = Annotated[int, Within(1, 1024)]  # latents on each side
 Patch = Annotated[int, Within(1, 1 << 20)]  # samples
 Epsilon = Annotated[float, Within(0, 1)]
 
@@ -51,14 +52,14 @@ _hints: dict[Any, dict[str, Any]] = {}
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
-    """The types of a dataclass's fields, ranges included; worked out once for each class."""
+    """Return the type hints of a dataclass with their ranges, cached."""
     if cls not in _hints:
         _hints[cls] = typing.get_type_hints(cls, include_extras=True)
     return _hints[cls]
 
 
 def check_ranges(config: Any) -> None:
-    """Raise ConfigError for a number of a dataclass that is outside of its range. None passes."""
+    """Raise ConfigError for a field outside its range. None passes."""
     for name, hint in hints_of(type(config)).items():
         _check(hint, getattr(config, name), name)
 
@@ -76,7 +77,7 @@ def _check(hint: Any, value: Any, path: str) -> None:
 
 
 class Ranged:
-    """A configuration whose numbers lie within the ranges that its fields are annotated with."""
+    """A configuration that checks the ranges of its fields."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -1,4 +1,4 @@
-"""TOML files from outside: size and depth are limited."""
+"""Read TOML files, with limits on size and nesting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soundloom.errors import ConfigError, printable, shown
 from soundloom.untrusted.limits import read_limited
 
 LONGEST_TOML = 2**20  # bytes
-DEEPEST_TOML = 32  # tables and lists inside each other
+DEEPEST_TOML = 32  # nested tables and lists
 T = TypeVar("T")
 
 
@@ -22,7 +22,7 @@ def read_toml(cls: type[T], path: Path) -> T:
 
 
 def read_table(path: Path) -> dict[str, object]:
-    """Contents of a TOML file. Raises ConfigError when it cannot be read."""
+    """Return the contents of a TOML file. Raises ConfigError."""
     try:
         return parse_toml(read_limited(path, LONGEST_TOML).decode())
     except (OSError, ValueError) as error:
@@ -30,7 +30,7 @@ def read_table(path: Path) -> dict[str, object]:
 
 
 def parse_toml(text: str) -> dict[str, object]:
-    """Parse TOML. Raises ValueError, also where tables and lists are nested too deep."""
+    """Parse TOML. Raises ValueError, also for tables and lists that are nested too deep."""
     too_deep = f"it is nested more than {DEEPEST_TOML} deep"
     try:
         table = tomllib.loads(text)

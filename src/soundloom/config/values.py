@@ -1,4 +1,4 @@
-"""Numbers as callers give them, NumPy's among them, into Python's own: engines take those, and records are JSON."""
+"""Convert numbers of any type, such as NumPy's, to Python's int and float, as engines and JSON records need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soundloom.errors import RequestError
 
 
 def as_int(name: str, value: Any) -> int:
-    """Return an integer of any type as an int. Raises RequestError."""
+    """Convert an integer of any type. Raises RequestError."""
     try:
         return operator.index(value)
     except TypeError:
@@ -19,7 +19,7 @@ def as_int(name: str, value: Any) -> int:
 
 
 def as_float(name: str, value: Any) -> float:
-    """Return a number of any type as a float; text is none. Raises RequestError."""
+    """Convert a number of any type, but no text. Raises RequestError."""
     try:
         if isinstance(value, str | bytes):
             raise TypeError
@@ -31,10 +31,7 @@ def as_float(name: str, value: Any) -> float:
 
 
 def coerce(request: Any, integers: Iterable[str], floats: Iterable[str]) -> None:
-    """Give the named fields of a frozen dataclass Python's own numbers. Raises RequestError.
-
-    None stays where it is the field's default.
-    """
+    """Convert the named fields of a frozen dataclass to int and float, except None defaults. Raises RequestError."""
     defaults = {field.name: field.default for field in fields(request)}
     for convert, names in ((as_int, integers), (as_float, floats)):
         for name in names:

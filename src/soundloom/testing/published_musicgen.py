@@ -30,7 +30,8 @@ from soundloom.checkpoints.musicgen.save import lm_bits, pack_lm
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, ENCODEC_PREFIX, LM_PREFIX, T5_PREFIX
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.layouts import Layout, Row
-from soundloom.config.musicgen.model import EncodecConfig, MusicGenConfig
+from soundloom.config.musicgen.encodec import EncodecConfig
+from soundloom.config.musicgen.model import MusicGenConfig
 
 TRAINING_FILE = "finetuned.ckpt"
 BITS = 4

@@ -21,7 +21,7 @@ EDITOR = tiny_musicgen(published_musicgen("large", instruct=True))
 
 def without_sizes(source):
     files = tuple(RemoteFile(file.path) for file in source.files)
-    return replace(source, files=files, companions=tuple(map(without_sizes, source.companions)))
+    return replace(source, files=files, auxiliary=tuple(map(without_sizes, source.auxiliary)))
 
 
 @pytest.fixture

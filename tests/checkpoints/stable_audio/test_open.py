@@ -259,10 +259,10 @@ def test_large_is_not_public():
 
 
 def test_an_unknown_layout_of_a_name_lists_the_known_ones():
-    with pytest.raises(ModelNotFoundError, match="not offered as 'onnx'") as caught:
+    with pytest.raises(ModelNotFoundError, match="not available as 'onnx'") as caught:
         open_checkpoint("medium@onnx")
     assert "medium@npz" in caught.value.hint
-    with pytest.raises(ModelNotFoundError, match="mini is not offered as 'int4'"):
+    with pytest.raises(ModelNotFoundError, match="mini is not available as 'int4'"):
         open_checkpoint("mini@int4")
 
 

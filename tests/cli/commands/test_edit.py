@@ -131,7 +131,7 @@ def test_music_is_made_and_repeated(soundloom, composer):
         (("generate", "a piano", "--model", "COMPOSER", "--steps", 4), "no use for --steps"),
         (("generate", "a piano", "--model", "COMPOSER", "--region", "1,2"), "no use for --region"),
         (("generate", "a piano", "--model", "mini", "--top-k", 4), "mini has no use for --top-k"),
-        (("generate", "a piano", "--model", "musicgen-melody"), "nothing here hears a melody"),
+        (("generate", "a piano", "--model", "musicgen-melody"), "does not support melody"),
         (("vary", "source.wav", "--model", "musicgen-small"), "not a Stable Audio model"),
     ],
 )

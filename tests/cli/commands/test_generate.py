@@ -160,7 +160,7 @@ def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tm
         (("rain", "-p", "bell", "--seconds", "1,2,3"), "prompt has 2 values for 3 clips"),
         (("rain", "--count", "0"), "--count must be 1 or more"),
         (("rain", "--seed", "-5", "--count", "2"), "a seed must be between 0"),
-        (("rain", "--noise", "0.5"), "there is no source to edit"),
+        (("rain", "--noise", "0.5"), "need a source to edit"),
         (("rain", "--like", "nothing.wav"), "--like: there is no file nothing.wav"),
         (("rain", "--engine", "abacus"), "no engine named 'abacus'"),
         (("rain", "--precision", "fp7"), "invalid choice: 'fp7'"),

@@ -10,7 +10,8 @@ import numpy as np
 
 from soundloom.audio.channels import to_channels
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
-from soundloom.config.musicgen.model import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
+from soundloom.config.musicgen.encodec import EncodecConfig
+from soundloom.config.musicgen.model import T5Config, parse_encodec_config, parse_t5_config
 from soundloom.text.positions import relative_buckets
 from tests.parity.case import Case
 

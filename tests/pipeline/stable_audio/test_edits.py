@@ -172,7 +172,7 @@ def test_places_outside_the_bar_are_refused(place):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        ([(0.5, 2.5)], "ends behind the clip"),
+        ([(0.5, 2.5)], "ends after the clip"),
         ([(0.2, 0.6), (0.5, 0.9)], "overlap"),
         ([(0.5, 0.5)], "end after its start"),
         ([(-1, 0.5)], "0 or later"),

@@ -112,7 +112,7 @@ def test_soft_threshold_removes_small_components_and_preserves_large_ones(sounds
 
 @pytest.mark.parametrize("changes", [{"soft_threshold": -0.1}, {"soft_threshold": 0.1, "noise_bands": ()}])
 def test_invalid_soft_threshold_raises(changes):
-    with pytest.raises(ConfigError, match=r"soft_threshold (needs noise_bands|must be from 0)"):
+    with pytest.raises(ConfigError, match=r"soft_threshold (needs noise_bands|must be between 0)"):
         replace(CONFIG, **changes)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.audio.resample import HIGHEST_RATE, LOWEST_RATE
+from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
 from soundloom.errors import AudioError
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

@@ -1,19 +1,20 @@
-"""How much memory a sound may take, known before its samples are decoded."""
+"""Limits of audio files: sample rates, and memory of decoded samples, checked before decoding."""
 
 from __future__ import annotations
 
 from soundloom.errors import AudioError
 from soundloom.memory import free_memory
 
+LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # Hz, of audio that is read, resampled and written
 SAMPLE_BYTES = 4  # float32
-ALWAYS_DECODED = 2**29  # bytes of samples that any file may hold
-ALWAYS_STREAMED = 2**31  # bytes of samples of a file that is read in blocks: 1.7 hours of stereo at 44.1 kHz
-MOST_EXPANSION = 128  # times a longer file's own size; speech at 12 kbit/s takes as much, silence in FLAC far more
-MEMORY_SHARE = 0.5  # of the memory that is free
+ALWAYS_DECODED = 2**29  # bytes of samples that any file may expand to
+ALWAYS_STREAMED = 2**31  # the same when read in blocks: 1.7 hours of stereo at 44.1 kHz
+MOST_EXPANSION = 128  # bytes of samples per byte of a larger file; speech at 12 kbit/s reaches it
+MEMORY_SHARE = 0.5  # of the available memory
 
 
 def most_frames(file_bytes: int, channels: int) -> int:
-    """How many samples per channel a file of this size is decoded to at most."""
+    """Return the largest number of samples per channel to decode from a file of this size."""
     most = max(ALWAYS_DECODED, MOST_EXPANSION * file_bytes)
     if (free := free_memory()) is not None:
         most = min(most, int(MEMORY_SHARE * free))
@@ -21,15 +22,15 @@ def most_frames(file_bytes: int, channels: int) -> int:
 
 
 def most_streamed_frames(file_bytes: int, channels: int) -> int:
-    """The same of a file that is read in blocks, whose length costs time alone."""
+    """Return the same for a file that is read in blocks, which costs time but no memory."""
     return max(ALWAYS_STREAMED, MOST_EXPANSION * file_bytes) // (SAMPLE_BYTES * max(1, channels))
 
 
 def require_frames(name: str, frames: int, rate: int, most: int) -> None:
-    """Raise AudioError for a sound that has or promises more samples per channel than `most`."""
+    """Raise AudioError if a file claims more than `most` samples per channel."""
     if frames > most:
         raise AudioError(
-            f"{name} holds or promises {frames / rate:.0f} s of sound, and at most {most / rate:.0f} s of it can be "
-            "decoded: memory is short, or the file is damaged",
-            "cut it into shorter files",
+            f"{name} claims {frames / rate:.0f} s of audio, but at most {most / rate:.0f} s can be decoded: "
+            "memory is short, or the file is damaged",
+            "split it into shorter files",
         )

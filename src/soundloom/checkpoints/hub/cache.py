@@ -21,8 +21,8 @@ _IN_CACHE = re.compile(r"/models--(?P<repo>[^/]+)/snapshots/(?P<commit>[0-9a-f]{
 def sources_needed(entry: ModelEntry, layout: str = "published") -> list[Source]:
     """Return the repositories, with their files, that a model in this layout needs."""
     source = entry.source(layout)
-    if source.companions:
-        return [source, *source.companions]
+    if source.auxiliary:
+        return [source, *source.auxiliary]
     needs_text_encoder = entry.text_encoder is not None and layout == "bf16-mirror"
     return [source, entry.text_encoder] if needs_text_encoder and entry.text_encoder else [source]
 

@@ -18,7 +18,8 @@ from soundloom.checkpoints.musicgen.infer import infer_encodec
 from soundloom.checkpoints.musicgen.layouts import CODEC_AUDIOCRAFT, CODEC_TRANSFORMERS, fold_weight_norms
 from soundloom.checkpoints.stable_audio.components import read_tokenizer_file
 from soundloom.checkpoints.stable_audio.layouts import Layout, Row
-from soundloom.config.musicgen.model import EncodecConfig, T5Config, parse_encodec_config, parse_t5_config
+from soundloom.config.musicgen.encodec import EncodecConfig
+from soundloom.config.musicgen.model import T5Config, parse_encodec_config, parse_t5_config
 from soundloom.errors import ConfigError, CorruptFileError, ModelNotFoundError, shown
 from soundloom.untrusted.json import is_file_name, read_json
 

@@ -12,7 +12,8 @@ from typing import Any
 from soundloom.checkpoints.compare import depth
 from soundloom.checkpoints.formats.tensors import Tensors
 from soundloom.checkpoints.stable_audio.infer import sizes_of
-from soundloom.config.musicgen.model import EncodecConfig, InstructConfig, LMConfig
+from soundloom.config.musicgen.encodec import EncodecConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig
 from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, MismatchError, shown
 

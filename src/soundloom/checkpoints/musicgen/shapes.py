@@ -10,14 +10,8 @@ LoRA merged into the language model.
 from __future__ import annotations
 
 from soundloom.checkpoints.stable_audio.shapes import Shapes
-from soundloom.config.musicgen.model import (
-    CodecLayer,
-    EncodecConfig,
-    InstructConfig,
-    LMConfig,
-    MusicGenConfig,
-    T5Config,
-)
+from soundloom.config.musicgen.encodec import CodecLayer, EncodecConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig, MusicGenConfig, T5Config
 
 T5_PREFIX, ENCODEC_PREFIX, LM_PREFIX, ADAPTER_PREFIX = "t5.", "encodec.", "lm.", "cp_transformer."
 GATES = 4  # of an LSTM, stacked in each of its matrices

@@ -106,9 +106,9 @@ def _bytes(entry: ModelEntry) -> int | None:
     weights = next(
         (file for source in entry.sources[:1] for file in source.files if not file.path.endswith(".json")), None
     )
-    if weights is None or not (weights.size or weights.about):
+    if weights is None or not (weights.size or weights.approximate_size):
         return None
-    return sum(file.size or file.about or 0 for _, file in files_needed(entry))
+    return sum(file.size or file.approximate_size or 0 for _, file in files_needed(entry))
 
 
 def _size(count: int) -> str:

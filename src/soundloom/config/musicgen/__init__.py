@@ -1,1 +1,1 @@
-"""The MusicGen family: its architecture as dataclasses, and what a caller may ask of it."""
+"""Configuration of the MusicGen family: architecture, catalogue and requests."""

@@ -1,6 +1,6 @@
-"""The MusicGen models that have names. Source: the file lists of facebook/musicgen-* and of the adapter's repositories.
+"""The named MusicGen models. Source: the file lists of facebook/musicgen-* and of the adapter's repositories.
 
-Sizes are those of the recorded files. The repositories of the adapter and of its bundle have no recorded commit.
+Commits of the repositories of the adapter and its bundle are not known, so they are not pinned.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from soundloom.config.entries import APACHE, NON_COMMERCIAL, ModelEntry, RemoteF
 from soundloom.config.musicgen.model import MusicGenConfig, published_musicgen
 from soundloom.config.parse import to_dict
 
-_LICENSES = (NON_COMMERCIAL, APACHE)  # the latter is that of t5-base
+_LICENSES = (NON_COMMERCIAL, APACHE)  # the latter for t5-base
 _CODEC = RemoteFile("compression_state_dict.bin", 236_001_935)
 _SHARED_CODEC = RemoteFile(_CODEC.path, _CODEC.size, hashes.MUSICGEN_CODEC)  # of small and medium
 _REVISIONS = {
@@ -38,8 +38,8 @@ _T5 = Source(
 
 
 def own_config(config: MusicGenConfig) -> dict[str, Any]:
-    """The `model_config.json` of soundloom's own layout, which says what it is."""
-    # An adapter whose sizes are the published ones would be left out with all its fields.
+    """Return the `model_config.json` of soundloom's own layout."""
+    # `to_dict` omits all fields of an adapter with the published sizes, but its presence matters.
     instruct = {} if config.instruct is None else {"instruct": to_dict(config.instruct)}
     return {"model_type": config.model_type, **to_dict(config), **instruct}
 
@@ -47,36 +47,36 @@ def own_config(config: MusicGenConfig) -> dict[str, Any]:
 def _music(size: str) -> ModelEntry:
     repo, revision = f"facebook/musicgen-{size}", _REVISIONS[size]
     codec = _CODEC if size == "large" else _SHARED_CODEC
-    published = Source("published", repo, (_STATES[size], codec), revision, companions=(_T5,))
+    published = Source("published", repo, (_STATES[size], codec), revision, auxiliary=(_T5,))
     files = RemoteFile("model.safetensors"), RemoteFile("config.json"), RemoteFile("spiece.model")
-    whole = Source("transformers", repo, files, revision)
+    transformers = Source("transformers", repo, files, revision)
     return ModelEntry(
         name=f"musicgen-{size}",
         kind="music",
         config=lambda: own_config(published_musicgen(size)),
-        # The larger ones come in shards, whose number was not recorded.
-        sources=(published, whole) if size == "small" else (published,),
+        # The larger ones have shards, whose number is not known.
+        sources=(published, transformers) if size == "small" else (published,),
         licenses=_LICENSES,
         default_steps=0,
         default_sampler="",
         default_guidance=3.0,
         default_seconds=10.0,
         max_seconds=30.0,
-        notes="makes mono music at 32 kHz; longer than 30 s it continues what it made",
+        notes="mono music at 32 kHz; generates windows of 30 s, each continuing the last",
     )
 
 
 _ADAPTER = Source(
     "published",
     "ldzhangyx/instruct-MusicGen",
-    (RemoteFile("finetuned.ckpt", about=14_586_000_000),),
-    companions=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,), _REVISIONS["large"])),
+    (RemoteFile("finetuned.ckpt", approximate_size=14_586_000_000),),
+    auxiliary=(_T5, Source("published", "facebook/musicgen-large", (_CODEC,), _REVISIONS["large"])),
 )
 _BUNDLE = Source(
     "int4",
     "aufklarer/Instruct-MusicGen-MLX-4bit",
     (RemoteFile("model.safetensors"), RemoteFile("config.json"), _CODEC),
-    companions=(_T5,),
+    auxiliary=(_T5,),
 )
 _EDITOR = ModelEntry(
     name="instruct-musicgen",
@@ -88,15 +88,15 @@ _EDITOR = ModelEntry(
     default_sampler="",
     default_guidance=3.0,
     default_seconds=0.0,
-    notes='edits sounds by words: soundloom edit IN.wav "Only drums"; mono at 32 kHz, in windows of 5 s',
+    notes='edits audio by instruction: soundloom edit IN.wav "Only drums"; mono at 32 kHz, in windows of 5 s',
 )
 _MELODY = ModelEntry(
     name="musicgen-melody",
     kind="music",
     config=lambda: own_config(published_musicgen("medium")),
     licenses=_LICENSES,
-    notes="soundloom does not run it: nothing here hears a melody, and its text comes in by another way",
+    notes="soundloom does not support melody conditioning",
     public=False,
-    instead="musicgen-medium is its sibling without a melody",
+    alternative="use musicgen-medium, which has no melody conditioning",
 )
 MUSIC = (_music("small"), _music("medium"), _music("large"), _EDITOR, _MELODY)

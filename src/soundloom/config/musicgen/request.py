@@ -1,4 +1,4 @@
-"""What a caller may ask of MusicGen and Instruct-MusicGen: frozen, checked on construction, ignorant of engines."""
+"""Requests to MusicGen and Instruct-MusicGen, validated on construction and independent of engines."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MusicRequest:
-    """One piece to make from words, or one edit of `source` by an instruction.
+    """One piece of music to generate from a prompt, or one edit of `source` by an instruction.
 
-    Times are in seconds. None means the model's default; a seed of None is drawn and reported. An edit is as long as
-    its source and made in windows; `raw` hands the words to the model as they are.
+    Times are in seconds. None means the model's default; a seed of None is chosen at random and reported. An edit is
+    as long as its source and generated in windows; `raw` passes the instruction to the model unchanged.
     """
 
     prompt: str
@@ -47,21 +47,21 @@ class MusicRequest:
         if not math.isfinite(self.guidance):
             raise RequestError(f"guidance must be a number, found {self.guidance}")
         if self.source is not None and not self.source.samples:
-            raise RequestError("the sound to edit has no samples")
+            raise RequestError("the audio to edit has no samples")
         self.sampling(0)
 
     def sampling(self, default_top_k: int) -> Sampling:
-        """How tokens are drawn. Raises RequestError."""
+        """Return the sampling options. Raises RequestError."""
         top_k = default_top_k if self.top_k is None else self.top_k
         return Sampling(self.temperature, top_k, self.top_p)
 
     def to_record(self, **resolved: Any) -> dict[str, Any]:
-        """The request as values that JSON can hold, with `resolved` in the place of defaults; the source left out."""
+        """Return the request as JSON values without its source; `resolved` replaces fields."""
         names = ("prompt", "seconds", "seed", "temperature", "top_k", "top_p", "guidance", "window", "raw")
         values = {name: getattr(self, name) for name in names} | resolved
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], **changes: Any) -> MusicRequest:
-        """Undo `to_record`; `changes` win over it. Raises RequestError for a record that is not one."""
+        """Invert `to_record`; `changes` override fields. Raises RequestError for an invalid record."""
         return cls(**{"prompt": "", **fields_of_record(cls, record), **changes})

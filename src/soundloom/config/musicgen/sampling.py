@@ -1,4 +1,4 @@
-"""How tokens are drawn from logits."""
+"""Options for sampling tokens from logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from soundloom.errors import RequestError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. Temperature 0 takes the likeliest; `top_p`, where not 0, is used instead of `top_k`."""
+    """Options for sampling tokens. Temperature 0 selects the most likely; a `top_p` above 0 replaces `top_k`."""
 
     temperature: float = 1.0
     top_k: int = 250  # 0 keeps all
@@ -17,11 +17,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
-            raise RequestError(f"temperature {self.temperature} is negative", "0 takes the likeliest token, 1 is usual")
+            raise RequestError(
+                f"temperature {self.temperature} is negative", "0 selects the most likely token, default: 1"
+            )
         if self.top_k < 0:
-            raise RequestError(f"top-k {self.top_k} is negative", "0 keeps all tokens, 250 is usual")
+            raise RequestError(f"top-k {self.top_k} is negative", "0 keeps all tokens, default: 250")
         if not 0 <= self.top_p <= 1:
-            raise RequestError(f"top-p {self.top_p} is not a share", "give a value from 0 (off) to 1")
+            raise RequestError(f"top-p {self.top_p} is not a probability", "give a value from 0 (off) to 1")
 
 
 GREEDY = Sampling(temperature=0.0)

@@ -1,1 +1,1 @@
-"""The Stable Audio family: its architecture as dataclasses, and what a caller may ask of it."""
+"""Configuration of the Stable Audio family: architecture, published models and requests."""

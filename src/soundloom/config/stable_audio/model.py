@@ -1,7 +1,7 @@
-"""The published `model_config.json` as frozen dataclasses, shared by both engines.
+"""The `model_config.json` of Stable Audio models as frozen dataclasses, shared by both engines.
 
-Field names are the file's own. Derived sizes are properties. A field that exists in the published code but that no
-checkpoint uses is either absent here (then naming it is an error) or may only hold its one published value.
+Field names are those of the file. Derived sizes are properties. Fields that no checkpoint uses are absent, which makes
+them errors, or allow only their published value.
 Source: configurations of the Stable Audio 3 repositories; defaults are those of the stable-audio-3 package.
 """
 
@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 
 from soundloom.config.parse import parse
 from soundloom.config.ranges import (
-    LONGEST_SOUND,
+    LONGEST_AUDIO,
     WIDEST,
     Channels,
     Depth,
     Heads,
-    Rate,
+    SampleRate,
     Tokens,
     Width,
     WidthRatio,
@@ -34,7 +34,7 @@ from soundloom.untrusted.json import is_file_name, read_json
 
 @dataclass(frozen=True)
 class ShiftConfig:
-    """A distribution shift of time steps (`diffusion.schedules` has the formulas). Lengths are latent frames."""
+    """A shift of the timestep schedule; `diffusion.schedules` has the formulas. Lengths are in latent frames."""
 
     type: Literal["none", "flux", "full", "logsnr"] = "full"
     min_length: Annotated[float, Within(1, 1e9)] = 256
@@ -55,7 +55,7 @@ class ShiftConfig:
             raise ConfigError(f"min_length {self.min_length:g} must be below max_length {self.max_length:g}")
 
 
-# What the published inference code uses when a configuration names no sampling shift, as none does.
+# The published inference code uses this, since no configuration sets a sampling shift.
 DEFAULT_SAMPLING_SHIFT = ShiftConfig(type="logsnr", rate=0.0)
 
 
@@ -129,7 +129,7 @@ class DiTConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """What surrounds the transformer (`model.diffusion`)."""
+    """The diffusion model around the transformer (`model.diffusion`)."""
 
     config: DiTConfig
     cross_attention_cond_ids: tuple[str, ...] = ("prompt", "seconds_total")
@@ -167,7 +167,7 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """The text conditioner; `repo_id` and `subfolder` say where its T5Gemma encoder lives."""
+    """The text conditioner; `repo_id` and `subfolder` locate its T5Gemma encoder."""
 
     max_length: Tokens = 256
     padding_mode: Literal["learned", "zero", "none"] = "learned"
@@ -177,7 +177,7 @@ class PromptConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        # They become parts of paths.
+        # These become parts of paths.
         for name in ("repo_id", "subfolder"):
             value = getattr(self, name)
             if value and not all(map(is_file_name, value.split("/"))):
@@ -222,7 +222,7 @@ class ConditioningConfig:
                 "model.conditioning.configs must be a t5gemma 'prompt' and a number 'seconds_total', "
                 f"found {shown(found)}"
             )
-        # Parsed here so that a bad field is reported when the file is read.
+        # Validate these fields when the file is read.
         _ = self.prompt, self.seconds_total
 
     @property
@@ -236,7 +236,7 @@ class ConditioningConfig:
 
 @dataclass(frozen=True)
 class PretransformConfig:
-    """`model.pretransform`: the autoencoder inside a generative model. Nothing reads `scale`, here or upstream."""
+    """The autoencoder of a generative model (`model.pretransform`). `scale` is unused, also upstream."""
 
     config: SAMEConfig
     type: Literal["autoencoder"] = "autoencoder"
@@ -247,7 +247,7 @@ class PretransformConfig:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """`model` of a generative configuration."""
+    """The `model` section of a generative configuration."""
 
     pretransform: PretransformConfig
     conditioning: ConditioningConfig
@@ -268,8 +268,8 @@ class ModelConfig:
     """A generative `model_config.json`."""
 
     model_type: Literal["diffusion_cond_inpaint"]
-    sample_size: Annotated[int, Within(1, LONGEST_SOUND)]
-    sample_rate: Rate
+    sample_size: Annotated[int, Within(1, LONGEST_AUDIO)]
+    sample_rate: SampleRate
     model: GeneratorConfig
     audio_channels: Channels = 2
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -277,7 +277,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         _require_channels(self.audio_channels, self.same)
-        # Parsed here so that a bad field is reported when the file is read.
+        # Validate these fields when the file is read.
         _ = self.trained_seconds, self.subject_words
         if self.sample_size < self.same.downsampling_ratio:
             raise ConfigError(f"sample_size {self.sample_size} is shorter than one latent frame")
@@ -292,24 +292,24 @@ class ModelConfig:
 
     @property
     def is_distilled(self) -> bool:
-        """Whether the checkpoint was post-trained to sample in few steps without guidance."""
+        """Whether the model was post-trained to sample in few steps without guidance."""
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
 
     @property
     def subject_words(self) -> tuple[str, ...]:
-        """Words that name the sounds of a model whose caption words are single tokens (`training.subject_words`)."""
+        """Words for the sounds that a model with a word-level vocabulary knows (`training.subject_words`)."""
         return subject_words(self.training)
 
     @property
     def max_seconds(self) -> float:
-        """The longest clip that one pass makes: what the transformer has room for, and was trained on."""
+        """The longest clip of one pass, limited by `sample_size` and the training clips."""
         return self.trained_seconds[1]
 
     @property
     def trained_seconds(self) -> tuple[float, float]:
-        """The shortest and the longest clip of training (`training.clip_seconds`); without it any that fits.
+        """The shortest and longest training clip (`training.clip_seconds`); by default the limits of the model.
 
-        Outside this range the embedding of the duration is one that the transformer never saw.
+        Outside this range, duration embeddings are untrained.
         """
         frame, longest = self.same.downsampling_ratio / self.sample_rate, self.sample_size / self.sample_rate
         return clip_seconds(self.training, frame, longest)
@@ -317,12 +317,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AutoencoderModelConfig:
-    """The `model_config.json` of a repository that holds a SAME autoencoder alone."""
+    """The `model_config.json` of a standalone SAME autoencoder."""
 
     model_type: Literal["autoencoder"]
-    sample_rate: Rate
+    sample_rate: SampleRate
     model: SAMEConfig
-    sample_size: Annotated[int, Within(0, LONGEST_SOUND)] = 0
+    sample_size: Annotated[int, Within(0, LONGEST_AUDIO)] = 0
     audio_channels: Channels = 2
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -337,16 +337,18 @@ class AutoencoderModelConfig:
 
 def _require_channels(audio_channels: int, same: SAMEConfig) -> None:
     if audio_channels != same.io_channels:
-        raise ConfigError(f"audio_channels {audio_channels} is not the autoencoder's io_channels {same.io_channels}")
+        raise ConfigError(
+            f"audio_channels {audio_channels} must equal io_channels {same.io_channels} of the autoencoder"
+        )
 
 
 def read_model_config(path: Path) -> ModelConfig | AutoencoderModelConfig:
-    """Parse a `model_config.json`, generative or autoencoder alone. Raises ConfigError."""
+    """Parse a `model_config.json` of a generative model or an autoencoder. Raises ConfigError."""
     return parse_model_config(read_json(path))
 
 
 def parse_model_config(data: Mapping[str, Any]) -> ModelConfig | AutoencoderModelConfig:
-    """Parse an already decoded configuration, whose `model_type` says which kind it is."""
+    """Parse a decoded configuration; `model_type` selects its class."""
     if isinstance(data, Mapping) and data.get("model_type") == "autoencoder":
         return parse(AutoencoderModelConfig, data)
     return parse(ModelConfig, data)

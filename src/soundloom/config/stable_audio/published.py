@@ -1,4 +1,4 @@
-"""The published `model_config.json` files, built from the few numbers in which the models differ.
+"""Build the published `model_config.json` files from the few values in which the models differ.
 
 Source: the configurations in the Stable Audio 3 repositories.
 """
@@ -13,7 +13,7 @@ _PATCH_CHANNELS = 512  # 2 channels of 256 samples
 
 
 def _same_half(wide: bool, side: Literal["encoder", "decoder"]) -> dict[str, Any]:
-    """One half of SAME-L (`wide`) or SAME-S."""
+    """Return the encoder or decoder of SAME-L (`wide`) or SAME-S."""
     config: dict[str, Any] = {
         "in_channels" if side == "encoder" else "out_channels": _PATCH_CHANNELS,
         "channels": 256 if wide else 128,
@@ -54,7 +54,7 @@ def _same_config(wide: bool) -> dict[str, Any]:
 
 
 def autoencoder_config(wide: bool) -> dict[str, Any]:
-    """The file of SAME-L (`wide`) or SAME-S."""
+    """Return the configuration of SAME-L (`wide`) or SAME-S."""
     return {
         "model_type": "autoencoder",
         "sample_rate": SAMPLE_RATE,
@@ -105,7 +105,7 @@ def _conditioning_config(text_repo: str) -> dict[str, Any]:
 def generator_config(
     text_repo: str, sample_size: int, dit: dict[str, Any], wide_autoencoder: bool, distilled: bool
 ) -> dict[str, Any]:
-    """The file of a generative model with the transformer `dit`; `text_repo` holds its text encoder."""
+    """Return the configuration of a generative model with the transformer `dit`; `text_repo` has its text encoder."""
     diffusion = {
         "type": "dit",
         "cross_attention_cond_ids": ["prompt", "seconds_total"],
@@ -141,5 +141,5 @@ def generator_config(
 
 SMALL = _dit_config(width=1024, depth=20, differential=False)
 MEDIUM = _dit_config(width=1536, depth=24, differential=True)
-# Nobody has published the sizes of large; these give its announced 2.7 billion parameters in the family's proportions.
+# The sizes of large are not published; these give its announced 2.7 billion parameters in the family's proportions.
 LARGE_ESTIMATE = _dit_config(width=2048, depth=26, differential=True)

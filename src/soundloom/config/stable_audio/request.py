@@ -1,6 +1,6 @@
-"""What a caller may ask: frozen, checked on construction, ignorant of engines and files.
+"""Requests to Stable Audio models, validated on construction and independent of engines and files.
 
-Limits that depend on the model, such as the longest clip, are checked when the plan is made.
+Limits that depend on the model, such as the longest clip, are checked during planning.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
 
 SAMPLER_NAMES = ("pingpong", "euler", "heun", "rk4", "dpmpp-2m", "dpmpp-3m-sde")
-SAMPLER_ALIASES = {"dpmpp": "dpmpp-2m"}  # the name that the published package uses
+SAMPLER_ALIASES = {"dpmpp": "dpmpp-2m"}  # the name in the published package
 SEED_LIMIT = 2**63
 MOST_STEPS = 10_000
-LONGEST_SECONDS = 86_400.0  # a day, of any request; models have limits of their own
-MIN_NOISE = 0.01  # below, the model sees times it was not trained on
+LONGEST_SECONDS = 86_400.0  # a day, for any request; models have their own limits
+MIN_NOISE = 0.01  # models are not trained on smaller times
 Region = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance; a scale of 1 turns it off. `diffusion.guidance` has the formulas."""
+    """Classifier-free guidance; a scale of 1 disables it. `diffusion.guidance` has the formulas."""
 
     scale: float = 1.0
-    apg: float = 1.0  # 1 keeps only what is orthogonal to the clean estimate, 0 keeps all
-    interval: tuple[float, float] = (0.0, 1.0)  # of times at which guidance acts
-    rescale: float = 0.0  # share of the result that is brought back to the unguided deviation
-    norm_threshold: float = 0.0  # largest norm of the guidance, 0 for no limit
+    apg: float = 1.0  # 1 keeps only the component orthogonal to the clean estimate, 0 keeps all
+    interval: tuple[float, float] = (0.0, 1.0)  # range of times with guidance
+    rescale: float = 0.0  # strength of rescaling to the unguided standard deviation
+    norm_threshold: float = 0.0  # largest norm of the guidance; 0 means no limit
 
     def __post_init__(self) -> None:
         coerce(self, (), ("scale", "apg", "rescale", "norm_threshold"))
@@ -44,35 +44,35 @@ class Guidance:
         _within("apg", self.apg, 0, 1)
         _within("rescale", self.rescale, 0, 1)
         if not isinstance(self.interval, list | tuple) or len(self.interval) != 2:
-            raise RequestError(f"the guidance interval is a lowest and a highest time, found {shown(self.interval)}")
+            raise RequestError(f"the guidance interval must be a lowest and highest time, found {shown(self.interval)}")
         low, high = (as_float("a bound of the guidance interval", bound) for bound in self.interval)
         object.__setattr__(self, "interval", (low, high))
         if not 0 <= low <= high <= 1:
-            raise RequestError(f"the guidance interval must rise within 0 to 1, found {low:g} to {high:g}")
+            raise RequestError(f"the guidance interval must be ascending within 0 to 1, found {low:g} to {high:g}")
         if not self.norm_threshold >= 0:
             raise RequestError(f"the norm threshold must be 0 or more, found {self.norm_threshold:g}")
 
 
 @dataclass(frozen=True)
 class Compat:
-    """Where soundloom differs from published code on purpose, and how to get that code's behavior instead."""
+    """Deliberate differences from published code, and options for that code's behavior."""
 
-    schedule: Literal["scaled", "published"] = "scaled"  # of a variation: see diffusion.schedules
-    padding: Literal["exact", "mask", "zero-values"] = "exact"  # exact: no padded frames exist
-    lengths: Literal["padded", "compact"] = "padded"  # whether silence is made behind the clip, then cut
-    frame_rule: Literal["cover", "ceil", "round"] = "cover"  # which frames a region renews
-    negative_padding: Literal["zero", "learned"] = "zero"  # rows of a negative prompt without a token
-    keep: Literal["samples", "latents", "learned"] = "samples"  # how an edit keeps what it keeps
-    chunks: Literal["exact", "published", "mlx"] = "exact"  # how long latents are cut for the autoencoder
-    batch: Literal["grouped", "shared"] = "grouped"  # shared: all items as long as the longest
+    schedule: Literal["scaled", "published"] = "scaled"  # of variations: see diffusion.schedules
+    padding: Literal["exact", "mask", "zero-values"] = "exact"  # exact: no padded frames
+    lengths: Literal["padded", "compact"] = "padded"  # padded: generate silence after the clip and trim it
+    frame_rule: Literal["cover", "ceil", "round"] = "cover"  # which frames a region regenerates
+    negative_padding: Literal["zero", "learned"] = "zero"  # padding rows of a negative prompt
+    keep: Literal["samples", "latents", "learned"] = "samples"  # how an edit preserves the source
+    chunks: Literal["exact", "published", "mlx"] = "exact"  # how long latents are split for the autoencoder
+    batch: Literal["grouped", "shared"] = "grouped"  # shared: all clips of a batch as long as the longest
     resampler: Literal["soxr", "published"] = "soxr"
-    codec_noise: bool = False  # the small noise that the package adds inside the autoencoder at every use
+    codec_noise: bool = False  # noise that the package adds inside the autoencoder
 
     @classmethod
     def named(cls, name: str) -> Compat:
         """Return the behavior of a published system: `stable-audio-3`, `stable-audio-3-cpu` or `mlx`."""
         if name not in COMPAT:
-            raise RequestError(f"no compatibility mode named {name!r}", f"known: {', '.join(COMPAT)}")
+            raise RequestError(f"no compatibility mode named {name!r}", f"use {', '.join(COMPAT)}")
         return COMPAT[name]
 
 
@@ -87,12 +87,12 @@ COMPAT = {
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One clip to make, or one edit of `source`.
+    """One clip to generate, or one edit of `source`.
 
-    Without a source: text to audio of `seconds`. With one, and without regions: a variation that starts at `noise`.
-    With regions, in seconds of the result: those are made anew, from noise or, below `noise` 1, from what is there.
-    `seconds` above the source's length continues it; a source that starts at `offset` is preceded by new sound.
-    None means the model's default; a seed of None is drawn and reported.
+    Without a source: text to audio of `seconds`. With a source but without regions: a variation that starts at
+    `noise`. With regions, in seconds of the result: these are regenerated, from noise or, with `noise` below 1, from
+    the source. `seconds` beyond the source's length continues it; `offset` moves the source and generates audio before
+    it. None means the model's default; a seed of None is chosen at random and reported.
     """
 
     prompt: str = ""
@@ -108,9 +108,9 @@ class GenerationRequest:
     regions: tuple[Region, ...] = ()
     offset: float = 0.0
     crossfade: float = 0.01  # seconds
-    duration_padding: float = 6.0  # seconds of silence that the model hears behind the clip
+    duration_padding: float = 6.0  # seconds of silence generated after the clip
     compat: Compat = field(default_factory=Compat)
-    strict_words: bool = False  # refuse a prompt that names no sound which the model knows, where that is known
+    strict_words: bool = False  # reject prompts without a known subject, for models that list theirs
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)
@@ -124,8 +124,8 @@ class GenerationRequest:
         require_seconds("seconds", self.seconds)
         if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
             raise RequestError(
-                f"steps must be 1 or more and at most {MOST_STEPS}, found {shown(self.steps)}",
-                "distilled models take 8, others 50",
+                f"steps must be between 1 and {MOST_STEPS}, found {shown(self.steps)}",
+                "distilled models need 8, others 50",
             )
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
             raise RequestError(f"a seed must be between 0 and {SEED_LIMIT - 1}, found {shown(self.seed)}")
@@ -136,7 +136,7 @@ class GenerationRequest:
         _within("duration padding", self.duration_padding, 0, 60)
         object.__setattr__(self, "regions", check_regions(self.regions))
         if self.source is None and (self.regions or self.noise != 1 or self.offset):
-            raise RequestError("regions, noise and offset describe an edit, and there is no source to edit")
+            raise RequestError("regions, noise and offset need a source to edit")
         if self.source is not None:
             self._check_source(self.source)
 
@@ -148,12 +148,12 @@ class GenerationRequest:
         for start, stop in self.regions:
             if stop > total + 0.5 / source.sample_rate:
                 raise RequestError(
-                    f"region {start:g} to {stop:g} s ends behind the clip, which is {total:g} s long",
+                    f"region {start:g} to {stop:g} s ends after the clip, which is {total:g} s long",
                     f"end it at {total:g} s or earlier, or continue the clip first with extend",
                 )
 
     def to_record(self) -> dict[str, Any]:
-        """Return the request as plain data, without the source's samples and what holds its default."""
+        """Return the request as JSON values, without its source and fields that have their default."""
         record: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
@@ -164,7 +164,7 @@ class GenerationRequest:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: Clip | None = None) -> GenerationRequest:
-        """Undo `to_record`; an edit needs its source again. Raises RequestError for a record that is not one."""
+        """Invert `to_record`; edits need their `source`. Raises RequestError for an invalid record."""
         values = fields_of_record(cls, record)
         for name, kind in _NESTED.items():
             if values.get(name) is not None:
@@ -176,10 +176,10 @@ _NESTED: dict[str, type] = {"guidance": Guidance, "shift": ShiftConfig, "compat"
 
 
 def fields_of_record(cls: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a record that is to become a request of this class. Raises RequestError."""
+    """Return the fields of a record for a request of this class. Raises RequestError."""
     if not isinstance(record, Mapping):
         raise RequestError(f"the record of a request must be an object, found {shown(record)}")
-    known = {item.name for item in fields(cls)} - {"source"}  # a record never holds the sound itself
+    known = {item.name for item in fields(cls)} - {"source"}  # records never hold audio
     if unknown := set(record) - known:
         raise RequestError(f"the record holds unknown fields: {shown(', '.join(sorted(map(str, unknown))))}")
     return dict(record)
@@ -189,11 +189,11 @@ def _from_plain(kind: type, value: Any, name: str) -> Any:
     try:
         return parse(kind, value, name)
     except ConfigError as error:
-        raise RequestError(f"the record of a request is wrong: {shown(error.args[0])}") from error
+        raise RequestError(f"the record of a request is invalid: {shown(error.args[0])}") from error
 
 
 def require_text(name: str, value: Any) -> None:
-    """Raise RequestError for what is no text, or not Unicode."""
+    """Raise RequestError unless `value` is Unicode text."""
     if not isinstance(value, str):
         raise RequestError(f"{name} must be text, found {type(value).__name__}")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -201,21 +201,21 @@ def require_text(name: str, value: Any) -> None:
 
 
 def require_seconds(name: str, value: float | None) -> None:
-    """Raise RequestError for a length that no sound has."""
+    """Raise RequestError for a length that is not positive or too long."""
     if value is not None and not 0 < value <= LONGEST_SECONDS:
         raise RequestError(f"{name} must be a number above 0 and at most {LONGEST_SECONDS:g}, found {value:g}")
 
 
 def sampler_name(name: str) -> str:
-    """Return the canonical name of a sampler, or raise."""
+    """Return the canonical name of a sampler. Raises RequestError."""
     canonical = SAMPLER_ALIASES.get(name, name) if isinstance(name, str) else ""
     if canonical not in SAMPLER_NAMES:
-        raise RequestError(f"no sampler named {shown(name)!r}", f"known: {', '.join(SAMPLER_NAMES)}")
+        raise RequestError(f"no sampler named {shown(name)!r}", f"use {', '.join(SAMPLER_NAMES)}")
     return canonical
 
 
 def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
-    """Sort regions and refuse empty, backward, overlapping or unmeasurable ones."""
+    """Sort regions, and reject empty, reversed, overlapping or infinite ones."""
     try:
         ordered = sorted((float(start), float(end)) for start, end in regions)
     except (TypeError, ValueError, OverflowError) as error:
@@ -228,7 +228,7 @@ def check_regions(regions: Iterable[Sequence[float]]) -> tuple[Region, ...]:
     for (_, end), (start, _) in pairwise(ordered):
         if start < end:
             raise RequestError(
-                f"two regions overlap: one ends at {end:g} s, the next starts at {start:g} s", "join them into one"
+                f"two regions overlap: one ends at {end:g} s, the next starts at {start:g} s", "merge them into one"
             )
     return tuple(ordered)
 
@@ -239,20 +239,20 @@ def bars(first: str | float, last: str | float, bpm: float, beats_per_bar: int =
     Bars and beats count from 1; "3.2" is the second beat of the third bar. bars(3, 5, 120) is bars 3 and 4.
     """
     if not (math.isfinite(bpm) and bpm > 0) or beats_per_bar < 1:
-        raise RequestError(f"bars need a tempo above 0 and beats in a bar, found {bpm:g} BPM and {beats_per_bar}")
+        raise RequestError(f"bars need a tempo and at least one beat, found {bpm:g} BPM and {beats_per_bar} beats")
     start, end = (_beat(place, beats_per_bar) * 60 / bpm for place in (first, last))
     return check_regions([(start, end)])[0]
 
 
 def _beat(place: str | float, beats_per_bar: int) -> float:
-    """Return how many beats lie before a place such as 3 or "3.2" or "3.2.5" (half of the second beat)."""
+    """Return the number of beats before a position such as 3, "3.2" or "3.2.5" (half of the second beat)."""
     bar, _, beat = str(place).partition(".")
     try:
         bar_number, beat_number = int(bar), float(beat or 1)
     except ValueError:
         raise RequestError(f"{place!r} is not a bar or bar.beat such as 3 or 3.2") from None
     if bar_number < 1 or not 1 <= beat_number < beats_per_bar + 1:
-        raise RequestError(f"{place!r} lies outside bars that start at 1 and have {beats_per_bar} beats")
+        raise RequestError(f"{place!r} is not a valid position: bars start at 1 and have {beats_per_bar} beats")
     return (bar_number - 1) * beats_per_bar + beat_number - 1
 
 

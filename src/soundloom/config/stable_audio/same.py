@@ -1,4 +1,4 @@
-"""The autoencoder's part of the published `model_config.json`; see `config.models`."""
+"""The SAME autoencoder's section of a `model_config.json` as frozen dataclasses; see `model`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from soundloom.errors import ConfigError, shown
 
 @dataclass(frozen=True)
 class ResamplerConfig:
-    """One half of a SAME autoencoder: a transformer that gathers `stride` patches into one latent, or back.
+    """The encoder or decoder of a SAME autoencoder: a transformer that maps `stride` patches to one latent, or back.
 
-    `in_channels` belongs to the encoder, `out_channels` to the decoder. `latent_shortcut` is ours, off in every
-    published model: a linear path from all patches of a latent to its token, without which a small autoencoder
-    trained from nothing sits on a plateau.
+    `in_channels` belongs to the encoder, `out_channels` to the decoder. `latent_shortcut`, which no published model
+    uses, adds a linear path from the patches of a latent to its token; training small autoencoders from scratch stalls
+    without it.
     """
 
     channels: Width
@@ -63,15 +63,15 @@ class ResamplerConfig:
         stages = {len(each) for each in (self.c_mults, self.strides, self.transformer_depths, self.sinusoidal_blocks)}
         if stages != {1}:
             raise ConfigError(
-                "c_mults, strides, transformer_depths and sinusoidal_blocks must have length 1: SAME has a single stage"
+                "c_mults, strides, transformer_depths and sinusoidal_blocks must have length 1: SAME has one stage"
             )
         if self.width > WIDEST or self.width % self.dim_heads:
             raise ConfigError(
-                f"{self.channels} channels times {self.c_mults[0]} make a width of {self.width}, which must be at "
-                f"most {WIDEST} and divide into heads of {self.dim_heads}"
+                f"the width {self.width} ({self.channels} channels times {self.c_mults[0]}) must be at most {WIDEST} "
+                f"and a multiple of dim_heads {self.dim_heads}"
             )
         if not self.patch_channels:
-            raise ConfigError("an encoder needs in_channels, a decoder out_channels; found neither")
+            raise ConfigError("an encoder needs in_channels, a decoder needs out_channels; found neither")
         if self.sliding_window is None and (self.chunk_size % (2 * self.stride) or not self.chunk_midpoint_shift):
             raise ConfigError(
                 f"without sliding_window, chunk_size must be an even multiple of the stride {self.stride} "
@@ -106,12 +106,12 @@ class ResamplerConfig:
 
     @property
     def group(self) -> int:
-        """Tokens per latent: its patches and itself."""
+        """Tokens per latent: its patches and the latent token."""
         return self.stride + 1
 
     @property
     def latents_per_chunk(self) -> int:
-        """Latents that the folded attention sees together; 1 with a sliding window, which has no such grid."""
+        """Latents per attention chunk; 1 with a sliding window, which has no chunks."""
         return 1 if self.sliding_window is not None else self.chunk_size // self.stride
 
     @property
@@ -119,20 +119,20 @@ class ResamplerConfig:
         return self.in_channels or self.out_channels
 
     def is_sinusoidal(self, block: int) -> bool:
-        # The published rule: with n sinusoidal blocks, n - 1 of them are.
+        # As in the published code, n sinusoidal blocks mean n - 1.
         return self.depth - block < self.sinusoidal_blocks[0]
 
     @property
     def reach(self) -> int:
-        """Latents to each side on which one latent's result depends, rounded up to whole chunks."""
+        """The receptive field of a latent: latents on each side, rounded up to complete chunks."""
         if self.sliding_window is not None:
-            return self.depth * self.sliding_window[0] + 1  # one more for a wide output mapping
+            return self.depth * self.sliding_window[0] + 1  # one more for the kernel of the output mapping
         return 2 * self.latents_per_chunk
 
 
 @dataclass(frozen=True)
 class EncoderBlock:
-    """`encoder` of an autoencoder."""
+    """The `encoder` section of an autoencoder."""
 
     config: ResamplerConfig
     type: Literal["taae_v2", "same"] = "taae_v2"
@@ -141,7 +141,7 @@ class EncoderBlock:
 
 @dataclass(frozen=True)
 class DecoderBlock:
-    """`decoder` of an autoencoder."""
+    """The `decoder` section of an autoencoder."""
 
     config: ResamplerConfig
     type: Literal["taae_v2", "same"] = "taae_v2"
@@ -165,7 +165,7 @@ class SoftNormConfig:
 
 @dataclass(frozen=True)
 class BottleneckBlock:
-    """`bottleneck` of an autoencoder."""
+    """The `bottleneck` section of an autoencoder."""
 
     config: SoftNormConfig
     type: Literal["softnorm"] = "softnorm"
@@ -173,7 +173,7 @@ class BottleneckBlock:
 
 @dataclass(frozen=True)
 class PatchConfig:
-    """Samples of each channel that form one patch."""
+    """Number of samples per channel in one patch."""
 
     patch_size: Patch
     channels: Channels = 2
@@ -184,7 +184,7 @@ class PatchConfig:
 
 @dataclass(frozen=True)
 class PatchBlock:
-    """The inner `pretransform` of an autoencoder."""
+    """The inner `pretransform` section of an autoencoder."""
 
     config: PatchConfig
     type: Literal["patched"] = "patched"
@@ -208,20 +208,20 @@ class SAMEConfig:
         check_ranges(self)
         patch = self.pretransform.config
         if patch.channels != self.io_channels:
-            raise ConfigError(f"io_channels {self.io_channels} is not the {patch.channels} channels of a patch")
+            raise ConfigError(f"io_channels {self.io_channels} must equal the {patch.channels} channels of a patch")
         for name, half in (("encoder", self.encoder.config), ("decoder", self.decoder.config)):
             if half.stride * patch.patch_size != self.downsampling_ratio:
                 raise ConfigError(
-                    f"downsampling_ratio {self.downsampling_ratio} is not the {name}'s stride {half.stride} "
+                    f"downsampling_ratio {self.downsampling_ratio} must equal the {name}'s stride {half.stride} "
                     f"times the patch size {patch.patch_size}"
                 )
             if half.patch_channels != patch.patch_size * patch.channels:
                 raise ConfigError(
-                    f"the {name} has {half.patch_channels} patch channels; {patch.channels} channels of "
-                    f"{patch.patch_size} samples make {patch.patch_size * patch.channels}"
+                    f"the {name} has {half.patch_channels} patch channels instead of {patch.channels} channels times "
+                    f"{patch.patch_size} samples, {patch.patch_size * patch.channels}"
                 )
             if half.latent_dim != self.latent_dim:
-                raise ConfigError(f"the {name}'s latent_dim {half.latent_dim} is not {self.latent_dim}")
+                raise ConfigError(f"the {name}'s latent_dim {half.latent_dim} must equal {self.latent_dim}")
 
     @property
     def patch_size(self) -> int:

@@ -1,4 +1,4 @@
-"""The configuration of the text encoder: one stack of a T5Gemma checkpoint."""
+"""The configuration of the T5Gemma text encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soundloom.errors import ConfigError, shown
 
 @dataclass(frozen=True)
 class T5GemmaConfig:
-    """The text encoder: one stack of a T5Gemma checkpoint. Field names are those of its `config.json`."""
+    """The encoder of a T5Gemma checkpoint. Field names are those of its `config.json`."""
 
     hidden_size: Width = 768
     num_hidden_layers: Depth = 12
@@ -33,26 +33,25 @@ class T5GemmaConfig:
         check_ranges(self)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
-                f"{self.num_attention_heads} attention heads of the text encoder do not divide into "
-                f"{self.num_key_value_heads} heads of keys and values"
+                f"the {self.num_attention_heads} attention heads of the text encoder must be a multiple of its "
+                f"{self.num_key_value_heads} key-value heads"
             )
         if self.head_dim % 2:
             raise ConfigError(f"head_dim {self.head_dim} of the text encoder must be even")
         if self.pad_token_id >= self.vocab_size:
-            raise ConfigError(f"pad_token_id {self.pad_token_id} is beyond the {self.vocab_size} tokens")
+            raise ConfigError(f"pad_token_id {self.pad_token_id} exceeds the vocabulary of {self.vocab_size} tokens")
 
 
 def parse_text_encoder_config(data: Mapping[str, Any]) -> T5GemmaConfig:
-    """Take the encoder's fields from a T5Gemma `config.json`, or from the flat META of an npz file.
+    """Parse the encoder's fields of a T5Gemma `config.json`, or of the flat META of an npz file.
 
-    Such files hold dozens of fields of their own ecosystem, so fields that are not ours are passed over, except
-    those that would change the arithmetic.
+    Such files have many unrelated fields, which are ignored, except those that change the computation.
     """
     if not isinstance(data, Mapping) or not isinstance(encoder := data.get("encoder", data), Mapping):
         raise ConfigError("the configuration of the text encoder must be an object")
     for name, wanted in (("hidden_activation", "gelu_pytorch_tanh"), ("attention_bias", False)):
         if encoder.get(name, wanted) != wanted:
-            raise ConfigError(f"the text encoder's {name} is {shown(encoder[name])}, only {wanted!r} is known")
+            raise ConfigError(f"the text encoder's {name} is {shown(encoder[name])}, only {wanted!r} is supported")
     rope = encoder.get("rope_parameters") or {}
     if not isinstance(rope, Mapping):
         raise ConfigError(f"the text encoder's rope_parameters must be an object, found {type(rope).__name__}")

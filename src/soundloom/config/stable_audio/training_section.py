@@ -1,4 +1,4 @@
-"""What the section `training` of a configuration says of a model's limits; published sections have other fields."""
+"""Read a model's limits from the `training` section of its configuration; published models lack these fields."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
 
 
 def clip_seconds(training: Mapping[str, Any], shortest: float, longest: float) -> tuple[float, float]:
-    """Return the shortest and the longest clip of training; any where none is stated.
-
-    A model holds from `shortest` to `longest` seconds. Raises ConfigError.
-    """
+    """Return the shortest and longest training clip, by default the limits of the model. Raises ConfigError."""
     given = training.get(CLIP_SECONDS, (0, math.inf))
     if not (isinstance(given, list | tuple) and [type(x) in (int, float) for x in given] == [True, True]):
         raise ConfigError(f"training.{CLIP_SECONDS} must be two numbers of seconds, found {shown(given)}")
     low, high = given
     if not (0 <= low <= longest and max(low, shortest) <= high):
-        raise ConfigError(f"training.{CLIP_SECONDS} must rise within the model's length, found {shown(given)}")
+        raise ConfigError(f"training.{CLIP_SECONDS} must be ascending within the model's length, found {shown(given)}")
     return float(low), float(min(high, longest))
 
 
 def subject_words(training: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the words that name the sounds of a model whose caption words are single tokens. Raises ConfigError."""
+    """Return words for the sounds that a model with a word-level vocabulary knows. Raises ConfigError."""
     given = training.get(SUBJECT_WORDS, [])
     if not (isinstance(given, list | tuple) and all(isinstance(x, str) and x.isprintable() for x in given)):
         raise ConfigError(f"training.{SUBJECT_WORDS} must be a list of words, found {shown(given)}")

@@ -16,7 +16,7 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from soundloom.config.musicgen.model import CodecLayer, EncodecConfig
+from soundloom.config.musicgen.encodec import CodecLayer, EncodecConfig
 
 # From the checkpoint's axes to MLX's: out, kernel, in.
 KERNEL_AXES = {"conv": (0, 2, 1), "transposed": (1, 2, 0)}

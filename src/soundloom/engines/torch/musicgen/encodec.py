@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.config.musicgen.model import CodecLayer, EncodecConfig
+from soundloom.config.musicgen.encodec import CodecLayer, EncodecConfig
 
 
 def pad(x: Tensor, left: int, right: int, mode: str) -> Tensor:
