@@ -55,7 +55,7 @@ def test_only_layers_with_frame_inputs_are_requantized(on_engine, tiny_model_fol
     full = open_checkpoint(tiny_model_folder)
     packed = pack(full.tensors, uniform_bits(full.tensors, 4, 64), 64)
     calls = []
-    result = apply_gptq(on_engine(full), packed, lambda done, total: calls.append((done, total)))
+    result = apply_gptq(on_engine(full), packed, lambda event: calls.append((event.step, event.steps)))
     changed = {
         name.removeprefix("model.model.transformer.")
         for name, old in packed.items()

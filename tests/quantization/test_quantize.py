@@ -81,7 +81,7 @@ def test_zero_layers_are_not_sensitive(tiny_model_folder, tmp_path):
         candidates(checkpoint.tensors, 64),
         64,
         lambda packed: trajectory.error(on_engine(packed).engine),
-        lambda done, total: calls.append((done, total)),
+        lambda event: calls.append((event.step, event.steps)),
     )
     assert found[silent] == pytest.approx(0, abs=1e-12)
     assert found[f"{BLOCK}1.ff.ff.0.proj.weight"] < found[f"{BLOCK}1.self_attn.to_qkv.weight"]
