@@ -9,7 +9,7 @@ MONO, STEREO = (0, 1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 X = 2048
 
 
-def test_three_frames_lie_as_in_the_paper() -> None:
+def test_three_frames_have_the_pattern_of_the_paper() -> None:
     codes = np.arange(12).reshape(1, 4, 3)
     assert delay.build(codes, MONO, X)[0].tolist() == [
         [X, 0, 1, 2, X, X, X],
@@ -21,14 +21,14 @@ def test_three_frames_lie_as_in_the_paper() -> None:
 
 @pytest.mark.parametrize("delays", [MONO, STEREO])
 @pytest.mark.parametrize("frames", range(1, 9))
-def test_codes_come_back_from_their_sequence(delays: tuple[int, ...], frames: int) -> None:
+def test_revert_inverts_build(delays: tuple[int, ...], frames: int) -> None:
     codes = np.random.default_rng(frames).integers(0, X, (2, len(delays), frames))
     sequence = delay.build(codes, delays, X)
     assert sequence.shape[-1] == delay.sequence_length(frames, delays) == frames + 4
     assert (delay.revert(sequence, delays) == codes).all()
 
 
-def test_slots_without_a_frame_hold_the_special_token() -> None:
+def test_slots_without_a_frame_have_the_special_token() -> None:
     slots = delay.real_slots(5, STEREO)
     assert slots.sum() == 5 * len(STEREO)
     assert ((delay.build(np.zeros((1, 8, 5), int), STEREO, X)[0] == X) == ~slots).all()

@@ -28,12 +28,12 @@ class Counter:
         return np.eye(32, dtype=np.float32)[[[position] * 4]], None
 
 
-def test_each_frame_holds_what_was_drawn_at_its_slots() -> None:
+def test_frames_have_the_tokens_sampled_at_their_slots() -> None:
     last = list(generate(CONFIG, TokenRequest(1, 3, GREEDY), Counter()))[-1]
     assert last.tokens[0].tolist() == [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]]
 
 
-def test_a_clip_takes_three_passes_more_than_it_has_frames() -> None:
+def test_a_clip_takes_three_more_passes_than_frames() -> None:
     for frames in (1, 2, 25):
         request = TokenRequest(1, frames, GREEDY)
         assert len(list(generate(CONFIG, request, Counter()))) == count_steps(CONFIG, request) == frames + 3
@@ -44,7 +44,7 @@ def test_progress_counts_complete_frames() -> None:
     assert found == [0, 0, 0, 1, 2, 3, 4]
 
 
-def test_a_prompt_stays_as_it_is_and_is_fed_in_one_pass() -> None:
+def test_prompts_are_preserved_and_fed_in_one_pass() -> None:
     prompt, decoder = np.full((1, 4, 3), 31), Counter()
     *_, last = generate(CONFIG, TokenRequest(1, 5, GREEDY, prompt=prompt), decoder)
     assert (last.tokens[..., :3] == 31).all()
@@ -54,12 +54,12 @@ def test_a_prompt_stays_as_it_is_and_is_fed_in_one_pass() -> None:
     assert [each.shape[-1] for each in decoder.fed] == [4, 1, 1, 1, 1]
 
 
-def test_it_stops_where_its_caller_does() -> None:
+def test_generation_stops_when_the_caller_stops() -> None:
     decoder = Counter()
     assert len(list(islice(generate(CONFIG, TokenRequest(1, 20, GREEDY), decoder), 2))) == 2
     assert len(decoder.fed) == 2
 
 
-def test_a_prompt_as_long_as_the_clip_is_refused() -> None:
+def test_prompts_as_long_as_the_clip_are_rejected() -> None:
     with pytest.raises(RequestError, match="a prompt of 3 frames leaves none of 3 frames"):
         TokenRequest(1, 3, GREEDY, prompt=np.zeros((1, 4, 3), int))

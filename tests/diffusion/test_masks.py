@@ -10,18 +10,18 @@ def renewed(rule, *regions):
     return np.flatnonzero(keep_mask(120, RATIO, regions, rule) == 0)
 
 
-def test_the_packages_rule_is_pinned():
+def test_the_rule_of_the_published_package_is_pinned():
     """10 s clip, region 2 to 7 s: frames 22 to 75."""
     frames = renewed("ceil", (2 * 44100, 7 * 44100))
     assert (frames[0], frames[-1], len(frames)) == (22, 75, 54)
 
 
-def test_covering_renews_each_touched_frame():
+def test_cover_generates_each_touched_frame():
     assert renewed("cover", (5000, 5001)).tolist() == [1]
     assert renewed("cover", (4095, 8193)).tolist() == [0, 1, 2]
 
 
-def test_rounding_takes_the_nearest_borders():
+def test_round_uses_the_nearest_borders():
     assert renewed("round", (4096 + 2000, 3 * 4096 + 2100)).tolist() == [1, 2, 3]
 
 
@@ -31,7 +31,7 @@ def sounds():
     return rng.standard_normal((2, 2, 1000)).astype(np.float32)
 
 
-def test_outside_the_regions_every_bit_is_the_sources(sounds):
+def test_the_source_is_preserved_bit_for_bit_outside_the_regions(sounds):
     source, made = sounds
     source[:, 0] = -0.0
     out = blend(source, 0, made, [(100, 300), (700, 701)], fade=16)

@@ -3,7 +3,7 @@ import numpy as np
 from soundloom.diffusion.noise import batch_noise, gaussian
 
 
-def test_noise_is_that_of_the_published_philox_stream():
+def test_noise_is_pinned():
     """Pinned: a clip that somebody made must come back after an update."""
     np.testing.assert_allclose(gaussian(7, 0, 2, 2).ravel(), PINNED, rtol=1e-6)
 
@@ -11,11 +11,11 @@ def test_noise_is_that_of_the_published_philox_stream():
 PINNED = [-0.2933390140533447, 1.5391918420791626, 1.703830599784851, 0.6367538571357727]
 
 
-def test_a_longer_clip_begins_with_the_noise_of_a_shorter_one():
+def test_longer_clips_start_with_the_noise_of_shorter_ones():
     np.testing.assert_array_equal(gaussian(3, 1, 8, 50)[:, :20], gaussian(3, 1, 8, 20))
 
 
-def test_an_item_has_the_same_noise_in_every_batch():
+def test_noise_does_not_depend_on_the_batch():
     np.testing.assert_array_equal(batch_noise([5, 6, 7], 2, 4, 10)[1], gaussian(6, 2, 4, 10))
 
 

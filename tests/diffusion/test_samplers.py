@@ -18,7 +18,7 @@ def test_requests_name_every_sampler():
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "rk4"])  # which never evaluates at 0 itself
-def test_a_perfect_velocity_leads_to_the_data(name):
+def test_the_exact_velocity_leads_to_the_data(name):
     data = np.random.default_rng(1).standard_normal((2, 3, 4))
     start = np.random.default_rng(2).standard_normal(data.shape)
     result = run(name, lambda x, t: (x - data) / t, start, Times(schedule(6)))
@@ -26,7 +26,7 @@ def test_a_perfect_velocity_leads_to_the_data(name):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_yields_once_for_each_step(name):
+def test_samplers_yield_once_per_step(name):
     x = np.zeros((1, 1, 1))
     steps = SAMPLERS[name](lambda x, t: x, x, Times(schedule(7)), lambda step: x)
     assert len(list(steps)) == 7
@@ -47,7 +47,7 @@ def test_the_error_shrinks_with_the_order_of_the_method(name, steps, order):
     assert np.log2(coarse / fine) > order
 
 
-def test_the_stochastic_solver_keeps_the_spread_of_the_data():
+def test_the_stochastic_solver_preserves_the_variance_of_the_data():
     """With the exact velocity of N(0, 1/4); ping-pong would not, since it jumps to conditional means."""
     start = np.random.default_rng(3).standard_normal((4, 100, 100))
     result = run("dpmpp-3m-sde", exact_flow, start, Times(schedule(60)))
@@ -55,7 +55,7 @@ def test_the_stochastic_solver_keeps_the_spread_of_the_data():
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_rows_of_times_act_on_their_own_items(name):
+def test_each_item_follows_its_own_times(name):
     x = np.random.default_rng(4).standard_normal((2, 3, 5))
     rows = np.stack([schedule(4), schedule(4, level=0.7)])
     noise = [np.random.default_rng(step).standard_normal(x.shape) for step in range(4)]
@@ -65,5 +65,5 @@ def test_rows_of_times_act_on_their_own_items(name):
         np.testing.assert_allclose(together[i : i + 1], alone, rtol=2e-6, atol=1e-6)
 
 
-def test_equal_rows_are_plain_floats():
+def test_equal_rows_become_floats():
     assert isinstance(Times(np.stack([schedule(3)] * 2))[1], float)

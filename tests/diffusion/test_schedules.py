@@ -27,7 +27,7 @@ def test_times_fall_from_the_level_to_zero(kind, level):
     assert (np.diff(times) < 0).all()
 
 
-def test_the_published_variation_schedule_climbs_above_its_level():
+def test_the_published_variation_schedule_exceeds_its_level():
     times = schedule(8, level=0.9, shift=DEFAULT_SAMPLING_SHIFT, start="published")
     np.testing.assert_allclose(times[:3], [0.9, 0.988541484, 0.97166729], atol=2e-7)
 
@@ -40,5 +40,5 @@ def test_each_item_gets_the_row_of_its_own_length():
         np.testing.assert_array_equal(row, schedule(5, shift=shift, lengths=length))
 
 
-def test_as_many_items_as_points_still_get_a_row_each():
+def test_as_many_lengths_as_points_give_a_row_each():
     assert schedule(2, shift=ShiftConfig("full"), lengths=[300, 600, 900]).shape == (3, 3)

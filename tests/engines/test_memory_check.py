@@ -63,14 +63,14 @@ def stop(_):
     [(HALF, WIDE + 4 * OUTPUTS), (PACKED, stored_bytes([PACKED["layer.weight"]]) + 4 * OUTPUTS)],
     ids=["widened", "packed"],
 )
-def test_what_weights_take_in_memory_is_what_counts(load, tensors, needed):
+def test_loading_requires_the_memory_of_the_loaded_weights(load, tensors, needed):
     load(tensors, 4 * needed)
     load(tensors, needed)
     with pytest.raises(EngineError, match=r"a layer needs .* GiB of memory, this machine has"):
         load(tensors, needed - 1)
 
 
-def test_weights_count_as_stored_where_they_stay_so():
+def test_stored_weights_count_in_their_stored_size():
     assert loaded_bytes(HALF, 4) == WIDE + 4 * OUTPUTS
     assert loaded_bytes(HALF, 4, keep=("layer.bias",)) == WIDE + 2 * OUTPUTS
     assert loaded_bytes(HALF, 4, layers=("layer.weight",)) == WIDE // 2 + 4 * OUTPUTS

@@ -62,7 +62,7 @@ def layer_of(module, engine):
 
 @pytest.mark.parametrize(("bits", "group_size"), [(4, 32), (4, 64), (4, 128), (8, 64)])
 @pytest.mark.parametrize("block_values", [1 << 19, 5 * INPUTS, 1])
-def test_a_packed_layer_multiplies_as_its_unpacked_weight_would(engine, bits, group_size, block_values, monkeypatch):
+def test_packed_layers_equal_their_dequantized_weight(engine, bits, group_size, block_values, monkeypatch):
     monkeypatch.setattr(engine.module("quantized"), "BLOCK_VALUES", block_values)
     tensors = weights(bits, group_size)
     x = draw(2, 7, INPUTS, seed=2)
@@ -73,7 +73,7 @@ def test_a_packed_layer_multiplies_as_its_unpacked_weight_would(engine, bits, gr
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_products_in_half_precision_stay_close(engine, dtype):
+def test_packed_layers_in_half_precision_are_close(engine, dtype):
     tensors = weights()
     x = draw(7, INPUTS, seed=2)
     wanted = x @ tensors["0.weight"].numpy().astype(np.float32).T + tensors["0.bias"].numpy()
@@ -81,7 +81,7 @@ def test_products_in_half_precision_stay_close(engine, dtype):
     assert np.abs(found - wanted).max() <= (2e-3 if dtype == "float16" else 2e-2) * np.abs(wanted).max()
 
 
-def test_scales_that_are_not_finite_are_refused_by_name(engine):
+def test_scales_that_are_not_finite_are_rejected_by_name(engine):
     good = weights()["0.weight"]
     scales = from_array("", np.full(good.scales.shape, np.inf, np.float16))
     bad = join_packed("0.weight", good.packed, scales, good.biases, good.bits, good.group_size)
@@ -97,7 +97,7 @@ def live_bytes(module, engine):
     return sum(array.nbytes for array in named_parameters(module).values())
 
 
-def test_int4_parameters_take_at_most_032_of_their_half_precision_bytes(engine):
+def test_int4_weights_take_at_most_032_of_their_half_precision_bytes(engine):
     config = replace(CATALOGUE["small-music"].parsed_config().dit, depth=1)
     shapes = dit_shapes(config)
     # Zeros: only bytes count here. One block of full width; the more blocks, the smaller the share of what is around.
@@ -109,7 +109,7 @@ def test_int4_parameters_take_at_most_032_of_their_half_precision_bytes(engine):
     assert live_bytes(dit, engine) <= 0.32 * half
 
 
-def test_both_engines_name_packed_parameters_alike(tiny_model_folder, tmp_path):
+def test_packed_parameters_have_equal_names_on_both_engines(tiny_model_folder, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     from soundloom.checkpoints.stable_audio.open import open_checkpoint
@@ -129,7 +129,7 @@ def test_both_engines_name_packed_parameters_alike(tiny_model_folder, tmp_path):
     assert parts["torch"] == parts["mlx"]
 
 
-def test_one_seed_gives_one_clip_on_both_engines_from_packed_weights(tmp_path):
+def test_a_seed_gives_the_same_clip_on_both_engines_from_packed_weights(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     import soundloom

@@ -21,14 +21,14 @@ def without(monkeypatch):
     return hide
 
 
-def test_pytorch_comes_first_where_mlx_has_no_gpu():
+def test_auto_prefers_pytorch_unless_mlx_has_a_gpu():
     pytest.importorskip("torch", reason="PyTorch is not installed")
     if sys.platform == "darwin":
         pytest.skip("MLX has a GPU here")
     assert engine_class("auto").__name__ == "TorchEngine"
 
 
-def test_mlx_serves_where_pytorch_is_not_installed(without):
+def test_auto_is_mlx_if_pytorch_is_not_installed(without):
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     without("torch")
     assert engine_class("auto").__name__ == "MLXEngine"
@@ -38,14 +38,14 @@ def test_mlx_serves_where_pytorch_is_not_installed(without):
     ("name", "message"),
     [("torch", "PyTorch is not installed"), ("mlx", "MLX is not installed"), ("auto", "neither PyTorch nor MLX")],
 )
-def test_an_engine_that_is_not_installed_is_named_with_the_command_that_installs_it(without, name, message):
+def test_a_missing_framework_is_reported_with_its_install_command(without, name, message):
     without("torch", "mlx")
     with pytest.raises(EngineError, match=message) as caught:
         engine_class(name)
     assert "pip install" in caught.value.hint
 
 
-def test_unknown_engines_are_answered_with_the_known_ones():
+def test_unknown_engines_are_rejected_with_the_known_names():
     with pytest.raises(EngineError, match="no engine named 'jax'") as caught:
         engine_class("jax")
     assert caught.value.hint == "known: auto, torch, mlx"

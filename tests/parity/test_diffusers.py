@@ -97,18 +97,18 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return open_checkpoint(make_random(request.param, tmp_path_factory.mktemp("tiny"), size="tiny"))
 
 
-def test_transformer_in_an_edit_is_that_of_diffusers(checkpoint: Checkpoint) -> None:
+def test_the_transformer_in_an_edit_equals_diffusers(checkpoint: Checkpoint) -> None:
     clips, engine = Clips(checkpoint), TorchEngine(checkpoint, "cpu", "fp32")
     local = torch.from_numpy(clips.local)
     assert_close(clips.ours(engine, local), clips.theirs(checkpoint, local))
 
 
-def test_transformer_without_local_layers_is_that_of_diffusers(checkpoint: Checkpoint) -> None:
+def test_the_transformer_without_local_layers_equals_diffusers(checkpoint: Checkpoint) -> None:
     clips, engine = Clips(checkpoint), TorchEngine(checkpoint, "cpu", "fp32")
     assert_close(clips.ours(engine, None), clips.theirs(checkpoint, None))
 
 
-def test_text_to_audio_feeds_the_local_layers_zeros_which_diffusers_leaves_out(checkpoint: Checkpoint) -> None:
+def test_text_to_audio_runs_local_layers_that_diffusers_skips(checkpoint: Checkpoint) -> None:
     clips, engine = Clips(checkpoint), TorchEngine(checkpoint, "cpu", "fp32")
     ours = clips.ours(engine, torch.zeros(1, checkpoint.config.dit.local_add_cond_dim, 1))
     assert_close(ours, clips.theirs(checkpoint, torch.zeros(clips.local.shape)))
@@ -121,7 +121,7 @@ def same_l(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 @torch.no_grad()
-def test_sliding_window_autoencoder_is_that_of_diffusers(same_l: Checkpoint) -> None:
+def test_the_sliding_window_autoencoder_equals_diffusers(same_l: Checkpoint) -> None:
     engine, peer = TorchEngine(same_l, "cpu"), peer_same(same_l)
     samples = 5 * same_l.config.same.downsampling_ratio - 1000  # padded to whole patches, then to whole latents
     audio = 0.3 * np.random.default_rng(1).standard_normal((2, 2, samples), np.float32)

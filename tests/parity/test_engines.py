@@ -117,7 +117,7 @@ def test_contexts_and_durations_are_equal(twins):
 
 
 @pytest.mark.parametrize("name", ["small-music", "medium"])
-def test_one_seed_gives_one_clip_on_both_engines(tmp_path, name):
+def test_a_seed_gives_the_same_clip_on_both_engines(tmp_path, name):
     folder = make_random(name, tmp_path, size="tiny")
     clips = [
         soundloom.load(folder, engine=engine, device="cpu", precision="fp32").generate(
@@ -130,7 +130,7 @@ def test_one_seed_gives_one_clip_on_both_engines(tmp_path, name):
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_mini_makes_one_clip_on_both_engines(guidance):
+def test_mini_generates_the_same_clip_on_both_engines(guidance):
     clips = [
         soundloom.load("mini", engine=engine, device="cpu", precision="fp32").generate(
             "a 440 Hz tone", seconds=2.0, seed=7, guidance=guidance

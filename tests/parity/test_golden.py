@@ -35,7 +35,7 @@ def runner(name: str, engine: str) -> Callable[[dict[str, Any]], dict[str, np.nd
 
 @pytest.mark.parametrize("engine", [engine_if_installed(engine) for engine in sorted(ADAPTERS)])
 @pytest.mark.parametrize(("name", "call_name"), CALLS)
-def test_outputs_are_those_recorded(name: str, call_name: str, engine: str) -> None:
+def test_outputs_equal_the_recorded_ones(name: str, call_name: str, engine: str) -> None:
     case = CASES[name]
     call = next(call for call in case.calls if call["name"] == call_name)
     found = runner(name, engine)(call)

@@ -59,12 +59,12 @@ def encode_both(encoder: T5GemmaEncoder) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("cap", [50.0, None], ids=["capped", "uncapped"])
 @pytest.mark.parametrize("config", [PLAIN, GROUPED], ids=["plain", "grouped"])
-def test_text_encoder_is_that_of_transformers(config: T5GemmaConfig, cap: float | None) -> None:
+def test_the_text_encoder_equals_transformers(config: T5GemmaConfig, cap: float | None) -> None:
     ours, theirs = encode_both(random_encoder(replace(config, attn_logit_softcapping=cap)))
     assert (ours - theirs).abs().max() <= TOLERANCE * theirs.abs().max()
 
 
-def test_these_weights_would_show_a_missing_cap() -> None:
+def test_these_weights_reveal_a_missing_cap() -> None:
     capped, _ = encode_both(random_encoder(PLAIN))
     uncapped, _ = encode_both(random_encoder(replace(PLAIN, attn_logit_softcapping=None)))
     assert (capped - uncapped).abs().max() > 100 * TOLERANCE * capped.abs().max()

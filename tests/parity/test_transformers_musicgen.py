@@ -79,7 +79,7 @@ class Ours:
 
 @pytest.mark.parametrize("channels", [MONO, STEREO], ids=["mono", "stereo"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_logits_of_given_tokens_are_those_of_transformers(engine: str, channels: dict[str, int]) -> None:
+def test_logits_equal_transformers(engine: str, channels: dict[str, int]) -> None:
     model = peer(channels)
     ours = Ours(engine, model, channels)
     codes = np.random.default_rng(1).integers(0, 32, (2, channels["num_codebooks"], 9))
@@ -94,7 +94,7 @@ def test_logits_of_given_tokens_are_those_of_transformers(engine: str, channels:
 
 @pytest.mark.parametrize("channels", [MONO, STEREO], ids=["mono", "stereo"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_greedy_tokens_are_those_of_transformers(engine: str, channels: dict[str, int]) -> None:
+def test_greedy_tokens_equal_transformers(engine: str, channels: dict[str, int]) -> None:
     model, frames = peer(channels), 12
     model.generation_config.pad_token_id = model.generation_config.decoder_start_token_id = SIZES["vocab_size"]
     made: list[np.ndarray] = []

@@ -22,13 +22,13 @@ from soundloom.text.instructions import normalize_instruction
         ("  put  in some  bass ", "Add Bass"),
     ],
 )
-def test_plain_words_become_trained_sentences(words, sentence):
+def test_instructions_become_trained_sentences(words, sentence):
     found = normalize_instruction(words)
     assert found.text == f"Music piece. Instruct: {sentence}."
     assert found.seen_in_training
 
 
-def test_the_published_form_is_taken_as_it_stands():
+def test_the_published_form_is_unchanged():
     text = "Music piece. Instruct: No Drums."
     assert normalize_instruction(text).text == text
     assert normalize_instruction(text).seen_in_training
@@ -45,13 +45,13 @@ def test_the_published_form_is_taken_as_it_stands():
         ("solo French horn", "Only French Horn"),
     ],
 )
-def test_what_was_never_trained_is_passed_on_and_marked(words, sentence):
+def test_untrained_instructions_are_passed_on_and_marked(words, sentence):
     found = normalize_instruction(words)
     assert found.text == f"Music piece. Instruct: {sentence}."
     assert not found.seen_in_training
 
 
 @pytest.mark.parametrize("words", ["", " . ", "remove", "Only the"])
-def test_words_that_name_nothing_are_refused(words):
+def test_instructions_without_an_instrument_are_rejected(words):
     with pytest.raises(RequestError, match=r"no instruction was given|names no instrument"):
         normalize_instruction(words)

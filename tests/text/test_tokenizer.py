@@ -20,7 +20,7 @@ def test_rows_are_padded_on_the_right_and_masked(tokenizer):
     assert tokens.truncated == ("", "")
 
 
-def test_what_does_not_fit_is_reported(tokenizer):
+def test_truncated_text_is_reported(tokenizer):
     words = " ".join(["rain on the roof"] * 20)
     tokens = tokenizer([words], 8)
     assert tokens.mask.all()
@@ -28,6 +28,6 @@ def test_what_does_not_fit_is_reported(tokenizer):
     assert words.endswith(tokens.truncated[0].strip())
 
 
-def test_bytes_that_are_no_tokenizer_are_refused():
+def test_other_bytes_than_a_tokenizer_are_rejected():
     with pytest.raises(CheckpointError, match="SentencePiece"):
         Tokenizer(b"not a model")

@@ -23,18 +23,18 @@ def words():
         ("", []),
     ],
 )
-def test_words_that_were_in_no_caption_are_named(words, prompt, unknown):
+def test_words_that_are_in_no_caption_are_listed(words, prompt, unknown):
     assert words.unknown(prompt) == unknown
 
 
-def test_a_prompt_without_a_sound_is_told_what_there_is(words):
+def test_prompts_without_a_sound_get_a_warning_with_examples(words):
     warning = words.warnings("a video game", "mini")[-1]
     assert "none of the sounds that mini generates (tone, beep" in warning
     assert words.warnings("SNARE", "mini") == []
     assert words.warnings(" ", "mini") == []  # nothing is a choice
 
 
-def test_long_lists_of_words_are_shortened(words):
+def test_long_lists_of_unknown_words_are_shortened(words):
     prompt = "rain " + " ".join(f"zzz{i}" for i in range(100))
     (warning,) = words.warnings(prompt, "mini")
     assert len(warning) < 200
@@ -44,6 +44,6 @@ def test_subject_words_are_in_the_vocabulary(words):
     assert [word for word in words.subjects if words.unknown(word)] == []
 
 
-def test_models_that_do_not_tell_their_words_say_nothing(tiny_model):
+def test_models_without_a_caption_vocabulary_give_no_warnings(tiny_model):
     assert tiny_model.caption_words is None
     assert CaptionVocabulary(tiny_model.tokenizer, ("rain",)).names_subject("Rain on a roof")

@@ -22,7 +22,7 @@ FUSED = {
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="MLX compiles for CPUs with g++, which is not installed")
 @pytest.mark.parametrize("function", FUSED, ids=lambda function: function.__name__)
-def test_one_compiled_kernel_serves_every_length(function):
+def test_one_compiled_kernel_handles_every_length(function):
     plain = function.__wrapped__
     kernel = mx.compile(plain, shapeless=True)
     for length in (3, 8):
@@ -32,7 +32,7 @@ def test_one_compiled_kernel_serves_every_length(function):
 
 
 @pytest.mark.parametrize("length", [5, 6, 17, 24])
-def test_windows_in_blocks_equal_one_band_mask(length):
+def test_windowed_attention_equals_attention_under_a_band_mask(length):
     window = 3
     q, k, v = (mx.random.normal((2, 2, length, 8), key=mx.random.key(i)) for i in range(3))
     places = np.arange(length)
@@ -41,7 +41,7 @@ def test_windows_in_blocks_equal_one_band_mask(length):
     np.testing.assert_allclose(blocks.attend_window(q, k, v, window), wanted, atol=1e-6)
 
 
-def test_norms_compute_in_float32_whatever_they_are_given():
+def test_norms_compute_in_float32_for_half_precision_input():
     norm = blocks.RMSNorm(4, 1e-5)
     x = mx.array([[300.0, 300.0, 300.0, 300.0]], dtype=mx.float16)  # their squares overflow float16
     assert norm(x).dtype == mx.float16

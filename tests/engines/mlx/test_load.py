@@ -20,7 +20,7 @@ def load(tensors, **options):
     )
 
 
-def test_weights_arrive_in_the_dtype_asked_for():
+def test_weights_are_loaded_in_the_requested_dtype():
     layer = load({"weight": WEIGHT, "bias": np.ones(2, np.float32)}, dtype=mx.float16, keep=("bias",))
     assert {name: array.dtype for name, array in named_parameters(layer).items()} == {
         "weight": mx.float16,
@@ -37,18 +37,18 @@ def test_weights_arrive_in_the_dtype_asked_for():
         ({"weight": WEIGHT.T, "bias": np.ones(2, np.float32)}, r"1 tensor with a wrong shape \(weight"),
     ],
 )
-def test_every_name_and_shape_must_fit(tensors, fault):
+def test_names_and_shapes_must_match(tensors, fault):
     with pytest.raises(MismatchError, match=fault):
         load(tensors)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_refused_by_name(value):
+def test_weights_that_are_not_finite_are_rejected_by_name(value):
     with pytest.raises(CheckpointError, match="a layer: weight bias"):
         load({"weight": WEIGHT, "bias": np.array([1, value], np.float32)})
 
 
-def test_bfloat16_keeps_its_bits():
+def test_bfloat16_is_loaded_bit_for_bit():
     bits = float32_to_bf16(WEIGHT)
     array = to_array(LazyTensor("weight", "BF16", WEIGHT.shape, lambda: bits.reshape(-1).view(np.uint8)))
     assert array.dtype == mx.bfloat16

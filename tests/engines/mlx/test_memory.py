@@ -41,7 +41,7 @@ def counted(monkeypatch, owner, name):
         ("[matmul] of shapes", RuntimeError, "of shapes"),
     ],
 )
-def test_too_little_memory_is_said_and_other_faults_stay_as_they_are(engine, monkeypatch, message, kind, sentence):
+def test_out_of_memory_becomes_an_engine_error_and_other_errors_pass(engine, monkeypatch, message, kind, sentence):
     def fail(*args):
         raise RuntimeError(message)
 
@@ -51,7 +51,7 @@ def test_too_little_memory_is_said_and_other_faults_stay_as_they_are(engine, mon
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_a_step_is_evaluated_once_and_stays_on_the_device(tiny_model_folder, monkeypatch, guidance):
+def test_each_step_is_evaluated_once_without_copies_to_the_host(tiny_model_folder, monkeypatch, guidance):
     model = soundloom.load(tiny_model_folder, engine="mlx", device="cpu", keep_loaded=True)
     model.generate("rain", seconds=0.5, seed=1, steps=1, guidance=guidance)  # loads the networks
     counts = {}
@@ -73,7 +73,7 @@ def peak_of(function):
     return mx.get_peak_memory()
 
 
-def test_decoding_takes_no_more_memory_for_longer_sounds(engine):
+def test_decoding_memory_does_not_grow_with_length(engine):
     config = engine.checkpoint.config
     engine.load("decoder")
     channels = config.model.io_channels
@@ -85,7 +85,7 @@ def test_decoding_takes_no_more_memory_for_longer_sounds(engine):
     assert long < 1.3 * short
 
 
-def test_networks_leave_memory_one_by_one(engine):
+def test_components_are_freed_one_by_one(engine):
     engine.free()  # and what other tests left
     empty = mx.get_active_memory()
     for component in ("dit", "decoder"):

@@ -38,7 +38,7 @@ class WholeSequences:
 
 @pytest.mark.parametrize("edits", [False, True])
 @pytest.mark.parametrize("prompted", [0, 3])
-def test_cached_and_uncached_generation_make_equal_tokens(tiny: Tiny, edits: bool, prompted: int) -> None:
+def test_generation_with_and_without_cache_gives_equal_tokens(tiny: Tiny, edits: bool, prompted: int) -> None:
     adapter_kv = tiny.adapter_kv(tiny.codes(2, 9)) if edits else None
     prompt = tiny.codes(2, prompted, seed=5) if prompted else None
     request = TokenRequest(2, 9, DRAWN, prompt=prompt)
@@ -49,7 +49,7 @@ def test_cached_and_uncached_generation_make_equal_tokens(tiny: Tiny, edits: boo
 
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
 @pytest.mark.parametrize("config", [CONFIG, STEREO])
-def test_one_seed_makes_the_same_tokens_on_both_engines(config) -> None:
+def test_a_seed_gives_the_same_tokens_on_both_engines(config) -> None:
     request = TokenRequest(2, 11, DRAWN)
     first, second = (tiny.generate(request, tiny.decoding(request)) for tiny in (Tiny(e, config) for e in INSTALLED))
     assert first.shape == (2, config.num_codebooks, 11)
@@ -57,7 +57,7 @@ def test_one_seed_makes_the_same_tokens_on_both_engines(config) -> None:
 
 
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="one engine is not installed")
-def test_one_seed_makes_the_same_edit_on_both_engines() -> None:
+def test_a_seed_gives_the_same_edit_on_both_engines() -> None:
     request = TokenRequest(2, 12, DRAWN)
     first, second = (
         tiny.generate(request, tiny.decoding(request, tiny.adapter_kv(tiny.codes(2, 12))))
@@ -73,7 +73,7 @@ def test_a_clip_does_not_depend_on_its_batch(tiny: Tiny) -> None:
     assert (both[:1] == alone).all()
 
 
-def test_a_row_without_prompt_is_one_whose_prompt_is_zero(tiny: Tiny) -> None:
+def test_rows_without_prompt_equal_rows_with_a_zero_prompt(tiny: Tiny) -> None:
     tokens, hidden = tiny.codes(1, 6), tiny.hidden(1)
     skipped = tiny.logits(np.tile(tokens, (2, 1, 1)), tiny.condition(hidden))[1]
     mask = np.stack([np.ones(5, bool), np.zeros(5, bool)])
@@ -81,7 +81,7 @@ def test_a_row_without_prompt_is_one_whose_prompt_is_zero(tiny: Tiny) -> None:
     np.testing.assert_allclose(skipped, counted, atol=1e-5)
 
 
-def test_padded_prompt_tokens_weigh_nothing_only_when_masked(tiny: Tiny) -> None:
+def test_prompt_padding_has_no_effect_only_when_masked(tiny: Tiny) -> None:
     tokens, short = tiny.codes(1, 6), tiny.hidden(1, 3)
     padded = np.concatenate([short, np.ones((1, 2, CONFIG.text_width), np.float32)], axis=1)
     mask = np.array([[True] * 3 + [False] * 2])
@@ -91,7 +91,7 @@ def test_padded_prompt_tokens_weigh_nothing_only_when_masked(tiny: Tiny) -> None
 
 
 @pytest.mark.parametrize("frames", [1, 5, 12])
-def test_an_edit_follows_the_formulas(tiny: Tiny, frames: int) -> None:
+def test_edits_equal_the_reference_implementation(tiny: Tiny, frames: int) -> None:
     source, tokens = tiny.codes(1, frames), tiny.codes(1, frames + 3, seed=6)
     text = tiny.condition(tiny.hidden(1))
     found = tiny.logits(np.tile(tokens, (2, 1, 1)), text, tiny.adapter_kv(source))
@@ -102,7 +102,7 @@ def test_an_edit_follows_the_formulas(tiny: Tiny, frames: int) -> None:
     np.testing.assert_allclose(found[1], unprompted, atol=1e-4)
 
 
-def test_closed_gates_leave_the_plain_model(tiny: Tiny) -> None:
+def test_zero_gates_disable_the_adapter(tiny: Tiny) -> None:
     tokens, text = tiny.codes(2, 6), tiny.condition(tiny.hidden(1))
     tiny.adapter.gates = tiny.adapter.gates * 0 if tiny.engine.name == "mlx" else _parameter(tiny.adapter.gates * 0)
     edited = tiny.logits(tokens, text, tiny.adapter_kv(tiny.codes(1, 4)))
@@ -116,14 +116,14 @@ def _parameter(value):
 
 
 @pytest.mark.parametrize("frames", [0, 13])
-def test_the_adapter_refuses_more_frames_than_it_has_positions(tiny: Tiny, frames: int) -> None:
+def test_the_adapter_rejects_more_frames_than_it_has_positions(tiny: Tiny, frames: int) -> None:
     with pytest.raises(RequestError, match=f"1 to 12 frames at a time, found {frames}"):
         tiny.adapter_kv(tiny.codes(1, frames))
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch is not installed")
 @pytest.mark.parametrize("edits", [False, True])
-def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
+def test_the_static_cache_equals_the_sliced_cache(edits: bool) -> None:
     import torch
 
     from soundloom.engines.torch.musicgen.kv_cache import StepGraph
@@ -140,7 +140,7 @@ def test_a_step_of_fixed_operations_equals_one_that_grows(edits: bool) -> None:
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_nothing_grows_while_a_clip_is_made(tiny: Tiny) -> None:
+def test_the_cache_does_not_grow_during_generation(tiny: Tiny) -> None:
     request = TokenRequest(1, 6, GREEDY)
     decoding = tiny.decoding(request)
     shapes = [np.shape(decoding.cache.keys), np.shape(decoding.cache.values)]

@@ -19,7 +19,7 @@ SHAPES = (1, 9, 64), (1, 64), (1, 256, 12)  # context, duration and latents of t
 
 
 @pytest.mark.parametrize("wanted", ["cuda:2", "cuda:x", "cuda:", "cuda:-1", "cpu:1", "tpu"])
-def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch, wanted):
+def test_unavailable_devices_are_rejected_with_the_available_ones(monkeypatch, wanted):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [choose_device(name) for name in ("cuda", "cuda:1", "cpu", "cpu:0")] == ["cuda", "cuda:1", "cpu", "cpu:0"]
@@ -28,7 +28,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch, w
     assert caught.value.hint.startswith("available: cuda:0, cuda:1")
 
 
-def test_too_little_memory_is_said_and_other_faults_stay_as_they_are():
+def test_out_of_memory_becomes_an_engine_error_and_other_errors_pass():
     @inference_mode
     def fail(error):
         raise error
@@ -51,7 +51,7 @@ def test_windowed_attention_equals_attention_under_a_band_mask(n, window):
     torch.testing.assert_close(attend_window(q, k, v, window), wanted, atol=2e-6, rtol=0)
 
 
-def test_true_masking_equals_leaving_the_padding_out(tiny_model):
+def test_masked_padding_equals_no_padding(tiny_model):
     engine = tiny_model.engine
     rng = np.random.default_rng(0)
     dit = engine.module("dit")
@@ -81,7 +81,7 @@ def one_linear(tmp_path, dtype=torch.float32, **arrays):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
+def test_weights_that_are_not_finite_are_rejected(tmp_path, value, dtype):
     with pytest.raises(CheckpointError, match="weight contains values that are not finite"):
         one_linear(tmp_path, dtype, weight=[[1, value]], bias=[0])()
 
@@ -101,12 +101,12 @@ def test_weights_may_be_as_large_as_their_dtype_allows(tmp_path, dtype):
     ],
     ids=["missing", "unexpected", "shape"],
 )
-def test_names_and_shapes_must_be_the_modules_own(tmp_path, arrays):
+def test_names_and_shapes_must_match(tmp_path, arrays):
     with pytest.raises(MismatchError, match="the layer"):
         one_linear(tmp_path, **arrays)()
 
 
-def test_half_precision_stays_near_single_precision(tiny_model_folder):
+def test_half_precision_is_close_to_float32(tiny_model_folder):
     checkpoint = open_checkpoint(tiny_model_folder)
     rng = np.random.default_rng(0)
     context, duration, x = (rng.standard_normal(shape).astype(np.float32) for shape in SHAPES)
@@ -124,10 +124,10 @@ def test_half_precision_stays_near_single_precision(tiny_model_folder):
 
 
 @pytest.mark.parametrize(("device", "precision"), [("cuda:7", "auto"), ("tpu", "auto"), ("cpu", "fp8")])
-def test_devices_and_precisions_that_are_not_there_are_named(tiny_model_folder, device, precision):
+def test_unsupported_devices_and_precisions_are_named(tiny_model_folder, device, precision):
     with pytest.raises(EngineError, match=f"{device}|{precision}"):
         TorchEngine(open_checkpoint(tiny_model_folder), device, precision)
 
 
-def test_the_engine_says_what_is_in_use(tiny_model):
+def test_the_engine_describes_what_is_in_use(tiny_model):
     assert {"device", "attention", "transformer", "autoencoder"} <= set(tiny_model.engine.describe())

@@ -18,7 +18,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("n", "window"), [(50, 7), (130, 17), (9, 20)])
-def test_a_band_of_blocks_is_the_window(n: int, window: int) -> None:
+def test_flex_attention_equals_the_reference_window(n: int, window: int) -> None:
     q, k, v = (normal(2, 3, n, 16, seed=seed) for seed in range(3))
     with torch.no_grad():
         torch.testing.assert_close(flex.attend_window(q, k, v, window), blocks.attend_window(q, k, v, window))
@@ -26,7 +26,7 @@ def test_a_band_of_blocks_is_the_window(n: int, window: int) -> None:
 
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("differential", [True, False])
-def test_attention_is_the_same_with_fused_kernels(monkeypatch, items: int, differential: bool) -> None:
+def test_self_attention_is_equal_with_fused_kernels(monkeypatch, items: int, differential: bool) -> None:
     layer, x = SelfAttention(64, 32, DyT, differential).requires_grad_(False), normal(items, 41, 64)
     rotary = RotaryEmbedding.table(41, 32, "cpu")
     plain = layer(x, rotary, window=5)

@@ -17,7 +17,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_rows_are_rounded_to_three_bits_of_mantissa() -> None:
+def test_rows_are_quantized_to_three_bits_of_mantissa() -> None:
     x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
     rows, scale = quantize_rows(x)
     assert ((rows.float() * scale - x).abs() <= x.abs() / 16 + scale * 2**-9).all()
@@ -25,7 +25,7 @@ def test_rows_are_rounded_to_three_bits_of_mantissa() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
+def test_products_are_those_of_the_quantized_factors(bias: bool) -> None:
     weight, x = normal(32, 48, seed=1), normal(2, 7, 48)
     layer = Fp8Linear(48, 32, bias)
     state = Fp8Linear.quantize(weight) | ({"bias": normal(32, seed=2)} if bias else {})
@@ -36,7 +36,7 @@ def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
     assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.998
 
 
-def test_a_transformer_with_fp8_products_points_where_the_exact_one_does(tiny_model_folder) -> None:
+def test_velocities_with_fp8_are_close_to_fp32(tiny_model_folder) -> None:
     part = find_component(open_checkpoint(tiny_model_folder), "dit")
     exact, rounded = (
         load_module(lambda: DiT(part.config), part.tensors, part.label, blocks=blocks) for blocks in (None, "fp8")

@@ -20,14 +20,14 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_norm_is_that_of_torch(dtype: torch.dtype) -> None:
+def test_rms_norm_equals_that_of_torch(dtype: torch.dtype) -> None:
     x, gain = (normal(2, 5, 96) * 30).to(dtype), normal(96, seed=1)
     plain = F.rms_norm(x.float(), (96,), gain, 1e-5).to(dtype)
     with torch.no_grad():
         torch.testing.assert_close(rms_norm(x, gain, 1e-5), plain)
 
 
-def test_a_rotation_turns_pairs_and_passes_the_rest() -> None:
+def test_apply_rotary_rotates_pairs_and_passes_the_rest() -> None:
     x = normal(1, 2, 7, 24)
     angles = torch.arange(7.0)[:, None] * 10_000.0 ** (-torch.arange(0, 16, 2) / 16)
     pairs = torch.complex(x[..., :8], x[..., 8:16]) * torch.polar(torch.ones_like(angles), angles)
@@ -37,7 +37,7 @@ def test_a_rotation_turns_pairs_and_passes_the_rest() -> None:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_gated_products_are_products_then_gates(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
+def test_fused_gates_equal_products_then_gates(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
     layer, x = Linear(48, 2 * 40, bias=bias).requires_grad_(False), normal(3, 9, 48)
     value, gate = layer(x).chunk(2, dim=-1)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_gated_products_are_products_then_gates(dtype: torch.dtype, tolerance: f
 @pytest.mark.skipif(not has_int8(), reason="this processor does not add up products of bytes")
 @pytest.mark.parametrize("outputs", [2 * BLOCK, BLOCK + 90, 40])
 @pytest.mark.parametrize("bias", [True, False])
-def test_packing_an_int8_weight_changes_nothing(outputs: int, bias: bool) -> None:
+def test_prepacked_int8_layers_give_equal_outputs(outputs: int, bias: bool) -> None:
     layer, x = Int8Linear(96, outputs, bias), normal(2, 5, 96)
     state = Int8Linear.quantize(normal(outputs, 96, seed=1)) | ({"bias": normal(outputs, seed=2)} if bias else {})
     layer.load_state_dict(state)
@@ -61,7 +61,7 @@ def test_packing_an_int8_weight_changes_nothing(outputs: int, bias: bool) -> Non
     torch.testing.assert_close(plain_gated, value * F.silu(gate))
 
 
-def test_one_token_stands_for_all_equal_ones_and_times_may_be_known(tiny_model_folder) -> None:
+def test_repeated_tokens_and_precomputed_times_give_equal_velocities(tiny_model_folder) -> None:
     engine = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "fp32")
     context, duration, local = normal(2, 9, 64), normal(2, 64, seed=1), torch.zeros(1, 257, 1)
     context[:, 3:8] = normal(1, 1, 64, seed=2)  # five equal tokens before the duration

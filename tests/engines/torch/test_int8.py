@@ -29,7 +29,7 @@ def int8_of(linear: nn.Linear) -> Int8Linear:
     return layer
 
 
-def test_rows_are_rounded_to_half_a_step_of_their_own_scale() -> None:
+def test_rows_are_quantized_to_half_a_step_of_their_own_scale() -> None:
     x = normal(5, 64) * torch.tensor([1e-3, 1, 30, 1e4, 0])[:, None]
     rows, scale = quantize_rows(x)
     assert rows.dtype == torch.int8
@@ -38,7 +38,7 @@ def test_rows_are_rounded_to_half_a_step_of_their_own_scale() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
+def test_products_are_those_of_the_quantized_factors(bias: bool) -> None:
     linear, x = nn.Linear(96, 40, bias=bias).requires_grad_(False), normal(2, 7, 96)
     weight, weight_scale = quantize_rows(linear.weight)
     rows, scale = quantize_rows(x.view(-1, 96))
@@ -46,7 +46,7 @@ def test_products_are_those_of_the_rounded_factors(bias: bool) -> None:
     torch.testing.assert_close(int8_of(linear)(x).double(), wanted.view(2, 7, 40), rtol=1e-5, atol=1e-6)
 
 
-def test_only_the_products_of_blocks_are_rounded(tiny_model_folder) -> None:
+def test_only_layers_in_blocks_are_quantized(tiny_model_folder) -> None:
     dit = TorchEngine(open_checkpoint(tiny_model_folder), "cpu", "int8").module("dit")
     rounded = {name for name, layer in dit.named_modules() if isinstance(layer, Int8Linear)}
     block = {"self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_kv", "cross_attn.to_out",
@@ -55,7 +55,7 @@ def test_only_the_products_of_blocks_are_rounded(tiny_model_folder) -> None:
 
 
 @pytest.mark.parametrize(("name", "cosine"), [("int8", 0.999), ("bf16", 0.9998)])
-def test_one_velocity_points_where_single_precision_does(tiny_model_folder, name: str, cosine: float) -> None:
+def test_velocities_in_low_precision_are_close_to_fp32(tiny_model_folder, name: str, cosine: float) -> None:
     found = {}
     inputs = normal(1, 9, 64).numpy(), normal(1, 64, seed=1).numpy(), torch.zeros(1, 257, 1).numpy()
     for precision_name in (name, "fp32"):
@@ -66,7 +66,7 @@ def test_one_velocity_points_where_single_precision_does(tiny_model_folder, name
 
 
 @pytest.mark.parametrize(("family", "differential"), [("small-music", False), ("medium", True)])
-def test_attention_is_in_bf16_where_that_is_faster_and_nothing_is_subtracted(
+def test_attention_uses_bf16_with_amx_unless_differential(
     tmp_path, monkeypatch, family: str, differential: bool
 ) -> None:
     monkeypatch.setattr(engine_module, "has_bf16", lambda: True)
@@ -87,7 +87,7 @@ def test_attention_is_in_bf16_where_that_is_faster_and_nothing_is_subtracted(
 
 
 @pytest.mark.skipif(not precision.has_bf16(), reason="this processor does not multiply BF16 natively")
-def test_bf16_products_of_the_autoencoder_err_by_less_than_40_db(tmp_path) -> None:
+def test_the_error_of_a_bf16_autoencoder_is_below_minus_40_db(tmp_path) -> None:
     checkpoint = open_checkpoint(make_random("same-l", tmp_path / "same-l", size="tiny"))
     latents = normal(1, 256, 6).numpy()
     exact, lean = (TorchEngine(checkpoint, "cpu", name).decode(latents, None) for name in ("fp32", "bf16"))
@@ -105,23 +105,23 @@ def test_bf16_products_of_the_autoencoder_err_by_less_than_40_db(tmp_path) -> No
         ((True, True), 192, "fp32"),
     ],
 )
-def test_auto_takes_native_products_for_wide_models(monkeypatch, native, width: int, chosen: str) -> None:
+def test_auto_chooses_native_precision_for_wide_models(monkeypatch, native, width: int, chosen: str) -> None:
     monkeypatch.setattr(precision, "has_bf16", lambda: native[0])
     monkeypatch.setattr(precision, "has_int8", lambda: native[1])
     assert Precision.choose("auto", "cpu", width).name == chosen
 
 
-def test_auto_takes_the_exactest_native_products_where_asked_to(monkeypatch) -> None:
+def test_auto_follows_the_preferred_order(monkeypatch) -> None:
     monkeypatch.setattr(precision, "has_bf16", lambda: True)
     monkeypatch.setattr(precision, "has_int8", lambda: True)
     assert Precision.choose("auto", "cpu", 1024, precision.MOST_EXACT).name == "bf16"
 
 
 @pytest.mark.parametrize(("name", "device"), [("int8", "mps"), ("fp8", "cpu"), ("fp8", "mps")])
-def test_products_are_refused_where_there_are_none(name: str, device: str) -> None:
+def test_unsupported_precisions_are_rejected(name: str, device: str) -> None:
     with pytest.raises(EngineError, match=f"{name} runs on .*, not on {device}"):
         Precision.choose(name, device, 1024)
 
 
-def test_rounded_products_are_to_be_had_on_gpus() -> None:
+def test_int8_is_available_on_gpus() -> None:
     assert Precision.choose("int8", "cuda", 1024).blocks == "int8"

@@ -11,7 +11,7 @@ from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
 
 
-def test_a_freed_network_gives_its_mapped_weights_back(tiny_model_folder: Path) -> None:
+def test_freeing_a_component_unmaps_its_weights(tiny_model_folder: Path) -> None:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("this system does not list the mappings of a process")

@@ -26,7 +26,7 @@ def loaded(weight, dtype) -> torch.nn.Module:
 
 @pytest.mark.skipif(not HAS_ONEDNN, reason="this torch has no oneDNN")
 @pytest.mark.parametrize("rows", [1, 2, 33])
-def test_bf16_layers_multiply_as_before(rows: int) -> None:
+def test_prepacked_bf16_layers_give_equal_outputs(rows: int) -> None:
     module = loaded(from_array("0.weight", draw(48, 80)), torch.bfloat16)
     x = torch.from_numpy(draw(rows, 1, 80, seed=1))
     wanted = module[0](x)
@@ -37,7 +37,7 @@ def test_bf16_layers_multiply_as_before(rows: int) -> None:
 
 @pytest.mark.parametrize(("outputs", "group_size"), [(48, 32), (64, 64), (32, 128), (592, 64)])
 @pytest.mark.parametrize("rows", [1, 33])
-def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group_size: int, rows: int) -> None:
+def test_prepacked_int4_layers_equal_their_dequantized_weight(outputs: int, group_size: int, rows: int) -> None:
     packed = pack_tensor(from_array("0.weight", draw(outputs, 256)), 4, group_size)
     module = loaded(packed, torch.bfloat16)
     prepack(module)
@@ -47,7 +47,7 @@ def test_codes_multiply_as_the_weight_they_stand_for(outputs: int, group_size: i
     assert (module[0](x).float() - wanted).abs().max() <= 0.01 * wanted.abs().max()
 
 
-def test_what_computes_exactly_stays_as_it_is() -> None:
+def test_float32_layers_are_not_prepacked() -> None:
     for weight in (from_array("0.weight", draw(48, 64)), pack_tensor(from_array("0.weight", draw(48, 64)), 4, 64)):
         module = loaded(weight, torch.float32)
         before = type(module[0])
@@ -55,7 +55,7 @@ def test_what_computes_exactly_stays_as_it_is() -> None:
         assert type(module[0]) is before
 
 
-def test_each_arranged_layer_is_told_so_that_its_former_weight_can_go() -> None:
+def test_each_replaced_layer_is_reported() -> None:
     layers = lambda: torch.nn.ModuleList([Linear(64, 48, bias=False), torch.nn.LayerNorm(48)])  # noqa: E731
     weights = {"0.weight": draw(48, 64), "1.weight": draw(48), "1.bias": draw(48)}
     module = load_module(
@@ -66,7 +66,7 @@ def test_each_arranged_layer_is_told_so_that_its_former_weight_can_go() -> None:
     assert told == ["0"]
 
 
-def test_arranging_twice_changes_nothing_more() -> None:
+def test_prepacking_twice_changes_nothing() -> None:
     module = loaded(from_array("0.weight", draw(48, 64)), torch.bfloat16)
     prepack(module)
     first = module[0]

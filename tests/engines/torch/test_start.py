@@ -16,7 +16,7 @@ print(gc.isenabled(), gc.get_freeze_count() > 100_000)
 """
 
 
-def test_making_a_clip_imports_no_compiler_and_searches_no_modules_for_garbage(tiny_model_folder):
+def test_generation_imports_no_compiler_and_freezes_imported_objects(tiny_model_folder):
     command = [sys.executable, "-c", GENERATE, str(tiny_model_folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["2", "True True"]

@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("mlx.core", reason="MLX is not installed")
 
 
-def test_what_a_clip_shares_is_computed_once():
+def test_inputs_shared_by_steps_are_computed_once():
     """5 s, the length of the MLX runtime: at least 15 % fewer multiplications, and the same sound."""
     from benchmarks.step_operations import compare
 
