@@ -1,7 +1,7 @@
 """Run recorded cases of the published code: python tests/golden.py DIR [--engine torch] [--only 'dit_*,same_*'].
 
-Prints one line for each output, the largest error relative to the output's peak and the tolerance, and exits with 1
-when any is over it. A case is NAME.json with NAME.safetensors; sizes, seeds and options come from the files alone.
+Prints the largest error of each output, relative to its peak, and the tolerance; exits with 1 if any error exceeds it.
+A case is NAME.json with NAME.safetensors; sizes, seeds and options come from these files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run_case(path: Path, engine: str) -> Iterator[Check]:
 
 
 def cases(folder: Path, only: str = "*") -> list[Path]:
-    """List the cases of a folder whose name fits one of the comma-separated patterns."""
+    """Return the cases of a folder whose names match one of the comma-separated patterns."""
     patterns = only.split(",")
     return sorted(path for path in folder.glob("*.json") if any(fnmatch(path.stem, p) for p in patterns))
 

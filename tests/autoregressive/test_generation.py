@@ -1,4 +1,4 @@
-"""The loop over positions, with a decoder that answers by rule."""
+"""The generation loop, with a fake decoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = LMConfig(hidden_size=8, num_attention_heads=2, vocab_size=32)
 
 
 class Counter:
-    """Makes the number of the position the likeliest token, of both branches, and keeps what it was fed."""
+    """A decoder whose likeliest token is the number of the position; records its inputs."""
 
     def __init__(self) -> None:
         self.fed: list[np.ndarray] = []
@@ -49,8 +49,8 @@ def test_prompts_are_preserved_and_fed_in_one_pass() -> None:
     *_, last = generate(CONFIG, TokenRequest(1, 5, GREEDY, prompt=prompt), decoder)
     assert (last.tokens[..., :3] == 31).all()
     assert last.tokens[0, :, 3:].tolist() == [[4, 5], [5, 6], [6, 7], [7, 8]]
-    laid = delay.build(prompt, CONFIG.delays, CONFIG.special_token)
-    assert (decoder.fed[0] == laid[..., :4]).all()
+    sequence = delay.build(prompt, CONFIG.delays, CONFIG.special_token)
+    assert (decoder.fed[0] == sequence[..., :4]).all()
     assert [each.shape[-1] for each in decoder.fed] == [4, 1, 1, 1, 1]
 
 

@@ -1,4 +1,4 @@
-"""Drawing tokens: what each filter keeps, and draws that follow the probabilities."""
+"""Token sampling: filters and probabilities."""
 
 import numpy as np
 import pytest
@@ -10,28 +10,28 @@ from soundloom.errors import RequestError
 LOGITS = np.log(np.array([[[0.1, 0.4, 0.2, 0.3]]], np.float32))
 
 
-def kept(**options: float) -> list[int]:
+def candidates(**options: float) -> list[int]:
     return np.flatnonzero(filtered(LOGITS, Sampling(**options))[0, 0]).tolist()
 
 
 def test_top_k_keeps_the_likeliest_tokens_and_ties() -> None:
-    assert kept(top_k=2) == [1, 3]
-    assert kept(top_k=0) == kept(top_k=99) == [0, 1, 2, 3]
+    assert candidates(top_k=2) == [1, 3]
+    assert candidates(top_k=0) == candidates(top_k=99) == [0, 1, 2, 3]
     tied = np.array([[[1.0, 2.0, 1.0, 0.0]]], np.float32)
     assert np.flatnonzero(filtered(tied, Sampling(top_k=2))[0, 0]).tolist() == [0, 1, 2]
 
 
 def test_top_p_keeps_tokens_until_their_mass_exceeds_it() -> None:
-    draws = {draw(step, Sampling(top_p=0.65)) for step in range(200)}
-    assert draws == {1, 3}  # 0.4, then 0.3; the next has 0.7 before it
+    tokens = {sample_token(step, Sampling(top_p=0.65)) for step in range(200)}
+    assert tokens == {1, 3}  # 0.4, then 0.3; the next has 0.7 before it
 
 
-def draw(step: int, sampling: Sampling) -> int:
+def sample_token(step: int, sampling: Sampling) -> int:
     return int(sample(LOGITS, exponential_noise([7], step, 1, 4), sampling)[0, 0])
 
 
 def test_samples_follow_the_probabilities() -> None:
-    counts = np.bincount([draw(step, Sampling()) for step in range(4000)], minlength=4) / 4000
+    counts = np.bincount([sample_token(step, Sampling()) for step in range(4000)], minlength=4) / 4000
     np.testing.assert_allclose(counts, [0.1, 0.4, 0.2, 0.3], atol=0.025)
 
 

@@ -4,7 +4,7 @@ from soundloom.diffusion.noise import batch_noise, gaussian
 
 
 def test_noise_is_pinned():
-    """Pinned: a clip that somebody made must come back after an update."""
+    """A seed must give the same clip after an update."""
     np.testing.assert_allclose(gaussian(7, 0, 2, 2).ravel(), PINNED, rtol=1e-6)
 
 
@@ -20,9 +20,9 @@ def test_noise_does_not_depend_on_the_batch():
 
 
 def test_seeds_and_steps_give_different_standard_normal_noise():
-    draws = [gaussian(seed, step, 64, 200) for seed in (0, 1) for step in (0, 1)]
-    for i, a in enumerate(draws):
+    samples = [gaussian(seed, step, 64, 200) for seed in (0, 1) for step in (0, 1)]
+    for i, a in enumerate(samples):
         assert abs(a.mean()) < 0.05
         assert abs(a.std() - 1) < 0.05
-        for b in draws[:i]:
+        for b in samples[:i]:
             assert abs((a * b).mean()) < 0.05

@@ -7,8 +7,8 @@ from soundloom.diffusion.schedules import schedule
 
 
 def run(name, velocity, x, times, noise=None):
-    draws = np.random.default_rng(5)
-    noise = noise or (lambda step: draws.standard_normal(x.shape))
+    rng = np.random.default_rng(5)
+    noise = noise or (lambda step: rng.standard_normal(x.shape))
     *_, result = SAMPLERS[name](velocity, x, times, noise)
     return result
 
@@ -33,7 +33,7 @@ def test_samplers_yield_once_per_step(name):
 
 
 def exact_flow(x, t):
-    """The velocity of data drawn from N(0, 1/4): its flow maps a normal draw to half of itself."""
+    """Return the velocity of data from N(0, 1/4), whose flow maps a normal sample to half of it."""
     variance = (1 - t) ** 2 / 4 + t**2
     return (t - (1 - t) / 4) / variance * x
 
@@ -48,7 +48,7 @@ def test_the_error_shrinks_with_the_order_of_the_method(name, steps, order):
 
 
 def test_the_stochastic_solver_preserves_the_variance_of_the_data():
-    """With the exact velocity of N(0, 1/4); ping-pong would not, since it jumps to conditional means."""
+    """With the exact velocity of N(0, 1/4); ping-pong does not, since it predicts conditional means."""
     start = np.random.default_rng(3).standard_normal((4, 100, 100))
     result = run("dpmpp-3m-sde", exact_flow, start, Times(schedule(60)))
     assert result.std() == pytest.approx(0.5, rel=0.03)

@@ -1,4 +1,4 @@
-"""A network that takes more memory than there is is refused before it is loaded, counted as it will lie in memory."""
+"""Networks that need more memory than the machine has are rejected before loading."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ WIDE = OUTPUTS * INPUTS * 4
 
 @pytest.fixture(params=["torch", "mlx", "mps"])
 def load(request, monkeypatch):
-    """Return a function that loads a linear layer in single precision where there is so much memory."""
+    """Return a function that loads a linear layer in float32 on a machine with `total` bytes of memory."""
     if request.param == "mlx":
         pytest.importorskip("mlx.core", reason="MLX is not installed")
         from mlx.nn import Module
@@ -48,7 +48,7 @@ def load(request, monkeypatch):
         monkeypatch.setattr(memory, "total_memory", lambda: total)
         try:
             load_module(Network, tensors, "a layer", **device)
-        except StopIteration:  # it was about to be loaded on a device that is not here
+        except StopIteration:  # the check passed; the device does not exist here
             return
 
     return run

@@ -1,4 +1,4 @@
-"""Packed weights on both engines: the same products as unpacked ones, and memory that stays packed."""
+"""Packed weights on both engines: the products of dequantized weights, in packed memory."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.parity.adapter import ADAPTERS
 INPUTS, OUTPUTS = 256, 48
 
 
-def draw(*shape, seed=0):
+def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
@@ -27,8 +27,8 @@ def engine(request):
 
 
 def weights(bits=4, group_size=64):
-    packed = pack_tensor(from_array("0.weight", draw(OUTPUTS, INPUTS)), bits, group_size)
-    return {"0.weight": packed, "0.bias": from_array("0.bias", draw(OUTPUTS, seed=1))}
+    packed = pack_tensor(from_array("0.weight", normal(OUTPUTS, INPUTS)), bits, group_size)
+    return {"0.weight": packed, "0.bias": from_array("0.bias", normal(OUTPUTS, seed=1))}
 
 
 def build(engine, tensors, dtype="float32"):
@@ -48,12 +48,12 @@ def torch_list(linear):
 def mlx_list(linear):
     from mlx import nn
 
-    class Holder(nn.Module):
+    class Layers(nn.Module):
         def __init__(self):
             super().__init__()
             self["0"] = linear
 
-    return Holder()
+    return Layers()
 
 
 def layer_of(module, engine):
@@ -65,7 +65,7 @@ def layer_of(module, engine):
 def test_packed_layers_equal_their_dequantized_weight(engine, bits, group_size, block_values, monkeypatch):
     monkeypatch.setattr(engine.module("quantized"), "BLOCK_VALUES", block_values)
     tensors = weights(bits, group_size)
-    x = draw(2, 7, INPUTS, seed=2)
+    x = normal(2, 7, INPUTS, seed=2)
     wanted = x @ tensors["0.weight"].numpy().astype(np.float32).T + tensors["0.bias"].numpy()
     found = engine.numpy(layer_of(build(engine, tensors), engine)(engine.array(x)))
     assert found.shape == wanted.shape
@@ -75,7 +75,7 @@ def test_packed_layers_equal_their_dequantized_weight(engine, bits, group_size, 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_packed_layers_in_half_precision_are_close(engine, dtype):
     tensors = weights()
-    x = draw(7, INPUTS, seed=2)
+    x = normal(7, INPUTS, seed=2)
     wanted = x @ tensors["0.weight"].numpy().astype(np.float32).T + tensors["0.bias"].numpy()
     found = engine.numpy(layer_of(build(engine, tensors, dtype), engine)(engine.array(x)))
     assert np.abs(found - wanted).max() <= (2e-3 if dtype == "float16" else 2e-2) * np.abs(wanted).max()
@@ -100,7 +100,7 @@ def live_bytes(module, engine):
 def test_int4_weights_take_at_most_032_of_their_half_precision_bytes(engine):
     config = replace(CATALOGUE["small-music"].parsed_config().dit, depth=1)
     shapes = dit_shapes(config)
-    # Zeros: only bytes count here. One block of full width; the more blocks, the smaller the share of what is around.
+    # Zeros: only bytes count here. One block of full width; with more blocks the share of other weights is smaller.
     names = {DIT_PREFIX + name: shape for name, shape in shapes.items()}
     plain = {name: from_array(name, np.zeros(shape, np.float32)) for name, shape in names.items()}
     tensors = {name.removeprefix(DIT_PREFIX): tensor for name, tensor in pack_transformer(plain, 4, 64).items()}

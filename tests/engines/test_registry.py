@@ -1,4 +1,4 @@
-"""Which engine is chosen, by what is installed."""
+"""The choice of an engine by name and installed frameworks."""
 
 import sys
 
@@ -10,7 +10,7 @@ from soundloom.errors import EngineError
 
 @pytest.fixture
 def without(monkeypatch):
-    """Make packages look as if they were not installed."""
+    """Hide installed packages."""
 
     def hide(*packages):
         for package in packages:

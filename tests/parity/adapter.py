@@ -1,4 +1,4 @@
-"""What the golden runner needs of an engine: its classes, and arrays in and out."""
+"""Engines as the golden cases use them: modules, loading, and conversion of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class TorchAdapter:
-    """The PyTorch engine on the CPU in single precision."""
+    """The PyTorch engine on the CPU in float32."""
 
     name = "torch"
 
@@ -24,8 +24,8 @@ class TorchAdapter:
     def module(self, file: str) -> Any:
         return import_module(f"soundloom.engines.torch.{file}")
 
-    def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
-        return self._load(make, weights, what, dtype=getattr(self._torch, dtype))
+    def build(self, make: Any, weights: Mapping[str, Any], label: str, dtype: str = "float32") -> Any:
+        return self._load(make, weights, label, dtype=getattr(self._torch, dtype))
 
     def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
         from soundloom.engines.torch.stable_audio.engine import TorchEngine
@@ -48,7 +48,7 @@ class TorchAdapter:
 
 
 class MLXAdapter:
-    """The MLX engine on the CPU in single precision."""
+    """The MLX engine on the CPU in float32."""
 
     name = "mlx"
 
@@ -62,8 +62,8 @@ class MLXAdapter:
     def module(self, file: str) -> Any:
         return import_module(f"soundloom.engines.mlx.{file}")
 
-    def build(self, make: Any, weights: Mapping[str, Any], what: str, dtype: str = "float32") -> Any:
-        return self._load(make, weights, what, getattr(self._mx, dtype))
+    def build(self, make: Any, weights: Mapping[str, Any], label: str, dtype: str = "float32") -> Any:
+        return self._load(make, weights, label, getattr(self._mx, dtype))
 
     def engine(self, checkpoint: Any, precision: str = "fp32") -> Any:
         from soundloom.engines.mlx.stable_audio.engine import MLXEngine

@@ -12,15 +12,15 @@ import numpy as np
 
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 
-FLOOR = 2e-5  # of an output's peak; single precision, whatever the order of the products
-MUSICGEN_FLOOR = 2e-6  # the same, as the records of MusicGen suggest
+FLOOR = 2e-5  # of an output's peak: float32 products in another order
+MUSICGEN_FLOOR = 2e-6  # the same for MusicGen, as its cases suggest
 
 
 @dataclass
 class Case:
     """One case with its tensors; `path` is the JSON file.
 
-    A case without calls answers those of another (`same_values_as`) with its own weights.
+    A case without calls runs those of another (`same_values_as`) with its own weights.
     """
 
     path: Path
@@ -38,21 +38,21 @@ class Case:
         return read_safetensors(self.path.with_suffix(".safetensors"))
 
     @cached_property
-    def _asked(self) -> Case:
-        """The case whose calls this one answers."""
+    def _calls_case(self) -> Case:
+        """The case whose calls this one runs."""
         return self if "calls" in self.data else self.beside(self.data["same_values_as"])
 
     def beside(self, file: str) -> Case:
-        """Return the case that a file in the same folder belongs to."""
+        """Return the case of a file in the same folder."""
         return Case((self.path.parent / file).with_suffix(".json"))
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        return self._asked.data["calls"]
+        return self._calls_case.data["calls"]
 
     def tensor(self, name: str) -> np.ndarray:
         """Return an input or output of a call."""
-        return self._asked.tensors[name].numpy()
+        return self._calls_case.tensors[name].numpy()
 
     def inputs(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return the inputs of a call: arrays, or lists of them."""
@@ -62,7 +62,7 @@ class Case:
         }
 
     def weights(self, prefix: str = "") -> dict[str, Any]:
-        """Return the recorded weights under a prefix, which is removed."""
+        """Return the recorded weights under a prefix, without it."""
         start = "w." + prefix
         found = {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
         return {name: tensor.renamed(name) for name, tensor in found.items()}
@@ -76,7 +76,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Check:
-    """How far one output of one call lies from its record."""
+    """The error of one output of one call."""
 
     call: str
     output: str
@@ -90,7 +90,7 @@ class Check:
 
 
 def _tolerance(call: dict[str, Any], output: str) -> float:
-    """Return what an output may be off, of its peak: by the noise that the record measured of itself."""
+    """Return the tolerance of an output, relative to its peak, from the noise measured when it was recorded."""
     if "fp32_vs_fp64" in call:
         noise = call["fp32_vs_fp64"].get(output, {"max_abs": 0.0, "out_abs_max": 1.0})
         return max(MUSICGEN_FLOOR, 20 * noise["max_abs"] / (noise["out_abs_max"] or 1.0))

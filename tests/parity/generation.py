@@ -1,4 +1,4 @@
-"""Golden calls of a whole model: the pipeline under the behavior of the published package."""
+"""Run golden calls of complete models: the pipeline with the behavior of the published package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Outputs = dict[str, np.ndarray]
 
 
 class RecordedNoise:
-    """The draws that a case lists."""
+    """The recorded noise of a case."""
 
     def __init__(self, case: Case, call: dict[str, Any], inputs: dict[str, Any]) -> None:
         self._start = inputs["noise.init"]
@@ -40,7 +40,7 @@ class RecordedNoise:
 
 
 class GenerateCase:
-    """`generate` calls: the text encoder is replaced by recorded embeddings of named prompts."""
+    """`generate` calls, with recorded prompt embeddings instead of a text encoder."""
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.case = case
@@ -51,7 +51,7 @@ class GenerateCase:
         self.engine = engine.engine(checkpoint)
         self.array = engine.array
         self.engine.encode_text = self._encode_text
-        self.names: list[str] = []  # an id is the place of its prompt's name
+        self.names: list[str] = []  # token ids are indices of prompt names
 
     def _encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Any:
         length = ids.shape[1]  # the pipeline drops padding
@@ -74,7 +74,7 @@ class GenerateCase:
         compat = Compat.named("stable-audio-3-cpu")
         prompts = args["prompt"]
         if args.get("conditioning_tensors"):
-            # Without durations the package makes as much as it can, pads nothing and warps by the latent length.
+            # Without durations the package generates its full length, without padding, and warps by the latent length.
             compat = replace(compat, padding="exact")
             diffusion = replace(config.model.diffusion, use_effective_length_for_schedule=False)
             config = replace(config, model=replace(config.model, diffusion=diffusion))
@@ -88,10 +88,10 @@ class GenerateCase:
         reporter = ProgressReporter(SimpleNamespace(reset_peak=lambda: None, peak_memory=lambda: None))
         noise = RecordedNoise(self.case, call, inputs)
         executor = Executor(self.engine, config, self._tokenize, reporter, keep_loaded=True, noise=noise)
-        made = executor.run(items)
+        results = executor.run(items)
         return {
-            "latents": np.stack([one.latents for one in made]),
-            "audio": np.clip(np.stack([one.audio for one in made]), -1, 1),
+            "latents": np.stack([result.latents for result in results]),
+            "audio": np.clip(np.stack([result.audio for result in results]), -1, 1),
         }
 
     def _item(
@@ -123,10 +123,10 @@ class GenerateCase:
 
 
 def _regions(args: dict[str, Any], inputs: dict[str, Any], rate: int) -> tuple[tuple[int, int], ...]:
-    """Return the spans of samples to renew, from seconds or from a mask of samples."""
+    """Return the spans of samples to generate, from seconds or from a mask of samples."""
     if "inpaint_mask" in inputs:
-        renewed = np.concatenate([[1], inputs["inpaint_mask"][0], [1]]) == 0
-        edges = np.flatnonzero(np.diff(renewed.astype(int)))
+        generated = np.concatenate([[1], inputs["inpaint_mask"][0], [1]]) == 0
+        edges = np.flatnonzero(np.diff(generated.astype(int)))
         return tuple(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
     starts, ends = args.get("inpaint_mask_start_seconds", []), args.get("inpaint_mask_end_seconds", [])
     if not isinstance(starts, list):

@@ -1,4 +1,4 @@
-"""Which runner answers which recorded function."""
+"""The runner of each recorded function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.parity.musicgen.lm import DelayCase, LMCase, TokenCase
 from tests.parity.musicgen.pipeline import MusicPipelineCase
 from tests.parity.sampling import SamplingCase
 
-# fn of a call: the class that holds the case's model, and its method.
+# `fn` of a call: the class that has the case's model, and its method.
 RUNNERS = {
     "dit.timestep_features": (DiTCase, "features"),
     "dit.forward": (DiTCase, "forward"),
@@ -76,7 +76,7 @@ RUNNERS = {
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 
-# The same functions on a bundle, whose components lie in folders.
+# The same functions on a bundle, whose components are in folders.
 BUNDLE_RUNNERS = {
     "mlx dequantize": (MLXBundleCase, "dequantize"),
     "mlx dit": (MLXBundleCase, "forward"),
@@ -87,19 +87,19 @@ BUNDLE_RUNNERS = {
 
 
 def runner_for(case: Case, engine: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what runs a call of this case. Raises LookupError for a case that nothing here can run."""
+    """Return a function that runs calls of this case. Raises LookupError for a case with unknown functions."""
     files = case.data.get("weights_files", {}).values()
     is_bundle = any(path.endswith(".safetensors") for path in files)
     runners = BUNDLE_RUNNERS if is_bundle else RUNNERS
     unknown = {call["fn"] for call in case.calls} - set(runners)
     if unknown:
         raise LookupError(f"no runner for {', '.join(sorted(unknown))}")
-    holders: dict[type, Any] = {}
+    instances: dict[type, Any] = {}
 
     def run(call: dict[str, Any]) -> dict[str, Any]:
-        holder, method = runners[call["fn"]]
-        if holder not in holders:
-            holders[holder] = holder(case, engine)
-        return getattr(holders[holder], method)(call, case.inputs(call))
+        runner, method = runners[call["fn"]]
+        if runner not in instances:
+            instances[runner] = runner(case, engine)
+        return getattr(instances[runner], method)(call, case.inputs(call))
 
     return run

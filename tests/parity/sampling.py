@@ -1,4 +1,4 @@
-"""Golden calls without a network: schedules and samplers."""
+"""Run golden calls without a network: schedules and samplers."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class SamplingCase:
         return {"t": t[..., : None if args["include_endpoint"] else -1].astype(np.float32)}
 
     def sample(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        """Run a sampler over the analytic velocity tanh(a x + b t)."""
+        """Run a sampler with the analytic velocity tanh(a x + b t)."""
         array = self.engine.array
         a, b = array(inputs["a"]), array(inputs["b"])
-        draws = inputs.get("noise", np.zeros((99, *inputs["x"].shape), np.float32))
+        noise = inputs.get("noise", np.zeros((99, *inputs["x"].shape), np.float32))
         sampler = SAMPLERS[sampler_name(call["fn"].split(".")[1])]
         steps = sampler(
             lambda x, t: self.engine.tanh(x * a + b * t),
             array(inputs["x"]),
             Times(inputs["sigmas"], array),
-            lambda step: array(draws[step]),
+            lambda step: array(noise[step]),
         )
         *_, x = steps
         return {"x": self.engine.numpy(x)}

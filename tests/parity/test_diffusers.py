@@ -1,17 +1,16 @@
-"""Our networks against the port in diffusers: the same random weights, float32, the published head width.
+"""Compare our networks with the port in diffusers: the same random weights, float32, the published head width.
 
-What is held equal: conditioner and transformer, plain and differential, and the sliding-window autoencoder (SAME-L).
+Compared are the conditioner, the transformer, plain and differential, and the sliding-window autoencoder (SAME-L).
 
 Known differences, none of which is hidden in a tolerance:
 
-* diffusers' block norms have epsilon 1e-6, the published ones 1e-5: its modules are given 1e-5 here.
-* It leaves the local layers out of text to audio; the published code feeds them zeros, whose biases act. Ours is
-  compared both ways, and the size of the difference is asserted.
-* It stores the packed projections of differential self-attention in another order: rows are moved.
+* Block norms of diffusers have epsilon 1e-6, the published ones 1e-5; these tests set 1e-5.
+* Diffusers skips the local layers in text to audio; the published code feeds them zeros, whose biases act. Both
+  variants are compared, and the size of the difference is asserted.
+* Diffusers stores the packed projections of differential self-attention in another order, so rows are permuted.
 
-Not comparable: padding masks over frames (diffusers has none), codec noise (none either), and SAME-S, for which it uses
-a sliding window and a mapping of kernel 1 where the published one folds chunks and has kernel 3. Those are held by the
-recorded cases instead.
+Not comparable: padding masks over frames and codec noise, which diffusers lacks, and SAME-S, where it uses a sliding
+window and a mapping of kernel size 1, where the published one uses chunks and kernel size 3. Golden cases cover these.
 """
 
 from __future__ import annotations
@@ -60,22 +59,22 @@ def assert_close(found: Any, wanted: Any) -> None:
 
 
 class Clips:
-    """Two clips under way: text with padding, durations, times and noisy latents; `local` keeps a part.
+    """Inputs of two clips: text with padding, durations, times and noisy latents; `local` preserves some frames.
 
-    The latents of the second are so quiet that the epsilon of the norms shows.
+    The latents of the second are so quiet that the epsilon of the norms matters.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         config, frames = checkpoint.config, 21
-        draw = np.random.default_rng(0).standard_normal
+        normal = np.random.default_rng(0).standard_normal
         self.mask = np.arange(9) < np.array([[7], [3]])
-        self.text = draw((2, 9, config.model.conditioning.cond_dim), np.float32)
+        self.text = normal((2, 9, config.model.conditioning.cond_dim), np.float32)
         self.seconds = np.array([12.5, 500.0], np.float32)  # the second is beyond the clamp
         self.times = torch.tensor([0.75, 0.125])
         loudness = np.array([1, 1e-3], np.float32)[:, None, None]
-        self.latents = torch.from_numpy(loudness * draw((2, config.dit.io_channels, frames), np.float32))
-        kept = (np.arange(frames) < 8).astype(np.float32)[None, None].repeat(2, 0)
-        self.local = np.concatenate([kept, kept * self.latents.numpy()], axis=1)
+        self.latents = torch.from_numpy(loudness * normal((2, config.dit.io_channels, frames), np.float32))
+        mask = (np.arange(frames) < 8).astype(np.float32)[None, None].repeat(2, 0)
+        self.local = np.concatenate([mask, mask * self.latents.numpy()], axis=1)
 
     def ours(self, engine: TorchEngine, local: Any) -> Any:
         context, duration = engine.embed(torch.from_numpy(self.text), self.mask, self.seconds)

@@ -1,4 +1,4 @@
-"""The two engines side by side: names, shapes, outputs, a whole generation."""
+"""Both engines have the same parameters, outputs and generated clips."""
 
 from functools import partial
 from importlib import import_module
@@ -36,8 +36,8 @@ def build(engine, network):
 
 
 @pytest.fixture
-def twins():
-    """Build a network of random weights on both engines; each comes with its adapter."""
+def on_both_engines():
+    """Build a network with the same random weights on both engines; return pairs of adapter and network."""
 
     def make(network):
         torch.manual_seed(0)
@@ -52,7 +52,7 @@ def twins():
         yield make
 
 
-def draw(*shape, seed=0):
+def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
@@ -72,43 +72,46 @@ def test_parameters_have_the_same_names_and_shapes(network):
 @pytest.mark.parametrize("frames", [6, 11])
 @pytest.mark.parametrize("padding_mode", [None, "mask", "zero-values"])
 @pytest.mark.parametrize("kind", ["plain", "differential"])
-def test_velocities_are_equal(twins, kind, padding_mode, frames):
+def test_velocities_are_equal(on_both_engines, kind, padding_mode, frames):
     config = NETWORKS[f"{kind} transformer"][2]
     valid = np.arange(frames) < np.array([[frames], [frames - 2]])
     found = []
-    for engine, dit in twins(f"{kind} transformer"):
-        condition = dit.condition(
-            engine.array(draw(2, 9, config.cond_token_dim)),
-            engine.array(draw(2, config.global_cond_dim)),
-            engine.array(draw(2, config.local_add_cond_dim, frames)),
+    for engine, dit in on_both_engines(f"{kind} transformer"):
+        cond = dit.condition(
+            engine.array(normal(2, 9, config.cond_token_dim)),
+            engine.array(normal(2, config.global_cond_dim)),
+            engine.array(normal(2, config.local_add_cond_dim, frames)),
         )
         padding = padding_mode and engine.module("blocks").Padding(engine.array(valid), padding_mode)
-        x, t = engine.array(draw(2, config.io_channels, frames)), engine.array(np.float32([0.9, 0.3]))
-        found.append(engine.numpy(dit(x, t, condition, padding)))
+        x, t = engine.array(normal(2, config.io_channels, frames)), engine.array(np.float32([0.9, 0.3]))
+        found.append(engine.numpy(dit(x, t, cond, padding)))
     assert_equal_outputs(*found)
 
 
 @pytest.mark.parametrize("kind", ["chunked", "sliding"])
-def test_latents_and_audio_are_equal(twins, kind):
+def test_latents_and_audio_are_equal(on_both_engines, kind):
     latents, audio = [], []
-    for engine, same in twins(f"{kind} autoencoder"):
-        latents.append(engine.numpy(same.encode(engine.array(draw(1, 2, 5 * 4096 - 100)))))
-        audio.append(engine.numpy(same.decode(engine.array(draw(2, same.config.latent_dim, 5)))))
+    for engine, same in on_both_engines(f"{kind} autoencoder"):
+        latents.append(engine.numpy(same.encode(engine.array(normal(1, 2, 5 * 4096 - 100)))))
+        audio.append(engine.numpy(same.decode(engine.array(normal(2, same.config.latent_dim, 5)))))
     assert_equal_outputs(*latents)
     assert_equal_outputs(*audio)
 
 
-def test_text_embeddings_are_equal(twins):
+def test_text_embeddings_are_equal(on_both_engines):
     ids, mask = np.arange(18).reshape(2, 9), np.arange(9) < np.array([[9], [4]])
     assert_equal_outputs(
-        *(engine.numpy(encoder(engine.array(ids), engine.array(mask))) for engine, encoder in twins("text encoder"))
+        *(
+            engine.numpy(encoder(engine.array(ids), engine.array(mask)))
+            for engine, encoder in on_both_engines("text encoder")
+        )
     )
 
 
-def test_contexts_and_durations_are_equal(twins):
-    text, mask, seconds = draw(2, 9, PLAIN.model.conditioning.cond_dim), np.arange(9) < [[9], [4]], [0.3, 500.0]
+def test_contexts_and_durations_are_equal(on_both_engines):
+    text, mask, seconds = normal(2, 9, PLAIN.model.conditioning.cond_dim), np.arange(9) < [[9], [4]], [0.3, 500.0]
     contexts, durations = [], []
-    for engine, conditioner in twins("conditioner"):
+    for engine, conditioner in on_both_engines("conditioner"):
         context, duration = conditioner(*map(engine.array, (text, mask, np.float32(seconds))))
         contexts.append(engine.numpy(context))
         durations.append(engine.numpy(duration))

@@ -1,4 +1,4 @@
-"""Each recorded call of the published code, on each engine that is installed: see tests/golden/README.md."""
+"""Run each recorded call of the published code on each installed engine; see tests/golden/README.md."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from tests.parity.registry import runner_for
 FOLDER = Path(__file__).parent.parent / "golden"
 CASES = {path.stem: Case(path) for path in sorted(FOLDER.glob("*.json"))}
 CALLS = [(name, call["name"]) for name, case in CASES.items() for call in case.calls]
-PACKAGES = {"torch": "torch", "mlx": "mlx"}  # what each engine needs
 
 
 def engine_if_installed(engine: str) -> Any:
-    package = PACKAGES[engine]
-    missing = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed")
+    missing = pytest.mark.skipif(find_spec(engine) is None, reason=f"{engine} is not installed")
     return pytest.param(engine, marks=missing)
 
 
 @cache
 def runner(name: str, engine: str) -> Callable[[dict[str, Any]], dict[str, np.ndarray]]:
-    """Return what runs the calls of a case, its weights loaded once."""
+    """Return a cached runner of a case, which loads weights once."""
     return runner_for(CASES[name], ADAPTERS[engine]())
 
 

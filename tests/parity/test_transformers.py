@@ -1,8 +1,7 @@
-"""Our text encoder against transformers' T5Gemma: the same random weights, float32, the published head width.
+"""Compare our text encoder with T5Gemma of transformers: the same random weights, float32, the published head width.
 
-The peer runs its eager attention, the only one of its own that caps the logits; fused kernels leave the cap out, which
-is why the published package, run as it is, does too. Rows of padding are not compared: each implementation gives them
-something else, and the conditioner replaces them all.
+The peer runs eager attention, its only implementation that caps logits. Rows of padding are not compared: the
+implementations differ there, and the conditioner replaces them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MusicGen's language model against that of transformers: logits of given tokens, and tokens made greedily."""
+"""Compare MusicGen's language model with that of transformers: logits of given tokens, and greedy tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MASK = IDS != 0
 
 
 def peer(channels: dict[str, int]) -> Any:
-    """Build transformers' model with random weights, large enough for tokens to differ."""
+    """Build the model of transformers with random weights, large enough for tokens to differ."""
     torch.manual_seed(0)
     decoder = transformers.MusicgenDecoderConfig(**SIZES, **channels, pad_token_id=31, bos_token_id=31)
     decoder.pad_token_id = decoder.bos_token_id = SIZES["vocab_size"]
@@ -49,7 +49,7 @@ def peer(channels: dict[str, int]) -> Any:
 
 
 class Ours:
-    """The same weights on an engine, given the embeddings of transformers' text encoder."""
+    """The same weights on an engine, with embeddings from the text encoder of transformers."""
 
     def __init__(self, engine: str, model: Any, channels: dict[str, int]) -> None:
         self.engine = ADAPTERS[engine]()
@@ -97,21 +97,21 @@ def test_logits_equal_transformers(engine: str, channels: dict[str, int]) -> Non
 def test_greedy_tokens_equal_transformers(engine: str, channels: dict[str, int]) -> None:
     model, frames = peer(channels), 12
     model.generation_config.pad_token_id = model.generation_config.decoder_start_token_id = SIZES["vocab_size"]
-    made: list[np.ndarray] = []
-    model.audio_encoder.decode = _keep_codes(made)
+    decoded: list[np.ndarray] = []
+    model.audio_encoder.decode = _fake_decode(decoded)
     model.generate(
         input_ids=IDS, attention_mask=MASK.long(), do_sample=False, guidance_scale=3.0, max_new_tokens=frames + 3
     )
     found = Ours(engine, model, channels).greedy(frames)
     assert len(np.unique(found)) > 5
-    assert (found[:, :: channels["audio_channels"]] == made[0]).all()  # of stereo, the left channel
+    assert (found[:, :: channels["audio_channels"]] == decoded[0]).all()  # of stereo, the left channel
 
 
-def _keep_codes(made: list[np.ndarray]) -> Any:
-    """Return what stands in for the codec's decoder and keeps what it is asked to decode."""
+def _fake_decode(tokens: list[np.ndarray]) -> Any:
+    """Return a fake decoder of the codec that records tokens."""
 
     def decode(codes: Any, audio_scales: Any, **_: Any) -> Any:
-        made.append(codes[0].numpy())
+        tokens.append(codes[0].numpy())
         return transformers.models.encodec.modeling_encodec.EncodecDecoderOutput(torch.zeros(2, 1, 640))
 
     return decode

@@ -31,7 +31,7 @@ def test_prompts_without_a_sound_get_a_warning_with_examples(words):
     warning = words.warnings("a video game", "mini")[-1]
     assert "none of the sounds that mini generates (tone, beep" in warning
     assert words.warnings("SNARE", "mini") == []
-    assert words.warnings(" ", "mini") == []  # nothing is a choice
+    assert words.warnings(" ", "mini") == []  # an empty prompt is valid
 
 
 def test_long_lists_of_unknown_words_are_shortened(words):

@@ -1,4 +1,4 @@
-"""Fast paths of the MLX layers against plain ones."""
+"""Fused operations of the MLX layers equal their reference implementations."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What sampling and decoding on MLX cost beside arithmetic: evaluations, trips to the host, memory."""
+"""Evaluations, copies to the host and memory of sampling and decoding on MLX."""
 
 from contextlib import contextmanager
 
@@ -58,12 +58,12 @@ def test_each_step_is_evaluated_once_without_copies_to_the_host(tiny_model_folde
     for steps in (2, 5):
         with (
             counted(monkeypatch, mx, "eval") as evaluations,
-            counted(monkeypatch, MLXEngine, "numpy") as trips,
+            counted(monkeypatch, MLXEngine, "numpy") as copies,
         ):
             model.generate("rain", seconds=0.5, seed=1, steps=steps, guidance=guidance)
-        counts[steps] = len(evaluations), len(trips)
+        counts[steps] = len(evaluations), len(copies)
     assert counts[5][0] - counts[2][0] == 3
-    assert counts[5][1] == counts[2][1] == 2  # latents at the end, and sound
+    assert counts[5][1] == counts[2][1] == 2  # latents and audio
 
 
 def peak_of(function):
@@ -86,7 +86,7 @@ def test_decoding_memory_does_not_grow_with_length(engine):
 
 
 def test_components_are_freed_one_by_one(engine):
-    engine.free()  # and what other tests left
+    engine.free()  # clears the cache of earlier tests
     empty = mx.get_active_memory()
     for component in ("dit", "decoder"):
         engine.load(component)

@@ -1,4 +1,4 @@
-"""The whole pipeline where PyTorch cannot be imported, as on a Mac with a plain installation."""
+"""The complete pipeline without PyTorch, as on a Mac with a default installation."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ print(model.engine.name, clip.seconds, longer.seconds)
 
 def test_every_mode_works_without_pytorch_and_without_a_compiler(tmp_path):
     folder = make_random("small-music", tmp_path / "model", size="tiny")
-    # MLX keeps kernels that it compiled in the folder for temporary files.
+    # MLX caches compiled kernels in the folder for temporary files.
     environment = {**os.environ, "PATH": "", "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", SCRIPT, str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

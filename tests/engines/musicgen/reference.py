@@ -1,6 +1,6 @@
-"""Instruct-MusicGen written down from its formulas, in float64, one head and one query at a time, without any cache.
+"""Reference implementation of Instruct-MusicGen: float64, one head and one query at a time, no cache.
 
-Weights are those of `musicgen_shapes`. Letters: s positions, n condition frames, d width.
+Weights have the names of `checkpoints.musicgen.shapes`. Letters for axes: s positions, n source frames, d width.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Weights = dict[str, np.ndarray]
 def guided_logits(
     lm: Weights, adapter: Weights, config: LMConfig, tokens: np.ndarray, source: np.ndarray, hidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (q, s, v) of tokens (q, s) with the prompt's embeddings (l, width) and without, edits of source (q, t)."""
-    formula = Formula({name: value.astype(np.float64) for name, value in (lm | adapter).items()}, config)
-    condition = formula.condition(source)
-    text = hidden @ formula.w["output_proj.weight"].T + formula.w["output_proj.bias"]
-    return formula.logits(tokens, condition, text), formula.logits(tokens, condition, np.zeros_like(text))
+    """Return logits (q, s, v) of tokens (q, s), edits of source (q, t), with embeddings (l, width) and without."""
+    model = Reference({name: value.astype(np.float64) for name, value in (lm | adapter).items()}, config)
+    adapter_kv = model.adapter_kv(source)
+    text = hidden @ model.w["output_proj.weight"].T + model.w["output_proj.bias"]
+    return model.logits(tokens, adapter_kv, text), model.logits(tokens, adapter_kv, np.zeros_like(text))
 
 
-class Formula:
-    """The equations, by layer."""
+class Reference:
+    """The model's equations."""
 
     def __init__(self, weights: Weights, config: LMConfig) -> None:
         self.w, self.config = weights, config
@@ -57,8 +57,8 @@ class Formula:
                 out[s, head] = weights / weights.sum() @ v[:seen, head]
         return out
 
-    def condition(self, source: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Queries, keys and values (n, d) of each layer, the end frame included."""
+    def adapter_kv(self, source: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return queries, keys and values (n, d) of each layer, including the end frame."""
         end = np.full((len(source), 1), self.config.special_token)
         z = self.embed(np.concatenate([source, end], axis=1))
         table = self.w["pos_emb"][:, : len(z)]
@@ -73,19 +73,19 @@ class Formula:
         return parts
 
     def logits(
-        self, tokens: np.ndarray, condition: list[tuple[np.ndarray, np.ndarray, np.ndarray]], text: np.ndarray
+        self, tokens: np.ndarray, adapter_kv: list[tuple[np.ndarray, np.ndarray, np.ndarray]], text: np.ndarray
     ) -> np.ndarray:
         positions = np.arange(tokens.shape[1])
         half = self.config.hidden_size // 2
         angles = positions[:, None] * np.array([10_000.0 ** (-i / (half - 1)) for i in range(half)])
         x = self.embed(tokens) + np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-        for index, (prefix_q, prefix_k, prefix_v) in enumerate(condition):
+        for index, (adapter_q, adapter_k, adapter_v) in enumerate(adapter_kv):
             u = self.norm(x, f"transformer.layers.{index}.norm1")
             q, k, v = np.split(u @ self.layer(index, "self_attn.in_proj.weight").T, 3, axis=1)
-            rows = np.minimum(positions, len(prefix_q) - 2)  # the end frame is never asked with
-            edited = self.attend(prefix_q[rows] + q, prefix_k, prefix_v, causal=False)
-            joined = self.attend(q, k, v, causal=True) + self.w["gates"][index] * edited
-            x = x + joined @ self.layer(index, "self_attn.out_proj.weight").T
+            rows = np.minimum(positions, len(adapter_q) - 2)  # the end frame's query is unused
+            attended = self.attend(adapter_q[rows] + q, adapter_k, adapter_v, causal=False)
+            out = self.attend(q, k, v, causal=True) + self.w["gates"][index] * attended
+            x = x + out @ self.layer(index, "self_attn.out_proj.weight").T
             u = self.norm(x, f"transformer.layers.{index}.norm_cross")
             q, k, v = (
                 source @ self.layer(index, f"cross_attention.{part}_proj.weight").T

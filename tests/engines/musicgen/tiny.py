@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.autoregressive.generation import NoiseFn, TokenRequest, count_steps, generate
+from soundloom.autoregressive.positions import sinusoids
 from soundloom.autoregressive.sampling import exponential_noise
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.musicgen.shapes import adapter_shapes, lm_shapes
@@ -22,7 +23,7 @@ INSTRUCT = InstructConfig(max_frames=12)
 
 
 def random_weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """Draw weights; norms lie about 1, and the rest is large enough for every part to matter."""
+    """Return random weights: norms about 1, others large enough for every part to matter."""
     rng = np.random.default_rng(seed)
     return {
         name: rng.standard_normal(shape).astype(np.float32) * (0.2 if len(shape) > 1 else 0.5)
@@ -32,7 +33,7 @@ def random_weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, n
 
 
 class Tiny:
-    """The two networks on one engine, and NumPy in and out."""
+    """The language model and adapter on one engine, with NumPy inputs and outputs."""
 
     def __init__(self, name: str, config: LMConfig = CONFIG) -> None:
         self.engine, self.config = ADAPTERS[name](), config
@@ -53,14 +54,14 @@ class Tiny:
         mask = np.ones(hidden.shape[:2], bool) if mask is None else mask
         return self.lm.condition(self.engine.array(hidden), self.engine.array(mask), mask_padding)
 
-    def codes(self, clips: int, frames: int, seed: int = 4) -> np.ndarray:
+    def tokens(self, clips: int, frames: int, seed: int = 4) -> np.ndarray:
         shape = (clips, self.config.num_codebooks, frames)
         return np.random.default_rng(seed).integers(0, self.config.vocab_size, shape)
 
-    def adapter_kv(self, codes: np.ndarray) -> Any:
-        return self.adapter(self.lm, self.engine.array(codes))
+    def adapter_kv(self, tokens: np.ndarray) -> Any:
+        return self.adapter(self.lm, self.engine.array(tokens))
 
-    def decoding(self, request: TokenRequest, adapter_kv: Any = None) -> Any:
+    def decoder_state(self, request: TokenRequest, adapter_kv: Any = None) -> Any:
         capacity = count_steps(self.config, request) + request.prompt_frames
         text = self.condition(self.hidden(request.clips))
         return self.engine.module("musicgen.kv_cache").DecoderState(
@@ -75,9 +76,7 @@ class Tiny:
         return last.tokens
 
     def logits(self, tokens: np.ndarray, text: Any, adapter_kv: Any = None) -> np.ndarray:
-        """Feed all tokens (r, q, s) at once."""
-        from soundloom.autoregressive.positions import sinusoids
-
+        """Return the logits of all tokens (r, q, s) in one pass."""
         positions, array = np.arange(tokens.shape[-1]), self.engine.array
         table = array(sinusoids(len(positions), self.config.hidden_size))
         hidden = self.lm(array(tokens), array(positions), table, text, adapter_kv=adapter_kv)

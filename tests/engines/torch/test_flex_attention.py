@@ -1,4 +1,4 @@
-"""FlexAttention's forms against the plain ones. On a CPU it runs uncompiled, with the same masks and the same maths."""
+"""FlexAttention against the reference implementation; on a CPU it runs uncompiled, with the same masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FP8 products, by their plain twin: rounded factors, each row with its own scale."""
+"""FP8 products by their reference implementation: quantized factors, each row with its own scale."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_products_are_those_of_the_quantized_factors(bias: bool) -> None:
 
 
 def test_velocities_with_fp8_are_close_to_fp32(tiny_model_folder) -> None:
-    part = find_component(open_checkpoint(tiny_model_folder), "dit")
+    source = find_component(open_checkpoint(tiny_model_folder), "dit")
     exact, rounded = (
-        load_module(lambda: DiT(part.config), part.tensors, part.label, blocks=blocks) for blocks in (None, "fp8")
+        load_module(lambda: DiT(source.config), source.tensors, source.label, blocks=blocks) for blocks in (None, "fp8")
     )
     assert sum(isinstance(layer, Fp8Linear) for layer in rounded.modules()) == 14
     velocities = []

@@ -1,4 +1,4 @@
-"""The CPU's shorter ways compute what the plain ones do."""
+"""Fused operations on a CPU equal their reference implementations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_fused_gates_equal_products_then_gates(dtype: torch.dtype, tolerance: fl
     torch.testing.assert_close(found.float(), value * F.silu(gate), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.skipif(not has_int8(), reason="this processor does not add up products of bytes")
+@pytest.mark.skipif(not has_int8(), reason="this processor has no INT8 dot products")
 @pytest.mark.parametrize("outputs", [2 * BLOCK, BLOCK + 90, 40])
 @pytest.mark.parametrize("bias", [True, False])
 def test_prepacked_int8_layers_give_equal_outputs(outputs: int, bias: bool) -> None:

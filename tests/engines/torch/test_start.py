@@ -1,4 +1,4 @@
-"""A process that makes sound imports no more of PyTorch than that takes."""
+"""Generation imports only the parts of PyTorch that it needs."""
 
 import subprocess
 import sys

@@ -4,7 +4,7 @@ pytest.importorskip("mlx.core", reason="MLX is not installed")
 
 
 def test_inputs_shared_by_steps_are_computed_once():
-    """5 s, the length of the MLX runtime: at least 15 % fewer multiplications, and the same sound."""
+    """For 5 s, the length of the MLX runtime: at least 15 % fewer multiplications, and the same audio."""
     from benchmarks.step_operations import compare
 
     ours, published, error = compare(width=128, depth=4, frames=54, steps=8)

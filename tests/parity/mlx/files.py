@@ -1,4 +1,4 @@
-"""Golden calls recorded from the published MLX runtime: its npz files, its schedule, its command line."""
+"""Run golden calls of the published MLX runtime: its npz files, schedule and command line."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class MLXTransformerCase:
         local = inputs.get("local_add_cond")
         if local is None:
             local = np.zeros((1, 1, self.component.config.local_add_cond_dim), np.float32)
-        condition = dit.condition(
+        cond = dit.condition(
             array(inputs["cross_attn_cond_raw"]), array(inputs["global_cond_raw"]), array(local.swapaxes(1, 2))
         )
-        return {"v": self.engine.numpy(dit(array(inputs["x"]), array(inputs["t"]), condition))}
+        return {"v": self.engine.numpy(dit(array(inputs["x"]), array(inputs["t"]), cond))}
 
     def features(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         dim = self.component.config.timestep_features_dim
@@ -76,7 +76,7 @@ class MLXTransformerCase:
 
 
 class MLXCodecCase:
-    """`mlx encoder`, `mlx decoder` and what surrounds them, on npz files of one half each."""
+    """`mlx encoder`, `mlx decoder` and related calls, on npz files of an encoder or decoder."""
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.case, self.engine = case, engine
@@ -130,7 +130,7 @@ class MLXCodecCase:
 
 
 class MLXTextCase:
-    """`mlx T5Gemma.*` calls; the recorded encoder works in half precision, ours here in single."""
+    """`mlx T5Gemma.*` calls, recorded in half precision and run in float32."""
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.engine = engine
@@ -146,9 +146,9 @@ class MLXTextCase:
 
     def encode(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         tokens = self.tokenizer(call["args"]["prompts"], call["args"]["max_len"])
-        seen = tokens.mask.copy()
-        seen[~seen.any(axis=1), 0] = True  # that runtime shows an empty prompt its first position
-        return {"embeds": self.engine.numpy(self.encoder(self.engine.array(tokens.ids), self.engine.array(seen)))}
+        mask = tokens.mask.copy()
+        mask[~mask.any(axis=1), 0] = True  # the runtime keeps the first position of an empty prompt
+        return {"embeds": self.engine.numpy(self.encoder(self.engine.array(tokens.ids), self.engine.array(mask)))}
 
 
 class MLXSamplingCase:

@@ -1,4 +1,4 @@
-"""Golden calls on a packed bundle: dequantized layers, and the networks with their weights left packed."""
+"""Run golden calls on a packed bundle: dequantized layers, and networks with packed weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.parity.mlx.files import MLXCodecCase, MLXTextCase, MLXTransformerCase
 
 
 class MLXBundleCase:
-    """All calls on the files of one bundle; each part runs as it would from its npz file."""
+    """All calls on the files of one bundle; each component runs like its npz file."""
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.case, self.engine = case, engine
 
     def _file(self, *kinds: str) -> str:
-        """Return the file of the component whose folder name holds all of `kinds`."""
+        """Return the file of the component whose folder name contains all of `kinds`."""
         files = self.case.data["weights_files"]
         return next(path for name, path in files.items() if all(kind in name for kind in kinds))
 

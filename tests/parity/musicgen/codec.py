@@ -1,4 +1,4 @@
-"""Golden calls of MusicGen's text encoder and codec."""
+"""Run golden calls of MusicGen's text encoder and codec."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class CodecCase:
         return {"mono": mono, "codes": self.encode(call, {"x": mono})["codes"]}
 
     def interleaved(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        """Code left and right by themselves, and let their codebooks take turns."""
+        """Encode left and right separately, with interleaved codebooks."""
         codec, x = self.codec(call["args"]["pad_mode"]), inputs["x"]
         left, right = (self.engine.numpy(codec.encode(self.engine.array(x[:, side : side + 1]))) for side in (0, 1))
         codes = np.stack([left, right], axis=2).reshape(len(x), -1, left.shape[-1])
@@ -92,7 +92,7 @@ class CodecCase:
 
 
 def audiocraft_config(data: dict[str, Any]) -> EncodecConfig:
-    """Give audiocraft's sizes the names of transformers."""
+    """Convert audiocraft's configuration."""
     return EncodecConfig(
         sampling_rate=data["sample_rate"],
         hidden_size=data["dimension"],

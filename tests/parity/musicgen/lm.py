@@ -1,4 +1,4 @@
-"""Golden calls of MusicGen's language model, its delay pattern and sampling, and the Instruct-MusicGen adapter."""
+"""Run golden calls of MusicGen's language model, delay pattern and sampling, and of the Instruct-MusicGen adapter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soundloom.autoregressive import delay
 from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.autoregressive.sampling import filtered, guide_logits, sample
-from soundloom.config.musicgen.model import InstructConfig, LMConfig
+from soundloom.config.musicgen.model import InstructConfig, LMConfig, parse_composite_config
 from soundloom.config.musicgen.sampling import GREEDY, Sampling
 from tests.parity.case import Case
 from tests.parity.musicgen.weights import adapter_weights, lm_weights
@@ -20,10 +20,8 @@ Outputs = dict[str, np.ndarray]
 
 
 def lm_config(data: dict[str, Any]) -> LMConfig:
-    """Return the sizes of a case in audiocraft's or transformers' words."""
+    """Convert the configuration of audiocraft or transformers."""
     if "decoder" in data:
-        from soundloom.config.musicgen.model import parse_composite_config
-
         return parse_composite_config(data).lm
     return LMConfig(
         hidden_size=data["dim"],
@@ -99,27 +97,27 @@ class LMCase:
         return {"condition": self.engine.numpy(self.lm().project_text(hidden, mask))}
 
     def forward(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        """Feed a whole sequence, with the prompts and, in further rows, without."""
+        """Run a complete sequence with the prompts and without."""
         args = call.get("args", {})
         lm = self.lm(lora=args.get("lora", True) is not False)
         text = self._text(lm, inputs, args.get("mask_padded_text_keys", False))
-        logits = self._logits(lm, np.tile(inputs["seq"], (2, 1, 1)), text, self._prefixes(lm, inputs))
-        prompted, unprompted = np.split(logits, 2)
-        guided = guide_logits(prompted, unprompted, self.case.data["config"].get("cfg_coef", 3.0))
-        return {"text_logits": prompted, "null_logits": unprompted, "cfg_logits": guided}
+        logits = self._logits(lm, np.tile(inputs["seq"], (2, 1, 1)), text, self._adapter_kv(lm, inputs))
+        cond, uncond = np.split(logits, 2)
+        guided = guide_logits(cond, uncond, self.case.data["config"].get("cfg_coef", 3.0))
+        return {"text_logits": cond, "null_logits": uncond, "cfg_logits": guided}
 
     def compute_predictions(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        """Feed the positions that training keeps, and put the logits where the codes are."""
+        """Run the positions used in training, and align the logits with the tokens."""
         codes = inputs["codes"]
         clips, _, frames = codes.shape
         delays, lm = self.config.delays, self.lm()
         fed = delay.build(codes, delays, self.config.special_token)[..., : frames + 1]
         text = self._text(lm, {name: inputs[name][:clips] for name in ("text_hidden", "text_mask")}, clips=clips)
-        raw = self._logits(lm, fed, text, self._prefixes(lm, inputs, training=True))
+        raw = self._logits(lm, fed, text, self._adapter_kv(lm, inputs, training=True))
         logits, mask = np.zeros((*codes.shape, raw.shape[-1]), np.float32), np.zeros(codes.shape, np.int32)
-        for codebook, late in enumerate(delays):
-            known = max(frames - late, 0)  # the last frames of a late codebook are never predicted
-            logits[:, codebook, :known] = raw[:, codebook, late : late + known]
+        for codebook, start in enumerate(delays):
+            known = max(frames - start, 0)  # the last frames of a delayed codebook are never predicted
+            logits[:, codebook, :known] = raw[:, codebook, start : start + known]
             mask[:, codebook, :known] = 1
         return {"logits": logits, "mask": mask, "raw_logits": raw}
 
@@ -153,25 +151,23 @@ class LMCase:
 
     def generate(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         args, lm = call["args"], self.lm()
-        drawn = args["use_sampling"]
-        sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if drawn else GREEDY
+        sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if args["use_sampling"] else GREEDY
         clips, noise = len(inputs["text_mask"]) // 2, inputs.get("noise")
         request = TokenRequest(clips, args["frames"], sampling, args["cfg_coef"], inputs.get("prompt"))
-        text, adapter_kv = self._text(lm, inputs), self._prefixes(lm, inputs)
+        text, adapter_kv = self._text(lm, inputs), self._adapter_kv(lm, inputs)
         capacity = count_steps(self.config, request) + request.prompt_frames
-        decoding = self.engine.module("musicgen.kv_cache").DecoderState(
-            lm, text, capacity, args["cfg_coef"] != 1, adapter_kv
-        )
-        made = list(generate(self.config, request, decoding, None if noise is None else lambda step: noise[step]))
-        return {"codes": made[-1].tokens, "logits": np.stack([step.logits for step in made])}
+        make = self.engine.module("musicgen.kv_cache").DecoderState
+        state = make(lm, text, capacity, args["cfg_coef"] != 1, adapter_kv)
+        steps = list(generate(self.config, request, state, None if noise is None else lambda step: noise[step]))
+        return {"codes": steps[-1].tokens, "logits": np.stack([step.logits for step in steps])}
 
     def _text(self, lm: Any, inputs: dict[str, Any], mask_padding: bool = False, clips: int | None = None) -> Any:
-        """Read the prompts, which are the first half of the rows: the others are blank."""
+        """Return the conditioning of the prompts, which are the first half of the rows."""
         clips = clips or len(inputs["text_mask"]) // 2
         mask = inputs["text_mask"][:clips].astype(bool)
         return lm.condition(self.engine.array(inputs["text_hidden"][:clips]), self.engine.array(mask), mask_padding)
 
-    def _prefixes(self, lm: Any, inputs: dict[str, Any], training: bool = False) -> Any:
+    def _adapter_kv(self, lm: Any, inputs: dict[str, Any], training: bool = False) -> Any:
         if "condition_codes" not in inputs:
             return None
         return self._adapter()(lm, self.engine.array(inputs["condition_codes"]), training)

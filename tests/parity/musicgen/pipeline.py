@@ -1,4 +1,4 @@
-"""Golden chains of MusicGen: token ids, and a sound to be edited, to codes and sound, run by an engine."""
+"""Run golden calls of the complete MusicGen pipeline: token ids, and the source of an edit, to tokens and audio."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Outputs = dict[str, np.ndarray]
 
 
 class MusicPipelineCase:
-    """`pipeline.*` calls on the weights of one case, or of those that it names."""
+    """`pipeline.*` calls on the weights of one case, or of several cases that it names."""
 
     def __init__(self, case: Case, engine: Any) -> None:
         self.case, self.engine = case, engine
@@ -43,7 +43,7 @@ class MusicPipelineCase:
         folder = Path(self._folder.name)
         write_safetensors(folder / WEIGHTS_FILE, self.case.weights().values())
         (folder / CONFIG_FILE).write_text(json.dumps(self.case.data["config"]))
-        (folder / TOKENIZER_FILE).write_bytes(b"not used: the record has token ids")
+        (folder / TOKENIZER_FILE).write_bytes(b"not used: the case has token ids")
         return open_musicgen(folder)
 
     def _of_several(self) -> MusicGenCheckpoint:
@@ -73,43 +73,42 @@ class MusicPipelineCase:
 
     def generate(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         engine, args = self._run(call["args"]["pad_mode"]), call["args"]
-        reading = engine.encode_text(inputs["text_ids"], inputs["text_ids_mask"].astype(bool))
-        codes = self._codes(engine, args, reading, args["frames"], inputs)
-        return {"text_hidden": reading.hidden, "codes": codes, "audio": self._sound(engine, codes)}
+        text = engine.encode_text(inputs["text_ids"], inputs["text_ids_mask"].astype(bool))
+        tokens = self._tokens(engine, args, text, args["frames"], inputs)
+        return {"text_hidden": text.hidden, "codes": tokens, "audio": self._decode(engine, tokens)}
 
     def edit(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
         engine, args = self._run(call["args"]["pad_mode"]), call["args"]
-        reading = engine.encode_text(inputs["text_ids"], inputs["text_mask"].astype(bool))
-        heard = engine.encode(inputs["audio"])
-        codes = self._codes(engine, args, reading, heard.shape[-1], inputs, heard)
-        audio = self._sound(engine, codes)
+        text = engine.encode_text(inputs["text_ids"], inputs["text_mask"].astype(bool))
+        source = engine.encode(inputs["audio"])
+        tokens = self._tokens(engine, args, text, source.shape[-1], inputs, source)
+        audio = self._decode(engine, tokens)
         return {
-            "text_hidden": reading.hidden,
-            "condition_codes": heard,
-            "codes": codes,
+            "text_hidden": text.hidden,
+            "condition_codes": source,
+            "codes": tokens,
             "audio_untrimmed": audio,
             "audio": audio[..., : inputs["audio"].shape[-1]],
         }
 
-    def _codes(
+    def _tokens(
         self,
         engine: Any,
         args: dict[str, Any],
-        reading: TextEmbeddings,
+        text: TextEmbeddings,
         frames: int,
         inputs: dict[str, Any],
         source: np.ndarray | None = None,
     ) -> np.ndarray:
         lm, noise, guidance = self.checkpoint.config.lm, inputs.get("noise"), args["cfg_coef"]
-        drawn = args["use_sampling"]
-        sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if drawn else GREEDY
-        request = TokenRequest(len(reading.mask), frames, sampling, guidance, inputs.get("prompt"))
+        sampling = Sampling(args["temperature"], args["top_k"], args["top_p"]) if args["use_sampling"] else GREEDY
+        request = TokenRequest(len(text.mask), frames, sampling, guidance, inputs.get("prompt"))
         capacity = count_steps(lm, request) + request.prompt_frames
-        # The published code lets padded rows take part, and so do the records.
-        decoder = engine.decoder(reading, capacity, guidance != 1, source, mask_padding=False)
+        # The published code does not mask padding.
+        decoder = engine.decoder(text, capacity, guidance != 1, source, mask_padding=False)
         *_, last = generate(lm, request, decoder, None if noise is None else lambda step: noise[step])
         return last.tokens
 
-    def _sound(self, engine: Any, codes: np.ndarray) -> np.ndarray:
+    def _decode(self, engine: Any, tokens: np.ndarray) -> np.ndarray:
         sides = range(self.checkpoint.config.lm.audio_channels)
-        return np.concatenate([engine.decode(codes[:, side :: len(sides)]) for side in sides], axis=1)
+        return np.concatenate([engine.decode(tokens[:, side :: len(sides)]) for side in sides], axis=1)

@@ -1,4 +1,4 @@
-"""Recorded weights of MusicGen under canonical names, whatever layout they were recorded in."""
+"""Recorded weights of MusicGen under canonical names, from any published layout."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from soundloom.checkpoints.musicgen import layouts
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX
 
 Weights = dict[str, Any]
-# Components that are read elsewhere, by the start of their names in a whole checkpoint.
+# Prefixes of the components that are not part of the language model.
 OTHERS = ("text_encoder.", "audio_encoder.", ADAPTER_PREFIX)
 
 
 def canonical(stored: Weights, lora_alpha: float = 0.0) -> Weights:
-    """Rename everything and merge LoRA with this strength; the language model has no prefix."""
+    """Rename all weights and merge LoRA with `lora_alpha`; the language model has no prefix."""
     if any(name.startswith("model.cp_transformer.") for name in stored):
         names = layouts.LIGHTNING
     elif any(name.startswith("decoder.model.decoder.") for name in stored):
@@ -25,11 +25,11 @@ def canonical(stored: Weights, lora_alpha: float = 0.0) -> Weights:
 
 
 def lm_weights(stored: Weights, lora_alpha: float = 0.0) -> Weights:
-    """The language model's part."""
+    """Return the weights of the language model."""
     return {name: tensor for name, tensor in canonical(stored, lora_alpha).items() if not name.startswith(OTHERS)}
 
 
 def adapter_weights(stored: Weights) -> Weights:
-    """The adapter's part, without its prefix."""
+    """Return the weights of the adapter, without their prefix."""
     start = len(ADAPTER_PREFIX)
     return {name[start:]: tensor for name, tensor in canonical(stored).items() if name.startswith(ADAPTER_PREFIX)}
