@@ -37,7 +37,7 @@ def test_outputs_are_named_after_inputs(soundloom, source, tiny_model_folder, tm
     [
         (np.zeros((3, 4), np.float32), "decodes latents (256, frames), found shape (3, 4)"),
         (np.full((256, 4), np.inf, np.float32), "not finite"),
-        (np.array([{}]), "is not an array"),
+        (np.array([{}]), "is not a NumPy array"),
         (np.array(["a", "b"]), "latents must be real numbers, found an array of <U1"),
         (np.float32(1), "found shape ()"),
     ],
@@ -56,11 +56,11 @@ def test_archives_are_no_array_broken_ones_included(soundloom, tiny_model_folder
     for name in ("x.npz", "broken.npz"):
         done = soundloom("decode", name, "--model", tiny_model_folder)
         assert (done.code, done.out) == (1, "")
-        assert f"{name} is not an array" in done.err
+        assert f"{name} is not a NumPy array" in done.err
         assert "latents are a .npy file of numbers" in done.err
 
 
 def test_no_latents(soundloom, source, tiny_model_folder):
     assert "there is no file y.npy" in soundloom("decode", "y.npy", "--model", tiny_model_folder).err
-    assert "is not an array" in soundloom("decode", source, "--model", tiny_model_folder, "-o", "x.wav").err
+    assert "is not a NumPy array" in soundloom("decode", source, "--model", tiny_model_folder, "-o", "x.wav").err
     assert "--seconds must be a number above 0" in soundloom("decode", "y.npy", "--seconds", 0).err
