@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from soundloom.audio.checks import Finding, require_sound
 from soundloom.audio.clip import Clip, log_warnings
@@ -17,45 +17,30 @@ from soundloom.engines.forks import require_threads
 from soundloom.engines.musicgen import MusicEngine
 from soundloom.engines.stable_audio import Engine
 from soundloom.errors import OutputError, shown
+from soundloom.pipeline.musicgen.plan import PlannedMusic
 from soundloom.pipeline.plan import Plan
 from soundloom.pipeline.progress import ProgressCallback, ProgressReporter
 from soundloom.pipeline.provenance import source_record
+from soundloom.pipeline.stable_audio.plan import PlannedClip
 from soundloom.version import __version__
 
 RequestT = TypeVar("RequestT", GenerationRequest, MusicRequest)
+PlannedT = TypeVar("PlannedT", PlannedClip, PlannedMusic)
+CheckpointT = TypeVar("CheckpointT", Checkpoint, MusicGenCheckpoint)
+EngineT = TypeVar("EngineT", Engine, MusicEngine)
 
 
-class AnyPlannedClip(Protocol):
-    """What both families know of a planned clip."""
-
-    @property
-    def request(self) -> GenerationRequest | MusicRequest: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def mode(self) -> str: ...
-    def record(self) -> dict[str, Any]: ...
-
-
-PlannedT = TypeVar("PlannedT", bound=AnyPlannedClip)
-PlannedT_contra = TypeVar("PlannedT_contra", contravariant=True)
-ResultT_co = TypeVar("ResultT_co", covariant=True)
-
-
-class AnyExecutor(Protocol[PlannedT_contra, ResultT_co]):
-    """Runs planned clips through the networks; frees each network after its work unless `keep_loaded`."""
-
-    def execute(self, clips: Sequence[PlannedT_contra], keep_loaded: bool) -> Sequence[ResultT_co]: ...
-
-
-class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
+class BaseModel(ABC, Generic[RequestT, PlannedT, CheckpointT, EngineT]):
     """A checkpoint on an engine."""
 
     components: ClassVar[tuple[Any, ...]]  # all networks of the family
-    checkpoint: Checkpoint | MusicGenCheckpoint
-    engine: Engine | MusicEngine
-    keep_loaded: bool
-    keep_bad: bool
+
+    def __init__(
+        self, checkpoint: CheckpointT, engine: EngineT, *, keep_loaded: bool = False, keep_bad: bool = False
+    ) -> None:
+        self.checkpoint: CheckpointT = checkpoint
+        self.engine: EngineT = engine
+        self.keep_loaded, self.keep_bad = keep_loaded, keep_bad
 
     @property
     def name(self) -> str:
@@ -127,7 +112,8 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, ResultT_co]):
             raise
 
     @abstractmethod
-    def _executor(self, reporter: ProgressReporter) -> AnyExecutor[PlannedT, ResultT_co]: ...
+    def _executor(self, reporter: ProgressReporter) -> Any:
+        """Return the executor of the family; its `execute` returns a result for each planned clip of a group."""
 
     @abstractmethod
     def _clip(self, planned: PlannedT, result: Any) -> Clip:

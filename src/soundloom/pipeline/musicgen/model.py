@@ -6,6 +6,7 @@ The networks are mono. The model reads the mean of a source's channels; its resu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Event
 from typing import TypedDict, Unpack, get_args, overload
 
@@ -57,30 +58,20 @@ class MusicEditKwargs(_CommonKwargs, total=False):
     raw: bool
 
 
-class MusicModel(BaseModel[MusicRequest, PlannedMusic, np.ndarray]):
+class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, MusicEngine]):
     """A MusicGen checkpoint on an engine; see `soundloom.load`."""
 
     components = get_args(MusicComponent)
-    checkpoint: MusicGenCheckpoint
-    engine: MusicEngine
-
-    def __init__(
-        self, checkpoint: MusicGenCheckpoint, engine: MusicEngine, *, keep_loaded: bool = False, keep_bad: bool = False
-    ) -> None:
-        self.checkpoint, self.engine, self.keep_loaded, self.keep_bad = checkpoint, engine, keep_loaded, keep_bad
-        self._tokenizer: T5Tokenizer | None = None
 
     @property
     def config(self) -> MusicGenConfig:
         """The model's configuration."""
         return self.checkpoint.config
 
-    @property
+    @cached_property
     def tokenizer(self) -> T5Tokenizer:
         """The tokenizer of prompts and instructions."""
-        if self._tokenizer is None:
-            self._tokenizer = T5Tokenizer(self.checkpoint.tokenizer, self.config.t5)
-        return self._tokenizer
+        return T5Tokenizer(self.checkpoint.tokenizer, self.config.t5)
 
     @overload
     # A str is also a sequence of them; the first signature wins for it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from threading import Event
 from typing import Any, TypedDict, Unpack, get_args, overload
 
@@ -67,18 +68,10 @@ class EditKwargs(_CommonKwargs, total=False):
     crossfade: float
 
 
-class Model(BaseModel[GenerationRequest, PlannedClip, ClipAssembler]):
+class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
     """A Stable Audio checkpoint on an engine."""
 
     components = get_args(Component)
-    checkpoint: Checkpoint
-    engine: Engine
-
-    def __init__(
-        self, checkpoint: Checkpoint, engine: Engine, *, keep_loaded: bool = False, keep_bad: bool = False
-    ) -> None:
-        self.checkpoint, self.engine, self.keep_loaded, self.keep_bad = checkpoint, engine, keep_loaded, keep_bad
-        self._tokenizer: Tokenizer | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -187,16 +180,14 @@ class Model(BaseModel[GenerationRequest, PlannedClip, ClipAssembler]):
         warnings = request_warnings(planned, result.truncated, self.config, self.name, words)
         return self._recorded(planned, clip, result.findings, [*result.notes, *warnings])
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of prompts."""
-        if self._tokenizer is None:
-            files = self.checkpoint.text_encoder
-            if files is None:
-                self.engine.load("text")  # raises an error that names what is missing
-                raise RuntimeError("the text encoder loaded without its files")
-            self._tokenizer = Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
-        return self._tokenizer
+        files = self.checkpoint.text_encoder
+        if files is None:
+            self.engine.load("text")  # raises an error that names what is missing
+            raise RuntimeError("the text encoder loaded without its files")
+        return Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
 
     @property
     def caption_words(self) -> CaptionVocabulary | None:
