@@ -71,17 +71,17 @@ def test_the_first_run_installs_the_next_ones_do_not(call, clone):
     done, installs = call("sa3", "--prompt", "kick drum loop, 120 BPM")
     assert (done.returncode, done.stdout) == (0, "<generate><--prompt><kick drum loop, 120 BPM>")
     assert installs == [f"-m pip install --disable-pip-version-check -c {clone}/constraints.txt -e {clone}"]
-    assert "Setting soundloom up" in done.stderr
+    assert "Installing soundloom into" in done.stderr
     done, installs = call("sa3", "a b", "--seed", "7")
     assert (done.stdout, done.stderr, installs) == ("<generate><a b><--seed><7>", "", [])
 
 
 def test_setting_up_says_what_it_does_and_how_long_it_takes(call, clone):
     done, _ = call("sa3", "x", SLOW="0.5", SETUP_INTERVAL="0.1")
-    assert "[1/2] making the environment with " in done.stderr
-    assert "[2/2] fetching and installing packages" in done.stderr
+    assert "[1/2] Creating the environment with " in done.stderr
+    assert "[2/2] Downloading and installing packages" in done.stderr
     assert re.search(r"^ +\d+ s  Downloading torch \(190 MB\)$", done.stderr, re.MULTILINE)
-    assert re.search(r"done in \d+ s; for the command soundloom in this shell: source ", done.stderr)
+    assert re.search(r"Installed in \d+ s. To use the command soundloom in this shell: source ", done.stderr)
     assert f"source {clone}/.venv/bin/activate" in done.stderr
 
 
@@ -96,7 +96,7 @@ def test_setting_up_says_what_it_does_and_how_long_it_takes(call, clone):
 def test_offline_it_says_so_in_a_sentence_and_how_to_bring_packages(call, reason):
     done, _ = call("sa3", "x", BROKEN=reason)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "This machine seems to be offline: the packages that soundloom needs could not be fetched." in done.stderr
+    assert "The packages could not be downloaded: this machine seems to be offline." in done.stderr
     assert "pip download -c constraints.txt -d wheels . hatchling editables" in done.stderr
     assert reason not in done.stderr
 
@@ -141,7 +141,7 @@ def test_a_failure_shows_the_log_and_is_tried_again(call, clone):
     done, _ = call("sa3", "x", BROKEN="no such package")
     assert done.returncode == 1
     assert "no such package" in done.stderr
-    assert f"the whole log is {clone}/.venv/setup.log" in done.stderr
+    assert f"the full log is in {clone}/.venv/setup.log" in done.stderr
     assert call("sa3", "x")[0].returncode == 0
 
 

@@ -74,7 +74,7 @@ def _spelled(names: tuple[str, ...], options: dict[str, Any]) -> Iterator[Flag]:
 
 
 def actions_of(command: str) -> tuple[str, ...]:
-    """Return possible values of the first positional argument, beside files."""
+    """Return possible values of the first positional argument, other than files."""
     if command == "train":
         from soundloom.cli.commands.train import EXPORT, FILES
 
@@ -114,8 +114,8 @@ def fish() -> str:
     ]
     for command in COMMANDS:
         condition = f"complete -c soundloom -n '__fish_seen_subcommand_from {command}'"
-        if words := actions_of(command):
-            lines.append(f"{condition} -a {_escaped(' '.join(words))}")
+        if actions := actions_of(command):
+            lines.append(f"{condition} -a {_escaped(' '.join(actions))}")
         for one in flags_of(command):
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in one.names)
             value = f" -x -a {_escaped(' '.join(one.values))}" if one.values else " -r" if one.takes_value else ""

@@ -65,7 +65,7 @@ def run(options: Options) -> None:
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
     trained = _companions(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of the evaluation
-        report = evaluate(model, options.model, scope, _say, _flags(options))
+        report = evaluate(model, options.model, scope, _print_progress, _flags(options))
     report = replace(report, metrics=[*report.metrics, *_losses(model, scope), *trained])
     figures = {"model": model.name, "hash": model.checkpoint.fingerprint, **report.record()}
     print_results(figures if options.json else table(report.metrics))
@@ -96,7 +96,7 @@ def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
     return auxiliary_metrics(RunDirectory(expanded(work)), scope.reference_prompts(), scope.seconds)
 
 
-def _say(line: str) -> None:
+def _print_progress(line: str) -> None:
     sys.stderr.write(escaped(f"{line}\n"))
 
 

@@ -46,20 +46,20 @@ class Options(GroupSizeOptions, EngineOptions, DeviceOptions, LicenseOptions, Js
 
 
 def run(options: Options) -> None:
-    choice = QuantizationConfig(options.bits, options.group_size, options.calibrate, options.prompts)
+    config = QuantizationConfig(options.bits, options.group_size, options.calibrate, options.prompts)
     folder = Path(options.out)
     require_empty_or_same(folder)
     require_device(options.engine, options.device)
     full = _open(options)
-    made = {"command": "quantize", "from": full.fingerprint, **asdict(choice)}
-    require_empty_or_same(folder, made)
+    provenance = {"command": "quantize", "from": full.fingerprint, **asdict(config)}
+    require_empty_or_same(folder, provenance)
     with ProgressDisplay(quiet=options.quiet) as progress, atomic_folder(folder) as new:
         if isinstance(full, MusicGenCheckpoint):
-            report = _quantize_music(options, full, new, choice, progress)
+            report = _quantize_music(options, full, new, config, progress)
         else:
-            report = _quantize(options, full, new, choice, progress)
+            report = _quantize(options, full, new, config, progress)
         write_json(new / REPORT_FILE, report.as_dict())
-        write_hashes(new, made)
+        write_hashes(new, provenance)
     print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
 
 
@@ -73,21 +73,21 @@ def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:
 
 
 def _quantize(
-    options: Options, full: Checkpoint, folder: Path, choice: QuantizationConfig, progress: ProgressCallback
+    options: Options, full: Checkpoint, folder: Path, config: QuantizationConfig, progress: ProgressCallback
 ) -> QuantizationReport:
     engine = engine_class(options.engine)
 
     def on_engine(other: Checkpoint) -> Model:
         return Model(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
-    return quantize_model(full, folder, choice, on_engine, progress)
+    return quantize_model(full, folder, config, on_engine, progress)
 
 
 def _quantize_music(
     options: Options,
     full: MusicGenCheckpoint,
     folder: Path,
-    choice: QuantizationConfig,
+    config: QuantizationConfig,
     progress: ProgressCallback,
 ) -> QuantizationReport:
     engine = music_engine_class(options.engine)
@@ -95,4 +95,4 @@ def _quantize_music(
     def on_engine(other: MusicGenCheckpoint) -> MusicModel:
         return MusicModel(other, engine(other, options.device, "fp32"), keep_loaded=True)
 
-    return quantize_music(full, folder, choice, on_engine, progress)
+    return quantize_music(full, folder, config, on_engine, progress)

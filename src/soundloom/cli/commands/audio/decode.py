@@ -43,9 +43,9 @@ def run(options: Options) -> None:
     record = {"mode": "decode", "model": model.name, "model_hash": model.checkpoint.fingerprint}
     named = options.out is not None
     with SoundWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record, overwrite=named) as out:
-        wanted = None if options.seconds is None else round(options.seconds * model.sample_rate)
+        limit = None if options.seconds is None else round(options.seconds * model.sample_rate)
         for piece in model.decode_stream(latents):
-            out.write(piece if wanted is None else piece[:, : max(0, wanted - out.samples)])
+            out.write(piece if limit is None else piece[:, : max(0, limit - out.samples)])
     found = {"files": [str(path)], "seconds": out.samples / out.sample_rate, "peak": out.peak}
     print_results(found if options.json else [str(path)])
 

@@ -16,10 +16,9 @@ from soundloom.cli.opening import known_generator, named_entry
 from soundloom.cli.options.editing import RegionOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
-from soundloom.cli.options.model import AutoencoderOptions
 from soundloom.cli.options.prompts import expand_prompts, join_loose_words
 from soundloom.cli.options.requests import build_requests
-from soundloom.cli.options.sampling import SamplingOptions, SeedOptions, TokenSamplingOptions
+from soundloom.cli.options.sampling import TokenSamplingOptions
 from soundloom.cli.options.shared import (
     PRECISIONS,
     crossfade_flag,
@@ -35,12 +34,10 @@ from soundloom.pipeline.provenance import recorded_settings
 from soundloom.pipeline.stable_audio.plan import default_seconds, plan
 
 VARIATION_NOISE = 0.6
-_FOR_MUSIC_TOO = {"meter", "chunked_decode", *(field.name for field in fields(SeedOptions))}
-_GROUPS_FOR_SOUND = (RegionOptions, SamplingOptions, AutoencoderOptions)
-_NOT_OF_MUSIC = (
-    *(field.name for group in _GROUPS_FOR_SOUND for field in fields(group) if field.name not in _FOR_MUSIC_TOO),
-    *("init_audio", "noise", "crossfade"),
-)
+_MUSIC_FLAGS = {
+    *(field.name for field in fields(MusicOptions)),
+    *("positional_prompts", "prompt", "seconds", "like", "chunked_decode"),
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def run(options: Options) -> None:
     if not prompts and not record and not options.init_audio:
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
-        _require_absent(options, _NOT_OF_MUSIC)
+        _require_absent(options, [field.name for field in fields(options) if field.name not in _MUSIC_FLAGS])
         generate_music(options, prompts, options.seconds, record)
         return
     _require_absent(options, tuple(field.name for field in fields(TokenSamplingOptions)))
