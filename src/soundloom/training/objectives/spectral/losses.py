@@ -116,7 +116,7 @@ def _spread(magnitudes: Tensor) -> Tensor:
 
 
 def softnorm_loss(latents: Tensor) -> Tensor:
-    """Penalize latents (b, c, t) that deviate from zero mean and unit variance, over time and, less, channels."""
+    """Penalize deviations of latents (b, c, t) from zero mean and unit variance over time, and less over channels."""
     return _kl_to_standard_normal(latents, 2) + 0.4 * _kl_to_standard_normal(latents, 1)
 
 
