@@ -141,12 +141,12 @@ def test_a_compressed_file_is_rejected(tmp_path, files):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"starts": [0, 4, 8]}, "do not follow each other"),
-        ({"starts": [0, 9, 4]}, "do not follow each other"),
+        ({"starts": [0, 4, 8]}, "are not contiguous"),
+        ({"starts": [0, 9, 4]}, "are not contiguous"),
         ({"starts": [0]}, "no lengths"),
-        ({"seconds": [0.1, float("nan")]}, "some of its numbers are none"),
-        ({"silence": [[0.0, 0.0]]}, "no channels in common"),
-        ({"frames": [1.0] * 9}, "no channels in common"),
+        ({"seconds": [0.1, float("nan")]}, "holds values that are not finite"),
+        ({"silence": [[0.0, 0.0]]}, "different numbers of channels"),
+        ({"frames": [1.0] * 9}, "different numbers of channels"),
     ],
 )
 def test_inconsistent_latents_are_rejected(tmp_path, change, sentence):
@@ -163,7 +163,7 @@ def test_inconsistent_latents_are_rejected(tmp_path, change, sentence):
 
 def test_latents_of_another_model_are_rejected(tmp_path, files):
     (tmp_path / "latents.npz").write_bytes(files["latents.npz"])
-    with pytest.raises(TrainingError, match="latents of 3 channels, and the model's have 5"):
+    with pytest.raises(TrainingError, match="latents of 3 channels, and the model has 5"):
         read_latents(tmp_path / "latents.npz", 5)
 
 

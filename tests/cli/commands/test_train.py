@@ -100,7 +100,7 @@ def test_an_export_needs_no_latents(copy, made, caplog):
     assert exported()["clip_seconds"] == list(lengths)
     note.unlink()
     assert "clip_seconds" not in exported()
-    assert "will not say how long its clips were" in caplog.text
+    assert "will not state the lengths of its training clips" in caplog.text
     latents.write_bytes(kept)
     assert exported()["clip_seconds"] == list(lengths)
     note.write_text('{"clip_seconds": [3, "a"]}')
