@@ -12,8 +12,8 @@ from soundloom.config.toml import parse_toml
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.errors import ConfigError, RequestError
 from soundloom.training import config as configs
+from soundloom.training.config import InstructTrainingConfig
 from soundloom.training.recipe import Recipe
-from soundloom.training.stages.instruct import InstructTrainingConfig
 from tests.robustness.mutators.media import changed, count, damaged, generator, nested, refusal
 from tests.training.tiny_recipe import CONFIGS, to_toml
 

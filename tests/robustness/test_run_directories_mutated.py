@@ -13,7 +13,7 @@ from soundloom.training.config import LoopConfig
 from soundloom.training.data.latents import Latents, read_latents, write_latents
 from soundloom.training.loop.checkpoint import save_state
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.recipe import RunDirectory
+from soundloom.training.run_directory import RunDirectory
 from tests.robustness.mutators.media import changed, count, damaged, generator, odd_json, refusal
 
 LOOP = LoopConfig(steps=2, learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
@@ -45,7 +45,7 @@ def files(tmp_path_factory):
     (folder / "dit").mkdir()
     trainer.train()
     run_dir = RunDirectory(folder)
-    run_dir.keep_trained("dit", trainer.result())
+    run_dir.save_weights("dit", trainer.result())
     starts = np.array([0, 4, 9])
     rng = np.random.default_rng(0)
     write_latents(
@@ -66,7 +66,7 @@ def reads(folder):
     run_dir = RunDirectory(folder)
     return {
         "dit/state.pt": lambda: Trainer(Task(), LOOP, folder / "dit").train(),
-        "dit/trained.pt": lambda: run_dir.read_trained("dit"),
+        "dit/trained.pt": lambda: run_dir.read_weights("dit"),
         "latents.npz": lambda: read_latents(run_dir.latents, CHANNELS),
     }
 

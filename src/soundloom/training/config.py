@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from soundloom.config.musicgen.model import AdapterSizes
 from soundloom.config.ranges import Ranged, Within
 from soundloom.datasets.examples import Selection
+from soundloom.datasets.synthetic.sounds.stems import Kind
 from soundloom.errors import ConfigError, shown
 from soundloom.training.ranges import (
     BatchSize,
@@ -361,3 +363,16 @@ class PostConfig(Ranged):
             require_pair(name, getattr(self, name), rising=True)
         if self.head_width % 16:
             raise ConfigError(f"head_width must be a multiple of 16, found {self.head_width}")
+
+
+@dataclass(frozen=True)
+class InstructTrainingConfig(Ranged):
+    """Training of the adapter of an Instruct-MusicGen editor."""
+
+    loop: LoopConfig
+    adapter: AdapterSizes = field(default_factory=AdapterSizes)
+    stems: Kind = "music"  # of which the synthetic pieces consist
+    batch_size: BatchSize = 8
+    seconds: Annotated[float, Within(0.05, 600)] = 5.0  # of a clip
+    pieces: Size = 0  # limits training to this many different pieces; 0 for a new one in each edit
+    text_dropout: Share = 0.3  # probability that an instruction is dropped, for guidance

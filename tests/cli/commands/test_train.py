@@ -15,7 +15,8 @@ from soundloom.cli.main import main
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import read_log
-from soundloom.training.recipe import Recipe, RunDirectory
+from soundloom.training.recipe import Recipe
+from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.context import StableAudioContext
 from tests.training.objectives.test_clap import write_clap
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe

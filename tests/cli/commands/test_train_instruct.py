@@ -11,8 +11,8 @@ from soundloom.config.musicgen.model import InstructConfig, published_musicgen
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from soundloom.training.init.editor import Editor
 from soundloom.training.loop.logging import read_log
-from soundloom.training.stages.instruct import Editor
 from tests.training.tiny_recipe import write_recipe
 
 LOOP = {"steps": 4, "learning_rate": 1e-2, "final_learning_rate": 1e-3, "warmup_steps": 1, "log_every": 1}
@@ -95,7 +95,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(train, composers, tmp_path,
     assert train("instruct", "--from", composers["plain"]).code == 0
     with monkeypatch.context() as patch:
         asked = iter((False, False, True))  # stop after two of four steps
-        patch.setattr("soundloom.cli.commands.train.Stop.wished", property(lambda stop: next(asked)))
+        patch.setattr("soundloom.cli.commands.train.Stop.requested", property(lambda stop: next(asked)))
         train("instruct", "--from", composers["plain"], run_dir="other")
     assert not (tmp_path / "other" / "instruct" / "trained.pt").exists()
     assert [record["step"] for record in read_log(tmp_path / "other" / "instruct")] == [1, 2]

@@ -25,7 +25,7 @@ from soundloom.training.loop.logging import read_log
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.trainer import Trainer
 from soundloom.training.objectives.text_features import TextEmbedding
-from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_follow, require_sizes
+from soundloom.training.stages.autoencoder import AutoencoderTask, encode_and_update_std, require_sizes
 from tests.training.tiny_recipe import AUTOENCODER, LATENT_DIM, SOUNDS, TEXT, loop, model_config
 
 MEMBERS = (DiscriminatorConfig("convolution", 64, filters=4), DiscriminatorConfig("patches", 29, width=64, depth=2))
@@ -125,13 +125,13 @@ def test_the_bottleneck_follows_the_deviation_of_its_latents():
     audio = torch.randn(1, 2, 4096)
     with torch.no_grad():
         deviation = same.encode(audio).std()
-    latents = encode_and_follow(same, audio, rate=0.1)
+    latents = encode_and_update_std(same, audio, rate=0.1)
     expected = 0.9 + 0.1 * deviation
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
     torch.testing.assert_close(latents.std(), deviation / expected)
     latents.sum().backward()  # nothing that the gradient needs was changed in place
     with torch.no_grad():
-        encode_and_follow(same, audio, rate=0.1)
+        encode_and_update_std(same, audio, rate=0.1)
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
 
 

@@ -10,7 +10,7 @@ from soundloom.config.parse import to_dict
 from soundloom.datasets.synthetic import family_prompts
 from soundloom.errors import TrainingError
 from soundloom.training.loop.checkpoint import save_state
-from soundloom.training.recipe import RunDirectory
+from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.evaluate import auxiliary_metrics
 from tests.training.stages.test_autoencoder import EVERYTHING
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe

@@ -76,9 +76,9 @@ def _spelled(names: tuple[str, ...], options: dict[str, Any]) -> Iterator[Flag]:
 def actions_of(command: str) -> tuple[str, ...]:
     """Return possible values of the first positional argument, other than files."""
     if command == "train":
-        from soundloom.cli.commands.train import EXPORT, FILES
+        from soundloom.training.stages.registry import EXPORT, STAGES
 
-        return (*FILES, EXPORT)
+        return (*STAGES, EXPORT)
     return _ACTIONS.get(command, ())
 
 

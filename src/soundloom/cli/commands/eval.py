@@ -90,7 +90,7 @@ def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
 
 def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
     """Return losses of the autoencoder's training on held-out audio."""
-    from soundloom.training.recipe import RunDirectory
+    from soundloom.training.run_directory import RunDirectory
     from soundloom.training.stages.evaluate import auxiliary_metrics
 
     return auxiliary_metrics(RunDirectory(expanded(work)), scope.reference_prompts(), scope.seconds)

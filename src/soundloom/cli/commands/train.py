@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,29 +22,17 @@ from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import Stop, progress
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
+from soundloom.training.stages.registry import EXPORT, EXPORTABLE, STAGES
 
 if TYPE_CHECKING:
     from soundloom.training.init.pretrained import PretrainedModel
     from soundloom.training.loop.distributed import Distributed
-    from soundloom.training.recipe import RunDirectory
+    from soundloom.training.run_directory import RunDirectory
     from soundloom.training.stages.context import StageContext
 
 log = logging.getLogger(__name__)
 
-# The name of each stage in the recipe and in the run folder.
-FILES = {
-    "tokenizer": "tokenizer",
-    "autoencoder": "autoencoder",
-    "encode": "encode",
-    "text": "text",
-    "dit": "dit",
-    "distill": "distill",
-    "post": "post",
-    "instruct": "instruct",
-}
-EXPORT = "export"
-RESULTS = ("dit", "distill", "post")  # stages whose result is a complete model
-UNFINISHED, STOPPED = 3, 130  # exit codes
+UNFINISHED, INTERRUPTED = 3, 130  # exit codes
 
 
 @dataclass(frozen=True)
@@ -61,22 +48,18 @@ class DistributedOptions(DeviceOptions):
     shard: bool = switch("--shard", help="shard weights and optimizer state over the processes (FSDP2)")
 
 
-_MACHINE_FIELDS = tuple(field.name for field in fields(DistributedOptions))
-
-
 @dataclass(frozen=True)
 class Options(DistributedOptions, QuietOptions):
     """Run one stage of a training recipe, a folder of TOML files such as configs/mini.
 
-    The stages of a Stable Audio model run in this order: tokenizer, autoencoder, encode, text, dit, distill, post,
-    export. An interrupted stage resumes bit-exactly.
+    Run the stages of a Stable Audio model in the order below, then export. An interrupted stage resumes bit-exactly.
 
     To train an editor for `soundloom edit`, run the stages instruct, with --from musicgen-small, and export.
 
     To train on several devices, start the command with `torchrun --nproc-per-node N -m soundloom train ...`.
     """
 
-    stage: str = flag(metavar="STAGE", help=f"{', '.join(FILES)}, or {EXPORT}")
+    stage: str = flag(metavar="STAGE", help=f"{', '.join(STAGES)}, or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
     run_dir: str | None = work_flag(help="run folder for checkpoints, logs, and results of the stages")
     pretrained: str | None = flag(
@@ -84,7 +67,7 @@ class Options(DistributedOptions, QuietOptions):
         metavar="MODEL",
         help="start from this pretrained model: a name, folder, or file; later stages use it too",
     )
-    changes: Sequence[str] = flag(
+    overrides: Sequence[str] = flag(
         "--set",
         default=(),
         action="append",
@@ -100,7 +83,7 @@ class Options(DistributedOptions, QuietOptions):
     result_of: str | None = flag(
         "--result-of",
         metavar="STAGE",
-        help="the stage whose model to export: dit, distill, or post (default: the last in the recipe)",
+        help=f"the stage whose model to export: {', '.join(EXPORTABLE)} (default: the last in the recipe)",
     )
 
 
@@ -108,9 +91,10 @@ def run(options: Options) -> int:
     folder = _checked_run_dir(options)
     with info_to_stderr(quiet=options.quiet):
         from soundloom.training.loop.distributed import DistributedConfig, init_distributed
-        from soundloom.training.recipe import RunDirectory
+        from soundloom.training.run_directory import RunDirectory
 
-        distributed = init_distributed(DistributedConfig(**{name: getattr(options, name) for name in _MACHINE_FIELDS}))
+        names = [field.name for field in fields(DistributedOptions)]
+        distributed = init_distributed(DistributedConfig(**{name: getattr(options, name) for name in names}))
         try:
             run_dir = RunDirectory(folder)
             if options.stage == EXPORT:  # reads only finished files, so it needs no lock
@@ -123,17 +107,19 @@ def run(options: Options) -> int:
 
 def _checked_run_dir(options: Options) -> Path:
     """Return the run folder. Raises RequestError for invalid options, before PyTorch is imported."""
-    if options.stage not in (*FILES, EXPORT):
-        raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(FILES)}, {EXPORT}")
+    if options.stage not in (*STAGES, EXPORT):
+        raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(STAGES)}, {EXPORT}")
     if options.run_dir is None:
         raise RequestError("training needs a run folder", "for example --work run")
     if options.stage == EXPORT and options.out is None:
         raise RequestError("export needs an output folder", "for example --out model")
     if options.stage != EXPORT and (options.out or options.result_of):
         raise RequestError("only export takes --out and --result-of", "other stages write to the run folder --work")
-    if options.result_of not in (None, *RESULTS):
-        raise RequestError(f"--result-of {options.result_of} has no model to export", f"stages: {', '.join(RESULTS)}")
-    if options.changes and options.stage in ("encode", EXPORT):
+    if options.result_of not in (None, *EXPORTABLE):
+        raise RequestError(
+            f"--result-of {options.result_of} has no model to export", f"stages: {', '.join(EXPORTABLE)}"
+        )
+    if options.overrides and (options.stage == EXPORT or STAGES[options.stage].config is None):
         raise RequestError(f"{options.stage} has no TOML file for --set to override", "edit the files of the recipe")
     if options.resume and options.restart:
         raise RequestError("--resume and --restart contradict each other")
@@ -146,87 +132,66 @@ def _checked_run_dir(options: Options) -> Path:
 
 
 def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
-    name = FILES[options.stage]
-    if options.resume and not run_dir.has_begun(name):
-        raise RequestError(f"there is no {options.stage} run in {run_dir.folder} to resume", "leave out --resume")
-    is_outdated = distributed.any_rank(run_dir.is_outdated(name) and not options.resume)
-    if is_outdated:
-        log.info("%s starts over, because an earlier stage was trained again", options.stage)
-    for earlier in [] if options.restart else run_dir.renewed(name):
-        log.warning("%s is older than the results of %s; use --restart to train it again", options.stage, earlier)
+    name = options.stage
+    if options.resume and not run_dir.has_started(name):
+        raise RequestError(f"there is no {name} run in {run_dir.folder} to resume", "leave out --resume")
+    must_restart = distributed.any_rank(run_dir.must_restart(name) and not options.resume)
+    if must_restart:
+        log.info("%s starts over, because an earlier stage was trained again", name)
+    for source in [] if options.restart else run_dir.newer_needs(name):
+        log.warning("%s is older than the results of %s; use --restart to train it again", name, source)
     stop = Stop(options.minutes)
     context = _context(
         options,
         run_dir,
         distributed,
-        anew=options.restart or is_outdated,
-        callbacks=lambda name: [stop, *progress(name, quiet=options.quiet)],
-        until=lambda: stop.wished,
+        restart=options.restart or must_restart,
+        callbacks=lambda stage: [stop, *progress(stage, quiet=options.quiet)],
+        until=lambda: stop.requested,
     )
-    done = _stage(options.stage, context)()
+    is_finished = STAGES[name].run(context)
     if distributed.is_main:
-        _report(done, options, run_dir)
-    return 0 if done else STOPPED if stop.interrupted else UNFINISHED
-
-
-def _stage(stage: str, context: StageContext) -> Callable[[], bool]:
-    """Return a function that runs a stage until it finishes or stops. Raises RequestError."""
-    from soundloom.training.stages.context import StableAudioContext
-    from soundloom.training.stages.instruct_job import InstructContext, train_editor
-    from soundloom.training.stages.stages import STAGES
-
-    if isinstance(context, StableAudioContext):
-        return partial(STAGES[stage], context)
-    if stage != "instruct" or not isinstance(context, InstructContext):
-        raise RequestError(f"train {stage} is for Stable Audio models", "MusicGen has only the stage instruct")
-    return partial(train_editor, context)
-
-
-def _report(done: bool, options: Options, run_dir: RunDirectory) -> None:
-    if done:
-        print_results([str(run_dir.result(FILES[options.stage]))])
-    else:
-        log.info("%s is not finished; run the same command to resume", options.stage)
+        if is_finished:
+            print_results([str(run_dir.result(name))])
+        else:
+            log.info("%s is not finished; run the same command to resume", name)
+    return 0 if is_finished else INTERRUPTED if stop.interrupted else UNFINISHED
 
 
 def _export(options: Options, run_dir: RunDirectory, distributed: Distributed) -> int:
     from soundloom.training.stages.context import StableAudioContext
-    from soundloom.training.stages.export import require_replaceable
-    from soundloom.training.stages.instruct_job import InstructContext, export_editor
-    from soundloom.training.stages.stages import export_model
+    from soundloom.training.stages.export import export_model, require_replaceable
+    from soundloom.training.stages.instruct import InstructContext, export_editor
 
     assert options.out is not None
     out = expanded(options.out)
     require_replaceable(out)
     context = _context(options, run_dir, distributed)
-    if isinstance(context, InstructContext):
+    if isinstance(context, StableAudioContext):
+        export_model(context, out, options.result_of)
+    elif isinstance(context, InstructContext):
         if options.result_of:
             raise RequestError("an editor has only the stage instruct", "leave out --result-of")
         export_editor(context, out)
-    elif isinstance(context, StableAudioContext):
-        export_model(context, out, FILES.get(options.result_of or ""))
     print_results([str(out)])
     return 0
 
 
-def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, **more: Any) -> StageContext:
-    """Return the context of a stage; `more` are further fields of it."""
+def _context(options: Options, run_dir: RunDirectory, distributed: Distributed, **fields: Any) -> StageContext:
+    """Return the context of the model's family. Raises RequestError where the stage does not suit the model."""
     from soundloom.training.recipe import Recipe
     from soundloom.training.stages.context import StableAudioContext
-    from soundloom.training.stages.instruct_job import InstructContext
+    from soundloom.training.stages.instruct import InstructContext
 
-    common: dict[str, Any] = {
-        "recipe": Recipe(Path(options.recipe), FILES.get(options.stage, ""), options.changes),
-        "run_dir": run_dir,
-        "distributed": distributed,
-        **more,
-    }
+    recipe = Recipe(Path(options.recipe), options.stage, options.overrides)
+    common: dict[str, Any] = {"recipe": recipe, "run_dir": run_dir, "distributed": distributed, **fields}
     pretrained = _pretrained(options.pretrained, run_dir)
+    is_musicgen = isinstance(pretrained, MusicGenCheckpoint)
+    if options.stage != EXPORT:
+        STAGES[options.stage].require_suitable("musicgen" if is_musicgen else "stable_audio", pretrained is not None)
     context: StageContext
     if isinstance(pretrained, MusicGenCheckpoint):
         context = InstructContext(**common, checkpoint=pretrained)
-    elif options.stage == "instruct":
-        raise RequestError("train instruct needs a MusicGen model", "for example --from musicgen-small")
     else:
         context = StableAudioContext(**common, pretrained=pretrained)
     if distributed.is_main:

@@ -1,4 +1,4 @@
-"""Show training progress on stderr, and stop training after a time limit or Ctrl-C."""
+"""Show the progress of training on stderr, and stop it by Ctrl-C or after a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundloom.training.loop.logging import Callback, StepMetrics
 
 
 class Stop(Callback):
-    """Request a stop after `minutes`, Ctrl-C, or SIGTERM; a second Ctrl-C interrupts immediately."""
+    """Request a stop after some minutes, or on Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
 
     def __init__(self, minutes: float) -> None:
         self._deadline = time.monotonic() + 60 * minutes
@@ -24,11 +24,11 @@ class Stop(Callback):
         self.interrupted = False
 
     @property
-    def wished(self) -> bool:
+    def requested(self) -> bool:
         return self.interrupted or time.monotonic() >= self._deadline
 
     def on_train_begin(self, step: int, steps: int) -> None:
-        # Signals that are already ignored, as under nohup, stay ignored.
+        # Ignored signals, as under nohup, stay ignored.
         for number in (n for n in (signal.SIGINT, *SIGNALS) if signal.getsignal(n) is not signal.SIG_IGN):
             self._previous[number] = signal.signal(number, self._interrupt)
 
@@ -43,29 +43,29 @@ class Stop(Callback):
 
 
 class Lines(Callback):
-    """Print a line per report, for logs and pipes."""
+    """Print a line for each log, for files and pipes."""
 
-    def __init__(self, name: str, console: Console) -> None:
-        self.name, self.console = name, console
+    def __init__(self, stage: str, console: Console) -> None:
+        self.stage, self.console = stage, console
 
     def on_log(self, metrics: StepMetrics) -> None:
         self.console.print(
-            f"{self.name}: step {metrics.step} of {metrics.steps}: {_values(metrics)}; "
+            f"{self.stage}: step {metrics.step} of {metrics.steps}: {_values(metrics)}; "
             f"{metrics.seconds_per_step:.3g} s a step, {duration(metrics.seconds_left)} left"
         )
 
 
 class Bar(Callback):
-    """Show a progress bar in a terminal, with the loss and the remaining time."""
+    """Show a bar with the loss and the remaining time in a terminal."""
 
-    def __init__(self, name: str, console: Console) -> None:
+    def __init__(self, stage: str, console: Console) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}")
         self._display = Progress(*columns, console=console)
-        self._name = name
+        self._stage = stage
         self._task: TaskID | None = None
 
     def on_train_begin(self, step: int, steps: int) -> None:
-        self._task = self._display.add_task(self._name, total=steps, completed=step, now="")
+        self._task = self._display.add_task(self._stage, total=steps, completed=step, now="")
         self._display.start()
 
     def on_step_end(self, step: int) -> None:
@@ -81,12 +81,12 @@ class Bar(Callback):
         self._display.stop()
 
 
-def progress(name: str, *, quiet: bool) -> Sequence[Callback]:
-    """Return callbacks that show the progress of a stage: a bar in a terminal, lines elsewhere, nothing if quiet."""
+def progress(stage: str, *, quiet: bool) -> Sequence[Callback]:
+    """Return callbacks that show the progress: a bar in a terminal, lines elsewhere, nothing if quiet."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if quiet:
         return ()
-    return (Bar(name, console),) if console.is_terminal else (Lines(name, console),)
+    return (Bar(stage, console),) if console.is_terminal else (Lines(stage, console),)
 
 
 def _values(metrics: StepMetrics, most: int | None = None) -> str:

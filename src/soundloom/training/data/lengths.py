@@ -14,7 +14,7 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.training_section import CLIP_SECONDS, clip_seconds
 from soundloom.errors import ConfigError, SoundloomError, TrainingError, printable
 from soundloom.training.loop.checkpoint import read_json_object
-from soundloom.training.recipe import RunDirectory
+from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.context import StableAudioContext
 
 log = logging.getLogger(__name__)

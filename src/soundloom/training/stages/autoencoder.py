@@ -1,4 +1,4 @@
-"""Training of a SAME autoencoder that starts as the linear codec of principal components."""
+"""Train the SAME autoencoder, initialized as the linear codec of the principal components where it can represent it."""
 
 from __future__ import annotations
 
@@ -11,45 +11,96 @@ from torch import Tensor
 
 from soundloom.config.stable_audio.same import SAMEConfig
 from soundloom.datasets.synthetic import SAMPLE_RATE
-from soundloom.engines.torch.stable_audio.same import SAME, to_patches
+from soundloom.engines.torch.stable_audio.same import SAME, Resampler, to_patches
 from soundloom.errors import ConfigError
 from soundloom.memory import require_memory
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.augmentation import augment
 from soundloom.training.data.captions import CaptionTokens
 from soundloom.training.data.protocols import SoundSource
+from soundloom.training.init.linear_codec import fit_linear_codec, init_linear_codec, sample_crops, zero_branches
+from soundloom.training.init.noise_bands import init_noise_bands
+from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.loop.task import OptimizerPhase
+from soundloom.training.loop.task import OptimizerPhase, TrainingTask
 from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
 from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
-from soundloom.training.objectives.text_features import TextFeatures
+from soundloom.training.objectives.text_features import FrozenTextEncoder, TextEmbedding, TextFeatures
+from soundloom.training.stages.context import StableAudioContext
+from soundloom.training.stages.previews import reconstruction
+from soundloom.training.stages.run import run_stage
 
-SMALLEST_DEVIATION = 1e-4  # of latents, in the bottleneck
+MIN_STD = 1e-4  # of the bottleneck
+SCALE_CLIPS = 500  # clips on which the scale of latents is measured
+
+
+def run(context: StableAudioContext, config: AutoencoderConfig) -> bool:
+    """Train the autoencoder, then scale its latents to unit variance."""
+    require_sizes(config, context.model.same)
+    pretrained = context.pretrained
+
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        sounds = context.sounds(config.clips)
+        same = pretrained.same() if pretrained else SAME(context.model.same)
+        if fresh and not pretrained:
+            _initialize(same, sounds, config)
+        captions, text = _captions(context, sounds, config) if config.contrastive.weight else (None, None)
+        task = AutoencoderTask(same.to(context.distributed.device), sounds, config, captions, text)
+        return task, reconstruction(same, sounds, context.model.sample_rate)
+
+    def finish(weights: dict[str, Tensor]) -> None:
+        same = SAME(context.model.same)
+        same.load_state_dict(weights)
+        if not (pretrained and config.decoder_only):  # the pretrained transformer expects the original scale
+            normalize_scale(same, context.scale_sounds(SCALE_CLIPS), SCALE_CLIPS)
+        context.run_dir.save_weights("autoencoder", same.state_dict())
+
+    return run_stage(context, "autoencoder", config, build, finish)
 
 
 def require_sizes(config: AutoencoderConfig, same: SAMEConfig) -> None:
-    """Raise ConfigError for crops shorter than what hears them, EngineError where memory cannot hold them."""
+    """Raise ConfigError for crops shorter than a loss's window, EngineError where memory cannot hold them."""
     crop = config.frames * same.downsampling_ratio
-    heard = [*config.spectral.windows, *(config.mel.windows if config.mel.weight else ())]
-    heard += [member.size for member in config.adversarial.discriminators] if config.adversarial.weight else []
-    heard += [config.semantic.window] if config.semantic.weight else []
-    if crop < max(heard):
+    windows = [*config.spectral.windows, *(config.mel.windows if config.mel.weight else ())]
+    windows += [each.size for each in config.adversarial.discriminators] if config.adversarial.weight else []
+    windows += [config.semantic.window] if config.semantic.weight else []
+    if crop < max(windows):
         raise ConfigError(
-            f"crops of {config.frames} frames are {crop} samples, shorter than the longest window ({max(heard)})"
+            f"crops of {config.frames} frames are {crop} samples, shorter than the longest window ({max(windows)})"
         )
     channels, float32, float64 = 2, 4, 8
     require_memory(round(config.pca_seconds * SAMPLE_RATE) * channels * float64, f"pca_seconds {config.pca_seconds:g}")
-    require_memory(
-        config.batch_size * crop * channels * float32, f"a batch of {config.batch_size} crops of {crop} samples"
-    )
+    what = f"a batch of {config.batch_size} crops of {crop} samples"
+    require_memory(config.batch_size * crop * channels * float32, what)
+
+
+def _initialize(same: SAME, sounds: SoundSource, config: AutoencoderConfig) -> None:
+    if config.noise_bands:
+        init_noise_bands(same, sounds, config)
+    elif same.config.encoder.config.latent_shortcut:
+        init_linear_codec(same, fit_linear_codec(same, sample_crops(same, sounds, config), config))
+    else:
+        for resampler in same.modules():
+            if isinstance(resampler, Resampler):
+                zero_branches(resampler)
+
+
+def _captions(
+    context: StableAudioContext, sounds: SoundSource, config: AutoencoderConfig
+) -> tuple[CaptionTokens, TextFeatures]:
+    """Return captions for the contrastive critic, and the module that embeds them."""
+    captions = context.caption_tokens(sounds)
+    if context.pretrained:
+        return captions, FrozenTextEncoder(context.pretrained.text().to(context.distributed.device))
+    return captions, TextEmbedding(context.text_config.vocab_size, config.contrastive.width)
 
 
 class AutoencoderTask:
-    """Random crops through encoder, noise and decoder, against waveform, spectra and what companions say.
+    """Reconstruct random crops with noise on the latents; minimize waveform, spectral and auxiliary losses.
 
-    Steps of the discriminators alternate with those of all else once they have started. With `captions` the critic
-    reads them through `text`.
+    Once the discriminators have started, every second step is theirs. With `captions`, the critic reads them through
+    `text`.
     """
 
     def __init__(
@@ -69,33 +120,30 @@ class AutoencoderTask:
         trained = same.decoder if config.decoder_only else same
         self.phases = [OptimizerPhase("autoencoder", (trained, *self.auxiliary.jointly_trained))]
         if self.auxiliary.discriminators:
-            adversarial = config.adversarial
-            game = OptimizerPhase(
-                "discriminators", (self.auxiliary.discriminators,), adversarial.lr_scale, adversarial.betas
-            )
-            self.phases.append(game)
+            scale, betas = config.adversarial.lr_scale, config.adversarial.betas
+            self.phases.append(OptimizerPhase("discriminators", (self.auxiliary.discriminators,), scale, betas))
 
     def phase(self, step: int) -> OptimizerPhase:
-        """Every second step is the discriminators', from their first on."""
+        """Return the phase of a step."""
         since = step - self.config.adversarial.start
         return self.phases[-1] if since >= 0 and since % 2 == 0 else self.phases[0]
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Reconstruct one batch of crops."""
-        real, caption = self._crops(stream)
+        real, caption = self._sample(stream)
         discriminators = self.auxiliary.discriminators
         if discriminators and self.phase(step).name == "discriminators":
             with torch.no_grad():
-                _, made = self._through(real, stream)
-            return discriminators.discriminator_losses(made, real, stream)
-        latents, made = self._through(real, stream)
-        batch = Reconstruction(real, latents, made, caption)
+                _, decoded = self._reconstruct(real, stream)
+            return discriminators.discriminator_losses(decoded, real, stream)
+        latents, decoded = self._reconstruct(real, stream)
+        batch = Reconstruction(real, latents, decoded, caption)
         terms = [*self._own_terms(batch), *self.auxiliary.terms(batch, step, stream)]
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
         return {"loss": total} | {name: value for name, _, value in terms}
 
-    def _crops(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Sounds (b, 2, samples) and, where there are captions, one of each crop's: ids and mask (b, s)."""
+    def _sample(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Sample crops (b, 2, samples) and, if there are captions, one of each crop: ids and mask (b, s)."""
         rng, batch = stream.rng, self.config.batch_size
         clips, crops = zip(*(self.sounds.sample_crop(rng, self.samples) for _ in range(batch)), strict=True)
         caption = None
@@ -105,56 +153,56 @@ class AutoencoderTask:
         sounds = augment(np.stack(crops), self.config.augmentation, rng, SAMPLE_RATE)
         return stream.tensor(sounds), caption
 
-    def _through(self, real: Tensor, stream: RngStream) -> tuple[Tensor, Tensor]:
-        """Latents of a batch, and what is decoded from them with noise and gaps."""
+    def _reconstruct(self, real: Tensor, stream: RngStream) -> tuple[Tensor, Tensor]:
+        """Return the latents of a batch, and the audio decoded from them with noise and dropout."""
         same, config = self.module, self.config
         with torch.set_grad_enabled(torch.is_grad_enabled() and not config.decoder_only):
-            latents = encode_and_follow(same, real, config.std_momentum)
-        decoded = latents + stream.normal(*latents.shape) * config.latent_noise
+            latents = encode_and_update_std(same, real, config.std_momentum)
+        noisy = latents + stream.normal(*latents.shape) * config.latent_noise
         if config.augmentation.latent_dropout:
-            decoded = decoded * (stream.uniform(*latents.shape) >= config.augmentation.latent_dropout)
-        return latents, same.decode(decoded)[..., : self.samples]
+            noisy = noisy * (stream.uniform(*latents.shape) >= config.augmentation.latent_dropout)
+        return latents, same.decode(noisy)[..., : self.samples]
 
     def _own_terms(self, batch: Reconstruction) -> Iterator[Term]:
-        """Losses that need nobody but the autoencoder."""
-        config, made, real = self.config, batch.decoded.float(), batch.real
-        with torch.autocast(real.device.type, enabled=False):  # logarithms of small numbers need all their digits
-            spectral = self.spectral(made, real)
-            mel = self.mel(made, real) if config.mel.weight else None
+        """Yield the losses that need no auxiliary module."""
+        config, decoded, real = self.config, batch.decoded.float(), batch.real
+        with torch.autocast(real.device.type, enabled=False):  # logarithms of small numbers need full precision
+            spectral = self.spectral(decoded, real)
+            mel = self.mel(decoded, real) if config.mel.weight else None
         yield "spectral", 1.0, spectral
         if mel is not None:
             yield "mel", config.mel.weight, mel
         if config.waveform:
-            yield "waveform", config.waveform, waveform_loss(made, real)
+            yield "waveform", config.waveform, waveform_loss(decoded, real)
         if config.softnorm:
             yield "softnorm", config.softnorm, softnorm_loss(batch.latents)
 
 
-def encode_and_follow(same: SAME, audio: Tensor, rate: float) -> Tensor:
-    """Encode, after the bottleneck's deviation has moved by this share towards that of these latents.
+def encode_and_update_std(same: SAME, audio: Tensor, momentum: float) -> Tensor:
+    """Encode, after moving the bottleneck's running standard deviation towards that of these latents.
 
-    It stays where it is at rate 0, or where no gradients are computed.
+    It does not move at momentum 0, or where no gradients are computed.
     """
-    if not rate or not torch.is_grad_enabled():
+    if not momentum or not torch.is_grad_enabled():
         return same.encode(audio)
     bottleneck = same.bottleneck
     raw = same.encoder(to_patches(audio, same.config.patch_size)).transpose(1, 2)
     with torch.no_grad():
-        deviation = (raw * bottleneck.scaling_factor + bottleneck.bias).std()
-        bottleneck.running_std.lerp_(deviation, rate).clamp_(min=SMALLEST_DEVIATION)
+        std = (raw * bottleneck.scaling_factor + bottleneck.bias).std()
+        bottleneck.running_std.lerp_(std, momentum).clamp_(min=MIN_STD)
     return bottleneck.encode(raw)
 
 
 @torch.no_grad()
-def settle_scale(same: SAME, sounds: SoundSource, clips: int) -> None:
-    """Set the bottleneck so that latents of the first clips have unit variance over all channels together."""
+def normalize_scale(same: SAME, sounds: SoundSource, clips: int) -> None:
+    """Set the bottleneck so that the latents of the first clips have unit variance over all channels."""
     first = islice(encoded(same, sounds), clips)
     same.bottleneck.running_std.mul_(torch.cat([latents for latents, _ in first]).std())
 
 
 @torch.no_grad()
 def encoded(same: SAME, sounds: SoundSource) -> Iterator[tuple[Tensor, float]]:
-    """Latents (frames, c) and seconds of every clip in order, without the frames that only hold padding."""
+    """Yield the latents (frames, c) and seconds of every clip in order, without frames of padding alone."""
     same.eval()
     for position in range(len(sounds)):
         clip = sounds.clip(position)

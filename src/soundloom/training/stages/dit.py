@@ -1,4 +1,4 @@
-"""Flow-matching training of the diffusion transformer with its conditioner and text encoder.
+"""Train the diffusion transformer, its conditioner and its text encoder by flow matching.
 
 x_t = (1 - t) data + t noise; the network predicts noise - data. Letters: b batch, c latent channels, t frames.
 Source: stable-audio-3, training/diffusion.py and the order of steps it documents.
@@ -13,11 +13,44 @@ from torch import Tensor
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
-from soundloom.training.init.generator import Generator
+from soundloom.training.data.lengths import clip_lengths, save_clip_lengths
+from soundloom.training.init.generator import Generator, initialize
+from soundloom.training.loop.checkpoint import load_weights
+from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, shift_timesteps, stratified
+from soundloom.training.stages.context import StableAudioContext
+from soundloom.training.stages.previews import samples
+from soundloom.training.stages.run import run_stage
 
 POWER_FLOOR = 0.02  # of latents; the loss of quieter clips is weighted as at this power
+
+
+def run(context: StableAudioContext, config: DiTTrainingConfig) -> bool:
+    """Train the generator, from the text encoder of the stage `text` if the recipe has it."""
+    lengths: list[float] = []  # of the shortest and the longest clip
+    run_dir = context.run_dir
+
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        generator = Generator(context.model, context.text_config)
+        if context.pretrained:
+            context.pretrained.fill(generator)
+        elif fresh:
+            initialize(generator)
+            if context.recipe.has("text"):
+                load_weights(generator.text, run_dir.read_weights("text"), run_dir.weights("text"))
+        clips = context.clips()
+        shift = context.model.model.diffusion.distribution_shift_options
+        task = DiTTask(generator.to(context.distributed.device), clips, config, shift)
+        lengths[:] = clip_lengths(context.model, clips.latents.seconds)
+        return task, samples(generator, context.autoencoder, clips, context.model, few=False)
+
+    def finish(weights: dict[str, Tensor]) -> None:
+        save_clip_lengths(run_dir, lengths)
+        run_dir.save_weights("dit", weights)
+
+    return run_stage(context, "dit", config, build, finish)
 
 
 class DiTTask:

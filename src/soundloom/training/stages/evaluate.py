@@ -1,6 +1,6 @@
-"""What the networks that were trained beside an autoencoder say of sounds that training never heard.
+"""Measure the training losses of an autoencoder on held-out sounds.
 
-They are no part of a model; the work folder of the training keeps them.
+The losses need networks that are not part of a model, only of the run directory.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, rea
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss
 from soundloom.training.objectives.text_features import FrozenTextEncoder, TextEmbedding, TextFeatures
-from soundloom.training.recipe import RunDirectory
+from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.autoencoder import AutoencoderTask
 
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
 
 
 class HeldOutSounds:
-    """The real sounds of prompts, as training takes sounds."""
+    """The real sounds of prompts, as a source of sounds for training."""
 
     def __init__(self, prompts: Sequence[HeldOutPrompt], seconds: float) -> None:
         self.prompts = prompts
@@ -65,7 +65,7 @@ class HeldOutSounds:
 
 @torch.no_grad()
 def loss_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
-    """Measure the spectral and SoftNorm losses of the autoencoder, at their default weights, on held-out sounds."""
+    """Measure the spectral and SoftNorm losses of a model's autoencoder, with default settings."""
     spectral, spectral_losses, norm_losses = SpectralLoss(SpectralConfig()), [], []
     for number, prompt in enumerate(prompts):
         clip = reference_clip(prompt, seconds, number)
@@ -81,38 +81,39 @@ def loss_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float)
 
 @torch.no_grad()
 def auxiliary_metrics(run_dir: RunDirectory, prompts: Sequence[HeldOutPrompt], seconds: float) -> list[Metric]:
-    """Every loss of the autoencoder's training, with averaged weights, on crops of held-out sounds.
+    """Measure every loss of the autoencoder's training with EMA weights.
 
-    Those of discriminators are there once they have started. Raises TrainingError where nothing was trained.
+    Discriminator losses are included once the discriminators have started. Raises TrainingError where nothing was
+    trained.
     """
-    stage, step = _trained(run_dir, HeldOutSounds(prompts, seconds))
+    task, step = _trained(run_dir, HeldOutSounds(prompts, seconds))
     losses = defaultdict(list)
     for batch in range(BATCHES):
-        for name, value in stage.losses(step, RngStream(SEED, batch)).items():
+        for name, value in task.losses(step, RngStream(SEED, batch)).items():
             losses[name].append(float(value))
     return [mean_metric(f"autoencoder's training: {name}", values, "") for name, values in losses.items()]
 
 
 def _trained(run_dir: RunDirectory, sounds: HeldOutSounds) -> tuple[AutoencoderTask, int]:
-    """The stage as training left it, and the first step from there that is the autoencoder's own."""
+    """Restore the task, and return it with the next step of the autoencoder's own phase."""
     state = read_state(run_dir.require(run_dir.stage_folder(STAGE) / STATE_FILE, STAGE))
     config = replace(parse(AutoencoderConfig, run_dir.settings(STAGE)), augmentation=AugmentationConfig())
     model = parse_model_config(read_json_object(run_dir.folder / "model.json") or {})
     assert isinstance(model, ModelConfig)
-    captions, text = _reader(run_dir, sounds, model, config) if config.contrastive.weight else (None, None)
-    stage = AutoencoderTask(SAME(model.same), sounds, config, captions, text)
-    stage.module.load_state_dict(state["module"] | state["ema"])
-    stage.auxiliary.load_state_dict(state["auxiliary"])
-    stage.module.eval()
-    stage.auxiliary.eval()
+    captions, text = _captions(run_dir, sounds, model, config) if config.contrastive.weight else (None, None)
+    task = AutoencoderTask(SAME(model.same), sounds, config, captions, text)
+    task.module.load_state_dict(state["module"] | state["ema"])
+    task.auxiliary.load_state_dict(state["auxiliary"])
+    task.module.eval()
+    task.auxiliary.eval()
     step = state["step"]
-    return stage, step if stage.phase(step) is stage.phases[0] else step + 1
+    return task, step if task.phase(step) is task.phases[0] else step + 1
 
 
-def _reader(
+def _captions(
     run_dir: RunDirectory, sounds: HeldOutSounds, model: ModelConfig, config: AutoencoderConfig
 ) -> tuple[CaptionTokens, TextFeatures]:
-    """Captions for the critic, and what reads them."""
+    """Return captions for the critic, and the module that embeds them."""
     pretrained = PretrainedModel(open_checkpoint(run_dir.pretrained["model"])) if run_dir.pretrained else None
     tokenizer = pretrained.tokenizer if pretrained else run_dir.require(run_dir.tokenizer, "tokenizer").read_bytes()
     captions = CaptionTokens(sounds, Tokenizer(tokenizer), model.model.conditioning.prompt.max_length)

@@ -1,4 +1,4 @@
-"""From trained modules to a model folder in the published layout, which appears whole or not at all."""
+"""Export trained modules as a model folder in the published layout."""
 
 from __future__ import annotations
 
@@ -18,18 +18,32 @@ from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.temporary import is_empty
+from soundloom.training.data.lengths import with_clip_seconds
 from soundloom.training.init.generator import Generator
+from soundloom.training.loop.guards import require_no_divergence
+from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
+from soundloom.training.stages.registry import EXPORTABLE
 
 TEXT_PREFIX = "model.encoder."
-WEIGHTS_FILE = "model.safetensors"  # which every model that is exported here has
+WEIGHTS_FILE = "model.safetensors"  # of every exported model
+
+
+def export_model(context: StableAudioContext, folder: Path, stage: str | None = None) -> None:
+    """Write the model of a stage to a folder: by default of the last stage in the recipe."""
+    require_no_divergence(context.run_dir.folder)
+    stage = stage or next(name for name in reversed(EXPORTABLE) if context.recipe.has(name) or name == "dit")
+    context.run_dir.require(context.run_dir.weights(stage), stage)
+    generator = context.generator(stage).cpu()
+    sounds = context.recipe.contents(FLOW_SOUNDS) if context.flow_sounds is not None else None
+    export(folder, with_clip_seconds(context), context.autoencoder(), generator, context.tokenizer, sounds)
 
 
 def export(
     folder: Path, config: ModelConfig, same: SAME, generator: Generator, tokenizer: bytes, sounds: bytes | None
 ) -> None:
-    """Write everything in half precision; an older model in `folder` gives way when the new one is complete.
+    """Write a model in half precision; an older model in `folder` is replaced when the new one is complete.
 
-    `sounds` says what the model was taught, for `soundloom eval`: the recipe's file, where sounds are synthetic.
+    `sounds` is the recipe's file of synthetic sounds, from which `soundloom eval` takes prompts.
     """
     tensors = {
         **_tensors(generator.dit, DIT_PREFIX),
@@ -47,14 +61,14 @@ def export(
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise RequestError where a model would take the place of anything but an older model or nothing."""
-    whole = folder.resolve()
+    """Raise RequestError unless the folder is new, empty or holds an older model."""
+    path = folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file, and a model becomes a folder", "name another one")
-    if whole == Path.cwd() or whole in Path.cwd().parents:
-        raise RequestError(f"{folder} is the folder that this runs in, or holds it", "name a new folder for the model")
+        raise RequestError(f"{folder} is a file, and a model is a folder", "choose another name")
+    if path == Path.cwd() or path in Path.cwd().parents:
+        raise RequestError(f"{folder} is the current folder or contains it", "choose a new folder for the model")
     if folder.exists() and not is_empty(folder) and not (folder / WEIGHTS_FILE).is_file():
-        raise RequestError(f"{folder} holds other things than a model, which would be lost", "name another folder")
+        raise RequestError(f"{folder} holds something other than a model, which would be lost", "choose another folder")
 
 
 def _tensors(module: nn.Module, prefix: str) -> dict[str, LazyTensor]:
@@ -66,7 +80,7 @@ def _half(name: str, value: Tensor) -> LazyTensor:
         half = value.detach().numpy().astype(np.float16)
     if not np.isfinite(half).all():
         raise TrainingError(
-            f"{name} holds values that are not numbers in half precision: training has gone wrong",
+            f"{name} has values that are not finite in half precision: training diverged",
             "train that stage again with a lower learning rate",
         )
     return from_array(name, half)

@@ -1,7 +1,7 @@
-"""Adversarial post-training: a few-step generator learns to make latents that cannot be told from real ones.
+"""Adversarial post-training: a few-step generator learns to make latents that a discriminator takes for real ones.
 
-The generator denoises a noisy real clip in one jump. The discriminator, which began as a copy of it, compares the
-result with that very clip, both under the same noise and caption, and learns besides which captions are wrong.
+The generator denoises a noisy real clip in one step. The discriminator, initialized as a copy of the generator,
+compares the result with that very clip under the same noise and caption. It also learns to reject mismatched captions.
 Letters: b batch, c latent channels, t frames.
 Source: adversarial relativistic-contrastive post-training of Stable Audio, as described for its training code.
 """
@@ -15,31 +15,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundloom.folders import expanded
+from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import PostConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
+from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.loop.task import OptimizerPhase
+from soundloom.training.loop.task import OptimizerPhase, TrainingTask
+from soundloom.training.objectives.clap import ClapScorer
 from soundloom.training.objectives.feature_matching import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_captions
 from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.timesteps import add_noise, stratified
+from soundloom.training.stages.context import StableAudioContext
 from soundloom.training.stages.dit import drop_context
+from soundloom.training.stages.previews import samples
+from soundloom.training.stages.run import run_stage
+
+
+def run(context: StableAudioContext, config: PostConfig) -> bool:
+    """Train the generator against a discriminator."""
+
+    def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        generator, clips = context.starting_generator("post"), context.clips()
+        task = PostTask(generator, clips, config, _clap(context, config))
+        return task, samples(generator, context.autoencoder, clips, context.model, few=True)
+
+    return run_stage(context, "post", config, build)
+
+
+def _clap(context: StableAudioContext, config: PostConfig) -> ClapScorer | None:
+    """Return the CLAP scorer that the recipe names, if any."""
+    if not (config.text_alignment and config.scorer.clap):
+        return None
+    folder = context.recipe.folder / expanded(config.scorer.clap)
+    same = context.autoencoder().to(context.distributed.device)
+    return ClapScorer(folder, same, context.model.sample_rate, Tokenizer(context.tokenizer))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Real and made latents of a batch (b, c, t) under the same noise of level t (b,); padding is zero."""
+    """Real and generated latents of a batch (b, c, t) under the same noise of level t (b,); padding is zero."""
 
     batch: TrainingBatch
     real: Tensor
-    made: Tensor
+    generated: Tensor
     t: Tensor
 
 
 class PostTask:
-    """Steps of the generator and of its discriminator, which a critic of captions joins where none is given."""
+    """Alternate steps of the generator and of its discriminator; without a scorer, train a critic of captions too."""
 
     def __init__(
         self, generator: Generator, clips: EncodedClips, config: PostConfig, scorer: Scorer | None = None
@@ -59,22 +86,26 @@ class PostTask:
         )
 
     def phase(self, step: int) -> OptimizerPhase:
-        """Every n-th step is the discriminator's."""
+        """Return the phase of a step: every n-th step trains the discriminator."""
         return self.phases[step % self.config.discriminator_every == self.config.discriminator_every - 1]
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
-        """Jump from a noisy batch to a clean one, and let it be judged."""
+        """Denoise a batch in one step, and score the result."""
         batch = self.clips.sample(self.config.batch_size, stream)
-        judging = self.phase(step).name == "discriminator"
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not judging):
-            clean = self._jump(batch, stream, dropout=0.0 if judging else self.config.cfg_dropout)
+        is_generator = self.phase(step).name == "generator"
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_generator):
+            clean = self._denoise(batch, stream, self.config.cfg_dropout if is_generator else 0.0)
         pair = self._pair(batch, clean, stream)
-        terms = list(self._judge_terms(pair, stream) if judging else self._generator_terms(pair, clean, step, stream))
+        terms = list(
+            self._generator_terms(pair, clean, step, stream)
+            if is_generator
+            else self._discriminator_terms(pair, stream)
+        )
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
         return {"loss": total} | {name: value for name, _, value in terms}
 
-    def _jump(self, batch: TrainingBatch, stream: RngStream, dropout: float) -> Tensor:
-        """Clean latents as the generator sees them behind noisy ones."""
+    def _denoise(self, batch: TrainingBatch, stream: RngStream, dropout: float) -> Tensor:
+        """Add noise to a batch and return the generator's clean estimate."""
         generator: Generator = self.module
         t = generator_times(self.config, stream, len(batch.data))
         x = add_noise(batch.data, stream.normal(*batch.data.shape), t)
@@ -93,74 +124,74 @@ class PostTask:
         with torch.no_grad():
             embedded = self.discriminator.embed(batch)
             real = self.discriminator(batch, pair.real, pair.t, embedded)
-        made = self.discriminator(batch, pair.made, pair.t, embedded)
-        lead = real.scores - made.scores
-        yield "adversarial", config.adversarial, mean_of_frames(F.softplus(lead), batch)
-        yield "margin", 0.0, mean_of_frames(lead, batch)
+        generated = self.discriminator(batch, pair.generated, pair.t, embedded)
+        margin = real.scores - generated.scores
+        yield "adversarial", config.adversarial, mean_over_frames(F.softplus(margin), batch)
+        yield "margin", 0.0, mean_over_frames(margin, batch)
         if config.feature_matching:
             valid = batch.valid[..., None]
-            of_made, of_real = ([feature * valid for feature in side.features] for side in (made, real))
-            yield "feature_matching", config.feature_matching, feature_distance(of_made, of_real)
+            ours, theirs = ([feature * valid for feature in side.features] for side in (generated, real))
+            yield "feature_matching", config.feature_matching, feature_distance(ours, theirs)
         if self.scorer and step >= config.text_alignment_start:
             yield "text_alignment", config.text_alignment, self.scorer.distance(clean, batch, stream).mean()
 
-    def _judge_terms(self, pair: Pair, stream: RngStream) -> Iterator[Term]:
+    def _discriminator_terms(self, pair: Pair, stream: RngStream) -> Iterator[Term]:
         config, batch = self.config, pair.batch
         embedded = self.discriminator.embed(batch)
-        real, made = (self.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
-        lead = real - made
-        game = F.softplus(-lead) if config.loss == "relativistic" else F.relu(1 - lead)
-        yield "discriminator", config.adversarial, mean_of_frames(game, batch)
+        real, generated = (self.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.generated))
+        margin = real - generated
+        loss = F.softplus(-margin) if config.loss == "relativistic" else F.relu(1 - margin)
+        yield "discriminator", config.adversarial, mean_over_frames(loss, batch)
         if config.contrastive:
-            yield "contrastive", config.adversarial * config.contrastive, self._contrast(pair, real)
+            yield "contrastive", config.adversarial * config.contrastive, self._contrastive_loss(pair, real)
         if config.gradient_penalty:
-            both = (pair.real, real), (pair.made, made)
-            slopes = [self._slope(pair, x, scores, embedded, stream) for x, scores in both]
-            yield "gradient_penalty", config.gradient_penalty, (slopes[0] + slopes[1]) / 2
+            both = (pair.real, real), (pair.generated, generated)
+            penalties = [self._gradient_penalty(pair, x, scores, embedded, stream) for x, scores in both]
+            yield "gradient_penalty", config.gradient_penalty, (penalties[0] + penalties[1]) / 2
         if config.logit_centering:
-            yield "logit_centering", config.logit_centering, mean_of_frames((real + made).square(), batch)
+            yield "logit_centering", config.logit_centering, mean_over_frames((real + generated).square(), batch)
         if self.critic:
             losses = self.critic.losses(batch, stream)
             yield "critic", 0.0, losses["critic"]
             yield "critic_total", 1.0, losses["loss"]
 
-    def _contrast(self, pair: Pair, right: Tensor) -> Tensor:
-        """Real clips under another clip's caption should score lower than under their own."""
+    def _contrastive_loss(self, pair: Pair, matched: Tensor) -> Tensor:
+        """Score real clips lower under another clip's caption than under their own."""
         batch = pair.batch
         partner, exists = other_captions(batch.ids)
         swapped = replace(batch, ids=batch.ids[partner], mask=batch.mask[partner])
-        wrong = self.discriminator(swapped, pair.real, pair.t, self.discriminator.embed(swapped)).scores
-        loss = items_mean(F.softplus(-self.config.contrastive_scale * (right - wrong)), batch)
+        mismatched = self.discriminator(swapped, pair.real, pair.t, self.discriminator.embed(swapped)).scores
+        loss = item_means(F.softplus(-self.config.contrastive_scale * (matched - mismatched)), batch)
         return (loss * exists).sum() / exists.sum().clamp_min(1)
 
-    def _slope(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, stream: RngStream) -> Tensor:
-        """Squared change of the scores (b, t) when a little noise is added to x, near the size of their gradient."""
+    def _gradient_penalty(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, stream: RngStream) -> Tensor:
+        """Return the squared change of scores (b, t) under a little noise, which approximates their gradient's norm."""
         moved = x + self.config.gradient_penalty_noise * stream.normal(*x.shape) * pair.batch.valid[:, None]
         change = self.discriminator(pair.batch, moved, pair.t, embedded).scores - scores
-        return mean_of_frames(change.square(), pair.batch)
+        return mean_over_frames(change.square(), pair.batch)
 
 
-def items_mean(values: Tensor, batch: TrainingBatch) -> Tensor:
-    """Mean (b,) of each item's valid frames, of values (b, t)."""
+def item_means(values: Tensor, batch: TrainingBatch) -> Tensor:
+    """Return the mean (b,) of values (b, t) over each item's valid frames."""
     return (values * batch.valid).sum(1) / batch.valid.sum(1).clamp_min(1)
 
 
-def mean_of_frames(values: Tensor, batch: TrainingBatch) -> Tensor:
-    """Mean over items of the mean over their valid frames, so that length does not count."""
-    return items_mean(values, batch).mean()
+def mean_over_frames(values: Tensor, batch: TrainingBatch) -> Tensor:
+    """Return the mean over items of their means over valid frames, so that every clip counts the same."""
+    return item_means(values, batch).mean()
 
 
 def generator_times(config: PostConfig, stream: RngStream, count: int) -> Tensor:
-    """Noise levels (b,) from which the generator jumps: uniform in the logarithm of signal to noise, or all noise."""
+    """Sample noise levels (b,) of the generator's inputs: uniform in log SNR, or noise alone."""
     low, high = config.logsnr
     t = torch.sigmoid(-(low + (high - low) * stratified(stream, count)))
     return torch.where(stream.uniform(count) < config.pure_noise, torch.ones_like(t), t)
 
 
 def discriminator_times(config: PostConfig, u: Tensor) -> Tensor:
-    """Noise levels under which the discriminator looks, from uniform draws (b,).
+    """Map uniform samples (b,) to noise levels of the discriminator's inputs.
 
-    Near 1 it would see only noise; at 0 it would see what an autoencoder's latents differ by from anything made.
+    Near 1 it would see only noise. At 0 it would see the fingerprints of the autoencoder.
     """
     low, high = config.discriminator_time_range
     if config.discriminator_timesteps == "logit-normal":
@@ -169,7 +200,7 @@ def discriminator_times(config: PostConfig, u: Tensor) -> Tensor:
 
 
 def other_captions(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """For each item of ids (b, s) the next one with another caption, (b,), and whether there is any (b,)."""
+    """Return for each item of ids (b, s) the next one with another caption (b,), and whether there is one (b,)."""
     count = len(ids)
     items = torch.arange(count, device=ids.device)
     following = (items[:, None] + 1 + items) % count  # (b, b), the item itself last

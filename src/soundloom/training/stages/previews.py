@@ -1,8 +1,8 @@
-"""What a model in training sounds like now: short clips for the logs."""
+"""Generate short clips with a model in training, for the logs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,42 +14,41 @@ from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.training.data.batches import EncodedClips, TrainingBatch, frames_per_second
 from soundloom.training.data.protocols import Audio, SoundSource
 from soundloom.training.init.generator import Generator
+from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
 
-Preview = Callable[[], Mapping[str, Audio]]
-
-CLIPS, SECONDS = 2, 5.0  # how many are made, and their greatest length
-STREAM = 2**32 - 2  # step number whose draws choose them, which no step of training has
+CLIPS, MAX_SECONDS = 2, 5.0
+PREVIEW_STEP = 2**32 - 2  # step of the RNG stream, which no training step uses
 FLOW_STEPS, FEW_STEPS = 25, 8
 
 
-def reconstruction(same: SAME, sounds: SoundSource, rate: int) -> Preview:
-    """The same crops of sounds, before and after the autoencoder."""
+def reconstruction(same: SAME, sounds: SoundSource, sample_rate: int) -> Preview:
+    """Return a preview of fixed crops before and after the autoencoder."""
     ratio = same.config.downsampling_ratio
-    rng = RngStream(0, STREAM).rng
-    real = [sounds.sample_crop(rng, int(SECONDS * rate) // ratio * ratio)[1] for _ in range(CLIPS)]
+    rng = RngStream(0, PREVIEW_STEP).rng
+    real = [sounds.sample_crop(rng, int(MAX_SECONDS * sample_rate) // ratio * ratio)[1] for _ in range(CLIPS)]
 
     @torch.no_grad()
     def preview() -> dict[str, Audio]:
         device = next(same.parameters()).device
         clips: dict[str, Audio] = {}
         for number, clip in enumerate(real):
-            made = same.decode(same.encode(torch.from_numpy(clip)[None].to(device)))[0]
-            clips |= {f"{number} original": clip, f"{number} reconstruction": made.float().cpu().numpy()}
+            decoded = same.decode(same.encode(torch.from_numpy(clip)[None].to(device)))[0]
+            clips |= {f"{number} original": clip, f"{number} reconstruction": decoded.float().cpu().numpy()}
         return clips
 
     return preview
 
 
 def samples(
-    generator: Generator, same: Callable[[], SAME], clips: EncodedClips, model: ModelConfig, few: bool
+    generator: Generator, autoencoder: Callable[[], SAME], clips: EncodedClips, model: ModelConfig, few: bool
 ) -> Preview:
-    """What the same prompts and the same noise become, in `few` steps of ping-pong or in more of Euler's, unguided."""
-    frames = min(model.sample_size // model.same.downsampling_ratio, int(SECONDS * frames_per_second(model)))
-    stream = RngStream(0, STREAM)
-    batch = _without_sound(clips.sample(CLIPS, stream), frames)
+    """Return a preview of fixed prompts and noise, sampled without guidance: by ping-pong if `few`, else by Euler."""
+    frames = min(model.sample_size // model.same.downsampling_ratio, int(MAX_SECONDS * frames_per_second(model)))
+    stream = RngStream(0, PREVIEW_STEP)
+    batch = _prompts(clips.sample(CLIPS, stream), frames)
     noise = [stream.normal(*batch.data.shape) for _ in range(FEW_STEPS)]
-    decoder: list[SAME] = []  # read when it is first needed
+    decoder: list[SAME] = []  # loaded by the first preview
 
     @torch.no_grad()
     def preview() -> dict[str, Audio]:
@@ -64,15 +63,15 @@ def samples(
         sampler = pingpong if few else euler
         *_, latents = sampler(velocity, noise[0].to(device), times, lambda step: noise[step % FEW_STEPS].to(device))
         if not decoder:
-            decoder.append(same())
+            decoder.append(autoencoder())
         audio = decoder[0].decode(latents.cpu())
         return {f"{number}": clip.numpy() for number, clip in enumerate(audio)}
 
     return preview
 
 
-def _without_sound(batch: TrainingBatch, frames: int) -> TrainingBatch:
-    """The prompts of a batch, with nothing given of the sound."""
+def _prompts(batch: TrainingBatch, frames: int) -> TrainingBatch:
+    """Return the prompts of a batch without its sounds."""
     size, channels = batch.data.shape[:2]
     return TrainingBatch(
         ids=batch.ids,
