@@ -12,25 +12,18 @@ from soundloom.config.toml import parse_toml
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.errors import ConfigError, RequestError
 from soundloom.training import config as configs
-from soundloom.training.config import InstructTrainingConfig
 from soundloom.training.recipe import Recipe
+from soundloom.training.stages.registry import STAGES
 from tests.robustness.mutators.media import changed, count, damaged, generator, nested, refusal
 from tests.training.tiny_recipe import CONFIGS, to_toml
 
-CLASSES = {
-    "autoencoder": configs.AutoencoderConfig,
-    "dit": configs.DiTTrainingConfig,
-    "distill": configs.DistillConfig,
-    "text": configs.TextTrainingConfig,
-    "post": configs.PostConfig,
-    "tokenizer": configs.TokenizerConfig,
+CLASSES = {spec.name: spec.config for spec in STAGES.values() if spec.config} | {
     "sounds": SoundsConfig,
-    "instruct": InstructTrainingConfig,
     "data": configs.DataConfig,
 }
 LOOP = CONFIGS["dit"]["loop"]
 BASES = {
-    **{name: CONFIGS[name] for name in ("autoencoder", "dit", "distill", "text", "post", "tokenizer", "sounds")},
+    **{name: CONFIGS[name] for name in CLASSES if name in CONFIGS},
     "instruct": {"batch_size": 2, "seconds": 1.0, "loop": LOOP},
     "data": {"source": "folder", "path": "x", "selection": {"min_peak_db": -60.0}},
 }

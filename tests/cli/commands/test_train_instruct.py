@@ -57,7 +57,7 @@ def trained(run_dir) -> dict[str, torch.Tensor]:
     return torch.load(run_dir / "instruct" / "trained.pt", weights_only=True)
 
 
-def test_what_is_trained_becomes_an_editor_that_edit_opens(soundloom, train, composers, source, tmp_path):
+def test_edit_opens_a_trained_editor(soundloom, train, composers, source, tmp_path):
     assert train("instruct", "--from", composers["plain"]).out == "work/instruct/trained.pt\n"
     assert train("export", "--out", "editor").out == "editor\n"
     made = soundloom("edit", source, "Only the lead", "-o", "out.wav", "--model", "editor", "--json")
@@ -69,7 +69,7 @@ def test_what_is_trained_becomes_an_editor_that_edit_opens(soundloom, train, com
     )
 
 
-def test_the_exported_editor_predicts_what_the_trained_one_does(train, composers, tmp_path):
+def test_the_exported_editor_predicts_like_the_trained_one(train, composers, tmp_path):
     train("instruct", "--from", composers["plain"])
     train("export", "--out", "editor")
     state, checkpoint = trained(tmp_path / "work"), open_musicgen(tmp_path / "editor")
@@ -91,7 +91,7 @@ def test_the_exported_editor_predicts_what_the_trained_one_does(train, composers
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-5)
 
 
-def test_a_stopped_training_goes_on_to_the_same_bits(train, composers, tmp_path, monkeypatch):
+def test_a_stopped_training_resumes_to_the_same_bits(train, composers, tmp_path, monkeypatch):
     assert train("instruct", "--from", composers["plain"]).code == 0
     with monkeypatch.context() as patch:
         asked = iter((False, False, True))  # stop after two of four steps
@@ -100,13 +100,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(train, composers, tmp_path,
     assert not (tmp_path / "other" / "instruct" / "trained.pt").exists()
     assert [record["step"] for record in read_log(tmp_path / "other" / "instruct")] == [1, 2]
     assert train("instruct", "--resume", run_dir="other").code == 0
-    whole, stopped = trained(tmp_path / "work"), trained(tmp_path / "other")
-    assert whole.keys() == stopped.keys()
-    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
-    assert not any(name.startswith("lm.") for name in whole)
+    full, stopped = trained(tmp_path / "work"), trained(tmp_path / "other")
+    assert full.keys() == stopped.keys()
+    assert all(torch.equal(full[name], stopped[name]) for name in full)
+    assert not any(name.startswith("lm.") for name in full)
 
 
-def test_an_editor_can_be_trained_further(train, composers, tmp_path):
+def test_an_editor_can_be_fine_tuned(train, composers, tmp_path):
     train("instruct", "--from", composers["plain"])
     train("export", "--out", "editor")
     slow = ("--set", "loop.learning_rate=1e-9", "--set", "loop.final_learning_rate=0.0")
@@ -122,14 +122,14 @@ def test_an_editor_can_be_trained_further(train, composers, tmp_path):
         ("instruct", (), "train instruct needs a MusicGen model"),
         ("instruct", ("--from", "stereo"), "for mono models"),
         ("instruct", ("--from", "packed"), "is already packed, as int4"),
-        ("instruct", ("--from", "plain", "--set", "seconds=2.0"), "hears up to 1 s, not 2"),
-        ("instruct", ("--from", "plain", "--recompute"), "no use for --recompute"),
+        ("instruct", ("--from", "plain", "--set", "seconds=2.0"), "reads at most 1 s, not 2"),
+        ("instruct", ("--from", "plain", "--recompute"), "does not support --recompute"),
         ("instruct", ("--from", "plain", "--resume"), "no instruct run"),
         ("dit", ("--from", "plain"), "train dit is for Stable Audio models"),
         ("export", ("--from", "plain", "--out", "x"), "run soundloom train instruct first"),
     ],
 )
-def test_wrong_wishes_are_sentences(train, composers, stage, flags, sentence):
+def test_an_invalid_request_is_one_sentence(train, composers, stage, flags, sentence):
     made = train(stage, *(composers.get(flag, flag) for flag in flags))
     assert made.code in (1, 2)
     assert sentence in made.err

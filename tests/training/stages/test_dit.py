@@ -215,7 +215,7 @@ def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips
 
 def test_distillation_needs_something_to_jump_from(generator, clips):
     config = DistillConfig(loop=loop(steps=1), teacher_steps=4, distill_below=0.2)
-    with pytest.raises(ConfigError, match=r"none of 4 steps begins at or below distill_below, 0.2"):
+    with pytest.raises(ConfigError, match=r"none of 4 steps starts at or below distill_below, 0.2"):
         DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)
 
 

@@ -1,4 +1,4 @@
-"""The losses of a finished training, on sounds that it never heard."""
+"""The losses of a finished training on held-out sounds."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ PROMPTS = family_prompts(("tone", "bell"), 4, seconds=1.0)
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    """Work of an autoencoder that was trained with every loss for six steps."""
+    """The run directory of an autoencoder that was trained with every loss for six steps."""
     folder = tmp_path_factory.mktemp("trained")
     loop = replace(EVERYTHING.loop, **{**SHORT_LOOP, "steps": 6})
     write_recipe(folder / "recipe", {**CONFIGS, "autoencoder": to_dict(replace(EVERYTHING, loop=loop))})
@@ -31,14 +31,14 @@ def run_dir(tmp_path_factory):
     return RunDirectory(folder / "work")
 
 
-def test_all_five_losses_are_measured(run_dir):
+def test_every_loss_is_measured(run_dir):
     rows = {row.name.removeprefix("autoencoder's training: "): row for row in auxiliary_metrics(run_dir, PROMPTS, 1.0)}
     assert rows.keys() >= FIVE | {"loss", "softnorm", "mel"}
     assert all(torch.isfinite(torch.tensor(row.value)) for row in rows.values())
     assert rows["spectral"].count == 8
 
 
-def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
+def test_losses_are_deterministic_and_depend_on_the_auxiliary_modules(run_dir):
     first, second = ({row.name: row.value for row in auxiliary_metrics(run_dir, PROMPTS, 1.0)} for _ in range(2))
     assert first == second
     path = run_dir.stage_folder("autoencoder") / "state.pt"
@@ -54,6 +54,6 @@ def test_they_are_the_same_each_time_and_depend_on_the_companions(run_dir):
     }
 
 
-def test_a_folder_without_training_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="the stage autoencoder has not come to its end"):
+def test_a_folder_without_training_is_rejected(tmp_path):
+    with pytest.raises(TrainingError, match="the stage autoencoder is not finished"):
         auxiliary_metrics(RunDirectory(tmp_path), PROMPTS, 1.0)
