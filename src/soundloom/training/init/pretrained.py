@@ -1,4 +1,4 @@
-"""A model to begin from: fine-tuning starts where its weights are."""
+"""Load the weights of a pretrained model for fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from soundloom.training.init.generator import Generator
 
 
 class PretrainedModel:
-    """An opened model as training takes it: copies in single precision that may change.
+    """A checkpoint from which training takes copies of the networks, in single precision.
 
-    Raises RequestError for an autoencoder alone, CheckpointError where the text encoder is missing.
+    Raises RequestError for an autoencoder without a generator, CheckpointError without a text encoder.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         if not isinstance(checkpoint.config, ModelConfig):
-            raise RequestError(f"{checkpoint.name} is an autoencoder alone", "begin from a model that generates")
+            raise RequestError(f"{checkpoint.name} is only an autoencoder", "start from a model that generates")
         if checkpoint.text_encoder is None:
-            raise CheckpointError(f"{checkpoint.name} has no text encoder beside it")
+            raise CheckpointError(f"{checkpoint.name} has no text encoder")
         self.checkpoint = checkpoint
         self.config: ModelConfig = checkpoint.config
         self.text_encoder: T5GemmaConfig = checkpoint.text_encoder.config
         self.tokenizer = checkpoint.text_encoder.tokenizer
 
     def same(self) -> SAME:
-        """The autoencoder."""
+        """Return the autoencoder."""
         same = SAME(self.config.same)
         what = f"{self.checkpoint.name}'s autoencoder"
         _fill(same, ComponentSource(self.config.same, self.checkpoint.component(SAME_PREFIX), what))
         return same
 
     def text(self) -> T5GemmaEncoder:
-        """The text encoder."""
+        """Return the text encoder."""
         encoder = T5GemmaEncoder(self.text_encoder)
         _fill(encoder, find_component(self.checkpoint, "text"))
         return encoder
 
     def fill(self, generator: Generator) -> None:
-        """Give a generator the weights of transformer, conditioner and text encoder."""
+        """Load transformer, conditioner and text encoder into a generator."""
         _fill(generator.dit, find_component(self.checkpoint, "dit"))
         _fill(generator.conditioner, find_component(self.checkpoint, "conditioner"))
         _fill(generator.text, find_component(self.checkpoint, "text"))
 
 
 def _fill(module: nn.Module, part: ComponentSource) -> None:
-    """Copy a part's tensors, which may lie in a file that is only mapped, into a module of its shape."""
+    """Copy tensors, which may be memory-mapped, into a module."""
     stored = load_module(lambda: type(module)(part.config), part.tensors, part.label)
     module.load_state_dict(stored.state_dict())

@@ -1,1 +1,1 @@
-"""The stages of training, each of which reads what earlier stages left in the run directory."""
+"""The stages of training, each of which reads what earlier stages have written into the run directory."""
