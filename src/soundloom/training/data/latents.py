@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from soundloom.atomic import atomic_file
 from soundloom.checkpoints.formats.npz import read_npz
@@ -17,9 +18,9 @@ from soundloom.datasets.examples import Dataset, Example, Selection, Skipped, re
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import TrainingError, printable
 from soundloom.training.data.captions import CaptionList
+from soundloom.training.data.protocols import SoundSource
 from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.loop.checkpoint import named_damage
-from soundloom.training.stages.autoencoder import encoded
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,20 @@ class Latents:
         return np.concatenate([clip, padding]).T
 
 
+@torch.no_grad()
+def encode_clips(same: SAME, sounds: SoundSource) -> Iterator[tuple[Tensor, float]]:
+    """Yield the latents (frames, c) and seconds of every clip in order, without frames of padding alone."""
+    same.eval()
+    for position in range(len(sounds)):
+        clip = sounds.clip(position)
+        samples = clip.audio.shape[1]
+        frames = -(-samples // same.config.downsampling_ratio)
+        yield same.encode(torch.from_numpy(clip.audio)[None])[0, :, :frames].T, samples / clip.sample_rate
+
+
 def encode_sounds(same: SAME, sounds: SyntheticSounds) -> Latents:
     """Encode every clip."""
-    clips, seconds = zip(*((latent.numpy(), length) for latent, length in encoded(same, sounds)), strict=True)
+    clips, seconds = zip(*((latent.numpy(), length) for latent, length in encode_clips(same, sounds)), strict=True)
     starts = np.cumsum([0, *map(len, clips)])
     return Latents(np.concatenate(clips), starts.astype(np.int64), np.array(seconds, np.float32), _encode_silence(same))
 

@@ -17,6 +17,7 @@ from soundloom.memory import require_memory
 from soundloom.training.config import AutoencoderConfig
 from soundloom.training.data.augmentation import augment
 from soundloom.training.data.captions import CaptionTokens
+from soundloom.training.data.latents import encode_clips
 from soundloom.training.data.protocols import SoundSource
 from soundloom.training.init.linear_codec import fit_linear_codec, init_linear_codec, sample_crops, zero_branches
 from soundloom.training.init.noise_bands import init_noise_bands
@@ -196,16 +197,5 @@ def encode_and_update_std(same: SAME, audio: Tensor, momentum: float) -> Tensor:
 @torch.no_grad()
 def normalize_scale(same: SAME, sounds: SoundSource, clips: int) -> None:
     """Set the bottleneck so that the latents of the first clips have unit variance over all channels."""
-    first = islice(encoded(same, sounds), clips)
+    first = islice(encode_clips(same, sounds), clips)
     same.bottleneck.running_std.mul_(torch.cat([latents for latents, _ in first]).std())
-
-
-@torch.no_grad()
-def encoded(same: SAME, sounds: SoundSource) -> Iterator[tuple[Tensor, float]]:
-    """Yield the latents (frames, c) and seconds of every clip in order, without frames of padding alone."""
-    same.eval()
-    for position in range(len(sounds)):
-        clip = sounds.clip(position)
-        samples = clip.audio.shape[1]
-        frames = -(-samples // same.config.downsampling_ratio)
-        yield same.encode(torch.from_numpy(clip.audio)[None])[0, :, :frames].T, samples / clip.sample_rate

@@ -13,13 +13,13 @@ from torch import Tensor
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.data.batches import EncodedClips, TrainingBatch
-from soundloom.training.data.lengths import clip_lengths, save_clip_lengths
 from soundloom.training.init.generator import Generator, initialize
 from soundloom.training.loop.checkpoint import load_weights
 from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, shift_timesteps, stratified
+from soundloom.training.stages.clip_lengths import clip_lengths, save_clip_lengths
 from soundloom.training.stages.context import StableAudioContext
 from soundloom.training.stages.previews import samples
 from soundloom.training.stages.run import run_stage

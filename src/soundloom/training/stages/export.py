@@ -18,9 +18,9 @@ from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.temporary import is_empty
-from soundloom.training.data.lengths import with_clip_seconds
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.guards import require_no_divergence
+from soundloom.training.stages.clip_lengths import with_clip_seconds
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
 from soundloom.training.stages.registry import EXPORTABLE
 
