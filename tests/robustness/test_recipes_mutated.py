@@ -1,4 +1,4 @@
-"""Recipes with values of any kind and size: one sentence each, before anything is allocated."""
+"""Recipes with invalid values give one sentence each, before anything is allocated."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ WRONG = ("-1", "0", "1000000000", "10000000000000000000", "nan", "inf", "-inf", 
 
 
 def fields(cls, prefix=""):
-    """The dotted names of all numbers of a dataclass."""
+    """Yield the dotted names of all numbers of a dataclass."""
     for name, hint in hints_of(cls).items():
         if dataclasses.is_dataclass(hint):
             yield from fields(hint, f"{prefix}{name}.")
@@ -50,7 +50,7 @@ def recipe(folder: Path, stage: str, text: str, changes=()) -> Recipe:
 
 
 @pytest.mark.parametrize(("stage", "name"), ALL)
-def test_every_field_takes_or_refuses_any_value(stage, name, tmp_path):
+def test_every_field_accepts_or_rejects_any_value(stage, name, tmp_path):
     for value in WRONG:
         found = recipe(tmp_path / "r", stage, to_toml(BASES[stage]), [f"{name}={value}"])
         message = refusal(lambda found=found: found.read(CLASSES[stage], stage))
@@ -137,14 +137,14 @@ def test_files_that_are_deep_long_or_hold_huge_numbers(text, tmp_path):
     assert len(caught.value.args[0]) < 500
 
 
-def test_depth_that_recipes_have_is_read():
+def test_tables_as_deep_as_in_recipes_are_read():
     assert parse_toml("a = " + json.dumps(nested(1, 20)))["a"] == nested(1, 20)
 
 
 @pytest.mark.parametrize(
     "change", ["a.b=" + "[" * 5000, ".".join(["a"] * 5000) + "=1", "=", "batch_size=" + "9" * 5000]
 )
-def test_changes_on_the_command_line_are_limited_too(change, tmp_path):
+def test_overrides_on_the_command_line_are_limited_too(change, tmp_path):
     with pytest.raises((ConfigError, RequestError)) as caught:
         recipe(tmp_path / "r", "dit", to_toml(BASES["dit"]), [change]).read(configs.DiTTrainingConfig, "dit")
     assert len(caught.value.args[0]) < 500

@@ -1,4 +1,4 @@
-"""The smallest recipe that exercises everything, for the tests of the training stages."""
+"""The smallest recipe that uses every stage, for tests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def loop(**changes: object) -> LoopConfig:
 
 
 def to_toml(data: dict, prefix: str = "") -> str:
-    """Enough of TOML to write the tables above."""
+    """Format nested dictionaries as TOML."""
     scalars = {key: value for key, value in data.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
     text = f"[{prefix}]\n" if prefix else ""

@@ -1,4 +1,4 @@
-"""Muon beside AdamW in one optimizer."""
+"""Muon and AdamW in one optimizer."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ def test_singular_values_come_near_one(shape):
     assert after.max() < 1.3
 
 
-def test_a_step_is_as_large_as_one_of_adamw():
+def test_an_update_has_the_size_of_one_of_adamw():
     weight = nn.Parameter(torch.zeros(64, 32))
     weight.grad = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
     Muon([{"params": [weight], "weight_decay": 0.0, "orthogonal": True}], lr=0.01).step()
     assert float(weight.detach().square().mean().sqrt()) == pytest.approx(0.2 * 0.01, rel=0.25)
 
 
-def test_matrices_of_several_shapes_are_stepped_as_each_alone_would_be():
+def test_matrices_of_several_shapes_are_updated_independently():
     def stepped(shapes: list[tuple[int, int]]) -> list[nn.Parameter]:
         weights = [nn.Parameter(torch.ones(shape)) for shape in shapes]
         for weight in weights:
@@ -36,7 +36,7 @@ def test_matrices_of_several_shapes_are_stepped_as_each_alone_would_be():
         torch.testing.assert_close(together, stepped([shape])[0])
 
 
-def test_other_groups_are_stepped_by_adamw():
+def test_other_groups_use_adamw():
     plain, ours = (nn.Parameter(torch.ones(4, 4)) for _ in range(2))
     for parameter in (plain, ours):
         parameter.grad = torch.arange(16.0).reshape(4, 4)
@@ -45,7 +45,7 @@ def test_other_groups_are_stepped_by_adamw():
     assert torch.equal(plain, ours)
 
 
-def test_its_state_survives_a_file(tmp_path):
+def test_the_state_survives_saving_and_loading(tmp_path):
     def made() -> tuple[nn.Parameter, Muon]:
         weight = nn.Parameter(torch.eye(4))
         return weight, Muon([{"params": [weight], "weight_decay": 0.1, "orthogonal": True}], lr=0.1)

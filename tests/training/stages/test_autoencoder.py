@@ -1,4 +1,4 @@
-"""The autoencoder's stage with all its losses: whose step it is, what is trained, what resumes."""
+"""The autoencoder's task with all its losses: its phases, what it trains, and resuming."""
 
 from dataclasses import replace
 
@@ -72,21 +72,21 @@ def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
     assert own | helpers | game <= set(record)
 
 
-def test_a_loss_of_weight_zero_is_not_there_at_all(sounds):
+def test_a_loss_of_weight_zero_is_not_built(sounds):
     plain = task(sounds, AUTOENCODER)
     assert not list(plain.auxiliary.parameters())
     assert len(plain.phases) == 1
     assert set(plain.losses(0, RngStream(0, 0))) == {"loss", "spectral", "waveform", "softnorm"}
 
 
-def test_discriminators_take_every_second_step_and_are_felt_after_their_head_start(sounds):
+def test_discriminators_train_in_every_second_step_and_have_a_head_start(sounds):
     played = task(sounds, EVERYTHING)
     assert [played.phase(step).name[0] for step in range(8)] == list("aadadada")
     assert "adversarial" not in played.losses(3, RngStream(0, 3))
     assert "adversarial" in played.losses(5, RngStream(0, 5))
 
 
-def test_all_of_it_resumes_to_the_same_bits(sounds, captions, tmp_path):
+def test_every_module_resumes_to_the_same_bits(sounds, captions, tmp_path):
     results = []
     for name, stops in (("whole", (9,)), ("parts", (3, 6, 9))):
         (tmp_path / name).mkdir()
@@ -97,7 +97,7 @@ def test_all_of_it_resumes_to_the_same_bits(sounds, captions, tmp_path):
     assert torch.equal(*results)
 
 
-def test_the_encoder_feels_a_companion_only_from_its_step_on(sounds):
+def test_gradients_of_auxiliary_modules_reach_the_encoder_from_their_step_on(sounds):
     alone = replace(AUTOENCODER, waveform=0.0, softnorm=0.0, spectral=replace(AUTOENCODER.spectral, windows=(256,)))
     config = replace(alone, semantic=SemanticConfig(0.2, window=512, detached_until=5))
     gradients = []
@@ -110,7 +110,7 @@ def test_the_encoder_feels_a_companion_only_from_its_step_on(sounds):
     assert gradients[1].abs().sum() > 0
 
 
-def test_with_the_decoder_alone_the_encoder_stays_as_it_is(sounds, tmp_path):
+def test_training_the_decoder_alone_does_not_change_the_encoder(sounds, tmp_path):
     trainer = Trainer(task(sounds, replace(AUTOENCODER, decoder_only=True)), loop(steps=2, weight_decay=0.5), tmp_path)
     before = {name: value.clone() for name, value in trainer.task.module.state_dict().items()}
     trainer.train()
@@ -119,7 +119,7 @@ def test_with_the_decoder_alone_the_encoder_stays_as_it_is(sounds, tmp_path):
     assert all(name.startswith("decoder.") for name in changed)
 
 
-def test_the_bottleneck_follows_the_deviation_of_its_latents():
+def test_the_running_standard_deviation_follows_the_latents():
     torch.manual_seed(0)
     same = SAME(model_config().same)
     audio = torch.randn(1, 2, 4096)
@@ -129,13 +129,13 @@ def test_the_bottleneck_follows_the_deviation_of_its_latents():
     expected = 0.9 + 0.1 * deviation
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
     torch.testing.assert_close(latents.std(), deviation / expected)
-    latents.sum().backward()  # nothing that the gradient needs was changed in place
+    latents.sum().backward()  # fails if backward needs a tensor that was changed in place
     with torch.no_grad():
         encode_and_update_std(same, audio, rate=0.1)
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
 
 
-def test_a_critic_needs_a_batch(sounds):
+def test_a_contrastive_loss_needs_two_clips(sounds):
     with pytest.raises(ConfigError, match="at least 2"):
         replace(AUTOENCODER, batch_size=1, contrastive=ContrastiveConfig(0.1))
 
@@ -145,11 +145,12 @@ def test_an_adversarial_loss_needs_discriminators():
         AdversarialConfig(0.1)
 
 
-def test_latents_are_as_many_as_before(sounds):
-    assert task(sounds, EVERYTHING)._through(torch.zeros(2, 2, 1024), RngStream(0, 0))[0].shape == (2, LATENT_DIM, 8)
+def test_all_latents_of_a_crop_are_decoded(sounds):
+    latents, _ = task(sounds, EVERYTHING)._reconstruct(torch.zeros(2, 2, 1024), RngStream(0, 0))
+    assert latents.shape == (2, LATENT_DIM, 8)
 
 
-def test_crops_shorter_than_a_window_are_refused():
+def test_crops_shorter_than_a_window_are_rejected():
     config = replace(AUTOENCODER, frames=2, spectral=replace(AUTOENCODER.spectral, windows=(256, 1024)))
     said = r"crops of 2 frames are 256 samples, shorter than the longest window \(1024\)"
     with pytest.raises(ConfigError, match=said):

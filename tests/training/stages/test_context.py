@@ -1,4 +1,4 @@
-"""What stages work with."""
+"""The context of stages."""
 
 import numpy as np
 import torch
@@ -22,11 +22,11 @@ def test_a_long_file_is_encoded_in_pieces_to_the_same_latents(tmp_path, monkeypa
     ratio = context.model.same.downsampling_ratio
     audio = 0.1 * np.random.default_rng(0).standard_normal((2, 400 * ratio), np.float32)
     with torch.no_grad():
-        whole = same.encode(torch.from_numpy(audio)[None])[0].numpy()
+        expected = same.encode(torch.from_numpy(audio)[None])[0].numpy()
     lengths = []
     encode = SAME.encode
     monkeypatch.setattr(SAME, "encode", lambda self, x: lengths.append(x.shape[-1]) or encode(self, x))
     found = context.codec().encode(Clip(audio, context.model.sample_rate))
     assert len(lengths) > 1
     assert max(lengths) < audio.shape[1]
-    np.testing.assert_allclose(found, whole, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

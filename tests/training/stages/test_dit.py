@@ -1,4 +1,4 @@
-"""Flow matching: times, batches, masks of the loss, and that it learns."""
+"""Flow matching and distillation: timesteps, batches, masked losses, and that both train."""
 
 from copy import copy
 from dataclasses import replace
@@ -28,7 +28,7 @@ FRAMES_PER_SECOND = 20.0
 
 
 def latents() -> Latents:
-    """Clips of different length that are each one constant, so that a tiny network can learn them."""
+    """Clips of different lengths, each of one constant, which a tiny network can learn."""
     rng = np.random.default_rng(0)
     lengths = np.arange(20, 20 + SOUNDS.clips)
     frames = np.concatenate([np.tile(rng.standard_normal(LATENT_DIM), (n, 1)) for n in lengths])
@@ -54,20 +54,20 @@ def generator() -> Generator:
 
 @torch.no_grad()
 def validation(task: TrainingTask, name: str) -> float:
-    """Mean loss over steps that no training here reaches."""
+    """Return the mean loss over steps that no test trains on."""
     return float(np.mean([float(task.losses(step, RngStream(9, step))[name]) for step in range(1000, 1008)]))
 
 
 @pytest.mark.parametrize(
     ("kind", "median"), [("uniform", 0.5), ("logsnr-uniform", 0.622), ("truncated-logit-normal", 0.538)]
 )
-def test_times_follow_their_distribution(kind, median):
+def test_timesteps_follow_their_distribution(kind, median):
     t = sample_timesteps(replace(FLOW, timesteps=kind), (torch.arange(10_001) + 0.5) / 10_001)
     assert 0 < t.min() < t.max() <= 1
     assert float(t.median()) == pytest.approx(median, abs=0.01)
 
 
-def test_a_batch_is_padded_with_silence_behind_each_clip(clips):
+def test_clips_of_a_batch_are_padded_with_silence(clips):
     batch = clips.sample(3, RngStream(0, 0))
     lengths = (batch.seconds * FRAMES_PER_SECOND).round().int().tolist()
     for item, length in enumerate(lengths):
@@ -77,7 +77,7 @@ def test_a_batch_is_padded_with_silence_behind_each_clip(clips):
     assert batch.local.shape == (3, LATENT_DIM + 1, batch.data.shape[2])
 
 
-def test_made_and_kept_frames_are_counted_apart_and_padding_not_at_all():
+def test_generated_and_preserved_frames_have_separate_losses_without_padding():
     error = torch.tensor([[1.0, 2.0, 3.0, 100.0]])
     valid, kept = torch.tensor([[True, True, True, False]]), torch.tensor([[1.0, 0.0, 0.0, 1.0]])
     nothing = torch.zeros(1)
@@ -85,13 +85,13 @@ def test_made_and_kept_frames_are_counted_apart_and_padding_not_at_all():
     assert tuple(map(float, masked_losses(error, batch))) == (2.5, 1.0)
 
 
-def test_dropped_conditions_are_zeros():
+def test_dropped_contexts_are_zero():
     context = drop_context(torch.ones(2, 3, 4), torch.tensor([True, False]))
     assert not context[0].any()
     assert context[1].all()
 
 
-def test_flow_matching_learns(generator, clips, tmp_path):
+def test_flow_matching_lowers_the_loss(generator, clips, tmp_path):
     config = replace(FLOW, batch_size=8, loop=loop(steps=150, learning_rate=3e-3, warmup_steps=10, log_every=150))
     task = DiTTask(generator, clips, config)
     before = validation(task, "generated")
@@ -100,7 +100,7 @@ def test_flow_matching_learns(generator, clips, tmp_path):
     assert after < 0.6 * before
 
 
-def test_many_beginnings_come_before_whole_clips(generator, clips):
+def test_crops_come_before_full_clips(generator, clips):
     short = CropConfig(until=3, frames=(5,), tokens=70, logsnr=(-6.0, -5.0))
     task = DiTTask(generator, clips, replace(FLOW, batch_size=2, timesteps="logsnr-uniform", crop_first=short))
     batch, config = task._sample(2, RngStream(0, 2))
@@ -113,7 +113,7 @@ def test_many_beginnings_come_before_whole_clips(generator, clips):
     assert config.logsnr == FLOW.logsnr
 
 
-def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clips):
+def test_a_phase_of_the_curriculum_has_batches_of_its_families_from_its_start_on(generator, clips):
     first = CurriculumConfig(families=("bell",), start=3, share=0.5, logsnr=(-6.0, -5.0))
     second = CurriculumConfig(families=("tone",), start=103, share=1.0, logsnr=(-4.0, -3.0))
     captions = copy(clips.captions)
@@ -121,20 +121,20 @@ def test_what_is_in_focus_gets_batches_of_its_own_from_a_step_on(generator, clip
     focused = EncodedClips(clips.latents, captions, replace(FLOW, curriculum=(first, second)), FRAMES_PER_SECOND)
     task = DiTTask(generator, focused, focused.config)
 
-    def focused_steps(focus: CurriculumConfig, steps: range) -> int:
-        lengths = clips.latents.seconds[np.isin(captions.families, focus.families)]  # no two clips are equally long
-        drawn = [task._sample(step, RngStream(0, step)) for step in steps]
-        found = [batch for batch, config in drawn if config.logsnr == focus.logsnr]
+    def steps_of(phase: CurriculumConfig, steps: range) -> int:
+        lengths = clips.latents.seconds[np.isin(captions.families, phase.families)]  # all clips differ in length
+        batches = [task._sample(step, RngStream(0, step)) for step in steps]
+        found = [batch for batch, config in batches if config.logsnr == phase.logsnr]
         assert all(np.isin(batch.seconds, lengths).all() for batch in found)
         return len(found)
 
-    assert not focused_steps(first, range(3))
-    assert 30 < focused_steps(first, range(3, 103)) < 70
-    assert not focused_steps(first, range(103, 110))
-    assert focused_steps(second, range(103, 110)) == 7
+    assert not steps_of(first, range(3))
+    assert 30 < steps_of(first, range(3, 103)) < 70
+    assert not steps_of(first, range(103, 110))
+    assert steps_of(second, range(103, 110)) == 7
 
 
-def test_times_of_longer_clips_are_moved_towards_noise(generator, clips):
+def test_timesteps_of_longer_clips_are_shifted_towards_noise(generator, clips):
     shift = ShiftConfig("full", min_length=256, max_length=4096)
     t, lengths = torch.tensor([0.0, 0.3, 0.3, 1.0]), torch.tensor([9.0, 9.0, 5000.0, 300.0])
     alpha = torch.tensor([0.5, 1.15]).exp()
@@ -153,14 +153,14 @@ def test_a_family_that_was_not_encoded_is_an_error(clips):
         EncodedClips(clips.latents, clips.captions, replace(FLOW, families=("choir",)), FRAMES_PER_SECOND)
 
 
-def test_captions_of_other_clips_than_were_encoded_are_an_error(clips):
+def test_captions_and_latents_of_different_numbers_are_an_error(clips):
     captions = copy(clips.captions)
     captions.ids = captions.ids[1:]
     with pytest.raises(TrainingError, match="4 clips are encoded, but captions exist for 3"):
         EncodedClips(clips.latents, captions, FLOW, FRAMES_PER_SECOND)
 
 
-def test_leveling_lets_a_quiet_clip_count_as_much(clips):
+def test_loss_weighting_lets_a_quiet_clip_count_as_much(clips):
     batch = clips.sample(1, RngStream(0, 0))
     quiet = replace(batch, data=batch.data * 0.5)
     weights = [float(loss_weights(some, 1.0)) for some in (batch, quiet)]
@@ -168,7 +168,7 @@ def test_leveling_lets_a_quiet_clip_count_as_much(clips):
     assert weights[1] / weights[0] == pytest.approx((power + 0.02) / (power / 4 + 0.02), rel=1e-4)
 
 
-def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, clips, tmp_path):
+def test_distillation_brings_one_step_nearer_to_the_end_of_the_path(generator, clips, tmp_path):
     config = DistillConfig(
         loop=loop(steps=60, learning_rate=3e-3, warmup_steps=5, log_every=60),
         batch_size=4,
@@ -183,7 +183,7 @@ def test_distillation_brings_one_jump_nearer_to_the_end_of_the_path(generator, c
     assert after < 0.7 * before
 
 
-def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips, tmp_path):
+def test_distillation_can_preserve_predictions_at_high_noise(generator, clips, tmp_path):
     config = DistillConfig(
         loop=loop(steps=200, learning_rate=3e-3, warmup_steps=5, log_every=200),
         batch_size=4,
@@ -213,7 +213,7 @@ def test_distillation_may_leave_the_answers_to_much_noise_alone(generator, clips
     assert changes[1] < changes[0] / 2, changes
 
 
-def test_distillation_needs_something_to_jump_from(generator, clips):
+def test_distillation_needs_a_step_in_its_range(generator, clips):
     config = DistillConfig(loop=loop(steps=1), teacher_steps=4, distill_below=0.2)
     with pytest.raises(ConfigError, match=r"none of 4 steps starts at or below distill_below, 0.2"):
         DistillTask(generator, clips, config, model_config().model.diffusion.sampling_shift)

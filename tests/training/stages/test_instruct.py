@@ -1,4 +1,4 @@
-"""Training of the adapter: data that is what its instruction says, the published loss, and weights that learn."""
+"""Training of the editor: data that follows instructions, the published loss, and weights that learn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASE = Path(__file__).parents[2] / "golden" / "instruct_lm.json"
 
 
 class Loud(InstructionDataset):
-    """The loudness of six frames as codes; instructions as one token, which says what the task is."""
+    """Tokens are the loudness of six frames; instructions are one token, which encodes the task."""
 
     def encode(self, sounds: np.ndarray) -> np.ndarray:
         loudness = np.abs(sounds[:, : sounds.shape[1] // 6 * 6].reshape(len(sounds), 6, -1)).mean(-1)
@@ -57,7 +57,7 @@ def task(steps: int) -> InstructTask:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mixes_hold_the_stems_that_the_instruction_says(seed: int) -> None:
+def test_mixes_hold_the_stems_of_the_instruction(seed: int) -> None:
     rng = np.random.default_rng(seed)
     stems = render_stems(rng, 1.0)
     played = np.stack([*stems.values()], axis=1)
@@ -73,7 +73,7 @@ def test_mixes_hold_the_stems_that_the_instruction_says(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
+def test_stems_of_bands_stay_in_their_bands_and_rest(seed: int) -> None:
     for stem, played in render_stems(np.random.default_rng(seed), 2.0, "bands").items():
         power = np.abs(np.fft.rfft(played)) ** 2
         hz = np.fft.rfftfreq(len(played), 1 / SAMPLE_RATE)
@@ -85,7 +85,7 @@ def test_stems_of_bands_keep_to_their_bands_and_rest(seed: int) -> None:
 RECIPE = Path(__file__).parents[3] / "configs" / "instruct"
 
 
-def test_the_recipe_in_the_repository_is_the_published_training() -> None:
+def test_the_included_recipe_has_the_published_settings() -> None:
     config = Recipe(RECIPE).read(InstructTrainingConfig, "instruct")
     assert config.adapter == AdapterSizes()
     assert (config.loop.steps, config.loop.learning_rate, config.batch_size * config.loop.accumulate) == (
@@ -95,7 +95,7 @@ def test_the_recipe_in_the_repository_is_the_published_training() -> None:
     )
 
 
-def test_a_recipe_cannot_set_what_follows_from_the_training(tmp_path) -> None:
+def test_a_recipe_cannot_set_derived_values(tmp_path) -> None:
     known = (RECIPE / "instruct.toml").read_text()
     (tmp_path / "instruct.toml").write_text(known.replace("[adapter]", "[adapter]\nwindow = 3.0"))
     with pytest.raises(ConfigError, match="window"):
@@ -108,7 +108,7 @@ def test_instructions_are_worded_as_published() -> None:
 
 
 @pytest.mark.parametrize("name", ["training_one", "training_two", "training_null_text"])
-def test_the_loss_is_that_recorded_from_the_published_code(name: str) -> None:
+def test_the_loss_equals_that_of_the_published_code(name: str) -> None:
     case = Case(CASE)
     call = next(call for call in case.data["calls"] if call["name"] == name)
     sizes, inputs, weights = lm_config(case.data["config"]), case.inputs(call), case.weights()
@@ -121,16 +121,16 @@ def test_the_loss_is_that_recorded_from_the_published_code(name: str) -> None:
     np.testing.assert_allclose(float(loss), case.tensor(call["outputs"]["loss"])[0], rtol=1e-5)
 
 
-def test_training_lowers_the_loss_and_leaves_the_language_model_alone(tmp_path: Path) -> None:
+def test_training_lowers_the_loss_without_changing_the_language_model(tmp_path: Path) -> None:
     one = task(60)
     before = {name: value.clone() for name, value in one.module.lm.state_dict().items() if "lora" not in name}
     Trainer(one, config(60).loop, tmp_path).train()
     losses = [record["loss"] for record in read_log(tmp_path)]
-    assert losses[-1] < 0.93 * losses[0]  # little, since the language model knows nothing itself
+    assert losses[-1] < 0.93 * losses[0]  # only a little, since the language model is random
     assert all((one.module.lm.state_dict()[name] == value).all() for name, value in before.items())
 
 
-def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     ends = []
     for folder, stops in (("whole", ()), ("stopped", (7,))):
         (tmp_path / folder).mkdir()
@@ -142,7 +142,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
 
 
 class Copied(InstructionDataset):
-    """Edits that are codes from the start: each stem has a codebook of its own, in which it plays chance levels."""
+    """Edits of random tokens: each stem has a codebook of its own."""
 
     def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
         rng, size = stream.rng, self.config.batch_size
@@ -161,7 +161,7 @@ class Copied(InstructionDataset):
         return np.array(rows, np.float32)[:, None], np.ones((len(rows), 1), bool)
 
 
-def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instruction(tmp_path: Path) -> None:
+def test_after_training_the_loss_depends_on_source_and_instruction(tmp_path: Path) -> None:
     torch.manual_seed(0)
     lm = MusicGenLM(replace(LM, text_width=6))
     loop = LoopConfig(150, 1e-2, 1e-3, warmup_steps=10, log_every=50)
@@ -181,7 +181,7 @@ def test_after_training_the_loss_depends_on_the_right_sound_and_the_right_instru
 
 @torch.no_grad()
 def held_out_losses(editor: Editor, edits: InstructionDataset) -> dict[str, float]:
-    """Losses of the right edits, when the adapter hears another sound, and when it is told another thing."""
+    """Return the losses of edits, with the right inputs, with another source and with another instruction."""
     drawn, before, after = edits.sample(RngStream(99, 0))
     hidden, mask = map(torch.from_numpy, edits.embed([edit.instruction for edit in drawn]))
     codes, source = torch.from_numpy(after), torch.from_numpy(before)

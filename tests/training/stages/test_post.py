@@ -1,4 +1,4 @@
-"""Post-training: its formulas, whose step it is, and what resumes."""
+"""Post-training: its losses, its phases, and resuming."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ from soundloom.training.stages.post import (
     PostTask,
     discriminator_times,
     generator_times,
-    mean_of_frames,
+    mean_over_frames,
     other_captions,
 )
 from tests.training.stages.test_dit import FRAMES_PER_SECOND, latents
@@ -45,7 +45,7 @@ def clips() -> EncodedClips:
     sounds = SyntheticSounds(SOUNDS)
     tokenizer = Tokenizer(train_tokenizer(sounds, TokenizerConfig(TEXT.vocab_size)))
     clips = EncodedClips(latents(), CaptionTokens(sounds, tokenizer, 16), FLOW, FRAMES_PER_SECOND)
-    clips.groups = [np.arange(SOUNDS.clips)]  # so few clips would each be a group of their own
+    clips.groups = [np.arange(SOUNDS.clips)]  # with so few clips every group would hold one
     return clips
 
 
@@ -62,7 +62,7 @@ def batch_of(clips: EncodedClips) -> TrainingBatch:
     return clips.sample(4, RngStream(0, 0))
 
 
-def test_the_discriminator_begins_as_the_generator(clips):
+def test_the_discriminator_starts_as_a_copy_of_the_generator(clips):
     whole = generator()
     discriminator = LatentDiscriminator(whole, (), 16)
     assert discriminator.layers == [0]  # 70 % of two blocks
@@ -73,7 +73,7 @@ def test_the_discriminator_begins_as_the_generator(clips):
         assert parameter is not whole.get_parameter(name)
 
 
-def test_scores_are_one_for_each_frame_and_do_not_feel_padding(clips):
+def test_there_is_one_score_per_frame_independent_of_padding(clips):
     torch.manual_seed(1)
     discriminator, batch = LatentDiscriminator(generator(), (0, 1), 16), batch_of(clips)
     t, x = torch.full((4,), 0.5), batch.data
@@ -82,17 +82,17 @@ def test_scores_are_one_for_each_frame_and_do_not_feel_padding(clips):
     one, other = (discriminator(batch, y, t, discriminator.embed(batch)) for y in (x, x + 5 * padding))
     assert one.scores.shape == batch.valid.shape
     torch.testing.assert_close(one.scores * batch.valid, other.scores * batch.valid, atol=1e-4, rtol=1e-4)
-    assert [feature.shape[1] for feature in one.features] == [x.shape[2]] * 2  # memory tokens are left out
+    assert [feature.shape[1] for feature in one.features] == [x.shape[2]] * 2  # without memory tokens
 
 
-def test_means_count_valid_frames_and_items_alike():
+def test_means_weight_valid_frames_and_items_equally():
     valid = torch.tensor([[True, False, False], [True, True, True]])
     batch = TrainingBatch(*[torch.zeros(1)] * 5, valid=valid)
     values = torch.tensor([[2.0, 100.0, 100.0], [0.0, 3.0, 3.0]])
-    assert float(mean_of_frames(values, batch)) == 2.0
+    assert float(mean_over_frames(values, batch)) == 2.0
 
 
-def test_wrong_captions_are_the_next_ones_that_differ():
+def test_mismatched_captions_are_the_next_ones_that_differ():
     ids = torch.tensor([[1, 1], [1, 1], [2, 0], [1, 1]])
     partner, exists = other_captions(ids)
     assert partner.tolist()[:2] == [2, 2]
@@ -103,7 +103,7 @@ def test_wrong_captions_are_the_next_ones_that_differ():
     assert not other_captions(torch.ones(1, 2))[1].any()
 
 
-def test_swapping_captions_changes_nothing_in_the_batch(clips):
+def test_swapping_captions_does_not_change_the_batch(clips):
     trained, batch = task(clips), batch_of(clips)
     before = batch.ids.clone()
     pair = trained._pair(batch, batch.data, RngStream(0, 0))
@@ -112,7 +112,7 @@ def test_swapping_captions_changes_nothing_in_the_batch(clips):
     assert torch.equal(batch.ids, before)
 
 
-def test_real_and_made_are_judged_under_the_same_noise(clips):
+def test_real_and_generated_clips_are_compared_under_the_same_noise(clips):
     trained, batch = task(clips), batch_of(clips)
     pair = trained._pair(batch, 0 * batch.data, RngStream(0, 0))
     difference = (pair.real - pair.made) * batch.valid[:, None]
@@ -120,7 +120,7 @@ def test_real_and_made_are_judged_under_the_same_noise(clips):
     assert not pair.real[~batch.valid[:, None].expand_as(pair.real)].any()
 
 
-def test_losses_of_both_turns_follow_their_formulas(clips):
+def test_losses_of_both_phases_follow_their_formulas(clips):
     config = replace(
         POST, feature_matching=0.0, text_alignment=0.0, logit_centering=0.0, contrastive=0.0, gradient_penalty=0.0
     )
@@ -138,7 +138,7 @@ def test_losses_of_both_turns_follow_their_formulas(clips):
     torch.testing.assert_close(of_judge["loss"], sum(torch.log1p(torch.exp(-lead)).mean() for lead in items) / 4)
 
 
-def test_the_penalty_is_near_the_squared_gradient(clips):
+def test_the_gradient_penalty_approximates_the_squared_gradient(clips):
     trained = task(clips, replace(POST, gradient_penalty_noise=1e-3))
     discriminator, batch = trained.discriminator, clips.sample(1, RngStream(0, 3))
     pair = trained._pair(batch, batch.data, RngStream(0, 0))
@@ -151,7 +151,7 @@ def test_the_penalty_is_near_the_squared_gradient(clips):
     assert np.mean(slopes) / 1e-6 == pytest.approx(np.mean(squares), rel=0.3)
 
 
-def test_gradients_reach_only_whose_turn_it_is(clips):
+def test_gradients_reach_only_the_modules_of_the_phase(clips):
     trained = task(clips)
     trained.discriminator.requires_grad_(False)
     trained.critic.requires_grad_(False)
@@ -163,7 +163,7 @@ def test_gradients_reach_only_whose_turn_it_is(clips):
     assert all(parameter.grad is None for parameter in trained.module.parameters())
 
 
-def test_generators_start_from_all_levels_and_often_from_nothing_but_noise():
+def test_generator_inputs_have_all_noise_levels_and_often_pure_noise():
     t = generator_times(replace(POST, pure_noise=0.25), RngStream(0, 0), 4000)
     assert float((t == 1).float().mean()) == pytest.approx(0.25, abs=0.03)
     logsnr = torch.log((1 - t[t < 1]) / t[t < 1])
@@ -172,7 +172,7 @@ def test_generators_start_from_all_levels_and_often_from_nothing_but_noise():
 
 
 @pytest.mark.parametrize("kind", ["uniform", "logit-normal"])
-def test_the_discriminator_looks_under_levels_of_its_range(kind):
+def test_discriminator_inputs_have_noise_levels_of_the_configured_range(kind):
     t = discriminator_times(replace(POST, discriminator_timesteps=kind), (torch.arange(1000) + 0.5) / 1000)
     assert 0 <= t.min() < t.max() <= 0.8
     assert float(t.median()) == pytest.approx(0.4, abs=0.01)
@@ -199,7 +199,7 @@ def test_post_training_resumes_to_the_same_bits(clips, tmp_path):
     assert torch.equal(*results)
 
 
-def test_a_scorer_from_outside_takes_the_place_of_the_critic(clips):
+def test_a_given_scorer_replaces_the_critic(clips):
     class Level:
         def distance(self, latents, batch, stream):
             return latents.square().mean((1, 2))
@@ -212,7 +212,7 @@ def test_a_scorer_from_outside_takes_the_place_of_the_critic(clips):
     torch.testing.assert_close(losses["loss"], 2 * losses["text_alignment"])
 
 
-def test_equal_captions_are_not_held_against_each_other():
+def test_equal_captions_are_not_negatives():
     a = torch.eye(3)
     b = torch.stack([a[0], a[0], a[2]])  # the first two captions are the same
     equal = equal_captions(torch.tensor([[1], [1], [2]]))
@@ -230,13 +230,13 @@ def test_distance_is_half_the_squared_angle():
     assert same.grad.isfinite().all()
 
 
-def test_uniformity_is_least_where_vectors_point_everywhere():
+def test_uniformity_is_lowest_for_evenly_spread_vectors():
     crowded, spread = torch.eye(2)[[0, 0, 0]], torch.eye(3)
     assert float(uniformity(crowded, crowded)) == pytest.approx(0)
     assert float(uniformity(spread, spread)) == pytest.approx(-4)
 
 
-def test_the_critic_learns_which_latents_a_caption_means():
+def test_the_critic_learns_which_latents_match_a_caption():
     torch.manual_seed(0)
     critic = LatentCritic(ScorerConfig(width=64, depth=1), LATENT_DIM, TEXT.vocab_size)
     optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
@@ -258,6 +258,6 @@ def test_the_critic_learns_which_latents_a_caption_means():
     ("wrong", "message"),
     [({"discriminator_every": 1}, "from 2 to"), ({"logsnr": (1.0,)}, "logsnr"), ({"head_width": 20}, "multiple of 16")],
 )
-def test_impossible_settings_are_refused(wrong, message):
+def test_invalid_settings_are_rejected(wrong, message):
     with pytest.raises(ConfigError, match=message):
         replace(POST, **wrong)

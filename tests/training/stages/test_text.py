@@ -1,4 +1,4 @@
-"""The text encoder's own training: what it is to tell of a clip, and that it learns to."""
+"""Pre-training of the text encoder: its targets, and that it learns them."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from soundloom.training.config import TextTrainingConfig
 from soundloom.training.data.latents import Latents
 from soundloom.training.init.generator import initialize_text
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.stages.text import TextTask, descriptions
+from soundloom.training.stages.text import TextTask, latent_statistics
 from tests.training.stages.test_dit import clips, latents, validation  # noqa: F401 (a fixture)
 from tests.training.tiny_recipe import LATENT_DIM, TEXT, loop
 
@@ -19,25 +19,25 @@ CONFIG = TextTrainingConfig(loop=loop(steps=120, learning_rate=3e-3, warmup_step
 
 
 def of(*sounds: np.ndarray) -> Latents:
-    """Sounds (t, c) as latents of clips."""
+    """Return sounds (t, c) as latents of clips."""
     starts = np.cumsum([0, *map(len, sounds)])
     silence = np.zeros((1, LATENT_DIM), np.float32)
     return Latents(np.concatenate(sounds), starts, np.ones(len(sounds), np.float32), silence)
 
 
 def distance(latents: Latents) -> float:
-    """Between the descriptions of the first two clips, in distances of the last from the first."""
-    first, second, *_, last = descriptions(latents, CONFIG)
+    """Return the distance of the first two clips' statistics, relative to that of the first and the last."""
+    first, second, *_, last = latent_statistics(latents, CONFIG)
     return float(np.linalg.norm(first - second) / np.linalg.norm(first - last))
 
 
-def test_descriptions_have_unit_mean_square_and_at_most_the_components_asked_for():
-    told = descriptions(latents(), replace(CONFIG, components=3))
+def test_statistics_have_unit_mean_square_and_at_most_the_configured_components():
+    told = latent_statistics(latents(), replace(CONFIG, components=3))
     assert told.shape == (len(latents()), 3)
     assert np.mean(told.astype(np.float64) ** 2) == pytest.approx(1, rel=0.01)
 
 
-def test_a_description_tells_channels_and_tempo_apart():
+def test_statistics_separate_channels_and_tempos():
     rng = np.random.default_rng(1)
     spectrum, other = rng.standard_normal((2, LATENT_DIM)).astype(np.float32)
     slow, fast = (np.arange(64) % period == 0 for period in (8, 4))
@@ -47,7 +47,7 @@ def test_a_description_tells_channels_and_tempo_apart():
     assert distance(of(steady[:, None] * spectrum, steady[:, None] * other, steady[:, None] * -other)) > 0.3
 
 
-def test_the_encoder_learns_what_its_captions_stand_for(clips, tmp_path):  # noqa: F811
+def test_the_encoder_learns_the_statistics_of_its_captions(clips, tmp_path):  # noqa: F811
     torch.manual_seed(0)
     encoder = T5GemmaEncoder(TEXT)
     initialize_text(encoder)

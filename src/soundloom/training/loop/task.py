@@ -42,7 +42,7 @@ class AlternatingTask(TrainingTask, Protocol):
 
     @property
     def auxiliary(self) -> nn.Module:
-        """What is trained beside the module and discarded at the end: saved in the state, but not averaged."""
+        """Modules that are trained with it and discarded at the end: saved in the state, but without EMA."""
         ...
 
     @property

@@ -205,10 +205,10 @@ class StableAudioContext(StageContext):
         silence = stored.silence() if isinstance(stored, LatentFolder | Shards) else None
         if silence is None:
             silence = encoded_silence(self.codec())
-        latents, words = load_latents(
+        latents, captions = load_latents(
             dataset, self.data.selection, self.model.same.latent_dim, rate, self._max_frames, silence
         )
-        return EncodedClips(latents, self.caption_tokens(words), config, rate)
+        return EncodedClips(latents, self.caption_tokens(captions), config, rate)
 
     def seconds(self) -> NDArray[np.float32]:
         """Return the lengths of the encoded clips. Raises a SoundloomError where they no longer exist."""

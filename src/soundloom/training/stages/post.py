@@ -78,11 +78,11 @@ class PostTask:
             latent_dim, vocabulary = generator.dit.config.io_channels, generator.text.config.vocab_size
             self.critic = LatentCritic(config.scorer, latent_dim, vocabulary)
         self.scorer = scorer or self.critic
-        judges = [module for module in (self.discriminator, self.critic) if module is not None]
-        self.auxiliary = nn.ModuleList(judges)
+        trained = [module for module in (self.discriminator, self.critic) if module is not None]
+        self.auxiliary = nn.ModuleList(trained)
         self.phases = (
             OptimizerPhase("generator", (generator,)),
-            OptimizerPhase("discriminator", tuple(judges), config.lr_scale, config.betas),
+            OptimizerPhase("discriminator", tuple(trained), config.lr_scale, config.betas),
         )
 
     def phase(self, step: int) -> OptimizerPhase:
