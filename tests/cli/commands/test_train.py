@@ -420,7 +420,7 @@ def test_only_latents_of_existing_and_selected_sounds_are_used(made, library, tm
     recipe, pretrained = Recipe(tmp_path / "recipe"), PretrainedModel(open_checkpoint(made / "model"))
     run_dir = RunDirectory(tmp_path / "work")
     context = StableAudioContext(recipe=recipe, run_dir=run_dir, distributed=Distributed(), pretrained=pretrained)
-    assert context.clips().latents.seconds.tolist() == [pytest.approx(0.4)]
+    assert context.clips().latents.seconds.sum() == pytest.approx(0.4, abs=1e-3)  # of 1.wav, in several windows
 
 
 def test_a_model_is_fine_tuned_on_shards(made, library, tmp_path):
