@@ -126,7 +126,7 @@ def test_damaged_json_files_are_named(number, tmp_path):
         ("pretrained.json", lambda: run_dir.require_pretrained("mini", "f")),
     ):
         message = refusal(read)
-        assert message is None or name in message or "began from" in message, message
+        assert message is None or name in message or "started from" in message, message
 
 
 def test_a_compressed_file_is_rejected(tmp_path, files):

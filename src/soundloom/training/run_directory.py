@@ -161,7 +161,7 @@ class RunDirectory:
             )
         if known is not None and known["fingerprint"] != fingerprint:
             raise TrainingError(
-                f"the run in {self.folder} started from {shown(known['model'])}, not from the weights of {model}",
+                f"the run in {self.folder} started from {shown(known['model'])}, whose weights differ from {model}",
                 "choose another --work folder, or the model that it started from",
             )
         write_json(self.folder / "pretrained.json", {"model": model, "fingerprint": fingerprint})

@@ -125,13 +125,13 @@ def test_the_running_standard_deviation_follows_the_latents():
     audio = torch.randn(1, 2, 4096)
     with torch.no_grad():
         deviation = same.encode(audio).std()
-    latents = encode_and_update_std(same, audio, rate=0.1)
+    latents = encode_and_update_std(same, audio, momentum=0.1)
     expected = 0.9 + 0.1 * deviation
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
     torch.testing.assert_close(latents.std(), deviation / expected)
     latents.sum().backward()  # fails if backward needs a tensor that was changed in place
     with torch.no_grad():
-        encode_and_update_std(same, audio, rate=0.1)
+        encode_and_update_std(same, audio, momentum=0.1)
     torch.testing.assert_close(same.bottleneck.running_std, expected.view(1))
 
 

@@ -108,14 +108,14 @@ def test_swapping_captions_does_not_change_the_batch(clips):
     before = batch.ids.clone()
     pair = trained._pair(batch, batch.data, RngStream(0, 0))
     scores = trained.discriminator(batch, pair.real, pair.t, trained.discriminator.embed(batch)).scores
-    trained._contrast(pair, scores)
+    trained._contrastive_loss(pair, scores)
     assert torch.equal(batch.ids, before)
 
 
 def test_real_and_generated_clips_are_compared_under_the_same_noise(clips):
     trained, batch = task(clips), batch_of(clips)
     pair = trained._pair(batch, 0 * batch.data, RngStream(0, 0))
-    difference = (pair.real - pair.made) * batch.valid[:, None]
+    difference = (pair.real - pair.generated) * batch.valid[:, None]
     torch.testing.assert_close(difference, (1 - pair.t[:, None, None]) * batch.data * batch.valid[:, None])
     assert not pair.real[~batch.valid[:, None].expand_as(pair.real)].any()
 
@@ -128,10 +128,10 @@ def test_losses_of_both_phases_follow_their_formulas(clips):
     of_generator, of_judge = (trained.losses(step, RngStream(0, 0)) for step in (0, 1))
     stream = RngStream(0, 0)
     batch = clips.sample(4, stream)
-    clean = trained._jump(batch, stream, 0.0)
+    clean = trained._denoise(batch, stream, 0.0)
     pair = trained._pair(batch, clean, stream)
     embedded = trained.discriminator.embed(batch)
-    real, made = (trained.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.made))
+    real, made = (trained.discriminator(batch, x, pair.t, embedded).scores for x in (pair.real, pair.generated))
     items = [(real - made)[i][batch.valid[i]] for i in range(4)]
     expected = sum(torch.log1p(torch.exp(lead)).mean() for lead in items) / 4
     torch.testing.assert_close(of_generator["loss"], expected)
@@ -145,7 +145,7 @@ def test_the_gradient_penalty_approximates_the_squared_gradient(clips):
     embedded = discriminator.embed(batch)
     x = pair.real.clone().requires_grad_()
     scores = discriminator(batch, x, pair.t, embedded).scores
-    slopes = [trained._slope(pair, pair.real, scores, embedded, RngStream(1, i)).item() for i in range(60)]
+    slopes = [trained._gradient_penalty(pair, pair.real, scores, embedded, RngStream(1, i)).item() for i in range(60)]
     valid = batch.valid[0].nonzero()[:, 0]
     squares = [torch.autograd.grad(scores[0, i], x, retain_graph=True)[0].square().sum().item() for i in valid]
     assert np.mean(slopes) / 1e-6 == pytest.approx(np.mean(squares), rel=0.3)
