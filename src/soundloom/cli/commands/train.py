@@ -149,7 +149,7 @@ def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) ->
         callbacks=lambda stage: [stop, *progress(stage, quiet=options.quiet)],
         until=lambda: stop.requested,
     )
-    is_finished = STAGES[name].run(context)
+    is_finished = context.run(name)
     if distributed.is_main:
         if is_finished:
             print_results([str(run_dir.result(name))])

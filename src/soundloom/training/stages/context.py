@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from typing import ClassVar
 
 import numpy as np
@@ -73,6 +74,12 @@ class StageContext(ABC):
     @abstractmethod
     def model(self) -> ModelConfig | MusicGenConfig:
         """The model's configuration."""
+
+    def run(self, stage: str) -> bool:
+        """Run a stage of the registry; return whether it is finished."""
+        module, config = import_module(f"soundloom.training.stages.{stage}"), STAGES[stage].config
+        arguments = () if config is None else (self.recipe.read(config, stage),)
+        return bool(module.run(self, *arguments))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,10 @@ or `run(context)` for a stage without a configuration. It returns whether the st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from soundloom.errors import RequestError
 from soundloom.training import config as configs
-
-if TYPE_CHECKING:
-    from soundloom.training.stages.context import StageContext
 
 EXPORT = "export"  # the command after the stages, which writes a model folder
 
@@ -47,13 +43,6 @@ class StageSpec:
                 f"train {self.name} is for models from scratch, and a pretrained one has that part already",
                 "continue with train encode or train dit",
             )
-
-    def run(self, context: StageContext) -> bool:
-        """Run the stage; return whether it is finished."""
-        stage: Any = import_module(f"soundloom.training.stages.{self.name}")
-        if self.config is None:
-            return bool(stage.run(context))
-        return bool(stage.run(context, context.recipe.read(self.config, self.name)))
 
 
 # In the order in which they run.
