@@ -1,4 +1,4 @@
-"""Every generator of the catalogue, at tiny width, in every layout that it is offered in."""
+"""Test every generator of the catalogue at tiny width, in every layout."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def generate(folder):
 
 
 @pytest.mark.parametrize("name", ["small-sfx", "small-music-base", "medium", "medium-base"])
-def test_every_generator_makes_and_edits_sound(name, tmp_path):
+def test_every_generator_generates_and_edits(name, tmp_path):
     folder = make_random(name, tmp_path / name, size="tiny")
     clip = generate(folder)
     assert clip.audio.shape == (2, 22050)
@@ -24,8 +24,8 @@ def test_every_generator_makes_and_edits_sound(name, tmp_path):
 
 @pytest.mark.parametrize(("layout", "tolerance"), [("npz", 0.02), ("bf16-mirror", 0.1)])
 @pytest.mark.parametrize("name", ["small-music", "medium"])
-def test_layouts_hold_the_same_model(name, layout, tolerance, tmp_path):
-    """Up to the half precision that the other layouts are stored in."""
+def test_layouts_contain_the_same_model(name, layout, tolerance, tmp_path):
+    """The tolerance covers the half precision of the other layouts."""
     published, other = (
         generate(make_random(name, tmp_path / each, layout=each, size="tiny")).audio for each in ("published", layout)
     )

@@ -12,17 +12,17 @@ def recorded(tiny_model, **record):
     return Clip(audio, 44100, {"mode": "generate", "model": tiny_model.name, "seed": 5, **record}, name="take.wav")
 
 
-def test_an_edit_without_a_prompt_takes_the_recorded_one_and_says_so(tiny_model, caplog):
+def test_an_edit_without_a_prompt_uses_the_recorded_prompt_and_logs_it(tiny_model, caplog):
     clip = recorded(tiny_model, request={"prompt": "rain", "steps": 2, "sampler": "euler", "seed": 5})
     with caplog.at_level(logging.WARNING):
-        made = tiny_model.vary(clip, seed=1)
+        result = tiny_model.vary(clip, seed=1)
     assert "no prompt was given; using the prompt of the source: rain" in caplog.text
-    request = made.record["request"]
+    request = result.record["request"]
     assert (request["prompt"], request["steps"], request["sampler"], request["seed"]) == ("rain", 2, "euler", 1)
-    assert np.array_equal(made.audio, tiny_model.vary(clip, "rain", steps=2, sampler="euler", seed=1).audio)
+    assert np.array_equal(result.audio, tiny_model.vary(clip, "rain", steps=2, sampler="euler", seed=1).audio)
 
 
-def test_given_settings_win_and_other_models_settings_are_not_taken(tiny_model):
+def test_given_settings_win_and_settings_of_other_models_are_ignored(tiny_model):
     clip = recorded(tiny_model, request={"prompt": "rain", "steps": 2})
     assert tiny_model.extend(clip, 0.5, steps=3, seed=1).record["request"]["steps"] == 3
     other = recorded(tiny_model, model="another", request={"prompt": "rain", "steps": 2})
@@ -31,20 +31,20 @@ def test_given_settings_win_and_other_models_settings_are_not_taken(tiny_model):
 
 def test_an_empty_prompt_stays_empty(tiny_model):
     clip = recorded(tiny_model, request={"prompt": "rain"})
-    made = tiny_model.inpaint(clip, [(0.2, 0.4)], "", seed=1)
-    assert "prompt" not in made.record["request"]
+    result = tiny_model.inpaint(clip, [(0.2, 0.4)], "", seed=1)
+    assert "prompt" not in result.record["request"]
 
 
 @pytest.mark.parametrize("request_", [None, "rain", {"prompt": 5}, {"prompt": "x", "steps": "many"}, []])
-def test_records_that_cannot_be_read_are_no_prompt(tiny_model, request_):
-    made = tiny_model.vary(recorded(tiny_model, request=request_), seed=1)
-    assert "prompt" not in made.record["request"]
+def test_unreadable_records_give_an_empty_prompt(tiny_model, request_):
+    result = tiny_model.vary(recorded(tiny_model, request=request_), seed=1)
+    assert "prompt" not in result.record["request"]
 
 
 def test_the_source_is_recorded(tiny_model):
     clip = recorded(tiny_model, request={"prompt": "rain"})
-    made = tiny_model.vary(clip, "a bell", seed=1)
-    assert made.record["source"] == {
+    result = tiny_model.vary(clip, "a bell", seed=1)
+    assert result.record["source"] == {
         "name": "take.wav",
         "sha256": clip.sha256(),
         "prompt": "rain",
@@ -54,7 +54,7 @@ def test_the_source_is_recorded(tiny_model):
     }
 
 
-def test_the_hash_is_that_of_rate_and_samples(tmp_path, tiny_model):
+def test_the_hash_covers_rate_and_samples(tmp_path, tiny_model):
     clip = recorded(tiny_model)
     path = clip.save(tmp_path / "a.wav", subtype="FLOAT")
     assert Clip.load(path).sha256() == clip.sha256()

@@ -1,4 +1,4 @@
-"""What callers hand in as they would write it: paths, and options by other packages' names."""
+"""Test arguments as callers write them: paths, and option names of other packages."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_edits_take_paths_as_well_as_clips(tiny_model, path, edit):
+def test_edits_accept_paths_and_clips(tiny_model, path, edit):
     of_clip = edit(tiny_model, Clip.load(path))
     for source in (path, str(path)):
         of_path = edit(tiny_model, source)
@@ -33,12 +33,12 @@ def test_edits_take_paths_as_well_as_clips(tiny_model, path, edit):
         assert of_path.source_format == of_clip.source_format
 
 
-def test_the_autoencoder_takes_paths(tiny_model, path):
+def test_encode_accepts_paths(tiny_model, path):
     np.testing.assert_array_equal(tiny_model.encode(str(path)), tiny_model.encode(Clip.load(path)))
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_what_is_no_sound_is_refused(tiny_model, tmp_path, edit):
+def test_other_objects_than_clips_and_paths_are_rejected(tiny_model, tmp_path, edit):
     with pytest.raises(RequestError, match=r"found ndarray\nhint: make one: Clip\(array, sample_rate\)"):
         edit(tiny_model, np.zeros((2, 100)))
     with pytest.raises(RequestError, match="a Clip or the path of a sound file, found NoneType"):
@@ -47,7 +47,7 @@ def test_what_is_no_sound_is_refused(tiny_model, tmp_path, edit):
         edit(tiny_model, tmp_path / "none.wav")
 
 
-def test_unknown_options_are_refused_before_any_weight_is_read(tiny_model_folder, path):
+def test_unknown_options_are_rejected_before_weights_are_read(tiny_model_folder, path):
     model = load(tiny_model_folder)
     calls = {
         "generate has no option 'cfg'\nhint: did you mean guidance": lambda: model.generate("rain", cfg=3),
@@ -64,7 +64,7 @@ def test_unknown_options_are_refused_before_any_weight_is_read(tiny_model_folder
     assert not model.engine._modules
 
 
-def test_the_editor_refuses_unknown_options_too():
+def test_the_music_model_rejects_unknown_options():
     model = MusicModel.__new__(MusicModel)  # refused before anything of it is used
     with pytest.raises(RequestError, match="edit has no option 'cfg'\nhint: did you mean guidance"):
         model.edit("in.wav", "Only drums", cfg=3)
@@ -72,7 +72,7 @@ def test_the_editor_refuses_unknown_options_too():
         model.generate("piano", duration=3)
 
 
-def test_a_path_object_of_any_kind_will_do(tiny_model, path):
+def test_any_path_like_object_is_accepted(tiny_model, path):
     class Named:
         def __fspath__(self):
             return str(path)

@@ -1,4 +1,4 @@
-"""What people write against soundloom: all that README.md and docs/python.md promise. Type checkers read it."""
+"""Code as users write it, with everything that README.md and docs/python.md promise. Type checkers read it."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -119,7 +119,7 @@ def failures(model: Model) -> None:
 
 
 def mistakes(model: Model, clip: Clip) -> None:
-    """Refused by the checkers: an ignore that is not needed is an error of theirs."""
+    """Calls that type checkers reject: they report an ignore comment that is not needed."""
     print(soundloom.laod)  # type: ignore[attr-defined]
     soundloom.load("mini", dtype="float16")  # type: ignore[call-overload]
     model.generate("rain", cfg=3)  # type: ignore[call-overload]

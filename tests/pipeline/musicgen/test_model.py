@@ -1,4 +1,4 @@
-"""MusicGen and Instruct-MusicGen from request to sound, with tiny random models."""
+"""Test MusicGen and Instruct-MusicGen from request to audio, with tiny random models."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ ENGINES = [
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Return the folder of a tiny model, made once."""
-    made = {}
+    """Return the folder of a tiny model, created once."""
+    folders = {}
 
     def get(name):
-        if name not in made:
-            made[name] = make_musicgen(CONFIGS[name], tmp_path_factory.mktemp(name))
-        return made[name]
+        if name not in folders:
+            folders[name] = make_musicgen(CONFIGS[name], tmp_path_factory.mktemp(name))
+        return folders[name]
 
     return get
 
@@ -52,7 +52,7 @@ def model(folder):
 
 
 def sound(seconds, rate=32000, channels=1, seed=0):
-    """Return noise whose level rises and falls, so that some places are quieter than others."""
+    """Return noise whose level rises and falls."""
     samples = round(seconds * rate)
     level = 0.5 + 0.5 * np.sin(np.arange(samples) / rate * 7)
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (channels, samples))
@@ -72,7 +72,7 @@ def test_an_edit_has_the_rate_length_and_channels_of_its_source(model, seconds, 
     assert np.array_equal(edited.audio, np.repeat(edited.audio[:1], channels, axis=0))
 
 
-def test_paths_of_sound_files_are_edited_and_encoded(model, tmp_path):
+def test_paths_are_edited_and_encoded(model, tmp_path):
     path, editor = sound(0.1, channels=2).save(tmp_path / "in.wav"), model()
     edits = [editor.edit(source, "Only drums", seed=7).audio for source in (path, Clip.load(path))]
     assert edits[0].tobytes() == edits[1].tobytes()
@@ -83,12 +83,12 @@ def test_a_single_sample_is_edited(model):
     assert model().edit(Clip(np.array([[0.3]], np.float32), 44100), "No bass", seed=1).samples == 1
 
 
-def test_silence_is_edited_without_complaint(model):
+def test_silence_can_be_edited(model):
     edited = model().edit(Clip(np.zeros((2, 9000), np.float32), 16000), "Add piano", seed=1)
     assert edited.audio.shape == (2, 9000)
 
 
-def test_the_record_says_what_was_understood_and_drawn(model):
+def test_the_record_has_the_text_and_the_sampling_settings(model):
     edited = model().edit(sound(0.3), "Remove the piano", seed=5, temperature=0.9, top_p=0.8)
     assert edited.record["understood"] == "Music piece. Instruct: No Piano."
     assert edited.record["mode"] == "edit"
@@ -105,7 +105,7 @@ def test_untrained_instructions_and_long_windows_are_noted(model):
     ]
 
 
-def test_one_seed_gives_one_edit_whatever_else_is_made_with_it(model):
+def test_an_edit_depends_on_its_seed_and_not_on_its_batch(model):
     clip, words = sound(1.4), ["Only drums", "Get rid of the whole percussion section", "No bass"]
     together = model().edit(clip, words, seed=[3, 4, 5], window=1.0)
     alone = model().edit(clip, words[1], seed=4, window=1.0)
@@ -122,14 +122,14 @@ def test_the_edit_depends_on_the_source_and_on_the_instruction(model):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engines_make_the_same_tokens_of_one_seed(model, engine):
+def test_engines_generate_equal_tokens_from_equal_seeds(model, engine):
     ours, reference = (model("editor", name) for name in (engine, "torch"))
     clip = sound(1.3)
     edits = [each.edit(clip, "Only drums", seed=7, window=1.0).audio for each in (ours, reference)]
     assert np.abs(edits[0] - edits[1]).max() <= 1e-4 * np.abs(edits[1]).max()
 
 
-def test_music_is_made_of_words_in_any_length(model):
+def test_music_of_any_length_is_generated(model):
     short, long = model("plain").generate(["a piano", "drums"], seconds=[0.5, 1.23], seed=2)
     assert (short.samples, long.samples, short.sample_rate) == (16000, 39360, 32000)
     assert [clip.record["seed"] for clip in (short, long)] == [2, 3]
@@ -137,13 +137,13 @@ def test_music_is_made_of_words_in_any_length(model):
     assert np.array_equal(model("plain").generate("drums", seconds=1.23, seed=3).audio, long.audio)
 
 
-def test_stereo_models_make_two_channels(model):
+def test_stereo_models_generate_two_channels(model):
     clip = model("stereo").generate("a piano", seconds=0.4, seed=2)
     assert clip.audio.shape == (2, 12800)
     assert not np.array_equal(clip.audio[0], clip.audio[1])
 
 
-def test_codes_of_a_clip_are_decoded_again(model):
+def test_encoded_clips_can_be_decoded(model):
     editor, clip = model(), sound(0.5, 44100, 2)
     codes = editor.encode(clip)
     assert codes.shape == (4, 25)
@@ -182,12 +182,12 @@ def test_progress_counts_seconds_and_can_be_stopped(model):
         ("plain", lambda m: m.generate("a", seconds=1e-6), "less than one sample"),
     ],
 )
-def test_wrong_wishes_are_refused_in_words(model, name, work, sentence):
+def test_invalid_requests_raise_an_error(model, name, work, sentence):
     with pytest.raises(RequestError, match=sentence):
         work(model(name))
 
 
-def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_done(model):
+def test_networks_are_freed_on_cancel_and_after_encode_and_decode(model):
     editor, cancel = model(), Event()
     cancel.set()
     with pytest.raises(Canceled):
@@ -199,20 +199,20 @@ def test_networks_leave_memory_when_work_is_stopped_and_the_codec_when_it_is_don
     assert not editor.engine._modules
 
 
-def test_clips_come_group_by_group_and_networks_stay_in_between(model, monkeypatch):
+def test_clips_are_yielded_by_group_and_networks_stay_loaded_in_between(model, monkeypatch):
     monkeypatch.setattr(plan_module, "MAX_BATCH", 2)
     composer = model("plain")
     freed, free = [], composer.engine.free
     monkeypatch.setattr(composer.engine, "free", lambda *names: freed.extend(names) or free(*names))
     requests = [MusicRequest("a piano", seconds=length, seed=seed) for seed, length in enumerate((0.2, 0.2, 0.4, 0.2))]
-    heard = []
-    made = composer.iter(requests, progress=heard.append)
-    assert [next(made)[0], next(made)[0]] == [0, 1]
-    assert (freed, {event.clip for event in heard}) == ([], {1})
-    rest = dict(made)
+    events = []
+    clips = composer.iter(requests, progress=events.append)
+    assert [next(clips)[0], next(clips)[0]] == [0, 1]
+    assert (freed, {event.clip for event in events}) == ([], {1})
+    rest = dict(clips)
     assert list(rest) == [3, 2]
     assert set(freed) >= {"text", "lm", "codec"}
-    assert ({event.clip for event in heard}, {event.clips for event in heard}) == ({1, 3, 4}, {4})
+    assert ({event.clip for event in events}, {event.clips for event in events}) == ({1, 3, 4}, {4})
     alone = composer.run(requests[3:])[0]
     assert np.abs(rest[3].audio - alone.audio).max() < 1e-3
 

@@ -19,7 +19,7 @@ def test_windows_cover_every_frame_and_overlap(frames):
 
 
 @pytest.mark.parametrize("size", [0, 1, 501])
-def test_windows_that_the_model_cannot_hear_are_refused(size):
+def test_windows_beyond_the_limits_are_rejected(size):
     with pytest.raises(RequestError, match="2 to 500 frames"):
         plan_windows(1000, size, 500, overlap=0.2)
 
@@ -30,7 +30,7 @@ def test_the_quietest_place_is_found():
     assert 44 <= quietest(a, b, 8) <= 44 + 8
 
 
-def test_sounds_are_joined_without_a_step_and_cut_to_length():
+def test_pieces_are_joined_without_a_step_and_trimmed():
     joined = Joined(1, 950, rate=1000)
     loud, soft = np.full((1, 500), 0.5, np.float32), np.full((1, 500), -0.5, np.float32)
     loud[:, 440:470] = soft[:, 40:70] = 0
@@ -52,7 +52,7 @@ def test_equal_overlaps_leave_no_trace():
     assert np.allclose(joined.audio, sound, atol=1e-6)
 
 
-def test_an_overlap_shorter_than_the_crossfade_is_used_whole():
+def test_an_overlap_shorter_than_the_crossfade_is_used_completely():
     joined = Joined(1, 20, rate=1000)
     joined.add(0, np.zeros((1, 12), np.float32))
     joined.add(10, np.ones((1, 10), np.float32))

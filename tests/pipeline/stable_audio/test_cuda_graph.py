@@ -1,6 +1,6 @@
-"""Replayed clips are the plain ones: nothing of the clip that was recorded stays in the recording.
+"""Test that replayed graphs equal eager execution: nothing of the captured clip stays in the graph.
 
-Where there is no GPU, a replay runs its program again over its fixed buffers.
+Without a GPU, a replay runs its program again on its fixed buffers.
 """
 
 import numpy as np
@@ -23,10 +23,10 @@ CASES = {
 
 @pytest.fixture
 def models(tiny_model_folder):
-    """Return a model that issues every operation and one that records and replays."""
-    plain, recording = (load(tiny_model_folder, device="cpu", precision="fp32", keep_loaded=True) for _ in range(2))
-    recording.engine.graphs = GraphCache()
-    return plain, recording
+    """Return a model that runs eagerly and one that captures and replays graphs."""
+    plain, capturing = (load(tiny_model_folder, device="cpu", precision="fp32", keep_loaded=True) for _ in range(2))
+    capturing.engine.graphs = GraphCache()
+    return plain, capturing
 
 
 def require_equal(clips):
@@ -35,47 +35,47 @@ def require_equal(clips):
     np.testing.assert_allclose(replayed, plain, atol=2e-4 * np.abs(plain).max())
 
 
-def recordings(model):
+def captured(model):
     return [key for key in model.engine.graphs.captured if key[0] != "text"]
 
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
-def test_clips_of_one_shape_share_a_recording_and_nothing_else(models, options):
+def test_clips_of_one_shape_share_a_graph_and_nothing_else(models, options):
     for seed, prompt, seconds in ((1, "rain", 0.5), (2, "a bell", 0.51), (3, "two kick drums", 0.49)):
         require_equal([model.generate(prompt, seconds=seconds, seed=seed, **options) for model in models])
-    assert len(recordings(models[1])) == 1
+    assert len(captured(models[1])) == 1
 
 
-def test_batches_lengths_and_scales_have_recordings_of_their_own(models):
-    recording = models[1]
+def test_batch_sizes_lengths_and_scales_have_separate_graphs(models):
+    capturing = models[1]
     for options in ({"seconds": 0.5}, {"seconds": 1.5}, {"seconds": 0.5, "guidance": 2.0, "sampler": "euler"}):
         for seed in (1, 2):
-            recording.generate("rain", seed=seed, steps=2, **options)
-    assert len(recordings(recording)) == 3
+            capturing.generate("rain", seed=seed, steps=2, **options)
+    assert len(captured(capturing)) == 3
     for seed in (1, 3):
         require_equal([model.generate(["rain", "wind"], seconds=0.5, seed=seed, steps=2)[1] for model in models])
-    assert len(recordings(recording)) == 4
+    assert len(captured(capturing)) == 4
 
 
-def test_edits_are_recorded_with_their_source_and_mask(models):
+def test_edits_are_captured_with_source_and_mask_as_inputs(models):
     sources = [models[0].generate("rain", seconds=1, seed=seed, steps=2) for seed in (1, 2, 3)]
     for place, source in enumerate(sources):
         regions = [(0.2 + 0.1 * place, 0.7)]
         require_equal([model.inpaint(source, regions, "bell", steps=2, seed=4) for model in models])
         require_equal([model.vary(source, "bell", noise=0.5 + 0.1 * place, steps=2, seed=4) for model in models])
-    assert len(recordings(models[1])) == 2
+    assert len(captured(models[1])) == 2
 
 
-def test_freed_networks_take_their_recordings_with_them(models):
-    recording = models[1]
+def test_freeing_networks_evicts_their_graphs(models):
+    capturing = models[1]
     for seed in (1, 2):
-        recording.generate("rain", seconds=0.5, seed=seed, steps=1)
-    assert recordings(recording)
-    recording.engine.free("dit")
-    assert not recording.engine.graphs.captured
+        capturing.generate("rain", seconds=0.5, seed=seed, steps=1)
+    assert captured(capturing)
+    capturing.engine.free("dit")
+    assert not capturing.engine.graphs.captured
 
 
-def test_the_recordings_longest_unused_leave_first():
+def test_least_recently_used_graphs_are_evicted_first():
     recorder, x = GraphCache(max_graphs=2), torch.ones(1)
     for key in ("a", "a", "b", "b", "a", "c", "c"):
         assert recorder(key, lambda arrays: (arrays["x"] + 1,), {"x": x})[0] == 2

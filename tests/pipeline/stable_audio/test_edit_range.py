@@ -1,4 +1,4 @@
-"""Edits drawn at random over the promised range: what is kept is the source's to the bit, in memory and in files."""
+"""Test random edits over the supported range: preserved samples equal the source, in memory and in files."""
 
 from dataclasses import dataclass, replace
 
@@ -31,15 +31,15 @@ class Case:
     samples: int
     kind: tuple[str, str]
     before: int  # new samples in front of the source
-    behind: int
+    after: int
     regions: tuple[tuple[int, int], ...]  # in samples of the result, sorted and apart
 
     @property
     def total(self):
-        return self.before + self.samples + self.behind
+        return self.before + self.samples + self.after
 
     @property
-    def kept(self):
+    def preserved(self):
         """Which samples of the result are the source's."""
         mask = np.zeros(self.total, dtype=bool)
         mask[self.before : self.before + self.samples] = True
@@ -55,31 +55,29 @@ class Case:
             steps=1,
             regions=tuple((start / self.rate, end / self.rate) for start, end in self.regions),
             offset=self.before / self.rate,
-            seconds=self.total / self.rate if self.behind else None,
+            seconds=self.total / self.rate if self.after else None,
         )
 
 
 def draw(random, seconds):
-    """A case of about so many seconds, whose regions touch the ends or are one sample long as often as not."""
+    """Return a case of about `seconds`, whose regions often touch the ends or are one sample long."""
     rate, channels = int(random.choice(RATES)), int(random.choice([1, 2, 6]))
     samples = round(rate * seconds)
-    mode = random.choice(["regions", "behind", "before", "both"])
+    mode = random.choice(["regions", "after", "before", "both"])
     before = round(rate * random.uniform(0.001, 3)) if mode in ("before", "both") else 0
-    behind = round(rate * random.uniform(0.001, 9)) if mode in ("behind", "both") else 0
-    total = before + samples + behind
+    after = round(rate * random.uniform(0.001, 9)) if mode in ("after", "both") else 0
+    total = before + samples + after
     edges = sorted({int(edge) for edge in random.integers(0, total + 1, 2 * random.integers(1, 4))})
     edges = edges if random.random() < 0.5 else [0, *edges, total]
     regions = [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=False) if start < end]
     if random.random() < 0.5:
         regions = [(start, start + 1) if random.random() < 0.5 else (end - 1, end) for start, end in regions]
     regions = regions if mode == "regions" or random.random() < 0.5 else []
-    return Case(
-        rate, channels, samples, KINDS[random.integers(len(KINDS))], before, behind, tuple(sorted(set(regions)))
-    )
+    return Case(rate, channels, samples, KINDS[random.integers(len(KINDS))], before, after, tuple(sorted(set(regions))))
 
 
 def execute(request, config, made_seed):
-    """Run an edit with noise, up to one and a half times full scale, in the place of what the model makes."""
+    """Run an edit with noise, up to 1.5 times full scale, in place of generated audio."""
     edit = ClipAssembler(plan_clip(request, config, 4.0), config)
     random = np.random.default_rng(made_seed)
     while (item := edit.next_pass()) is not None:
@@ -91,12 +89,12 @@ def execute(request, config, made_seed):
 
 @pytest.fixture(scope="module")
 def config(tiny_model):
-    """A model that makes at most 5.9 s at once, so that most edits take several passes."""
+    """Return a model with a limit of 5.9 s, so that most edits take several passes."""
     return replace(tiny_model.config, sample_size=64 * 4096)
 
 
 @pytest.mark.parametrize("seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 80))])
-def test_edits_anywhere_keep_what_they_keep(config, tmp_path, seed):
+def test_random_edits_preserve_the_rest(config, tmp_path, seed):
     random = np.random.default_rng([18, seed])
     seconds = random.choice([0.2, random.uniform(0.2, 2), random.uniform(0.2, 20 if seed >= 20 else 8)])
     check(draw(random, seconds), config, tmp_path, seed)
@@ -104,7 +102,7 @@ def test_edits_anywhere_keep_what_they_keep(config, tmp_path, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "rate"), [(0, 8000), (1, 44100), (2, 48000)])
-def test_edits_of_five_minutes_keep_what_they_keep(config, tmp_path, seed, rate):
+def test_edits_of_five_minutes_preserve_the_rest(config, tmp_path, seed, rate):
     case = draw(np.random.default_rng([19, seed]), 300 * rate / RATES[-1])
     check(replace(case, rate=rate, channels=2, samples=300 * rate), config, tmp_path, seed)
 
@@ -127,21 +125,21 @@ def check(case, config, tmp_path, seed):
     )
     assert streamed.audio.tobytes() == in_memory.audio.tobytes()
 
-    kept = case.kept
-    inside = kept[case.before : case.before + case.samples]
-    assert np.array_equal(in_memory.audio[:, kept], source.audio[:2, inside])
-    assert (in_memory.audio[:, ~kept] != 0).mean() > 0.99
-    assert np.abs(in_memory.audio[:, ~kept]).max() <= max(1.0, float(np.abs(source.audio).max()))
+    preserved = case.preserved
+    inside = preserved[case.before : case.before + case.samples]
+    assert np.array_equal(in_memory.audio[:, preserved], source.audio[:2, inside])
+    assert (in_memory.audio[:, ~preserved] != 0).mean() > 0.99
+    assert np.abs(in_memory.audio[:, ~preserved]).max() <= max(1.0, float(np.abs(source.audio).max()))
 
     saved = streamed.save(tmp_path / f"edit.{ending}")
     assert soundfile.info(saved).subtype == {"PCM_U8": "PCM_16"}.get(subtype, subtype)
     kind = "float32" if subtype == "FLOAT" else "int32"
     before, after = (soundfile.read(each, dtype=kind, always_2d=True)[0] for each in (path, saved))
-    assert np.array_equal(after[kept], before[inside, :2])
+    assert np.array_equal(after[preserved], before[inside, :2])
 
 
 @pytest.mark.parametrize("channels", [3, 6])
-def test_more_channels_than_two_become_two_with_a_note(config, channels):
+def test_surround_sources_become_stereo_with_a_note(config, channels):
     source = Clip(np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 8000)).astype(np.float32), 8000)
     edit = execute(GenerationRequest("x", source=source, regions=((0.2, 0.3),), seed=1), config, 0)
     assert edit.notes[0] == f"the sound has {channels} channels; only the first two are used"
@@ -150,8 +148,8 @@ def test_more_channels_than_two_become_two_with_a_note(config, channels):
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("place", [0, 1, 0.5, -1])
-def test_a_region_of_one_sample_is_at_least_one_sample_of_the_models(config, rate, place):
-    """Rounded to the model's rate, the last sample of a clip may lie behind its end."""
+def test_a_region_of_one_sample_covers_a_sample_at_the_models_rate(config, rate, place):
+    """Rounded to the model's rate, the last sample of a clip may lie beyond its end."""
     for samples in range(rate // 5, rate // 5 + 20):
         start = {-1: samples - 1, 0.5: samples // 2}.get(place, place)
         source = Clip(np.zeros((1, samples), np.float32), rate)
@@ -163,12 +161,12 @@ def test_a_region_of_one_sample_is_at_least_one_sample_of_the_models(config, rat
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_less_than_a_sample_is_no_extension(tiny_model, before):
+def test_an_extension_by_less_than_a_sample_is_rejected(tiny_model, before):
     clip = Clip(np.full((2, 44100), 0.5, np.float32), 44100)
     with pytest.raises(RequestError, match="less than one sample at 44100 Hz"):
         tiny_model.extend(clip, 1e-6, "rain", before=before)
 
 
-def test_a_clip_without_samples_cannot_be_edited(tiny_model):
+def test_an_empty_clip_cannot_be_edited(tiny_model):
     with pytest.raises(RequestError, match="has no samples"):
         tiny_model.extend(Clip(np.zeros((2, 0), np.float32), 44100), 1.0, "rain")

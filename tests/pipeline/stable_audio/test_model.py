@@ -21,7 +21,7 @@ def test_a_seed_repeats_and_another_differs(tiny_model):
     assert first.shape == (2, 44100)
 
 
-def test_a_batch_gives_what_each_item_gives_alone(tiny_model):
+def test_a_batch_equals_single_clips(tiny_model):
     prompts, seconds, seeds = ["rain", "a bell", "rain", "wind"], [1.0, 1.0, 1.7, 1.0], [7, 8, 9, 10]
     clips = generate(tiny_model, prompts, seconds=seconds, seed=seeds)
     for clip, prompt, length, seed in zip(clips, prompts, seconds, seeds, strict=True):
@@ -31,10 +31,10 @@ def test_a_batch_gives_what_each_item_gives_alone(tiny_model):
         assert clip.record["request"]["seed"] == seed
 
 
-def test_whole_and_chunked_decoding_agree(tiny_model, monkeypatch):
-    whole = generate(tiny_model, seconds=14.0)
+def test_single_pass_and_chunked_decoding_agree(tiny_model, monkeypatch):
+    full = generate(tiny_model, seconds=14.0)
     monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 16)
-    assert np.abs(generate(tiny_model, seconds=14.0).audio - whole.audio).max() < 1e-4
+    assert np.abs(generate(tiny_model, seconds=14.0).audio - full.audio).max() < 1e-4
 
 
 def test_one_seed_counts_up_through_a_batch(tiny_model):
@@ -43,7 +43,7 @@ def test_one_seed_counts_up_through_a_batch(tiny_model):
     assert np.abs(clips[0].audio - clips[1].audio).max() > 0.01
 
 
-def test_published_codec_noise_is_small_and_repeats(tiny_model):
+def test_published_codec_noise_is_small_and_deterministic(tiny_model):
     noisy = [generate(tiny_model, compat=Compat(codec_noise=True)).audio for _ in range(2)]
     plain = generate(tiny_model).audio
     assert noisy[0].tobytes() == noisy[1].tobytes()
@@ -51,7 +51,7 @@ def test_published_codec_noise_is_small_and_repeats(tiny_model):
 
 
 @pytest.mark.parametrize("name", ["stable-audio-3", "stable-audio-3-cpu", "mlx"])
-def test_published_behaviors_make_and_edit_sound(tiny_model, name):
+def test_published_behaviors_generate_and_edit(tiny_model, name):
     clip = generate(tiny_model, compat=name)
     assert clip.samples == 44100
     assert tiny_model.vary(clip, "x", noise=0.5, seed=1, compat=name).samples == 44100
@@ -66,7 +66,7 @@ def test_guidance_and_negative_prompts_change_the_sound(tiny_model):
     assert np.abs(guided - negative).max() > 0.001
 
 
-def test_numbers_of_numpy_are_taken_and_saved(tiny_model, tmp_path):
+def test_numpy_numbers_are_accepted_and_recorded(tiny_model, tmp_path):
     options = {"seconds": np.float32(0.5), "seed": np.int64(7), "steps": np.int64(1), "guidance": np.float32(2)}
     alone, first = generate(tiny_model, **options), generate(tiny_model, ["rain", "wind"], **options)[0]
     saved = Clip.load(alone.save(tmp_path / "rain.wav")).record["request"]
@@ -82,11 +82,11 @@ def test_a_batch_may_mix_items_with_and_without_negative_prompts(tiny_model):
 
 
 @pytest.mark.parametrize("sampler", ["pingpong", "euler", "heun", "rk4", "dpmpp", "dpmpp-3m-sde"])
-def test_every_sampler_makes_sound(tiny_model, sampler):
+def test_every_sampler_generates_finite_audio(tiny_model, sampler):
     assert np.isfinite(generate(tiny_model, sampler=sampler).audio).all()
 
 
-def test_progress_tells_stages_steps_and_memory(tiny_model):
+def test_progress_reports_stages_steps_and_memory(tiny_model):
     events = []
     generate(tiny_model, steps=4, progress=events.append)
     finished = [event for event in events if event.finished]
@@ -95,7 +95,7 @@ def test_progress_tells_stages_steps_and_memory(tiny_model):
     assert [e.step for e in events if e.stage == "sample" and not e.finished] == [0, 1, 2, 3, 4]
 
 
-def test_work_stops_between_steps(tiny_model):
+def test_cancel_stops_between_steps(tiny_model):
     cancel, seen = Event(), []
 
     def listen(event):
@@ -108,13 +108,13 @@ def test_work_stops_between_steps(tiny_model):
     assert max(event.step for event in seen if event.stage == "sample") == 2
 
 
-def test_networks_leave_memory_unless_they_are_kept(tiny_model_folder):
+def test_networks_are_freed_unless_keep_loaded(tiny_model_folder):
     model = load(tiny_model_folder)
     generate(model)
     assert not model.engine._modules
-    kept = load(tiny_model_folder, keep_loaded=True)
-    generate(kept)
-    assert set(kept.engine._modules) == {"text", "conditioner", "dit", "decoder"}
+    resident = load(tiny_model_folder, keep_loaded=True)
+    generate(resident)
+    assert set(resident.engine._modules) == {"text", "conditioner", "dit", "decoder"}
 
 
 def canceled():
@@ -124,7 +124,7 @@ def canceled():
 
 
 @pytest.mark.parametrize("seconds", [1.0, 130.0], ids=["one pass", "several"])
-def test_networks_leave_memory_when_work_is_stopped(tiny_model_folder, seconds):
+def test_networks_are_freed_on_cancel(tiny_model_folder, seconds):
     model, clip = load(tiny_model_folder), Clip(np.full((1, 44100), 0.1, np.float32), 44100)
     for component in ("text", "conditioner", "dit", "encoder", "decoder"):
         model.engine.load(component)
@@ -133,7 +133,7 @@ def test_networks_leave_memory_when_work_is_stopped(tiny_model_folder, seconds):
     assert not model.engine._modules
 
 
-def test_the_autoencoder_leaves_memory_when_its_work_fails_or_nobody_asks_for_the_rest(tiny_model_folder, monkeypatch):
+def test_the_autoencoder_is_freed_on_errors_and_early_stops(tiny_model_folder, monkeypatch):
     model, latents = load(tiny_model_folder), np.zeros((256, 300), np.float32)
     pieces = model.decode_stream(latents)
     next(pieces)
@@ -159,7 +159,7 @@ def test_a_record_repeats_an_edit_given_its_source(tiny_model):
     assert tiny_model.run([request])[0].audio.tobytes() == edit.audio.tobytes()
 
 
-def test_a_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
+def test_a_long_prompt_is_truncated_with_a_warning(tiny_model):
     clip = generate(tiny_model, "rain on the roof " * 200)
     (warning,) = [w for w in clip.record["warnings"] if "256 tokens" in w]
     assert "roof" in warning
@@ -171,12 +171,12 @@ def test_guidance_on_a_distilled_model_warns(tiny_model):
     assert any("guidance settings" in w for w in generate(tiny_model, guidance=Guidance(apg=0.5)).record["warnings"])
 
 
-def test_a_negative_prompt_that_is_too_long_is_cut_with_a_warning(tiny_model):
+def test_a_long_negative_prompt_is_truncated_with_a_warning(tiny_model):
     (cut,) = generate(tiny_model, guidance=2.0, negative_prompt="drum loop " * 300).record["warnings"][-2:-1]
     assert "longer than 256 tokens" in cut and "drum loop" in cut
 
 
-def test_what_is_true_of_all_clips_of_a_batch_is_said_once(tiny_model, caplog):
+def test_a_warning_about_all_clips_of_a_batch_is_logged_once(tiny_model, caplog):
     clips = generate(tiny_model, ["rain", "a bell"], guidance=2.0)
     said = [record.message for record in caplog.records if "distilled" in record.message]
     assert all(said[0] in clip.record["warnings"] for clip in clips)
@@ -186,7 +186,7 @@ def test_what_is_true_of_all_clips_of_a_batch_is_said_once(tiny_model, caplog):
 @pytest.mark.parametrize(
     ("value", "message"), [(math.nan, "finite|numbers"), (0.0, "silent|silence")], ids=["nan", "silence"]
 )
-def test_what_is_not_sound_is_an_error(tiny_model, monkeypatch, value, message):
+def test_unusable_audio_raises_an_error(tiny_model, monkeypatch, value, message):
     original = executor.decode_latents
 
     def broken(*args):
@@ -197,10 +197,10 @@ def test_what_is_not_sound_is_an_error(tiny_model, monkeypatch, value, message):
         generate(tiny_model)
 
 
-def test_latents_go_both_ways(tiny_model):
+def test_latents_are_encoded_and_decoded(tiny_model):
     clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (1, 30000)).astype(np.float32), 22050)
     latents = tiny_model.encode(clip)
-    assert latents.shape == (256, 16)  # 60000 samples at 44100 Hz are 14.6 frames, made even in pairs
+    assert latents.shape == (256, 16)  # 60000 samples at 44100 Hz are 14.6 frames, rounded up to pairs
     sound = tiny_model.decode(latents, samples=60000)
     assert sound.audio.shape == (2, 60000)
     streamed = np.concatenate(list(tiny_model.decode_stream(latents)), axis=1)
@@ -208,13 +208,13 @@ def test_latents_go_both_ways(tiny_model):
 
 
 @pytest.mark.parametrize("latents", [np.zeros((5, 8)), np.zeros((256, 0)), np.full((256, 4), np.nan)])
-def test_latents_that_do_not_fit_are_refused(tiny_model, latents):
+def test_invalid_latents_are_rejected(tiny_model, latents):
     with pytest.raises(RequestError):
         tiny_model.decode(latents)
 
 
-def test_every_kind_of_source_is_edited(tiny_model):
-    """The result of reading surround sound, and a clip far shorter than a latent frame."""
+def test_surround_and_very_short_sources_are_edited(tiny_model):
+    """Edit six channels, and a clip far shorter than a latent frame."""
     surround = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (6, 44100)).astype(np.float32), 44100)
     out = tiny_model.inpaint(surround, [(0.2, 0.4)], "x", seed=1)
     assert out.channels == 2
@@ -235,19 +235,19 @@ def test_every_kind_of_source_is_edited(tiny_model):
         {"seed": -1},
     ],
 )
-def test_values_that_cannot_be_honored_are_refused_before_any_weight_is_read(tiny_model_folder, options):
+def test_invalid_values_are_rejected_before_weights_are_read(tiny_model_folder, options):
     model = load(tiny_model_folder)
     with pytest.raises(RequestError):
         generate(model, **options)
     assert not model.engine._modules
 
 
-def test_lists_of_different_lengths_are_refused(tiny_model):
+def test_lists_of_different_lengths_are_rejected(tiny_model):
     with pytest.raises(RequestError, match="2 prompts"):
         generate(tiny_model, ["a", "b"], seconds=[1, 2, 3])
 
 
-def test_an_autoencoder_alone_codes_but_does_not_generate(tiny_model):
+def test_an_autoencoder_encodes_and_cannot_generate(tiny_model):
     from soundloom.config.catalogue import require_entry
 
     config = replace(require_entry("same-s").parsed_config(), model=tiny_model.config.same)

@@ -32,7 +32,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("seconds", PUBLISHED)
-def test_lengths_are_those_of_the_package(seconds):
+def test_lengths_match_the_published_package(seconds):
     frames, valid, compact = PUBLISHED[seconds]
     package = item(seconds, compat=Compat.named("stable-audio-3"))
     assert (package.frames, package.valid) == (frames, valid)
@@ -44,12 +44,12 @@ def test_medium_reaches_380_seconds():
     assert item(380, MEDIUM).frames == 4096
 
 
-def test_a_clip_is_as_long_as_asked_to_the_sample():
+def test_a_clip_has_the_requested_length_to_the_sample():
     assert item(1.23456).samples == round(1.23456 * 44100)
     ratio = SMALL.same.downsampling_ratio
     for seconds in (40960.6 / 44100, *(samples / 44100 for samples in range(ratio, 16 * ratio, ratio // 4))):
-        made = item(seconds, duration_padding=0.0)
-        assert made.samples == round(seconds * 44100) <= made.frames * ratio
+        result = item(seconds, duration_padding=0.0)
+        assert result.samples == round(seconds * 44100) <= result.frames * ratio
 
 
 def test_defaults_follow_the_objective():
@@ -58,12 +58,12 @@ def test_defaults_follow_the_objective():
     assert (base.steps, base.sampler, base.guidance.scale) == (50, "euler", 7)
 
 
-def test_a_seed_is_drawn_where_none_is_given():
+def test_a_missing_seed_is_random():
     seeds = {plan_clip(GenerationRequest("x"), SMALL, 30).seed for _ in range(8)}
     assert len(seeds) > 1
 
 
-def test_more_than_the_model_makes_at_once_is_no_request_of_published_systems():
+def test_published_behavior_rejects_clips_beyond_the_limit():
     assert plan_clip(GenerationRequest("x", seconds=121), SMALL, 30).seconds == 121
     with pytest.raises(RequestError, match="at most 120 s"):
         plan_clip(GenerationRequest("x", seconds=121, compat=COMPAT["mlx"]), SMALL, 30)
@@ -77,7 +77,7 @@ def test_passes_of_one_length_and_kind_share_a_batch(monkeypatch):
     assert [len(batch.passes) for batch in make_batches([item(5)] * 5, SMALL)] == [2, 2, 1]
 
 
-def test_the_package_pads_items_to_the_longest():
+def test_published_behavior_pads_passes_to_the_longest():
     compat = Compat.named("stable-audio-3")
     (batch,) = make_batches([item(5, compat=compat), item(10, compat=compat)], SMALL)
     assert batch.frames == 174
