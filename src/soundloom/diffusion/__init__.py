@@ -1,1 +1,1 @@
-"""The mathematics of sampling, with plain operators only, so that one text serves torch, MLX and NumPy."""
+"""Samplers, schedules, guidance, noise and masks, written once for torch, MLX and NumPy arrays."""

@@ -22,27 +22,21 @@ class BaseEngine(Protocol[Component]):
 
     def describe(self) -> dict[str, str]:
         """Return the attention implementation, precisions and device in use, for people to read."""
-        ...
 
     def load(self, component: Component) -> None:
         """Load a component now instead of on first use."""
-        ...
 
     def free(self, *components: Component) -> None:
         """Release the memory of components."""
-        ...
 
     def weight_bytes(self, component: Component) -> int:
         """Return the bytes of a component's weights in memory; packed weights count as packed."""
-        ...
 
     def reset_peak(self) -> None:
         """Reset `peak_memory`."""
-        ...
 
     def peak_memory(self) -> int | None:
         """Return the peak device memory in bytes since `reset_peak`, None on CPUs."""
-        ...
 
 
 @dataclass(frozen=True)

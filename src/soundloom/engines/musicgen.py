@@ -32,15 +32,12 @@ class MusicEngine(BaseEngine[MusicComponent], Protocol):
 
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> TextEmbeddings:
         """Return the embeddings of token ids and mask (b, l)."""
-        ...
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """Return tokens (b, q, t) of mono audio (b, 1, n)."""
-        ...
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """Return mono audio (b, 1, n) of tokens (b, q, t)."""
-        ...
 
     def decoder(
         self,
@@ -55,7 +52,6 @@ class MusicEngine(BaseEngine[MusicComponent], Protocol):
         `source` has the tokens (b, q, t) that the clips are edits of. Without `mask_padding`, as in the published code,
         prompts of different lengths in a batch affect each other's result.
         """
-        ...
 
 
 def find_component(checkpoint: MusicGenCheckpoint, component: MusicComponent) -> ComponentSource:

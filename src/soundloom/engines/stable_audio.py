@@ -31,7 +31,6 @@ class GraphRunner(Protocol):
         self, key: Hashable, program: Callable[[Mapping[str, Array]], tuple[Array, ...]], inputs: Mapping[str, Array]
     ) -> tuple[Array, ...]:
         """Return program(inputs); equal keys promise equal programs, and inputs of equal shapes and dtypes."""
-        ...
 
 
 class Engine(BaseEngine[Component], Protocol):
@@ -40,15 +39,12 @@ class Engine(BaseEngine[Component], Protocol):
     @property
     def graphs(self) -> GraphRunner | None:
         """The runner of captured graphs, None where the engine runs operations directly."""
-        ...
 
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Array:
         """Return text embeddings (b, s, d) of ids and mask (b, s)."""
-        ...
 
     def embed(self, text: Array, mask: np.ndarray, seconds: np.ndarray) -> tuple[Array, Array]:
         """Return the context (b, s + 1, d) of text and duration, and the duration alone (b, d)."""
-        ...
 
     def condition(
         self, context: Array, duration: Array, local_cond: Array, repeats: int = 1, times: Sequence[float] = ()
@@ -57,41 +53,32 @@ class Engine(BaseEngine[Component], Protocol):
 
         The token before the duration stands for `repeats` equal ones. `times` of later steps are embedded in advance.
         """
-        ...
 
     def velocity(
         self, x: Array, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Array:
         """Return the velocity of x (b, c, t), float32; t is a float or (b, 1, 1), valid (b, t) marks real frames."""
-        ...
 
     def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
         """Return latents (b, c, t) of audio (b, channels, samples); `noise_fn` adds the published codec noise."""
-        ...
 
     def decode(self, latents: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
         """Return audio (b, channels, samples) of latents (b, c, t); `noise_fn` as in `encode`."""
-        ...
 
     def decode_array(self, latents: Array) -> Array:
         """Return audio (b, channels, samples) of latents (b, c, t), both on the device."""
-        ...
 
     def array(self, value: np.ndarray) -> Array:
         """Copy a NumPy array to the device."""
-        ...
 
     def numpy(self, value: Array) -> np.ndarray:
         """Copy an array to NumPy; floating dtypes become float32."""
-        ...
 
     def concatenate(self, parts: Sequence[Array], axis: int = 0) -> Array:
         """Join arrays along an axis."""
-        ...
 
     def evaluate(self, x: Array) -> None:
         """Wait until x is computed."""
-        ...
 
 
 def find_component(checkpoint: Checkpoint, component: Component) -> ComponentSource:

@@ -80,9 +80,11 @@ class LogitReference:
         return logits
 
     def error(self, engine: MusicEngine) -> float:
-        """Return the energy of an engine's logit errors, relative to the energy of the full model's logits."""
+        """Return the energy of an engine's logit errors over that of the full model's logits; free the engine."""
         errors = (energy(a - b) for a, b in zip(self.run(engine), self.logits, strict=True))
-        return sum(errors) / sum(map(energy, self.logits))
+        error = sum(errors) / sum(map(energy, self.logits))
+        engine.free("lm", "adapter")
+        return error
 
     def distances(self, engine: MusicEngine) -> LogitDistances:
         """Return the distances of an engine's logits from the full model's."""
@@ -131,15 +133,10 @@ def _assign_bits(
 ) -> Bits:
     if config.policy != "mixed":
         return lm_bits(full.tensors, int(config.policy), config.group_size)
-
-    def error(packed: MusicGenCheckpoint) -> float:
-        engine = run(packed).engine
-        error = reference.error(engine)
-        engine.free("lm", "adapter")
-        return error
-
     names = inner_layers(lm_bits(full.tensors, 4, config.group_size), full.tensors, LM_PREFIX)
-    sensitivity = measure_sensitivity(full, names, config.group_size, error, progress)
+    sensitivity = measure_sensitivity(
+        full, names, config.group_size, lambda packed: reference.error(run(packed).engine), progress
+    )
     return lm_bits(full.tensors, 8, config.group_size) | bits_by_sensitivity(full.tensors, sensitivity)
 
 

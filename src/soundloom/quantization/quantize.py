@@ -86,15 +86,10 @@ def _assign_bits(
 ) -> Bits:
     if config.policy != "mixed":
         return uniform_bits(full.tensors, int(config.policy), config.group_size)
-
-    def error(packed: Checkpoint) -> float:
-        engine = run(packed).engine
-        error = trajectory.error(engine)
-        engine.free("dit")
-        return error
-
     names = candidates(full.tensors, config.group_size)
-    sensitivity = measure_sensitivity(full, names, config.group_size, error, progress)
+    sensitivity = measure_sensitivity(
+        full, names, config.group_size, lambda packed: trajectory.error(run(packed).engine), progress
+    )
     return mixed_bits(full.tensors, config.group_size, sensitivity)
 
 

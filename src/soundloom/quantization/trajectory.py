@@ -70,10 +70,11 @@ class Trajectory:
         return [self.conditioning.velocity(engine, point.x, point.time) for point in self.points]
 
     def error(self, engine: Engine) -> float:
-        """Return the energy of an engine's velocity errors, relative to the energy of the full model's velocities."""
-        expected = [point.velocity for point in self.points]
-        errors = (energy(v - e) for v, e in zip(self.velocities(engine), expected, strict=True))
-        return sum(errors) / sum(map(energy, expected))
+        """Return the energy of an engine's velocity errors over that of the full model's; free the engine."""
+        errors = (energy(v - p.velocity) for v, p in zip(self.velocities(engine), self.points, strict=True))
+        error = sum(errors) / sum(energy(point.velocity) for point in self.points)
+        engine.free("dit")
+        return error
 
 
 def energy(values: np.ndarray) -> float:

@@ -58,9 +58,9 @@ def run(options: Options) -> None:
             report = _quantize_music(options, full, new, config, progress)
         else:
             report = _quantize(options, full, new, config, progress)
-        write_json(new / REPORT_FILE, report.as_dict())
+        write_json(new / REPORT_FILE, asdict(report))
         write_hashes(new, provenance)
-    print_results({"folder": options.out, **report.as_dict()} if options.json else [options.out, *report.lines()])
+    print_results({"folder": options.out, **asdict(report)} if options.json else [options.out, *report.lines()])
 
 
 def _open(options: Options) -> Checkpoint | MusicGenCheckpoint:

@@ -1,1 +1,1 @@
-"""The MLX engine: Apple silicon without PyTorch; on Linux, a slow twin that proves the two engines equal."""
+"""The MLX engine: Apple silicon without PyTorch; on Linux it is slow and serves to compare the engines."""

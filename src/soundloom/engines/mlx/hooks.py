@@ -32,10 +32,7 @@ class InputHook(nn.Module):
 def input_hooks(
     engine: MLXEngine, layers: Collection[str], callback: Callable[[str, np.ndarray], None]
 ) -> Iterator[None]:
-    """Within the block, call `callback` with the name and inputs (n, c), float32, of each layer of `layers` that runs.
-
-    Layers are linear layers of the transformer, by module path.
-    """
+    """Call `callback` with the path and inputs (n, c), float32, of the transformer's linear layers at these paths."""
     network = engine.module("dit")
     modules = {calling_module(name): find(network, calling_module(name).split(".")) for name in layers}
     for name in layers:

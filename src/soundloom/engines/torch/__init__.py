@@ -1,1 +1,1 @@
-"""The PyTorch engine: NVIDIA GPUs, any CPU, Apple's MPS."""
+"""The PyTorch engine: NVIDIA GPUs, CPUs and Apple's MPS."""

@@ -16,10 +16,7 @@ from soundloom.engines.torch.stable_audio.engine import TorchEngine
 def input_hooks(
     engine: TorchEngine, layers: Collection[str], callback: Callable[[str, np.ndarray], None]
 ) -> Iterator[None]:
-    """Within the block, call `callback` with the name and inputs (n, c), float32, of each layer of `layers` that runs.
-
-    Layers are linear layers of the transformer, by module path.
-    """
+    """Call `callback` with the path and inputs (n, c), float32, of the transformer's linear layers at these paths."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, inputs: callback(name, inputs[0].detach().float().flatten(0, -2).cpu().numpy())

@@ -5,13 +5,11 @@ Letters as in `lm.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import mlx.core as mx
 import numpy as np
 
 from soundloom.autoregressive.positions import sinusoids
-from soundloom.engines.mlx.musicgen.lm import AdapterKV, Conditioning, MusicGenLM, attention
+from soundloom.engines.mlx.musicgen.lm import AdapterKVs, Conditioning, MusicGenLM, attention
 
 
 class SlicedKVCache:
@@ -37,12 +35,7 @@ class DecoderState:
     """Decodes a batch of clips; an `autoregressive.generation.Decoder`. Guidance adds a row without prompt per clip."""
 
     def __init__(
-        self,
-        lm: MusicGenLM,
-        cond: Conditioning,
-        capacity: int,
-        guided: bool,
-        adapter_kv: Sequence[AdapterKV] | None = None,
+        self, lm: MusicGenLM, cond: Conditioning, capacity: int, guided: bool, adapter_kv: AdapterKVs = None
     ) -> None:
         self.lm, self.conditioning, self.adapter_kv = lm, cond, adapter_kv
         self.rows_per_clip = 2 if guided else 1

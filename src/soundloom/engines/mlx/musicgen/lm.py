@@ -59,6 +59,9 @@ class AdapterKV:
         return out.reshape(b, h, -1, len(positions), k).transpose(2, 0, 1, 3, 4).reshape(q.shape)
 
 
+AdapterKVs = Sequence[AdapterKV] | None  # of each layer
+
+
 class KVCache(Protocol):
     """Stores a layer's keys and values (r, h, s, k) of new positions, and attends with q to all positions so far."""
 
@@ -180,12 +183,7 @@ class Transformer(nn.Module):
         self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
 
     def __call__(
-        self,
-        x: mx.array,
-        positions: mx.array,
-        cond: Conditioning,
-        cache: KVCache,
-        adapter_kv: Sequence[AdapterKV] | None,
+        self, x: mx.array, positions: mx.array, cond: Conditioning, cache: KVCache, adapter_kv: AdapterKVs
     ) -> mx.array:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self.layers):
@@ -229,7 +227,7 @@ class MusicGenLM(nn.Module):
         table: mx.array,
         cond: Conditioning,
         cache: KVCache = attend_causally,
-        adapter_kv: Sequence[AdapterKV] | None = None,
+        adapter_kv: AdapterKVs = None,
     ) -> mx.array:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 

@@ -5,7 +5,7 @@ Letters as in `lm.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from soundloom.autoregressive.positions import sinusoids
 from soundloom.engines.torch.cuda_graphs import CapturedGraph
 from soundloom.engines.torch.inference import inference_mode
-from soundloom.engines.torch.musicgen.lm import AdapterKV, Conditioning, MusicGenLM
+from soundloom.engines.torch.musicgen.lm import AdapterKVs, Conditioning, MusicGenLM
 
 
 class SlicedKVCache:
@@ -57,12 +57,7 @@ class DecoderState:
     """Decodes a batch of clips; an `autoregressive.generation.Decoder`. Guidance adds a row without prompt per clip."""
 
     def __init__(
-        self,
-        lm: MusicGenLM,
-        cond: Conditioning,
-        capacity: int,
-        guided: bool,
-        adapter_kv: Sequence[AdapterKV] | None = None,
+        self, lm: MusicGenLM, cond: Conditioning, capacity: int, guided: bool, adapter_kv: AdapterKVs = None
     ) -> None:
         self.lm, self.conditioning, self.adapter_kv = lm, cond, adapter_kv
         self.rows_per_clip = 2 if guided else 1

@@ -60,6 +60,9 @@ class AdapterKV:
         return out.view(b, h, -1, len(positions), k).permute(2, 0, 1, 3, 4).reshape(q.shape)
 
 
+AdapterKVs = Sequence[AdapterKV] | None  # of each layer
+
+
 class KVCache(Protocol):
     """Stores a layer's keys and values (r, h, s, k) of new positions, and attends with q to all positions so far."""
 
@@ -183,7 +186,7 @@ class Transformer(nn.Module):
             yield layer
 
     def forward(
-        self, x: Tensor, positions: Tensor, cond: Conditioning, cache: KVCache, adapter_kv: Sequence[AdapterKV] | None
+        self, x: Tensor, positions: Tensor, cond: Conditioning, cache: KVCache, adapter_kv: AdapterKVs
     ) -> Tensor:
         """Advance the residual stream x (r, s, d)."""
         for index, layer in enumerate(self):
@@ -227,7 +230,7 @@ class MusicGenLM(nn.Module):
         table: Tensor,
         cond: Conditioning,
         cache: KVCache = attend_causally,
-        adapter_kv: Sequence[AdapterKV] | None = None,
+        adapter_kv: AdapterKVs = None,
     ) -> Tensor:
         """Return hidden states (r, s, d) of tokens (r, q, s) at positions (s,).
 
