@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import soundloom
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT, code_spans
 
 ALL_PAGES = sorted({*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")})
 WIDEST = 100  # characters of a line; a row of a table cannot be wrapped
@@ -57,6 +57,15 @@ def test_a_blank_line_precedes_each_list(page):
         if LIST_ITEM.match(line) and before.strip() and not LIST_ITEM.match(before) and not before.startswith(" ")
     ]
     assert starts == []
+
+
+def test_contributing_names_existing_files():
+    """Paths are relative to the root or to the package; NAME stands for any name."""
+    spans = [span for span in code_spans(ROOT / "CONTRIBUTING.md") if re.fullmatch(r"[\w./-]+(/|/[\w.-]+)", span)]
+    assert len(spans) > 20
+    roots = (ROOT, ROOT / "src" / "soundloom")
+    missing = [span for span in spans if not any([*root.glob(span.replace("NAME", "*").rstrip("/"))] for root in roots)]
+    assert missing == []
 
 
 def test_the_guides_are_short():
