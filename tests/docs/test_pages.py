@@ -68,6 +68,16 @@ def test_contributing_names_existing_files():
     assert missing == []
 
 
+def test_contributing_names_existing_identifiers():
+    sources = [
+        path.read_text(encoding="utf-8") for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    known = set(re.findall(r"\w+", "\n".join(sources)))
+    names = {span for span in code_spans(ROOT / "CONTRIBUTING.md") if re.fullmatch(r"\w*[A-Z_]\w*", span)}
+    assert len(names) > 10
+    assert names <= known | {"NAME"}
+
+
 def test_the_guides_are_short():
     words = [word for page in PAGES for word in page.read_text(encoding="utf-8").split() if re.search(r"\w", word)]
     assert len(words) <= MOST_WORDS
