@@ -5,7 +5,7 @@ import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, Labels, family_prompts, is_held_out, render
 from soundloom.evaluation.adherence import adherence_metrics, score_clip
-from soundloom.evaluation.report import mean_metric, share_metric, table
+from soundloom.evaluation.report import mean_metric, share_metrics, table
 
 
 def score(requested, played, text="x"):
@@ -69,7 +69,7 @@ def test_prompts_cycle_through_families_with_held_out_labels():
 
 
 def test_table_states_whether_goals_are_reached():
-    lines = table([share_metric("shares", [1.0, 0.5], goal=0.7), mean_metric("means", [5.0, 5.0], "dB", 4.0)])
+    lines = table([*share_metrics("shares", [1.0, 0.5], goal=0.7), mean_metric("means", [5.0, 5.0], "dB", 4.0)])
     assert lines[1].split()[:3] == ["shares", "75", "%"]
     assert "reached" in lines[1]
     assert "missed" in lines[2]

@@ -13,7 +13,7 @@ from soundloom.datasets.synthetic import HeldOutPrompt, Labels
 from soundloom.datasets.synthetic.sounds.space import WIDE_PAN
 from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
 from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
-from soundloom.evaluation.report import Metric, share_metric
+from soundloom.evaluation.report import Metric, share_metrics
 from soundloom.evaluation.spectra import level_difference
 from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
 
@@ -92,15 +92,15 @@ def adherence_metrics(clips: Sequence[ClipScores]) -> list[Metric]:
     pitched = [(c, abs(c.cents) <= PITCH_TOLERANCE) for c in clips if c.cents is not None]
     timed = [(c, abs(c.tempo - 1) <= TEMPO_TOLERANCE) for c in clips if c.tempo is not None]
     metrics = [
-        share_metric("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
-        share_metric("tempo within 4 %", _by_prompt(timed), goal=0.80),
-        share_metric("tempo at half or double", _by_prompt([(c, _is_octave(c.tempo)) for c, _ in timed])),
-        share_metric("kind of sound recognized", _by_prompt([(c, c.is_kind) for c in clips]), goal=0.85),
-        share_metric("right side", _by_prompt([(c, c.side) for c in clips if c.side is not None]), goal=0.90),
+        *share_metrics("pitch within 50 cents", _by_prompt(pitched), goal=0.80),
+        *share_metrics("tempo within 4 %", _by_prompt(timed), goal=0.80),
+        *share_metrics("tempo at half or double", _by_prompt([(c, _is_octave(c.tempo)) for c, _ in timed])),
+        *share_metrics("kind of sound recognized", _by_prompt([(c, c.is_kind) for c in clips]), goal=0.85),
+        *share_metrics("right side", _by_prompt([(c, c.side) for c in clips if c.side is not None]), goal=0.90),
     ]
     for family in dict.fromkeys(c.family for c in clips):
-        metrics.append(share_metric(f"  {family}", _by_prompt([(c, c.is_kind) for c in clips if c.family == family])))
-    return [metric for metric in metrics if metric is not None]
+        metrics += share_metrics(f"  {family}", _by_prompt([(c, c.is_kind) for c in clips if c.family == family]))
+    return metrics
 
 
 def _is_octave(ratio: float | None) -> bool:

@@ -10,7 +10,7 @@ from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, render
 from soundloom.evaluation.clips import generate_clips
-from soundloom.evaluation.report import Metric, mean_metric, share_metric
+from soundloom.evaluation.report import Metric, mean_metric, share_metrics
 from soundloom.evaluation.spectra import loudness_step, spectral_convergence
 from soundloom.evaluation.statistics import rank_correlation
 from soundloom.pipeline.stable_audio.model import Model
@@ -43,8 +43,7 @@ def seed_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float,
             repeat.append(float(np.array_equal(first.audio, again.audio)))
             differ.append(float(not np.array_equal(first.audio, other.audio)))
             distances.append(spectral_convergence(other.audio, first.audio, model.sample_rate))
-    shares = [share_metric("two seeds differ", differ, goal=1.0), share_metric("one seed repeats", repeat, goal=1.0)]
-    metrics = [metric for metric in shares if metric]
+    metrics = share_metrics("two seeds differ", differ, 1.0) + share_metrics("one seed repeats", repeat, 1.0)
     return [*metrics, mean_metric("spectral convergence of two seeds", distances, "")] if distances else metrics
 
 
@@ -74,12 +73,11 @@ def variation_metrics(
     means = distances[complete].mean(axis=0).tolist() if complete.any() else []
     overall = rank_correlation(NOISE_LEVELS, means) if means else 0.0
     nearer = [float(row[0] < row[-1]) for row in distances]
-    metrics = [
+    return [
         Metric("variation: rank correlation of noise and mean distance", overall, len(NOISE_LEVELS), goal=0.9),
         mean_metric("variation: the same clip by clip", correlations, ""),
-        share_metric("variation: noise 0.3 nearer than 0.9", nearer, goal=1.0),
+        *share_metrics("variation: noise 0.3 nearer than 0.9", nearer, goal=1.0),
     ]
-    return [metric for metric in metrics if metric]
 
 
 def inpainting_metrics(
@@ -97,5 +95,4 @@ def inpainting_metrics(
     inpainted = generate_clips(model, requests)
     differences = [loudness_step(clip.audio, SAMPLE_RATE, region) if clip else -100.0 for clip in inpainted]
     within = [float(abs(difference) <= INPAINT_TOLERANCE) for difference in differences]
-    metric = share_metric("inpainted within 3 dB of surroundings", within, goal=0.80)
-    return [metric] if metric else []
+    return share_metrics("inpainted within 3 dB of surroundings", within, goal=0.80)

@@ -13,7 +13,7 @@ from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.evaluation.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, score_clip
 from soundloom.evaluation.clips import generate_clips
 from soundloom.evaluation.editing import INPAINT_TOLERANCE, STEADY, reference_clip
-from soundloom.evaluation.report import Metric, share_metric
+from soundloom.evaluation.report import Metric, share_metrics
 from soundloom.evaluation.spectra import loudness_step
 from soundloom.pipeline.stable_audio.model import Model
 
@@ -33,13 +33,13 @@ def tested_lengths(longest: float) -> list[float]:
 
 def length_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int | None) -> list[Metric]:
     """Measure the same prompts at each length: usable sound, pitch, and tempo where it can be estimated."""
-    metrics: list[Metric | None] = []
+    metrics: list[Metric] = []
     for seconds in tested_lengths(model.config.max_seconds):
         requests = [GenerationRequest(prompt.text, seconds=seconds, seed=1, steps=steps) for prompt in prompts]
         clips = generate_clips(model, requests)
         sounds = [clip.audio if clip else None for clip in clips]
         metrics += _score(f"{seconds:.3g} s", prompts, sounds, model.sample_rate, seconds >= TEMPO_SECONDS)
-    return [metric for metric in metrics if metric]
+    return metrics
 
 
 def extension_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int | None) -> list[Metric]:
@@ -55,7 +55,7 @@ def extension_metrics(model: Model, prompts: Sequence[HeldOutPrompt], steps: int
         for clip in generate_clips(model, requests)
     ]
     name = f"extended to {EXTENDED_SECONDS:g} s"
-    return [row for row in _score(name, prompts, new, model.sample_rate, tempo=True) if row]
+    return _score(name, prompts, new, model.sample_rate, tempo=True)
 
 
 def long_file_metrics(model: Model, prompts: Sequence[HeldOutPrompt], clips: int, steps: int | None) -> list[Metric]:
@@ -67,11 +67,10 @@ def long_file_metrics(model: Model, prompts: Sequence[HeldOutPrompt], clips: int
         within.append(float(abs(difference) <= INPAINT_TOLERANCE))
         preserved.append(float(clip is not None and _is_preserved(clip, request.source, region)))
     name = f"in a file of {FILE_SECONDS:g} s"
-    metrics = [
-        share_metric(f"{name}: region within {INPAINT_TOLERANCE:g} dB of surroundings", within, goal=0.80),
-        share_metric(f"{name}: all other samples kept", preserved, goal=1.0),
+    return [
+        *share_metrics(f"{name}: region within {INPAINT_TOLERANCE:g} dB of surroundings", within, goal=0.80),
+        *share_metrics(f"{name}: all other samples kept", preserved, goal=1.0),
     ]
-    return [metric for metric in metrics if metric]
 
 
 def _regions_of_files(
@@ -96,13 +95,13 @@ def _is_preserved(clip: Clip, source: Clip | None, region: tuple[float, float]) 
 
 def _score(
     name: str, prompts: Sequence[HeldOutPrompt], sounds: Sequence[np.ndarray | None], rate: int, tempo: bool
-) -> list[Metric | None]:
+) -> list[Metric]:
     scores = [score_clip(prompt, sound, rate) for prompt, sound in zip(prompts, sounds, strict=True)]
     usable = [float(sound is not None) for sound in sounds]
     pitches = [float(abs(clip.cents) <= PITCH_TOLERANCE) for clip in scores if clip.cents is not None]
     tempos = [float(abs(clip.tempo - 1) <= TEMPO_TOLERANCE) for clip in scores if clip.tempo is not None]
     metrics = [
-        share_metric(f"{name}: usable sound", usable, goal=1.0),
-        share_metric(f"{name}: pitch within {PITCH_TOLERANCE:g} cents", pitches, goal=0.80),
+        *share_metrics(f"{name}: usable sound", usable, goal=1.0),
+        *share_metrics(f"{name}: pitch within {PITCH_TOLERANCE:g} cents", pitches, goal=0.80),
     ]
-    return [*metrics, share_metric(f"{name}: tempo within 4 %", tempos, goal=0.80)] if tempo else metrics
+    return metrics + share_metrics(f"{name}: tempo within 4 %", tempos, goal=0.80) if tempo else metrics

@@ -37,12 +37,12 @@ class Metric:
         return {**asdict(self), "passed": self.passed}
 
 
-def share_metric(name: str, shares: Sequence[float], goal: float | None = None) -> Metric | None:
-    """Return the mean of shares with Wilson's interval; None without shares."""
+def share_metrics(name: str, shares: Sequence[float], goal: float | None = None) -> list[Metric]:
+    """Return the mean of shares with Wilson's interval, as a list that is empty without shares."""
     if not shares:
-        return None
+        return []
     mean = float(np.mean(shares))
-    return Metric(name, mean, len(shares), wilson(mean, len(shares)), goal, unit="%")
+    return [Metric(name, mean, len(shares), wilson(mean, len(shares)), goal, unit="%")]
 
 
 def mean_metric(
