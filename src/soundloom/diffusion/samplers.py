@@ -35,7 +35,7 @@ class Times:
         """Return the number of steps, one less than points."""
         return len(self.values) - 1
 
-    def __getitem__(self, point: int) -> Any:
+    def __getitem__(self, point: int) -> float | Array:
         return self.to_array(self.values[point])
 
     @property
@@ -43,7 +43,7 @@ class Times:
         """The start times of steps if all items share them, else empty."""
         return [float(value) for value in self.values[:-1]] if self.values.ndim == 1 else []
 
-    def to_array(self, value: np.ndarray) -> Any:
+    def to_array(self, value: np.ndarray) -> float | Array:
         """Return a float, or an array (b, 1, 1) of one value per item."""
         if np.ndim(value) == 0:
             return float(value)

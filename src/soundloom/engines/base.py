@@ -1,4 +1,4 @@
-"""What engines of both model families share, in any framework."""
+"""The interface and helpers shared by the engines of both model families."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Engine(BaseEngine[Component], Protocol):
         """
 
     def velocity(
-        self, x: Array, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Array, t: float | Array, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Array:
         """Return the velocity of x (b, c, t), float32; t is a float or (b, 1, 1), valid (b, t) marks real frames."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import mlx.core as mx
 from mlx import nn
@@ -318,7 +318,7 @@ class FeedForward(nn.Module):
         return sequence(self.ff, x)
 
 
-def sequence(layers: list[Any], x: mx.array) -> mx.array:
+def sequence(layers: Sequence[Callable[[mx.array], mx.array]], x: mx.array) -> mx.array:
     """Apply layers in turn; a plain list has the checkpoint's numbered keys, unlike `nn.Sequential`."""
     for layer in layers:
         x = layer(x)

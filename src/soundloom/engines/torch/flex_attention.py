@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 HAS_COMPILER = find_spec("triton") is not None  # comes with PyTorch for NVIDIA
 
@@ -40,7 +43,7 @@ def differential_attention(
 
 
 @cache
-def band(n: int, window: int, device: torch.device) -> Any:
+def band(n: int, window: int, device: torch.device) -> BlockMask:
     """Return the block mask of n positions that attend to those at most `window` away."""
     from torch.nn.attention.flex_attention import create_block_mask
 

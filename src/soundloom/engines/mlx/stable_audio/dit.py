@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import mlx.core as mx
 from mlx import nn
@@ -36,7 +35,7 @@ from soundloom.engines.mlx.blocks import (
 NORM_EPS = 1e-5
 
 
-def mlp(width_in: int, width: int, bias: bool) -> list[Any]:
+def mlp(width_in: int, width: int, bias: bool) -> list[nn.Module]:
     """Two linear layers with SiLU between them; keys end in `.0.` and `.2.`."""
     return [Linear(width_in, width, bias=bias), SiLU(), Linear(width, width, bias=bias)]
 

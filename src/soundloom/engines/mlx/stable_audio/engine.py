@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -77,7 +76,7 @@ class MLXEngine(ComponentEngine[Component]):
 
     @on_device
     def velocity(
-        self, x: mx.array, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: mx.array, t: float | mx.array, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> mx.array:
         padding = None
         if valid is not None:

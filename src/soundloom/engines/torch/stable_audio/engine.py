@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +27,8 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 class TorchEngine(ComponentEngine[Component]):
     """An `Engine`; `precision` is that of the transformer.
 
-    On CPUs with native BF16, the text encoder and the products of the autoencoder use BF16 too unless the transformer
-    is FP32. On other devices the autoencoder is float32; its attention always is.
+    On CPUs with native BF16, a BF16 or INT8 transformer brings the text encoder and the products of the autoencoder to
+    BF16 too. Otherwise the autoencoder is float32; its attention always is.
     """
 
     name = "torch"
@@ -123,7 +122,7 @@ class TorchEngine(ComponentEngine[Component]):
 
     @inference_mode
     def velocity(
-        self, x: Tensor, t: Any, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
+        self, x: Tensor, t: float | Tensor, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Tensor:
         padding = None
         if valid is not None:
