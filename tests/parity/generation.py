@@ -15,7 +15,7 @@ from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig, parse_model_config
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance
 from soundloom.pipeline.progress import ProgressReporter
-from soundloom.pipeline.stable_audio.executor import Executor
+from soundloom.pipeline.stable_audio.executor import Executor, PhiloxNoise
 from soundloom.pipeline.stable_audio.plan import PlannedPass, plan_clip, plan_pass
 from soundloom.text.tokenizer import Tokens
 from tests.parity.case import Case
@@ -24,7 +24,7 @@ from tests.parity.models import GUIDANCE_NAMES
 Outputs = dict[str, np.ndarray]
 
 
-class RecordedNoise:
+class RecordedNoise(PhiloxNoise):
     """The recorded noise of a case."""
 
     def __init__(self, case: Case, call: dict[str, Any], inputs: dict[str, Any]) -> None:

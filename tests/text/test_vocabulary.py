@@ -6,7 +6,7 @@ from soundloom.text.vocabulary import CaptionVocabulary
 
 @pytest.fixture(scope="module")
 def words():
-    return load("mini").caption_words
+    return load("mini").caption_vocabulary
 
 
 @pytest.mark.parametrize(
@@ -45,5 +45,5 @@ def test_subject_words_are_in_the_vocabulary(words):
 
 
 def test_models_without_a_caption_vocabulary_give_no_warnings(tiny_model):
-    assert tiny_model.caption_words is None
+    assert tiny_model.caption_vocabulary is None
     assert CaptionVocabulary(tiny_model.tokenizer, ("rain",)).names_subject("Rain on a roof")

@@ -23,7 +23,7 @@ from soundloom.pipeline.musicgen.plan import plan
 def generate_music(
     options: MusicOptions, prompts: Sequence[str], seconds: Sequence[float], record: Mapping[str, Any]
 ) -> None:
-    """Generate music as the flags of `generate` say; `record` is that of a clip to repeat."""
+    """Generate music by the flags of `generate`; `record` is that of a clip to repeat."""
     if record.get("mode") == "edit":
         raise RequestError("an edit cannot be repeated without its source", "use `soundloom edit`")
     base = MusicRequest.from_record(record.get("request") or {}, **_sampling(options))

@@ -1,4 +1,4 @@
-"""Look up the configuration of a model, and load models as the flags say."""
+"""Look up the configuration of a model, and load models by the flags."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def open_model(
 def open_with(
     load: Callable[..., ModelT], options: ModelOptions, precision: str, keep_loaded: bool, keep_bad: bool
 ) -> ModelT:
-    """Load a model as the flags say; in a terminal, ask about the license of a download."""
+    """Load a model by the flags; in a terminal, ask about the license of a download."""
     return load(
         options.model_name,
         confirmation(),

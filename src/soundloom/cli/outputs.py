@@ -145,7 +145,7 @@ def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> Non
 
 
 def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
-    """Save a clip as the flags say; return its path, with a number if an unnamed file has appeared there meanwhile."""
+    """Save a clip by the flags; return its path, which gets a number if another process took an unnamed file."""
     is_named = _names_a_file(options)
     replaces = is_named if options.overwrite is None else options.overwrite
     while True:

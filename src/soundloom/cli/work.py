@@ -44,7 +44,7 @@ def execute(
             display.print(notice)
         model = open_with(load, options, options.transformer_precision, not options.free_models, options.keep_bad)
         if expected_hash not in (None, model.checkpoint.fingerprint):
-            log.warning("the weights of %s are not those that made the file; the sound will differ", model.name)
+            log.warning("the weights of %s are not those that generated the file; the result will differ", model.name)
         for index, clip in model.execute(plan, progress=display):
             display.add(index, clip, save(clip, paths[index], options))
         display.finish()

@@ -1,1 +1,1 @@
-"""From a request to sound: plans, chunked coding, edits, and the model that a caller holds."""
+"""Plan requests and execute the plans: the models of both families, and the stages that they share."""

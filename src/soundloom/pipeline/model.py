@@ -120,7 +120,7 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, CheckpointT, EngineT]):
         """Check a result and wrap it with the record of how it was generated; raises OutputError."""
 
     def _recorded(self, planned: PlannedT, clip: Clip, findings: Sequence[Finding], warnings: Sequence[str]) -> Clip:
-        """Return a clip with its record. Raises OutputError if a finding is an error, unless bad clips are kept."""
+        """Return a clip with its record. Raises OutputError if a finding is an error, unless `keep_bad`."""
         request = planned.request
         if not self.keep_bad:
             require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {planned.seed}")

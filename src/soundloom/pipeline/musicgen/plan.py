@@ -113,18 +113,18 @@ def _plan_edit(
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
     known = instruct.instruments
-    told = Instruction(request.prompt, True) if request.raw else normalize_instruction(request.prompt, known)
+    instruction = Instruction(request.prompt, True) if request.raw else normalize_instruction(request.prompt, known)
     window = request.window or instruct.window
     size, longest = round(window * config.frame_rate), instruct.max_frames
     samples = resampled_length(source.samples, source.sample_rate, config.sample_rate)
     windows = tuple(plan_windows(config.encodec.frames(samples), size, longest, EDIT_OVERLAP))
     notes = []
-    if not told.seen_in_training:
+    if not instruction.seen_in_training:
         names = ", ".join(known)
         notes.append(
-            f"the model was not trained on '{shown(told.text)}', but to add, remove and extract one of {names}"
+            f"the model was not trained on '{shown(instruction.text)}', but to add, remove and extract one of {names}"
         )
     if window > instruct.window:
         notes.append(f"the model was trained on {instruct.window:g} s; windows of {window:g} s are beyond that")
     rate, channels = source.sample_rate, source.channels
-    return PlannedMusic(request, told.text, seed, sampling, windows, samples, rate, channels, tuple(notes))
+    return PlannedMusic(request, instruction.text, seed, sampling, windows, samples, rate, channels, tuple(notes))

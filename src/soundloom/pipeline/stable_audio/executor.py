@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -29,25 +29,15 @@ from soundloom.text.tokenizer import Tokens
 CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
 
 
-class NoiseSource(Protocol):
-    """Provides the random numbers of a batch."""
+class PhiloxNoise:
+    """The noise of a batch, from the seed of each pass."""
 
     def latents(self, batch: BatchPlan, step: int, channels: int) -> np.ndarray:
         """Return (b, channels, frames): step 0 for the start, i + 1 for what sampler step i adds."""
-        ...
-
-    def codec(self, batch: BatchPlan) -> NoiseFn | None:
-        """Return the noise function of the autoencoder, or None for an autoencoder without noise."""
-        ...
-
-
-class PhiloxNoise:
-    """Noise from the seed of each pass; the autoencoder is deterministic unless published behavior is requested."""
-
-    def latents(self, batch: BatchPlan, step: int, channels: int) -> np.ndarray:
         return batch_noise([one.seed for one in batch.passes], step, channels, batch.frames)
 
     def codec(self, batch: BatchPlan) -> NoiseFn | None:
+        """Return the noise function of the autoencoder, None unless published behavior is requested."""
         if not batch.compat.codec_noise:
             return None
         steps = count(CODEC_STEPS)
@@ -74,7 +64,7 @@ class PassResult:
 
 
 class Executor:
-    """Runs clips on an engine. A process may call it several times."""
+    """Runs clips on an engine."""
 
     def __init__(
         self,
@@ -84,7 +74,7 @@ class Executor:
         reporter: ProgressReporter,
         *,
         keep_loaded: bool = False,
-        noise: NoiseSource | None = None,
+        noise: PhiloxNoise | None = None,
     ) -> None:
         self.engine, self.config, self.tokenize, self.reporter = engine, config, tokenize, reporter
         self.keep_loaded, self.noise = keep_loaded, noise or PhiloxNoise()
@@ -96,8 +86,7 @@ class Executor:
         assemblers = [ClipAssembler(clip, self.config, self.engine.precision) for clip in clips]
         while waiting := [(one, planned) for one in assemblers if (planned := one.next_pass()) is not None]:
             self.keep_loaded = keep_loaded or any(one.passes_left > 1 for one in assemblers)
-            results = self.run([planned for _, planned in waiting])
-            for (assembler, _), result in zip(waiting, results, strict=True):
+            for (assembler, _), result in zip(waiting, self.run([planned for _, planned in waiting]), strict=True):
                 assembler.truncated = result.truncated
                 assembler.accept(result.audio)
         return assemblers

@@ -176,8 +176,8 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
         return Executor(self.engine, self.config, self.tokenizer, reporter)
 
     def _clip(self, planned: PlannedClip, result: ClipAssembler) -> Clip:
-        words, clip = self.caption_words, result.finish()
-        warnings = request_warnings(planned, result.truncated, self.config, self.name, words)
+        vocabulary, clip = self.caption_vocabulary, result.finish()
+        warnings = request_warnings(planned, result.truncated, self.config, self.name, vocabulary)
         return self._recorded(planned, clip, result.findings, [*result.notes, *warnings])
 
     @cached_property
@@ -190,7 +190,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
         return Tokenizer(files.tokenizer, files.config.pad_token_id, files.config.vocab_size)
 
     @property
-    def caption_words(self) -> CaptionVocabulary | None:
+    def caption_vocabulary(self) -> CaptionVocabulary | None:
         """The words that the model knows, if its configuration names them."""
         subjects = self.config.subject_words
         return CaptionVocabulary(self.tokenizer, subjects) if subjects else None
@@ -198,9 +198,9 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
     def _require_known_words(self, plan: Plan[PlannedClip]) -> None:
         """Raise RequestError for a strict request whose prompt names no sound that the model knows."""
         for prompt in dict.fromkeys(clip.request.prompt for clip in plan.clips if clip.request.strict_words):
-            words = self.caption_words
-            if words and prompt.strip() and not words.names_subject(prompt):
-                raise RequestError(words.no_subject_message(self.name), "name one of those")
+            vocabulary = self.caption_vocabulary
+            if vocabulary and prompt.strip() and not vocabulary.names_subject(prompt):
+                raise RequestError(vocabulary.no_subject_message(self.name), "name one of those")
 
     # The autoencoder
 

@@ -10,10 +10,10 @@ from soundloom.text.vocabulary import CaptionVocabulary
 
 
 def request_warnings(
-    clip: PlannedClip, truncated: str, config: ModelConfig, name: str, words: CaptionVocabulary | None
+    clip: PlannedClip, truncated: str, config: ModelConfig, name: str, vocabulary: CaptionVocabulary | None
 ) -> list[str]:
     """Return warnings about a clip of the model `name`; `truncated` is the unread part of its prompts."""
-    found = words.warnings(clip.request.prompt, name) if words else []
+    found = vocabulary.warnings(clip.request.prompt, name) if vocabulary else []
     if truncated:
         length = config.model.conditioning.prompt.max_length
         found.append(f"the prompt is longer than {length} tokens; this was truncated: '{shown(truncated)}'")

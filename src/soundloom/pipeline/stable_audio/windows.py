@@ -76,7 +76,7 @@ def _windows(regions: tuple[Span, ...], known: Span, crossfade: int, limit: int)
     for piece, forward in _pieces(regions, crossfade, limit // 2):
         start, stop = piece
         low, high = min(low, start), max(high, stop)
-        # A later piece lies beyond the edge that this one grows towards: the window ends there.
+        # Later pieces generate the audio beyond the edge that this one extends: the window ends there.
         left = low if forward or stop == known[0] else start
         right = high if stop in ends or not forward else stop
         yield _window_around(piece, max(left, 0), right, limit)
