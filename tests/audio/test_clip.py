@@ -27,15 +27,15 @@ def test_construction_converts_to_float32_and_adds_the_channel_axis():
 @pytest.mark.parametrize(
     ("audio", "rate", "sentence"),
     [
-        (np.zeros((1, 2, 3)), RATE, r"not an array of shape \(1, 2, 3\)"),
-        (np.zeros((0, 5)), RATE, "not an array of shape"),
-        (np.zeros((2, 5), np.int16), RATE, "not int16"),
-        (np.zeros((RATE, 2)), RATE, r"shape \(44100, 2\) looks like \(samples, channels\)\nhint: give array.T"),
+        (np.zeros((1, 2, 3)), RATE, r"found the shape \(1, 2, 3\)"),
+        (np.zeros((0, 5)), RATE, "found the shape"),
+        (np.zeros((2, 5), np.int16), RATE, "found int16"),
+        (np.zeros((RATE, 2)), RATE, r"shape \(44100, 2\) looks like \(samples, channels\)\nhint: pass array.T"),
         (np.zeros((9, 1)), RATE, "looks like"),
         (np.zeros((RATE, 8)), RATE, "looks like"),
         (np.zeros((RATE, 16)), RATE, "looks like"),
-        (np.zeros((2, 5)), 0, "not 0"),
-        (np.zeros((2, 5)), 44100.5, "not 44100.5"),
+        (np.zeros((2, 5)), 0, "found 0"),
+        (np.zeros((2, 5)), 44100.5, "found 44100.5"),
     ],
 )
 def test_what_is_no_clip(audio, rate, sentence):
@@ -85,7 +85,7 @@ def test_changes_on_the_way_are_logged_and_recorded(tmp_path, caplog):
         path = clip(peak=2.0, record=RECORD | {"warnings": ["first"]}).save(tmp_path / "a.wav", sidecar=True)
     warnings = Clip.load(path).record["warnings"]
     assert warnings[0] == "first"
-    assert "turned down by 6.02 dB" in warnings[1]
+    assert "attenuated by 6.02 dB" in warnings[1]
     assert warnings[1] in caplog.text
     path.unlink()
     assert warnings[1] in (tmp_path / "a.json").read_text()
@@ -94,7 +94,7 @@ def test_changes_on_the_way_are_logged_and_recorded(tmp_path, caplog):
 def test_a_loudness_out_of_reach_is_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         path = clip(record=RECORD).save(tmp_path / "a.wav", loudness=0)
-    assert "0 LUFS would pass -1 dBTP" in caplog.text
+    assert "0 LUFS would exceed -1 dBTP" in caplog.text
     assert Clip.load(path).record["warnings"][0] in caplog.text
 
 

@@ -83,8 +83,8 @@ def test_what_cannot_seek_will_do(tmp_path):
 def test_warnings_name_the_file_object(caplog):
     with caplog.at_level(logging.WARNING):
         data = clip(peak=2.0, record=RECORD).to_bytes()
-    assert caplog.messages[0].startswith("the file object: the peak was 2 times full scale; the clip was turned down")
-    assert "turned down" in Clip.load(io.BytesIO(data)).record["warnings"][0]
+    assert caplog.messages[0].startswith("the file object: the peak was 2 times full scale; the clip was attenuated")
+    assert "attenuated" in Clip.load(io.BytesIO(data)).record["warnings"][0]
 
 
 def test_damaged_tags_do_not_keep_the_sound_from_loading(caplog):
@@ -98,8 +98,8 @@ def test_damaged_tags_do_not_keep_the_sound_from_loading(caplog):
     ("file", "sentence"),
     [
         (io.BytesIO(), r"the file object is empty \(0 bytes\)"),
-        (io.BytesIO(b"no sound at all, but text" * 100), "the file object cannot be read as sound"),
-        (io.StringIO("text"), "the file object gives str, not bytes"),
+        (io.BytesIO(b"no sound at all, but text" * 100), "the file object cannot be read as audio"),
+        (io.StringIO("text"), "the file object returns str, not bytes"),
         (5, "from a path or a file object, not int"),
     ],
 )
@@ -111,12 +111,12 @@ def test_what_cannot_be_loaded(file, sentence):
 @pytest.mark.parametrize(
     ("file", "options", "error", "sentence"),
     [
-        (io.BytesIO(), {}, AudioError, "does not say a format\nhint: give format=, one of wav, flac, ogg, mp3"),
-        (io.BytesIO(), {"format": "aac"}, AudioError, "no format named 'aac'"),
-        (io.BytesIO(), {"format": "wav", "sidecar": True}, RequestError, "no sidecar"),
-        (io.StringIO(), {"format": "wav"}, AudioError, "does not take bytes"),
+        (io.BytesIO(), {}, AudioError, "has no format\nhint: pass format, one of wav, flac, ogg, mp3"),
+        (io.BytesIO(), {"format": "aac"}, AudioError, "the format 'aac' cannot be written"),
+        (io.BytesIO(), {"format": "wav", "sidecar": True}, RequestError, "cannot have a sidecar"),
+        (io.StringIO(), {"format": "wav"}, AudioError, "does not accept bytes"),
         (5, {"format": "wav"}, AudioError, "to a path or a file object, not int"),
-        ("a.wav", {"format": "flac"}, RequestError, "the ending of a path chooses the format"),
+        ("a.wav", {"format": "flac"}, RequestError, "the suffix of a path selects its format"),
     ],
 )
 def test_what_cannot_be_saved(tmp_path, monkeypatch, file, options, error, sentence):

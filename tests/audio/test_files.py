@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundloom.audio.files import SoundWriter, read_audio, write_audio
 from soundloom.audio.formats.containers import SourceFormat
 from soundloom.audio.metadata import read_record, write_record
+from soundloom.audio.read import read_audio
+from soundloom.audio.write import AudioWriter, write_audio
 from soundloom.errors import AudioError, WriteError
 
 RATE = 44100
@@ -90,7 +91,7 @@ def test_clip_peak_cuts_and_counts(tmp_path):
     warnings = write_audio(tmp_path / "a.wav", np.array([[0.5, -2.0, 1.5]], np.float32), RATE, peak="clip")
     back, _, _ = read_audio(tmp_path / "a.wav")
     np.testing.assert_array_equal(back, np.array([[0.5, -1, 1 - 2**-23]], np.float32))
-    assert "2 samples were cut" in warnings[0]
+    assert "2 samples were clipped" in warnings[0]
 
 
 def test_lossy_formats_are_cut_before_they_are_encoded(tmp_path):
@@ -101,7 +102,7 @@ def test_lossy_formats_are_cut_before_they_are_encoded(tmp_path):
 def test_writing_in_pieces_equals_writing_at_once(tmp_path):
     audio = noise(200_000)
     write_audio(tmp_path / "whole.flac", audio, RATE)
-    with SoundWriter(tmp_path / "pieces.flac", RATE, 2) as out:
+    with AudioWriter(tmp_path / "pieces.flac", RATE, 2) as out:
         for piece in np.array_split(audio, 7, axis=1):
             out.write(piece)
     assert (out.samples, out.peak) == (200_000, np.abs(audio).max())
@@ -113,7 +114,7 @@ def test_pieces_that_are_cut_at_full_scale_are_said(tmp_path, caplog):
     for name, warned in (("cut.flac", True), ("whole.wav", False)):
         caplog.clear()
         subtype = None if warned else "FLOAT"
-        with SoundWriter(tmp_path / name, RATE, 2, subtype=subtype, record={"mode": "decode"}) as out:
+        with AudioWriter(tmp_path / name, RATE, 2, subtype=subtype, record={"mode": "decode"}) as out:
             out.write(loud)
         assert ("1.5 times full scale" in caplog.text) == warned
         assert ("1.5 times full scale" in str(read_record(tmp_path / name))) == warned
@@ -145,14 +146,14 @@ def test_full_disk_leaves_the_old_file_alone(tmp_path, full_disk, ending, sample
 def test_bad_values_are_counted_from_the_beginning_of_the_file(tmp_path):
     with (
         pytest.raises(AudioError, match="the first at sample 101"),
-        SoundWriter(tmp_path / "a.wav", RATE, 1) as out,
+        AudioWriter(tmp_path / "a.wav", RATE, 1) as out,
     ):
         out.write(noise(100, channels=1))
         out.write(np.array([[0, np.inf]], np.float32))
 
 
 def test_an_error_in_the_middle_leaves_nothing(tmp_path):
-    with pytest.raises(KeyError), SoundWriter(tmp_path / "a.wav", RATE, 2) as out:
+    with pytest.raises(KeyError), AudioWriter(tmp_path / "a.wav", RATE, 2) as out:
         out.write(noise(100))
         raise KeyError
     assert list(tmp_path.iterdir()) == []
@@ -167,8 +168,8 @@ def test_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("a.xyz", r"ending \.xyz.*\n.*\.wav, \.flac, \.ogg, \.mp3"),
-        ("a", "no ending"),
+        ("a.xyz", r"suffix \.xyz.*\n.*\.wav, \.flac, \.ogg, \.mp3"),
+        ("a", "no suffix"),
         ("nowhere/a.wav", "there is no folder"),
         ("folder.wav", "is a folder"),
     ],
@@ -184,16 +185,16 @@ def test_names_that_cannot_be_written(tmp_path, name, sentence):
     [
         ("mp3", {"sample_rate": 96000}, "MP3.*96000 Hz\n.*try 48000 Hz"),
         ("ogg", {"sample_rate": 384000}, "OGG.*384000 Hz"),
-        ("mp3", {"audio": noise(10, channels=3)}, "MP3 files hold 1 to 2 channels, not 3"),
-        ("flac", {"audio": noise(10, channels=9)}, "FLAC files hold 1 to 8 channels"),
-        ("flac", {"subtype": "FLOAT"}, "FLAC files cannot hold FLOAT\n.*PCM_24, PCM_16"),
+        ("mp3", {"audio": noise(10, channels=3)}, "MP3 files have 1 to 2 channels, not 3"),
+        ("flac", {"audio": noise(10, channels=9)}, "FLAC files have 1 to 8 channels"),
+        ("flac", {"subtype": "FLOAT"}, "FLAC files do not support FLOAT\n.*PCM_24, PCM_16"),
         (
             "wav",
             {"audio": np.array([[0, 1, np.nan]], np.float32)},
-            "1 values that are not numbers, the first at sample 2",
+            "1 values that are not finite, the first at sample 2",
         ),
         ("wav", {"audio": noise(0)}, "no samples"),
-        ("wav", {"peak": "loud"}, "choose safe or clip"),
+        ("wav", {"peak": "loud"}, "must be safe or clip"),
     ],
 )
 def test_sounds_that_cannot_be_written(tmp_path, ending, options, sentence):
@@ -211,7 +212,7 @@ def test_existing_files_stay_when_overwriting_is_off(tmp_path):
 
 
 def test_wav_refuses_to_pass_4_gib(tmp_path):
-    with SoundWriter(tmp_path / "a.wav", RATE, 2) as out:
+    with AudioWriter(tmp_path / "a.wav", RATE, 2) as out:
         out.samples = 2**32 // 6  # as if that many were written
         with pytest.raises(AudioError, match=r"4 GiB.*\n.*FLAC"):
             out.write(noise(100))
@@ -224,9 +225,9 @@ def test_files_that_are_not_sound(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, np.inf]), RATE, subtype="FLOAT")
     sentences = {
         "empty.wav": r"is empty \(0 bytes\)",
-        "text.wav": "cannot be read as sound: Format not recogni",
+        "text.wav": "cannot be read as audio: Format not recogni",
         "silent.wav": "has no samples",
-        "nan.wav": "2 values that are not numbers, the first at sample 1",
+        "nan.wav": "2 values that are not finite, the first at sample 1",
         "missing.wav": "cannot be opened: No such file",
         ".": "cannot be opened: Is a directory",
     }
@@ -239,7 +240,7 @@ def test_a_damaged_flac_file_is_refused(tmp_path):
     path = tmp_path / "a.flac"
     write_audio(path, noise(100_000), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(AudioError, match="cannot be read as sound"):
+    with pytest.raises(AudioError, match="cannot be read as audio"):
         read_audio(path)
 
 
@@ -250,7 +251,7 @@ def test_a_file_that_ends_early_is_read_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         audio, _, _ = read_audio(path)
     assert 0 < audio.shape[1] < 200_000
-    assert "ends early" in caplog.text
+    assert "is truncated" in caplog.text
 
 
 def chunk_names(data):
@@ -280,7 +281,7 @@ def test_a_pipe_is_refused_in_a_sentence(tmp_path):
     os.mkfifo(pipe)
     writer = os.open(pipe, os.O_RDWR)
     try:
-        with pytest.raises(AudioError, match="is a pipe, and sounds are read from files"):
+        with pytest.raises(AudioError, match="is a pipe, but audio must be in a file"):
             read_audio(pipe)
     finally:
         os.close(writer)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundloom.audio.files import read_audio, write_audio
 from soundloom.audio.metadata import read_record, sidecar_path, write_record, write_sidecar
+from soundloom.audio.read import read_audio
+from soundloom.audio.write import write_audio
 from soundloom.errors import AudioError
 from soundloom.version import __version__
 
@@ -118,5 +119,5 @@ def test_tags_that_cannot_be_parsed_at_all(tmp_path):
 
 @pytest.mark.parametrize("value", [np.float32(1), float("nan"), {1, 2}])
 def test_a_record_must_be_plain_json(sound, value):
-    with pytest.raises(AudioError, match="plain JSON"):
+    with pytest.raises(AudioError, match="hold JSON values"):
         write_record(sound, {"seed": value})

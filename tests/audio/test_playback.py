@@ -74,5 +74,5 @@ def test_a_mac_plays_with_what_it_comes_with(tmp_path, monkeypatch):
 
 def test_a_machine_without_a_player(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioError, match=r"no program here that plays sound\n.*install one of"):
+    with pytest.raises(AudioError, match=r"no audio player is installed\n.*install one of"):
         find_player()

@@ -64,5 +64,5 @@ def test_published_resampler_follows_its_formula(rates):
 @BOTH
 @pytest.mark.parametrize("rate", [0, -1, 44100.5])
 def test_rates_are_positive_whole_numbers(function, rate):
-    with pytest.raises(AudioError, match="integers from 4000"):
+    with pytest.raises(AudioError, match="an integer from 4000"):
         function(sine(100, 44100, 50), 44100, rate)

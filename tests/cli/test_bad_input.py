@@ -60,7 +60,7 @@ def test_limits_of_edits_are_checked_before_a_download(soundloom, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"", "is empty"), (b"these are words, not sound" * 20, "cannot be read as sound"), (None, "cannot be opened")],
+    [(b"", "is empty"), (b"these are words, not sound" * 20, "cannot be read as audio"), (None, "cannot be opened")],
 )
 def test_what_is_not_audio(make, tmp_path, content, sentence):
     path = tmp_path / "words.wav"
@@ -80,7 +80,7 @@ def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_p
     soundfile.write(silent, np.zeros((0, 2)), 44100)
     soundfile.write(broken, np.array([0.1, math.nan, 0.2]), 44100, subtype="FLOAT")
     assert refused(make("vary", silent), 1, "has no samples")
-    assert refused(make("vary", broken), 1, "has 1 values that are not numbers, the first at sample 1")
+    assert refused(make("vary", broken), 1, "has 1 values that are not finite, the first at sample 1")
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
     file = tmp_path / "file"
     file.touch()
     assert refused(make("generate", "rain", "-o", file / "x.wav"), 1, "could not be written")
-    assert refused(make("generate", "rain", "-o", "x.aiff"), 1, "names no format here", "use .wav, .flac, .ogg, .mp3")
-    assert refused(make("generate", "rain", "-o", "x.ogg", "--subtype", "24"), 1, "OGG files cannot hold PCM_24")
+    assert refused(make("generate", "rain", "-o", "x.aiff"), 1, "unsupported suffix", "use .wav, .flac, .ogg, .mp3")
+    assert refused(make("generate", "rain", "-o", "x.ogg", "--subtype", "24"), 1, "OGG files do not support PCM_24")
     assert refused(make("generate", "rain", "--rate", "0"), 1, "cannot have a rate of 0 Hz")
     assert refused(make("generate", "rain", "-o", "x.mp3", "--rate", "96000"), 1, "cannot have a rate of 96000 Hz")
     assert refused(make("generate", "rain", "--true-peak", "-2"), 2, "--true-peak is the limit of --lufs")

@@ -31,7 +31,7 @@ def test_unreadable_files_are_reported_and_skipped(sounds):
     items, skipped = read(sounds)
     assert list(items) == ["bell.wav", "plain.ogg"]
     assert [one.origin for one in skipped] == ["broken.mp3", "loops/kick.flac"]
-    assert "cannot be read as sound" in skipped[0].reason
+    assert "cannot be read as audio" in skipped[0].reason
     assert "kick.json is not valid JSON" in skipped[1].reason
 
 

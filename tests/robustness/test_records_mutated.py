@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.files import write_audio
 from soundloom.audio.metadata import read_record
+from soundloom.audio.write import write_audio
 from soundloom.cli.commands.audio.generate import Options, run
 from soundloom.config.catalogue import require_entry
 from soundloom.config.musicgen.request import MusicRequest
@@ -147,7 +147,7 @@ def written(folder, record):
         ({"model": 1}, "model must be text, found 1"),
         ({"request": []}, r"request must be an object, found \[\]"),
         ({"warnings": 5}, "warnings must be a list"),
-        ({"warnings": [5]}, "warnings are sentences"),
+        ({"warnings": [5]}, "warnings must be texts"),
         ({"x": nested(1, 100)}, "nested more than 64 deep"),
         ({"seed": 10**400}, "more than 300 digits"),
     ],

@@ -1,1 +1,1 @@
-"""Sound files, channels, rates, loudness and checks; audio is float32 `(channels, samples)` everywhere."""
+"""Audio files, channels, sample rates, loudness and checks; audio is always float32 `(channels, samples)`."""

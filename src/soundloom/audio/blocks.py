@@ -1,4 +1,4 @@
-"""Sound in blocks, read again for each pass over it, so that memory does not grow with its length."""
+"""Process audio in blocks, so that memory does not depend on its length."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.resample import resample_blocks, resampled_length
 
-BLOCK = 65536  # samples per channel in a block of stereo; of more channels as many values
+BLOCK = 65536  # samples per channel in a stereo block; with more channels, the same number of values
 
 
 def block_length(channels: int) -> int:
-    """Samples per channel in a block: no more memory for many channels than for two."""
+    """Return the samples per channel in a block, such that many channels take no more memory than two."""
     return max(1, 2 * BLOCK // max(2, channels))
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Sound of known length; each call of `blocks` yields all of it again, as float (channels, n) of any n."""
+    """Audio of known length; each call of `blocks` yields all of it, as float (channels, n) of any n."""
 
     channels: int
     samples: int
     blocks: Callable[[], Iterator[np.ndarray]]
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """Yield the sound in contiguous chunks of `size` samples; the last one has what is left."""
+        """Yield the audio in contiguous chunks of `size` samples; the last may be shorter."""
         held: list[np.ndarray] = []
         count = 0
         for block in self.blocks():
@@ -41,19 +41,19 @@ class Stream:
             yield _joined(held)
 
     def peak(self) -> float:
-        """Return the highest magnitude, 0 for no samples."""
+        """Return the highest magnitude; 0 without samples."""
         return max((float(np.abs(block).max(initial=0.0)) for block in self.blocks()), default=0.0)
 
     def amplified(self, gain: float) -> Stream:
-        """Return the sound times a factor."""
+        """Return the audio multiplied by a gain."""
         return replace(self, blocks=lambda: (block * np.float32(gain) for block in self.blocks()))
 
     def stereo(self) -> Stream:
-        """Return the sound with two channels, by the rule of `to_stereo`."""
+        """Return the audio with two channels, as in `to_stereo`."""
         return replace(self, channels=2, blocks=lambda: (to_stereo(block)[0] for block in self.blocks()))
 
     def resampled(self, from_rate: int, to_rate: int) -> Stream:
-        """Return the sound at another rate: bit for bit what `resample` makes of the whole."""
+        """Return the audio at another rate, bit-identical to `resample` on the complete audio."""
         if from_rate == to_rate:
             return self
         return Stream(
@@ -64,7 +64,7 @@ class Stream:
 
 
 def as_stream(audio: np.ndarray | Stream) -> Stream:
-    """Return a stream of an array (channels, samples), whose blocks are views; a stream is returned as it is."""
+    """Return a stream over views of an array (channels, samples); a stream is returned unchanged."""
     if isinstance(audio, Stream):
         return audio
     length = block_length(audio.shape[0])
@@ -73,27 +73,27 @@ def as_stream(audio: np.ndarray | Stream) -> Stream:
 
 
 def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    return np.ascontiguousarray(np.concatenate(blocks, axis=1))  # files give blocks in the other order
+    return np.ascontiguousarray(np.concatenate(blocks, axis=1))  # blocks of files have another memory order
 
 
 class SlidingReader:
-    """Read spans `reader[..., start:stop]` of a stream, in ascending order of their starts, in one pass over it.
+    """Read spans `reader[..., start:stop]` of a stream with ascending starts, in one pass.
 
-    Holds no more than the last span and a block. As with arrays, a span that reaches beyond the end is cut there.
+    Holds only the last span and one block. Spans beyond the end are truncated, as with arrays.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._blocks = stream.blocks()
         self._held = np.empty((stream.channels, 0), np.float32)
-        self._start = 0  # of what is held
+        self._start = 0  # of the held samples
 
     def __getitem__(self, key: tuple[object, slice]) -> np.ndarray:
         start, stop = key[1].start, key[1].stop
         if start < self._start:
-            raise ValueError(f"the stream was read to {self._start} and cannot go back to {start}")
+            raise ValueError(f"the stream is at {self._start} and cannot go back to {start}")
         parts, end = [self._held], self._start + self._held.shape[1]
         while end < stop and (block := next(self._blocks, None)) is not None:
-            if end <= start:  # nothing of what is held is asked for any more
+            if end <= start:  # the held samples are no longer needed
                 parts, self._start = [], end
             parts.append(block)
             end += block.shape[1]

@@ -1,4 +1,4 @@
-"""How many channels a sound has, and the rules to change that."""
+"""Convert audio to another number of channels."""
 
 import numpy as np
 
@@ -6,20 +6,19 @@ from soundloom.errors import AudioError
 
 
 def to_stereo(audio: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """Make (2, n) of (c, n), with a sentence for the user when channels were dropped.
+    """Convert (c, n) to (2, n), and return a warning if channels were dropped.
 
-    The published rule: mono is duplicated, of more than two channels the first two are kept.
+    As in the published code, mono is duplicated, and channels after the second are dropped.
     """
     dropped = audio.shape[0] - 2
-    note = f"the sound has {audio.shape[0]} channels; only the first two are used" if dropped > 0 else None
+    note = f"the audio has {audio.shape[0]} channels; only the first two are used" if dropped > 0 else None
     return (np.repeat(audio, 2, axis=0) if audio.shape[0] == 1 else audio[:2]), note
 
 
 def to_channels(audio: np.ndarray, channels: int) -> np.ndarray:
-    """Make (channels, n) of (c, n): mono is duplicated, mono is made as the mean, else the first ones are
-    kept.
+    """Convert (c, n) to (channels, n): average to mono, duplicate mono, or drop channels at the end.
 
-    Raises AudioError where no rule says what the further channels would hold.
+    Raises AudioError if channels would have to be added to more than one.
     """
     have = audio.shape[0]
     if channels == have:
@@ -29,5 +28,5 @@ def to_channels(audio: np.ndarray, channels: int) -> np.ndarray:
     if have == 1:
         return np.repeat(audio, channels, axis=0)
     if channels > have:
-        raise AudioError(f"{channels} channels cannot be made of {have}", "ask for mono or stereo")
+        raise AudioError(f"cannot convert {have} channels to {channels}", "use mono or stereo")
     return audio[:channels]

@@ -1,4 +1,4 @@
-"""Look at what a model made before it is trusted: not finite, overloaded, silent, static, clipped, off center."""
+"""Check generated audio for faults: not finite, overloaded, silent, faint, static, clipped or with a DC offset."""
 
 import re
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ import numpy as np
 
 from soundloom.errors import OutputError
 
-FAR_OVER = 10 ** (12 / 20)  # peak; autoencoders overshoot full scale by a few dB, never by 12
+FAR_OVER = 10 ** (12 / 20)  # peak; autoencoders overshoot full scale by a few dB, not 12
 SILENCE_PEAK = 1e-4  # -80 dBFS
 FAINT_LEVEL = 10 ** (-50 / 20)  # RMS of the loudest window
 FAINT_WINDOW = 0.4  # seconds
-CLIPPED_SHARE = 0.01  # of all samples; mastered music stays far below
-OFFSET, OFFSET_SECONDS = 0.05, 0.25  # mean of a channel in full scales, and how long tells it from a low tone
-STATIC_LEVEL = 10 ** (-35 / 20)  # RMS; quieter noise is a noise floor
-STATIC_FLATNESS = 0.9  # white noise measures 0.97 to 1, noise that falls by 3 dB per octave about 0.5
-STATIC_STEADINESS = 1.0  # dB, standard deviation of the level from frame to frame
+CLIPPED_SHARE = 0.01  # of all samples; mastered music has far fewer
+OFFSET, OFFSET_SECONDS = 0.05, 0.25  # mean of a channel, full scale 1; shorter clips may have a low tone instead
+STATIC_LEVEL = 10 ** (-35 / 20)  # RMS; quieter noise counts as noise floor
+STATIC_FLATNESS = 0.9  # white noise has 0.97 to 1, pink noise about 0.5
+STATIC_STEADINESS = 1.0  # dB, standard deviation of frame levels
 FRAME = 2048  # samples per analyzed frame
-MOST_FRAMES = 512  # spread over the clip, so that the cost does not grow with its length
-# What may rightly sound like white noise, and what may rightly be silent, as prompts name it.
+MOST_FRAMES = 512  # spread over the clip, to limit the cost
+# Words in prompts for which noise, or silence, is expected.
 NOISY = re.compile(
     r"\b(nois\w*|static|hiss\w*|white|rain\w*|downpour|drizzle|showers?|waterfalls?|applause|spray\w*|steam\w*|surf|snow|"
     r"wind|radio)\b",
@@ -31,24 +31,24 @@ SILENT = re.compile(r"\bsilen(t|ce|tly)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Origin:
-    """How a sound was made, as far as it decides what is a fault and what can be its cause."""
+    """How audio was generated, which decides what counts as a fault and what its cause may be."""
 
     prompt: str = ""
     has_source: bool = False
-    is_faint_source: bool = False  # nearly silent itself
-    is_region: bool = False  # part of a longer sound, which may rightly be silent
+    is_faint_source: bool = False  # the source itself is nearly silent
+    is_region: bool = False  # part of a longer clip, which may be silent
     is_guided: bool = False
     precision: str = "fp32"
 
     @property
     def weights(self) -> str:
-        """The cause that is left where the model itself computes something wrong."""
+        """The likely cause if the model itself is at fault."""
         return "weights that do not fit" + ("" if self.precision == "fp32" else f", or the precision {self.precision}")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a sound, in words that name the likely cause."""
+    """One fault, with a message that names its likely cause."""
 
     kind: Literal["not_finite", "overload", "silent", "faint", "static", "clipped", "offset"]
     severity: Literal["error", "warning"]
@@ -56,11 +56,11 @@ class Finding:
 
 
 def check_audio(audio: np.ndarray, rate: int, origin: Origin | None = None) -> list[Finding]:
-    """What is wrong with float32 (c, n) that a model made; an empty list when nothing is."""
+    """Return the faults of generated audio, float32 (c, n)."""
     origin = origin or Origin()
     bad = audio.size - np.count_nonzero(np.isfinite(audio))
     if bad:
-        return [_error("not_finite", f"{bad} of {audio.size} samples are not numbers", origin.weights)]
+        return [_error("not_finite", f"{bad} of {audio.size} samples are not finite", origin.weights)]
     magnitude = np.abs(audio)
     peak = float(magnitude.max(initial=0.0))
     if peak > FAR_OVER:
@@ -73,11 +73,11 @@ def check_audio(audio: np.ndarray, rate: int, origin: Origin | None = None) -> l
     return [*filter(None, found), *_clipped(magnitude, origin), *_offset(audio, rate, origin)]
 
 
-def require_sound(findings: Iterable[Finding], what: str) -> None:
-    """Raise OutputError when a finding is an error; `what` is the sound, for the message."""
+def require_usable(findings: Iterable[Finding], what: str) -> None:
+    """Raise OutputError if any finding is an error; `what` names the clip in the message."""
     errors = dict.fromkeys(finding.message for finding in findings if finding.severity == "error")
     if errors:
-        hint = "nothing was saved; --keep-bad (in Python, keep_bad=True) keeps it, to look at it"
+        hint = "nothing was saved; use --keep-bad (keep_bad=True in Python) to save it anyway"
         raise OutputError(f"{what}: {'; '.join(errors)}", hint)
 
 
@@ -94,36 +94,36 @@ def _causes(origin: Origin) -> str:
 
 
 def _faint(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
-    """Almost nothing, where a prompt asks for sound."""
+    """Find nearly silent audio, unless the prompt asks for silence."""
     if origin.is_region or origin.is_faint_source or not origin.prompt.strip() or SILENT.search(origin.prompt):
         return None
     if (level := loudest(audio, rate)) >= FAINT_LEVEL:
         return None
-    source = "a source that is too short for these words, " if origin.has_source else ""
-    cause = f"{source}words that the model does not know, or {origin.weights}"
-    return _error("faint", f"the clip is nearly silent ({_decibels(level):.0f} dBFS where it is loudest)", cause)
+    source = "a source that is too short for this prompt, " if origin.has_source else ""
+    cause = f"{source}a prompt that the model does not know, or {origin.weights}"
+    return _error("faint", f"the clip is nearly silent (at most {_decibels(level):.0f} dBFS)", cause)
 
 
 def loudest(audio: np.ndarray, rate: int) -> float:
-    """The level (RMS) of a sound (c, n) where it is loudest, in windows of 0.4 s."""
+    """Return the highest RMS level of audio (c, n) in windows of 0.4 s."""
     window = max(1, min(audio.shape[1], round(FAINT_WINDOW * rate)))
     power = np.add.reduceat(np.mean(audio**2, axis=0), np.arange(0, audio.shape[1], window)) / window
     return float(np.sqrt(power.max()))
 
 
 def _static(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:
-    """White noise, an error where the prompt asks for something else."""
+    """Find white noise, an error unless the prompt asks for noise."""
     if NOISY.search(origin.prompt) or not _is_static(audio, rate):
         return None
     severity: Literal["error", "warning"] = "error" if origin.prompt.strip() and not origin.is_region else "warning"
-    return Finding("static", severity, f"this sounds like static; likely cause: {_causes(origin)}")
+    return Finding("static", severity, f"the clip sounds like static; likely cause: {_causes(origin)}")
 
 
 def _clipped(magnitude: np.ndarray, origin: Origin) -> list[Finding]:
     share = np.count_nonzero(magnitude >= 1) / magnitude.size
     if share <= CLIPPED_SHARE:
         return []
-    causes = ["guidance too strong"] * origin.is_guided + ["a source recorded too hot"] * origin.has_source
+    causes = ["guidance too strong"] * origin.is_guided + ["a source with clipping"] * origin.has_source
     cause = " or ".join(causes) or "a model that overshoots full scale"
     message = f"{share:.1%} of the samples are at or beyond full scale; likely cause: {cause}"
     return [Finding("clipped", "warning", message)]
@@ -135,12 +135,12 @@ def _offset(audio: np.ndarray, rate: int, origin: Origin) -> list[Finding]:
     if abs(worst) <= OFFSET or audio.shape[1] < OFFSET_SECONDS * rate:
         return []
     cause = "a source with an offset" if origin.has_source else "damaged decoder weights"
-    message = f"the waveform is off center by {worst:+.2f} of full scale; likely cause: {cause}"
+    message = f"the waveform has a DC offset of {worst:+.2f} of full scale; likely cause: {cause}"
     return [Finding("offset", "warning", message)]
 
 
 def _is_static(audio: np.ndarray, rate: int) -> bool:
-    """Loud, white and steady from beginning to end; rain, wind and cymbals are colored or move."""
+    """Whether audio is loud, white and steady throughout, unlike rain, wind and cymbals."""
     samples = audio.shape[1]
     if samples < 8 * FRAME:
         return False

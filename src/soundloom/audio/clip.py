@@ -1,6 +1,6 @@
-"""The public result type: sound, its rate, and how it was made.
+"""Clip, the public type of audio with its sample rate and the record of its generation.
 
-What reads and writes files is imported for files alone: making sound begins sooner without it.
+Reading and writing files is imported lazily, so that generation starts sooner.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ import numpy as np
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
+from soundloom.audio.records import recorded_prompt, with_warnings
 from soundloom.audio.resample import resample
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
-    from soundloom.audio.files import Peak
     from soundloom.audio.formats.containers import SourceFormat
     from soundloom.audio.formats.file_objects import Readable, Writable
+    from soundloom.audio.write import Peak
 
 log = logging.getLogger(__name__)
 
-USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 sound; the most that any file holds
+USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 surround; the limit of audio files
 LONGEST_PROMPT_SHOWN = 40
 
 
 class SaveOptions(TypedDict, total=False):
-    """Options of `Clip.save` and `Clip.to_bytes`; the former says what they do."""
+    """Options of `Clip.save` and `Clip.to_bytes`, described in `Clip.save`."""
 
     subtype: str | None
     rate: int | None
@@ -46,11 +47,11 @@ class SaveOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Clip:
-    """Sound as float32 `(channels, samples)`, full scale ±1.
+    """Audio as float32 `(channels, samples)`, full scale ±1.
 
-    `record` says how the clip was made (request, seed, model, model hash, engine, warnings …) in values that
-    JSON can hold; it is empty for sounds from elsewhere. `source_format` is the format of the file that the
-    clip came from; saving keeps its bit depth. `name` is that of the file.
+    `record` describes how the clip was generated (request, seed, model, model hash, engine, warnings …) as JSON
+    values; it is empty for other audio. `source_format` is the format of the file that the clip was read from; saving
+    preserves its bit depth. `name` is the name of that file.
     """
 
     audio: np.ndarray
@@ -62,26 +63,24 @@ class Clip:
     def __post_init__(self) -> None:
         audio = np.asarray(self.audio)
         if audio.dtype.kind != "f":
-            raise AudioError(f"a clip holds floats in ±1, not {audio.dtype}", "divide by full scale")
+            raise AudioError(f"a clip needs floats in ±1, found {audio.dtype}", "divide by full scale")
         if audio.ndim == 1:
             audio = audio[None]
         if audio.ndim != 2 or audio.shape[0] == 0:
-            raise AudioError(f"a clip holds (channels, samples), not an array of shape {audio.shape}")
+            raise AudioError(f"a clip needs an array (channels, samples), found the shape {audio.shape}")
         if _looks_transposed(*audio.shape):
             raise AudioError(
-                f"a clip holds (channels, samples); an array of shape {audio.shape} looks like (samples, channels)",
-                "give array.T",
+                f"a clip needs an array (channels, samples); the shape {audio.shape} looks like (samples, channels)",
+                "pass array.T",
             )
         if self.sample_rate != int(self.sample_rate) or self.sample_rate < 1:
-            raise AudioError(f"a sample rate is a positive integer, not {self.sample_rate}")
+            raise AudioError(f"a sample rate must be a positive integer, found {self.sample_rate}")
         object.__setattr__(self, "audio", audio.astype(np.float32, copy=False))
         object.__setattr__(self, "sample_rate", int(self.sample_rate))
 
     def __repr__(self) -> str:
         values = f"seconds={round(self.seconds, 3)}, channels={self.channels}, sample_rate={self.sample_rate}"
-        request = self.record.get("request")
-        prompt = self.record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None)
-        if isinstance(prompt, str) and prompt:
+        if prompt := recorded_prompt(self.record):
             values += f", prompt={_shortened(prompt)!r}"
         return f"Clip({values})"
 
@@ -101,19 +100,19 @@ class Clip:
         return self.samples / self.sample_rate
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return a span of the samples `(channels, stop - start)`, a view where they are in memory."""
+        """Return a span of samples `(channels, stop - start)`, a view if they are in memory."""
         return self.audio[:, start:stop]
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield a span of the samples in blocks `(channels, n)`."""
+        """Yield a span of samples in blocks `(channels, n)`."""
         return as_stream(self.read(start, stop)).blocks()
 
     def cut(self, start: int, stop: int) -> Clip:
-        """Return the part of the clip from one sample to another."""
+        """Return the samples from `start` to `stop` as a clip."""
         return replace(self, audio=self.audio[:, start:stop])
 
     def mixed(self, channels: int) -> Clip:
-        """Return the clip with another number of channels, by the rule of `to_channels`."""
+        """Return the clip with another number of channels, mixed as in `to_channels`."""
         return replace(self, audio=to_channels(self.audio, channels))
 
     def with_record(self, record: Mapping[str, Any]) -> Clip:
@@ -121,37 +120,38 @@ class Clip:
         return replace(self, record=record)
 
     def stream(self, rate: int | None = None) -> Stream:
-        """Return the samples in blocks, at another rate if one is given."""
+        """Return the samples as a stream, resampled if a rate is given."""
         return as_stream(resample(self.audio, self.sample_rate, self.sample_rate if rate is None else rate))
 
     @classmethod
     def load(cls, path: str | PathLike[str] | Readable) -> Self:
-        """Read a sound file, by its path or from a file object in binary mode, with the record in its tags or its
-        sidecar; raises AudioError when that cannot be done.
+        """Read an audio file from a path or a binary file object, with the record in its tags or sidecar.
+
+        Raises AudioError.
         """
         if not isinstance(path, str | PathLike):
             return cls._load_from(path)
-        from soundloom.audio.files import read_audio
         from soundloom.audio.metadata import read_record
+        from soundloom.audio.read import read_audio
 
         path = Path(path)
         audio, rate, source = read_audio(path)
-        return cls(audio, rate, undamaged(lambda: read_record(path)), source, printable(path.name))
+        return cls(audio, rate, record_or_empty(lambda: read_record(path)), source, printable(path.name))
 
     def sha256(self) -> str:
-        """Return the hash of rate, channels and samples (interleaved float32), whatever the file's format or tags."""
-        return hash_of_sound(self.sample_rate, self.channels, self.blocks(0, self.samples))
+        """Return the sha256 of rate, channels and samples (interleaved float32), independent of format and tags."""
+        return hash_audio(self.sample_rate, self.channels, self.blocks(0, self.samples))
 
     @classmethod
     def _load_from(cls, file: Readable) -> Self:
-        from soundloom.audio.files import decode
         from soundloom.audio.formats.file_objects import Contents
         from soundloom.audio.metadata import read_tags
+        from soundloom.audio.read import decode
 
         contents = Contents(file)
         audio, rate, source = decode(contents, contents.name)
         contents.seek(0)
-        return cls(audio, rate, undamaged(lambda: read_tags(contents, contents.name)), source)
+        return cls(audio, rate, record_or_empty(lambda: read_tags(contents, contents.name)), source)
 
     @overload
     def save(
@@ -177,23 +177,22 @@ class Clip:
         sidecar: bool = False,
         overwrite: bool = True,
     ) -> Path | None:
-        """Write a WAV, FLAC, OGG or MP3 file by the name's ending, with the record in its tags; return its
-        path. A file object, open in binary mode, gets the same bytes, in the `format` "wav", "flac", "ogg" or "mp3".
+        """Write a WAV, FLAC, OGG or MP3 file, selected by the suffix, with the record in its tags; return its path.
 
-        `subtype` (PCM_16, PCM_24, FLOAT) defaults to the depth of the file the clip came from, else 24 bit;
-        `rate` resamples; `loudness` in LUFS turns the clip up or down, at most to `true_peak` dBTP; `peak` is
-        for values beyond full scale where the format has none: "safe" turns the whole clip down, "clip" cuts
-        them. Each of these is logged as a warning and kept in the record. `sidecar` writes the record as JSON
-        beside the file too. Raises AudioError or WriteError.
+        `path` can also be a binary file object, with `format` "wav", "flac", "ogg" or "mp3". `subtype` (PCM_16,
+        PCM_24, FLOAT) defaults to the bit depth of the source file, else 24 bit. `rate` resamples. `loudness` in LUFS
+        sets the gain, limited by `true_peak` in dBTP. `peak` handles values beyond full scale in integer formats:
+        "safe" attenuates the clip, "clip" clips them. Changes of the gain are logged as warnings and added to the
+        record. `sidecar` also writes the record as JSON next to the file. Raises AudioError or WriteError.
         """
         options = SaveOptions(subtype=subtype, rate=rate, peak=peak, loudness=loudness, true_peak=true_peak)
         if isinstance(path, str | PathLike):
             if format is not None:
-                raise RequestError("format is for file objects; the ending of a path chooses the format")
+                raise RequestError("format applies to file objects only; the suffix of a path selects its format")
             self._write(path := Path(path), str(path), options, sidecar=sidecar, overwrite=overwrite)
             return path
         if sidecar:
-            raise RequestError("a file object has no sidecar", "save to a path")
+            raise RequestError("a file object cannot have a sidecar", "save to a path")
         from soundloom.audio.formats.file_objects import name_of, writing_to
 
         with writing_to(path, format) as temporary:
@@ -201,7 +200,7 @@ class Clip:
         return None
 
     def to_bytes(self, format: str = "wav", **options: Unpack[SaveOptions]) -> bytes:
-        """Return what a file of a format (wav, flac, ogg or mp3) would hold; the options are those of `save`."""
+        """Return the bytes of a file in `format` (wav, flac, ogg or mp3), with the options of `save`."""
         file = BytesIO()
         self.save(file, format=format, **options)
         return file.getvalue()
@@ -210,8 +209,8 @@ class Clip:
         self, path: Path, name: str, options: SaveOptions, *, sidecar: bool = False, overwrite: bool = True
     ) -> None:
         from soundloom.atomic import locked_folder
-        from soundloom.audio.files import write_audio
         from soundloom.audio.metadata import write_sidecar
+        from soundloom.audio.write import write_audio
 
         notes: list[str] = []
         rate = options["rate"] or self.sample_rate
@@ -221,9 +220,8 @@ class Clip:
             gain, limited = gain_to_loudness(sound, rate, loudness, true_peak)
             sound = sound.amplified(10 ** (gain / 20))
             if limited:
-                passed = f"{loudness:g} LUFS would pass {true_peak:g} dBTP"
-                notes.append(f"{passed}; the gain is only {gain:+.2f} dB")
-        with locked_folder(path.parent) if sidecar else nullcontext():  # a sound never lies beside another's record
+                notes.append(f"{loudness:g} LUFS would exceed {true_peak:g} dBTP; gain limited to {gain:+.2f} dB")
+        with locked_folder(path.parent) if sidecar else nullcontext():  # audio and sidecar always match
             notes += write_audio(
                 path,
                 sound,
@@ -231,20 +229,20 @@ class Clip:
                 subtype=options["subtype"],
                 source=self.source_format,
                 peak=options["peak"],
-                record=_with_warnings(self.record, notes),
+                record=with_warnings(self.record, notes),
                 overwrite=overwrite,
             )
             if sidecar:
-                write_sidecar(path, _with_warnings(self.record, notes), overwrite=overwrite)
+                write_sidecar(path, with_warnings(self.record, notes), overwrite=overwrite)
         for note in notes:
             log.warning("%s: %s", name, note)
 
 
-Sound = Clip | str | PathLike[str]  # what an edit takes: a clip, or the path of a sound file
+ClipOrPath = Clip | str | PathLike[str]
 
 
-def hash_of_sound(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) -> str:
-    """Return the hash that `Clip.sha256` describes, of sound in blocks (channels, n)."""
+def hash_audio(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) -> str:
+    """Return the hash of `Clip.sha256` for audio in blocks (channels, n)."""
     found = hashlib.sha256(f"{sample_rate} {channels} ".encode())
     for block in blocks:
         found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
@@ -259,8 +257,8 @@ def _shortened(prompt: str) -> str:
     return prompt if len(prompt) <= LONGEST_PROMPT_SHOWN else f"{prompt[: LONGEST_PROMPT_SHOWN - 1]}…"
 
 
-def undamaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-    """Return the record that a function reads, or an empty one: damaged tags are no reason to refuse the sound."""
+def record_or_empty(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the record that `read` returns, or an empty one if it is damaged, so that the audio stays usable."""
     try:
         return read() or {}
     except AudioError as error:
@@ -268,23 +266,19 @@ def undamaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         return {}
 
 
-def _with_warnings(record: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
-    return {**record, "warnings": [*record.get("warnings", []), *notes]} if record and notes else record
-
-
 def log_warnings(clips: Iterable[Clip], logged: set[str]) -> None:
-    """Log the warnings in the records of clips, except those in `logged`; add them to it."""
+    """Log warnings in the records of clips, except those in `logged`, and add them to it."""
     for warning in (warning for clip in clips for warning in clip.record.get("warnings", ())):
         if warning not in logged:
             logged.add(warning)
             log.warning("%s", warning)
 
 
-def as_clip(sound: Sound) -> Clip:
-    """Return a clip itself, and of the path of a sound file what is in it. Raises RequestError or AudioError."""
+def as_clip(sound: ClipOrPath) -> Clip:
+    """Return a clip unchanged, or load it from a path. Raises RequestError or AudioError."""
     if isinstance(sound, Clip):
         return sound
     if isinstance(sound, str | PathLike):
         return Clip.load(sound)
-    hint = "make one: Clip(array, sample_rate)" if isinstance(sound, np.ndarray) else ""
-    raise RequestError(f"a sound is a Clip or the path of a sound file, found {type(sound).__name__}", hint)
+    hint = "create one: Clip(array, sample_rate)" if isinstance(sound, np.ndarray) else ""
+    raise RequestError(f"audio must be a Clip or the path of a file, found {type(sound).__name__}", hint)

@@ -1,7 +1,4 @@
-"""Integrated loudness (ITU-R BS.1770-4, EBU R 128), true peak, and a gain to a target that respects both.
-
-Arrays (channels, samples) and streams are measured alike, in one pass each.
-"""
+"""Measure integrated loudness (ITU-R BS.1770-4, EBU R 128) and true peak, and compute a gain to a target loudness."""
 
 import math
 from collections.abc import Iterator
@@ -12,18 +9,18 @@ import numpy as np
 from soundloom.audio.blocks import Stream, as_stream
 
 ABSOLUTE_GATE = -70.0  # LUFS
-RELATIVE_GATE = -10.0  # LU below the loudness of what passes the absolute gate
-HOPS_PER_SECOND = 10  # blocks of 0.4 s overlap by three quarters, so they start every 0.1 s
+RELATIVE_GATE = -10.0  # LU relative to the loudness of blocks above the absolute gate
+HOPS_PER_SECOND = 10  # blocks of 0.4 s overlap by 75 %
 HOPS_PER_BLOCK = 4
-MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this long float64 holds nothing of it
-CHUNK_SECONDS = 10  # audio filtered at a time, which bounds the memory
+MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this time it is below float64 precision
+CHUNK_SECONDS = 10  # audio filtered at once, which limits memory
 CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}  # L R C (LFE) Ls Rs; else all 1
 OVERSAMPLING = 4
-TRUE_PEAK = -1.0  # dBTP, the limit unless another is given
+TRUE_PEAK = -1.0  # dBTP, the default limit
 
 
 def integrated_loudness(audio: np.ndarray | Stream, rate: int) -> float:
-    """Loudness of float (c, n) in LUFS; -inf for silence. Sounds shorter than 0.4 s count as one block."""
+    """Return the integrated loudness of audio (c, n) in LUFS; -inf for silence. Clips under 0.4 s are one block."""
     energy, lengths = _hop_energies(as_stream(audio), rate)
     if not len(lengths):
         return -math.inf
@@ -37,9 +34,7 @@ def integrated_loudness(audio: np.ndarray | Stream, rate: int) -> float:
 
 
 def true_peak(audio: np.ndarray | Stream, rate: int) -> float:
-    """Highest value between the samples of float (c, n), in dBTP, found at four times the rate; -inf for
-    silence.
-    """
+    """Return the true peak of audio (c, n) in dBTP, measured at four times the rate; -inf for silence."""
     import soxr
 
     sound = as_stream(audio)
@@ -55,10 +50,9 @@ def true_peak(audio: np.ndarray | Stream, rate: int) -> float:
 def gain_to_loudness(
     audio: np.ndarray | Stream, rate: int, target_lufs: float, true_peak_dbtp: float = TRUE_PEAK
 ) -> tuple[float, bool]:
-    """Return the gain in dB that brings float32 (c, n) to the target, and whether the peak limited it.
+    """Return the gain in dB that brings audio (c, n) to the target, and whether the true peak limited it.
 
-    No limiter shapes the sound: where the target would carry the true peak past the ceiling, the gain is
-    smaller and the clip stays below the target. Silence has a gain of 0.
+    There is no limiter: a gain that would exceed the true peak limit is reduced. Silence has a gain of 0.
     """
     loudness = integrated_loudness(audio, rate)
     if loudness == -math.inf:
@@ -69,9 +63,9 @@ def gain_to_loudness(
 
 
 def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """The two biquads (b, a) of K-weighting at any rate: a shelf for the head, then a high-pass.
+    """Return the two biquads (b, a) of K-weighting: a high shelf, then a high-pass.
 
-    BS.1770 prints coefficients for 48 kHz only; these analogue parameters give exactly them there.
+    BS.1770 lists coefficients for 48 kHz only; these analog parameters reproduce them.
     """
     k = math.tan(math.pi * 1681.974450955533 / rate)
     q = 0.7071752369554196
@@ -90,9 +84,7 @@ def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 
 def _hop_energies(sound: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """K-weighted energy, summed over the channels with their weights, and length in samples, of each whole
-    hop.
-    """
+    """Return the K-weighted energy of each complete hop, summed over weighted channels, and its length in samples."""
     weights = np.array(CHANNEL_WEIGHTS.get(sound.channels, (1,) * sound.channels))
     edges = np.arange(CHUNK_SECONDS * HOPS_PER_SECOND) * rate // HOPS_PER_SECOND
     energies, lengths = [np.empty(0)], [np.empty(0)]
@@ -102,14 +94,12 @@ def _hop_energies(sound: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
         lengths.append(np.diff(starts, append=chunk.shape[1]))
     energy, length = np.concatenate(energies), np.concatenate(lengths)
     if len(length) > HOPS_PER_BLOCK and length[-1] < rate // HOPS_PER_SECOND:
-        return energy[:-1], length[:-1]  # the standard drops an unfinished block
+        return energy[:-1], length[:-1]  # the standard drops an incomplete block
     return energy, length
 
 
 def _k_weighted(sound: Stream, rate: int) -> Iterator[np.ndarray]:
-    """Yield float64 (c, m) of the filtered sound, ten seconds at a time, by convolution with the impulse
-    response.
-    """
+    """Yield the K-weighted audio in chunks, float64 (c, m), by FFT convolution with the impulse response."""
     size, response = _k_response(rate)
     tail = int(MEMORY_SECONDS * rate)
     before: np.ndarray | None = None
@@ -122,7 +112,7 @@ def _k_weighted(sound: Stream, rate: int) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=4)
 def _k_response(rate: int) -> tuple[int, np.ndarray]:
-    """FFT size for one chunk with its memory, and K-weighting on its (size // 2 + 1) frequencies."""
+    """Return the FFT size for one chunk, and the K-weighting response at its (size // 2 + 1) frequencies."""
     size = 1 << math.ceil(math.log2((CHUNK_SECONDS + MEMORY_SECONDS) * rate))
     z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
     response = np.ones(size // 2 + 1, complex)

@@ -1,20 +1,20 @@
-"""Log-mel spectrograms, for comparing how two sounds come across."""
+"""Log-mel spectrograms, and a perceptual difference between two clips."""
 
 from __future__ import annotations
 
 import numpy as np
 
 BANDS, WINDOW, HOP = 64, 2048, 512
-FLOOR = 1e-8  # power below which all is silence: -80 dB
+FLOOR = 1e-8  # power floor, -80 dB
 COMPARED_BANDS = 128
-FULL_SCALE_SINE = 10 * np.log10(0.25)  # what log_mel reads for it
-HEARD = -60.0  # dBFS, where a sine of full scale is 0
+FULL_SCALE_SINE = 10 * np.log10(0.25)  # its level in `log_mel`
+AUDIBLE = -60.0  # dB relative to a full-scale sine
 
 
 def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarray:
     """Return the spectrogram (bands, frames) in dB of audio (channels, samples); channels are averaged in power.
 
-    A sine of full scale reads -6 dB.
+    A full-scale sine has -6 dB.
     """
     padded = np.pad(audio.astype(np.float64), ((0, 0), (WINDOW // 2, WINDOW // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=-1)[:, ::HOP]
@@ -24,22 +24,22 @@ def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarr
     return 10 * np.log10(np.maximum(power, FLOOR)).T
 
 
-def log_mel_difference(made: np.ndarray, real: np.ndarray, rate: int) -> float:
-    """Mean absolute difference in dB of two clips (channels, samples), over the cells heard in the real one.
+def log_mel_difference(generated: np.ndarray, real: np.ndarray, rate: int) -> float:
+    """Return the mean absolute difference in dB of two clips (channels, samples) over audible cells of the real one.
 
-    128 mel bands, Hann windows of 2048 samples every 512, channels averaged in power; a cell counts where the real
-    clip is above -60 dBFS, and levels end at -74 dBFS below. NaN where nothing is heard.
+    It uses 128 mel bands, Hann windows of 2048 samples with hop 512, and channels averaged in power. Cells count where
+    the real clip exceeds -60 dBFS; levels are clamped at -74 dBFS. NaN if no cell is audible.
     """
-    length = min(made.shape[1], real.shape[1])
-    a, b = (log_mel(clip, rate, COMPARED_BANDS) - FULL_SCALE_SINE for clip in (made[:, :length], real[:, :length]))
-    heard = b > HEARD
-    return float(np.abs(a - b)[heard].mean()) if heard.any() else float("nan")
+    length = min(generated.shape[1], real.shape[1])
+    a, b = (log_mel(clip, rate, COMPARED_BANDS) - FULL_SCALE_SINE for clip in (generated[:, :length], real[:, :length]))
+    audible = b > AUDIBLE
+    return float(np.abs(a - b)[audible].mean()) if audible.any() else float("nan")
 
 
 def mel_filter_bank(bands: int, window: int, sample_rate: int) -> np.ndarray:
-    """Triangles (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 Hz to half the sample rate, in float64.
+    """Return triangular filters (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 Hz to Nyquist, float64.
 
-    A band that falls between two bins is zero.
+    Bands between two bins are zero.
     """
     top = 2595 * np.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)

@@ -1,10 +1,7 @@
-"""The record of how a clip was made, kept in the sound file's own tags and, if wished, in a JSON file beside
-it.
+"""Read and write the record of a clip in the tags of its audio file, or in a JSON sidecar.
 
-Ordinary tag readers show the prompt as title, a sentence as comment and "soundloom VERSION" as the encoder;
-the whole record is JSON in one more field, SOUNDLOOM. WAV files carry ID3 and, for readers that know only
-that, LIST INFO. The record may hold anything that JSON can; `prompt` (or `request.prompt`), `model` and
-`seed` fill the shown fields.
+The record is JSON in the tag SOUNDLOOM. Other tags show the prompt as title, a summary as comment and
+"soundloom VERSION" as encoder. WAV files have both ID3 and, for simpler readers, LIST INFO tags.
 """
 
 import json
@@ -21,6 +18,7 @@ from mutagen import id3
 from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.tags import find_tag
+from soundloom.audio.records import recorded_prompt
 from soundloom.errors import AudioError, printable, shown
 from soundloom.untrusted.json import LONGEST_RECORD, decode_json
 from soundloom.untrusted.limits import read_limited
@@ -28,10 +26,10 @@ from soundloom.version import __version__
 
 FIELD = "SOUNDLOOM"
 TITLE_LENGTH = 120
-NOT_UNICODE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, as in file names that are not UTF-8
-UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # what mutagen raises on damage
+SURROGATES = re.compile("[\ud800-\udfff]")  # in file names that are not UTF-8
+UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # raised by mutagen for damaged files
 TEXT, OBJECT, LIST = (str, "text"), (dict, "an object"), (list, "a list")
-KINDS: dict[str, tuple[type, str]] = {  # of the values that are used again
+KINDS: dict[str, tuple[type, str]] = {  # of values that are read back
     "mode": TEXT,
     "model": TEXT,
     "model_hash": TEXT,
@@ -43,10 +41,7 @@ KINDS: dict[str, tuple[type, str]] = {  # of the values that are used again
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """The record in the file's tags, else in its sidecar, else None.
-
-    Raises AudioError when the tags or the sidecar are damaged.
-    """
+    """Return the record in a file's tags or its sidecar, if any. Raises AudioError for damaged ones."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -59,11 +54,11 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     if sidecar == path or not sidecar.is_file():
         return None
     record = _read_sidecar(sidecar)
-    return record if "soundloom" in record else None  # else it is somebody else's file of that name
+    return record if "soundloom" in record else None  # other programs use the same file name
 
 
 def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
-    """The record in the tags of an opened file; None where there is none. Raises AudioError for damage."""
+    """Return the record in the tags of an open file, if any. Raises AudioError for damaged tags."""
     try:
         text = find_tag(file, FIELD)
     except ValueError as error:
@@ -72,7 +67,7 @@ def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
 
 
 def _read_sidecar(sidecar: Path) -> dict[str, Any]:
-    """What a JSON file holds. Raises AudioError."""
+    """Read a JSON sidecar. Raises AudioError."""
     try:
         text = read_limited(sidecar, LONGEST_RECORD).decode()
     except (OSError, ValueError) as error:
@@ -81,39 +76,39 @@ def _read_sidecar(sidecar: Path) -> dict[str, Any]:
 
 
 def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:
-    """Put the record into the tags of a WAV, FLAC, OGG or MP3 file, in place; other tags stay.
+    """Write the record into the tags of a WAV, FLAC, OGG or MP3 file in place, preserving other tags.
 
-    Errors call the file `name`, for files that are yet to get their final name.
+    Errors show `name`, for files with a temporary path.
     """
     path, name = Path(path), Path(name or path)
     text = _serialize(record)
-    shown = _shown_fields(record)
+    info = _info_tags(record)
     try:
         file = mutagen.File(path)
         if file is None:
-            raise AudioError(f"{name} is not a file that can carry tags")
+            raise AudioError(f"{name} cannot have tags")
         if file.tags is None:
             file.add_tags()
         if isinstance(file.tags, id3.ID3):
-            _set_id3(file.tags, shown, text)
+            _set_id3(file.tags, info, text)
         else:
-            fields = {"title": shown["INAM"], "comment": shown["ICMT"], "encoder": shown["ISFT"], FIELD: text}
+            fields = {"title": info["INAM"], "comment": info["ICMT"], "encoder": info["ISFT"], FIELD: text}
             file.tags.update(fields)
         file.save()
     except UNREADABLE as error:
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
     if path.suffix.lower() == ".wav":
         with write_errors(name), path.open("rb+") as raw:
-            _append_info(raw, shown)
+            _append_info(raw, info)
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """`NAME.json` beside `NAME.wav`."""
+    """Return `NAME.json` for `NAME.wav`."""
     return Path(path).with_suffix(".json")
 
 
 def is_foreign_sidecar(path: str | Path) -> bool:
-    """Whether a JSON file lies where the sidecar of `path` would, and is not one that soundloom wrote."""
+    """Whether the sidecar path of `path` is taken by a file that soundloom did not write."""
     sidecar = sidecar_path(path)
     if not sidecar.exists():
         return False
@@ -124,7 +119,7 @@ def is_foreign_sidecar(path: str | Path) -> bool:
 
 
 def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: bool = True) -> Path:
-    """Write the record as JSON beside the sound file `path`."""
+    """Write the record as JSON next to the audio file `path`."""
     sidecar = sidecar_path(path)
     text = _serialize(record, indent=2)
     with atomic_path(sidecar, overwrite=overwrite) as new, write_errors(sidecar):
@@ -133,12 +128,12 @@ def write_sidecar(path: str | Path, record: Mapping[str, Any], *, overwrite: boo
 
 
 def _serialize(record: Mapping[str, Any], indent: int | None = None) -> str:
-    whole = {"soundloom": __version__, **record}
+    full = {"soundloom": __version__, **record}
     try:
-        text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=indent)
-        return NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", text)
+        text = json.dumps(full, ensure_ascii=False, allow_nan=False, indent=indent)
+        return SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise AudioError(f"the record of a clip must be plain JSON: {error}") from error
+        raise AudioError(f"the record of a clip must hold JSON values: {error}") from error
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
@@ -147,20 +142,18 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise AudioError(f"{where} is damaged: {error}") from error
     if not isinstance(record, dict):
-        raise AudioError(f"{where} is damaged: it holds {type(record).__name__}, not named values")
+        raise AudioError(f"{where} is damaged: it holds {type(record).__name__}, not an object")
     for name, (kind, wanted) in KINDS.items():
         if (value := record.get(name)) is not None and not isinstance(value, kind):
             raise AudioError(f"{where} is damaged: {name} must be {wanted}, found {shown(value)}")
     if not all(isinstance(warning, str) for warning in record.get("warnings") or ()):
-        raise AudioError(f"{where} is damaged: warnings are sentences")
+        raise AudioError(f"{where} is damaged: warnings must be texts")
     return record
 
 
-def _shown_fields(record: Mapping[str, Any]) -> dict[str, str]:
-    """What tag readers show, by the names of LIST INFO: INAM title, ICMT comment, ISFT software."""
-    request = record.get("request")
-    prompt = record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None) or ""
-    title = NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(prompt).split()))
+def _info_tags(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the other tags by their LIST INFO names: INAM title, ICMT comment, ISFT software."""
+    title = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", " ".join(recorded_prompt(record).split()))
     if len(title) > TITLE_LENGTH:
         title = title[: TITLE_LENGTH - 1].rstrip() + "…"
     details = [f"{name} {record[name]}" for name in ("model", "seed") if record.get(name) is not None]
@@ -169,25 +162,25 @@ def _shown_fields(record: Mapping[str, Any]) -> dict[str, str]:
     return {"INAM": title, "ICMT": comment, "ISFT": software}
 
 
-def _set_id3(tags: id3.ID3, shown: Mapping[str, str], text: str) -> None:
+def _set_id3(tags: id3.ID3, info: Mapping[str, str], text: str) -> None:
     frames = [
-        id3.TIT2(encoding=3, text=[shown["INAM"]]),
-        id3.COMM(encoding=3, lang="eng", desc="", text=[shown["ICMT"]]),
-        id3.TSSE(encoding=3, text=[shown["ISFT"]]),
+        id3.TIT2(encoding=3, text=[info["INAM"]]),
+        id3.COMM(encoding=3, lang="eng", desc="", text=[info["ICMT"]]),
+        id3.TSSE(encoding=3, text=[info["ISFT"]]),
         id3.TXXX(encoding=3, desc=FIELD, text=[text]),
     ]
     for frame in frames:
         tags.setall(frame.HashKey, [frame])
 
 
-def _append_info(file: BinaryIO, shown: Mapping[str, str]) -> None:
-    """Append a LIST INFO chunk to a RIFF file, open for reading and writing; an older one becomes JUNK."""
+def _append_info(file: BinaryIO, tags: Mapping[str, str]) -> None:
+    """Append a LIST INFO chunk to an open RIFF file, and turn an older one into JUNK."""
     for chunk in list(chunks(file)):
         file.seek(chunk.body)
         if chunk.name == b"LIST" and file.read(4) == b"INFO":
             file.seek(chunk.start)
             file.write(b"JUNK")
-    info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in shown.items())
+    info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in tags.items())
     file.seek(0, os.SEEK_END)
     file.write(_chunk(b"LIST", info))
     size = file.seek(0, os.SEEK_END) - 8

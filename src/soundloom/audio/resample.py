@@ -1,4 +1,4 @@
-"""Change the sample rate: with soxr at its best, or as the published models' preparation does."""
+"""Resample with soxr at its highest quality, or as the published models do."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,24 +10,24 @@ import numpy as np
 from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
 from soundloom.errors import AudioError, shown
 
-ZERO_CROSSINGS = 6  # of the published sinc, on each side; torchaudio calls it lowpass_filter_width
+ZERO_CROSSINGS = 6  # of the published sinc, per side; lowpass_filter_width in torchaudio
 ROLLOFF = 0.99  # cutoff as a fraction of the lower Nyquist frequency
 
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
-    """ceil(samples * to_rate / from_rate): each input sample stays covered by output."""
+    """Return ceil(samples * to_rate / from_rate), so that the output covers every input sample."""
     return -(-samples * to_rate // from_rate)
 
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Resample float32 (c, n) with soxr VHQ to (c, resampled_length(n)); equal rates give the input back."""
+    """Resample float32 (c, n) with soxr VHQ to (c, resampled_length(n)); return the input for equal rates."""
     _require_rates(from_rate, to_rate)
     if from_rate == to_rate:
         return audio
     import soxr
 
     length = resampled_length(audio.shape[1], from_rate, to_rate)
-    # soxr may end some samples early; silence behind the input lets the real last ones come out.
+    # soxr may end some samples early, so pad the input with silence.
     padding = 2 * -(-from_rate // to_rate)
     padded = np.pad(audio.T.astype(np.float32, copy=False), ((0, padding), (0, 0)))
     return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate, quality="VHQ")[:length].T)
@@ -36,7 +36,7 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 def resample_blocks(
     blocks: Iterable[np.ndarray], channels: int, samples: int, from_rate: int, to_rate: int
 ) -> Iterator[np.ndarray]:
-    """Yield bit for bit what `resample` makes of a sound, whose `samples` come in blocks (channels, n)."""
+    """Yield resampled blocks, bit-identical to `resample`, of audio with `samples` in blocks (channels, n)."""
     _require_rates(from_rate, to_rate)
     import soxr
 
@@ -44,16 +44,16 @@ def resample_blocks(
     left = resampled_length(samples, from_rate, to_rate)
     silence = np.zeros((channels, 2 * -(-from_rate // to_rate)), np.float32)  # as in `resample`
     for block in chain(blocks, [silence]):
-        made = stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=block is silence)
-        yield made[: max(left, 0)].T
-        left -= len(made)
+        output = stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=block is silence)
+        yield output[: max(left, 0)].T
+        left -= len(output)
 
 
 def resample_published(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Resample float32 (c, n) as the published models' preparation does, to (c, resampled_length(n)).
+    """Resample float32 (c, n) as the published models do, to (c, resampled_length(n)).
 
-    A Hann-windowed sinc with six zero crossings a side and rolloff 0.99, in float32: the defaults of
-    torchaudio's functional.resample. It lets some aliasing through, which `resample` does not.
+    A Hann-windowed sinc with six zero crossings per side and rolloff 0.99, in float32: the defaults of torchaudio's
+    functional.resample. Unlike `resample`, it has some aliasing.
     """
     _require_rates(from_rate, to_rate)
     if from_rate == to_rate:
@@ -73,10 +73,9 @@ def resample_published(audio: np.ndarray, from_rate: int, to_rate: int) -> np.nd
 
 @lru_cache(maxsize=8)
 def _published_taps(step: int, phases: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Taps (phases, k) for the outputs of one period of `step` inputs, each phase's first input, and the
-    reach.
+    """Return taps (phases, k) for one period of `step` inputs, the first input of each phase, and the reach.
 
-    Output `phase` lies at input position `phase * step / phases`; its taps begin `reach` inputs before.
+    Output `phase` is at input position `phase * step / phases`; its taps start `reach` inputs earlier.
     """
     base = min(step, phases) * ROLLOFF
     reach = math.ceil(ZERO_CROSSINGS * step / base)
@@ -88,12 +87,12 @@ def _published_taps(step: int, phases: int) -> tuple[np.ndarray, np.ndarray, int
     return taps.astype(np.float32), starts, reach
 
 
-def require_rate(rate: float, name: str = "the sound") -> None:
-    """Raise AudioError for a sample rate that is no rate of sound; `name` says whose it is."""
+def require_rate(rate: float, name: str = "the audio") -> None:
+    """Raise AudioError for a sample rate out of range; `name` is its owner in the message."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
         raise AudioError(
-            f"{name} has a sample rate of {shown(rate)} Hz; rates are integers from {LOWEST_RATE} to {HIGHEST_RATE}",
-            "44100 is usual",
+            f"{name} has a sample rate of {shown(rate)} Hz; it must be an integer from {LOWEST_RATE} to {HIGHEST_RATE}",
+            "use a common rate such as 44100",
         )
 
 

@@ -1,4 +1,4 @@
-"""Clips whose samples stay where they are until they are needed: in a sound file, or in an edit of one."""
+"""Clips that read their samples on demand, from an audio file or an edit of one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 
 from soundloom.audio.blocks import Stream, block_length
 from soundloom.audio.channels import to_channels
-from soundloom.audio.clip import Clip, hash_of_sound, undamaged
+from soundloom.audio.clip import Clip, hash_audio, record_or_empty
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
     from soundloom.audio.formats.containers import SourceFormat
     from soundloom.audio.formats.file_objects import Readable
 
-# Of these libsndfile finds any sample by its number. It may miss the place by some in MP3, Vorbis and ADPCM.
+# Subtypes in which libsndfile seeks exactly. In MP3, Vorbis and ADPCM it may be off by some samples.
 EXACT_SEEK = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
 class BlockReader(Protocol):
-    """Sound that is read by span, in blocks of float32 (channels, n) of any n."""
+    """Audio that can be read by span, in blocks of float32 (channels, n) of any n."""
 
     @property
     def channels(self) -> int: ...
@@ -34,13 +34,13 @@ class BlockReader(Protocol):
     def samples(self) -> int: ...
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield the samples from `start` to `stop`, both within the sound."""
+        """Yield the samples from `start` to `stop`, which must be in range."""
         ...
 
 
 @dataclass(frozen=True)
 class AudioFile:
-    """A sound file on disk, all of whose samples were looked at once, when it was opened."""
+    """An audio file on disk, whose samples were all checked when it was opened."""
 
     path: Path
     channels: int
@@ -48,37 +48,33 @@ class AudioFile:
     sample_rate: int
     format: SourceFormat
     can_seek: bool
-    state: tuple[int, ...]  # by which a change of the file is noticed
-    sha256: str  # as of `Clip.sha256`
+    state: tuple[int, ...]  # identifies the version of the file
+    sha256: str  # as in `Clip.sha256`
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read a file once from end to end, holding a block at a time.
-
-        Raises AudioError for what `read_audio` refuses: not audio, damaged, without samples, or with values that
-        are not numbers.
-        """
-        from soundloom.audio.files import checked_blocks, open_sound
+        """Read and check a file once, with one block in memory at a time. Raises AudioError as `read_audio` does."""
         from soundloom.audio.formats.containers import SourceFormat
+        from soundloom.audio.read import open_audio_file, read_blocks
 
         path = Path(path)
-        with open_sound(path) as (file, raw):
+        with open_audio_file(path) as (file, raw):
             state, lengths = _state(raw), list[int]()
-            blocks = _measured(checked_blocks(file, raw, printable(path)), lengths)
-            sha256 = hash_of_sound(file.samplerate, file.channels, blocks)
+            blocks = _measured(read_blocks(file, raw, printable(path)), lengths)
+            sha256 = hash_audio(file.samplerate, file.channels, blocks)
             samples = sum(lengths)
             can_seek = file.seekable() and file.subtype in EXACT_SEEK and samples == file.frames
             kind = SourceFormat(file.format, file.subtype)
             return cls(path, file.channels, samples, file.samplerate, kind, can_seek, state, sha256)
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield a span in blocks; what cannot be found by its number is found by reading up to it.
+        """Yield a span in blocks; formats without exact seeking are decoded from the start.
 
-        Raises AudioError when the file has changed.
+        Raises AudioError if the file has changed.
         """
-        from soundloom.audio.files import open_sound
+        from soundloom.audio.read import open_audio_file
 
-        with open_sound(self.path) as (file, raw):
+        with open_audio_file(self.path) as (file, raw):
             position = start if self.can_seek else 0
             if _state(raw) != self.state or (position and file.seek(position) != position):
                 raise self._changed()
@@ -93,12 +89,12 @@ class AudioFile:
 
     def _changed(self) -> AudioError:
         return AudioError(
-            f"{printable(self.path)} has changed since it was opened", "edit it when nothing else writes to it"
+            f"{printable(self.path)} has changed since it was opened", "edit it while no other program writes to it"
         )
 
 
 class PatchedAudio:
-    """A source with new sound laid over it. The source begins at `offset`; around it there is silence."""
+    """A source with generated patches. The source starts at `offset`, with silence around it."""
 
     def __init__(self, source: Clip, channels: int, samples: int, offset: int) -> None:
         self.channels, self.samples = channels, samples
@@ -106,7 +102,7 @@ class PatchedAudio:
         self._patches: list[tuple[int, np.ndarray]] = []
 
     def lay(self, start: int, audio: np.ndarray) -> None:
-        """Put new sound (channels, n) in the place of what was there."""
+        """Replace samples from `start` by generated audio (channels, n)."""
         self._patches.append((start, audio))
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -121,7 +117,7 @@ class PatchedAudio:
             start += block.shape[1]
 
     def _source_blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield copies of a span of the source and of the silence around it."""
+        """Yield copies of a span of the source and the silence around it."""
         first = min(max(start, self._offset), stop)
         last = max(first, min(stop, self._offset + self._source.samples))
         yield from self._silence(first - start)
@@ -135,7 +131,7 @@ class PatchedAudio:
             yield np.zeros((self.channels, min(length, samples - start)), np.float32)
 
     def _patch(self, block: np.ndarray, start: int) -> None:
-        """Write into a block that begins at `start` what was made there; later patches cover earlier ones."""
+        """Apply patches to a block that begins at `start`; later patches override earlier ones."""
         stop = start + block.shape[1]
         for place, audio in self._patches:
             first, last = max(start, place), min(stop, place + audio.shape[1])
@@ -145,7 +141,7 @@ class PatchedAudio:
 
 @dataclass(frozen=True)
 class _Mixed:
-    """Sound with another number of channels."""
+    """Audio mixed to another number of channels."""
 
     reader: BlockReader
     channels: int
@@ -159,15 +155,14 @@ class _Mixed:
 
 
 class StreamedClip(Clip):
-    """A clip of any length whose samples are read when they are needed; `audio` reads all of them into memory.
+    """A clip of any length that reads its samples on demand; `audio` reads all of them into memory.
 
-    It is the samples from `start` to `stop` of its reader. `dataclasses.replace` is not for it: see `cut`, `mixed`
-    and `with_record`.
+    Use `cut`, `mixed` and `with_record` instead of `dataclasses.replace`.
     """
 
     _reader: BlockReader
     _span: tuple[int, int]
-    _sha256: str | None  # found when it is first asked for; the samples never change
+    _sha256: str | None  # computed once; the samples never change
 
     def __init__(
         self,
@@ -192,18 +187,18 @@ class StreamedClip(Clip):
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Self:
-        """Do as `Clip.load`, and leave the samples in the file."""
+        """Open an audio file like `Clip.load`, but leave the samples in the file."""
         from soundloom.audio.metadata import read_record
 
         path = Path(path)
-        file, record = AudioFile.open(path), undamaged(lambda: read_record(path))
+        file, record = AudioFile.open(path), record_or_empty(lambda: read_record(path))
         return cls(file, file.sample_rate, record, file.format, printable(file.path.name))
 
     @classmethod
     def load(cls, path: str | PathLike[str] | Readable) -> Self:
-        """Do as `open`. Raises RequestError for a file object, whose samples cannot stay where they are."""
+        """Do the same as `open`. Raises RequestError for file objects, which may not support later reads."""
         if not isinstance(path, str | PathLike):
-            raise RequestError("a StreamedClip is opened by the path of a sound file", "Clip.load takes file objects")
+            raise RequestError("a StreamedClip needs the path of an audio file", "use Clip.load for file objects")
         return cls.open(path)
 
     def sha256(self) -> str:
@@ -242,7 +237,7 @@ class StreamedClip(Clip):
         return self._changed(span=self._within(start, stop))
 
     def _within(self, start: int, stop: int) -> tuple[int, int]:
-        """The span of the reader that a slice of these samples means, by the rules of arrays."""
+        """Return the reader's span for a slice of this clip, with the rules of array slices."""
         first, last, _ = slice(start, stop).indices(self.samples)
         return self._span[0] + first, self._span[0] + max(first, last)
 
@@ -258,12 +253,12 @@ class StreamedClip(Clip):
         return StreamedClip(**values | changes)
 
     def stream(self, rate: int | None = None) -> Stream:
-        whole = Stream(self.channels, self.samples, lambda: self.blocks(0, self.samples))
-        return whole.resampled(self.sample_rate, self.sample_rate if rate is None else rate)
+        stream = Stream(self.channels, self.samples, lambda: self.blocks(0, self.samples))
+        return stream.resampled(self.sample_rate, self.sample_rate if rate is None else rate)
 
 
 def read_span(reader: BlockReader, start: int, stop: int) -> np.ndarray:
-    """Return a span `(channels, stop - start)` of what is read in blocks."""
+    """Return a span `(channels, stop - start)` of a reader."""
     out, filled = np.empty((reader.channels, stop - start), np.float32), 0
     for block in reader.blocks(start, stop):
         out[:, filled : filled + block.shape[1]] = block
@@ -272,7 +267,7 @@ def read_span(reader: BlockReader, start: int, stop: int) -> np.ndarray:
 
 
 def _measured(blocks: Iterable[np.ndarray], lengths: list[int]) -> Iterator[np.ndarray]:
-    """Yield blocks as they are, and note how long each is."""
+    """Yield blocks unchanged, and append their lengths to `lengths`."""
     for block in blocks:
         lengths.append(block.shape[1])
         yield block

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soundloom.atomic import make_folder, write_errors
 from soundloom.audio.clip import Clip
-from soundloom.audio.formats.containers import KEPT_AS, container_of
+from soundloom.audio.formats.containers import EQUIVALENT_SUBTYPES, container_of
 from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
@@ -138,7 +138,7 @@ def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> Non
     given = clip.source_format.subtype if clip.source_format else "FLOAT"
     if used not in BITS:
         reasons.append(f"{path.suffix} files are lossy")
-    elif BITS[used] < BITS.get(KEPT_AS.get(given, given), 0):
+    elif BITS[used] < BITS.get(EQUIVALENT_SUBTYPES.get(given, given), 0):
         reasons.append(f"they are rounded to {BITS[used]} bits")
     if reasons:
         log.warning("the preserved samples will not be bit-identical to the source: %s", "; ".join(reasons))

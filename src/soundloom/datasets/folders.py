@@ -30,7 +30,7 @@ class SoundFile(LocalFile):
         return read_sidecars(table, text, printable(self.path.with_suffix("")))
 
     def read(self) -> Example:
-        from soundloom.audio.files import read_audio
+        from soundloom.audio.read import read_audio
 
         metadata = self.read_metadata()
         audio, rate, _ = read_audio(self.path)

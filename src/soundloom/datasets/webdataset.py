@@ -78,7 +78,7 @@ class Sample:
         ending, data = self._content()
         if ending == ".npy":
             return latent_example(self.origin, data, metadata, name)
-        from soundloom.audio.files import decode
+        from soundloom.audio.read import decode
 
         audio, rate, _ = decode(io.BytesIO(data), name)
         captions = captions_of(metadata, self.origin)

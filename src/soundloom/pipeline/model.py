@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any, ClassVar, Generic, TypeVar
 
-from soundloom.audio.checks import Finding, require_sound
+from soundloom.audio.checks import Finding, require_usable
 from soundloom.audio.clip import Clip, log_warnings
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.open import Checkpoint
@@ -123,7 +123,7 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, CheckpointT, EngineT]):
         """Return a clip with its record. Raises OutputError if a finding is an error, unless `keep_bad`."""
         request = planned.request
         if not self.keep_bad:
-            require_sound(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {planned.seed}")
+            require_usable(findings, f"{self.name}, prompt '{shown(request.prompt)}', seed {planned.seed}")
         record: dict[str, Any] = {
             "soundloom": __version__,
             **self._origin(planned.mode),

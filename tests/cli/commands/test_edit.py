@@ -47,7 +47,7 @@ def test_more_channels_than_a_format_holds_are_refused_before_the_work(soundloom
     surround = tmp_path / "surround.wav"
     soundfile.write(surround, np.random.default_rng(3).uniform(-0.4, 0.4, (9000, 6)), 22050)
     refused = soundloom("edit", surround, "Only drums", "-o", "x.mp3", "--model", editor, "--engine", "never asked")
-    assert "MP3 files hold 1 to 2 channels, not 6" in refused.err
+    assert "MP3 files have 1 to 2 channels, not 6" in refused.err
     assert files_in(tmp_path) == ["surround.wav"]
 
 

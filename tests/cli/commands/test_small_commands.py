@@ -37,7 +37,7 @@ def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
         (("--start", "nan"), 2, "has no section from nan"),
         (("--start", "0.5"), 2, "has no section from 0.5 to 0.5 s"),
         (("-o", "source.wav"), 2, "the output source.wav is the source"),
-        (("-o", "x.aiff"), 1, "names no format here"),
+        (("-o", "x.aiff"), 1, "unsupported suffix"),
     ],
 )
 def test_parts_that_are_not_there(soundloom, source, tmp_path, flags, code, sentence):
@@ -137,7 +137,7 @@ def test_ffplay_ends_well_without_a_device_and_is_not_believed(soundloom, source
 
 
 def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
-    assert "no program here that plays sound" in soundloom("play", "nowhere.wav").err
+    assert "no audio player is installed" in soundloom("play", "nowhere.wav").err
 
 
 # Flags that do nothing

@@ -1,1 +1,1 @@
-"""What a sound file holds: containers and their chunks, tags, limits, and file objects."""
+"""Audio file formats: containers, chunks, tags, limits and file objects."""

@@ -1,7 +1,4 @@
-"""The chunks of a WAV or AIFF file and how much sound its header promises, read without libsndfile.
-
-libsndfile takes a file that was cut off for a shorter one and says nothing.
-"""
+"""Parse the chunks of WAV and AIFF files to detect truncated files, which libsndfile reads without a warning."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MOST_CHUNKS = 4096  # of a file that is sound; beyond, the rest is not looked at
-UNKNOWN = 0x7FFF0000  # sizes from here on are what programs write that do not know the length yet
-_BIG_SIZE = 0xFFFFFFFF  # stands for the size in the chunk "ds64"
+MOST_CHUNKS = 4096  # of one file; further chunks are ignored
+UNKNOWN = 0x7FFF0000  # programs write larger sizes if they do not know the length yet
+_BIG_SIZE = 0xFFFFFFFF  # means that the chunk "ds64" has the size
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a RIFF or FORM file: where its header starts, its name, and the size that the header gives."""
+    """A chunk of a RIFF or FORM file: the offset of its header, its name, and the size in the header."""
 
     start: int
     name: bytes
@@ -26,12 +23,12 @@ class Chunk:
 
     @property
     def body(self) -> int:
-        """Where its content begins."""
+        """The offset of its content."""
         return self.start + 8
 
 
 def chunks(file: BinaryIO) -> Iterator[Chunk]:
-    """The chunks of a RIFF, RIFX, RF64 or FORM file in order; none for other files."""
+    """Yield the chunks of a RIFF, RIFX, RF64 or FORM file in order; none for other files."""
     file.seek(0)
     form = file.read(12)[:4]
     order = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">", b"FORM": ">"}.get(form)
@@ -53,24 +50,24 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
         start += 8 + size + size % 2
 
 
-def what_is_missing(file: BinaryIO) -> str:
-    """In words, what a file's header promises and the file does not hold; empty where all is there or none can tell.
+def describe_truncation(file: BinaryIO) -> str:
+    """Describe how a file is truncated; "" if it is complete or that is unknown.
 
-    Knows WAV with RF64, AIFF, W64 and AU by their sizes, and OGG by its last page.
+    WAV, RF64, AIFF, W64 and AU are checked by their sizes, OGG by its last page.
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(28)
     if start.startswith(b"OggS"):
-        return "" if _ogg_is_whole(file, end) else "its last page is not there"
-    promised = _promised(file, start, end)
-    if promised is None or end - promised[0] >= promised[1]:
+        return "" if _ogg_is_complete(file, end) else "its last page is missing"
+    claimed = _claimed_span(file, start, end)
+    if claimed is None or end - claimed[0] >= claimed[1]:
         return ""
-    return f"its header promises {promised[1]} bytes of samples, and {max(0, end - promised[0])} are there"
+    return f"its header claims {claimed[1]} bytes of samples, but it has {max(0, end - claimed[0])}"
 
 
-def _promised(file: BinaryIO, start: bytes, end: int) -> tuple[int, int] | None:
-    """Where the samples begin and how many bytes the header says they take; None where it does not say."""
+def _claimed_span(file: BinaryIO, start: bytes, end: int) -> tuple[int, int] | None:
+    """Return offset and size in bytes of the samples according to the header; None if unknown."""
     if start.startswith(b".snd") and len(start) >= 12:
         offset, size = struct.unpack(">II", start[4:12])
         return None if size >= UNKNOWN and offset + size > end else (offset, size)
@@ -78,7 +75,7 @@ def _promised(file: BinaryIO, start: bytes, end: int) -> tuple[int, int] | None:
         offset, size = struct.unpack("<II", start[4:12])
         return None if size >= UNKNOWN and offset + size > end else (offset, size)
     if start.startswith(b"riff\x2e\x91\xcf\x11"):
-        return _promised_by_w64(file, end)
+        return _claimed_span_of_w64(file, end)
     large = start.startswith((b"RF64", b"BW64"))
     for chunk in chunks(file):
         if chunk.name in (b"data", b"SSND"):
@@ -87,8 +84,8 @@ def _promised(file: BinaryIO, start: bytes, end: int) -> tuple[int, int] | None:
     return None
 
 
-def _promised_by_w64(file: BinaryIO, end: int) -> tuple[int, int] | None:
-    """W64 has chunks with names of 16 bytes, and sizes of 8 that count their own header of 24."""
+def _claimed_span_of_w64(file: BinaryIO, end: int) -> tuple[int, int] | None:
+    """Do the same for W64: chunk names have 16 bytes, and sizes 8 bytes and include the header of 24."""
     start = 40
     for _ in range(MOST_CHUNKS):
         file.seek(start)
@@ -104,8 +101,8 @@ def _promised_by_w64(file: BinaryIO, end: int) -> tuple[int, int] | None:
     return None
 
 
-def _ogg_is_whole(file: BinaryIO, end: int) -> bool:
-    """Whether the last page says that it ends its stream, and ends with the file or before it."""
+def _ogg_is_complete(file: BinaryIO, end: int) -> bool:
+    """Whether the last page is complete and marked as the end of the stream."""
     file.seek(max(0, end - 2 * 65307))  # a page has at most 65,307 bytes
     rest = file.read()
     last = rest.rfind(b"OggS")

@@ -1,4 +1,4 @@
-"""The formats of sound files that can be written: names, sample types, rates and numbers of channels."""
+"""Audio formats for writing: names, sample types, sample rates and channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 @dataclass(frozen=True)
 class SourceFormat:
-    """What a clip was read from, in libsndfile's names: container "WAV", sample type "PCM_16" …"""
+    """The format of an audio file in libsndfile's terms: container "WAV", sample type "PCM_16" …"""
 
     container: str
     subtype: str
@@ -22,11 +22,7 @@ class SourceFormat:
 
 @dataclass(frozen=True)
 class Container:
-    """A format that can be written.
-
-    `subtypes` maps names to bytes per sample where the file's size is limited, else to 0; the first is the
-    default.
-    """
+    """A format for writing. `subtypes` maps names, the default first, to bytes per sample if size is limited."""
 
     name: str
     subtypes: Mapping[str, int]
@@ -34,25 +30,25 @@ class Container:
     rates: Collection[int]
 
     def subtype_for(self, wanted: str | None, source: SourceFormat | None) -> str:
-        """The subtype asked for, else the one nearest to the source's, else the default."""
+        """Return the wanted subtype, else the one closest to the source's, else the default."""
         known = list(self.subtypes)
         if wanted is not None:
             if wanted.upper() not in known:
-                raise AudioError(f"{self.name} files cannot hold {wanted}", f"choose {', '.join(known)}")
+                raise AudioError(f"{self.name} files do not support {wanted}", f"use {', '.join(known)}")
             return wanted.upper()
-        kept = KEPT_AS.get(source.subtype, source.subtype) if source else ""
-        return kept if kept in known else known[0]
+        equivalent = EQUIVALENT_SUBTYPES.get(source.subtype, source.subtype) if source else ""
+        return equivalent if equivalent in known else known[0]
 
     def check(self, sample_rate: int, channels: int) -> None:
-        """Raise AudioError unless files of this kind can have this rate and number of channels."""
+        """Raise AudioError for an unsupported sample rate or number of channels."""
         if not 1 <= channels <= self.most_channels:
-            raise AudioError(f"{self.name} files hold 1 to {self.most_channels} channels, not {channels}")
+            raise AudioError(f"{self.name} files have 1 to {self.most_channels} channels, not {channels}")
         if sample_rate not in self.rates:
-            near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # these suit every format
-            raise AudioError(f"{self.name} files cannot have a rate of {sample_rate} Hz", f"try {near} Hz")
+            near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # supported by every format
+            raise AudioError(f"{self.name} files do not support a rate of {sample_rate} Hz", f"try {near} Hz")
 
 
-KEPT_AS = {  # what float32 still holds of sample types that are read but not written
+EQUIVALENT_SUBTYPES = {  # for subtypes that are read but not written
     "PCM_U8": "PCM_16",
     "PCM_S8": "PCM_16",
     "ULAW": "PCM_16",
@@ -70,8 +66,8 @@ CONTAINERS = {
 
 
 def container_of(path: Path) -> Container:
-    """The format that the name's ending asks for."""
+    """Return the format that a path's suffix selects."""
     if container := CONTAINERS.get(path.suffix.lower()):
         return container
-    ending = f"the ending {path.suffix}" if path.suffix else "no ending"
-    raise AudioError(f"{path} has {ending}, which names no format here", f"use {', '.join(CONTAINERS)}")
+    suffix = f"the unsupported suffix {path.suffix}" if path.suffix else "no suffix"
+    raise AudioError(f"{path} has {suffix}", f"use {', '.join(CONTAINERS)}")

@@ -1,7 +1,7 @@
-"""Find one text field in the tags of a sound file: ID3 of MP3, WAV and AIFF, comments of FLAC and OGG.
+"""Find one text field in the tags of an audio file: ID3 in MP3, WAV and AIFF, comments in FLAC and OGG.
 
-Only that field is read, and nothing is unpacked, so a file cannot ask for more memory or time than it has bytes:
-frames that are compressed are passed over, and numbers of frames, comments and pages are limited.
+Only that field is read, compressed frames are skipped, and the numbers of frames, comments and pages are limited, so
+an untrusted file cannot use more memory or time than its size suggests.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 from soundloom.audio.formats.chunks import chunks
 
-LONGEST_TEXT = 16 * 2**20  # bytes of a field, or of the comments of a file
-MOST_PARTS = 4096  # frames, comments, blocks or pages that are looked at
-ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")  # of ID3, by their number
+LONGEST_TEXT = 16 * 2**20  # bytes of a field, or of all comments
+MOST_PARTS = 4096  # frames, comments, blocks or pages
+ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")  # of ID3, by number
 
 
 def find_tag(file: BinaryIO, field: str) -> str | None:
-    """The text of a field such as SOUNDLOOM, or None. Raises ValueError, in words, where the tags are damaged."""
+    """Return the text of a field such as SOUNDLOOM, or None. Raises ValueError for damaged tags."""
     file.seek(0)
     magic = file.read(4)
     if magic[:3] == b"ID3":
@@ -34,7 +34,7 @@ def find_tag(file: BinaryIO, field: str) -> str | None:
 
 
 def _in_id3(file: BinaryIO, start: int, field: str) -> str | None:
-    """The text of the frame TXXX that has this description."""
+    """Return the text of the TXXX frame with this description."""
     for data in _frames(file, start, b"TXXX"):
         encoding = ENCODINGS[data[0]] if data and data[0] < len(ENCODINGS) else None
         if encoding is None:
@@ -46,20 +46,20 @@ def _in_id3(file: BinaryIO, start: int, field: str) -> str | None:
 
 
 def _split(data: bytes, encoding: str) -> tuple[str, str]:
-    """Description and text of a frame, each of which ends in a zero or with the frame."""
+    """Split a frame into description and text, which are terminated by zero or the end."""
     parts = data.decode(encoding, "replace").split("\0", 2)
     return parts[0], parts[1].removeprefix("\ufeff") if len(parts) > 1 else ""
 
 
 def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
-    """Contents of the frames of a name in an ID3 tag of version 2.3 or 2.4."""
+    """Yield the contents of frames with one name in an ID3v2.3 or 2.4 tag."""
     file.seek(start)
     header = file.read(10)
     if len(header) < 10 or header[:3] != b"ID3" or header[3] not in (3, 4):
         return
     version, flags, end = header[3], header[5], start + 10 + _seven_bits(header[6:])
     place = start + 10
-    if flags & 0x40:  # an extended header, whose size counts itself in 2.4 alone
+    if flags & 0x40:  # an extended header; only in 2.4 its size includes itself
         extended = file.read(4)
         place += _seven_bits(extended) if version == 4 else 4 + int.from_bytes(extended)
     for _ in range(MOST_PARTS):
@@ -79,17 +79,17 @@ def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
     raise ValueError(f"it has more than {MOST_PARTS} frames")
 
 
-def _plain(data: bytes, version: int, flags: int, unsynchronised: bool) -> bytes:
-    """A frame's content without what its flags add: the group, the length, zeros behind 255."""
+def _plain(data: bytes, version: int, flags: int, unsynchronized: bool) -> bytes:
+    """Remove what flags add to a frame: group, length, and zeros after 255 (unsynchronization)."""
     if version == 3:
         data = data[1:] if flags & 0x20 else data
-        return data.replace(b"\xff\0", b"\xff") if unsynchronised else data
+        return data.replace(b"\xff\0", b"\xff") if unsynchronized else data
     data = data[(1 if flags & 0x40 else 0) + (4 if flags & 1 else 0) :]
-    return data.replace(b"\xff\0", b"\xff") if flags & 2 or unsynchronised else data
+    return data.replace(b"\xff\0", b"\xff") if flags & 2 or unsynchronized else data
 
 
 def _seven_bits(data: bytes) -> int:
-    """A number whose bytes carry seven bits each."""
+    """Decode an integer with seven bits per byte."""
     number = 0
     for byte in data:
         number = number << 7 | byte & 0x7F
@@ -113,7 +113,7 @@ def _in_flac(file: BinaryIO, field: str) -> str | None:
 
 
 def _in_ogg(file: BinaryIO, field: str) -> str | None:
-    """Comments are the second packet of a stream of Vorbis or Opus."""
+    """Find a field in the comments, the second packet of a Vorbis or Opus stream."""
     packet = _second_packet(file)
     for magic in (b"\x03vorbis", b"OpusTags"):
         if packet.startswith(magic):
@@ -145,7 +145,7 @@ def _second_packet(file: BinaryIO) -> bytes:
 
 
 def _in_comments(data: bytes, field: str) -> str | None:
-    """The text of the first comment FIELD=text; names are compared without case."""
+    """Return the text of the first comment FIELD=text, ignoring case in names."""
     name = field.lower().encode() + b"="
     try:
         place = 4 + struct.unpack_from("<I", data)[0]

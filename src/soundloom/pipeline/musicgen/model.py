@@ -13,7 +13,7 @@ from typing import TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.checks import check_audio
-from soundloom.audio.clip import Clip, Sound, as_clip
+from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
@@ -89,11 +89,11 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, Music
         return self._generate(prompt, requests, options)
 
     @overload
-    def edit(self, clip: Sound, instruction: str, **options: Unpack[MusicEditKwargs]) -> Clip: ...  # type: ignore[overload-overlap]
+    def edit(self, clip: ClipOrPath, instruction: str, **options: Unpack[MusicEditKwargs]) -> Clip: ...  # type: ignore[overload-overlap]
     @overload
-    def edit(self, clip: Sound, instruction: Sequence[str], **options: Unpack[MusicEditKwargs]) -> list[Clip]: ...
+    def edit(self, clip: ClipOrPath, instruction: Sequence[str], **options: Unpack[MusicEditKwargs]) -> list[Clip]: ...
     def edit(
-        self, clip: Sound, instruction: str | Sequence[str], **options: Unpack[MusicEditKwargs]
+        self, clip: ClipOrPath, instruction: str | Sequence[str], **options: Unpack[MusicEditKwargs]
     ) -> Clip | list[Clip]:
         """Edit a clip or sound file by an instruction such as "Only drums", or once by each of several.
 
@@ -118,7 +118,7 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, Music
         clip = Clip(result, planned.rate, source_format=source.source_format if source else None)
         return self._recorded(planned, clip, findings, planned.notes)
 
-    def encode(self, clip: Sound) -> np.ndarray:
+    def encode(self, clip: ClipOrPath) -> np.ndarray:
         """Return the tokens (codebooks, frames) of a clip or sound file of any rate and number of channels."""
         clip = as_clip(clip)
         if not clip.samples:

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
-from soundloom.audio.clip import Clip, Sound, as_clip
+from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.options import check_options
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
@@ -102,7 +102,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
 
     def vary(
         self,
-        clip: Sound,
+        clip: ClipOrPath,
         prompt: str | None = None,
         *,
         noise: float = 0.6,
@@ -119,7 +119,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
         return self._edit(as_clip(clip), prompt, options, noise=noise, regions=tuple(regions))
 
     def inpaint(
-        self, clip: Sound, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditKwargs]
+        self, clip: ClipOrPath, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditKwargs]
     ) -> Clip:
         """Regenerate regions of a clip or a sound file, all in one pass; every sample outside them is preserved.
 
@@ -133,7 +133,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
 
     def extend(
         self,
-        clip: Sound,
+        clip: ClipOrPath,
         seconds: float,
         prompt: str | None = None,
         *,
@@ -204,7 +204,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
 
     # The autoencoder
 
-    def encode(self, clip: Sound) -> np.ndarray:
+    def encode(self, clip: ClipOrPath) -> np.ndarray:
         """Return the latents (channels, frames), float32, of a clip or sound file of any rate and channels."""
         clip = as_clip(clip)
         _, note = to_stereo(np.empty((clip.channels, 0)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from soundloom.atomic import make_folder
-from soundloom.audio.files import SoundWriter
+from soundloom.audio.write import AudioWriter
 from soundloom.checkpoints.formats.npy import read_npy
 from soundloom.cli.opening import open_model
 from soundloom.cli.options.flags import flag
@@ -42,7 +42,7 @@ def run(options: Options) -> None:
     model = open_model(options)
     record = {"mode": "decode", "model": model.name, "model_hash": model.checkpoint.fingerprint}
     named = options.out is not None
-    with SoundWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record, overwrite=named) as out:
+    with AudioWriter(path, model.sample_rate, CHANNELS, subtype=subtype, record=record, overwrite=named) as out:
         limit = None if options.seconds is None else round(options.seconds * model.sample_rate)
         for piece in model.decode_stream(latents):
             out.write(piece if limit is None else piece[:, : max(0, limit - out.samples)])
