@@ -164,7 +164,7 @@ def test_damaged_records_in_tags_are_refused_and_the_sound_is_read(tmp_path, cap
 def test_a_record_opens_no_model_by_its_path(tmp_path, tiny_model_folder, model):
     model = str(tiny_model_folder) if model == "MODEL_FOLDER" else model
     path = written(tmp_path, {**RECORD, "model": model})
-    with pytest.raises(RequestError, match="no name of a known model") as caught:
+    with pytest.raises(RequestError, match="an unknown model called") as caught:
         run(Options(like=str(path)))
     assert "--model" in caught.value.hint
     assert "\x1b" not in str(caught.value)

@@ -166,7 +166,7 @@ def test_nothing_is_downloaded_before_the_license_is_accepted(soundloom, source,
 def test_a_file_too_long_for_memory_is_refused_before_others_are_edited(soundloom, editor, tmp_path, monkeypatch):
     for name, seconds in (("a.wav", 0.2), ("b.wav", 2.0)):
         soundfile.write(name, np.random.default_rng(0).uniform(-0.4, 0.4, round(seconds * 22050)), 22050)
-    for module in ("soundloom.cli.music", "soundloom.audio.files"):
+    for module in ("soundloom.cli.music", "soundloom.audio.read"):
         monkeypatch.setattr(f"{module}.most_frames", lambda size, channels: 22050)
     with pytest.raises(AudioError) as caught:
         Clip.load(Path("b.wav"))
