@@ -106,15 +106,6 @@ def read_latents(path: Path, channels: int | None = None) -> Latents:
     return latents
 
 
-def read_seconds(path: Path) -> Frames:
-    """Read only the seconds of each clip (clips,). Raises TrainingError as `read_latents` does."""
-    with named_damage(path, DAMAGED):
-        seconds = read_npz(path)["seconds"].numpy().astype(np.float32)
-        if seconds.ndim != 1 or not seconds.size or not np.isfinite(seconds).all() or (seconds <= 0).any():
-            raise ValueError("its clips have no lengths")
-    return seconds
-
-
 def _require_consistent(latents: Latents) -> None:
     """Raise ValueError unless the arrays belong together."""
     frames, starts, seconds, silence = latents.frames, latents.starts, latents.seconds, latents.silence
@@ -146,22 +137,10 @@ def load_latents(
             clips.append(clip.T)
             seconds.append(length)
             captions.append(example.captions)
-    _require_any(clips)
-    starts = np.cumsum([0, *map(len, clips)], dtype=np.int64)
-    return Latents(np.concatenate(clips), starts, np.array(seconds, np.float32), silence.T), CaptionList(captions)
-
-
-def load_seconds(dataset: Dataset, selection: Selection, rate: float, max_frames: int) -> Frames:
-    """Return the seconds of the clips of `load_latents`, with one example in memory at a time. Raises as it does."""
-    examples = read_examples(dataset, selection, _warn)
-    seconds = [length for example in examples for _, length in _split(example, rate, max_frames)]
-    _require_any(seconds)
-    return np.array(seconds, np.float32)
-
-
-def _require_any(clips: list[Frames] | list[float]) -> None:
     if not clips:
         raise TrainingError("there are no latents to train on", "run soundloom train encode, or check data.toml")
+    starts = np.cumsum([0, *map(len, clips)], dtype=np.int64)
+    return Latents(np.concatenate(clips), starts, np.array(seconds, np.float32), silence.T), CaptionList(captions)
 
 
 def _split(example: Example, rate: float, max_frames: int) -> Iterator[tuple[Frames, float]]:

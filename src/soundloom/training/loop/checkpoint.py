@@ -54,9 +54,8 @@ def read_state(path: Path) -> dict[str, Any]:
     with named_damage(path, "it is damaged; remove it to start over"):
         state: dict[str, Any] = _load(path)
         kinds = {"step": int, "module": dict, "auxiliary": dict, "ema": dict, "optimizer": dict}
-        if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError("it is not the state of a training run")
-        if state["step"] < 0:
+        is_state = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in kinds.items())
+        if not is_state or state["step"] < 0:
             raise ValueError("it is not the state of a training run")
         _require_tensors(state["module"])
         _require_tensors(state["ema"])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ from soundloom.training.config import DataConfig, DiTTrainingConfig
 from soundloom.training.data.audio_dataset import AudioDataset
 from soundloom.training.data.batches import EncodedClips, frames_per_second
 from soundloom.training.data.captions import CaptionTokens, vocabulary_size
-from soundloom.training.data.latents import load_latents, load_seconds, read_latents, read_seconds
+from soundloom.training.data.latents import load_latents, read_latents
 from soundloom.training.data.protocols import CaptionedClips, SoundSource
 from soundloom.training.data.synthetic import SyntheticSounds
 from soundloom.training.init.generator import Generator
@@ -62,7 +61,6 @@ class StageContext(ABC):
     training; `callbacks` returns those of a stage.
     """
 
-    family: ClassVar[str]
     recipe: Recipe
     run_dir: RunDirectory
     distributed: Distributed
@@ -86,7 +84,6 @@ class StageContext(ABC):
 class StableAudioContext(StageContext):
     """What the stages of Stable Audio work with, from scratch or from a pretrained model."""
 
-    family = "stable_audio"
     pretrained: PretrainedModel | None = None
 
     @cached_property
@@ -216,14 +213,6 @@ class StableAudioContext(StageContext):
             dataset, self.data.selection, self.model.same.latent_dim, rate, self._max_frames, silence
         )
         return EncodedClips(latents, self.caption_tokens(captions), config, rate)
-
-    def seconds(self) -> NDArray[np.float32]:
-        """Return the lengths of the encoded clips. Raises a SoundloomError where they no longer exist."""
-        if self.flow_sounds is not None:
-            return read_seconds(self.run_dir.require(self.run_dir.latents, "encode"))
-        assert self.data is not None
-        _, dataset = self._encoded()
-        return load_seconds(dataset, self.data.selection, frames_per_second(self.model), self._max_frames)
 
     @property
     def _max_frames(self) -> int:

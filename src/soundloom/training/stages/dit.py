@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from soundloom.config.stable_audio.model import ShiftConfig
@@ -19,7 +20,7 @@ from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, shift_timesteps, stratified
-from soundloom.training.stages.clip_lengths import clip_lengths, save_clip_lengths
+from soundloom.training.stages.clip_lengths import save_clip_lengths
 from soundloom.training.stages.context import StableAudioContext
 from soundloom.training.stages.previews import samples
 from soundloom.training.stages.run import run_stage
@@ -29,10 +30,10 @@ POWER_FLOOR = 0.02  # of latents; the loss of quieter clips is weighted as at th
 
 def run(context: StableAudioContext, config: DiTTrainingConfig) -> bool:
     """Train the generator, from the text encoder of the stage `text` if the recipe has it."""
-    lengths: list[float] = []  # of the shortest and the longest clip
-    run_dir = context.run_dir
+    run_dir, seconds = context.run_dir, np.empty(0, np.float32)
 
     def build(fresh: bool) -> tuple[TrainingTask, Preview]:
+        nonlocal seconds
         generator = Generator(context.model, context.text_config)
         if context.pretrained:
             context.pretrained.fill(generator)
@@ -43,11 +44,11 @@ def run(context: StableAudioContext, config: DiTTrainingConfig) -> bool:
         clips = context.clips()
         shift = context.model.model.diffusion.distribution_shift_options
         task = DiTTask(generator.to(context.distributed.device), clips, config, shift)
-        lengths[:] = clip_lengths(context.model, clips.latents.seconds)
+        seconds = clips.latents.seconds
         return task, samples(generator, context.autoencoder, clips, context.model, few=False)
 
     def finish(weights: dict[str, Tensor]) -> None:
-        save_clip_lengths(run_dir, lengths)
+        save_clip_lengths(context, seconds)
         run_dir.save_weights("dit", weights)
 
     return run_stage(context, "dit", config, build, finish)

@@ -13,14 +13,11 @@ from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
-from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.datasets.synthetic.config import SOUNDS_FILE
-from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.errors import RequestError, TrainingError
 from soundloom.temporary import is_empty
-from soundloom.training.init.generator import Generator
 from soundloom.training.loop.guards import require_no_divergence
-from soundloom.training.stages.clip_lengths import with_clip_seconds
+from soundloom.training.stages.clip_lengths import with_clip_lengths
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
 from soundloom.training.stages.registry import EXPORTABLE
 
@@ -29,34 +26,29 @@ WEIGHTS_FILE = "model.safetensors"  # of every exported model
 
 
 def export_model(context: StableAudioContext, folder: Path, stage: str | None = None) -> None:
-    """Write the model of a stage to a folder: by default of the last stage in the recipe."""
+    """Write the model of a stage in half precision: by default of the last stage in the recipe.
+
+    An older model in the folder is replaced when the new one is complete. The recipe's file of synthetic sounds is
+    included, since `soundloom eval` takes prompts from it.
+    """
     require_no_divergence(context.run_dir.folder)
     stage = stage or next(name for name in reversed(EXPORTABLE) if context.recipe.has(name) or name == "dit")
     context.run_dir.require(context.run_dir.weights(stage), stage)
     generator = context.generator(stage).cpu()
-    sounds = context.recipe.contents(FLOW_SOUNDS) if context.flow_sounds is not None else None
-    export(folder, with_clip_seconds(context), context.autoencoder(), generator, context.tokenizer, sounds)
-
-
-def export(
-    folder: Path, config: ModelConfig, same: SAME, generator: Generator, tokenizer: bytes, sounds: bytes | None
-) -> None:
-    """Write a model in half precision; an older model in `folder` is replaced when the new one is complete.
-
-    `sounds` is the recipe's file of synthetic sounds, from which `soundloom eval` takes prompts.
-    """
+    config = with_clip_lengths(context)
     tensors = {
         **_tensors(generator.dit, DIT_PREFIX),
-        **_tensors(same, SAME_PREFIX),
+        **_tensors(context.autoencoder(), SAME_PREFIX),
         **_tensors(generator.conditioner, CONDITIONER_PREFIX),
     }
-    text = TextEncoderFiles(generator.text.config, _tensors(generator.text, TEXT_PREFIX), tokenizer, Path())
+    weights = _tensors(generator.text, TEXT_PREFIX)
+    text = TextEncoderFiles(generator.text.config, weights, context.tokenizer, Path())
     require_replaceable(folder)
     with atomic_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
-        if sounds is not None:
+        if context.flow_sounds is not None:
             with atomic_file(new / SOUNDS_FILE) as file:
-                file.write(sounds)
+                file.write(context.recipe.contents(FLOW_SOUNDS))
         write_hashes(new)
 
 

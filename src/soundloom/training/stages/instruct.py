@@ -53,7 +53,6 @@ _UNSUPPORTED = ("recompute", "compile", "shard")
 class InstructContext(StageContext):
     """What the stage works with: a MusicGen model, with or without an adapter to start from."""
 
-    family = "musicgen"
     checkpoint: MusicGenCheckpoint
 
     @cached_property

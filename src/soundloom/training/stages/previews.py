@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -73,11 +74,5 @@ def samples(
 def _prompts(batch: TrainingBatch, frames: int) -> TrainingBatch:
     """Return the prompts of a batch without its sounds."""
     size, channels = batch.data.shape[:2]
-    return TrainingBatch(
-        ids=batch.ids,
-        mask=batch.mask,
-        seconds=batch.seconds,
-        data=torch.zeros(size, channels, frames),
-        inpaint_mask=torch.zeros(size, frames),
-        valid=torch.ones(size, frames, dtype=torch.bool),
-    )
+    silence, valid = torch.zeros(size, channels, frames), torch.ones(size, frames, dtype=torch.bool)
+    return replace(batch, data=silence, inpaint_mask=torch.zeros(size, frames), valid=valid)
