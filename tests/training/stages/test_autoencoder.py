@@ -66,10 +66,10 @@ def test_every_loss_is_logged_under_its_name(sounds, captions, tmp_path):
     Trainer(task(sounds, EVERYTHING, captions), loop(steps=6, log_every=6), tmp_path).train()
     (record,) = read_log(tmp_path)
     own = {"loss", "gradient", "spectral", "waveform", "softnorm", "mel", "adversarial", "feature_matching"}
-    helpers = {"alignment", "alignment_zero", "semantic", "contrastive"}
-    helpers |= {f"semantic_{name}" for name in ("low", "middle", "high", "balance")}
-    game = {"discriminators loss", "discriminators gradient", "0_convolution_64", "1_patches_29"}
-    assert own | helpers | game <= set(record)
+    auxiliary = {"alignment", "alignment_zero", "semantic", "contrastive"}
+    auxiliary |= {f"semantic_{name}" for name in ("low", "middle", "high", "balance")}
+    adversarial = {"discriminators loss", "discriminators gradient", "0_convolution_64", "1_patches_29"}
+    assert own | auxiliary | adversarial <= set(record)
 
 
 def test_a_loss_of_weight_zero_is_not_built(sounds):

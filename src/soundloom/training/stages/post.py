@@ -96,11 +96,10 @@ class PostTask:
         with torch.set_grad_enabled(torch.is_grad_enabled() and is_generator):
             clean = self._denoise(batch, stream, self.config.cfg_dropout if is_generator else 0.0)
         pair = self._pair(batch, clean, stream)
-        terms = list(
-            self._generator_terms(pair, clean, step, stream)
-            if is_generator
-            else self._discriminator_terms(pair, stream)
-        )
+        if is_generator:
+            terms = list(self._generator_terms(pair, clean, step, stream))
+        else:
+            terms = list(self._discriminator_terms(pair, stream))
         total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
         return {"loss": total} | {name: value for name, _, value in terms}
 
