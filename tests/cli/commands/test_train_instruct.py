@@ -120,7 +120,7 @@ def test_an_editor_can_be_fine_tuned(train, composers, tmp_path):
     ("stage", "flags", "sentence"),
     [
         ("instruct", (), "train instruct needs a MusicGen model"),
-        ("instruct", ("--from", "stereo"), "for mono models"),
+        ("instruct", ("--from", "stereo"), "supports only mono models"),
         ("instruct", ("--from", "packed"), "is already packed, as int4"),
         ("instruct", ("--from", "plain", "--set", "seconds=2.0"), "reads at most 1 s, not 2"),
         ("instruct", ("--from", "plain", "--recompute"), "does not support --recompute"),
