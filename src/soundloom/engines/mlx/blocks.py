@@ -174,14 +174,14 @@ def attend(
 ) -> mx.array:
     """Attend with q (b, h, n, k) to k and v (b, h, m, k); without padding, a bias (m,) may be added to the logits."""
     if padding is None:
-        return _attention(q, k, v, None if bias is None else bias[None])
+        return _attend(q, k, v, None if bias is None else bias[None])
     valid = padding.valid[:, None, :, None]
     if padding.mode == "zero-values":
-        return _attention(q, k, v * valid)
-    return _attention(q, k, v, mask=valid.swapaxes(-1, -2))
+        return _attend(q, k, v * valid)
+    return _attend(q, k, v, mask=valid.swapaxes(-1, -2))
 
 
-def _attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
+def _attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
     return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
 
 
@@ -206,7 +206,7 @@ def attend_window(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.arra
 
     queries = fold(mx.pad(q, [(0, 0), (0, 0), (0, tail), (0, 0)]))
     mask = mx.tile(_band_mask(n, block, window), (b, 1, 1))[:, None]
-    out = _attention(queries, halo(k), halo(v), mask)
+    out = _attend(queries, halo(k), halo(v), mask)
     return out.reshape(b, blocks, h, block, width).swapaxes(1, 2).reshape(b, h, blocks * block, width)[:, :, :n]
 
 
