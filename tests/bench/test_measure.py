@@ -1,4 +1,4 @@
-"""Measuring for real, at tiny size: a fresh process, two runs that take turns, and the command."""
+"""Measure tiny models in new processes, alternate two commands, and run `soundloom bench`."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ def work(tmp_path_factory):
     return folder
 
 
-def test_a_case_is_measured_cold_and_warm_in_a_process_of_its_own(work):
+def test_a_case_is_measured_cold_and_warm(work):
     (figures,) = measure([Case("small-music", 0.5, "fp32", steps=2, runs=1)], work)
     assert figures["case"] == "small-music 0.5 s fp32 2 steps"
     assert 0 < figures["cold"]["first_step"] < figures["cold"]["seconds"]
@@ -43,7 +43,7 @@ def test_the_command_prints_a_table_and_writes_a_baseline(work, tmp_path, capsys
     assert len(found["results"]) == 1
 
 
-def test_what_was_measured_outlives_a_case_that_fails(work, tmp_path, capsys):
+def test_results_are_saved_when_a_later_case_fails(work, tmp_path, capsys):
     saved = tmp_path / "base.json"
     asked = ["--weights", str(work), "--seconds", "0.5", "--steps", "1", "--runs", "0", "--save", str(saved)]
     assert main(["bench", *asked, "--precisions", "auto", "fp7"]) == 1
@@ -53,7 +53,7 @@ def test_what_was_measured_outlives_a_case_that_fails(work, tmp_path, capsys):
     assert [result["case"] for result in json.loads(saved.read_text())["results"]] == ["small-music 0.5 s auto 1 steps"]
 
 
-def test_the_published_rows_end_where_a_model_does():
+def test_published_cases_stop_at_the_limit_of_the_model():
     cases = [(case.model, case.seconds) for case in _cases(Options(published=True))]
     assert cases == [
         *(("small-music", seconds) for seconds in (5, 30, 120)),
@@ -87,12 +87,12 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
         ["--versus-command", "no-such-program --fast"],
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_any_weights_are_made(flags, tmp_path):
+def test_invalid_requests_fail_before_weights_are_generated(flags, tmp_path):
     assert main(["bench", "--weights", str(tmp_path / "none"), *flags]) == 2
     assert not (tmp_path / "none").exists()
 
 
-def test_turns_alternate_and_ratios_are_of_turns(monkeypatch):
+def test_runs_alternate_and_ratios_are_per_pair(monkeypatch):
     calls, turns = [], [(1, 8), (2, 4), (4, 6)]  # seconds of ours and of theirs
     clock = itertools.accumulate(step for turn in turns for own_or_other in turn for step in (0, own_or_other))
     monkeypatch.setattr("soundloom.bench.versus.time.perf_counter", lambda: next(clock))
@@ -113,7 +113,7 @@ def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys)
     assert figures["clip"]["ours"] > figures["decoder"]["ours"] > 0
 
 
-def test_an_outside_command_runs_in_turn_with_ours(work):
+def test_versus_command_alternates_with_soundloom(work):
     figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "true")
     assert 0 < figures["times_as_fast"] < 1
     with pytest.raises(SoundloomError, match="no engine named 'abacus'"):
@@ -122,7 +122,7 @@ def test_an_outside_command_runs_in_turn_with_ours(work):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
 
 
-def test_weights_that_were_not_made_to_the_end_are_not_kept(tmp_path, monkeypatch):
+def test_incomplete_weights_are_removed(tmp_path, monkeypatch):
     def interrupted(module, model, folder):
         Path(folder).mkdir(exist_ok=True)
         (Path(folder) / "model.safetensors").touch()
@@ -134,7 +134,7 @@ def test_weights_that_were_not_made_to_the_end_are_not_kept(tmp_path, monkeypatc
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_weights_are_made_once(tmp_path, monkeypatch):
+def test_weights_are_generated_once(tmp_path, monkeypatch):
     monkeypatch.setattr("soundloom.bench.cases.run_module", lambda module, model, folder: Path(folder, "made").touch())
     assert require_weights("small-music", tmp_path) == tmp_path / "small-music"
     monkeypatch.setattr("soundloom.bench.cases.run_module", lambda *asked: pytest.fail("made again"))
@@ -142,16 +142,16 @@ def test_weights_are_made_once(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["small-music"]
 
 
-def test_weights_lie_in_soundlooms_cache(monkeypatch, tmp_path):
+def test_weights_are_cached(monkeypatch, tmp_path):
     monkeypatch.setenv("SOUNDLOOM_CACHE", str(tmp_path))
     assert weights_folder() == tmp_path / "random-weights"
 
 
-def test_the_error_of_a_failing_process_is_told_with_its_hint():
+def test_the_error_of_a_failed_process_includes_its_hint():
     error = failure("it failed", "Traceback …\nerror: no engine named 'abacus'\nhint: known: torch")
     assert str(error) == "it failed: error: no engine named 'abacus'\nhint: known: torch"
 
 
-def test_a_failing_process_is_reported_by_its_last_words():
+def test_the_error_of_a_failed_process_is_its_last_line():
     with pytest.raises(SoundloomError, match="No module named"):
         run_module("soundloom.bench.nothing")

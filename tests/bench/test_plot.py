@@ -9,7 +9,7 @@ def points_of(line):
     return [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
 
 
-def test_series_become_lines_between_the_margins_and_names_are_escaped():
+def test_series_are_lines_within_the_margins():
     root = ElementTree.fromstring(line_plot({"a & b": [(1, 2), (10, 20), (100, 200)], "c": [(1, 200)]}, "t", "x", "y"))
     first, second = root.findall(f"{SVG}polyline")
     middle = (WIDTH / 2, HEIGHT / 2)
@@ -18,6 +18,6 @@ def test_series_become_lines_between_the_margins_and_names_are_escaped():
     assert "a & b" in [text.text for text in root.findall(f"{SVG}text")]
 
 
-def test_even_axes_begin_at_nothing():
+def test_linear_axes_start_at_zero():
     root = ElementTree.fromstring(line_plot({"a": [(0, 5), (4, 10)]}, "t", "x", "y", logarithmic=False))
     assert points_of(root.find(f"{SVG}polyline")) == [(MARGIN, HEIGHT / 2), (WIDTH - MARGIN, MARGIN)]

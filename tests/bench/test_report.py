@@ -14,7 +14,7 @@ def result(seconds, peak, name="small-music 5 s auto 8 steps"):
     return {"case": name, "cold": cold, "warm": warm, "peak": {"host": peak, "device": 0}}
 
 
-def test_cases_are_every_combination():
+def test_cases_are_all_combinations():
     cases = make_cases(["a", "b"], [5, 30], ["fp32", "int8"], 8, 2)
     assert len({case.key for case in cases}) == 8
     assert Case("a", 5, "fp32").key == "a 5 s fp32 8 steps"
@@ -35,7 +35,7 @@ def test_runs_are_compared_case_by_case(tmp_path):
     assert new.endswith("not in the baseline")
 
 
-def test_a_missing_or_foreign_baseline_is_named(tmp_path):
+def test_a_missing_or_invalid_baseline_is_reported(tmp_path):
     with pytest.raises(RequestError, match="no baseline"):
         read_baseline(tmp_path / "none.json")
     (tmp_path / "other.json").write_text("[]")
@@ -43,6 +43,6 @@ def test_a_missing_or_foreign_baseline_is_named(tmp_path):
         read_baseline(tmp_path / "other.json")
 
 
-def test_a_ratio_is_theirs_over_ours():
+def test_the_ratio_is_other_over_soundloom():
     line = ratio_line("decoder", {"ours": 1.0, "theirs": 2.5, "times_as_fast": 2.5})
     assert line == "decoder: soundloom 1.00 s, other 2.50 s, 2.50 times as fast"

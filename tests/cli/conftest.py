@@ -27,7 +27,7 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Run in an empty folder, without a network, a cache or settings of the user's."""
+    """Run in an empty folder, without network, cache, or user settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / ".settings"))
@@ -48,7 +48,7 @@ def soundloom(capsys):
 
 @pytest.fixture
 def make(soundloom, tiny_model_folder):
-    """Call a command that makes sound with the tiny model and a single step."""
+    """Call a command with the tiny model and one step."""
 
     def call(command, *arguments) -> Result:
         return soundloom(command, *arguments, "--model", tiny_model_folder, "--steps", 1)
@@ -58,7 +58,7 @@ def make(soundloom, tiny_model_folder):
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Half a second of stereo at 48 kHz, 16 bit: not the model's rate, not the default depth."""
+    """Half a second of 16-bit stereo at 48 kHz, which is neither the model's rate nor the default depth."""
     random = np.random.default_rng(1)
     path = tmp_path / "source.wav"
     soundfile.write(path, random.uniform(-0.5, 0.5, (RATE // 2, 2)), RATE, subtype="PCM_16")

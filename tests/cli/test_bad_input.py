@@ -1,4 +1,4 @@
-"""Whatever is wrong is said in a sentence, with the exit code of its kind, and leaves nothing behind."""
+"""Invalid input gives an error message and an exit code, and leaves no files."""
 
 import json
 import math
@@ -18,7 +18,7 @@ def refused(result, code, *sentences):
     return True
 
 
-def test_no_such_model(soundloom):
+def test_unknown_model(soundloom):
     result = soundloom("generate", "rain", "--model", "smal-music")
     assert refused(result, 2, "no model is named 'smal-music'", "did you mean small-music")
     assert refused(soundloom("generate", "rain", "--model", "models/nowhere"), 2, "there is no file or folder")
@@ -29,7 +29,7 @@ def test_an_autoencoder_cannot_generate(soundloom):
     assert refused(soundloom("generate", "rain", "--model", "same-s"), 2, "cannot generate")
 
 
-def test_a_model_that_would_have_to_be_downloaded_offline(soundloom):
+def test_offline_download_fails(soundloom):
     result = soundloom("generate", "rain", "--model", "sm-music", "--offline", "-o", "x.wav")
     assert refused(result, 1, "is not in the cache, and downloads are disabled")
 
@@ -62,7 +62,7 @@ def test_limits_of_edits_are_checked_before_a_download(soundloom, tmp_path):
     ("content", "sentence"),
     [(b"", "is empty"), (b"these are words, not sound" * 20, "cannot be read as audio"), (None, "cannot be opened")],
 )
-def test_what_is_not_audio(make, tmp_path, content, sentence):
+def test_files_that_are_not_audio(make, tmp_path, content, sentence):
     path = tmp_path / "words.wav"
     if content is not None:
         path.write_bytes(content)
@@ -75,7 +75,7 @@ def test_samples_without_a_header(make, tmp_path):
     assert refused(make("vary", tmp_path / "take.raw"), 1, "take.raw has no header that tells its rate and format")
 
 
-def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_path):
+def test_empty_audio_and_non_finite_samples(make, tmp_path):
     silent, broken = tmp_path / "silent.wav", tmp_path / "broken.wav"
     soundfile.write(silent, np.zeros((0, 2)), 44100)
     soundfile.write(broken, np.array([0.1, math.nan, 0.2]), 44100, subtype="FLOAT")
@@ -97,7 +97,7 @@ def test_audio_without_samples_and_with_samples_that_are_not_numbers(make, tmp_p
         ((), "no region was given"),
     ],
 )
-def test_regions_that_cannot_be(make, source, regions, sentence):
+def test_invalid_regions(make, source, regions, sentence):
     assert refused(make("inpaint", source, "hum", *regions), 2, sentence)
 
 
@@ -111,12 +111,12 @@ def test_regions_that_cannot_be(make, source, regions, sentence):
         (("--steps", "0"), "steps must be 1 or more"),
     ],
 )
-def test_lengths_and_steps_that_cannot_be(soundloom, tiny_model_folder, tmp_path, flags, sentence):
+def test_invalid_lengths_and_steps(soundloom, tiny_model_folder, tmp_path, flags, sentence):
     assert refused(soundloom("generate", "rain", "--model", tiny_model_folder, *flags), 2, sentence)
     assert files_in(tmp_path) == []
 
 
-def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, tmp_path):
+def test_invalid_outputs_fail_before_generation(make, tmp_path):
     file = tmp_path / "file"
     file.touch()
     assert refused(make("generate", "rain", "-o", file / "x.wav"), 1, "could not be written")
@@ -127,7 +127,7 @@ def test_outputs_that_cannot_be_written_are_found_before_anything_is_made(make, 
     assert refused(make("generate", "rain", "--true-peak", "-2"), 2, "--true-peak is the limit of --lufs")
 
 
-def test_an_extension_needs_a_length(make, source):
+def test_extend_requires_a_length(make, source):
     assert refused(make("extend", source), 2, "required: --seconds/--duration")
     for length in ("0", "nan", "inf"):
         assert refused(make("extend", source, "--before", "--seconds", length), 2, "--seconds must be a number above 0")
@@ -136,13 +136,13 @@ def test_an_extension_needs_a_length(make, source):
         )
 
 
-def test_a_prompt_that_is_too_long_is_cut_with_a_warning(make):
+def test_a_long_prompt_is_truncated_with_a_warning(make):
     made = make("generate", "kick drum loop " * 100, "--seconds", 0.1, "-o", "x.wav")
     assert made.code == 0
     assert "the prompt is longer than 256 tokens; this was truncated" in made.err
 
 
-def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
+def test_debug_mode_shows_the_traceback(soundloom, monkeypatch):
     from soundloom.errors import ModelNotFoundError
 
     monkeypatch.setenv("SOUNDLOOM_DEBUG", "1")
@@ -150,7 +150,7 @@ def test_the_traceback_is_there_for_those_who_ask(soundloom, monkeypatch):
         soundloom("generate", "rain", "--model", "smal-music")
 
 
-def test_commands_that_are_not(soundloom):
+def test_unknown_commands(soundloom):
     assert refused(soundloom("genrate"), 2, "there is no command 'genrate'", "did you mean generate?")
     assert refused(soundloom("generate", "rain", "--color", "red"), 2, "unrecognized arguments: --color red")
 
@@ -164,7 +164,7 @@ def test_commands_that_are_not(soundloom):
         (("--prompt", "rain"), "expected a command, found the option '--prompt'"),
     ],
 )
-def test_a_prompt_where_a_command_belongs_is_given_its_command(soundloom, words, hint):
+def test_a_prompt_instead_of_a_command_suggests_generate(soundloom, words, hint):
     assert refused(soundloom(*words), 2, hint)
 
 
@@ -179,7 +179,7 @@ def test_a_prompt_where_a_command_belongs_is_given_its_command(soundloom, words,
         (("--xyzzy",), "hint: `soundloom generate --help` lists all options"),
     ],
 )
-def test_an_unknown_flag_is_given_its_near_miss(soundloom, flags, guess):
+def test_an_unknown_flag_suggests_similar_ones(soundloom, flags, guess):
     assert refused(soundloom("generate", "rain", *flags), 2, "unrecognized arguments", guess)
 
 
@@ -193,7 +193,7 @@ def test_an_unknown_flag_is_given_its_near_miss(soundloom, flags, guess):
         (("models", "show", "smal-music"), "no model is named 'smal-music'", 2),
     ],
 )
-def test_errors_of_json_are_json(soundloom, arguments, error, code):
+def test_errors_are_json_with_the_json_flag(soundloom, arguments, error, code):
     done = soundloom(*arguments, "--json")
     assert done.code == code
     found = json.loads(done.out)
@@ -253,12 +253,12 @@ def test_no_message_repeats_a_long_value_in_full(soundloom, arguments):
         (("vary", "hum", "--rate", "7"), "try 8000 Hz"),
     ],
 )
-def test_hints_name_what_the_command_line_has(make, source, arguments, hint):
+def test_hints_name_existing_flags(make, source, arguments, hint):
     command, *rest = arguments
     assert hint in make(command, source, *rest, "-o", "x.mp3").err
 
 
-def test_a_sound_that_is_too_long_to_vary_can_be_cut_as_the_hint_says(make, soundloom, tmp_path):
+def test_the_hint_for_a_long_source_works(make, soundloom, tmp_path):
     long = tmp_path / "long.wav"
     soundfile.write(long, np.random.default_rng(1).uniform(-0.5, 0.5, 8000 * 121), 8000)
     assert refused(make("vary", long, "rain"), 2, "trim the clip (`soundloom trim`, or --trim START,END)")

@@ -1,4 +1,4 @@
-"""Packed files that are not whole, on both engines: a sentence, and nothing is made."""
+"""Damaged quantized files are reported on both engines."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ DAMAGE = {
 @pytest.mark.parametrize("engine", ["torch", "mlx"])
 @pytest.mark.parametrize("layout", ["int4", "int8"])
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_damage_is_told_in_a_sentence(soundloom, made, tmp_path, damage, layout, engine):
+def test_damage_is_reported(soundloom, made, tmp_path, damage, layout, engine):
     pytest.importorskip("torch" if engine == "torch" else "mlx.core")
     bundle = shutil.copytree(made[layout], tmp_path / "bundle")
     damage(bundle / "dit_sm_music")

@@ -25,14 +25,14 @@ class Options(Shared):
     region: Sequence[tuple[float, float]] = flag("--region", default=(), action="append", type=span)
 
 
-def test_fields_are_flags_and_defaults_hold_where_nothing_is_given():
+def test_fields_are_flags_with_defaults():
     assert parse(Options, [], "do") == Options()
     assert parse(Options, ["a", "--duration", "2", "b", "-q"], "do") == Options(
         words=["a", "b"], seconds=[2.0], quiet=True
     )
 
 
-def test_numbers_are_gathered_from_commas_and_from_repetition():
+def test_commas_and_repeated_flags_both_give_lists():
     assert parse(Options, ["--seconds", "8,3", "--seconds", "5"], "do").seconds == [8, 3, 5]
     assert parse(Options, ["--region", "4,7", "--region", "8,9.5"], "do").region == [(4, 7), (8, 9.5)]
 
@@ -46,7 +46,7 @@ def test_numbers_are_gathered_from_commas_and_from_repetition():
         (["--sec", "4"], "unrecognized arguments: --sec"),
     ],
 )
-def test_what_cannot_be_read_is_a_request_error(arguments, sentence):
+def test_invalid_values_raise_request_errors(arguments, sentence):
     with pytest.raises(RequestError, match=f"{sentence}.*\n.*do --help"):
         parse(Options, arguments, "do")
 

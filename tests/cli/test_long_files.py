@@ -1,4 +1,4 @@
-"""Files are edited and encoded without being held in memory, with every flag of the output."""
+"""Files are edited and encoded without loading them into memory."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def outside(array):
 
 @pytest.fixture
 def no_whole_files(monkeypatch):
-    """Let nobody load a file into memory."""
+    """Fail if a file is loaded into memory."""
 
     def refuse(*_, **__):
         raise AssertionError("a file was read into memory")
@@ -77,7 +77,7 @@ def test_an_edit_is_played_from_its_file(make, source, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_whole_files")
-def test_a_source_beyond_full_scale_stays_float_or_is_turned_down_as_a_whole(make, tmp_path):
+def test_a_source_above_full_scale_stays_float_or_is_attenuated(make, tmp_path):
     source = tmp_path / "hot.wav"
     audio = np.random.default_rng(0).uniform(-2, 2, (RATE // 2, 2)).astype(np.float32)
     soundfile.write(source, audio, RATE, subtype="FLOAT")
@@ -90,7 +90,7 @@ def test_a_source_beyond_full_scale_stays_float_or_is_turned_down_as_a_whole(mak
     np.testing.assert_allclose(outside(down), outside(audio) / np.abs(audio).max(), atol=2**-22)
 
 
-def test_of_surround_sound_the_first_two_channels_are_edited_and_a_warning_says_so(make, tmp_path):
+def test_surround_sources_are_reduced_to_two_channels_with_a_warning(make, tmp_path):
     source = tmp_path / "surround.wav"
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE // 2, 6))
     soundfile.write(source, audio, RATE, subtype="PCM_16", format="WAVEX")
@@ -102,7 +102,7 @@ def test_of_surround_sound_the_first_two_channels_are_edited_and_a_warning_says_
 
 
 @pytest.mark.parametrize("before", [(), ("--before",)])
-def test_less_than_a_sample_is_no_extension(make, source, before):
+def test_an_extension_of_less_than_a_sample_fails(make, source, before):
     refused = make("extend", source, "--seconds", 1e-6, *before, "-o", "a.wav")
     assert refused.code == 2
     assert "1e-06 s are less than one sample at 48000 Hz" in refused.err
@@ -110,7 +110,7 @@ def test_less_than_a_sample_is_no_extension(make, source, before):
 
 @pytest.mark.usefixtures("no_whole_files")
 @pytest.mark.parametrize("channels", [1, 6])
-def test_files_are_encoded_in_pieces(soundloom, tiny_model_folder, tiny_model, tmp_path, monkeypatch, channels, caplog):
+def test_files_are_encoded_in_chunks(soundloom, tiny_model_folder, tiny_model, tmp_path, monkeypatch, channels, caplog):
     monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 16)
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 22050 * 6)).astype(np.float32)
     soundfile.write(tmp_path / "a.flac", audio.T, 22050, subtype="PCM_24")

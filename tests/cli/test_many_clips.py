@@ -1,4 +1,4 @@
-"""Many clips of one command: saved as they are made, named so that they sort, their prompts from files."""
+"""Many clips of one command: saving, file names, and prompts from files."""
 
 import io
 import json
@@ -22,13 +22,13 @@ SHORT = ("--seconds", 0.05, "--duration-padding", 0)
 
 @pytest.fixture
 def pairs(monkeypatch):
-    """Groups of two clips."""
+    """Use batches of two clips."""
     monkeypatch.setattr(plan_module, "MAX_BATCH", 2)
 
 
 @pytest.fixture
 def stop_at_seed(monkeypatch):
-    """Raise an error, or act as Ctrl-C does, where the clip of a seed would be checked."""
+    """Raise an error or KeyboardInterrupt when the clip of a seed is checked."""
 
     def stop(seed, error):
         check = Model._clip
@@ -43,7 +43,7 @@ def stop_at_seed(monkeypatch):
     return stop
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_much_that_is(make, pairs, stop_at_seed, tmp_path):
+def test_ctrl_c_preserves_finished_clips(make, pairs, stop_at_seed, tmp_path):
     stop_at_seed(4, KeyboardInterrupt())
     made = make("generate", "rain", "--count", 12, "--seed", 0, *SHORT, "-o", "x.wav")
     assert made.code == 130
@@ -52,7 +52,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_much_that_is(make, pairs, st
     assert "saved 4 of 12 clips\ninterrupted; no unfinished files remain" in made.err
 
 
-def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pairs, stop_at_seed, tmp_path):
+def test_an_error_preserves_clips_of_earlier_batches(make, pairs, stop_at_seed, tmp_path):
     stop_at_seed(3, MemoryError("no memory left"))
     made = make("generate", "rain", "--count", 5, "--seed", 0, *SHORT, "-o", "x.wav", "--json")
     files = [f"x_{i}.wav" for i in range(3)]
@@ -66,7 +66,7 @@ def test_an_error_in_a_later_group_keeps_the_earlier_ones_in_json_too(make, pair
     assert "saved 3 of 5 clips" in made.err
 
 
-def test_a_clip_that_is_no_sound_costs_only_itself(make, pairs, stop_at_seed, tmp_path):
+def test_a_bad_clip_does_not_affect_others(make, pairs, stop_at_seed, tmp_path):
     stop_at_seed(1, OutputError("static"))
     made = make("generate", "rain", "--count", 4, "--seed", 0, *SHORT, "-o", "x.wav")
     assert (made.code, files_in(tmp_path)) == (1, ["x_0.wav", "x_2.wav", "x_3.wav"])
@@ -74,7 +74,7 @@ def test_a_clip_that_is_no_sound_costs_only_itself(make, pairs, stop_at_seed, tm
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a process otherwise there")
-def test_paths_are_printed_while_later_clips_are_made(tiny_model_folder):
+def test_paths_are_printed_while_later_clips_are_generated(tiny_model_folder):
     flags = ("--model", str(tiny_model_folder), "--count", "400", "--seconds", "0.05", "--steps", "1", "-o", "x.wav")
     process = subprocess.Popen(
         [sys.executable, "-m", "soundloom", "generate", "rain", *flags],
@@ -97,7 +97,7 @@ def test_paths_are_printed_while_later_clips_are_made(tiny_model_folder):
     assert "Traceback" not in err
 
 
-def test_numbers_are_as_wide_as_the_last_one(make, tmp_path):
+def test_numbers_are_zero_padded(make, tmp_path):
     make("generate", "rain", "--count", 11, *SHORT, "-o", "x.flac")
     assert files_in(tmp_path) == [*(f"x_0{i}.flac" for i in range(10)), "x_10.flac"]
 
@@ -125,7 +125,7 @@ def test_placeholders_in_out_are_filled(make, tmp_path):
         ("a{b.wav", "has an unbalanced brace\nhint: placeholders: {seed}"),
     ],
 )
-def test_unknown_placeholders_are_refused(make, tmp_path, out, sentence):
+def test_unknown_placeholders_are_rejected(make, tmp_path, out, sentence):
     refused = make("generate", "rain", "-o", out)
     assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
     assert sentence in refused.err
@@ -147,7 +147,7 @@ def test_prompts_come_from_a_file_and_from_stdin(make, tmp_path, monkeypatch):
         (b"\xff\xfe\x00", "prompts.txt is not UTF-8 text"),
     ],
 )
-def test_files_without_prompts_are_refused(make, tmp_path, content, sentence):
+def test_files_without_prompts_are_rejected(make, tmp_path, content, sentence):
     if content is not None:
         (tmp_path / "prompts.txt").write_bytes(content)
     refused = make("generate", "@prompts.txt")
@@ -160,7 +160,7 @@ def test_stdin_is_read_once(make, monkeypatch):
     assert "stdin can be read only once" in make("generate", "-", "-").err
 
 
-def test_a_prompt_without_its_quotes_is_refused_with_what_was_meant(make, tmp_path):
+def test_a_prompt_without_quotes_is_rejected_with_a_suggestion(make, tmp_path):
     refused = make("generate", "kick", "drum", "loop", "120", "BPM")
     assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
     assert "5 words without quotes are 5 prompts, each with its own clip" in refused.err
@@ -168,14 +168,14 @@ def test_a_prompt_without_its_quotes_is_refused_with_what_was_meant(make, tmp_pa
     assert "-p kick -p drum -p loop -p 120 -p BPM" in refused.err
 
 
-def test_several_words_are_several_prompts_where_they_are_told_apart(make):
+def test_words_with_separate_seeds_or_lengths_are_separate_prompts(make):
     assert len(make("generate", "rain", "bell", "--seconds", "0.05,0.1").paths) == 2
     assert len(make("generate", "rain", "a bell", *SHORT).paths) == 2
     assert len(make("generate", "-p", "rain", "-p", "bell", *SHORT).paths) == 2
 
 
 @pytest.mark.parametrize(("answer", "clips"), [("\n", 1), ("y\n", 1), ("n\n", 2)])
-def test_in_a_terminal_it_asks(make, monkeypatch, answer, clips):
+def test_a_terminal_asks_about_words_without_quotes(make, monkeypatch, answer, clips):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -187,7 +187,7 @@ def test_in_a_terminal_it_asks(make, monkeypatch, answer, clips):
     assert re.search(r'one clip of "kick drum"\? \[Y/n\]', made.err)
 
 
-def test_more_clips_than_anyone_keeps_are_refused_at_once(make):
+def test_too_many_clips_are_rejected(make):
     refused = make("generate", "rain", "--count", 10**9)
     assert refused.code == 2
     assert "one command generates at most 100,000 clips, not 1000000000\nhint: lower --count" in refused.err

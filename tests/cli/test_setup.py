@@ -1,4 +1,4 @@
-"""`./sa3` and `scripts/setup`, with a stand-in for Python and pip: what they do, not what they install."""
+"""`./sa3` and `scripts/setup`, with fakes for Python and pip."""
 
 import re
 import shutil
@@ -33,7 +33,7 @@ echo "uv $*" >>"$CALLS"
 
 @pytest.fixture
 def clone(tmp_path):
-    """The scripts in a folder with a space in its name, and a PATH that holds only a stand-in for Python."""
+    """Copy the scripts to a folder with a space in its name, and put only a fake Python on PATH."""
     folder, programs = tmp_path / "a clone", tmp_path / "bin"
     folder.mkdir()
     programs.mkdir()
@@ -67,7 +67,7 @@ def call(clone, tmp_path):
     return run
 
 
-def test_the_first_run_installs_the_next_ones_do_not(call, clone):
+def test_only_the_first_run_installs(call, clone):
     done, installs = call("sa3", "--prompt", "kick drum loop, 120 BPM")
     assert (done.returncode, done.stdout) == (0, "<generate><--prompt><kick drum loop, 120 BPM>")
     assert installs == [f"-m pip install --disable-pip-version-check -c {clone}/constraints.txt -e {clone}"]
@@ -76,7 +76,7 @@ def test_the_first_run_installs_the_next_ones_do_not(call, clone):
     assert (done.stdout, done.stderr, installs) == ("<generate><a b><--seed><7>", "", [])
 
 
-def test_setting_up_says_what_it_does_and_how_long_it_takes(call, clone):
+def test_installation_reports_progress_and_duration(call, clone):
     done, _ = call("sa3", "x", SLOW="0.5", SETUP_INTERVAL="0.1")
     assert "[1/2] Creating the environment with " in done.stderr
     assert "[2/2] Downloading and installing packages" in done.stderr
@@ -93,7 +93,7 @@ def test_setting_up_says_what_it_does_and_how_long_it_takes(call, clone):
         "NewConnectionError('<pip._vendor ...>: Failed to establish a new connection: [Errno 101]')",
     ],
 )
-def test_offline_it_says_so_in_a_sentence_and_how_to_bring_packages(call, reason):
+def test_offline_installation_explains_how_to_copy_packages(call, reason):
     done, _ = call("sa3", "x", BROKEN=reason)
     assert (done.returncode, done.stdout) == (1, "")
     assert "The packages could not be downloaded: this machine seems to be offline." in done.stderr
@@ -102,7 +102,7 @@ def test_offline_it_says_so_in_a_sentence_and_how_to_bring_packages(call, reason
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is one build of PyTorch")
-def test_without_an_nvidia_driver_the_small_pytorch_is_taken(call, clone, tmp_path):
+def test_machines_without_an_nvidia_driver_get_cpu_pytorch(call, clone, tmp_path):
     if Path("/proc/driver/nvidia").exists():
         pytest.skip("this machine has an NVIDIA driver")
     assert CPU_INDEX in call("sa3", "x", PIP_SAYS="")[1][0]
@@ -112,16 +112,16 @@ def test_without_an_nvidia_driver_the_small_pytorch_is_taken(call, clone, tmp_pa
 
 
 @pytest.mark.parametrize("settings", ["global.index-url='x'", ":env:.extra-index-url='x'", "user.find-links='x'"])
-def test_whoever_named_an_index_is_not_sent_to_another(call, settings):
+def test_a_configured_index_is_respected(call, settings):
     assert CPU_INDEX not in call("sa3", "x", PIP_SAYS=settings)[1][0]
 
 
-def test_bare_it_runs_the_command_that_asks(call):
+def test_sa3_without_arguments_starts_the_interactive_prompt(call):
     assert call("sa3")[0].stdout == "<>"  # printf shows no argument as an empty one
 
 
 @pytest.mark.parametrize("file", ["constraints.txt", "pyproject.toml"])
-def test_a_change_of_what_is_needed_installs_again(call, clone, file):
+def test_changed_requirements_trigger_reinstallation(call, clone, file):
     call("sa3", "x")
     with (clone / file).open("a") as text:
         text.write("\n# newer\n")
@@ -129,7 +129,7 @@ def test_a_change_of_what_is_needed_installs_again(call, clone, file):
     assert call("sa3", "x")[1] == []
 
 
-def test_an_environment_for_development_serves_for_use_but_not_the_reverse(call):
+def test_a_dev_environment_includes_the_run_environment(call):
     assert len(call("scripts/setup", "run")[1]) == 1
     done, installs = call("scripts/setup", "dev")
     assert done.returncode == 0
@@ -137,7 +137,7 @@ def test_an_environment_for_development_serves_for_use_but_not_the_reverse(call)
     assert call("scripts/setup", "run")[1] == []
 
 
-def test_a_failure_shows_the_log_and_is_tried_again(call, clone):
+def test_a_failed_installation_shows_the_log_and_is_retried(call, clone):
     done, _ = call("sa3", "x", BROKEN="no such package")
     assert done.returncode == 1
     assert "no such package" in done.stderr
@@ -145,14 +145,14 @@ def test_a_failure_shows_the_log_and_is_tried_again(call, clone):
     assert call("sa3", "x")[0].returncode == 0
 
 
-def test_without_a_python_that_is_new_enough_it_says_so(call, clone):
+def test_an_old_python_is_reported(call, clone):
     done, _ = call("sa3", "x", TOO_OLD="1")
     assert done.returncode == 1
     assert done.stderr.startswith("soundloom needs Python 3.11 or newer")
     assert not (clone / ".venv").exists()
 
 
-def test_uv_is_used_when_present_and_pip_when_it_fails(call, clone, tmp_path):
+def test_uv_is_preferred_with_pip_as_fallback(call, clone, tmp_path):
     uv = tmp_path / "bin" / "uv"
     uv.write_text(
         '#!/usr/bin/env bash\necho "uv $*" >>"$CALLS"\n[ "$1" = venv ] && exec python3 -m venv "${@: -1}"\nexit 0\n'

@@ -1,4 +1,4 @@
-"""The command in a process of its own: a terminal, Ctrl-C, and what is imported."""
+"""The command in its own process: terminal, Ctrl-C, and imports."""
 
 import os
 import re
@@ -21,7 +21,7 @@ HEAVY = {"torch", "mlx", "numpy", "soundfile", "rich", "huggingface_hub", "sente
 
 
 class Terminal:
-    """A process whose stdin and stderr are a terminal; its stdout is a pipe, as in `x=$(soundloom)`."""
+    """Process with stdin and stderr in a terminal, and stdout in a pipe, as in `x=$(soundloom)`."""
 
     def __init__(self, *command, **environment):
         self.master, slave = pty.openpty()
@@ -68,14 +68,14 @@ class Terminal:
 
 @pytest.fixture
 def cache(tmp_path, tiny_model_folder):
-    """A download cache in which small-sfx lies complete."""
+    """Return a download cache that contains small-sfx."""
     folder, entry = tmp_path / ".settings" / "hub", CATALOGUE["small-sfx"]
     name = f"models--{entry.repo.replace('/', '--')}/snapshots/{entry.revision}{'0' * 32}"
     shutil.copytree(tiny_model_folder, folder / name)
     return folder
 
 
-def test_bare_in_a_terminal_arrow_keys_choose_a_model_and_a_prompt_is_asked_for(cache, tmp_path):
+def test_without_arguments_a_terminal_asks_for_model_and_prompt(cache, tmp_path):
     terminal = Terminal(*COMMAND, HF_HUB_CACHE=str(cache))
     names = [entry.name for entry in CATALOGUE.values() if entry.kind == "generator" and entry.public]
     terminal.wait_for("".join(rf"(?=[\s\S]*\b{name} +up to)" for name in names))
@@ -92,7 +92,7 @@ def test_bare_in_a_terminal_arrow_keys_choose_a_model_and_a_prompt_is_asked_for(
     assert files_in(tmp_path) == [out.strip()]
 
 
-def test_leaving_the_picker_makes_nothing(tmp_path):
+def test_quitting_the_menu_generates_nothing(tmp_path):
     terminal = Terminal(*COMMAND)
     terminal.wait_for("> .*\n")
     terminal.type("q")
@@ -100,7 +100,7 @@ def test_leaving_the_picker_makes_nothing(tmp_path):
     assert files_in(tmp_path) == []
 
 
-def test_bare_without_a_terminal_says_what_to_pass():
+def test_without_arguments_or_terminal_an_example_is_suggested():
     done = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert 'soundloom generate "kick drum loop, 129 BPM"' in done.stderr
@@ -118,7 +118,7 @@ def test_ctrl_c_during_sampling_leaves_nothing(tmp_path, tiny_model_folder):
     assert files_in(tmp_path) == []
 
 
-def test_a_terminal_shows_which_clip_is_made_and_stdout_has_the_paths_alone(tmp_path, tiny_model_folder):
+def test_progress_goes_to_the_terminal_and_paths_to_stdout(tmp_path, tiny_model_folder):
     flags = ("--model", str(tiny_model_folder), "--seconds", "0.1", "--steps", "1", "--count", "18", "-o", "x.wav")
     terminal = Terminal(*COMMAND, "generate", "rain", *flags)
     terminal.wait_for("clip 1 of 18")
@@ -128,7 +128,7 @@ def test_a_terminal_shows_which_clip_is_made_and_stdout_has_the_paths_alone(tmp_
     assert "times real time" in terminal.seen
 
 
-def test_words_without_quotes_are_asked_about(tmp_path, tiny_model_folder):
+def test_words_without_quotes_are_confirmed(tmp_path, tiny_model_folder):
     flags = ("--model", str(tiny_model_folder), "--seconds", "0.1", "--steps", "1", "--seed", "7", "--quiet")
     terminal = Terminal(*COMMAND, "generate", "kick", "drum", "loop", *flags)
     terminal.wait_for('3 words without quotes. Generate one clip of "kick drum loop"')
@@ -137,7 +137,7 @@ def test_words_without_quotes_are_asked_about(tmp_path, tiny_model_folder):
 
 
 @pytest.mark.parametrize("arguments", [("models", "show", "small-music"), ("--help",)])
-def test_a_reader_that_leaves_early_is_no_error(arguments):
+def test_a_closed_pipe_is_not_an_error(arguments):
     read, write = os.pipe()
     os.close(read)  # before the command starts, which may otherwise be done first
     process = subprocess.Popen([*COMMAND, *arguments], stdout=write, stderr=subprocess.PIPE, text=True)
@@ -149,7 +149,7 @@ def test_a_reader_that_leaves_early_is_no_error(arguments):
 @pytest.mark.parametrize(
     ("arguments", "unwanted"), [(["--help"], HEAVY), (["generate", "--help"], {"torch", "mlx", "huggingface_hub"})]
 )
-def test_help_imports_nothing_it_does_not_need(arguments, unwanted):
+def test_help_imports_no_heavy_modules(arguments, unwanted):
     code = f"""
 import sys
 from soundloom.cli.main import main

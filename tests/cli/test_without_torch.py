@@ -1,4 +1,4 @@
-"""soundloom on MLX in an environment that has neither PyTorch nor transformers, as on a Mac after a plain install."""
+"""soundloom on MLX without PyTorch and transformers, as on a Mac after a default install."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ ABSENT = ("torch", "functorch", "transformers", "diffusers")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Run `soundloom` with all installed packages but those absent ones, in a folder of its own."""
+    """Run Python with all installed packages except those in ABSENT."""
     folder = tmp_path_factory.mktemp("without torch")
     site = folder / "site"
     site.mkdir()
@@ -42,7 +42,7 @@ def test_pytorch_is_really_absent(run):
     assert run("-c", code).strip() == "[]"
 
 
-def test_mini_makes_varies_inpaints_and_extends(run):
+def test_mini_generates_and_edits(run):
     soundloom = ("-m", "soundloom")
     made = run(*soundloom, "generate", "--prompt", "a 440 Hz tone", "--seconds", 2, "--seed", 7, "-o", "a.wav")
     assert Path(made.strip()).name == "a.wav"
@@ -61,7 +61,7 @@ def test_mini_makes_varies_inpaints_and_extends(run):
     assert (sounds["extend"][:88200] == sounds["a"]).all()
 
 
-def test_the_published_flags_that_sa3_hands_on_work_too(run):
+def test_published_flags_work(run):
     generate = ("-m", "soundloom", "generate", "--prompt", "rain", "--seed", 1)
     run(*generate, "--seconds", 1, "-o", "source.wav")
     run(*generate, "--init-audio", "source.wav", "--init-noise-level", 0.5, "-o", "varied.wav")

@@ -7,7 +7,7 @@ from tests.robustness.mutators.models import STABLE, make_model
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """Return a function that makes a tiny model in a layout, once."""
+    """Return a function that creates a tiny model in a layout once."""
     root, made = tmp_path_factory.mktemp("f"), {}
 
     def make(layout):

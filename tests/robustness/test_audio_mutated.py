@@ -1,4 +1,4 @@
-"""Sound files that are damaged, cut off, or made to take memory and time."""
+"""Damaged and truncated audio files, and files that demand much memory or time."""
 
 import io
 import logging
@@ -34,7 +34,7 @@ def noise(samples, channels=2, seed=0):
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """Bytes of small files by their ending, with records where those can be written."""
+    """Return the bytes of small files by suffix, with metadata where the format supports it."""
     folder, found = tmp_path_factory.mktemp("originals"), []
     for ending in FORMATS:
         path = folder / f"a.{ending}"
@@ -58,12 +58,12 @@ def read_damaged(name, number, originals, folder):
 
 
 @pytest.mark.parametrize("number", range(count(300)))
-def test_damaged_files_are_read_or_refused_in_a_sentence(number, originals, tmp_path):
+def test_damaged_files_are_read_or_rejected(number, originals, tmp_path):
     read_damaged("audio", number, originals, tmp_path)
 
 
 @pytest.mark.slow
-def test_thousands_of_damaged_files_are_read_or_refused_in_a_sentence(originals, tmp_path):
+def test_thousands_of_damaged_files_are_read_or_rejected(originals, tmp_path):
     for number in range(count(4000)):
         read_damaged("slow audio", number, originals, tmp_path)
 
@@ -72,13 +72,13 @@ def test_thousands_of_damaged_files_are_read_or_refused_in_a_sentence(originals,
 
 
 @pytest.mark.parametrize("rate", [4000, 768_000])
-def test_the_ends_of_the_range_of_rates_are_read_and_written(tmp_path, rate):
+def test_sample_rates_at_the_limits_are_accepted(tmp_path, rate):
     write_audio(tmp_path / "a.wav", noise(500), rate)
     assert read_audio(tmp_path / "a.wav")[1] == rate
 
 
 @pytest.mark.parametrize("rate", [1, 2, 3999, 768_001, 2**31 - 1])
-def test_other_rates_are_refused_before_samples_are_decoded(tmp_path, rate):
+def test_other_sample_rates_are_rejected_before_decoding(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", np.zeros(40_000, np.int16), rate)
     began = time.monotonic()
     with pytest.raises(AudioError, match=f"has a sample rate of {rate} Hz; it must be an integer from 4000"):
@@ -87,7 +87,7 @@ def test_other_rates_are_refused_before_samples_are_decoded(tmp_path, rate):
 
 
 @pytest.mark.parametrize("rate", [1, 3999, 768_001, 2**31 - 1])
-def test_no_clip_is_written_at_other_rates(tmp_path, rate):
+def test_clips_are_not_saved_at_other_sample_rates(tmp_path, rate):
     clip = Clip(noise(500), RATE)
     with pytest.raises(AudioError, match="rate"):
         clip.save(tmp_path / "a.wav", rate=rate)
@@ -100,7 +100,7 @@ def test_no_clip_is_written_at_other_rates(tmp_path, rate):
 @pytest.mark.parametrize(("form", "subtype"), [*UNTAGGED, ("WAV", "PCM_16"), ("WAV", "FLOAT"), ("OGG", "VORBIS"),
                                                ("MP3", "MPEG_LAYER_III"), ("FLAC", "PCM_16")])  # fmt: skip
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.95])
-def test_a_file_cut_in_parts_is_refused_or_read_with_a_warning(tmp_path, caplog, form, subtype, part):
+def test_a_truncated_file_is_rejected_or_read_with_a_warning(tmp_path, caplog, form, subtype, part):
     if form == "CAF" and part == 0.95:
         pytest.skip("libsndfile refuses most of these, and gives no length")
     file, path = io.BytesIO(), tmp_path / "a.x"
@@ -120,7 +120,7 @@ def test_a_file_cut_in_parts_is_refused_or_read_with_a_warning(tmp_path, caplog,
 
 
 @pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF - 44, 0x7FFFF000 + 100])
-def test_sizes_that_programs_write_before_they_know_the_length_are_no_damage(tmp_path, caplog, size):
+def test_placeholder_sizes_of_streaming_writers_are_accepted(tmp_path, caplog, size):
     soundfile.write(tmp_path / "a.wav", noise(1000).T, RATE, subtype="PCM_16")
     data = bytearray((tmp_path / "a.wav").read_bytes())
     place = data.index(b"data") + 4
@@ -244,14 +244,14 @@ def test_small_files_take_little_time_and_memory(tmp_path, mp3, bomb):
 
 
 @pytest.mark.parametrize("bomb", [pytest.param(compressed_frames, marks=pytest.mark.slow), many_frames])
-def test_hostile_tags_leave_the_sound_readable(tmp_path, mp3, caplog, bomb):
+def test_hostile_tags_do_not_prevent_reading(tmp_path, mp3, caplog, bomb):
     caplog.set_level(logging.WARNING)
     (tmp_path / "a.mp3").write_bytes(bomb(mp3))
     assert Clip.load(tmp_path / "a.mp3").samples == 20_000
     assert ("more than 4096 frames" in caplog.text) == (bomb is many_frames)
 
 
-def test_a_record_behind_a_picture_and_in_utf_16_is_found(tmp_path, mp3):
+def test_a_utf_16_record_after_a_picture_is_found(tmp_path, mp3):
     text = b"\x01" + "SOUNDLOOM\0".encode("utf-16") + '{"soundloom": "1", "seed": 7}'.encode("utf-16")
     size = len(text).to_bytes(4)
     frames = frame(b"APIC", bytes(100_000)).replace(seven_bits(100_000), (100_000).to_bytes(4))
@@ -259,7 +259,7 @@ def test_a_record_behind_a_picture_and_in_utf_16_is_found(tmp_path, mp3):
     assert read_record(tmp_path / "a.mp3") == {"soundloom": "1", "seed": 7}
 
 
-def test_a_file_name_that_is_no_text_is_escaped_in_messages(tmp_path):
+def test_a_file_name_that_is_not_unicode_is_escaped(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9\x1b[31m.wav")
     with pytest.raises(AudioError) as caught:
         read_audio(path)

@@ -1,4 +1,4 @@
-"""Single flipped bits in weights: `models verify` names the tensor, each time."""
+"""`models verify` finds single flipped bits in weights, and names the tensor."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def names_of(path: Path) -> set[str]:
 
 
 def first_tensor_byte(path: Path) -> int:
-    """Where headers end: damage before it is named as such, not by a tensor."""
+    """Return the offset after the headers, whose damage is not attributed to a tensor."""
     if path.suffix == ".npz":
         return 0
     with path.open("rb") as file:
@@ -49,7 +49,7 @@ def model(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("flips", [6, pytest.param(100, marks=pytest.mark.slow)])
-def test_every_flipped_bit_of_a_tensor_is_found_and_the_tensor_named(model, flips):
+def test_every_flipped_bit_is_found_and_its_tensor_named(model, flips):
     random = np.random.default_rng(18)
     files = weights(model)
     names = {path: names_of(path) for path in files}
@@ -74,7 +74,7 @@ def test_the_command_names_the_tensor_and_fails(tmp_path, capsys):
     assert "model.safetensors is damaged: its sha256 differs from the recorded one" in capsys.readouterr().out
 
 
-def test_the_packaged_model_is_what_its_hashes_say():
+def test_the_packaged_model_matches_its_hashes():
     folder = packaged_folder("mini")
     assert not list(recorded_faults(folder)), f"after a change on purpose: hashes.write_hashes(Path({str(folder)!r}))"
     assert set(json.loads((folder / HASHES_FILE).read_text())["files"]["model.safetensors"]["tensors"]) == names_of(
@@ -82,7 +82,7 @@ def test_the_packaged_model_is_what_its_hashes_say():
     )
 
 
-def test_missing_and_changed_files_beside_the_weights_are_found(tmp_path):
+def test_missing_and_changed_files_are_found(tmp_path):
     folder = make_random("small-music", tmp_path, size="tiny")
     (folder / "t5gemma-b-b-ul2" / "tokenizer.model").unlink()
     with (folder / "model_config.json").open("a") as file:
@@ -92,7 +92,7 @@ def test_missing_and_changed_files_beside_the_weights_are_found(tmp_path):
     assert "model_config.json is damaged or was replaced" in faults
 
 
-def test_hashes_with_paths_to_elsewhere_open_nothing(tmp_path):
+def test_hashes_with_outside_paths_open_nothing(tmp_path):
     folder = make_random("same-s", tmp_path / "model", size="tiny")
     table = json.loads((folder / HASHES_FILE).read_text())
     table["files"]["../outside"] = {"sha256": "0"}

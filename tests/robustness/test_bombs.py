@@ -1,4 +1,4 @@
-"""Files that are small and ask for much: refused in a process of its own, within 2 GiB of memory and 10 seconds."""
+"""Small files that demand huge resources are rejected within 2 GiB of memory and 10 seconds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ for path in map(Path, paths):
 
 
 def refusals(*paths):
-    """Return the sentences with which a process of little memory and time refuses files."""
+    """Return the error messages for files, from a process with limited memory and time."""
     seconds = SECONDS * len(paths)
     command = [sys.executable, "-W", "error", "-c", READ, str(MEMORY), str(seconds), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -66,14 +66,14 @@ def npy_header(shape):
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-def test_an_archive_that_inflates_to_2_gib_is_refused_before_it_is_inflated(tmp_path):
+def test_a_2_gib_archive_is_rejected_before_decompression(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(bomb(2 << 30, start=npy_header((1 << 29,))))
     assert path.stat().st_size < 3 << 20
     assert "would inflate to" in refusals(path)[0]
 
 
-def test_an_archive_that_lies_about_what_it_inflates_to_is_refused(tmp_path):
+def test_an_archive_with_a_false_size_is_rejected(tmp_path):
     data = bytearray(bomb(256 << 20))
     for magic, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         place = data.find(magic) + offset
@@ -82,7 +82,7 @@ def test_an_archive_that_lies_about_what_it_inflates_to_is_refused(tmp_path):
     assert "more than the 1000 bytes that it claims" in refusals(tmp_path / "a.npz")[0]
 
 
-def test_members_that_share_their_bytes_are_refused(tmp_path):
+def test_overlapping_members_are_rejected(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.zeros(100), b=np.zeros(100))
     data = bytearray(path.read_bytes())
@@ -92,7 +92,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path):
     assert "overlaps" in refusals(path)[0]
 
 
-def test_an_archive_of_very_many_members_is_refused(tmp_path):
+def test_an_archive_with_too_many_members_is_rejected(tmp_path):
     paths = [tmp_path / "many.npz", tmp_path / "long.bin"]
     for path, length in zip(paths, (1, 200), strict=True):
         with zipfile.ZipFile(path, "w") as archive:
@@ -103,7 +103,7 @@ def test_an_archive_of_very_many_members_is_refused(tmp_path):
     assert "central directory" in long
 
 
-def test_a_header_of_very_many_tensors_is_refused(tmp_path):
+def test_a_header_with_too_many_tensors_is_rejected(tmp_path):
     entry = '"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     paths = [tmp_path / "many.safetensors", tmp_path / "long.safetensors"]
     for path, count in zip(paths, (100_000, 500_000), strict=True):
@@ -129,14 +129,14 @@ HEADERS = [
 ]
 
 
-def test_a_header_that_is_none_is_refused(tmp_path):
+def test_an_invalid_header_is_rejected(tmp_path):
     paths = [tmp_path / f"{number}.safetensors" for number in range(len(HEADERS))]
     for path, header in zip(paths, HEADERS, strict=True):
         path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     refusals(*paths)
 
 
-def test_a_configuration_that_is_nested_deeply_is_refused(tmp_path):
+def test_a_deeply_nested_configuration_is_rejected(tmp_path):
     (tmp_path / "model_config.json").write_bytes(b"[" * 4_000_000)
     assert "nested" in refusals(tmp_path / "model_config.json")[0]
 
@@ -187,13 +187,13 @@ OUTSIDE = [
 ]
 
 
-def test_a_tensor_that_reaches_outside_of_its_storage_is_refused(tmp_path):
+def test_a_tensor_outside_its_storage_is_rejected(tmp_path):
     contents = [b"}" + text("w") + content + b"s" for content in OUTSIDE]
     paths = [save(tmp_path / f"{number}.bin", content) for number, content in enumerate(contents)]
     assert all("tensor" in sentence for sentence in refusals(*paths))
 
 
-def test_no_instruction_changes_a_tensor_after_it_was_checked(tmp_path):
+def test_checked_tensors_cannot_be_changed(tmp_path):
     good = tensor(number(0), (2, 2), (2, 1))
     state = b"}" + text("shape") + numbers(1 << 40) + b"s" + text("dtype") + text("F64") + b"s"
     for change in (
@@ -220,12 +220,12 @@ MUCH = [
 ]
 
 
-def test_a_pickle_that_makes_very_much_is_refused(tmp_path):
+def test_a_pickle_with_too_many_objects_is_rejected(tmp_path):
     refusals(*(save(tmp_path / f"{number}.bin", content) for number, content in enumerate(MUCH)))
 
 
-def test_functions_keep_what_they_are(tmp_path):
-    """BUILD could rewrite the defaults of a function for the whole process, so it has no effect here."""
+def test_pickles_cannot_change_functions(tmp_path):
+    """BUILD could change a function's defaults for the whole process, so it has no effect here."""
     before = pickle_file._rebuild_tensor.__defaults__, pickle_file._make_size.__defaults__
     state = b"N}" + text("__defaults__") + numbers(1) + b"s\x86b"
     names = (b"ctorch._utils\n_rebuild_tensor_v2\n", b"cbuiltins\nlen\n", b"cpickle\nloads\n", b"ctorch\nSize\n")

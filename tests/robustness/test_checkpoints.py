@@ -1,4 +1,4 @@
-"""Damaged files of weights: each is read or refused in one sentence, and nothing else happens."""
+"""Damaged weight files are read or rejected with one message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on damaged models and latents: one sentence and an exit code, nothing saved, nothing forged."""
+"""Commands on damaged models and latents give one message and an exit code, and save nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def own_folder(tmp_path, monkeypatch):
 
 
 def run(command, capfd, what):
-    """Run a command whose input is damaged; it either succeeds or says why not."""
+    """Run a command with damaged input; it succeeds or reports an error."""
     code = main(command)
     out, err = capfd.readouterr()
     said = [line for line in err.split("\n") if line.startswith("error: ")]

@@ -1,4 +1,4 @@
-"""Damaged configurations, tokenizers and bundles' manifests: read or refused in one sentence, without building much."""
+"""Damaged configurations, tokenizers, and manifests are accepted or rejected, with few allocations."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_damaged_configurations(folders, tmp_path, layout, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "name"), FILES)
 def test_many_damaged_configurations(folders, tmp_path, layout, name):
-    """What opens must also run: a configuration may fit the weights and still ask for what cannot be computed."""
+    """A configuration that matches the weights must also run."""
     found = damage(folders(layout), name, mutate_json, make_sound, 300, tmp_path)
     assert found.counts["refused"] and found.counts["read"]
 
 
 def damage_meta(data, rng):
-    """Change the configuration inside the text encoder's npz file."""
+    """Change the configuration in the text encoder's npz file."""
 
     def change(name, part):
         if name != "META.npy":
@@ -89,18 +89,18 @@ def test_many_damaged_tokenizers(folders, tmp_path, layout, name):
     damage(folders(layout), name, mutate_bytes, make_sound, 400, tmp_path)
 
 
-def test_an_empty_tokenizer_is_refused():
+def test_an_empty_tokenizer_is_rejected():
     with pytest.raises(CheckpointError, match="empty"):
         Tokenizer(b"")
 
 
-def test_a_tokenizer_of_more_tokens_than_the_text_encoder_is_refused(folders):
+def test_a_tokenizer_with_too_many_tokens_is_rejected(folders):
     model = (folders("published") / "t5gemma-b-b-ul2/tokenizer.model").read_bytes()
     with pytest.raises(CheckpointError, match="tokens, the text encoder only 5"):
         Tokenizer(model, 0, 5)
 
 
-# Ranges. Each field is tried at both ends of its range and one step outside.
+# Ranges: each field is tested at both limits and one step beyond.
 
 
 def with_change(config, path, value):
@@ -140,7 +140,7 @@ DIT, ENCODER = "model.diffusion.config", "model.pretransform.config.encoder.conf
         ("model.conditioning.configs.1.config.min_val", 384),
     ],
 )
-def test_numbers_outside_of_their_range_are_refused(path, value):
+def test_numbers_out_of_range_are_rejected(path, value):
     path = path.replace("configs.0", "configs[0]").replace("configs.1", "configs[1]")
     config = published_config("small-music")
     data = json.loads(json.dumps(config))
@@ -157,13 +157,13 @@ def test_numbers_outside_of_their_range_are_refused(path, value):
 @pytest.mark.parametrize(
     ("field", "value"), [("depth", 1), ("depth", 1024), ("num_memory_tokens", 0), ("num_heads", 1)]
 )
-def test_numbers_at_the_ends_of_their_range_are_taken(field, value):
+def test_numbers_at_the_limits_are_accepted(field, value):
     config = parse_model_config(with_change(published_config("small-music"), f"{DIT}.{field}", value))
     assert getattr(config.dit, field) == value
     assert model_shapes(config)
 
 
-def test_a_depth_of_a_million_is_refused_at_once(folders, tmp_path):
+def test_a_depth_of_a_million_is_rejected_quickly(folders, tmp_path):
     data = (folders("published") / "model_config.json").read_text()
     (tmp_path / "model_config.json").write_text(data.replace('"depth": 2', '"depth": 1000000'))
     started = time.perf_counter()
@@ -190,20 +190,20 @@ def test_a_depth_of_a_million_is_refused_at_once(folders, tmp_path):
         {"t5": {"d_model": 64}},
     ],
 )
-def test_sizes_of_musicgen_outside_of_their_range_are_refused(section):
+def test_musicgen_sizes_out_of_range_are_rejected(section):
     with pytest.raises(ConfigError):
         parse(MusicGenConfig, section)
 
 
 @pytest.mark.parametrize("part", ["text_encoder", "audio_encoder", "decoder"])
 @pytest.mark.parametrize("value", [[], None, "x", 5])
-def test_sections_of_another_type_are_refused(part, value):
+def test_sections_of_the_wrong_type_are_rejected(part, value):
     with pytest.raises(ConfigError, match=f"{part} must be an object"):
         parse_composite_config({"model_type": "musicgen", part: value})
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "../other.safetensors", "/etc/passwd", "", ".", "a\nb", 5, None])
-def test_shards_lie_beside_their_index(folders, tmp_path, name):
+def test_shards_must_be_next_to_their_index(folders, tmp_path, name):
     shutil.copytree(folders("sharded"), tmp_path / "m")
     (tmp_path / "m/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
     with pytest.raises(ConfigError, match="must list file names"):
@@ -235,7 +235,7 @@ def test_unknown_fields_are_shortened_and_escaped():
         b" " * (1 << 22) + b"1",
     ],
 )
-def test_json_that_cannot_be_is_refused_at_once(text):
+def test_invalid_json_is_rejected_quickly(text):
     started = time.perf_counter()
     with pytest.raises(ValueError, match=r"\S") as caught:
         decode_json(text)
@@ -243,7 +243,7 @@ def test_json_that_cannot_be_is_refused_at_once(text):
     assert len(str(caught.value)) < 200
 
 
-def test_json_at_the_limits_is_read():
+def test_json_at_the_limits_is_accepted():
     assert decode_json(b"[" * 64 + b"]" * 64) is not None
     assert decode_json(b'{"[[[[": "' + b"[" * 1000 + b'\\"", "b": [[],[]]}') == {
         "[[[[": "[" * 1000 + '"',

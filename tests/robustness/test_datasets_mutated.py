@@ -1,4 +1,4 @@
-"""Datasets in which one item or shard is damaged or hostile: it alone is skipped, with one sentence."""
+"""A damaged or hostile example or shard of a dataset is skipped with one message."""
 
 import bz2
 import gzip
@@ -58,7 +58,7 @@ def tar_bytes(files, form=tarfile.PAX_FORMAT):
 
 
 def read(path):
-    """Names of what is read, and what was skipped with one sentence each."""
+    """Return the names of examples that were read, and those that were skipped."""
     skipped = []
     items = [item.origin for item in read_examples(open_dataset(path), None, skipped.append)]
     for one in skipped:
@@ -90,7 +90,7 @@ def damaged_sidecars(name, number, folder):
 
 
 @pytest.mark.parametrize("number", range(count(150)))
-def test_damaged_captions_and_tables_skip_their_sound_alone(number, tmp_path):
+def test_damaged_captions_and_tables_skip_only_their_file(number, tmp_path):
     (tmp_path / "in").mkdir()
     damaged_sidecars("captions", number, tmp_path / "in")
 
@@ -104,7 +104,7 @@ def test_thousands_of_damaged_captions_and_tables(tmp_path):
 
 
 def damaged_shard(name, number, folder):
-    """A damaged tar file between two good ones, of several forms, some compressed."""
+    """Read a damaged tar file between two intact ones, in several formats, some compressed."""
     rng = generator(name, number)
     form = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)[int(rng.integers(3))]
     long = "n" * (120 if form != tarfile.USTAR_FORMAT else 9)
@@ -122,7 +122,7 @@ def damaged_shard(name, number, folder):
 
 
 @pytest.mark.parametrize("number", range(count(150)))
-def test_damaged_shards_skip_themselves_alone(number, tmp_path):
+def test_only_damaged_shards_are_skipped(number, tmp_path):
     damaged_shard("shards", number, tmp_path)
 
 
@@ -147,7 +147,7 @@ def damaged_latents(name, number, folder):
 
 
 @pytest.mark.parametrize("number", range(count(150)))
-def test_damaged_latents_skip_themselves_alone(number, tmp_path):
+def test_only_damaged_latents_are_skipped(number, tmp_path):
     damaged_latents("latents", number, tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_any_value_of_a_padding_mask_or_a_length(tmp_path, value):
         "__import__('os').system('true')",
     ],
 )
-def test_headers_of_arrays_are_no_python(header):
+def test_array_headers_are_not_evaluated(header):
     text = header.encode()
     data = b"\x93NUMPY\x02\0" + struct.pack("<I", len(text)) + text + bytes(64)
     with pytest.raises(CorruptFileError, match=r"is not a \.npy array"):
@@ -192,7 +192,7 @@ def test_headers_of_arrays_are_no_python(header):
 # Names and links
 
 
-def test_names_that_are_no_text_are_read_and_stored(tmp_path):
+def test_file_names_that_are_not_unicode_are_stored(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     name = os.fsdecode(b"caf\xe9\x1b.wav")
@@ -205,13 +205,13 @@ def test_names_that_are_no_text_are_read_and_stored(tmp_path):
     assert (again.unchanged, again.orphaned) == (1, 0)
 
 
-def test_names_in_a_shard_that_are_no_text(tmp_path):
+def test_shard_names_that_are_not_unicode(tmp_path):
     data = tar_bytes([(os.fsdecode(b"caf\xe9.wav"), wav()), ("b.wav", wav())], tarfile.USTAR_FORMAT)
     (tmp_path / "s.tar").write_bytes(data)
     assert read(tmp_path)[0] == ["s/caf\\xe9", "s/b"]
 
 
-def test_links_that_lead_back_are_left_out(tmp_path):
+def test_cyclic_links_are_skipped(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav())
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     (tmp_path / "one.wav").symlink_to("two.wav")
@@ -221,7 +221,7 @@ def test_links_that_lead_back_are_left_out(tmp_path):
 
 
 @pytest.mark.slow
-def test_folders_may_be_deeper_than_calls(tmp_path):
+def test_folders_may_be_deeper_than_the_recursion_limit(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav())
     here, depth = Path.cwd(), 1200
     try:
@@ -277,7 +277,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs_are_skipped_in_little_memory(tmp_path, bomb):
+def test_decompression_bombs_are_skipped_in_little_memory(tmp_path, bomb):
     (tmp_path / "a.tar").write_bytes(tar_bytes([("1.wav", wav())]))
     (tmp_path / "m.tar").write_bytes(BOMBS[bomb]())
     (tmp_path / "z.tar").write_bytes(tar_bytes([("1.wav", wav())]))
@@ -291,8 +291,8 @@ def test_bombs_are_skipped_in_little_memory(tmp_path, bomb):
     assert len(skipped) == (bomb != "compressed zeros")  # which are an empty tar file
 
 
-def test_a_damaged_header_is_no_end(tmp_path):
-    """tarfile takes it for one, and what follows would be left out without a word."""
+def test_a_damaged_header_is_not_the_end_of_a_shard(tmp_path):
+    """tarfile takes it for the end, and would silently skip the rest."""
     data = bytearray(tar_bytes([("1.wav", wav()), ("2.wav", wav()), ("3.wav", wav())], tarfile.USTAR_FORMAT))
     data[data.index(b"3.wav") + 150] ^= 0xFF
     (tmp_path / "s.tar").write_bytes(data)
@@ -301,7 +301,7 @@ def test_a_damaged_header_is_no_end(tmp_path):
     assert "damaged" in skipped["s"]
 
 
-def test_a_stored_item_that_says_no_length_is_encoded_again(tmp_path):
+def test_an_example_without_length_is_encoded_again(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.wav").write_bytes(wav())

@@ -1,4 +1,4 @@
-"""A process that is forked after sound was made is refused at once; before, and when spawned, it works."""
+"""A process that is forked after inference fails fast; an earlier fork and a spawned process work."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ model.generate("rain", seconds=0.3, steps=1, seed=1)
 """
 
 
-def test_only_a_fork_after_computing_is_refused():
+def test_only_a_fork_after_inference_fails():
     done = subprocess.run([sys.executable, "-c", RULE], capture_output=True, text=True, check=True)
     assert done.stdout == "0 7\n"
 

@@ -1,4 +1,4 @@
-"""Kills at file-system events: the same command then succeeds with the undisturbed result, and nothing else is left.
+"""After a kill at any file-system event, the same command gives the undisturbed result and leaves no other files.
 
 SOUNDLOOM_KILL_POINTS sets at how many events of each command the marked test kills; 1000 is at all of them.
 """
@@ -65,7 +65,7 @@ def sounds(tmp_path_factory):
 
 
 class Case:
-    """A command and a fresh folder for each time that it is run."""
+    """A command that runs in a new folder each time."""
 
     def __init__(self, name, server, places, root):
         self.server, self.root, self.runs = server, root, 0
@@ -117,7 +117,7 @@ def undisturbed(case):
 
 
 @pytest.mark.parametrize("case", ["wav", "convert", "shards"], indirect=True)
-def test_after_a_kill_the_same_command_gives_the_undisturbed_result(case):
+def test_after_a_kill_the_command_gives_the_same_result(case):
     whole, events = undisturbed(case)
     require_same_after_kill(case, whole, events - 1, signal.SIGKILL)
     require_same_after_kill(case, whole, events // 2, signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_after_a_kill_the_same_command_gives_the_undisturbed_result(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", COMMANDS, indirect=True)
-def test_after_a_kill_at_any_event_the_same_command_gives_the_undisturbed_result(case):
+def test_after_a_kill_at_any_event_the_command_gives_the_same_result(case):
     whole, events = undisturbed(case)
     step = 1 + events // MOST_POINTS
     for at in range(1, events + 1, step):
@@ -139,8 +139,8 @@ def replace_folder(folder, at=0):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
-def test_a_folder_that_is_being_replaced_is_never_lost(tmp_path):
-    """After a kill the next that writes beside it finds the older one or the new one, whole."""
+def test_replacing_a_folder_never_loses_it(tmp_path):
+    """After a kill, the next writer finds the old folder or the new one, complete."""
     (tmp_path / "whole" / "out").mkdir(parents=True)
     events = int(replace_folder(tmp_path / "whole" / "out").stdout)
     found = set()

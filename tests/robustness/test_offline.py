@@ -1,4 +1,4 @@
-"""Without a network: nothing is attempted, and a download that is needed is refused in one sentence."""
+"""Without a network, no connection is attempted, and a necessary download fails with one message."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ TINY = ("--seconds", "0.3", "--steps", "1", "-o", "a.wav")
 
 @pytest.fixture
 def call(tmp_path):
-    """Run a command in a fresh process whose sockets connect nowhere; small-music alone is in its cache."""
+    """Run a command in a new process whose sockets cannot connect, with only small-music in its cache."""
 
     def run(*arguments, **variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "SOUNDLOOM_"))}
@@ -58,7 +58,7 @@ def installed(tmp_path, tiny_model_folder):
     ],
     ids=" ".join,
 )
-def test_what_is_installed_needs_no_network(call, installed, arguments):
+def test_installed_models_need_no_network(call, installed, arguments):
     done = call(*arguments)
     assert "NETWORK" not in done.stderr
     # The tiny weights are not those that the catalogue pins.
@@ -74,7 +74,7 @@ def test_what_is_installed_needs_no_network(call, installed, arguments):
         pytest.param(("models", "pull", "musicgen-small"), {"HF_HUB_OFFLINE": "1"}, marks=pytest.mark.slow),
     ],
 )
-def test_switched_off_means_no_attempt_and_one_sentence(call, arguments, variables):
+def test_offline_mode_makes_no_connection(call, arguments, variables):
     done = call(*arguments, **variables)
     assert "NETWORK" not in done.stderr
     assert done.returncode == 1
@@ -83,7 +83,7 @@ def test_switched_off_means_no_attempt_and_one_sentence(call, arguments, variabl
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_needed_download_without_a_network_is_one_sentence(call):
+def test_a_download_without_a_network_is_reported(call):
     done = call("generate", "rain", "--model", "medium", *TINY, SOUNDLOOM_ACCEPT_LICENSE="medium")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("NETWORK")]
     assert done.returncode == 1

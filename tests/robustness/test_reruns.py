@@ -1,4 +1,4 @@
-"""What a second run makes of what the first has left: leftovers never count, and finished work is not refused."""
+"""Second runs ignore temporary files of killed processes, and accept finished results."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from soundloom.testing.stable_audio import make_random
 
 @pytest.fixture
 def dead_name(monkeypatch):
-    """Names of a process that is gone."""
+    """Use temporary names of a dead process."""
 
     def name(kind, suffix=""):
         ours = temporary_name(kind, suffix)
@@ -28,7 +28,7 @@ def tiny(tiny_model_folder):
     return open_checkpoint(tiny_model_folder)
 
 
-def test_a_folder_of_dead_leftovers_is_empty(tmp_path, dead_name, tiny):
+def test_temporary_files_of_dead_processes_do_not_count(tmp_path, dead_name, tiny):
     (tmp_path / dead_name("file", ".npz")).touch()
     (tmp_path / dead_name("folder")).mkdir()
     (tmp_path / dead_name("folder") / "model").mkdir(parents=True)
@@ -40,13 +40,13 @@ def test_a_folder_of_dead_leftovers_is_empty(tmp_path, dead_name, tiny):
     assert not list(tmp_path.rglob(".soundloom-*"))
 
 
-def test_a_folder_with_the_file_of_a_living_process_is_not(tmp_path):
+def test_temporary_files_of_a_living_process_count(tmp_path):
     (tmp_path / temporary_name("file")).touch()
     with pytest.raises(RequestError, match="is not an empty folder"):
         require_empty(tmp_path)
 
 
-def test_the_same_conversion_may_be_repeated_and_another_not(tmp_path, tiny):
+def test_only_the_same_conversion_may_be_repeated(tmp_path, tiny):
     first = convert(tiny, tmp_path / "out", "bf16-mirror")
     assert convert(tiny, tmp_path / "out", "bf16-mirror") == first
     with pytest.raises(RequestError, match="is not an empty folder"):
@@ -57,7 +57,7 @@ def test_the_same_conversion_may_be_repeated_and_another_not(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("change", ["a file more", "a changed file", "a file less"])
-def test_what_a_person_changed_is_never_replaced(tmp_path, tiny, change):
+def test_changed_files_are_never_replaced(tmp_path, tiny, change):
     folder = tmp_path / "out"
     convert(tiny, folder, "bf16-mirror")
     if change == "a file more":
@@ -84,7 +84,7 @@ def write(folder, numbers, shard_examples=4):
 
 
 @pytest.mark.parametrize("stop", range(1, 11))
-def test_a_run_that_was_stopped_and_goes_on_leaves_the_shards_of_one_that_was_not(tmp_path, stop):
+def test_a_resumed_run_writes_the_same_shards(tmp_path, stop):
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     whole = write(tmp_path / "whole", range(10))
@@ -96,7 +96,7 @@ def test_a_run_that_was_stopped_and_goes_on_leaves_the_shards_of_one_that_was_no
     ]
 
 
-def test_an_item_of_the_last_shard_is_replaced_in_place(tmp_path):
+def test_an_example_in_the_last_shard_is_replaced(tmp_path):
     write(tmp_path, range(6))
     writer = ShardWriter(tmp_path, 4)
     for number in (1, 5):
@@ -109,7 +109,7 @@ def test_an_item_of_the_last_shard_is_replaced_in_place(tmp_path):
     assert [float(item.latents[0, 0]) for item in items] == list(range(6))
 
 
-def test_a_shard_that_somebody_else_wrote_is_left_as_it_is(tmp_path):
+def test_foreign_shards_are_not_changed(tmp_path):
     from soundloom.datasets.webdataset import write_shard
 
     write_shard(
@@ -122,7 +122,7 @@ def test_a_shard_that_somebody_else_wrote_is_left_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("webdataset", ".npy"), ("npy", ".tar")])
-def test_leftovers_are_no_other_format(tmp_path, dead_name, form, suffix):
+def test_temporary_files_are_no_other_format(tmp_path, dead_name, form, suffix):
     from soundloom.cli.commands.audio.encode import _writer
 
     (tmp_path / "out").mkdir()

@@ -1,4 +1,4 @@
-"""Closed, full and narrow streams, and text from outside that would steer a terminal: one sentence, no traceback."""
+"""Closed and full streams, limited encodings, and control characters in untrusted text."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 
 @pytest.fixture
 def shell(tmp_path, tiny_model_folder):
-    """Run a line of a shell, in which `soundloom` is the command."""
+    """Run a shell command line that may contain `soundloom`."""
 
     def run(line, **variables):
         command = f'soundloom() {{ "{sys.executable}" -m soundloom "$@"; }}; {line}'
@@ -40,7 +40,7 @@ def shell(tmp_path, tiny_model_folder):
         pytest.param(f"soundloom {MADE} a.wav 2>&-", marks=slow),
     ],
 )
-def test_closed_streams_do_not_matter(shell, tmp_path, line):
+def test_commands_work_with_closed_streams(shell, tmp_path, line):
     done = shell(line)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
@@ -49,7 +49,7 @@ def test_closed_streams_do_not_matter(shell, tmp_path, line):
 
 @posix
 @pytest.mark.parametrize("line", ["models > /dev/full", "models --json > /dev/full"])
-def test_results_that_cannot_be_printed_are_one_sentence(shell, line):
+def test_an_unwritable_stdout_is_reported(shell, line):
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("no /dev/full here")
     done = shell(f"soundloom {line}")
@@ -68,7 +68,7 @@ def test_results_that_cannot_be_printed_are_one_sentence(shell, line):
         ('(ulimit -f 2; soundloom encode in.wav -o a.npy --model "$TINY")', b"could not be written: File too large"),
     ],
 )
-def test_a_limit_of_file_sizes_is_one_sentence_and_leaves_nothing(shell, tmp_path, line, sentence):
+def test_a_file_size_limit_is_reported_without_output(shell, tmp_path, line, sentence):
     import numpy as np
     import soundfile
 
@@ -82,7 +82,7 @@ def test_a_limit_of_file_sizes_is_one_sentence_and_leaves_nothing(shell, tmp_pat
 
 @slow
 @posix
-def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
+def test_names_outside_the_encoding_of_a_stream_are_escaped(shell, tmp_path):
     done = shell(f"soundloom {MADE} é.wav", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout) == (0, b"\\xe9.wav\n")
     assert (tmp_path / "é.wav").is_file()
@@ -100,7 +100,7 @@ def test_names_that_a_narrow_stream_cannot_hold_are_escaped(shell, tmp_path):
         (("--count", "100001"), "at most 100,000"),
     ],
 )
-def test_values_out_of_any_range_are_one_sentence(capsys, arguments, sentence):
+def test_out_of_range_values_are_reported(capsys, arguments, sentence):
     assert main(["generate", "rain", *arguments]) == 2
     error = capsys.readouterr().err
     assert sentence in error
@@ -108,14 +108,14 @@ def test_values_out_of_any_range_are_one_sentence(capsys, arguments, sentence):
     assert error.count("error:") == 1
 
 
-def test_an_unforeseen_error_is_one_sentence(capsys, monkeypatch):
+def test_an_unexpected_error_is_reported(capsys, monkeypatch):
     monkeypatch.delenv("SOUNDLOOM_DEBUG", raising=False)
     monkeypatch.setattr("soundloom.cli.commands.models.run", lambda options: [].pop())
     assert main(["models"]) == 1
     assert capsys.readouterr().err.startswith("error: unexpected error: IndexError: pop from")
 
 
-def test_memory_that_is_short_is_said(capsys, monkeypatch):
+def test_out_of_memory_is_reported(capsys, monkeypatch):
     def run(options):
         raise MemoryError
 
@@ -124,7 +124,7 @@ def test_memory_that_is_short_is_said(capsys, monkeypatch):
     assert capsys.readouterr().err == "error: out of memory\n"
 
 
-def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
+def test_untrusted_text_cannot_control_the_terminal_or_forge_messages():
     error = DownloadError("a\x1b[31m\x07\nerror: forged\u009b1m", "b\r\x1b]0;title\x07\nhint: forged")
     lines = error_text(error).splitlines()
     assert lines == [
@@ -139,7 +139,7 @@ def test_text_from_outside_neither_steers_the_terminal_nor_forges_a_message():
     assert error_text(OSError(2, "No such file", "a\nb")) == "error: No such file: a\n  b"
 
 
-def test_warnings_are_escaped_too(capsys):
+def test_warnings_are_escaped(capsys):
     from soundloom.cli.terminal.logs import warnings_to_stderr
 
     with warnings_to_stderr():
@@ -147,7 +147,7 @@ def test_warnings_are_escaped_too(capsys):
     assert capsys.readouterr().err == "warning: a\\x1b[2J\n  error: forged\n"
 
 
-def test_results_are_raw_for_programs_and_escaped_for_people(monkeypatch):
+def test_results_are_escaped_only_in_a_terminal(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True

@@ -1,4 +1,4 @@
-"""What the completion scripts offer, asked of the shells themselves."""
+"""Run the completion scripts in their shells."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from soundloom.cli.commands import COMMANDS
 
 
 def complete(script, shell, *words):
-    """What a shell offers for the last of the words."""
+    """Return what a shell offers for the last word."""
     quoted = " ".join(f"'{word}'" for word in words)
     asked = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMPREPLY=(); _soundloom"
     code = f'{script}\n{asked}; printf "%s\\n" "${{COMPREPLY[@]}}"'
@@ -53,7 +53,7 @@ def test_bash_leaves_files_to_the_shell(bash):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_script_is_taken_by_its_shell(soundloom, tmp_path, shell):
+def test_each_script_is_valid_in_its_shell(soundloom, tmp_path, shell):
     done = soundloom("completion", shell)
     assert done.code == 0
     assert "--crossfade" in done.out or "-l crossfade" in done.out
@@ -70,7 +70,7 @@ def test_fish_completes(soundloom, tmp_path):
     assert "fp32" in subprocess.run(["fish", "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_another_shell_is_refused(soundloom):
+def test_unknown_shells_are_rejected(soundloom):
     refused = soundloom("completion", "csh")
     assert refused.code == 2
     assert "there is no completion for 'csh'\nhint: shells: bash, zsh, fish" in refused.err

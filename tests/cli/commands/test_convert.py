@@ -15,7 +15,7 @@ def test_a_model_is_converted_and_the_loss_reported(soundloom, tiny_model_folder
     assert open_checkpoint("out").layout == "int8"
 
 
-def test_bits_say_the_layout(soundloom, tiny_model_folder):
+def test_convert_writes_the_named_layout(soundloom, tiny_model_folder):
     found = json.loads(soundloom("convert", tiny_model_folder, "out", "--layout", "int4", "--json").out)
     assert (found["to"], found["parts"][0]["part"]) == ("int4", "transformer")
 
@@ -34,7 +34,7 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
         (["--layout", "int4", "--group-size", 48], "the group size cannot be 48"),
     ],
 )
-def test_what_cannot_be_is_refused(soundloom, tiny_model_folder, tmp_path, flags, sentence):
+def test_invalid_requests_are_rejected(soundloom, tiny_model_folder, tmp_path, flags, sentence):
     for model in (tiny_model_folder, "small-music"):  # the latter would have to be fetched
         done = soundloom("convert", model, "out", *flags)
         assert done.code == 2
@@ -43,7 +43,7 @@ def test_what_cannot_be_is_refused(soundloom, tiny_model_folder, tmp_path, flags
 
 
 @pytest.mark.parametrize("command", [("convert", "--layout", "npz"), ("quantize",)])
-def test_a_folder_that_holds_something_is_refused_before_a_download(soundloom, tmp_path, command):
+def test_a_folder_with_content_is_rejected_before_a_download(soundloom, tmp_path, command):
     (tmp_path / "mine.txt").touch()
     done = soundloom(command[0], "small-music", tmp_path, *command[1:])
     assert done.code == 2

@@ -30,7 +30,7 @@ def composer(tmp_path_factory):
     return make_musicgen(config, tmp_path_factory.mktemp("models") / "composer")
 
 
-def test_an_edit_keeps_rate_channels_length_and_depth_and_says_what_was_understood(soundloom, editor, source, tmp_path):
+def test_an_edit_preserves_the_format_and_prints_the_instruction(soundloom, editor, source, tmp_path):
     made = soundloom("edit", source, "Remove the piano", "-o", "out.wav", "--model", editor, "--seed", 7)
     assert (made.code, made.out) == (0, "out.wav\n")
     assert "'Remove the piano' is understood as 'Music piece. Instruct: No Piano.'" in made.err
@@ -43,7 +43,7 @@ def test_an_edit_keeps_rate_channels_length_and_depth_and_says_what_was_understo
     assert files_in(tmp_path) == ["out.wav", "source.wav"]
 
 
-def test_more_channels_than_a_format_holds_are_refused_before_the_work(soundloom, editor, tmp_path):
+def test_too_many_channels_fail_before_generation(soundloom, editor, tmp_path):
     surround = tmp_path / "surround.wav"
     soundfile.write(surround, np.random.default_rng(3).uniform(-0.4, 0.4, (9000, 6)), 22050)
     refused = soundloom("edit", surround, "Only drums", "-o", "x.mp3", "--model", editor, "--engine", "never asked")
@@ -51,7 +51,7 @@ def test_more_channels_than_a_format_holds_are_refused_before_the_work(soundloom
     assert files_in(tmp_path) == ["surround.wav"]
 
 
-def test_several_instructions_and_seeds_make_several_clips(soundloom, editor, source):
+def test_several_instructions_and_seeds_give_several_clips(soundloom, editor, source):
     arguments = ("--model", editor, "--seed", 3, "--count", 2, "--temperature", 0.8, "--top-p", 0.9, "--json")
     made = soundloom("edit", source, "Only drums", "-p", "No bass", "-o", "x.flac", *arguments)
     report = json.loads(made.out)
@@ -66,7 +66,7 @@ def test_several_instructions_and_seeds_make_several_clips(soundloom, editor, so
     assert list(report["stages"]) == ["text", "encode", "codes", "decode"]
 
 
-def test_several_files_are_edited_at_once_and_each_as_it_would_be_alone(soundloom, editor, source, tmp_path):
+def test_several_files_are_edited_like_single_files(soundloom, editor, source, tmp_path):
     other = tmp_path / "other.flac"
     soundfile.write(other, np.random.default_rng(3).uniform(-0.4, 0.4, 9000), 22050)
     flags = ("--model", editor, "--seed", 7)
@@ -83,7 +83,7 @@ def test_several_files_are_edited_at_once_and_each_as_it_would_be_alone(soundloo
 
 @pytest.mark.parametrize("engine", ["torch", "mlx"])
 @pytest.mark.parametrize(("rate", "channels", "seconds"), [(22050, 1, 37), (96000, 2, 5.2), (44100, 1, 0.3)])
-def test_any_file_keeps_its_length_to_the_sample(soundloom, editor, tmp_path, engine, rate, channels, seconds):
+def test_edits_preserve_the_exact_length(soundloom, editor, tmp_path, engine, rate, channels, seconds):
     pytest.importorskip(engine)
     if engine == "mlx" and seconds > 10:
         pytest.skip("slow on a CPU; the windows are those of the other engine")
@@ -99,14 +99,14 @@ def test_any_file_keeps_its_length_to_the_sample(soundloom, editor, tmp_path, en
     assert "CC-BY-NC" in shown
 
 
-def test_raw_words_are_handed_on_as_they_are(soundloom, editor, source):
+def test_raw_passes_the_instruction_unchanged(soundloom, editor, source):
     made = soundloom("edit", source, "make it jazz", "--raw", "-o", "out.wav", "--model", editor)
     assert made.code == 0
     assert "understood" not in made.err
     assert read_record("out.wav")["understood"] == "make it jazz"
 
 
-def test_music_is_made_and_repeated(soundloom, composer):
+def test_music_is_generated_and_repeated(soundloom, composer):
     first = soundloom("generate", "a piano", "--model", composer, "--seconds", 0.4, "--seed", 5, "-o", "a.wav")
     assert first.code == 0
     assert soundfile.info("a.wav").frames == 12800
@@ -135,9 +135,7 @@ def test_music_is_made_and_repeated(soundloom, composer):
         (("vary", "source.wav", "--model", "musicgen-small"), "not a Stable Audio model"),
     ],
 )
-def test_wrong_wishes_are_one_sentence_and_leave_no_file(
-    soundloom, editor, composer, source, tmp_path, arguments, sentence
-):
+def test_invalid_requests_fail_without_output(soundloom, editor, composer, source, tmp_path, arguments, sentence):
     folders = {"EDITOR": editor, "COMPOSER": composer}
     made = soundloom(*(folders.get(each, each) for each in arguments))
     assert made.code == 2
@@ -163,7 +161,7 @@ def test_nothing_is_downloaded_before_the_license_is_accepted(soundloom, source,
     assert "--accept-license" in made.err
 
 
-def test_a_file_too_long_for_memory_is_refused_before_others_are_edited(soundloom, editor, tmp_path, monkeypatch):
+def test_a_file_too_long_for_memory_fails_before_any_edit(soundloom, editor, tmp_path, monkeypatch):
     for name, seconds in (("a.wav", 0.2), ("b.wav", 2.0)):
         soundfile.write(name, np.random.default_rng(0).uniform(-0.4, 0.4, round(seconds * 22050)), 22050)
     for module in ("soundloom.cli.music", "soundloom.audio.read"):
@@ -176,7 +174,7 @@ def test_a_file_too_long_for_memory_is_refused_before_others_are_edited(soundloo
     assert not list(tmp_path.rglob("*edit*.wav"))
 
 
-def test_files_are_read_one_at_a_time_and_the_model_stays_in_between(soundloom, editor, tmp_path, monkeypatch):
+def test_files_are_loaded_one_at_a_time_with_one_model(soundloom, editor, tmp_path, monkeypatch):
     names = [f"{i}.wav" for i in range(4)]
     for i, name in enumerate(names):
         soundfile.write(name, np.random.default_rng(i).uniform(-0.4, 0.4, 9000), 22050)

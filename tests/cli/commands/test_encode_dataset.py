@@ -47,7 +47,7 @@ def counts(done):
 
 
 @FORMATS
-def test_a_folder_becomes_latents_and_unreadable_files_are_reported(encode, sounds, form, tiny_model):
+def test_a_folder_is_encoded_and_unreadable_files_are_reported(encode, sounds, form, tiny_model):
     done = encode(sounds, "out", "--format", form)
     assert done.code == 0
     assert done.out == "out: 3 encoded, 0 captions updated, 0 unchanged, 1 skipped, 2 without caption\n"
@@ -64,7 +64,7 @@ def test_a_folder_becomes_latents_and_unreadable_files_are_reported(encode, soun
 
 
 @FORMATS
-def test_a_second_run_encodes_nothing_and_changes_no_byte(encode, sounds, form, tmp_path):
+def test_a_second_run_changes_nothing(encode, sounds, form, tmp_path):
     encode(sounds, "out", "--format", form)
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
     assert counts(encode(sounds, "out", "--format", form, "--json")) == (0, 0, 3, 1)
@@ -98,7 +98,7 @@ def test_another_model_encodes_everything_again(encode, soundloom, sounds, tmp_p
     assert counts(done) == (3, 0, 0, 1)
 
 
-def test_a_killed_run_is_taken_up_where_it_stopped(encode, sounds, tmp_path, tiny_model_folder):
+def test_a_killed_run_is_resumed(encode, sounds, tmp_path, tiny_model_folder):
     for i in range(30):
         tone(sounds / f"many/{i:02}.wav", 100 + 10 * i, 2.0)
     command = [sys.executable, "-m", "soundloom", "encode", "--dataset", sounds, "out", "--model", tiny_model_folder]
@@ -115,12 +115,12 @@ def test_a_killed_run_is_taken_up_where_it_stopped(encode, sounds, tmp_path, tin
     assert len(list(read_examples(open_dataset("out")))) == 33
 
 
-def test_silence_lies_beside_the_latents(encode, sounds, tmp_path):
+def test_the_latent_of_silence_is_saved(encode, sounds, tmp_path):
     encode(sounds, "out")
     assert np.load(tmp_path / "out/silence.npy").shape == (1, 256, 32)
 
 
-def test_nothing_readable_is_a_failure(encode, sounds, tmp_path):
+def test_a_dataset_without_readable_files_fails(encode, sounds, tmp_path):
     shutil.rmtree(sounds / "deep")
     for name in ("a", "b"):
         (sounds / f"{name}.wav").write_bytes(b"")
@@ -140,7 +140,7 @@ def test_nothing_readable_is_a_failure(encode, sounds, tmp_path):
         (("sounds/a.wav", "out"), "OUT requires --dataset"),
     ],
 )
-def test_what_cannot_be_asked_for(soundloom, sounds, tiny_model_folder, arguments, sentence):
+def test_invalid_requests_are_rejected(soundloom, sounds, tiny_model_folder, arguments, sentence):
     os.makedirs("empty")  # noqa: PTH103
     done = soundloom("encode", *arguments, "--model", tiny_model_folder)
     assert done.code in (1, 2)

@@ -4,7 +4,7 @@ import soundfile
 from soundloom.cli.main import main
 
 
-def test_the_model_inside_the_package_says_what_it_cannot_carry(tmp_path, capsys, monkeypatch):
+def test_mini_warns_of_audio_that_it_reconstructs_badly(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     times = np.arange(2 * 44100) / 44100
     soundfile.write("sweep.wav", 0.8 * np.sin(2 * np.pi * (50 * times + 3000 * times**2)), 44100)

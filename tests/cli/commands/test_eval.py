@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 
-def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
-    """Random weights miss the goals; what is tested is that everything is measured and written."""
+def test_all_metrics_are_reported(soundloom, tiny_model_folder):
+    """Random weights miss the goals; this tests that every metric is reported."""
     done = soundloom(
         *("eval", tiny_model_folder, "--prompts", 4, "--seeds", 1, "--steps", 1, "--seconds", 1),
         *("--families", "tone,single drum loop,noise", "--save", "figures.json"),
@@ -23,7 +23,7 @@ def test_a_model_is_measured_in_every_respect(soundloom, tiny_model_folder):
     assert [clip["family"] for clip in found["clips"]] == ["tone", "single drum loop", "noise", "tone"]
 
 
-def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder, tmp_path):
+def test_sounds_come_from_the_folder_of_the_model(tiny_model_folder, tmp_path):
     from soundloom.evaluation.evaluate import EvaluationConfig
     from soundloom.pipeline.load import load
 
@@ -37,7 +37,7 @@ def test_a_model_is_asked_for_the_sounds_that_its_folder_names(tiny_model_folder
     assert not any(prompt.labels.reverb for prompt in EvaluationConfig().sample_prompts(20))
 
 
-def test_mini_says_what_it_was_taught():
+def test_mini_lists_its_training_sounds():
     from soundloom.evaluation.evaluate import EvaluationConfig
     from soundloom.pipeline.load import load
 
@@ -54,7 +54,7 @@ def test_mini_says_what_it_was_taught():
         (("--work", "absent"), "absent/autoencoder/state.pt is not there"),
     ],
 )
-def test_what_cannot_be_measured(soundloom, arguments, sentence):
+def test_invalid_requests_are_rejected(soundloom, arguments, sentence):
     done = soundloom("eval", "mini", *arguments)
     assert done.code in (1, 2)
     assert sentence in done.err

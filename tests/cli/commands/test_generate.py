@@ -13,7 +13,7 @@ from soundloom.pipeline.stable_audio.model import Model
 from tests.cli.conftest import files_in
 
 
-def test_the_path_alone_goes_to_stdout_and_the_summary_to_stderr(make, tmp_path):
+def test_stdout_has_only_the_path(make, tmp_path):
     made = make("generate", "Rain, on tin!", "--seconds", 0.2, "--seed", 7)
     assert (made.code, made.out) == (0, "rain-on-tin-7.wav\n")
     assert soundfile.info("rain-on-tin-7.wav").frames == 8820
@@ -22,7 +22,7 @@ def test_the_path_alone_goes_to_stdout_and_the_summary_to_stderr(make, tmp_path)
     assert files_in(tmp_path) == ["rain-on-tin-7.wav"]
 
 
-def test_both_spellings_of_the_published_flags_ask_for_the_same(soundloom, tiny_model_folder):
+def test_published_spellings_are_equivalent(soundloom, tiny_model_folder):
     ours = ("--model", tiny_model_folder, "--seconds", "0.2", "--cfg", "2", "--precision", "fp32")
     theirs = ("--dit", tiny_model_folder, "--duration", "0.2", "--cfg-scale", "2", "--dit-dtype", "fp32")
     common = ("--seed", "5", "--steps", "2", "--negative-prompt", "hum", "--apg", "0.5", "--cfg-interval", "0,0.9")
@@ -34,7 +34,7 @@ def test_both_spellings_of_the_published_flags_ask_for_the_same(soundloom, tiny_
     assert np.array_equal(soundfile.read("ours.wav")[0], soundfile.read("theirs.wav")[0])
 
 
-def test_every_published_flag_is_known():
+def test_all_published_flags_parse():
     flags = "--prompt p --negative-prompt n --dit sm-music --decoder same-s --seconds 4 --steps 8 --seed -1 --cfg 1"
     flags += " --apg 1 --init-audio a.wav --init-noise-level 0.9 --inpaint-range 1,2 --inpaint-start 3 --inpaint-end 4"
     flags += " --dit-dtype fp16 --free-models --chunked-decode --batch-size 2 --out o.wav --play"
@@ -43,7 +43,7 @@ def test_every_published_flag_is_known():
     assert (options.model_name, options.precision, options.count, options.noise) == ("sm-music", "fp16", 2, 0.9)
 
 
-def test_several_prompts_make_several_files_in_a_folder_that_is_made(make):
+def test_several_prompts_are_saved_to_a_new_folder(make):
     made = make(
         "generate", "rain", "-p", "bell", "--seconds", "0.2,0.1", "--seed", 3, "-o", "new/deep/x.flac", "--json"
     )
@@ -57,13 +57,13 @@ def test_several_prompts_make_several_files_in_a_folder_that_is_made(make):
     assert [soundfile.info(path).duration for path in report["files"]] == [0.2, 0.1]
 
 
-def test_count_repeats_a_prompt_with_seeds_that_count_up(make):
+def test_count_increments_the_seed(make):
     made = make("generate", "rain", "--seconds", 0.1, "--count", 2, "--seed", 9, "--quiet")
     assert made.out.split() == ["rain-9.wav", "rain-10.wav"]
     assert "seed" not in made.err
 
 
-def test_a_name_nobody_gave_never_replaces_a_file_and_a_given_one_does(make, tmp_path):
+def test_only_named_files_are_overwritten(make, tmp_path):
     (tmp_path / "rain-1.wav").write_bytes(b"mine")
     assert make("generate", "rain", "--seconds", 0.1, "--seed", 1).out == "rain-1-2.wav\n"
     assert (tmp_path / "rain-1.wav").read_bytes() == b"mine"
@@ -74,7 +74,7 @@ def test_a_name_nobody_gave_never_replaces_a_file_and_a_given_one_does(make, tmp
     assert "rain-1.wav exists already" in refused.err
 
 
-def test_a_name_that_was_taken_during_the_work_is_left_to_whoever_took_it(make, tmp_path, monkeypatch):
+def test_a_file_that_appears_during_generation_is_not_overwritten(make, tmp_path, monkeypatch):
     ours, theirs = tmp_path / "rain-1.wav", b"of a run beside this one"
     made = Model.execute
 
@@ -87,7 +87,7 @@ def test_a_name_that_was_taken_during_the_work_is_left_to_whoever_took_it(make, 
     assert (ours.read_bytes(), soundfile.info("rain-1-2.wav").frames) == (theirs, 4410)
 
 
-def test_like_repeats_a_file_and_flags_change_what_they_name(make, soundloom, tiny_model_folder):
+def test_like_reuses_settings_and_flags_override_them(make, soundloom, tiny_model_folder):
     first = ("--seconds", "0.2", "--seed", "4", "--sampler", "euler", "--shift", "flux", "--crossfade", "0.02")
     make("generate", "a drum", *first, "-o", "first.wav")
     again = soundloom("generate", "--like", "first.wav", "--model", tiny_model_folder, "-o", "again.wav")
@@ -98,7 +98,7 @@ def test_like_repeats_a_file_and_flags_change_what_they_name(make, soundloom, ti
     assert other == {**one, "seed": 5}
 
 
-def test_like_asks_for_a_model_that_its_record_cannot_find(make, soundloom):
+def test_like_needs_the_folder_of_an_unknown_model(make, soundloom):
     make("generate", "rain", "--seconds", 0.1, "-o", "first.wav")
     refused = soundloom("generate", "--like", "first.wav", "-o", "again.wav")
     assert (refused.code, refused.out) == (2, "")
@@ -107,7 +107,7 @@ def test_like_asks_for_a_model_that_its_record_cannot_find(make, soundloom):
     assert f"pass its folder with --model; the hash of its weights is {found}" in refused.err
 
 
-def test_like_of_an_edit_needs_its_source_again(make, soundloom, source, tiny_model_folder):
+def test_like_of_an_edit_needs_its_source(make, soundloom, source, tiny_model_folder):
     make("inpaint", source, "hum", "--region", "0.1,0.2", "--seed", 2, "-o", "edit.wav")
     refused = soundloom("generate", "--like", "edit.wav", "--model", tiny_model_folder)
     assert refused.code == 2
@@ -117,7 +117,7 @@ def test_like_of_an_edit_needs_its_source_again(make, soundloom, source, tiny_mo
     assert np.array_equal(soundfile.read("edit.wav")[0], soundfile.read("again.wav")[0])
 
 
-def test_output_flags_reach_the_file(make, tmp_path):
+def test_output_flags_apply_to_the_file(make, tmp_path):
     made = make(
         *("generate", "rain", "--seconds", 0.2, "-o", "x.wav"),
         *("--subtype", "float", "--rate", 22050, "--lufs", -30, "--sidecar"),
@@ -130,7 +130,7 @@ def test_output_flags_reach_the_file(make, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in player is a shell script")
-def test_what_is_played_is_as_loud_as_the_file(make, tmp_path, monkeypatch):
+def test_play_uses_the_loudness_of_the_file(make, tmp_path, monkeypatch):
     for name in ("aplay", "afplay"):
         (tmp_path / name).write_text(f'#!/bin/sh\nfor file; do :; done; /bin/cp "$file" {tmp_path}/heard.wav\n')
         (tmp_path / name).chmod(0o755)
@@ -139,7 +139,7 @@ def test_what_is_played_is_as_loud_as_the_file(make, tmp_path, monkeypatch):
     assert np.allclose(soundfile.read("heard.wav")[0], soundfile.read("x.wav")[0], rtol=0, atol=2**-14)
 
 
-def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tmp_path):
+def test_a_sidecar_replaces_only_sidecars_of_soundloom(make, tmp_path):
     wish, sidecar = ("generate", "rain", "--seconds", 0.1, "--sidecar", "-o", "loop.wav"), tmp_path / "loop.json"
     for foreign in ('{"caption": "rain"}', "[1, 2]", "words"):
         sidecar.write_text(foreign)
@@ -166,7 +166,7 @@ def test_a_sidecar_replaces_soundlooms_own_and_nobody_elses_unless_told(make, tm
         (("rain", "--precision", "fp7"), "invalid choice: 'fp7'"),
     ],
 )
-def test_a_wrong_wish_is_a_sentence_and_makes_nothing(make, tmp_path, arguments, sentence):
+def test_invalid_requests_fail_without_output(make, tmp_path, arguments, sentence):
     refused = make("generate", *arguments)
     assert refused.code in (1, 2)
     assert refused.out == ""

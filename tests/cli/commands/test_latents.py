@@ -15,7 +15,7 @@ def latents(soundloom, source, tiny_model_folder):
     return "new/latents.npy"
 
 
-def test_a_sound_survives_the_trip_as_the_model_itself_makes_it(soundloom, latents, tiny_model_folder, tiny_model):
+def test_encode_and_decode_match_the_python_api(soundloom, latents, tiny_model_folder, tiny_model):
     done = soundloom("decode", latents, "--model", tiny_model_folder, "-o", "back.wav", "--seconds", 0.5, "--json")
     assert done.code == 0
     assert json.loads(done.out)["seconds"] == 0.5
@@ -42,7 +42,7 @@ def test_outputs_are_named_after_inputs(soundloom, source, tiny_model_folder, tm
         (np.float32(1), "found shape ()"),
     ],
 )
-def test_latents_that_are_none(soundloom, tiny_model_folder, array, sentence):
+def test_invalid_latents(soundloom, tiny_model_folder, array, sentence):
     np.save("x.npy", array)
     done = soundloom("decode", "x.npy", "--model", tiny_model_folder)
     assert done.code in (1, 2)
@@ -50,17 +50,17 @@ def test_latents_that_are_none(soundloom, tiny_model_folder, array, sentence):
     assert sorted(name for name in os.listdir() if not name.startswith(".set")) == ["x.npy"]  # noqa: PTH208
 
 
-def test_archives_are_no_array_broken_ones_included(soundloom, tiny_model_folder, tmp_path):
+def test_archives_are_rejected(soundloom, tiny_model_folder, tmp_path):
     np.savez("x.npz", np.zeros((256, 4)))
     (tmp_path / "broken.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:99])
     for name in ("x.npz", "broken.npz"):
         done = soundloom("decode", name, "--model", tiny_model_folder)
         assert (done.code, done.out) == (1, "")
         assert f"{name} is not a NumPy array" in done.err
-        assert "latents are a .npy file of numbers" in done.err
+        assert ".npy file" in done.err
 
 
-def test_no_latents(soundloom, source, tiny_model_folder):
+def test_missing_latents(soundloom, source, tiny_model_folder):
     assert "there is no file y.npy" in soundloom("decode", "y.npy", "--model", tiny_model_folder).err
     assert "is not a NumPy array" in soundloom("decode", source, "--model", tiny_model_folder, "-o", "x.wav").err
     assert "--seconds must be a number above 0" in soundloom("decode", "y.npy", "--seconds", 0).err

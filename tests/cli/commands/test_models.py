@@ -14,7 +14,7 @@ README = Path(__file__).parents[3] / "README.md"
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch, tiny_model_folder):
-    """A download cache in which small-music lies complete, at the pinned commit."""
+    """Return a download cache that contains small-music at the pinned commit."""
     from huggingface_hub import constants
 
     folder = tmp_path / ".settings" / "hub"
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch, tiny_model_folder):
     )
 
 
-def test_the_list_says_what_is_installed(soundloom, cache):
+def test_the_list_marks_installed_models(soundloom, cache):
     listed = {model["name"]: model for model in json.loads(soundloom("models", "--json").out)["models"]}
     assert list(listed) == list(CATALOGUE)
     assert listed["small-music"]["installed"] == ["published"]
@@ -49,7 +49,7 @@ def test_the_readme_table_agrees_with_the_list(soundloom):
             assert listed[name][4] == commercial, name
 
 
-def test_what_licenses_say_of_outputs_comes_with_its_source(soundloom):
+def test_license_terms_of_outputs_have_a_source(soundloom):
     shown = {name: soundloom("models", "show", name).out for name in ("mini", "medium", "musicgen-large")}
     assert "commercial_use: yes" in shown["mini"]
     assert "so they may be used commercially. (https://www.apache.org/licenses/LICENSE-2.0)" in shown["mini"]
@@ -66,7 +66,7 @@ def test_a_named_model_generates_from_the_cache(soundloom, cache):
     assert clip["license"] == CATALOGUE["small-music"].license
 
 
-def test_pull_names_the_files(soundloom, cache):
+def test_pull_prints_the_files(soundloom, cache):
     done = soundloom("models", "pull", "small-music")
     assert [path.name for path in done.paths] == ["model.safetensors", "model.safetensors"]
 
@@ -89,7 +89,7 @@ def test_show_describes_names_and_folders(soundloom, tiny_model_folder, tiny_mod
     assert folder["hash"] == tiny_model.checkpoint.fingerprint
 
 
-def test_verify_fails_on_weights_that_are_not_numbers(soundloom, tiny_model_folder, tmp_path):
+def test_verify_rejects_non_finite_weights(soundloom, tiny_model_folder, tmp_path):
     good = soundloom("models", "verify", tiny_model_folder)
     assert good.code == 0
     assert "all names, shapes, and values are correct" in good.out
@@ -112,7 +112,7 @@ def test_verify_fails_on_weights_that_are_not_numbers(soundloom, tiny_model_fold
         (("verify", "medium"), "is not in the cache"),
     ],
 )
-def test_wrong_wishes(soundloom, arguments, sentence):
+def test_invalid_requests(soundloom, arguments, sentence):
     done = soundloom("models", *arguments)
     assert done.code in (1, 2)
     assert sentence in done.err

@@ -6,7 +6,7 @@ import pytest
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
-def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
+def test_a_model_is_quantized_and_measured(soundloom, tiny_model_folder):
     done = soundloom("quantize", tiny_model_folder, "out", "--bits", 8)
     assert done.code == 0
     assert open_checkpoint("out").layout == "int8"
@@ -18,7 +18,7 @@ def test_a_model_is_packed_and_measured(soundloom, tiny_model_folder):
     assert f"{report['distances']['first_step_snr']:.1f} dB signal to noise" in done.out
 
 
-def test_both_models_are_judged_by_prompts(soundloom):
+def test_both_models_are_evaluated_on_prompts(soundloom):
     done = soundloom("quantize", "mini", "out", "--bits", 8, "--prompts", 2)
     assert done.code == 0
     followed = json.loads(Path("out/quantization.json").read_text())["adherence"]
@@ -27,11 +27,11 @@ def test_both_models_are_judged_by_prompts(soundloom):
     assert f"kind of sound recognized: {100 * kind['full']['value']:.0f} to " in done.out
 
 
-def test_prompts_below_none_are_refused(soundloom, tiny_model_folder):
+def test_a_negative_number_of_prompts_is_rejected(soundloom, tiny_model_folder):
     assert soundloom("quantize", tiny_model_folder, "out", "--prompts", -1).code == 2
 
 
-def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
+def test_a_quantized_model_is_rejected(soundloom, tiny_model_folder):
     assert soundloom("convert", tiny_model_folder, "packed", "--layout", "int8").code == 0
     done = soundloom("quantize", "packed", "out", "--bits", 4)
     assert done.code == 2
@@ -39,5 +39,5 @@ def test_a_packed_model_is_not_packed_again(soundloom, tiny_model_folder):
 
 
 @pytest.mark.parametrize("bits", ["3", "16"])
-def test_other_bits_are_refused(soundloom, tiny_model_folder, bits):
+def test_other_bits_are_rejected(soundloom, tiny_model_folder, bits):
     assert soundloom("quantize", tiny_model_folder, "out", "--bits", bits).code == 2

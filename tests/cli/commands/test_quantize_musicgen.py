@@ -1,4 +1,4 @@
-"""`soundloom quantize` of MusicGen and its editor: the same command and report as for Stable Audio."""
+"""`soundloom quantize` of MusicGen and Instruct-MusicGen."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def distances(folder):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_language_model_is_packed_and_measured(soundloom, editor, source, engine):
+def test_the_language_model_is_quantized_and_measured(soundloom, editor, source, engine):
     done = soundloom("quantize", editor, "out", "--bits", 8, "--engine", engine)
     assert done.code == 0
     assert open_musicgen(Path("out")).layout == "int8"
@@ -44,14 +44,14 @@ def test_the_language_model_is_packed_and_measured(soundloom, editor, source, en
     assert soundloom("edit", source, "Only drums", "--model", "out", "-o", "edit.wav", "--engine", engine).code == 0
 
 
-def test_fewer_bits_are_further_from_the_full_model(soundloom, editor):
+def test_lower_precision_has_a_larger_error(soundloom, editor):
     for bits in ("4", "8"):
         assert soundloom("quantize", editor, bits, "--bits", bits).code == 0
     assert distances("4")["divergence"] > 10 * distances("8")["divergence"] > 0
     assert open_musicgen(Path("4")).layout == "int4"
 
 
-def test_mixed_gives_four_bits_to_the_less_sensitive_layers_between_the_edges(soundloom, tmp_path):
+def test_mixed_quantizes_less_sensitive_layers_to_four_bits(soundloom, tmp_path):
     config = tiny_musicgen(published_musicgen("small"))
     config = replace(config, lm=replace(config.lm, num_hidden_layers=3))
     make_musicgen(config, tmp_path / "three")
@@ -66,14 +66,14 @@ def test_mixed_gives_four_bits_to_the_less_sensitive_layers_between_the_edges(so
 
 
 @pytest.mark.parametrize("flag", ["--calibrate", "--prompts=3"])
-def test_what_is_for_the_other_models_is_refused(soundloom, editor, flag):
+def test_flags_for_other_models_are_rejected(soundloom, editor, flag):
     done = soundloom("quantize", editor, "out", flag)
     assert done.code == 2
     assert "are for Stable Audio models" in done.err
     assert not Path("out").exists()
 
 
-def test_a_packed_model_is_not_packed_again(soundloom, editor):
+def test_a_quantized_model_is_rejected(soundloom, editor):
     assert soundloom("quantize", editor, "out", "--bits", 8).code == 0
     done = soundloom("quantize", "out", "again")
     assert done.code == 2

@@ -3,7 +3,7 @@ import json
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 
 
-def test_show_prints_what_made_a_file(make, soundloom):
+def test_show_prints_the_metadata(make, soundloom):
     make("generate", "a bell", "--seconds", 0.1, "--seed", 6, "-o", "bell.ogg")
     shown = soundloom("show", "bell.ogg")
     assert {"mode: generate", "seed: 6", "  prompt: a bell", "  steps: 1"} <= set(shown.out.splitlines())
@@ -15,7 +15,7 @@ def test_show_of_other_files(soundloom, source):
     assert "there is no file" in soundloom("show", "nothing.wav").err
 
 
-def test_doctor_reports_and_makes_sound(soundloom, tiny_model_folder):
+def test_doctor_reports_and_generates_a_clip(soundloom, tiny_model_folder):
     done = soundloom("doctor", "--model", tiny_model_folder, "--json")
     facts = json.loads(done.out)
     assert done.code == 0
@@ -25,7 +25,7 @@ def test_doctor_reports_and_makes_sound(soundloom, tiny_model_folder):
     assert open_checkpoint(tiny_model_folder).fingerprint in facts["check"]["weights"]
 
 
-def test_doctor_fails_when_the_check_does_and_leaves_it_out_without_a_model(soundloom, tiny_model_folder):
+def test_doctor_fails_with_its_check_and_skips_it_without_a_model(soundloom, tiny_model_folder):
     failed = soundloom("doctor", "--model", tiny_model_folder, "--device", "abacus")
     assert failed.code == 1
     assert "no device 'abacus'" in failed.out

@@ -1,4 +1,4 @@
-"""`trim` and `play`, mono output, and flags that do nothing as they were given."""
+"""`trim` and `play`, mono output, and flags without effect."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from soundloom.audio.metadata import read_record
 from tests.cli.conftest import RATE, files_in
 
 
-def test_trim_keeps_samples_rate_and_depth(soundloom, source):
+def test_trim_preserves_samples_rate_and_depth(soundloom, source):
     done = soundloom("trim", source, "--start", 0.1, "--end", 0.3)
     assert done.paths == [source.with_name("source-trim.wav")]
     whole, part = (soundfile.read(path, dtype="int16")[0] for path in (source, done.paths[0]))
@@ -20,7 +20,7 @@ def test_trim_keeps_samples_rate_and_depth(soundloom, source):
     assert (info.samplerate, info.subtype, info.channels) == (RATE, "PCM_16", 2)
 
 
-def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
+def test_a_section_defaults_to_the_end_and_records_its_source(make, soundloom):
     make("generate", "rain", "--seconds", 0.2, "-o", "x.wav")
     done = soundloom("trim", "x.wav", "--start", 0.05, "-o", "y.flac", "--json")
     assert json.loads(done.out) == {"files": ["y.flac"], "seconds": pytest.approx(0.15)}
@@ -40,7 +40,7 @@ def test_a_part_goes_to_the_end_and_says_where_it_is_from(make, soundloom):
         (("-o", "x.aiff"), 1, "unsupported suffix"),
     ],
 )
-def test_parts_that_are_not_there(soundloom, source, tmp_path, flags, code, sentence):
+def test_sections_outside_the_file(soundloom, source, tmp_path, flags, code, sentence):
     before = source.read_bytes()
     refused = soundloom("trim", source, *flags)
     assert (refused.code, refused.out) == (code, "")
@@ -48,7 +48,7 @@ def test_parts_that_are_not_there(soundloom, source, tmp_path, flags, code, sent
     assert (files_in(tmp_path), source.read_bytes()) == (["source.wav"], before)
 
 
-def test_a_default_name_never_replaces_a_file(soundloom, source):
+def test_a_default_name_never_overwrites_a_file(soundloom, source):
     soundloom("trim", source, "--end", 0.1)
     refused = soundloom("trim", source, "--end", 0.2)
     assert refused.code == 1
@@ -57,7 +57,7 @@ def test_a_default_name_never_replaces_a_file(soundloom, source):
 
 
 @pytest.mark.parametrize("command", [("vary",), ("inpaint", "--region", "0.05-0.1"), ("extend", "--seconds", 0.1)])
-def test_edits_take_a_part_of_the_sound(make, source, command):
+def test_edits_accept_a_section_of_the_source(make, source, command):
     done = make(command[0], source, "hum", *command[1:], "--trim", "0.1,0.3", "-o", "x.wav")
     seconds = 0.3 if command[0] == "extend" else 0.2
     assert soundfile.info("x.wav").frames == round(seconds * RATE), done.err
@@ -98,7 +98,7 @@ def test_latents_are_npy_files(soundloom, tiny_model_folder, source, tmp_path):
 
 @pytest.fixture
 def player(tmp_path, monkeypatch):
-    """A stand-in for the machine's only player."""
+    """Install a fake player."""
     folder = tmp_path / ".settings"
     folder.mkdir(exist_ok=True)
 
@@ -120,7 +120,7 @@ def test_files_are_played_in_order(soundloom, source, player, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_a_clip_that_cannot_be_played_is_saved_and_the_command_fails(make, player, tmp_path, flags):
+def test_a_clip_is_saved_if_playback_fails(make, player, tmp_path, flags):
     player("echo no sound card >&2; exit 1")
     made = make("generate", "rain", "--seconds", 0.1, "-o", "x.wav", "--play", *flags)
     assert made.code == 1
@@ -129,18 +129,18 @@ def test_a_clip_that_cannot_be_played_is_saved_and_the_command_fails(make, playe
     assert (json.loads(made.out)["files"] if flags else made.out.split()) == ["x.wav"]
 
 
-def test_ffplay_ends_well_without_a_device_and_is_not_believed(soundloom, source, player):
+def test_ffplay_without_a_device_is_an_error(soundloom, source, player):
     player("echo 'audio open failed' >&2", "ffplay")
     failed = soundloom("play", source)
     assert failed.code == 1
     assert "ffplay could not play the clip: audio open failed" in failed.err
 
 
-def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
+def test_a_missing_player_is_reported_first(soundloom, player):
     assert "no audio player is installed" in soundloom("play", "nowhere.wav").err
 
 
-# Flags that do nothing
+# Flags without effect
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_play_without_a_player_says_so_before_it_reads(soundloom, player):
         (("--negative-prompt", "hum"), "a negative prompt has no effect without guidance"),
     ],
 )
-def test_idle_flags_of_generate_are_pointed_out(make, flags, warning):
+def test_unused_flags_of_generate_warn(make, flags, warning):
     assert warning in make("generate", "rain", "--seconds", 0.1, "-o", "x.wav", *flags).err
 
 
-def test_idle_flags_of_edits_are_pointed_out(make, source):
+def test_unused_flags_of_edits_warn(make, source):
     assert "--crossfade has no effect" in make("vary", source, "hum", "--crossfade", 0.1, "-o", "x.wav").err
     assert (
         "--noise 1 has no effect on the result except its length"
@@ -170,7 +170,7 @@ def test_idle_flags_of_edits_are_pointed_out(make, source):
     assert "has no effect" not in make("extend", source, "--seconds", 0.1, "--crossfade", 0.005, "-o", "x.wav").err
 
 
-def test_precisions_that_contradict_each_other(make):
+def test_contradictory_precisions(make):
     refused = make("generate", "rain", "--no-half", "--precision", "bf16")
     assert refused.code == 2
     assert "--no-half means --precision fp32, but --precision bf16 was given too" in refused.err

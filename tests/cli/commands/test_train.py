@@ -54,7 +54,7 @@ def test_the_model_opens_strictly_and_is_finite(made):
     assert verify(checkpoint).ok
 
 
-def test_the_model_makes_sound(made):
+def test_the_model_generates(made):
     from soundloom import load
 
     clip = load(made / "model").generate("a tone", seconds=0.05, seed=1, duration_padding=0.0, steps=2)
@@ -62,7 +62,7 @@ def test_the_model_makes_sound(made):
     assert np.isfinite(clip.audio).all()
 
 
-def test_an_exported_weight_is_the_trained_one(made):
+def test_exported_weights_equal_trained_ones(made):
     stored = open_checkpoint(made / "model").tensors["pretransform.model.decoder.layers.1.weight"].numpy()
     trained = torch.load(made / "work" / "autoencoder" / "trained.pt", weights_only=True)["decoder.layers.1.weight"]
     np.testing.assert_array_equal(stored, trained.half().numpy())
@@ -105,12 +105,12 @@ def test_an_export_needs_no_latents(copy, made, capsys):
     assert "lengths.json is missing" in capsys.readouterr().err
 
 
-def test_another_stage_may_be_exported(copy):
+def test_an_earlier_stage_can_be_exported(copy):
     assert train(copy, "export", "--out", copy / "flow", "--result-of", "dit") == 0
     assert open_checkpoint(copy / "flow").fingerprint != open_checkpoint(copy / "model").fingerprint
 
 
-def test_a_failed_export_leaves_the_older_model(copy, monkeypatch, capsys):
+def test_a_failed_export_preserves_the_previous_model(copy, monkeypatch, capsys):
     def fail(*_):
         raise OSError("disk full")
 
@@ -318,7 +318,7 @@ def test_a_stage_names_the_missing_result_that_it_needs(made, capsys, stage, sen
     assert sentence in capsys.readouterr().err
 
 
-def test_resuming_nothing_is_an_error(made, capsys):
+def test_resume_without_a_run_fails(made, capsys):
     assert train(made, "dit", "--resume", run_dir="empty") == 2
     assert "no dit run" in capsys.readouterr().err
 
@@ -451,7 +451,7 @@ def test_missing_data_is_one_sentence(made, tmp_path, capsys):
     assert "could be encoded" in capsys.readouterr().err
 
 
-def test_a_stage_that_diverges_stops_and_nothing_is_exported(copy, capsys):
+def test_a_diverged_stage_is_not_exported(copy, capsys):
     flags = ("--restart", "--set", "loop.learning_rate=100", "--set", "loop.steps=300", "--set", "loop.clip_norm=1e9")
     assert train(copy, "dit", *flags) == 1
     assert "training stopped at step" in capsys.readouterr().err

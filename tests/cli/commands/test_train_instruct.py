@@ -1,4 +1,4 @@
-"""`soundloom train instruct`: from a MusicGen model to an editor that `soundloom edit` opens."""
+"""`soundloom train instruct`: train an editor for `soundloom edit` from a MusicGen model."""
 
 import json
 
@@ -29,7 +29,7 @@ RECIPE = {
 
 @pytest.fixture(scope="session")
 def composers(tmp_path_factory):
-    """Folders of tiny models by kind."""
+    """Return folders of tiny models by kind."""
     folder = tmp_path_factory.mktemp("composers")
     small, stereo = (tiny_musicgen(published_musicgen("small", stereo=both)) for both in (False, True))
     return {

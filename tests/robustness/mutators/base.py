@@ -1,4 +1,4 @@
-"""Damage files as a bad disk, a broken download or an attacker would; every mutation comes from a seed.
+"""Damage files as a bad disk, a broken download, or an attacker would, reproducibly from a seed.
 
 Each mutator takes bytes and a `random.Random` and returns other bytes. Tests take their seed from the environment
 variable SOUNDLOOM_FUZZ_SEED (0 if unset) and their number of inputs, times SOUNDLOOM_FUZZ_SCALE (1 if unset), so that
@@ -70,13 +70,13 @@ VALUES = (
 
 
 def inputs(count: int, name: str) -> Iterator[random.Random]:
-    """One source of random numbers for each of so many inputs of a test."""
+    """Yield a random generator for each input of a test."""
     for number in range(max(1, round(count * SCALE))):
         yield random.Random(f"{SEED} {name} {number}")
 
 
 class Outcomes:
-    """What became of the inputs of one test. `check` fails for whatever is neither read nor refused in a sentence."""
+    """Outcomes of the inputs of a test; `check` fails unless each is accepted or rejected with a message."""
 
     def __init__(self, base: str = "") -> None:
         self.counts: Counter[str] = Counter()
@@ -121,7 +121,7 @@ def truncate(data: bytes, rng: random.Random) -> bytes:
 
 
 def splice(data: bytes, rng: random.Random) -> bytes:
-    """Delete, repeat, move or overwrite a piece."""
+    """Delete, repeat, move, or overwrite a slice."""
     start = rng.randrange(len(data) + 1)
     piece = data[start : start + rng.choice((1, 2, 4, 8, 64, 1024))]
     place = rng.randrange(len(data) + 1)
@@ -136,7 +136,7 @@ def splice(data: bytes, rng: random.Random) -> bytes:
 
 
 def set_integer(data: bytes, rng: random.Random) -> bytes:
-    """Overwrite 1 to 8 bytes by a number that breaks things."""
+    """Overwrite 1 to 8 bytes with an extreme integer."""
     width = rng.choice((1, 2, 4, 8))
     if len(data) < width:
         return data
@@ -198,7 +198,7 @@ def _places(value: object) -> list[tuple[object, object]]:
 
 
 def _vary(value: object, rng: random.Random) -> object:
-    """Another value of the same type, which checks of types let through."""
+    """Return another value of the same type, which passes type checks."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -211,7 +211,7 @@ def _vary(value: object, rng: random.Random) -> object:
 
 
 def mutate_json(data: bytes, rng: random.Random) -> bytes:
-    """Change JSON text by its structure, or in ways that no structure has."""
+    """Change the structure of JSON text, or make it invalid."""
     text = data.decode()
     kind = rng.randrange(12)
     if kind == 0:
@@ -228,7 +228,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
 
 
 def _raw_json(text: str, rng: random.Random) -> str:
-    """Text that Python's own decoder chokes on, at the place of some value."""
+    """Replace a value with text that Python's decoder cannot handle."""
     depth = rng.choice((70, 1000, 100_000))
     raw = rng.choice(
         (

@@ -1,4 +1,4 @@
-"""Mutators of the formats of weights: safetensors, npy, npz and other zip files, pickles. See `mutators`."""
+"""Damage weight files: safetensors, npy, npz and other zip files, and pickles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mutate_safetensors(data: bytes, rng: random.Random) -> bytes:
 
 
 def _same_sizes(header: bytes, rng: random.Random) -> bytes:
-    """Claim another dtype or shape of as many bytes for some tensors, which no check of sizes notices."""
+    """Change dtype or shape of some tensors without changing their size in bytes."""
     tensors = json.loads(header)
     for name in rng.sample(sorted(tensors), min(len(tensors), rng.choice((1, 2, 20)))):
         entry = tensors[name]
@@ -136,7 +136,7 @@ _FIELDS = {  # offsets of numbers in the records of a zip file, with their width
 
 
 def mutate_zip(data: bytes, rng: random.Random) -> bytes:
-    """Change a number in a record of a zip file, or the file at all."""
+    """Change a number in a record of a zip file, or any bytes."""
     magic = rng.choice(tuple(_FIELDS))
     places = []
     place = data.find(magic)
@@ -155,7 +155,7 @@ def mutate_zip(data: bytes, rng: random.Random) -> bytes:
 
 
 def rewrite_zip(data: bytes, change: Callable[[str, bytes], bytes], rng: random.Random) -> bytes:
-    """Pack a zip file again with changed members, their checksums right; now and then deflated or under other names."""
+    """Rewrite a zip file with changed members and correct checksums, sometimes deflated or renamed."""
     result = io.BytesIO()
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
     odd = rng.random() < 0.1
@@ -184,7 +184,7 @@ def mutate_npz(data: bytes, rng: random.Random) -> bytes:
 
 
 def bomb(size: int, member: str = "a.npy", start: bytes = b"") -> bytes:
-    """A zip file with one deflated member: `start`, then so many zeros, in whole MiB. Its checksum is wrong."""
+    """Return a zip file with one deflated member: `start`, then zeros. Its checksum is wrong."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     begin = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
     zeros = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)  # may be repeated after a full flush
@@ -251,7 +251,7 @@ _SNIPPETS = (
 
 
 def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
-    """Change the instructions of a pickle."""
+    """Change the opcodes of a pickle."""
     if rng.random() < 0.2:
         return mutate_bytes(data, rng)
     places = [*(place for _, _, place in pickletools.genops(data)), len(data)]
@@ -280,7 +280,7 @@ def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_saved(data: bytes, rng: random.Random) -> bytes:
-    """Change a file of `torch.save`: mostly its pickle, now and then the archive around it."""
+    """Change a file of `torch.save`: usually its pickle, sometimes the archive."""
     if rng.random() < 0.25:
         return mutate_zip(data, rng)
     return rewrite_zip(data, lambda name, part: mutate_pickle(part, rng) if name.endswith("data.pkl") else part, rng)

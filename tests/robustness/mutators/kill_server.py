@@ -1,4 +1,4 @@
-"""Run commands of soundloom in forked children, and kill one at its n-th file-system event.
+"""Run commands of soundloom in forked processes, and kill one at its n-th file-system event.
 
 Started as a program it reads a line of JSON for each run and answers with one: importing the frameworks once makes a
 run take a fraction of a second. Events are those that Python's audit hooks tell of and whose paths lie in the folder
@@ -17,7 +17,7 @@ EVENTS = {"open", "os.rename", "os.mkdir", "os.link", "os.remove", "os.rmdir", "
 
 
 class KillServer:
-    """The other side of the pipe, for tests."""
+    """Client of the server, for tests."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -78,7 +78,7 @@ def redirect(errors: Path) -> None:
 
 
 class Events:
-    """Counts what happens to files in a folder, and sends this process a signal at one of them."""
+    """Count file-system events in a folder, and send this process a signal at the n-th."""
 
     def __init__(self, folder: str, at: int, signal: int) -> None:
         self.folder, self.at, self.signal, self.count = folder, at, signal, 0

@@ -1,4 +1,4 @@
-"""Damage for files, records and tables, drawn from a seed: the same seed makes the same inputs."""
+"""Damage files, records, and tables, reproducibly from a seed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def count(usual: int) -> int:
-    """How many inputs a test makes."""
+    """Return the number of inputs of a test."""
     return COUNT or usual
 
 
 def generator(name: str, number: int) -> np.random.Generator:
-    """The draws of one input of one test."""
+    """Return the random generator of an input of a test."""
     return np.random.default_rng([SEED, number, *name.encode()])
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes of a file with some kind of damage."""
+    """Return damaged bytes of a file."""
     kinds: tuple[Callable[[bytearray, np.random.Generator], bytes], ...] = (
         _flip, _flip_header, _cut, _zeros, _insert, _repeat, _number, _number, _swap, _end,
     )  # fmt: skip
@@ -89,7 +89,7 @@ def _repeat(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def _number(data: bytearray, rng: np.random.Generator) -> bytes:
-    """A number of 2, 4 or 8 bytes in the header that is 0, large or nearly so."""
+    """Set a 2-, 4-, or 8-byte number in the header to 0 or an extreme value."""
     if len(data) < 16:
         return bytes(data)
     form = str(rng.choice(["<I", ">I", "<H", ">H", "<Q", ">Q"]))
@@ -108,7 +108,7 @@ def _swap(data: bytearray, rng: np.random.Generator) -> bytes:
 
 
 def changed(tree: Any, rng: np.random.Generator) -> Any:
-    """A copy of plain data in which a value or several were replaced, removed, renamed or buried."""
+    """Return a copy of plain data with values replaced, removed, renamed, or nested."""
     tree = copy.deepcopy(tree)
     for _ in range(int(rng.integers(1, 4))):
         places = list(_places(tree))
@@ -135,14 +135,14 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def nested(value: Any, depth: int) -> Any:
-    """The value inside so many lists."""
+    """Return the value nested in `depth` lists."""
     for _ in range(depth):
         value = [value]
     return value
 
 
 def odd_json(tree: Any, rng: np.random.Generator) -> bytes:
-    """JSON of a changed tree, sometimes with what no encoder writes: huge numbers, depth, halves of surrogates."""
+    """Return JSON of a changed tree, sometimes with huge numbers, deep nesting, or lone surrogates."""
     text = json.dumps(changed(tree, rng))
     extras = (
         "1e400", "-1e999", "NaN", "Infinity", "9" * 5000, "[" * 500 + "]" * 500, "[" * 100_000, '{"a":' * 2000 + "1",
@@ -162,7 +162,7 @@ def odd_json(tree: Any, rng: np.random.Generator) -> bytes:
 
 
 def refusal(work: Callable[[], Any]) -> str | None:
-    """What a call is refused with, or None where it works; anything but one good sentence is an AssertionError."""
+    """Return the error message of a call, or None if it succeeds. Raises AssertionError for other outcomes."""
     try:
         work()
     except SoundloomError as error:

@@ -1,4 +1,4 @@
-"""Tiny models of which tests damage one file, and what is done with them: opened, read in full, run."""
+"""Generate tiny models, damage one of their files, and open, read, or run them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EDITORS = ("instruct", "bundle", "musicgen")
 
 
 def make_model(layout: str, folder: Path) -> Path:
-    """Write a tiny model of random weights; "sharded" is that of transformers with an index."""
+    """Write a tiny model with random weights; "sharded" is the layout of transformers with an index."""
     if layout in STABLE:
         return make_random("small-music", folder, layout, "tiny")
     make_musicgen(EDITOR if layout in EDITORS else PLAIN, folder, "transformers" if layout == "sharded" else layout)
@@ -43,7 +43,7 @@ def make_model(layout: str, folder: Path) -> Path:
 
 
 def read_all(path: Path) -> object:
-    """Open a model as the command line does and read every byte of it."""
+    """Open a model like the command line, and read all of its weights."""
     checkpoint = open_musicgen(path) if is_music(path) else open_checkpoint(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of arithmetic on damaged weights
@@ -52,7 +52,7 @@ def read_all(path: Path) -> object:
 
 
 def make_sound(path: Path) -> object:
-    """Open a model and make, or encode and decode, a fraction of a second."""
+    """Open a model, and generate, or encode and decode, a fraction of a second."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         model = load(path)
@@ -66,7 +66,7 @@ def make_sound(path: Path) -> object:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Give a file new content without touching the old, of which mappings may live."""
+    """Replace a file without changing the old one, which may still be memory-mapped."""
     new = path.with_suffix(".new")
     new.write_bytes(data)
     os.replace(new, path)  # noqa: PTH105
@@ -75,7 +75,7 @@ def replace(path: Path, data: bytes) -> None:
 def damage(
     folder: Path, name: str, mutate: Mutator, use: Callable[[Path], object], count: int, where: Path
 ) -> Outcomes:
-    """Use copies of a model folder in each of which one file is damaged; return what became of them."""
+    """Use copies of a model folder with one damaged file each, and return the outcomes."""
     copy = where / "m" / folder.name
     shutil.copytree(folder, copy)
     whole, found = (folder / name).read_bytes(), Outcomes(str(copy))
