@@ -48,7 +48,12 @@ def known_generator(options: GenerationOptions) -> tuple[str, ModelConfig]:
             f"{options.model_name} is an autoencoder alone and cannot generate",
             "it can encode and decode; `soundloom models` lists the models that generate",
         )
-    options.check_decoder(options.model_name, config)
+    decoder = "same-s" if config.same.decoder.config.sliding_window is None else "same-l"
+    if options.decoder not in (None, decoder):
+        raise RequestError(
+            f"{options.model_name} generates latents of {decoder}, not {options.decoder}",
+            f"leave out --decoder, or use --decoder {decoder}",
+        )
     return name, config
 
 

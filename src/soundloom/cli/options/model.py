@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.shared import precision_flag
-from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.errors import RequestError
 
 
@@ -94,14 +93,6 @@ class AutoencoderOptions:
         action=argparse.BooleanOptionalAction,
         help="no effect, for compatibility: long audio is always decoded in chunks, with identical results",
     )
-
-    def check_decoder(self, name: str, config: ModelConfig) -> None:
-        """Raise RequestError if --decoder names another autoencoder than the model's."""
-        own = "same-s" if config.same.decoder.config.sliding_window is None else "same-l"
-        if self.decoder not in (None, own):
-            raise RequestError(
-                f"{name} generates latents of {own}, not {self.decoder}", f"leave out --decoder, or use --decoder {own}"
-            )
 
 
 @dataclass(frozen=True)

@@ -204,10 +204,9 @@ class Executor:
     def _sample(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
         """Yield the latents after each step."""
         array = self.engine.array
-        points = Times(batch.times, array)
+        points, x = Times(batch.times, array), array(self._start(batch, source))
         embeddings = Embeddings.of(self.engine, batch, text, array(self._local(batch, source)))
         field = VelocityField(self.engine, batch, embeddings, points.shared)
-        x = array(self._start(batch, source))
         return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._noise(batch, step + 1)))
 
     def _start(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:

@@ -177,7 +177,7 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
 
     def _clip(self, planned: PlannedClip, result: ClipAssembler) -> Clip:
         vocabulary, clip = self.caption_vocabulary, result.finish()
-        warnings = request_warnings(planned, result.truncated, self.config, self.name, vocabulary)
+        warnings = request_warnings(planned, result.truncated, self.config, self.checkpoint.name, vocabulary)
         return self._recorded(planned, clip, result.findings, [*result.notes, *warnings])
 
     @cached_property
