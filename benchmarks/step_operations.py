@@ -38,15 +38,16 @@ class Counter:
 @contextmanager
 def counted() -> Iterator[Counter]:
     """Count what linear layers and attention multiply inside the block."""
-    counter, linear, attention, pointwise = Counter(), blocks.Linear.__call__, blocks._attention, dit.pointwise
+    counter, linear, pointwise = Counter(), blocks.Linear.__call__, dit.pointwise
+    attention = mx.fast.scaled_dot_product_attention
 
     def count_linear(layer: Any, x: mx.array) -> mx.array:
         counter.total += x.size * layer.weight.shape[0]
         return linear(layer, x)
 
-    def count_attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
+    def count_attention(q: mx.array, k: mx.array, v: mx.array, **options: Any) -> mx.array:
         counter.total += 2 * q.size * k.shape[-2]
-        return attention(q, k, v, mask)
+        return attention(q, k, v, **options)
 
     def count_pointwise(conv: dit.Conv1d, x: mx.array) -> mx.array:
         counter.total += x.size * conv.weight.shape[0]
@@ -54,7 +55,7 @@ def counted() -> Iterator[Counter]:
 
     with (
         patch.object(blocks.Linear, "__call__", count_linear),
-        patch.object(blocks, "_attention", count_attention),
+        patch.object(mx.fast, "scaled_dot_product_attention", count_attention),
         patch.object(dit, "pointwise", count_pointwise),
     ):
         yield counter
