@@ -26,7 +26,7 @@ class SyntheticSounds:
         self.config = config
         self.dataset = SyntheticDataset(config.seed)
         self.numbers = self._admitted(config.clips)
-        self._kept: dict[int, NDArray[np.int16]] = {}
+        self._cache: dict[int, NDArray[np.int16]] = {}
         if not self.numbers:
             raise ConfigError(f"no synthetic clip matches {config}", "allow more families or lengths")
         if len(self.numbers) < config.clips:
@@ -52,9 +52,9 @@ class SyntheticSounds:
 
     def audio(self, position: int) -> NDArray[np.float32]:
         """Return samples (2, n), cached as 16-bit integers, since rendering again is slower."""
-        if position not in self._kept:
-            self._kept[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
-        return self._kept[position].astype(np.float32) / np.float32(32767)
+        if position not in self._cache:
+            self._cache[position] = np.round(self.clip(position).audio * 32767).astype(np.int16)
+        return self._cache[position].astype(np.float32) / np.float32(32767)
 
     def sample_crop(self, rng: np.random.Generator, length: int) -> tuple[int, NDArray[np.float32]]:
         """Sample a clip's position and a random crop (2, length) of it, padded with silence.

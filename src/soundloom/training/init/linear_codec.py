@@ -70,12 +70,12 @@ def init_linear_codec(same: SAME, codec: LinearCodec) -> None:
         zero_branches(resampler)
         resampler.shortcut.weight.zero_()
     square = torch.eye(latent_dim)
-    set_kernel(into.mapping, TOKEN_LEVEL * tensor(codec.analysis))
+    set_center_tap(into.mapping, TOKEN_LEVEL * tensor(codec.analysis))
     into.shortcut.weight[:latent_dim] = tensor(codec.gather)
     set_linear(typed(same.encoder.layers["2"], nn.Linear), (slice(None), slice(latent_dim)), square / TOKEN_LEVEL)
     set_linear(typed(same.decoder.layers["1"], nn.Linear), (slice(latent_dim), slice(None)), square * TOKEN_LEVEL)
     out.shortcut.weight[:, :latent_dim] = tensor(codec.spread.T)
-    set_kernel(out.mapping, tensor(codec.synthesis.T) / TOKEN_LEVEL)
+    set_center_tap(out.mapping, tensor(codec.synthesis.T) / TOKEN_LEVEL)
 
 
 def zero_branches(resampler: Resampler) -> None:
@@ -93,14 +93,14 @@ def typed(module: nn.Module, kind: type[Module]) -> Module:
     return module
 
 
-def set_kernel(conv: WeightNormConv, weight: Tensor) -> None:
+def set_center_tap(conv: WeightNormConv, weight: Tensor) -> None:
     """Set the center of a convolution's kernel to a matrix (out, in), and the rest to zero."""
     kernel = torch.zeros_like(conv.weight_v)
     kernel[:, :, kernel.shape[2] // 2] = weight
-    set_whole_kernel(conv, kernel)
+    set_kernel(conv, kernel)
 
 
-def set_whole_kernel(conv: WeightNormConv, kernel: Tensor) -> None:
+def set_kernel(conv: WeightNormConv, kernel: Tensor) -> None:
     """Set a convolution's kernel (out, in, taps); zero outputs keep their direction, by whose norm it divides."""
     gain = kernel.norm(dim=(1, 2), keepdim=True)
     conv.weight_v.copy_(torch.where(gain > 0, kernel, conv.weight_v))

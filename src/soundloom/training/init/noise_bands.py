@@ -29,9 +29,9 @@ from soundloom.training.init.linear_codec import (
     fit_linear_codec,
     patch_rows,
     sample_crops,
+    set_center_tap,
     set_kernel,
     set_linear,
-    set_whole_kernel,
     tensor,
     typed,
     zero_branches,
@@ -157,7 +157,7 @@ def _start_encoder(
     mapping = np.zeros((width, CHANNELS * patch))
     mapping[:components] = TOKEN_LEVEL * codec.analysis
     mapping[components : components + probes] = bands
-    set_kernel(into.mapping, tensor(mapping))
+    set_center_tap(into.mapping, tensor(mapping))
 
     # The new token holds the latents, then each patch's probes of the residual: input minus PCA reconstruction.
     gather = codec.gather.reshape(latents, stride, components)
@@ -272,7 +272,7 @@ def _correct_carriers(
 ) -> None:
     """Scale carriers until loud noise has the power of the residual of the components."""
     offset = layout.components + layout.levels
-    set_whole_kernel(out.mapping, kernel)
+    set_kernel(out.mapping, kernel)
     linear = [_decoded_linearly(codec, crop, same.config.patch_size) for crop in crops]
     target = _all_powers(crops, linear, layout.edges)
     loud = target > np.quantile(target, LOUD, axis=-1, keepdims=True)
@@ -283,7 +283,7 @@ def _correct_carriers(
         for carrier in range(layout.carriers):
             band, channel = divmod(carrier % layout.levels, CHANNELS)
             kernel[:, offset + carrier] *= float(np.exp(np.median(ratio[channel, band][loud[channel, band]]) / 2))
-        set_whole_kernel(out.mapping, kernel)
+        set_kernel(out.mapping, kernel)
 
 
 def _decoded_linearly(codec: LinearCodec, crop: NDArray[np.float32], patch: int) -> Matrix:

@@ -33,7 +33,9 @@ class LatentDiscriminator(nn.Module):
         self.backbone = copy.deepcopy(generator)
         transformer = self.backbone.dit.transformer
         if any(not 0 <= layer < len(transformer.layers) for layer in layers):
-            raise ConfigError(f"layers must be from 0 to {len(transformer.layers) - 1}, found {list(layers)}")
+            raise ConfigError(
+                f"discriminator_layers must be from 0 to {len(transformer.layers) - 1}, found {list(layers)}"
+            )
         self.layers = sorted(layers) or [max(0, round(DEFAULT_DEPTH * len(transformer.layers)) - 1)]
         transformer.layers = transformer.layers[: self.layers[-1] + 1]
         self.memory_tokens = len(transformer.memory_tokens)
