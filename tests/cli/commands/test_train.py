@@ -285,7 +285,7 @@ def test_two_runs_in_one_folder_are_rejected(copy, capsys):
         ("dit", ["--set", "batch_size=0"], "batch_size must be between 1 and 65536, found 0"),
         ("dit", ["--set", "loop.steps=-5"], "loop.steps must be between 0 and 1000000000, found -5"),
         ("distill", ["--set", "refresh_every=0"], "refresh_every must be between 1 and 1000000000, found 0"),
-        ("post", ["--set", "discriminator_layers=[9]"], "layers must be from 0 to"),
+        ("post", ["--set", "discriminator_layers=[9]"], "discriminator_layers must be between 0 and"),
         ("dit", ["--set", 'loop.frozen=["texts."]'], "no weight's name starts with 'texts.', as loop.frozen asks"),
         ("encode", ["--set", "clips=3"], "encode has no TOML file"),
         ("dit", ["--out", "here"], "only export takes --out"),

@@ -256,7 +256,11 @@ def test_the_critic_learns_which_latents_match_a_caption():
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"discriminator_every": 1}, "from 2 to"), ({"logsnr": (1.0,)}, "logsnr"), ({"head_width": 20}, "multiple of 16")],
+    [
+        ({"discriminator_every": 1}, "between 2 and"),
+        ({"logsnr": (1.0,)}, "logsnr"),
+        ({"head_width": 20}, "multiple of 16"),
+    ],
 )
 def test_invalid_settings_are_rejected(wrong, message):
     with pytest.raises(ConfigError, match=message):

@@ -33,9 +33,8 @@ class LatentDiscriminator(nn.Module):
         self.backbone = copy.deepcopy(generator)
         transformer = self.backbone.dit.transformer
         if any(not 0 <= layer < len(transformer.layers) for layer in layers):
-            raise ConfigError(
-                f"discriminator_layers must be from 0 to {len(transformer.layers) - 1}, found {list(layers)}"
-            )
+            last = len(transformer.layers) - 1
+            raise ConfigError(f"discriminator_layers must be between 0 and {last}, found {list(layers)}")
         self.layers = sorted(layers) or [max(0, round(DEFAULT_DEPTH * len(transformer.layers)) - 1)]
         transformer.layers = transformer.layers[: self.layers[-1] + 1]
         self.memory_tokens = len(transformer.memory_tokens)
