@@ -1,6 +1,6 @@
 import pytest
 
-from soundloom.config.options import _ELSEWHERE, check_options
+from soundloom.config.options import OTHER_NAMES, check_options
 from soundloom.errors import RequestError
 from soundloom.pipeline.load import LoadKwargs
 from soundloom.pipeline.stable_audio.model import EditKwargs, GenerateKwargs
@@ -38,5 +38,5 @@ def test_all_unknown_options_are_named_at_once():
 
 def test_names_of_other_packages_lead_to_options_that_exist():
     ours = {*LoadKwargs.__annotations__, *EditKwargs.__annotations__, *GenerateKwargs.__annotations__}
-    assert set(_ELSEWHERE.values()) <= {*ours, "noise", "regions"}
-    assert not set(_ELSEWHERE) & ours
+    assert set(OTHER_NAMES.values()) <= {*ours, "noise", "regions"}
+    assert not set(OTHER_NAMES) & ours

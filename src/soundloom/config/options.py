@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from soundloom.errors import RequestError, shown
 
 # Names of the same options in other packages.
-_ELSEWHERE = {
+OTHER_NAMES = {
     "audio_end_in_s": "seconds",
     "audio_length_in_s": "seconds",
     "callback": "progress",
@@ -51,6 +51,6 @@ def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None
 
 
 def _guess(name: str, names: list[str]) -> str | None:
-    meant = _ELSEWHERE.get(name.lower())
+    meant = OTHER_NAMES.get(name.lower())
     close = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, 1)
     return close[0] if close else None

@@ -1,1 +1,1 @@
-"""Checkpoints of random weights in every published layout, for tests and benchmarks."""
+"""Checkpoints with random weights in every published layout, for tests and benchmarks."""

@@ -1,9 +1,9 @@
-"""Make MusicGen and Instruct-MusicGen of random weights in any published layout, for tests and measurements.
+"""Create MusicGen and Instruct-MusicGen checkpoints with random weights in any layout, for tests and benchmarks.
 
 `python -m soundloom.testing.musicgen large FOLDER --layout musicgen`. Sizes: `full` as published, `tiny` a few
-megabytes with the published rates, codebooks and heads. Layouts: `musicgen` is soundloom's own; `int4` and `int8` are
-the same, packed; `bundle` is the published MLX one; `transformers`, `audiocraft` and `instruct` are those of the
-published repositories. A forward pass stays finite, the result is noise.
+megabytes with the published rates, codebooks and heads. Layouts: `musicgen` is soundloom's own, `int4` and `int8` its
+quantized forms, `bundle` the published MLX one; `transformers`, `audiocraft` and `instruct` are those of the published
+repositories. Outputs are finite noise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from soundloom.testing.stable_audio import random_tensor
 from soundloom.text.tokenizer_training import train_sentencepiece
 
 LAYOUTS = ("musicgen", *BUNDLE_BITS, *WRITERS)
-_TINY_WIDTH, _TINY_LAYERS, _TINY_CODES, _TINY_TEXT = 128, 2, 64, 32
+_TINY_WIDTH, _TINY_LAYERS, _TINY_CODEBOOK, _TINY_TEXT = 128, 2, 64, 32
 _INSTRUMENTS = ("drums", "bass", "piano", "guitar")
 _SENTENCES = (
     *(f"Music piece. Instruct: {verb} {name.title()}." for verb in ("Add", "No", "Only") for name in _INSTRUMENTS),
@@ -35,25 +35,25 @@ _SENTENCES = (
 
 
 def tiny_musicgen(config: MusicGenConfig) -> MusicGenConfig:
-    """The same kind of model, narrow and shallow; lengths in samples and frames are those of the full one."""
+    """Shrink a configuration in width and depth; lengths in samples and frames stay."""
     t5 = T5Config(vocab_size=96, d_model=_TINY_TEXT, d_kv=8, d_ff=48, num_layers=_TINY_LAYERS, num_heads=4)
-    encodec = replace(config.encodec, num_filters=2, hidden_size=8, codebook_size=_TINY_CODES)
+    encodec = replace(config.encodec, num_filters=2, hidden_size=8, codebook_size=_TINY_CODEBOOK)
     lm = replace(
         config.lm,
         hidden_size=_TINY_WIDTH,
         num_hidden_layers=_TINY_LAYERS,
         num_attention_heads=_TINY_WIDTH // config.lm.head_dim,
         ffn_dim=4 * _TINY_WIDTH,
-        vocab_size=_TINY_CODES,
+        vocab_size=_TINY_CODEBOOK,
         text_width=_TINY_TEXT,
     )
     return replace(config, t5=t5, encodec=encodec, lm=lm)
 
 
 def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen", seed: int = 0) -> Path:
-    """Write random weights into `folder`, which is returned; the same arguments give the same numbers.
+    """Write deterministic random weights into `folder`, and return it.
 
-    `instruct` needs a configuration with an adapter, `transformers` and `audiocraft` one without.
+    The layout `instruct` needs a configuration with an adapter, `transformers` and `audiocraft` one without.
     """
     tensors = {name: random_tensor(name, shape, seed, _values) for name, shape in musicgen_shapes(config).items()}
     tokenizer = train_tokenizer(config.t5.vocab_size)
@@ -69,7 +69,7 @@ def make_musicgen(config: MusicGenConfig, folder: Path, layout: str = "musicgen"
 
 
 def _values(name: str, noise: np.ndarray) -> np.ndarray:
-    """Turn unit normal noise into a tensor that keeps a signal's size."""
+    """Scale unit normal noise such that activations keep their magnitude."""
     if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "norm_cross.weight")):
         return 1 + np.float32(0.02) * noise
     if name.endswith("bias"):
@@ -80,7 +80,7 @@ def _values(name: str, noise: np.ndarray) -> np.ndarray:
 
 
 def train_tokenizer(pieces: int) -> bytes:
-    """A real SentencePiece model with T5's special ids, learnt from a few sentences."""
+    """Train a SentencePiece model with T5's special ids on a few sentences."""
     return train_sentencepiece(_SENTENCES, min(pieces, 96), model_type="unigram", unk_id=2, bos_id=-1)
 
 

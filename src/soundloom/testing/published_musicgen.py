@@ -1,7 +1,6 @@
-"""Write MusicGen and Instruct-MusicGen as their repositories do, with all that a reader must leave aside.
+"""Write MusicGen and Instruct-MusicGen in the layouts of their repositories, including tensors that readers ignore.
 
-Only made-up weights are ever written so: for tests, and to measure what reading costs. Needs PyTorch for the layouts
-that are pickles.
+Used only with random weights, for tests and benchmarks. Pickled layouts need PyTorch.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ BITS = 4
 
 
 def save_transformers(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
-    """One composite file, weight norms as length and direction, the table of positions stored."""
+    """Write one file with all components, weight norms and the position table, as transformers does."""
     lm = layouts.split_projections(_component(tensors, LM_PREFIX), "self_attn")
     table = "decoder.model.decoder.embed_positions.weights"
     codec = _with_weight_norms(_component(tensors, ENCODEC_PREFIX)) | _codebook_state(config.encodec)
@@ -54,16 +53,16 @@ def save_transformers(folder: Path, config: MusicGenConfig, tensors: Tensors, to
 
 
 def save_audiocraft(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
-    """The language model in half precision and the codec, each a pickle with its training configuration."""
+    """Write language model and codec as pickles with their training configurations, as audiocraft does."""
     lm = layouts.join_projections(_component(tensors, LM_PREFIX), "cross_attention")
     stored = {name: t.cast("F16") for name, t in layouts.LM_AUDIOCRAFT.from_canonical(lm).items()}
     training = f"transformer_lm:\n  num_heads: {config.lm.num_attention_heads}\n"
     _save_pickle(folder / STATE_FILE, {"best_state": _to_torch(stored), "xp.cfg": training})
-    _save_companions(folder, config, tensors, tokenizer)
+    _save_auxiliary(folder, config, tensors, tokenizer)
 
 
 def save_instruct(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
-    """The training checkpoint: LoRA unmerged, each layer once more as an alias, projections that nothing uses."""
+    """Write the training checkpoint: with LoRA, duplicate layers and unused projections."""
     lm = _component(tensors, LM_PREFIX)
     adapter = {name: tensor for name, tensor in tensors.items() if name.startswith(ADAPTER_PREFIX)}
     state = _to_torch(layouts.LIGHTNING.from_canonical(_with_lora(lm, config) | adapter))
@@ -72,25 +71,25 @@ def save_instruct(folder: Path, config: MusicGenConfig, tensors: Tensors, tokeni
         if "cross" not in name:
             state[name.replace(layers, "model.cp_transformer.layers.")] = state[name]
         if name.endswith("self_attn.in_proj_weight"):
-            dead = state[name].chunk(3)
-            state |= {name.replace("in_proj_weight", f"{part}_proj.weight"): -dead[0] for part in layouts.PROJECTIONS}
+            unused = state[name].chunk(3)
+            state |= {name.replace("in_proj_weight", f"{part}_proj.weight"): -unused[0] for part in layouts.PROJECTIONS}
             state[name.replace("self_attn", "cross_attention")] = -state[name]
     state["train_loss.mean_value"] = state["model.cp_transformer.gates"].sum()
     training = {"state_dict": state, "hyper_parameters": {"model": Path(TRAINING_FILE)}, "epoch": 3}
     _save_pickle(folder / TRAINING_FILE, training)
-    _save_companions(folder, config, tensors, tokenizer)
+    _save_auxiliary(folder, config, tensors, tokenizer)
 
 
 def save_bundle(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
-    """The MLX bundle: packed weights and the merged adapter in one file, the codec as it came, no text encoder."""
+    """Write the MLX bundle: packed weights and merged adapter in one file, the codec as a pickle."""
     packed = pack_lm(tensors, lm_bits(tensors, BITS, DEFAULT_GROUP_SIZE), DEFAULT_GROUP_SIZE)
     lm = layouts.split_projections(_component(packed, LM_PREFIX), "self_attn")
     stored = list(layouts.LM_BUNDLE.from_canonical(lm).values())
     stored += [tensor for name, tensor in packed.items() if name.startswith(ADAPTER_PREFIX)]
     write_safetensors(folder / WEIGHTS_FILE, stored_parts(stored), {"format": "mlx"})
-    said = {"quantization": {"bits": BITS, "group_size": DEFAULT_GROUP_SIZE}}
-    write_json(folder / CONFIG_FILE, _composite_config(config) | said)
-    _save_companions(folder, config, tensors, tokenizer)
+    quantization = {"quantization": {"bits": BITS, "group_size": DEFAULT_GROUP_SIZE}}
+    write_json(folder / CONFIG_FILE, _composite_config(config) | quantization)
+    _save_auxiliary(folder, config, tensors, tokenizer)
 
 
 WRITERS: dict[str, Callable[[Path, MusicGenConfig, Tensors, bytes], None]] = {
@@ -101,8 +100,8 @@ WRITERS: dict[str, Callable[[Path, MusicGenConfig, Tensors, bytes], None]] = {
 }
 
 
-def _save_companions(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
-    """The codec's pickle and the text encoder's folder."""
+def _save_auxiliary(folder: Path, config: MusicGenConfig, tensors: Tensors, tokenizer: bytes) -> None:
+    """Write the codec's pickle and the text encoder's folder."""
     codec = _with_weight_norms(_component(tensors, ENCODEC_PREFIX)) | _codebook_state(config.encodec)
     stored = _audiocraft_codec(config.encodec).from_canonical(codec)
     training = f"sample_rate: {config.sample_rate}\nseanet:\n  pad_mode: {config.encodec.pad_mode}\n"
@@ -114,7 +113,7 @@ def _save_companions(folder: Path, config: MusicGenConfig, tensors: Tensors, tok
 
 
 def _composite_config(config: MusicGenConfig) -> dict[str, Any]:
-    """The `config.json` of transformers, less the fields of its own ecosystem."""
+    """Return the `config.json` of transformers, without unrelated fields."""
     decoder = {**asdict(config.lm), "activation_function": "gelu", "scale_embedding": False}
     codec = {**asdict(config.encodec), "model_type": "encodec"}
     return {
@@ -134,11 +133,11 @@ def _component(tensors: Tensors, prefix: str) -> Tensors:
     return {name[start:]: t.renamed(name[start:]) for name, t in tensors.items() if name.startswith(prefix)}
 
 
-# What readers undo
+# The inverse of what readers do
 
 
 def _with_weight_norms(codec: Tensors) -> Tensors:
-    """Each convolution as a direction and its length; the product is the weight."""
+    """Represent each convolution by direction and length."""
     result = dict(codec)
     for name in [name for name in codec if name.endswith(".conv.weight")]:
         weight = result.pop(name)
@@ -152,7 +151,7 @@ def _length(weight: Array) -> Array:
 
 
 def _codebook_state(config: EncodecConfig) -> Tensors:
-    """The buffers of training, which differ from what is used."""
+    """Return the training buffers of codebooks, which readers ignore."""
     shapes = {
         "inited": (1,),
         "cluster_size": (config.codebook_size,),
@@ -167,7 +166,7 @@ def _codebook_state(config: EncodecConfig) -> Tensors:
 
 
 def _audiocraft_codec(config: EncodecConfig) -> Layout:
-    """The codec's names, which tell transposed convolutions from others."""
+    """Return the layout of the codec, which has other names for transposed convolutions."""
     transposed = [index for index, layer in enumerate(config.decoder_layers) if layer.kind == "transposed"]
     rows = [Row(f"decoder.layers.{index}.conv.*", f"decoder.model.{index}.convtr.convtr.*") for index in transposed]
     state = Row("quantizer.layers.*.codebook.*", "quantizer.vq.layers.*._codebook.*")
@@ -175,7 +174,7 @@ def _audiocraft_codec(config: EncodecConfig) -> Layout:
 
 
 def _with_lora(lm: Tensors, config: MusicGenConfig) -> Tensors:
-    """Each merged query and value projection as a base and the pair of LoRA that makes up the difference."""
+    """Split each merged query and value projection into a base weight and a LoRA pair."""
     assert config.instruct is not None
     result = dict(lm)
     for name in [name for name in lm if name.endswith(("cross_attention.q_proj.weight", "attention.v_proj.weight"))]:

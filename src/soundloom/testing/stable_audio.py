@@ -1,7 +1,7 @@
-"""Make a checkpoint of random weights in any published layout, for tests and for measuring speed and memory.
+"""Create Stable Audio checkpoints with random weights in any published layout, for tests and benchmarks.
 
-`python -m soundloom.testing.stable_audio small-music FOLDER --layout npz --size tiny`. A forward pass stays finite, the
-result is noise. Sizes: `full` as published, `tiny` a few megabytes with the same rates, strides and latent channels.
+`python -m soundloom.testing.stable_audio small-music FOLDER --layout npz --size tiny`. Outputs are finite noise.
+Sizes: `full` as published, `tiny` a few megabytes with the same rates, strides and latent channels.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from soundloom.text.tokenizer_training import train_sentencepiece
 SIZES = ("full", "tiny")
 _TINY_WIDTH, _TINY_DEPTH, _TINY_COND, _TINY_VOCABULARY = 128, 2, 64, 128
 _TINY_SAME_WIDTH = 64
-_LEVEL = 0.2  # of the layer that gives samples, so that peaks stay near full scale
-_FEATURE_HALF = 128  # cosines, then as many sines, of rising frequency
+_LEVEL = 0.2  # of the output layer, which keeps peaks near full scale
+_FEATURE_HALF = 128  # number of cosines, followed by as many sines
 _SENTENCES = (
     "A soft piano melody over slow warm strings.",
     "Kick drum loop, 120 BPM, with a bright snare and open hats.",
@@ -45,9 +45,9 @@ _SENTENCES = (
 def make_random(
     model: str | AnyConfig, folder: Path, layout: str = "published", size: str = "full", seed: int = 0
 ) -> Path:
-    """Write random weights for a catalogue name or a configuration into `folder`, which is returned.
+    """Write deterministic random weights for a catalogue name or configuration into `folder`, and return it.
 
-    Only one tensor is in memory at a time. The same arguments give the same bytes.
+    Only one tensor is in memory at a time.
     """
     name = model if isinstance(model, str) else ""
     config = parse_model_config(published_config(model)) if isinstance(model, str) else model
@@ -64,7 +64,7 @@ def make_random(
 
 
 def tiny_config(config: AnyConfig) -> AnyConfig:
-    """The same kind of model, narrow and shallow; lengths in samples and latents behave as in the full one."""
+    """Shrink a configuration in width and depth; lengths in samples and latents stay."""
     if isinstance(config, AutoencoderModelConfig):
         return replace(config, model=_tiny_same(config.model))
     model = config.model
@@ -77,7 +77,7 @@ def tiny_config(config: AnyConfig) -> AnyConfig:
 
 
 def tiny_text_encoder(config: T5GemmaConfig) -> T5GemmaConfig:
-    """A text encoder whose width is that of a tiny model's conditioning."""
+    """Shrink a text encoder to the conditioning width of tiny models."""
     return replace(
         config,
         hidden_size=_TINY_COND,
@@ -127,7 +127,7 @@ def _random_text_encoder(config: ModelConfig, text_config: T5GemmaConfig, seed: 
 
 
 def _train_tokenizer() -> bytes:
-    """A real SentencePiece model with Gemma's special ids, learnt from a few sentences."""
+    """Train a SentencePiece model with Gemma's special ids on a few sentences."""
     return train_sentencepiece(
         _SENTENCES,
         _TINY_VOCABULARY,
@@ -145,26 +145,26 @@ def _random_tensors(shapes: Shapes, seed: int) -> Tensors:
 
 
 def random_tensor(name: str, shape: tuple[int, ...], seed: int, values: Callable[[str, Array], Array]) -> LazyTensor:
-    """A tensor drawn when it is read; `values` makes it from its name and unit normal noise."""
+    """Return a lazy random tensor; `values` computes it from its name and unit normal noise."""
 
-    def draw() -> Array:
-        # Keyed by name, so that neither order nor layout changes a value.
+    def sample() -> Array:
+        # Seeded by name, so that values do not depend on order or layout.
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         return values(name, random.standard_normal(shape, np.float32))
 
-    return LazyTensor(name, "F32", shape, draw, stored=False)
+    return LazyTensor(name, "F32", shape, sample, stored=False)
 
 
-# How to turn unit normal noise into a tensor, by the end of its name; the first that fits counts.
+# Functions that turn unit normal noise into tensors, by name suffix; the first match applies.
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Array], Array]], ...] = (
     ((".inv_freq",), lambda noise: (10000.0 ** (-np.arange(len(noise)) / len(noise))).astype(np.float32)),
-    (("norm.weight",), lambda noise: 0.02 * noise),  # the text encoder adds 1 itself
+    (("norm.weight",), lambda noise: 0.02 * noise),  # the text encoder adds 1
     ((".gamma", ".alpha", "scaling_factor", "running_std"), lambda noise: 1 + 0.02 * noise),
     (("mapping.weight_g",), lambda noise: np.full_like(noise, _LEVEL)),
     (("weight_g",), np.ones_like),
     (("bias", ".beta", "to_scale_shift_gate", "padding_embedding"), lambda noise: 0.02 * noise),
     (("memory_tokens", "new_tokens"), lambda noise: noise),
-    (("to_timestep_embed.0.weight", "embedding.1.weight"), lambda noise: _by_fan_in(noise) * _damping()),
+    (("to_timestep_embed.0.weight", "embedding.1.weight"), lambda noise: _scale_by_fan_in(noise) * _damping()),
 )
 
 
@@ -172,16 +172,16 @@ def _values(name: str, noise: Array) -> Array:
     for endings, rule in _RULES:
         if name.endswith(endings):
             return rule(noise)
-    return _by_fan_in(noise)
+    return _scale_by_fan_in(noise)
 
 
-def _by_fan_in(noise: Array) -> Array:
-    noise /= np.float32(np.sqrt(np.prod(noise.shape[1:])))  # in place: embeddings are large
+def _scale_by_fan_in(noise: Array) -> Array:
+    noise /= np.float32(np.sqrt(np.prod(noise.shape[1:])))  # in place, since embeddings are large
     return noise
 
 
 def _damping() -> Array:
-    """Weights of Fourier features: fast ones turn float32 rounding into noise, so they count less."""
+    """Return weights of Fourier features; high frequencies amplify float32 rounding, so they count less."""
     frequencies = np.geomspace(0.5, 10000.0, _FEATURE_HALF)
     return np.tile(1 / (1 + frequencies / 4), 2).astype(np.float32)
 

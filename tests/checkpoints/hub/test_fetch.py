@@ -256,14 +256,13 @@ def raise_no_home():
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not lock folders")
 def test_downloads_at_the_same_time_are_all_noted(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
-    read = pins._read
+    write = pins.write_json
 
-    def slowly():
-        table = read()
+    def write_slowly(path, data):
         time.sleep(0.02)
-        return table
+        write(path, data)
 
-    monkeypatch.setattr(pins, "_read", slowly)
+    monkeypatch.setattr(pins, "write_json", write_slowly)
     names = [f"owner/{i}" for i in range(5)]
     threads = [
         threading.Thread(target=pins.store_pins, args=(name, COMMIT, {}), kwargs={"is_default": True}) for name in names
