@@ -22,13 +22,13 @@ def names(requirements, machine):
 @pytest.mark.parametrize(
     ("machine", "engine", "absent"), [(MAC, "mlx", "torch"), (OLD_MAC, "torch", "mlx"), (LINUX, "torch", "mlx")]
 )
-def test_a_plain_installation_brings_the_engine_of_the_machine_alone(machine, engine, absent):
+def test_a_plain_installation_has_only_the_engine_of_the_platform(machine, engine, absent):
     found = names(tomllib.loads(PROJECT.read_text())["project"]["dependencies"], machine)
     assert engine in found
     assert not {absent, "transformers"} & found
 
 
-def test_mlx_on_linux_is_the_one_for_its_cpu():
+def test_mlx_on_linux_uses_the_cpu_build():
     extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]["mlx"]
     (wanted,) = (each for each in map(Requirement, extras) if each.marker.evaluate(default_environment() | LINUX))
     assert wanted.extras == {"cpu"}

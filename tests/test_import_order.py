@@ -71,7 +71,7 @@ def test_a_module_imports_no_higher_layer(name):
     assert not higher
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_there_are_no_import_cycles():
     left = {name: all_imports(name) for name in FILES}
     while leaves := [name for name, modules in left.items() if not modules]:
         for leaf in leaves:
@@ -81,7 +81,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 @pytest.mark.parametrize("framework", HOMES)
-def test_a_framework_is_imported_at_the_top_of_its_own_files_alone(framework):
+def test_frameworks_are_imported_at_the_top_only_in_their_folders(framework):
     elsewhere = {
         str(path.relative_to(PACKAGE))
         for path in FILES.values()

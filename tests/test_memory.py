@@ -59,7 +59,7 @@ def test_free_memory_is_never_more_than_there_is(machine, contents, free):
     assert memory.free_memory() == free
 
 
-def test_a_system_that_tells_nothing_refuses_nothing(machine, monkeypatch):
+def test_unknown_memory_rejects_nothing(machine, monkeypatch):
     def unknown(_):
         raise ValueError("unrecognized configuration name")
 
@@ -69,6 +69,6 @@ def test_a_system_that_tells_nothing_refuses_nothing(machine, monkeypatch):
     memory.require_memory(2**62, "a model")
 
 
-def test_this_machine_tells():
+def test_this_machine_reports_its_memory():
     if Path("/proc/meminfo").exists():
         assert 0 < memory.free_memory() <= memory.total_memory()

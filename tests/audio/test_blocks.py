@@ -29,7 +29,7 @@ def whole(stream):
 
 @pytest.mark.parametrize(("from_rate", "to_rate"), [(44100, 48000), (8000, 44100), (96000, 44100), (11025, 96000)])
 @pytest.mark.parametrize("samples", [1, 100, 300_001])
-def test_resampling_in_blocks_equals_resampling_the_whole(from_rate, to_rate, samples):
+def test_resampling_in_blocks_equals_resampling_at_once(from_rate, to_rate, samples):
     audio = noise(samples)
     stream = uneven(audio).resampled(from_rate, to_rate)
     expected = resample(audio, from_rate, to_rate)
@@ -46,14 +46,14 @@ def test_a_stream_is_as_loud_as_its_samples(samples):
 
 
 @pytest.mark.parametrize("size", [1, 999, 60_000])
-def test_chunks_have_the_size_that_was_asked_for(size):
+def test_chunks_have_the_requested_size(size):
     audio = noise(6_000 if size == 1 else 200_000)
     chunks = list(uneven(audio).chunks(size))
     assert {chunk.shape[1] for chunk in chunks[:-1]} == {size}
     np.testing.assert_array_equal(np.concatenate(chunks, axis=1), audio)
 
 
-def test_what_can_be_done_with_a_stream():
+def test_operations_on_streams():
     audio = noise(150_000, channels=1)
     stream = as_stream(audio)
     np.testing.assert_array_equal(whole(stream.stereo()), np.repeat(audio, 2, axis=0))

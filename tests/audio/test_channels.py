@@ -19,7 +19,7 @@ def test_stereo_stays():
     assert note is None
 
 
-def test_further_channels_are_dropped_with_a_note():
+def test_further_channels_are_dropped_with_a_warning():
     stereo, note = to_stereo(FOUR)
     np.testing.assert_array_equal(stereo, FOUR[:2])
     assert "4 channels" in note
@@ -33,6 +33,6 @@ def test_other_numbers_of_channels(have, want, expected):
     np.testing.assert_array_equal(to_channels(FOUR[:have], want), expected)
 
 
-def test_channels_are_not_invented():
+def test_channels_cannot_be_added_to_several():
     with pytest.raises(AudioError, match="cannot convert 2 channels to 6"):
         to_channels(FOUR[:2], 6)

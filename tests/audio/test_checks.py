@@ -64,12 +64,12 @@ def rain():
         lambda: white(0.001),
     ],
 )
-def test_good_sounds_pass(sound):
+def test_good_audio_passes(sound):
     assert kinds(sound()) == []
 
 
 @pytest.mark.parametrize("level", [0.05, 0.3])
-def test_white_noise_from_end_to_end_is_called_static(level):
+def test_white_noise_is_detected_as_static(level):
     findings = check_audio(white(level).astype(np.float32), RATE)
     assert [(finding.kind, finding.severity) for finding in findings] == [("static", "warning")]
     assert "weights that do not fit" in findings[0].message
@@ -80,7 +80,7 @@ def test_static_is_found_in_long_clips_too():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_numbers(value):
+def test_values_that_are_not_finite(value):
     audio = tone()
     audio[0, 100] = value
     findings = check_audio(audio.astype(np.float32), RATE)
@@ -107,24 +107,24 @@ def test_warnings_let_a_clip_pass():
     require_usable(check_audio(white(0.3).astype(np.float32), RATE), "x")
 
 
-def test_short_bursts_are_not_called_static():
+def test_short_bursts_are_not_static():
     assert kinds(white()[:, :4000]) == []
 
 
 @pytest.mark.parametrize(("gain", "kind"), [(4.5, "overload"), (1e8, "overload"), (4.3, "clipped"), (1.2, "clipped")])
-def test_what_is_far_over_full_scale_is_an_error(gain, kind):
+def test_peaks_far_over_full_scale_are_an_error(gain, kind):
     assert kinds(gain * tone()) == [kind]
     assert bool(errors(gain * tone())) == (kind == "overload")
     assert kinds(gain * tone(), is_region=True) == [kind]
 
 
 @pytest.mark.parametrize("prompt", ["a piano", "Ein Klavier", "🎸", "a train horn", "brain waves", "a window squeaks"])
-def test_a_prompt_that_asks_for_a_tone_gets_no_static(prompt):
+def test_static_is_an_error_for_other_prompts(prompt):
     assert "sounds like static" in errors(white(), prompt=prompt)[0]
 
 
 @pytest.mark.parametrize("prompt", ["white noise", "Radio static", "heavy rain on the left", "tape hiss", "NOISE"])
-def test_a_prompt_that_asks_for_noise_gets_it(prompt):
+def test_noise_is_accepted_if_the_prompt_asks_for_it(prompt):
     assert kinds(white(), prompt=prompt) == []
 
 
@@ -134,7 +134,7 @@ def test_static_in_a_region_or_without_a_prompt_is_a_warning():
         assert errors(white(), **origin) == []
 
 
-def test_near_silence_is_an_error_where_a_prompt_asks_for_sound():
+def test_near_silence_is_an_error_unless_the_prompt_asks_for_it():
     faint = 0.003 * tone()
     assert "nearly silent (at most -54 dBFS" in errors(faint, prompt="a piano")[0]
     for origin in (
@@ -164,7 +164,7 @@ def test_regions_may_be_silent():
         ({"precision": "int8"}, "the precision int8", ("guidance", "source")),
     ],
 )
-def test_causes_are_possible_ones(origin, possible, impossible):
+def test_messages_name_plausible_causes(origin, possible, impossible):
     for sound in (1e3 * tone(), white()):
         (message,) = errors(sound, prompt="a piano", **origin)
         assert possible in message
@@ -173,10 +173,10 @@ def test_causes_are_possible_ones(origin, possible, impossible):
     assert "source" not in errors(np.zeros((2, 9)))[0]
 
 
-def test_an_offset_is_not_told_from_part_of_a_low_tone():
+def test_short_clips_are_not_checked_for_an_offset():
     assert kinds(0.5 * tone()[:, :40]) == []
 
 
-def test_silence_that_was_asked_for_is_none():
+def test_requested_silence_is_accepted():
     assert kinds(np.zeros((2, SAMPLES)), prompt="two seconds of silence") == []
     assert kinds(np.zeros((2, SAMPLES)), prompt="silencer shot") == ["silent"]

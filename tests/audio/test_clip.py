@@ -38,7 +38,7 @@ def test_construction_converts_to_float32_and_adds_the_channel_axis():
         (np.zeros((2, 5)), 44100.5, "found 44100.5"),
     ],
 )
-def test_what_is_no_clip(audio, rate, sentence):
+def test_invalid_arrays_are_rejected(audio, rate, sentence):
     with pytest.raises(AudioError, match=sentence):
         Clip(audio, rate)
 
@@ -48,7 +48,7 @@ def test_few_samples_of_many_channels_are_a_clip(shape):
     assert Clip(np.zeros(shape), RATE).audio.shape == shape
 
 
-def test_its_repr_says_what_it_is():
+def test_repr_shows_length_and_prompt():
     assert repr(clip()) == "Clip(seconds=1.0, channels=2, sample_rate=44100)"
     assert repr(clip(record=RECORD)) == "Clip(seconds=1.0, channels=2, sample_rate=44100, prompt='a bell')"
     long = repr(clip(record={"request": {"prompt": "bell\n" * 100}}))
@@ -56,7 +56,7 @@ def test_its_repr_says_what_it_is():
     assert "prompt" not in repr(clip(record={"request": {"prompt": 5}}))
 
 
-def test_what_is_saved_can_be_loaded(tmp_path):
+def test_saved_clips_can_be_loaded(tmp_path):
     path = clip(record=RECORD).save(tmp_path / "a.flac")
     back = Clip.load(path)
     np.testing.assert_allclose(back.audio, clip().audio, atol=2**-23)
@@ -80,7 +80,7 @@ def test_saving_at_a_loudness(tmp_path):
     assert integrated_loudness(back.audio, RATE) == pytest.approx(-20, abs=0.01)
 
 
-def test_changes_on_the_way_are_logged_and_recorded(tmp_path, caplog):
+def test_changes_of_gain_are_logged_and_recorded(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         path = clip(peak=2.0, record=RECORD | {"warnings": ["first"]}).save(tmp_path / "a.wav", sidecar=True)
     warnings = Clip.load(path).record["warnings"]
@@ -91,20 +91,20 @@ def test_changes_on_the_way_are_logged_and_recorded(tmp_path, caplog):
     assert warnings[1] in (tmp_path / "a.json").read_text()
 
 
-def test_a_loudness_out_of_reach_is_reported(tmp_path, caplog):
+def test_an_unreachable_loudness_is_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         path = clip(record=RECORD).save(tmp_path / "a.wav", loudness=0)
     assert "0 LUFS would exceed -1 dBTP" in caplog.text
     assert Clip.load(path).record["warnings"][0] in caplog.text
 
 
-def test_sounds_without_a_record_get_no_tags(tmp_path):
+def test_clips_without_a_record_get_no_tags(tmp_path):
     path = clip().save(tmp_path / "a.wav")
     assert path.stat().st_size == 44 + 2 * RATE * 3
     assert Clip.load(path).record == {}
 
 
-def test_damaged_tags_do_not_keep_the_sound_from_loading(tmp_path, caplog):
+def test_audio_with_damaged_tags_loads(tmp_path, caplog):
     path = clip(record=RECORD).save(tmp_path / "a.mp3")
     path.write_bytes(path.read_bytes().replace(b'{"soundloom"', b'x"soundloom"'))
     with caplog.at_level(logging.WARNING):

@@ -50,7 +50,7 @@ def test_bytes_are_those_of_a_file_and_carry_the_record(tmp_path, format):
         assert data == path.read_bytes()
 
 
-def test_options_of_save_hold_for_bytes():
+def test_options_of_save_apply_to_bytes():
     back = Clip.load(io.BytesIO(clip().to_bytes("WAV", subtype="PCM_16", rate=48000)))
     assert (back.sample_rate, back.source_format) == (48000, SourceFormat("WAV", "PCM_16"))
 
@@ -62,7 +62,7 @@ def test_the_name_of_an_open_file_chooses_the_format(tmp_path):
         assert Clip.load(file).source_format == SourceFormat("FLAC", "PCM_24")
 
 
-def test_writing_and_reading_begin_where_the_file_stands():
+def test_reading_and_writing_start_at_the_file_position():
     file = io.BytesIO()
     file.write(b"before")
     clip().save(file, format=".wav")
@@ -70,7 +70,7 @@ def test_writing_and_reading_begin_where_the_file_stands():
     assert Clip.load(file).samples == RATE // 4
 
 
-def test_what_cannot_seek_will_do(tmp_path):
+def test_files_need_not_be_seekable(tmp_path):
     pipe = Pipe()
     clip(record=RECORD).save(pipe, format="wav")
     assert Clip.load(pipe).record["seed"] == 3
@@ -87,7 +87,7 @@ def test_warnings_name_the_file_object(caplog):
     assert "attenuated" in Clip.load(io.BytesIO(data)).record["warnings"][0]
 
 
-def test_damaged_tags_do_not_keep_the_sound_from_loading(caplog):
+def test_audio_with_damaged_tags_loads(caplog):
     data = clip(record=RECORD).to_bytes("mp3").replace(b'{"soundloom"', b'x"soundloom"')
     with caplog.at_level(logging.WARNING):
         assert Clip.load(io.BytesIO(data)).record == {}
@@ -103,7 +103,7 @@ def test_damaged_tags_do_not_keep_the_sound_from_loading(caplog):
         (5, "from a path or a file object, not int"),
     ],
 )
-def test_what_cannot_be_loaded(file, sentence):
+def test_objects_that_cannot_be_loaded(file, sentence):
     with pytest.raises(AudioError, match=sentence):
         Clip.load(file)
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_loaded(file, sentence):
         ("a.wav", {"format": "flac"}, RequestError, "the suffix of a path selects its format"),
     ],
 )
-def test_what_cannot_be_saved(tmp_path, monkeypatch, file, options, error, sentence):
+def test_objects_that_cannot_be_saved(tmp_path, monkeypatch, file, options, error, sentence):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=sentence):
         clip().save(file, **options)
@@ -145,13 +145,13 @@ def test_a_full_disk_for_the_temporary_file_names_the_file_object(tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_no_place_for_temporary_files_is_one_sentence(tmp_path, monkeypatch):
+def test_a_missing_temporary_folder_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(WriteError, match="a temporary file could not be written: No such file"):
         clip().to_bytes()
 
 
-def test_what_a_kill_leaves_is_removed_by_the_next(tmp_path, monkeypatch):
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path, monkeypatch):
     script = (
         "import os, signal; import numpy as np; from soundloom import Clip\n"
         "class Killer:\n    def write(self, data): os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -166,6 +166,6 @@ def test_what_a_kill_leaves_is_removed_by_the_next(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_behind_a_file_object_is_one_sentence():
+def test_a_full_disk_behind_a_file_object_is_reported():
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(WriteError, match="No space left"):  # noqa: PTH123
         clip().save(full, format="wav")

@@ -74,12 +74,12 @@ def test_default_depth_is_24_bit(tmp_path):
         ("VORBIS", "wav", "PCM_24"),
     ],
 )
-def test_depths_that_a_format_lacks_become_the_nearest(tmp_path, read, ending, written):
+def test_unsupported_depths_become_the_nearest(tmp_path, read, ending, written):
     write_audio(tmp_path / f"a.{ending}", noise(100), RATE, source=SourceFormat("WAV", read))
     assert soundfile.info(tmp_path / f"a.{ending}").subtype == written
 
 
-def test_safe_peak_scales_the_whole_clip_and_says_so(tmp_path):
+def test_safe_peak_attenuates_the_clip_with_a_warning(tmp_path):
     audio = np.array([[0.5, -2.0, 1.0]], np.float32)
     warnings = write_audio(tmp_path / "a.wav", audio, RATE, subtype="PCM_16", record={"seed": 1})
     back, _, _ = read_audio(tmp_path / "a.wav")
@@ -87,19 +87,19 @@ def test_safe_peak_scales_the_whole_clip_and_says_so(tmp_path):
     assert "6.02 dB" in warnings[0]
 
 
-def test_clip_peak_cuts_and_counts(tmp_path):
+def test_clip_peak_clips_and_counts(tmp_path):
     warnings = write_audio(tmp_path / "a.wav", np.array([[0.5, -2.0, 1.5]], np.float32), RATE, peak="clip")
     back, _, _ = read_audio(tmp_path / "a.wav")
     np.testing.assert_array_equal(back, np.array([[0.5, -1, 1 - 2**-23]], np.float32))
     assert "2 samples were clipped" in warnings[0]
 
 
-def test_lossy_formats_are_cut_before_they_are_encoded(tmp_path):
+def test_lossy_formats_are_clipped_before_encoding(tmp_path):
     write_audio(tmp_path / "a.ogg", noise(20_000, peak=5.0), RATE, peak="clip")
     assert np.abs(read_audio(tmp_path / "a.ogg")[0]).max() < 2
 
 
-def test_writing_in_pieces_equals_writing_at_once(tmp_path):
+def test_writing_in_chunks_equals_writing_at_once(tmp_path):
     audio = noise(200_000)
     write_audio(tmp_path / "whole.flac", audio, RATE)
     with AudioWriter(tmp_path / "pieces.flac", RATE, 2) as out:
@@ -109,7 +109,7 @@ def test_writing_in_pieces_equals_writing_at_once(tmp_path):
     np.testing.assert_array_equal(read_audio(tmp_path / "pieces.flac")[0], read_audio(tmp_path / "whole.flac")[0])
 
 
-def test_pieces_that_are_cut_at_full_scale_are_said(tmp_path, caplog):
+def test_clipped_chunks_are_reported(tmp_path, caplog):
     loud = np.full((2, 100), 1.5, np.float32)
     for name, warned in (("cut.flac", True), ("whole.wav", False)):
         caplog.clear()
@@ -197,7 +197,7 @@ def test_names_that_cannot_be_written(tmp_path, name, sentence):
         ("wav", {"peak": "loud"}, "must be safe or clip"),
     ],
 )
-def test_sounds_that_cannot_be_written(tmp_path, ending, options, sentence):
+def test_audio_that_cannot_be_written(tmp_path, ending, options, sentence):
     arguments = {"audio": noise(10), "sample_rate": RATE} | options
     with pytest.raises(AudioError, match=sentence):
         write_audio(tmp_path / f"a.{ending}", **arguments)
@@ -211,14 +211,14 @@ def test_existing_files_stay_when_overwriting_is_off(tmp_path):
     assert read_audio(tmp_path / "a.wav")[0].shape == (2, 10)
 
 
-def test_wav_refuses_to_pass_4_gib(tmp_path):
+def test_wav_files_are_limited_to_4_gib(tmp_path):
     with AudioWriter(tmp_path / "a.wav", RATE, 2) as out:
         out.samples = 2**32 // 6  # as if that many were written
         with pytest.raises(AudioError, match=r"4 GiB.*\n.*FLAC"):
             out.write(noise(100))
 
 
-def test_files_that_are_not_sound(tmp_path):
+def test_files_that_are_not_audio(tmp_path):
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("no sound here")
     soundfile.write(tmp_path / "silent.wav", np.zeros((0, 2)), RATE)
@@ -236,7 +236,7 @@ def test_files_that_are_not_sound(tmp_path):
             read_audio(tmp_path / name)
 
 
-def test_a_damaged_flac_file_is_refused(tmp_path):
+def test_a_damaged_flac_file_is_rejected(tmp_path):
     path = tmp_path / "a.flac"
     write_audio(path, noise(100_000), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -244,7 +244,7 @@ def test_a_damaged_flac_file_is_refused(tmp_path):
         read_audio(path)
 
 
-def test_a_file_that_ends_early_is_read_with_a_warning(tmp_path, caplog):
+def test_a_truncated_file_is_read_with_a_warning(tmp_path, caplog):
     path = tmp_path / "a.mp3"
     write_audio(path, noise(200_000), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -267,7 +267,7 @@ def chunk_names(data):
 
 
 @pytest.mark.parametrize("prompt", ["a", "ab", "abc", "abcd"])
-def test_wav_sizes_in_the_header_are_true(tmp_path, prompt):
+def test_wav_headers_have_correct_sizes(tmp_path, prompt):
     path = tmp_path / "a.wav"
     write_audio(path, noise(333, channels=1), RATE, record={"prompt": prompt})
     assert {b"fmt ", b"data", b"LIST"} < set(chunk_names(path.read_bytes()))
@@ -276,7 +276,7 @@ def test_wav_sizes_in_the_header_are_true(tmp_path, prompt):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_refused_in_a_sentence(tmp_path):
+def test_a_pipe_is_rejected(tmp_path):
     pipe = tmp_path / "pipe.wav"
     os.mkfifo(pipe)
     writer = os.open(pipe, os.O_RDWR)

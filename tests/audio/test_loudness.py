@@ -14,7 +14,7 @@ def tone(level, seconds, rate=48000, hertz=997.0, phase=0.0):
     return np.repeat(10 ** (level / 20) * wave[None], 2, axis=0).astype(np.float32)
 
 
-def test_k_weighting_is_the_printed_one_at_48_khz():
+def test_k_weighting_matches_the_standard_at_48_khz():
     """ITU-R BS.1770-4, tables 1 and 2."""
     (shelf_b, shelf_a), (high_b, high_a) = k_weighting(48000)
     np.testing.assert_allclose(shelf_b, [1.53512485958697, -2.69169618940638, 1.19839281085285], atol=1e-8)
@@ -57,7 +57,7 @@ def test_gating(levels):
     assert integrated_loudness(audio, 48000) == pytest.approx(-23, abs=0.1)
 
 
-def test_silence_behind_a_tone_does_not_count():
+def test_silence_after_a_tone_does_not_count():
     audio = np.concatenate([tone(-23, 10), np.zeros((2, 48000 * 30), np.float32)], axis=1)
     assert integrated_loudness(audio, 48000) == pytest.approx(-23, abs=0.1)
 
@@ -71,7 +71,7 @@ def recursion(b, a, samples):
     return np.array(out[2:])
 
 
-def test_filtering_in_parts_equals_the_recursion_over_the_whole():
+def test_filtering_in_chunks_equals_the_recursive_filter():
     rate = 8000
     noise = np.random.default_rng(0).normal(0, 0.1, 25 * rate)
     filtered = noise
@@ -83,7 +83,7 @@ def test_filtering_in_parts_equals_the_recursion_over_the_whole():
     assert integrated_loudness(noise[None], rate) == pytest.approx(expected, abs=1e-9)
 
 
-def test_short_sounds_have_a_loudness_and_silence_has_none():
+def test_short_clips_have_a_loudness_and_silence_has_none():
     assert integrated_loudness(tone(-23, 0.2), 48000) == pytest.approx(-23, abs=0.3)
     assert integrated_loudness(np.zeros((2, 48000), np.float32), 48000) == -math.inf
     assert integrated_loudness(np.zeros((2, 0), np.float32), 48000) == -math.inf
@@ -113,7 +113,7 @@ def test_the_gain_reaches_the_target():
     assert (gain, limited) == (pytest.approx(24, abs=0.1), False)
 
 
-def test_the_peak_ceiling_goes_before_the_target():
+def test_the_true_peak_limits_the_gain():
     loud_click = tone(-40, 3)
     loud_click[:, 70_000] = 0.5
     gain, limited = gain_to_loudness(loud_click, 48000, -16)

@@ -10,7 +10,7 @@ def tone(hz, amplitude=0.5, seconds=0.5):
     return np.sin(2 * np.pi * hz * np.arange(round(RATE * seconds)) / RATE)[None] * amplitude
 
 
-def test_silence_lies_on_the_floor():
+def test_silence_is_at_the_floor():
     assert (log_mel(np.zeros((2, RATE)), RATE) == -80).all()
 
 

@@ -28,7 +28,7 @@ def sound(request, tmp_path):
     return path
 
 
-def test_a_record_comes_back_whole_and_leaves_the_sound_alone(sound):
+def test_a_record_round_trips_without_changing_the_audio(sound):
     before, _, _ = read_audio(sound)
     write_record(sound, RECORD)
     assert read_record(sound) == {"soundloom": __version__, **RECORD}
@@ -45,7 +45,7 @@ def test_ordinary_tag_readers_see_prompt_and_comment(sound):
     assert shown == ["Glocken über dem See, 鐘", COMMENT, f"soundloom {__version__}"]
 
 
-def test_list_info_readers_see_them_too(tmp_path):
+def test_list_info_has_prompt_and_comment(tmp_path):
     path = tmp_path / "a.wav"
     write_audio(path, np.zeros((1, 100), np.float32), 44100, record=RECORD)
     with soundfile.SoundFile(path) as file:
@@ -80,13 +80,13 @@ def test_files_without_a_record_have_none(sound):
     assert read_record(sound) is None
 
 
-def test_the_sidecar_stands_in(sound):
+def test_the_sidecar_is_read_without_tags(sound):
     assert write_sidecar(sound, RECORD) == sidecar_path(sound) == sound.with_suffix(".json")
     assert json.loads(sidecar_path(sound).read_text(encoding="utf-8"))["seed"] == 7
     assert read_record(sound) == {"soundloom": __version__, **RECORD}
 
 
-def test_a_json_file_of_another_program_is_no_record(sound):
+def test_json_files_of_other_programs_are_ignored(sound):
     sidecar_path(sound).write_text('{"caption": "bells"}')
     assert read_record(sound) is None
 
@@ -118,6 +118,6 @@ def test_tags_that_cannot_be_parsed_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.float32(1), float("nan"), {1, 2}])
-def test_a_record_must_be_plain_json(sound, value):
+def test_a_record_must_hold_json_values(sound, value):
     with pytest.raises(AudioError, match="hold JSON values"):
         write_record(sound, {"seed": value})

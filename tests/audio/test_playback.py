@@ -37,7 +37,7 @@ def test_a_player_gets_a_wav_file_that_is_gone_afterwards(player, tmp_path):
     assert not os.path.exists((tmp_path / "name").read_text().strip())  # noqa: PTH110
 
 
-def test_what_a_kill_leaves_is_removed_by_the_next(player, tmp_path, monkeypatch):
+def test_temporary_files_of_a_killed_process_are_removed(player, tmp_path, monkeypatch):
     place = tmp_path / "temporary"
     place.mkdir()
     script = (
@@ -59,12 +59,12 @@ def test_a_player_that_fails_is_quoted(player):
         play(CLIP)
 
 
-def test_ctrl_c_ends_playing_quietly(player):
+def test_ctrl_c_stops_playback_without_an_error(player):
     player(f"kill -INT {os.getpid()}; exec /bin/sleep 60")
     play(CLIP)
 
 
-def test_a_mac_plays_with_what_it_comes_with(tmp_path, monkeypatch):
+def test_macos_plays_with_afplay(tmp_path, monkeypatch):
     for name in ("afplay", "ffplay"):
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

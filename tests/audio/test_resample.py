@@ -23,7 +23,7 @@ def test_length_is_rounded_up(function, rates, samples):
 
 @BOTH
 @pytest.mark.parametrize("rates", RATES)
-def test_a_sine_stays_that_sine(function, rates):
+def test_a_sine_keeps_its_frequency(function, rates):
     samples = rates[0] // 4
     out = function(sine(997, rates[0], samples), *rates)
     wanted = sine(997, rates[1], out.shape[1])
@@ -38,7 +38,7 @@ def test_equal_rates_change_nothing(function):
     assert function(audio, 44100, 44100) is audio
 
 
-def test_soxr_suppresses_what_the_new_rate_cannot_hold():
+def test_soxr_suppresses_aliasing():
     out = resample(sine(30_000, 96000, 96000), 96000, 44100)
     assert np.abs(out[:, 4000:-4000]).max() < 1e-5
 
@@ -63,6 +63,6 @@ def test_published_resampler_follows_its_formula(rates):
 
 @BOTH
 @pytest.mark.parametrize("rate", [0, -1, 44100.5])
-def test_rates_are_positive_whole_numbers(function, rate):
+def test_rates_are_positive_integers(function, rate):
     with pytest.raises(AudioError, match="an integer from 4000"):
         function(sine(100, 44100, 50), 44100, rate)

@@ -78,7 +78,7 @@ def test_saving_a_streamed_clip_equals_saving_a_loaded_one(tmp_path, caplog, opt
     assert said[0] == said[1]
 
 
-def test_clips_are_changed_alike_in_memory_and_in_files(tmp_path):
+def test_methods_of_streamed_and_loaded_clips_agree(tmp_path):
     path = sound_file(tmp_path / "a.flac", channels=3)
     audio = Clip.load(path).audio[:2]
     for clip in (Clip.load(path), StreamedClip.open(path)):
@@ -125,7 +125,7 @@ def test_a_streamed_clip_is_loaded_as_it_is_opened(tmp_path):
         StreamedClip.load(file)
 
 
-def test_files_that_are_refused_are_refused_in_the_same_words(tmp_path):
+def test_streamed_and_loaded_files_raise_the_same_errors(tmp_path):
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("no sound here")
     (tmp_path / "data.raw").write_bytes(b"1234")
@@ -142,7 +142,7 @@ def test_files_that_are_refused_are_refused_in_the_same_words(tmp_path):
         assert said[0] == said[1]
 
 
-def test_a_file_that_ends_early_is_streamed_to_its_end_with_a_warning(tmp_path, caplog):
+def test_a_truncated_file_is_streamed_to_its_end_with_a_warning(tmp_path, caplog):
     path = sound_file(tmp_path / "a.mp3")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with caplog.at_level(logging.WARNING):
@@ -151,7 +151,7 @@ def test_a_file_that_ends_early_is_streamed_to_its_end_with_a_warning(tmp_path, 
     np.testing.assert_array_equal(clip.audio, Clip.load(path).audio)
 
 
-def test_damaged_tags_do_not_keep_a_file_from_being_streamed(tmp_path, caplog):
+def test_audio_with_damaged_tags_streams(tmp_path, caplog):
     path = Clip(noise(1000), RATE, {"seed": 1}).save(tmp_path / "a.mp3")
     path.write_bytes(path.read_bytes().replace(b'{"soundloom"', b'x"soundloom"'))
     with caplog.at_level(logging.WARNING):
@@ -160,7 +160,7 @@ def test_damaged_tags_do_not_keep_a_file_from_being_streamed(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("samples", [100, 200_000, 300_000])
-def test_a_file_that_changes_meanwhile_is_refused(tmp_path, samples):
+def test_a_file_that_changed_is_rejected(tmp_path, samples):
     path = sound_file(tmp_path / "a.wav")
     clip = StreamedClip.open(path)
     sound_file(path, samples)
@@ -171,7 +171,7 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path, samples):
     assert not (tmp_path / "b.wav").exists()
 
 
-def test_a_source_is_kept_but_for_what_is_laid_over_it(tmp_path):
+def test_the_source_is_preserved_outside_of_patches(tmp_path):
     path = sound_file(tmp_path / "a.wav", 150_000, channels=3, subtype="FLOAT")
     source = StreamedClip.open(path)
     sound = PatchedAudio(source, 2, 250_000, 70_000)

@@ -12,12 +12,12 @@ def tensors(shapes):
     return {name: from_array(name, np.zeros(shape, np.float32)) for name, shape in shapes.items()}
 
 
-def test_equal_sets_pass_in_the_order_asked_for():
+def test_equal_sets_match_in_the_wanted_order():
     found = require_match(tensors(dict(reversed(LAYERS.items()))), LAYERS, "file")
     assert list(found) == list(LAYERS)
 
 
-def test_ignorable_tensors_may_be_present_and_are_left_out():
+def test_optional_tensors_are_ignored():
     extra = tensors(LAYERS | {"model.model.transformer.rotary_pos_emb.inv_freq": (2,)})
     assert require_match(extra, LAYERS, "file").keys() == LAYERS.keys()
 

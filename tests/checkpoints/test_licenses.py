@@ -14,14 +14,14 @@ def own_folder(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-def test_without_consent_the_notice_names_licenses_and_addresses():
+def test_without_consent_the_notice_lists_licenses_and_urls():
     with pytest.raises(DownloadError, match="Stability AI Community License") as caught:
         require_consent(MUSIC)
     assert "https://ai.google.dev/gemma/terms" in str(caught.value)
     assert VARIABLE in caught.value.hint
 
 
-def test_consent_is_remembered():
+def test_consent_is_stored():
     require_consent(MUSIC, accept=True)
     require_consent(MUSIC)
     require_consent(SAME)  # one of the same licenses

@@ -23,7 +23,7 @@ def spoil(path, name, dtype):
     (path.parent / "sha256.json").unlink()
 
 
-def test_a_sound_checkpoint_is_reported_with_its_digests(tmp_path):
+def test_an_undamaged_checkpoint_is_reported_with_its_hashes(tmp_path):
     report = verify(open_checkpoint(make_random("small-music", tmp_path, size="tiny")))
     assert report.ok
     assert [file.path.parent.name for file in report.files][1] == "t5gemma-b-b-ul2"
@@ -67,7 +67,7 @@ def test_each_file_is_read_once_for_its_digest(tmp_path, monkeypatch, digested, 
 @pytest.mark.parametrize(
     "text", ["not JSON", "[]", "{}", '{"files": []}', '{"files": {"model.safetensors": 1}}', "[" * 99]
 )
-def test_hashes_of_something_else_in_the_folder_above_are_passed_over(tmp_path, text):
+def test_unrelated_hashes_in_the_parent_folder_are_ignored(tmp_path, text):
     folder = make_random("same-s", tmp_path / "model", size="tiny")
     (tmp_path / HASHES_FILE).write_text(text)
     assert verify(open_checkpoint(folder)).ok
@@ -76,7 +76,7 @@ def test_hashes_of_something_else_in_the_folder_above_are_passed_over(tmp_path, 
     assert report.ok and report.unrecorded
 
 
-def test_hashes_beside_a_model_are_held_to_limits(tmp_path):
+def test_hash_files_are_limited_in_size(tmp_path):
     folder = make_random("same-s", tmp_path, size="tiny")
     for text in ("[" * 5000, '{"files": {}, "made": NaN}', " " * (1 << 24) + "{}"):
         (folder / HASHES_FILE).write_text(text)

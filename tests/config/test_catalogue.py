@@ -41,7 +41,7 @@ def test_sizes_are_the_published_ones(name, width, depth, heads, differential, l
     assert config.sample_size == latents * config.same.downsampling_ratio
 
 
-def test_the_catalogue_says_how_much_mini_makes_at_once():
+def test_the_catalogue_has_the_longest_clip_of_mini():
     entry = CATALOGUE["mini"]
     assert entry.max_seconds == pytest.approx(entry.parsed_config().max_seconds, abs=0.01)
 
@@ -64,7 +64,7 @@ def test_base_models_share_the_text_encoder_of_their_sibling(name):
 
 
 @pytest.mark.parametrize("alias", ["sm-music", "SM-SFX", "sm-music-base", "Medium"])
-def test_aliases_and_case_are_understood(alias):
+def test_aliases_and_upper_case_work(alias):
     assert require_entry(alias).name in CATALOGUE
 
 
@@ -81,7 +81,7 @@ def test_every_download_has_a_pinned_commit_a_license_and_an_autoencoder(entry):
 
 
 @pytest.mark.parametrize("entry", [entry for entry in MUSIC.values() if entry.public], ids=lambda entry: entry.name)
-def test_music_models_are_for_non_commercial_use_and_come_with_their_parts(entry):
+def test_music_models_are_non_commercial_and_list_auxiliary_sources(entry):
     assert "NonCommercial 4.0" in license_notice(entry)
     for source in entry.sources:
         assert re.fullmatch(r"[0-9a-f]{40}", source.revision or "0" * 40)
@@ -98,19 +98,19 @@ def test_configurations_of_music_models_parse(name):
     assert config.lm.head_dim == 64
 
 
-def test_melody_is_known_to_be_missing():
+def test_melody_is_listed_as_unavailable():
     with pytest.raises(ModelNotFoundError, match="does not support melody") as caught:
         require_entry("musicgen-melody")
     assert "musicgen-medium" in caught.value.hint
 
 
-def test_large_is_known_but_cannot_be_had():
+def test_large_is_listed_as_unavailable():
     assert find_entry("large") is not None
     with pytest.raises(ModelNotFoundError, match="weights are not public"):
         require_entry("large")
 
 
-def test_unknown_names_list_what_there_is():
+def test_unknown_names_list_the_models():
     with pytest.raises(ModelNotFoundError) as caught:
         require_entry("stable-audio")
     assert "small-music" in caught.value.hint

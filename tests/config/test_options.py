@@ -20,13 +20,13 @@ KNOWN = ("seconds", "steps", "guidance", "negative_prompt", "seed")
         ("negativ_prompt", "negative_prompt"),
     ],
 )
-def test_an_unknown_option_names_the_one_that_was_meant(name, meant):
+def test_an_unknown_option_gets_a_suggestion(name, meant):
     with pytest.raises(RequestError) as caught:
         check_options("generate", {name: 1}, KNOWN)
     assert str(caught.value) == f"generate has no option {name!r}\nhint: did you mean {meant}?"
 
 
-def test_without_a_near_miss_all_options_are_named():
+def test_without_a_suggestion_all_options_are_listed():
     with pytest.raises(RequestError, match="no option 'color'\nhint: options: guidance, negative_prompt, seconds"):
         check_options("generate", {"color": 1}, KNOWN)
 

@@ -9,7 +9,7 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.requests import spread_seed
 
 
-def test_numbers_of_numpy_become_pythons_own():
+def test_numpy_numbers_become_python_numbers():
     guidance = Guidance(np.float32(3), apg=np.float64(0.5), interval=(np.float32(0), np.float32(0.5)))
     request = GenerationRequest(
         "rain", seconds=np.float32(1.5), seed=np.int64(7), steps=np.int64(8), guidance=guidance, noise=np.array(1.0)
@@ -35,12 +35,12 @@ def test_numbers_of_numpy_become_pythons_own():
         ("guidance", "3", "guidance must be a (number|Guidance), found str"),
     ],
 )
-def test_what_is_no_number_is_refused_by_its_type(kind, field, value, sentence):
+def test_values_that_are_not_numbers_are_rejected(kind, field, value, sentence):
     with pytest.raises(RequestError, match=sentence):
         kind("rain", **{field: value})
 
 
-def test_steps_and_their_limit_are_told_apart():
+def test_the_limit_of_steps_is_named():
     with pytest.raises(RequestError, match="steps must be between 1 and 10000, found 0"):
         GenerationRequest(steps=np.int64(0))
     with pytest.raises(RequestError, match="steps must be an integer, found float"):

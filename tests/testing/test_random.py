@@ -10,7 +10,7 @@ from soundloom.testing.stable_audio import main, make_random, tiny_config
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ["small-sfx", "medium-base", "same-s", "same-l"])
-def test_what_is_made_opens_with_its_configuration(tmp_path, name, layout):
+def test_random_checkpoints_open_with_their_configuration(tmp_path, name, layout):
     checkpoint = open_checkpoint(make_random(name, tmp_path / name, layout, "tiny"))
     wanted = tiny_config(CATALOGUE[name].parsed_config())
     assert checkpoint.config.same == wanted.same
@@ -41,7 +41,7 @@ def test_a_tiny_model_is_a_few_megabytes(tmp_path):
     assert sum(path.stat().st_size for path in folder.rglob("*.*") if path.is_file()) < 10e6
 
 
-def test_weights_keep_the_scale_of_what_flows_through_them(tmp_path):
+def test_weights_preserve_the_scale_of_activations(tmp_path):
     tensors = open_checkpoint(make_random("small-music", tmp_path, size="tiny")).tensors
     weight = tensors["model.model.transformer.layers.0.self_attn.to_qkv.weight"].numpy()
     assert np.std(weight) == pytest.approx(128**-0.5, rel=0.02)
@@ -51,13 +51,13 @@ def test_weights_keep_the_scale_of_what_flows_through_them(tmp_path):
     assert features[127] < features[0] / 100
 
 
-def test_a_configuration_of_ones_own_can_be_made(tmp_path):
+def test_custom_configurations_work(tmp_path):
     config = tiny_config(CATALOGUE["same-l"].parsed_config())
     for layout in ("published", "npz"):
         assert open_checkpoint(make_random(config, tmp_path / layout, layout)).config == config
 
 
-def test_an_unknown_layout_is_refused(tmp_path):
+def test_an_unknown_layout_is_rejected(tmp_path):
     with pytest.raises(RequestError, match="no layout 'onnx'"):
         make_random("same-s", tmp_path, "onnx", "tiny")
 

@@ -3,7 +3,7 @@ import pytest
 from soundloom.untrusted.limits import read_limited
 
 
-def test_no_more_than_the_limit_is_read(tmp_path):
+def test_the_read_limit_is_enforced(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     assert read_limited(path, 5) == b"12345"

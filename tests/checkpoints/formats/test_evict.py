@@ -14,7 +14,7 @@ def resident() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("RssFile"))
 
 
-def test_copied_bytes_leave_memory_and_can_be_read_again(tmp_path):
+def test_evicted_pages_can_be_read_again(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, 32 << 20, np.uint8)
     path = tmp_path / "data"
     data.tofile(path)
@@ -26,7 +26,7 @@ def test_copied_bytes_leave_memory_and_can_be_read_again(tmp_path):
     np.testing.assert_array_equal(part, data[1000:-1000])
 
 
-def test_bytes_in_memory_are_left_alone():
+def test_arrays_without_a_mapping_are_ignored():
     values = np.arange(10)
     evict(values)
     assert values.sum() == 45

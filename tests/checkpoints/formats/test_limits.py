@@ -39,7 +39,7 @@ def npy(array):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_that_cannot_be_shown_are_refused_in_words_that_follow_any_file(tmp_path, name):
+def test_names_that_are_not_printable_are_rejected(tmp_path, name):
     path = safetensors(tmp_path / "a.safetensors", {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}})
     with pytest.raises(CorruptFileError, match=f"a.safetensors cannot be read: {SENTENCE}"):
         read_safetensors(path)
@@ -50,13 +50,13 @@ def test_names_that_cannot_be_shown_are_refused_in_words_that_follow_any_file(tm
             read_npz(npz(tmp_path / "a.npz", f"{name}.npy", npy(np.zeros(1))))
 
 
-def test_very_many_tensors_are_refused_in_such_words():
+def test_too_many_tensors_are_rejected():
     state = {f"a{i}": from_array("a", np.zeros(1)) for i in range(MOST_TENSORS + 1)}
     with pytest.raises(CorruptFileError, match=f"a state cannot be read: it names {MOST_TENSORS + 1} tensors"):
         tensors_of(state, "a state")
 
 
-def test_long_names_are_cut_where_messages_quote_them(tmp_path):
+def test_long_names_are_truncated_in_messages(tmp_path):
     entries = [
         {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
         {"dtype": "X", "shape": [1], "data_offsets": [0, 4]},
@@ -78,6 +78,6 @@ def refuse(read, path):
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_constants_are_named_without_a_place_that_is_not_theirs(constant):
+def test_json_constants_are_named(constant):
     with pytest.raises(ValueError, match=f"^it holds {constant}, which is not valid JSON$"):
         decode_json(f'{{"a": [1,\n{constant}]}}')

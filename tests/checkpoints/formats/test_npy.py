@@ -77,7 +77,7 @@ def test_all_forms_of_the_header_are_read(text, shape):
         "x\nerror: forged",
     ],
 )
-def test_anything_else_is_refused(text):
+def test_invalid_headers_are_rejected(text):
     with pytest.raises(ValueError, match=r"npy header|unknown type") as caught:
         read_npy_header(with_header(text))
     assert str(caught.value).isprintable()
@@ -86,7 +86,7 @@ def test_anything_else_is_refused(text):
 @pytest.mark.parametrize(
     "change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"", lambda data: data[:9]]
 )
-def test_files_of_another_length_are_refused(tmp_path, change):
+def test_files_of_another_length_are_rejected(tmp_path, change):
     np.save(tmp_path / "a.npy", np.eye(3))
     (tmp_path / "a.npy").write_bytes(change((tmp_path / "a.npy").read_bytes()))
     with pytest.raises(CorruptFileError, match="is not a NumPy array: it "):

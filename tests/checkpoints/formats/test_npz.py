@@ -41,26 +41,26 @@ def test_stored_members_are_not_copied(tmp_path):
     assert np.shares_memory(tensor.numpy(), tensor.buffer())
 
 
-def test_bf16_has_to_be_cast_first(tmp_path):
+def test_bf16_must_be_cast_first(tmp_path):
     with pytest.raises(ValueError, match="BF16"):
         write_npz(tmp_path / "b.npz", [from_array("x", np.ones(4, np.float32)).cast("BF16")])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pickled_objects_are_refused(tmp_path):
+def test_pickled_objects_are_rejected(tmp_path):
     np.savez(tmp_path / "a.npz", fine=np.ones(2), evil=np.array([{"code": 1}], dtype=object))
     with pytest.raises(CorruptFileError, match="pickled Python objects as 'evil'"):
         read_npz(tmp_path / "a.npz")
 
 
-def test_text_arrays_are_refused(tmp_path):
+def test_text_arrays_are_rejected(tmp_path):
     np.savez(tmp_path / "a.npz", words=np.array(["a"]))
     with pytest.raises(CorruptFileError, match="'words' of type <U1"):
         read_npz(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 700])
-def test_a_truncated_archive_is_refused(tmp_path, keep):
+def test_a_truncated_archive_is_rejected(tmp_path, keep):
     path = tmp_path / "a.npz"
     np.savez(path, **ARRAYS)
     path.write_bytes(path.read_bytes()[:keep])
@@ -68,14 +68,14 @@ def test_a_truncated_archive_is_refused(tmp_path, keep):
         read_npz(path)
 
 
-def test_other_members_are_refused(tmp_path):
+def test_other_members_are_rejected(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("run.py", "print()")
     with pytest.raises(CorruptFileError, match=r"run\.py"):
         read_npz(tmp_path / "a.npz")
 
 
-def test_a_member_shorter_than_its_header_says_is_refused(tmp_path):
+def test_a_member_shorter_than_its_header_says_is_rejected(tmp_path):
     np.save(tmp_path / "x.npy", np.ones(8))
     whole = (tmp_path / "x.npy").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:

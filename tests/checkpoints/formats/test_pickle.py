@@ -76,7 +76,7 @@ def test_nothing_that_a_pickle_names_is_called(tmp_path):
     assert np.array_equal(tensors_of(found, "evil.ckpt")["w"].numpy(), [1, 1])
 
 
-def test_torch_itself_would_have_run_it(tmp_path):
+def test_torch_itself_would_run_the_code(tmp_path):
     path = save(tmp_path / "evil.ckpt", Malicious(exec, f"open({str(tmp_path / 'made')!r}, 'w').close()"))
     torch.load(path, weights_only=False)
     assert (tmp_path / "made").exists()
@@ -91,7 +91,7 @@ def rewrite(path, change):
             archive.writestr(name, change(content) if name.endswith("data.pkl") else content)
 
 
-def test_a_tensor_outside_of_its_storage_is_refused(tmp_path):
+def test_a_tensor_outside_of_its_storage_is_rejected(tmp_path):
     path = save(tmp_path / "a.bin", {"w": torch.arange(7.0)})
     rewrite(path, lambda content: content.replace(b"K\x07\x85", b"K\x70\x85"))  # (7,) becomes (112,)
     with pytest.raises(CorruptFileError, match="exceeds its storage"):
@@ -99,14 +99,14 @@ def test_a_tensor_outside_of_its_storage_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"\x80\x02K."])
-def test_a_damaged_pickle_is_refused(tmp_path, damage):
+def test_a_damaged_pickle_is_rejected(tmp_path, damage):
     path = save(tmp_path / "a.bin", {"w": torch.ones(2)})
     rewrite(path, damage)
     with pytest.raises(CorruptFileError, match="cannot be read"):
         read_pickle(path)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     bare = tmp_path / "bare.bin"
     bare.write_bytes(pickle.dumps({"w": 1}))
     with pytest.raises(CorruptFileError, match="not a zip archive"):

@@ -95,7 +95,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "parts", "sentence"), BAD.values(), ids=BAD)
-def test_a_faulty_file_is_refused_with_its_fault(tmp_path, content, parts, sentence):
+def test_a_faulty_file_is_rejected_with_its_fault(tmp_path, content, parts, sentence):
     path = tmp_path / "bad.safetensors"
     if content is not None:
         path.write_bytes(content)

@@ -38,7 +38,7 @@ def test_writing_into_a_mapped_file_does_not_change_it(tmp_path):
     assert path.read_bytes() == b"abcd"
 
 
-def test_mapping_ends_with_its_last_array_and_begins_anew(tmp_path):
+def test_the_mapping_ends_with_its_last_array(tmp_path):
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("this system does not list the mappings of a process")
@@ -53,7 +53,7 @@ def test_mapping_ends_with_its_last_array_and_begins_anew(tmp_path):
     assert file.read(1, 3).tobytes() == b"bc"
 
 
-def test_another_file_that_takes_the_name_is_not_read(tmp_path):
+def test_a_replaced_file_is_not_read(tmp_path):
     path = tmp_path / "bytes"
     path.write_bytes(b"abcd")
     file = MappedFile(path)

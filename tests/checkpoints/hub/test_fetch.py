@@ -63,7 +63,7 @@ def test_a_complete_copy_needs_neither_network_nor_consent(hub):
     assert hub.requests == []
 
 
-def test_nothing_is_asked_of_the_network_before_the_license_is_accepted(hub):
+def test_there_is_no_request_before_the_license_is_accepted(hub):
     with pytest.raises(DownloadError, match=r"license of small-music was not accepted(.|\n)*Gemma Terms of Use"):
         fetch(ENTRY)
     assert hub.requests == []
@@ -101,14 +101,14 @@ def test_another_revision_can_be_named(hub):
     assert get(revision="b" * 40).weights.parent.name == "b" * 40
 
 
-def test_a_broken_transfer_is_taken_up_again(hub, monkeypatch):
+def test_a_broken_transfer_is_retried(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.cut_after = 9000
     assert (get().weights.parent / "model_config.json").read_bytes() == b"model_config.json" * 1000
     assert sum("GET" in request and "model_config.json" in request for request in hub.requests) == 2
 
 
-def test_a_transfer_that_keeps_breaking_is_one_sentence(hub, monkeypatch):
+def test_a_transfer_that_keeps_breaking_is_reported(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.cut_after, hub.cuts_left = 9000, 100
     with pytest.raises(DownloadError, match=r"model_config\.json of .* could not be downloaded") as caught:
@@ -116,14 +116,14 @@ def test_a_transfer_that_keeps_breaking_is_one_sentence(hub, monkeypatch):
     assert "try again" in caught.value.hint
 
 
-def test_a_file_of_the_wrong_size_is_refused(hub):
+def test_a_file_of_the_wrong_size_is_rejected(hub):
     files = (RemoteFile("model_config.json"), RemoteFile("model.safetensors", 5))
     entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
     with pytest.raises(DownloadError, match="has 17000 bytes instead of 5"):
         get(entry)
 
 
-def test_offline_and_not_cached_is_one_sentence(hub):
+def test_a_missing_file_offline_is_reported(hub):
     with pytest.raises(DownloadError, match="not in the cache, and downloads are disabled"):
         get(offline=True)
     assert hub.requests == []
@@ -135,7 +135,7 @@ def test_offline_mode_of_the_client_is_honored(hub, monkeypatch):
         get()
 
 
-def test_no_network_is_one_sentence(hub, monkeypatch):
+def test_a_missing_network_is_reported(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its attempts
     point_client_at("http://127.0.0.1:1", monkeypatch)
     with pytest.raises(DownloadError, match=r"seems to be offline: model_config\.json") as caught:
@@ -146,7 +146,7 @@ def test_no_network_is_one_sentence(hub, monkeypatch):
         get(revision="0fef1393")
 
 
-def test_an_ailing_server_is_quoted(hub, monkeypatch):
+def test_server_errors_are_quoted(hub, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.failing = True
     with pytest.raises(DownloadError, match=r"model_config\.json .* could not be downloaded: .*500"):
@@ -169,7 +169,7 @@ def test_files_needed_lists_every_file_with_its_repository():
     assert sum(file.size for _, file in files_needed(MUSIC) if file.size) == 2_270_384_940 + 1_183_022_944
 
 
-def test_a_file_whose_hash_is_not_the_pinned_one_is_refused_and_not_kept(hub):
+def test_a_file_with_a_wrong_hash_is_rejected_and_removed(hub):
     files = (RemoteFile("model_config.json", sha256="0" * 64),)
     entry = replace(ENTRY, sources=(replace(ENTRY.sources[0], files=files),))
     with pytest.raises(DownloadError, match=f"has the sha256 [0-9a-f]{{64}} instead of the pinned {'0' * 64}"):
@@ -188,7 +188,7 @@ def cache():
     return Path(constants.HF_HUB_CACHE)
 
 
-def test_without_a_pin_the_first_download_is_what_is_trusted(hub):
+def test_without_a_pin_the_first_download_is_trusted(hub):
     first = get(unpinned())
     shutil.rmtree(cache())
     hub.commits = ["c" * 40, *hub.commits]  # the branch has moved
@@ -200,7 +200,7 @@ def test_without_a_pin_the_first_download_is_what_is_trusted(hub):
     assert get(unpinned(), revision="c" * 40).weights.read_bytes() == b"something else"
 
 
-def test_a_model_that_was_fetched_without_a_pin_needs_no_network(hub):
+def test_a_cached_model_without_a_pin_needs_no_network(hub):
     first = get(unpinned())
     hub.requests.clear()
     assert get(unpinned()) == get(unpinned(), offline=True) == first
@@ -227,7 +227,7 @@ def test_partial_files_of_killed_downloads_are_removed_by_the_next(hub):
     assert not partial.exists()
 
 
-def test_a_record_of_downloads_that_cannot_be_read_is_one_sentence(hub, tmp_path):
+def test_a_damaged_record_of_downloads_is_reported(hub, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "downloads.json").write_text("[" * 5000)
     with pytest.raises(DownloadError, match=r"downloads\.json cannot be read"):
@@ -236,7 +236,7 @@ def test_a_record_of_downloads_that_cannot_be_read_is_one_sentence(hub, tmp_path
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows the home folder otherwise")
 @pytest.mark.parametrize("settings", ["not a folder", "no home"])
-def test_a_download_is_used_also_where_it_cannot_be_noted(hub, tmp_path, monkeypatch, caplog, settings):
+def test_a_download_that_cannot_be_recorded_is_used(hub, tmp_path, monkeypatch, caplog, settings):
     if settings == "no home":
         monkeypatch.delenv("SOUNDLOOM_CONFIG")
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
@@ -254,7 +254,7 @@ def raise_no_home():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not lock folders")
-def test_downloads_at_the_same_time_are_all_noted(tmp_path, monkeypatch):
+def test_concurrent_downloads_are_all_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
     write = pins.write_json
 
@@ -275,7 +275,7 @@ def test_downloads_at_the_same_time_are_all_noted(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("proxies", [{"no": "localhost"}, {"ftp": "http://proxy"}, {"https": ""}])
-def test_names_that_go_without_a_proxy_are_no_proxy(hub, monkeypatch, proxies):
+def test_proxy_exceptions_do_not_count_as_a_proxy(hub, monkeypatch, proxies):
     asked = []
 
     def refuse(host, *_):

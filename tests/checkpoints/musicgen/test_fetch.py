@@ -46,7 +46,7 @@ def published(tmp_path, monkeypatch):
         yield folder
 
 
-def test_the_training_checkpoint_is_fetched_and_kept_as_safetensors(published, tmp_path):
+def test_the_training_checkpoint_is_downloaded_and_converted_to_safetensors(published, tmp_path):
     found = open_music("instruct-musicgen", accept_license=True)
     wanted = open_musicgen(published)
     assert (found.name, found.layout, found.config) == ("instruct-musicgen", "musicgen", EDITOR)
@@ -58,12 +58,12 @@ def test_the_training_checkpoint_is_fetched_and_kept_as_safetensors(published, t
     assert open_music("instruct-musicgen", offline=True).files[0].stat().st_mtime_ns == before
 
 
-def test_nothing_is_fetched_before_the_license_is_accepted(published):
+def test_nothing_is_downloaded_before_the_license_is_accepted(published):
     with pytest.raises(DownloadError, match=r"not accepted(.|\n)*NonCommercial"):
         open_music("instruct-musicgen")
 
 
-def test_folders_and_names_are_told_apart(published, tiny_model_folder):
+def test_folders_and_names_are_distinguished(published, tiny_model_folder):
     assert is_music("musicgen-small") and is_music(published) and is_music(str(published / "finetuned.ckpt"))
     assert not is_music("mini") and not is_music(tiny_model_folder) and not is_music("no-such-model")
     with pytest.raises(ModelNotFoundError, match="not a MusicGen model"):

@@ -34,7 +34,7 @@ def own(tmp_path):
 
 
 @pytest.mark.parametrize(("config", "layout"), CASES)
-def test_every_layout_opens_as_the_same_tensors(tmp_path, own, config, layout):
+def test_every_layout_opens_with_the_same_tensors(tmp_path, own, config, layout):
     folder = make_musicgen(config, tmp_path / layout, layout)
     assert is_musicgen(folder)
     found, wanted = open_musicgen(folder), own(config)
@@ -47,7 +47,7 @@ def test_every_layout_opens_as_the_same_tensors(tmp_path, own, config, layout):
             assert np.abs(values - truth).max() <= ROUNDING[layout] * np.abs(truth).max(), name
 
 
-def test_a_training_checkpoint_of_another_model_is_not_taken_for_the_adapters(tmp_path):
+def test_a_training_checkpoint_of_another_model_is_not_recognized(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch, which writes the pickled layouts, is not installed")
     path = tmp_path / "model.ckpt"
     for content in ({"state_dict": {"diffusion.model.weight": torch.zeros(1)}}, [1], {"state_dict": 1}):
@@ -69,7 +69,7 @@ def test_packed_weights_stay_packed(tmp_path, own, layout):
         assert np.abs(tensor.numpy().astype(np.float32) - truth).max() < np.ptp(truth) / 2**bits
 
 
-def test_names_of_a_bundle_may_have_a_prefix_and_gates_may_be_apart(tmp_path):
+def test_bundles_may_have_a_prefix_and_separate_gates(tmp_path):
     folder = make_musicgen(EDITOR, tmp_path, "bundle")
     before = open_musicgen(folder)
     stored = {f"lm.{name}": tensor for name, tensor in read_safetensors(folder / WEIGHTS_FILE).items()}
@@ -85,7 +85,7 @@ def test_names_of_a_bundle_may_have_a_prefix_and_gates_may_be_apart(tmp_path):
 
 @pytest.mark.parametrize("layout", ["musicgen", "transformers", "bundle"])
 @pytest.mark.parametrize("fault", ["missing", "unexpected"])
-def test_a_tensor_too_few_or_too_many_is_named(tmp_path, layout, fault):
+def test_missing_and_unexpected_tensors_are_named(tmp_path, layout, fault):
     folder = make_musicgen(EDITOR if layout != "transformers" else PLAIN, tmp_path, layout)
     stored = read_safetensors(folder / WEIGHTS_FILE)
     if fault == "missing":
@@ -118,7 +118,7 @@ def test_a_training_checkpoint_is_never_taken_for_the_base_model(tmp_path):
     assert not np.allclose(open_musicgen(folder).tensors[name].numpy(), dead)
 
 
-def test_fingerprints_differ_between_weights_and_not_between_openings(tmp_path):
+def test_fingerprints_depend_only_on_weights(tmp_path):
     first, again = (open_musicgen(make_musicgen(PLAIN, tmp_path / "a")).fingerprint for _ in range(2))
     other = open_musicgen(make_musicgen(PLAIN, tmp_path / "b", seed=1)).fingerprint
     assert first == again != other
@@ -138,7 +138,7 @@ def test_language_models_have_the_published_number_of_parameters(size, parameter
     assert count(lm_shapes(published_musicgen(size).lm)) == parameters
 
 
-def test_other_parts_have_the_published_number_of_parameters():
+def test_other_components_have_the_published_number_of_parameters():
     config = published_musicgen("large", instruct=True)
     assert count(t5_shapes(config.t5)) == 109_628_544
     assert count(adapter_shapes(config.lm, config.instruct)) == 50_276_352 + 201_326_592 + 48
@@ -150,7 +150,7 @@ def count(shapes):
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def test_composite_configurations_that_would_compute_otherwise_are_refused(tmp_path):
+def test_unsupported_composite_configurations_are_rejected(tmp_path):
     data = json.loads((make_musicgen(PLAIN, tmp_path, "transformers") / "config.json").read_text())
     assert parse_composite_config(data) == PLAIN
     data["decoder"]["activation_function"] = "relu"
@@ -158,6 +158,6 @@ def test_composite_configurations_that_would_compute_otherwise_are_refused(tmp_p
         parse_composite_config(data)
 
 
-def test_parts_of_different_models_are_refused():
+def test_components_of_different_models_are_rejected():
     with pytest.raises(ConfigError, match="codebooks"):
         MusicGenConfig(PLAIN.t5, published_musicgen("small").encodec, PLAIN.lm)

@@ -65,20 +65,20 @@ def test_a_bundle_opens_packed_to_the_model_of_its_npz_files(made, layout, bits)
             np.testing.assert_array_equal(tensor.numpy(), wanted)
 
 
-def test_every_matrix_of_the_transformer_is_packed_whose_inputs_divide(made):
+def test_transformer_matrices_with_divisible_inputs_are_packed(made):
     tensors = open_checkpoint(made / "int4").component(DIT_PREFIX)
     plain = {name for name, t in tensors.items() if len(t.shape) == 2 and not isinstance(t, PackedTensor)}
     local = {f"transformer.layers.{layer}.to_local_embed.0.weight" for layer in range(2)}  # 257 inputs
     assert plain == {"transformer.memory_tokens", *local}
 
 
-def test_a_component_of_a_bundle_opens_the_whole(made):
+def test_a_component_of_a_bundle_opens_the_complete_model(made):
     part = made / "int4" / DIT
     whole = open_checkpoint(made / "int4").fingerprint
     assert open_checkpoint(part).fingerprint == open_checkpoint(part / "model.safetensors").fingerprint == whole
 
 
-def test_groups_are_told_without_a_manifest(bundle):
+def test_the_group_size_is_inferred_without_a_manifest(bundle):
     (bundle / DIT / "manifest.json").unlink()
     assert open_checkpoint(bundle).layout == "int4"
 
@@ -93,7 +93,7 @@ def test_other_groups_open_with_and_without_a_manifest(made, tmp_path, bits, gro
         (tmp_path / DIT / "manifest.json").unlink(missing_ok=True)
 
 
-def test_codes_are_kept_when_a_bundle_is_saved_again(made, tmp_path):
+def test_saving_a_bundle_again_preserves_quantized_values(made, tmp_path):
     source = open_checkpoint(made / "int4")
     save_checkpoint(tmp_path, "int4", source.config, dict(source.tensors), source.text_encoder, source.name)
     assert open_checkpoint(tmp_path).fingerprint == source.fingerprint
@@ -125,13 +125,13 @@ def test_scales_that_are_not_finite_are_found(bundle):
 
 
 @pytest.mark.parametrize("part", ["weight", "scales", "biases"])
-def test_a_triplet_that_is_not_complete_is_refused(bundle, part):
+def test_an_incomplete_packed_weight_is_rejected(bundle, part):
     change(bundle, lambda tensors: tensors.pop(f"{LAYER}.{part}"))
     with pytest.raises(MismatchError, match=rf"packs {LAYER} without its {part}"):
         open_checkpoint(bundle)
 
 
-def test_a_plain_weight_beside_scales_is_refused(bundle):
+def test_a_plain_weight_beside_scales_is_rejected(bundle):
     replace_tensor(bundle, f"{LAYER}.weight", np.ones((128, 512), np.float16))
     with pytest.raises(MismatchError, match=rf"mixes layouts: {LAYER} has scales"):
         open_checkpoint(bundle)
@@ -146,7 +146,7 @@ def test_a_plain_weight_beside_scales_is_refused(bundle):
         ("weight", (128, 32), "has 32 words, which do not divide into values"),  # two bits
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
+def test_mismatched_shapes_are_rejected(bundle, tensor, shape, fault):
     dtype = np.uint32 if tensor == "weight" else np.float16
     replace_tensor(bundle, f"{LAYER}.{tensor}", np.ones(shape, dtype))
     with pytest.raises(MismatchError, match=fault):
@@ -161,32 +161,32 @@ def test_shapes_that_do_not_fit_are_refused(bundle, tensor, shape, fault):
         ({"group_size": 64, "bits": 8}, "in 4 bits, but its manifest.json says 8"),
     ],
 )
-def test_a_manifest_that_contradicts_the_file_is_refused(bundle, manifest, fault):
+def test_a_manifest_that_contradicts_the_file_is_rejected(bundle, manifest, fault):
     (bundle / DIT / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(MismatchError, match=fault):
         open_checkpoint(bundle)
 
 
-def test_a_truncated_part_is_refused(bundle):
+def test_a_truncated_component_is_rejected(bundle):
     path = bundle / DIT / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CorruptFileError, match="truncated"):
         open_checkpoint(bundle)
 
 
-def test_a_file_with_names_of_another_layout_is_refused(bundle):
+def test_a_file_with_names_of_another_layout_is_rejected(bundle):
     replace_tensor(bundle, "model.model.to_cond_embed.0.weight", np.ones((128, 64), np.float16))
     with pytest.raises(MismatchError, match=r"1 tensor unexpected .*to_cond_embed\.0\.weight"):
         open_checkpoint(bundle)
 
 
-def test_a_text_encoder_without_its_tokenizer_is_refused(bundle):
+def test_a_text_encoder_without_its_tokenizer_is_rejected(bundle):
     change(bundle, lambda tensors: tensors.pop("TOKENIZER_MODEL"), "t5gemma")
     with pytest.raises(MismatchError, match="lacks TOKENIZER_MODEL, the text encoder's SentencePiece model"):
         open_checkpoint(bundle)
 
 
-def test_a_bundle_without_its_decoder_is_refused(bundle):
+def test_a_bundle_without_its_decoder_is_rejected(bundle):
     shutil.rmtree(bundle / "same_s_decoder")
     with pytest.raises(ModelNotFoundError, match=r"has no same_s_decoder\*/model\.safetensors"):
         open_checkpoint(bundle)

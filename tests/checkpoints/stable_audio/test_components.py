@@ -25,7 +25,7 @@ def test_a_lone_transformer_opens_with_sizes_from_its_shapes(folder):
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if not entry.is_musicgen])
-def test_the_configuration_of_a_named_model_is_told_by_its_shapes(name):
+def test_the_configuration_of_a_named_model_is_inferred_from_shapes(name):
     config = CATALOGUE[name].parsed_config()
     shapes = model_shapes(config) | ignorable_shapes(config)
     tensors = {key: LazyTensor(key, "F32", shape, lambda: np.zeros(0)) for key, shape in shapes.items()}
@@ -50,7 +50,7 @@ def test_text_encoder_brings_its_configuration_and_tokenizer(folder):
 
 
 @pytest.mark.parametrize("name", ["META", "TOKENIZER_MODEL"])
-def test_a_text_encoder_without_its_bytes_is_refused(folder, tmp_path, name):
+def test_a_text_encoder_without_its_bytes_is_rejected(folder, tmp_path, name):
     tensors = read_npz(folder / "t5gemma_f16.npz")
     del tensors[name]
     write_npz(tmp_path / "t5gemma_f16.npz", tensors.values())
@@ -58,14 +58,14 @@ def test_a_text_encoder_without_its_bytes_is_refused(folder, tmp_path, name):
         open_text_encoder_component(tmp_path / "t5gemma_f16.npz")
 
 
-def test_meta_has_to_be_json(folder, tmp_path):
+def test_meta_must_be_json(folder, tmp_path):
     arrays = {name: tensor.numpy() for name, tensor in read_npz(folder / "t5gemma_f16.npz").items()}
     np.savez(tmp_path / "t5gemma_f16.npz", **arrays | {"META": np.frombuffer(b"{", np.uint8)})
     with pytest.raises(CorruptFileError, match="META"):
         open_text_encoder_component(tmp_path / "t5gemma_f16.npz")
 
 
-def test_an_unknown_component_is_refused(tmp_path):
+def test_an_unknown_component_is_rejected(tmp_path):
     np.savez(tmp_path / "dit_medium_f16.npz", x=np.ones(2))
     with pytest.raises(CheckpointError, match="no known component"):
         open_component(tmp_path / "dit_medium_f16.npz")
@@ -81,10 +81,10 @@ def test_an_unknown_component_is_refused(tmp_path):
         ("same_s_encoder_f32", "same-s"),
     ],
 )
-def test_file_names_tell_the_variant(tmp_path, name, variant):
+def test_file_names_select_the_variant(tmp_path, name, variant):
     assert variant_of(tmp_path / f"{name}.npz").name == variant
 
 
-def test_a_name_that_tells_nothing_is_refused(tmp_path):
+def test_a_name_without_a_variant_is_rejected(tmp_path):
     with pytest.raises(ModelNotFoundError, match="does not contain its model"):
         variant_of(tmp_path / "weights.npz")

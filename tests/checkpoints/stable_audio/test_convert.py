@@ -36,7 +36,7 @@ def reports(made, tmp_path, source, target, **options):
 
 @pytest.mark.parametrize("target", LAYOUTS)
 @pytest.mark.parametrize("source", [*LAYOUTS, "mixed"])
-def test_every_layout_becomes_every_other(made, tmp_path, source, target):
+def test_every_layout_converts_to_every_other(made, tmp_path, source, target):
     found = reports(made, tmp_path, source, target)
     assert open_checkpoint(tmp_path / "out").layout == target
     assert all(report.kept for report in found.values())
@@ -44,7 +44,7 @@ def test_every_layout_becomes_every_other(made, tmp_path, source, target):
 
 
 @pytest.mark.parametrize(("first", "second"), [("npz", "int4"), ("int8", "published"), ("bf16-mirror", "npz")])
-def test_models_with_differential_attention_go_the_same_ways(tmp_path, first, second):
+def test_models_with_differential_attention_convert_too(tmp_path, first, second):
     made = make_random("medium", tmp_path / "made", first, "tiny")
     for number, (source, target) in enumerate([(made, second), (tmp_path / "0", first)]):
         reports = convert(open_checkpoint(source), tmp_path / str(number), target)
@@ -53,7 +53,7 @@ def test_models_with_differential_attention_go_the_same_ways(tmp_path, first, se
 
 
 @pytest.mark.parametrize("target", ["npz", "int4"])
-def test_ones_own_model_stays_ones_own_and_a_named_one_keeps_its_name(made, tmp_path, target):
+def test_custom_models_keep_their_configuration_and_named_ones_their_name(made, tmp_path, target):
     shutil.copytree(made / "published" / "small-music", tmp_path / "mybells")
     for source in (tmp_path / "mybells", made / "npz" / "small-music", "mini"):
         convert(open_checkpoint(source), tmp_path / Path(source).name / target, target)
@@ -64,7 +64,7 @@ def test_ones_own_model_stays_ones_own_and_a_named_one_keeps_its_name(made, tmp_
 
 
 @pytest.mark.parametrize("target", [*LAYOUTS, "same-only"])
-def test_an_autoencoder_alone_becomes_every_layout_exactly(made, tmp_path, target):
+def test_a_standalone_autoencoder_converts_exactly(made, tmp_path, target):
     convert(open_checkpoint(made / "published/small-music"), tmp_path / "alone", "same-only")
     (report,) = convert(open_checkpoint(tmp_path / "alone"), tmp_path / "out", target)
     assert report.part == "autoencoder"
@@ -83,7 +83,7 @@ def test_an_autoencoder_alone_becomes_every_layout_exactly(made, tmp_path, targe
         ("published", "npz", {"conditioner", "autoencoder"}),
     ],
 )
-def test_what_a_layout_can_hold_is_kept_exactly(made, tmp_path, source, target, exact):
+def test_values_that_a_layout_can_store_are_exact(made, tmp_path, source, target, exact):
     found = reports(made, tmp_path, source, target)
     assert {part for part, report in found.items() if not report.changed} == exact
 
@@ -96,18 +96,18 @@ def test_a_report_counts_bytes_and_rounding(made, tmp_path):
     assert f"all {exact.tensors} tensors exact" in str(exact)
 
 
-def test_what_has_no_place_is_named(made, tmp_path):
+def test_dropped_parts_are_reported(made, tmp_path):
     found = reports(made, tmp_path, "published", "same-only")
     assert str(found["transformer"]) == "transformer: dropped, the layout cannot store it"
     assert found["autoencoder"].changed == 0
 
 
-def test_a_group_that_does_not_exist_is_refused(made, tmp_path):
+def test_an_unsupported_group_size_is_rejected(made, tmp_path):
     with pytest.raises(RequestError, match="the group size cannot be 48"):
         reports(made, tmp_path, "published", "int4", group_size=48)
 
 
-def test_what_is_stopped_leaves_nothing(made, tmp_path, monkeypatch):
+def test_an_interrupted_conversion_leaves_no_files(made, tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
@@ -117,14 +117,14 @@ def test_what_is_stopped_leaves_nothing(made, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_something_is_refused(made, tmp_path):
+def test_a_folder_that_is_not_empty_is_rejected(made, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(RequestError, match="is not an empty folder"):
         reports(made, tmp_path, "published", "int4")
 
 
-def test_values_of_a_conversion_are_those_of_the_source(made, tmp_path):
+def test_conversion_preserves_values(made, tmp_path):
     reports(made, tmp_path, "int8", "published")
     name = "model.model.transformer.layers.0.self_attn.to_qkv.weight"
     source, found = (open_checkpoint(p).tensors[name].numpy() for p in (made / "int8/small-music", tmp_path / "out"))

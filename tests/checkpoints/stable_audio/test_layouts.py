@@ -45,7 +45,7 @@ def without_weight_norm(tensors):
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
-def test_there_and_back_gives_the_same_tensors(canonical, kind):
+def test_layouts_round_trip(canonical, kind):
     layout, belongs = LAYOUTS[kind]
     wanted = {name: tensor for name, tensor in canonical.items() if belongs(name)}
     back = layout.to_canonical(layout.from_canonical(canonical))
@@ -110,7 +110,7 @@ def test_folded_weight_is_the_product_of_length_and_direction():
     )
 
 
-def test_a_channel_of_zeros_stays_one_and_gets_a_direction():
+def test_a_zero_channel_gets_an_arbitrary_direction():
     stack = f"{SAME_PREFIX}decoder.layers.3.mapping.weight_"
     folded = from_array("mapping.weight", np.array([[[0.0, 0.0]], [[3.0, 4.0]]], np.float32))
     pair = SAME_DECODER_NPZ.to_canonical({"mapping.weight": folded})
@@ -119,6 +119,6 @@ def test_a_channel_of_zeros_stays_one_and_gets_a_direction():
     np.testing.assert_array_equal(SAME_DECODER_NPZ.from_canonical(pair)["mapping.weight"].numpy(), folded.numpy())
 
 
-def test_a_name_of_no_table_is_kept_for_the_comparison_to_report():
+def test_unknown_names_are_kept():
     stray = from_array("stray", np.zeros(1, np.float32))
     assert "stray" in SAME_DECODER_NPZ.to_canonical({"stray": stray})

@@ -70,7 +70,7 @@ def test_weights_are_views_of_the_file(made):
     assert all(tensor.is_raw for tensor in tensors.values())
 
 
-def test_an_autoencoder_alone_gets_the_prefix_of_full_checkpoints(made):
+def test_a_standalone_autoencoder_gets_the_prefix_of_full_checkpoints(made):
     checkpoint = open_checkpoint(made / "same-only" / "small-music")
     assert checkpoint.layout == "same-only"
     assert checkpoint.text_encoder is None
@@ -84,7 +84,7 @@ def test_a_file_of_a_folder_opens_the_folder(made, name):
 
 
 @pytest.mark.parametrize("name", ["dit_sm-music_f16.npz", "same_s_encoder_f32.npz"])
-def test_a_component_opens_with_those_beside_it(made, name):
+def test_a_component_opens_with_its_neighbors(made, name):
     checkpoint = open_checkpoint(made / "npz" / "small-music" / name)
     assert (checkpoint.text_encoder is not None) == name.startswith("dit_")
     assert all(path.suffix == ".npz" for path in checkpoint.files)
@@ -102,14 +102,14 @@ def test_fingerprint_changes_with_any_weight(published):
 
 
 @pytest.mark.parametrize("place", [".", "stable-audio-3-small-music"])
-def test_the_text_encoder_may_lie_beside_the_model_or_in_a_sibling(published, place):
+def test_the_text_encoder_may_be_next_to_the_model_or_in_a_sibling(published, place):
     target = published.parent / place
     target.mkdir(exist_ok=True)
     shutil.move(published / "t5gemma-b-b-ul2", target)
     assert open_checkpoint(published).text_encoder is not None
 
 
-def test_a_text_encoder_of_another_width_is_refused(published):
+def test_a_text_encoder_of_another_width_is_rejected(published):
     path = published / "model_config.json"
     data = json.loads(path.read_text())
     wide = replace(TINY, model=replace(TINY.model, conditioning=replace(TINY.model.conditioning, cond_dim=32)))
@@ -132,7 +132,7 @@ def test_a_model_without_text_encoder_opens(published):
     assert open_checkpoint(published).text_encoder is None
 
 
-def test_a_text_encoder_without_tokenizer_is_refused(published):
+def test_a_text_encoder_without_tokenizer_is_rejected(published):
     (published / "t5gemma-b-b-ul2" / "tokenizer.model").unlink()
     with pytest.raises(ModelNotFoundError, match=r"lacks tokenizer\.model"):
         open_checkpoint(published)
@@ -165,7 +165,7 @@ def test_a_tensor_of_another_shape_is_named(published):
         open_checkpoint(published)
 
 
-def test_a_truncated_file_is_refused(published):
+def test_a_truncated_file_is_rejected(published):
     path = published / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CorruptFileError, match="truncated"):
@@ -181,14 +181,14 @@ def test_an_unknown_field_of_the_configuration_is_named(published):
         open_checkpoint(published)
 
 
-def test_weights_without_configuration_are_refused_but_may_be_given_one(published):
+def test_weights_without_configuration_are_rejected_but_may_be_given_one(published):
     (published / "model_config.json").unlink()
     with pytest.raises(ModelNotFoundError, match=r"no model_config\.json next to"):
         open_checkpoint(published)
     assert open_checkpoint(published, config=TINY).config == TINY
 
 
-def test_components_of_different_models_are_refused(made, tmp_path):
+def test_components_of_different_models_are_rejected(made, tmp_path):
     folder = shutil.copytree(made / "npz" / "small-music", tmp_path / "npz")
     tensors = read_npz(folder / "same_s_decoder_f32.npz")
     tensors["running_std"] = from_array("running_std", np.array([9.0], np.float32))
@@ -229,13 +229,13 @@ def test_pickles_are_never_opened(tmp_path, suffix):
             open_checkpoint(source)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     (tmp_path / "song.wav").write_bytes(b"RIFF")
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         open_checkpoint(tmp_path / "song.wav")
 
 
-def test_an_unknown_name_gets_near_misses():
+def test_an_unknown_name_gets_suggestions():
     with pytest.raises(ModelNotFoundError, match="no model is named 'smal-music'") as caught:
         open_checkpoint("smal-music")
     assert "small-music" in caught.value.hint
@@ -247,7 +247,7 @@ def test_a_path_that_does_not_exist_is_not_taken_for_a_name(tmp_path):
         open_checkpoint(tmp_path / "absent")
 
 
-def test_a_model_of_musicgen_is_refused_before_it_is_fetched():
+def test_a_model_of_musicgen_is_rejected_before_it_is_fetched():
     with pytest.raises(ModelNotFoundError, match="musicgen-small is a MusicGen model") as caught:
         open_checkpoint("musicgen-small@transformers")
     assert "`soundloom generate`" in caught.value.hint
@@ -266,7 +266,7 @@ def test_an_unknown_layout_of_a_name_lists_the_known_ones():
         open_checkpoint("mini@int4")
 
 
-def test_the_packaged_model_is_missing_with_a_sentence(monkeypatch, tmp_path):
+def test_a_missing_packaged_model_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr("soundloom.checkpoints.stable_audio.open.packaged_folder", lambda name: tmp_path / name)
     with pytest.raises(ModelNotFoundError, match="this installation lacks"):
         open_checkpoint("mini")

@@ -52,7 +52,7 @@ def test_text_encoder_counts():
     assert (len(shapes), sum(map(math.prod, shapes.values()))) == (134, 281_580_288)
 
 
-def test_large_is_about_as_large_as_announced():
+def test_large_has_about_the_announced_number_of_parameters():
     dit = {key: shape for key, shape in everything("large").items() if key.startswith(DIT_PREFIX)}
     assert sum(map(math.prod, dit.values())) == pytest.approx(2.7e9, rel=0.05)
 
@@ -64,7 +64,7 @@ def test_only_recomputed_and_unused_tensors_may_be_missing():
     assert is_ignorable("model.decoder.layers.0.mlp.up_proj.weight")
 
 
-def test_differential_attention_packs_more_projections():
+def test_differential_attention_fuses_more_projections():
     layer = DIT_PREFIX + "transformer.layers.0."
     small, medium = everything("small-music"), everything("medium")
     assert small[layer + "self_attn.to_qkv.weight"] == (3 * 1024, 1024)
