@@ -1,8 +1,8 @@
-"""The networks of diffusers with our weights: what ours are held equal to in tests, and compared with in speed.
+"""Build the networks of diffusers and transformers with our weights, as references for tests and benchmarks.
 
-diffusers stores the packed projections of differential self-attention in another order, so rows are moved. Its SAME
-has a sliding window and a mapping of kernel 1 for both sizes; for SAME-S, which is otherwise, it serves as a measure of
-cost alone, with weights of its own.
+diffusers stores the packed projections of differential self-attention in another order, so rows are permuted. Its SAME
+has a sliding window and a mapping of kernel size 1 for both sizes. SAME-S differs from that, so its peer has random
+weights and serves only to compare speed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def renamed(tensors: Mapping[str, LazyTensor], names: tuple[tuple[str, str], ...
 
 
 def load_peer(peer: Any, state: dict[str, Tensor]) -> Any:
-    """Give a peer its weights, each of which it must know, and all that it has; frequencies it computes itself."""
+    """Load weights strictly into a peer, except for frequencies, which it computes."""
     frequencies = {name: value for name, value in peer.state_dict().items() if name.endswith("freq")}
     peer.load_state_dict(state | frequencies, strict=True)
     return peer.eval()
@@ -86,7 +86,7 @@ def peer_dit(checkpoint: Checkpoint, norm_eps: float | None = None) -> Any:
 
 
 def peer_text(encoder: T5GemmaEncoder) -> Any:
-    """Build transformers' text encoder with the weights of ours; eager attention is its only one that caps logits."""
+    """Build transformers' text encoder with our weights; only its eager attention caps logits."""
     from transformers import T5GemmaConfig, T5GemmaEncoderModel, T5GemmaModuleConfig
 
     config = encoder.config
@@ -102,7 +102,7 @@ def peer_text(encoder: T5GemmaEncoder) -> Any:
 
 
 def peer_same(checkpoint: Checkpoint) -> Any:
-    """Build diffusers' autoencoder, with our weights where it is the same network."""
+    """Build diffusers' autoencoder, with our weights if it is the same network."""
     from diffusers import AutoencoderSAME
 
     same = checkpoint.config.same

@@ -1,11 +1,11 @@
-"""Check recorded clips against plain ones on an NVIDIA GPU, and print the table of times, floors and memory.
+"""Compare CUDA graph replays with eager clips on an NVIDIA GPU, and print times, lower bounds, and memory.
 
     python benchmarks/gpu.py [--models small-music medium] [--precision fp16] [--work FOLDER] [--json FILE]
 
-Weights are random at full size and stay in a cache folder (2.8 and 7 GB). A clip is timed from text to samples on the
-host, batch 1, 8 steps, as the median of `--runs` replays. Its floor is the larger of two times: the bytes that must be
-read (weights in each step, and those of text encoder and decoder once) over the measured rate of a copy, and the
-operations of products and attention over the measured rate of a large product, in the precision of each part.
+Full-size random weights stay in a cache folder (2.8 and 7 GB). A clip is timed from text to samples on the host, with
+batch size 1 and 8 steps, as the median of `--runs` replays. The lower bound is the larger of two times: the bytes that
+must be read (weights in each step, text encoder and decoder once) over the measured copy bandwidth, and the operations
+of matrix products and attention over the measured rate of a large product, in the precision of each part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.stable_audio.model import Model
 
 PROMPT, STEPS = "kick drum loop, 120 BPM", 8
-# Milliseconds that the published TensorRT runtime takes on an H200, by model and seconds.
+# Milliseconds of the published TensorRT runtime on an H200, by model and seconds.
 GOALS = {"small-music": {5: 17, 30: 22, 120: 44}, "medium": {5: 20, 30: 50, 120: 130, 380: 430}}
 GUIDED, INPAINTED = 2.2, 1.1  # times the plain clip that guidance and inpainting may take
 PARITY_DB = 60.0  # signal to noise of a replayed clip against the plain one; both round in half precision
@@ -48,7 +48,7 @@ def milliseconds(call: Callable[[], object], runs: int) -> float:
 
 
 def rates(runs: int = 20) -> dict[str, float]:
-    """Return measured bytes a second of a copy, and operations a second of a product by dtype."""
+    """Measure copy bandwidth in bytes per second, and matrix products in operations per second by dtype."""
     source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     target.copy_(source)
@@ -62,14 +62,14 @@ def rates(runs: int = 20) -> dict[str, float]:
 
 
 def operations(call: Callable[[], object]) -> int:
-    """Return the operations of products and attention in a call that issues them all."""
+    """Return the operations of matrix products and attention in a call."""
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
 
 
 def floor(model: Model, seconds: float, rate: dict[str, float]) -> float:
-    """Return the milliseconds below which no program with these weights and operations gets."""
+    """Return a lower bound in milliseconds for these weights and operations."""
     engine, config = model.engine, model.config
     frames = int((seconds + 6) * model.sample_rate) // config.same.downsampling_ratio
     latents = np.zeros((1, config.model.io_channels, frames), np.float32)
@@ -91,7 +91,7 @@ def decibels(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def parity(model: Model) -> float:
-    """Return the worst agreement of replayed clips with plain ones: plain, guided, inpainted, another length."""
+    """Return the worst agreement of replayed clips with eager ones: plain, guided, inpainted, other length."""
     engine: Any = model.engine
     source = model.generate(PROMPT, seconds=5, seed=9)
     clips: list[Callable[[int], Any]] = [
@@ -111,7 +111,7 @@ def parity(model: Model) -> float:
 
 
 def measure(model: Model, seconds: float, runs: int, rate: dict[str, float]) -> dict[str, float]:
-    """Return milliseconds of the first clip, of one that is recorded, of warm ones and their kin, and gigabytes."""
+    """Return milliseconds of the first clip, the captured clip, and replays, and memory in gigabytes."""
     torch.cuda.reset_peak_memory_stats()
 
     def make(**options: Any) -> Any:

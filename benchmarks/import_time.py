@@ -1,4 +1,4 @@
-"""Print how long `import soundloom` takes in a fresh interpreter, beside an interpreter that imports nothing.
+"""Print the time of `import soundloom` in a new interpreter, next to that of an empty interpreter.
 
 python benchmarks/import_time.py [--runs 10]
 """

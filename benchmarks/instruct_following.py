@@ -1,12 +1,11 @@
-"""Train an adapter on a tiny language model and measure how far edits of unheard pieces follow their instructions.
+"""Train an adapter on a tiny language model, and measure how well edits of held-out pieces follow instructions.
 
     python benchmarks/instruct_following.py FOLDER [--stems bands] [--base-steps 400] [--steps 1500] [--held-out 50]
 
-The codec is as simple as can be: a code is the energy of one of four bands of frequency in one frame. What a stem has
-of an edit is measured in those energies: the edit's are explained as a sum of the piece's stems, and the share of the
-stem that the instruction names is compared before and after. What was to be kept is compared code by code with the
-true result, where that is not silent, and once more with the adapter listening to another piece. It takes some
-minutes; a run that was stopped goes on.
+The codec is minimal: a token is the energy of one of four frequency bands in one frame. The energies of an edit are
+explained as a sum of the piece's stems, and the share of the stem that the instruction names is compared before and
+after. Preserved stems are compared token by token with the true result where it is not silent, and once more with the
+adapter conditioned on another piece. A run takes minutes, and an interrupted one resumes.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ ADAPTER = InstructConfig(max_frames=32, lora_rank=8, lora_alpha=16)
 
 
 class BandEdits(InstructionDataset):
-    """Edits as energies of bands, and instructions as the two words that matter."""
+    """Edits as band energies, and instructions as two words."""
 
     def encode(self, sounds: np.ndarray) -> np.ndarray:
         decibels = 10 * np.log10(energies(sounds) + 1e-12)
@@ -67,7 +66,7 @@ class BandEdits(InstructionDataset):
 
 
 def energies(sounds: np.ndarray) -> np.ndarray:
-    """Power (b, band, t) of sounds (b, n) in each band and frame."""
+    """Return the power (b, band, t) of audio (b, n)."""
     frames = sounds.shape[-1] // HOP
     spectra = np.abs(np.fft.rfft(sounds[..., : frames * HOP].reshape(-1, frames, HOP))) ** 2 / HOP**2
     edges = np.array(BANDS) * HOP // SAMPLE_RATE
@@ -75,12 +74,12 @@ def energies(sounds: np.ndarray) -> np.ndarray:
 
 
 def decode(codes: np.ndarray) -> np.ndarray:
-    """Power (band, t) of codes; the lowest is silence."""
+    """Return the power (band, t) of tokens; the lowest is silence."""
     return np.where(codes > 0, 10 ** ((FLOOR_DB + LEVEL_DB * codes) / 10), 0)
 
 
 def share(power: np.ndarray, stems: Stems, name: str) -> float:
-    """Part of power (band, t) that a stem explains, where all stems together explain it best."""
+    """Return the part of power (band, t) that a stem explains in a least-squares fit of all stems."""
     parts = np.stack([energies(stem[None])[0] for stem in stems.values()]).reshape(len(stems), -1)
     target, weights = power.reshape(-1), np.full(len(stems), 1.0)
     for _ in range(300):  # multiplicative updates keep the weights from falling below nothing
@@ -90,7 +89,7 @@ def share(power: np.ndarray, stems: Stems, name: str) -> float:
 
 
 class Judge:
-    """Edits pieces that no training heard."""
+    """Edit held-out pieces."""
 
     def __init__(self, edits: BandEdits, held_out: int) -> None:
         self.edits = edits
@@ -101,7 +100,7 @@ class Judge:
             self.cases[task].append((stems, sample_edit(stems, rng, task)))
 
     def lines(self, editor: Editor) -> Iterator[str]:
-        """Yield a line for each task: shares of the named stem, and codes that are as they should be."""
+        """Yield a line per task: shares of the named stem, and preserved tokens."""
         for task, cases in self.cases.items():
             stems, edits = zip(*cases, strict=True)
             before = self.edits.encode(np.stack([edit.before for edit in edits]))
@@ -114,7 +113,7 @@ class Judge:
             yield self.line(task, shares, agreement(before, after, wanted), agreement(before, misled, wanted))
 
     def edit(self, editor: Editor, before: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
-        """The likeliest codes (b, q, t) after edits of codes before (b, q, t)."""
+        """Return the most likely tokens (b, q, t) for edits of tokens (b, q, t)."""
         request = TokenRequest(len(before), before.shape[-1], GREEDY, guidance=2.0)
         hidden, mask = (torch.from_numpy(array) for array in self.edits.embed(list(instructions)))
         with torch.inference_mode():
@@ -126,7 +125,7 @@ class Judge:
         return last.tokens
 
     def line(self, task: Task, shares: np.ndarray, kept: float, misled: float) -> str:
-        """Describe the shares (edits, 3) of one task and what was kept."""
+        """Format the shares (edits, 3) of a task and the share of preserved tokens."""
         before, after, wanted = shares.mean(0)
         change = shares[:, 1] - shares[:, 0]
         right = (change < 0).mean() if task == "remove" else (change > 0).mean()
@@ -135,13 +134,13 @@ class Judge:
 
 
 def agreement(before: np.ndarray, after: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of the codes of the source that were to stay, silence left out, which came out exactly so."""
+    """Return the share of preserved tokens among those that should be, without silence."""
     kept = (wanted == before) & (wanted > 0)
     return float((after == wanted)[kept].mean())
 
 
 def config(steps_: int, stems: Kind) -> InstructTrainingConfig:
-    """Settings of both trainings."""
+    """Return the configuration of both trainings."""
     loop = LoopConfig(
         steps_, 3e-3, 1e-4, warmup_steps=30, weight_decay=0.0, ema=0.99, save_every=100, log_every=100
     )  # fmt: skip

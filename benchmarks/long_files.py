@@ -1,9 +1,9 @@
-"""Print the peak resident memory and the time of editing and encoding long sound files with `mini`.
+"""Print the peak resident memory and the time of editing and encoding long audio files with `mini`.
 
-OMP_NUM_THREADS=2 python benchmarks/long_files.py [--minutes 60] [--kinds wav,flac,mp3] [--work FOLDER]
+    OMP_NUM_THREADS=2 python benchmarks/long_files.py [--minutes 60] [--kinds wav,flac,mp3] [--work FOLDER]
 
-The files are made in the folder when they are not there, and stay: delete it afterwards. Each measurement runs the
-command in a process of its own, from its first import to the saved file.
+Missing files are generated in the folder; delete it afterwards. Each measurement runs the command in its own process,
+from the first import to the saved file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROMPT = "kick drum loop, 120 BPM"
 
 
 def make_file(path: Path, seconds: float) -> None:
-    """Write stereo noise, second by second, unless a file is there."""
+    """Write a file of stereo noise, unless it exists."""
     if path.exists():
         return
     random = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def make_file(path: Path, seconds: float) -> None:
 
 
 def commands(path: Path, seconds: float) -> dict[str, list[str]]:
-    """The commands that are measured, by what they do. An MP3 file is edited into a WAV file, as by default."""
+    """Return the measured commands by name; an MP3 file is edited to a WAV file, the default."""
     out = path.with_name(f"{path.stem}-out{'.wav' if path.suffix == '.mp3' else path.suffix}")
     edit = [str(path), PROMPT, "--seed", "1", "-o", str(out), "--quiet"]
     middle = f"{seconds / 2:g},{seconds / 2 + 2:g}"
@@ -54,14 +54,14 @@ def commands(path: Path, seconds: float) -> dict[str, list[str]]:
 
 
 def measure(command: list[str]) -> dict[str, float]:
-    """Run a command in a fresh process; return its peak memory in bytes, and its seconds."""
+    """Run a command in a new process; return its peak memory in bytes, and its seconds."""
     run = subprocess.run([sys.executable, __file__, "--measure", *command], check=True, stdout=subprocess.PIPE)
     figures: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return figures
 
 
 def measure_here(command: list[str]) -> None:
-    """Run a command in this process and print its figures as JSON."""
+    """Run a command in this process, and print its figures as JSON."""
     stages.reset_host_peak = lambda: None  # stages would forget what came before them
     began = time.perf_counter()
     code = soundloom(command)
@@ -74,7 +74,7 @@ def main() -> None:
         measure_here(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--kinds", default="wav,flac", help="of wav, flac and mp3, which takes minutes to make")
+    parser.add_argument("--kinds", default="wav,flac", help="wav, flac, or mp3, which takes minutes to encode")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "soundloom-long-files")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """Print the peak resident memory of generating and decoding with full-size random weights, on the CPU in float32.
 
-OMP_NUM_THREADS=2 python benchmarks/memory.py [--only 'generate,same-s *'] [--work FOLDER]
+    OMP_NUM_THREADS=2 python benchmarks/memory.py [--only 'generate,same-s *'] [--work FOLDER]
 
-Checkpoints of 2.8 and 3.4 GB are made in the folder when they are not there, and stay: delete it afterwards. Each
-measurement runs in its own process. Resident memory counts the pages of weights that are mapped from their file.
+Missing checkpoints of 2.8 and 3.4 GB are generated in the folder; delete it afterwards. Each measurement runs in its
+own process. Resident memory includes the touched pages of memory-mapped weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Peaks = dict[str, int]  # bytes by stage
 
 
 def generate(model: Model, seconds: float) -> Peaks:
-    """Make a clip at 8 steps; the stages reset the system's peak, so theirs are kept one by one."""
+    """Generate a clip in 8 steps; each stage resets the system's peak, so peaks are recorded per stage."""
     peaks: Peaks = {}
 
     def listen(progress: Progress) -> None:
@@ -44,13 +44,13 @@ def generate(model: Model, seconds: float) -> Peaks:
 
 
 def decode(model: Model, seconds: float) -> Peaks:
-    """Decode into one array, of 0.35 MB for each second."""
+    """Decode to one array of 0.35 MB per second."""
     model.decode(latents(model, seconds))
     return {}
 
 
 def decode_stream(model: Model, seconds: float) -> Peaks:
-    """Decode piece by piece, keeping none."""
+    """Decode chunk by chunk, and discard the chunks."""
     for _ in model.decode_stream(latents(model, seconds)):
         pass
     return {}
@@ -75,7 +75,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Model], Peaks]]] = {
 
 
 def measure(name: str, work: Path) -> None:
-    """Run one measurement in this process and print its figures as JSON."""
+    """Run one measurement in this process, and print its figures as JSON."""
     model_name, run = MEASUREMENTS[name]
     began = time.perf_counter()
     stages = run(load_stable_audio(work / model_name, device="cpu", precision="fp32", keep_bad=True))
@@ -85,11 +85,11 @@ def measure(name: str, work: Path) -> None:
 
 
 def measure_apart(names: list[str], work: Path) -> Iterator[str]:
-    """Run measurements one after the other, each in a fresh process, and yield a line about each."""
+    """Run each measurement in a new process, and yield a line about it."""
     for name in names:
         model_name = MEASUREMENTS[name][0]
         if not (work / model_name / WEIGHTS_FILE).exists():
-            # Apart as well: a process begins with its parent's peak for its own.
+            # In a new process, because a process inherits the peak of its parent.
             run_python("-m", "soundloom.testing.stable_audio", model_name, str(work / model_name))
         figures = json.loads(run_python(__file__, "--measure", name, "--work", str(work)).splitlines()[-1])
         stages = "".join(f", {stage} {peak / MB:.0f}" for stage, peak in figures["stages"].items())
@@ -97,7 +97,7 @@ def measure_apart(names: list[str], work: Path) -> Iterator[str]:
 
 
 def run_python(*arguments: str) -> bytes:
-    """Run a Python process to its end and return what it printed."""
+    """Run a Python process, and return its output."""
     return subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE).stdout
 
 

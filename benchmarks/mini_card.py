@@ -1,9 +1,9 @@
-"""Draw the pictures of the model card of mini: loss curves of a training, and spectrograms of real and made sounds.
+"""Plot the images of mini's model card: loss curves of a training, and spectrograms of real and generated audio.
 
     python benchmarks/mini_card.py WORK [--model mini] [--out docs/images]
 
-WORK is the work folder of the training. Writes mini-STAGE.svg for each stage that trained, and mini-spectrograms.png:
-for each prompt, side by side, the real sound, the same through the autoencoder, and what the model makes of the words.
+WORK is the run folder of the training. Writes mini-STAGE.svg for each trained stage, and mini-spectrograms.png. It
+shows the reference audio of each prompt, its reconstruction by the autoencoder, and the generated clip, side by side.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_LOSSES = ("step", "gradient", "discriminator gradient", "margin")
 
 
 def curves(folder: Path) -> str:
-    """Every loss of a stage over its steps, in medians of many records: one record may be huge."""
+    """Return each loss of a stage over its steps, as medians, since single values may be outliers."""
     records = list(read_log(folder))
     parts = np.array_split(range(len(records)), min(POINTS, len(records)))
     groups = [[records[number] for number in part] for part in parts]
@@ -43,7 +43,7 @@ def curves(folder: Path) -> str:
 
 
 def sheet(model_name: str) -> tuple[NDArray[np.uint8], list[str]]:
-    """A row of three spectrograms for each family of sounds, and the prompts."""
+    """Return a row of three spectrograms per family of sounds, and the prompts."""
     model = load_stable_audio(model_name, precision="fp32", keep_loaded=True)
     scope = EvaluationConfig(seconds=SECONDS).for_model(model)
     rows, prompts = [], scope.sample_prompts(len(scope.families), SEED)

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=2 python benchmarks/musicgen_memory.py [--size large] [--seconds 1,12] [--work FOLDER]
 
-Weights are random codes in a memory-mapped file, whose touched pages count. Each length is a process of its own, which
-edits so many seconds in windows of `--window` and prints the peak of every stage. The peak should be that of one
-window whatever the length.
+The random quantized weights are in a memory-mapped file, whose touched pages count. Each length is measured in its own
+process, which edits that many seconds in windows of `--window`, and prints the peak of each stage. The peak should be
+that of one window at any length.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MB = 1e6
 
 
 def write_model(config: MusicGenConfig, folder: Path) -> None:
-    """Write random weights: codes for the matrices in the language model's layers, the rest in half precision."""
+    """Write random weights: quantized matrices in the language model's layers, the rest in half precision."""
     tensors = {name: _tensor(name, shape) for name, shape in musicgen_shapes(config).items()}
     save_musicgen(folder, config, tensors, train_tokenizer(config.t5.vocab_size))
 
@@ -62,7 +62,7 @@ def _tensor(name: str, shape: tuple[int, ...]) -> LazyTensor:
 
 
 def measure(folder: Path, seconds: float, window: float | None, precision: str) -> dict[str, int]:
-    """Edit noise of a length; return the peak of each stage in bytes."""
+    """Edit noise; return the peak memory of each stage in bytes."""
     peaks: dict[str, int] = {}
 
     def listen(progress: Progress) -> None:
@@ -76,7 +76,7 @@ def measure(folder: Path, seconds: float, window: float | None, precision: str) 
 
 
 def measure_apart(lengths: list[float], arguments: list[str]) -> Iterator[str]:
-    """Measure each length in a fresh process and yield a line about it."""
+    """Measure each length in a new process, and yield a line about it."""
     for seconds in lengths:
         command = [sys.executable, __file__, *arguments, "--measure", str(seconds)]
         peaks = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

@@ -1,9 +1,9 @@
-"""Time a step of MusicGen against transformers' own generate, in turns on one machine.
+"""Compare the time of a MusicGen step with transformers' own generate, in alternating runs.
 
     python benchmarks/musicgen_speed.py [--size small] [--precisions fp32 auto] [--frames 60] [--rounds 3]
 
-Weights are random and the same for both, at the size of the published model; transformers runs as it does by default,
-in single precision. Only steps behind the first are timed, each with guidance (two rows). Needs transformers.
+Both use the same random weights, at the size of the published model; transformers runs with its defaults, in float32.
+The first step is not timed; each step uses guidance (two rows). Requires transformers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TOKENS, TEXT_WIDTH = 12, 32  # of the prompt
 
 
 def peer(config: LMConfig) -> Any:
-    """Build transformers' model with random weights: the language model of this size, all else as small as can be."""
+    """Build transformers' model with random weights: a language model of this size, and minimal other parts."""
     from transformers import (
         EncodecConfig,
         MusicgenConfig,
@@ -69,7 +69,7 @@ def peer(config: LMConfig) -> Any:
 
 
 def ours(model: Any, config: LMConfig, precision: str) -> MusicGenLM:
-    """Build our language model with the weights of transformers'."""
+    """Build our language model with the weights of transformers."""
     stored = {
         name: from_array(name, value.numpy())
         for name, value in model.state_dict().items()
@@ -84,7 +84,7 @@ def ours(model: Any, config: LMConfig, precision: str) -> MusicGenLM:
 
 
 def time_peer(model: Any, frames: int) -> float:
-    """Seconds of a step of transformers, the median."""
+    """Return the median seconds of a step of transformers."""
     from transformers import StoppingCriteria, StoppingCriteriaList
 
     times: list[float] = []
@@ -106,7 +106,7 @@ def time_peer(model: Any, frames: int) -> float:
 
 
 def time_ours(model: MusicGenLM, config: LMConfig, text: np.ndarray, frames: int) -> float:
-    """Seconds of a step of ours, the median."""
+    """Return the median seconds of a step of soundloom."""
     with torch.inference_mode():
         read = model.condition(torch.from_numpy(text), torch.ones(text.shape[:2], dtype=torch.bool))
     request = TokenRequest(1, frames, Sampling(top_k=250), 3.0)
@@ -120,7 +120,7 @@ def time_ours(model: MusicGenLM, config: LMConfig, text: np.ndarray, frames: int
 
 
 def compare(size: str, precisions: list[str], frames: int, rounds: int) -> Iterator[str]:
-    """Yield a line for each round and precision, then the medians."""
+    """Yield a line per round and precision, then the medians."""
     config = replace(published_musicgen(size).lm, text_width=TEXT_WIDTH)
     model = peer(config)
     text = np.random.default_rng(0).standard_normal((1, TOKENS, TEXT_WIDTH), dtype=np.float32)

@@ -1,10 +1,10 @@
-"""Print the memory that a transformer of random weights takes while it runs, packed and not, on the CPU (Linux).
+"""Print the memory of a transformer with random weights at inference, quantized and not, on the CPU (Linux).
 
-OMP_NUM_THREADS=1 python benchmarks/packed_memory.py [--model medium] [--depth 24] [--only 'int4 torch*'] [--seconds 5]
+    OMP_NUM_THREADS=1 python benchmarks/packed_memory.py [--model medium] [--only 'int4 torch*'] [--seconds 5]
 
-Each measurement is a process of its own: its resident memory after a tiny model ran, which loads the frameworks'
-code, is taken from its peak while two velocities are computed. Weights come from memory-mapped files, whose touched
-pages count. The share is of the bytes of all weights in half precision.
+Each measurement runs in its own process: the peak resident memory while computing two velocities, minus that after
+running a tiny model, which loads the framework's code. Weights are memory-mapped, and touched pages count. The printed
+share is relative to all weights in half precision.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def run(checkpoint: Checkpoint, engine_name: str, precision: str, seconds: float
 
 
 def measure(case: str, config: ModelConfig, work: Path, seconds: float) -> None:
-    """Run one measurement in this process and print its figures as JSON."""
+    """Run one measurement in this process, and print its figures as JSON."""
     weights, engine, precision = case.split()
     run(open_weights(tiny_config(config), work / f"tiny-{weights}"), engine, precision, seconds)
     reset_host_peak()
@@ -113,7 +113,7 @@ def measure(case: str, config: ModelConfig, work: Path, seconds: float) -> None:
 
 
 def measure_apart(cases: list[str], config: ModelConfig, arguments: list[str], work: Path) -> Iterator[str]:
-    """Run measurements one after the other, each in a fresh process, and yield a line about each."""
+    """Run each measurement in a new process, and yield a line about it."""
     half = 2 * sum(prod(shape) for shape in shapes_of(config).values())
     for weights in dict.fromkeys(case.split()[0] for case in cases):
         write_weights(tiny_config(config), weights, work / f"tiny-{weights}")

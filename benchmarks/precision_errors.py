@@ -1,9 +1,9 @@
-"""Print how far each precision is from FP32: one velocity, and clips through the autoencoder.
+"""Print the error of each precision relative to FP32: one velocity, and clips through the autoencoder.
 
     OMP_NUM_THREADS=2 python benchmarks/precision_errors.py [--model small-music] [--seconds 30] [--precisions bf16 …]
 
-`--model` is mini, a folder, or a catalogue name, which means its full size with random weights. Random latents,
-a random sound and the prompt below are the input: the velocity is of half noise, the decoder gets 24 latents.
+`--model` is mini, a folder, or a catalogue name, which means full size with random weights. Inputs are random latents,
+random audio, and the prompt below. The velocity is at time 0.5, and the decoder gets 24 latents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Outputs = dict[str, NDArray[np.float32]]
 
 
 def outputs(model: Model, seconds: float) -> Outputs:
-    """Velocity, decoded sound and latents of one model for the same random inputs."""
+    """Return velocity, decoded audio, and latents of a model for fixed random inputs."""
     random, config = np.random.default_rng(0), model.config
     hop = config.same.downsampling_ratio
     frames = 2 * round((seconds + PADDING) * config.sample_rate / hop / 2)
@@ -51,7 +51,7 @@ def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def decibels(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Power of the error relative to that of the signal."""
+    """Return the power of the error relative to the signal."""
     return float(20 * np.log10(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
 
 

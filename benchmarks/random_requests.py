@@ -1,11 +1,11 @@
-"""Ask `mini` for random things over the whole range that the docs promise, and look at every file that comes out.
+"""Run random requests over the documented range with `mini`, and check every output file.
 
-`python benchmarks/random_requests.py --count 500 --seed 0` prints a table: what was asked, how often, and how many
-files were over full scale, static, silent, of the wrong length, or changed where they were to be kept. Exits with 1
-where one was.
+`python benchmarks/random_requests.py --count 500 --seed 0` prints a table of the requests, how often they ran, and how
+many files were above full scale, static, silent, of the wrong length, or changed where they should be preserved. The
+exit code is 1 if there are any.
 
-Clips of 0.3 to 20 s; variations, inpainting and extensions of files of 0.2 s to 5 minutes, 8 to 96 kHz, mono to 5.1,
-16 bit to float; regions anywhere.
+The requests are clips of 0.3 to 20 s, and variations, inpainting, and extensions of files of 0.2 s to 5 minutes, 8 to
+96 kHz, mono to 5.1, and 16 bits to float, with regions anywhere.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FAULTS = ("refused", "over full scale", "static", "silent", "wrong length", "kep
 
 @dataclass(frozen=True)
 class Task:
-    """One request: what is asked, as a line to print, and what makes it."""
+    """A request: its description, and the function that executes it."""
 
     kind: str
     line: str
@@ -52,7 +52,7 @@ class Task:
 
 
 def tasks(model: Model, count: int, seed: int, folder: Path) -> list[Callable[[], Task]]:
-    """Return what builds each task, so that one source is in memory at a time."""
+    """Return functions that build the tasks, so that only one source is in memory at a time."""
     scope = EvaluationConfig().for_model(model)
     prompts = family_prompts(scope.families, count, seed + 1000, 4.0, False, scope.sounds.plain, scope.sounds.tuned_to)
     kinds = (generation, generation, variation, inpainting, inpainting, extension)
@@ -105,7 +105,7 @@ def extension(model: Model, prompt: HeldOutPrompt, rng: np.random.Generator, fol
 def sound_file(
     prompt: HeldOutPrompt, rng: np.random.Generator, folder: Path, longest: float = LONGEST_FILE
 ) -> tuple[Clip, str]:
-    """Write a sound of some rate, length, format and number of channels, and read it again."""
+    """Write audio of random rate, length, format, and channels, and read it again."""
     seconds = between(rng, SHORTEST_FILE, longest)
     rate, channels = int(rng.choice(RATES)), int(rng.choice((1, 2, 6)))
     suffix, subtype = FORMATS[rng.integers(len(FORMATS))]
@@ -117,12 +117,12 @@ def sound_file(
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a length so that short and long ones are as frequent."""
+    """Sample a length log-uniformly."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def faults(task: Task, folder: Path) -> list[str]:
-    """What is wrong with the file that a task leaves."""
+    """Return the faults of the output file of a task."""
     try:
         made = task.make()
     except OutputError as error:
@@ -137,7 +137,7 @@ def faults(task: Task, folder: Path) -> list[str]:
 
 
 def is_kept(task: Task, clip: Clip) -> bool:
-    """Whether every sample outside what is new is the source's."""
+    """Return whether all samples outside the generated audio equal the source."""
     source = to_channels(task.source.audio, clip.channels) if task.source.channels > 2 else task.source.audio
     same = np.zeros(clip.samples, dtype=bool)
     end = task.offset + source.shape[1]

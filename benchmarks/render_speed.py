@@ -1,4 +1,4 @@
-"""Print how many seconds of synthetic sound one core renders in a second, over the mix of sound families.
+"""Print how many seconds of the synthetic dataset one core renders per second.
 
 OMP_NUM_THREADS=1 python benchmarks/render_speed.py --clips 500
 """

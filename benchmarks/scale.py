@@ -1,10 +1,9 @@
-"""Measure how the cost of a clip grows with its length, with the batch and with steps, and plot it.
+"""Measure how the time of a clip grows with length, batch size, and steps, and plot it.
 
     OMP_NUM_THREADS=2 python benchmarks/scale.py [--axes seconds batch steps] [--steps 8] [--out FOLDER]
 
-small-music at full size with random weights, which run past its published 120 s here: length costs the same. Networks
-stay in memory; each point is one clip or batch after a short one that warms up.
-Writes scale-AXIS.svg and scale-AXIS.json.
+Uses small-music at full size with random weights, beyond its limit of 120 s. Networks stay loaded; each point is one
+clip or batch after a short warm-up. Writes scale-AXIS.svg and scale-AXIS.json.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ PROMPT = "kick drum loop, 120 BPM"
 
 
 def long_model(work: Path, precision: str) -> Model:
-    """Open small-music without the published limit of its length."""
+    """Open small-music without its length limit."""
     model = load_stable_audio(
         require_weights("small-music", work), precision=precision, keep_loaded=True, keep_bad=True
     )
@@ -44,7 +43,7 @@ def long_model(work: Path, precision: str) -> Model:
 
 
 def measure(model: Model, axis: str, value: float, steps: int) -> dict[str, float]:
-    """Return seconds of each stage and the peak memory, of 30 s but for the axis (5 s for a batch)."""
+    """Return seconds of each stage and peak memory for 30 s of audio (5 s for batches)."""
     figures: dict[str, float] = {}
 
     def listen(progress: Progress) -> None:
@@ -73,7 +72,7 @@ def plot(axis: str, rows: list[dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--steps", type=int, default=8, help="where they are not the axis")
+    parser.add_argument("--steps", type=int, default=8, help="steps on other axes")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--work", type=Path, default=weights_folder())
     parser.add_argument("--out", type=Path, default=Path())

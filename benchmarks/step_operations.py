@@ -1,11 +1,11 @@
-"""Count the multiplications of text-to-audio sampling, ours against the order of operations of the published MLX code.
+"""Count the multiply-adds of text-to-audio sampling, compared with the published MLX code.
 
     python benchmarks/step_operations.py [--width 128] [--frames 54] [--steps 8]
 
-The published runtime projects the prompt to keys and values, and runs the local embedding on zeros for every frame,
-in each block of each step. Here both happen once per clip, the second for one frame. Everything else is shared by both
-sides, the embedding of the prompt included, though it may be computed in each step over there. Linear layers,
-convolutions and attention are counted as they run, in multiply-adds; norms and activations are not.
+The published code projects the prompt to keys and values, and computes the local embedding of zeros for every frame, in
+each block of each step. Here both happen once per clip, the second for a single frame. Both counts include one
+embedding of the prompt, though the published code may repeat it in each step. Linear layers, convolutions, and
+attention are counted as they run; norms and activations are not.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CONTEXT = 257  # prompt tokens and the duration
 
 @dataclass
 class Counter:
-    """Multiply-adds so far."""
+    """Running count of multiply-adds."""
 
     total: int = 0
 
 
 @contextmanager
 def counted() -> Iterator[Counter]:
-    """Count what linear layers and attention multiply inside the block."""
+    """Count multiply-adds of linear layers and attention within the context."""
     counter, linear, pointwise = Counter(), blocks.Linear.__call__, dit.pointwise
     attention = mx.fast.scaled_dot_product_attention
 
@@ -70,7 +70,7 @@ def config_of_width(width: int, depth: int) -> DiTConfig:
 
 @dataclass(frozen=True)
 class Clip:
-    """Random inputs of one clip."""
+    """Return random inputs of a clip."""
 
     x: mx.array
     context: mx.array
@@ -84,7 +84,7 @@ class Clip:
 
 
 def sample(network: DiT, clip: Clip, steps: int, tokens: mx.array | None) -> mx.array:
-    """Follow the velocity for some steps; given embedded `tokens`, compute again in each what does not change."""
+    """Run sampling steps; with embedded `tokens`, recompute the constant parts in each step."""
     frames = 1 if tokens is None else clip.x.shape[-1]
     zeros = mx.zeros((1, network.config.local_add_cond_dim, frames))
     condition, x = network.condition(clip.context, clip.duration, zeros), clip.x
@@ -97,7 +97,7 @@ def sample(network: DiT, clip: Clip, steps: int, tokens: mx.array | None) -> mx.
 
 
 def computed_again(network: DiT, condition: Conditioning, tokens: mx.array, zeros: mx.array) -> Conditioning:
-    """Return the same condition, its keys, values and local embeddings computed anew."""
+    """Return the same conditioning with recomputed keys, values, and local embeddings."""
     layers = network.transformer.layers
     return replace(
         condition,
@@ -107,7 +107,7 @@ def computed_again(network: DiT, condition: Conditioning, tokens: mx.array, zero
 
 
 def compare(width: int, depth: int, frames: int, steps: int) -> tuple[int, int, float]:
-    """Return our multiply-adds, the published order's, and the largest difference of the results over their peak."""
+    """Return both counts of multiply-adds, and the largest relative difference of the results."""
     config = config_of_width(width, depth)
     network, clip = DiT(config), Clip.random(config, frames)
     tokens = blocks.sequence(network.to_cond_embed, clip.context)

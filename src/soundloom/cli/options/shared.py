@@ -15,7 +15,11 @@ seconds_flag = partial(flag, "--seconds", "--duration", type=float, metavar="S")
 steps_flag = partial(flag, "--steps", type=int, metavar="N")
 noise_flag = partial(flag, "--noise", "--init-noise-level", type=float, metavar="LEVEL")
 crossfade_flag = partial(
-    flag, "--crossfade", type=float, metavar="S", help="length of the fade at each edge of a region (default: 0.01)"
+    flag,
+    "--crossfade",
+    type=float,
+    metavar="S",
+    help="fade at each edge of generated audio (default: 0.01)",
 )
 precision_flag = partial(flag, "--precision", "--dit-dtype", choices=PRECISIONS)
 out_flag = partial(flag, "-o", "--out", metavar="FILE")
