@@ -69,26 +69,19 @@ def restore_optimizer(optimizer: Muon, state: dict[str, Any], path: Path) -> Non
 
     Raises TrainingError where the state is damaged or its groups differ from those of the optimizer.
     """
-    saved, now = _saved_groups(state, path), optimizer.param_groups
-    if [_signature(group) for group in saved] != [_signature(group) for group in now]:
+    now = optimizer.param_groups
+    settings = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
+    with named_damage(path, "it is damaged; remove it to start over"):
+        is_same = [_signature(group) for group in state["param_groups"]] == [_signature(group) for group in now]
+        if is_same:
+            load_optimizer(optimizer, state)
+    if not is_same:
         raise TrainingError(
             f"{path} trains other weights or uses another optimizer than the recipe",
             "loop.muon_lr_scale and the trained weights cannot change during a run",
         )
-    settings = [{name: group[name] for name in ("weight_decay", "betas")} for group in now]
-    with named_damage(path, "it is damaged; remove it to start over"):
-        load_optimizer(optimizer, state)
     for group, current in zip(optimizer.param_groups, settings, strict=True):
         group.update(current)
-
-
-def _saved_groups(state: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    groups: Any = state.get("param_groups")
-    is_list = isinstance(groups, list) and all(isinstance(group, dict) for group in groups)
-    if not is_list or not all(isinstance(group.get("params"), list) for group in groups):
-        raise TrainingError(f"{path} has no optimizer state", "it is damaged; remove it to start over")
-    saved: list[dict[str, Any]] = groups
-    return saved
 
 
 def _signature(group: dict[str, Any]) -> tuple[int, bool]:

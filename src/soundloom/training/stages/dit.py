@@ -20,8 +20,8 @@ from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.objectives.timesteps import add_noise, sample_timesteps, shift_timesteps, stratified
-from soundloom.training.stages.clip_lengths import save_clip_lengths
 from soundloom.training.stages.context import StableAudioContext
+from soundloom.training.stages.export import save_clip_lengths
 from soundloom.training.stages.previews import samples
 from soundloom.training.stages.run import run_stage
 

@@ -16,7 +16,7 @@ from soundloom.audio.clip import Clip
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
-from soundloom.datasets.synthetic import HeldOutPrompt, Labels
+from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.evaluation.editing import reference_clip
 from soundloom.evaluation.report import Metric, mean_metric
@@ -24,7 +24,7 @@ from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
 from soundloom.training.data.augmentation import Audio, random_crop
-from soundloom.training.data.captions import CaptionTokens, vocabulary_size
+from soundloom.training.data.captions import CaptionList, CaptionTokens, vocabulary_size
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_state
 from soundloom.training.loop.rng import RngStream
@@ -36,21 +36,12 @@ from soundloom.training.stages.autoencoder import AutoencoderTask
 STAGE, BATCHES, SEED = "autoencoder", 8, 0
 
 
-class HeldOutSounds:
-    """The real sounds of prompts, as a source of sounds for training."""
+class HeldOutSounds(CaptionList):
+    """The reference clips of prompts, as a source of sounds for training."""
 
     def __init__(self, prompts: Sequence[HeldOutPrompt], seconds: float) -> None:
-        self.prompts = prompts
+        super().__init__([prompt.text] for prompt in prompts)
         self._clips = [reference_clip(prompt, seconds, number) for number, prompt in enumerate(prompts)]
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def captions(self, position: int) -> tuple[str, ...]:
-        return (self.prompts[position].text,)
-
-    def labels(self, position: int) -> Labels:
-        return self.prompts[position].labels
 
     def clip(self, position: int) -> Clip:
         return self._clips[position]

@@ -1,23 +1,28 @@
-"""Export trained modules as a model folder in the published layout."""
+"""Export trained modules as a model folder in the published layout, with the lengths of the training clips."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from soundloom.atomic import atomic_file, atomic_folder
+from soundloom.atomic import atomic_file, atomic_folder, write_json
 from soundloom.checkpoints.formats.tensors import LazyTensor, from_array
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.components import TextEncoderFiles
 from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX, SAME_PREFIX
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.training_section import CLIP_SECONDS, clip_seconds
 from soundloom.datasets.synthetic.config import SOUNDS_FILE
 from soundloom.errors import RequestError, TrainingError
 from soundloom.temporary import is_empty
+from soundloom.training.loop.checkpoint import named_damage, read_json_object
 from soundloom.training.loop.guards import require_no_divergence
-from soundloom.training.stages.clip_lengths import with_clip_lengths
+from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
 from soundloom.training.stages.registry import EXPORTABLE
 
@@ -50,6 +55,32 @@ def export_model(context: StableAudioContext, folder: Path, stage: str | None = 
             with atomic_file(new / SOUNDS_FILE) as file:
                 file.write(context.recipe.contents(FLOW_SOUNDS))
         write_hashes(new)
+
+
+def save_clip_lengths(context: StableAudioContext, seconds: NDArray[np.float32]) -> None:
+    """Store the minimum and maximum of seconds, limited by the model and truncated to hundredths."""
+    limit = context.model.max_seconds
+    lengths = [int(100 * min(length, limit)) / 100 for length in (seconds.min(), seconds.max())]
+    write_json(_path(context.run_dir), {CLIP_SECONDS: lengths})
+
+
+def with_clip_lengths(context: StableAudioContext) -> ModelConfig:
+    """Return the model's configuration with the stored lengths, unless it has lengths or is fine-tuned.
+
+    Raises TrainingError where the file is missing or damaged.
+    """
+    if context.pretrained or CLIP_SECONDS in context.model.training:
+        return context.model
+    path = context.run_dir.require(_path(context.run_dir), "dit")
+    stored = read_json_object(path) or {}
+    with named_damage(path, "it is damaged; restore it, or run soundloom train dit --restart"):
+        clip_seconds(stored, 0, context.model.max_seconds)
+        training = {**context.model.training, CLIP_SECONDS: list(stored[CLIP_SECONDS])}
+    return replace(context.model, training=training)
+
+
+def _path(run_dir: RunDirectory) -> Path:
+    return run_dir.stage_folder("dit") / "lengths.json"
 
 
 def require_replaceable(folder: Path) -> None:
