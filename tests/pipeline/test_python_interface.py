@@ -39,9 +39,9 @@ def test_encode_accepts_paths(tiny_model, path):
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_other_objects_than_clips_and_paths_are_rejected(tiny_model, tmp_path, edit):
-    with pytest.raises(RequestError, match=r"found ndarray\nhint: make one: Clip\(array, sample_rate\)"):
+    with pytest.raises(RequestError, match=r"found ndarray\nhint: create one: Clip\(array, sample_rate\)"):
         edit(tiny_model, np.zeros((2, 100)))
-    with pytest.raises(RequestError, match="a Clip or the path of a sound file, found NoneType"):
+    with pytest.raises(RequestError, match="a Clip or the path of a file, found NoneType"):
         edit(tiny_model, None)
     with pytest.raises(AudioError, match=r"none\.wav cannot be opened"):
         edit(tiny_model, tmp_path / "none.wav")

@@ -142,7 +142,7 @@ def check(case, config, tmp_path, seed):
 def test_surround_sources_become_stereo_with_a_note(config, channels):
     source = Clip(np.random.default_rng(0).uniform(-0.5, 0.5, (channels, 8000)).astype(np.float32), 8000)
     edit = execute(GenerationRequest("x", source=source, regions=((0.2, 0.3),), seed=1), config, 0)
-    assert edit.notes[0] == f"the sound has {channels} channels; only the first two are used"
+    assert edit.notes[0] == f"the audio has {channels} channels; only the first two are used"
     assert edit.finish().channels == 2
 
 
