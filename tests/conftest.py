@@ -1,4 +1,4 @@
-"""A tiny checkpoint of random weights in the published layout, which most tests share."""
+"""A tiny checkpoint with random weights in the published layout, shared by most tests."""
 
 from __future__ import annotations
 

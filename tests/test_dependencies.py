@@ -1,4 +1,4 @@
-"""What a plain installation brings to which machine."""
+"""Dependencies of a plain installation on each platform."""
 
 import tomllib
 from pathlib import Path

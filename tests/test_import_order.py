@@ -1,4 +1,4 @@
-"""The package's layers, lowest first: a module imports from its own layer and from lower ones alone."""
+"""The layers of the package, lowest first: modules import only from their own or lower layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYERS = (
     ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-# Frameworks take seconds to load: they are imported at the top of these folders' files alone.
+# Frameworks take seconds to load, so only files in these folders import them at the top.
 HOMES = {"torch": ("engines/torch", "training"), "mlx": ("engines/mlx",)}
 
 
@@ -49,7 +49,7 @@ def imported(statement: ast.stmt) -> Iterator[str]:
 
 
 def all_imports(name: str) -> set[str]:
-    """Modules of the package that a module imports anywhere, inside functions too."""
+    """Return the modules of the package that a module imports, including inside functions."""
     tree = ast.parse(FILES[name].read_text())
     found = {module for node in ast.walk(tree) for module in imported(node)}
     return {module for module in found if module in FILES and module != name}

@@ -1,4 +1,4 @@
-"""How much memory there is: what the machine has, and what a container leaves of it."""
+"""Available memory, of the machine and of a container."""
 
 from pathlib import Path
 

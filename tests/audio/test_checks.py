@@ -22,7 +22,7 @@ def white(level=0.2, seed=0):
 
 
 def colored(slope):
-    """Noise whose power falls with frequency to the power `slope`: 1 is pink, 2 is brown."""
+    """Noise with a spectrum of 1 / f^slope: 1 is pink, 2 is brown."""
     spectrum = np.fft.rfft(white())
     spectrum[:, 1:] *= np.arange(1, spectrum.shape[1]) ** (-slope / 2)
     spectrum[:, 0] = 0
@@ -44,7 +44,7 @@ def gusts():
 
 
 def rain():
-    """Steady hiss that falls above 4 kHz, with drops."""
+    """Rain: steady hiss that falls above 4 kHz, with drops."""
     drops = white(seed=1) * (np.random.default_rng(2).random((2, SAMPLES)) < 1e-3) * 3
     spectrum = np.fft.rfft(white(0.1) + drops)
     hertz = np.fft.rfftfreq(SAMPLES, 1 / RATE)

@@ -26,7 +26,7 @@ def clip(peak=0.5, **fields):
 
 
 class Pipe:
-    """What can be written or read but not sought, as a socket."""
+    """A file object without seek, like a socket."""
 
     def __init__(self, data=b""):
         self.data = data

@@ -18,7 +18,7 @@ PLAYER = "afplay" if sys.platform == "darwin" else "aplay"
 
 @pytest.fixture
 def player(tmp_path, monkeypatch):
-    """Put a shell script on PATH, alone, as the machine's only player."""
+    """Put a shell script on PATH as the only player."""
 
     def install(script):
         file = tmp_path / PLAYER

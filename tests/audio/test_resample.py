@@ -44,7 +44,7 @@ def test_soxr_suppresses_aliasing():
 
 
 def by_the_formula(audio, from_rate, to_rate):
-    """Every output as a sum over every input, from the definition of the windowed sinc, in float64."""
+    """Compute every output from the definition of the windowed sinc, in float64."""
     scale = min(from_rate, to_rate) * 0.99 / from_rate
     inputs = np.arange(audio.shape[1])
     out = []

@@ -1,4 +1,4 @@
-"""Clips whose samples stay in a file are the clips that are loaded from it."""
+"""StreamedClip against Clip: both must return the same samples."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""A server on this machine that answers like the Hugging Face hub, as far as downloads need it."""
+"""A fake Hugging Face hub on localhost that supports downloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMIT = "0fef1392cd842149a2b6d445e181c97608faac06"  # the one that is pinned fo
 
 
 class Hub(ThreadingHTTPServer):
-    """Holds repositories (`repo` to `path` to bytes), the requests it got, and its present mood."""
+    """A server with repositories (`repo` to `path` to bytes), a log of requests, and simulated failures."""
 
     daemon_threads = True
 

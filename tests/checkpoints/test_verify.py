@@ -43,7 +43,7 @@ def test_values_that_are_not_finite_are_counted_and_named(tmp_path, layout, dtyp
 
 @pytest.fixture
 def digested(monkeypatch):
-    """How often the digest of each file was computed."""
+    """Count how often the hash of each file is computed."""
     counts, digest = Counter(), hashlib.file_digest
 
     def file_digest(file, name):

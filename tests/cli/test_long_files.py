@@ -95,7 +95,7 @@ def test_surround_sources_are_reduced_to_two_channels_with_a_warning(make, tmp_p
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE // 2, 6))
     soundfile.write(source, audio, RATE, subtype="PCM_16", format="WAVEX")
     made = make("inpaint", source, *REGION, "-o", "edit.wav")
-    note = "the sound has 6 channels; only the first two are used"
+    note = "the audio has 6 channels; only the first two are used"
     assert note in made.err
     assert note in read_record("edit.wav")["warnings"]
     assert np.array_equal(outside(integers("edit.wav")), outside(integers(source)[:, :2]))

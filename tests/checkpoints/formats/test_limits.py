@@ -1,4 +1,4 @@
-"""What is said of names, numbers of tensors and constants that no file of tensors may hold."""
+"""Limits on names and numbers of tensors, and the messages about them."""
 
 import io
 import json

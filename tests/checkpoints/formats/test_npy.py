@@ -1,4 +1,4 @@
-"""Headers of npy files: what writers have written is read as NumPy reads it, and nothing else is."""
+"""Headers of npy files: valid ones are read as by NumPy, all others are rejected."""
 
 import io
 

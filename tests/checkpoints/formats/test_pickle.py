@@ -1,4 +1,4 @@
-"""Files of torch.save: read without running anything in them."""
+"""Files of torch.save, read without executing code in them."""
 
 import functools
 import pickle
@@ -16,7 +16,7 @@ from soundloom.errors import CorruptFileError, MismatchError  # noqa: E402
 
 
 class Malicious:
-    """What a hostile checkpoint holds: an instruction to call any function with any argument."""
+    """A pickled call of any function, as in a malicious checkpoint."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -1,4 +1,4 @@
-"""Downloads against a server on this machine, through the real client library."""
+"""Downloads from a local fake hub through the real client library."""
 
 import logging
 import os

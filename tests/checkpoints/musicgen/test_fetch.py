@@ -1,4 +1,4 @@
-"""MusicGen by name, from a server on this machine: pickles are turned into safetensors once."""
+"""MusicGen by name from a local fake hub; pickles are converted to safetensors once."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def without_sizes(source):
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """Put a tiny editor onto a server in the places of the published one; return its folder."""
+    """Serve a tiny editor under the names of the published one; return its folder."""
     folder = make_musicgen(EDITOR, tmp_path / "made", "instruct")
     entry = CATALOGUE["instruct-musicgen"]
     monkeypatch.setitem(CATALOGUE, entry.name, replace(entry, sources=tuple(map(without_sizes, entry.sources))))

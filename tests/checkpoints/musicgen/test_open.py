@@ -1,4 +1,4 @@
-"""MusicGen and Instruct-MusicGen in every layout: the same tensors under the same names, none left unaccounted for."""
+"""MusicGen and Instruct-MusicGen open in every layout with the same tensors under the same names."""
 
 import json
 import math
@@ -29,7 +29,7 @@ CASES += [(PLAIN, "audiocraft"), (STEREO, "audiocraft"), (EDITOR, "instruct"), (
 
 @pytest.fixture
 def own(tmp_path):
-    """Return the same numbers in soundloom's own layout."""
+    """Return the same weights in soundloom's own layout."""
     return lambda config: open_musicgen(make_musicgen(config, tmp_path / "own"))
 
 
@@ -107,7 +107,7 @@ def test_a_model_without_its_text_encoder_says_where_to_get_it(tmp_path):
 
 
 def test_a_training_checkpoint_is_never_taken_for_the_base_model(tmp_path):
-    """Its cross-attention has weights of its own; those of the fused matrix beside them are dead."""
+    """The training checkpoint has separate cross-attention weights; its fused matrix is unused."""
     folder = make_musicgen(EDITOR, tmp_path, "instruct")
     name = "lm.transformer.layers.0.cross_attention.k_proj.weight"
     fused = "model.peft_model.lm.transformer.base_model.model.layers.0.cross_attention.in_proj_weight"

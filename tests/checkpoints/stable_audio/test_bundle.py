@@ -1,4 +1,4 @@
-"""Bundles: packed weights in a folder for each component."""
+"""Bundles: quantized weights with a folder per component."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def bundle(made, tmp_path):
-    """A copy that a test may spoil."""
+    """A copy that a test may modify."""
     return shutil.copytree(made / "int4", tmp_path / "bundle")
 
 

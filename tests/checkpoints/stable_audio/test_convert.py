@@ -1,4 +1,4 @@
-"""Every layout into every other one, and what is said about it."""
+"""Conversion between all layouts, and its reports."""
 
 import shutil
 from pathlib import Path

@@ -35,7 +35,7 @@ LAYOUTS = {
 
 
 def without_weight_norm(tensors):
-    """The arrays with each weight-normed pair multiplied out: how it is split between the two is free."""
+    """Return the arrays with weight norms folded, since their split is arbitrary."""
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     for name in [name for name in arrays if name.endswith("weight_v")]:
         direction = arrays.pop(name).astype(np.float64)

@@ -27,7 +27,7 @@ TINY = tiny_config(CATALOGUE["small-music"].parsed_config())
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with a tiny small-music in every layout, alone in a parent each so that no sibling helps out."""
+    """Folders of a tiny small-music in every layout, in separate parents so that siblings cannot help."""
     root = tmp_path_factory.mktemp("made")
     for layout in ("published", "bf16-mirror", "same-only", "npz"):
         make_random("small-music", root / layout / "small-music", layout, "tiny")
@@ -36,7 +36,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def published(made, tmp_path):
-    """A copy that a test may spoil."""
+    """A copy that a test may modify."""
     return shutil.copytree(made / "published" / "small-music", tmp_path / "parent" / "small-music")
 
 

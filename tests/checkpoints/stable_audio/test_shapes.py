@@ -1,4 +1,4 @@
-"""Counts are those of the published files, parameter totals those worked out from their sizes."""
+"""Tensor counts and parameter totals against those of the published files."""
 
 import math
 from dataclasses import replace

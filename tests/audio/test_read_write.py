@@ -122,7 +122,7 @@ def test_clipped_chunks_are_reported(tmp_path, caplog):
 
 @pytest.fixture
 def full_disk():
-    """Let the operating system refuse files beyond 6 kB, as it refuses writes to a full disk."""
+    """Limit files to 6 kB, which fails like a full disk."""
     resource = pytest.importorskip("resource", reason="limits of file size are a Unix matter")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -255,7 +255,7 @@ def test_a_truncated_file_is_read_with_a_warning(tmp_path, caplog):
 
 
 def chunk_names(data):
-    """Names of the chunks of a RIFF file whose sizes must lead exactly to its end."""
+    """Return the chunk names of a RIFF file, whose sizes must add up exactly."""
     assert struct.unpack("<4sI4s", data[:12]) == (b"RIFF", len(data) - 8, b"WAVE")
     position, names = 12, []
     while position < len(data):
