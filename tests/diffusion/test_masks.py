@@ -26,21 +26,21 @@ def test_round_uses_the_nearest_borders():
 
 
 @pytest.fixture
-def sounds():
+def clips():
     rng = np.random.default_rng(0)
     return rng.standard_normal((2, 2, 1000)).astype(np.float32)
 
 
-def test_the_source_is_preserved_bit_for_bit_outside_the_regions(sounds):
-    source, generated = sounds
+def test_the_source_is_preserved_bit_for_bit_outside_the_regions(clips):
+    source, generated = clips
     source[:, 0] = -0.0
     out = blend(source, 0, generated, [(100, 300), (700, 701)], fade=16)
     outside = np.r_[0:100, 300:700, 701:1000]
     assert out[:, outside].tobytes() == source[:, outside].tobytes()
 
 
-def test_the_crossfade_lies_inside_the_region(sounds):
-    source, generated = sounds
+def test_the_crossfade_lies_inside_the_region(clips):
+    source, generated = clips
     out = blend(source, 0, generated, [(100, 300)], fade=16)
     assert (out[:, 116:284] == generated[:, 116:284]).all()
     between = np.minimum(source, generated) - 1e-6, np.maximum(source, generated) + 1e-6
@@ -50,8 +50,8 @@ def test_the_crossfade_lies_inside_the_region(sounds):
     assert (out[:, edge] != generated[:, edge]).any()
 
 
-def test_a_region_at_the_very_start_or_end_has_no_crossfade_there(sounds):
-    source, generated = sounds
+def test_a_region_at_the_very_start_or_end_has_no_crossfade_there(clips):
+    source, generated = clips
     out = blend(source, 0, generated, [(0, 200), (900, 1000)], fade=16)
     assert (out[:, :184] == generated[:, :184]).all()
     assert (out[:, 916:] == generated[:, 916:]).all()
