@@ -214,17 +214,17 @@ class Clip:
 
         notes: list[str] = []
         rate = options["rate"] or self.sample_rate
-        sound = self.stream(rate)
+        stream = self.stream(rate)
         loudness, true_peak = options["loudness"], options["true_peak"]
         if loudness is not None:
-            gain, limited = gain_to_loudness(sound, rate, loudness, true_peak)
-            sound = sound.amplified(10 ** (gain / 20))
+            gain, limited = gain_to_loudness(stream, rate, loudness, true_peak)
+            stream = stream.amplified(10 ** (gain / 20))
             if limited:
                 notes.append(f"{loudness:g} LUFS would exceed {true_peak:g} dBTP; gain limited to {gain:+.2f} dB")
         with locked_folder(path.parent) if sidecar else nullcontext():  # audio and sidecar always match
             notes += write_audio(
                 path,
-                sound,
+                stream,
                 rate,
                 subtype=options["subtype"],
                 source=self.source_format,
@@ -274,11 +274,11 @@ def log_warnings(clips: Iterable[Clip], logged: set[str]) -> None:
             log.warning("%s", warning)
 
 
-def as_clip(sound: ClipOrPath) -> Clip:
+def as_clip(source: ClipOrPath) -> Clip:
     """Return a clip unchanged, or load it from a path. Raises RequestError or AudioError."""
-    if isinstance(sound, Clip):
-        return sound
-    if isinstance(sound, str | PathLike):
-        return Clip.load(sound)
-    hint = "create one: Clip(array, sample_rate)" if isinstance(sound, np.ndarray) else ""
-    raise RequestError(f"audio must be a Clip or the path of a file, found {type(sound).__name__}", hint)
+    if isinstance(source, Clip):
+        return source
+    if isinstance(source, str | PathLike):
+        return Clip.load(source)
+    hint = "create one: Clip(array, sample_rate)" if isinstance(source, np.ndarray) else ""
+    raise RequestError(f"audio must be a Clip or the path of a file, found {type(source).__name__}", hint)

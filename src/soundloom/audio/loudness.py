@@ -37,12 +37,12 @@ def true_peak(audio: np.ndarray | Stream, rate: int) -> float:
     """Return the true peak of audio (c, n) in dBTP, measured at four times the rate; -inf for silence."""
     import soxr
 
-    sound = as_stream(audio)
-    stream = soxr.ResampleStream(rate, OVERSAMPLING * rate, sound.channels, dtype="float32", quality="HQ")
+    stream = as_stream(audio)
+    resampler = soxr.ResampleStream(rate, OVERSAMPLING * rate, stream.channels, dtype="float32", quality="HQ")
     highest, done = 0.0, 0
-    for chunk in sound.chunks(CHUNK_SECONDS * rate):
+    for chunk in stream.chunks(CHUNK_SECONDS * rate):
         done += chunk.shape[1]
-        dense = stream.resample_chunk(np.ascontiguousarray(chunk.T, dtype=np.float32), last=done >= sound.samples)
+        dense = resampler.resample_chunk(np.ascontiguousarray(chunk.T, dtype=np.float32), last=done >= stream.samples)
         highest = max(highest, *(float(np.abs(values).max(initial=0.0)) for values in (chunk, dense)))
     return 20 * math.log10(highest) if highest else -math.inf
 
@@ -83,12 +83,12 @@ def k_weighting(rate: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return shelf, (np.array([1.0, -2.0, 1.0]), poles)
 
 
-def _hop_energies(sound: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
+def _hop_energies(stream: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the K-weighted energy of each complete hop, summed over weighted channels, and its length in samples."""
-    weights = np.array(CHANNEL_WEIGHTS.get(sound.channels, (1,) * sound.channels))
+    weights = np.array(CHANNEL_WEIGHTS.get(stream.channels, (1,) * stream.channels))
     edges = np.arange(CHUNK_SECONDS * HOPS_PER_SECOND) * rate // HOPS_PER_SECOND
     energies, lengths = [np.empty(0)], [np.empty(0)]
-    for chunk in _k_weighted(sound, rate):
+    for chunk in _k_weighted(stream, rate):
         starts = edges[edges < chunk.shape[1]]
         energies.append(np.add.reduceat(weights @ chunk**2, starts))
         lengths.append(np.diff(starts, append=chunk.shape[1]))
@@ -98,12 +98,12 @@ def _hop_energies(sound: Stream, rate: int) -> tuple[np.ndarray, np.ndarray]:
     return energy, length
 
 
-def _k_weighted(sound: Stream, rate: int) -> Iterator[np.ndarray]:
+def _k_weighted(stream: Stream, rate: int) -> Iterator[np.ndarray]:
     """Yield the K-weighted audio in chunks, float64 (c, m), by FFT convolution with the impulse response."""
     size, response = _k_response(rate)
     tail = int(MEMORY_SECONDS * rate)
     before: np.ndarray | None = None
-    for chunk in sound.chunks(CHUNK_SECONDS * rate):
+    for chunk in stream.chunks(CHUNK_SECONDS * rate):
         piece = chunk if before is None else np.concatenate([before, chunk], axis=1)
         spectrum = np.fft.rfft(piece, size, axis=1) * response
         yield np.fft.irfft(spectrum, size, axis=1)[:, piece.shape[1] - chunk.shape[1] : piece.shape[1]]

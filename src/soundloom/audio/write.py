@@ -47,15 +47,15 @@ def write_audio(
     """
     if peak not in ("safe", "clip"):
         raise AudioError(f"peak must be safe or clip, found {peak!r}")
-    sound = as_stream(audio)
-    if sound.samples == 0:
+    stream = as_stream(audio)
+    if stream.samples == 0:
         raise AudioError(f"{path} was not written: the clip has no samples")
     with AudioWriter(
-        path, sample_rate, sound.channels, subtype=subtype, source=source, record=record, overwrite=overwrite
+        path, sample_rate, stream.channels, subtype=subtype, source=source, record=record, overwrite=overwrite
     ) as out:
-        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _gain_to_fit(sound, peak)
+        gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _gain_to_fit(stream, peak)
         out.record = with_warnings(out.record, warnings)
-        for block in sound.blocks():
+        for block in stream.blocks():
             out.write(block * np.float32(gain))
     return warnings
 
@@ -169,14 +169,14 @@ def _encoder_errors(path: Path, disk: _OutputFile) -> Iterator[None]:
             raise disk.error
 
 
-def _gain_to_fit(sound: Stream, peak: Peak) -> tuple[float, list[str]]:
+def _gain_to_fit(stream: Stream, peak: Peak) -> tuple[float, list[str]]:
     """Return the gain that scales audio into ±1, and a warning if it is not 1."""
-    loudest = sound.peak()
+    loudest = stream.peak()
     if not loudest > 1:  # also for NaN, which the writer reports
         return 1.0, []
     over = f"the peak was {loudest:.3g} times full scale"
     if peak == "clip":
-        beyond = sum(np.count_nonzero(np.abs(block) > 1) for block in sound.blocks())
+        beyond = sum(np.count_nonzero(np.abs(block) > 1) for block in stream.blocks())
         return 1.0, [f"{over}; {beyond} samples were clipped"]
     gain = 1 / loudest
     return gain, [f"{over}; the clip was attenuated by {-20 * np.log10(gain):.2f} dB"]

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from soundloom.checkpoints.hashes import sha256_of
 from soundloom.checkpoints.hub import pins
@@ -35,47 +36,39 @@ class Fetched:
     text_encoder: Path | None = None
 
 
-def fetch(
-    entry: ModelEntry,
-    layout: str = "published",
-    *,
-    revision: str | None = None,
-    offline: bool | None = None,
-    accept_license: bool = False,
-    confirm: Callable[[str], bool] | None = None,
-) -> Fetched:
-    """Download the files of a catalogue entry, unless they are cached, and return their paths.
+class DownloadKwargs(TypedDict, total=False):
+    """Options of a download.
 
     `revision` replaces the pinned commit of the model's own repository. `offline` None follows HF_HUB_OFFLINE.
-    `accept_license` and `confirm` are passed to `licenses.require_consent`. Raises DownloadError.
+    `accept_license` and `confirm` are passed to `licenses.require_consent`.
     """
-    folders = fetch_folders(
-        entry, layout, revision=revision, offline=offline, accept_license=accept_license, confirm=confirm
-    )
+
+    revision: str | None
+    offline: bool | None
+    accept_license: bool
+    confirm: Callable[[str], bool] | None
+
+
+def fetch(entry: ModelEntry, layout: str = "published", **options: Unpack[DownloadKwargs]) -> Fetched:
+    """Download the files of a catalogue entry, unless they are cached, and return their paths. Raises DownloadError."""
+    folders = fetch_folders(entry, layout, **options)
     source = entry.source(layout)
     weights = next(file.path for file in source.files if not file.path.endswith(".json"))
     text_encoder = folders[-1] / TEXT_ENCODER_FOLDER
     return Fetched(folders[0] / source.subfolder / weights, text_encoder if text_encoder.is_dir() else None)
 
 
-def fetch_folders(
-    entry: ModelEntry,
-    layout: str = "published",
-    *,
-    revision: str | None = None,
-    offline: bool | None = None,
-    accept_license: bool = False,
-    confirm: Callable[[str], bool] | None = None,
-) -> list[Path]:
+def fetch_folders(entry: ModelEntry, layout: str = "published", **options: Unpack[DownloadKwargs]) -> list[Path]:
     """Do the same, and return the local copy of each repository of `sources_needed`."""
     sources = sources_needed(entry, layout)
-    revisions = [revision or sources[0].revision, *(source.revision for source in sources[1:])]
+    revisions = [options.get("revision") or sources[0].revision, *(source.revision for source in sources[1:])]
+    offline = options.get("offline")
     offline = _hub_is_offline() if offline is None else offline
     folders = [find_snapshot(*pair, offline) for pair in zip(sources, revisions, strict=True)]
     if None in folders:
         if offline:
             raise downloads_disabled(sources[folders.index(None)])
-        require_consent(entry, accept_license, confirm)
+        require_consent(entry, options.get("accept_license", False), options.get("confirm"))
     return [
         folder or _download(source, wanted) for source, wanted, folder in zip(sources, revisions, folders, strict=True)
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.hub.cache import sources_needed
-from soundloom.checkpoints.hub.fetch import fetch_folders
+from soundloom.checkpoints.hub.fetch import DownloadKwargs, fetch_folders
 from soundloom.checkpoints.musicgen.components import CODEC_PICKLE
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint, is_musicgen, open_musicgen
 from soundloom.checkpoints.musicgen.readers import OWN_CONFIG, AuxiliaryFolders
@@ -29,17 +29,10 @@ def is_music(source: str | Path) -> bool:
     return path.exists() and is_musicgen(path)
 
 
-def open_music(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    offline: bool | None = None,
-    accept_license: bool = False,
-    confirm: Callable[[str], bool] | None = None,
-) -> MusicGenCheckpoint:
+def open_music(source: str | Path, **options: Unpack[DownloadKwargs]) -> MusicGenCheckpoint:
     """Open a catalogue name (`instruct-musicgen`, or `instruct-musicgen@int4` for another layout), a folder or a file.
 
-    The other options are for downloads: see `hub.fetch`. Raises ModelNotFoundError, ConfigError, CheckpointError or
+    `options` are for downloads. Raises ModelNotFoundError, ConfigError, CheckpointError or
     DownloadError.
     """
     name, _, layout = str(source).partition("@")
@@ -51,9 +44,7 @@ def open_music(
     entry, layout = require_entry(name), layout or "published"
     if not entry.is_musicgen:
         raise ModelNotFoundError(f"{entry.name} is not a MusicGen model", "use instruct-musicgen or musicgen-small")
-    folders = fetch_folders(
-        entry, layout, revision=revision, offline=offline, accept_license=accept_license, confirm=confirm
-    )
+    folders = fetch_folders(entry, layout, **options)
     auxiliary_folders = {
         place.repo: folder for place, folder in zip(sources_needed(entry, layout)[1:], folders[1:], strict=True)
     }

@@ -5,15 +5,16 @@ Only headers and a few pages for the fingerprint are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.fingerprint import fingerprint
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
-from soundloom.checkpoints.hub.fetch import Fetched, fetch
+from soundloom.checkpoints.hub.fetch import DownloadKwargs, fetch
 from soundloom.checkpoints.stable_audio.bundle import COMPONENT_FILE, bundle_layout, is_bundle_component
 from soundloom.checkpoints.stable_audio.components import (
     TextEncoderFiles,
@@ -70,14 +71,11 @@ def open_checkpoint(
     source: str | Path,
     *,
     config: ModelConfig | None = None,
-    revision: str | None = None,
-    offline: bool | None = None,
-    accept_license: bool = False,
-    confirm: Callable[[str], bool] | None = None,
+    **options: Unpack[DownloadKwargs],
 ) -> Checkpoint:
     """Open a catalogue name (`small-music`, or `small-music@npz` for another layout), a folder or a file.
 
-    `config` replaces the configuration next to the weights. The other options are for downloads: see `hub.fetch`.
+    `config` replaces the configuration next to the weights. `options` are for downloads.
     Raises ModelNotFoundError, ConfigError, CheckpointError or DownloadError.
     """
     name, _, layout = str(source).partition("@")
@@ -100,15 +98,10 @@ def open_checkpoint(
         if layout:
             entry.source(layout)  # raises, since packaged models have one layout
         return _open_packaged(entry, config)
-    fetched = fetch(
-        entry,
-        layout or "published",
-        revision=revision,
-        offline=offline,
-        accept_license=accept_license,
-        confirm=confirm,
-    )
-    return _open_fetched(entry, fetched, config)
+    fetched = fetch(entry, layout or "published", **options)
+    if fetched.weights.suffix == ".npz":
+        return _open_components(fetched.weights, config)
+    return _open_safetensors(fetched.weights, config, entry=entry, text_encoder=fetched.text_encoder)
 
 
 def _open_packaged(entry: ModelEntry, config: ModelConfig | None) -> Checkpoint:
@@ -119,13 +112,6 @@ def _open_packaged(entry: ModelEntry, config: ModelConfig | None) -> Checkpoint:
             "reinstall soundloom, or use another model",
         )
     return _open_safetensors(folder / WEIGHTS_FILE, config, entry=entry)
-
-
-def _open_fetched(entry: ModelEntry, fetched: Fetched, config: ModelConfig | None) -> Checkpoint:
-    first = fetched.weights
-    if first.suffix == ".npz":
-        return _open_components(first, config)
-    return _open_safetensors(first, config, entry=entry, text_encoder=fetched.text_encoder)
 
 
 def _open_folder(folder: Path, config: ModelConfig | None) -> Checkpoint:
