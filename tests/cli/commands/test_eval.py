@@ -51,7 +51,7 @@ def test_mini_lists_its_training_sounds():
         (("--prompts", 0), "must be 1 or more"),
         (("--seconds", 100), "--seconds must be between"),
         (("--sounds", "absent.toml"), "cannot read absent.toml"),
-        (("--work", "absent"), "absent/autoencoder/state.pt is not there"),
+        (("--work", "absent"), "absent/autoencoder/state.pt is missing"),
     ],
 )
 def test_invalid_requests_are_rejected(soundloom, arguments, sentence):

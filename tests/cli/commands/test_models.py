@@ -43,7 +43,7 @@ def test_the_readme_table_agrees_with_the_list(soundloom):
     text = README.read_text(encoding="utf-8").partition("| name | makes | download |")[2].partition("\n\n")[0]
     for row in text.splitlines()[2:]:
         names, makes, download, commercial = (cell.strip() for cell in row.strip("|").split("|"))
-        for name in re.findall(r"`(\w[^`]+)`", names):
+        for name in re.findall(r"`(\w[^`\[]+)", names):
             assert listed[name][1] in makes, name
             assert listed[name][2].removesuffix(" GB") in download, name
             assert listed[name][4] == commercial, name
