@@ -56,3 +56,14 @@ def test_guidance_of_one_gives_the_conditional_logits() -> None:
 def test_invalid_options_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError):
         Sampling(**wrong)
+
+
+def test_noise_is_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Zeros:
+        def standard_exponential(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+            return np.zeros(shape, dtype)
+
+    monkeypatch.setattr("soundloom.autoregressive.sampling._generator", lambda seed, step: Zeros())
+    noise = exponential_noise([7], 0, 1, 4)
+    assert (noise > 0).all()
+    assert sample(LOGITS, noise, Sampling(1.0, 1, 0.0))[0, 0] == LOGITS[0, 0].argmax()

@@ -47,8 +47,10 @@ def filtered(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def exponential_noise(seeds: Sequence[int], step: int, codebooks: int, tokens: int) -> np.ndarray:
-    """Return Exp(1) noise (b, q, v), float32, from Philox keyed by (seed, step) for each clip."""
-    return np.stack([_generator(seed, step).standard_exponential((codebooks, tokens), np.float32) for seed in seeds])
+    """Return positive Exp(1) noise (b, q, v), float32, from Philox keyed by (seed, step) for each clip."""
+    noise = [_generator(seed, step).standard_exponential((codebooks, tokens), np.float32) for seed in seeds]
+    # NumPy returns 0 for one of 2^23 values, and 0 / 0 would select a token of probability 0.
+    return np.maximum(np.stack(noise), np.finfo(np.float32).tiny)
 
 
 def _generator(seed: int, step: int) -> np.random.Generator:
