@@ -84,7 +84,7 @@ def is_file_name(value: Any) -> bool:
 def read_json(path: Path) -> Mapping[str, Any]:
     """Read a configuration file that holds a JSON object. Raises ModelNotFoundError or ConfigError."""
     if not path.is_file():
-        raise ModelNotFoundError(f"there is no {path}", "fetch it from the same repository as the weights")
+        raise ModelNotFoundError(f"there is no {path}", "download it from the same repository as the weights")
     try:
         data = decode_json(read_limited(path, LONGEST_JSON))
     except (OSError, ValueError) as error:

@@ -13,11 +13,10 @@ from soundloom.checkpoints.formats.tensors import LazyTensor, Tensors
 from soundloom.checkpoints.musicgen.components import TOKENIZER_FILE, WEIGHTS_FILE
 from soundloom.checkpoints.musicgen.readers import OWN_CONFIG
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
-from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
+from soundloom.checkpoints.stable_audio.bundle import require_group_size
 from soundloom.config.musicgen.catalogue import own_config
 from soundloom.config.musicgen.model import MusicGenConfig
 
-OWN_LAYOUTS = ("musicgen", *BUNDLE_BITS)
 _PACKED_LAYER = re.compile(rf"{re.escape(LM_PREFIX)}transformer\.layers\.\d+\.\w+(\.\w+)?\.weight")
 
 
