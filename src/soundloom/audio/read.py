@@ -40,10 +40,10 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int, SourceFormat]:
 def decode(raw: BinaryIO, name: str, path: Path | None = None) -> tuple[np.ndarray, int, SourceFormat]:
     """Decode an open, seekable file as `read_audio` does; `path` is its path, if it has one."""
     size, missing = _size(raw, name), describe_truncation(raw)
-    with _opened(raw, name, path) as file:
-        audio, promised = _samples(file, size, name), file.frames
+    with _open_decoder(raw, name, path) as file:
+        audio, claimed = _samples(file, size, name), file.frames
         rate, source = file.samplerate, SourceFormat(file.format, file.subtype)
-    _check_complete(name, audio.shape[1], promised, missing)
+    _check_complete(name, audio.shape[1], claimed, missing)
     require_finite(audio, name)
     return audio, rate, source
 
@@ -56,12 +56,12 @@ def open_audio_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, BinaryIO]
         raw = path.open("rb")
     except OSError as error:
         raise AudioError(f"{name} cannot be opened: {error.strerror}", "give the path of an audio file") from error
-    with raw, _opened(raw, name, path) as file:
+    with raw, _open_decoder(raw, name, path) as file:
         yield file, raw
 
 
 @contextmanager
-def _opened(raw: BinaryIO, name: str, path: Path | None) -> Iterator[soundfile.SoundFile]:
+def _open_decoder(raw: BinaryIO, name: str, path: Path | None) -> Iterator[soundfile.SoundFile]:
     """Open a file as audio, by its path if it has one."""
     _size(raw, name)
     raw.seek(0)
@@ -145,12 +145,12 @@ def read_blocks(file: soundfile.SoundFile, raw: BinaryIO, name: str) -> Iterator
     _check_complete(name, samples, file.frames, missing)
 
 
-def _check_complete(name: str, samples: int, promised: int, missing: str) -> None:
+def _check_complete(name: str, samples: int, claimed: int, missing: str) -> None:
     """Raise AudioError if a file has no samples; warn if it has fewer than its header claims."""
     if not samples:
         raise AudioError(f"{name} has no samples")
-    if samples < promised < UNKNOWN_LENGTH:
-        log.warning("%s is truncated: it has %d of %d samples", name, samples, promised)
+    if samples < claimed < UNKNOWN_LENGTH:
+        log.warning("%s is truncated: it has %d of %d samples", name, samples, claimed)
     elif missing:
         log.warning("%s is truncated: %s", name, missing)
 
