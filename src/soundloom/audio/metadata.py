@@ -17,7 +17,7 @@ from mutagen import id3
 
 from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.formats.chunks import chunks
-from soundloom.audio.formats.tags import find_tag
+from soundloom.audio.formats.find_tag import find_tag
 from soundloom.audio.records import recorded_prompt
 from soundloom.errors import AudioError, printable, shown
 from soundloom.untrusted.json import LONGEST_RECORD, decode_json

@@ -10,11 +10,11 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.commands.audio.trim import trimmed
-from soundloom.cli.opening import known_generator
+from soundloom.cli.execute import execute
+from soundloom.cli.loading import known_generator
 from soundloom.cli.options.editing import EditOptions
 from soundloom.cli.options.generation import GenerationOptions
 from soundloom.cli.options.requests import build_requests
-from soundloom.cli.work import execute
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.pipeline.provenance import recorded_model, recorded_settings
 from soundloom.pipeline.stable_audio.plan import default_seconds, plan

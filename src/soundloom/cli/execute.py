@@ -9,7 +9,7 @@ from typing import Any
 
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.opening import open_with
+from soundloom.cli.loading import open_with
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.options.unused_flags import warn_of_unused_flags
 from soundloom.cli.outputs import output_paths, save, warn_of_changes

@@ -10,10 +10,10 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.audio.formats.limits import most_frames, require_frames
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.opening import known_model
+from soundloom.cli.execute import execute
+from soundloom.cli.loading import known_model
 from soundloom.cli.options.generation import MusicOptions
 from soundloom.cli.options.requests import spread_requests
-from soundloom.cli.work import execute
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.errors import RequestError, printable

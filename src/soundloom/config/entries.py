@@ -77,8 +77,9 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A repository that offers a model in one layout. `revision` is the pinned commit, if any: see `hub.pins`.
+    """A repository that offers a model in one layout. `revision` is the pinned commit.
 
+    Without one, the commit of the first download is used: see `checkpoints.hub.first_downloads`.
     `auxiliary` lists other repositories whose files the model needs too.
     """
 

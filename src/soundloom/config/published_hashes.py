@@ -1,6 +1,6 @@
 """The sha256 of published files at the commits that the catalogue pins, where they are on public record.
 
-Hashes that are missing here are recorded at the first download: see `checkpoints.hub.pins`.
+Hashes that are missing here are recorded at the first download: see `checkpoints.hub.first_downloads`.
 """
 
 TEXT_ENCODER_CONFIG = "575334409716886ac2952f5a275ed92868deef8a0ea560258d9970a431c6fb3a"

@@ -8,11 +8,12 @@ import threading
 import time
 import urllib.request
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from soundloom.checkpoints.hub import pins
+from soundloom.checkpoints.hub import first_downloads
 from soundloom.checkpoints.hub.cache import download_faults
 from soundloom.checkpoints.hub.fetch import fetch, files_needed
 from soundloom.config.catalogue import CATALOGUE
@@ -256,22 +257,20 @@ def raise_no_home():
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not lock folders")
 def test_concurrent_downloads_are_all_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDLOOM_CONFIG", str(tmp_path / "config"))
-    write = pins.write_json
+    record, write = first_downloads.record_download, first_downloads.write_json
 
     def write_slowly(path, data):
         time.sleep(0.02)
         write(path, data)
 
-    monkeypatch.setattr(pins, "write_json", write_slowly)
+    monkeypatch.setattr(first_downloads, "write_json", write_slowly)
     names = [f"owner/{i}" for i in range(5)]
-    threads = [
-        threading.Thread(target=pins.store_pins, args=(name, COMMIT, {}), kwargs={"is_default": True}) for name in names
-    ]
+    threads = [threading.Thread(target=partial(record, is_default=True), args=(name, COMMIT, {})) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [pins.trusted_commit(name) for name in names] == [COMMIT] * 5
+    assert [first_downloads.trusted_commit(name) for name in names] == [COMMIT] * 5
 
 
 @pytest.mark.parametrize("proxies", [{"no": "localhost"}, {"ftp": "http://proxy"}, {"https": ""}])

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from soundloom.checkpoints.hashes import sha256_of
-from soundloom.checkpoints.hub import pins
+from soundloom.checkpoints.hub import first_downloads
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.config.entries import ModelEntry, RemoteFile, Source
 
@@ -42,7 +42,7 @@ def find_snapshot(source: Source, revision: str | None, offline: bool) -> Path |
     """Return the complete cached snapshot of a commit. A cached branch may be outdated, so it is used only offline."""
     folder = cache_folder(source.repo)
     if revision is None:
-        revision = pins.trusted_commit(source.repo) or _branch(folder, "main")
+        revision = first_downloads.trusted_commit(source.repo) or _branch(folder, "main")
     elif offline and not COMMIT.fullmatch(revision):
         revision = _branch(folder, revision)
     if revision is None or not COMMIT.fullmatch(revision):
@@ -104,7 +104,7 @@ def _known_hashes(path: Path) -> list[str]:
     if parts is None:
         return []
     repo, commit, name = parts["repo"].replace("--", "/", 1), parts["commit"], parts["path"]
-    known = [pins.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)]
+    known = [first_downloads.trusted_sha256(repo, commit, name), _pinned_sha256(repo, commit, name)]
     # The client names the stored file by its hash on the hub.
     blob = path.readlink().name if path.is_symlink() else ""
     known.append(blob if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", blob) else None)

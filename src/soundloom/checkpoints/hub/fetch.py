@@ -1,7 +1,7 @@
 """Download models from the Hugging Face hub into its cache, and check commits and hashes.
 
 The catalogue pins commits, and hashes of files where they are known. Otherwise the first download is trusted and
-recorded (`pins`). Files that are complete in the cache are used without network access.
+recorded (`first_downloads`). Files that are complete in the cache are used without network access.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from soundloom.checkpoints.hashes import sha256_of
-from soundloom.checkpoints.hub import pins
+from soundloom.checkpoints.hub import first_downloads
 from soundloom.checkpoints.hub.cache import COMMIT, find_snapshot, path_in_repo, remove_incomplete, sources_needed
 from soundloom.checkpoints.hub.errors import download_errors, downloads_disabled, no_connection
 from soundloom.checkpoints.licenses import require_consent
@@ -92,7 +92,7 @@ def _download(source: Source, revision: str | None) -> Path:
     _require_network(source)
     remove_incomplete(source.repo)
     is_default = revision == source.revision
-    commit = _full_commit(source, revision or pins.trusted_commit(source.repo))
+    commit = _full_commit(source, revision or first_downloads.trusted_commit(source.repo))
     digests = {}
     local = Path()
     for file in source.files:
@@ -102,7 +102,7 @@ def _download(source: Source, revision: str | None) -> Path:
         commit = local.parents[path.count("/")].name
         digests[path] = _check(source, file, local, commit, is_default)
     try:
-        pins.store_pins(source.repo, commit or "", digests, is_default=is_default)
+        first_downloads.record_download(source.repo, commit or "", digests, is_default=is_default)
     except (WriteError, RequestError) as error:  # the download itself is complete and usable
         log.warning("%s was downloaded, but its hashes could not be recorded: %s", source.repo, error)
     return local.parents[path.count("/")]
@@ -127,7 +127,7 @@ def _check(source: Source, file: RemoteFile, local: Path, commit: str, is_defaul
     """Return the sha256 of a downloaded file. If it is not the pinned one, remove the file: DownloadError."""
     path = path_in_repo(source, file)
     size, digest = local.stat().st_size, sha256_of(local)
-    trusted = pins.trusted_sha256(source.repo, commit, path)
+    trusted = first_downloads.trusted_sha256(source.repo, commit, path)
     fault = ""
     # Pinned sizes and hashes belong to the pinned commit; other commits may differ.
     if is_default and file.size is not None and size != file.size:

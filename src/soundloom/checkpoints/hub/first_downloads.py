@@ -31,7 +31,7 @@ def trusted_sha256(repo: str, commit: str, path: str) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
-def store_pins(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
+def record_download(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:
     """Record a download with its `digests` by path. `is_default` says that the user chose no revision.
 
     Raises WriteError, RequestError without a configuration folder, and DownloadError for a damaged record.

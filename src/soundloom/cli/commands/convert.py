@@ -8,7 +8,7 @@ from pathlib import Path
 from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
 from soundloom.checkpoints.stable_audio.convert import convert, require_empty_or_same
 from soundloom.checkpoints.stable_audio.save import LAYOUTS
-from soundloom.cli.opening import open_named
+from soundloom.cli.loading import open_named
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import GroupSizeOptions, LicenseOptions
 from soundloom.cli.options.output import JsonOptions

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundloom.audio.playback import find_player
 from soundloom.checkpoints.installed import installed_layouts
-from soundloom.cli.opening import named_entry, open_model
+from soundloom.cli.loading import named_entry, open_model
 from soundloom.cli.options.model import ModelOptions, PrecisionOptions
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results

@@ -12,7 +12,7 @@ from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.verify import verify
-from soundloom.cli.opening import confirmation, named_entry
+from soundloom.cli.loading import confirmation, named_entry
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import DownloadOptions
 from soundloom.cli.options.output import JsonOptions

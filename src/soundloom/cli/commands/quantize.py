@@ -11,7 +11,7 @@ from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.checkpoints.stable_audio.convert import require_empty_or_same
 from soundloom.checkpoints.stable_audio.open import Checkpoint
-from soundloom.cli.opening import confirmation, open_named
+from soundloom.cli.loading import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.model import DeviceOptions, EngineOptions, GroupSizeOptions, LicenseOptions
 from soundloom.cli.options.output import JsonOptions, QuietOptions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
-from soundloom.cli.opening import confirmation, open_named
+from soundloom.cli.loading import confirmation, open_named
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.model import DeviceOptions
 from soundloom.cli.options.output import QuietOptions

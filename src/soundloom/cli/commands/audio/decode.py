@@ -10,7 +10,7 @@ import numpy as np
 from soundloom.atomic import make_folder
 from soundloom.audio.write import AudioWriter
 from soundloom.checkpoints.formats.npy import read_npy
-from soundloom.cli.opening import open_model
+from soundloom.cli.loading import open_model
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import ModelOptions
 from soundloom.cli.options.output import SUBTYPES, JsonOptions, SubtypeOptions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from soundloom.atomic import atomic_path, make_folder, write_errors
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.opening import named_entry, open_model
+from soundloom.cli.loading import named_entry, open_model
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.model import ModelOptions
 from soundloom.cli.options.output import JsonOptions

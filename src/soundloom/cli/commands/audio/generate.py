@@ -11,8 +11,9 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.checkpoints.musicgen.fetch import is_music
+from soundloom.cli.execute import execute
+from soundloom.cli.loading import known_generator, named_entry
 from soundloom.cli.music import generate_music
-from soundloom.cli.opening import known_generator, named_entry
 from soundloom.cli.options.editing import RegionOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
@@ -27,7 +28,6 @@ from soundloom.cli.options.shared import (
     require_length,
     seconds_flag,
 )
-from soundloom.cli.work import execute
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.provenance import recorded_settings
