@@ -30,7 +30,7 @@ from soundloom.errors import OutputError
 from soundloom.evaluation.evaluate import EvaluationConfig
 
 SHORTEST, LONGEST = 0.3, 20.0  # seconds of a generated clip
-SHORTEST_FILE, LONGEST_FILE = 0.2, 300.0
+MIN_FILE_SECONDS, MAX_FILE_SECONDS = 0.2, 300.0
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000)
 FORMATS = ((".wav", "PCM_16"), (".wav", "PCM_24"), (".wav", "FLOAT"), (".flac", "PCM_24"))
 RENDERED = 20.0  # seconds of a source before it is repeated
@@ -103,10 +103,10 @@ def extension(model: Model, prompt: HeldOutPrompt, rng: np.random.Generator, fol
 
 
 def sound_file(
-    prompt: HeldOutPrompt, rng: np.random.Generator, folder: Path, longest: float = LONGEST_FILE
+    prompt: HeldOutPrompt, rng: np.random.Generator, folder: Path, longest: float = MAX_FILE_SECONDS
 ) -> tuple[Clip, str]:
     """Write audio of random rate, length, format, and channels, and read it again."""
-    seconds = between(rng, SHORTEST_FILE, longest)
+    seconds = between(rng, MIN_FILE_SECONDS, longest)
     rate, channels = int(rng.choice(RATES)), int(rng.choice((1, 2, 6)))
     suffix, subtype = FORMATS[rng.integers(len(FORMATS))]
     audio = resample(render(prompt.reference_labels, min(seconds, RENDERED), rng), SAMPLE_RATE, rate)

@@ -22,7 +22,7 @@ without a traceback and exits with `exit_code`. `docs/errors.md` describes each 
 from typing import Any
 
 FETCH_AGAIN = "the file may be incomplete or in another format; download it again"
-LONGEST_SHOWN = 80  # characters of a value that a message quotes
+MAX_SHOWN = 80  # characters of a value that a message quotes
 
 
 def escape(text: str, keep: str = "") -> str:
@@ -36,7 +36,7 @@ def shown(value: Any) -> str:
         text = escape(value if isinstance(value, str) else repr(value))
     except ValueError:  # an integer with more digits than Python prints
         text = f"a {type(value).__name__} with very many digits"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def utf8_name(name: str) -> str:

@@ -12,7 +12,7 @@ from soundloom.cli import main as cli
 from tests.docs.pages import ROOT, blocks
 
 MEDIA = ROOT / "docs" / "media"
-MOST_BYTES = 320_000  # of all media, since every clone fetches them
+MAX_BYTES = 320_000  # of all media, since every clone fetches them
 
 
 def file_of(command: str) -> str:
@@ -30,7 +30,7 @@ def test_the_readme_prints_the_commands_and_links_the_files():
 def test_the_media_are_small_and_all_of_them_are_used():
     files = {path.name: path.stat().st_size for path in MEDIA.iterdir()}
     assert set(files) == {PICTURE, *map(file_of, COMMANDS)}
-    assert sum(files.values()) < MOST_BYTES
+    assert sum(files.values()) < MAX_BYTES
 
 
 def test_the_printed_commands_generate_these_files(tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ import soundloom
 from tests.docs.pages import PAGES, ROOT, code_spans
 
 ALL_PAGES = sorted({*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")})
-WIDEST = 100  # characters of a line; a row of a table cannot be wrapped
-MOST_WORDS = 12_000  # of README.md and docs/*.md
+MAX_WIDTH = 100  # characters of a line; a row of a table cannot be wrapped
+MAX_WORDS = 12_000  # of README.md and docs/*.md
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 LIST_ITEM = re.compile(r"([-*]|\d+\.) ")
 API = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M)
@@ -37,7 +37,7 @@ def prose(page: Path) -> str:
 @pytest.mark.parametrize("page", ALL_PAGES, ids=name_of)
 def test_lines_are_short(page):
     lines = page.read_text(encoding="utf-8").splitlines()
-    long = [number for number, line in enumerate(lines, 1) if len(line) > WIDEST and not line.startswith("|")]
+    long = [number for number, line in enumerate(lines, 1) if len(line) > MAX_WIDTH and not line.startswith("|")]
     assert long == []
 
 
@@ -80,7 +80,7 @@ def test_contributing_names_existing_identifiers():
 
 def test_the_guides_are_short():
     words = [word for page in PAGES for word in page.read_text(encoding="utf-8").split() if re.search(r"\w", word)]
-    assert len(words) <= MOST_WORDS
+    assert len(words) <= MAX_WORDS
 
 
 def test_the_api_page_names_everything_public():

@@ -12,7 +12,7 @@ import pytest
 
 from soundloom.cli.main import main
 from tests.robustness.mutators import formats
-from tests.robustness.mutators.base import LONGEST_MESSAGE, inputs, mutate_bytes, mutate_json
+from tests.robustness.mutators.base import MAX_MESSAGE, inputs, mutate_bytes, mutate_json
 from tests.robustness.mutators.models import replace
 
 FILES = [
@@ -54,7 +54,7 @@ def run(command, capfd, what):
         assert "not finite" in out or "is damaged" in out, what  # verify prints what it found
     elif code:
         assert len(said) == 1 and len(said[0]) > len("error: "), f"{what}: {err!r}"
-        assert len(said[0]) < LONGEST_MESSAGE, f"{what}: {err}"
+        assert len(said[0]) < MAX_MESSAGE, f"{what}: {err}"
         left = [path for path in sorted(os.listdir(".")) if not path.startswith((".", "m"))]  # noqa: PTH208
         assert not any(os.listdir(path) for path in left), f"{what} left {left}"  # noqa: PTH208
     return code

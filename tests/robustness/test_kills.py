@@ -29,7 +29,7 @@ with atomic_folder(folder) as new:
     (new / "new").touch()
 print(events.count)
 """
-MOST_POINTS = int(os.environ.get("SOUNDLOOM_KILL_POINTS", 8))
+MAX_POINTS = int(os.environ.get("SOUNDLOOM_KILL_POINTS", 8))
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SMALL = ("--seconds", 0.3, "--seed", 7, "--steps", 1)
 COMMANDS = {
@@ -127,7 +127,7 @@ def test_after_a_kill_the_command_gives_the_same_result(case):
 @pytest.mark.parametrize("case", COMMANDS, indirect=True)
 def test_after_a_kill_at_any_event_the_command_gives_the_same_result(case):
     whole, events = undisturbed(case)
-    step = 1 + events // MOST_POINTS
+    step = 1 + events // MAX_POINTS
     for at in range(1, events + 1, step):
         require_same_after_kill(case, whole, at, signal.SIGKILL)
     for i, at in enumerate(range(1, events + 1, 3 * step)):

@@ -19,7 +19,7 @@ STATIC_LEVEL = 10 ** (-35 / 20)  # RMS; quieter noise counts as noise floor
 STATIC_FLATNESS = 0.9  # white noise has 0.97 to 1, pink noise about 0.5
 STATIC_STEADINESS = 1.0  # dB, standard deviation of frame levels
 FRAME = 2048  # samples per analyzed frame
-MOST_FRAMES = 512  # spread over the clip, to limit the cost
+MAX_FRAMES = 512  # spread over the clip, to limit the cost
 # Words in prompts for which noise, or silence, is expected.
 NOISY = re.compile(
     r"\b(nois\w*|static|hiss\w*|white|rain\w*|downpour|drizzle|showers?|waterfalls?|applause|spray\w*|steam\w*|surf|snow|"
@@ -144,7 +144,7 @@ def _is_static(audio: np.ndarray, rate: int) -> bool:
     samples = audio.shape[1]
     if samples < 8 * FRAME:
         return False
-    starts = np.unique(np.linspace(0, samples - FRAME, min(MOST_FRAMES, samples // FRAME)).astype(int))
+    starts = np.unique(np.linspace(0, samples - FRAME, min(MAX_FRAMES, samples // FRAME)).astype(int))
     frames = audio[:, starts[:, None] + np.arange(FRAME)]  # (c, f, FRAME)
     level = np.sqrt(np.mean(frames**2, axis=(0, 2)))  # (f,)
     if level.min() < STATIC_LEVEL or np.std(20 * np.log10(level)) > STATIC_STEADINESS:

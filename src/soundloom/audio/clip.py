@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-USUAL_CHANNELS, MOST_CHANNELS = 8, 1024  # 7.1 surround; the limit of audio files
-LONGEST_PROMPT_SHOWN = 40
+USUAL_CHANNELS, MAX_CHANNELS = 8, 1024  # 7.1 surround; the limit of audio files
+MAX_PROMPT_SHOWN = 40
 
 
 class SaveOptions(TypedDict, total=False):
@@ -250,11 +250,11 @@ def hash_audio(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) ->
 
 
 def _looks_transposed(channels: int, samples: int) -> bool:
-    return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MOST_CHANNELS)
+    return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MAX_CHANNELS)
 
 
 def _shortened(prompt: str) -> str:
-    return prompt if len(prompt) <= LONGEST_PROMPT_SHOWN else f"{prompt[: LONGEST_PROMPT_SHOWN - 1]}…"
+    return prompt if len(prompt) <= MAX_PROMPT_SHOWN else f"{prompt[: MAX_PROMPT_SHOWN - 1]}…"
 
 
 def record_or_empty(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.find_tag import find_tag
 from soundloom.audio.records import recorded_prompt
 from soundloom.errors import AudioError, printable, shown
-from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 from soundloom.untrusted.limits import read_limited
 from soundloom.version import __version__
 
@@ -69,7 +69,7 @@ def read_tags(file: BinaryIO, name: str) -> dict[str, Any] | None:
 def _read_sidecar(sidecar: Path) -> dict[str, Any]:
     """Read a JSON sidecar. Raises AudioError."""
     try:
-        text = read_limited(sidecar, LONGEST_RECORD).decode()
+        text = read_limited(sidecar, MAX_RECORD_BYTES).decode()
     except (OSError, ValueError) as error:
         raise AudioError(f"{printable(sidecar)} cannot be read: {error}") from error
     return _parse(text, printable(sidecar))
@@ -138,7 +138,7 @@ def _serialize(record: Mapping[str, Any], indent: int | None = None) -> str:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        record = decode_json(text, LONGEST_RECORD)
+        record = decode_json(text, MAX_RECORD_BYTES)
     except (ValueError, RecursionError) as error:
         raise AudioError(f"{where} is damaged: {error}") from error
     if not isinstance(record, dict):

@@ -13,7 +13,7 @@ import soundfile
 from soundloom.audio.blocks import block_length
 from soundloom.audio.formats.chunks import describe_truncation
 from soundloom.audio.formats.containers import SourceFormat
-from soundloom.audio.formats.limits import most_frames, most_streamed_frames, require_frames
+from soundloom.audio.formats.limits import max_frames, max_streamed_frames, require_frames
 from soundloom.audio.resample import require_rate
 from soundloom.errors import AudioError, printable, shown
 
@@ -110,18 +110,18 @@ def _samples(file: soundfile.SoundFile, size: int, name: str) -> np.ndarray:
 
     The length in the header may be unknown or wrong.
     """
-    most = most_frames(size, file.channels)
+    limit = max_frames(size, file.channels)
     is_known = file.frames < UNKNOWN_LENGTH
     if is_known:
-        require_frames(name, file.frames, file.samplerate, most)
+        require_frames(name, file.frames, file.samplerate, limit)
     else:
-        most //= 2  # growing an array copies it
+        limit //= 2  # growing an array copies it
     audio = np.empty((file.channels, file.frames if is_known else 0), np.float32)
     block, done = block_length(file.channels), 0
     while len(piece := file.read(block, dtype="float32", always_2d=True)):
         done += len(piece)
         if done > audio.shape[1]:
-            require_frames(name, done, file.samplerate, most)
+            require_frames(name, done, file.samplerate, limit)
             audio = np.concatenate([audio, np.empty((file.channels, max(done, audio.shape[1])), np.float32)], axis=1)
         audio[:, done - len(piece) : done] = piece.T
     return audio if done == audio.shape[1] else audio[:, :done].copy()
@@ -134,13 +134,13 @@ def read_blocks(file: soundfile.SoundFile, raw: BinaryIO, name: str) -> Iterator
     Warns about truncated files.
     """
     size, missing, samples = raw.seek(0, os.SEEK_END), describe_truncation(raw), 0
-    most = most_streamed_frames(size, file.channels)
+    limit = max_streamed_frames(size, file.channels)
     if file.frames < UNKNOWN_LENGTH:
-        require_frames(name, file.frames, file.samplerate, most)
+        require_frames(name, file.frames, file.samplerate, limit)
     while len(block := file.read(block_length(file.channels), dtype="float32", always_2d=True)):
         require_finite(block.T, name, samples)
         samples += len(block)
-        require_frames(name, samples, file.samplerate, most)
+        require_frames(name, samples, file.samplerate, limit)
         yield block.T
     _check_complete(name, samples, file.frames, missing)
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
+from soundloom.audio.formats.limits import MAX_RATE, MIN_RATE
 from soundloom.errors import AudioError, shown
 
 ZERO_CROSSINGS = 6  # of the published sinc, per side; lowpass_filter_width in torchaudio
@@ -89,9 +89,9 @@ def _published_taps(step: int, phases: int) -> tuple[np.ndarray, np.ndarray, int
 
 def require_rate(rate: float, name: str = "the audio") -> None:
     """Raise AudioError for a sample rate out of range; `name` is its owner in the message."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE or rate != int(rate):
+    if not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
         raise AudioError(
-            f"{name} has a sample rate of {shown(rate)} Hz; it must be an integer from {LOWEST_RATE} to {HIGHEST_RATE}",
+            f"{name} has a sample rate of {shown(rate)} Hz; it must be an integer from {MIN_RATE} to {MAX_RATE}",
             "use a common rate such as 44100",
         )
 

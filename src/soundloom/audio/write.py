@@ -23,7 +23,7 @@ from soundloom.errors import AudioError
 
 log = logging.getLogger(__name__)
 
-LARGEST_WAV = 2**32 - 2**24  # bytes; WAV sizes have 32 bits, and tags need room
+MAX_WAV_BYTES = 2**32 - 2**24  # bytes; WAV sizes have 32 bits, and tags need room
 LOSSY_COMPRESSION = 0.1  # near the best quality of MP3 and Vorbis (0): about 200 and 330 kbit/s in stereo
 
 Peak = Literal["safe", "clip"]
@@ -103,7 +103,7 @@ class AudioWriter:
             raise AudioError(f"chunks for {self.path} must have the shape ({self.channels}, n), found {chunk.shape}")
         require_finite(chunk, f"the audio for {self.path}", self.samples)
         self.samples += chunk.shape[1]
-        if self.samples * self.channels * self._container.subtypes[self.subtype] > LARGEST_WAV:
+        if self.samples * self.channels * self._container.subtypes[self.subtype] > MAX_WAV_BYTES:
             raise AudioError(f"{self.path} would exceed 4 GiB, the limit of WAV files", "write FLAC instead")
         self.peak = max(self.peak, _peak(chunk))
         for start in range(0, chunk.shape[1], BLOCK):  # the Vorbis encoder crashes on longer ones

@@ -10,7 +10,7 @@ from soundloom.checkpoints.stable_audio.shapes import DIT_PREFIX, Shapes, is_ign
 from soundloom.errors import MismatchError
 
 _NAMED_FAULTS = 3  # tensors named in a message; with several kinds of faults, one of each
-_LONGEST_FAULT = 80  # characters
+_MAX_NAME_SHOWN = 80  # characters
 _LAYER = re.compile(r"(?:layers|transformers|blocks)\.(\d{1,6})\.")
 
 
@@ -43,7 +43,7 @@ def require_match(tensors: Mapping[str, LazyTensor], wanted: Shapes, what: str) 
 
 
 def _list_faults(kind: str, names: list[str], named: int) -> str:
-    listed = ", ".join(name[:_LONGEST_FAULT] for name in names[:named]) + (", …" if len(names) > named else "")
+    listed = ", ".join(name[:_MAX_NAME_SHOWN] for name in names[:named]) + (", …" if len(names) > named else "")
     counted = f"{len(names)} tensor{'s' if len(names) > 1 else ''} {kind}"
     return f"{counted} ({listed})" if named else counted
 

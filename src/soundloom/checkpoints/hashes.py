@@ -17,7 +17,7 @@ from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import LazyTensor, evict_tensor
 from soundloom.errors import CorruptFileError, SoundloomError, shown
 from soundloom.temporary import is_temporary
-from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 
 HASHES_FILE = "sha256.json"
 _READERS = {".safetensors": read_safetensors, ".npz": read_npz}
@@ -102,7 +102,7 @@ def _digest(tensor: LazyTensor) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("rb") as file:
-            table = decode_json(file.read(LONGEST_RECORD + 1), LONGEST_RECORD)
+            table = decode_json(file.read(MAX_RECORD_BYTES + 1), MAX_RECORD_BYTES)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -22,7 +22,7 @@ from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
 STOPPED = 130
-LONGEST_QUOTED = 300  # characters of an argument that a message may quote in full
+MAX_QUOTED = 300  # characters of an argument that a message may quote in full
 DEBUG = "SOUNDLOOM_DEBUG"
 
 
@@ -149,7 +149,7 @@ def _fail(arguments: Sequence[str], error: BaseException, message: str, hint: st
 def _shortened(text: str, arguments: Sequence[str]) -> str:
     """Shorten long arguments, such as prompts, that a message quotes."""
     for argument in arguments:
-        if len(argument) > LONGEST_QUOTED:
+        if len(argument) > MAX_QUOTED:
             for form in (argument, repr(argument)[1:-1], argument.partition("=")[2], argument.strip()):
-                text = text.replace(form, shown(form)) if len(form) > LONGEST_QUOTED else text
+                text = text.replace(form, shown(form)) if len(form) > MAX_QUOTED else text
     return text

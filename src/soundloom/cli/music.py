@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.formats.limits import most_frames, require_frames
+from soundloom.audio.formats.limits import max_frames, require_frames
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.execute import execute
 from soundloom.cli.loading import known_model
@@ -62,6 +62,6 @@ def _sampling(options: MusicOptions) -> dict[str, Any]:
 def _open(file: Path) -> Clip:
     """Open a file to edit, whose samples stay in it. Raises AudioError if it cannot be read into memory."""
     clip = StreamedClip.open(file)
-    most = most_frames(file.stat().st_size, clip.channels)
-    require_frames(printable(file), clip.samples, clip.sample_rate, most)
+    limit = max_frames(file.stat().st_size, clip.channels)
+    require_frames(printable(file), clip.samples, clip.sample_rate, limit)
     return clip

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from soundloom.config.ranges import hints_of
-from soundloom.errors import LONGEST_SHOWN, ConfigError, shown
+from soundloom.errors import MAX_SHOWN, ConfigError, shown
 
 T = TypeVar("T")
-_MOST_ENTRIES = 4096  # of a list
-_LONGEST_TEXT = 4096  # characters
-_LONGEST_LIST = 250  # characters of field names in a hint
+_MAX_ENTRIES = 4096  # of a list
+_MAX_TEXT = 4096  # characters
+_MAX_LISTED = 250  # characters of field names in a hint
 
 
 def parse(cls: type[T], data: Any, path: str = "") -> T:
@@ -41,11 +41,11 @@ def parse(cls: type[T], data: Any, path: str = "") -> T:
 
 
 def _near(name: str, fields: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name[:LONGEST_SHOWN], fields, 1)
+    close = difflib.get_close_matches(name[:MAX_SHOWN], fields, 1)
     if close:
         return f"did you mean {close[0]!r}?"
     known = ", ".join(sorted(fields))
-    return "known fields: " + (known if len(known) <= _LONGEST_LIST else f"{known[:_LONGEST_LIST]}…")
+    return "known fields: " + (known if len(known) <= _MAX_LISTED else f"{known[:_MAX_LISTED]}…")
 
 
 def _join(path: str, name: str) -> str:
@@ -66,8 +66,8 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return args[args.index(data)]  # an equal value may have another type
     if origin is tuple:
         _check(isinstance(data, list | tuple), data, path, "a list")
-        if len(data) > _MOST_ENTRIES:
-            raise ConfigError(f"{path} has {len(data)} entries, more than the limit of {_MOST_ENTRIES}")
+        if len(data) > _MAX_ENTRIES:
+            raise ConfigError(f"{path} has {len(data)} entries, more than the limit of {_MAX_ENTRIES}")
         return tuple(_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if origin is Mapping or hint is Mapping:
         _check(isinstance(data, Mapping), data, path, "an object")
@@ -85,7 +85,7 @@ def _value(hint: Any, data: Any, path: str) -> Any:
         return data
     if hint is str:
         _check(isinstance(data, str), data, path, "text")
-        return _check(len(data) <= _LONGEST_TEXT and (not data or data.isprintable()), data, path, "a line of text")
+        return _check(len(data) <= _MAX_TEXT and (not data or data.isprintable()), data, path, "a line of text")
     return _check(isinstance(data, hint), data, path, "true or false" if hint is bool else hint.__name__)
 
 

@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Annotated, Any
 
-from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
+from soundloom.audio.formats.limits import MAX_RATE, MIN_RATE
 from soundloom.errors import ConfigError, shown
 
 
@@ -28,15 +28,15 @@ class Within:
             raise ConfigError(f"{path} must be between {self.low} and {self.high}, found {shown(value)}")
 
 
-WIDEST = 1 << 16
-DEEPEST = 1024
-LONGEST_AUDIO = 1 << 36  # samples
+MAX_WIDTH = 1 << 16
+MAX_DEPTH = 1024
+MAX_SAMPLES = 1 << 36  # samples
 
-Width = Annotated[int, Within(1, WIDEST)]  # channels of a layer
-Depth = Annotated[int, Within(1, DEEPEST)]  # blocks of a transformer
+Width = Annotated[int, Within(1, MAX_WIDTH)]  # channels of a layer
+Depth = Annotated[int, Within(1, MAX_DEPTH)]  # blocks of a transformer
 Heads = Annotated[int, Within(1, 1024)]
 Channels = Annotated[int, Within(1, 64)]  # of audio
-SampleRate = Annotated[int, Within(LOWEST_RATE, HIGHEST_RATE)]
+SampleRate = Annotated[int, Within(MIN_RATE, MAX_RATE)]
 WidthRatio = Annotated[float, Within(1 / 64, 64)]  # feed-forward width relative to the block's
 Tokens = Annotated[int, Within(1, 4096)]  # of a prompt; attention cost is quadratic
 Vocabulary = Annotated[int, Within(1, 1 << 22)]

@@ -11,8 +11,8 @@ from soundloom.config.parse import parse
 from soundloom.errors import ConfigError, printable, shown
 from soundloom.untrusted.limits import read_limited
 
-LONGEST_TOML = 2**20  # bytes
-DEEPEST_TOML = 32  # nested tables and lists
+MAX_TOML_BYTES = 2**20  # bytes
+MAX_TOML_DEPTH = 32  # nested tables and lists
 T = TypeVar("T")
 
 
@@ -24,20 +24,20 @@ def read_toml(cls: type[T], path: Path) -> T:
 def read_table(path: Path) -> dict[str, object]:
     """Return the contents of a TOML file. Raises ConfigError."""
     try:
-        return parse_toml(read_limited(path, LONGEST_TOML).decode())
+        return parse_toml(read_limited(path, MAX_TOML_BYTES).decode())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {printable(path)} as TOML: {shown(str(error))}") from error
 
 
 def parse_toml(text: str) -> dict[str, object]:
     """Parse TOML. Raises ValueError, also for tables and lists that are nested too deep."""
-    too_deep = f"it is nested more than {DEEPEST_TOML} deep"
+    too_deep = f"it is nested more than {MAX_TOML_DEPTH} deep"
     try:
         table = tomllib.loads(text)
     except RecursionError:
         raise ValueError(too_deep) from None
     layer: list[object] = [table]
-    for _ in range(DEEPEST_TOML):
+    for _ in range(MAX_TOML_DEPTH):
         layer = [part for value in layer if isinstance(value, dict | list) for part in _parts(value)]
     if layer:
         raise ValueError(too_deep)

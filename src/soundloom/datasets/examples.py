@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from soundloom.config.ranges import Within, check_ranges
 from soundloom.errors import ConfigError, CorruptFileError, SoundloomError, printable, utf8_name
-from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 from soundloom.untrusted.limits import read_limited
 
 log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _pop_random(buffer: list[T], rng: np.random.Generator) -> T:
 def read_small_file(path: Path) -> bytes:
     """Read a metadata file of limited length. Raises CorruptFileError."""
     try:
-        return read_limited(path, LONGEST_RECORD)
+        return read_limited(path, MAX_RECORD_BYTES)
     except ValueError as error:
         raise CorruptFileError(f"{printable(path)} is too long for a metadata file: {error}") from error
     except OSError as error:
@@ -250,7 +250,7 @@ def read_small_file(path: Path) -> bytes:
 def parse_metadata(data: bytes, name: str) -> dict[str, Any]:
     """Parse the metadata of an example, a JSON object. Raises CorruptFileError, which states `name`."""
     try:
-        found = decode_json(data, LONGEST_RECORD)
+        found = decode_json(data, MAX_RECORD_BYTES)
     except ValueError as error:
         raise CorruptFileError(f"{name} is not valid JSON: {error}") from error
     if not isinstance(found, dict):

@@ -19,7 +19,7 @@ from soundloom.untrusted.limits import is_shape
 
 Bytes = NDArray[np.uint8]
 
-LONGEST_NPY_HEADER = 1 << 14  # bytes
+MAX_NPY_HEADER = 1 << 14  # bytes
 _KEYS = 3
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header length field, by version
@@ -53,7 +53,7 @@ def read_npy_header(data: Bytes) -> NpyHeader:
         raise ValueError("has no npy header of a known version")
     begin = 8 + _LENGTH_BYTES[version]
     length = int.from_bytes(prefix[8:begin], "little")
-    if length > min(LONGEST_NPY_HEADER, len(data) - begin):
+    if length > min(MAX_NPY_HEADER, len(data) - begin):
         raise ValueError(f"claims an npy header of {length} bytes")
     text = data[begin : begin + length].tobytes().decode("latin-1")
     values = dict(_ITEM.findall(text)) if _HEADER.fullmatch(text) else {}

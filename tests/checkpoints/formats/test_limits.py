@@ -7,12 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from soundloom.checkpoints.formats.limits import MOST_TENSORS
+from soundloom.checkpoints.formats.limits import MAX_TENSORS
 from soundloom.checkpoints.formats.npz import read_npz
 from soundloom.checkpoints.formats.pickle import tensors_of
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.formats.tensors import from_array
-from soundloom.errors import LONGEST_SHOWN, CorruptFileError
+from soundloom.errors import MAX_SHOWN, CorruptFileError
 from soundloom.untrusted.json import decode_json
 
 NAMES = ["", "a\nb", "\x1b[31m", "n" * 513]
@@ -51,8 +51,8 @@ def test_names_that_are_not_printable_are_rejected(tmp_path, name):
 
 
 def test_too_many_tensors_are_rejected():
-    state = {f"a{i}": from_array("a", np.zeros(1)) for i in range(MOST_TENSORS + 1)}
-    with pytest.raises(CorruptFileError, match=f"a state cannot be read: it names {MOST_TENSORS + 1} tensors"):
+    state = {f"a{i}": from_array("a", np.zeros(1)) for i in range(MAX_TENSORS + 1)}
+    with pytest.raises(CorruptFileError, match=f"a state cannot be read: it names {MAX_TENSORS + 1} tensors"):
         tensors_of(state, "a state")
 
 
@@ -74,7 +74,7 @@ def test_long_names_are_truncated_in_messages(tmp_path):
 def refuse(read, path):
     with pytest.raises(CorruptFileError, match="nnn…'") as caught:
         read(path)
-    assert "n" * LONGEST_SHOWN not in str(caught.value)
+    assert "n" * MAX_SHOWN not in str(caught.value)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])

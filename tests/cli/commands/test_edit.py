@@ -165,7 +165,7 @@ def test_a_file_too_long_for_memory_fails_before_any_edit(soundloom, editor, tmp
     for name, seconds in (("a.wav", 0.2), ("b.wav", 2.0)):
         soundfile.write(name, np.random.default_rng(0).uniform(-0.4, 0.4, round(seconds * 22050)), 22050)
     for module in ("soundloom.cli.music", "soundloom.audio.read"):
-        monkeypatch.setattr(f"{module}.most_frames", lambda size, channels: 22050)
+        monkeypatch.setattr(f"{module}.max_frames", lambda size, channels: 22050)
     with pytest.raises(AudioError) as caught:
         Clip.load(Path("b.wav"))
     made = soundloom("edit", "a.wav", "b.wav", "Only drums", "-o", "edited/", "--model", editor)

@@ -21,8 +21,8 @@ from soundloom.errors import SoundloomError
 Mutator = Callable[[bytes, random.Random], bytes]
 SEED = int(os.environ.get("SOUNDLOOM_FUZZ_SEED", "0"))
 SCALE = float(os.environ.get("SOUNDLOOM_FUZZ_SCALE", "1"))
-LONGEST_MESSAGE = 500  # characters
-LONGEST_TIME = 10  # seconds
+MAX_MESSAGE = 500  # characters
+MAX_TIME = 10  # seconds
 
 FORGED = "x\nerror: forged\x1b[31m"
 NUMBERS = (
@@ -93,7 +93,7 @@ class Outcomes:
         except Exception as error:
             raise AssertionError(f"{what}: {type(error).__name__} {str(error)[:300]}") from error
         seconds = time.monotonic() - started
-        assert seconds < LONGEST_TIME, f"{what} took {seconds:.1f} s"
+        assert seconds < MAX_TIME, f"{what} took {seconds:.1f} s"
         self.counts["refused" if result is None else "read"] += 1
         return result
 
@@ -102,7 +102,7 @@ class Outcomes:
         assert sentence.strip(), f"{what}: an empty message"
         assert sentence.isprintable() and hint.isprintable(), f"{what}: {message[:300]!r}"
         length = len(message.replace(self._base, "")) if self._base else len(message)
-        assert length < LONGEST_MESSAGE, f"{what}: {length} characters: {message[:700]!r}"
+        assert length < MAX_MESSAGE, f"{what}: {length} characters: {message[:700]!r}"
 
 
 # Bytes

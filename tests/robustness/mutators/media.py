@@ -15,7 +15,7 @@ from soundloom.errors import SoundloomError
 
 SEED = int(os.environ.get("SOUNDLOOM_ROBUSTNESS_SEED", "0"))
 COUNT = int(os.environ.get("SOUNDLOOM_ROBUSTNESS_COUNT", "0"))  # of inputs; 0 for each test's own number
-LONGEST_MESSAGE = 500
+MAX_MESSAGE = 500
 
 ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, 10**19, -(10**30), 10**200, 0.0, -0.0, 1e-300, 1e300, -1e300, 0.5,
@@ -168,7 +168,7 @@ def refusal(work: Callable[[], Any]) -> str | None:
     except SoundloomError as error:
         message = error.args[0]
         assert message, f"an empty {type(error).__name__}"
-        assert len(message) <= LONGEST_MESSAGE, f"{len(message)} characters: {message[:200]}"
+        assert len(message) <= MAX_MESSAGE, f"{len(message)} characters: {message[:200]}"
         assert message.isprintable(), repr(message)
         return str(message)
     return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MOST_CHUNKS = 4096  # of one file; further chunks are ignored
+MAX_CHUNKS = 4096  # of one file; further chunks are ignored
 UNKNOWN = 0x7FFF0000  # programs write larger sizes if they do not know the length yet
 _BIG_SIZE = 0xFFFFFFFF  # means that the chunk "ds64" has the size
 
@@ -35,7 +35,7 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
     if order is None:
         return
     start, large = 12, 0
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(start)
         header = file.read(8)
         if len(header) < 8:
@@ -87,7 +87,7 @@ def _claimed_span(file: BinaryIO, start: bytes, end: int) -> tuple[int, int] | N
 def _claimed_span_of_w64(file: BinaryIO, end: int) -> tuple[int, int] | None:
     """Do the same for W64: chunk names have 16 bytes, and sizes 8 bytes and include the header of 24."""
     start = 40
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(start)
         header = file.read(24)
         if len(header) < 24:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundloom.audio.formats.limits import HIGHEST_RATE, LOWEST_RATE
+from soundloom.audio.formats.limits import MAX_RATE, MIN_RATE
 from soundloom.errors import AudioError
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -57,8 +57,8 @@ EQUIVALENT_SUBTYPES = {  # for subtypes that are read but not written
     "DOUBLE": "FLOAT",
 }
 CONTAINERS = {
-    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(LOWEST_RATE, HIGHEST_RATE + 1)),
-    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(LOWEST_RATE, 655351)),
+    ".wav": Container("WAV", {"PCM_24": 3, "PCM_16": 2, "FLOAT": 4}, 1024, range(MIN_RATE, MAX_RATE + 1)),
+    ".flac": Container("FLAC", {"PCM_24": 0, "PCM_16": 0}, 8, range(MIN_RATE, 655351)),
     # libsndfile 1.2 crashes the process on more channels or higher rates in Vorbis
     ".ogg": Container("OGG", {"VORBIS": 0}, 255, range(4000, 192001)),
     ".mp3": Container("MP3", {"MPEG_LAYER_III": 0}, 2, MP3_RATES),

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from soundloom.audio.formats.chunks import chunks
 
-LONGEST_TEXT = 16 * 2**20  # bytes of a field, or of all comments
-MOST_PARTS = 4096  # frames, comments, blocks or pages
+MAX_TEXT_BYTES = 16 * 2**20  # bytes of a field, or of all comments
+MAX_PARTS = 4096  # frames, comments, blocks or pages
 ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")  # of ID3, by number
 
 
@@ -62,7 +62,7 @@ def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
     if flags & 0x40:  # an extended header; only in 2.4 its size includes itself
         extended = file.read(4)
         place += _seven_bits(extended) if version == 4 else 4 + int.from_bytes(extended)
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         file.seek(place)
         header = file.read(10)
         if place + 10 > end or len(header) < 10 or not header[:4].strip(b"\0"):
@@ -70,13 +70,13 @@ def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
         size = _seven_bits(header[4:8]) if version == 4 else int.from_bytes(header[4:8])
         place += 10 + size
         packed = 0x0C if version == 4 else 0xC0  # compressed or encrypted
-        if header[:4] != wanted or header[9] & packed or size > LONGEST_TEXT:
+        if header[:4] != wanted or header[9] & packed or size > MAX_TEXT_BYTES:
             continue
         data = file.read(size)
         if len(data) < size or place > end:
             raise ValueError("a frame is longer than the tag")
         yield _plain(data, version, header[9], bool(flags & 0x80))
-    raise ValueError(f"it has more than {MOST_PARTS} frames")
+    raise ValueError(f"it has more than {MAX_PARTS} frames")
 
 
 def _plain(data: bytes, version: int, flags: int, unsynchronized: bool) -> bytes:
@@ -98,7 +98,7 @@ def _seven_bits(data: bytes) -> int:
 
 def _in_flac(file: BinaryIO, field: str) -> str | None:
     place = 4
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         file.seek(place)
         header = file.read(4)
         if len(header) < 4 or header[0] & 0x7F == 0x7F:
@@ -109,7 +109,7 @@ def _in_flac(file: BinaryIO, field: str) -> str | None:
         if header[0] & 0x80:  # the last one
             return None
         place += 4 + size
-    raise ValueError(f"it has more than {MOST_PARTS} blocks")
+    raise ValueError(f"it has more than {MAX_PARTS} blocks")
 
 
 def _in_ogg(file: BinaryIO, field: str) -> str | None:
@@ -123,7 +123,7 @@ def _in_ogg(file: BinaryIO, field: str) -> str | None:
 
 def _second_packet(file: BinaryIO) -> bytes:
     packet, ended, place, serial = bytearray(), 0, 0, None
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         file.seek(place)
         header = file.read(27)
         if len(header) < 27 or header[:4] != b"OggS":
@@ -139,7 +139,7 @@ def _second_packet(file: BinaryIO) -> bytes:
             ended += size < 255
             if ended == 2:
                 return bytes(packet)
-        if len(packet) > LONGEST_TEXT:
+        if len(packet) > MAX_TEXT_BYTES:
             break
     return b""
 
@@ -151,7 +151,7 @@ def _in_comments(data: bytes, field: str) -> str | None:
         place = 4 + struct.unpack_from("<I", data)[0]
         count = struct.unpack_from("<I", data, place)[0]
         place += 4
-        for _ in range(min(count, MOST_PARTS)):
+        for _ in range(min(count, MAX_PARTS)):
             size = struct.unpack_from("<I", data, place)[0]
             comment = data[place + 4 : place + 4 + size]
             if comment[: len(name)].lower() == name:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-MOST_TENSORS = 1 << 15  # in one file; published files have a few thousand
-_LONGEST_NAME = 512  # characters
+MAX_TENSORS = 1 << 15  # in one file; published files have a few thousand
+_MAX_NAME = 512  # characters
 
 
 def check_count(count: int) -> None:
     """Raise ValueError if a file has too many tensors."""
-    if count > MOST_TENSORS:
-        raise ValueError(f"it names {count} tensors, more than the limit of {MOST_TENSORS}")
+    if count > MAX_TENSORS:
+        raise ValueError(f"it names {count} tensors, more than the limit of {MAX_TENSORS}")
 
 
 def check_name(name: Any) -> None:
     """Raise ValueError if `name` is not valid for a tensor or archive member."""
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"it has a tensor whose name is not printable text of 1 to {_LONGEST_NAME} characters")
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+        raise ValueError(f"it has a tensor whose name is not printable text of 1 to {_MAX_NAME} characters")

@@ -25,7 +25,7 @@ from soundloom.errors import FETCH_AGAIN, CorruptFileError, MismatchError
 from soundloom.untrusted.limits import are_sizes, is_shape
 
 _TENSOR_ARGUMENTS = 4
-_LONGEST_PICKLE = 1 << 25  # bytes of data.pkl; real ones have a few million
+_MAX_PICKLE_BYTES = 1 << 25  # bytes of data.pkl; real ones have a few million
 
 # Dtypes of PyTorch's storage classes.
 _STORAGES = {
@@ -131,8 +131,8 @@ def read_pickle(path: Path) -> Any:
         if f"{root}byteorder" in archive.members and archive.read(f"{root}byteorder").tobytes() != b"little":
             _fail(path, "was written on a machine with another byte order")
         size = archive.members[f"{root}data.pkl"].file_size
-        if size > _LONGEST_PICKLE:
-            raise ValueError(f"it has {size} bytes, more than the limit of {_LONGEST_PICKLE}")
+        if size > _MAX_PICKLE_BYTES:
+            raise ValueError(f"it has {size} bytes, more than the limit of {_MAX_PICKLE_BYTES}")
         storage = partial(_map_storage, archive, f"{root}data/")
         return Unpickler(archive.read(f"{root}data.pkl").tobytes(), _NAMES, storage).load()
     except ValueError as error:

@@ -15,11 +15,11 @@ from typing import Any
 
 from soundloom.errors import shown
 
-MOST_OPCODES = 1 << 20  # real files have at most about 200,000
+MAX_OPCODES = 1 << 20  # real files have at most about 200,000
 _NEWEST_PROTOCOL = 5
-_LONGEST_NAME = 512  # bytes of a module or class name
-_LONGEST_NUMBER = 16  # bytes
-_LARGEST_KEY = 1 << 63  # of a dictionary; larger ones can be chosen to collide
+_MAX_NAME = 512  # bytes of a module or class name
+_MAX_INT_BYTES = 16  # bytes
+_MAX_KEY = 1 << 63  # of a dictionary; larger ones can be chosen to collide
 
 
 class UnknownObject:
@@ -48,7 +48,7 @@ class Unpickler:
 
     def load(self) -> Any:
         """Return the object that the pickle describes. Raises ValueError."""
-        for _ in range(MOST_OPCODES):
+        for _ in range(MAX_OPCODES):
             code = self._take(1)
             if code == b".":
                 return self._pop()
@@ -56,7 +56,7 @@ class Unpickler:
             if action is None:
                 raise ValueError(f"it has the unsupported opcode {code[0]:#04x}")
             action(self)
-        raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
+        raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
 
     # Reading
 
@@ -74,7 +74,7 @@ class Unpickler:
         return self._take(count).decode("utf-8", "surrogatepass")
 
     def _line(self) -> str:
-        end = self._data.find(b"\n", self._place, self._place + _LONGEST_NAME)
+        end = self._data.find(b"\n", self._place, self._place + _MAX_NAME)
         if end < 0:
             raise ValueError("a name in it is not terminated")
         line = self._text(end - self._place)
@@ -121,7 +121,7 @@ class Unpickler:
     # Values
 
     def _long(self, count: int) -> None:
-        if count > _LONGEST_NUMBER:
+        if count > _MAX_INT_BYTES:
             raise ValueError(f"it holds an integer of {count} bytes")
         self._push(self._number(count, signed=True))
 
@@ -177,7 +177,7 @@ def pairs_of(values: list[Any]) -> dict[Any, Any]:
     if len(values) % 2:
         raise ValueError("a dictionary in it has a key without a value")
     items = zip(values[::2], values[1::2], strict=True)
-    return {key: value for key, value in items if type(key) is str or (type(key) is int and abs(key) < _LARGEST_KEY)}
+    return {key: value for key, value in items if type(key) is str or (type(key) is int and abs(key) < _MAX_KEY)}
 
 
 _Action = Callable[[Unpickler], Any]

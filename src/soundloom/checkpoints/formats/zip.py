@@ -21,8 +21,8 @@ _END = b"PK\x05\x06"  # end of central directory record
 _END_BYTES = 22  # its size without the comment
 _LONG_END = b"PK\x06\x06"  # its zip64 version, which precedes it
 _LONG_END_BYTES, _LOCATOR_BYTES = 56, 20
-_LONGEST_TAIL = _LONG_END_BYTES + _LOCATOR_BYTES + _END_BYTES + (1 << 16)  # including the longest comment
-_LONGEST_DIRECTORY = 1 << 22  # bytes; each member takes 46 plus its name
+_MAX_TAIL = _LONG_END_BYTES + _LOCATOR_BYTES + _END_BYTES + (1 << 16)  # including the longest comment
+_MAX_DIRECTORY_BYTES = 1 << 22  # bytes; each member takes 46 plus its name
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 _LOCAL_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x01 | 0x20 | 0x40  # flags: encrypted, a patch, strongly encrypted
@@ -102,7 +102,7 @@ def _check_directory(file: MappedFile) -> None:
     """Raise ValueError if the central directory is missing or too long."""
     if file.size < _END_BYTES:
         raise ValueError(f"it has only {file.size} bytes")
-    tail = file.read(max(0, file.size - _LONGEST_TAIL), file.size).tobytes()
+    tail = file.read(max(0, file.size - _MAX_TAIL), file.size).tobytes()
     place = tail.rfind(_END)
     if place < 0 or len(tail) - place < _END_BYTES:
         raise ValueError("it has no end of central directory record")
@@ -110,8 +110,8 @@ def _check_directory(file: MappedFile) -> None:
     long_record = place - _LOCATOR_BYTES - _LONG_END_BYTES  # zip64
     if long_record >= 0 and tail.startswith(_LONG_END, long_record):
         size = int(struct.unpack_from("<Q", tail, long_record + 40)[0])
-    if size > _LONGEST_DIRECTORY:
-        raise ValueError(f"its central directory has {size} bytes, more than the limit of {_LONGEST_DIRECTORY}")
+    if size > _MAX_DIRECTORY_BYTES:
+        raise ValueError(f"its central directory has {size} bytes, more than the limit of {_MAX_DIRECTORY_BYTES}")
 
 
 def _check_overlap(members: list[zipfile.ZipInfo]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from soundloom.atomic import locked_folder, make_folder, write_json
 from soundloom.errors import DownloadError, RequestError, shown
 from soundloom.folders import config_folder
-from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 
 DOWNLOADS_FILE = "downloads.json"
 
@@ -54,7 +54,7 @@ def _file() -> Path:
 def _read() -> dict[str, dict[str, Any]]:
     try:
         with _file().open("rb") as file:
-            table = decode_json(file.read(LONGEST_RECORD + 1), LONGEST_RECORD)
+            table = decode_json(file.read(MAX_RECORD_BYTES + 1), MAX_RECORD_BYTES)
     except (FileNotFoundError, NotADirectoryError, RequestError):  # no record, or no configuration folder
         return {}
     except (OSError, ValueError) as error:

@@ -26,7 +26,7 @@ from soundloom.untrusted.json import is_file_name, read_json
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "spiece.model"
 INDEX_FILE, PICKLED_WEIGHTS = "model.safetensors.index.json", "pytorch_model.bin"
 CODEC_PICKLE = "compression_state_dict.bin"
-_MOST_SHARDS = 256
+_MAX_SHARDS = 256
 T5_FOLDERS = ("t5-base", "t5")
 CODEC_FOLDERS = ("encodec_32khz", "encodec")
 
@@ -78,8 +78,8 @@ def _shards(index: Path) -> list[str]:
     for name in names:
         if not is_file_name(name):
             raise ConfigError(f"the weight_map of {index} must list file names, found {shown(name)}")
-    if len(set(names)) > _MOST_SHARDS:
-        raise ConfigError(f"{index} lists {len(set(names))} files, more than the limit of {_MOST_SHARDS}")
+    if len(set(names)) > _MAX_SHARDS:
+        raise ConfigError(f"{index} lists {len(set(names))} files, more than the limit of {_MAX_SHARDS}")
     return list(dict.fromkeys(names))
 
 

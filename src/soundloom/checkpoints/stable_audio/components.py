@@ -28,10 +28,10 @@ from soundloom.config.stable_audio.model import DiTConfig, ModelConfig
 from soundloom.config.stable_audio.same import ResamplerConfig, SAMEConfig
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig, parse_text_encoder_config
 from soundloom.errors import FETCH_AGAIN, CheckpointError, CorruptFileError, MismatchError, ModelNotFoundError, shown
-from soundloom.untrusted.json import LONGEST_JSON, decode_json
+from soundloom.untrusted.json import MAX_JSON_BYTES, decode_json
 
-_LONGEST_NAMES = 250  # characters
-_LONGEST_TOKENIZER = 1 << 26  # bytes; the published ones have a few million
+_MAX_LISTED = 250  # characters
+_MAX_TOKENIZER_BYTES = 1 << 26  # bytes; the published ones have a few million
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def open_text_encoder_component(path: Path) -> TextEncoderFiles:
                 "use t5gemma_f16.npz of the npz files, which holds it",
             )
     try:
-        meta = decode_json(tensors["META"].data()[: LONGEST_JSON + 1].tobytes())
+        meta = decode_json(tensors["META"].data()[: MAX_JSON_BYTES + 1].tobytes())
     except ValueError as error:
         raise CorruptFileError(f"META of {path} is not JSON: {error}") from error
     config = parse_text_encoder_config(meta)
@@ -134,13 +134,13 @@ def open_text_encoder_component(path: Path) -> TextEncoderFiles:
 def read_tokenizer_file(path: Path) -> bytes:
     """Read the bytes of a SentencePiece model. Raises CorruptFileError for an implausibly large file."""
     with path.open("rb") as file:
-        return _tokenizer(np.frombuffer(file.read(_LONGEST_TOKENIZER + 1), np.uint8), path)
+        return _tokenizer(np.frombuffer(file.read(_MAX_TOKENIZER_BYTES + 1), np.uint8), path)
 
 
 def _tokenizer(data: Array, path: Path) -> bytes:
-    if len(data) > _LONGEST_TOKENIZER:
+    if len(data) > _MAX_TOKENIZER_BYTES:
         raise CorruptFileError(
-            f"the SentencePiece model in {path} has more than {_LONGEST_TOKENIZER} bytes", FETCH_AGAIN
+            f"the SentencePiece model in {path} has more than {_MAX_TOKENIZER_BYTES} bytes", FETCH_AGAIN
         )
     return data.tobytes()
 
@@ -191,7 +191,7 @@ def _names(folder: Path, paths: Iterable[Path]) -> str:
 def join_names(names: Iterable[str]) -> str:
     """Join sorted names for a message, and truncate a long list."""
     listed = ", ".join(map(shown, sorted(names)))
-    return listed if len(listed) <= _LONGEST_NAMES else f"{listed[:_LONGEST_NAMES]}…"
+    return listed if len(listed) <= _MAX_LISTED else f"{listed[:_MAX_LISTED]}…"
 
 
 def merge(components: Iterable[Component], where: Path) -> Tensors:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 from soundloom.errors import RequestError, shown
 
-LONGEST_MESSAGE = 400  # characters; argparse quotes every argument in full
+MAX_MESSAGE = 400  # characters; argparse quotes every argument in full
 
 Options = TypeVar("Options")
 Span = tuple[float, float]
@@ -124,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
     """Raise RequestError instead of printing the usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
-        message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
+        message = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
         raise RequestError(message, f"`{self.prog} --help` lists all options")
 
 

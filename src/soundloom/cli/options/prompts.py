@@ -9,7 +9,7 @@ from soundloom.errors import RequestError, shown
 from soundloom.folders import expanded
 
 FILE_MARK, STDIN, COMMENT = "@", "-", "#"
-LONGEST_TO_COPY, WORDS_TO_COPY = 300, 12  # characters, words
+MAX_TO_COPY, WORDS_TO_COPY = 300, 12  # characters, words
 _FILE_HINT = f"a prompt that starts with {FILE_MARK} is written with {FILE_MARK * 2}"
 
 
@@ -17,7 +17,7 @@ def quoted(text: str) -> str:
     """Quote text for a shell, shortened if it is long."""
     import shlex
 
-    text = text if len(text) <= LONGEST_TO_COPY else shown(text)
+    text = text if len(text) <= MAX_TO_COPY else shown(text)
     return shlex.quote(text) if any(c in text for c in '"$`\\!\n') else f'"{text}"'
 
 

@@ -14,7 +14,7 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.requests import spread_seed
 
 Request = TypeVar("Request", GenerationRequest, MusicRequest)
-MOST_CLIPS = 100_000  # per command
+MAX_CLIPS = 100_000  # per command
 RANDOM_SEED = -1  # the published convention
 
 
@@ -47,9 +47,9 @@ def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Seq
         if len(values) not in (0, 1, items):
             flag = name if name == "prompt" else "--" + name.replace("_", "-")
             raise RequestError(f"{flag} has {len(values)} values for {items} clips", "pass one value, or one per clip")
-    if items * options.count > MOST_CLIPS:
+    if items * options.count > MAX_CLIPS:
         raise RequestError(
-            f"one command generates at most {MOST_CLIPS:,} clips, not {items * options.count}", "lower --count"
+            f"one command generates at most {MAX_CLIPS:,} clips, not {items * options.count}", "lower --count"
         )
     rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
     clips = [row for row in rows for _ in range(options.count)]

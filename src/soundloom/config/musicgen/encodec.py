@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from soundloom.config.ranges import WIDEST, SampleRate, Vocabulary, Width, Within, check_ranges
+from soundloom.config.ranges import MAX_WIDTH, SampleRate, Vocabulary, Width, Within, check_ranges
 from soundloom.errors import ConfigError, shown
 
 Kernel = Annotated[int, Within(1, 1024)]
 Codebooks = Annotated[int, Within(1, 256)]
-_MOST_STAGES, _LONGEST_HOP = 16, 1 << 20  # samples
+_MAX_STAGES, _MAX_HOP = 16, 1 << 20  # samples
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class EncodecConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         stages = len(self.upsampling_ratios)
-        if not 1 <= stages <= _MOST_STAGES or self.hop > _LONGEST_HOP or self.deepest > WIDEST:
+        if not 1 <= stages <= _MAX_STAGES or self.hop > _MAX_HOP or self.deepest > MAX_WIDTH:
             raise ConfigError(
-                f"upsampling_ratios {shown(list(self.upsampling_ratios))} must have 1 to {_MOST_STAGES} entries, a "
-                f"product of at most {_LONGEST_HOP}, and widen {self.num_filters} filters to at most {WIDEST}"
+                f"upsampling_ratios {shown(list(self.upsampling_ratios))} must have 1 to {_MAX_STAGES} entries, a "
+                f"product of at most {_MAX_HOP}, and widen {self.num_filters} filters to at most {MAX_WIDTH}"
             )
         if self.compress > self.num_filters:
             raise ConfigError(f"compress {self.compress} must be at most num_filters {self.num_filters}")
-        if self.dilation_growth_rate ** max(self.num_residual_layers - 1, 0) > _LONGEST_HOP:
+        if self.dilation_growth_rate ** max(self.num_residual_layers - 1, 0) > _MAX_HOP:
             raise ConfigError(
                 f"{self.num_residual_layers} residual layers with a dilation_growth_rate of "
-                f"{self.dilation_growth_rate} span more than {_LONGEST_HOP} samples"
+                f"{self.dilation_growth_rate} span more than {_MAX_HOP} samples"
             )
 
     @property

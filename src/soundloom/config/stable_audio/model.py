@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from soundloom.config.parse import parse
 from soundloom.config.ranges import (
-    LONGEST_AUDIO,
-    WIDEST,
+    MAX_SAMPLES,
+    MAX_WIDTH,
     Channels,
     Depth,
     Heads,
@@ -94,7 +94,7 @@ class DiTConfig:
     num_heads: Heads
     cond_token_dim: Width
     global_cond_dim: Width
-    local_add_cond_dim: Annotated[int, Within(1, WIDEST + 1)]
+    local_add_cond_dim: Annotated[int, Within(1, MAX_WIDTH + 1)]
     num_memory_tokens: Annotated[int, Within(0, 4096)] = 0
     project_cond_tokens: Literal[True] = True
     project_global_cond: Literal[True] = True
@@ -106,7 +106,7 @@ class DiTConfig:
     attn_kwargs: AttentionConfig = field(default_factory=AttentionConfig)
     ff_kwargs: FeedForwardConfig = field(default_factory=FeedForwardConfig)
     timestep_features_type: Literal["expo"] = "expo"
-    timestep_features_dim: Annotated[int, Within(2, WIDEST)] = 256
+    timestep_features_dim: Annotated[int, Within(2, MAX_WIDTH)] = 256
     timestep_features_logsnr: Literal[False] = False
 
     def __post_init__(self) -> None:
@@ -268,7 +268,7 @@ class ModelConfig:
     """A generative `model_config.json`."""
 
     model_type: Literal["diffusion_cond_inpaint"]
-    sample_size: Annotated[int, Within(1, LONGEST_AUDIO)]
+    sample_size: Annotated[int, Within(1, MAX_SAMPLES)]
     sample_rate: SampleRate
     model: GeneratorConfig
     audio_channels: Channels = 2
@@ -322,7 +322,7 @@ class AutoencoderModelConfig:
     model_type: Literal["autoencoder"]
     sample_rate: SampleRate
     model: SAMEConfig
-    sample_size: Annotated[int, Within(0, LONGEST_AUDIO)] = 0
+    sample_size: Annotated[int, Within(0, MAX_SAMPLES)] = 0
     audio_channels: Channels = 2
     training: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SAMPLER_NAMES = ("pingpong", "euler", "heun", "rk4", "dpmpp-2m", "dpmpp-3m-sde")
 SAMPLER_ALIASES = {"dpmpp": "dpmpp-2m"}  # the name in the published package
 SEED_LIMIT = 2**63
-MOST_STEPS = 10_000
-LONGEST_SECONDS = 86_400.0  # a day, for any request; models have their own limits
+MAX_STEPS = 10_000
+MAX_SECONDS = 86_400.0  # a day, for any request; models have their own limits
 MIN_NOISE = 0.01  # models are not trained on smaller times
 Region = tuple[float, float]
 
@@ -122,9 +122,9 @@ class GenerationRequest:
             if not isinstance(value, kind) and not (value is None and name != "compat"):
                 raise RequestError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
         require_seconds("seconds", self.seconds)
-        if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
+        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
             raise RequestError(
-                f"steps must be between 1 and {MOST_STEPS}, found {shown(self.steps)}",
+                f"steps must be between 1 and {MAX_STEPS}, found {shown(self.steps)}",
                 "distilled models need 8, others 50",
             )
         if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
@@ -141,8 +141,8 @@ class GenerationRequest:
             self._check_source(self.source)
 
     def _check_source(self, source: Clip) -> None:
-        if not 0 <= self.offset <= LONGEST_SECONDS:
-            raise RequestError(f"the offset must be between 0 and {LONGEST_SECONDS:g} s, found {self.offset:g}")
+        if not 0 <= self.offset <= MAX_SECONDS:
+            raise RequestError(f"the offset must be between 0 and {MAX_SECONDS:g} s, found {self.offset:g}")
         end = self.offset + source.seconds
         total = max(self.seconds or 0.0, end)
         for start, stop in self.regions:
@@ -202,8 +202,8 @@ def require_text(name: str, value: Any) -> None:
 
 def require_seconds(name: str, value: float | None) -> None:
     """Raise RequestError for a length that is not positive or too long."""
-    if value is not None and not 0 < value <= LONGEST_SECONDS:
-        raise RequestError(f"{name} must be a number above 0 and at most {LONGEST_SECONDS:g}, found {value:g}")
+    if value is not None and not 0 < value <= MAX_SECONDS:
+        raise RequestError(f"{name} must be a number above 0 and at most {MAX_SECONDS:g}, found {value:g}")
 
 
 def sampler_name(name: str) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from soundloom.config.ranges import (
-    DEEPEST,
-    WIDEST,
+    MAX_DEPTH,
+    MAX_WIDTH,
     Channels,
     Chunk,
     Depth,
@@ -43,7 +43,7 @@ class ResamplerConfig:
     chunk_size: Chunk = 128
     chunk_midpoint_shift: bool = False
     sliding_window: tuple[LatentWindow, ...] | None = None
-    sinusoidal_blocks: tuple[Annotated[int, Within(0, DEEPEST + 1)], ...] = (0,)
+    sinusoidal_blocks: tuple[Annotated[int, Within(0, MAX_DEPTH + 1)], ...] = (0,)
     mask_noise: Annotated[float, Within(0, 100)] = 0.0
     conv_mapping: bool = False
     latent_shortcut: bool = False
@@ -65,10 +65,10 @@ class ResamplerConfig:
             raise ConfigError(
                 "c_mults, strides, transformer_depths and sinusoidal_blocks must have length 1: SAME has one stage"
             )
-        if self.width > WIDEST or self.width % self.dim_heads:
+        if self.width > MAX_WIDTH or self.width % self.dim_heads:
             raise ConfigError(
-                f"the width {self.width} ({self.channels} channels times {self.c_mults[0]}) must be at most {WIDEST} "
-                f"and a multiple of dim_heads {self.dim_heads}"
+                f"the width {self.width} ({self.channels} channels times {self.c_mults[0]}) must be at most "
+                f"{MAX_WIDTH} and a multiple of dim_heads {self.dim_heads}"
             )
         if not self.patch_channels:
             raise ConfigError("an encoder needs in_channels, a decoder needs out_channels; found neither")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from soundloom.config.parse import parse
-from soundloom.config.ranges import WIDEST, Depth, Epsilon, Heads, TokenId, Vocabulary, Width, Within, check_ranges
+from soundloom.config.ranges import MAX_WIDTH, Depth, Epsilon, Heads, TokenId, Vocabulary, Width, Within, check_ranges
 from soundloom.errors import ConfigError, shown
 
 
@@ -19,7 +19,7 @@ class T5GemmaConfig:
     num_hidden_layers: Depth = 12
     num_attention_heads: Heads = 12
     num_key_value_heads: Heads = 12
-    head_dim: Annotated[int, Within(2, WIDEST)] = 64
+    head_dim: Annotated[int, Within(2, MAX_WIDTH)] = 64
     intermediate_size: Width = 2048
     vocab_size: Vocabulary = 256000
     max_position_embeddings: Annotated[int, Within(1, 1 << 30)] = 8192

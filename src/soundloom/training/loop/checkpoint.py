@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from soundloom.atomic import atomic_file
 from soundloom.datasets.examples import read_small_file
 from soundloom.errors import SoundloomError, TrainingError, printable, shown
-from soundloom.untrusted.json import LONGEST_RECORD, decode_json
+from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 
 STATE_FILE = "state.pt"
 
@@ -86,7 +86,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     with named_damage(path, "it is damaged; restore it, or choose another --work folder"):
-        found = decode_json(read_small_file(path), LONGEST_RECORD)
+        found = decode_json(read_small_file(path), MAX_RECORD_BYTES)
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}, not an object")
     return found
