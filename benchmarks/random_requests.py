@@ -54,7 +54,9 @@ class Task:
 def tasks(model: Model, count: int, seed: int, folder: Path) -> list[Callable[[], Task]]:
     """Return functions that build the tasks, so that only one source is in memory at a time."""
     scope = EvaluationConfig().for_model(model)
-    prompts = family_prompts(scope.families, count, seed + 1000, 4.0, False, scope.sounds.plain, scope.sounds.tuned_to)
+    prompts = family_prompts(
+        scope.families, count, seed + 1000, 4.0, False, scope.sounds.plain, scope.sounds.latent_period
+    )
     kinds = (generation, generation, variation, inpainting, inpainting, extension)
 
     def builder(i: int) -> Callable[[], Task]:

@@ -80,7 +80,7 @@ def test_plain_sounds_vary_only_in_what_captions_state():
 
 
 def test_prompts_of_the_simplified_dataset_have_plain_and_tuned_references():
-    prompts = family_prompts(("tone", "drum loop"), 8, seconds=4.0, is_plain=True, tuned_to=FRAME)
+    prompts = family_prompts(("tone", "drum loop"), 8, seconds=4.0, is_plain=True, latent_period=FRAME)
     assert {(prompt.labels.brightness, prompt.labels.fade_in) for prompt in prompts} == {(0.5, 0.0)}
     assert all(prompt.reference_labels == tuned(prompt.labels, FRAME) for prompt in prompts)
     assert any(prompt.reference_labels.hz != prompt.labels.hz for prompt in prompts)

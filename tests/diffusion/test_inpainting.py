@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.diffusion.masks import blend, keep_mask
+from soundloom.diffusion.inpainting import blend, keep_mask
 
 RATIO = 4096
 

@@ -40,10 +40,10 @@ def test_long_lists_of_unknown_words_are_shortened(words):
     assert len(warning) < 200
 
 
-def test_subject_words_are_in_the_vocabulary(words):
-    assert [word for word in words.subjects if words.unknown(word)] == []
+def test_sound_names_are_in_the_vocabulary(words):
+    assert [word for word in words.sound_names if words.unknown(word)] == []
 
 
 def test_models_without_a_caption_vocabulary_give_no_warnings(tiny_model):
     assert tiny_model.caption_vocabulary is None
-    assert CaptionVocabulary(tiny_model.tokenizer, ("rain",)).names_subject("Rain on a roof")
+    assert CaptionVocabulary(tiny_model.tokenizer, ("rain",)).names_sound("Rain on a roof")

@@ -127,7 +127,7 @@ CONFIGS = {
         "query_pre_attn_scalar": 32,
     },
     "sounds": {"clips": 6, "families": ["tone"], "scenes": False, "reverb": False, "seconds": [1.0, 1.5]},
-    "flow_sounds": {"clips": 4, "families": ["bell", "rain"], "scenes": False, "reverb": False, "seconds": [1.0, 2.0]},
+    "dit_sounds": {"clips": 4, "families": ["bell", "rain"], "scenes": False, "reverb": False, "seconds": [1.0, 2.0]},
     "tokenizer": {"vocabulary_size": 200},
     "autoencoder": {
         "clips": 4,

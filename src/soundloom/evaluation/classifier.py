@@ -43,12 +43,12 @@ def is_laser(f: Features) -> bool:
 
 def is_explosion(f: Features) -> bool:
     decays = f.active_share < 0.4 and -30 < f.decay_rate < -15
-    return decays and f.median_hz < 110 and f.low_hz < 50 and f.line_prominence < 2.8
+    return decays and f.median_hz < 110 and f.low_hz < 50 and f.peak_prominence < 2.8
 
 
 def is_whoosh(f: Features) -> bool:
     swells = f.attack > 0.6 and f.level_deviation > 5.5 and 0.6 < f.active_share < 0.85
-    return swells and f.line_prominence < 1.7
+    return swells and f.peak_prominence < 1.7
 
 
 def is_sweep(f: Features) -> bool:
@@ -70,16 +70,16 @@ def is_clock(f: Features) -> bool:
 
 def clicks(f: Features) -> bool:
     narrow = f.high_hz < 3.2 * f.low_hz and 1400 < f.median_hz < 4500
-    return narrow and f.decay_rate < -900 and f.line_prominence < 2.5 and f.active_share < 0.2
+    return narrow and f.decay_rate < -900 and f.peak_prominence < 2.5 and f.active_share < 0.2
 
 
 def is_drum_hit(f: Features) -> bool:
     single = len(f.onsets) <= 2 and f.active_share < 0.22
-    return single and f.decay_rate < -30 and f.line_prominence < NOTE_LINES
+    return single and f.decay_rate < -30 and f.peak_prominence < NOTE_LINES
 
 
 def is_knock(f: Features) -> bool:
-    rings = f.line_prominence > 3 and f.pitch_range < 1 and f.hold_time < 0.08
+    rings = f.peak_prominence > 3 and f.pitch_range < 1 and f.hold_time < 0.08
     return rings and f.decay_rate < -90 and len(f.onsets) <= 5
 
 
@@ -87,7 +87,7 @@ def is_birdsong(f: Features) -> bool:
     """High cries and chirps with pauses that glide or are irregular."""
     high = f.low_hz > 1300 and 2400 < f.median_hz < 4800 and f.high_hz < 2.8 * f.low_hz
     irregular = f.onset_irregularity > 0.4 or (f.smoothness > 0.9 and f.pitch_range > 4)
-    return high and irregular and f.level_deviation > 5 and f.line_prominence < 3
+    return high and irregular and f.level_deviation > 5 and f.peak_prominence < 3
 
 
 def is_drum_loop(f: Features) -> bool:
@@ -96,7 +96,7 @@ def is_drum_loop(f: Features) -> bool:
 
 def is_beat(f: Features) -> bool:
     """Whether the clip consists of short strokes without sustained pitch."""
-    short = f.level_deviation > 3.5 and f.hold_time < 0.2 and f.line_prominence < 6
+    short = f.level_deviation > 3.5 and f.hold_time < 0.2 and f.peak_prominence < 6
     return short and len(f.onsets) > 2 and not is_triad(f)
 
 
@@ -106,7 +106,7 @@ def is_beat(f: Features) -> bool:
 def is_engine(f: Features) -> bool:
     """A low growl with an onset at each turn."""
     turns = len(f.onsets) > 7 * f.seconds and f.active_share > 0.9
-    growls = 3 < f.line_prominence < 9 and _single_match(f) < 0.8 and not is_triad(f)
+    growls = 3 < f.peak_prominence < 9 and _single_match(f) < 0.8 and not is_triad(f)
     return turns and growls and f.median_hz < 210
 
 
@@ -152,7 +152,7 @@ def is_pluck(f: Features) -> bool:
 
 
 def has_pitch(f: Features) -> bool:
-    return f.line_prominence > NOTE_LINES
+    return f.peak_prominence > NOTE_LINES
 
 
 def is_triad(f: Features) -> bool:

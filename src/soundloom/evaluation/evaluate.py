@@ -56,7 +56,7 @@ class EvaluationConfig:
         """Sample held-out prompts of these sounds, or of some of their families."""
         sounds = self.sounds
         families = families or self.families
-        return family_prompts(families, count, seed, self.seconds, sounds.reverb, sounds.plain, sounds.tuned_to)
+        return family_prompts(families, count, seed, self.seconds, sounds.reverb, sounds.plain, sounds.latent_period)
 
     def reference_prompts(self) -> tuple[HeldOutPrompt, ...]:
         """Sample the prompts whose reference sounds are edited and encoded."""
@@ -108,8 +108,8 @@ def evaluate(
     metrics += long_file_metrics(model, steady, max(1, config.edits // 3), steps)
     log("autoencoder")
     metrics += codec_metrics(model, references, seconds)
-    if config.sounds.plain or config.sounds.tuned_to:
-        unrestricted = replace(config, sounds=replace(config.sounds, plain=False, tuned_to=0))
+    if config.sounds.plain or config.sounds.latent_period:
+        unrestricted = replace(config, sounds=replace(config.sounds, plain=False, latent_period=0))
         metrics += unrestricted_codec_metrics(model, unrestricted.reference_prompts(), seconds)
     log("wall time")
     try:

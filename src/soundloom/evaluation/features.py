@@ -38,7 +38,7 @@ class Features:
     median_hz: float  # half of the power
     high_hz: float  # nine tenths
     octave_levels: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
-    line_prominence: float  # of spectral lines over their neighborhood: about 2 for noise, 10 for notes
+    peak_prominence: float  # of spectral lines over their neighborhood: about 2 for noise, 10 for notes
     pitch_range: float  # semitones between the 10th and the 90th percentile of the strongest line
     smoothness: float  # 1: the strongest line glides or stays, 0: it jumps randomly
     pitch_trend: float  # correlation of the strongest line's pitch with time
@@ -62,7 +62,7 @@ def extract_features(audio: NDArray, rate: int) -> Features | None:
     fine_hz, coarse_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (FINE, COARSE))
     low_hz, median_hz, high_hz = quantiles(fine.sum(axis=0), fine_hz)
     onsets, timbre_spread = find_onsets(audio, rate)
-    line_range, smoothness, trend = line_motion(fine, fine_hz)
+    line_range, smoothness, trend = peak_trajectory(fine, fine_hz)
     peaks = spectral_peaks(audio, rate)
     return Features(
         seconds=audio.shape[1] / rate,
@@ -74,7 +74,7 @@ def extract_features(audio: NDArray, rate: int) -> Features | None:
         median_hz=median_hz,
         high_hz=high_hz,
         octave_levels=octave_levels(fine.sum(axis=0), fine_hz),
-        line_prominence=line_prominence(coarse, coarse_hz),
+        peak_prominence=peak_prominence(coarse, coarse_hz),
         pitch_range=line_range,
         smoothness=smoothness,
         pitch_trend=trend,
@@ -174,7 +174,7 @@ def octave_levels(power: Floats, hz: Floats) -> tuple[float, ...]:
     return tuple((10 * np.log10(means / means.max() + 1e-12)).tolist())
 
 
-def line_prominence(spectra: Floats, hz: Floats) -> float:
+def peak_prominence(spectra: Floats, hz: Floats) -> float:
     """Power-weighted mean of the ratio of each bin to its neighborhood."""
     part = spectra[:, (hz > 25) & (hz < 10_000)]
     width = 2 * NEIGHBORS + 1
@@ -184,7 +184,7 @@ def line_prominence(spectra: Floats, hz: Floats) -> float:
     return float((part * part / np.maximum(around, part / width + 1e-30)).sum() / part.sum())
 
 
-def line_motion(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
+def peak_trajectory(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
     """Range (semitones), smoothness and correlation with time of the pitch of the strongest line.
 
     Smoothness is 1 for a curve without jumps, 0 for independent frames.

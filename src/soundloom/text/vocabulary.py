@@ -8,35 +8,35 @@ from collections.abc import Sequence
 from soundloom.errors import shown
 from soundloom.text.tokenizer import Tokenizer
 
-EXAMPLES = 10  # subjects listed in a message
+EXAMPLES = 10  # sound names listed in a message
 
 
 class CaptionVocabulary:
-    """The words of a model's training captions; `subjects` are those that name the sounds it generates."""
+    """The words of a model's training captions; `sound_names` are those that name sounds."""
 
-    def __init__(self, tokenizer: Tokenizer, subjects: Sequence[str]) -> None:
-        self.tokenizer, self.subjects = tokenizer, subjects
+    def __init__(self, tokenizer: Tokenizer, sound_names: Sequence[str]) -> None:
+        self.tokenizer, self.sound_names = tokenizer, sound_names
 
     def unknown(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that were in no caption, which are not single tokens."""
+        """Return the words that no training caption contained: those that the tokenizer splits."""
         return [word for word in dict.fromkeys(_words(prompt)) if not self.tokenizer.is_token(word)]
 
-    def names_subject(self, prompt: str) -> bool:
+    def names_sound(self, prompt: str) -> bool:
         """Return whether the prompt names a sound that the model generates."""
-        return any(word in self.subjects for word in _words(prompt.lower()))
+        return any(word in self.sound_names for word in _words(prompt.lower()))
 
     def warnings(self, prompt: str, name: str) -> list[str]:
         """Return warnings about a prompt for the model `name`; an empty prompt is valid."""
         found = []
         if unknown := self.unknown(prompt):
             found.append(f"{name} was not trained on these words of the prompt: {shown(', '.join(unknown))}")
-        if prompt.strip() and not self.names_subject(prompt):
-            found.append(self.no_subject_message(name))
+        if prompt.strip() and not self.names_sound(prompt):
+            found.append(self.no_sound_message(name))
         return found
 
-    def no_subject_message(self, name: str) -> str:
+    def no_sound_message(self, name: str) -> str:
         """Return the warning for a prompt that names no sound of the model `name`."""
-        examples = shown(", ".join(self.subjects[:EXAMPLES]))
+        examples = shown(", ".join(self.sound_names[:EXAMPLES]))
         return f"the prompt names none of the sounds that {name} generates ({examples} and others)"
 
 

@@ -94,9 +94,9 @@ class RunDirectory:
         source = next((each for each in STAGES[stage].starts_from if self.weights(each).is_file()), None)
         return source is not None and self._is_older(stage, source)
 
-    def newer_needs(self, stage: str) -> list[str]:
+    def changed_reads(self, stage: str) -> list[str]:
         """Return the stages whose results have changed since this one was last saved."""
-        return [each for each in STAGES[stage].needs if self._is_older(stage, each)]
+        return [each for each in STAGES[stage].reads if self._is_older(stage, each)]
 
     def _is_older(self, stage: str, source: str) -> bool:
         own = [path for path in (self.weights(stage), self.stage_folder(stage) / STATE_FILE) if path.is_file()]

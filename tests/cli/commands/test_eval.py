@@ -32,7 +32,7 @@ def test_sounds_come_from_the_folder_of_the_model(tiny_model_folder, tmp_path):
     (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nplain = true\ntuned_to = 4096\n')
     prompts = EvaluationConfig().for_model(load(folder)).sample_prompts(20)
     assert {prompt.labels.family for prompt in prompts} == {"bell", "wind"}
-    assert {(prompt.labels.brightness, prompt.tuned_to) for prompt in prompts} == {(0.5, 4096)}
+    assert {(prompt.labels.brightness, prompt.latent_period) for prompt in prompts} == {(0.5, 4096)}
     assert any(prompt.labels.reverb for prompt in prompts)
     assert not any(prompt.labels.reverb for prompt in EvaluationConfig().sample_prompts(20))
 

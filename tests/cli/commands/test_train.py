@@ -74,7 +74,7 @@ def test_latents_have_unit_variance(made):
 
 
 def test_an_exported_model_has_its_sounds_file(made):
-    assert (made / "model" / "sounds.toml").read_bytes() == (made / "recipe" / "flow_sounds.toml").read_bytes()
+    assert (made / "model" / "sounds.toml").read_bytes() == (made / "recipe" / "dit_sounds.toml").read_bytes()
 
 
 def test_the_generator_starts_from_the_pretrained_text_encoder(copy):
@@ -139,7 +139,7 @@ def test_a_finished_stage_is_unfinished_when_stopped_with_new_settings(copy):
 
 
 def test_other_sounds_are_encoded_again(copy):
-    path, old = copy / "recipe" / "flow_sounds.toml", (copy / "work" / "latents.npz").read_bytes()
+    path, old = copy / "recipe" / "dit_sounds.toml", (copy / "work" / "latents.npz").read_bytes()
     assert train(copy, "encode") == 0
     assert (copy / "work" / "latents.npz").read_bytes() == old
     path.write_text("seed = 3\n" + path.read_text())
@@ -209,7 +209,7 @@ def test_recomputation_and_precision_change_only_rounding(copy, made):
 
 
 def test_fine_tuning_starts_from_the_weights_of_a_model(made, tmp_path, capsys):
-    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("flow_sounds", "dit")})
+    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("dit_sounds", "dit")})
     changes = "loop.learning_rate=1e-9", "loop.final_learning_rate=0.0", 'loop.frozen=["text."]'
     slow = [flag for change in changes for flag in ("--set", change)]
     assert train(tmp_path, "encode", "--from", made / "model") == 0
@@ -226,7 +226,7 @@ def test_fine_tuning_starts_from_the_weights_of_a_model(made, tmp_path, capsys):
 
 @pytest.mark.parametrize("decoder_only", ["true", "false"])
 def test_training_the_decoder_alone_preserves_the_scale_of_the_latents(made, tmp_path, decoder_only):
-    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("sounds", "flow_sounds", "autoencoder", "dit")})
+    write_recipe(tmp_path / "recipe", {name: CONFIGS[name] for name in ("sounds", "dit_sounds", "autoencoder", "dit")})
     flags = ("--set", f"decoder_only={decoder_only}", "--set", "loop.steps=1")
     assert train(tmp_path, "autoencoder", "--from", made / "model", *flags) == 0
     name = "bottleneck.running_std"

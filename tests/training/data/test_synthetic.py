@@ -20,7 +20,7 @@ PLAIN = SoundsConfig(
     reverb=False,
     seconds=(1.0, 3.0),
     plain=True,
-    tuned_to=FRAME,
+    latent_period=FRAME,
 )
 
 
@@ -56,10 +56,10 @@ def test_only_admitted_clips_are_used():
 
 
 def test_even_gives_equally_many_clips_of_each_family():
-    config = SoundsConfig(clips=12, families=("drum loop", "noise", "siren"), even=True)
+    config = SoundsConfig(clips=12, families=("drum loop", "noise", "siren"), balanced=True)
     labels = labels_of(SyntheticSounds(config))
     assert Counter(label.family for label in labels) == {"drum loop": 4, "noise": 4, "siren": 4}
-    uneven = Counter(label.family for label in labels_of(SyntheticSounds(replace(config, even=False, clips=60))))
+    uneven = Counter(label.family for label in labels_of(SyntheticSounds(replace(config, balanced=False, clips=60))))
     assert uneven["drum loop"] > 2 * uneven["noise"]
 
 

@@ -16,7 +16,7 @@ def test_every_stage_has_a_module_of_its_name_with_a_run_function():
 def test_stages_depend_only_on_earlier_ones():
     names = list(STAGES)
     for spec in STAGES.values():
-        assert set(spec.needs + spec.starts_from) <= set(names[: names.index(spec.name)])
+        assert set(spec.reads + spec.starts_from) <= set(names[: names.index(spec.name)])
 
 
 def test_every_stage_writes_a_result_of_its_own(tmp_path):

@@ -138,7 +138,7 @@ def _train(options: Options, run_dir: RunDirectory, distributed: Distributed) ->
     must_restart = distributed.any_rank(run_dir.must_restart(name) and not options.resume)
     if must_restart:
         log.info("%s starts over, because an earlier stage was trained again", name)
-    for source in [] if options.restart else run_dir.newer_needs(name):
+    for source in [] if options.restart else run_dir.changed_reads(name):
         log.warning("%s is older than the results of %s; use --restart to train it again", name, source)
     stop = Stop(options.minutes)
     context = _context(

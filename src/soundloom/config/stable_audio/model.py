@@ -27,7 +27,7 @@ from soundloom.config.ranges import (
     check_ranges,
 )
 from soundloom.config.stable_audio.same import SAMEConfig
-from soundloom.config.stable_audio.training_section import clip_seconds, subject_words
+from soundloom.config.stable_audio.training_section import clip_seconds, sound_names
 from soundloom.errors import ConfigError, shown
 from soundloom.untrusted.json import is_file_name, read_json
 
@@ -278,7 +278,7 @@ class ModelConfig:
         check_ranges(self)
         _require_channels(self.audio_channels, self.same)
         # Validate these fields when the file is read.
-        _ = self.trained_seconds, self.subject_words
+        _ = self.trained_seconds, self.sound_names
         if self.sample_size < self.same.downsampling_ratio:
             raise ConfigError(f"sample_size {self.sample_size} is shorter than one latent frame")
 
@@ -296,9 +296,9 @@ class ModelConfig:
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
 
     @property
-    def subject_words(self) -> tuple[str, ...]:
-        """Words for the sounds that a model with a word-level vocabulary knows (`training.subject_words`)."""
-        return subject_words(self.training)
+    def sound_names(self) -> tuple[str, ...]:
+        """Words for the sounds that a model with a word-level vocabulary knows (`training.sound_names`)."""
+        return sound_names(self.training)
 
     @property
     def max_seconds(self) -> float:

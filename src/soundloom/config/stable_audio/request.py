@@ -110,7 +110,7 @@ class GenerationRequest:
     crossfade: float = 0.01  # seconds
     duration_padding: float = 6.0  # seconds of silence generated after the clip
     compat: Compat = field(default_factory=Compat)
-    strict_words: bool = False  # reject prompts without a known subject, for models that list theirs
+    strict_words: bool = False  # reject prompts that name no known sound, for models that list theirs
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)

@@ -8,7 +8,7 @@ from typing import Any
 
 from soundloom.errors import ConfigError, shown
 
-CLIP_SECONDS, SUBJECT_WORDS = "clip_seconds", "subject_words"
+CLIP_SECONDS, SOUND_NAMES = "clip_seconds", "sound_names"
 
 
 def clip_seconds(training: Mapping[str, Any], shortest: float, longest: float) -> tuple[float, float]:
@@ -22,9 +22,9 @@ def clip_seconds(training: Mapping[str, Any], shortest: float, longest: float) -
     return float(low), float(min(high, longest))
 
 
-def subject_words(training: Mapping[str, Any]) -> tuple[str, ...]:
+def sound_names(training: Mapping[str, Any]) -> tuple[str, ...]:
     """Return words for the sounds that a model with a word-level vocabulary knows. Raises ConfigError."""
-    given = training.get(SUBJECT_WORDS, [])
+    given = training.get(SOUND_NAMES, [])
     if not (isinstance(given, list | tuple) and all(isinstance(x, str) and x.isprintable() for x in given)):
-        raise ConfigError(f"training.{SUBJECT_WORDS} must be a list of words, found {shown(given)}")
+        raise ConfigError(f"training.{SOUND_NAMES} must be a list of words, found {shown(given)}")
     return tuple(given)

@@ -19,14 +19,12 @@ class SoundsConfig(Ranged):
     clips: Annotated[int, Within(1, 1_000_000)]
     seed: Annotated[int, Within(0, 2**63 - 1)] = 0
     families: tuple[str, ...] = ()
-    even: bool = False  # equally many clips of each family, instead of in proportion to the sampling weights
+    balanced: bool = False  # equally many clips of each family, instead of in proportion to the sampling weights
     scenes: bool = True  # clips of two sources
     reverb: bool = True
     seconds: tuple[Annotated[float, Within(0.05, 600)], ...] = (1.0, 6.0)
-    plain: bool = False  # properties that captions may omit are constant; lengths cover all of `seconds`
-    tuned_to: Annotated[int, Within(0, 1_000_000)] = (
-        0  # samples per latent: pitch and tempo are adjusted so that latents repeat; 0 turns this off
-    )
+    plain: bool = False  # fix every property that captions may omit; spread lengths uniformly over `seconds`
+    latent_period: Annotated[int, Within(0, 1_000_000)] = 0  # samples per latent, to tune pitch and tempo to; 0: off
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,12 +36,12 @@ class HeldOutPrompt:
 
     text: str
     labels: Labels
-    tuned_to: int = 0  # samples per latent that its reference sound is tuned to, see `tuning.tuned`
+    latent_period: int = 0  # samples per latent that its reference sound is tuned to, see `tuning.tuned`
 
     @property
     def reference_labels(self) -> Labels:
         """Labels of the reference sound."""
-        return tuned(self.labels, self.tuned_to) if self.tuned_to else self.labels
+        return tuned(self.labels, self.latent_period) if self.latent_period else self.labels
 
 
 def is_held_out(labels: Labels) -> bool:
@@ -73,12 +73,12 @@ def family_prompts(
     seconds: float | None = None,
     reverb: bool = True,
     is_plain: bool = False,
-    tuned_to: int = 0,
+    latent_period: int = 0,
 ) -> tuple[HeldOutPrompt, ...]:
     """Sample prompts of the given families in turn; a smaller count is a prefix of a larger one.
 
     Labels with a pitch, key or tempo are held out; for others, such as rain, only the wording is new. `is_plain` and
-    `tuned_to` simplify the sounds as `tuning` does.
+    `latent_period` simplify the sounds as `tuning` does.
     """
     rng = np.random.Generator(np.random.Philox(key=seed))
     prompts: list[HeldOutPrompt] = []
@@ -87,7 +87,7 @@ def family_prompts(
         labels = plain(labels) if is_plain else labels
         labels = labels if reverb else replace(labels, reverb="")
         if is_held_out(labels) or not (labels.hz or labels.key or labels.bpm):
-            prompts.append(HeldOutPrompt(_wording(labels, rng), labels, tuned_to))
+            prompts.append(HeldOutPrompt(_wording(labels, rng), labels, latent_period))
     return tuple(prompts)
 
 

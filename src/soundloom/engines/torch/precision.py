@@ -57,7 +57,7 @@ def _default(device: str, width: int, preferred: Sequence[str]) -> str:
         return "fp16"
     if width < MIN_WIDTH:
         return "fp32"
-    native = native_products()
+    native = native_matmul_precisions()
     return next((name for name in preferred if name in native), "fp32")
 
 
@@ -81,6 +81,6 @@ def has_fp8(device: str) -> bool:
     return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
 
 
-def native_products() -> list[str]:
+def native_matmul_precisions() -> list[str]:
     """Return the precisions that this processor multiplies natively, fastest first."""
     return [*(["int8"] if has_int8() else []), *(["bf16"] if has_bf16() else []), "fp32"]

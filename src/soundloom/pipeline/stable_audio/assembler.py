@@ -16,10 +16,10 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample, resample_published
 from soundloom.audio.streamed_clip import PatchedAudio, StreamedClip
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.diffusion.masks import blend
+from soundloom.diffusion.inpainting import blend
 from soundloom.pipeline.stable_audio.chunks import pad_or_trim
 from soundloom.pipeline.stable_audio.plan import PlannedClip, PlannedPass, plan_pass
-from soundloom.pipeline.stable_audio.windows import EditWindow
+from soundloom.pipeline.stable_audio.windows import PassWindow
 
 FULL_SCALE = 0.999
 
@@ -121,7 +121,7 @@ class ClipAssembler:
             audio = np.concatenate([audio[:, start:end] for start, end in planned.regions], axis=1)
         self.findings += check_audio(audio, rate, origin)
 
-    def _within_full_scale(self, new: np.ndarray, window: EditWindow) -> np.ndarray:
+    def _within_full_scale(self, new: np.ndarray, window: PassWindow) -> np.ndarray:
         """Turn new audio down to full scale: saving a louder clip would turn down the preserved samples too."""
         spans = window.regions or ((window.start, window.stop),)
         inside = [new[:, first - window.start : last - window.start] for first, last in spans]

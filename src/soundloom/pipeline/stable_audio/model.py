@@ -192,15 +192,15 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
     @property
     def caption_vocabulary(self) -> CaptionVocabulary | None:
         """The words that the model knows, if its configuration names them."""
-        subjects = self.config.subject_words
-        return CaptionVocabulary(self.tokenizer, subjects) if subjects else None
+        sound_names = self.config.sound_names
+        return CaptionVocabulary(self.tokenizer, sound_names) if sound_names else None
 
     def _require_known_words(self, plan: Plan[PlannedClip]) -> None:
         """Raise RequestError for a strict request whose prompt names no sound that the model knows."""
         for prompt in dict.fromkeys(clip.request.prompt for clip in plan.clips if clip.request.strict_words):
             vocabulary = self.caption_vocabulary
-            if vocabulary and prompt.strip() and not vocabulary.names_subject(prompt):
-                raise RequestError(vocabulary.no_subject_message(self.name), "name one of those")
+            if vocabulary and prompt.strip() and not vocabulary.names_sound(prompt):
+                raise RequestError(vocabulary.no_sound_message(self.name), "name one of those")
 
     # The autoencoder
 

@@ -21,12 +21,12 @@ from soundloom.config.catalogue import find_entry
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
 from soundloom.config.stable_audio.same import ResamplerConfig
-from soundloom.diffusion.masks import Span, keep_mask
+from soundloom.diffusion.inpainting import Span, keep_mask
 from soundloom.diffusion.noise import random_seed
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import RequestError
 from soundloom.pipeline.plan import Plan, group_alike
-from soundloom.pipeline.stable_audio.windows import EditWindow, plan_windows
+from soundloom.pipeline.stable_audio.windows import PassWindow, plan_windows
 
 DEFAULT_SECONDS = 30.0
 BASE_GUIDANCE, DISTILLED_STEPS, BASE_STEPS = 7.0, 8, 50
@@ -52,7 +52,7 @@ class PlannedClip:
     rate: int
     channels: int
     samples: int
-    windows: tuple[EditWindow, ...]
+    windows: tuple[PassWindow, ...]
     offset: int = 0
     notes: tuple[str, ...] = ()
 
@@ -188,7 +188,7 @@ def _plan_new(
             "leave out compat, or request a shorter clip",
         )
     samples, longest = round(seconds * rate), round(limit * rate)
-    windows, notes = [EditWindow(0, min(samples, longest))], []
+    windows, notes = [PassWindow(0, min(samples, longest))], []
     if samples > longest:
         windows += plan_windows(request, config, rate, (0, longest), samples)
         notes = [

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import GenerationRequest
-from soundloom.diffusion.masks import Span
+from soundloom.diffusion.inpainting import Span
 from soundloom.errors import RequestError
 
 
 @dataclass(frozen=True)
-class EditWindow:
+class PassWindow:
     """The span that the model sees in one pass, and the regions in it that it generates: without any, all of it."""
 
     start: int
@@ -26,7 +26,7 @@ class EditWindow:
 
 def plan_windows(
     request: GenerationRequest, config: ModelConfig, rate: int, known: Span, samples: int
-) -> tuple[EditWindow, ...]:
+) -> tuple[PassWindow, ...]:
     """Return the windows of an edit of `samples` samples, of which the source covers `known`.
 
     Raises RequestError for edits that the model cannot do.
@@ -34,7 +34,7 @@ def plan_windows(
     regions = _new_regions(request, rate, known, samples)
     limit = int(config.max_seconds * rate)
     if samples <= limit:
-        return (EditWindow(0, samples, regions),)
+        return (PassWindow(0, samples, regions),)
     if not regions:
         raise RequestError(
             f"the clip is {samples / rate:.4g} s long, and this model varies at most {config.max_seconds:.4g} s "
@@ -71,7 +71,7 @@ def _new_regions(request: GenerationRequest, rate: int, known: Span, samples: in
     return tuple(joined)
 
 
-def _windows(regions: tuple[Span, ...], known: Span, crossfade: int, limit: int) -> Iterator[EditWindow]:
+def _windows(regions: tuple[Span, ...], known: Span, crossfade: int, limit: int) -> Iterator[PassWindow]:
     ends, (low, high) = {end for _, end in regions}, known
     for piece, forward in _pieces(regions, crossfade, limit // 2):
         start, stop = piece
@@ -100,9 +100,9 @@ def _pieces(regions: tuple[Span, ...], crossfade: int, longest: int) -> Iterator
         yield (start, end), forward
 
 
-def _window_around(piece: Span, low: int, high: int, limit: int) -> EditWindow:
+def _window_around(piece: Span, low: int, high: int, limit: int) -> PassWindow:
     """Return the window of at most `limit` samples within [low, high) that centers the piece best."""
     start, stop = piece
     middle = (start + stop - limit) // 2
     first = max(low, min(middle, high - limit))
-    return EditWindow(first, min(high, first + limit), (piece,))
+    return PassWindow(first, min(high, first + limit), (piece,))

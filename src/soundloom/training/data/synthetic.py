@@ -38,7 +38,7 @@ class SyntheticSounds:
     def clip(self, position: int) -> SyntheticClip:
         """Render a clip with its labels and captions."""
         labels = self.labels(position)
-        rendered = tuned(labels, self.config.tuned_to) if self.config.tuned_to else labels
+        rendered = tuned(labels, self.config.latent_period) if self.config.latent_period else labels
         audio = self.dataset.render(self.numbers[position], rendered)
         return SyntheticClip(audio, SAMPLE_RATE, labels, self.captions(position))
 
@@ -63,14 +63,14 @@ class SyntheticSounds:
         """
         position = int(rng.integers(len(self)))
         audio = self.audio(position)
-        step = self.config.tuned_to or 1
+        step = self.config.latent_period or 1
         start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
         crop = audio[:, start : start + length]
         return position, np.pad(crop, ((0, 0), (0, length - crop.shape[1])))
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []
-        most = -(-count // len(self.config.families or FAMILIES)) if self.config.even else count
+        most = -(-count // len(self.config.families or FAMILIES)) if self.config.balanced else count
         found: Counter[str] = Counter()
         number = 0
         while len(numbers) < count and number < SEARCH * (count + 100):

@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 class RngStream:
-    """The random numbers of one batch, from (seed, step, part): a NumPy generator, and tensors sampled from it."""
+    """Random numbers of one micro-batch, from (seed, step, micro_batch): a NumPy generator, and tensors from it."""
 
-    def __init__(self, seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> None:
-        self.part, self.device = part, torch.device(device)
-        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, part]))
+    def __init__(self, seed: int, step: int, micro_batch: int = 0, device: torch.device | str = "cpu") -> None:
+        self.micro_batch, self.device = micro_batch, torch.device(device)
+        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, micro_batch]))
 
     def normal(self, *shape: int) -> Tensor:
         """Sample standard normal noise, float32."""

@@ -168,19 +168,19 @@ class Trainer:
 
     def _accumulate_gradients(self) -> dict[str, float]:
         """Run this process's batches forward and backward; return the mean losses of all processes."""
-        parts = self.config.accumulate
+        micro_batches = self.config.accumulate
         # FSDP averages gradients over the processes; without it they are summed afterwards.
-        share = (self.distributed.world_size if self.distributed.config.shard else 1) / parts
+        share = (self.distributed.world_size if self.distributed.config.shard else 1) / micro_batches
         names: list[str] = []
         total = torch.zeros((), device=self.distributed.device)
-        for part in range(self.distributed.rank, parts, self.distributed.world_size):
-            stream = RngStream(self.config.seed, self.step, part, self.distributed.device)
+        for micro_batch in range(self.distributed.rank, micro_batches, self.distributed.world_size):
+            stream = RngStream(self.config.seed, self.step, micro_batch, self.distributed.device)
             with self.distributed.autocast():
                 losses = self._losses(self.step, stream)
             (share * losses["loss"]).backward()
             names = list(losses)
             total = total + torch.stack([loss.detach().float() for loss in losses.values()])
-        means = (self.distributed.all_reduce(total) / parts).tolist()
+        means = (self.distributed.all_reduce(total) / micro_batches).tolist()
         return dict(zip(names, means, strict=True))
 
     def _update_ema(self) -> None:
@@ -201,10 +201,10 @@ class Trainer:
 
     def _require_compatible(self) -> None:
         """Raise ConfigError or EngineError where the settings do not suit the processes."""
-        parts, world_size = self.config.accumulate, self.distributed.world_size
-        if parts % world_size:
+        micro_batches, world_size = self.config.accumulate, self.distributed.world_size
+        if micro_batches % world_size:
             raise ConfigError(
-                f"{world_size} processes cannot divide a step evenly: loop.accumulate is {parts}",
+                f"{world_size} processes cannot divide a step evenly: loop.accumulate is {micro_batches}",
                 f"set it, the number of batches of a step, to a multiple of {world_size}, with smaller batches",
             )
         if self.distributed.config.shard and next(self.auxiliary.parameters(), None) is not None:

@@ -50,7 +50,7 @@ from soundloom.training.recipe import Recipe
 from soundloom.training.run_directory import RunDirectory
 from soundloom.training.stages.registry import STAGES
 
-FLOW_SOUNDS = "flow_sounds"  # the recipe's file of the generator's sounds
+DIT_SOUNDS = "dit_sounds"  # the recipe's file of sounds for the stages encode to post
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +133,14 @@ class StableAudioContext(StageContext):
         return SyntheticSounds(replace(config, clips=clips) if clips else config)
 
     @cached_property
-    def flow_sounds(self) -> SyntheticSounds | None:
-        """The synthetic sounds of the generator, unless there is a dataset."""
-        return None if self.data else SyntheticSounds(self.recipe.read(SoundsConfig, FLOW_SOUNDS))
+    def dit_sounds(self) -> SyntheticSounds | None:
+        """The synthetic sounds of the stages encode to post, unless there is a dataset."""
+        return None if self.data else SyntheticSounds(self.recipe.read(SoundsConfig, DIT_SOUNDS))
 
     def scale_sounds(self, clips: int) -> SoundSource:
         """Return readable sounds to measure the scale of latents on."""
-        if self.flow_sounds is not None:
-            return self.flow_sounds
+        if self.dit_sounds is not None:
+            return self.dit_sounds
         sounds = self.sounds(clips)
         return sounds.drop_unusable() if isinstance(sounds, AudioDataset) else sounds
 
@@ -201,9 +201,9 @@ class StableAudioContext(StageContext):
     def clips(self) -> EncodedClips:
         """Return the encoded clips with their captions."""
         config, rate = self.recipe.read(DiTTrainingConfig, "dit"), frames_per_second(self.model)
-        if self.flow_sounds is not None:
+        if self.dit_sounds is not None:
             latents = read_latents(self.run_dir.require(self.run_dir.latents, "encode"), self.model.same.latent_dim)
-            return EncodedClips(latents, self.caption_tokens(self.flow_sounds), config, rate)
+            return EncodedClips(latents, self.caption_tokens(self.dit_sounds), config, rate)
         assert self.data is not None
         stored, dataset = self._encoded()
         silence = stored.silence() if isinstance(stored, LatentFolder | Shards) else None

@@ -77,7 +77,7 @@ class DistillTask:
                 f"none of {config.teacher_steps} steps starts at or below distill_below, {config.distill_below:g}",
                 f"the last one starts at {times[-2]:.3g}",
             )
-        self._paths: dict[int, tuple[int, TrainingBatch, Path]] = {}  # by the part of a step
+        self._paths: dict[int, tuple[int, TrainingBatch, Path]] = {}  # by micro-batch
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Predict the end of a path from one random point for each item."""
@@ -117,11 +117,11 @@ class DistillTask:
     def _path(self, step: int, own: RngStream) -> tuple[TrainingBatch, Path]:
         """Return the path that this step shares with its neighbors; a resumed run computes the same one again."""
         origin = step - step % self.config.refresh_every
-        if own.part not in self._paths or self._paths[own.part][0] != origin:
-            stream = RngStream(self.config.loop.seed + 1, origin, own.part, own.device)
+        if own.micro_batch not in self._paths or self._paths[own.micro_batch][0] != origin:
+            stream = RngStream(self.config.loop.seed + 1, origin, own.micro_batch, own.device)
             batch = self.clips.sample(self.config.batch_size, stream)
-            self._paths[own.part] = origin, batch, self._solve(batch, stream)
-        return self._paths[own.part][1:]
+            self._paths[own.micro_batch] = origin, batch, self._solve(batch, stream)
+        return self._paths[own.micro_batch][1:]
 
     @torch.no_grad()
     def _solve(self, batch: TrainingBatch, stream: RngStream) -> Path:

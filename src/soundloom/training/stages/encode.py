@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 def run(context: StableAudioContext) -> bool:
     """Encode what has not been encoded with the current autoencoder and settings."""
     if context.distributed.is_main:
-        if context.flow_sounds is None:
+        if context.dit_sounds is None:
             _encode_dataset(context)
         else:
-            _encode_synthetic(context, context.flow_sounds)
+            _encode_synthetic(context, context.dit_sounds)
     return True
 
 

@@ -23,7 +23,7 @@ from soundloom.temporary import is_empty
 from soundloom.training.loop.checkpoint import named_damage, read_json_object
 from soundloom.training.loop.guards import require_no_divergence
 from soundloom.training.run_directory import RunDirectory
-from soundloom.training.stages.context import FLOW_SOUNDS, StableAudioContext
+from soundloom.training.stages.context import DIT_SOUNDS, StableAudioContext
 from soundloom.training.stages.registry import EXPORTABLE
 
 TEXT_PREFIX = "model.encoder."
@@ -51,9 +51,9 @@ def export_model(context: StableAudioContext, folder: Path, stage: str | None = 
     require_replaceable(folder)
     with atomic_folder(folder) as new:
         save_checkpoint(new, "published", config, tensors, text)
-        if context.flow_sounds is not None:
+        if context.dit_sounds is not None:
             with atomic_file(new / SOUNDS_FILE) as file:
-                file.write(context.recipe.contents(FLOW_SOUNDS))
+                file.write(context.recipe.contents(DIT_SOUNDS))
         write_hashes(new)
 
 

@@ -21,7 +21,7 @@ class StageSpec:
 
     name: str
     config: type | None  # of NAME.toml; none for a stage that reads the files of others
-    needs: tuple[str, ...] = ()  # stages whose results it reads, where they have run
+    reads: tuple[str, ...] = ()  # warn when these have changed; StageContext raises when one is missing
     starts_from: tuple[str, ...] = ()  # it trains the result of the first of these that the recipe has
     produces: tuple[str, ...] = ()  # paths in the run directory, one of which it writes; by default NAME/trained.pt
     family: Literal["stable_audio", "musicgen"] = "stable_audio"
@@ -51,11 +51,11 @@ STAGES = {
     for spec in (
         StageSpec("tokenizer", configs.TokenizerConfig, produces=("tokenizer.model",), from_scratch=True),
         StageSpec("autoencoder", configs.AutoencoderConfig),
-        StageSpec("encode", None, needs=("autoencoder",), produces=("latents", "latents.npz")),
-        StageSpec("text", configs.TextTrainingConfig, needs=("tokenizer", "encode"), from_scratch=True),
-        StageSpec("dit", configs.DiTTrainingConfig, needs=("tokenizer", "encode", "text"), exportable=True),
-        StageSpec("distill", configs.DistillConfig, needs=("encode",), starts_from=("dit",), exportable=True),
-        StageSpec("post", configs.PostConfig, needs=("encode",), starts_from=("distill", "dit"), exportable=True),
+        StageSpec("encode", None, reads=("autoencoder",), produces=("latents", "latents.npz")),
+        StageSpec("text", configs.TextTrainingConfig, reads=("tokenizer", "encode"), from_scratch=True),
+        StageSpec("dit", configs.DiTTrainingConfig, reads=("tokenizer", "encode", "text"), exportable=True),
+        StageSpec("distill", configs.DistillConfig, reads=("encode",), starts_from=("dit",), exportable=True),
+        StageSpec("post", configs.PostConfig, reads=("encode",), starts_from=("distill", "dit"), exportable=True),
         StageSpec("instruct", configs.InstructTrainingConfig, family="musicgen"),
     )
 }

@@ -19,7 +19,7 @@ from soundloom.engines.torch.musicgen.encodec import Encodec
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.engines.torch.musicgen.t5 import T5Encoder
-from soundloom.engines.torch.precision import MOST_EXACT, Precision, native_products
+from soundloom.engines.torch.precision import MOST_EXACT, Precision, native_matmul_precisions
 from soundloom.engines.torch.prepack import prepack
 
 
@@ -38,7 +38,7 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
-            "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
+            "native products": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",
             "codec": "float32",

@@ -17,7 +17,7 @@ from soundloom.engines.torch.cuda_graphs import GraphCache
 from soundloom.engines.torch.flex_attention import HAS_COMPILER
 from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module
-from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_products
+from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_matmul_precisions
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner
 from soundloom.engines.torch.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.torch.stable_audio.same import SAME
@@ -49,7 +49,7 @@ class TorchEngine(ComponentEngine[Component]):
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
             "threads": str(torch.get_num_threads()),
-            "native products": ", ".join(native_products()) if self.device == "cpu" else "of the device",
+            "native products": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
             "autoencoder": "bf16 products around float32 attention" if self._uses_bf16 else "float32",
