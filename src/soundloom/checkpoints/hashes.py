@@ -21,7 +21,7 @@ from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 
 HASHES_FILE = "sha256.json"
 _READERS = {".safetensors": read_safetensors, ".npz": read_npz}
-_DEEPEST = 2  # folder levels between a file and the hashes of its model
+_MAX_DEPTH = 2  # folder levels between a file and the hashes of its model
 _WITHOUT = "remove it to use the model without hashes"
 
 
@@ -49,7 +49,7 @@ def find_hashes(path: Path) -> Path | None:
     Raises CorruptFileError if the one next to the file is damaged; one in the parent may be unrelated.
     """
     name = PurePosixPath(path.name)
-    for depth, folder in enumerate(list(path.absolute().parents)[:_DEEPEST]):
+    for depth, folder in enumerate(list(path.absolute().parents)[:_MAX_DEPTH]):
         try:
             table = _read(folder / HASHES_FILE)
         except CorruptFileError:

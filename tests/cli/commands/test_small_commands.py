@@ -162,7 +162,7 @@ def test_unused_flags_of_generate_warn(make, flags, warning):
 def test_unused_flags_of_edits_warn(make, source):
     assert "--crossfade has no effect" in make("vary", source, "hum", "--crossfade", 0.1, "-o", "x.wav").err
     assert (
-        "--noise 1 has no effect on the result except its length"
+        "the source audio has no effect at --noise 1, except its length"
         in make("vary", source, "hum", "--noise", 1, "-o", "x.wav").err
     )
     quiet = make("inpaint", source, "hum", "--region", "0.1,0.2", "--crossfade", 0.005, "-o", "x.wav").err

@@ -18,12 +18,14 @@ log = logging.getLogger(__name__)
 def warn_of_unused_flags(options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path) -> None:
     """Log each flag that has no effect on `request`, whose clip is saved as `path`."""
     given = vars(options)
-    about = _of_music(given) if isinstance(request, MusicRequest) else _of_sound(given, request)
-    for flag, why in [*about, *_of_output(options, request, path)]:
+    unused = (
+        _unused_in_musicgen(given) if isinstance(request, MusicRequest) else _unused_in_stable_audio(given, request)
+    )
+    for flag, why in [*unused, *_unused_in_output(options, request, path)]:
         log.warning("%s has no effect %s", flag, why)
 
 
-def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tuple[str, str]]:
+def _unused_in_stable_audio(given: dict[str, Any], request: GenerationRequest) -> Iterator[tuple[str, str]]:
     source, noise = request.source, given.get("noise")
     continues = source is not None and (bool(request.offset) or (request.seconds or 0.0) > source.seconds)
     if given.get("crossfade") is not None and not (request.regions or continues):
@@ -31,7 +33,7 @@ def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tup
     if noise is not None and source is None:
         yield "--noise", "without --init-audio"
     if noise == 1 and source is not None and not (request.regions or continues):
-        yield "--noise 1", "on the result except its length; lower values preserve more of the source"
+        yield "the source audio", "at --noise 1, except its length; lower values preserve more of it"
     if given.get("meter", "4/4") != "4/4" and not given.get("bars"):
         yield "--meter", "without --bars"
     if not given.get("chunked_decode", True):
@@ -40,7 +42,7 @@ def _of_sound(given: dict[str, Any], request: GenerationRequest) -> Iterator[tup
         yield "--no-half", "with --precision fp32, which means the same"
 
 
-def _of_music(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _unused_in_musicgen(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if given["temperature"] == 0:
         for name in ("top_k", "top_p"):
             if given[name]:
@@ -49,7 +51,7 @@ def _of_music(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "--top-k", "with --top-p, which replaces it"
 
 
-def _of_output(
+def _unused_in_output(
     options: OutputOptions, request: GenerationRequest | MusicRequest, path: Path
 ) -> Iterator[tuple[str, str]]:
     source = request.source.source_format if request.source else None
