@@ -60,7 +60,7 @@ def test_base_models_share_the_text_encoder_of_their_sibling(name):
     base, distilled = (CATALOGUE[key].parsed_config() for key in (f"{name}-base", name))
     assert base.model.conditioning.prompt.repo_id == f"stabilityai/stable-audio-3-{name}"
     assert (base.is_distilled, distilled.is_distilled) == (False, True)
-    assert CATALOGUE[f"{name}-base"].default_guidance == 7.0
+    assert (base.sampling_defaults.guidance, distilled.sampling_defaults.guidance) == (7.0, 1.0)
 
 
 @pytest.mark.parametrize("alias", ["sm-music", "SM-SFX", "sm-music-base", "Medium"])

@@ -11,10 +11,11 @@ from soundloom.audio.metadata import read_record
 from soundloom.audio.write import write_audio
 from soundloom.cli.commands.audio.generate import Options, run
 from soundloom.config.catalogue import require_entry
+from soundloom.config.entries import DEFAULT_SECONDS
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import AudioError, RequestError
-from soundloom.pipeline.stable_audio.plan import DEFAULT_SECONDS, plan_clip
+from soundloom.pipeline.stable_audio.plan import plan_clip
 from tests.robustness.mutators.media import changed, count, generator, nested, odd_json, refusal
 
 SOUND = {

@@ -79,47 +79,44 @@ def _autoencoder(name: str, revision: str, size: int, wide: bool) -> ModelEntry:
         config=lambda: autoencoder_config(wide),
         sources=(published, _mirror(name), _npz(*_same_npz(name[-1]))),
         licenses=(STABILITY,),
-        default_steps=0,
-        default_sampler="",
     )
 
 
-def _generator_files(name: str, wide: bool) -> tuple[RemoteFile, ...]:
-    return _weights(_MEDIUM_BYTES if wide else _SMALL_BYTES, name) + _TEXT_ENCODER_FILES
+def _published(name: str, revision: str, size: int) -> Source:
+    """Return the repository of a generator by Stability AI, which includes the text encoder."""
+    return Source("published", _repo(name), _weights(size, name) + _TEXT_ENCODER_FILES, revision)
 
 
-def _distilled(name: str, revision: str, npz: str, aliases: tuple[str, ...] = (), wide: bool = False) -> ModelEntry:
-    """Return a post-trained generator; `wide` selects the sizes of medium."""
-    autoencoder = "same-l" if wide else "same-s"
+def _distilled(
+    name: str, published: Source, *others: Source, aliases: tuple[str, ...] = (), wide: bool = False
+) -> ModelEntry:
+    """Return a post-trained generator, whose `published` repository includes the text encoder.
+
+    `others` are sources in other layouts; `wide` selects the sizes of medium.
+    """
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_292_032)
-    published = Source("published", _repo(name), _generator_files(name, wide), revision)
-    optimized = _npz(npz, *_same_npz(autoencoder[-1]), "t5gemma_f16.npz")
     return ModelEntry(
         name=name,
         kind="generator",
-        config=lambda: generator_config(_repo(name), sample_size, sizes, wide, distilled=True),
-        sources=(published, _mirror(name), optimized),
+        config=lambda: generator_config(published.repo, sample_size, sizes, wide, distilled=True),
+        sources=(published, *others),
         aliases=aliases,
-        autoencoder=autoencoder,
+        autoencoder="same-l" if wide else "same-s",
         text_encoder=replace(published, files=_TEXT_ENCODER_FILES),
         max_seconds=380.0 if wide else 120.0,
     )
 
 
-def _base(distilled: ModelEntry, revision: str, wide: bool = False) -> ModelEntry:
+def _base(distilled: ModelEntry, published: Source, *others: Source) -> ModelEntry:
     """Return the base model of `distilled`; both share a text encoder."""
-    name = f"{distilled.name}-base"
+    wide = distilled.autoencoder == "same-l"
     sizes, sample_size = (MEDIUM, 16_777_216) if wide else (SMALL, 5_324_800)
-    published = Source("published", _repo(name), _generator_files(name, wide), revision)
     return replace(
         distilled,
-        name=name,
+        name=f"{distilled.name}-base",
         config=lambda: generator_config(distilled.repo, sample_size, sizes, wide, distilled=False),
-        sources=(published, _mirror(name)),
+        sources=(published, *others),
         aliases=tuple(f"{alias}-base" for alias in distilled.aliases),
-        default_steps=50,
-        default_sampler="euler",
-        default_guidance=7.0,
     )
 
 
@@ -136,9 +133,42 @@ def packaged_folder(name: str) -> Path:
     return Path(__file__).parent.parent / "models" / name
 
 
-_MUSIC = _distilled("small-music", "0fef1392cd842149a2b6d445e181c97608faac06", "dit_sm-music_f16.npz", ("sm-music",))
-_SFX = _distilled("small-sfx", "ae12755283df9d62ca39a9b050a39a0b607b8c20", "dit_sm-sfx_f16.npz", ("sm-sfx",))
-_MEDIUM = _distilled("medium", "27b5a21b791b1b033d193a9e1e3ce78493f102f9", "dit_medium_f16.npz", wide=True)
+_MUSIC = _distilled(
+    "small-music",
+    _published("small-music", "0fef1392cd842149a2b6d445e181c97608faac06", _SMALL_BYTES),
+    _mirror("small-music"),
+    _npz("dit_sm-music_f16.npz", *_same_npz("s"), "t5gemma_f16.npz"),
+    aliases=("sm-music",),
+)
+_SFX = _distilled(
+    "small-sfx",
+    _published("small-sfx", "ae12755283df9d62ca39a9b050a39a0b607b8c20", _SMALL_BYTES),
+    _mirror("small-sfx"),
+    _npz("dit_sm-sfx_f16.npz", *_same_npz("s"), "t5gemma_f16.npz"),
+    aliases=("sm-sfx",),
+)
+_MEDIUM = _distilled(
+    "medium",
+    _published("medium", "27b5a21b791b1b033d193a9e1e3ce78493f102f9", _MEDIUM_BYTES),
+    _mirror("medium"),
+    _npz("dit_medium_f16.npz", *_same_npz("l"), "t5gemma_f16.npz"),
+    wide=True,
+)
+_MUSIC_BASE = _base(
+    _MUSIC,
+    _published("small-music-base", "eab5ceee5ad9c1ed38800aff30a8e49d1161c539", _SMALL_BYTES),
+    _mirror("small-music-base"),
+)
+_SFX_BASE = _base(
+    _SFX,
+    _published("small-sfx-base", "cc5ddb990e30daa68336ac61c140c37c7033ab7c", _SMALL_BYTES),
+    _mirror("small-sfx-base"),
+)
+_MEDIUM_BASE = _base(
+    _MEDIUM,
+    _published("medium-base", "b32993f73c3bdc3864043a72d8032606bba737c8", _MEDIUM_BYTES),
+    _mirror("medium-base"),
+)
 _MINI = ModelEntry(
     name="mini",
     kind="generator",
@@ -166,9 +196,9 @@ CATALOGUE: dict[str, ModelEntry] = {
         _MUSIC,
         _SFX,
         _MEDIUM,
-        _base(_MUSIC, "eab5ceee5ad9c1ed38800aff30a8e49d1161c539"),
-        _base(_SFX, "cc5ddb990e30daa68336ac61c140c37c7033ab7c"),
-        _base(_MEDIUM, "b32993f73c3bdc3864043a72d8032606bba737c8", wide=True),
+        _MUSIC_BASE,
+        _SFX_BASE,
+        _MEDIUM_BASE,
         _autoencoder("same-s", "fbeb3dcf53a326e5682f38e22e7f740202d44232", 433_007_588, wide=False),
         _autoencoder("same-l", "41acf79dd242877d6499a1108ca5dba5d5eecfc5", 3_408_566_892, wide=True),
         _LARGE,

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from soundloom.config.stable_audio.model import AutoencoderModelConfig, ModelConfig, parse_model_config
 from soundloom.errors import ModelNotFoundError, RequestError
 
+DEFAULT_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class License:
@@ -103,10 +105,7 @@ class ModelEntry:
     autoencoder: str = ""
     text_encoder: Source | None = None
     licenses: tuple[License, ...] = (STABILITY, GEMMA)
-    default_steps: int = 8
-    default_sampler: str = "pingpong"
-    default_guidance: float = 1.0
-    default_seconds: float = 30.0
+    default_seconds: float = DEFAULT_SECONDS  # of new clips, for Stable Audio models
     max_seconds: float = 0.0
     notes: str = ""
     public: bool = True

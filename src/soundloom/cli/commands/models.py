@@ -19,6 +19,7 @@ from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE, require_entry
 from soundloom.config.entries import ModelEntry, RemoteFile, Source, license_notice
+from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.errors import RequestError
 
 
@@ -163,12 +164,16 @@ def _entry_facts(entry: ModelEntry) -> dict[str, Any]:
     ]
     if entry.kind == "generator":
         facts["autoencoder"] = entry.autoencoder or "its own"
-        facts["defaults"] = (
-            f"{entry.default_seconds:g} s, {entry.default_steps} steps of {entry.default_sampler}, "
-            f"guidance {entry.default_guidance:g}"
-        )
+        facts["defaults"] = _defaults(entry)
     facts["terms"] = license_notice(entry).splitlines() if entry.sources else facts["licenses"]
     return facts
+
+
+def _defaults(entry: ModelEntry) -> str:
+    config = entry.parsed_config()
+    assert isinstance(config, ModelConfig)
+    defaults = config.sampling_defaults
+    return f"{entry.default_seconds:g} s, {defaults.steps} steps of {defaults.sampler}, guidance {defaults.guidance:g}"
 
 
 def _place(source: Source, file: RemoteFile) -> str:

@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
 from soundloom.cli.options.shared import steps_flag
-from soundloom.config.stable_audio.model import DEFAULT_SAMPLING_SHIFT, ModelConfig, ShiftConfig
+from soundloom.config.stable_audio.model import (
+    DEFAULT_SAMPLING_SHIFT,
+    ModelConfig,
+    ShiftConfig,
+)
 from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat, Guidance, sampler_name
-from soundloom.pipeline.stable_audio.plan import BASE_GUIDANCE
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class SamplingOptions(SeedOptions):
         given = {name: value for name, value in given.items() if value is not None}
         if not given:
             return None
-        return replace(base or Guidance(1.0 if config.is_distilled else BASE_GUIDANCE), **given)  # type: ignore[arg-type]
+        return replace(base or Guidance(config.sampling_defaults.guidance), **given)  # type: ignore[arg-type]
 
     def _shift(self) -> ShiftConfig | None:
         if self.shift is None:

@@ -57,10 +57,6 @@ def _music(size: str) -> ModelEntry:
         # The larger ones have shards, whose number is not known.
         sources=(published, transformers) if size == "small" else (published,),
         licenses=_LICENSES,
-        default_steps=0,
-        default_sampler="",
-        default_guidance=3.0,
-        default_seconds=10.0,
         max_seconds=30.0,
         notes="mono music at 32 kHz; generates windows of 30 s, each continuing the last",
     )
@@ -84,10 +80,6 @@ _EDITOR = ModelEntry(
     config=lambda: own_config(published_musicgen("large", instruct=True)),
     sources=(_ADAPTER, _BUNDLE),
     licenses=_LICENSES,
-    default_steps=0,
-    default_sampler="",
-    default_guidance=3.0,
-    default_seconds=0.0,
     notes='edits audio by instruction: soundloom edit IN.wav "Only drums"; mono at 32 kHz, in windows of 5 s',
 )
 _MELODY = ModelEntry(

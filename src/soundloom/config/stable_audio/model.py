@@ -264,6 +264,19 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class SamplingDefaults:
+    """The steps, sampler and guidance scale of requests that set none."""
+
+    steps: int
+    sampler: str
+    guidance: float
+
+
+DISTILLED_SAMPLING = SamplingDefaults(8, "pingpong", 1.0)
+BASE_SAMPLING = SamplingDefaults(50, "euler", 7.0)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """A generative `model_config.json`."""
 
@@ -294,6 +307,10 @@ class ModelConfig:
     def is_distilled(self) -> bool:
         """Whether the model was post-trained to sample in few steps without guidance."""
         return self.model.diffusion.diffusion_objective == "rf_denoiser"
+
+    @property
+    def sampling_defaults(self) -> SamplingDefaults:
+        return DISTILLED_SAMPLING if self.is_distilled else BASE_SAMPLING
 
     @property
     def sound_names(self) -> tuple[str, ...]:

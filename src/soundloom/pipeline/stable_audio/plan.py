@@ -18,6 +18,7 @@ import numpy as np
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip
 from soundloom.config.catalogue import find_entry
+from soundloom.config.entries import DEFAULT_SECONDS
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
 from soundloom.config.stable_audio.same import ResamplerConfig
@@ -28,8 +29,6 @@ from soundloom.errors import RequestError
 from soundloom.pipeline.plan import Plan, group_alike
 from soundloom.pipeline.stable_audio.windows import PassWindow, plan_windows
 
-DEFAULT_SECONDS = 30.0
-BASE_GUIDANCE, DISTILLED_STEPS, BASE_STEPS = 7.0, 8, 50
 PUBLISHED_CHUNK = 32  # patches; the length rule of the package takes it for SAME-L too, which has no chunks
 
 
@@ -138,14 +137,14 @@ def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: fl
 
 def plan_clip(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> PlannedClip:
     """Resolve the defaults of a request and plan its passes; raises RequestError for what the model cannot do."""
-    distilled = config.is_distilled
+    defaults = config.sampling_defaults
     resolved = partial(
         PlannedClip,
         request=request,
         seed=random_seed() if request.seed is None else request.seed,
-        steps=request.steps or (DISTILLED_STEPS if distilled else BASE_STEPS),
-        sampler=request.sampler or ("pingpong" if distilled else "euler"),
-        guidance=request.guidance or Guidance(1.0 if distilled else BASE_GUIDANCE),
+        steps=request.steps or defaults.steps,
+        sampler=request.sampler or defaults.sampler,
+        guidance=request.guidance or Guidance(defaults.guidance),
         shift=request.shift or config.model.diffusion.sampling_shift,
     )
     if request.source is None:
