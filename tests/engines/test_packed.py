@@ -1,4 +1,4 @@
-"""Packed weights on both engines: the products of dequantized weights, in packed memory."""
+"""Packed weights on both engines: the matmuls of dequantized weights, in packed memory."""
 
 from dataclasses import replace
 

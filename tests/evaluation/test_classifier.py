@@ -36,6 +36,12 @@ def test_wrong_kinds_are_not_accepted():
     assert classify(np.zeros((2, SAMPLE_RATE)), SAMPLE_RATE) == NOTHING
 
 
+def test_clips_of_few_level_frames_are_classified():
+    noise = 0.1 * np.random.default_rng(0).normal(size=(2, 882))  # two frames
+    assert classify(noise, SAMPLE_RATE) == "noise"
+    assert classify(noise[:, :100], SAMPLE_RATE) == NOTHING
+
+
 def test_indistinguishable_families_share_kinds():
     assert accepted_kinds(Labels("lead", "saw lead", hz=440.0)) == {"tone"}
     assert accepted_kinds(Labels("instrument", "piano", hz=440.0)) == {"pluck"}

@@ -25,10 +25,10 @@ def log_mel(audio: np.ndarray, sample_rate: int, bands: int = BANDS) -> np.ndarr
 
 
 def log_mel_difference(generated: np.ndarray, real: np.ndarray, rate: int) -> float:
-    """Return the mean absolute difference in dB of two clips (channels, samples) over audible cells of the real one.
+    """Return the mean absolute difference in dB of two clips (channels, samples) over audible bins of the real one.
 
-    It uses 128 mel bands, Hann windows of 2048 samples with hop 512, and channels averaged in power. Cells count where
-    the real clip exceeds -60 dBFS; levels are clamped at -74 dBFS. NaN if no cell is audible.
+    It uses 128 mel bands, Hann windows of 2048 samples with hop 512, and channels averaged in power. A time-mel bin is
+    audible where the real clip exceeds -60 dBFS; levels are clamped at -74 dBFS. NaN if no bin is audible.
     """
     length = min(generated.shape[1], real.shape[1])
     a, b = (log_mel(clip, rate, COMPARED_BANDS) - FULL_SCALE_SINE for clip in (generated[:, :length], real[:, :length]))
@@ -39,7 +39,7 @@ def log_mel_difference(generated: np.ndarray, real: np.ndarray, rate: int) -> fl
 def mel_filter_bank(bands: int, window: int, sample_rate: int) -> np.ndarray:
     """Return triangular filters (bands, window / 2 + 1) of peak 1, evenly spaced in mel from 0 Hz to Nyquist, float64.
 
-    Bands between two bins are zero.
+    A band that contains no FFT bin is all zeros.
     """
     top = 2595 * np.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-LOWEST, HIGHEST = 0.5, 10_000.0
+MIN_FREQUENCY, MAX_FREQUENCY = 0.5, 10_000.0
 
 
 def expo_frequencies(features: int) -> np.ndarray:
@@ -14,5 +14,5 @@ def expo_frequencies(features: int) -> np.ndarray:
     Source: stable-audio-3, models/blocks.py, ExpoFourierFeatures.
     """
     ramp = np.linspace(0, 1, features // 2, dtype=np.float32)
-    span = np.float32(math.log(HIGHEST) - math.log(LOWEST))
-    return np.exp(ramp * span + np.float32(math.log(LOWEST)))
+    span = np.float32(math.log(MAX_FREQUENCY) - math.log(MIN_FREQUENCY))
+    return np.exp(ramp * span + np.float32(math.log(MIN_FREQUENCY)))

@@ -19,7 +19,7 @@ from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
 
 PITCH_TOLERANCE = 50.0  # cents
 TEMPO_TOLERANCE = 0.04
-SLOWEST, FASTEST = 70, 160  # BPM of the loops whose tempo is measured
+MIN_BPM, MAX_BPM = 70, 160  # BPM of the loops whose tempo is measured
 LOOPS = ("drum loop", "single drum loop")
 SIDE_LEVEL = 1.0  # dB by which the side must be louder
 
@@ -67,7 +67,7 @@ def _cents(labels: Labels, audio: Audio | None, rate: int) -> float | None:
 
 
 def _tempo(labels: Labels, audio: Audio | None, rate: int) -> float | None:
-    if labels.family not in LOOPS or not SLOWEST <= labels.bpm <= FASTEST:
+    if labels.family not in LOOPS or not MIN_BPM <= labels.bpm <= MAX_BPM:
         return None
     tempo = None if audio is None else estimate_tempo(audio, rate, rhythms_of(labels))
     return tempo.bpm / labels.bpm if tempo else float("nan")

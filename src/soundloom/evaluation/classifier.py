@@ -16,8 +16,8 @@ from soundloom.evaluation.features import Features, extract_features
 from soundloom.evaluation.pitch import Pitch
 
 NOTHING = "nothing"
-HIGHEST_BASS = 101.0  # Hz; basses of the synthetic dataset end at G2, 98 Hz
-NOTE_LINES = 3.5  # least line prominence of a sound with pitch
+MAX_BASS_HZ = 101.0  # basses of the synthetic dataset end at G2, 98 Hz
+MIN_NOTE_PROMINENCE = 3.5  # of spectral peaks in a sound with pitch
 STRUCK_INSTRUMENTS = ("piano", "electric piano", "marimba")
 TUNES = ("bass line", "chord progression", "arpeggio", "melody")
 # Indices of `Features.octave_levels`, by lowest frequency.
@@ -56,9 +56,9 @@ def is_sweep(f: Features) -> bool:
 
 
 def glides(f: Features) -> bool:
-    """Whether one spectral line moves smoothly through a sound without pauses."""
+    """Whether one spectral peak moves smoothly through a sound without pauses."""
     steady = f.active_share > 0.9 and f.level_deviation < 1.2 and not is_triad(f)
-    return steady and f.pitch_range > 3 and f.smoothness > 0.75 and f.low_hz > HIGHEST_BASS
+    return steady and f.pitch_range > 3 and f.smoothness > 0.75 and f.low_hz > MAX_BASS_HZ
 
 
 # Percussive sounds
@@ -75,7 +75,7 @@ def clicks(f: Features) -> bool:
 
 def is_drum_hit(f: Features) -> bool:
     single = len(f.onsets) <= 2 and f.active_share < 0.22
-    return single and f.decay_rate < -30 and f.peak_prominence < NOTE_LINES
+    return single and f.decay_rate < -30 and f.peak_prominence < MIN_NOTE_PROMINENCE
 
 
 def is_knock(f: Features) -> bool:
@@ -144,7 +144,7 @@ def is_bass(f: Features) -> bool:
     """Whether the better of two simple explanations is a low note."""
     notes = [note for note in (f.sine, f.harmonic) if note]
     hz = max(notes, key=lambda note: note.match).hz if notes else 0.0
-    return has_pitch(f) and hz < HIGHEST_BASS
+    return has_pitch(f) and hz < MAX_BASS_HZ
 
 
 def is_pluck(f: Features) -> bool:
@@ -152,7 +152,7 @@ def is_pluck(f: Features) -> bool:
 
 
 def has_pitch(f: Features) -> bool:
-    return f.peak_prominence > NOTE_LINES
+    return f.peak_prominence > MIN_NOTE_PROMINENCE
 
 
 def is_triad(f: Features) -> bool:
@@ -237,7 +237,7 @@ RULES: tuple[tuple[str, Callable[[Features], bool]], ...] = (
 def accepted_kinds(labels: Labels) -> set[str]:
     """Return the kinds that count as correct for a sound; bass, tone and pluck are interchangeable below 101 Hz."""
     kind = _kind(labels)
-    if kind in ("tone", "pluck", "bass") and labels.hz < HIGHEST_BASS:
+    if kind in ("tone", "pluck", "bass") and labels.hz < MAX_BASS_HZ:
         return {kind, "bass", "tone" if kind == "tone" else "pluck"}
     return {kind}
 

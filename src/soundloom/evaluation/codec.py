@@ -22,12 +22,20 @@ def codec_metrics(model: Model, prompts: Sequence[HeldOutPrompt], seconds: float
     """Return log-mel difference, SI-SDR and buzz at the latent rate."""
     pairs = _reconstruct(model, [reference_clip(prompt, seconds, i) for i, prompt in enumerate(prompts)])
     rate = model.sample_rate
-    line_rate = rate / model.checkpoint.config.same.downsampling_ratio
-    lines = buzz([decoded for decoded, _ in pairs], [real for _, real in pairs], rate, line_rate)
+    latent_rate = rate / model.checkpoint.config.same.downsampling_ratio
+    excess = buzz([decoded for decoded, _ in pairs], [real for _, real in pairs], rate, latent_rate)
     return [
         mean_metric("autoencoder: log-mel difference", [log_mel_difference(*pair, rate) for pair in pairs], "dB", 4.0),
         mean_metric("autoencoder: SI-SDR", [si_sdr(*pair) for pair in pairs], "dB"),
-        Metric(f"autoencoder: lines at {line_rate:.2f} Hz", lines, len(pairs), None, 6.0, "at most", "dB"),
+        Metric(
+            f"autoencoder: tone at the latent rate, {latent_rate:.2f} Hz",
+            excess,
+            len(pairs),
+            None,
+            6.0,
+            "at most",
+            "dB",
+        ),
     ]
 
 

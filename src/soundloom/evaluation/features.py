@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from soundloom.evaluation.pitch import Partials, Pitch, estimate_pitch, spectral_peaks, voice_partials, wave_partials
 
 LEVEL_RATE = 100  # frames of the level per second
-QUIETEST = -60.0  # dB relative to the loudest frame
-AUDIBLE = -25.0  # dB relative to the loudest frame, where the clip counts as active
-FINE, COARSE = 2048, 8192  # window sizes in samples
-NEIGHBORS = 12  # bins on each side with which a spectral line is compared
+MIN_LEVEL = -60.0  # dB relative to the reference level of `level_curve`
+AUDIBLE = -25.0  # dB relative to that level, above which the clip counts as active
+SHORT_WINDOW, LONG_WINDOW = 2048, 8192  # samples
+NEIGHBORS = 12  # bins on each side with which a spectral peak is compared
 ONSET_EDGES = (0.0, 200.0, 800.0, 2500.0, 6000.0)  # lower edges of the onset bands in Hz
-WEAKEST_ONSET = 0.08  # relative to the strongest
+MIN_ONSET = 0.08  # relative to the strongest
 OCTAVE_EDGES = (30.0, 60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7)}  # semitones
+NO_SLOPE = -1000.0  # dB per second: the sound ends too soon to measure its decay
 BELLS = ("bell", "church bell", "glockenspiel")
 
 Floats = NDArray[np.floating]
@@ -27,21 +28,21 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Features:
-    """Features of a clip. Levels in dB relative to its loudest part, frequencies in Hz, times in seconds."""
+    """Features of a clip. Levels in dB relative to its third loudest frame, frequencies in Hz, times in seconds."""
 
     seconds: float
     active_share: float  # share of the clip above AUDIBLE
     attack: float  # from the first active frame to full level
-    decay_rate: float  # dB per second after the peak; 0 for a sustained sound
+    decay_rate: float  # dB per second after the peak; 0 for a sustained sound, NO_SLOPE below 50 ms
     level_deviation: float  # deviation of the smoothed level from its trend, dB
     low_hz: float  # a tenth of the power is below it
     median_hz: float  # half of the power
     high_hz: float  # nine tenths
-    octave_levels: tuple[float, ...]  # mean power per Hz in octaves from 30 Hz up, dB relative to the greatest
-    peak_prominence: float  # of spectral lines over their neighborhood: about 2 for noise, 10 for notes
-    pitch_range: float  # semitones between the 10th and the 90th percentile of the strongest line
-    smoothness: float  # 1: the strongest line glides or stays, 0: it jumps randomly
-    pitch_trend: float  # correlation of the strongest line's pitch with time
+    octave_levels: tuple[float, ...]  # mean power per bin in octaves from 30 Hz up, dB relative to the greatest
+    peak_prominence: float  # of spectral peaks over their neighborhood: about 2 for noise, 10 for notes
+    pitch_range: float  # semitones between the 10th and the 90th percentile of the strongest peak
+    smoothness: float  # 1: the strongest peak glides or stays, 0: it jumps randomly
+    pitch_trend: float  # correlation of the strongest peak's pitch with time
     onsets: tuple[float, ...]  # times
     timbre_spread: float  # difference of the spectra of onsets, 0 to 1
     hold_time: float  # median time for which onsets stay within 6 dB of their peak
@@ -58,11 +59,12 @@ def extract_features(audio: NDArray, rate: int) -> Features | None:
     level = level_curve(audio, rate)
     if level is None:
         return None
-    fine, coarse = power_spectra(audio, FINE, FINE // 2), power_spectra(audio, COARSE, COARSE // 8)
-    fine_hz, coarse_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (FINE, COARSE))
-    low_hz, median_hz, high_hz = quantiles(fine.sum(axis=0), fine_hz)
+    short = power_spectra(audio, SHORT_WINDOW, SHORT_WINDOW // 2)
+    long = power_spectra(audio, LONG_WINDOW, LONG_WINDOW // 8)
+    short_hz, long_hz = (np.fft.rfftfreq(size, 1 / rate) for size in (SHORT_WINDOW, LONG_WINDOW))
+    low_hz, median_hz, high_hz = quantiles(short.sum(axis=0), short_hz)
     onsets, timbre_spread = find_onsets(audio, rate)
-    line_range, smoothness, trend = peak_trajectory(fine, fine_hz)
+    pitch_range, smoothness, trend = peak_trajectory(short, short_hz)
     peaks = spectral_peaks(audio, rate)
     return Features(
         seconds=audio.shape[1] / rate,
@@ -73,9 +75,9 @@ def extract_features(audio: NDArray, rate: int) -> Features | None:
         low_hz=low_hz,
         median_hz=median_hz,
         high_hz=high_hz,
-        octave_levels=octave_levels(fine.sum(axis=0), fine_hz),
-        peak_prominence=peak_prominence(coarse, coarse_hz),
-        pitch_range=line_range,
+        octave_levels=octave_levels(short.sum(axis=0), short_hz),
+        peak_prominence=peak_prominence(long, long_hz),
+        pitch_range=pitch_range,
         smoothness=smoothness,
         pitch_trend=trend,
         onsets=tuple(onsets.tolist()),
@@ -105,14 +107,17 @@ def triad_partials(mode: str) -> Partials:
 
 
 def level_curve(audio: Floats, rate: int) -> Floats | None:
-    """Level (frames,) of all channels at LEVEL_RATE, in dB relative to the third loudest frame; None for silence."""
+    """Level (frames,) of all channels at LEVEL_RATE, in dB relative to the third loudest frame, which ignores clicks.
+
+    None for silence, and for clips shorter than one frame.
+    """
     hop = rate // LEVEL_RATE
     frames = audio.shape[1] // hop
     power = (audio[:, : frames * hop] ** 2).reshape(len(audio), frames, hop).mean(axis=(0, 2))
-    top = float(np.sort(power)[-3])
-    if top < 1e-9:
+    loudest = np.sort(power)[-3:]
+    if not loudest.size or loudest[0] < 1e-9:
         return None
-    return np.asarray(np.maximum(10 * np.log10(power / top + 1e-12), QUIETEST))
+    return np.asarray(np.maximum(10 * np.log10(power / loudest[0] + 1e-12), MIN_LEVEL))
 
 
 def attack_time(level: Floats) -> float:
@@ -121,12 +126,12 @@ def attack_time(level: Floats) -> float:
 
 
 def decay_rate(level: Floats) -> float:
-    """Slope in dB per second from the peak to -35 dB, or to the end."""
+    """Slope in dB per second from the peak to -35 dB, or to the end; NO_SLOPE for less than 50 ms."""
     after = level[int(np.argmax(level > -1.5)) :]
     gone = np.flatnonzero(after < -35)
     after = after[: gone[0] if gone.size else len(after)]
     if len(after) < 5:
-        return -1000.0
+        return NO_SLOPE
     return float(np.polyfit(np.arange(len(after)) / LEVEL_RATE, after, 1)[0])
 
 
@@ -144,7 +149,7 @@ def hold_time(level: Floats, onsets: Floats) -> float:
     times = []
     for onset in onsets:
         after = level[int(onset * LEVEL_RATE) :]
-        top = after[:6].max(initial=QUIETEST)
+        top = after[:6].max(initial=MIN_LEVEL)
         gone = np.flatnonzero(after[6:] < top - 6)
         times.append((6 + gone[0] if gone.size else len(after)) / LEVEL_RATE)
     return float(np.median(times)) if times else 0.0
@@ -185,7 +190,7 @@ def peak_prominence(spectra: Floats, hz: Floats) -> float:
 
 
 def peak_trajectory(spectra: Floats, hz: Floats) -> tuple[float, float, float]:
-    """Range (semitones), smoothness and correlation with time of the pitch of the strongest line.
+    """Range (semitones), smoothness and correlation with time of the pitch of the strongest peak.
 
     Smoothness is 1 for a curve without jumps, 0 for independent frames.
     """
@@ -213,7 +218,7 @@ def find_onsets(audio: Floats, rate: int) -> tuple[Floats, float]:
     bands = np.pad(np.add.reduceat(power, starts, axis=1).T, ((0, 0), (4, 0)))  # (bands, frames)
     rise = np.maximum(bands[:, 4:] - 2 * np.minimum(bands[:, 1:-3], bands[:, :-4]), 0)
     strength = np.sqrt(rise).sum(axis=0)
-    floor = WEAKEST_ONSET * strength.max(initial=0.0)
+    floor = MIN_ONSET * strength.max(initial=0.0)
     reach = 9  # frames, 50 ms
     around = np.lib.stride_tricks.sliding_window_view(np.pad(strength, reach), 2 * reach + 1).max(axis=1)
     places = np.flatnonzero((strength >= around) & (strength > floor))

@@ -18,7 +18,7 @@ from soundloom.evaluation.spectra import loudness_step
 from soundloom.pipeline.stable_audio.model import Model
 
 LENGTHS = (0.3, 0.6, 1.2, 2.0, 4.0)  # seconds; also the longest pass of the model, and twice that, in two passes
-LONGEST = 60.0  # seconds that the synthetic dataset can render
+MAX_SECONDS = 60.0  # that the synthetic dataset can render
 TEMPO_SECONDS = 2.0  # shorter loops have too few onsets to estimate a tempo
 SOURCE_SECONDS, EXTENDED_SECONDS = 3.0, 15.0
 FILE_SECONDS, REGION = 60.0, 2.0
@@ -27,7 +27,7 @@ REGION_STREAM = 0x6C6F6E67  # RNG key of the positions of regions
 
 def tested_lengths(longest: float) -> list[float]:
     """Return the lengths in seconds at which to measure a model with this longest pass."""
-    limits = [min(longest, LONGEST), min(2 * longest, LONGEST)]
+    limits = [min(longest, MAX_SECONDS), min(2 * longest, MAX_SECONDS)]
     return sorted({*(length for length in LENGTHS if length < longest), *limits})
 
 
@@ -69,7 +69,7 @@ def long_file_metrics(model: Model, prompts: Sequence[HeldOutPrompt], clips: int
     name = f"in a file of {FILE_SECONDS:g} s"
     return [
         *share_metrics(f"{name}: region within {INPAINT_TOLERANCE:g} dB of surroundings", within, goal=0.80),
-        *share_metrics(f"{name}: all other samples kept", preserved, goal=1.0),
+        *share_metrics(f"{name}: all other samples preserved", preserved, goal=1.0),
     ]
 
 

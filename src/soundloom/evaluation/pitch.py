@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from soundloom.datasets.synthetic import Labels
 from soundloom.datasets.synthetic.sounds.voices import VOICES
 
-LOWEST_HZ, HIGHEST_HZ = 20.0, 10_000.0  # of a note
-TOP_HZ = 16_000.0  # of a partial
+MIN_HZ, MAX_HZ = 20.0, 10_000.0  # of a note
+MAX_PARTIAL_HZ = 16_000.0
 MAX_PEAKS = 50
-WEAKEST = 10 ** (-50 / 20)  # relative to the strongest peak
-APART = 30.0  # cents; nearer peaks count as one
+MIN_AMPLITUDE = 10 ** (-50 / 20)  # relative to the strongest peak
+MIN_DISTANCE = 30.0  # cents; nearer peaks count as one
 WIDTH = 20.0  # cents, standard deviation of the tolerance for a partial
 COMPRESSION = 0.5  # power of amplitudes, so that faint partials help to distinguish octaves
 WAVES = {
@@ -67,10 +67,10 @@ def spectral_peaks(audio: NDArray, rate: int) -> Peaks:
     power = np.abs(np.fft.rfft(audio * np.hanning(samples), size, axis=1)) ** 2
     amplitude = np.sqrt(power.sum(axis=0))
     hz = np.fft.rfftfreq(size, 1 / rate)
-    inside = (hz[1:-1] >= LOWEST_HZ / 2) & (hz[1:-1] < TOP_HZ)
+    inside = (hz[1:-1] >= MIN_HZ / 2) & (hz[1:-1] < MAX_PARTIAL_HZ)
     middle = amplitude[1:-1]
     found = 1 + np.flatnonzero(inside & (middle > amplitude[:-2]) & (middle >= amplitude[2:]))
-    found = found[amplitude[found] > WEAKEST * amplitude.max(initial=0.0)]
+    found = found[amplitude[found] > MIN_AMPLITUDE * amplitude.max(initial=0.0)]
     found = found[np.argsort(-amplitude[found], kind="stable")][: 8 * MAX_PEAKS]
     strongest = _strongest_apart(hz[found])
     bins = np.sort(found[strongest][:MAX_PEAKS])
@@ -78,11 +78,11 @@ def spectral_peaks(audio: NDArray, rate: int) -> Peaks:
 
 
 def _strongest_apart(hz: Floats) -> list[int]:
-    """Indices of peaks, sorted from strong to weak, without a stronger one within `APART`."""
+    """Indices of peaks, sorted from strong to weak, without a stronger one within `MIN_DISTANCE`."""
     chosen: list[int] = []
     position = 1200 * np.log2(hz)
     for i, here in enumerate(position):
-        if not chosen or np.abs(position[chosen] - here).min() > APART:
+        if not chosen or np.abs(position[chosen] - here).min() > MIN_DISTANCE:
             chosen.append(i)
     return chosen
 
@@ -90,11 +90,11 @@ def _strongest_apart(hz: Floats) -> list[int]:
 def estimate_pitch(peaks: Peaks, partials: Partials) -> Pitch | None:
     """Find the note at which the timbre explains the peaks best; None without peaks in range."""
     notes = (peaks.hz[:, None] / partials.ratios).ravel()
-    notes = notes[(notes > LOWEST_HZ) & (notes < HIGHEST_HZ)]
+    notes = notes[(notes > MIN_HZ) & (notes < MAX_HZ)]
     if not notes.size:
         return None
     near = _nearness(peaks, partials, notes)  # (notes, ratios, peaks)
-    expected = np.where(notes[:, None] * partials.ratios < TOP_HZ, partials.amplitudes, 0.0) ** COMPRESSION
+    expected = np.where(notes[:, None] * partials.ratios < MAX_PARTIAL_HZ, partials.amplitudes, 0.0) ** COMPRESSION
     found = peaks.amplitude**COMPRESSION
     score = np.einsum("nr,nrp,p->n", expected, near, found)
     score /= np.linalg.norm(expected, axis=1) * np.linalg.norm(found) + np.finfo(float).tiny

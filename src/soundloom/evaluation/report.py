@@ -11,7 +11,7 @@ import numpy as np
 from soundloom.evaluation.statistics import Interval, bootstrap, wilson
 
 MAX_EXTRA_DIGITS = 9
-HEADER = ("figure", "value", "95 % interval", "goal", "", "of")
+HEADER = ("metric", "value", "95 % interval", "goal", "", "of")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.mel import COMPARED_BANDS, log_mel
 
 ENVELOPE_RATE = 1050  # Hz, a divisor of 44100
-MAX_LINES = 8  # multiples of the latent rate that are examined
+MAX_HARMONICS = 8  # of the latent rate
 
 Floats = NDArray[np.floating]
 
@@ -38,8 +38,8 @@ def si_sdr(decoded: NDArray, real: NDArray) -> float:
     return float(10 * np.log10(max(target @ target, 1e-20) / max(error @ error, 1e-20)))
 
 
-def envelope_lines(audio: NDArray, rate: int, line_rate: float) -> Floats:
-    """Power (lines,) of the envelope at the first multiples of a rate in Hz, relative to its squared mean.
+def envelope_harmonics(audio: NDArray, rate: int, tone_rate: float) -> Floats:
+    """Power (harmonics,) of the envelope at multiples of `tone_rate` in Hz, relative to its squared mean.
 
     The envelope is the RMS in steps of about a millisecond.
     """
@@ -49,15 +49,17 @@ def envelope_lines(audio: NDArray, rate: int, line_rate: float) -> Floats:
     envelope = np.sqrt(power)
     window = np.hanning(steps)
     times = np.arange(steps) * hop / rate
-    waves = np.exp(-2j * np.pi * line_rate * np.arange(1, MAX_LINES + 1)[:, None] * times)
-    line = np.abs(waves @ (window * (envelope - envelope.mean()))) / window.sum()
-    return np.asarray((line / max(envelope.mean(), 1e-9)) ** 2)
+    waves = np.exp(-2j * np.pi * tone_rate * np.arange(1, MAX_HARMONICS + 1)[:, None] * times)
+    amplitude = np.abs(waves @ (window * (envelope - envelope.mean()))) / window.sum()
+    return np.asarray((amplitude / max(envelope.mean(), 1e-9)) ** 2)
 
 
-def buzz(decoded: list[NDArray], real: list[NDArray], rate: int, line_rate: float) -> float:
-    """Largest excess in dB of an envelope line of decoded clips over real ones, from means over clips."""
-    lines = [np.mean([envelope_lines(clip, rate, line_rate) for clip in clips], axis=0) for clips in (decoded, real)]
-    return float((10 * np.log10((lines[0] + 1e-12) / (lines[1] + 1e-12))).max())
+def buzz(decoded: list[NDArray], real: list[NDArray], rate: int, tone_rate: float) -> float:
+    """Largest excess in dB of an envelope harmonic of decoded clips over real ones, from means over clips."""
+    power = [
+        np.mean([envelope_harmonics(clip, rate, tone_rate) for clip in clips], axis=0) for clips in (decoded, real)
+    ]
+    return float((10 * np.log10((power[0] + 1e-12) / (power[1] + 1e-12))).max())
 
 
 def loudness_step(audio: NDArray, rate: int, region: tuple[float, float]) -> float:

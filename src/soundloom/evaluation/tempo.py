@@ -23,7 +23,7 @@ BAND_OF = {"kick": LOW, "tom": LOW, "closed hi-hat": HIGH, "open hi-hat": HIGH, 
 FLOOR = 1e-3  # of the loudest frame's amplitude; changes below it are ignored
 COMPRESSION = 0.5  # power of amplitudes
 SMOOTHING = 0.012  # seconds, standard deviation of the tolerance for an onset
-SLOWEST, FASTEST, SPACING = 50.0, 200.0, 1.005  # BPM of the candidates, and the ratio of neighbors
+MIN_BPM, MAX_BPM, SPACING = 50.0, 200.0, 1.005  # BPM of the candidates, and the ratio of neighbors
 SWING = 1 / 3
 BEATS_PER_BAR, EIGHTHS_PER_BAR = 4, 8
 
@@ -50,8 +50,8 @@ def estimate_tempo(audio: NDArray, rate: int, rhythms: Sequence[Rhythm]) -> Temp
     strength = np.linalg.norm(envelope)
     if not strength:
         return None
-    count = int(np.log(FASTEST / SLOWEST) / np.log(SPACING)) + 1
-    candidates = SLOWEST * SPACING ** np.arange(count)
+    count = int(np.log(MAX_BPM / MIN_BPM) / np.log(SPACING)) + 1
+    candidates = MIN_BPM * SPACING ** np.arange(count)
     scores = np.max([_matches(envelope / strength, frame_rate, candidates, rhythm) for rhythm in rhythms], axis=0)
     best = int(scores.argmax())
     return Tempo(float(candidates[best]), float(scores[best]))
@@ -72,7 +72,7 @@ def onset_envelope(audio: NDArray, rate: int) -> Floats:
 def _matches(envelope: Floats, frame_rate: float, candidates: Floats, rhythm: Rhythm) -> Floats:
     """Cosine between the envelope (bands, frames) of unit norm and the rhythm at each tempo, at its best phase."""
     frames = envelope.shape[1]
-    longest_bar = int(np.ceil(BEATS_PER_BAR * 60 / SLOWEST * frame_rate))
+    longest_bar = int(np.ceil(BEATS_PER_BAR * 60 / MIN_BPM * frame_rate))
     size = 1 << (frames + longest_bar - 1).bit_length()
     predicted = np.zeros((len(candidates), len(envelope), size))
     for row, bpm in enumerate(candidates):

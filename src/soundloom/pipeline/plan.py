@@ -23,7 +23,7 @@ class Plan(Generic[PlannedT]):
 
 
 def group_alike(keys: Iterable[Hashable]) -> list[list[int]]:
-    """Return the indices of equal keys, ordered by their first, at most `MAX_BATCH` in a group."""
+    """Group the indices of equal keys, in order of first appearance, at most `MAX_BATCH` per group."""
     alike: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         alike.setdefault(key, []).append(index)

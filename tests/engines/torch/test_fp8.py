@@ -1,4 +1,4 @@
-"""FP8 products by their reference implementation: quantized factors, each row with its own scale."""
+"""FP8 matmuls by their reference implementation: quantized factors, each row with its own scale."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_rows_are_quantized_to_three_bits_of_mantissa() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_products_are_those_of_the_quantized_factors(bias: bool) -> None:
+def test_matmuls_are_those_of_the_quantized_factors(bias: bool) -> None:
     weight, x = normal(32, 48, seed=1), normal(2, 7, 48)
     layer = Fp8Linear(48, 32, bias)
     state = Fp8Linear.quantize(weight) | ({"bias": normal(32, seed=2)} if bias else {})

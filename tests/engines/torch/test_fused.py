@@ -37,7 +37,7 @@ def test_apply_rotary_rotates_pairs_and_passes_the_rest() -> None:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_fused_gates_equal_products_then_gates(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
+def test_fused_gates_equal_matmuls_then_gates(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
     layer, x = Linear(48, 2 * 40, bias=bias).requires_grad_(False), normal(3, 9, 48)
     value, gate = layer(x).chunk(2, dim=-1)
     with torch.no_grad():

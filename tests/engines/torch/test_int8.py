@@ -1,4 +1,4 @@
-"""INT8 products: exact sums of quantized factors, with outputs close to float32."""
+"""INT8 matmuls: exact sums of quantized factors, with outputs close to float32."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_rows_are_quantized_to_half_a_step_of_their_own_scale() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_products_are_those_of_the_quantized_factors(bias: bool) -> None:
+def test_matmuls_are_those_of_the_quantized_factors(bias: bool) -> None:
     linear, x = nn.Linear(96, 40, bias=bias).requires_grad_(False), normal(2, 7, 96)
     weight, weight_scale = quantize_rows(linear.weight)
     rows, scale = quantize_rows(x.view(-1, 96))

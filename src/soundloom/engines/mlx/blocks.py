@@ -114,7 +114,7 @@ class DyT(nn.Module):
 def fourier_features(x: mx.array, features: int) -> mx.array:
     """Map x (b,) to Fourier features (b, features), cosines first, in float32.
 
-    The order of the products is the published one: it matters because angles reach 2 pi 10000 radians.
+    The order of the multiplications is the published one: it matters because angles reach 2 pi 10000 radians.
     """
     frequencies = mx.array(expo_frequencies(features))
     angles = x.astype(mx.float32)[:, None] * frequencies * 2 * math.pi

@@ -56,7 +56,7 @@ class ComponentEngine(ABC, Generic[Component]):
                 f"no precision named {precision!r} on the MLX engine",
                 f"give --precision auto, or one of {', '.join(PRECISIONS)}",
             )
-        # By default newer GPUs multiply float32 with a mantissa of 10 bits; MLX reads this at its first product.
+        # By default newer GPUs multiply float32 with a mantissa of 10 bits; MLX reads this at its first matmul.
         os.environ.setdefault("MLX_ENABLE_TF32", "0")
         mx.set_cache_limit(CPU_CACHE_BYTES if self.device == "cpu" else CACHE_BYTES)
         self._modules: dict[Component, nn.Module] = {}

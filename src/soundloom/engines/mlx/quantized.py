@@ -22,10 +22,10 @@ class StoredLinear(nn.Module):
             self.bias = mx.zeros((outputs,), dtype)
 
     def __call__(self, x: mx.array) -> mx.array:
-        y = self.product(x.astype(self.dtype))
+        y = self.matmul(x.astype(self.dtype))
         return y + self.bias if "bias" in self else y
 
-    def product(self, x: mx.array) -> mx.array:
+    def matmul(self, x: mx.array) -> mx.array:
         """Multiply by the weight, cast to `dtype` in parts, one part after the other."""
         step, parts = max(BLOCK_VALUES // self.inputs, 1), [x]
         for start in range(0, self.outputs, step):
@@ -60,9 +60,9 @@ class PackedLinear(StoredLinear):
         self.scales = mx.zeros((outputs, inputs // group_size))
         self.biases = mx.zeros((outputs, inputs // group_size))
 
-    def product(self, x: mx.array) -> mx.array:
+    def matmul(self, x: mx.array) -> mx.array:
         if self.scales.dtype != self.dtype:  # quantized_matmul would dequantize in the wider dtype
-            return super().product(x)
+            return super().matmul(x)
         # On a CPU, MLX accumulates in the dtype of the inputs, for which half precision is too coarse.
         dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
         packed = (self.weight, after(x, self.scales).astype(dtype), after(x, self.biases).astype(dtype))

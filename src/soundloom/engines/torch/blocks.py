@@ -47,7 +47,7 @@ class Linear(nn.Linear):
         return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
     def silu_gated(self, x: Tensor) -> Tensor:
-        """Return value * silu(gate) of the output's two halves; on a CPU, oneDNN fuses it into the products."""
+        """Return value * silu(gate) of the output's two halves; on a CPU, oneDNN fuses it into the matmul."""
         x = x.to(self.weight.dtype)
         if not x.is_cpu or x.dtype not in ONEDNN_DTYPES or torch.is_grad_enabled():
             value, gate = self(x).chunk(2, dim=-1)
@@ -104,7 +104,7 @@ class DyT(nn.Module):
 def fourier_features(x: Tensor, features: int) -> Tensor:
     """Map x (b,) to Fourier features (b, features), cosines first, in float32.
 
-    The order of the products is the published one: it matters because angles reach 2 pi 10000 radians.
+    The order of the multiplications is the published one: it matters because angles reach 2 pi 10000 radians.
     """
     angles = x.float()[:, None] * _frequencies(features, x.device) * 2 * math.pi
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
@@ -180,7 +180,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Padding | None = None, bias
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attend by the kernel that PyTorch chooses, except when training on short sequences on a CPU.
 
-    The backward pass of the fused kernel is several times slower there than plain products.
+    The backward pass of the fused kernel is several times slower there than plain matmuls.
     """
     if q.is_cpu and q.requires_grad and q.shape[-2] * k.shape[-2] <= MAX_MATH_SCORES:
         with sdpa_kernel(SDPBackend.MATH):

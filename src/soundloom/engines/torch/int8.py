@@ -1,7 +1,7 @@
-"""Linear layers that multiply in INT8: weights are quantized when loaded, activations at each product.
+"""Linear layers that multiply in INT8: weights are quantized when loaded, activations at each matmul.
 
 Each output channel of a weight and each row of activations has its own scale, its largest magnitude over 127.
-Products accumulate exactly, in 32-bit integers, so quantization is the only error.
+Matmuls accumulate exactly, in 32-bit integers, so quantization is the only error.
 """
 
 from __future__ import annotations

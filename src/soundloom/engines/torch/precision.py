@@ -1,4 +1,4 @@
-"""Choose the precision of a network's products by what the processor is fast at.
+"""Choose the precision of a network's matmuls by what the processor is fast at.
 
 Measured on two cores of a server processor with AVX-512: FP32 150 GFLOP/s, BF16 410, INT8 830; with AMX: 320, 2000,
 2400.
@@ -17,7 +17,7 @@ from soundloom.errors import EngineError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
 FASTEST, MOST_EXACT = ("int8", "bf16"), ("bf16", "int8")  # orders in which "auto" tries native precisions
-MIN_WIDTH = 512  # narrower transformers are not bound by products and stay in FP32
+MIN_WIDTH = 512  # narrower transformers are not bound by matmuls and stay in FP32
 
 
 @dataclass(frozen=True)

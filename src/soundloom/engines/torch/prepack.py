@@ -1,4 +1,4 @@
-"""Prepacked linear layers for products of few rows on CPUs, which are bound by reading the weight.
+"""Prepacked linear layers for matmuls with few rows, which are memory-bound on CPUs.
 
 The layers of `blocks` and `quantized` read weights in the layout of the file. Here weights are in the layout of the
 kernel: BF16 in oneDNN's blocks, 4-bit values in PyTorch's. Values are equal, but scales of 4-bit values become BF16.
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from soundloom.engines.torch.blocks import HAS_ONEDNN, Linear
 from soundloom.engines.torch.quantized import PackedLinear
 
-ROWS = 1  # of the inputs that the layout is optimized for
-ZERO_POINT = 8  # the 4-bit value that stands for the offset alone
+TARGET_BATCH_ROWS = 1  # the kernel layout is tuned for this many input rows
+ZERO_POINT = 8  # the quantized value that dequantizes to `offset`
 GROUP_SIZES, TILE = (32, 64, 128, 256), 16  # of PyTorch's int4 kernel; outputs are a multiple of TILE
 BLOCK = 256  # outputs that are prepacked at once
 
@@ -27,7 +27,7 @@ class PrepackedLinear(nn.Module):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(linear.weight, ROWS))
+        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(linear.weight, TARGET_BATCH_ROWS))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x.to(torch.bfloat16), self.weight, None, "none", [], "")

@@ -1,4 +1,4 @@
-"""Linear layers with weights as stored in the file, dequantized or cast in parts for each product."""
+"""Linear layers with weights as stored in the file, dequantized or cast in blocks for each matmul."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> Planne
     seconds = (window.stop - window.start) / clip.rate
     if clip.request.source is None and not number:
         seconds = min(clip.seconds, config.max_seconds)
-    samples, frames, valid = _measure(seconds, clip.request, config)
+    samples, frames, valid = _count_frames(seconds, clip.request, config)
     regions = [(start - window.start, end - window.start) for start, end in window.regions]
     return PlannedPass(
         clip,
@@ -227,7 +227,7 @@ def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> Planne
     )
 
 
-def _measure(requested: float, request: GenerationRequest, config: ModelConfig) -> tuple[int, int, int]:
+def _count_frames(requested: float, request: GenerationRequest, config: ModelConfig) -> tuple[int, int, int]:
     """Return the samples, latent frames and real frames of a pass."""
     rate, ratio = config.sample_rate, config.same.downsampling_ratio
     compat, padding = request.compat, request.duration_padding
@@ -277,7 +277,7 @@ def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:
 
 
 def make_batches(passes: Sequence[PlannedPass], config: ModelConfig) -> list[BatchPlan]:
-    """Group the passes that can run together, ordered by their first."""
+    """Group the passes that can run together, in order of first appearance."""
     passes = share_length(passes)
     groups = group_alike([_batch_key(one) for one in passes])
     return [_plan_batch([passes[i] for i in places], places, config) for places in groups]

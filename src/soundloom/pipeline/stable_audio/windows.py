@@ -1,4 +1,4 @@
-"""Plan the passes of an edit: which regions are new, and which window the model sees around each.
+"""Plan the windows of edits and of clips longer than one pass.
 
 All positions are samples at the clip's own rate, so a region is honored to the sample. Audio longer than the model's
 limit is edited in several windows; each shows the model what is already known around the piece that it generates.

@@ -12,7 +12,7 @@ from soundloom.training.config import AugmentationConfig
 
 Audio = NDArray[np.float32]
 
-LOWEST_HZ, HIGHEST_HZ = 100.0, 22_000.0
+MIN_HZ, MAX_HZ = 100.0, 22_000.0
 OCTAVES = (2.0, 6.5)  # span of a sweep, clipped to the band
 LEVELS_DB = (-24.0, -6.0)
 HISS = 1e-4
@@ -40,9 +40,9 @@ def augment(crops: Audio, config: AugmentationConfig, rng: np.random.Generator, 
 
 def chirp(rng: np.random.Generator, samples: int, rate: int) -> Audio:
     """Return a mono sweep (2, samples), linear in hertz, with faint noise."""
-    start = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** rng.random()
+    start = MIN_HZ * (MAX_HZ / MIN_HZ) ** rng.random()
     octaves = rng.uniform(*OCTAVES) * rng.choice([-1, 1])
-    end = min(max(start * 2**octaves, LOWEST_HZ), HIGHEST_HZ, rate / 2)
+    end = min(max(start * 2**octaves, MIN_HZ), MAX_HZ, rate / 2)
     hertz = np.linspace(start, end, samples)
     phase = 2 * np.pi * (np.cumsum(hertz) / rate + rng.random())
     sound = 10 ** (rng.uniform(*LEVELS_DB) / 20) * np.sin(phase) + HISS * rng.standard_normal(samples)

@@ -25,7 +25,7 @@ class DistributedConfig:
     """How a run computes; none of it changes the result beyond rounding."""
 
     device: str | None = None  # none means the best available
-    precision: Literal["fp32", "bf16"] = "fp32"  # of matrix products; weights and optimizer stay in fp32
+    precision: Literal["fp32", "bf16"] = "fp32"  # of matmuls; weights and optimizer stay in fp32
     threads: int = 0  # of the CPU; 0 leaves PyTorch's choice
     recompute: bool = False  # gradient checkpointing
     compile: bool = False
@@ -54,7 +54,7 @@ class Distributed:
         return self.rank == 0
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Compute matrix products in the configured precision."""
+        """Compute matmuls in the configured precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def all_reduce(self, values: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _step(self, parameters: Sequence[Tensor], lr: float, weight_decay: float) -> None:
-        """Step matrices of one shape together, since a single one is too small for fast products."""
+        """Step matrices of one shape together, since a single one is too small for fast matmuls."""
         updates = orthogonalize(torch.stack([self._momentum(parameter) for parameter in parameters]))
         size = UPDATE_RMS * max(parameters[0].shape) ** 0.5
         for parameter, update in zip(parameters, updates, strict=True):

@@ -27,7 +27,7 @@ from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
 class TorchEngine(ComponentEngine[Component]):
     """An `Engine`; `precision` is that of the transformer.
 
-    On CPUs with native BF16, a BF16 or INT8 transformer brings the text encoder and the products of the autoencoder to
+    On CPUs with native BF16, a BF16 or INT8 transformer brings the text encoder and the matmuls of the autoencoder to
     BF16 too. Otherwise the autoencoder is float32; its attention always is.
     """
 
@@ -49,10 +49,10 @@ class TorchEngine(ComponentEngine[Component]):
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
             "threads": str(torch.get_num_threads()),
-            "native products": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
+            "native matmul dtypes": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
-            "autoencoder": "bf16 products around float32 attention" if self._uses_bf16 else "float32",
+            "autoencoder": "bf16 matmuls, float32 attention" if self._uses_bf16 else "float32",
             "attention": f"scaled_dot_product_attention{dtype}; sliding windows {self._windows}, exact",
         }
 
