@@ -35,10 +35,8 @@ from soundloom.datasets.synthetic.sounds.stems import (
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import InstructTrainingConfig, LoopConfig
-from soundloom.training.data.instructions import InstructionDataset
-from soundloom.training.init.editor import Editor
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.stages.instruct import InstructTask, LanguageModelTask
+from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, LanguageModelTask
 
 HOP = samples(SLOT_SECONDS)  # of a frame
 BANDS = (0, 200, 1000, 4000, SAMPLE_RATE // 2)  # Hz

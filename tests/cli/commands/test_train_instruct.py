@@ -11,8 +11,8 @@ from soundloom.config.musicgen.model import InstructConfig, published_musicgen
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
-from soundloom.training.init.editor import Editor
 from soundloom.training.loop.logging import read_log
+from soundloom.training.stages.instruct import Editor
 from tests.training.tiny_recipe import write_recipe
 
 LOOP = {"steps": 4, "learning_rate": 1e-2, "final_learning_rate": 1e-3, "warmup_steps": 1, "log_every": 1}

@@ -18,13 +18,17 @@ from soundloom.engines.torch.musicgen.adapter import CPTransformer  # noqa: E402
 from soundloom.engines.torch.musicgen.lm import MusicGenLM  # noqa: E402
 from soundloom.errors import ConfigError  # noqa: E402
 from soundloom.training.config import InstructTrainingConfig, LoopConfig  # noqa: E402
-from soundloom.training.data.instructions import InstructionDataset  # noqa: E402
-from soundloom.training.init.editor import Editor  # noqa: E402
 from soundloom.training.loop.logging import read_log  # noqa: E402
 from soundloom.training.loop.rng import RngStream  # noqa: E402
 from soundloom.training.loop.trainer import Trainer  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
-from soundloom.training.stages.instruct import InstructTask, LanguageModelTask, token_loss  # noqa: E402
+from soundloom.training.stages.instruct import (  # noqa: E402
+    Editor,
+    InstructionDataset,
+    InstructTask,
+    LanguageModelTask,
+    token_loss,
+)
 from tests.parity.case import Case  # noqa: E402
 from tests.parity.musicgen.lm import lm_config  # noqa: E402
 from tests.parity.musicgen.weights import adapter_weights, lm_weights  # noqa: E402

@@ -6,14 +6,15 @@ t frames, v tokens of a codebook, l text tokens. Source: instruct-MusicGen; for 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.atomic import atomic_folder
@@ -29,16 +30,23 @@ from soundloom.checkpoints.musicgen.save import save_musicgen
 from soundloom.checkpoints.musicgen.shapes import ADAPTER_PREFIX, LM_PREFIX
 from soundloom.config.musicgen.model import InstructConfig, MusicGenConfig
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE
-from soundloom.datasets.synthetic.sounds.stems import STEMS, TASK_VERBS, instruction
+from soundloom.datasets.synthetic.sounds.stems import (
+    STEMS,
+    TASK_VERBS,
+    StemEdit,
+    Stems,
+    instruction,
+    render_stems,
+    sample_edit,
+)
+from soundloom.engines.torch.blocks import Linear
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.musicgen.adapter import CPTransformer
 from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
-from soundloom.engines.torch.musicgen.lm import Conditioning, MusicGenLM
+from soundloom.engines.torch.musicgen.lm import Conditioning, Layer, MusicGenLM
 from soundloom.errors import RequestError
 from soundloom.text.t5_tokens import T5Tokenizer
 from soundloom.training.config import InstructTrainingConfig
-from soundloom.training.data.instructions import InstructionDataset
-from soundloom.training.init.editor import Editor
 from soundloom.training.loop.guards import require_no_divergence
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
@@ -46,6 +54,8 @@ from soundloom.training.stages.context import StageContext
 from soundloom.training.stages.export import require_replaceable
 from soundloom.training.stages.run import run_stage
 
+ADAPTED = ("q_proj", "v_proj")  # of cross-attention, by LoRA
+CACHED_PIECES = 128
 _UNSUPPORTED = ("recompute", "compile", "shard")
 
 
@@ -102,6 +112,88 @@ def _open_editor(context: InstructContext) -> Editor:
         adapter = load_module(lambda: CPTransformer(lm.config, context.adapter), known, f"{checkpoint.name}'s adapter")
         editor.cp_transformer.load_state_dict(adapter.state_dict())
     return editor.to(device)
+
+
+class LoRA(nn.Module):
+    """A low-rank update of a linear layer, initially zero."""
+
+    def __init__(self, base: Linear, config: InstructConfig) -> None:
+        super().__init__()
+        self.scaling = config.lora_scaling
+        self.lora_A = nn.Parameter(torch.randn(config.lora_rank, base.in_features) / base.in_features**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, config.lora_rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer with its LoRA."""
+
+    def __init__(self, base: Linear, lora: LoRA) -> None:
+        super().__init__()
+        self.base, self.lora = base, lora
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.lora(x)
+
+
+class Editor(nn.Module):
+    """An adapter, and LoRA in the cross-attention of a frozen language model."""
+
+    def __init__(self, lm: MusicGenLM, config: InstructConfig) -> None:
+        super().__init__()
+        self._frozen = (lm.requires_grad_(False),)  # a tuple hides it from the parameters and the state
+        self.cp_transformer = CPTransformer(lm.config, config)
+        self.lora = nn.ModuleList(self._adapt(layer, config) for layer in lm.transformer)
+
+    @property
+    def lm(self) -> MusicGenLM:
+        return self._frozen[0]
+
+    def _adapt(self, layer: Layer, config: InstructConfig) -> nn.ModuleDict:
+        loras = nn.ModuleDict()
+        for name in ADAPTED:
+            base = layer.cross_attention.get_submodule(name)
+            assert isinstance(base, Linear)
+            loras[name] = lora = LoRA(base, config)
+            setattr(layer.cross_attention, name, LoRALinear(base, lora))
+        return loras
+
+
+class InstructionDataset(ABC):
+    """Edits of synthetic pieces; subclasses encode audio and instructions."""
+
+    def __init__(self, config: InstructTrainingConfig) -> None:
+        self.config = config
+        self._cached = lru_cache(maxsize=CACHED_PIECES)(self._numbered)
+
+    @abstractmethod
+    def encode(self, sounds: np.ndarray) -> np.ndarray:
+        """Return tokens (b, q, t) of mono sounds (b, n) at 44100 Hz."""
+
+    @abstractmethod
+    def embed(self, instructions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings (b, l, width) and mask (b, l) of instructions."""
+
+    def sample(self, stream: RngStream) -> tuple[list[StemEdit], np.ndarray, np.ndarray]:
+        """Return a batch of edits with their tokens before and after, (b, q, t)."""
+        edits = [sample_edit(self.piece(stream.rng), stream.rng) for _ in range(self.config.batch_size)]
+        return edits, self.encode(np.stack([e.before for e in edits])), self.encode(np.stack([e.after for e in edits]))
+
+    def piece(self, rng: np.random.Generator) -> Stems:
+        """Return a new piece, or one of the fixed number of training pieces."""
+        if not self.config.pieces:
+            return self.render(rng)
+        return self._cached(int(rng.integers(self.config.pieces)))
+
+    def _numbered(self, number: int) -> Stems:
+        key = np.array([self.config.loop.seed, number], dtype=np.uint64)
+        return self.render(np.random.Generator(np.random.Philox(key=key)))
+
+    def render(self, rng: np.random.Generator) -> Stems:
+        """Render a piece of the configured kind and length."""
+        return render_stems(rng, self.config.seconds, self.config.stems)
 
 
 class EncodedInstructions(InstructionDataset):
