@@ -128,7 +128,7 @@ def test_invalid_outputs_fail_before_generation(make, tmp_path):
 
 
 def test_extend_requires_a_length(make, source):
-    assert refused(make("extend", source), 2, "required: --seconds/--duration")
+    assert refused(make("extend", source), 2, "extend requires --seconds S")
     for length in ("0", "nan", "inf"):
         assert refused(make("extend", source, "--before", "--seconds", length), 2, "--seconds must be a number above 0")
         assert refused(

@@ -56,3 +56,24 @@ def test_help_groups_flags_by_the_class_that_declares_them(capsys):
     text = capsys.readouterr().out
     assert text.startswith("usage: do [WORD]... [OPTIONS]\n\nDo something.")
     assert text.index("--duration") < text.index("Shared things:") < text.index("--quiet")
+
+
+@dataclass(frozen=True)
+class Stricter(Shared):
+    """Do something else."""
+
+    quiet: bool = switch("-q", "--quiet", help="print nothing")
+    out: str = flag("-o", "--out", hidden=("--to",), metavar="FILE", required=True, help="output file")
+
+
+def test_an_overridden_flag_stays_in_its_group(capsys):
+    parse(Stricter, ["--help"], "do")
+    assert "Shared things:\n  -q, --quiet" in capsys.readouterr().out
+
+
+def test_required_flags_are_in_the_usage_and_accept_old_spellings(capsys):
+    parse(Stricter, ["--help"], "do")
+    assert capsys.readouterr().out.startswith("usage: do -o FILE [OPTIONS]")
+    assert parse(Stricter, ["--to", "x"], "do").out == "x"
+    with pytest.raises(RequestError, match="do requires -o FILE"):
+        parse(Stricter, [], "do")

@@ -29,7 +29,7 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """The result of `verify`. `faults` has a sentence for each damaged file or tensor and for values not finite.
+    """The result of `verify`. `faults` has a sentence for each damaged file and for each tensor with non-finite values.
 
     `unrecorded` lists weight files without a known hash, in which damage may go unnoticed.
     """
@@ -47,7 +47,7 @@ class VerifyReport:
 
 
 def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> VerifyReport:
-    """Read every byte of a checkpoint and its text encoder. Opening it has checked names and shapes."""
+    """Read every byte of a checkpoint and its text encoder. Names and shapes were checked when it was opened."""
     text = checkpoint.text_encoder
     tensors = [*checkpoint.tensors.values(), *(text.tensors.values() if text else ())]
     hashes = {path: find_hashes(path) for path in checkpoint.files}
@@ -56,7 +56,7 @@ def verify(checkpoint: Checkpoint | MusicGenCheckpoint) -> VerifyReport:
     faults = [fault for folder in folders for fault in recorded_faults(folder, sha256)]
     faults += download_faults(checkpoint.files, sha256)
     for tensor in tensors:
-        if count := count_not_finite(tensor):
+        if count := count_nonfinite(tensor):
             faults.append(f"{tensor.name}: {count} of {math.prod(tensor.shape)} values are not finite")
     return VerifyReport(
         name=checkpoint.name,
@@ -81,10 +81,10 @@ class _Digests:
         return self._known[place]
 
 
-def count_not_finite(tensor: LazyTensor) -> int:
+def count_nonfinite(tensor: LazyTensor) -> int:
     """Count values that are NaN or infinite; for a packed tensor, in its scales and biases."""
     if len(tensor.parts) > 1:
-        return sum(map(count_not_finite, tensor.parts))
+        return sum(map(count_nonfinite, tensor.parts))
     if not is_float(tensor):
         return 0
     if tensor.dtype == "BF16" and tensor.stored:

@@ -29,7 +29,7 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([], "convert needs a layout"),
+        ([], "convert requires --layout LAYOUT"),
         (["--bits", 3], "invalid choice: '3'"),
         (["--layout", "int4", "--group-size", 48], "the group size cannot be 48"),
     ],

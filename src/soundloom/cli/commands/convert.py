@@ -13,7 +13,6 @@ from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import GroupSizeOptions, LicenseOptions
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
-from soundloom.errors import RequestError
 
 
 def _layout(text: str) -> str:
@@ -30,15 +29,19 @@ class Options(GroupSizeOptions, LicenseOptions, JsonOptions):
 
     model: str = flag(metavar="IN", help="a name from `soundloom models`, such as small-music@npz, a folder, or a file")
     out: str = flag(metavar="OUT", help="a new or empty folder")
-    layout: str | None = flag(
-        "--layout", hidden=("--bits",), type=_layout, choices=LAYOUTS, help="layout of OUT; see docs/formats.md"
+    layout: str = flag(
+        "--layout",
+        metavar="LAYOUT",
+        required=True,
+        hidden=("--bits",),
+        type=_layout,
+        choices=LAYOUTS,
+        help=f"layout of OUT: {', '.join(LAYOUTS)}; see docs/formats.md",
     )
 
 
 def run(options: Options) -> None:
     layout, folder = options.layout, Path(options.out)
-    if layout is None:
-        raise RequestError("convert needs a layout", f"--layout {', '.join(LAYOUTS)}")
     if layout in BUNDLE_BITS:
         require_group_size(options.group_size)
     require_empty_or_same(folder)

@@ -27,7 +27,7 @@ from soundloom.errors import RequestError
 class Options(DownloadOptions, JsonOptions):
     """List models, or act on one of them: `pull` downloads it, `show` describes it, and `verify` checks its files.
 
-    `verify` reads all weights. It reports the sha256 of every file, unexpected tensors, and values that are not finite.
+    `verify` reads all weights. It reports the sha256 of every file, unexpected tensors, and non-finite values.
 
     NAME may include a layout (published, bf16-mirror, or npz), as in small-music@npz.
     """

@@ -1,4 +1,4 @@
-"""`soundloom quantize`: quantize a model, and report the loss."""
+"""`soundloom quantize`: quantize a model, and report the error."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ REPORT_FILE = "quantization.json"
 class Options(GroupSizeOptions, EngineOptions, DeviceOptions, LicenseOptions, JsonOptions, QuietOptions):
     """Quantize a model's transformer, or MusicGen's language model, to 4, 8, or mixed bits.
 
-    Mixed bits follow each layer's sensitivity, which takes one run of the model per layer. Sizes and errors relative to
-    the original model are printed, and saved as quantization.json in OUT.
+    Mixed bits are chosen by each layer's sensitivity, measured with one run of the model per layer. Prints size and
+    error against the original, and saves both to OUT/quantization.json.
     """
 
     model: str = flag(metavar="MODEL", help="a name from `soundloom models`, a folder, or a file")

@@ -52,16 +52,17 @@ class DistributedOptions(DeviceOptions):
 class Options(DistributedOptions, QuietOptions):
     """Run one stage of a training recipe, a folder of TOML files such as configs/mini.
 
-    Run the stages of a Stable Audio model in the order below, then export. An interrupted stage resumes bit-exactly.
+    Run the stages of a Stable Audio model in the order below, then export. An interrupted stage resumes with identical
+    results.
 
-    To train an editor for `soundloom edit`, run the stages instruct, with --from musicgen-small, and export.
+    To train an editor for `soundloom edit`, run `train instruct ... --from musicgen-small`, then `train export`.
 
     To train on several devices, start the command with `torchrun --nproc-per-node N -m soundloom train ...`.
     """
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(STAGES)}, or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
-    run_dir: str | None = work_flag(help="run folder for checkpoints, logs, and results of the stages")
+    run_dir: str = work_flag(required=True, help="run folder for checkpoints, logs, and results of the stages")
     pretrained: str | None = flag(
         "--from",
         metavar="MODEL",
@@ -109,8 +110,6 @@ def _checked_run_dir(options: Options) -> Path:
     """Return the run folder. Raises RequestError for invalid options, before PyTorch is imported."""
     if options.stage not in (*STAGES, EXPORT):
         raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(STAGES)}, {EXPORT}")
-    if options.run_dir is None:
-        raise RequestError("training needs a run folder", "for example --work run")
     if options.stage == EXPORT and options.out is None:
         raise RequestError("export needs an output folder", "for example --out model")
     if options.stage != EXPORT and (options.out or options.result_of):

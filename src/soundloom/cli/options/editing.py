@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soundloom.cli.options.flags import Span, ends, flag, span
-from soundloom.cli.options.shared import crossfade_flag, prompt_flag
+from soundloom.cli.options.shared import crossfade_flag, model_flag, prompt_flag
 from soundloom.config.stable_audio.request import bars
 from soundloom.errors import RequestError, shown
 
@@ -21,6 +21,9 @@ class EditOptions:
     )
     prompt: Sequence[str] = prompt_flag(help='same as PROMPT; "" is an empty prompt')
     crossfade: float | None = crossfade_flag()
+    model: str | None = model_flag(
+        help="a name from `soundloom models`, a folder, or a file (default: the model in the metadata of IN, else mini)"
+    )
     trim: tuple[float, float] | None = flag(
         "--trim", type=span, metavar="START,END", help="edit only these seconds of IN, such as 1,4"
     )
@@ -63,7 +66,7 @@ class RegionOptions:
         default=(),
         action="append",
         metavar="FROM-TO",
-        help="a region in bars, without its end: 3-5 is bars 3 and 4; 3.2 is beat 2 of bar 3; repeatable",
+        help="a region in bars, end excluded: 3-5 is bars 3 and 4; 3.2 is beat 2 of bar 3; repeatable",
     )
     bpm: float | None = flag("--bpm", type=float, metavar="BPM", help="tempo in beats per minute, for --bars")
     meter: str = flag("--meter", default="4/4", metavar="N/M", help="time signature, for --bars")

@@ -25,13 +25,16 @@ Span = tuple[float, float]
 _ARGUMENTS_SHOWN = 5
 
 
-def flag(*names: str, default: Any = None, hidden: Sequence[str] = (), **argparse_options: Any) -> Any:
+def flag(
+    *names: str, default: Any = None, required: bool = False, hidden: Sequence[str] = (), **argparse_options: Any
+) -> Any:
     """Declare a flag, or a positional argument if there are no names.
 
     `hidden` are old spellings, which parse but appear neither in the help nor in completions. All further options go
     to `add_argument`. The help shows the default unless it mentions one itself.
     """
-    return field(default=default, metadata={"names": names, "hidden": hidden, "options": argparse_options})
+    metadata = {"names": names, "required": required, "hidden": hidden, "options": argparse_options}
+    return field(default=default, metadata=metadata)
 
 
 def switch(*names: str, **options: Any) -> Any:
@@ -42,7 +45,7 @@ def switch(*names: str, **options: Any) -> Any:
 def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Options | None:
     """Parse arguments into the dataclass `options`, or print its help and return None. Raises RequestError."""
     items: Sequence[Field[Any]] = fields(options)  # type: ignore[arg-type]
-    usage = " ".join([prog, *(_in_usage(item) for item in items if not item.metadata["names"]), "[OPTIONS]"])
+    usage = " ".join([prog, *(_in_usage(item) for item in items if _is_required(item)), "[OPTIONS]"])
     parser = _Parser(
         prog=prog,
         usage=usage,
@@ -52,9 +55,11 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
         allow_abbrev=False,
     )
     groups: dict[str, Any] = {"Arguments": parser.add_argument_group("Arguments")}
+    # A class that overrides a flag, for another help or default, leaves it in its group.
+    owners = {name: owner for owner in options.__mro__ for name in inspect.get_annotations(owner)}
     for owner in options.__mro__:
         for item in items:
-            if item.name in inspect.get_annotations(owner):
+            if owners[item.name] is owner:
                 title = _title(item, owner, options)
                 if title not in groups:
                     groups[title] = parser.add_argument_group(title)
@@ -65,12 +70,21 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
     values, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         raise _unknown(unknown, [name for item in items for name in item.metadata["names"]], prog)
+    missing = [_in_usage(item) for item in items if item.metadata["required"] and item.name not in values]
+    if missing:
+        raise RequestError(f"{prog} requires {' and '.join(missing)}", f"`{prog} --help` lists all options")
     return options(**vars(values))
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.metadata["required"] or not item.metadata["names"]
 
 
 def _in_usage(item: Field[Any]) -> str:
     options = item.metadata["options"]
     name, count = options["metavar"], options.get("nargs")
+    if item.metadata["names"]:
+        return f"{item.metadata['names'][0]} {name}"
     return {"*": f"[{name}]...", "+": f"{name}...", "?": f"[{name}]"}.get(count, name)
 
 
@@ -102,12 +116,14 @@ def _add(group: Any, item: Field[Any]) -> None:
     default = _shown_default(item.default)
     if names and default and "default" not in options.get("help", ""):
         options["help"] = f"{options['help']} (default: {default})" if "help" in options else f"default: {default}"
+    if item.metadata["required"]:
+        options["help"] += " (required)"
     if not names:
         group.add_argument(item.name, **options)
         return
     group.add_argument(*names, dest=item.name, **options)
     if hidden:
-        group.add_argument(*hidden, dest=item.name, **options | {"help": argparse.SUPPRESS, "required": False})
+        group.add_argument(*hidden, dest=item.name, **options | {"help": argparse.SUPPRESS})
 
 
 def _shown_default(default: Any) -> str:

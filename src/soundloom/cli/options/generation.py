@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from soundloom.cli.options.model import AutoencoderOptions, ModelOptions, PrecisionOptions
 from soundloom.cli.options.output import OutputOptions
-from soundloom.cli.options.sampling import SamplingOptions, SeedOptions, TokenSamplingOptions
+from soundloom.cli.options.sampling import CfgOptions, SamplingOptions, SeedOptions, TokenSamplingOptions
 
 
 @dataclass(frozen=True)
@@ -15,5 +15,5 @@ class GenerationOptions(SamplingOptions, ModelOptions, PrecisionOptions, Autoenc
 
 
 @dataclass(frozen=True)
-class MusicOptions(SeedOptions, TokenSamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
+class MusicOptions(SeedOptions, CfgOptions, TokenSamplingOptions, ModelOptions, PrecisionOptions, OutputOptions):
     """The options of commands that run MusicGen."""

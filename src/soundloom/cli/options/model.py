@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.shared import precision_flag
+from soundloom.cli.options.shared import inference_precision_flag, model_flag
 from soundloom.errors import RequestError
 
 
@@ -46,12 +46,7 @@ class DeviceOptions:
 class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
     """Model and device."""
 
-    model: str | None = flag(
-        "--model",
-        "--dit",
-        metavar="NAME",
-        help="a name from `soundloom models`, a folder, or a file (default: mini; instruct-musicgen for edit)",
-    )
+    model: str | None = model_flag(help="a name from `soundloom models`, a folder, or a file (default: mini)")
 
     @property
     def model_name(self) -> str:
@@ -62,8 +57,8 @@ class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
 class PrecisionOptions:
     """Precision and memory."""
 
-    precision: str | None = precision_flag(
-        help="precision of the transformer (default: auto; fp16 on GPUs, the fastest native format on CPUs)"
+    precision: str | None = inference_precision_flag(
+        help="precision of the transformer (default: auto; fp16 on GPUs, the fastest native format on CPUs)",
     )
     no_half: bool = switch("--no-half", help="same as --precision fp32")
     free_models: bool = flag(
@@ -85,7 +80,7 @@ class AutoencoderOptions:
     """Autoencoder."""
 
     decoder: str | None = flag(
-        "--decoder", choices=("same-s", "same-l"), help="check that the model uses this autoencoder"
+        "--decoder", choices=("same-s", "same-l"), help="fail unless the model uses this autoencoder"
     )
     chunked_decode: bool = flag(
         "--chunked-decode",
@@ -97,7 +92,7 @@ class AutoencoderOptions:
 
 @dataclass(frozen=True)
 class GroupSizeOptions:
-    """Quantization."""
+    """Options."""
 
     group_size: int = flag(
         "--group-size",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.shared import out_flag
+from soundloom.cli.options.shared import out_flag, subtype_flag
 from soundloom.errors import RequestError
 
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
@@ -43,12 +43,7 @@ class QuietOptions:
 class SubtypeOptions:
     """Output."""
 
-    subtype: str | None = flag(
-        "--subtype",
-        hidden=("--bits",),
-        choices=tuple(SUBTYPES),
-        help="bits per sample (default: 24, or as the source; float for WAV files of `soundloom decode`)",
-    )
+    subtype: str | None = subtype_flag(help="bits per sample (default: 24, or as the source)")
 
     @property
     def sample_type(self) -> str | None:
@@ -78,5 +73,7 @@ class OutputOptions(SubtypeOptions, JsonOptions, QuietOptions):
         action=argparse.BooleanOptionalAction,
         help="replace existing files, including the source (default: only files named with --out)",
     )
-    keep_bad: bool = switch("--keep-bad", help="save clips that fail the checks too: silence, static, far too loud")
+    keep_bad: bool = switch(
+        "--keep-bad", help="also save clips that fail the output checks (silence, static, far too loud)"
+    )
     play: bool = switch("--play", help="play the result")

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
 from soundloom.cli.options.shared import steps_flag
 from soundloom.config.stable_audio.model import (
+    BASE_SAMPLING,
     DEFAULT_SAMPLING_SHIFT,
+    DISTILLED_SAMPLING,
     ModelConfig,
     ShiftConfig,
 )
@@ -18,7 +20,7 @@ from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat,
 
 @dataclass(frozen=True)
 class SeedOptions:
-    """Seeds and guidance."""
+    """Seeds."""
 
     seed: Sequence[int] = flag(
         "--seed",
@@ -36,19 +38,26 @@ class SeedOptions:
         metavar="N",
         help="clips per prompt, each with the next seed",
     )
+
+
+@dataclass(frozen=True)
+class CfgOptions:
+    """Guidance."""
+
     cfg: float | None = flag(
         "--cfg",
         "--cfg-scale",
         "--guidance",
         type=float,
         metavar="SCALE",
-        help="classifier-free guidance scale; 1 disables it (default: 1; base models 7, MusicGen 3)",
+        help="classifier-free guidance scale; 1 disables it "
+        f"(default: {DISTILLED_SAMPLING.guidance:g}; base models {BASE_SAMPLING.guidance:g}, MusicGen 3)",
     )
 
 
 @dataclass(frozen=True)
-class SamplingOptions(SeedOptions):
-    """Sampling."""
+class GuidanceOptions:
+    """Guidance."""
 
     negative_prompt: Sequence[str] = flag(
         "--negative-prompt",
@@ -57,15 +66,11 @@ class SamplingOptions(SeedOptions):
         metavar="TEXT",
         help="what to avoid; requires --cfg above 1",
     )
-    steps: int | None = steps_flag(help="sampling steps (default: 8; base models 50)")
-    sampler: str | None = flag(
-        "--sampler", metavar="NAME", help=f"{', '.join(SAMPLER_NAMES)} (default: pingpong; base models euler)"
-    )
     apg: float | None = flag(
         "--apg",
         type=float,
         metavar="X",
-        help="adaptive projected guidance: 1 removes the parallel component, 0 keeps it (default: 1)",
+        help="adaptive projected guidance: 1 removes the component parallel to the prediction, 0 keeps it (default: 1)",
     )
     cfg_interval: tuple[float, float] | None = flag(
         "--cfg-interval", type=span, metavar="LO,HI", help="timesteps where guidance is applied (default: 0,1)"
@@ -76,11 +81,28 @@ class SamplingOptions(SeedOptions):
     cfg_norm_threshold: float | None = flag(
         "--cfg-norm-threshold", type=float, metavar="NORM", help="maximum norm of the guidance (default: 0, unlimited)"
     )
+
+
+@dataclass(frozen=True)
+class SamplingOptions(SeedOptions, CfgOptions, GuidanceOptions):
+    """Sampling."""
+
+    steps: int | None = steps_flag(
+        help=f"sampling steps (default: {DISTILLED_SAMPLING.steps}; base models {BASE_SAMPLING.steps})"
+    )
+    sampler: str | None = flag(
+        "--sampler",
+        metavar="NAME",
+        help=f"{', '.join(SAMPLER_NAMES)} (default: {DISTILLED_SAMPLING.sampler}; base models {BASE_SAMPLING.sampler})",
+    )
     shift: Literal["logsnr", "flux", "full", "none"] | None = flag(
         "--shift", choices=("logsnr", "flux", "full", "none"), help="timestep schedule (default: the model's)"
     )
     duration_padding: float | None = flag(
-        "--duration-padding", type=float, metavar="S", help="generated after the clip and discarded (default: 6)"
+        "--duration-padding",
+        type=float,
+        metavar="S",
+        help="seconds to generate after the clip and discard (default: 6)",
     )
     strict_words: bool = switch("--strict-words", help="reject prompts that name no sound the model knows (mini only)")
     compat: str | None = flag("--compat", choices=tuple(COMPAT), help="reproduce another implementation")

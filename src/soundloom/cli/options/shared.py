@@ -21,7 +21,10 @@ crossfade_flag = partial(
     metavar="S",
     help="fade at each edge of generated audio (default: 0.01)",
 )
-precision_flag = partial(flag, "--precision", "--dit-dtype", choices=PRECISIONS)
+precision_flag = partial(flag, "--precision", hidden=("--dit-dtype",), choices=PRECISIONS)
+inference_precision_flag = partial(precision_flag, "--dit-dtype", hidden=())  # as in the published package
+model_flag = partial(flag, "--model", "--dit", metavar="NAME")
+subtype_flag = partial(flag, "--subtype", hidden=("--bits",), choices=("16", "24", "float"))
 out_flag = partial(flag, "-o", "--out", metavar="FILE")
 work_flag = partial(flag, "--work", metavar="FOLDER")
 prompts_flag = partial(flag, "--prompts", type=int, metavar="N")

@@ -14,7 +14,7 @@ from soundloom.cli.loading import open_model
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import ModelOptions
 from soundloom.cli.options.output import SUBTYPES, JsonOptions, SubtypeOptions
-from soundloom.cli.options.shared import out_flag, require_length, seconds_flag
+from soundloom.cli.options.shared import out_flag, require_length, seconds_flag, subtype_flag
 from soundloom.cli.outputs import named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import CorruptFileError, RequestError
@@ -28,6 +28,7 @@ class Options(ModelOptions, SubtypeOptions, JsonOptions):
 
     input: str = flag(metavar="IN", help="a .npy file from `soundloom encode`")
     out: str | None = out_flag(help="a WAV, FLAC, OGG, or MP3 file (default: IN with the suffix .wav)")
+    subtype: str | None = subtype_flag(help="bits per sample (default: float for WAV files, else 24)")
     seconds: float | None = seconds_flag(help="trim to this length (default: all)")
 
 

@@ -22,7 +22,7 @@ class Options(EditOptions, GenerationOptions):
     """
 
     seconds: float = seconds_flag(
-        required=True, help="length to add (`generate --init-audio` takes the total length instead)"
+        required=True, help="length to add; `generate --init-audio` takes the total length instead"
     )
     before: bool = switch("--before", help="add to the start instead of the end")
 

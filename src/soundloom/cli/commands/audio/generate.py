@@ -58,8 +58,8 @@ class Options(RegionOptions, MusicOptions, GenerationOptions):
         default=(),
         action=Extend,
         type=numbers(float),
-        help="total length, also with --init-audio; one for all clips, or one per clip: 8,3 (default: 4 for mini, 30 "
-        "for other models, or as --init-audio)",
+        help="total length, also with --init-audio; one for all clips, or one per clip: 8,3 (default: 4 for mini, 10 "
+        "for MusicGen, else 30, or as --init-audio)",
     )
     init_audio: str | None = flag(
         "--init-audio",

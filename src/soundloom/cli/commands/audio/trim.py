@@ -20,7 +20,7 @@ from soundloom.version import __version__
 
 @dataclass(frozen=True)
 class Options(JsonOptions):
-    """Cut a section out of an audio file. Samples, sample rate, and channels stay unchanged.
+    """Keep only one section of an audio file. Samples, sample rate, and channels stay unchanged.
 
     soundloom trim in.wav --start 1 --end 4
     """
