@@ -86,10 +86,14 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def prose(page: Path) -> str:
+    """Return the page without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
 def code_spans(page: Path) -> list[str]:
     """Return the code spans outside fenced blocks."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    return [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", text)]
+    return [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", prose(page))]
 
 
 def inline_commands(page: Path) -> list[str]:

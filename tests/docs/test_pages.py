@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import soundloom
-from tests.docs.pages import PAGES, ROOT, code_spans
+from tests.docs.pages import PAGES, ROOT, code_spans, prose
 
 ALL_PAGES = sorted({*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")})
 MAX_WIDTH = 100  # characters of a line; a row of a table cannot be wrapped
@@ -27,11 +27,6 @@ API = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(encoding="
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def prose(page: Path) -> str:
-    """The page without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=name_of)
