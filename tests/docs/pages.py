@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESEARCH = sorted((ROOT / "docs" / "research").glob("*.md"))
 REASONS = {
     "an excerpt",  # of code that the page explains
     "installs",  # packages, or soundloom itself

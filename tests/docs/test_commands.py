@@ -31,7 +31,7 @@ from soundloom.pipeline.stable_audio.model import GenerateKwargs
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 from soundloom.testing.stable_audio import make_random
 from soundloom.training.config import AutoencoderConfig, DataConfig
-from tests.docs.pages import COMMANDS, DATA, PAGES, REASONS, ROOT, Block, blocks, code_spans, inline_commands
+from tests.docs.pages import COMMANDS, DATA, PAGES, REASONS, RESEARCH, ROOT, Block, blocks, code_spans, inline_commands
 from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 RATE = 44100
@@ -53,6 +53,7 @@ def name_of(page: Path) -> str:
 
 
 ALL = [block for page in PAGES for block in blocks(page)]
+TOML = [block for page in (*PAGES, *RESEARCH) for block in blocks(page) if block.language == "toml"]
 RUN = [block for block in ALL if block.reason is None and block.language not in DATA]
 RUN_PAGES = [
     pytest.param(page, marks=[pytest.mark.slow] if name_of(page) in SLOW else [], id=name_of(page))
@@ -188,7 +189,7 @@ def test_the_blocks_of_a_page_run(reader, page):
             reader.execute(block)
 
 
-@pytest.mark.parametrize("block", [block for block in ALL if block.language == "toml"], ids=str)
+@pytest.mark.parametrize("block", TOML, ids=str)
 def test_examples_of_recipes_are_read_strictly(block):
     table = tomllib.loads(block.text)
     assert parse(DataConfig, table) if "source" in table else parse(AutoencoderConfig, CONFIGS["autoencoder"] | table)
