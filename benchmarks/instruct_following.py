@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from soundloom.autoregressive.generation import TokenRequest, count_steps, generate
 from soundloom.config.musicgen.model import InstructConfig, LMConfig
@@ -35,8 +36,9 @@ from soundloom.datasets.synthetic.sounds.stems import (
 from soundloom.engines.torch.musicgen.kv_cache import DecoderState
 from soundloom.engines.torch.musicgen.lm import MusicGenLM
 from soundloom.training.config import InstructTrainingConfig, LoopConfig
+from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, LanguageModelTask
+from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, token_loss
 
 HOP = samples(SLOT_SECONDS)  # of a frame
 BANDS = (0, 200, 1000, 4000, SAMPLE_RATE // 2)  # Hz
@@ -48,6 +50,21 @@ LM = LMConfig(
     text_width=len(VOCABULARY),
 )  # fmt: skip
 ADAPTER = InstructConfig(max_frames=32, lora_rank=8, lora_alpha=16)
+
+
+class LanguageModelTask:
+    """Train a language model from scratch on mixes, without instructions about edits."""
+
+    def __init__(self, lm: MusicGenLM, edits: InstructionDataset) -> None:
+        self.module, self.edits = lm, edits
+
+    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
+        """Predict the tokens of one batch of mixes."""
+        edits, _, after = self.edits.sample(stream)
+        hidden, mask = self.edits.embed([edit.instruction for edit in edits])
+        text = self.module.condition(stream.tensor(hidden), stream.tensor(mask), mask_padding=True)
+        tokens = stream.tensor(after)
+        return {"loss": token_loss(self.module, tokens, text, None, tokens)}
 
 
 class BandEdits(InstructionDataset):

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
+from benchmarks.instruct_following import LanguageModelTask  # noqa: E402
 from soundloom.config.musicgen.model import AdapterSizes, InstructConfig, LMConfig  # noqa: E402
 from soundloom.datasets.synthetic.sounds.signals import SAMPLE_RATE  # noqa: E402
 from soundloom.datasets.synthetic.sounds.stems import CENTERS, STEMS, StemEdit, instruction, render_stems, sample_edit  # noqa: E402
@@ -22,13 +23,7 @@ from soundloom.training.loop.logging import read_log  # noqa: E402
 from soundloom.training.loop.rng import RngStream  # noqa: E402
 from soundloom.training.loop.trainer import Trainer  # noqa: E402
 from soundloom.training.recipe import Recipe  # noqa: E402
-from soundloom.training.stages.instruct import (  # noqa: E402
-    Editor,
-    InstructionDataset,
-    InstructTask,
-    LanguageModelTask,
-    token_loss,
-)
+from soundloom.training.stages.instruct import Editor, InstructionDataset, InstructTask, token_loss  # noqa: E402
 from tests.parity.case import Case  # noqa: E402
 from tests.parity.musicgen.lm import lm_config  # noqa: E402
 from tests.parity.musicgen.weights import adapter_weights, lm_weights  # noqa: E402

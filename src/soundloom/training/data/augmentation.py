@@ -6,11 +6,9 @@ Source: SAME, as described for its training code.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from soundloom.training.config import AugmentationConfig
-
-Audio = NDArray[np.float32]
+from soundloom.training.data.protocols import Audio
 
 MIN_HZ, MAX_HZ = 100.0, 22_000.0
 OCTAVES = (2.0, 6.5)  # span of a sweep, clipped to the band
@@ -18,9 +16,9 @@ LEVELS_DB = (-24.0, -6.0)
 HISS = 1e-4
 
 
-def random_crop(audio: Audio, rng: np.random.Generator, length: int) -> Audio:
-    """Return a random crop (2, length) of audio (2, n), padded with silence."""
-    start = int(rng.integers(max(1, audio.shape[1] - length + 1)))
+def random_crop(audio: Audio, rng: np.random.Generator, length: int, step: int = 1) -> Audio:
+    """Return a crop (2, length) of audio (2, n) that starts at a random multiple of `step`, padded with silence."""
+    start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
     crop = audio[:, start : start + length]
     return np.pad(crop, ((0, 0), (0, length - crop.shape[1])))
 

@@ -12,6 +12,7 @@ from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, Labels, Syntheti
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.tuning import plain, tuned
 from soundloom.errors import ConfigError
+from soundloom.training.data.augmentation import random_crop
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,7 @@ class SyntheticSounds:
         Crops of tuned sounds start at the boundary of a latent.
         """
         position = int(rng.integers(len(self)))
-        audio = self.audio(position)
-        step = self.config.latent_period or 1
-        start = step * int(rng.integers(max(0, audio.shape[1] - length) // step + 1))
-        crop = audio[:, start : start + length]
-        return position, np.pad(crop, ((0, 0), (0, length - crop.shape[1])))
+        return position, random_crop(self.audio(position), rng, length, self.config.latent_period or 1)
 
     def _admitted(self, count: int) -> list[int]:
         numbers: list[int] = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-LOWEST_HZ, REFERENCE_HZ = 50.0, 1000.0  # emphasis is flat below the first and 1 at the second
+MIN_HZ, REFERENCE_HZ = 50.0, 1000.0  # emphasis is flat below the first and 1 at the second
 VARIANCE_FLOOR = 1e-12
 
 
@@ -93,7 +93,7 @@ def _emphasis(patch: int, power: float, rate: int) -> tuple[Matrix, Matrix]:
     index = np.arange(patch)
     cosines = np.cos(np.pi * (index + 0.5) * index[:, None] / patch) * np.sqrt(2 / patch)
     cosines[0] *= 0.5**0.5
-    hertz = np.maximum(index / patch * rate / 2, LOWEST_HZ)
+    hertz = np.maximum(index / patch * rate / 2, MIN_HZ)
     weight = (hertz / REFERENCE_HZ) ** power
     forward = cosines.T @ (weight[:, None] * cosines)
     backward = cosines.T @ (cosines / weight[:, None])

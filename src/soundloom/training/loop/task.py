@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from soundloom.training.loop.rng import RngStream
+
+Term = tuple[str, float, Tensor]  # name, weight and value of a loss; weight 0 for values that are only logged
+
+
+def sum_terms(terms: Sequence[Term]) -> dict[str, Tensor]:
+    """Return the weighted sum of some terms as "loss", and the value of each."""
+    total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
+    return {"loss": total} | {name: value for name, _, value in terms}
 
 
 class TrainingTask(Protocol):

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from soundloom.training.config import AutoencoderConfig, DiTTrainingConfig
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.task import Term
 from soundloom.training.objectives.alignment import DiffusionAlignment
 from soundloom.training.objectives.contrastive import ContrastiveCritic
 from soundloom.training.objectives.gan.losses import DiscriminatorEnsemble
 from soundloom.training.objectives.semantic import SemanticRegression, weighted_sum
-from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.text_features import TextFeatures
 
 

@@ -23,9 +23,9 @@ from soundloom.training.init.linear_codec import fit_linear_codec, init_linear_c
 from soundloom.training.init.noise_bands import init_noise_bands
 from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.loop.task import OptimizerPhase, TrainingTask
+from soundloom.training.loop.task import OptimizerPhase, Term, TrainingTask, sum_terms
 from soundloom.training.objectives.auxiliary import AuxiliaryModules, Reconstruction
-from soundloom.training.objectives.spectral.losses import SpectralLoss, Term, softnorm_loss, waveform_loss
+from soundloom.training.objectives.spectral.losses import SpectralLoss, softnorm_loss, waveform_loss
 from soundloom.training.objectives.spectral.mel import MelLoss
 from soundloom.training.objectives.text_features import FrozenTextEncoder, TextEmbedding, TextFeatures
 from soundloom.training.stages.context import StableAudioContext
@@ -139,9 +139,7 @@ class AutoencoderTask:
             return discriminators.discriminator_losses(decoded, real, stream)
         latents, decoded = self._reconstruct(real, stream)
         batch = Reconstruction(real, latents, decoded, caption)
-        terms = [*self._own_terms(batch), *self.auxiliary.terms(batch, step, stream)]
-        total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
-        return {"loss": total} | {name: value for name, _, value in terms}
+        return sum_terms([*self._own_terms(batch), *self.auxiliary.terms(batch, step, stream)])
 
     def _sample(self, stream: RngStream) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Sample crops (b, 2, samples) and, if there are captions, one of each crop: ids and mask (b, s)."""

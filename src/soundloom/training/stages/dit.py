@@ -113,8 +113,9 @@ def masked_losses(error: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
     """Return the mean error (b, t) over generated and over preserved frames; every clip counts the same."""
     preserved = batch.inpaint_mask.bool() & batch.valid
     generated = batch.valid & ~preserved
-    return _mean_of_items(error, generated), _mean_of_items(error, preserved)
+    return item_means(error, generated).mean(), item_means(error, preserved).mean()
 
 
-def _mean_of_items(error: Tensor, chosen: Tensor) -> Tensor:
-    return ((error * chosen).sum(1) / chosen.sum(1).clamp_min(1)).mean()
+def item_means(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean (b,) of values (b, t) over each item's chosen positions; 0 for an item without any."""
+    return (values * chosen).sum(1) / chosen.sum(1).clamp_min(1)

@@ -23,8 +23,9 @@ from soundloom.evaluation.report import Metric, mean_metric
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig
-from soundloom.training.data.augmentation import Audio, random_crop
+from soundloom.training.data.augmentation import random_crop
 from soundloom.training.data.captions import CaptionList, CaptionTokens, vocabulary_size
+from soundloom.training.data.protocols import Audio
 from soundloom.training.init.pretrained import PretrainedModel
 from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_state
 from soundloom.training.loop.rng import RngStream

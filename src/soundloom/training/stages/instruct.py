@@ -235,21 +235,6 @@ class InstructTask:
         return {"loss": token_loss(self.module.lm, tokens, text, self.module.cp_transformer, source)}
 
 
-class LanguageModelTask:
-    """Train a language model from scratch on mixes, without instructions about edits."""
-
-    def __init__(self, lm: MusicGenLM, edits: InstructionDataset) -> None:
-        self.module, self.edits = lm, edits
-
-    def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
-        """Predict the tokens of one batch of mixes."""
-        edits, _, after = self.edits.sample(stream)
-        hidden, mask = self.edits.embed([edit.instruction for edit in edits])
-        text = self.module.condition(stream.tensor(hidden), stream.tensor(mask), mask_padding=True)
-        tokens = stream.tensor(after)
-        return {"loss": token_loss(self.module, tokens, text, None, tokens)}
-
-
 def token_loss(
     lm: MusicGenLM, tokens: Tensor, text: Conditioning, adapter: CPTransformer | None, source: Tensor
 ) -> Tensor:

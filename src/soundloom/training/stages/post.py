@@ -22,15 +22,14 @@ from soundloom.training.data.batches import EncodedClips, TrainingBatch
 from soundloom.training.init.generator import Generator
 from soundloom.training.loop.logging import Preview
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.loop.task import OptimizerPhase, TrainingTask
+from soundloom.training.loop.task import OptimizerPhase, Term, TrainingTask, sum_terms
 from soundloom.training.objectives.clap import ClapScorer
 from soundloom.training.objectives.feature_matching import feature_distance
 from soundloom.training.objectives.gan.latent_discriminator import Embedded, LatentDiscriminator
 from soundloom.training.objectives.scorers import LatentCritic, Scorer, equal_captions
-from soundloom.training.objectives.spectral.losses import Term
 from soundloom.training.objectives.timesteps import add_noise, stratified
 from soundloom.training.stages.context import StableAudioContext
-from soundloom.training.stages.dit import drop_context
+from soundloom.training.stages.dit import drop_context, item_means
 from soundloom.training.stages.previews import samples
 from soundloom.training.stages.run import run_stage
 
@@ -97,11 +96,8 @@ class PostTask:
             clean = self._denoise(batch, stream, self.config.cfg_dropout if is_generator else 0.0)
         pair = self._pair(batch, clean, stream)
         if is_generator:
-            terms = list(self._generator_terms(pair, clean, step, stream))
-        else:
-            terms = list(self._discriminator_terms(pair, stream))
-        total = torch.stack([weight * value for _, weight, value in terms if weight]).sum()
-        return {"loss": total} | {name: value for name, _, value in terms}
+            return sum_terms([*self._generator_terms(pair, clean, step, stream)])
+        return sum_terms([*self._discriminator_terms(pair, stream)])
 
     def _denoise(self, batch: TrainingBatch, stream: RngStream, dropout: float) -> Tensor:
         """Add noise to a batch and return the generator's clean estimate."""
@@ -160,7 +156,7 @@ class PostTask:
         partner, exists = other_captions(batch.ids)
         swapped = replace(batch, ids=batch.ids[partner], mask=batch.mask[partner])
         mismatched = self.discriminator(swapped, pair.real, pair.t, self.discriminator.embed(swapped)).scores
-        loss = item_means(F.softplus(-self.config.contrastive_scale * (matched - mismatched)), batch)
+        loss = item_means(F.softplus(-self.config.contrastive_scale * (matched - mismatched)), batch.valid)
         return (loss * exists).sum() / exists.sum().clamp_min(1)
 
     def _gradient_penalty(self, pair: Pair, x: Tensor, scores: Tensor, embedded: Embedded, stream: RngStream) -> Tensor:
@@ -170,14 +166,9 @@ class PostTask:
         return mean_over_frames(change.square(), pair.batch)
 
 
-def item_means(values: Tensor, batch: TrainingBatch) -> Tensor:
-    """Return the mean (b,) of values (b, t) over each item's valid frames."""
-    return (values * batch.valid).sum(1) / batch.valid.sum(1).clamp_min(1)
-
-
 def mean_over_frames(values: Tensor, batch: TrainingBatch) -> Tensor:
     """Return the mean over items of their means over valid frames, so that every clip counts the same."""
-    return item_means(values, batch).mean()
+    return item_means(values, batch.valid).mean()
 
 
 def generator_times(config: PostConfig, stream: RngStream, count: int) -> Tensor:

@@ -19,7 +19,7 @@ from soundloom.training.init.generator import initialize_text
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.task import TrainingTask
 from soundloom.training.stages.context import StableAudioContext
-from soundloom.training.stages.dit import POWER_FLOOR
+from soundloom.training.stages.dit import POWER_FLOOR, item_means
 from soundloom.training.stages.run import run_stage
 
 FRAME_GAIN = 0.5  # of single frames, relative to statistics of entire clips
@@ -62,7 +62,7 @@ class TextTask:
         valid = stream.tensor(mask)
         predicted = self.module["head"](self.module["encoder"](stream.tensor(ids), valid))
         error = (predicted - stream.tensor(self.statistics[clips])[:, None]).square().mean(2)
-        return {"loss": ((error * valid).sum(1) / valid.sum(1).clamp_min(1)).mean()}
+        return {"loss": item_means(error, valid).mean()}
 
 
 def latent_statistics(latents: Latents, config: TextTrainingConfig) -> NDArray[np.float32]:

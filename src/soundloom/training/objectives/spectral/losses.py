@@ -23,8 +23,6 @@ from soundloom.training.objectives.spectral.phase import (
 SPREAD_FLOOR = 1e-4  # standard deviation of a signal that counts as silent
 MAGNITUDE_FLOOR = 1e-8
 
-Term = tuple[str, float, Tensor]  # name, weight and value of a loss; weight 0 for values that are only logged
-
 
 def tight_window(size: int, overlap: int) -> Tensor:
     """Power-of-sine window (size,) whose squares at hops of size / overlap sum to 1 at every sample."""
