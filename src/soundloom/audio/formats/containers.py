@@ -26,7 +26,7 @@ class Container:
 
     name: str
     subtypes: Mapping[str, int]
-    most_channels: int
+    max_channels: int
     rates: Collection[int]
 
     def subtype_for(self, wanted: str | None, source: SourceFormat | None) -> str:
@@ -41,8 +41,8 @@ class Container:
 
     def check(self, sample_rate: int, channels: int) -> None:
         """Raise AudioError for an unsupported sample rate or number of channels."""
-        if not 1 <= channels <= self.most_channels:
-            raise AudioError(f"{self.name} files have 1 to {self.most_channels} channels, not {channels}")
+        if not 1 <= channels <= self.max_channels:
+            raise AudioError(f"{self.name} files have 1 to {self.max_channels} channels, not {channels}")
         if sample_rate not in self.rates:
             near = min(MP3_RATES, key=lambda rate: abs(rate - sample_rate))  # supported by every format
             raise AudioError(f"{self.name} files do not support a rate of {sample_rate} Hz", f"try {near} Hz")

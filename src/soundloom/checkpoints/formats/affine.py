@@ -16,7 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BITS = (4, 8)
 GROUP_SIZES = (32, 64, 128)
 WORD_BITS = 32
-_SMALLEST_SCALE = np.float32(1e-7)
+_MIN_SCALE = np.float32(1e-7)
 
 
 class Quantized(NamedTuple):
@@ -37,13 +37,13 @@ def quantize(weight: Array, bits: int, group_size: int) -> Quantized:
     return Quantized(packed, scales.astype(weight.dtype), biases.astype(weight.dtype))
 
 
-def fit_scale_bias(groups: Array, largest: int) -> tuple[Array, Array]:
-    """Return the scale and bias of each group (out, groups, group_size) for quantized values from 0 to `largest`.
+def fit_scale_bias(groups: Array, max_value: int) -> tuple[Array, Array]:
+    """Return the scale and bias of each group (out, groups, group_size) for quantized values from 0 to `max_value`.
 
     The end of the group's range that is farther from zero is represented exactly.
     """
     low, high = groups.min(axis=-1), groups.max(axis=-1)
-    step = np.maximum((high - low) / np.float32(largest), _SMALLEST_SCALE)
+    step = np.maximum((high - low) / np.float32(max_value), _MIN_SCALE)
     from_low = np.abs(low) > np.abs(high)
     edge = np.where(from_low, low, high)
     scale = np.where(from_low, step, -step)

@@ -51,7 +51,9 @@ class Options(EngineOptions, SaveOptions):
         "--published", help="measure the cases of the published table: small-music and medium at 5, 30, 120, and 380 s"
     )
     steps: int = steps_flag(default=8, help="sampling steps")
-    runs: int = flag("--runs", default=3, type=int, metavar="N", help="warm runs, or runs of each command")
+    runs: int = flag(
+        "--runs", default=3, type=int, metavar="N", help="warm runs; with --versus-command, runs of each command"
+    )
     weights: str | None = flag(
         "--weights", hidden=("--work",), metavar="FOLDER", help="where the weights are stored (default: the cache)"
     )
@@ -94,7 +96,7 @@ def _report(results: list[dict[str, Any]], changes: list[str], options: Options)
 def _cases(options: Options) -> list[Case]:
     models = options.models or (PUBLISHED_MODELS if options.published else DEFAULT_MODELS)
     seconds = options.seconds or (PUBLISHED_SECONDS if options.published else DEFAULT_SECONDS)
-    longest = {name: _longest(name) for name in models}
+    limits = {name: _max_seconds(name) for name in models}
     if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
         raise RequestError("--steps and --seconds must be above 0, and --runs 0 or more")
     if options.versus_command and (options.plot or options.compare):
@@ -106,11 +108,11 @@ def _cases(options: Options) -> list[Case]:
         _require_command(options.versus_command)
     engine_class(options.engine)  # raises an error unless it is installed
     cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
-    beyond = [case for case in cases if case.seconds > longest[case.model]]
+    beyond = [case for case in cases if case.seconds > limits[case.model]]
     if beyond and not options.published:
-        case, most = beyond[0], longest[beyond[0].model]
+        case, limit = beyond[0], limits[beyond[0].model]
         raise RequestError(
-            f"{case.model} generates at most {most:g} s, but --seconds is {case.seconds:g}",
+            f"{case.model} generates at most {limit:g} s, but --seconds is {case.seconds:g}",
             "use --models medium, or --published, which skips lengths that a model does not support",
         )
     cases = [case for case in cases if case not in beyond]
@@ -127,7 +129,7 @@ def _require_command(command: str) -> None:
         raise RequestError(f"--versus-command: there is no program {program!r}")
 
 
-def _longest(model: str) -> float:
+def _max_seconds(model: str) -> float:
     config = require_entry(model).parsed_config()
     if not isinstance(config, ModelConfig):
         raise RequestError(f"{model} cannot generate", "use small-music, small-sfx, or medium")

@@ -89,8 +89,8 @@ def progress(stage: str, *, quiet: bool) -> Sequence[Callback]:
     return (Bar(stage, console),) if console.is_terminal else (Lines(stage, console),)
 
 
-def _values(metrics: StepMetrics, most: int | None = None) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.values.items())[:most])
+def _values(metrics: StepMetrics, limit: int | None = None) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.values.items())[:limit])
 
 
 def duration(seconds: float) -> str:
