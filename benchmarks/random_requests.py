@@ -29,7 +29,7 @@ from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, family_prom
 from soundloom.errors import OutputError
 from soundloom.evaluation.evaluate import EvaluationConfig
 
-SHORTEST, LONGEST = 0.3, 20.0  # seconds of a generated clip
+MIN_SECONDS, MAX_SECONDS = 0.3, 20.0  # seconds of a generated clip
 MIN_FILE_SECONDS, MAX_FILE_SECONDS = 0.2, 300.0
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000)
 FORMATS = ((".wav", "PCM_16"), (".wav", "PCM_24"), (".wav", "FLOAT"), (".flac", "PCM_24"))
@@ -67,7 +67,7 @@ def tasks(model: Model, count: int, seed: int, folder: Path) -> list[Callable[[]
 
 
 def generation(model: Model, prompt: HeldOutPrompt, rng: np.random.Generator, folder: Path) -> Task:
-    seconds = round(between(rng, SHORTEST, LONGEST), 3)
+    seconds = round(between(rng, MIN_SECONDS, MAX_SECONDS), 3)
     samples, seed = round(seconds * SAMPLE_RATE), int(rng.integers(2**31))
     line = f"generate {prompt.text!r} {seconds} s"
     return Task("generate", line, prompt.text, lambda: model.generate(prompt.text, seconds=seconds, seed=seed), samples)

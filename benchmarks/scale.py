@@ -27,7 +27,7 @@ AXES: dict[str, tuple[float, ...]] = {
     "batch": (1, 2, 4, 8, 16),
     "steps": (1, 2, 4, 8, 16),
 }
-LONGEST = 400  # seconds
+MAX_SECONDS = 400  # seconds
 PROMPT = "kick drum loop, 120 BPM"
 
 
@@ -37,7 +37,7 @@ def long_model(work: Path, precision: str) -> Model:
         require_weights("small-music", work), precision=precision, keep_loaded=True, keep_bad=True
     )
     model.checkpoint = replace(
-        model.checkpoint, config=replace(model.config, sample_size=LONGEST * model.config.sample_rate)
+        model.checkpoint, config=replace(model.config, sample_size=MAX_SECONDS * model.config.sample_rate)
     )
     return model
 

@@ -25,17 +25,17 @@ _MAX_DEPTH = 2  # folder levels between a file and the hashes of its model
 _WITHOUT = "remove it to use the model without hashes"
 
 
-def write_hashes(folder: Path, made: Mapping[str, Any] | None = None) -> None:
-    """Write `sha256.json` for all files of a finished model folder. `made` records the command and its options."""
+def write_hashes(folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write `sha256.json` for all files of a finished model folder. `provenance` is the command and its options."""
     files = {path.relative_to(folder).as_posix(): _describe(path) for path in _files(folder)}
-    write_json(folder / HASHES_FILE, {**({"made": dict(made)} if made else {}), "files": files})
+    write_json(folder / HASHES_FILE, {**({"made": dict(provenance)} if provenance else {}), "files": files})
 
 
-def is_made_by(folder: Path, made: Mapping[str, Any]) -> bool:
-    """Whether a folder is the complete, undamaged result of the command in `made`, without other files."""
+def is_result_of(folder: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether a folder is the complete, undamaged result of the command in `provenance`, without other files."""
     try:
         table = _read(folder / HASHES_FILE)
-        if table is None or table.get("made") != made:
+        if table is None or table.get("made") != provenance:
             return False
         names = {path.relative_to(folder).as_posix() for path in _files(folder)}
         return names == set(table["files"]) and not any(recorded_faults(folder))

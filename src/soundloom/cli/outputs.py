@@ -55,7 +55,7 @@ def output_paths(
 
 
 def _require_replaceable(path: Path, options: OutputOptions, source: Path | None) -> None:
-    """Raise RequestError if the path is taken and the flags do not allow to replace what is there."""
+    """Raise RequestError if the path is taken and the flags do not allow replacing the file."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder", "name a file in it")
     if source is not None and path.exists() and path.samefile(source) and not options.overwrite:

@@ -12,7 +12,7 @@ import numpy as np
 from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.formats.packed import stored_bytes
 from soundloom.checkpoints.formats.tensors import Tensors
-from soundloom.checkpoints.hashes import HASHES_FILE, is_made_by, write_hashes
+from soundloom.checkpoints.hashes import HASHES_FILE, is_result_of, write_hashes
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.layouts import fold_weight_norm
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
@@ -62,15 +62,15 @@ def convert(source: Checkpoint, folder: Path, layout: str, group_size: int = DEF
     Raises RequestError for an invalid layout or group size, or a folder that is not empty, unless it holds an earlier
     result of the same conversion.
     """
-    made = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group_size}
-    require_empty_or_same(folder, made)
+    provenance = {"command": "convert", "from": source.fingerprint, "layout": layout, "group": group_size}
+    require_empty_or_same(folder, provenance)
     tensors = dict(source.tensors)
     if layout in ("published", "same-only"):
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = source.name if find_entry(source.name) else ""
     with atomic_folder(folder) as new:
         save_checkpoint(new, layout, source.config, tensors, source.text_encoder, name, group_size)
-        write_hashes(new, made)
+        write_hashes(new, provenance)
         return compare(source, open_checkpoint(new))
 
 
@@ -82,12 +82,12 @@ def require_empty(folder: Path) -> None:
         raise RequestError(f"{folder} is the working directory", "choose a new folder")
 
 
-def require_empty_or_same(folder: Path, made: Mapping[str, Any] | None = None) -> None:
+def require_empty_or_same(folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
     """Do the same, but accept an undamaged result of the same command, which may have been killed at its end.
 
-    `made` is the record for `write_hashes`. Without it, before the model is open, any recorded result is accepted.
+    `provenance` is that of `write_hashes`. Without it, before the model is open, any recorded result is accepted.
     """
-    is_same = (folder / HASHES_FILE).is_file() if made is None else is_made_by(folder, made)
+    is_same = (folder / HASHES_FILE).is_file() if provenance is None else is_result_of(folder, provenance)
     if not is_same or folder.resolve() == Path.cwd():
         require_empty(folder)
 

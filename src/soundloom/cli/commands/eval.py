@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from soundloom.evaluation.report import Metric
     from soundloom.pipeline.stable_audio.model import Model
 
-LONGEST = 60.0  # seconds; the synthetic dataset has no longer clips
+MAX_SECONDS = 60.0  # seconds; the synthetic dataset has no longer clips
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(options: Options) -> None:
     if not (options.families or options.sounds):
         scope = scope.for_model(model)
     scope = replace(scope, seconds=min(scope.seconds, model.config.max_seconds))
-    trained = _companions(Path(options.work), scope) if options.work else []
+    trained = _autoencoder_losses(Path(options.work), scope) if options.work else []
     with at_level(logging.ERROR):  # warnings about single clips are part of the evaluation
         report = evaluate(model, options.model, scope, _print_progress, _flags(options))
     report = replace(report, metrics=[*report.metrics, *_losses(model, scope), *trained])
@@ -88,7 +88,7 @@ def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:
     return loss_metrics(model, scope.reference_prompts(), scope.seconds)
 
 
-def _companions(work: Path, scope: EvaluationConfig) -> list[Metric]:
+def _autoencoder_losses(work: Path, scope: EvaluationConfig) -> list[Metric]:
     """Return losses of the autoencoder's training on held-out audio."""
     from soundloom.training.run_directory import RunDirectory
     from soundloom.training.stages.evaluate import auxiliary_metrics
@@ -106,8 +106,8 @@ def _scope(options: Options) -> EvaluationConfig:
 
     if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
         raise RequestError("--prompts, --seeds and --steps must be 1 or more")
-    if not 1 <= options.seconds <= LONGEST:
-        raise RequestError(f"--seconds must be between 1 and {LONGEST:g}, found {options.seconds:g}")
+    if not 1 <= options.seconds <= MAX_SECONDS:
+        raise RequestError(f"--seconds must be between 1 and {MAX_SECONDS:g}, found {options.seconds:g}")
     scope = EvaluationConfig(
         prompts=options.prompts,
         seeds=options.seeds,
