@@ -29,7 +29,7 @@ def test_sounds_come_from_the_folder_of_the_model(tiny_model_folder, tmp_path):
 
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     assert EvaluationConfig().for_model(load(folder)) == EvaluationConfig()
-    (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nplain = true\ntuned_to = 4096\n')
+    (folder / "sounds.toml").write_text('clips = 5\nfamilies = ["bell", "wind"]\nplain = true\nlatent_period = 4096\n')
     prompts = EvaluationConfig().for_model(load(folder)).sample_prompts(20)
     assert {prompt.labels.family for prompt in prompts} == {"bell", "wind"}
     assert {(prompt.labels.brightness, prompt.latent_period) for prompt in prompts} == {(0.5, 4096)}
