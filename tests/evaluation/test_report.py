@@ -19,6 +19,6 @@ from soundloom.evaluation.report import Metric, table
     ],
 )
 def test_value_has_enough_digits_to_differ_from_a_missed_goal(value, goal, bound, unit, figure, result):
-    line = table([Metric("some figure", value, 8, None, goal, bound, unit)])[1]
+    line = table([Metric("some metric", value, 8, None, goal, bound, unit)])[1]
     assert line.split("  ")[-2].strip() == result
-    assert line.removeprefix("some figure").strip().split("  ")[0] == figure
+    assert line.removeprefix("some metric").strip().split("  ")[0] == figure

@@ -19,7 +19,7 @@ from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
 
 PITCH_TOLERANCE = 50.0  # cents
 TEMPO_TOLERANCE = 0.04
-MIN_BPM, MAX_BPM = 70, 160  # BPM of the loops whose tempo is measured
+MIN_BPM, MAX_BPM = 70, 160  # of the loops whose tempo is measured
 LOOPS = ("drum loop", "single drum loop")
 SIDE_LEVEL = 1.0  # dB by which the side must be louder
 

@@ -73,7 +73,7 @@ class EvaluationReport:
     def record(self) -> dict[str, Any]:
         """Return all fields as JSON values."""
         return {
-            "figures": [metric.record() for metric in self.metrics],
+            "metrics": [metric.record() for metric in self.metrics],
             "clips": [clip.record() for clip in self.clips],
         }
 

@@ -12,7 +12,7 @@ EXAMPLES = 10  # sound names listed in a message
 
 
 class CaptionVocabulary:
-    """The words of a model's training captions; `sound_names` are those that name sounds."""
+    """The words of a model's training captions; `sound_names` are those that name a sound."""
 
     def __init__(self, tokenizer: Tokenizer, sound_names: Sequence[str]) -> None:
         self.tokenizer, self.sound_names = tokenizer, sound_names

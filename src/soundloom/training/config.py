@@ -218,7 +218,7 @@ class AutoencoderConfig(Ranged):
     pca_seconds: Annotated[float, Within(0.001, 100_000)] = 600.0
     emphasis: Power = 0.3  # exponent of frequency by which the PCA weights its input
     whitening: Share = 0.5  # 0 keeps the variances of the components, 1 makes them equal
-    noise_bands: tuple[Hertz, ...] = ()  # edges in hertz of bands whose loudness has latent channels of its own
+    noise_bands: tuple[Hertz, ...] = ()  # edges in hertz of bands whose loudness gets separate latent channels
     soft_threshold: Weight = 0.0  # shrinks latents in the decoder by this much, for unit mean square
     mel: MelConfig = field(default_factory=MelConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)

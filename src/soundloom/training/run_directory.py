@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class RunDirectory:
-    """The paths and records in a folder, with a folder of its own for each stage that trains."""
+    """The paths and records in a folder, with a subfolder for each stage that trains."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

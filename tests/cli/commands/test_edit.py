@@ -63,7 +63,7 @@ def test_several_instructions_and_seeds_give_several_clips(soundloom, editor, so
         (6, "No"),
     ]
     assert report["clips"][0]["request"]["top_p"] == 0.9
-    assert list(report["stages"]) == ["text", "encode", "codes", "decode"]
+    assert list(report["stages"]) == ["text", "encode", "tokens", "decode"]
 
 
 def test_several_files_are_edited_like_single_files(soundloom, editor, source, tmp_path):

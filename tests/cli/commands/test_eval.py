@@ -9,17 +9,17 @@ def test_all_metrics_are_reported(soundloom, tiny_model_folder):
     """Random weights miss the goals; this tests that every metric is reported."""
     done = soundloom(
         *("eval", tiny_model_folder, "--prompts", 4, "--seeds", 1, "--steps", 1, "--seconds", 1),
-        *("--families", "tone,single drum loop,noise", "--save", "figures.json"),
+        *("--families", "tone,single drum loop,noise", "--save", "metrics.json"),
     )
     assert done.code == 0, done.err
-    for figure in ("pitch within 50 cents", "kind of sound", "one seed repeats", "log-mel difference", "wall time"):
-        assert figure in done.out
-    with open("figures.json") as file:  # noqa: PTH123
+    for metric in ("pitch within 50 cents", "kind of sound", "one seed repeats", "log-mel difference", "wall time"):
+        assert metric in done.out
+    with open("metrics.json") as file:  # noqa: PTH123
         found = json.load(file)
-    figures = {row["name"]: row for row in found["figures"]}
-    assert figures["one seed repeats"]["value"] == 1
+    metrics = {row["name"]: row for row in found["metrics"]}
+    assert metrics["one seed repeats"]["value"] == 1
     assert logging.getLogger("soundloom").level == logging.NOTSET  # later commands of the process show warnings
-    assert figures["autoencoder: log-mel difference"]["passed"] is False
+    assert metrics["autoencoder: log-mel difference"]["passed"] is False
     assert [clip["family"] for clip in found["clips"]] == ["tone", "single drum loop", "noise", "tone"]
 
 

@@ -81,7 +81,7 @@ class MusicExecutor:
         lm, first, tokens = self.config.lm, clips[0], list[np.ndarray]()
         guidance = first.request.guidance
         seconds = int(-(-first.windows[-1].stop // self.config.frame_rate))
-        with self.reporter.stage("codes", seconds) as tick:
+        with self.reporter.stage("tokens", seconds) as tick:
             for number, window in enumerate(first.windows):
                 prompt = tokens[-1][..., -window.known :] if tokens else None
                 request = TokenRequest(len(clips), window.stop - window.start, first.sampling, guidance, prompt)
