@@ -2,7 +2,7 @@
 
     python benchmarks/mini_card.py WORK [--model mini] [--out docs/images]
 
-WORK is the run folder of the training. Writes mini-STAGE.svg for each trained stage, and mini-spectrograms.png. It
+WORK is the run directory of the training. Writes mini-STAGE.svg for each trained stage, and mini-spectrograms.png. It
 shows the reference audio of each prompt, its reconstruction by the autoencoder, and the generated clip, side by side.
 """
 

@@ -44,7 +44,7 @@ class Options(EngineOptions, DeviceOptions, SaveOptions):
     seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips per prompt")
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
     seconds: float = seconds_flag(default=4.0, help="length of each clip")
-    work: str | None = work_flag(help="run folder of the model's training: also report the losses of its autoencoder")
+    work: str | None = work_flag(help="run directory of the training: also report the losses of the autoencoder")
     precision: str = precision_flag(default="fp32", help="precision of the transformer")
 
 

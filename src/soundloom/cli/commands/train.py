@@ -62,7 +62,7 @@ class Options(DistributedOptions, QuietOptions):
 
     stage: str = flag(metavar="STAGE", help=f"{', '.join(STAGES)}, or {EXPORT}")
     recipe: str = flag(metavar="RECIPE", help="a folder of TOML files")
-    run_dir: str = work_flag(required=True, help="run folder for checkpoints, logs, and results of the stages")
+    run_dir: str = work_flag(required=True, help="run directory for checkpoints, logs, and results of the stages")
     pretrained: str | None = flag(
         "--from",
         metavar="MODEL",
@@ -107,13 +107,13 @@ def run(options: Options) -> int:
 
 
 def _checked_run_dir(options: Options) -> Path:
-    """Return the run folder. Raises RequestError for invalid options, before PyTorch is imported."""
+    """Return the run directory. Raises RequestError for invalid options, before PyTorch is imported."""
     if options.stage not in (*STAGES, EXPORT):
         raise RequestError(f"there is no stage {options.stage!r}", f"stages: {', '.join(STAGES)}, {EXPORT}")
     if options.stage == EXPORT and options.out is None:
         raise RequestError("export needs an output folder", "for example --out model")
     if options.stage != EXPORT and (options.out or options.result_of):
-        raise RequestError("only export takes --out and --result-of", "other stages write to the run folder --work")
+        raise RequestError("only export takes --out and --result-of", "other stages write to the run directory --work")
     if options.result_of not in (None, *EXPORTABLE):
         raise RequestError(
             f"--result-of {options.result_of} has no model to export", f"stages: {', '.join(EXPORTABLE)}"

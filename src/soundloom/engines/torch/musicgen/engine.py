@@ -38,7 +38,7 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
-            "native matmul dtypes": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
+            "native matmuls": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",
             "codec": "float32",

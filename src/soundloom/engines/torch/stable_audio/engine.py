@@ -49,7 +49,7 @@ class TorchEngine(ComponentEngine[Component]):
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
             "threads": str(torch.get_num_threads()),
-            "native matmul dtypes": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
+            "native matmuls": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
             "autoencoder": "bf16 matmuls, float32 attention" if self._uses_bf16 else "float32",
