@@ -53,7 +53,7 @@ class LoopConfig(Ranged):
     weight_decay: Annotated[float, Within(0, 100)] = 0.01
     clip_norm: Annotated[float, Within(1e-9, 1e9)] = 1.0
     ema: Share = 0.999
-    accumulate: BatchSize = 1  # batches per step; several processes divide them among themselves
+    accumulate: BatchSize = 1  # micro-batches per step, which several processes divide among themselves
     frozen: tuple[str, ...] = ()  # name prefixes of weights to freeze, such as "text."
     divergence_factor: Factor = 4.0  # a loss diverges when it exceeds its running median by this many times its size
     divergence_patience: Count = 100  # consecutive diverging steps after which training stops

@@ -118,10 +118,8 @@ def init_noise_bands(same: SAME, sounds: SoundSource, config: AutoencoderConfig)
 
     Raises ConfigError when it has too few channels.
     """
-    layout, rng = (
-        ChannelLayout(same, config.noise_bands, bool(config.soft_threshold)),
-        np.random.default_rng(config.loop.seed),
-    )
+    layout = ChannelLayout(same, config.noise_bands, bool(config.soft_threshold))
+    rng = np.random.default_rng(config.loop.seed)
     crops = sample_crops(same, sounds, config)
     codec = fit_linear_codec(same, crops, config, layout.components, layout.latents)
     crops = crops[:MAX_CROPS]

@@ -1,7 +1,7 @@
 """The device, the precision and the processes of a run.
 
 A single process needs only PyTorch. Several processes, started by torchrun, communicate through Accelerate. Each
-computes some of the batches of a step (`LoopConfig.accumulate`), so their number does not change the result.
+computes some of the micro-batches of a step (`LoopConfig.accumulate`), so their number does not change the result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Train a stage's task: optimizer steps, EMA, logging, and a state that resumes bit for bit.
 
 The random numbers of a step depend on the seed and the step's number alone. A run therefore resumes from one integer,
-without saved generators or data positions. A step accumulates the gradients of one or several batches, each with its
-own random numbers, so the number of processes that divide them does not change the result.
+without saved generators or data positions. A step accumulates the gradients of one or several micro-batches, each with
+its own random numbers, so the number of processes that divide them does not change the result.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Trainer:
         return {f"{phase.name} {name}" if name in SHARED_NAMES else name: value for name, value in values.items()}
 
     def _accumulate_gradients(self) -> dict[str, float]:
-        """Run this process's batches forward and backward; return the mean losses of all processes."""
+        """Run this process's micro-batches forward and backward; return the mean losses of all processes."""
         micro_batches = self.config.accumulate
         # FSDP averages gradients over the processes; without it they are summed afterwards.
         share = (self.distributed.world_size if self.distributed.config.shard else 1) / micro_batches
@@ -205,7 +205,7 @@ class Trainer:
         if micro_batches % world_size:
             raise ConfigError(
                 f"{world_size} processes cannot divide a step evenly: loop.accumulate is {micro_batches}",
-                f"set it, the number of batches of a step, to a multiple of {world_size}, with smaller batches",
+                f"set it, the number of micro-batches per step, to a multiple of {world_size}, with smaller batches",
             )
         if self.distributed.config.shard and next(self.auxiliary.parameters(), None) is not None:
             raise EngineError("a stage that trains auxiliary modules cannot be sharded", "leave out --shard")

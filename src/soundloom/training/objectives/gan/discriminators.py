@@ -26,7 +26,7 @@ from soundloom.training.objectives.spectral.losses import tight_stft
 
 CHROMA_BINS = 64
 HEAD_WIDTH, FF_MULT = 64, 1.5
-NARROWEST, WIDEST = 192, 512
+MIN_WIDTH, MAX_WIDTH = 192, 512
 MATCHED_BLOCKS = 2  # blocks whose outputs are used for feature matching
 NORM_EPS = 1e-5
 
@@ -103,7 +103,7 @@ class TransformerDiscriminator(nn.Module):
 def discriminator_width(channels: int) -> int:
     """Width of the published ensemble for a front end with this many channels."""
     rule = HEAD_WIDTH * round(16 * math.sqrt(channels) / HEAD_WIDTH)
-    return min(max(rule, NARROWEST), WIDEST)
+    return min(max(rule, MIN_WIDTH), MAX_WIDTH)
 
 
 def _replace_norms(module: nn.Module) -> None:
