@@ -156,15 +156,15 @@ def test_progress_counts_seconds_and_can_be_stopped(model):
     events, stop = [], Event()
     model().edit(sound(2.2), "Only drums", seed=1, window=1.0, progress=events.append)
     stages = dict.fromkeys(event.stage for event in events)
-    assert list(stages) == ["text", "encode", "codes", "decode"]
-    seconds = [event.step for event in events if event.stage == "codes"]
+    assert list(stages) == ["text", "encode", "tokens", "decode"]
+    seconds = [event.step for event in events if event.stage == "tokens"]
     assert seconds == sorted(seconds) and set(seconds) == {0, 1, 2, 3}
 
     def stop_at(event):
-        if event.stage == "codes" and event.step == 1:
+        if event.stage == "tokens" and event.step == 1:
             stop.set()
 
-    with pytest.raises(Canceled, match="stage codes"):
+    with pytest.raises(Canceled, match="stage tokens"):
         model().edit(sound(2.2), "Only drums", seed=1, window=1.0, progress=stop_at, cancel=stop)
 
 
