@@ -31,6 +31,8 @@ def test_a_converted_model_generates(soundloom, tiny_model_folder):
     [
         ([], "convert requires --layout LAYOUT"),
         (["--bits", 3], "invalid choice: '3'"),
+        (["--layout", "int4", "--bits", 8], "int8 contradicts int4"),
+        (["--bits", 4, "--layout", "npz"], "npz contradicts int4"),
         (["--layout", "int4", "--group-size", 48], "the group size cannot be 48"),
     ],
 )

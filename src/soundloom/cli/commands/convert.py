@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from soundloom.checkpoints.stable_audio.bundle import BUNDLE_BITS, require_group_size
 from soundloom.checkpoints.stable_audio.convert import convert, require_empty_or_same
@@ -13,6 +15,16 @@ from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import GroupSizeOptions, LicenseOptions
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
+
+
+class _Layout(argparse.Action):
+    """Store a layout. `--bits`, its old spelling, must not contradict `--layout`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        stored = getattr(namespace, self.dest, values)
+        if stored != values:
+            raise argparse.ArgumentError(self, f"{values} contradicts {stored}")
+        setattr(namespace, self.dest, values)
 
 
 def _layout(text: str) -> str:
@@ -34,6 +46,7 @@ class Options(GroupSizeOptions, LicenseOptions, JsonOptions):
         metavar="LAYOUT",
         required=True,
         hidden=("--bits",),
+        action=_Layout,
         type=_layout,
         choices=LAYOUTS,
         help=f"layout of OUT: {', '.join(LAYOUTS)}; see docs/formats.md",
