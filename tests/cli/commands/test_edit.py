@@ -194,3 +194,10 @@ def test_files_are_loaded_one_at_a_time_with_one_model(soundloom, editor, tmp_pa
     assert len(most) == 4, "each file is read into memory once"
     assert max(most) <= 2, "of four"
     assert freed.count("lm") == 1, "when the last file was edited"
+
+
+def test_commands_for_stable_audio_reject_a_musicgen_folder(soundloom, composer, source):
+    for command in (("encode", source, "--model", composer), ("convert", composer, "out", "--layout", "npz")):
+        done = soundloom(*command)
+        assert done.code == 1
+        assert "this is a MusicGen model, and a Stable Audio model is needed" in done.err

@@ -365,7 +365,10 @@ def read_model_config(path: Path) -> ModelConfig | AutoencoderModelConfig:
 
 
 def parse_model_config(data: Mapping[str, Any]) -> ModelConfig | AutoencoderModelConfig:
-    """Parse a decoded configuration; `model_type` selects its class."""
-    if isinstance(data, Mapping) and data.get("model_type") == "autoencoder":
+    """Parse a decoded configuration; `model_type` selects its class. Raises ConfigError."""
+    model_type = data.get("model_type") if isinstance(data, Mapping) else None
+    if model_type == "musicgen":
+        raise ConfigError("this is a MusicGen model, and a Stable Audio model is needed", "use mini or small-music")
+    if model_type == "autoencoder":
         return parse(AutoencoderModelConfig, data)
     return parse(ModelConfig, data)
