@@ -93,12 +93,12 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     listed = f"commands: {', '.join(COMMANDS)}"
     if name.startswith("-"):
         return RequestError(f"expected a command, found the option '{shown(name)}'", listed)
-    if close := difflib.get_close_matches(name, COMMANDS, 2):
-        return RequestError(f"there is no command {name!r}", f"did you mean {' or '.join(close)}? {listed}")
     from soundloom.cli.options.prompts import quoted
 
     prompt = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
-    hint = f"to use it as a prompt: soundloom generate {quoted(prompt)}; {listed}"
+    close = difflib.get_close_matches(name, COMMANDS, 2)
+    guess = f"did you mean {' or '.join(close)}? " if close else ""
+    hint = f"{guess}to use it as a prompt: soundloom generate {quoted(prompt)}; {listed}"
     return RequestError(f"there is no command '{shown(name)}'", hint)
 
 

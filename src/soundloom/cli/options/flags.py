@@ -101,7 +101,9 @@ def _unknown(arguments: Sequence[str], names: Sequence[str], prog: str) -> Reque
         given = argument.partition("=")[0]
         if given.startswith("-"):
             longer = [name for name in names if name.startswith(f"--{given.lstrip('-')}")]
-            guesses += (longer or difflib.get_close_matches(f"--{given.lstrip('-').replace('_', '-')}", names, 1))[:1]
+            guesses += (
+                longer or difflib.get_close_matches(f"--{given.lstrip('-').replace('_', '-')}", names, 1, 0.75)
+            )[:1]
     guess = f"did you mean {' and '.join(dict.fromkeys(guesses))}? " if guesses else ""
     listed = " ".join(shown(argument) for argument in arguments[:_ARGUMENTS_SHOWN])
     return RequestError(f"unrecognized arguments: {listed}", f"{guess}`{prog} --help` lists all options")

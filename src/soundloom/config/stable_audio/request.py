@@ -136,7 +136,10 @@ class GenerationRequest:
         _within("duration padding", self.duration_padding, 0, 60)
         object.__setattr__(self, "regions", check_regions(self.regions))
         if self.source is None and (self.regions or self.noise != 1 or self.offset):
-            raise RequestError("regions, noise and offset need a source to edit")
+            raise RequestError(
+                "regions, noise and offset need a source to edit",
+                'edit a file: soundloom inpaint IN "a snare" --region 1,2',
+            )
         if self.source is not None:
             self._check_source(self.source)
 
