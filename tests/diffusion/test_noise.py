@@ -1,4 +1,8 @@
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 
 from soundloom.diffusion.noise import batch_noise, gaussian
 
@@ -26,3 +30,10 @@ def test_seeds_and_steps_give_different_standard_normal_noise():
         assert abs(a.std() - 1) < 0.05
         for b in samples[:i]:
             assert abs((a * b).mean()) < 0.05
+
+
+@pytest.mark.parametrize("module", ["diffusion.noise", "autoregressive.sampling"])
+def test_numpy_random_is_loaded_before_sampling(module):
+    """Its import would otherwise happen in the first step, and Ctrl-C during it would be lost."""
+    code = f"import sys, soundloom.{module}; print('numpy.random' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# NumPy would load numpy.random at its first use, between sampling steps, and that import swallows Ctrl-C.
+from numpy.random import Generator, Philox
+
 from soundloom.config.musicgen.sampling import Sampling
 
 
@@ -53,8 +56,8 @@ def exponential_noise(seeds: Sequence[int], step: int, codebooks: int, tokens: i
     return np.maximum(np.stack(noise), np.finfo(np.float32).tiny)
 
 
-def _generator(seed: int, step: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
+def _generator(seed: int, step: int) -> Generator:
+    return Generator(Philox(key=np.array([seed, step], dtype=np.uint64)))
 
 
 def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -6,6 +6,9 @@ import secrets
 
 import numpy as np
 
+# NumPy would load numpy.random at its first use, between sampling steps, and that import swallows Ctrl-C.
+from numpy.random import Generator, Philox
+
 
 def random_seed() -> int:
     """Return a random seed that is short enough to retype."""
@@ -18,7 +21,7 @@ def gaussian(seed: int, step: int, channels: int, frames: int) -> np.ndarray:
     Step 0 is the initial latent, step i + 1 the noise that sampler step i adds. Samples run frame by frame, so that a
     longer clip starts with the noise of a shorter one.
     """
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
+    generator = Generator(Philox(key=np.array([seed, step], dtype=np.uint64)))
     return np.ascontiguousarray(generator.standard_normal((frames, channels), dtype=np.float32).T)
 
 
