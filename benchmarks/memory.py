@@ -3,14 +3,13 @@
     OMP_NUM_THREADS=2 python benchmarks/memory.py [--only 'generate,same-s *'] [--work FOLDER]
 
 Missing checkpoints of 2.8 and 3.4 GB are generated in the folder; delete it afterwards. Each measurement runs in its
-own process. Resident memory includes the touched pages of memory-mapped weights.
+own process. Resident memory includes the touched pages of memory-mapped weights; peaks of stages are those so far.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ Peaks = dict[str, int]  # bytes by stage
 
 
 def generate(model: Model, seconds: float) -> Peaks:
-    """Generate a clip in 8 steps; each stage resets the system's peak, so peaks are recorded per stage."""
+    """Generate a clip in 8 steps; return the peak up to the end of each stage."""
     peaks: Peaks = {}
 
     def listen(progress: Progress) -> None:
@@ -79,9 +78,7 @@ def measure(name: str, work: Path) -> None:
     model_name, run = MEASUREMENTS[name]
     began = time.perf_counter()
     stages = run(load_stable_audio(work / model_name, device="cpu", precision="fp32", keep_bad=True))
-    scale = 1 if sys.platform == "darwin" else 1024
-    whole = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, host_peak(), *stages.values(), 0)
-    print(json.dumps({"seconds": time.perf_counter() - began, "peak": whole, "stages": stages}))
+    print(json.dumps({"seconds": time.perf_counter() - began, "peak": host_peak(), "stages": stages}))
 
 
 def measure_apart(names: list[str], work: Path) -> Iterator[str]:
@@ -89,7 +86,6 @@ def measure_apart(names: list[str], work: Path) -> Iterator[str]:
     for name in names:
         model_name = MEASUREMENTS[name][0]
         if not (work / model_name / WEIGHTS_FILE).exists():
-            # In a new process, because a process inherits the peak of its parent.
             run_python("-m", "soundloom.testing.stable_audio", model_name, str(work / model_name))
         figures = json.loads(run_python(__file__, "--measure", name, "--work", str(work)).splitlines()[-1])
         stages = "".join(f", {stage} {peak / MB:.0f}" for stage, peak in figures["stages"].items())

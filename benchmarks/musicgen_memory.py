@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=2 python benchmarks/musicgen_memory.py [--size large] [--seconds 1,12] [--work FOLDER]
 
 The random quantized weights are in a memory-mapped file, whose touched pages count. Each length is measured in its own
-process, which edits that many seconds in windows of `--window`, and prints the peak of each stage. The peak should be
-that of one window at any length.
+process, which edits that many seconds in windows of `--window`, and prints the peak up to the end of each stage. The
+peak should be that of one window at any length.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _tensor(name: str, shape: tuple[int, ...]) -> LazyTensor:
 
 
 def measure(folder: Path, seconds: float, window: float | None, precision: str) -> dict[str, int]:
-    """Edit noise; return the peak memory of each stage in bytes."""
+    """Edit noise; return the peak memory up to the end of each stage, in bytes."""
     peaks: dict[str, int] = {}
 
     def listen(progress: Progress) -> None:

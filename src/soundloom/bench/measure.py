@@ -14,27 +14,26 @@ from typing import Any
 
 from soundloom.bench.cases import Case, Figures
 from soundloom.pipeline.load import load_stable_audio
-from soundloom.pipeline.progress import Progress
+from soundloom.pipeline.progress import Progress, host_peak
 from soundloom.pipeline.stable_audio.model import Model
 
 PROMPT = "kick drum loop, 120 BPM"
 
 
 class ProgressRecorder:
-    """Callback that records the time of the first sampling step, and each stage's time and peak memory."""
+    """Callback that records the time of the first sampling step, each stage's time, and the peak device memory."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
         self.first_step: float | None = None  # seconds since the epoch
         self.stages: dict[str, float] = {}
-        self.host_bytes = self.device_bytes = 0
+        self.device_bytes = 0
 
     def __call__(self, progress: Progress) -> None:
         if progress.stage == "sample" and progress.step == 1 and self.first_step is None:
             self.first_step = time.time()
         if progress.finished:
             self.stages[progress.stage] = progress.seconds
-            self.host_bytes = max(self.host_bytes, progress.host_bytes or 0)
             self.device_bytes = max(self.device_bytes, progress.device_bytes or 0)
 
     def figures(self) -> Figures:
@@ -50,7 +49,7 @@ def measure(case: Case, folder: Path, began: float) -> Figures:
     figures = {
         "engine": model.engine.describe(),
         "cold": {"seconds": since_start, "first_step": (cold.first_step or began) - began, "stages": cold.stages},
-        "peak": {"host": cold.host_bytes, "device": cold.device_bytes},
+        "peak": {"host": host_peak(), "device": cold.device_bytes},
     }
     if case.runs:
         model.keep_loaded = True

@@ -19,7 +19,8 @@ class Progress:
     """A progress event: `step` of `steps` of a stage are done; the last event of a stage has `finished` set.
 
     The group that starts with clip number `clip`, of `clips` in total, is running. `seconds` is the time since the
-    stage started. `host_bytes` and `device_bytes` are memory peaks, known when the stage has finished.
+    stage started. When it has finished, `host_bytes` is the process's peak resident memory so far, `device_bytes` the
+    stage's peak on the device.
     """
 
     stage: str
@@ -61,7 +62,6 @@ class ProgressReporter:
     def stage(self, name: str, steps: int) -> Iterator[Callable[[int], None]]:
         """Run a stage; call the yielded function with the number of finished steps."""
         start = time.perf_counter()
-        reset_host_peak()
         self._engine.reset_peak()
 
         def tick(step: int) -> None:
@@ -78,14 +78,6 @@ class ProgressReporter:
     def _report(self, progress: Progress) -> None:
         if self._callback is not None:
             self._callback(replace(progress, clip=self.clip, clips=self.clips))
-
-
-def reset_host_peak() -> None:
-    """Reset the process's peak resident memory, where the system allows it (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # elsewhere the peak is that of the process so far, which is an upper bound
 
 
 def host_peak() -> int:

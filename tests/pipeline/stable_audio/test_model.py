@@ -1,4 +1,5 @@
 import math
+import sys
 from dataclasses import replace
 from threading import Event
 
@@ -7,6 +8,7 @@ import pytest
 
 from soundloom import Clip, Compat, GenerationRequest, Guidance, load
 from soundloom.errors import Canceled, EngineError, OutputError, RequestError
+from soundloom.pipeline.progress import host_peak
 from soundloom.pipeline.stable_audio import executor
 
 
@@ -93,6 +95,15 @@ def test_progress_reports_stages_steps_and_memory(tiny_model):
     assert [event.stage for event in finished] == ["text", "sample", "decode"]
     assert all(event.host_bytes > 0 and event.seconds >= 0 for event in finished)
     assert [e.step for e in events if e.stage == "sample" and not e.finished] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak is unknown on Windows")
+def test_generating_does_not_lower_the_peak_memory_that_the_system_reports(tiny_model):
+    np.ones(200 * 2**20, np.uint8)  # freed at once
+    before, events = host_peak(), []
+    generate(tiny_model, progress=events.append)
+    assert before > 200 * 2**20
+    assert all(event.host_bytes >= before for event in events if event.finished)
 
 
 def test_cancel_stops_between_steps(tiny_model):

@@ -24,7 +24,7 @@ SEEDS_SHOWN = 8
 
 @dataclass
 class ProgressStage:
-    """Total seconds of a stage over all passes, and its peak host and device memory in bytes."""
+    """Total seconds of a stage, the process's peak memory by its end, and its peak on the device, in bytes."""
 
     seconds: float = 0.0
     host_bytes: int | None = None
