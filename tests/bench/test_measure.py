@@ -2,13 +2,19 @@
 
 import itertools
 import json
+import shlex
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 
+from soundloom.bench.busy import busy_processes
 from soundloom.bench.cases import Case, failure, measure, require_weights, run_module, weights_folder
+from soundloom.bench.report import ratio_line
 from soundloom.bench.versus import alternate, versus_command
 from soundloom.cli.commands.bench import Options, _cases
 from soundloom.cli.main import main
@@ -79,6 +85,7 @@ def test_a_row_of_the_published_table_is_measured_on_mlx(work, capsys):
         ["--models", "same-s"],
         ["--steps", "0"],
         ["--seconds", "-1"],
+        ["--busy", "-1"],
         ["--versus-command", "true", "--plot", "times.svg"],
         ["--seconds", "5,30,380"],
         ["--compare", "mistyped.json"],
@@ -120,6 +127,48 @@ def test_versus_command_alternates_with_soundloom(work):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1, "abacus"), work / "small-music", "true")
     with pytest.raises(SoundloomError, match="false failed"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the memory of finished processes")
+def test_memory_is_that_of_the_command_and_not_of_this_process(work):
+    held = np.ones(300 * 2**20, np.uint8)
+    command = shlex.join([sys.executable, "-S", "-c", "b'x' * (100 * 2**20)"])
+    figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", command)
+    assert held[-1] and 100 < figures["their_bytes"] / 2**20 < 150
+    assert figures["times_the_memory"] == figures["our_bytes"] / figures["their_bytes"] > 1
+    assert ratio_line("case", figures).endswith(" times the memory")
+
+
+def test_commands_run_without_thread_settings_and_once_before_they_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    seen = tmp_path / "seen"
+    program = f"import os; open({str(seen)!r}, 'a').write(os.environ.get('OMP_NUM_THREADS', 'unset') + ' ')"
+    command = [sys.executable, "-c", program]
+    monkeypatch.setattr("soundloom.bench.versus._generate_command", lambda case, folder: command)
+    versus_command(Case("small-music", 0.5, "fp32", 1, 2), tmp_path, shlex.join(command))
+    assert seen.read_text().split() == ["unset"] * 6
+
+
+def test_busy_processes_compute_until_the_block_ends():
+    with busy_processes(2) as processes:
+        assert [process.poll() for process in processes] == [None, None]
+    assert all(process.returncode for process in processes)
+
+
+def test_a_comparison_beside_busy_processes_says_so(work, tmp_path, capsys, monkeypatch):
+    counts = []
+
+    @contextmanager
+    def counted(count):
+        counts.append(count)
+        yield []
+
+    monkeypatch.setattr("soundloom.cli.commands.bench.busy_processes", counted)
+    saved = tmp_path / "versus.json"
+    flags = ["--seconds", "0.5", "--steps", "1", "--runs", "1", "--busy", "2", "--save", str(saved)]
+    assert main(["bench", "--weights", str(work), *flags, "--versus-command", "true"]) == 0
+    assert "times as fast" in capsys.readouterr().out
+    assert counts == [2] and json.loads(saved.read_text())["busy"] == 2
 
 
 def test_incomplete_weights_are_removed(tmp_path, monkeypatch):

@@ -47,10 +47,14 @@ def plot(results: Sequence[Figures]) -> str:
 
 def ratio_line(name: str, figures: Mapping[str, float]) -> str:
     """Format the comparison of soundloom with another program."""
-    return (
+    line = (
         f"{name}: soundloom {figures['ours']:.2f} s, other {figures['theirs']:.2f} s, "
         f"{figures['times_as_fast']:.2f} times as fast"
     )
+    if "times_the_memory" not in figures:
+        return line
+    own, other = figures["our_bytes"] / 2**20, figures["their_bytes"] / 2**20
+    return f"{line}; peak {own:.0f} and {other:.0f} MiB, {figures['times_the_memory']:.2f} times the memory"
 
 
 def read_baseline(baseline: Path) -> dict[str, Figures]:

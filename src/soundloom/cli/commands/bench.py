@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import atomic_file, write_json
+from soundloom.bench.busy import busy_processes
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
@@ -60,7 +61,10 @@ class Options(EngineOptions, SaveOptions):
     versus_command: str | None = flag(
         "--versus-command",
         metavar="COMMAND",
-        help="alternate `soundloom generate` with this command, and compare times",
+        help="alternate `soundloom generate` with this command, and compare times and peak memory",
+    )
+    busy: int = flag(
+        "--busy", default=0, type=int, metavar="N", help="meanwhile keep N other processes busy (default: 0)"
     )
     plot: str | None = flag("--plot", metavar="FILE", help="plot time over length into an SVG file")
     compare: str | None = flag("--compare", metavar="FILE", help="print changes since a run saved with --save")
@@ -71,9 +75,10 @@ def run(options: Options) -> None:
     earlier = read_baseline(Path(options.compare)) if options.compare else None
     results: list[dict[str, Any]] = []
     try:
-        for figures in _measure(cases, options):
-            results.append(figures)
-            sys.stderr.write(f"measured {figures['case']}\n")
+        with busy_processes(options.busy):
+            for figures in _measure(cases, options):
+                results.append(figures)
+                sys.stderr.write(f"measured {figures['case']}\n")
     finally:  # also when a later case fails
         if results:
             _report(results, compare(results, earlier) if earlier is not None else [], options)
@@ -81,7 +86,7 @@ def run(options: Options) -> None:
 
 def _report(results: list[dict[str, Any]], changes: list[str], options: Options) -> None:
     """Print the results, and write the requested files."""
-    figures = {"machine": machine(), "results": results}
+    figures = {"machine": machine(), "busy": options.busy, "results": results}
     if options.json:
         print_results(figures | {"changes": changes})
     elif not options.versus_command:
@@ -97,8 +102,8 @@ def _cases(options: Options) -> list[Case]:
     models = options.models or (PUBLISHED_MODELS if options.published else DEFAULT_MODELS)
     seconds = options.seconds or (PUBLISHED_SECONDS if options.published else DEFAULT_SECONDS)
     limits = {name: _max_seconds(name) for name in models}
-    if options.steps < 1 or options.runs < 0 or not all(length > 0 for length in seconds):
-        raise RequestError("--steps and --seconds must be above 0, and --runs 0 or more")
+    if options.steps < 1 or min(options.runs, options.busy) < 0 or not all(length > 0 for length in seconds):
+        raise RequestError("--steps and --seconds must be above 0, and --runs and --busy 0 or more")
     if options.versus_command and (options.plot or options.compare):
         raise RequestError("--plot and --compare do not work with --versus-command", "leave them out")
     options.check_save()
