@@ -20,6 +20,9 @@ from soundloom.engines.mlx.blocks import DyT, FeedForward, Linear, RotaryEmbeddi
 
 NoiseFn = Callable[[tuple[int, ...]], mx.array]  # standard normal noise of a shape
 LATENT_NOISE = 1e-3  # of the running deviation; the published decoder adds it in inference too
+# Tokens whose chunks run through the blocks together. Activations of SAME-S take 110 kB per token, so 120 MB per group,
+# however long the audio and large the batch; matrices of a thousand rows still have work for a whole GPU.
+GROUP_TOKENS = 1088
 
 
 class WeightNormConv(nn.Module):
@@ -75,10 +78,20 @@ class Resampler(nn.Module):
             return self._run(h, self.transformers, window=config.sliding_window[0] * config.group)
         half, chunk = config.depth // 2, config.latents_per_chunk * config.group
         shift = chunk // 2
-        h = _folded(h, chunk, lambda x: self._run(x, self.transformers[:half]))
+        h = self._run_chunks(h, chunk, self.transformers[:half])
         h = mx.concatenate([h[:, :shift], h, h[:, -shift:]], axis=1)
-        h = _folded(h, chunk, lambda x: self._run(x, self.transformers[half:]))
-        return h[:, shift:-shift]
+        return self._run_chunks(h, chunk, self.transformers[half:])[:, shift:-shift]
+
+    def _run_chunks(self, h: mx.array, chunk: int, blocks: list[SAMEBlock]) -> mx.array:
+        """Run blocks over h (b, n, d), split into independent chunks, in groups that bound memory."""
+        b, n, d = h.shape
+        chunks = h.reshape(b * (n // chunk), chunk, d)
+        size = max(GROUP_TOKENS // chunk, 1)
+        groups = []
+        for start in range(0, len(chunks), size):
+            groups.append(self._run(chunks[start : start + size], blocks))
+            mx.eval(groups[-1])  # else MLX computes groups side by side, and all their activations are alive
+        return mx.concatenate(groups).reshape(b, n, d)
 
     def _run(self, h: mx.array, blocks: list[SAMEBlock], window: int | None = None) -> mx.array:
         rotary = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads))
@@ -91,12 +104,6 @@ class Resampler(nn.Module):
         if noise_fn is None or not self.config.mask_noise:
             return tokens
         return tokens + noise_fn(tokens.shape).astype(tokens.dtype) * self.config.mask_noise
-
-
-def _folded(h: mx.array, chunk: int, run: Callable[[mx.array], mx.array]) -> mx.array:
-    """Apply `run` to h (b, n, d), split into independent chunks."""
-    b, n, d = h.shape
-    return run(h.reshape(b * (n // chunk), chunk, d)).reshape(b, n, d)
 
 
 class EncoderResampler(Resampler):
