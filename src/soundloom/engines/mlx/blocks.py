@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import mlx.core as mx
 from mlx import nn
@@ -22,8 +22,10 @@ from soundloom.diffusion.fourier import expo_frequencies
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
 
+Outputs = TypeVar("Outputs", mx.array, tuple[mx.array, mx.array])
 
-def fused(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+
+def fused(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
     """Compile elementwise operations into one kernel on a GPU, for all shapes.
 
     On a CPU, MLX would call the machine's C++ compiler, which may be missing, so the function runs uncompiled.
@@ -31,7 +33,7 @@ def fused(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
     kernel = mx.compile(function, shapeless=True)
 
     @functools.wraps(function)
-    def run(*arrays: mx.array) -> mx.array:
+    def run(*arrays: mx.array) -> Outputs:
         return (kernel if mx.default_device() == mx.gpu else function)(*arrays)
 
     return run
@@ -139,12 +141,17 @@ class RotaryEmbedding:
         return cls(mx.cos(angles), mx.sin(angles))
 
 
+@fused
+def rotate(a: mx.array, b: mx.array, cos: mx.array, sin: mx.array) -> tuple[mx.array, mx.array]:
+    """Rotate pairs of channels (a, b) in float32; return them in their dtype."""
+    return (a * cos - b * sin).astype(a.dtype), (b * cos + a * sin).astype(b.dtype)
+
+
 def apply_rotary(x: mx.array, rotary: RotaryEmbedding) -> mx.array:
     """Rotate the first channels of x (b, h, n, k), pairing channels of their two halves, and pass on the rest."""
     half = rotary.sin.shape[-1]
-    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]  # float32 once multiplied
-    rotated = a * rotary.cos - b * rotary.sin, b * rotary.cos + a * rotary.sin
-    return mx.concatenate([*(part.astype(x.dtype) for part in rotated), rest], axis=-1)
+    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return mx.concatenate([*rotate(a, b, rotary.cos, rotary.sin), rest], axis=-1)
 
 
 def rope_channels(head_dim: int) -> int:

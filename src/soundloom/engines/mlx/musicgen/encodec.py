@@ -17,6 +17,7 @@ import numpy as np
 from mlx import nn
 
 from soundloom.config.musicgen.encodec import CodecLayer, EncodecConfig
+from soundloom.engines.mlx.blocks import fused
 
 # From the checkpoint's axes to MLX's: out, kernel, in.
 KERNEL_AXES = {"conv": (0, 2, 1), "transposed": (1, 2, 0)}
@@ -71,11 +72,17 @@ class CodecTransposed(nn.Module):
         return y[:, left : y.shape[1] - right]
 
 
+@fused
+def elu(x: mx.array) -> mx.array:
+    """See `ELU`."""
+    return mx.where(x > 0, x, mx.expm1(mx.minimum(x, 0)))
+
+
 class ELU(nn.Module):
-    """Exponential linear unit; nn.ELU is compiled on every device, which on a CPU calls a C++ compiler."""
+    """Exponential linear unit; nn.ELU is compiled on every device, see `fused`."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.where(x > 0, x, mx.expm1(mx.minimum(x, 0)))
+        return elu(x)
 
 
 class CodecResidual(nn.Module):
@@ -91,6 +98,15 @@ class CodecResidual(nn.Module):
         for layer in self.block:
             h = layer(h)
         return x + h
+
+
+@fused
+def lstm_cell(
+    enter: mx.array, forget: mx.array, new: mx.array, leave: mx.array, cell: mx.array
+) -> tuple[mx.array, mx.array]:
+    """Return the next cell and hidden state of an LSTM, given its gates before their activations."""
+    cell = mx.sigmoid(forget) * cell + mx.sigmoid(enter) * mx.tanh(new)
+    return cell, mx.sigmoid(leave) * mx.tanh(cell)
 
 
 class LSTM(nn.Module):
@@ -116,9 +132,8 @@ class LSTM(nn.Module):
         hidden = cell = mx.zeros((x.shape[0], x.shape[2]))
         outputs = []
         for t in range(x.shape[1]):
-            enter, forget, new, leave = mx.split(inputs[:, t] + hidden @ recurrent, 4, axis=-1)
-            cell = mx.sigmoid(forget) * cell + mx.sigmoid(enter) * mx.tanh(new)
-            hidden = mx.sigmoid(leave) * mx.tanh(cell)
+            gates = mx.split(inputs[:, t] + hidden @ recurrent, 4, axis=-1)
+            cell, hidden = lstm_cell(*gates, cell)
             outputs.append(hidden)
         return mx.stack(outputs, axis=1)
 

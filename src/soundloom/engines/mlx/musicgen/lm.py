@@ -17,7 +17,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.musicgen.model import LMConfig
-from soundloom.engines.mlx.blocks import Linear
+from soundloom.engines.mlx.blocks import Linear, fused
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class LayerNorm(nn.Module):
         return mx.fast.layer_norm(x.astype(mx.float32), weight, bias, self.eps)
 
 
+@fused
 def gelu(x: mx.array) -> mx.array:
-    """The exact GELU; nn.gelu is compiled on every device, which on a CPU calls a C++ compiler."""
+    """The exact GELU; nn.gelu is compiled on every device, see `fused`."""
     return x * (1 + mx.erf(x / 2**0.5)) / 2
 
 
