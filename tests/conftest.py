@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from soundloom.engines.threads import shorten_waits
+
+shorten_waits()  # before any test imports PyTorch
+
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

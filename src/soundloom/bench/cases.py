@@ -35,12 +35,14 @@ class Case:
     steps: int = 8
     runs: int = 3
     engine: str = "auto"
+    threads: int | None = None
 
     @property
     def key(self) -> str:
         """Return a name that identifies comparable measurements."""
         engine = "" if self.engine == "auto" else f" {self.engine}"
-        return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps{engine}"
+        threads = "" if self.threads is None else f" {self.threads} threads"
+        return f"{self.model} {self.seconds:g} s {self.precision} {self.steps} steps{engine}{threads}"
 
 
 def make_cases(
@@ -50,8 +52,9 @@ def make_cases(
     steps: int,
     runs: int,
     engine: str = "auto",
+    threads: int | None = None,
 ) -> list[Case]:
-    return [Case(*values, steps, runs, engine) for values in product(models, seconds, precisions)]
+    return [Case(*values, steps, runs, engine, threads) for values in product(models, seconds, precisions)]
 
 
 def weights_folder() -> Path:

@@ -43,7 +43,7 @@ class ProgressRecorder:
 def measure(case: Case, folder: Path, began: float) -> Figures:
     """Return cold seconds since the start of the process, warm seconds, and peak memory in bytes."""
     # Random weights generate noise, which fails the checks of clips.
-    model = load_stable_audio(folder, engine=case.engine, precision=case.precision, keep_bad=True)
+    model = load_stable_audio(folder, engine=case.engine, precision=case.precision, threads=case.threads, keep_bad=True)
     cold = _run(model, case)
     since_start = time.time() - began
     figures = {

@@ -76,6 +76,7 @@ def open_with(
         engine=options.engine,
         device=options.device,
         precision=precision,
+        threads=options.threads,
         keep_loaded=keep_loaded,
         keep_bad=keep_bad,
         revision=options.revision,

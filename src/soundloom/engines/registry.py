@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from soundloom.engines.threads import check_threads, import_torch, set_threads
 from soundloom.errors import EngineError
 
 if TYPE_CHECKING:
@@ -51,7 +52,19 @@ def require_device(engine: str = "auto", device: str | None = None) -> None:
     _choose(engine, _DEVICES)(device)
 
 
+def use_threads(engine: str, count: int | None) -> None:
+    """Set the CPU threads of an engine, for the whole process; None keeps their number. Raises RequestError."""
+    if count is not None:
+        check_threads(count)
+        set_threads(_find(engine, _DEVICES)[0], count)
+
+
 def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:
+    return _find(name, classes)[1]
+
+
+def _find(name: str, classes: Mapping[str, tuple[str, str]]) -> tuple[str, Any]:
+    """Return the name of the chosen engine, and its class or function."""
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"no engine named {name!r}", f"known: auto, {', '.join(ENGINES)}")
     if name == "auto":
@@ -61,7 +74,7 @@ def _choose(name: str, classes: Mapping[str, tuple[str, str]]) -> Any:
     for candidate in candidates:
         found = _import(candidate, *classes[candidate])
         if found is not None:
-            return found
+            return candidate, found
     missing = " nor ".join(ENGINES[candidate][0] for candidate in candidates)
     hint = " or ".join(f"pip install 'soundloom[{candidate}]'" for candidate in candidates)
     raise EngineError(f"neither {missing} is installed" if name == "auto" else f"{missing} is not installed", hint)
@@ -71,6 +84,8 @@ def _import(name: str, module: str, cls: str) -> Any:
     """Return an attribute of a module, None if the engine's framework is not installed."""
     try:
         with _importing(module):
+            if name == "torch":
+                import_torch()
             return getattr(import_module(module), cls)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != ENGINES[name][1]:

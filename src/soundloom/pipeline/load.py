@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.config.options import check_options
-from soundloom.engines.registry import engine_class, music_engine_class, require_device
+from soundloom.engines.registry import engine_class, music_engine_class, require_device, use_threads
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.stable_audio.model import Model
 
@@ -31,6 +31,7 @@ class LoadKwargs(TypedDict, total=False):
     engine: str
     device: str | None
     precision: str
+    threads: int | None
     keep_loaded: bool
     keep_bad: bool
     revision: str | None
@@ -47,10 +48,11 @@ def load(source: str | Path = "mini", **options: Unpack[LoadKwargs]) -> Model | 
     """Load a model by catalogue name, folder or file; weights are read when they are first needed.
 
     A name, folder or file of MusicGen returns a `MusicModel`, any other a `Model`; type checkers know the names.
-    Options of both: `engine`, `device`, `precision`; `keep_loaded` keeps every network in memory between calls, for
-    servers and batches; `keep_bad` returns clips that are not usable audio (silence, static, far too loud) with a
-    warning instead of raising OutputError; `revision`, `offline` and `accept_license` are for downloads. Raises
-    RequestError, ModelNotFoundError, CheckpointError, DownloadError or EngineError.
+    Options of both: `engine`, `device`, `precision`; `threads` is the number of CPU threads of PyTorch, for the whole
+    process (by default one per usable core); `keep_loaded` keeps every network in memory between calls, for servers and
+    batches; `keep_bad` returns clips that are not usable audio (silence, static, far too loud) with a warning instead
+    of raising OutputError; `revision`, `offline` and `accept_license` are for downloads. Raises RequestError,
+    ModelNotFoundError, CheckpointError, DownloadError or EngineError.
     """
     check_options("load", options, LoadKwargs.__annotations__)
     return load_music(source, **options) if is_music(source) else load_stable_audio(source, **options)
@@ -78,10 +80,12 @@ def _load(
     engine: str = "auto",
     device: str | None = None,
     precision: str = "auto",
+    threads: int | None = None,
     keep_loaded: bool = False,
     keep_bad: bool = False,
     **download: Any,
 ) -> ModelT:
+    use_threads(engine, threads)
     require_device(engine, device)
     checkpoint = open_model(source, confirm=confirm, **download)
     networks = find_engine(engine)(checkpoint, device, precision)

@@ -15,7 +15,7 @@ from soundloom.bench.busy import busy_processes
 from soundloom.bench.cases import Case, machine, make_cases, measure, require_weights, weights_folder
 from soundloom.bench.report import compare, plot, ratio_line, read_baseline, table
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
-from soundloom.cli.options.model import EngineOptions
+from soundloom.cli.options.model import EngineOptions, ThreadOptions
 from soundloom.cli.options.output import SaveOptions
 from soundloom.cli.options.shared import seconds_flag, steps_flag
 from soundloom.cli.terminal.results import print_results
@@ -29,7 +29,7 @@ PUBLISHED_SECONDS, PUBLISHED_MODELS = (5.0, 30.0, 120.0, 380.0), ("small-music",
 
 
 @dataclass(frozen=True)
-class Options(EngineOptions, SaveOptions):
+class Options(EngineOptions, ThreadOptions, SaveOptions):
     """Measure speed and memory of models with random weights, each case in a new process: cold, then warm.
 
     The weights are generated once and cached; those of small-music take 2.8 GB.
@@ -112,7 +112,9 @@ def _cases(options: Options) -> list[Case]:
     if options.versus_command is not None:
         _require_command(options.versus_command)
     engine_class(options.engine)  # raises an error unless it is installed
-    cases = make_cases(models, seconds, options.precisions, options.steps, options.runs, options.engine)
+    cases = make_cases(
+        models, seconds, options.precisions, options.steps, options.runs, options.engine, options.threads
+    )
     beyond = [case for case in cases if case.seconds > limits[case.model]]
     if beyond and not options.published:
         case, limit = beyond[0], limits[beyond[0].model]

@@ -18,6 +18,7 @@ from soundloom.cli.options.model import ModelOptions, PrecisionOptions
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import CATALOGUE
+from soundloom.cores import count_cores
 from soundloom.engines.registry import ENGINES, engine_class
 from soundloom.errors import AudioError, EngineError, SoundloomError
 from soundloom.memory import total_memory
@@ -81,7 +82,10 @@ def _engines() -> dict[str, str]:
 
 def _machine() -> dict[str, Any]:
     features, model = _cpu()
-    facts: dict[str, Any] = {"processor": model, "cores": os.cpu_count(), "features": features}
+    facts: dict[str, Any] = {"processor": model, "cores": os.cpu_count()}
+    if (cores := count_cores()) is not None:
+        facts["usable cores"] = str(cores)
+    facts["features"] = features
     if (memory := total_memory()) is not None:
         facts["memory"] = f"{memory / 2**30:.1f} GiB"
     return facts

@@ -56,7 +56,12 @@ def run(options: Options) -> None:
     from soundloom.pipeline.load import load_stable_audio
 
     model = load_stable_audio(
-        options.model, engine=options.engine, device=options.device, precision=options.precision, keep_loaded=True
+        options.model,
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        keep_loaded=True,
     )
     if model.sample_rate != SAMPLE_RATE:
         raise RequestError(f"eval needs a model at {SAMPLE_RATE} Hz, but this one generates {model.sample_rate} Hz")
@@ -76,7 +81,8 @@ def run(options: Options) -> None:
 def _flags(options: Options) -> list[str]:
     """Return the flags that make another process run the model like this one."""
     device = ["--device", options.device] if options.device else []
-    return ["--engine", options.engine, *device, "--precision", options.precision]
+    threads = ["--threads", str(options.threads)] if options.threads else []
+    return ["--engine", options.engine, *device, "--precision", options.precision, *threads]
 
 
 def _losses(model: Model, scope: EvaluationConfig) -> list[Metric]:

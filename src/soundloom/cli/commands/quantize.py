@@ -18,7 +18,7 @@ from soundloom.cli.options.output import JsonOptions, QuietOptions
 from soundloom.cli.options.shared import prompts_flag
 from soundloom.cli.terminal.progress import ProgressDisplay
 from soundloom.cli.terminal.results import print_results
-from soundloom.engines.registry import engine_class, music_engine_class, require_device
+from soundloom.engines.registry import engine_class, music_engine_class, require_device, use_threads
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.progress import ProgressCallback
 from soundloom.pipeline.stable_audio.model import Model
@@ -49,6 +49,7 @@ def run(options: Options) -> None:
     config = QuantizationConfig(options.bits, options.group_size, options.calibrate, options.prompts)
     folder = Path(options.out)
     require_empty_or_same(folder)
+    use_threads(options.engine, options.threads)
     require_device(options.engine, options.device)
     full = _open(options)
     provenance = {"command": "quantize", "from": full.fingerprint, **asdict(config)}

@@ -20,6 +20,7 @@ from soundloom.cli.options.shared import out_flag, precision_flag, work_flag
 from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import Stop, progress
+from soundloom.engines.threads import import_torch
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
 from soundloom.training.stages.registry import EXPORT, EXPORTABLE, STAGES
@@ -42,7 +43,6 @@ class DistributedOptions(DeviceOptions):
     precision: Literal["fp32", "bf16"] = precision_flag(
         default="fp32", choices=("fp32", "bf16"), help="bf16 trains with autocast"
     )
-    threads: int = flag("--threads", default=0, type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
     recompute: bool = switch("--recompute", help="gradient checkpointing: less memory, about a third more time")
     compile: bool = switch("--compile", help="compile the transformer blocks with torch.compile")
     shard: bool = switch("--shard", help="shard weights and optimizer state over the processes (FSDP2)")
@@ -91,6 +91,7 @@ class Options(DistributedOptions, QuietOptions):
 def run(options: Options) -> int:
     folder = _checked_run_dir(options)
     with info_to_stderr(quiet=options.quiet):
+        import_torch()
         from soundloom.training.loop.distributed import DistributedConfig, init_distributed
         from soundloom.training.run_directory import RunDirectory
 
@@ -122,8 +123,8 @@ def _checked_run_dir(options: Options) -> Path:
         raise RequestError(f"{options.stage} has no TOML file for --set to override", "edit the files of the recipe")
     if options.resume and options.restart:
         raise RequestError("--resume and --restart contradict each other")
-    if options.minutes <= 0 or options.threads < 0:
-        raise RequestError("--minutes must be above 0, and --threads 0 or more")
+    if options.minutes <= 0:
+        raise RequestError("--minutes must be above 0")
     folder = expanded(options.run_dir)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--work {folder} is not a folder")

@@ -6,9 +6,17 @@ import argparse
 from dataclasses import dataclass
 
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
-from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.flags import flag, integer, switch
 from soundloom.cli.options.shared import inference_precision_flag, model_flag
+from soundloom.engines.threads import MAX_THREADS
 from soundloom.errors import RequestError
+
+
+def _thread_count(text: str) -> int:
+    count = integer(text)
+    if not 1 <= count <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{count} is not between 1 and {MAX_THREADS}")
+    return count
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,16 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
+class ThreadOptions:
+    """Model and device."""
+
+    threads: int | None = flag(
+        "--threads", type=_thread_count, metavar="N", help="CPU threads of PyTorch (default: the usable cores)"
+    )
+
+
+@dataclass(frozen=True)
+class DeviceOptions(ThreadOptions):
     """Model and device."""
 
     device: str | None = flag("--device", metavar="NAME", help="cpu, cuda, mps, or gpu (default: the fastest)")

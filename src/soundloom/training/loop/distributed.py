@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from soundloom.engines.threads import set_threads
 from soundloom.engines.torch.components import choose_device
 from soundloom.errors import EngineError
 
@@ -26,7 +27,7 @@ class DistributedConfig:
 
     device: str | None = None  # none means the best available
     precision: Literal["fp32", "bf16"] = "fp32"  # of matmuls; weights and optimizer stay in fp32
-    threads: int = 0  # of the CPU; 0 leaves PyTorch's choice
+    threads: int | None = None  # of the CPU; None keeps their number
     recompute: bool = False  # gradient checkpointing
     compile: bool = False
     shard: bool = False  # weights, gradients and optimizer over all processes (FSDP2)
@@ -40,8 +41,8 @@ class Distributed:
     def __init__(self, config: DistributedConfig | None = None) -> None:
         self.config = config or DistributedConfig(device="cpu")
         self.device = self._choose_device()
-        if self.config.threads:
-            torch.set_num_threads(self.config.threads)
+        if self.config.threads is not None:
+            set_threads("torch", self.config.threads)
         # Denormal weights and latents would slow a CPU down a hundredfold.
         torch.set_flush_denormal(True)
 

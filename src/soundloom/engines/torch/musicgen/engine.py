@@ -10,6 +10,7 @@ from soundloom.checkpoints.formats.tensors import Tensors, evict_tensor
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.config.musicgen.model import InstructConfig
 from soundloom.engines.musicgen import MusicComponent, TextEmbeddings, find_component
+from soundloom.engines.threads import describe_threads
 from soundloom.engines.torch.components import ComponentEngine
 from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module
@@ -38,6 +39,7 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
+            "threads": describe_threads(),
             "native matmuls": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "language model": f"{self.precision}, float32 residual stream and norms",
             "text encoder": "float32",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.stable_audio import Component, NoiseFn, find_component
+from soundloom.engines.threads import describe_threads
 from soundloom.engines.torch.blocks import Padding
 from soundloom.engines.torch.components import ComponentEngine
 from soundloom.engines.torch.cuda_graphs import GraphCache
@@ -48,7 +49,7 @@ class TorchEngine(ComponentEngine[Component]):
         return {
             "engine": f"torch {torch.__version__}",
             "device": self.device_name,
-            "threads": str(torch.get_num_threads()),
+            "threads": describe_threads(),
             "native matmuls": ", ".join(native_matmul_precisions()) if self.device == "cpu" else "of the device",
             "transformer": f"{self.precision}, float32 residual stream, norms and rotary embeddings",
             "text encoder": str(self._text_dtype).removeprefix("torch."),
