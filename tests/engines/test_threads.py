@@ -16,7 +16,7 @@ from soundloom.errors import RequestError
 POLICY = "print(*map(__import__('os').environ.get, ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME', 'OMP_WAIT_POLICY')))\n"
 THREADS = "import torch; print(torch.get_num_threads())\n"
 DESCRIBE = "from soundloom.engines.threads import describe_threads; print(describe_threads())\n"
-SHORT, NONE = "2000 1 None", "None None PASSIVE"  # on an idle machine, and beside other programs
+SHORT, NONE = "4000 1 None", "None None PASSIVE"  # on an idle machine, and beside other programs
 # The variables as they are when PyTorch, and with it the OpenMP runtime, is first imported.
 WATCH = """
 import os, sys

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 # A user who set any of these has decided. GOMP_ is GNU's runtime (Linux), KMP_ is LLVM's and Intel's (macOS, Windows).
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 COUNT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-# On an idle machine, spin for about 50 microseconds, as long as waking a thread takes: less is slower there, and more
-# slower once another program runs. The shortest time that KMP_BLOCKTIME can state, except none, is a millisecond.
-SHORT_WAITS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
+# On an idle machine, spin for about 100 microseconds: less is slower there, more is slower once another program runs.
+# The shortest time that KMP_BLOCKTIME can state, except none, is a millisecond.
+SHORT_WAITS = {"GOMP_SPINCOUNT": "4000", "KMP_BLOCKTIME": "1"}
 NO_WAITS = {"OMP_WAIT_POLICY": "PASSIVE"}  # fastest while other programs run
 MAX_THREADS = 1024
 
