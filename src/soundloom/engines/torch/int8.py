@@ -1,46 +1,62 @@
 """Linear layers that multiply in INT8: weights are quantized when loaded, activations at each matmul.
 
 Each output channel of a weight and each row of activations has its own scale, its largest magnitude over 127.
-Matmuls accumulate exactly, in 32-bit integers, so quantization is the only error.
+Matmuls accumulate exactly, in 32-bit integers, so quantization is the only error. Work is done in blocks of channels
+that stay in the processor's cache.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.engines.torch.precision import has_int8
+from soundloom.engines.torch.precision import has_bf16, has_int8
 
 LIMIT = 127
 TINY = 1e-12  # smallest scale, for rows of zeros
-BLOCK = 1024  # outputs computed at once, so that scaling finds them in the processor's cache
+MAX_BLOCK = 1024  # channels computed at once, so that scaling finds them in the processor's cache
+BLOCK_MULTIPLE = 64
 MIN_ROWS = 32  # required by torch._int_mm on NVIDIA, which also requires inputs and outputs in multiples of 8
 OFFSET = 128  # zero point of activations in oneDNN, which is fast for unsigned ones
+MAX_ROTATION = 64  # channels that are rotated together: a larger matrix costs more and gains little
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
-def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x (n, c) quantized to int8, and the scale of each row (n, 1), float32."""
+def quantize_rows(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return x (n, c) quantized to int8, and the scale of each row (n, 1), float32; `out` (n, c) is overwritten."""
     largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())  # without a copy of all |x|
     scale = largest.float().div_(LIMIT).clamp_(min=TINY)
-    return (x * scale.reciprocal()).round_().to(torch.int8), scale
+    return torch.mul(x, scale.reciprocal(), out=out).round_().to(torch.int8), scale
+
+
+def channel_blocks(channels: int) -> list[slice]:
+    """Split channels into the fewest equal blocks of at most MAX_BLOCK; one block if they do not divide well."""
+    counts = range(-(-channels // MAX_BLOCK), channels // BLOCK_MULTIPLE + 1)
+    size = channels // next((count for count in counts if channels % (count * BLOCK_MULTIPLE) == 0), 1)
+    return [slice(start, start + size) for start in range(0, channels, size)]
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with an int8 weight (outputs, inputs); takes floats, returns float32."""
+    """A linear layer with an int8 weight (outputs, inputs); takes floats, returns float32.
+
+    `parts` is the number of equal pieces of the outputs that `split` returns.
+    """
 
     weight: Tensor | None
     scale: Tensor
     bias: Tensor | None
     zero: Tensor
 
-    def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool, parts: int = 1) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(outputs, inputs, dtype=torch.int8))
         self.register_buffer("scale", torch.zeros(outputs))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
-        self.outputs = outputs
+        self.inputs, self.outputs, self.parts = inputs, outputs, parts
 
     @staticmethod
     def quantize(weight: Tensor) -> dict[str, Tensor]:
@@ -50,61 +66,143 @@ class Int8Linear(nn.Module):
 
     def prepack(self) -> None:
         """Replace the weight by oneDNN's own layout of it, where oneDNN multiplies bytes natively."""
-        weight = self.weight
-        if weight is None or not (HAS_ONEDNN and has_int8() and weight.is_cpu):
+        if self.weight is None or not (HAS_ONEDNN and has_int8() and self.weight.is_cpu):
             return
-        halves = (*self._blocks(0, self.outputs // 2), *self._blocks(self.outputs // 2, self.outputs))
-        for block in halves:
-            self.register_buffer(f"packed_{block.start}", torch.ops.onednn.qlinear_prepack(weight[block], None))
+        for name, block in self._weight_blocks(self.weight).items():
+            self.register_buffer(name, torch.ops.onednn.qlinear_prepack(block.contiguous(), None))
         self.register_buffer("zero", torch.zeros(self.outputs, dtype=torch.int32), persistent=False)
         self.weight = None
 
+    def _weight_blocks(self, weight: Tensor) -> dict[str, Tensor]:
+        """Return the parts of the weight that are multiplied by one call each, by buffer name."""
+        blocks = (block for part in range(self.parts) for block in self._blocks(part))
+        return {f"packed_{block.start}": weight[block] for block in blocks}
+
     def forward(self, x: Tensor) -> Tensor:
-        rows, scale = self._quantize_input(x)
-        y = scale.new_empty(len(rows), self.outputs)
-        half = self.outputs // 2
-        for block in (*self._blocks(0, half), *self._blocks(half, self.outputs)):
-            self._multiply(rows, scale, block, out=y[:, block])
-        return self._unfolded(y, x)
+        parts = self.split(x)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    def silu_gated(self, x: Tensor) -> Tensor:
-        """Return value * silu(gate) of the output's two halves."""
+    def split(self, x: Tensor) -> list[Tensor]:
+        """Return the parts of the outputs for x (…, inputs), each a tensor of its own."""
         rows, scale = self._quantize_input(x)
-        half = self.outputs // 2
-        y = scale.new_empty(len(rows), half)
-        for block in self._blocks(0, half):
-            value = self._multiply(rows, scale, block)
-            gate = self._multiply(rows, scale, slice(block.start + half, block.stop + half))
-            torch.mul(value, F.silu(gate, inplace=True), out=y[:, block])
-        return self._unfolded(y, x)
+        return [self.unfold(self._part(rows, scale, part), x) for part in range(self.parts)]
 
-    def _blocks(self, start: int, stop: int) -> list[slice]:
-        size = stop - start if self.scale.is_cuda else BLOCK
-        return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
+    def gated_blocks(self, x: Tensor, act: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """Yield value * act(gate), of the two halves of the outputs, in blocks of channels (rows, block)."""
+        rows, scale = self._quantize_input(x)
+        for value, gate in zip(self._blocks(0), self._blocks(1), strict=True):
+            yield self._multiply(rows, scale, value).mul_(act(self._multiply(rows, scale, gate)))
+
+    def _part(self, rows: Tensor, scale: Tensor, part: int) -> Tensor:
+        blocks = self._blocks(part)
+        if len(blocks) == 1:
+            return self._multiply(rows, scale, blocks[0])
+        y = scale.new_empty(len(rows), self.outputs // self.parts)
+        for block, columns in zip(blocks, self._blocks(0), strict=True):
+            y[:, columns] = self._multiply(rows, scale, block)
+        return y
+
+    def _blocks(self, part: int) -> list[slice]:
+        """Return the slices of the outputs in which a part is computed."""
+        size = self.outputs // self.parts
+        blocks = [slice(0, size)] if self.scale.is_cuda else channel_blocks(size)
+        return [slice(part * size + block.start, part * size + block.stop) for block in blocks]
 
     @staticmethod
-    def _unfolded(y: Tensor, x: Tensor) -> Tensor:
+    def unfold(y: Tensor, x: Tensor) -> Tensor:
         """Return y (rows, outputs) in the leading shape of x, without padding rows."""
         return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1)
 
-    def _quantize_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantize_input(self, x: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
         """Return x (…, inputs) as quantized rows (rows, inputs), in the format of `_multiply`, and their scales."""
         rows = x.reshape(-1, x.shape[-1])
         if x.is_cuda and len(rows) < MIN_ROWS:
             rows = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows)))
-        rows, scale = quantize_rows(rows)
+        rows, scale = quantize_rows(rows, out=rows if overwrite else None)
         return (rows if self.weight is not None else rows.view(torch.uint8).bitwise_xor_(OFFSET)), scale
 
-    def _multiply(self, rows: Tensor, scale: Tensor, block: slice, out: Tensor | None = None) -> Tensor:
+    def _multiply(self, rows: Tensor, scale: Tensor, block: slice) -> Tensor:
         """Return a block of the outputs (rows, block) for quantized rows and their scales."""
-        if self.weight is None:
-            y = torch.ops.onednn.qlinear_pointwise(
-                rows, 1.0, OFFSET, self.get_buffer(f"packed_{block.start}"), self.scale[block], self.zero[block],
-                None, 1.0, 0, torch.float32, "none", [], "",
-            )  # fmt: skip
-        else:
-            y = torch._int_mm(rows, self.weight[block].t()).float().mul_(self.scale[block])
-        out = y if out is None else out
-        if self.bias is None:
-            return torch.mul(y, scale, out=out)
-        return torch.addcmul(self.bias[block], y, scale, out=out)
+        y = self._matmul(rows, None if self.weight is None else self.weight[block], f"packed_{block.start}", block)
+        y = y.mul_(scale)  # in place, here and below: a new tensor is not in the cache, and takes three times as long
+        return y if self.bias is None else y.add_(self.bias[block])
+
+    def _matmul(self, rows: Tensor, weight: Tensor | None, packed: str, block: slice) -> Tensor:
+        """Multiply quantized rows by a block of the weight, or by its packed form, and scale the outputs `block`."""
+        if weight is not None:
+            return torch._int_mm(rows, weight.t()).float().mul_(self.scale[block])
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            rows, 1.0, OFFSET, self.get_buffer(packed), self.scale[block], self.zero[block],
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return product
+
+
+class RotatedInt8Linear(Int8Linear):
+    """An `Int8Linear` for inputs with outliers, such as the products of gated layers.
+
+    Groups of channels are rotated by a Hadamard matrix before quantization, and the weight by the same matrix, which
+    leaves the product as it is. A rotation spreads an outlier over its group, so rows get finer scales. Blocks of
+    inputs have scales of their own. Source: Ashkboos et al., QuaRot, 2024.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
+        super().__init__(inputs, outputs, bias)
+
+    @staticmethod
+    def quantize(weight: Tensor) -> dict[str, Tensor]:
+        return Int8Linear.quantize(rotate(weight.float()))
+
+    def _weight_blocks(self, weight: Tensor) -> dict[str, Tensor]:
+        return {f"packed_{block.start}": weight[:, block] for block in channel_blocks(self.inputs)}
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        blocks = self._input_blocks()
+        return [self.unfold(self.accumulate(x.reshape(-1, self.inputs)[:, block].clone() for block in blocks), x)]
+
+    def accumulate(self, blocks: Iterable[Tensor]) -> Tensor:
+        """Return the outputs (rows, outputs) for blocks of the inputs (rows, block), which are overwritten.
+
+        The blocks may be computed lazily.
+        """
+        y = None
+        for block, x in zip(self._input_blocks(), blocks, strict=True):
+            rows, scale = self._quantize_input(rotate_(x), overwrite=True)
+            weight = None if self.weight is None else self.weight[:, block]
+            product = self._matmul(rows, weight, f"packed_{block.start}", slice(None))
+            if y is not None:
+                y.addcmul_(product, scale)
+            else:
+                y = product.mul_(scale)
+        assert y is not None
+        return y if self.bias is None else y.add_(self.bias)
+
+    def _input_blocks(self) -> list[slice]:
+        return [slice(0, self.inputs)] if self.scale.is_cuda else channel_blocks(self.inputs)
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Rotate groups of the last axis of x by a Hadamard matrix, in the dtype of x."""
+    size = rotation_size(x.shape[-1])
+    return (x.reshape(-1, size) @ hadamard(size, x.dtype, x.device)).view(x.shape)
+
+
+def rotate_(x: Tensor) -> Tensor:
+    """Rotate contiguous x in place, in BF16 if the device has it: its error is a tenth of that of INT8."""
+    dtype = torch.bfloat16 if x.is_cuda or has_bf16() else torch.float32
+    return x.copy_(rotate(x.to(dtype)))
+
+
+def rotation_size(channels: int) -> int:
+    """Return the number of channels that are rotated together: the largest power of two that divides all."""
+    return min(channels & -channels, MAX_ROTATION)
+
+
+@cache
+def hadamard(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the orthonormal, symmetric Hadamard matrix (size, size); `size` is a power of two."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        matrix = torch.ones(1, 1)
+        while len(matrix) < size:
+            matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+        return (matrix / size**0.5).to(device, dtype)

@@ -13,8 +13,9 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.formats.packed import PackedTensor, loaded_bytes, stays_stored
 from soundloom.checkpoints.formats.tensors import LazyTensor, evict
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
+from soundloom.engines.torch.blocks import DownProjection
 from soundloom.engines.torch.fp8 import Fp8Linear
-from soundloom.engines.torch.int8 import Int8Linear
+from soundloom.engines.torch.int8 import Int8Linear, RotatedInt8Linear
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 from soundloom.memory import require_memory
@@ -30,8 +31,6 @@ DTYPES = {
     "U8": torch.uint8,
 }
 Module = TypeVar("Module", bound=nn.Module)
-
-QUANTIZED_LAYERS: dict[str, type[Int8Linear] | type[Fp8Linear]] = {"int8": Int8Linear, "fp8": Fp8Linear}
 
 # The linear layers in transformer blocks, where networks spend their time.
 _IN_BLOCK = re.compile(r"(layers|transformers)\.\d+\.(self_attn|cross_attn|cross_attention|ff|linear[12])\.")
@@ -58,7 +57,6 @@ def load_module(
         module = build()
     expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
     chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, expected, label)
-    quantized = QUANTIZED_LAYERS[blocks] if isinstance(blocks, str) else None
     special = _block_layers(module, chosen) if blocks is not None else {}
     as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())
     if torch.device(device).type in ("cpu", "mps"):  # in the machine's memory; others raise on their own
@@ -78,10 +76,11 @@ def load_module(
                 tensor = tensor.to(device=device, dtype=target)
                 _require_finite(tensor, part.name, label)
             state[part.name] = tensor.to(device)
-            if quantized is not None and name in special and name.endswith(".weight"):
+            if isinstance(blocks, str) and name in special and name.endswith(".weight"):
                 path, plain = name.removesuffix(".weight"), special[name]
                 with torch.device("meta"):
-                    module.set_submodule(path, quantized(plain.in_features, plain.out_features, plain.bias is not None))
+                    quantized = make_quantized(plain, blocks)
+                module.set_submodule(path, quantized)
                 state |= {f"{path}.{buffer}": value for buffer, value in quantized.quantize(tensor).items()}
             if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
                 evict(part.buffer())  # else the file's pages stay in memory next to their copies
@@ -91,6 +90,16 @@ def load_module(
         if isinstance(layer, Int8Linear):
             layer.prepack()
     return module.eval().requires_grad_(False)
+
+
+def make_quantized(plain: nn.Linear, precision: str) -> Int8Linear | Fp8Linear:
+    """Return the layer that multiplies in "int8" or "fp8" in place of a linear layer, its weight not yet loaded."""
+    sizes = (plain.in_features, plain.out_features, plain.bias is not None)
+    if precision == "fp8":
+        return Fp8Linear(*sizes)
+    if isinstance(plain, DownProjection):
+        return RotatedInt8Linear(*sizes)
+    return Int8Linear(*sizes, parts=getattr(plain, "parts", 1))
 
 
 def _block_layers(module: nn.Module, tensors: Mapping[str, LazyTensor]) -> dict[str, nn.Linear]:

@@ -97,7 +97,10 @@ class TorchEngine(ComponentEngine[Component]):
         if component == "conditioner":
             return load_module(lambda: Conditioner(config), tensors, label, self.device)
         blocks = torch.bfloat16 if self._uses_bf16 else None
-        return load_module(lambda: SAME(config, (component,)), tensors, label, self.device, blocks=blocks)
+        same = load_module(lambda: SAME(config, (component,)), tensors, label, self.device, blocks=blocks)
+        if blocks is not None:
+            same.allow_inexact()
+        return same
 
     @inference_mode
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> Tensor:

@@ -26,8 +26,11 @@ from soundloom.engines.torch.blocks import (
     normal,
     rope_channels,
 )
+from soundloom.engines.torch.memory import last_level_cache
 
 NoiseFn = Callable[[torch.Size], Tensor]  # standard normal noise of a shape
+BYTES_PER_CHANNEL = 40  # of a token, live at once in a block: the residual stream and five projections in two dtypes
+CACHE_SHARE = 2  # groups take half of the cache; weights and other programs use the rest
 LATENT_NOISE = 1e-3  # of the running deviation; the published decoder adds it in inference too
 
 
@@ -81,10 +84,19 @@ class Resampler(nn.Module):
             return self._run(h, self.transformers, window=config.sliding_window[0] * config.group)
         half, chunk = config.depth // 2, config.latents_per_chunk * config.group
         shift = chunk // 2
-        h = _folded(h, chunk, lambda x: self._run(x, self.transformers[:half]))
+        h = self._run_chunks(h, chunk, self.transformers[:half])
         h = torch.cat([h[:, :shift], h, h[:, -shift:]], dim=1)
-        h = _folded(h, chunk, lambda x: self._run(x, self.transformers[half:]))
+        h = self._run_chunks(h, chunk, self.transformers[half:])
         return h[:, shift:-shift]
+
+    def _run_chunks(self, h: Tensor, chunk: int, blocks: nn.ModuleList) -> Tensor:
+        """Run blocks over h (b, n, d), split into chunks that attend only to themselves.
+
+        On a CPU, each group of chunks passes all blocks before the next group, so that it stays in the cache.
+        """
+        chunks = h.reshape(-1, chunk, h.shape[-1])
+        size = max(group_tokens(h.shape[-1]) // chunk, 1) if h.is_cpu else len(chunks)
+        return torch.cat([self._run(group, blocks) for group in chunks.split(size)]).view(h.shape)
 
     def _run(self, h: Tensor, blocks: nn.ModuleList, window: int | None = None) -> Tensor:
         rotary = RotaryEmbedding.table(h.shape[1], rope_channels(self.config.dim_heads), h.device)
@@ -99,10 +111,9 @@ class Resampler(nn.Module):
         return tokens + noise_fn(tokens.shape).to(tokens) * self.config.mask_noise
 
 
-def _folded(h: Tensor, chunk: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `run` to h (b, n, d), split into independent chunks."""
-    b, n, d = h.shape
-    return run(h.reshape(b * (n // chunk), chunk, d)).reshape(b, n, d)
+def group_tokens(width: int) -> int:
+    """Return how many tokens to run through the blocks at once on a CPU."""
+    return max(last_level_cache() // (CACHE_SHARE * BYTES_PER_CHANNEL * width), 1)
 
 
 class EncoderResampler(Resampler):
@@ -205,6 +216,12 @@ class SAME(nn.Module):
         if "decoder" in halves:
             self.decoder = Decoder(config.decoder.config)
         self.bottleneck = SoftNorm(config.bottleneck.config, "encoder" in halves)
+
+    def allow_inexact(self) -> None:
+        """Let DyT be inexact by less than the error of BF16 matmuls, which is faster on a CPU."""
+        for module in self.modules():
+            if isinstance(module, DyT):
+                module.exact = False
 
     def encode(self, audio: Tensor, noise_fn: NoiseFn | None = None) -> Tensor:
         """Encode audio, padding its end with silence; `noise_fn` adds the noise of the published encoder."""
