@@ -28,9 +28,9 @@ if find_spec("diffusers") is None:
 from benchmarks.diffusers_peer import peer_dit, peer_same  # noqa: E402
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint  # noqa: E402
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX  # noqa: E402
-from soundloom.engines.torch.load import to_tensor  # noqa: E402
 from soundloom.engines.torch.stable_audio.dit import NORM_EPS  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
+from soundloom.engines.torch.tensors import to_tensor  # noqa: E402
 from soundloom.testing.stable_audio import make_random  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(

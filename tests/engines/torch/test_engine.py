@@ -11,8 +11,9 @@ from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.engines.torch.blocks import Padding, attend_window
 from soundloom.engines.torch.components import choose_device
 from soundloom.engines.torch.inference import inference_mode
-from soundloom.engines.torch.load import load_module, to_tensor
+from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.engines.torch.tensors import to_tensor
 from soundloom.errors import CheckpointError, EngineError, MismatchError
 
 SHAPES = (1, 9, 64), (1, 64), (1, 256, 12)  # context, duration and latents of the tiny model

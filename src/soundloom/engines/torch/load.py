@@ -16,20 +16,13 @@ from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.torch.blocks import DownProjection
 from soundloom.engines.torch.fp8 import Fp8Linear
 from soundloom.engines.torch.int8 import Int8Linear, RotatedInt8Linear
+from soundloom.engines.torch.opaque import has_opaque_views
+from soundloom.engines.torch.prepared import MIN_BYTES, PreparedWeights
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
+from soundloom.engines.torch.tensors import to_tensor
 from soundloom.errors import CheckpointError
 from soundloom.memory import require_memory
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "U32": torch.uint32,
-    "U8": torch.uint8,
-}
 Module = TypeVar("Module", bound=nn.Module)
 
 # The linear layers in transformer blocks, where networks spend their time.
@@ -45,27 +38,35 @@ def load_module(
     keep: Collection[str] = (),
     blocks: torch.dtype | Literal["int8", "fp8"] | None = None,
     as_stored: bool = False,
+    prepared: PreparedWeights | None = None,
 ) -> Module:
     """Build a module and load the tensors, whose names and shapes must match its own.
 
     Parameters become `dtype`, except those in `keep`, which stay in the dtype of their file, and the linear layers of
     transformer blocks, which become `blocks` if given. If any weight is packed, or with `as_stored`, the weights of
-    linear layers stay as stored. `label` names the module in messages. Raises MismatchError for names or shapes,
-    CheckpointError for weights that are not finite.
+    linear layers stay as stored. On a CPU, large modules are loaded from `prepared` if it fits, and saved there if not.
+    `label` names the module in messages. Raises MismatchError for names or shapes, CheckpointError for weights that are
+    not finite.
     """
     with torch.device("meta"):
         module = build()
     expected = {name: tuple(parameter.shape) for name, parameter in module.state_dict().items()}
-    chosen = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, expected, label)
+    found = require_match({name: t for name, t in tensors.items() if not is_ignorable(name)}, expected, label)
+    chosen = {name: stored.renamed(name) for name, stored in found.items()}  # stored names have the checkpoint's prefix
     special = _block_layers(module, chosen) if blocks is not None else {}
+    if isinstance(blocks, str):
+        _replace_block_layers(module, special, blocks)
     as_stored = as_stored or any(isinstance(stored, PackedTensor) for stored in chosen.values())
+    if as_stored or not _is_preparable(chosen, device):
+        prepared = None
+    if prepared is not None and prepared.load(module, chosen):
+        return _finished(module)
     if torch.device(device).type in ("cpu", "mps"):  # in the machine's memory; others raise on their own
         layers = _layer_weights(module) - special.keys() if as_stored else set()
         in_blocks = dict.fromkeys(special, blocks.itemsize if isinstance(blocks, torch.dtype) else 1)
         require_memory(loaded_bytes(chosen, dtype.itemsize, keep, layers, in_blocks), label)
     state = {}
-    for name, stored in chosen.items():
-        lazy = stored.renamed(name)  # the stored name has the checkpoint's prefix
+    for name, lazy in chosen.items():
         stays_stored = as_stored and name not in special and _replace_layer(module, lazy, dtype)
         for part in lazy.parts if stays_stored else (lazy,):
             stored_at = tensor = to_tensor(part)
@@ -77,22 +78,46 @@ def load_module(
                 _require_finite(tensor, part.name, label)
             state[part.name] = tensor.to(device)
             if isinstance(blocks, str) and name in special and name.endswith(".weight"):
-                path, plain = name.removesuffix(".weight"), special[name]
-                with torch.device("meta"):
-                    quantized = make_quantized(plain, blocks)
-                module.set_submodule(path, quantized)
-                state |= {f"{path}.{buffer}": value for buffer, value in quantized.quantize(tensor).items()}
+                path = name.removesuffix(".weight")
+                layer = module.get_submodule(path)
+                assert isinstance(layer, (Int8Linear, Fp8Linear))
+                state |= {f"{path}.{buffer}": value for buffer, value in layer.quantize(tensor).items()}
             if part.is_raw and part.nbytes and state[part.name].data_ptr() != stored_at.data_ptr():
                 evict(part.buffer())  # else the file's pages stay in memory next to their copies
     module.load_state_dict(state, assign=True)
     state.clear()
-    for layer in module.modules():
-        if isinstance(layer, Int8Linear):
-            layer.prepack()
+    if has_opaque_views():
+        _prepack(module)
+    if prepared is not None and prepared.save(module, chosen):
+        prepared.load(module, chosen)  # frees the copies in memory
+    return _finished(module)
+
+
+def _is_preparable(tensors: Mapping[str, LazyTensor], device: torch.device | str) -> bool:
+    size = sum(part.nbytes for tensor in tensors.values() for part in tensor.parts)
+    return torch.device(device).type == "cpu" and size >= MIN_BYTES
+
+
+def _finished(module: Module) -> Module:
+    _prepack(module)
     return module.eval().requires_grad_(False)
 
 
-def make_quantized(plain: nn.Linear, precision: str) -> Int8Linear | Fp8Linear:
+def _prepack(module: nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, Int8Linear):
+            layer.prepack()
+
+
+def _replace_block_layers(module: nn.Module, layers: Mapping[str, nn.Linear], precision: str) -> None:
+    for name, plain in layers.items():
+        if name.endswith(".weight"):
+            with torch.device("meta"):
+                layer = _make_quantized(plain, precision)
+            module.set_submodule(name.removesuffix(".weight"), layer)
+
+
+def _make_quantized(plain: nn.Linear, precision: str) -> Int8Linear | Fp8Linear:
     """Return the layer that multiplies in "int8" or "fp8" in place of a linear layer, its weight not yet loaded."""
     sizes = (plain.in_features, plain.out_features, plain.bias is not None)
     if precision == "fp8":
@@ -133,13 +158,6 @@ def _replace_layer(module: nn.Module, weight: LazyTensor, dtype: torch.dtype) ->
         else:
             return False
     return True
-
-
-def to_tensor(lazy: LazyTensor) -> Tensor:
-    """View a stored tensor's bytes; only derived tensors are copied."""
-    if lazy.is_raw and lazy.nbytes:
-        return torch.frombuffer(lazy.buffer(), dtype=DTYPES[lazy.dtype]).view(lazy.shape)
-    return torch.from_numpy(lazy.numpy().copy())
 
 
 def _finite_probes(tensor: Tensor) -> tuple[Tensor, ...]:

@@ -19,6 +19,7 @@ from soundloom.engines.torch.flex_attention import HAS_COMPILER
 from soundloom.engines.torch.inference import inference_mode
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.precision import Precision, has_amx, has_bf16, native_matmul_precisions
+from soundloom.engines.torch.prepared import PreparedWeights
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner
 from soundloom.engines.torch.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.torch.stable_audio.same import SAME
@@ -84,20 +85,23 @@ class TorchEngine(ComponentEngine[Component]):
     def _build(self, component: Component) -> nn.Module:
         source = find_component(self.checkpoint, component)
         config, tensors, label = source.config, source.tensors, source.label
+        name = f"{component}-{self.precision}"
+        prepared = PreparedWeights(name, self.checkpoint.files, self.checkpoint.fingerprint)
         if component == "text":
             # A prompt reads a few of 256000 rows of the embedding table: it stays memory-mapped in its file's dtype.
             build, keep = (lambda: T5GemmaEncoder(config)), ("embed_tokens.weight",)
-            return load_module(build, tensors, label, self.device, self._text_dtype, keep)
+            return load_module(build, tensors, label, self.device, self._text_dtype, keep, prepared=prepared)
         if component == "dit":
             dtype, blocks = self._precision.dtype, self._precision.blocks
-            dit = load_module(lambda: DiT(config), tensors, label, self.device, dtype, blocks=blocks)
+            dit = load_module(lambda: DiT(config), tensors, label, self.device, dtype, blocks=blocks, prepared=prepared)
             if self._attends_in_bf16:
                 dit.attend_in(torch.bfloat16)
             return dit
         if component == "conditioner":
             return load_module(lambda: Conditioner(config), tensors, label, self.device)
         blocks = torch.bfloat16 if self._uses_bf16 else None
-        same = load_module(lambda: SAME(config, (component,)), tensors, label, self.device, blocks=blocks)
+        build_same = lambda: SAME(config, (component,))  # noqa: E731
+        same = load_module(build_same, tensors, label, self.device, blocks=blocks, prepared=prepared)
         if blocks is not None:
             same.allow_inexact()
         return same
