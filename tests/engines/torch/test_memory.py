@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,3 +27,20 @@ def test_freeing_a_component_unmaps_its_weights(tiny_model_folder: Path) -> None
     engine.free("decoder")
     assert maps.read_text().count(weights) == other_uses
     np.testing.assert_array_equal(engine.decode(latents, None), before)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_large_tensors_reuse_freed_memory() -> None:
+    script = (
+        "import resource, torch; from soundloom.engines.torch.memory import malloc_trim, reuse_freed_memory\n"
+        "reuse_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "sizes = [5 << 20] * 4\n"
+        "for i in range(6):\n"
+        "    before = faults(); kept = [torch.ones(n) for n in sizes]; del kept\n"
+        "    print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, *_, last = map(int, done.stdout.split())
+    assert first > 10_000
+    assert last < first / 20

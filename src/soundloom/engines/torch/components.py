@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from soundloom.engines.torch.memory import malloc_trim
+from soundloom.engines.torch.memory import malloc_trim, reuse_freed_memory
 from soundloom.errors import EngineError
 
 Component = TypeVar("Component", bound=str)
@@ -20,6 +20,7 @@ class ComponentEngine(ABC, Generic[Component]):
 
     def __init__(self, device: str | None) -> None:
         self.device = choose_device(device)
+        reuse_freed_memory()
         self._modules: dict[Component, nn.Module] = {}
 
     @property

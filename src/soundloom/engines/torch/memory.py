@@ -8,6 +8,9 @@ import sys
 from functools import cache
 
 DEFAULT_CACHE = 16 << 20
+TRIM_THRESHOLD = 256 << 20  # bytes of free memory at the end of the heap, above the activations of a minute of audio
+MAX_MMAP_THRESHOLD = 32 << 20  # the largest that glibc accepts
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in malloc.h
 
 
 def malloc_trim() -> None:
@@ -15,10 +18,25 @@ def malloc_trim() -> None:
 
     Networks have no reference cycles, so no garbage collection is needed first; it would take 40 ms.
     """
+    _call_glibc("malloc_trim", 0)
+
+
+@cache
+def reuse_freed_memory() -> None:
+    """Let glibc keep freed memory for later allocations, until `malloc_trim`.
+
+    By default it returns large tensors to the system at once. The next tensor then gets new pages, which the kernel
+    clears: up to a tenth of the time of a forward pass.
+    """
+    _call_glibc("mallopt", _M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD)
+    _call_glibc("mallopt", _M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+
+
+def _call_glibc(name: str, *arguments: int) -> None:
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-        if trim is not None:
-            trim(0)
+        function = getattr(ctypes.CDLL(None), name, None)  # other C libraries lack it
+        if function is not None:
+            function(*arguments)
 
 
 @cache
