@@ -79,6 +79,7 @@ def ours(model: Any, config: LMConfig, precision: str) -> MusicGenLM:
     chosen = Precision.choose(precision, "cpu", config.hidden_size)
     blocks = chosen.blocks or chosen.dtype
     lm = load_module(lambda: MusicGenLM(config), tensors, "benchmark", "cpu", chosen.dtype, blocks=blocks)
+    lm.widen_norms()
     prepack(lm)
     return lm
 

@@ -58,6 +58,7 @@ class TorchMusicEngine(ComponentEngine[MusicComponent]):
         dtype, blocks = self._precision.dtype, self._precision.blocks
         if component == "lm":
             lm = load_module(lambda: MusicGenLM(config), tensors, label, self.device, dtype, blocks=blocks)
+            lm.widen_norms()
             prepack(lm, lambda path: evict_tensor(tensors[f"{path}.weight"]))
             malloc_trim()
             return lm

@@ -24,17 +24,18 @@ class SlicedKVCache:
     def __init__(self, lm: MusicGenLM, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         config = lm.config
         shape = (config.num_hidden_layers, rows, config.num_attention_heads, capacity, config.head_dim)
-        self.keys, self.values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        self.keys, self.values = (torch.zeros(shape, dtype=dtype, device=device).unbind() for _ in range(2))
         self.length = 0
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store k and v (r, h, s, k) and attend with q; only the first call may have several positions."""
-        end = self.length + q.shape[2]
-        keys, values = self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-        keys[:, :, self.length :], values[:, :, self.length :] = k, v
-        if self.length == 0:
+        keys, values, start, count = self.keys[layer], self.values[layer], self.length, q.shape[2]
+        keys.narrow(2, start, count).copy_(k)
+        values.narrow(2, start, count).copy_(v)
+        if start == 0:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return F.scaled_dot_product_attention(q, keys, values)
+        end = start + count
+        return F.scaled_dot_product_attention(q, keys.narrow(2, 0, end), values.narrow(2, 0, end))
 
 
 class StaticKVCache:
@@ -42,8 +43,8 @@ class StaticKVCache:
 
     def __init__(self, filled: SlicedKVCache) -> None:
         self.keys, self.values = filled.keys, filled.values
-        self.indices = torch.arange(self.keys.shape[3], device=self.keys.device)
-        self.position = torch.full((1,), filled.length, device=self.keys.device)
+        self.indices = torch.arange(self.keys[0].shape[2], device=self.keys[0].device)
+        self.position = torch.full((1,), filled.length, device=self.keys[0].device)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store k and v (r, h, 1, k) of one position and attend to all filled positions."""

@@ -75,7 +75,7 @@ def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class LayerNorm(nn.Module):
-    """Layer norm; computes in float32."""
+    """Layer norm; computes in float32, without casts once `MusicGenLM.widen_norms` has run."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -92,10 +92,10 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Split (r, s, d) into (r, h, s, k)."""
-    x = x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+    """Split (r, s, d) into (r, h, s, k), on a CPU in float32."""
     # With one query at a time, attention on a CPU is slower in BF16 than in float32.
-    return x.float() if x.is_cpu else x
+    x = x.float() if x.is_cpu else x
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:
@@ -114,7 +114,8 @@ class SelfAttention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values (r, h, s, k) of x (r, s, d)."""
-        q, k, v = (split_heads(part, self.heads) for part in self.in_proj(x).chunk(3, dim=-1))
+        qkv = split_heads(self.in_proj(x), 3 * self.heads)  # one cast for all three
+        q, k, v = qkv.chunk(3, dim=1)
         return q, k, v
 
 
@@ -209,9 +210,16 @@ class MusicGenLM(nn.Module):
         self.out_norm = LayerNorm(d, config.norm_eps)
         self.linears = nn.ModuleList(Linear(d, config.vocab_size, bias=False) for _ in codebooks)
 
+    def widen_norms(self) -> None:
+        """Store the weights of norms in float32, in which they compute, so that no step casts them."""
+        for module in self.modules():
+            if isinstance(module, LayerNorm):
+                module.float()
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Sum the embeddings (b, s, d) of tokens (b, q, s), float32."""
-        return torch.stack([table(tokens[:, q]).float() for q, table in enumerate(self.emb)]).sum(0)
+        first, *rest = (table(tokens[:, q]).float() for q, table in enumerate(self.emb))
+        return sum(rest, first)
 
     def project_text(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Project text embeddings (b, l, text width) to the model's width; zero where mask (b, l) is False."""
