@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="the PyTorch engine is not installed")
 from soundloom.bench.busy import busy_processes
 from soundloom.bench.cases import Case, failure, measure, require_weights, run_module, weights_folder
 from soundloom.bench.report import ratio_line
-from soundloom.bench.versus import alternate, versus_command
+from soundloom.bench.versus import _generate_command, alternate, versus_command
 from soundloom.cli.commands.bench import Options, _cases
 from soundloom.cli.main import main
 from soundloom.errors import SoundloomError
@@ -123,6 +123,7 @@ def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys)
 def test_versus_command_alternates_with_soundloom(work):
     figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "true")
     assert 0 < figures["times_as_fast"] < 1
+    assert not list((work / "small-music").glob("*.wav"))
     with pytest.raises(SoundloomError, match="no engine named 'abacus'"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1, "abacus"), work / "small-music", "true")
     with pytest.raises(SoundloomError, match="false failed"):
@@ -139,12 +140,17 @@ def test_memory_is_that_of_the_command_and_not_of_this_process(work):
     assert ratio_line("case", figures).endswith(" times the memory")
 
 
+def test_clips_of_random_weights_are_compared_although_they_fail_the_checks(tmp_path):
+    command = _generate_command(Case("small-music", 0.5, "fp32", 1, 1), tmp_path, tmp_path)
+    assert "--keep-bad" in command
+
+
 def test_commands_run_without_thread_settings_and_once_before_they_are_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     seen = tmp_path / "seen"
     program = f"import os; open({str(seen)!r}, 'a').write(os.environ.get('OMP_NUM_THREADS', 'unset') + ' ')"
     command = [sys.executable, "-c", program]
-    monkeypatch.setattr("soundloom.bench.versus._generate_command", lambda case, folder: command)
+    monkeypatch.setattr("soundloom.bench.versus._generate_command", lambda case, folder, out: command)
     versus_command(Case("small-music", 0.5, "fp32", 1, 2), tmp_path, shlex.join(command))
     assert seen.read_text().split() == ["unset"] * 6
 
