@@ -16,7 +16,7 @@ FUSED = {
     blocks.add_gated: [(2, 0, 4), (2, 0, 4), (2, 1, 4)],
     blocks.silu_gated: [(2, 0, 4), (2, 0, 4)],
     blocks.sine_gated: [(2, 0, 4), (2, 0, 4)],
-    blocks.rotate: [(2, 0, 4), (2, 0, 4), (0, 4), (0, 4)],
+    blocks.rotate_pairs: [(2, 0, 4), (2, 0, 4), (0, 4), (0, 4)],
     blocks.dynamic_tanh: [(2, 0, 4), (1,), (4,), (4,)],
     t5gemma.gelu_gated: [(2, 0, 4), (2, 0, 4)],
     lm.gelu: [(2, 0, 4)],

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch.blocks import DyT, Linear, RotaryEmbedding, apply_rotary, rms_norm  # noqa: E402
-from soundloom.engines.torch.int8 import MAX_BLOCK, Int8Linear, RotatedInt8Linear, channel_blocks  # noqa: E402
+from soundloom.engines.torch.int8 import MAX_BLOCK, HadamardInt8Linear, Int8Linear, channel_blocks  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
 
@@ -70,24 +70,24 @@ def test_prepacked_int8_layers_give_equal_outputs(outputs: int, bias: bool) -> N
 @pytest.mark.skipif(not has_int8(), reason="this processor has no INT8 dot products")
 @pytest.mark.parametrize("inputs", [2 * MAX_BLOCK, 2304, 40])
 @pytest.mark.parametrize("bias", [True, False])
-def test_prepacked_rotated_layers_give_equal_outputs(inputs: int, bias: bool) -> None:
-    layer, x = int8_layer(RotatedInt8Linear, inputs, 24, bias), normal(2, 5, inputs)
+def test_prepacked_hadamard_layers_give_equal_outputs(inputs: int, bias: bool) -> None:
+    layer, x = int8_layer(HadamardInt8Linear, inputs, 24, bias), normal(2, 5, inputs)
     before, plain = x.clone(), layer(x)
     layer.prepack()
     torch.testing.assert_close(layer(x), plain)
     assert torch.equal(x, before), "a call must not change its input"
 
 
-def test_rotation_halves_the_error_of_inputs_with_outliers() -> None:
+def test_a_hadamard_transform_lowers_the_error_of_inputs_with_outliers() -> None:
     weight, x = normal(32, 1024, seed=1), normal(20, 1024) * F.silu(normal(20, 1024, seed=2)) * 3
     exact, errors = x @ weight.t(), []
-    for cls in (Int8Linear, RotatedInt8Linear):
+    for cls in (Int8Linear, HadamardInt8Linear):
         layer = cls(1024, 32, bias=False)
         layer.load_state_dict(cls.quantize(weight))
         errors.append(float((layer(x) - exact).norm() / exact.norm()))
-    plain, rotated = errors
-    assert rotated < 0.012
-    assert rotated < 0.7 * plain
+    plain, transformed = errors
+    assert transformed < 0.012
+    assert transformed < 0.7 * plain
 
 
 def test_channel_blocks_are_equal_and_cover_all_channels() -> None:

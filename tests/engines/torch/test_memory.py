@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -32,10 +33,16 @@ def test_freeing_a_component_unmaps_its_weights(tiny_model_folder: Path) -> None
 def test_an_engine_makes_glibc_keep_freed_memory(tiny_model_folder: Path, monkeypatch) -> None:
     calls = []
     monkeypatch.setattr(memory, "_call_glibc", lambda *call: calls.append(call))
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
     memory.reuse_freed_memory.cache_clear()
     for _ in range(2):
         TorchEngine(open_checkpoint(tiny_model_folder), "cpu")
     assert calls == [("mallopt", -3, 32 << 20), ("mallopt", -1, 256 << 20)]
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
+    memory.reuse_freed_memory.cache_clear()
+    TorchEngine(open_checkpoint(tiny_model_folder), "cpu")
+    assert len(calls) == 2, "the user's thresholds stay"
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import load, opaque, prepared  # noqa: E402
-from soundloom.engines.torch.int8 import Int8Linear, RotatedInt8Linear  # noqa: E402
+from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear  # noqa: E402
 from soundloom.engines.torch.precision import has_int8  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
 
@@ -76,7 +76,7 @@ def no_rounding(monkeypatch):
         def fail(*_: object) -> None:
             raise AssertionError("a weight was prepared again")
 
-        for cls in (Int8Linear, RotatedInt8Linear):
+        for cls in (Int8Linear, HadamardInt8Linear):
             monkeypatch.setattr(cls, "quantize", staticmethod(fail))
         monkeypatch.setattr(prepared, "_write", fail)
 

@@ -142,7 +142,7 @@ class RotaryEmbedding:
 
 
 @fused
-def rotate(a: mx.array, b: mx.array, cos: mx.array, sin: mx.array) -> tuple[mx.array, mx.array]:
+def rotate_pairs(a: mx.array, b: mx.array, cos: mx.array, sin: mx.array) -> tuple[mx.array, mx.array]:
     """Rotate pairs of channels (a, b) in float32; return them in their dtype."""
     return (a * cos - b * sin).astype(a.dtype), (b * cos + a * sin).astype(b.dtype)
 
@@ -151,7 +151,7 @@ def apply_rotary(x: mx.array, rotary: RotaryEmbedding) -> mx.array:
     """Rotate the first channels of x (b, h, n, k), pairing channels of their two halves, and pass on the rest."""
     half = rotary.sin.shape[-1]
     a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    return mx.concatenate([*rotate(a, b, rotary.cos, rotary.sin), rest], axis=-1)
+    return mx.concatenate([*rotate_pairs(a, b, rotary.cos, rotary.sin), rest], axis=-1)
 
 
 def rope_channels(head_dim: int) -> int:

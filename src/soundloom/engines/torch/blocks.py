@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from soundloom.diffusion.fourier import expo_frequencies
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
 from soundloom.engines.torch.flex_attention import differential_attention, is_fused
-from soundloom.engines.torch.int8 import Int8Linear, RotatedInt8Linear
+from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -91,10 +91,6 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     scale = norm.square_().div_(len(gain)).add_(eps).rsqrt_()
     return (wide * scale).mul_(gain).to(x.dtype)
-
-
-class DownProjection(Linear):
-    """The second layer of a gated feed-forward; its inputs are products, with outliers."""
 
 
 class DyT(nn.Module):
@@ -250,8 +246,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
         super().__init__()
         self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
-        self.parts = 5 if differential else 3
-        self.to_qkv = Linear(width, width * self.parts, bias=False, parts=self.parts)
+        parts = 5 if differential else 3
+        self.to_qkv = Linear(width, width * parts, bias=False, parts=parts)
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
         self.attention_dtype: torch.dtype | None = None  # None: that of the norms' output
@@ -261,7 +257,7 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Attend over x (b, n, d), to all positions or to those at most `window` away."""
         b, n, d = x.shape
-        parts = split_heads(self.to_qkv, x, self.parts, self.heads)
+        parts = split_heads(self.to_qkv, x, self.heads, self.head_dim)
         pairs = [(parts[0], parts[1]), (parts[3], parts[4])] if self.differential else [(parts[0], parts[1])]
         pairs = [(apply_rotary(self.q_norm(q), rotary), apply_rotary(self.k_norm(k), rotary)) for q, k in pairs]
         if self.attention_dtype is not None:
@@ -296,15 +292,15 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, head_dim: int, norm: type[nn.Module], differential: bool) -> None:
         super().__init__()
         self.heads, self.head_dim, self.differential = width // head_dim, head_dim, differential
-        self.queries = 2 if differential else 1
-        self.to_q = Linear(width, width * self.queries, bias=False, parts=self.queries)
-        self.to_kv = Linear(width, width * (self.queries + 1), bias=False, parts=self.queries + 1)
+        queries = 2 if differential else 1
+        self.to_q = Linear(width, width * queries, bias=False, parts=queries)
+        self.to_kv = Linear(width, width * (queries + 1), bias=False, parts=queries + 1)
         self.to_out = Linear(width, width, bias=False)
         self.q_norm, self.k_norm = head_norm(norm, head_dim), head_norm(norm, head_dim)
 
     def project_kv(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the normed keys and the values of context (b, s, d)."""
-        *keys, values = split_heads(self.to_kv, context, self.queries + 1, self.heads)
+        *keys, values = split_heads(self.to_kv, context, self.heads, self.head_dim)
         # A copy: a view of the values would hold the whole projection in memory.
         return (*(self.k_norm(key) for key in keys), values.contiguous())
 
@@ -312,22 +308,22 @@ class CrossAttention(nn.Module):
         """Attend from x (b, n, d) to the result of `project_kv`; bias (s,) is added to the logits."""
         b, n, d = x.shape
         *keys, values = kv
-        queries = split_heads(self.to_q, x, self.queries, self.heads)
+        queries = split_heads(self.to_q, x, self.heads, self.head_dim)
         first, *second = (attend(self.q_norm(q), k, values, bias=bias) for q, k in zip(queries, keys, strict=True))
         out = first - second[0] if second else first
         return self.to_out(out.transpose(1, 2).reshape(b, n, d))
 
 
-def split_heads(layer: nn.Module, x: Tensor, parts: int, heads: int) -> list[Tensor]:
+def split_heads(layer: nn.Module, x: Tensor, heads: int, head_dim: int) -> list[Tensor]:
     """Project x (b, n, d) by a linear layer, and split each of the equal parts of its outputs into (b, h, n, k)."""
     if isinstance(layer, Int8Linear):
         outputs = layer.split(x)
     else:
-        outputs = layer(x).chunk(parts, dim=-1)
+        outputs = layer(x).split(heads * head_dim, dim=-1)
         if x.is_cpu and outputs[0].dtype == torch.bfloat16:
             # BF16 attention rarely saves time here; this cast replaces those of norms and rotary embeddings.
             outputs = [part.float() for part in outputs]
-    return [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in outputs]
+    return [part.unflatten(-1, (heads, head_dim)).transpose(1, 2) for part in outputs]
 
 
 def head_norm(norm: type[nn.Module], head_dim: int) -> nn.Module:
@@ -354,6 +350,10 @@ class GatedProjection(nn.Module):
         return gate.mul_(math.pi).sin_() if self.sinusoidal else F.silu(gate, inplace=True)
 
 
+class DownProjection(Linear):
+    """The second layer of a gated feed-forward; its inputs are products, with outliers."""
+
+
 class FeedForward(nn.Module):
     """Gated feed-forward layer; the identity at index 1 matches the checkpoint's numbering."""
 
@@ -364,7 +364,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gated, _, down = self.ff
         assert isinstance(gated, GatedProjection)
-        if isinstance(gated.proj, Int8Linear) and isinstance(down, RotatedInt8Linear):
+        if isinstance(gated.proj, Int8Linear) and isinstance(down, HadamardInt8Linear):
             # Each block of channels goes through both layers while it is in the processor's cache.
             return down.unfold(down.accumulate(gated.proj.gated_blocks(x, gated.act_)), x)
         return self.ff(x)

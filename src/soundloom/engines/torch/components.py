@@ -20,7 +20,8 @@ class ComponentEngine(ABC, Generic[Component]):
 
     def __init__(self, device: str | None) -> None:
         self.device = choose_device(device)
-        reuse_freed_memory()
+        if self.device == "cpu":
+            reuse_freed_memory()
         self._modules: dict[Component, nn.Module] = {}
 
     @property

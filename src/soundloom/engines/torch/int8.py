@@ -22,7 +22,7 @@ MAX_BLOCK = 1024  # channels computed at once, so that scaling finds them in the
 BLOCK_MULTIPLE = 64
 MIN_ROWS = 32  # required by torch._int_mm on NVIDIA, which also requires inputs and outputs in multiples of 8
 OFFSET = 128  # zero point of activations in oneDNN, which is fast for unsigned ones
-MAX_ROTATION = 64  # channels that are rotated together: a larger matrix costs more and gains little
+MAX_HADAMARD = 64  # channels that are transformed together: a larger matrix costs more and gains little
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
@@ -138,11 +138,11 @@ class Int8Linear(nn.Module):
         return product
 
 
-class RotatedInt8Linear(Int8Linear):
+class HadamardInt8Linear(Int8Linear):
     """An `Int8Linear` for inputs with outliers, such as the products of gated layers.
 
-    Groups of channels are rotated by a Hadamard matrix before quantization, and the weight by the same matrix, which
-    leaves the product as it is. A rotation spreads an outlier over its group, so rows get finer scales. Blocks of
+    Groups of channels are multiplied by a Hadamard matrix before quantization, and the weight by the same matrix, which
+    leaves the product as it is. This rotation spreads an outlier over its group, so rows get finer scales. Blocks of
     inputs have scales of their own. Source: Ashkboos et al., QuaRot, 2024.
     """
 
@@ -151,23 +151,24 @@ class RotatedInt8Linear(Int8Linear):
 
     @staticmethod
     def quantize(weight: Tensor) -> dict[str, Tensor]:
-        return Int8Linear.quantize(rotate(weight.float()))
+        return Int8Linear.quantize(hadamard_transform(weight.float()))
 
     def _weight_blocks(self, weight: Tensor) -> dict[str, Tensor]:
         return {f"packed_{block.start}": weight[:, block] for block in channel_blocks(self.inputs)}
 
     def split(self, x: Tensor) -> list[Tensor]:
-        blocks = self._input_blocks()
-        return [self.unfold(self.accumulate(x.reshape(-1, self.inputs)[:, block].clone() for block in blocks), x)]
+        rows = x.reshape(-1, self.inputs)
+        blocks = (rows[:, block].to(torch.float32, copy=True) for block in self._input_blocks())
+        return [self.unfold(self.accumulate(blocks), x)]
 
     def accumulate(self, blocks: Iterable[Tensor]) -> Tensor:
-        """Return the outputs (rows, outputs) for blocks of the inputs (rows, block), which are overwritten.
+        """Return the outputs (rows, outputs) for blocks of the inputs (rows, block), float32.
 
-        The blocks may be computed lazily.
+        The blocks may be computed lazily, and are overwritten.
         """
         y = None
         for block, x in zip(self._input_blocks(), blocks, strict=True):
-            rows, scale = self._quantize_input(rotate_(x), overwrite=True)
+            rows, scale = self._quantize_input(hadamard_transform_(x), overwrite=True)
             weight = None if self.weight is None else self.weight[:, block]
             product = self._matmul(rows, weight, f"packed_{block.start}", slice(None))
             if y is not None:
@@ -181,21 +182,17 @@ class RotatedInt8Linear(Int8Linear):
         return [slice(0, self.inputs)] if self.scale.is_cuda else channel_blocks(self.inputs)
 
 
-def rotate(x: Tensor) -> Tensor:
-    """Rotate groups of the last axis of x by a Hadamard matrix, in the dtype of x."""
-    size = rotation_size(x.shape[-1])
+def hadamard_transform(x: Tensor) -> Tensor:
+    """Multiply groups of the last axis of x by a Hadamard matrix, in the dtype of x."""
+    channels = x.shape[-1]
+    size = min(channels & -channels, MAX_HADAMARD)  # the largest power of two that divides the axis
     return (x.reshape(-1, size) @ hadamard(size, x.dtype, x.device)).view(x.shape)
 
 
-def rotate_(x: Tensor) -> Tensor:
-    """Rotate contiguous x in place, in BF16 if the device has it: its error is a tenth of that of INT8."""
+def hadamard_transform_(x: Tensor) -> Tensor:
+    """Transform contiguous x in place, in BF16 if the device has it: its error is a tenth of that of INT8."""
     dtype = torch.bfloat16 if x.is_cuda or has_bf16() else torch.float32
-    return x.copy_(rotate(x.to(dtype)))
-
-
-def rotation_size(channels: int) -> int:
-    """Return the number of channels that are rotated together: the largest power of two that divides all."""
-    return min(channels & -channels, MAX_ROTATION)
+    return x.copy_(hadamard_transform(x.to(dtype)))
 
 
 @cache

@@ -15,7 +15,7 @@ from soundloom.checkpoints.formats.tensors import LazyTensor, evict
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
 from soundloom.engines.torch.blocks import DownProjection
 from soundloom.engines.torch.fp8 import Fp8Linear
-from soundloom.engines.torch.int8 import Int8Linear, RotatedInt8Linear
+from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear
 from soundloom.engines.torch.opaque import has_opaque_views
 from soundloom.engines.torch.prepared import MIN_BYTES, PreparedWeights
 from soundloom.engines.torch.quantized import PackedLinear, StoredLinear
@@ -86,7 +86,7 @@ def load_module(
                 evict(part.buffer())  # else the file's pages stay in memory next to their copies
     module.load_state_dict(state, assign=True)
     state.clear()
-    if has_opaque_views():
+    if has_opaque_views():  # else plain weights are prepared, and prepacked after each load
         _prepack(module)
     if prepared is not None and prepared.save(module, chosen):
         prepared.load(module, chosen)  # frees the copies in memory
@@ -123,7 +123,7 @@ def _make_quantized(plain: nn.Linear, precision: str) -> Int8Linear | Fp8Linear:
     if precision == "fp8":
         return Fp8Linear(*sizes)
     if isinstance(plain, DownProjection):
-        return RotatedInt8Linear(*sizes)
+        return HadamardInt8Linear(*sizes)
     return Int8Linear(*sizes, parts=getattr(plain, "parts", 1))
 
 

@@ -26,8 +26,10 @@ def reuse_freed_memory() -> None:
     """Let glibc keep freed memory for later allocations, until `malloc_trim`.
 
     By default it returns large tensors to the system at once. The next tensor then gets new pages, which the kernel
-    clears: up to a tenth of the time of a forward pass.
+    clears: up to a tenth of the time of a forward pass. A user who has set thresholds in the environment has decided.
     """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
     _call_glibc("mallopt", _M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD)
     _call_glibc("mallopt", _M_TRIM_THRESHOLD, TRIM_THRESHOLD)
 

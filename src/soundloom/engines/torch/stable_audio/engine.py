@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ class TorchEngine(ComponentEngine[Component]):
         if component == "conditioner":
             return load_module(lambda: Conditioner(config), tensors, label, self.device)
         blocks = torch.bfloat16 if self._uses_bf16 else None
-        build_same = lambda: SAME(config, (component,))  # noqa: E731
+        build_same = partial(SAME, config, (component,))
         same = load_module(build_same, tensors, label, self.device, blocks=blocks, prepared=prepared)
         if blocks is not None:
             same.allow_inexact()
