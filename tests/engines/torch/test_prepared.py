@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="the PyTorch engine is not installed
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import load, opaque, prepared  # noqa: E402
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear  # noqa: E402
-from soundloom.engines.torch.precision import has_int8  # noqa: E402
+from soundloom.engines.torch.precision import has_bf16, has_int8  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402
 
 Outputs = dict[str, np.ndarray]
@@ -92,6 +92,14 @@ def test_later_loads_compute_nothing_and_give_equal_outputs(
     no_rounding()
     assert_equal(outputs(model, precision), exact)
     assert len(files(model)) == 4  # text, dit, encoder and decoder
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor does not multiply BF16 natively")
+def test_precisions_share_the_networks_around_the_transformer(model) -> None:
+    outputs(model, "int8")
+    outputs(model, "bf16")
+    names = sorted(path.name.rpartition("-")[0] for path in files(model))
+    assert names == ["decoder-bf16", "dit-bf16", "dit-int8", "encoder-bf16", "text-bf16"]
 
 
 def test_small_networks_are_not_prepared(model, monkeypatch) -> None:

@@ -86,8 +86,9 @@ class TorchEngine(ComponentEngine[Component]):
     def _build(self, component: Component) -> nn.Module:
         source = find_component(self.checkpoint, component)
         config, tensors, label = source.config, source.tensors, source.label
-        name = f"{component}-{self.precision}"
-        prepared = PreparedWeights(name, self.checkpoint.files, self.checkpoint.fingerprint)
+        # On a CPU, where weights are prepared, BF16 and INT8 share the networks around the transformer.
+        precision = self.precision if component == "dit" else "bf16" if self._uses_bf16 else "fp32"
+        prepared = PreparedWeights(f"{component}-{precision}", self.checkpoint.files, self.checkpoint.fingerprint)
         if component == "text":
             # A prompt reads a few of 256000 rows of the embedding table: it stays memory-mapped in its file's dtype.
             build, keep = (lambda: T5GemmaEncoder(config)), ("embed_tokens.weight",)
