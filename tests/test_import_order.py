@@ -17,6 +17,7 @@ LAYERS = (
     ("config",),
     ("datasets",),
     ("text", "diffusion", "autoregressive", "checkpoints"),
+    ("lora",),
     ("engines",),
     ("pipeline",),
     ("evaluation",),
