@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from soundloom.config.values import as_float, as_int, coerce
@@ -93,7 +94,7 @@ class AdapterUse:
         points = self.curve
         if sigma <= points[0].sigma:
             return points[0].strength
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in pairwise(points):
             if sigma <= b.sigma:
                 return a.strength + (b.strength - a.strength) * (sigma - a.sigma) / (b.sigma - a.sigma)
         return points[-1].strength
