@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
+from soundloom.engines.torch.branches import Branch
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
 from soundloom.engines.torch.flex_attention import differential_attention, is_fused
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear
@@ -42,6 +43,7 @@ class Linear(nn.Linear):
     def __init__(self, inputs: int, outputs: int, bias: bool = True, parts: int = 1) -> None:
         super().__init__(inputs, outputs, bias)
         self.parts = parts
+        self.branch: Branch | None = None
 
     def reset_parameters(self) -> None:
         """Initialize, except on the meta device, whose weights are loaded later."""
@@ -49,12 +51,19 @@ class Linear(nn.Linear):
             super().reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x.to(self.weight.dtype), self.weight, self.bias)
+        if self.branch is None:
+            return linear(x.to(self.weight.dtype), self.weight, self.bias)
+        y = self.branch(x, self.product)
+        return y if self.bias is None else y + self.bias
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply x (…, inputs) by the weight alone."""
+        return linear(x.to(self.weight.dtype), self.weight, None)
 
     def silu_gated(self, x: Tensor) -> Tensor:
         """Return value * silu(gate) of the output's two halves; on a CPU, oneDNN fuses it into the matmul."""
         x = x.to(self.weight.dtype)
-        if not x.is_cpu or x.dtype not in ONEDNN_DTYPES or torch.is_grad_enabled():
+        if self.branch is not None or not x.is_cpu or x.dtype not in ONEDNN_DTYPES or torch.is_grad_enabled():
             value, gate = self(x).chunk(2, dim=-1)
             return value * F.silu(gate)
         weights, biases = self.weight.chunk(2), (None, None) if self.bias is None else self.bias.chunk(2)

@@ -29,6 +29,7 @@ from soundloom.engines.torch.blocks import (
     normal,
     rope_channels,
 )
+from soundloom.engines.torch.branches import Branch
 
 NORM_EPS = 1e-5
 
@@ -118,6 +119,22 @@ class Transformer(nn.Module):
         return self.project_out(h[:, m:])
 
 
+class PointwiseConv(nn.Conv1d):
+    """A convolution of kernel size 1 around which its input is added."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 1, bias=False)
+        self.branch: Branch | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (b, t, c) to (b, t, c)."""
+        return (self.product(x) if self.branch is None else self.branch(x, self.product)) + x
+
+    def product(self, x: Tensor) -> Tensor:
+        """Apply the convolution alone to x (b, t, c)."""
+        return F.linear(x.to(self.weight.dtype), self.weight[:, :, 0])
+
+
 class DiT(nn.Module):
     """Velocity of latents x (b, c, t) at times t (b,), given a `Conditioning`."""
 
@@ -128,9 +145,9 @@ class DiT(nn.Module):
         self.to_timestep_embed = mlp(config.timestep_features_dim, d, bias=True)
         self.to_cond_embed = mlp(config.cond_token_dim, d, bias=False)
         self.to_global_embed = mlp(config.global_cond_dim, d, bias=False)
-        self.preprocess_conv = nn.Conv1d(c, c, 1, bias=False)
+        self.preprocess_conv = PointwiseConv(c)
         self.transformer = Transformer(config)
-        self.postprocess_conv = nn.Conv1d(c, c, 1, bias=False)
+        self.postprocess_conv = PointwiseConv(c)
 
     def attend_in(self, dtype: torch.dtype) -> None:
         """Set the dtype of self-attention, unless it is differential: its difference would cancel in half precision."""
@@ -182,9 +199,9 @@ class DiT(nn.Module):
         if modulation is None:
             times = torch.full((x.shape[0],), t, device=x.device) if isinstance(t, float) else t
             modulation = self._modulation(times, cond.embedding)
-        h = pointwise(self.preprocess_conv, x.transpose(1, 2))
+        h = self.preprocess_conv(x.transpose(1, 2))
         y = self.transformer(h, modulation, cond, padding)
-        return pointwise(self.postprocess_conv, y).transpose(1, 2).float()
+        return self.postprocess_conv(y).transpose(1, 2).float()
 
     def _modulation(self, times: Tensor, embedding: Tensor) -> Tensor:
         """Return the modulation (…, k, 6, d) at times (k,) for a duration embedding (…, k or 1, d)."""
@@ -206,8 +223,3 @@ def without_repetition(context: Tensor, repeats: int, exact: bool) -> tuple[Tens
     bias = torch.zeros(context.shape[1], device=context.device)
     bias[-2].fill_(math.log(repeats))
     return context, bias
-
-
-def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """Apply a convolution of kernel size 1 to x (b, t, c) and add x."""
-    return F.linear(x.to(conv.weight.dtype), conv.weight[:, :, 0]) + x
