@@ -12,25 +12,73 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from soundloom.checkpoints.formats.tensors import Array
+from soundloom.lora.adapter import ModuleAdapter
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """A low-rank matrix: scale * row * (up down) * col, of an adapter's factors; row (out,) and col (in,) or None."""
+
+    adapter: ModuleAdapter
+    scale: float
+    row: Array | None = None
+    col: Array | None = None
+
+    def scaled(self, scale: float, row: Array | None = None, col: Array | None = None) -> LowRank:
+        """Return it multiplied by a number, and by vectors along its rows and columns."""
+        return LowRank(self.adapter, self.scale * scale, times(self.row, row), times(self.col, col))
+
+    def factors(self) -> tuple[Array, Array]:
+        """Return (down (r, in), up (out, r)), float32, with all scales in them."""
+        down, up = self.adapter.factors()
+        up = up * np.float32(self.scale) if self.row is None else up * (self.scale * self.row)[:, None]
+        return (down if self.col is None else down * self.col).astype(np.float32), up.astype(np.float32)
+
+
+class Term(NamedTuple):
+    """The weight with its rows multiplied by `row` (out,) and its columns by `col` (in,); None stands for ones."""
+
+    row: Array | None = None
+    col: Array | None = None
+
+    def scaled(self, row: Array | None, col: Array | None) -> Term:
+        """Return the term multiplied by vectors along its rows and columns."""
+        return Term(times(self.row, row), times(self.col, col))
 
 
 @dataclass(frozen=True, eq=False)
 class LayerBranch:
-    """The branch of one layer, float32. `terms` are pairs (a (out,) or None, b (in,) or None).
+    """The branch of one layer; the vectors of its terms are float32."""
 
-    `down` (R, in) and `up` (out, R) are None where no low-rank part remains; R is the sum of the ranks.
-    """
+    terms: tuple[Term, ...]
+    lows: tuple[LowRank, ...]
 
-    terms: tuple[tuple[Array | None, Array | None], ...]
-    down: Array | None
-    up: Array | None
+    @property
+    def rank(self) -> int:
+        """The sum of the ranks, R."""
+        return sum(low.adapter.rank for low in self.lows)
+
+    @property
+    def is_finite(self) -> bool:
+        vectors = [*(v for term in self.terms for v in term), *(v for low in self.lows for v in (low.row, low.col))]
+        return all(np.isfinite(vector).all() for vector in vectors if vector is not None)
+
+    def factors(self) -> tuple[Array, Array] | None:
+        """Return (down (R, in), up (out, R)), float32, or None where no low-rank part is left."""
+        if not self.lows:
+            return None
+        downs, ups = zip(*(low.factors() for low in self.lows), strict=True)
+        return np.concatenate(downs), np.concatenate(ups, axis=1)
 
     @property
     def structure(self) -> Hashable:
         """What decides the operations: two branches of one structure differ in values only."""
-        return tuple((a is not None, b is not None) for a, b in self.terms), None if self.up is None else self.up.shape
+        return tuple((term.row is not None, term.col is not None) for term in self.terms), self.rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +90,10 @@ class Branches:
     @property
     def structure(self) -> Hashable:
         return tuple((name, layer.structure) for name, layer in self.layers.items())
+
+
+def times(a: Array | None, b: Array | None) -> Array | None:
+    """Return the product of two vectors, where None stands for ones."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a * b
