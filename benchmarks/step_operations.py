@@ -38,7 +38,7 @@ class Counter:
 @contextmanager
 def counted() -> Iterator[Counter]:
     """Count multiply-adds of linear layers and attention within the context."""
-    counter, linear, pointwise = Counter(), blocks.Linear.__call__, dit.pointwise
+    counter, linear, pointwise = Counter(), blocks.Linear.__call__, dit.PointwiseConv.__call__
     attention = mx.fast.scaled_dot_product_attention
 
     def count_linear(layer: Any, x: mx.array) -> mx.array:
@@ -49,14 +49,14 @@ def counted() -> Iterator[Counter]:
         counter.total += 2 * q.size * k.shape[-2]
         return attention(q, k, v, **options)
 
-    def count_pointwise(conv: dit.Conv1d, x: mx.array) -> mx.array:
+    def count_pointwise(conv: dit.PointwiseConv, x: mx.array) -> mx.array:
         counter.total += x.size * conv.weight.shape[0]
         return pointwise(conv, x)
 
     with (
         patch.object(blocks.Linear, "__call__", count_linear),
         patch.object(mx.fast, "scaled_dot_product_attention", count_attention),
-        patch.object(dit, "pointwise", count_pointwise),
+        patch.object(dit.PointwiseConv, "__call__", count_pointwise),
     ):
         yield counter
 

@@ -15,6 +15,7 @@ from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PR
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.base import BaseEngine, ComponentSource
 from soundloom.errors import CheckpointError, EngineError
+from soundloom.lora.branches import Branches
 
 Array = Any  # torch.Tensor or mlx.core.array; plain operators work on it
 Conditioning = Any  # inputs shared by all steps, of the engine's own type
@@ -58,6 +59,15 @@ class Engine(BaseEngine[Component], Protocol):
         self, x: Array, t: float | Array, cond: Conditioning, valid: np.ndarray | None, zero_values: bool = False
     ) -> Array:
         """Return the velocity of x (b, c, t), float32; t is a float or (b, 1, 1), valid (b, t) marks real frames."""
+
+    def load_branches(self, slots: Sequence[Branches | None]) -> None:
+        """Copy sets of adapters to the device as slots, in place of all earlier ones; none is in use then."""
+
+    def use_branches(self, slot: int | None) -> None:
+        """Let all later `embed`, `condition` and `velocity` calls compute with a slot; None: with the weights alone.
+
+        Networks that are freed and loaded again keep the slot. An empty slot, loaded from None, equals None.
+        """
 
     def encode(self, audio: np.ndarray, noise_fn: NoiseFn | None) -> np.ndarray:
         """Return latents (b, c, t) of audio (b, channels, samples); `noise_fn` adds the published codec noise."""

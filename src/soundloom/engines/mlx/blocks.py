@@ -8,35 +8,20 @@ Source: stable-audio-3, models/transformer.py and models/blocks.py.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import mlx.core as mx
 from mlx import nn
 
 from soundloom.diffusion.fourier import expo_frequencies
+from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.fused import fused
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
-
-Outputs = TypeVar("Outputs", mx.array, tuple[mx.array, mx.array])
-
-
-def fused(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-    """Compile elementwise operations into one kernel on a GPU, for all shapes.
-
-    On a CPU, MLX would call the machine's C++ compiler, which may be missing, so the function runs uncompiled.
-    """
-    kernel = mx.compile(function, shapeless=True)
-
-    @functools.wraps(function)
-    def run(*arrays: mx.array) -> Outputs:
-        return (kernel if mx.default_device() == mx.gpu else function)(*arrays)
-
-    return run
 
 
 @fused
@@ -79,8 +64,17 @@ class SiLU(nn.Module):
 class Linear(nn.Linear):
     """A linear layer that casts its input to the dtype of its weight."""
 
+    branch: Branch | None = None
+
     def __call__(self, x: mx.array) -> mx.array:
-        return super().__call__(x.astype(self.weight.dtype))
+        if self.branch is None:
+            return super().__call__(x.astype(self.weight.dtype))
+        y = self.branch(x, self.product)
+        return y + self.bias if "bias" in self else y
+
+    def product(self, x: mx.array) -> mx.array:
+        """Multiply x (…, in) by the weight alone."""
+        return x.astype(self.weight.dtype) @ self.weight.T
 
 
 class RMSNorm(nn.Module):

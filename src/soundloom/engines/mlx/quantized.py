@@ -6,6 +6,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
+from soundloom.engines.mlx.branches import Branch
 
 # Weight values that are cast at once.
 BLOCK_VALUES = 1 << 18
@@ -13,6 +14,8 @@ BLOCK_VALUES = 1 << 18
 
 class StoredLinear(nn.Module):
     """A linear layer that computes in `dtype`, with a weight (out, in) of any dtype."""
+
+    branch: Branch | None = None
 
     def __init__(self, inputs: int, outputs: int, bias: bool, dtype: mx.Dtype) -> None:
         super().__init__()
@@ -22,8 +25,12 @@ class StoredLinear(nn.Module):
             self.bias = mx.zeros((outputs,), dtype)
 
     def __call__(self, x: mx.array) -> mx.array:
-        y = self.matmul(x.astype(self.dtype))
+        y = self.product(x) if self.branch is None else self.branch(x, self.product)
         return y + self.bias if "bias" in self else y
+
+    def product(self, x: mx.array) -> mx.array:
+        """Multiply x (…, in) by the weight alone."""
+        return self.matmul(x.astype(self.dtype))
 
     def matmul(self, x: mx.array) -> mx.array:
         """Multiply by the weight, cast to `dtype` in parts, one part after the other."""

@@ -17,7 +17,8 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.musicgen.model import LMConfig
-from soundloom.engines.mlx.blocks import Linear, fused
+from soundloom.engines.mlx.blocks import Linear
+from soundloom.engines.mlx.fused import fused
 
 
 @dataclass(frozen=True)

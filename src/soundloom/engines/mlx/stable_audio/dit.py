@@ -31,6 +31,7 @@ from soundloom.engines.mlx.blocks import (
     rope_channels,
     sequence,
 )
+from soundloom.engines.mlx.branches import Branch
 
 NORM_EPS = 1e-5
 
@@ -122,13 +123,26 @@ class Transformer(nn.Module):
         return self.project_out(h[:, m:])
 
 
-class Conv1d(nn.Module):
-    """The weight of a convolution in the checkpoint's layout (out, in, kernel), unlike nn.Conv1d's."""
+class PointwiseConv(nn.Module):
+    """A convolution of kernel size 1, to whose output its input is added.
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
+    Its weight has the checkpoint's layout (out, in, kernel), unlike nn.Conv1d's.
+    """
+
+    branch: Branch | None = None
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        bound = (channels_in * kernel) ** -0.5
-        self.weight = mx.random.uniform(-bound, bound, (channels_out, channels_in, kernel))
+        bound = channels**-0.5
+        self.weight = mx.random.uniform(-bound, bound, (channels, channels, 1))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Map x (b, t, c) to (b, t, c)."""
+        return (self.product(x) if self.branch is None else self.branch(x, self.product)) + x
+
+    def product(self, x: mx.array) -> mx.array:
+        """Apply the convolution alone to x (b, t, c)."""
+        return x.astype(self.weight.dtype) @ self.weight[:, :, 0].T
 
 
 class DiT(nn.Module):
@@ -141,9 +155,9 @@ class DiT(nn.Module):
         self.to_timestep_embed = mlp(config.timestep_features_dim, d, bias=True)
         self.to_cond_embed = mlp(config.cond_token_dim, d, bias=False)
         self.to_global_embed = mlp(config.global_cond_dim, d, bias=False)
-        self.preprocess_conv = Conv1d(c, c, 1)
+        self.preprocess_conv = PointwiseConv(c)
         self.transformer = Transformer(config)
-        self.postprocess_conv = Conv1d(c, c, 1)
+        self.postprocess_conv = PointwiseConv(c)
 
     def condition(
         self,
@@ -187,9 +201,9 @@ class DiT(nn.Module):
         if modulation is None:
             times = mx.full((x.shape[0],), t) if isinstance(t, float) else t
             modulation = self._modulation(times, cond.embedding)
-        h = pointwise(self.preprocess_conv, x.swapaxes(1, 2))
+        h = self.preprocess_conv(x.swapaxes(1, 2))
         y = self.transformer(h, modulation, cond, padding)
-        return pointwise(self.postprocess_conv, y).swapaxes(1, 2).astype(mx.float32)
+        return self.postprocess_conv(y).swapaxes(1, 2).astype(mx.float32)
 
     def _modulation(self, times: mx.array, embedding: mx.array) -> mx.array:
         """Return the modulation (…, k, 6, d) at times (k,) for a duration embedding (…, k or 1, d)."""
@@ -211,8 +225,3 @@ def without_repetition(context: mx.array, repeats: int, exact: bool) -> tuple[mx
     bias = mx.zeros((context.shape[1],))
     bias[-2] = math.log(repeats)
     return context, bias
-
-
-def pointwise(conv: Conv1d, x: mx.array) -> mx.array:
-    """Apply a convolution of kernel size 1 to x (b, t, c) and add x."""
-    return x.astype(conv.weight.dtype) @ conv.weight[:, :, 0].T + x

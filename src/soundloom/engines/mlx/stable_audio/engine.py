@@ -13,11 +13,16 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.engines.mlx.blocks import Padding
 from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
+from soundloom.engines.mlx.slots import BranchSlots
 from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
 from soundloom.engines.mlx.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.mlx.stable_audio.same import SAME
 from soundloom.engines.mlx.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.engines.stable_audio import Component, NoiseFn, find_component
+from soundloom.lora.branches import Branches
+from soundloom.lora.modules import CONDITIONER, TRANSFORMER
+
+ADAPTED: dict[Component, str] = {"dit": TRANSFORMER, "conditioner": CONDITIONER}
 
 
 class MLXEngine(ComponentEngine[Component]):
@@ -30,6 +35,9 @@ class MLXEngine(ComponentEngine[Component]):
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         super().__init__(device, precision)
         self.checkpoint = checkpoint
+        # MLX accumulates in the dtype of its inputs on CPUs, for which half precision is too coarse.
+        dtype = PRECISIONS[self.precision] if self.device == "gpu" else mx.float32
+        self._branches = BranchSlots({TRANSFORMER: dtype, CONDITIONER: mx.float32})
 
     def describe(self) -> dict[str, str]:
         return {
@@ -58,6 +66,25 @@ class MLXEngine(ComponentEngine[Component]):
         if component == "conditioner":
             return load_module(lambda: Conditioner(config), tensors, label)
         return load_module(lambda: SAME(config, (component,)), tensors, label)
+
+    @on_device
+    def load(self, component: Component) -> None:
+        if component not in self._modules:
+            super().load(component)
+            if component in ADAPTED:
+                self._branches.attach(ADAPTED[component], self._modules[component])
+
+    def free(self, *components: Component) -> None:
+        for component in ADAPTED.keys() & set(components):
+            self._branches.detach(ADAPTED[component])
+        super().free(*components)
+
+    @on_device
+    def load_branches(self, slots: Sequence[Branches | None]) -> None:
+        self._branches.load(slots)
+
+    def use_branches(self, slot: int | None) -> None:
+        self._branches.use(slot)
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> mx.array:

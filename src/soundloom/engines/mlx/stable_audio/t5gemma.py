@@ -13,7 +13,8 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
-from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, fused, rms_norm
+from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, rms_norm
+from soundloom.engines.mlx.fused import fused
 
 
 class GemmaNorm(nn.Module):
