@@ -10,36 +10,14 @@ import pytest
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.stable_audio.adapters import Combine, Mode
 from soundloom.errors import CheckpointError
-from soundloom.lora.adapter import TYPES, AdapterType, ModuleAdapter, kinds_of
+from soundloom.lora.adapter import TYPES, AdapterType
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight, column_norms, row_norms
 from soundloom.lora.branches import LayerBranch, Term
 from soundloom.lora.compile import BranchCompiler
+from tests.lora.adapters import IN, OUT, make_module, make_weight
 
-OUT, IN, RANK = 320, 128, 4
 STRENGTHS = (0.02, 0.5, 1.0, 1.7, -0.5)
 MODES: tuple[Mode, ...] = ("fade", "full", "linear")
-
-
-def make_weight(seed: int = 0, shape: tuple[int, ...] = (OUT, IN)) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32) / 10
-
-
-def make_module(adapter_type: AdapterType, seed: int = 1, name: str = "model.layer", rank: int = RANK) -> ModuleAdapter:
-    """Return an adapter that changes a weight of (OUT, IN) by about its own size."""
-    rng = np.random.default_rng(seed)
-    shapes = {"lora_A": (rank, IN), "lora_B": (OUT, rank), "M_xs": (rank, rank), "U": (OUT, rank), "V": (IN, rank)}
-    shapes |= {"magnitude_r": (OUT,), "magnitude_c": (IN,)}
-    shapes["magnitude"] = (IN,) if "cols" in adapter_type else (OUT,)
-    kinds = [*kinds_of(adapter_type), *(("U", "V") if adapter_type.endswith("-xs") else ())]
-    tensors = {}
-    for kind in kinds:
-        values = rng.normal(size=shapes[kind]).astype(np.float32) / 6
-        if kind.startswith("magnitude"):
-            norm = 0.1 * (IN if shapes[kind][0] == OUT else OUT) ** 0.5
-            values = norm * (1 + values)
-            values[::17] *= -1  # nothing in training keeps magnitudes positive
-        tensors[kind] = from_array(kind, values.astype(np.float32))
-    return ModuleAdapter(name, adapter_type, rank, 1.5, tensors)
 
 
 def as_matrix(branch: LayerBranch, weight: np.ndarray) -> np.ndarray:

@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.torch.branches import Branch
+from soundloom.engines.torch.branches import Branch, LowRankBranch
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
 from soundloom.engines.torch.flex_attention import differential_attention, is_fused
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear
+from soundloom.lora.branches import LayerBranch
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -59,6 +60,10 @@ class Linear(nn.Linear):
     def product(self, x: Tensor) -> Tensor:
         """Multiply x (…, inputs) by the weight alone."""
         return linear(x.to(self.weight.dtype), self.weight, None)
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype)
 
     def silu_gated(self, x: Tensor) -> Tensor:
         """Return value * silu(gate) of the output's two halves; on a CPU, oneDNN fuses it into the matmul."""
@@ -373,7 +378,13 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gated, _, down = self.ff
         assert isinstance(gated, GatedProjection)
-        if isinstance(gated.proj, Int8Linear) and isinstance(down, HadamardInt8Linear):
+        up = gated.proj
+        if (
+            isinstance(up, Int8Linear)
+            and isinstance(down, HadamardInt8Linear)
+            and up.computes_in_blocks
+            and down.computes_in_blocks
+        ):
             # Each block of channels goes through both layers while it is in the processor's cache.
-            return down.unfold(down.accumulate(gated.proj.gated_blocks(x, gated.act_)), x)
+            return down.unfold(down.accumulate(up.gated_blocks(x, gated.act_)), x)
         return self.ff(x)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.lora.branches import LayerBranch
+
 LIMIT = 448.0  # largest e4m3 value
 TINY = 1e-12
 MIN_CAPABILITY = (8, 9)  # compute capability
@@ -29,6 +32,7 @@ class Fp8Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__()
+        self.branch: Branch | None = None
         self.register_buffer("weight", torch.zeros(outputs, inputs, dtype=torch.float8_e4m3fn))
         self.register_buffer("scale", torch.zeros(outputs))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
@@ -40,11 +44,18 @@ class Fp8Linear(nn.Module):
         return {"weight": quantized, "scale": scale.flatten()}
 
     def forward(self, x: Tensor) -> Tensor:
+        y = self.product(x) if self.branch is None else self.branch(x, self.product)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply x (…, inputs) by the weight alone."""
         rows, scale = quantize_rows(x.reshape(-1, x.shape[-1]))
         y = self._multiply(rows, scale) if x.is_cuda else self._multiply_reference(rows, scale)
-        if self.bias is not None:
-            y = y + self.bias.to(y.dtype)
         return y.view(*x.shape[:-1], -1)
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.device, torch.bfloat16)
 
     def _multiply(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch._scaled_mm(

@@ -8,13 +8,17 @@ that stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundloom.engines.torch.branches import LowRankBranch
 from soundloom.engines.torch.precision import has_bf16, has_int8
+from soundloom.lora.branches import LayerBranch
 
 LIMIT = 127
 TINY = 1e-12  # smallest scale, for rows of zeros
@@ -40,6 +44,31 @@ def channel_blocks(channels: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, channels, size)]
 
 
+class QuantizedRows(NamedTuple):
+    """Inputs (rows, inputs) in int8 with the scale of each row (rows, 1), and their low-rank projection (rows, R)."""
+
+    values: Tensor
+    scale: Tensor
+    low: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Branch:
+    """A branch of adapters with one term, in the terms of an `Int8Linear`: scaled rows cost nothing there.
+
+    `scale` (out,) replaces that of the weight; `col` (in,), `down` (R, in) and `up` (out, R) may be None.
+    """
+
+    scale: Tensor
+    col: Tensor | None
+    down: Tensor | None
+    up: Tensor | None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all tensors, in a fixed order."""
+        yield from (tensor for tensor in (self.scale, self.col, self.down, self.up) if tensor is not None)
+
+
 class Int8Linear(nn.Module):
     """A linear layer with an int8 weight (outputs, inputs); takes floats, returns float32.
 
@@ -57,6 +86,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", torch.zeros(outputs))
         self.register_buffer("bias", torch.zeros(outputs) if bias else None)
         self.inputs, self.outputs, self.parts = inputs, outputs, parts
+        self.branch: Int8Branch | LowRankBranch | None = None
 
     @staticmethod
     def quantize(weight: Tensor) -> dict[str, Tensor]:
@@ -83,23 +113,59 @@ class Int8Linear(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def split(self, x: Tensor) -> list[Tensor]:
-        """Return the parts of the outputs for x (…, inputs), each a tensor of its own."""
-        rows, scale = self._quantize_input(x)
-        return [self.unfold(self._part(rows, scale, part), x) for part in range(self.parts)]
+        """Return the parts of the outputs for x (…, inputs)."""
+        if isinstance(self.branch, LowRankBranch):
+            y = self.branch(x, self.product)
+            y = y if self.bias is None else y.add_(self.bias)
+            return list(y.split(self.outputs // self.parts, dim=-1))
+        return self._split(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply x (…, inputs) by the weight alone."""
+        branch, bias = self.branch, self.bias
+        self.branch = self.bias = None
+        try:
+            return torch.cat(self._split(x), dim=-1)
+        finally:
+            self.branch, self.bias = branch, bias
+
+    def make_branch(self, branch: LayerBranch) -> Int8Branch | LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        general = LowRankBranch.of(branch, self.scale.device, torch.float32)
+        if len(general.terms) != 1:
+            return general
+        ((row, col),) = general.terms
+        scale = self.scale.clone() if row is None else self.scale * row
+        # The projection is exact enough in BF16: it is small, and the products around it are quantized.
+        dtype = torch.bfloat16 if self.scale.is_cuda or has_bf16() else torch.float32
+        return Int8Branch(scale, col, None if general.down is None else general.down.to(dtype), general.up)
+
+    @property
+    def computes_in_blocks(self) -> bool:
+        """Whether blocks of the outputs can be computed one after the other; a sum of several terms cannot."""
+        return not isinstance(self.branch, LowRankBranch)
+
+    @property
+    def _fused(self) -> Int8Branch | None:
+        return self.branch if isinstance(self.branch, Int8Branch) else None
 
     def gated_blocks(self, x: Tensor, act: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
         """Yield value * act(gate), of the two halves of the outputs, in blocks of channels (rows, block)."""
-        rows, scale = self._quantize_input(x)
+        rows = self._quantize_input(x)
         for value, gate in zip(self._blocks(0), self._blocks(1), strict=True):
-            yield self._multiply(rows, scale, value).mul_(act(self._multiply(rows, scale, gate)))
+            yield self._multiply(rows, value).mul_(act(self._multiply(rows, gate)))
 
-    def _part(self, rows: Tensor, scale: Tensor, part: int) -> Tensor:
+    def _split(self, x: Tensor) -> list[Tensor]:
+        rows = self._quantize_input(x)
+        return [self.unfold(self._part(rows, part), x) for part in range(self.parts)]
+
+    def _part(self, rows: QuantizedRows, part: int) -> Tensor:
         blocks = self._blocks(part)
         if len(blocks) == 1:
-            return self._multiply(rows, scale, blocks[0])
-        y = scale.new_empty(len(rows), self.outputs // self.parts)
+            return self._multiply(rows, blocks[0])
+        y = rows.scale.new_empty(len(rows.values), self.outputs // self.parts)
         for block, columns in zip(blocks, self._blocks(0), strict=True):
-            y[:, columns] = self._multiply(rows, scale, block)
+            y[:, columns] = self._multiply(rows, block)
         return y
 
     def _blocks(self, part: int) -> list[slice]:
@@ -113,26 +179,45 @@ class Int8Linear(nn.Module):
         """Return y (rows, outputs) in the leading shape of x, without padding rows."""
         return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1)
 
-    def _quantize_input(self, x: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
-        """Return x (…, inputs) as quantized rows (rows, inputs), in the format of `_multiply`, and their scales."""
+    def _quantize_input(self, x: Tensor) -> QuantizedRows:
+        """Return x (…, inputs) as quantized rows, and their projection if adapters have a low-rank part."""
         rows = x.reshape(-1, x.shape[-1])
         if x.is_cuda and len(rows) < MIN_ROWS:
             rows = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows)))
+        low, branch = None, self._fused
+        if branch is not None:
+            if branch.down is not None:
+                low = (rows.to(branch.down.dtype) @ branch.down.t()).float()
+            if branch.col is not None:
+                rows = rows * branch.col
+        return QuantizedRows(*self._quantize(rows), low)
+
+    def _quantize(self, rows: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
+        """Return quantized rows, in the format of `_matmul`, and their scales."""
         rows, scale = quantize_rows(rows, out=rows if overwrite else None)
         return (rows if self.weight is not None else rows.view(torch.uint8).bitwise_xor_(OFFSET)), scale
 
-    def _multiply(self, rows: Tensor, scale: Tensor, block: slice) -> Tensor:
-        """Return a block of the outputs (rows, block) for quantized rows and their scales."""
-        y = self._matmul(rows, None if self.weight is None else self.weight[block], f"packed_{block.start}", block)
-        y = y.mul_(scale)  # in place, here and below: a new tensor is not in the cache, and takes three times as long
+    def _multiply(self, rows: QuantizedRows, block: slice) -> Tensor:
+        """Return a block of the outputs (rows, block)."""
+        weight = None if self.weight is None else self.weight[block]
+        y = self._matmul(rows.values, weight, f"packed_{block.start}", block)
+        # In place, here and below: a new tensor is not in the cache, and takes three times as long.
+        return self._finish(y.mul_(rows.scale), rows.low, block)
+
+    def _finish(self, y: Tensor, low: Tensor | None, block: slice) -> Tensor:
+        """Add the low-rank part and the bias to a block of the outputs."""
+        if low is not None:
+            assert self._fused is not None and self._fused.up is not None
+            y = y.addmm_(low, self._fused.up[block].t())
         return y if self.bias is None else y.add_(self.bias[block])
 
     def _matmul(self, rows: Tensor, weight: Tensor | None, packed: str, block: slice) -> Tensor:
         """Multiply quantized rows by a block of the weight, or by its packed form, and scale the outputs `block`."""
+        scale = (self.scale if self._fused is None else self._fused.scale)[block]
         if weight is not None:
-            return torch._int_mm(rows, weight.t()).float().mul_(self.scale[block])
+            return torch._int_mm(rows, weight.t()).float().mul_(scale)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, OFFSET, self.get_buffer(packed), self.scale[block], self.zero[block],
+            rows, 1.0, OFFSET, self.get_buffer(packed), scale, self.zero[block],
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return product
@@ -156,7 +241,7 @@ class HadamardInt8Linear(Int8Linear):
     def _weight_blocks(self, weight: Tensor) -> dict[str, Tensor]:
         return {f"packed_{block.start}": weight[:, block] for block in channel_blocks(self.inputs)}
 
-    def split(self, x: Tensor) -> list[Tensor]:
+    def _split(self, x: Tensor) -> list[Tensor]:
         rows = x.reshape(-1, self.inputs)
         blocks = (rows[:, block].to(torch.float32, copy=True) for block in self._input_blocks())
         return [self.unfold(self.accumulate(blocks), x)]
@@ -166,9 +251,10 @@ class HadamardInt8Linear(Int8Linear):
 
         The blocks may be computed lazily, and are overwritten.
         """
-        y = None
+        y = low = None
         for block, x in zip(self._input_blocks(), blocks, strict=True):
-            rows, scale = self._quantize_input(hadamard_transform_(x), overwrite=True)
+            low = self._project(x, block, low)
+            rows, scale = self._quantize(hadamard_transform_(x), overwrite=True)
             weight = None if self.weight is None else self.weight[:, block]
             product = self._matmul(rows, weight, f"packed_{block.start}", slice(None))
             if y is not None:
@@ -176,7 +262,19 @@ class HadamardInt8Linear(Int8Linear):
             else:
                 y = product.mul_(scale)
         assert y is not None
-        return y if self.bias is None else y.add_(self.bias)
+        return self._finish(y, low, slice(None))
+
+    def _project(self, x: Tensor, block: slice, low: Tensor | None) -> Tensor | None:
+        """Add the low-rank projection of a block of the inputs to `low`, then scale the block, as adapters ask."""
+        branch = self._fused
+        if branch is None:
+            return None
+        if branch.down is not None:
+            part = (x.to(branch.down.dtype) @ branch.down[:, block].t()).float()
+            low = part if low is None else low.add_(part)
+        if branch.col is not None:
+            x.mul_(branch.col[block])
+        return low
 
     def _input_blocks(self) -> list[slice]:
         return [slice(0, self.inputs)] if self.scale.is_cuda else channel_blocks(self.inputs)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
+from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.lora.branches import LayerBranch
 
 # Weight values that are cast at once: a few megabytes, which fit into a processor's cache.
 BLOCK_VALUES = 1 << 19
@@ -21,16 +23,31 @@ class StoredLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> None:
         super().__init__()
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
+        self.branch: Branch | None = None
         self.register_buffer("weight", torch.zeros(outputs, inputs))
         self.register_buffer("bias", torch.zeros(outputs, dtype=dtype) if bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.branch is None:
+            return self._multiply(x, self.bias)
+        y = self.branch(x, self.product)
+        return y if self.bias is None else y + self.bias
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply x (…, inputs) by the weight alone."""
+        return self._multiply(x, None)
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.device, self.dtype)
+
+    def _multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
         x = x.to(self.dtype)
         y = x.new_empty(*x.shape[:-1], self.outputs)
         step = max(BLOCK_VALUES // self.inputs, 1)
         for start in range(0, self.outputs, step):
             rows = slice(start, start + step)
-            y[..., rows] = F.linear(x, self.widen(rows), None if self.bias is None else self.bias[rows])
+            y[..., rows] = F.linear(x, self.widen(rows), None if bias is None else bias[rows])
         return y
 
     def widen(self, rows: slice) -> Tensor:

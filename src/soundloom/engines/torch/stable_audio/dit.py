@@ -29,7 +29,8 @@ from soundloom.engines.torch.blocks import (
     normal,
     rope_channels,
 )
-from soundloom.engines.torch.branches import Branch
+from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.lora.branches import LayerBranch
 
 NORM_EPS = 1e-5
 
@@ -133,6 +134,10 @@ class PointwiseConv(nn.Conv1d):
     def product(self, x: Tensor) -> Tensor:
         """Apply the convolution alone to x (b, t, c)."""
         return F.linear(x.to(self.weight.dtype), self.weight[:, :, 0])
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype)
 
 
 class DiT(nn.Module):

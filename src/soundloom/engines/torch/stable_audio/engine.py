@@ -14,6 +14,7 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.stable_audio import Component, NoiseFn, find_component
 from soundloom.engines.threads import describe_threads
 from soundloom.engines.torch.blocks import Padding
+from soundloom.engines.torch.branches import BranchSlots
 from soundloom.engines.torch.components import ComponentEngine
 from soundloom.engines.torch.cuda_graphs import GraphCache
 from soundloom.engines.torch.flex_attention import HAS_COMPILER
@@ -25,6 +26,7 @@ from soundloom.engines.torch.stable_audio.conditioner import Conditioner
 from soundloom.engines.torch.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.torch.stable_audio.same import SAME
 from soundloom.engines.torch.stable_audio.t5gemma import T5GemmaEncoder
+from soundloom.lora.branches import Branches
 
 
 class TorchEngine(ComponentEngine[Component]):
@@ -45,6 +47,7 @@ class TorchEngine(ComponentEngine[Component]):
         self._precision = Precision.choose(precision, self.device, width)
         self.precision = self._precision.name
         self.graphs: GraphCache | None = GraphCache() if self.device.startswith("cuda") else None
+        self._adapters = BranchSlots()
 
     def describe(self) -> dict[str, str]:
         dtype = ", in bf16 unless differential" if self._attends_in_bf16 else ""
@@ -81,7 +84,24 @@ class TorchEngine(ComponentEngine[Component]):
     def free(self, *components: Component) -> None:
         if self.graphs is not None and any(component in self._modules for component in components):
             self.graphs.clear()  # graphs hold references to weights
+        for component in components:
+            self._adapters.forget(component)
         super().free(*components)
+
+    def load(self, component: Component) -> None:
+        if component not in self._modules:
+            super().load(component)
+            self._adapters.install(component, self._modules[component])
+
+    @inference_mode
+    def load_branches(self, slots: Sequence[Branches | None]) -> None:
+        stayed = self._adapters.load(slots, self._modules)
+        if self.graphs is not None and not stayed:
+            self.graphs.clear()  # graphs read branches at their addresses
+
+    @inference_mode
+    def use_branches(self, slot: int | None) -> None:
+        self._adapters.use(slot, self._modules)
 
     def _build(self, component: Component) -> nn.Module:
         source = find_component(self.checkpoint, component)
