@@ -26,11 +26,12 @@ def tiny(model: str = "small-music") -> ModelConfig:
 
 
 def make_weights(seed: int = 0, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, LazyTensor]:
-    """Return random weights by names as in adapter files, whose rows differ in size."""
+    """Return random weights by names as in adapter files, whose rows and columns differ in size."""
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in (shapes or module_shapes(tiny())).items():
-        sizes = np.exp(0.5 * rng.standard_normal((shape[0], *[1] * (len(shape) - 1))))
+        row_sizes = np.exp(0.5 * rng.standard_normal((shape[0], *[1] * (len(shape) - 1))))
+        sizes = row_sizes * np.exp(0.5 * rng.standard_normal(shape[1:]))
         weights[name] = from_array(name, (sizes * rng.standard_normal(shape)).astype(np.float32) / 8)
     return weights
 
