@@ -1,1 +1,33 @@
-"""LoRA adapters: their files, their arithmetic, and what engines compute beside the weights; NumPy only."""
+"""LoRA adapters: their files, their arithmetic, and what engines compute beside the weights; NumPy only.
+
+    import soundloom.lora
+
+    adapter = soundloom.lora.read("style.safetensors")
+
+Importing this package is fast: everything loads when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soundloom.lora.adapter import Adapter, ModuleAdapter
+    from soundloom.lora.files.read import read
+    from soundloom.lora.files.write import write_adapter
+
+_HOMES = {
+    "Adapter": "adapter",
+    "ModuleAdapter": "adapter",
+    "read": "files.read",
+    "write_adapter": "files.write",
+}
+
+__all__ = ["Adapter", "ModuleAdapter", "read", "write_adapter"]
+
+
+if not TYPE_CHECKING:  # type checkers know the names from above, and should reject any other
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

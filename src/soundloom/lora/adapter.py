@@ -90,8 +90,10 @@ class Adapter:
     """An adapter as its file describes it; `modules` by name, in the order of the file.
 
     `rank` and `alpha` are those of the configuration; modules may differ. `config` is the complete `lora_config` and
-    `metadata` all other metadata of the file, both kept when the adapter is written again. `notices` say what
-    was unusual about the file. `form` names the kind of file: native, ckpt, peft, diffusers, kohya, gguf.
+    `metadata` all other metadata of the file, both kept when the adapter is written again. `sha256` identifies what it
+    sounds like, whatever the file (see `lora.files.identity`). `form` names the kind of file: native, ckpt, peft,
+    diffusers, kohya, gguf. `hints` are advice for use, such as `trigger` and `recommended_strength`; nothing applies
+    them. `notices` say what was unusual about the file.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Adapter:
     path: Path | None = None
     sha256: str = ""
     form: str = "native"
+    hints: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
     @property

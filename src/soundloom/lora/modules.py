@@ -6,9 +6,9 @@ In adapter files their names start with `model.` or `conditioners.`; in checkpoi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.checkpoints.stable_audio.shapes import (
     CONDITIONER_PREFIX,
     DIT_PREFIX,
@@ -16,6 +16,9 @@ from soundloom.checkpoints.stable_audio.shapes import (
     dit_shapes,
 )
 from soundloom.config.stable_audio.model import ModelConfig
+
+if TYPE_CHECKING:  # opening checkpoints imports much that reading adapters does not need
+    from soundloom.checkpoints.stable_audio.open import Checkpoint
 
 TRANSFORMER, CONDITIONER = "model.", "conditioners."
 SECONDS = "conditioners.seconds_total.embedder.embedding.1"

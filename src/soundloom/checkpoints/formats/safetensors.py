@@ -26,6 +26,11 @@ _ALIGNMENT = 8
 
 def read_safetensors(path: Path) -> dict[str, LazyTensor]:
     """Return all tensors of a file by name, lazily. Raises CorruptFileError."""
+    return read_safetensors_and_metadata(path)[0]
+
+
+def read_safetensors_and_metadata(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+    """Return all tensors of a file by name, lazily, and its metadata. Raises CorruptFileError."""
     file = MappedFile(path)
     size = file.size
     if size < _LENGTH_BYTES:
@@ -35,7 +40,7 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
         _fail(path, f"claims a header of {header_size} bytes in a file of {size} bytes")
     start = _LENGTH_BYTES + header_size
     header = _decode_header(path, file.read(_LENGTH_BYTES, start).tobytes())
-    header.pop("__metadata__", None)  # free text
+    metadata = header.pop("__metadata__", None)  # free text, which nothing here depends on
     try:
         check_count(len(header))
         for name in header:
@@ -44,7 +49,8 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
         _fail(path, f"cannot be read: {error}")
     tensors = {name: _tensor(path, name, entry, file, start) for name, entry in header.items()}
     _check_coverage(path, header, size - start)
-    return tensors
+    texts = metadata.items() if isinstance(metadata, dict) else ()
+    return tensors, {key: value for key, value in texts if isinstance(value, str)}
 
 
 def _decode_header(path: Path, text: bytes) -> dict[str, Any]:
