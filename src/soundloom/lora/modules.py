@@ -44,6 +44,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
+def group_of(module: str) -> str:
+    """Return the group of a layer, by its name in adapter files: the first whose parts its name has."""
+    return next((group for group, parts in GROUPS.items() if any(part in f".{module}." for part in parts)), "others")
+
+
 def module_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the weights of all layers that an adapter may change, by their names in adapter files."""
     parts = ((TRANSFORMER, dit_shapes(config.dit)), (CONDITIONER, conditioner_shapes(config.dit.cond_token_dim)))

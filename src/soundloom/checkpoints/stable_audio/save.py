@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,12 @@ def save_checkpoint(
     text_encoder: TextEncoderFiles | None = None,
     name: str = "",
     group_size: int = DEFAULT_GROUP_SIZE,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write canonically named tensors into `folder`.
 
-    Names of component files contain `name`, a catalogue name. `group_size` applies to int4 and int8.
+    Names of component files contain `name`, a catalogue name. `group_size` applies to int4 and int8. `metadata` goes
+    into the header of a full checkpoint's file; components have none.
     """
     if layout not in LAYOUTS:
         raise RequestError(f"there is no layout {layout!r}", f"use {', '.join(LAYOUTS)}")
@@ -70,7 +72,7 @@ def save_checkpoint(
         tensors = SAME_ONLY.from_canonical(tensors)
     if layout == "bf16-mirror":
         tensors = {key: tensor.cast("BF16") for key, tensor in tensors.items() if not is_ignorable(key)}
-    write_safetensors(folder / WEIGHTS_FILE, tensors.values(), _METADATA)
+    write_safetensors(folder / WEIGHTS_FILE, tensors.values(), {**_METADATA, **(metadata or {})})
     write_json(folder / CONFIG_FILE, to_dict(config))
     if text_encoder is not None and isinstance(config, ModelConfig):
         subfolder = config.model.conditioning.prompt.subfolder or TEXT_ENCODER_FOLDER

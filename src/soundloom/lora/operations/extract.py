@@ -1,0 +1,125 @@
+"""Extract an adapter from the difference of two sets of weights.
+
+Letters: W is the tuned weight and W0 that of the base, as matrices (out, in). The type `lora` takes the best
+approximation of W - W0. `dora-rows` sets the row norms m of W exactly, which leaves a free scale c of each row: the
+rows of W0 + B A need only point in the direction of those of W. It approximates diag(c) W - W0, first with c = n(W0) /
+m, then with the c that fits the last approximation best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor
+from soundloom.errors import MismatchError, RequestError, shown
+from soundloom.lora.adapter import Adapter, ModuleAdapter
+from soundloom.lora.arithmetic import EPS, AdapterPart, apply, row_norms
+from soundloom.lora.modules import matrix_shape
+from soundloom.lora.operations.build import build_adapter, build_module
+from soundloom.lora.operations.low_rank import best_factors
+
+ExtractedType = Literal["lora", "dora-rows"]
+DEFAULT_RANK = 16
+_ROUNDS = 12
+_IMPROVEMENT = 0.99  # a round that reduces the residual less is the last
+_UNCHANGED = 1e-6  # relative; a difference of roundings
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What extraction left out in a layer; squares of Frobenius norms of W - W0, of what is missing, and of W0."""
+
+    name: str
+    change: float
+    missing: float
+    weight: float
+
+
+def extract(
+    tuned: Mapping[str, LazyTensor],
+    base: Mapping[str, LazyTensor],
+    rank: int = DEFAULT_RANK,
+    adapter_type: ExtractedType = "lora",
+    *,
+    name: str = "extracted",
+    config: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> tuple[Adapter, list[Residual]]:
+    """Return an adapter that turns the weights `base` into `tuned`, by names as in adapter files, and what it misses.
+
+    Layers whose weights agree are left out. Raises RequestError or MismatchError.
+    """
+    if rank < 1:
+        raise RequestError(f"the rank must be at least 1, found {rank}")
+    _require_same_shapes(tuned, base)
+    modules, residuals = {}, []
+    for layer, weight in base.items():
+        progress(layer)
+        before, after = (
+            np.asarray(one.numpy(), np.float32).reshape(matrix_shape(one.shape)) for one in (weight, tuned[layer])
+        )
+        module = extract_layer(layer, before, after, rank, adapter_type)
+        if module is not None:
+            modules[layer] = module
+            residuals.append(residual(module, before, after))
+    if not modules:
+        raise MismatchError(
+            "the weights of both models agree in all layers that an adapter may change",
+            "name the tuned model first, then its base",
+        )
+    made = {"command": "extract", "rank": rank, **(provenance or {})}
+    return build_adapter(name, adapter_type, modules, [], made, config), residuals
+
+
+def _require_same_shapes(tuned: Mapping[str, LazyTensor], base: Mapping[str, LazyTensor]) -> None:
+    for name in {**base, **tuned}:
+        shapes = [weights[name].shape if name in weights else None for weights in (tuned, base)]
+        if shapes[0] != shapes[1]:
+            found = " and ".join("none" if shape is None else str(list(shape)) for shape in shapes)
+            raise MismatchError(
+                f"the models have other layers: {shown(name)} has the shapes {found}", "give two models of one size"
+            )
+
+
+def extract_layer(
+    name: str, before: Array, after: Array, rank: int, adapter_type: ExtractedType = "lora"
+) -> ModuleAdapter | None:
+    """Return the adapter of one layer that turns W0 into W (out, in); None if both agree."""
+    if np.linalg.norm(after - before) <= _UNCHANGED * np.linalg.norm(before):
+        return None
+    if adapter_type == "lora":
+        down, up = best_factors(after - before, rank)
+        return build_module(name, "lora", 1.0, {"lora_A": down, "lora_B": up})
+    return _extract_rows(name, before, after, rank)
+
+
+def _extract_rows(name: str, before: Array, after: Array, rank: int) -> ModuleAdapter:
+    magnitudes = row_norms(after)
+    scales = row_norms(before) / (magnitudes + EPS)
+    best, least = None, np.inf
+    for _ in range(_ROUNDS):
+        down, up = best_factors(scales[:, None] * after - before, rank)
+        module = build_module(name, "dora-rows", 1.0, {"lora_A": down, "lora_B": up, "magnitude": magnitudes})
+        missing = residual(module, before, after).missing
+        if missing < least:
+            best = module
+        if missing >= _IMPROVEMENT**2 * least:
+            break
+        least = missing
+        scales = np.einsum("ij,ij->i", after, before + up @ down) / (magnitudes**2 + EPS)
+    assert best is not None  # the first residual is finite
+    return best
+
+
+def residual(module: ModuleAdapter, before: Array, after: Array) -> Residual:
+    """Measure how well an adapter at strength 1 turns W0 into W."""
+    missing = after - apply(before, AdapterPart(module))
+    change, left, weight = (
+        float(np.sum(np.square(part, dtype=np.float64))) for part in (after - before, missing, before)
+    )
+    return Residual(module.name, change, left, weight)
