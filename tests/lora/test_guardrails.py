@@ -10,7 +10,7 @@ import pytest
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.errors import CorruptFileError, MismatchError
+from soundloom.errors import MismatchError
 from soundloom.lora.adapter import TYPES, Adapter
 from soundloom.lora.arithmetic import column_norms, row_norms
 from soundloom.lora.branches import Branches, LayerBranch, Term
@@ -137,16 +137,6 @@ def test_an_adapter_that_shares_no_layer_is_refused_even_partially():
 
 
 # Values
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", ["lora_B", "magnitude"])
-def test_values_that_are_not_finite_are_refused(kind, value):
-    adapter = make_adapter("dora-rows", WEIGHTS)
-    values = adapter.modules[LINEAR].array(kind).copy()
-    values.flat[5] = value
-    with pytest.raises(CorruptFileError, match=rf"is damaged: {kind} of {LINEAR} has values that are not finite"):
-        fit(changed(adapter, **{kind: values}), WEIGHTS, "mine")
 
 
 @pytest.mark.parametrize("adapter_type", TYPES)

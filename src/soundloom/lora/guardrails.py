@@ -17,7 +17,7 @@ import numpy as np
 from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.errors import CorruptFileError, MismatchError, shown
+from soundloom.errors import MismatchError, shown
 from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.branches import Branches
 from soundloom.lora.modules import CONDITIONER, matrix_shape, module_shapes
@@ -115,9 +115,8 @@ def fit(adapter: Adapter, weights: Mapping[str, LazyTensor], model: str, *, part
 
     `weights` are those that adapters may change, by names as in adapter files, and `model` is the model's name. With
     `partial`, layers that the model lacks are dropped, and an adapter for another model of the same shape is accepted.
-    Raises MismatchError, or CorruptFileError if values are not finite.
+    Values are finite: reading a file checks them. Raises MismatchError.
     """
-    require_finite(adapter)
     known = {name: module for name, module in adapter.modules.items() if name in weights}
     faults = [] if partial else _missing_in_model(adapter, weights) + _missing_in_file(adapter, weights)
     faults += _shape_faults(known, weights)
@@ -200,17 +199,6 @@ def _notices_of_layers(adapter: Adapter, weights: Mapping[str, LazyTensor], part
 
 
 # Values
-
-
-def require_finite(adapter: Adapter) -> None:
-    """Raise CorruptFileError if a value of an adapter is not finite."""
-    for name, module in adapter.modules.items():
-        for kind, tensor in module.tensors.items():
-            if not np.isfinite(tensor.numpy()).all():
-                raise CorruptFileError(
-                    f"{adapter.name} is damaged: {kind} of {name} has values that are not finite",
-                    "use an earlier checkpoint of its training, or download it again",
-                )
 
 
 def require_change(adapter: Adapter) -> None:

@@ -38,7 +38,8 @@ def build_adapter(
     known = {"rank": rank, "alpha": float(rank), "adapter_type": adapter_type, "dropout": 0.0}
     lists = {key: _common(sources, key) for key in _LISTS}
     agreed = {key: value for key in _ABOUT_THE_BASE if (value := _common(sources, key)) is not None}
-    triggers = dict.fromkeys(str(source.config["trigger"]) for source in sources if source.config.get("trigger"))
+    words = [source.hints.get("trigger", source.config.get("trigger")) for source in sources]
+    triggers = dict.fromkeys(str(word) for word in words if word)
     trigger = {"trigger": ", ".join(triggers)} if triggers else {}
     return Adapter(
         name,
