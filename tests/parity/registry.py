@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.parity.case import Case
 from tests.parity.generation import GenerateCase
+from tests.parity.lora_train import TrainingPartsCase, TrainingStepsCase
 from tests.parity.mlx.files import (
     MLXCodecCase,
     MLXCommandCase,
@@ -73,6 +74,11 @@ RUNNERS = {
     "instruct.training_forward": (LMCase, "training_forward"),
     "instruct.cross_attention": (LMCase, "cross_attention"),
     "instruct.generate": (LMCase, "generate"),
+    "lora.train_steps": (TrainingStepsCase, "train_steps"),
+    **{
+        f"train.{name}": (TrainingPartsCase, name)
+        for name in ("times", "shift", "couple", "resize_mask", "extend_mask", "inpaint_mask", "loss")
+    },
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 

@@ -15,6 +15,11 @@ def random_seed() -> int:
     return secrets.randbelow(2**31)
 
 
+def keyed_generator(seed: int, step: int, stream: int = 0) -> Generator:
+    """Return the random numbers of a training step: of one of its streams, such as those of its micro-batches."""
+    return Generator(Philox(key=[seed, step], counter=[0, 0, 0, stream]))
+
+
 def gaussian(seed: int, step: int, channels: int, frames: int) -> np.ndarray:
     """Return standard normal noise (channels, frames), float32, from Philox keyed by (seed, step).
 

@@ -38,9 +38,12 @@ from soundloom.training.ranges import (
 
 @dataclass(frozen=True)
 class LoopConfig(Ranged):
-    """The optimizer and its learning rate schedule: linear warm-up, then cosine decay to the final rate.
+    """The optimizer and its learning rate schedule.
 
-    `cycles` repeats the schedule over equal parts of the steps, each from half the learning rate of the one before.
+    `cosine` is a linear warm-up, then cosine decay to the final rate; `cycles` repeats it over equal parts of the
+    steps, each from half the learning rate of the one before. `inverse` is an exponential warm-up, by `inverse_warmup`
+    to the power of the step, then decay as (1 + step / inverse_gamma) to the power of `-inverse_power`. `constant` has
+    only the linear warm-up.
     """
 
     steps: Steps
@@ -48,9 +51,15 @@ class LoopConfig(Ranged):
     final_learning_rate: LearningRate
     warmup_steps: Steps = 100
     cycles: Annotated[int, Within(1, 10_000)] = 1
+    schedule: Literal["cosine", "inverse", "constant"] = "cosine"
+    inverse_gamma: Annotated[float, Within(1, 1e12)] = 1e6
+    inverse_power: Annotated[float, Within(0, 10)] = 0.5
+    inverse_warmup: Annotated[float, Within(0, 0.9999999)] = 0.995
     muon_lr_scale: Weight = 0.0  # steps matrices of transformer blocks by Muon at this multiple of the rate; 0: AdamW
     betas: tuple[Beta, ...] = (0.9, 0.95)
+    epsilon: Annotated[float, Within(0, 1)] = 1e-8  # of AdamW
     weight_decay: Annotated[float, Within(0, 100)] = 0.01
+    decay_vectors: bool = False  # weight decay also of biases, norms and magnitudes
     clip_norm: Annotated[float, Within(1e-9, 1e9)] = 1.0
     ema: Share = 0.999
     accumulate: BatchSize = 1  # micro-batches per step, which several processes divide among themselves

@@ -25,8 +25,8 @@ MIN_NORM = 1e-7
 class Muon(torch.optim.AdamW):
     """AdamW that steps the groups with `orthogonal` set, of matrices only, by Muon."""
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
-        super().__init__([{"orthogonal": False, **group} for group in groups], lr=lr)
+    def __init__(self, groups: list[dict[str, Any]], lr: float, eps: float = 1e-8) -> None:
+        super().__init__([{"orthogonal": False, **group} for group in groups], lr=lr, eps=eps)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

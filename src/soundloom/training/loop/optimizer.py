@@ -19,7 +19,7 @@ from soundloom.training.loop.task import OptimizerPhase
 
 
 def build_optimizer(phases: Sequence[OptimizerPhase], config: LoopConfig) -> Muon:
-    """Build three groups a phase: matrices of transformer blocks, other matrices, and parameters without decay."""
+    """Build three groups a phase: matrices of transformer blocks, other matrices, and vectors."""
     groups: list[dict[str, Any]] = []
     modules = (module for phase in phases for module in phase.modules)
     if config.muon_lr_scale and not any(any(True for _ in transformer_blocks(module)) for module in modules):
@@ -31,12 +31,12 @@ def build_optimizer(phases: Sequence[OptimizerPhase], config: LoopConfig) -> Muo
         kinds = (
             ([p for p in trained if id(p) in inner], config.weight_decay, config.muon_lr_scale > 0),
             ([p for p in trained if p.ndim >= 2 and id(p) not in inner], config.weight_decay, False),
-            ([p for p in trained if p.ndim < 2], 0.0, False),
+            ([p for p in trained if p.ndim < 2], config.weight_decay if config.decay_vectors else 0.0, False),
         )
         for parameters, decay, orthogonal in kinds:
             settings = {"weight_decay": decay, "betas": phase.betas or config.betas, "orthogonal": orthogonal}
             groups.append({"params": parameters, **settings})
-    return Muon(groups, lr=config.learning_rate)
+    return Muon(groups, lr=config.learning_rate, eps=config.epsilon)
 
 
 def trainable(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
@@ -53,7 +53,13 @@ def set_learning_rates(optimizer: Muon, phases: Sequence[OptimizerPhase], config
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
-    """Return the learning rate of a step: linear warm-up, then cosine decay, from half the peak in each new cycle."""
+    """Return the learning rate of a step by the schedule of the configuration."""
+    if config.schedule == "inverse":
+        warmup = 1 - config.inverse_warmup ** (step + 1)
+        decayed = config.learning_rate * (1 + step / config.inverse_gamma) ** -config.inverse_power
+        return warmup * max(config.final_learning_rate, decayed)
+    if config.schedule == "constant":
+        return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
     length = config.steps // config.cycles
     cycle = min(step // max(1, length), config.cycles - 1)
     step, peak = step - cycle * length, config.learning_rate * 0.5**cycle

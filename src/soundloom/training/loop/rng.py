@@ -9,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from soundloom.diffusion.noise import keyed_generator
+
 
 class RngStream:
     """Random numbers of one micro-batch, from (seed, step, micro_batch): a NumPy generator, and tensors from it."""
 
     def __init__(self, seed: int, step: int, micro_batch: int = 0, device: torch.device | str = "cpu") -> None:
         self.micro_batch, self.device = micro_batch, torch.device(device)
-        self.rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, micro_batch]))
+        self.rng = keyed_generator(seed, step, micro_batch)
 
     def normal(self, *shape: int) -> Tensor:
         """Sample standard normal noise, float32."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.diffusion.schedules import warp
+from soundloom.diffusion.timesteps import logsnr_uniform, truncated_logit_normal
 from soundloom.training.config import DiTTrainingConfig
 from soundloom.training.loop.rng import RngStream
-
-TRUNCATION = 0.075  # of the logit-normal distribution
 
 
 def add_noise(data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -37,9 +34,6 @@ def sample_timesteps(config: DiTTrainingConfig, u: Tensor) -> Tensor:
     """Map uniform samples (b,) to timesteps (b,) in (0, 1] by an inverse distribution function."""
     if config.timesteps == "uniform":
         return u.clamp_min(1e-4)
-    if config.timesteps == "logsnr-uniform":
-        low, high = config.logsnr
-        return torch.sigmoid(-(low + (high - low) * u))
-    lowest = torch.special.ndtr(torch.tensor(math.log(TRUNCATION / (1 - TRUNCATION))))
-    signal = torch.sigmoid(torch.special.ndtri(lowest + (1 - lowest) * u.clamp(1e-6, 1 - 1e-6)))
-    return 1 - (signal - TRUNCATION) / (1 - TRUNCATION)
+    draws = u.double().clamp(1e-6, 1 - 1e-6).cpu().numpy()
+    logsnr = config.timesteps == "logsnr-uniform"
+    return torch.from_numpy(logsnr_uniform(draws, *config.logsnr) if logsnr else truncated_logit_normal(draws)).to(u)

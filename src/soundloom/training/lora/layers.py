@@ -1,0 +1,140 @@
+"""Adapters of single layers in training: the eight types, computed beside frozen weights.
+
+A layer computes rows * (W (cols * x) + up (down (cols * x))), where `rows` and `cols` are the trained norms divided by
+those of W + up @ down. Gradients flow through these norms. Letters as in `lora.adapter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.engines.torch.branches import Product
+from soundloom.lora.adapter import BORA_TYPES, COLS_TYPES, ROWS_TYPES, ModuleAdapter, is_xs, kinds_of
+from soundloom.lora.arithmetic import EPS
+from soundloom.training.lora.norms import column_product, root, row_product, square_sums, weighted_square_sums
+
+BASES = ("U", "V")
+
+
+class TrainableLayer(nn.Module):
+    """The adapter of one layer; a `Branch`. Its state holds the tensors of the adapter's kinds, and U and V.
+
+    `weight` is the layer's frozen weight as a matrix (out, in). Dropout zeroes input channels of A, in training.
+    """
+
+    def __init__(self, adapter: ModuleAdapter, weight: Tensor, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.name, self.type, self.rank, self.scale = adapter.name, adapter.type, adapter.rank, adapter.scale
+        self.weight, self.dropout = weight.detach(), dropout
+        for kind in kinds_of(adapter.type):
+            self.register_parameter(kind, nn.Parameter(self._tensor(adapter, kind)))
+        for kind in BASES if is_xs(adapter.type) else ():
+            self.register_buffer(kind, self._tensor(adapter, kind))
+        self._constants: dict[str, Tensor] = {}
+
+    def _tensor(self, adapter: ModuleAdapter, kind: str) -> Tensor:
+        return torch.tensor(adapter.array(kind), device=self.weight.device)
+
+    def _apply(self, *arguments: Any, **options: Any) -> TrainableLayer:
+        self._constants.clear()  # they depend on the device
+        return super()._apply(*arguments, **options)
+
+    def forward(self, x: Tensor, product: Product) -> Tensor:
+        down, up = self.factors()
+        with _exact(x):
+            rows, cols = self.scales(down, up)
+        if cols is not None:
+            x = x * cols
+        base = product(x)
+        low = F.linear(F.linear(x.to(base.dtype), down.to(base.dtype)), up.to(base.dtype))
+        y = base + low
+        return y if rows is None else (y * rows).to(base.dtype)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return (down (r, in), up (out, r)), whose product is the change of the weight."""
+        if is_xs(self.type):
+            down, up = self.M_xs @ self.V.T, self.U
+        else:
+            down, up = self.lora_A, self.lora_B
+        if self.dropout and self.training:
+            down = down * F.dropout(torch.ones_like(down[:1]), self.dropout)
+        return down, up * self.scale
+
+    def scales(self, down: Tensor, up: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return what rows (out,) and columns (in,) of the changed weight are multiplied by; None for nothing."""
+        if self.type in ROWS_TYPES:
+            return self.magnitude / (self.row_norms(down, up) + EPS), None
+        if self.type in COLS_TYPES:
+            return None, self.magnitude / (self.column_norms(down, up) + EPS)
+        if self.type in BORA_TYPES:
+            rows = self.magnitude_r / (self.row_norms(down, up) + EPS)
+            return rows, self.magnitude_c / (self.column_norms(down, up, rows) + EPS)
+        return None, None
+
+    def row_norms(self, down: Tensor, up: Tensor) -> Tensor:
+        """Return the norms (out,) of the rows of W + up @ down."""
+        cross = (row_product(down, self.weight).T * up).sum(1)
+        return root(self._constant("rows") + 2 * cross + (up @ (down @ down.T) * up).sum(1))
+
+    def column_norms(self, down: Tensor, up: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the norms (in,) of the columns of W + up @ down, its rows multiplied by `rows` first."""
+        if rows is None:
+            squares, weighted = self._constant("cols"), up
+        else:
+            weights = rows.square()
+            squares, weighted = weighted_square_sums(weights, self.weight), up * weights[:, None]
+        cross = (column_product(weighted.T, self.weight) * down).sum(0)
+        return root(squares + 2 * cross + ((weighted.T @ up) @ down * down).sum(0))
+
+    def _constant(self, name: str) -> Tensor:
+        """Return the sums of the weight's squares, computed once."""
+        if not self._constants:
+            with torch.no_grad():
+                rows, cols = square_sums(self.weight)
+            self._constants = {"rows": rows, "cols": cols}
+        return self._constants[name]
+
+    @torch.no_grad()
+    def change(self) -> tuple[float, float]:
+        """Return the squared Frobenius norms of the low-rank change and of the weight."""
+        down, up = self.factors()
+        return float(((up.T @ up) * (down @ down.T)).sum()), float(self._constant("rows").sum())
+
+    def adapter(self) -> ModuleAdapter:
+        """Return a copy in memory."""
+        tensors = {kind: value.detach().cpu().float().numpy().copy() for kind, value in self.state_dict().items()}
+        lazy = {kind: from_array(kind, array) for kind, array in tensors.items()}
+        return ModuleAdapter(self.name, self.type, self.rank, self.scale, lazy)
+
+
+def _exact(x: Tensor) -> AbstractContextManager[Any]:
+    """Compute norms in float32 also under autocast."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+class TrainableAdapter(nn.Module):
+    """The adapters of some layers, by their names in adapter files; the only parameters that training changes."""
+
+    def __init__(self, layers: Mapping[str, TrainableLayer]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name.replace(".", "/"): layer for name, layer in layers.items()})
+
+    @property
+    def all(self) -> dict[str, TrainableLayer]:
+        """The layers by name."""
+        found = {}
+        for layer in self.layers.values():
+            assert isinstance(layer, TrainableLayer)
+            found[layer.name] = layer
+        return found
+
+    def modules_in_memory(self) -> dict[str, ModuleAdapter]:
+        """Return copies of all layers."""
+        return {name: layer.adapter() for name, layer in self.all.items()}

@@ -1,0 +1,114 @@
+"""Norms of the rows and columns of adapted weights, differentiable, without forming the weights.
+
+For D = W + up @ down, with W (out, in), up (out, r) and down (r, in), the squared norm of a row is
+
+    sum_j W² + 2 sum_r (W downᵀ * up) + sum_r (up (down downᵀ) * up),
+
+and that of a column likewise. The sums of W² are computed once. Weights in half precision are read in blocks of rows,
+so that products are float32 and nothing of the size of a weight exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+BLOCK_ELEMENTS = 1 << 18  # of a weight in float32, 1 MB: it stays in a processor's cache
+MAX_BLOCKS = 16  # so that a GPU has few launches; a block is then at most this part of a weight
+ROOT_EPS = 1e-24  # inside the root, in the derivative alone: a zero row has a finite gradient
+
+
+def blocks(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield blocks of rows of a weight in float32."""
+    rows = max(1, BLOCK_ELEMENTS // weight.shape[1], -(-weight.shape[0] // MAX_BLOCKS) if weight.is_cuda else 1)
+    for start in range(0, weight.shape[0], rows):
+        chosen = slice(start, start + rows)
+        yield chosen, weight[chosen].float()
+
+
+def square_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of squares of the rows (out,) and the columns (in,), float32."""
+    dtype = torch.float32 if weight.device.type == "mps" else torch.float64
+    rows, cols = weight.new_zeros(weight.shape[0], dtype=dtype), weight.new_zeros(weight.shape[1], dtype=dtype)
+    for chosen, block in blocks(weight):
+        squares = block.to(dtype).square_()
+        rows[chosen] = squares.sum(1)
+        cols += squares.sum(0)
+    return rows.float(), cols.float()
+
+
+def row_product(factor: Tensor, weight: Tensor) -> Tensor:
+    """Return factor @ weightᵀ (r, out) of a factor (r, in), float32; the weight gets no gradient."""
+    return factor @ weight.T if weight.dtype == torch.float32 else _BlockProduct.apply(factor, weight, True)
+
+
+def column_product(factor: Tensor, weight: Tensor) -> Tensor:
+    """Return factor @ weight (r, in) of a factor (r, out), float32; the weight gets no gradient."""
+    return factor @ weight if weight.dtype == torch.float32 else _BlockProduct.apply(factor, weight, False)
+
+
+def weighted_square_sums(weights: Tensor, matrix: Tensor) -> Tensor:
+    """Return sum_i weights_i matrix_ij² (in,), float32, of weights (out,); the matrix gets no gradient."""
+    result: Tensor = _WeightedSquares.apply(weights, matrix)
+    return result
+
+
+def root(squares: Tensor) -> Tensor:
+    """Return the square root, with a finite derivative at 0; rounding may leave values slightly below 0."""
+    result: Tensor = _Root.apply(squares)
+    return result
+
+
+class _BlockProduct(torch.autograd.Function):
+    """A product of a factor with a weight in half precision, or with its transpose, block by block."""
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.transposed = transposed
+        return _product(factor, weight, transposed)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        return _product(gradients[0], weight, not ctx.transposed), None, None
+
+
+def _product(factor: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+    if transposed:
+        return torch.cat([factor @ block.T for _, block in blocks(weight)], dim=1)
+    result = factor.new_zeros(factor.shape[0], weight.shape[1])
+    for chosen, block in blocks(weight):
+        result.addmm_(factor[:, chosen], block)
+    return result
+
+
+class _WeightedSquares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, weights: Tensor, matrix: Tensor) -> Tensor:
+        ctx.save_for_backward(matrix)
+        result = weights.new_zeros(matrix.shape[1])
+        for chosen, block in blocks(matrix):
+            result += weights[chosen] @ block.square()
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (matrix,) = ctx.saved_tensors
+        return torch.cat([block.square() @ gradients[0] for _, block in blocks(matrix)]), None
+
+
+class _Root(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, squares: Tensor) -> Tensor:
+        ctx.save_for_backward(squares)
+        return squares.clamp_min(0).sqrt()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (squares,) = ctx.saved_tensors
+        return gradients[0] * 0.5 * (squares.clamp_min(0) + ROOT_EPS).rsqrt()

@@ -1,0 +1,238 @@
+"""Run golden calls of adapter training: the parts of a step on their own, and whole steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from soundloom.checkpoints.formats.tensors import from_array
+from soundloom.config.parse import parse
+from soundloom.config.stable_audio.model import ConditioningConfig, ShiftConfig
+from soundloom.lora.adapter import ModuleAdapter, kinds_of
+from soundloom.training.config import LoopConfig
+from soundloom.training.data.inpaint_masks import draw_mask
+from soundloom.training.lora.config import AdapterConfig
+from soundloom.training.lora.coupling import couple
+from soundloom.training.lora.padding import extend_lengths, resize_mask, valid_mask
+from soundloom.training.lora.start import start_adapter
+from soundloom.training.lora.step import (
+    StepConfig,
+    StepDraws,
+    StepInputs,
+    effective_lengths,
+    item_weights,
+    joint_weights,
+    normalization,
+    prepare,
+    shifted,
+    times_from_draws,
+)
+from tests.parity.case import Case
+from tests.parity.models import DiTCase
+
+Outputs = dict[str, np.ndarray]
+SAMPLERS = {
+    "trunc_logit_normal": "truncated-logit-normal",
+    "logit_normal": "logit-normal",
+    "log_snr": "logsnr-normal",
+    "log_snr_uniform": "logsnr-uniform",
+    "uniform": "uniform",
+}
+
+
+class ListedDraws:
+    """The recorded draws of a mask, in order; their arguments must match."""
+
+    def __init__(self, listed: list[list[Any]]) -> None:
+        self.listed = iter(listed)
+
+    def _next(self, function: str, *arguments: Any) -> Any:
+        name, *recorded, result = next(self.listed)
+        assert (name, *recorded) == (function, *arguments)
+        return result
+
+    def randint(self, low: int, high: int) -> int:
+        return self._next("randint", low, high)
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._next("uniform")
+
+    def random(self) -> float:
+        return self._next("random")
+
+    def choice(self, values: Any, weights: Any) -> int:
+        return self._next("choices")
+
+
+class TrainingPartsCase:
+    """Calls of the parts of a step, which engines share."""
+
+    def __init__(self, case: Case, engine: Any) -> None:
+        self.case, self.engine = case, engine
+
+    def times(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        args = call["args"]
+        given = {"logsnr_mean": "mean_logsnr", "logsnr_deviation": "std_logsnr"}
+        values = {ours: args[theirs] for ours, theirs in given.items() if theirs in args}
+        if "min_logsnr" in args:
+            values["logsnr"] = (args["min_logsnr"], args["max_logsnr"])
+        return {"t": times_from_draws(StepConfig(times=SAMPLERS[args["sampler"]], **values), inputs["draws"])}
+
+    def shift(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        args = dict(call["args"])
+        seconds, rate, ratio = (args.pop(name) for name in ("seconds", "sample_rate", "downsampling_ratio"))
+        lengths = effective_lengths(seconds, rate, ratio)
+        return {"t": shifted(inputs["t"], lengths, parse(ShiftConfig, args)), "lengths": lengths}
+
+    def couple(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        latents, noise, rounds = inputs["latents"], inputs["noise"], call["args"]["sinkhorn_iterations"]
+        if noise.ndim == latents.ndim:
+            return {"permutation": couple(latents, noise, rounds)}
+        return {"permutation": np.stack([couple(latents, one, rounds) for one in noise])}
+
+    def resize_mask(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        return {"mask": resize_mask(inputs["mask"], call["args"]["length"])}
+
+    def extend_mask(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        mask = inputs["mask"]
+        lengths = extend_lengths(mask.sum(axis=1).astype(np.int64), inputs["draws"], mask.shape[1])
+        return {"mask": valid_mask(lengths, mask.shape[1])}
+
+    def inpaint_mask(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        args = call["args"]
+        kind = args["type"].removeprefix("random_").removesuffix("_mask")
+        draws = ListedDraws(args["draws"])
+        return {"mask": draw_mask(draws, kind, args["valid"], args["length"], not args["mask_padding"])}
+
+    def loss(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        args, chosen = call["args"], inputs["loss_mask"].astype(bool)
+        output, target = inputs["output"].astype(np.float64), inputs["target"]
+        kind = args["loss_normalization"].replace("_", "-")
+        errors = np.square(output - target)
+        scaled = errors * normalization(target, chosen, kind)
+        weights = (item_weights(chosen), np.zeros(chosen.shape))
+        if not args["mask_padding_attention"]:
+            weights = joint_weights(chosen, args["mask_loss_weight"])
+        loss = ((scaled.mean(1) * weights[0]) + (errors.mean(1) * weights[1])).sum()
+        means = (scaled.mean(1)[chosen].mean(), errors.mean(1)[~chosen].mean())
+        return {"loss": loss, "signal_mean": means[0], "padding_mean": means[1]}
+
+
+class TrainingStepsCase:
+    """Calls of whole steps; the transformer is that of another case."""
+
+    def __init__(self, case: Case, engine: Any) -> None:
+        if engine.name != "torch":
+            raise LookupError(f"no runner for training steps on {engine.name}")
+        self.case, self.engine = case, engine
+
+    def train_steps(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
+        from soundloom.training.loop.optimizer import build_optimizer, set_learning_rates
+        from soundloom.training.loop.task import OptimizerPhase
+        from soundloom.training.lora.objective import Prompts, step_losses
+
+        args = call["args"]
+        network = self._network()
+        adapter = network.attach(self._start(call, inputs, network))
+        loop = loop_config(args)
+        phases = (OptimizerPhase("", (adapter,)),)
+        optimizer = build_optimizer(phases, loop)
+        padding = "zero-values" if args["padding"] == "vzero" else "mask"
+        losses, found = [], {}
+        for step in range(args["steps"]):
+            optimizer.zero_grad()
+            prepared = prepared_step(args, inputs, step)
+            loss = step_losses(network, prepared, Prompts(inputs["prompt"]), "cpu", padding).loss
+            loss.backward()
+            losses.append(float(loss))
+            if step == 0:
+                found |= self._flat(call, "grad", {n: p.grad for n, p in named(adapter)})
+            set_learning_rates(optimizer, phases, loop, step)
+            optimizer.step()
+            if step in (0, 4):
+                found |= self._flat(call, f"after{step + 1}", dict(named(adapter)))
+        return {"losses": np.array(losses, np.float32), **found}
+
+    def _network(self) -> Any:
+        from soundloom.training.lora.network import BaseNetwork
+
+        base = self.case.beside(self.case.data["base_case"])
+        dit = DiTCase(base, self.engine).dit
+        config = self.case.data["conditioning"]
+        prompt = {"id": "prompt", "type": "t5gemma", "config": {"padding_mode": "none"}}
+        config = parse(ConditioningConfig, {**config, "configs": [prompt, *config["configs"]]})
+        files = self.engine.module("stable_audio.conditioner")
+        weights = self.case.weights("conditioner.conditioners.")
+        return BaseNetwork(dit, self.engine.build(lambda: files.Conditioner(config), weights, self.case.name))
+
+    def _start(self, call: dict[str, Any], inputs: dict[str, Any], network: Any) -> dict[str, ModuleAdapter]:
+        args = call["args"]
+        kind, rank = args["adapter_type"], args["rank"]
+        names = [entry["module"] for entry in self.case.data["modules"][args["modules"]]]
+        weights = {name: network.layer(name).weight.detach().flatten(1).numpy() for name in names}
+        start = start_adapter(weights, AdapterConfig(type=kind, rank=rank, alpha=args["alpha"]), seed=0)
+        taken: dict[str, int] = {}
+        for name, module in start.items():
+            for part in kinds_of(kind):
+                if (values := inputs.get(f"start.{part}")) is None:
+                    continue
+                shape = module.tensors[part].shape
+                first = taken.get(part, 0)
+                taken[part] = first + int(np.prod(shape))
+                array = values[first : taken[part]].reshape(shape)
+                start[name] = module = module.with_tensors(**{part: from_array(part, array)})
+        return start
+
+    def _flat(self, call: dict[str, Any], what: str, tensors: dict[str, Any]) -> Outputs:
+        found = {}
+        for kind in kinds_of(call["args"]["adapter_type"]):
+            names = [entry["module"] for entry in self.case.data["modules"][call["args"]["modules"]]]
+            parts = [tensors[f"{name}.{kind}"].detach().numpy().ravel() for name in names]
+            found[f"{what}.{kind}"] = np.concatenate(parts)
+        return found
+
+
+def named(adapter: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of an adapter by layer and kind."""
+    for name, layer in adapter.all.items():
+        for kind, parameter in layer.named_parameters():
+            yield f"{name}.{kind}", parameter
+
+
+def loop_config(args: dict[str, Any]) -> LoopConfig:
+    """Return the published optimizer, which decays magnitudes too."""
+    return LoopConfig(
+        steps=args["steps"],
+        learning_rate=args["lr"],
+        final_learning_rate=args["lr"],
+        warmup_steps=0,
+        schedule="constant",
+        betas=tuple(args["betas"]),
+        epsilon=args["eps"],
+        weight_decay=args["weight_decay"],
+        decay_vectors=True,
+    )
+
+
+def prepared_step(args: dict[str, Any], inputs: dict[str, Any], step: int) -> StepInputs:
+    """Prepare a step from its recorded draws."""
+    config = StepConfig(
+        times=SAMPLERS[args["timestep_sampler"]],
+        coupling=args["ot_coupling"],
+        preserved_weight=args["mask_loss_weight"],
+        normalization=args["loss_normalization"].replace("_", "-"),
+    )
+    latents, seconds = inputs["latents"], inputs["seconds"]
+    lengths = effective_lengths(seconds, args["sample_rate"], args["downsampling_ratio"])
+    times = shifted(
+        times_from_draws(config, inputs["z"][step]), lengths, parse(ShiftConfig, args["distribution_shift"])
+    )
+    padding = inputs.get("padding", np.ones((len(latents), latents.shape[2])))
+    extension = inputs["extension"][step] if "extension" in inputs else np.zeros(len(latents))
+    draws = StepDraws(
+        inputs["z"][step], inputs["noise"][step], extension, inputs["mask"][step], inputs["drop"][step].astype(bool)
+    )
+    real = padding.sum(axis=1).astype(np.int64)
+    return prepare(latents, real, seconds, times, draws, config, args["mask_padding_attention"])
