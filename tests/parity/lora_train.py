@@ -10,7 +10,8 @@ import numpy as np
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ConditioningConfig, ShiftConfig
-from soundloom.lora.adapter import ModuleAdapter, kinds_of
+from soundloom.lora.adapter import ModuleAdapter, is_xs, kinds_of
+from soundloom.lora.bases import Bases
 from soundloom.training.config import LoopConfig
 from soundloom.training.data.inpaint_masks import draw_mask
 from soundloom.training.lora.config import AdapterConfig
@@ -146,7 +147,7 @@ class TrainingStepsCase:
             prepared = prepared_step(args, inputs, step)
             loss = step_losses(network, prepared, Prompts(inputs["prompt"]), "cpu", padding).loss
             loss.backward()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             if step == 0:
                 found |= self._flat(call, "grad", {n: p.grad for n, p in named(adapter)})
             set_learning_rates(optimizer, phases, loop, step)
@@ -171,8 +172,9 @@ class TrainingStepsCase:
         args = call["args"]
         kind, rank = args["adapter_type"], args["rank"]
         names = [entry["module"] for entry in self.case.data["modules"][args["modules"]]]
-        weights = {name: network.layer(name).weight.detach().flatten(1).numpy() for name in names}
-        start = start_adapter(weights, AdapterConfig(type=kind, rank=rank, alpha=args["alpha"]), seed=0)
+        weights = {name: from_array(name, network.layer(name).weight.detach().numpy()) for name in names}
+        config = AdapterConfig(type=kind, rank=rank, alpha=args["alpha"])
+        start = start_adapter(weights, config, seed=0, bases=published_bases(weights) if is_xs(kind) else None)
         taken: dict[str, int] = {}
         for name, module in start.items():
             for part in kinds_of(kind):
@@ -192,6 +194,24 @@ class TrainingStepsCase:
             parts = [tensors[f"{name}.{kind}"].detach().numpy().ravel() for name in names]
             found[f"{what}.{kind}"] = np.concatenate(parts)
         return found
+
+
+def published_bases(weights: dict[str, Any]) -> dict[str, Bases]:
+    """Return singular vectors in single precision by one thread, as the cases were recorded.
+
+    Gradients of the -xs types differ by 3e-5 from those with exact vectors, where two singular values are close.
+    """
+    import torch
+
+    found, threads = {}, torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, weight in weights.items():
+        matrix = torch.from_numpy(np.array(weight.numpy())).flatten(1)
+        u, _, vt = (part.numpy() for part in torch.linalg.svd(matrix, full_matrices=False))
+        signs = np.where(u[np.abs(u).argmax(0), np.arange(u.shape[1])] < 0, np.float32(-1), np.float32(1))
+        found[name] = Bases(from_array("U", u * signs), from_array("V", vt.T * signs), None)
+    torch.set_num_threads(threads)
+    return found
 
 
 def named(adapter: Any) -> Iterator[tuple[str, Any]]:

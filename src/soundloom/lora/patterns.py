@@ -48,6 +48,12 @@ def matches(pattern: str, name: str) -> bool:
     return any(text in f".{name}." for text in expand(dotted))
 
 
+def portable(patterns: Iterable[str]) -> list[str]:
+    """Return patterns that mean the same in the published package: names of groups and `layers[0-5]` are rewritten."""
+    spelled = (GROUPS.get(pattern, (_UNDOTTED.sub(r".[\1-\2].", pattern.strip()),)) for pattern in patterns)
+    return [part for parts in spelled for part in parts]
+
+
 def select(names: Iterable[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
     """Return the names that match any of `include` (all, if it is empty) and none of `exclude`."""
     chosen = (name for name in names if not include or any(matches(pattern, name) for pattern in include))

@@ -29,9 +29,18 @@ class TrainableLayer(nn.Module):
     `weight` is the layer's frozen weight as a matrix (out, in). Dropout zeroes input channels of A, in training.
     """
 
+    lora_A: Tensor  # noqa: N815
+    lora_B: Tensor  # noqa: N815
+    M_xs: Tensor
+    U: Tensor
+    V: Tensor
+    magnitude: Tensor
+    magnitude_r: Tensor
+    magnitude_c: Tensor
+
     def __init__(self, adapter: ModuleAdapter, weight: Tensor, dropout: float = 0.0) -> None:
         super().__init__()
-        self.name, self.type, self.rank, self.scale = adapter.name, adapter.type, adapter.rank, adapter.scale
+        self.name, self.kind, self.rank, self.scale = adapter.name, adapter.type, adapter.rank, adapter.scale
         self.weight, self.dropout = weight.detach(), dropout
         for kind in kinds_of(adapter.type):
             self.register_parameter(kind, nn.Parameter(self._tensor(adapter, kind)))
@@ -59,7 +68,7 @@ class TrainableLayer(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return (down (r, in), up (out, r)), whose product is the change of the weight."""
-        if is_xs(self.type):
+        if is_xs(self.kind):
             down, up = self.M_xs @ self.V.T, self.U
         else:
             down, up = self.lora_A, self.lora_B
@@ -69,11 +78,11 @@ class TrainableLayer(nn.Module):
 
     def scales(self, down: Tensor, up: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return what rows (out,) and columns (in,) of the changed weight are multiplied by; None for nothing."""
-        if self.type in ROWS_TYPES:
+        if self.kind in ROWS_TYPES:
             return self.magnitude / (self.row_norms(down, up) + EPS), None
-        if self.type in COLS_TYPES:
+        if self.kind in COLS_TYPES:
             return None, self.magnitude / (self.column_norms(down, up) + EPS)
-        if self.type in BORA_TYPES:
+        if self.kind in BORA_TYPES:
             rows = self.magnitude_r / (self.row_norms(down, up) + EPS)
             return rows, self.magnitude_c / (self.column_norms(down, up, rows) + EPS)
         return None, None
@@ -111,7 +120,7 @@ class TrainableLayer(nn.Module):
         """Return a copy in memory."""
         tensors = {kind: value.detach().cpu().float().numpy().copy() for kind, value in self.state_dict().items()}
         lazy = {kind: from_array(kind, array) for kind, array in tensors.items()}
-        return ModuleAdapter(self.name, self.type, self.rank, self.scale, lazy)
+        return ModuleAdapter(self.name, self.kind, self.rank, self.scale, lazy)
 
 
 def _exact(x: Tensor) -> AbstractContextManager[Any]:

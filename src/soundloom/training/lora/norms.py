@@ -22,33 +22,34 @@ MAX_BLOCKS = 16  # so that a GPU has few launches; a block is then at most this 
 ROOT_EPS = 1e-24  # inside the root, in the derivative alone: a zero row has a finite gradient
 
 
-def blocks(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield blocks of rows of a weight in float32."""
+def blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Yield blocks of rows of a weight in another dtype."""
     rows = max(1, BLOCK_ELEMENTS // weight.shape[1], -(-weight.shape[0] // MAX_BLOCKS) if weight.is_cuda else 1)
     for start in range(0, weight.shape[0], rows):
         chosen = slice(start, start + rows)
-        yield chosen, weight[chosen].float()
+        yield chosen, weight[chosen].to(dtype)
 
 
 def square_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums of squares of the rows (out,) and the columns (in,), float32."""
+    """Return the sums of squares of the rows (out,) and the columns (in,), float32 or wider."""
     dtype = torch.float32 if weight.device.type == "mps" else torch.float64
     rows, cols = weight.new_zeros(weight.shape[0], dtype=dtype), weight.new_zeros(weight.shape[1], dtype=dtype)
-    for chosen, block in blocks(weight):
-        squares = block.to(dtype).square_()
+    for chosen, block in blocks(weight, dtype):
+        squares = block.square()
         rows[chosen] = squares.sum(1)
         cols += squares.sum(0)
-    return rows.float(), cols.float()
+    result = torch.promote_types(weight.dtype, torch.float32)
+    return rows.to(result), cols.to(result)
 
 
 def row_product(factor: Tensor, weight: Tensor) -> Tensor:
-    """Return factor @ weightᵀ (r, out) of a factor (r, in), float32; the weight gets no gradient."""
-    return factor @ weight.T if weight.dtype == torch.float32 else _BlockProduct.apply(factor, weight, True)
+    """Return factor @ weightᵀ (r, out) of a factor (r, in), in its dtype; the weight gets no gradient."""
+    return factor @ weight.T if weight.dtype == factor.dtype else _BlockProduct.apply(factor, weight, True)
 
 
 def column_product(factor: Tensor, weight: Tensor) -> Tensor:
-    """Return factor @ weight (r, in) of a factor (r, out), float32; the weight gets no gradient."""
-    return factor @ weight if weight.dtype == torch.float32 else _BlockProduct.apply(factor, weight, False)
+    """Return factor @ weight (r, in) of a factor (r, out), in its dtype; the weight gets no gradient."""
+    return factor @ weight if weight.dtype == factor.dtype else _BlockProduct.apply(factor, weight, False)
 
 
 def weighted_square_sums(weights: Tensor, matrix: Tensor) -> Tensor:
@@ -80,9 +81,9 @@ class _BlockProduct(torch.autograd.Function):
 
 def _product(factor: Tensor, weight: Tensor, transposed: bool) -> Tensor:
     if transposed:
-        return torch.cat([factor @ block.T for _, block in blocks(weight)], dim=1)
+        return torch.cat([factor @ block.T for _, block in blocks(weight, factor.dtype)], dim=1)
     result = factor.new_zeros(factor.shape[0], weight.shape[1])
-    for chosen, block in blocks(weight):
+    for chosen, block in blocks(weight, factor.dtype):
         result.addmm_(factor[:, chosen], block)
     return result
 
@@ -92,14 +93,15 @@ class _WeightedSquares(torch.autograd.Function):
     def forward(ctx: FunctionCtx, weights: Tensor, matrix: Tensor) -> Tensor:
         ctx.save_for_backward(matrix)
         result = weights.new_zeros(matrix.shape[1])
-        for chosen, block in blocks(matrix):
+        for chosen, block in blocks(matrix, weights.dtype):
             result += weights[chosen] @ block.square()
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (matrix,) = ctx.saved_tensors
-        return torch.cat([block.square() @ gradients[0] for _, block in blocks(matrix)]), None
+        gradient = gradients[0]
+        return torch.cat([block.square() @ gradient for _, block in blocks(matrix, gradient.dtype)]), None
 
 
 class _Root(torch.autograd.Function):

@@ -100,7 +100,7 @@ class StepInputs:
         return not self.valid.all()
 
 
-def times_from_draws(config: StepConfig, draws: NDArray) -> NDArray[np.float64]:
+def times_from_draws(config: StepConfig, draws: NDArray) -> NDArray[np.floating]:
     """Map normal or uniform draws (b,) to times in [0, 1]."""
     if config.times == "truncated-logit-normal":
         return timesteps.truncated_logit_normal(timesteps.normal_cdf(draws))
@@ -141,7 +141,8 @@ def prepare(
     noise = draws.noise[couple(latents, draws.noise)] if config.coupling and len(latents) > 1 else draws.noise
     t = np.asarray(times, np.float32)[:, None, None]
     ends = extend_lengths(lengths, draws.extension, frames) if mask_padding else np.asarray(lengths)
-    real, masks = valid_mask(ends, frames), draws.masks.astype(np.float32)
+    real = valid_mask(ends, frames)
+    masks = draws.masks.astype(np.float32) * (real | (not mask_padding))
     target = noise - latents
     generated = real & (masks == 0)
     scale = normalization(target, generated, config.normalization)

@@ -1,0 +1,81 @@
+"""The settings of adapter training: frozen dataclasses, the same for all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from soundloom.config.ranges import Ranged, Within
+from soundloom.errors import ConfigError
+from soundloom.lora.adapter import TYPES, AdapterType
+from soundloom.lora.modules import GROUPS
+from soundloom.lora.patterns import portable, require_matches, select
+from soundloom.training.ranges import Share
+
+Scope = Literal["core", "core+seconds", "full"]
+# Layers outside of the attention and feed-forward layers of blocks, which most published adapters leave alone.
+OUTER = ("to_timestep_embed", "to_cond_embed", "to_global_embed", "to_local_embed", "global_cond_embedder")
+EDGES = ("project_in", "project_out", "preprocess_conv", "postprocess_conv")
+EXCLUDED: dict[Scope, tuple[str, ...]] = {
+    "core": (*OUTER, *EDGES, "seconds_total"),
+    "core+seconds": (*OUTER, *EDGES),
+    "full": (),
+}
+MAX_RANK = 1024
+
+
+@dataclass(frozen=True)
+class AdapterConfig(Ranged):
+    """The adapter to train. Its changes are scaled by alpha / rank; alpha 0 stands for the rank.
+
+    `scope` selects the layers: those of attention and feed-forward, also the duration embedding, or all. `include` and
+    `exclude` are patterns of names (see `lora.patterns`) that restrict it further. `dropout` is that of the inputs
+    of A.
+    """
+
+    type: AdapterType = "dora-rows"
+    rank: Annotated[int, Within(1, MAX_RANK)] = 16
+    alpha: Annotated[float, Within(0, 1e6)] = 0.0
+    dropout: Share = 0.0
+    scope: Scope = "core"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.type not in TYPES:
+            raise ConfigError(f"no adapter type {self.type!r}", f"types: {', '.join(TYPES)}")
+        if self.dropout == 1:
+            raise ConfigError("a dropout of 1 leaves nothing to train")
+
+    @property
+    def scale(self) -> float:
+        return (self.alpha or self.rank) / self.rank
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """All patterns of layers that are left alone, in the spelling that other programs know."""
+        return tuple(dict.fromkeys((*EXCLUDED[self.scope], *portable(self.exclude))))
+
+    def layers(self, names: Sequence[str]) -> list[str]:
+        """Return the layers to train. Raises RequestError for patterns that match nothing, or if no layer is left."""
+        require_matches(self.include, names, "--include")
+        require_matches(self.exclude, names, "--exclude")
+        chosen = select(names, self.include, self.excluded)
+        if not chosen:
+            raise ConfigError(
+                "no layer is left to train", f"scopes: {', '.join(EXCLUDED)}; groups: {', '.join(GROUPS)}"
+            )
+        return chosen
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the `lora_config` of adapter files, as published."""
+        return {
+            "rank": self.rank,
+            "alpha": self.alpha or float(self.rank),
+            "adapter_type": self.type,
+            "dropout": self.dropout,
+            "include": list(portable(self.include)) or None,
+            "exclude": list(self.excluded) or None,
+        }
