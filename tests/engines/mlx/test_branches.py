@@ -7,10 +7,13 @@ import pytest
 
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
-from soundloom.lora.adapter import ModuleAdapter
+from soundloom.lora.adapter import TYPES, ModuleAdapter
+from soundloom.lora.arithmetic import AdapterPart, adapted_weight
 from soundloom.lora.branches import Branches, LayerBranch, LowRank, Term
+from soundloom.lora.compile import BranchCompiler
 from soundloom.lora.modules import SECONDS, base_weights, matrix_shape, weight_key
 from soundloom.testing.stable_audio import make_random
+from tests.lora.made import make_adapter
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 
@@ -56,7 +59,8 @@ def random_branches(checkpoint, terms=("row col",), seed=0):
     return Branches(dict(zip(weights, branches, strict=True)))
 
 
-def adapted_weight(weight, branch):
+def as_matrix(weight, branch):
+    """Return the weight that a branch computes with."""
     w = weight.reshape(matrix_shape(weight.shape)).astype(np.float64)
     one = np.float64(1)
     total = sum((one if row is None else row[:, None]) * w * (one if col is None else col) for row, col in branch.terms)
@@ -65,11 +69,18 @@ def adapted_weight(weight, branch):
 
 
 def merged(checkpoint, branches):
-    """Return the checkpoint with adapted weights, in float32 even if the others are packed."""
-    plain = {key: from_array(key, tensor.numpy()) for key, tensor in checkpoint.tensors.items()}
+    """Return the checkpoint with the weights that branches compute with."""
     weights = base_weights(checkpoint)
-    adapted = {weight_key(name): adapted_weight(weights[name].numpy(), b) for name, b in branches.layers.items()}
-    return replace(checkpoint, tensors=plain | {key: from_array(key, array) for key, array in adapted.items()})
+    return with_weights(
+        checkpoint, {name: as_matrix(weights[name].numpy(), branch) for name, branch in branches.layers.items()}
+    )
+
+
+def with_weights(checkpoint, weights):
+    """Return the checkpoint with other weights, by names as in adapter files; all are float32, also packed ones."""
+    plain = {key: from_array(key, tensor.numpy()) for key, tensor in checkpoint.tensors.items()}
+    others = {weight_key(name): from_array(weight_key(name), array) for name, array in weights.items()}
+    return replace(checkpoint, tensors=plain | others)
 
 
 def outputs(engine):
@@ -120,6 +131,22 @@ def test_a_branch_over_packed_weights_equals_a_merge_into_the_dequantized_ones(c
     engine.load_branches([branches])
     engine.use_branches(0)
     expected = outputs(MLXEngine(merged(checkpoint, branches), "cpu", "fp32"))
+    assert_close(outputs(engine), expected, 1e-4)
+
+
+@pytest.mark.parametrize("adapter_type", TYPES)
+@pytest.mark.parametrize("layout", ["published", "int8", "int4"])
+def test_every_type_of_adapter_equals_its_merge(checkpoints, layout, adapter_type):
+    checkpoint = checkpoints(layout=layout)
+    weights = base_weights(checkpoint)
+    names = [name for name in weights if ".layers.1." in name or "layers" not in name]
+    adapter = make_adapter(adapter_type, weights, names=names)
+    parts = {name: [AdapterPart(module, 0.7)] for name, module in adapter.modules.items()}
+    engine = MLXEngine(checkpoint, "cpu", "fp32")
+    engine.load_branches([BranchCompiler(weights).compile(parts)])
+    engine.use_branches(0)
+    adapted = {name: adapted_weight(weights[name].numpy(), part) for name, part in parts.items()}
+    expected = outputs(MLXEngine(with_weights(checkpoint, adapted), "cpu", "fp32"))
     assert_close(outputs(engine), expected, 1e-4)
 
 

@@ -18,7 +18,7 @@ from mlx import nn
 
 from soundloom.diffusion.fourier import expo_frequencies
 from soundloom.engines.mlx.branches import Branch
-from soundloom.engines.mlx.fused import fused
+from soundloom.engines.mlx.graph import after, fused
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -75,6 +75,14 @@ class Linear(nn.Linear):
     def product(self, x: mx.array) -> mx.array:
         """Multiply x (…, in) by the weight alone."""
         return x.astype(self.weight.dtype) @ self.weight.T
+
+    def transposed_product(self, y: mx.array) -> mx.array:
+        """Multiply y (…, out) by the transposed weight."""
+        return y.astype(self.weight.dtype) @ self.weight
+
+    def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
+        """Return rows of the weight in float32, computed after `earlier`."""
+        return after(earlier, self.weight)[chosen].astype(mx.float32)
 
 
 class RMSNorm(nn.Module):

@@ -7,6 +7,7 @@ from mlx import nn
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
 from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.graph import after
 
 # Weight values that are cast at once.
 BLOCK_VALUES = 1 << 18
@@ -32,6 +33,19 @@ class StoredLinear(nn.Module):
         """Multiply x (…, in) by the weight alone."""
         return self.matmul(x.astype(self.dtype))
 
+    def transposed_product(self, y: mx.array) -> mx.array:
+        """Multiply y (…, out) by the transposed weight."""
+        y = y.astype(self.dtype)
+        step, total = max(BLOCK_VALUES // self.inputs, 1), mx.zeros((*y.shape[:-1], self.inputs), self.dtype)
+        for start in range(0, self.outputs, step):
+            rows = slice(start, start + step)
+            total = total + y[..., rows] @ self.widen(rows, total)
+        return total
+
+    def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
+        """Return rows of the weight in float32, computed after `earlier`."""
+        return self.widen(chosen, earlier).astype(mx.float32)
+
     def matmul(self, x: mx.array) -> mx.array:
         """Multiply by the weight, cast to `dtype` in parts, one part after the other."""
         step, parts = max(BLOCK_VALUES // self.inputs, 1), [x]
@@ -44,14 +58,6 @@ class StoredLinear(nn.Module):
     def widen(self, rows: slice, earlier: mx.array) -> mx.array:
         """Return rows of the weight in `dtype`, computed after `earlier`."""
         return after(earlier, self.weight[rows]).astype(self.dtype)
-
-
-def after(earlier: mx.array, value: mx.array) -> mx.array:
-    """Return `value`, dependent on `earlier`, so that MLX computes nothing from it sooner.
-
-    Otherwise MLX evaluates what depends on weights alone for all layers at once, and holds the results in memory.
-    """
-    return mx.depends([value], [earlier])[0]
 
 
 class PackedLinear(StoredLinear):
@@ -68,14 +74,22 @@ class PackedLinear(StoredLinear):
         self.biases = mx.zeros((outputs, inputs // group_size))
 
     def matmul(self, x: mx.array) -> mx.array:
-        if self.scales.dtype != self.dtype:  # quantized_matmul would dequantize in the wider dtype
-            return super().matmul(x)
+        # quantized_matmul would dequantize in the wider dtype
+        return super().matmul(x) if self.scales.dtype != self.dtype else self._multiply(x, transpose=True)
+
+    def transposed_product(self, y: mx.array) -> mx.array:
+        if self.scales.dtype != self.dtype:
+            return super().transposed_product(y)
+        return self._multiply(y.astype(self.dtype), transpose=False)
+
+    def _multiply(self, x: mx.array, transpose: bool) -> mx.array:
         # On a CPU, MLX accumulates in the dtype of the inputs, for which half precision is too coarse.
         dtype = self.dtype if mx.default_device() == mx.gpu else mx.float32
         packed = (self.weight, after(x, self.scales).astype(dtype), after(x, self.biases).astype(dtype))
-        return mx.quantized_matmul(x.astype(dtype), *packed, group_size=self.group_size, bits=self.bits).astype(
-            self.dtype
+        y = mx.quantized_matmul(
+            x.astype(dtype), *packed, transpose=transpose, group_size=self.group_size, bits=self.bits
         )
+        return y.astype(self.dtype)
 
     def widen(self, rows: slice, earlier: mx.array) -> mx.array:
         packed = (after(earlier, self.weight[rows]), self.scales[rows], self.biases[rows])

@@ -17,7 +17,7 @@ import numpy as np
 from mlx import nn
 
 from soundloom.config.musicgen.encodec import CodecLayer, EncodecConfig
-from soundloom.engines.mlx.fused import fused
+from soundloom.engines.mlx.graph import fused
 
 # From the checkpoint's axes to MLX's: out, kernel, in.
 KERNEL_AXES = {"conv": (0, 2, 1), "transposed": (1, 2, 0)}

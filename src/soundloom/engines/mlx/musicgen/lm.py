@@ -18,7 +18,7 @@ from mlx import nn
 
 from soundloom.config.musicgen.model import LMConfig
 from soundloom.engines.mlx.blocks import Linear
-from soundloom.engines.mlx.fused import fused
+from soundloom.engines.mlx.graph import fused
 
 
 @dataclass(frozen=True)

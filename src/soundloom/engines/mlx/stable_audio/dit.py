@@ -32,6 +32,7 @@ from soundloom.engines.mlx.blocks import (
     sequence,
 )
 from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.graph import after
 
 NORM_EPS = 1e-5
 
@@ -143,6 +144,14 @@ class PointwiseConv(nn.Module):
     def product(self, x: mx.array) -> mx.array:
         """Apply the convolution alone to x (b, t, c)."""
         return x.astype(self.weight.dtype) @ self.weight[:, :, 0].T
+
+    def transposed_product(self, y: mx.array) -> mx.array:
+        """Multiply y (…, out) by the transposed weight."""
+        return y.astype(self.weight.dtype) @ self.weight[:, :, 0]
+
+    def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
+        """Return rows of the weight (out, in) in float32, computed after `earlier`."""
+        return after(earlier, self.weight)[chosen, :, 0].astype(mx.float32)
 
 
 class DiT(nn.Module):

@@ -11,9 +11,9 @@ from mlx import nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.engines.mlx.blocks import Padding
+from soundloom.engines.mlx.branches import BranchSlots
 from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
-from soundloom.engines.mlx.slots import BranchSlots
 from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
 from soundloom.engines.mlx.stable_audio.dit import Conditioning, DiT
 from soundloom.engines.mlx.stable_audio.same import SAME

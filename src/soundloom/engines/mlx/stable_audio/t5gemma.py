@@ -14,7 +14,7 @@ from mlx import nn
 
 from soundloom.config.stable_audio.text_encoder import T5GemmaConfig
 from soundloom.engines.mlx.blocks import Linear, RotaryEmbedding, apply_rotary, rms_norm
-from soundloom.engines.mlx.fused import fused
+from soundloom.engines.mlx.graph import fused
 
 
 class GemmaNorm(nn.Module):

@@ -1,4 +1,4 @@
-"""Compile elementwise operations into one kernel on GPUs."""
+"""How MLX compiles operations, and in which order it computes them."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def fused(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         return (kernel if mx.default_device() == mx.gpu else function)(*arrays)
 
     return run
+
+
+def after(earlier: mx.array, value: mx.array) -> mx.array:
+    """Return `value`, dependent on `earlier`, so that MLX computes nothing from it sooner.
+
+    Otherwise MLX evaluates what depends on weights alone for all layers at once, and holds the results in memory. No
+    gradient passes, which would be that of the weight.
+    """
+    return mx.stop_gradient(mx.depends([value], [earlier])[0])
