@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+
+class Slots:
+    """The adapters of some networks of an engine."""
+
+    def __init__(self, slots: Any, modules: Mapping[str, Any]) -> None:
+        self.slots, self.modules = slots, modules
+
+    @contextmanager
+    def using(self, branches: Any) -> Iterator[None]:
+        """Compute with branches in a block."""
+        self.slots.load([branches], self.modules)
+        self.slots.use(0, self.modules)
+        yield
+        self.slots.use(None, self.modules)
 
 
 class TorchAdapter:
@@ -36,6 +52,11 @@ class TorchAdapter:
         from soundloom.engines.torch.musicgen.engine import TorchMusicEngine
 
         return TorchMusicEngine(checkpoint, "cpu", "fp32")
+
+    def branch_slots(self, modules: Mapping[str, Any]) -> Slots:
+        from soundloom.engines.torch.branches import BranchSlots
+
+        return Slots(BranchSlots(), modules)
 
     def array(self, value: np.ndarray) -> Any:
         return self._torch.from_numpy(np.ascontiguousarray(value))

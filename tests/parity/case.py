@@ -13,6 +13,7 @@ import numpy as np
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 
 FLOOR = 2e-5  # of an output's peak: float32 products in another order
+ADAPTER_FLOOR = 5e-5  # with adapters, whose singular vectors differ by 4e-6 of the weights between LAPACK libraries
 MUSICGEN_FLOOR = 2e-6  # the same for MusicGen, as its cases suggest
 
 
@@ -94,7 +95,8 @@ def _tolerance(call: dict[str, Any], output: str) -> float:
     if "fp32_vs_fp64" in call:
         noise = call["fp32_vs_fp64"].get(output, {"max_abs": 0.0, "out_abs_max": 1.0})
         return max(MUSICGEN_FLOOR, 20 * noise["max_abs"] / (noise["out_abs_max"] or 1.0))
-    return max(FLOOR, 4 * call.get("hint", {}).get(output, 0.0))
+    floor = ADAPTER_FLOOR if "adapters" in call.get("args", {}) else FLOOR
+    return max(floor, 4 * call.get("hint", {}).get(output, 0.0))
 
 
 def compare(call: dict[str, Any], output: str, found: np.ndarray, wanted: np.ndarray) -> Check:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.parity.case import Case
 from tests.parity.generation import GenerateCase
+from tests.parity.lora import LoraCase
 from tests.parity.lora_train import TrainingPartsCase, TrainingStepsCase
 from tests.parity.mlx.files import (
     MLXCodecCase,
@@ -36,6 +37,7 @@ RUNNERS = {
     "conditioner.apply_padding": (TextCase, "padding"),
     "conditioner.seconds_total": (TextCase, "seconds"),
     "conditioner + get_conditioning_inputs": (TextCase, "conditioning_inputs"),
+    "dit.forward + conditioner": (LoraCase, "forward"),
     "build_schedule": (SamplingCase, "schedule"),
     "generate": (GenerateCase, "generate"),
     "mlx dit": (MLXTransformerCase, "forward"),

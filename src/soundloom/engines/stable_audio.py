@@ -37,6 +37,8 @@ class GraphRunner(Protocol):
 class Engine(BaseEngine[Component], Protocol):
     """The networks of one checkpoint on one device."""
 
+    checkpoint: Checkpoint
+
     @property
     def graphs(self) -> GraphRunner | None:
         """The runner of captured graphs, None where the engine runs operations directly."""

@@ -33,14 +33,17 @@ class LayerNorms:
         self._squares: dict[bool, Array] = {}  # by whether of rows; float64
         self._with_weight: dict[tuple[bool, int], Array] = {}
         self._pairs: dict[tuple[bool, int, int], Array] = {}
+        self._known: dict[int, ModuleAdapter] = {}  # by id, which is not used again while they are here
 
     def forget(self, adapter: ModuleAdapter) -> None:
-        """Drop what belongs to an adapter, whose id may be used again."""
+        """Drop what belongs to an adapter."""
+        self._known.pop(id(adapter), None)
         self._with_weight = {key: value for key, value in self._with_weight.items() if key[1] != id(adapter)}
         self._pairs = {key: value for key, value in self._pairs.items() if id(adapter) not in key[1:]}
 
     def prepare(self, adapters: Sequence[ModuleAdapter], of_rows: bool, of_cols: bool) -> None:
         """Read the weight once for everything that norms of chains of these adapters need."""
+        self._known |= {id(one): one for one in adapters}
         sides = [side for side, wanted in ((True, of_rows), (False, of_cols)) if wanted]
         new = {side: [one for one in adapters if (side, id(one)) not in self._with_weight] for side in sides}
         if not any(side not in self._squares or new[side] for side in sides):

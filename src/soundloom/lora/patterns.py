@@ -54,6 +54,12 @@ def portable(patterns: Iterable[str]) -> list[str]:
     return [part for parts in spelled for part in parts]
 
 
+def matches_published(pattern: str, name: str) -> bool:
+    """Whether the published package's run-time filter matches a layer of the transformer: as text, in lower case."""
+    text = name.removeprefix("model.").lower()
+    return name.startswith("model.") and any(part in text for part in expand(pattern.strip().lower()))
+
+
 def select(names: Iterable[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
     """Return the names that match any of `include` (all, if it is empty) and none of `exclude`."""
     chosen = (name for name in names if not include or any(matches(pattern, name) for pattern in include))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from soundloom.config.stable_audio.adapters import AdapterStack
 from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
 from soundloom.config.values import as_int
 from soundloom.diffusion.noise import random_seed
@@ -20,6 +21,8 @@ def build_request(prompt: str, options: Mapping[str, Any]) -> GenerationRequest:
         values["guidance"] = Guidance(values["guidance"])
     if isinstance(values.get("compat"), str):
         values["compat"] = Compat.named(values["compat"])
+    if values.get("loras") is not None:
+        values["loras"] = AdapterStack.of(values["loras"])
     return GenerationRequest(prompt, **values)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -40,15 +40,18 @@ class AdapterUse:
 
     Strength 0 is the model alone and 1 the adapter as trained. `mode` says what lies between for types that set norms:
     `fade` moves the norms from those of the weight to the trained ones, `full` keeps the trained norms at any strength
-    but 0, and `linear` interpolates the weights. The adapter acts while the noise level is within `sigma`, both ends
-    included, and during `steps` (first, last), which count from 1. `only` and `off` select layers by patterns.
-    `layers` replaces the strength of the layers that a pattern matches; the first match counts. `curve` multiplies the
-    strength by a factor that depends on the noise level, linear between its points. `sha256` is that of the tensors.
+    but 0, and `linear` interpolates the weights. None means `fade`, or what a published system does if the request
+    asks for its behavior.
+
+    The adapter acts while the noise level is within `sigma`, both ends included, and during `steps` (first, last),
+    which count from 1. `only` and `off` select layers by patterns. `layers` replaces the strength of the layers that a
+    pattern matches; the first match counts. `curve` multiplies the strength by a factor that depends on the noise
+    level, linear between its points. `sha256` identifies the tensors.
     """
 
     name: str
     strength: float = 1.0
-    mode: Mode = "fade"
+    mode: Mode | None = None
     sigma: tuple[float, ...] = (0.0, 1.0)
     steps: tuple[int, ...] | None = None
     only: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ class AdapterUse:
             raise RequestError(f"an adapter is named by text, found {shown(self.name)}")
         coerce(self, (), ("strength",))
         _require_strength(self.strength)
-        if self.mode not in get_args(Mode):
+        if self.mode not in (None, *get_args(Mode)):
             raise RequestError(f"no strength mode {shown(self.mode)!r}", f"use {', '.join(get_args(Mode))}")
         object.__setattr__(self, "sigma", _pair("sigma", self.sigma, as_float))
         low, high = self.sigma
@@ -83,6 +86,11 @@ class AdapterUse:
     def is_gated(self) -> bool:
         """Whether the adapter changes during sampling."""
         return self.sigma != (0.0, 1.0) or self.steps is not None or bool(self.curve)
+
+    def strength_of(self, layer: str, matches: Callable[[str, str], bool]) -> float:
+        """Return the strength of a layer; `matches(pattern, name)` is that of `lora.patterns`."""
+        found = (one.strength for one in self.layers if matches(one.pattern, layer))
+        return next(found, self.strength)
 
     def factor(self, step: int, sigma: float) -> float:
         """Return what the gates and the curve multiply strengths by, at a step (from 1) and a noise level."""
@@ -105,12 +113,15 @@ class AdapterStack:
     """Adapters that act together: `chain` applies them one after the other, `sum` adds the changes of each alone.
 
     `seconds` says which of them may change how the duration is embedded. That layer reaches every block, so by default
-    only the first does.
+    only the first does. None means `chain` and `first`, or what a published system does. `published` reproduces two
+    faults of the published package: its reading of `off`, and adapters that are lost on layers that an earlier one
+    lacks.
     """
 
     uses: tuple[AdapterUse, ...] = ()
-    combine: Combine = "chain"
-    seconds: Seconds = "first"
+    combine: Combine | None = None
+    seconds: Seconds | None = None
+    published: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uses", tuple(self.uses))
@@ -119,9 +130,16 @@ class AdapterStack:
         if len(self.uses) > MAX_ADAPTERS:
             raise RequestError(f"at most {MAX_ADAPTERS} adapters can act together, found {len(self.uses)}")
         for name, choices in (("combine", get_args(Combine)), ("seconds", get_args(Seconds))):
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in (None, *choices):
                 found = shown(getattr(self, name))
                 raise RequestError(f"{name} must be one of {', '.join(choices)}, found {found!r}")
+
+    def resolved(self, mode: Mode) -> AdapterStack:
+        """Return the stack without None: `mode` is that of the system whose behavior was requested."""
+        uses = tuple(replace(use, mode=use.mode or mode) for use in self.uses)
+        combine = self.combine or ("sum" if mode == "linear" else "chain")
+        seconds = self.seconds or ("first" if mode == "fade" else "all")
+        return AdapterStack(uses, combine, seconds, self.published or mode == "full")
 
     @classmethod
     def of(cls, loras: Any) -> AdapterStack:
@@ -143,12 +161,15 @@ class AdapterStack:
         )
 
 
+LorasLike = AdapterStack | AdapterUse | str | Mapping[str, float] | Sequence[str | AdapterUse]  # what a caller may pass
+
+
 def mix(first: str, second: str, share: float) -> AdapterStack:
     """Return a blend of two adapters: the first alone at share 0, the second alone at 1, linear between."""
     share = as_float("the share of a blend", share)
     if not 0 <= share <= 1:
         raise RequestError(f"the share of a blend must be between 0 and 1, found {share:g}")
-    return AdapterStack((AdapterUse(first, 1 - share, "linear"), AdapterUse(second, share, "linear")), "sum")
+    return AdapterStack((AdapterUse(first, 1 - share, "linear"), AdapterUse(second, share, "linear")), "sum", "all")
 
 
 def _require_strength(strength: float) -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.parse import parse
+from soundloom.config.stable_audio.adapters import AdapterStack, Mode
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.config.values import as_float, coerce
 from soundloom.errors import ConfigError, RequestError, shown
@@ -67,6 +68,7 @@ class Compat:
     batch: Literal["grouped", "shared"] = "grouped"  # shared: all clips of a batch as long as the longest
     resampler: Literal["soxr", "published"] = "soxr"
     codec_noise: bool = False  # noise that the package adds inside the autoencoder
+    loras: Mode = "fade"  # what strengths of adapters mean: see `AdapterUse`; `linear` also sums adapters
 
     @classmethod
     def named(cls, name: str) -> Compat:
@@ -76,12 +78,16 @@ class Compat:
         return COMPAT[name]
 
 
-_PACKAGE = Compat("published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published", True)
+_PACKAGE = Compat(
+    "published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published", True, "full"
+)
 COMPAT = {
     "soundloom": Compat(),
     "stable-audio-3": _PACKAGE,
     "stable-audio-3-cpu": replace(_PACKAGE, padding="zero-values"),
-    "mlx": Compat("published", "exact", "compact", "round", "learned", "latents", "mlx", "grouped", "published"),
+    "mlx": Compat(
+        "published", "exact", "compact", "round", "learned", "latents", "mlx", "grouped", "published", False, "linear"
+    ),
 }
 
 
@@ -111,6 +117,7 @@ class GenerationRequest:
     duration_padding: float = 6.0  # seconds of silence generated after the clip
     compat: Compat = field(default_factory=Compat)
     strict_words: bool = False  # reject prompts that name no known sound, for models that list theirs
+    loras: AdapterStack | None = None  # None: those that were added to the model
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)
@@ -175,7 +182,8 @@ class GenerationRequest:
         return cls(**values, source=source)
 
 
-_NESTED: dict[str, type] = {"guidance": Guidance, "shift": ShiftConfig, "compat": Compat}  # dataclasses in requests
+# Fields that hold a dataclass.
+_NESTED: dict[str, type] = {"guidance": Guidance, "shift": ShiftConfig, "compat": Compat, "loras": AdapterStack}
 
 
 def fields_of_record(cls: type, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,81 +2,48 @@
 
 Everything that differs between two clips of one shape is an input: conditioning, noise, source and mask, and every
 number that the sampler reads from its schedule, in the order of use. Everything that shapes the operations is in the
-key: frames, batch size, sampler, steps, guidance and the steps at which it acts.
+key: frames, batch size, sampler, steps, guidance and the steps at which it acts, and the structure of adapters, whose
+values are read from fixed buffers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from soundloom.config.stable_audio.model import ModelConfig
-from soundloom.diffusion.guidance import is_guided
-from soundloom.diffusion.samplers import SAMPLERS, Times
+from soundloom.diffusion.samplers import SAMPLERS
 from soundloom.engines.stable_audio import Array, Engine
+from soundloom.pipeline.stable_audio.adapters import AdapterSchedule
 from soundloom.pipeline.stable_audio.chunks import decode_chunks
 from soundloom.pipeline.stable_audio.plan import BatchPlan
+from soundloom.pipeline.stable_audio.trace import SamplerTrace, TracedTimes
 from soundloom.pipeline.stable_audio.velocity import Embeddings, VelocityField
 
 
-def is_capturable(engine: Engine, batch: BatchPlan) -> bool:
-    """Return whether the engine captures graphs and the batch has no padded frames and no noise in the autoencoder."""
+def is_capturable(engine: Engine, batch: BatchPlan, adapters: AdapterSchedule) -> bool:
+    """Return whether the engine captures graphs and can capture the batch.
+
+    It cannot capture padded frames, noise in the autoencoder, and more sets of adapters than fit in memory.
+    """
     compat = batch.compat
-    return engine.graphs is not None and batch.valid is None and compat.chunks == "exact" and not compat.codec_noise
-
-
-@dataclass(frozen=True)
-class SamplerTrace:
-    """What a sampler reads: numbers of its schedule (k, b, 1, 1), the steps that need noise, where guidance acts."""
-
-    numbers: np.ndarray
-    noise_steps: tuple[int, ...]
-    guided: tuple[bool, ...]
-
-    @classmethod
-    def of(cls, batch: BatchPlan) -> SamplerTrace:
-        """Run the sampler of a batch on zeros and record what it reads."""
-        items = len(batch.passes)
-        numbers: list[np.ndarray] = []
-        noise_steps: list[int] = []
-        guided: list[bool] = []
-        zeros = np.zeros((items, 1, 1))
-
-        def to_array(value: np.ndarray) -> np.ndarray:
-            numbers.append(np.broadcast_to(value, items)[:, None, None])
-            return numbers[-1]
-
-        def velocity(x: np.ndarray, t: np.ndarray) -> np.ndarray:
-            guided.append(is_guided(t, batch.first.guidance))
-            return zeros
-
-        def noise(step: int) -> np.ndarray:
-            noise_steps.append(step)
-            return zeros
-
-        for _ in SAMPLERS[batch.first.sampler](velocity, zeros, TracedTimes(batch.times, to_array), noise):
-            pass
-        return cls(np.stack(numbers).astype(np.float32), tuple(noise_steps), tuple(guided))
-
-
-class TracedTimes(Times):
-    """A schedule whose values a function sees, and may replace, when the sampler reads them."""
-
-    def __init__(self, schedule: np.ndarray, read: Callable[[np.ndarray], Array]) -> None:
-        super().__init__(schedule)
-        self._read = read
-
-    def to_array(self, value: np.ndarray) -> Array:
-        return self._read(value)
+    is_plain = batch.valid is None and compat.chunks == "exact" and not compat.codec_noise
+    return engine.graphs is not None and is_plain and adapters.is_resident
 
 
 class CapturedClip:
     """Samples and decodes a batch through the engine's captured graphs."""
 
-    def __init__(self, engine: Engine, config: ModelConfig, batch: BatchPlan, embeddings: Embeddings) -> None:
-        self.engine, self.config, self.batch = engine, config, batch
+    def __init__(
+        self,
+        engine: Engine,
+        config: ModelConfig,
+        batch: BatchPlan,
+        embeddings: Embeddings,
+        adapters: AdapterSchedule,
+    ) -> None:
+        self.engine, self.config, self.batch, self.adapters = engine, config, batch, adapters
         self.embeddings, self.trace = embeddings, SamplerTrace.of(batch)
 
     def __call__(
@@ -102,7 +69,15 @@ class CapturedClip:
         if keep is not None and source is not None:
             inputs |= {"keep": array(keep), "source": array(source)}
         clip, shapes = self.batch.first, (start.shape, tuple(given.local.shape))
-        key = (*shapes, clip.sampler, clip.steps, clip.guidance, self.trace.guided, *sorted(inputs))
+        key = (
+            *shapes,
+            clip.sampler,
+            clip.steps,
+            clip.guidance,
+            self.trace.guided,
+            self.adapters.structure,
+            *sorted(inputs),
+        )
         assert self.engine.graphs is not None
         latents, audio = self.engine.graphs(key, self._program, inputs)
         return latents, self.engine.numpy(audio)
@@ -116,7 +91,8 @@ class CapturedClip:
         numbers, noise = iter(arrays["numbers"]), iter(arrays.get("noise", ()))
         embeddings = Embeddings(arrays["context"], arrays["duration"], arrays.get("uncond"), arrays["local"])
         guided = iter(self.trace.guided)  # no value on the device may steer a captured graph
-        field = VelocityField(self.engine, self.batch, embeddings, is_guided_at=lambda t: next(guided))
+        select = self.adapters.calls()
+        field = VelocityField(self.engine, self.batch, embeddings, select, is_guided_at=lambda t: next(guided))
         times = TracedTimes(self.batch.times, lambda value: next(numbers))
         *_, x = SAMPLERS[self.batch.first.sampler](field, arrays["x"], times, lambda step: next(noise))
         if "keep" in arrays:

@@ -19,6 +19,7 @@ from soundloom.diffusion.noise import batch_noise
 from soundloom.diffusion.samplers import SAMPLERS, Times
 from soundloom.engines.stable_audio import Array, Component, Engine, NoiseFn
 from soundloom.pipeline.progress import ProgressReporter
+from soundloom.pipeline.stable_audio.adapters import AdapterSchedule, ModelAdapters, schedule_adapters
 from soundloom.pipeline.stable_audio.assembler import ClipAssembler
 from soundloom.pipeline.stable_audio.chunks import decode_latents, encode_audio, pad_or_trim
 from soundloom.pipeline.stable_audio.cuda_graph import CapturedClip, is_capturable
@@ -72,11 +73,13 @@ class Executor:
         config: ModelConfig,
         tokenize: Callable[[Sequence[str], int], Tokens],
         reporter: ProgressReporter,
+        adapters: ModelAdapters | None = None,
         *,
         keep_loaded: bool = False,
         noise: PhiloxNoise | None = None,
     ) -> None:
         self.engine, self.config, self.tokenize, self.reporter = engine, config, tokenize, reporter
+        self.adapters = adapters
         self.keep_loaded, self.noise = keep_loaded, noise or PhiloxNoise()
         self._truncated: dict[int, str] = {}  # by the index of a pass
         self._last_text: tuple[Any, TextBatch] | None = None  # the next pass or group often repeats it
@@ -95,11 +98,12 @@ class Executor:
         """Run each pass once through all networks; return the results in order."""
         self._truncated = {}
         batches = make_batches(passes, self.config)
+        schedules = [schedule_adapters(self.adapters, self.engine, batch) for batch in batches]
         texts = self._texts(batches)
         self._free("text")
         sources = self._sources(batches)
         self._free("encoder")
-        latents, decoded = self._latents(batches, texts, sources)
+        latents, decoded = self._latents(batches, texts, sources, schedules)
         self._free("dit", "conditioner")
         audio = self._audio(batches, latents, decoded)
         self._free("decoder")
@@ -180,20 +184,25 @@ class Executor:
     # Sampling
 
     def _latents(
-        self, batches: Sequence[BatchPlan], texts: Sequence[TextBatch], sources: Sequence[np.ndarray | None]
+        self,
+        batches: Sequence[BatchPlan],
+        texts: Sequence[TextBatch],
+        sources: Sequence[np.ndarray | None],
+        schedules: Sequence[AdapterSchedule],
     ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """Return the latents of each batch, and its audio where one CUDA graph computes both."""
         steps = sum(batch.first.steps for batch in batches)
         with self.reporter.stage("sample", steps) as tick:
             done, latents, decoded = 0, [], []
-            for batch, text, source in zip(batches, texts, sources, strict=True):
+            for batch, text, source, adapters in zip(batches, texts, sources, schedules, strict=True):
                 x, audio = None, None
-                if self.keep_loaded and is_capturable(self.engine, batch):
-                    x, audio = self._sample_graph(batch, text, source)
+                adapters.begin()
+                if self.keep_loaded and is_capturable(self.engine, batch, adapters):
+                    x, audio = self._sample_graph(batch, text, source, adapters)
                     done += batch.first.steps
                     tick(done)
                 else:
-                    for x in self._sample(batch, text, source):
+                    for x in self._sample(batch, text, source, adapters):
                         self.engine.evaluate(x)
                         done += 1
                         tick(done)
@@ -201,12 +210,14 @@ class Executor:
                 decoded.append(audio)
             return latents, decoded
 
-    def _sample(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> Iterator[Array]:
+    def _sample(
+        self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None, adapters: AdapterSchedule
+    ) -> Iterator[Array]:
         """Yield the latents after each step."""
         array = self.engine.array
         points, x = Times(batch.times, array), array(self._start(batch, source))
         embeddings = Embeddings.of(self.engine, batch, text, array(self._local(batch, source)))
-        field = VelocityField(self.engine, batch, embeddings, points.shared)
+        field = VelocityField(self.engine, batch, embeddings, adapters.calls(), points.shared)
         return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._noise(batch, step + 1)))
 
     def _start(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:
@@ -220,12 +231,14 @@ class Executor:
     def _noise(self, batch: BatchPlan, step: int) -> np.ndarray:
         return self.noise.latents(batch, step, self.config.model.io_channels)
 
-    def _sample_graph(self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None) -> tuple[Array, np.ndarray]:
+    def _sample_graph(
+        self, batch: BatchPlan, text: TextBatch, source: np.ndarray | None, adapters: AdapterSchedule
+    ) -> tuple[Array, np.ndarray]:
         """Sample and decode as one CUDA graph; return latents and audio."""
         local = self.engine.array(self._local(batch, source))
         keep = batch.keep if batch.compat.keep != "learned" else None
         embeddings = Embeddings.of(self.engine, batch, text, local)
-        clip = CapturedClip(self.engine, self.config, batch, embeddings)
+        clip = CapturedClip(self.engine, self.config, batch, embeddings, adapters)
         return clip(self._start(batch, source), lambda step: self._noise(batch, step + 1), source, keep)
 
     def _local(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:

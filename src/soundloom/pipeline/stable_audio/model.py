@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from threading import Event
 from typing import Any, TypedDict, Unpack, get_args, overload
@@ -14,6 +15,7 @@ from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.options import check_options
+from soundloom.config.stable_audio.adapters import LorasLike
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region
 from soundloom.engines.forks import require_threads
@@ -27,6 +29,7 @@ from soundloom.pipeline.requests import build_request, spread
 from soundloom.pipeline.stable_audio.assembler import ClipAssembler
 from soundloom.pipeline.stable_audio.chunks import decode_chunks, decode_latents, encode_stream
 from soundloom.pipeline.stable_audio.executor import Executor
+from soundloom.pipeline.stable_audio.lora import LoraMethods
 from soundloom.pipeline.stable_audio.plan import PlannedClip, default_seconds, plan, require_addition
 from soundloom.pipeline.stable_audio.warnings import request_warnings
 from soundloom.text.tokenizer import Tokenizer
@@ -38,6 +41,7 @@ log = logging.getLogger("soundloom")
 class _CommonKwargs(TypedDict, total=False):
     """Options of every call; see `GenerationRequest` for those that describe the audio.
 
+    `loras` are adapters for this call, instead of those added to the model: names or files and their strengths.
     `progress` is called with `Progress` events, `cancel` stops the work between two steps.
     """
 
@@ -48,6 +52,7 @@ class _CommonKwargs(TypedDict, total=False):
     duration_padding: float
     compat: str | Compat
     strict_words: bool
+    loras: LorasLike | None
     progress: ProgressCallback | None
     cancel: Event | None
 
@@ -68,7 +73,7 @@ class EditKwargs(_CommonKwargs, total=False):
     crossfade: float
 
 
-class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
+class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
     """A Stable Audio checkpoint on an engine."""
 
     components = get_args(Component)
@@ -163,17 +168,23 @@ class Model(BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
 
     def plan(self, requests: Sequence[GenerationRequest]) -> Plan[PlannedClip]:
         """Plan requests without reading weights; raises RequestError for what the model cannot do."""
-        return plan(requests, self.config, default_seconds(self.name))
+        resolved = [
+            replace(request, loras=self._adapters.resolve(request.loras, request.compat.loras)) for request in requests
+        ]
+        return plan(resolved, self.config, default_seconds(self.name))
 
     def execute(
         self, plan: Plan[PlannedClip], *, progress: ProgressCallback | None = None, cancel: Event | None = None
     ) -> Iterator[tuple[int, Clip]]:
         """Generate the clips of a plan; see `iter`."""
         self._require_known_words(plan)
+        for stack in {clip.request.loras for clip in plan.clips}:
+            for use in stack.uses if stack else ():
+                self._adapters.of(use)  # reads its file before any weights
         return super().execute(plan, progress=progress, cancel=cancel)
 
     def _executor(self, reporter: ProgressReporter) -> Executor:
-        return Executor(self.engine, self.config, self.tokenizer, reporter)
+        return Executor(self.engine, self.config, self.tokenizer, reporter, self._adapters)
 
     def _clip(self, planned: PlannedClip, result: ClipAssembler) -> Clip:
         vocabulary, clip = self.caption_vocabulary, result.finish()

@@ -264,8 +264,11 @@ def _batch_key(one: PlannedPass) -> Hashable:
     """Return what the passes of a batch have in common."""
     clip = one.clip
     is_edit = clip.request.source is not None
-    settings = clip.steps, clip.sampler, clip.guidance, clip.shift, clip.request.compat
-    return one.frames, is_edit, bool(one.regions), *settings
+    request = clip.request
+    settings = clip.steps, clip.sampler, clip.guidance, clip.shift, request.compat, request.loras
+    # Adapters that act at certain noise levels need passes of one schedule.
+    is_gated = request.loras is not None and any(use.is_gated for use in request.loras.uses)
+    return one.frames, is_edit, bool(one.regions), *settings, (one.seconds, request.noise) if is_gated else None
 
 
 def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:

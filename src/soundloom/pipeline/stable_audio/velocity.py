@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,17 +63,27 @@ class VelocityField:
         engine: Engine,
         batch: BatchPlan,
         embeddings: Embeddings,
+        select_adapters: Callable[[], Hashable],
         times: Sequence[float] = (),
         is_guided_at: Callable[[Any], bool] | None = None,
     ) -> None:
-        """`times` are those of the steps to come; `is_guided_at` replaces the guidance interval of the batch."""
+        """`times` are those of the steps to come; `is_guided_at` replaces the guidance interval of the batch.
+
+        `select_adapters` is called before each velocity: it lets the engine use the adapters of that call, and returns
+        what tells them from others.
+        """
         self.engine, self.embeddings, self.times = engine, embeddings, times
+        self._select_adapters = select_adapters
         self.guidance, self.valid = batch.first.guidance, batch.valid
         self.zero_values = batch.compat.padding == "zero-values"
         self._is_guided = is_guided_at or (lambda t: is_guided(t, self.guidance))
+        self._adapters: Hashable = None
         self._conditions: dict[bool, Any] = {}
 
     def _condition(self, guided: bool) -> Any:
+        adapters = self._select_adapters()
+        if adapters != self._adapters:  # conditions are computed by adapted layers too
+            self._adapters, self._conditions = adapters, {}
         if guided not in self._conditions:
             given, join = self.embeddings, self.engine.concatenate
             context, duration, local = given.context, given.duration, given.local

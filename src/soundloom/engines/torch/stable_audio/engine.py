@@ -108,7 +108,8 @@ class TorchEngine(ComponentEngine[Component]):
         config, tensors, label = source.config, source.tensors, source.label
         # On a CPU, where weights are prepared, BF16 and INT8 share the networks around the transformer.
         precision = self.precision if component == "dit" else "bf16" if self._uses_bf16 else "fp32"
-        prepared = PreparedWeights(f"{component}-{precision}", self.checkpoint.files, self.checkpoint.fingerprint)
+        files = self.checkpoint.files
+        prepared = PreparedWeights(f"{component}-{precision}", files, self.checkpoint.fingerprint) if files else None
         if component == "text":
             # A prompt reads a few of 256000 rows of the embedding table: it stays memory-mapped in its file's dtype.
             build, keep = (lambda: T5GemmaEncoder(config)), ("embed_tokens.weight",)
