@@ -1,4 +1,4 @@
-"""Find adapters by name, and remember where they were."""
+"""find adapters by name, and index where they were."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def find_adapter(name: str, folder: Path | None = None) -> Path:
     return path
 
 
-def remember_adapter(adapter: Adapter) -> None:
-    """Remember the path of an adapter by its hash."""
+def index_adapter(adapter: Adapter) -> None:
+    """Index the path of an adapter by its hash."""
     if adapter.path is not None:
         _SEEN[adapter.sha256] = adapter.path
 

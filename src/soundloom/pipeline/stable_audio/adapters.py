@@ -19,7 +19,7 @@ from soundloom.lora.arithmetic import AdapterPart
 from soundloom.lora.bases import training_weights, with_bases
 from soundloom.lora.branches import Branches
 from soundloom.lora.compile import BranchCompiler
-from soundloom.lora.files.find import find_adapter, locate_adapter, remember_adapter
+from soundloom.lora.files.find import find_adapter, index_adapter, locate_adapter
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.guardrails import check_branches, fit
 from soundloom.lora.modules import base_weights
@@ -96,7 +96,7 @@ class ModelAdapters:
     ) -> Adapter:
         """Return the adapter in a file, which must fit the model. Raises RequestError or CheckpointError."""
         adapter = read_adapter(path, exclude=exclude)
-        remember_adapter(adapter)
+        index_adapter(adapter)
         adapter = fit(adapter, self._weights, self.checkpoint.name, partial=partial)
         adapter = with_bases(adapter, self._weights, bases, training_weights(adapter, self.checkpoint))
         self.notice(f"{adapter.name}: {notice}" for notice in adapter.notices)
