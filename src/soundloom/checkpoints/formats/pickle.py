@@ -39,6 +39,7 @@ _STORAGES = {
     "CharStorage": "I8",
     "ByteStorage": "U8",
     "BoolStorage": "BOOL",
+    "UntypedStorage": "U8",
 }
 
 
@@ -115,11 +116,16 @@ _NAMES: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): AllowedFunction(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): AllowedFunction(_rebuild_parameter),
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGES.items()},
+    ("torch.storage", "UntypedStorage"): _StorageType("U8"),
 }
 
 
-def read_pickle(path: Path) -> Any:
-    """Return the object in a `torch.save` file; its tensors are lazy and unnamed. Raises CorruptFileError."""
+def read_pickle(path: Path, check: Callable[[str], None] | None = None) -> Any:
+    """Return the object in a `torch.save` file; its tensors are lazy and unnamed. Raises CorruptFileError.
+
+    Objects of classes that are not known become `UnknownObject`. `check` is called with the name of every class and
+    function that the file uses, such as `collections.OrderedDict`, and may raise ValueError.
+    """
     try:
         archive = ZipArchive(path)
     except ValueError as error:
@@ -134,7 +140,7 @@ def read_pickle(path: Path) -> Any:
         if size > _MAX_PICKLE_BYTES:
             raise ValueError(f"it has {size} bytes, more than the limit of {_MAX_PICKLE_BYTES}")
         storage = partial(_map_storage, archive, f"{root}data/")
-        return Unpickler(archive.read(f"{root}data.pkl").tobytes(), _NAMES, storage).load()
+        return Unpickler(archive.read(f"{root}data.pkl").tobytes(), _NAMES, storage, check).load()
     except ValueError as error:
         _fail(path, f"holds a pickle that cannot be read: {error}")
 

@@ -17,13 +17,17 @@ from soundloom.errors import shown
 
 MAX_OPCODES = 1 << 20  # real files have at most about 200,000
 _NEWEST_PROTOCOL = 5
+_MAX_MARKS = 1 << 10  # marks that are open at once; real files have about ten
 _MAX_NAME = 512  # bytes of a module or class name
 _MAX_INT_BYTES = 16  # bytes
 _MAX_KEY = 1 << 63  # of a dictionary; larger ones can be chosen to collide
 
 
+@dataclass(frozen=True)
 class UnknownObject:
-    """Placeholder for an object of a class that is not allowed."""
+    """Placeholder for an object that is not allowed; `name` is that of its class or function."""
+
+    name: str = "a set"
 
 
 UNKNOWN = UnknownObject()
@@ -37,14 +41,24 @@ class AllowedFunction:
 
 
 class Unpickler:
-    """Interpret one pickle. `storage` resolves its persistent ids, which refer to data outside of it."""
+    """Interpret one pickle. `storage` resolves its persistent ids, which refer to data outside of it.
 
-    def __init__(self, data: bytes, names: Mapping[tuple[str, str], Any], storage: Callable[[Any], Any]) -> None:
+    `check` is called with each name of a class or function that the pickle uses, and may raise ValueError.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        names: Mapping[tuple[str, str], Any],
+        storage: Callable[[Any], Any],
+        check: Callable[[str], None] | None = None,
+    ) -> None:
         self._data, self._place = data, 0
-        self._names, self._storage = names, storage
+        self._names, self._storage, self._check = names, storage, check
         self._stack: list[Any] = []
         self._outer: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
+        self._argument_items = 0
 
     def load(self) -> Any:
         """Return the object that the pickle describes. Raises ValueError."""
@@ -97,6 +111,8 @@ class Unpickler:
         return self._stack[-1]
 
     def _mark(self) -> None:
+        if len(self._outer) >= _MAX_MARKS:
+            raise ValueError(f"it nests objects more than {_MAX_MARKS} deep")
         self._outer.append(self._stack)
         self._stack = []
 
@@ -143,19 +159,27 @@ class Unpickler:
             target.update(pairs_of(values))
 
     def _global(self, module: str, name: str) -> None:
-        self._push(self._names.get((module, name), UNKNOWN))
+        full = f"{module}.{name}"
+        if self._check is not None:
+            self._check(full)
+        self._push(self._names.get((module, name)) or UnknownObject(full))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
-        if type(name) is not str or type(module) is not str:
-            raise ValueError("it names a class with a value that is not a string")
+        if type(name) is not str or type(module) is not str or len(name) + len(module) > _MAX_NAME:
+            raise ValueError(f"it names a class with a value that is not a string of up to {_MAX_NAME} characters")
         self._global(module, name)
 
     def _call(self) -> None:
         arguments, function = self._pop(), self._pop()
         if type(arguments) is not tuple:
             raise ValueError("it calls a function without a tuple of arguments")
-        self._push(function.call(arguments) if type(function) is AllowedFunction else UNKNOWN)
+        # A function may copy its arguments, and a pickle may pass the same ones many times.
+        self._argument_items += sum(len(each) for each in arguments if type(each) in (list, tuple))
+        if self._argument_items > MAX_OPCODES:
+            raise ValueError(f"it passes more than {MAX_OPCODES} items to functions")
+        result = function.call(arguments) if type(function) is AllowedFunction else function
+        self._push(result if type(function) in (AllowedFunction, UnknownObject) else UNKNOWN)
 
     def _call_with_keywords(self) -> None:
         self._pop()

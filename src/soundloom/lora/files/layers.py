@@ -99,10 +99,11 @@ def _modern(path: Path, name: str, kind: str, tensor: LazyTensor) -> LazyTensor:
 
 
 def _variant(shape: tuple[int, ...]) -> Variant | None:
-    """Return which norms a magnitude of two axes holds: (out, 1) of rows, (1, in) of columns."""
-    if len(shape) != 2 or shape[0] == shape[1]:
+    """Return which norms a magnitude of several axes holds: (out, 1) of rows, (1, in) of columns."""
+    longest = max(shape, default=1)
+    if len(shape) < 2 or longest == 1:
         return None
-    return "cols" if shape[0] == 1 else "rows" if shape[1] == 1 else None
+    return "rows" if shape[0] == longest else "cols" if shape[1] == longest else None
 
 
 def _length(tensors: Mapping[str, LazyTensor], kinds: tuple[str, str]) -> int | None:

@@ -15,6 +15,7 @@ _PARTS = (
     "preprocess_conv",
     "postprocess_conv",
 )
+OWN_PREFIXES = ("", "model.", "conditioner.")  # before names of adapter files in adapters and in full checkpoints
 _KEY = re.compile(r"(?P<layer>.+)\.parametrizations\.weight\.(?P<index>\d+)\.(?P<kind>\w+)")
 
 
@@ -43,4 +44,4 @@ def split_prefix(layer: str) -> tuple[str, str] | None:
 def native_name(layer: str) -> str | None:
     """Return the name in adapter files of a layer that is named so, without `model.`, or as in full checkpoints."""
     found = split_prefix(layer)
-    return found[1] if found and found[0] in ("", "model.", "conditioner.") else None
+    return found[1] if found and found[0] in OWN_PREFIXES else None

@@ -1,55 +1,74 @@
-"""The native form: safetensors with keys `LAYER.parametrizations.weight.0.KIND` and `lora_config` in the metadata.
+"""The native form: keys `LAYER.parametrizations.weight.0.KIND`, and `lora_config` in the metadata of safetensors.
 
-First files of the MLX trainer, and some conversions, lack the leading `model.` of layers of the transformer.
+First files of the MLX trainer, and some conversions, lack the leading `model.` of layers of the transformer. Training
+checkpoints hold the same keys among all weights of the model, under the prefixes of a training program such as
+`diffusion.model.` and `diffusion.conditioner.`; a second copy under a prefix with `ema` is the moving average.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.errors import shown
-from soundloom.lora.files.beside import config_beside
-from soundloom.lora.files.configuration import decode_config
-from soundloom.lora.files.names import native_name, split_key
-from soundloom.lora.files.parts import Layers, Parts, add, mismatch, some
+from soundloom.errors import RequestError, shown
+from soundloom.lora.files.names import OWN_PREFIXES, split_key, split_prefix
+from soundloom.lora.files.parts import Layers, add, mismatch, some
 
-CONFIG_KEY = "lora_config"
+_MARK = ".parametrizations.weight."
+_ORIGINAL = f"{_MARK}original"  # ends the key of a weight that an adapter changes
 _OTHER_MODELS = "it may be of another model; adapters of Stable Audio 3 name layers such as model.transformer.layers.0"
 
 
-def is_native(keys: Mapping[str, LazyTensor]) -> bool:
-    return any(".parametrizations.weight." in key for key in keys)
+def is_native(tensors: Mapping[str, LazyTensor]) -> bool:
+    return any(_MARK in key for key in tensors)
 
 
-def read_native(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str]) -> Parts:
-    """Return the contents of a native safetensors file. Raises MismatchError."""
-    config = decode_config(path, metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else config_beside(path)
-    others = {key: value for key, value in metadata.items() if key != CONFIG_KEY}
-    return Parts(path, "native", native_layers(path, tensors), config, others)
+def is_wrapped(tensors: Mapping[str, LazyTensor]) -> bool:
+    """Whether keys have the prefixes of a training program, or lie among the weights of a model."""
+    if any(key.endswith(_ORIGINAL) for key in tensors):
+        return True
+    layers = (found[0] for key in tensors if (found := split_key(key)))
+    return any((split := split_prefix(layer)) and split[0] not in OWN_PREFIXES for layer in layers)
 
 
 def native_layers(path: Path, tensors: Mapping[str, LazyTensor]) -> Layers:
-    """Group tensors with native keys by layer. Raises MismatchError for any other key."""
-    layers: Layers = {}
-    split = {key: split_key(key) for key in tensors}
-    others = [key for key, found in split.items() if found is None]
+    """Group the tensors of an adapter by layer. Raises MismatchError for a key that is not native."""
+    others = [key for key in tensors if split_key(key) is None]
     if others:
         raise mismatch(path, f"holds {len(others)} tensors that are not of an adapter: {some(others)}", "remove them")
-    unknown = []
-    for key, found in split.items():
-        assert found is not None  # `others` is empty
-        layer, index, kind = found
-        name = native_name(layer)
+    layers: Layers = {}
+    for _, layer, kind, tensor in _split(path, tensors):
+        add(layers, path, layer, kind, tensor)
+    return layers
+
+
+def wrapped_layers(path: Path, tensors: Mapping[str, LazyTensor], ema: bool) -> tuple[Layers, tuple[str, ...]]:
+    """Return the adapter among other weights, and notices. Raises MismatchError, or RequestError without an average."""
+    plain: Layers = {}
+    averaged: Layers = {}
+    for prefix, layer, kind, tensor in _split(path, tensors):
+        is_average = any("ema" in part.split("_") for part in prefix.split("."))
+        add(averaged if is_average else plain, path, layer, kind, tensor)
+    if ema and not averaged:
+        raise RequestError(f"{path} holds no moving average of its adapter", "read it without ema")
+    others = sum(split_key(key) is None for key in tensors)
+    notices = [f"{others} other tensors of the training checkpoint were left out"] if others else []
+    if ema:
+        return {**plain, **averaged}, (*notices, "its moving average was read")
+    if averaged:
+        notices.append("it also holds a moving average: read that with --ema, or ema=True")
+    return {**averaged, **plain}, tuple(notices)
+
+
+def _split(path: Path, tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, str, str, LazyTensor]]:
+    """Yield prefix, layer, kind and tensor for each native key. Raises MismatchError for unknown layers."""
+    split = {key: found for key in tensors if (found := split_key(key))}
+    unknown = dict.fromkeys(layer for layer, _, _ in split.values() if split_prefix(layer) is None)
+    if unknown:
+        raise mismatch(path, f"changes layers that Stable Audio models do not have: {some(unknown)}", _OTHER_MODELS)
+    for key, (layer, index, kind) in split.items():
         if index:
             raise mismatch(path, f"holds several adapters: {shown(key)} is of number {index}", "save each alone")
-        if name is None:
-            unknown.append(layer)
-        else:
-            add(layers, path, name, kind, tensors[key])
-    if unknown:
-        raise mismatch(
-            path, f"changes layers that Stable Audio models do not have: {some(dict.fromkeys(unknown))}", _OTHER_MODELS
-        )
-    return layers
+        prefix, name = split_prefix(layer) or ("", layer)
+        yield prefix, name, kind, tensors[key]

@@ -10,6 +10,7 @@ from typing import Any
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.errors import MismatchError, shown
 
+BASES_HINT = "it serves adapters of the -xs types"
 Layers = dict[str, dict[str, LazyTensor]]  # tensors by the layer's name in adapter files, then by kind
 
 
@@ -29,6 +30,14 @@ class Parts:
     scales: Mapping[str, float] = field(default_factory=dict)
     hints: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+
+class NotAnAdapterError(MismatchError):
+    """A file that is sound, but holds something else."""
+
+
+def not_an_adapter(path: Path, what: str, hint: str = "") -> NotAnAdapterError:
+    return NotAnAdapterError(f"{path} {what}", hint)
 
 
 def mismatch(path: Path, what: str, hint: str = "") -> MismatchError:
