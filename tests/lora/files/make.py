@@ -10,6 +10,7 @@ import numpy as np
 from soundloom.checkpoints.formats.safetensors import write_safetensors
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.lora.adapter import Adapter, ModuleAdapter, is_xs
+from soundloom.lora.files.read import read_adapter
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lora"
 
@@ -22,6 +23,7 @@ SHAPES = {
     "model.transformer.layers.1.ff.ff.0.proj": (32, 16),
     "conditioners.seconds_total.embedder.embedding.1": (12, 20),
 }
+QKV = "model.transformer.layers.0.self_attn.to_qkv"
 SQUARE = ("model.preprocess_conv", "model.transformer.layers.0.self_attn.to_out")
 
 
@@ -101,3 +103,9 @@ def assert_equal(found, expected):
     assert all(np.array_equal(left[key], right[key]) and left[key].shape == right[key].shape for key in left)
     if expected.sha256:
         assert found.sha256 == expected.sha256
+
+
+def write_native(folder, adapter_type="dora-rows", **options):
+    """Write the native form, and return the tensors by layer, and the adapter as it is read."""
+    layers = make_tensors(adapter_type, **options)
+    return layers, read_adapter(save(folder / "native.safetensors", flat(layers), config_of(adapter_type)))

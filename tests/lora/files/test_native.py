@@ -12,9 +12,7 @@ import pytest
 from soundloom.errors import CorruptFileError, MismatchError, ModelNotFoundError, RequestError
 from soundloom.lora.adapter import TYPES
 from soundloom.lora.files.read import read_adapter
-from tests.lora.files.make import GOLDEN, SHAPES, SQUARE, assert_equal, config_of, flat, make_tensors, save
-
-QKV = "model.transformer.layers.0.self_attn.to_qkv"
+from tests.lora.files.make import GOLDEN, QKV, SHAPES, SQUARE, assert_equal, config_of, flat, make_tensors, save
 
 
 def key(layer, kind):

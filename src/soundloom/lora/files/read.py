@@ -1,29 +1,16 @@
-"""Read an adapter in any form. The contents of a file decide which form it is, never its name."""
+"""Read an adapter in any form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from soundloom.checkpoints.formats.safetensors import read_safetensors, read_safetensors_and_metadata
-from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.errors import ConfigError, CorruptFileError, MismatchError, ModelNotFoundError, RequestError
+from soundloom.errors import RequestError
 from soundloom.lora.adapter import Adapter
 from soundloom.lora.files.assemble import assemble
-from soundloom.lora.files.beside import config_beside, hints_beside
-from soundloom.lora.files.configuration import decode_config
-from soundloom.lora.files.lowrank import is_kohya, is_low_rank
-from soundloom.lora.files.native import is_native, is_wrapped, native_layers, wrapped_layers
-from soundloom.lora.files.parts import BASES_HINT, Parts, mismatch, not_an_adapter, some
-from soundloom.untrusted.json import read_json
-
-PEFT_CONFIG = "adapter_config.json"
-PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-_CONFIG_KEY = "lora_config"
-_LENGTH_BYTES = 8  # of the header of safetensors, which begins with a brace
-_FORMS = "known forms: safetensors, .ckpt and .pt of torch.save, .gguf of sa3.cpp, and PEFT folders"
+from soundloom.lora.files.beside import hints_beside
+from soundloom.lora.files.detect import read_parts
 
 
 def read_adapter(path: Path, *, exclude: Sequence[str] = (), ema: bool = False) -> Adapter:
@@ -32,114 +19,10 @@ def read_adapter(path: Path, *, exclude: Sequence[str] = (), ema: bool = False) 
     `ema` takes the moving average of a training checkpoint that holds both. Tensors stay in the file until they are
     used, but all are checked. Raises ModelNotFoundError, CorruptFileError, MismatchError or RequestError.
     """
-    path = Path(path)
-    if not path.exists():
-        raise ModelNotFoundError(f"there is no adapter {path}")
-    parts = _read_folder(path) if path.is_dir() else _read_file(path, ema)
+    parts = read_parts(Path(path), ema)
     if ema and parts.form != "ckpt":
         raise RequestError(f"{path} holds no moving average of its adapter", "read it without ema")
     return assemble(replace(parts, hints={**hints_beside(parts.path), **parts.hints}), exclude)
-
-
-def _read_folder(folder: Path) -> Parts:
-    """Read a folder of PEFT, or one that holds a single adapter."""
-    if (folder / PEFT_CONFIG).is_file():
-        return _read_peft_folder(folder)
-    from soundloom.lora.files.folders import adapter_files
-
-    files = adapter_files(folder)
-    if not files:
-        raise ModelNotFoundError(f"there is no adapter in {folder}", _FORMS)
-    if len(files) > 1:
-        names = some((path.name for path in files), 8)
-        raise RequestError(f"{folder} holds {len(files)} adapters: {names}", "name one of them")
-    return _read_file(files[0], ema=False)
-
-
-def _read_peft_folder(folder: Path) -> Parts:
-    from soundloom.lora.files.peft import read_peft
-
-    try:
-        config = read_json(folder / PEFT_CONFIG)
-    except ConfigError as error:
-        raise MismatchError(str(error.args[0])) from error
-    path = next((folder / name for name in PEFT_WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise ModelNotFoundError(f"{folder} has {PEFT_CONFIG}, but no {PEFT_WEIGHTS[0]}", "copy it there too")
-    if path.suffix == ".safetensors":
-        return read_peft(folder, read_safetensors(path), config)
-    from soundloom.lora.files.pickled import read_pickled, require_own_bytes
-
-    found = read_pickled(path)
-    require_own_bytes(path, found.tensors)
-    return read_peft(folder, found.tensors, config)
-
-
-def _read_file(path: Path, ema: bool) -> Parts:
-    if path.name in PEFT_WEIGHTS and (path.parent / PEFT_CONFIG).is_file():
-        return _read_peft_folder(path.parent)
-    with path.open("rb") as file:
-        start = file.read(_LENGTH_BYTES + 1)
-    if start.startswith(b"GGUF"):
-        from soundloom.lora.files.gguf import read_gguf_adapter
-
-        return read_gguf_adapter(path)
-    if start[_LENGTH_BYTES:] == b"{" or path.suffix == ".safetensors":
-        tensors, metadata = read_safetensors_and_metadata(path)
-        return _read_tensors(path, tensors, metadata, None, ema)
-    if start.startswith((b"PK", b"\x80")):
-        return _read_pickle(path, ema)
-    raise CorruptFileError(f"{path} is not an adapter in a known form", _FORMS)
-
-
-def _read_pickle(path: Path, ema: bool) -> Parts:
-    from soundloom.lora.files.pickled import read_pickled, require_own_bytes
-
-    found = read_pickled(path)
-    parts = _read_tensors(path, found.tensors, {}, found.config, ema, is_training=found.is_training)
-    own = {f"{layer}.{kind}": tensor for layer, kinds in parts.layers.items() for kind, tensor in kinds.items()}
-    require_own_bytes(path, own)
-    return replace(parts, form="ckpt") if parts.form == "native" else parts
-
-
-def _read_tensors(
-    path: Path,
-    tensors: Mapping[str, LazyTensor],
-    metadata: Mapping[str, str],
-    config: Mapping[str, Any] | None,
-    ema: bool,
-    *,
-    is_training: bool = False,
-) -> Parts:
-    """Return the adapter in tensors with the keys of any form. Raises MismatchError."""
-    if is_native(tensors):
-        if _CONFIG_KEY in metadata:
-            config = decode_config(path, metadata[_CONFIG_KEY])
-        config = config_beside(path) if config is None else config
-        others = {key: value for key, value in metadata.items() if key != _CONFIG_KEY}
-        if is_training or is_wrapped(tensors):
-            layers, notices = wrapped_layers(path, tensors, ema)
-            return Parts(path, "ckpt", layers, config, others, notices=notices)
-        return Parts(path, "native", native_layers(path, tensors), config, others)
-    if is_low_rank(tensors):
-        if is_kohya(tensors):
-            from soundloom.lora.files.kohya import read_kohya
-
-            return read_kohya(path, tensors)
-        from soundloom.lora.files.peft import metadata_config, read_peft
-
-        return read_peft(path, tensors, metadata_config(path, metadata))
-    raise _not_an_adapter(path, tensors)
-
-
-def _not_an_adapter(path: Path, tensors: Mapping[str, LazyTensor]) -> MismatchError:
-    similar = [key for key in tensors if "lora" in key.lower()]
-    if similar:
-        return mismatch(path, f"has keys of no known kind of adapter: {some(similar)}", _FORMS)
-    if any(key.endswith((".U", ".V")) for key in tensors):
-        return not_an_adapter(path, "is a file of singular vectors, not an adapter", BASES_HINT)
-    hint = "if it is a model that was trained further, make an adapter of it: soundloom lora extract TUNED BASE"
-    return not_an_adapter(path, f"holds weights of a model, not an adapter: {some(tensors)}", hint)
 
 
 def read(path: str | Path, *, exclude: Sequence[str] = (), ema: bool = False) -> Adapter:

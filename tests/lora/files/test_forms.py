@@ -1,0 +1,63 @@
+"""Adapters that were recorded in several forms, folders, and files of other things."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from soundloom.errors import CorruptFileError, MismatchError, ModelNotFoundError, RequestError
+from soundloom.lora.files.read import read_adapter
+from tests.lora.files.make import GOLDEN, assert_equal, config_of, flat, make_tensors, save
+from tests.lora.files.torch_files import TorchFile
+
+
+@pytest.mark.parametrize("form", ["part.ckpt", "part_peft", "part_peft/adapter_model.safetensors"])
+def test_recorded_forms_hold_the_same_adapter(form):
+    found = read_adapter(GOLDEN / form)
+    assert_equal(found, read_adapter(GOLDEN / "part.safetensors"))
+    assert found.form == ("ckpt" if form.endswith("ckpt") else "peft") and found.notices == ()
+
+
+def test_the_recorded_rank_stabilized_adapter_is_scaled_by_the_root_of_the_rank():
+    found = read_adapter(GOLDEN / "part_peft_rslora")
+    assert_equal(found, read_adapter(GOLDEN / "part_lora.safetensors"))
+    assert found.alpha == pytest.approx(4 * 3**0.5) and found.name == "part_peft_rslora"
+
+
+def test_merged_models_and_bases_are_told_apart(tmp_path):
+    model = save(tmp_path / "model.safetensors", {"model.model.transformer.project_in.weight": np.ones((2, 2))})
+    with pytest.raises(MismatchError, match="weights of a model, not an adapter") as caught:
+        read_adapter(model)
+    assert "soundloom lora extract" in caught.value.hint
+    file = TorchFile()
+    bases = {
+        "model.model.preprocess_conv.weight": {kind: file.tensor(np.ones((2, 2), np.float32)) for kind in ("U", "V")}
+    }
+    with pytest.raises(MismatchError, match="singular vectors"):
+        read_adapter(file.save(tmp_path / "bases.pt", bases))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GGU", b"version https://git-lfs.github.com/spec/v1\n", b"<!doctype html>", b"\x80\x02}."]
+)
+def test_files_of_no_known_form_are_rejected(tmp_path, content):
+    for suffix in (".safetensors", ".ckpt", ".gguf"):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(content)
+        with pytest.raises((CorruptFileError, MismatchError)):
+            read_adapter(path)
+
+
+def test_a_folder_with_one_adapter_is_that_adapter(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(ModelNotFoundError, match="no adapter in"):
+        read_adapter(folder)
+    save(folder / "model.safetensors", {"model.model.transformer.project_in.weight": np.ones((2, 2))})
+    save(folder / "style.safetensors", flat(make_tensors("lora")), config_of("lora"))
+    (folder / "style.trigger.txt").write_text("zxq")
+    found = read_adapter(folder)
+    assert (found.name, found.hints) == ("style", {"trigger": "zxq"})
+    save(folder / "other.safetensors", flat(make_tensors("lora")), config_of("lora"))
+    with pytest.raises(RequestError, match=r"2 adapters: other\.safetensors, style\.safetensors"):
+        read_adapter(folder)
