@@ -28,7 +28,8 @@ LAYERS = (
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Frameworks take seconds to load, so only files in these folders import them at the top.
-HOMES = {"torch": ("engines/torch", "training"), "mlx": ("engines/mlx",)}
+# Training is PyTorch's, but adapters also train on MLX where PyTorch is not installed.
+HOMES = {"torch": ("engines/torch", "training"), "mlx": ("engines/mlx", "training/lora/mlx")}
 
 
 def module_name(path: Path) -> str:
@@ -79,6 +80,19 @@ def test_there_are_no_import_cycles():
             del left[leaf]
         left = {name: modules - set(leaves) for name, modules in left.items()}
     assert not left
+
+
+def test_training_on_mlx_imports_no_pytorch():
+    left = [name for name in FILES if name.startswith("soundloom.training.lora.mlx")]
+    seen = set()
+    while left:
+        name = left.pop()
+        if name in seen or name not in FILES:
+            continue
+        seen.add(name)
+        packages = [name.rpartition(".")[0]] if "." in name else []
+        left += packages + [module for node in ast.parse(FILES[name].read_text()).body for module in imported(node)]
+        assert "torch" not in {module.partition(".")[0] for module in left}, name
 
 
 @pytest.mark.parametrize("framework", HOMES)

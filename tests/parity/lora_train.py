@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from tests.parity.case import Case
 from tests.parity.models import DiTCase
 
 Outputs = dict[str, np.ndarray]
+Tree = dict[str, dict[str, np.ndarray]]  # tensors of an adapter by layer and kind
+Start = Callable[[Callable[[str], np.ndarray]], dict[str, ModuleAdapter]]  # of the weights of layers by name
 SAMPLERS = {
     "trunc_logit_normal": "truncated-logit-normal",
     "logit_normal": "logit-normal",
@@ -121,44 +124,110 @@ class TrainingPartsCase:
         return {"loss": loss, "signal_mean": means[0], "padding_mean": means[1]}
 
 
+class TorchSteps:
+    """Training on PyTorch with the optimizer of its loop."""
+
+    def __init__(self, network: tuple[Any, Any], start: Start, loop: LoopConfig, padding: str) -> None:
+        from soundloom.training.loop.optimizer import build_optimizer
+        from soundloom.training.loop.task import OptimizerPhase
+        from soundloom.training.lora.network import BaseNetwork
+
+        self.loop, self.padding = loop, padding
+        self.network = BaseNetwork(*network)
+        self.adapter = self.network.attach(start(lambda name: self.network.layer(name).weight.detach().numpy()))
+        self.phases = (OptimizerPhase("", (self.adapter,)),)
+        self.optimizer = build_optimizer(self.phases, loop)
+
+    def step(self, step: int, inputs: StepInputs, prompt: np.ndarray) -> tuple[float, Tree]:
+        """Take a step; return the loss and the gradients."""
+        from soundloom.training.loop.optimizer import set_learning_rates
+        from soundloom.training.lora.objective import Prompts, step_losses
+
+        self.optimizer.zero_grad()
+        loss = step_losses(self.network, inputs, Prompts(prompt), "cpu", self.padding).loss
+        loss.backward()
+        gradients = self._tree(lambda parameter: parameter.grad)
+        set_learning_rates(self.optimizer, self.phases, self.loop, step)
+        self.optimizer.step()
+        return float(loss.detach()), gradients
+
+    @property
+    def parameters(self) -> Tree:
+        return self._tree(lambda parameter: parameter.detach())
+
+    def _tree(self, read: Any) -> Tree:
+        return {
+            name: {kind: read(parameter).numpy().copy() for kind, parameter in layer.named_parameters()}
+            for name, layer in self.adapter.all.items()
+        }
+
+
+class MLXSteps:
+    """Training on MLX."""
+
+    def __init__(self, network: tuple[Any, Any], start: Start, loop: LoopConfig, padding: str) -> None:
+        from soundloom.training.lora.mlx.network import BaseNetwork
+        from soundloom.training.lora.mlx.optimizer import AdamState, FlatLayout
+
+        self.loop, self.padding = loop, padding
+        self.network = BaseNetwork(*network)
+        self.adapter = self.network.attach(start(lambda name: np.array(self.network.layer(name).weight)))
+        self.layout = FlatLayout(self.adapter.start)
+        self.state = AdamState.start(self.layout.join(self.adapter.start))
+
+    def step(self, step: int, inputs: StepInputs, prompt: np.ndarray) -> tuple[float, Tree]:
+        """Take a step; return the loss and the gradients."""
+        import mlx.core as mx
+
+        from soundloom.training.lora.mlx.objective import step_arrays, step_losses
+        from soundloom.training.lora.mlx.optimizer import adamw, step_scalars
+
+        arrays = step_arrays(inputs, prompt)
+
+        def loss(tree: Any) -> mx.array:
+            self.adapter.set(tree)
+            generated, preserved = step_losses(self.network, arrays, 1, self.padding)
+            return generated.sum() + preserved
+
+        with mx.stream(mx.cpu):
+            value, gradients = mx.value_and_grad(loss)(self.layout.split(self.state.parameters))
+            scalars = step_scalars(step, self.loop)
+            self.state = adamw(self.state, self.layout.join(gradients), scalars, self.layout.matrices, self.loop)
+            mx.eval(value, gradients, self.state.parameters, self.state.first, self.state.second)
+        return value.item(), _arrays(gradients)
+
+    @property
+    def parameters(self) -> Tree:
+        return _arrays(self.layout.split(self.state.parameters))
+
+
+def _arrays(tree: Any) -> Tree:
+    return {name: {kind: np.array(array) for kind, array in kinds.items()} for name, kinds in tree.items()}
+
+
 class TrainingStepsCase:
     """Calls of whole steps; the transformer is that of another case."""
 
     def __init__(self, case: Case, engine: Any) -> None:
-        if engine.name != "torch":
-            raise LookupError(f"no runner for training steps on {engine.name}")
         self.case, self.engine = case, engine
 
     def train_steps(self, call: dict[str, Any], inputs: dict[str, Any]) -> Outputs:
-        from soundloom.training.loop.optimizer import build_optimizer, set_learning_rates
-        from soundloom.training.loop.task import OptimizerPhase
-        from soundloom.training.lora.objective import Prompts, step_losses
-
         args = call["args"]
-        network = self._network()
-        adapter = network.attach(self._start(call, inputs, network))
-        loop = loop_config(args)
-        phases = (OptimizerPhase("", (adapter,)),)
-        optimizer = build_optimizer(phases, loop)
         padding = "zero-values" if args["padding"] == "vzero" else "mask"
+        make = {"torch": TorchSteps, "mlx": MLXSteps}[self.engine.name]
+        run = make(self._network(), partial(self._start, call, inputs), loop_config(args), padding)
         losses, found = [], {}
         for step in range(args["steps"]):
-            optimizer.zero_grad()
-            prepared = prepared_step(args, inputs, step)
-            loss = step_losses(network, prepared, Prompts(inputs["prompt"]), "cpu", padding).loss
-            loss.backward()
-            losses.append(float(loss.detach()))
+            loss, gradients = run.step(step, prepared_step(args, inputs, step), inputs["prompt"])
+            losses.append(loss)
             if step == 0:
-                found |= self._flat(call, "grad", {n: p.grad for n, p in named(adapter)})
-            set_learning_rates(optimizer, phases, loop, step)
-            optimizer.step()
+                found |= self._flat(call, "grad", gradients)
             if step in (0, 4):
-                found |= self._flat(call, f"after{step + 1}", dict(named(adapter)))
+                found |= self._flat(call, f"after{step + 1}", run.parameters)
         return {"losses": np.array(losses, np.float32), **found}
 
-    def _network(self) -> Any:
-        from soundloom.training.lora.network import BaseNetwork
-
+    def _network(self) -> tuple[Any, Any]:
+        """Return the transformer and the conditioner."""
         base = self.case.beside(self.case.data["base_case"])
         dit = DiTCase(base, self.engine).dit
         config = self.case.data["conditioning"]
@@ -166,13 +235,15 @@ class TrainingStepsCase:
         config = parse(ConditioningConfig, {**config, "configs": [prompt, *config["configs"]]})
         files = self.engine.module("stable_audio.conditioner")
         weights = self.case.weights("conditioner.conditioners.")
-        return BaseNetwork(dit, self.engine.build(lambda: files.Conditioner(config), weights, self.case.name))
+        return dit, self.engine.build(lambda: files.Conditioner(config), weights, self.case.name)
 
-    def _start(self, call: dict[str, Any], inputs: dict[str, Any], network: Any) -> dict[str, ModuleAdapter]:
+    def _start(
+        self, call: dict[str, Any], inputs: dict[str, Any], weight: Callable[[str], np.ndarray]
+    ) -> dict[str, ModuleAdapter]:
         args = call["args"]
         kind, rank = args["adapter_type"], args["rank"]
         names = [entry["module"] for entry in self.case.data["modules"][args["modules"]]]
-        weights = {name: from_array(name, network.layer(name).weight.detach().numpy()) for name in names}
+        weights = {name: from_array(name, weight(name)) for name in names}
         config = AdapterConfig(type=kind, rank=rank, alpha=args["alpha"])
         start = start_adapter(weights, config, seed=0, bases=published_bases(weights) if is_xs(kind) else None)
         taken: dict[str, int] = {}
@@ -187,11 +258,11 @@ class TrainingStepsCase:
                 start[name] = module = module.with_tensors(**{part: from_array(part, array)})
         return start
 
-    def _flat(self, call: dict[str, Any], what: str, tensors: dict[str, Any]) -> Outputs:
+    def _flat(self, call: dict[str, Any], what: str, tree: Tree) -> Outputs:
         found = {}
         for kind in kinds_of(call["args"]["adapter_type"]):
             names = [entry["module"] for entry in self.case.data["modules"][call["args"]["modules"]]]
-            parts = [tensors[f"{name}.{kind}"].detach().numpy().ravel() for name in names]
+            parts = [tree[name][kind].ravel() for name in names]
             found[f"{what}.{kind}"] = np.concatenate(parts)
         return found
 
@@ -212,13 +283,6 @@ def published_bases(weights: dict[str, Any]) -> dict[str, Bases]:
         found[name] = Bases(from_array("U", u * signs), from_array("V", vt.T * signs), None)
     torch.set_num_threads(threads)
     return found
-
-
-def named(adapter: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the parameters of an adapter by layer and kind."""
-    for name, layer in adapter.all.items():
-        for kind, parameter in layer.named_parameters():
-            yield f"{name}.{kind}", parameter
 
 
 def loop_config(args: dict[str, Any]) -> LoopConfig:

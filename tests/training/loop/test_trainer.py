@@ -17,8 +17,8 @@ from soundloom.training.loop.checkpoint import read_state
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.guards import DivergenceGuard
 from soundloom.training.loop.logging import read_log
-from soundloom.training.loop.optimizer import learning_rate
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.schedule import learning_rate
 from soundloom.training.loop.task import OptimizerPhase
 from soundloom.training.loop.trainer import Trainer
 from tests.training.tiny_recipe import loop

@@ -1,8 +1,7 @@
-"""The optimizer of a run: its parameter groups, its learning rate schedule, and restoring its state."""
+"""The optimizer of a run: its parameter groups, and restoring its state."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from soundloom.training.config import LoopConfig
 from soundloom.training.loop.blocks import transformer_blocks
 from soundloom.training.loop.checkpoint import named_damage
 from soundloom.training.loop.muon import Muon
+from soundloom.training.loop.schedule import learning_rate
 from soundloom.training.loop.sharding import load_optimizer
 from soundloom.training.loop.task import OptimizerPhase
 
@@ -50,24 +50,6 @@ def set_learning_rates(optimizer: Muon, phases: Sequence[OptimizerPhase], config
     scales = (phase.lr_scale * scale for phase in phases for scale in (muon, 1.0, 1.0))
     for group, scale in zip(optimizer.param_groups, scales, strict=True):
         group["lr"] = scale * rate
-
-
-def learning_rate(step: int, config: LoopConfig) -> float:
-    """Return the learning rate of a step by the schedule of the configuration."""
-    if config.schedule == "inverse":
-        warmup = 1 - config.inverse_warmup ** (step + 1)
-        decayed = config.learning_rate * (1 + step / config.inverse_gamma) ** -config.inverse_power
-        return warmup * max(config.final_learning_rate, decayed)
-    if config.schedule == "constant":
-        return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
-    length = config.steps // config.cycles
-    cycle = min(step // max(1, length), config.cycles - 1)
-    step, peak = step - cycle * length, config.learning_rate * 0.5**cycle
-    if step < config.warmup_steps:
-        return peak * (step + 1) / config.warmup_steps
-    share = (step - config.warmup_steps) / max(1, length - config.warmup_steps)
-    decay = (1 + math.cos(math.pi * min(share, 1.0))) / 2
-    return config.final_learning_rate + (peak - config.final_learning_rate) * decay
 
 
 def restore_optimizer(optimizer: Muon, state: dict[str, Any], path: Path) -> None:

@@ -28,12 +28,12 @@ from soundloom.training.loop.guards import DivergenceGuard, require_finite
 from soundloom.training.loop.logging import Callback, JsonlLogger, StepMetrics
 from soundloom.training.loop.optimizer import (
     build_optimizer,
-    learning_rate,
     restore_optimizer,
     set_learning_rates,
     trainable,
 )
 from soundloom.training.loop.rng import RngStream
+from soundloom.training.loop.schedule import learning_rate
 from soundloom.training.loop.sharding import gathered, placed_like, sharded
 from soundloom.training.loop.task import AlternatingTask, OptimizerPhase, TrainingTask
 
