@@ -96,6 +96,11 @@ class MLXAdapter:
 
         return MLXMusicEngine(checkpoint, "cpu", "fp32")
 
+    def branch_slots(self, modules: Mapping[str, Any]) -> Slots:
+        from soundloom.engines.mlx.branches import BranchSlots
+
+        return Slots(BranchSlots(), modules)
+
     def array(self, value: np.ndarray) -> Any:
         return self._mx.array(value)
 

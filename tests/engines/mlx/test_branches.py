@@ -222,7 +222,7 @@ def test_a_branch_of_a_layer_that_the_network_lacks_is_an_error(checkpoints):
     branch = random_branches(checkpoint).layers[FEED_FORWARD]
     engine.load_branches([Branches({"model.transformer.layers.9.ff.ff.2": branch})])
     engine.use_branches(0)
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError):
         engine.load("dit")
 
 

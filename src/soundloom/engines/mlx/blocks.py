@@ -17,8 +17,9 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.branches import Branch, LowRankBranch
 from soundloom.engines.mlx.graph import after, fused
+from soundloom.lora.branches import LayerBranch
 
 ROPE_BASE = 10_000.0
 HEAD_NORM_EPS = 1e-6
@@ -79,6 +80,10 @@ class Linear(nn.Linear):
     def transposed_product(self, y: mx.array) -> mx.array:
         """Multiply y (…, out) by the transposed weight."""
         return y.astype(self.weight.dtype) @ self.weight
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.dtype)
 
     def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
         """Return rows of the weight in float32, computed after `earlier`."""

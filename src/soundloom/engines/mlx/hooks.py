@@ -12,7 +12,7 @@ import numpy as np
 from mlx import nn
 
 from soundloom.engines.base import calling_module
-from soundloom.engines.mlx.load import assign, find
+from soundloom.engines.mlx.paths import assign, find
 from soundloom.engines.mlx.stable_audio.engine import MLXEngine
 
 

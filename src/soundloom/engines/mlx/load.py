@@ -14,6 +14,7 @@ from soundloom.checkpoints.compare import require_match
 from soundloom.checkpoints.formats.packed import PackedTensor, loaded_bytes, stays_stored
 from soundloom.checkpoints.formats.tensors import LazyTensor
 from soundloom.checkpoints.stable_audio.shapes import is_ignorable
+from soundloom.engines.mlx.paths import assign, find
 from soundloom.engines.mlx.quantized import PackedLinear, StoredLinear
 from soundloom.errors import CheckpointError
 from soundloom.memory import require_memory
@@ -90,21 +91,6 @@ def _replace_layer(module: nn.Module, weight: LazyTensor, dtype: mx.Dtype) -> bo
     else:
         return False
     return True
-
-
-def assign(module: nn.Module, name: str, value: mx.array | nn.Module) -> None:
-    """Set a parameter or a layer by its dotted name."""
-    *path, leaf = name.split(".")
-    place = find(module, path)
-    place[int(leaf) if isinstance(place, list) else leaf] = value
-
-
-def find(module: nn.Module, path: list[str]) -> Any:
-    """Return the module, dict, list or array at a path; lists are indexed by number."""
-    place: Any = module
-    for part in path:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    return place
 
 
 def _require_finite(array: mx.array, name: str, label: str) -> None:

@@ -6,8 +6,9 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
-from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.branches import Branch, LowRankBranch
 from soundloom.engines.mlx.graph import after
+from soundloom.lora.branches import LayerBranch
 
 # Weight values that are cast at once.
 BLOCK_VALUES = 1 << 18
@@ -32,6 +33,10 @@ class StoredLinear(nn.Module):
     def product(self, x: mx.array) -> mx.array:
         """Multiply x (…, in) by the weight alone."""
         return self.matmul(x.astype(self.dtype))
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.dtype)
 
     def transposed_product(self, y: mx.array) -> mx.array:
         """Multiply y (…, out) by the transposed weight."""

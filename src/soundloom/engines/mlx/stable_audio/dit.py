@@ -31,8 +31,9 @@ from soundloom.engines.mlx.blocks import (
     rope_channels,
     sequence,
 )
-from soundloom.engines.mlx.branches import Branch
+from soundloom.engines.mlx.branches import Branch, LowRankBranch
 from soundloom.engines.mlx.graph import after
+from soundloom.lora.branches import LayerBranch
 
 NORM_EPS = 1e-5
 
@@ -148,6 +149,10 @@ class PointwiseConv(nn.Module):
     def transposed_product(self, y: mx.array) -> mx.array:
         """Multiply y (…, out) by the transposed weight."""
         return y.astype(self.weight.dtype) @ self.weight[:, :, 0]
+
+    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+        """Return a branch of adapters for this layer."""
+        return LowRankBranch.of(branch, self.weight.dtype)
 
     def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
         """Return rows of the weight (out, in) in float32, computed after `earlier`."""

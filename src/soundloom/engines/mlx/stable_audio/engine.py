@@ -20,9 +20,6 @@ from soundloom.engines.mlx.stable_audio.same import SAME
 from soundloom.engines.mlx.stable_audio.t5gemma import T5GemmaEncoder
 from soundloom.engines.stable_audio import Component, NoiseFn, find_component
 from soundloom.lora.branches import Branches
-from soundloom.lora.modules import CONDITIONER, TRANSFORMER
-
-ADAPTED: dict[Component, str] = {"dit": TRANSFORMER, "conditioner": CONDITIONER}
 
 
 class MLXEngine(ComponentEngine[Component]):
@@ -35,9 +32,7 @@ class MLXEngine(ComponentEngine[Component]):
     def __init__(self, checkpoint: Checkpoint, device: str | None = None, precision: str = "auto") -> None:
         super().__init__(device, precision)
         self.checkpoint = checkpoint
-        # MLX accumulates in the dtype of its inputs on CPUs, for which half precision is too coarse.
-        dtype = PRECISIONS[self.precision] if self.device == "gpu" else mx.float32
-        self._branches = BranchSlots({TRANSFORMER: dtype, CONDITIONER: mx.float32})
+        self._adapters = BranchSlots()
 
     def describe(self) -> dict[str, str]:
         return {
@@ -67,24 +62,24 @@ class MLXEngine(ComponentEngine[Component]):
             return load_module(lambda: Conditioner(config), tensors, label)
         return load_module(lambda: SAME(config, (component,)), tensors, label)
 
+    def free(self, *components: Component) -> None:
+        for component in components:
+            self._adapters.forget(component)
+        super().free(*components)
+
     @on_device
     def load(self, component: Component) -> None:
         if component not in self._modules:
             super().load(component)
-            if component in ADAPTED:
-                self._branches.attach(ADAPTED[component], self._modules[component])
-
-    def free(self, *components: Component) -> None:
-        for component in ADAPTED.keys() & set(components):
-            self._branches.detach(ADAPTED[component])
-        super().free(*components)
+            self._adapters.install(component, self._modules[component])
 
     @on_device
     def load_branches(self, slots: Sequence[Branches | None]) -> None:
-        self._branches.load(slots)
+        self._adapters.load(slots, self._modules)
 
+    @on_device
     def use_branches(self, slot: int | None) -> None:
-        self._branches.use(slot)
+        self._adapters.use(slot, self._modules)
 
     @on_device
     def encode_text(self, ids: np.ndarray, mask: np.ndarray) -> mx.array:

@@ -11,7 +11,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.engines.mlx.blocks import Padding
-from soundloom.engines.mlx.load import find
+from soundloom.engines.mlx.paths import find
 from soundloom.engines.mlx.stable_audio.conditioner import Conditioner
 from soundloom.engines.mlx.stable_audio.dit import DiT
 from soundloom.lora.adapter import ModuleAdapter
