@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 import soundloom
-from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.commands import COMMANDS, actions_of, every_command, load_command
 from soundloom.cli.commands.completion import flags_of
 
 PACKAGE = Path(soundloom.__file__).parent
 HIDDEN = {
-    name for command in COMMANDS for item in fields(load_command(command).Options) for name in item.metadata["hidden"]
+    name
+    for command in every_command()
+    for item in fields(load_command(command).Options)
+    for name in item.metadata["hidden"]
 }
-ALL_FLAGS = {name for command in COMMANDS for flag in flags_of(command) for name in flag.names} | HIDDEN | {"--version"}
+ALL_FLAGS = (
+    {name for command in every_command() for flag in flags_of(command) for name in flag.names} | HIDDEN | {"--version"}
+)
 # These files name flags of other programs, or of modules with a command line of their own.
 EXCEPTIONS = (
     *("checkpoints/hub.py", "training/loop/distributed.py", "testing/", "bench/", "audio/playback.py"),
@@ -48,3 +53,5 @@ def test_messages_name_flags_and_commands_that_exist(file):
         assert flags <= ALL_FLAGS, f"{file}:{line}: {flags - ALL_FLAGS}"
         commands = set(re.findall(r"(?:^|`|: |, )soundloom ([a-z]+)\b", text)) - VERBS
         assert commands <= {*COMMANDS}, f"{file}:{line}: {commands - {*COMMANDS}}"
+        actions = set(re.findall(r"soundloom lora ([a-z]+)\b", text)) - {"needs"}
+        assert actions <= {*actions_of("lora")}, f"{file}:{line}: {actions}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import soundloom.cli
-from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.commands import every_command, load_command
 from soundloom.cli.commands.completion import flags_of
 from soundloom.cli.options.flags import parse
 from soundloom.cli.options.old_spellings import with_current_spellings
@@ -49,7 +49,7 @@ def test_no_flag_is_declared_twice():
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", every_command())
 def test_every_flag_of_a_command_is_found_in_the_source(command):
     names = {name for field in fields(load_command(command).Options) for name in field.metadata["names"]}
     assert names <= set(declared_spellings())

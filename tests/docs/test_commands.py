@@ -24,6 +24,7 @@ import soundfile
 
 import soundloom
 from soundloom.cli import main as cli
+from soundloom.cli.commands import actions_of, every_command
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
 from soundloom.pipeline.load import load
@@ -229,7 +230,7 @@ def named_commands() -> list[str]:
 
 
 def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
-    assert cli.main([command, "--help"]) == 0
+    assert cli.main([*command.split(), "--help"]) == 0
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", capsys.readouterr().out)) | {"--help"}
 
 
@@ -237,11 +238,13 @@ def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 def test_named_commands_and_flags_exist(text, capsys):
     _, command, *arguments = shlex.split(text)
     assert command in cli.COMMANDS
+    if arguments and arguments[0] in actions_of(command):
+        command, arguments = f"{command} {arguments[0]}", arguments[1:]
     assert flags_in(arguments) <= flags_of(command, capsys)
 
 
 def test_flags_named_alone_exist(capsys):
-    known = set().union(*(flags_of(command, capsys) for command in cli.COMMANDS))
+    known = set().union(*(flags_of(command, capsys) for command in every_command()))
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'"(--[a-z][\w-]*)"', script.read_text(encoding="utf-8")))
     for page in PAGES:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import TextIO
 
-from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.commands import COMMANDS, actions_of, load_command
 from soundloom.cli.options.old_spellings import with_current_spellings
 from soundloom.cli.terminal import streams
 from soundloom.cli.terminal.logs import warnings_to_stderr
@@ -80,10 +80,19 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise _no_command(arguments)
+    given = arguments[1:]
+    if actions := actions_of(name):
+        if given[:1] in (["-h"], ["--help"], ["help"]):
+            sys.stdout.write(usage(name))
+            return 0
+        if given[:1] and given[0] in actions:
+            name, given = f"{name} {given[0]}", given[1:]
+        else:
+            given = given[:1]  # whose error names the actions
     from soundloom.cli.options.flags import parse
 
     command = load_command(name)
-    options = parse(command.Options, arguments[1:], f"soundloom {name}")
+    options = parse(command.Options, given, f"soundloom {name}")
     return int(command.run(options) or 0) if options is not None else 0
 
 
@@ -102,12 +111,17 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     return RequestError(f"there is no command '{shown(name)}'", hint)
 
 
-def usage() -> str:
-    """Return the text of `soundloom --help`."""
-    lines = ["usage: soundloom COMMAND [OPTIONS]", "", "Generate and edit audio from text prompts.", "", "Commands:"]
-    lines += [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
-    lines += ["", "Without a command, soundloom asks for a model and a prompt.", ""]
-    lines += ["Use `soundloom COMMAND --help` for the options of a command."]
+def usage(command: str = "") -> str:
+    """Return the text of `soundloom --help`, or that of a command with actions."""
+    if command:
+        about, heading, summaries = f"{COMMANDS[command]}.", "Actions", actions_of(command)
+    else:
+        about, heading, summaries = "Generate and edit audio from text prompts.", "Commands", COMMANDS
+    word = f"{command} ACTION" if command else "COMMAND"
+    lines = [f"usage: soundloom {word} [OPTIONS]", "", about, "", f"{heading}:"]
+    lines += [f"  {name:<12}{summary}" for name, summary in summaries.items()]
+    lines += [""] if command else ["", "Without a command, soundloom asks for a model and a prompt.", ""]
+    lines += [f"Use `soundloom {word} --help` for the options of {'an action' if command else 'a command'}."]
     return "\n".join(lines) + "\n"
 
 

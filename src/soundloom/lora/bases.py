@@ -201,8 +201,9 @@ def with_bases(
     """Return an adapter of an -xs type with U and V in all modules; other adapters are returned as they are.
 
     `weights` are those of the model in use and `training_weights` those of the model that the adapter was trained on,
-    which may be the same, by names as in adapter files. Layers that a bases file lacks compute theirs. Notices of the
-    adapter say where bases may differ from those used in training. Raises MismatchError.
+    which may be the same, by names as in adapter files. Layers that a bases file lacks compute theirs; those that the
+    weights lack are taken from it unchecked. Notices of the adapter say where bases may differ from those used in
+    training. Raises MismatchError.
     """
     needed = [name for name, module in adapter.modules.items() if not module.has_factors]
     if not needed:
@@ -213,11 +214,13 @@ def with_bases(
     residuals: dict[str, float] = {}
     for name in needed:
         module = modules[name]
-        if name not in sources:
+        if name not in sources and name not in found:
             raise MismatchError(f"the model has no layer {name}, whose weight the adapter {adapter.name} needs")
-        require_rank(name, module.rank, sources[name].shape)
+        if name in sources:
+            require_rank(name, module.rank, sources[name].shape)
         if name in found:
-            require_fit(found[name], module, sources[name].shape)
+            require_fit(found[name], module, sources[name].shape if name in sources else None)
+        if name in found and name in sources:
             residuals[name] = residual(found[name], sources[name], module.rank)
         bases = found[name] if name in found else cached_bases(name, sources[name], module.rank)
         modules[name] = module.with_tensors(U=_columns(bases.u, module.rank), V=_columns(bases.v, module.rank))
@@ -252,10 +255,10 @@ def _is_packed(checkpoint: Checkpoint) -> bool:
     return any(isinstance(tensor, PackedTensor) for tensor in checkpoint.tensors.values())
 
 
-def require_fit(bases: Bases, module: ModuleAdapter, shape: tuple[int, ...]) -> None:
-    """Raise MismatchError unless bases have the sizes of a weight and enough columns for a module."""
+def require_fit(bases: Bases, module: ModuleAdapter, shape: tuple[int, ...] | None) -> None:
+    """Raise MismatchError unless bases have the sizes of a weight, if they are known, and enough columns."""
     sizes = bases.u.shape[0], bases.v.shape[0]
-    if sizes != matrix_shape(shape):
+    if shape is not None and sizes != matrix_shape(shape):
         wanted, found = (" x ".join(map(str, pair)) for pair in (matrix_shape(shape), sizes))
         raise MismatchError(
             f"the bases of {module.name} are for a weight of {found}, but the weight has {wanted}",
@@ -310,6 +313,6 @@ def _notices_of_file(
     if flipped:
         notices.append(f"{path} breaks the sign rule in {len(flipped)} layers, the first {flipped[0]}; signs are kept")
     unused = len(found.keys() - weights.keys())
-    if unused:
+    if unused and weights:
         notices.append(f"{path} holds {unused} layers that this model lacks")
     return notices

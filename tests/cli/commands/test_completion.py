@@ -47,6 +47,13 @@ def test_bash_completes_choices_and_names_of_models(bash):
     assert "distill" in bash("soundloom", "train", "d")
 
 
+def test_bash_completes_actions_and_their_flags(bash):
+    assert bash("soundloom", "lora", "res") == ["resize"]
+    assert bash("soundloom", "lora", "resize", "--ke") == ["--keep"]
+    assert bash("soundloom", "lora", "info", "--ke") == []
+    assert "sv_fro" in bash("soundloom", "lora", "resize", "--measure", "sv")
+
+
 def test_bash_leaves_files_to_the_shell(bash):
     assert bash("soundloom", "vary", "so") == []
     assert bash("soundloom", "generate", "-o", "--x") == []

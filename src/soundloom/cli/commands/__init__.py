@@ -1,4 +1,4 @@
-"""The commands of `soundloom`, one file each."""
+"""The commands of `soundloom`, one file each; `lora` is a folder of them, its actions."""
 
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ COMMANDS = {
     "convert": "Convert a model to another layout",
     "quantize": "Quantize a model, and measure the error",
     "train": "Train or fine-tune a model",
+    "lora": "Inspect, convert, and combine LoRA adapters",
     "show": "Show the prompt and settings of a generated file",
     "play": "Play audio files",
     "bench": "Measure speed and memory on this machine",
@@ -27,6 +28,24 @@ COMMANDS = {
 _AUDIO = {"generate", "vary", "inpaint", "extend", "trim", "edit", "encode", "decode", "show", "play"}
 
 
+_GROUPS = ("lora",)  # commands whose first argument names an action with options of its own
+
+
+def actions_of(command: str) -> dict[str, str]:
+    """Return the actions of a command with their summaries; other commands have none."""
+    actions: dict[str, str] = load_command(command).ACTIONS if command in _GROUPS else {}
+    return actions
+
+
+def every_command() -> list[str]:
+    """Return what `load_command` accepts: all commands, and all actions such as `lora info`."""
+    return [name for command in COMMANDS for name in (command, *(f"{command} {one}" for one in actions_of(command)))]
+
+
 def load_command(name: str) -> Any:
-    """Import the module of one command. It defines the dataclass `Options` and the function `run`."""
-    return import_module(f"soundloom.cli.commands.{'audio.' if name in _AUDIO else ''}{name}")
+    """Import the module of a command or action. It defines the dataclass `Options` and the function `run`.
+
+    The module of a command with actions defines `ACTIONS`, their summaries.
+    """
+    path = name.replace(" ", ".")
+    return import_module(f"soundloom.cli.commands.{'audio.' if name in _AUDIO else ''}{path}")

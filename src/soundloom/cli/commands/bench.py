@@ -17,7 +17,7 @@ from soundloom.bench.report import compare, plot, ratio_line, read_baseline, tab
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
 from soundloom.cli.options.output import SaveOptions
-from soundloom.cli.options.shared import seconds_flag, steps_flag
+from soundloom.cli.options.shared import seconds_flag, steps_flag, weights_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import ModelConfig
@@ -55,8 +55,8 @@ class Options(EngineOptions, ThreadOptions, SaveOptions):
     runs: int = flag(
         "--runs", default=3, type=int, metavar="N", help="warm runs; with --versus-command, runs of each command"
     )
-    weights: str | None = flag(
-        "--weights", hidden=("--work",), metavar="FOLDER", help="where the weights are stored (default: the cache)"
+    weights: str | None = weights_flag(
+        hidden=("--work",), metavar="FOLDER", help="where the weights are stored (default: the cache)"
     )
     versus_command: str | None = flag(
         "--versus-command",

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from soundloom.cli.commands import COMMANDS, load_command
+from soundloom.cli.commands import COMMANDS, every_command, load_command
+from soundloom.cli.commands import actions_of as grouped_actions
 from soundloom.cli.options.flags import flag
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.errors import RequestError
@@ -51,7 +52,7 @@ class Flag:
 
 
 def flags_of(command: str) -> list[Flag]:
-    """Return all flags of a command, including `--help`."""
+    """Return all flags of a command, or of an action such as `lora info`, including `--help`."""
     found = [Flag(("-h", "--help"), False, (), "show the help")]
     for item in fields(load_command(command).Options):
         names, options = item.metadata["names"], item.metadata["options"]
@@ -79,7 +80,7 @@ def actions_of(command: str) -> tuple[str, ...]:
         from soundloom.training.stages.registry import EXPORT, STAGES
 
         return (*STAGES, EXPORT)
-    return _ACTIONS.get(command, ())
+    return _ACTIONS.get(command) or tuple(grouped_actions(command))
 
 
 # Shells
@@ -88,17 +89,19 @@ def actions_of(command: str) -> tuple[str, ...]:
 def bash() -> str:
     """Return the script for bash."""
     cases, values = [], []
-    for command in COMMANDS:
+    for command in every_command():
         flags = flags_of(command)
         names = " ".join(name for one in flags for name in one.names)
-        cases.append(f"    {command}) flags={_single(names)} actions={_single(' '.join(actions_of(command)))} ;;")
+        actions = "" if " " in command else " ".join(actions_of(command))
+        cases.append(f"    {_single(command)}) flags={_single(names)} actions={_single(actions)} ;;")
         for one in flags:
-            pattern = "|".join(f"{command}:{name}" for name in one.names)
+            pattern = "|".join(_single(f"{command}:{name}") for name in one.names)
             if one.values:
                 values.append(f"    {pattern}) choices={_single(' '.join(one.values))} ;;")
             elif one.takes_value:
                 values.append(f"    {pattern}) choices=' ' ;;")
-    return BASH.format(commands=" ".join(COMMANDS), cases="\n".join(cases), values="\n".join(values))
+    groups = "|".join(command for command in COMMANDS if grouped_actions(command))
+    return BASH.format(commands=" ".join(COMMANDS), groups=groups, cases="\n".join(cases), values="\n".join(values))
 
 
 def zsh() -> str:
@@ -112,9 +115,10 @@ def fish() -> str:
         f"complete -c soundloom -n __fish_use_subcommand -f -a {_escaped(command)} -d {_escaped(summary)}"
         for command, summary in COMMANDS.items()
     ]
-    for command in COMMANDS:
-        condition = f"complete -c soundloom -n '__fish_seen_subcommand_from {command}'"
-        if actions := actions_of(command):
+    for command in every_command():
+        seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in command.split())
+        condition = f"complete -c soundloom -n '{seen}'"
+        if " " not in command and (actions := actions_of(command)):
             lines.append(f"{condition} -a {_escaped(' '.join(actions))}")
         for one in flags_of(command):
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in one.names)
@@ -141,6 +145,9 @@ _soundloom() {{
     COMPREPLY=($(compgen -W '{commands} --help --version' -- "$word"))
     return
   fi
+  case "$command" in
+    {groups}) [ "$COMP_CWORD" -gt 2 ] && command="$command ${{COMP_WORDS[2]}}" ;;
+  esac
   case "$command" in
 {cases}
     *) return ;;

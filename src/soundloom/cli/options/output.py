@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.shared import out_flag, subtype_flag
+from soundloom.cli.options.shared import out_flag, overwrite_flag, subtype_flag
 from soundloom.errors import RequestError
 
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
@@ -68,8 +68,7 @@ class OutputOptions(SubtypeOptions, JsonOptions, QuietOptions):
         "--peak", default="safe", choices=("safe", "clip"), help="above full scale, turn the clip down or hard clip"
     )
     sidecar: bool = switch("--sidecar", help="also write the metadata to NAME.json")
-    overwrite: bool | None = flag(
-        "--overwrite",
+    overwrite: bool | None = overwrite_flag(
         action=argparse.BooleanOptionalAction,
         help="replace existing files, including the source (default: only files named with --out)",
     )

@@ -26,6 +26,11 @@ inference_precision_flag = partial(precision_flag, "--dit-dtype", hidden=())  # 
 model_flag = partial(flag, "--model", "--dit", metavar="NAME")
 subtype_flag = partial(flag, "--subtype", hidden=("--bits",), choices=("16", "24", "float"))
 out_flag = partial(flag, "-o", "--out", metavar="FILE")
+overwrite_flag = partial(flag, "--overwrite")
+partial_flag = partial(flag, "--partial", default=False, action="store_true")
+bases_flag = partial(flag, "--bases", hidden=("--svd-bases", "--svd-bases-path"), metavar="FILE")
+weights_flag = partial(flag, "--weights")
+rank_flag = partial(flag, "--rank", type=int, metavar="R")
 work_flag = partial(flag, "--work", metavar="FOLDER")
 prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
 
