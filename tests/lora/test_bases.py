@@ -158,7 +158,7 @@ def test_layers_that_a_bases_file_lacks_compute_theirs(tmp_path):
     complete = with_bases(make_adapter("lora-xs", WEIGHTS, own_bases=False), WEIGHTS, path)
     expected = make_adapter("lora-xs", WEIGHTS)
     assert np.array_equal(change(complete.modules[CONVOLUTION]), change(expected.modules[CONVOLUTION]))
-    assert any("1 layers are those of the model in use" in notice for notice in complete.notices)
+    assert any("1 layer are those of the model in use" in notice for notice in complete.notices)
 
 
 def test_bases_of_slightly_other_weights_are_used_as_they_are(tmp_path):

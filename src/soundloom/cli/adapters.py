@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from soundloom.errors import RequestError, WriteError
 from soundloom.folders import expanded
 from soundloom.lora.adapter import Adapter
+from soundloom.lora.files.find import find_adapter
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.files.write import Dtype, write_adapter
 
@@ -22,28 +23,34 @@ log = logging.getLogger(__name__)
 LayerProgress = Callable[[str], None]
 
 
-def read(name: str) -> Adapter:
+def read(name: str, *, ema: bool = False) -> Adapter:
     """Read an adapter; its notices become warnings."""
-    adapter = read_adapter(expanded(name))
-    warn(adapter.notices)
+    adapter = read_adapter(find_adapter(name), ema=ema)
+    warn(adapter)
     return adapter
 
 
 def read_for(
-    name: str, checkpoint: Checkpoint, *, bases: str | None = None, partial: bool = False, quiet: bool = False
+    name: str,
+    checkpoint: Checkpoint,
+    *,
+    bases: str | None = None,
+    partial: bool = False,
+    ema: bool = False,
+    quiet: bool = False,
 ) -> Adapter:
     """Read an adapter, check that it fits a model, and complete its bases."""
     from soundloom.lora.fitting import fitted
 
-    adapter = fitted(read_adapter(expanded(name)), checkpoint, bases=bases, partial=partial)
+    adapter = fitted(read_adapter(find_adapter(name), ema=ema), checkpoint, bases=bases, partial=partial)
     if not quiet:
-        warn(adapter.notices)
+        warn(adapter)
     return adapter
 
 
-def warn(notices: Sequence[str]) -> None:
-    for notice in notices:
-        log.warning("%s", notice)
+def warn(adapter: Adapter) -> None:
+    for notice in adapter.notices:
+        log.warning("%s: %s", adapter.name, notice)
 
 
 def new_file(name: str, overwrite: bool) -> Path:

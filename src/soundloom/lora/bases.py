@@ -228,18 +228,20 @@ def with_bases(
     missing = [name for name in needed if name not in found and name not in (training_weights or {})]
     if missing:
         notices.append(
-            f"the singular vectors of {len(missing)} layers are those of the model in use; if {adapter.name} was "
-            "trained on another one, such as the base model of this one, its effect differs by a few percent"
+            f"the singular vectors of {_layers(len(missing))} are those of the model in use; if it was trained on "
+            "another one, such as the base model of this one, its effect differs by a few percent"
         )
     return replace(adapter, modules=modules, notices=(*adapter.notices, *notices))
 
 
 def training_weights(adapter: Adapter, checkpoint: Checkpoint) -> dict[str, LazyTensor] | None:
-    """Return the weights of the model that an adapter was trained on, by names as in adapter files.
+    """Return the weights of the model that an adapter was trained on, by names as in adapter files, for its bases.
 
-    These are those of `checkpoint` itself if it is a base model or named by the adapter, otherwise those of its base
-    model, if that is installed. None if neither holds; packed weights are never returned.
+    They are those of `checkpoint` itself if it is a base model or named by the adapter, otherwise those of its base
+    model, if that is installed. None if neither holds, or if the adapter has all bases. Packed weights are never used.
     """
+    if all(module.has_factors for module in adapter.modules.values()):
+        return None
     own = isinstance(checkpoint.config, ModelConfig) and not checkpoint.config.is_distilled
     if (own or adapter.config.get("base_model") == checkpoint.name) and not _is_packed(checkpoint):
         return base_weights(checkpoint)
@@ -311,8 +313,14 @@ def _notices_of_file(
             )
     flipped = [name for name in residuals if not follows_sign_rule(np.asarray(found[name].u.numpy(), np.float32))]
     if flipped:
-        notices.append(f"{path} breaks the sign rule in {len(flipped)} layers, the first {flipped[0]}; signs are kept")
+        notices.append(
+            f"{path} breaks the sign rule in {_layers(len(flipped))}, the first {flipped[0]}; signs are kept"
+        )
     unused = len(found.keys() - weights.keys())
     if unused and weights:
-        notices.append(f"{path} holds {unused} layers that this model lacks")
+        notices.append(f"{path} holds {_layers(unused)} that this model lacks")
     return notices
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'' if count == 1 else 's'}"

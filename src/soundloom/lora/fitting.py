@@ -17,6 +17,4 @@ def fitted(
     """Return an adapter that can act in a model, with notices of what is unusual. Raises CheckpointError."""
     weights = base_weights(checkpoint)
     adapter = fit(adapter, weights, checkpoint.name, partial=partial)
-    if all(module.has_factors for module in adapter.modules.values()):
-        return adapter
     return with_bases(adapter, weights, bases, training_weights(adapter, checkpoint))

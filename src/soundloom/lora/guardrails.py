@@ -2,7 +2,7 @@
 
 `fit` compares names, shapes and values, and reads little of the model, so that every adapter passes it when it is
 attached. `check_norms` and `check_branches` take what attaching computes anyway. Errors are MismatchError with one
-sentence; warnings are returned, or added to the notices of the adapter.
+sentence; warnings are returned, or added to the notices of the adapter, and do not repeat its name.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _selected_but_missing(adapter: Adapter, weights: Iterable[str]) -> list[str]
 def _shape_faults(modules: Mapping[str, ModuleAdapter], weights: Mapping[str, LazyTensor]) -> list[str]:
     found = [_shape_fault(module, matrix_shape(weights[name].shape)) for name, module in modules.items()]
     wrong = [fault for fault in found if fault]
-    return [f"{_counted(wrong)} have other shapes"] if wrong else []
+    return [f"other shapes in {_counted(wrong)}"] if wrong else []
 
 
 def _shape_fault(module: ModuleAdapter, shape: tuple[int, int]) -> str:
@@ -179,8 +179,8 @@ def _does_not_fit(adapter: Adapter, model: str, faults: Sequence[str]) -> Mismat
 
 def _counted(names: Sequence[str], total: int | None = None) -> str:
     listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    of = f" of {total}" if total is not None else ""
-    return f"{len(names)}{of} layers ({listed})"
+    count = f"{len(names)} of {total}" if total is not None else str(len(names))
+    return f"{count} {'layer' if (total or len(names)) == 1 else 'layers'} ({listed})"
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -191,10 +191,10 @@ def _notices_of_layers(adapter: Adapter, weights: Mapping[str, LazyTensor], part
     notices = []
     unknown = [shown(name) for name in adapter.modules if name not in weights]
     if unknown:
-        notices.append(f"{adapter.name}: the model lacks {_counted(unknown, len(adapter.modules))}, which are left out")
+        notices.append(f"the model lacks {_counted(unknown, len(adapter.modules))}, which are left out")
     missing = _selected_but_missing(adapter, weights)
     if missing and (partial or all(name.startswith(CONDITIONER) for name in missing)):
-        notices.append(f"{adapter.name}: the file lacks {_counted(missing)} that its lists select")
+        notices.append(f"the file lacks {_counted(missing)} that its lists select")
     return notices
 
 
@@ -223,13 +223,13 @@ def check_settings(adapter: Adapter) -> list[str]:
     inverted = [name for name, share in inverted_rows(adapter).items() if share > _INVERTED]
     if inverted:
         notices.append(
-            f"{adapter.name} inverts more than {_INVERTED:.0%} of the rows of {_counted(inverted)}; "
-            "it may break in a sum with other adapters"
+            f"it inverts more than {_INVERTED:.0%} of the rows of {_counted(inverted)}, and may break in a sum with "
+            "other adapters"
         )
     if adapter.rank > _HIGH_RANK and adapter.alpha >= adapter.rank:
         notices.append(
-            f"{adapter.name} has rank {adapter.rank} and alpha {adapter.alpha:g}; at ranks above {_HIGH_RANK} an alpha "
-            "that grows with the rank often sounds worse; try a lower strength"
+            f"it has rank {adapter.rank} and alpha {adapter.alpha:g}; above rank {_HIGH_RANK}, an alpha that grows "
+            "with the rank often sounds worse; try a lower strength"
         )
     return notices
 
@@ -255,7 +255,7 @@ def check_base(adapter: Adapter, model: str, *, partial: bool = False) -> list[s
         return []
     wanted, used = canonical_model(named), canonical_model(model)
     if wanted is None:
-        return [] if named == model else [f"{adapter.name} names {shown(named)} as its model, which is not a known one"]
+        return [] if named == model else [f"it names {shown(named)} as its model, which is not a known one"]
     if used in (None, wanted):
         return []
     if not partial:
@@ -263,7 +263,7 @@ def check_base(adapter: Adapter, model: str, *, partial: bool = False) -> list[s
             f"{adapter.name} is an adapter for {wanted}, but the model is {model}",
             f"use --model {wanted}, or --partial to apply it anyway",
         )
-    return [f"{adapter.name} is an adapter for {wanted}, but the model is {model}"]
+    return [f"it is an adapter for {wanted}, but the model is {model}"]
 
 
 def base_signature(weights: Mapping[str, LazyTensor]) -> dict[str, float]:
@@ -286,7 +286,7 @@ def check_signature(adapter: Adapter, weights: Mapping[str, LazyTensor]) -> list
     worst = max(differences, default=0.0)
     if worst <= _SIGNATURE_TOLERANCE:
         return []
-    return [f"{adapter.name} was trained on other weights: norms of this model's weights differ by up to {worst:.1%}"]
+    return [f"it was trained on other weights: norms of this model's weights differ by up to {worst:.1%}"]
 
 
 def _is_positive(value: object) -> bool:
@@ -319,8 +319,8 @@ def check_norms(adapter: Adapter, norms_of: Callable[[str, bool], Array]) -> lis
     correlation, difference = _compare(pairs)
     if correlation < _CORRELATION and difference > _NEAR:
         return [
-            f"{adapter.name} may be for other weights: its magnitudes follow the norms of this model's weights with a "
-            f"correlation of {correlation:.2f}, usually above {_CORRELATION:g}"
+            "it may be for other weights: its magnitudes follow the norms of this model's weights with a correlation "
+            f"of {correlation:.2f}, usually above {_CORRELATION:g}"
         ]
     return []
 

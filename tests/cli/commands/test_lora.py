@@ -119,7 +119,7 @@ def test_info_refuses_other_models_and_files(soundloom, made, tiny_model_folder,
     path = made("style")
     done = soundloom("lora", "info", path, "--model", tiny_model_folder)
     assert done.code == 1
-    assert "style is an adapter for mini, but the model is tiny: 3 layers" in done.err
+    assert "style is an adapter for mini, but the model is tiny: other shapes in 3 layers" in done.err
     (tmp_path / "text.safetensors").write_text("nothing")
     for name in ("none.safetensors", "text.safetensors", tiny_model_folder / "model.safetensors"):
         done = soundloom("lora", "info", name)

@@ -52,9 +52,9 @@ def _square(matrix: Array) -> float:
     return float(np.sum(np.square(matrix, dtype=np.float64)))
 
 
-def warnings_of(name: str, changes: Sequence[GroupChange]) -> list[str]:
+def warnings_of(changes: Sequence[GroupChange]) -> list[str]:
     """Return warnings about groups that an adapter changes by more than their size."""
     large = [f"{one.group} ({one.change:.2f})" for one in changes if one.change > LARGE and one.group != "all"]
     if not large:
         return []
-    return [f"{name} changes weights by more than their own size: {', '.join(large)}; it is probably overfitted"]
+    return [f"it changes weights by more than their own size: {', '.join(large)}; it is probably overfitted"]

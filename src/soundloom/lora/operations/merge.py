@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import atomic_folder
 from soundloom.checkpoints.formats.packed import PackedTensor
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor, Tensors
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.convert import require_empty_or_same
@@ -18,26 +17,8 @@ from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.config.catalogue import find_entry
 from soundloom.config.stable_audio.adapters import Combine
 from soundloom.errors import RequestError
-from soundloom.lora.arithmetic import AdapterPart, adapted_weight
-from soundloom.lora.modules import weight_key
-
-LayerParts = Mapping[str, Sequence[AdapterPart]]
-
-
-def merged_tensors(checkpoint: Checkpoint, layers: LayerParts, combine: Combine = "chain") -> Tensors:
-    """Return the tensors of a checkpoint with adapters merged in, computed when they are read; the others as stored."""
-    merged = dict(checkpoint.tensors)
-    for name, parts in layers.items():
-        key = weight_key(name)
-        merged[key] = _merged(merged[key], parts, combine)
-    return merged
-
-
-def _merged(weight: LazyTensor, parts: Sequence[AdapterPart], combine: Combine) -> LazyTensor:
-    def compute() -> Array:
-        return adapted_weight(weight.numpy(), parts, combine)
-
-    return LazyTensor(weight.name, "F32", weight.shape, compute, stored=False)
+from soundloom.lora.compile import LayerParts
+from soundloom.lora.merging import merged_checkpoint
 
 
 def require_full_precision(checkpoint: Checkpoint) -> None:
@@ -66,7 +47,7 @@ def merge(
     require_full_precision(checkpoint)
     made = {"command": "lora merge", "from": checkpoint.fingerprint, "layout": layout, "combine": combine, **provenance}
     require_empty_or_same(folder, made)
-    tensors = merged_tensors(checkpoint, layers, combine)
+    tensors = dict(merged_checkpoint(checkpoint, layers, combine).tensors)
     if layout == "published":
         tensors = {name: tensor.cast("F32") for name, tensor in tensors.items()}
     name = checkpoint.name if find_entry(checkpoint.name) else ""

@@ -23,6 +23,7 @@ class Options(AdapterModelOptions, AdapterOutputOptions):
     file: str = flag(metavar="IN", help="an adapter in any form, or a folder with one")
     out: str = flag(metavar="OUT", help="a .safetensors file")
     to: str | None = flag("--to", choices=("lora",), help="convert XS types to those with free factors, exactly")
+    ema: bool = switch("--ema", help="read the moving average of a training checkpoint that holds both")
     slim: bool = switch("--slim", help="leave out the singular vectors of XS types")
 
 
@@ -41,8 +42,8 @@ def _read(options: Options) -> Adapter:
         from soundloom.cli.loading import open_named
 
         checkpoint = open_named(options.model, accept_license=options.accept_license)
-        return read_for(options.file, checkpoint, bases=options.bases, partial=options.partial)
-    adapter = read(options.file)
+        return read_for(options.file, checkpoint, bases=options.bases, partial=options.partial, ema=options.ema)
+    adapter = read(options.file, ema=options.ema)
     if options.bases is None:
         return adapter
     from soundloom.lora.bases import with_bases

@@ -12,8 +12,8 @@ from soundloom.cli.options.flags import flag
 from soundloom.cli.options.output import JsonOptions, QuietOptions
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import printable
-from soundloom.folders import expanded
 from soundloom.lora.adapter import Adapter
+from soundloom.lora.files.find import find_adapter
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.guardrails import canonical_model, check_settings, fitting_models, inverted_rows
 from soundloom.lora.modules import GROUPS, group_of
@@ -32,7 +32,7 @@ class Options(AdapterModelOptions, JsonOptions, QuietOptions):
 
 def run(options: Options) -> None:
     if options.model is None:
-        adapter = read_adapter(expanded(options.file))
+        adapter = read_adapter(find_adapter(options.file))
         facts = describe(adapter) | {"notices": [*adapter.notices, *check_settings(adapter)]}
     else:
         facts = _with_model(options, options.model)
@@ -97,7 +97,7 @@ def _with_model(options: Options, model: str) -> dict[str, Any]:
     warnings = check_norms(adapter, norms)
     with layer_progress("layers", len(adapter.modules), quiet=options.quiet) as progress:
         changes = measure(adapter, weights, progress)
-    warnings += warnings_of(adapter.name, changes)
+    warnings += warnings_of(changes)
     difference = baked_difference(adapter, weights)
     if difference > BAKED_FOR_OTHERS:
         warnings.append(f"its stored row norms are for other weights, off by {difference:.1e}; they are not used")
