@@ -1,4 +1,4 @@
-"""Locate the cache and configuration folders."""
+"""Locate the folders for caches, configuration and data."""
 
 import os
 import sys
@@ -15,6 +15,17 @@ def cache_folder() -> Path:
 def config_folder() -> Path:
     """Return the folder for user settings; SOUNDLOOM_CONFIG overrides the platform's default."""
     return _place("SOUNDLOOM_CONFIG", "APPDATA", "Library/Application Support", "XDG_CONFIG_HOME", ".config")
+
+
+def data_folder() -> Path:
+    """Return the folder for files that users keep; SOUNDLOOM_DATA overrides the platform's default."""
+    return _place("SOUNDLOOM_DATA", "LOCALAPPDATA", "Library/Application Support", "XDG_DATA_HOME", ".local/share")
+
+
+def loras_folder() -> Path:
+    """Return the folder whose adapters can be named; SOUNDLOOM_LORAS overrides `loras` in the data folder."""
+    chosen = os.environ.get("SOUNDLOOM_LORAS")
+    return expanded(chosen) if chosen else data_folder() / "loras"
 
 
 def expanded(path: str | Path) -> Path:

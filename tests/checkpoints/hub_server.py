@@ -44,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(" ".join(filter(None, (self.command, self.path, span))))
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commits/\w+", self.path):
             return self._open(match[1]) and self._commits()
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/\w+(\?.*)?", self.path):
+            return self._open(match[1]) and self._tree(match[1])
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/(\w+)/(.+)", self.path)
         return match and self._open(match[1]) and self._file(match[1], match[2], match[3], span)
 
@@ -61,6 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
             {"id": commit, "authors": [], "date": "2026-01-01T00:00:00.000Z", "title": "", "message": ""}
             for commit in self.server.commits
         ]
+        self._reply(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
+
+    def _tree(self, repo):
+        files = self.server.repos[repo].items()
+        entries = [{"type": "file", "oid": "a" * 40, "size": len(body), "path": path} for path, body in files]
         self._reply(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
 
     def _file(self, repo, revision, path, span):

@@ -85,7 +85,7 @@ class Source:
     `auxiliary` lists other repositories whose files the model needs too.
     """
 
-    layout: Literal["published", "bf16-mirror", "npz", "transformers", "int4"]
+    layout: Literal["published", "bf16-mirror", "npz", "transformers", "int4", "adapter"]
     repo: str
     files: tuple[RemoteFile, ...]
     revision: str | None = None

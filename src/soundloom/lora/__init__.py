@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from soundloom.lora.adapter import Adapter, ModuleAdapter
-    from soundloom.lora.files.read import read
+    from soundloom.lora.files.find import find_adapter, list_adapters, read
     from soundloom.lora.files.write import write_adapter
 
 _HOMES = {
     "Adapter": "adapter",
     "ModuleAdapter": "adapter",
-    "read": "files.read",
+    "find_adapter": "files.find",
+    "list_adapters": "files.find",
+    "read": "files.find",
     "write_adapter": "files.write",
 }
 
-__all__ = ["Adapter", "ModuleAdapter", "read", "write_adapter"]
+__all__ = ["Adapter", "ModuleAdapter", "find_adapter", "list_adapters", "read", "write_adapter"]
 
 
 if not TYPE_CHECKING:  # type checkers know the names from above, and should reject any other

@@ -46,8 +46,9 @@ def no_connection(source: Source, what: str) -> DownloadError:
 def _manual_download(source: Source) -> str:
     names = ", ".join(path_in_repo(source, file) for file in source.files)
     page = f"https://huggingface.co/{source.repo}/tree/{source.revision or 'main'}"
+    use = "name it by its path" if source.layout == "adapter" else "pass it with --model FOLDER"
     return (
-        f"save {names} from {page} in a folder and pass it with --model FOLDER, "
+        f"save {names} from {page} in a folder and {use}, "
         f"or copy {cache_folder(source.repo)} from a machine that has it"
     )
 
@@ -75,7 +76,8 @@ def _translate(error: Exception, source: Source, what: str) -> DownloadError:
     if isinstance(error, errors.RevisionNotFoundError):
         return DownloadError(f"{source.repo} has no such revision", "choose another with --revision")
     if isinstance(error, errors.EntryNotFoundError):
-        return DownloadError(f"{source.repo} has no file {what}", "choose another commit with --revision")
+        hint = f"see {page}/tree/main" if source.layout == "adapter" else "choose another commit with --revision"
+        return DownloadError(f"{source.repo} has no file {what}", hint)
     if "Consistency check failed" in str(error):
         return DownloadError(f"the download of {what} of {source.repo} is incomplete", "try again")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

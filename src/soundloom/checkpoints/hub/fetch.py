@@ -63,14 +63,14 @@ def fetch_folders(entry: ModelEntry, layout: str = "published", **options: Unpac
     sources = sources_needed(entry, layout)
     revisions = [options.get("revision") or sources[0].revision, *(source.revision for source in sources[1:])]
     offline = options.get("offline")
-    offline = _hub_is_offline() if offline is None else offline
+    offline = hub_is_offline() if offline is None else offline
     folders = [find_snapshot(*pair, offline) for pair in zip(sources, revisions, strict=True)]
     if None in folders:
         if offline:
             raise downloads_disabled(sources[folders.index(None)])
         require_consent(entry, options.get("accept_license", False), options.get("confirm"))
     return [
-        folder or _download(source, wanted) for source, wanted, folder in zip(sources, revisions, folders, strict=True)
+        folder or download(source, wanted) for source, wanted, folder in zip(sources, revisions, folders, strict=True)
     ]
 
 
@@ -79,17 +79,17 @@ def files_needed(entry: ModelEntry, layout: str = "published") -> list[tuple[str
     return [(source.repo, file) for source in sources_needed(entry, layout) for file in source.files]
 
 
-def _hub_is_offline() -> bool:
+def hub_is_offline() -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _download(source: Source, revision: str | None) -> Path:
+def download(source: Source, revision: str | None) -> Path:
     """Download all files of a source, check their sizes and hashes, and return the snapshot's folder."""
     from huggingface_hub import hf_hub_download
 
-    _require_network(source)
+    require_network(source)
     remove_incomplete(source.repo)
     is_default = revision == source.revision
     commit = _full_commit(source, revision or first_downloads.trusted_commit(source.repo))
@@ -108,7 +108,7 @@ def _download(source: Source, revision: str | None) -> Path:
     return local.parents[path.count("/")]
 
 
-def _require_network(source: Source) -> None:
+def require_network(source: Source) -> None:
     """Raise DownloadError at once if the hub's host name does not resolve; the client would retry for 30 seconds."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies

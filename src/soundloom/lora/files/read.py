@@ -23,7 +23,3 @@ def read_adapter(path: Path, *, exclude: Sequence[str] = (), ema: bool = False) 
     if ema and parts.form != "ckpt":
         raise RequestError(f"{path} holds no moving average of its adapter", "read it without ema")
     return assemble(replace(parts, hints={**hints_beside(parts.path), **parts.hints}), exclude)
-
-
-def read(path: str | Path, *, exclude: Sequence[str] = (), ema: bool = False) -> Adapter:
-    return read_adapter(Path(path), exclude=exclude, ema=ema)
