@@ -12,7 +12,7 @@ from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import MismatchError, RequestError
 from soundloom.lora.adapter import TYPES, is_xs
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
-from soundloom.lora.modules import group_of, matrix_shape
+from soundloom.lora.modules import SECONDS, group_of, matrix_shape
 from soundloom.lora.operations.bake import BAKED, bake, baked_difference
 from soundloom.lora.operations.combine import combine_exactly, combine_for, is_exact
 from soundloom.lora.operations.convert import to_lora
@@ -110,6 +110,17 @@ def test_adapters_without_magnitudes_combine_exactly():
         wanted = sum(s * change(one.modules[name]) for one, s in ((first, 0.7), (second, -0.4)) if name in one.modules)
         assert np.allclose(change(combined.modules[name]), wanted, atol=1e-6)
     assert json.loads(combined.metadata["provenance"])["adapters"][1]["strength"] == -0.4
+
+
+def test_only_the_first_adapter_changes_how_the_duration_is_embedded():
+    adapters = [make_adapter("lora", WEIGHTS, names=(LINEAR, SECONDS), seed=seed) for seed in (1, 2)]
+    for seconds, wanted in (("first", [0]), ("all", [0, 1]), ("none", [])):
+        combined = combine_exactly(adapters, [0.5, 0.5], seconds=seconds)
+        assert combined.modules[LINEAR].rank == 6
+        assert (SECONDS in combined.modules) == bool(wanted)
+        if wanted:
+            total = sum(0.5 * change(adapters[i].modules[SECONDS]) for i in wanted)
+            assert np.allclose(change(combined.modules[SECONDS]), total, atol=1e-6)
 
 
 @pytest.mark.parametrize("combine", ["chain", "sum"])

@@ -53,6 +53,15 @@ def warn(adapter: Adapter) -> None:
         log.warning("%s: %s", adapter.name, notice)
 
 
+def warn_of_shared_seconds(adapters: Sequence[Adapter]) -> None:
+    """Log that only the first of several adapters changes how the duration is embedded."""
+    from soundloom.lora.modules import SECONDS
+
+    owners = [adapter.name for adapter in adapters if SECONDS in adapter.modules]
+    if len(owners) > 1:
+        log.warning("only %s changes how the duration is embedded; that of %s is left out", owners[0], owners[1])
+
+
 def new_file(name: str, overwrite: bool) -> Path:
     """Return the path of a file to write. Raises RequestError or WriteError if it cannot be written."""
     path = expanded(name)

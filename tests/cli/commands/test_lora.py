@@ -18,13 +18,13 @@ from soundloom.cli.commands import actions_of
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.files.write import write_adapter
-from soundloom.lora.modules import base_weights, weight_key
+from soundloom.lora.modules import SECONDS, base_weights, weight_key
 from tests.lora.made import make_adapter
 
 SOME = (
     "model.transformer.layers.0.self_attn.to_qkv",
     "model.transformer.layers.1.ff.ff.2",
-    "conditioners.seconds_total.embedder.embedding.1",
+    SECONDS,
 )
 
 
@@ -168,11 +168,12 @@ def test_combine_adds_up_adapters_of_type_lora(soundloom, made, weights):
         "lora", "combine", first, second, "--weights", "0.7,-0.2", "-o", "both.safetensors", "--dtype", "fp32"
     )
     assert done.out == "both.safetensors: lora, rank 5, exact\n"
-    parts = {
-        name: [AdapterPart(read_adapter(p).modules[name], s) for p, s in ((first, 0.7), (second, -0.2))]
-        for name in SOME
+    assert "only a changes how the duration is embedded; that of b is left out" in done.err
+    uses = [(read_adapter(path).modules, strength) for path, strength in ((first, 0.7), (second, -0.2))]
+    wanted = {
+        name: adapted_weight(weights[name].numpy(), [AdapterPart(m[name], s) for m, s in uses]) for name in SOME[:2]
     }
-    wanted = {name: adapted_weight(weights[name].numpy(), parts[name]) for name in SOME}
+    wanted[SECONDS] = adapted_weight(weights[SECONDS].numpy(), [AdapterPart(uses[0][0][SECONDS], 0.7)])
     assert difference(changed(weights, Path("both.safetensors")), wanted, weights) < 1e-5
 
 
@@ -226,6 +227,62 @@ def test_bake_stores_norms(soundloom, made):
     assert all("baked_vnorm_row" in module.tensors for module in found.modules.values())
     assert soundloom("lora", "info", baked, "--model", "mini").err == ""
     assert "only dora-rows" in soundloom("lora", "bake", made("other"), "--model", "mini").err
+
+
+# list and merge
+
+
+def test_list_names_the_adapters_of_a_folder(soundloom, made, tmp_path, monkeypatch):
+    made("bells", "dora-rows", base_model="sa3-sm-music", trigger="tubular")
+    made("rain")
+    (tmp_path / "broken.safetensors").write_text("nothing")
+    done = soundloom("lora", "list", tmp_path)
+    assert done.code == 0
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["name", "type", "rank", "layers", "model", "trigger"]
+    assert ["bells", "dora-rows", "3", "3", "small-music", "tubular"] in lines
+    assert ["rain", "lora", "3", "3", "mini", "-"] in lines
+    assert done.out.splitlines()[-1].startswith("broken: ")
+    monkeypatch.setenv("SOUNDLOOM_LORAS", str(tmp_path))
+    facts = json.loads(soundloom("lora", "list", "--json").out)
+    assert [one["name"] for one in facts["adapters"]] == ["bells", "broken", "rain"]
+    (tmp_path / "empty").mkdir()
+    assert soundloom("lora", "list", "empty").out == "there are no adapters in empty\n"
+
+
+def test_merge_writes_a_model_with_the_adapted_weights(soundloom, made, weights, tmp_path):
+    first, second = made("a", "dora-rows"), made("b-step=5", seed=9)
+    done = soundloom("lora", "merge", "--model", "mini", "--lora", f"{first}=0.6", "--lora", second, "-o", "merged")
+    assert done.out == "merged: mini with a at 0.6 and b-step=5 at 1, 3 layers changed\n"
+    assert "only a changes how the duration is embedded" in done.err
+    merged, mini = open_checkpoint(tmp_path / "merged"), open_checkpoint("mini")
+    for name, weight in weights.items():
+        uses = [
+            (path, s) for path, s in ((first, 0.6), (second, 1.0)) if name in SOME and (name, path) != (SECONDS, second)
+        ]
+        parts = [AdapterPart(read_adapter(path).modules[name], s) for path, s in uses]
+        assert np.array_equal(merged.tensors[weight_key(name)].numpy(), adapted_weight(weight.numpy(), parts))
+    others = mini.tensors.keys() - {weight_key(name) for name in SOME}
+    assert all(np.array_equal(merged.tensors[name].numpy(), mini.tensors[name].numpy()) for name in others)
+    header = (tmp_path / "merged" / "model.safetensors").read_bytes()[:100_000]
+    assert b'"merged"' in header
+    assert read_adapter(first).sha256.encode() in header
+    recorded = json.loads((tmp_path / "merged" / "sha256.json").read_text())["made"]
+    assert [(one["name"], one["strength"]) for one in recorded["adapters"]] == [("a", 0.6), ("b-step=5", 1.0)]
+    assert "already exists" in soundloom("lora", "merge", "--model", "mini", "--lora", first, "-o", "merged").err
+
+
+def test_merge_writes_other_layouts_but_reads_only_full_precision(soundloom, made, tmp_path):
+    path = made("style")
+    command = ("lora", "merge", "--lora", path)
+    assert soundloom(*command, "--model", "mini", "-o", "packed", "--layout", "int8").code == 0
+    packed = open_checkpoint(tmp_path / "packed")
+    assert packed.layout == "int8"
+    refused = soundloom(*command, "--model", "packed", "-o", "again")
+    assert (refused.code, Path("again").exists()) == (2, False)
+    assert "packed is packed, as int8; adapters are merged in full precision only" in refused.err
+    assert "soundloom quantize" in refused.err
+    assert "change nothing" in soundloom("lora", "merge", "--lora", f"{path}=0", "--model", "mini", "-o", "again").err
 
 
 # Files

@@ -14,6 +14,7 @@ from soundloom.cli.loading import open_named
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import GroupSizeOptions, LicenseOptions
 from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.shared import layout_flag
 from soundloom.cli.terminal.results import print_results
 
 
@@ -41,9 +42,7 @@ class Options(GroupSizeOptions, LicenseOptions, JsonOptions):
 
     model: str = flag(metavar="IN", help="a name from `soundloom models`, such as small-music@npz, a folder, or a file")
     out: str = flag(metavar="OUT", help="a new or empty folder")
-    layout: str = flag(
-        "--layout",
-        metavar="LAYOUT",
+    layout: str = layout_flag(
         required=True,
         hidden=("--bits",),
         action=_Layout,

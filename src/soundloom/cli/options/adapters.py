@@ -9,6 +9,7 @@ from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import LicenseOptions
 from soundloom.cli.options.output import JsonOptions, QuietOptions
 from soundloom.cli.options.shared import bases_flag, model_flag, overwrite_flag, partial_flag
+from soundloom.folders import expanded
 
 _DTYPES = {"fp16": "F16", "fp32": "F32"}
 
@@ -34,3 +35,20 @@ class AdapterModelOptions(LicenseOptions):
     partial: bool = partial_flag(
         help="apply only the layers that the model has, and accept adapters for another model of the same sizes"
     )
+
+
+def split_strength(text: str) -> tuple[str, float]:
+    """Split `FILE=S` into file and strength, which is 1 by default.
+
+    File names may contain `=` too, as `run-step=500-epoch=3` does: an adapter of the whole name comes first.
+    """
+    name, found, last = text.rpartition("=")
+    try:
+        strength = float(last)
+    except ValueError:
+        return text, 1.0
+    from soundloom.lora.files.find import list_adapters
+
+    if not found or expanded(text).exists() or text in list_adapters():
+        return text, 1.0
+    return name, strength

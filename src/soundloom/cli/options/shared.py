@@ -28,6 +28,8 @@ subtype_flag = partial(flag, "--subtype", hidden=("--bits",), choices=("16", "24
 out_flag = partial(flag, "-o", "--out", metavar="FILE")
 overwrite_flag = partial(flag, "--overwrite")
 partial_flag = partial(flag, "--partial", default=False, action="store_true")
+layout_flag = partial(flag, "--layout", metavar="LAYOUT")
+lora_flag = partial(flag, "--lora", action="append", metavar="FILE[=S]")
 bases_flag = partial(flag, "--bases", hidden=("--svd-bases", "--svd-bases-path"), metavar="FILE")
 weights_flag = partial(flag, "--weights")
 rank_flag = partial(flag, "--rank", type=int, metavar="R")

@@ -1,7 +1,8 @@
 """Combine several adapters at given strengths into one.
 
 For types without magnitudes this is exact: the factors are stacked, and strengths and scales multiply B. Otherwise the
-adapted weights are formed, and an adapter is extracted from them, which the residuals measure.
+adapted weights are formed, and an adapter is extracted from them, which the residuals measure. As in a stack, only the
+first adapter changes how the duration is embedded, unless `seconds` says otherwise.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from soundloom.checkpoints.formats.tensors import LazyTensor
-from soundloom.config.stable_audio.adapters import Combine, Mode
+from soundloom.config.stable_audio.adapters import Combine, Mode, Seconds
 from soundloom.errors import MismatchError, RequestError
-from soundloom.lora.adapter import Adapter
+from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
-from soundloom.lora.modules import matrix_shape
+from soundloom.lora.modules import SECONDS, matrix_shape
 from soundloom.lora.operations.build import build_adapter, build_module, described
 from soundloom.lora.operations.convert import to_lora
 from soundloom.lora.operations.extract import Residual, extract_layer, residual
@@ -28,7 +29,9 @@ def is_exact(adapters: Sequence[Adapter]) -> bool:
     return all(adapter.type in _PLAIN for adapter in adapters)
 
 
-def combine_exactly(adapters: Sequence[Adapter], strengths: Sequence[float], name: str = "combined") -> Adapter:
+def combine_exactly(
+    adapters: Sequence[Adapter], strengths: Sequence[float], name: str = "combined", *, seconds: Seconds = "first"
+) -> Adapter:
     """Return one adapter of type lora that equals several without magnitudes, whose ranks add up."""
     _require_pairs(adapters, strengths)
     if not is_exact(adapters):
@@ -36,8 +39,7 @@ def combine_exactly(adapters: Sequence[Adapter], strengths: Sequence[float], nam
         raise RequestError(f"adapters of type {types} can only be combined for given weights")
     plain = [to_lora(adapter) for adapter in adapters]
     modules = {}
-    for layer in _layers(adapters):
-        parts = [(one.modules[layer], s) for one, s in zip(plain, strengths, strict=True) if layer in one.modules]
+    for layer, parts in _parts(plain, strengths, seconds).items():
         down = np.concatenate([module.array("lora_A") for module, _ in parts])
         up = np.concatenate([np.float32(s * module.scale) * module.array("lora_B") for module, s in parts], axis=1)
         modules[layer] = build_module(layer, "lora", 1.0, {"lora_A": down, "lora_B": up})
@@ -53,6 +55,7 @@ def combine_for(
     rank: int | None = None,
     mode: Mode = "fade",
     combine: Combine = "chain",
+    seconds: Seconds = "first",
     progress: Callable[[str], None] = lambda name: None,
 ) -> tuple[Adapter, list[Residual]]:
     """Return an adapter of type dora-rows that does to `weights` what several do, and what it misses.
@@ -61,11 +64,10 @@ def combine_for(
     """
     _require_pairs(adapters, strengths)
     modules, residuals = {}, []
-    for layer in _layers(adapters):
+    for layer, owners in _parts(adapters, strengths, seconds).items():
         if layer not in weights:
             raise MismatchError(f"the model has no layer {layer}, which an adapter changes")
         progress(layer)
-        owners = [(one.modules[layer], s) for one, s in zip(adapters, strengths, strict=True) if layer in one.modules]
         parts = [AdapterPart(module, strength, mode) for module, strength in owners]
         before = np.asarray(weights[layer].numpy(), np.float32).reshape(matrix_shape(weights[layer].shape))
         after = adapted_weight(before, parts, combine)
@@ -87,8 +89,17 @@ def _require_pairs(adapters: Sequence[Adapter], strengths: Sequence[float]) -> N
         raise RequestError("strengths must be finite numbers")
 
 
-def _layers(adapters: Sequence[Adapter]) -> list[str]:
-    return list(dict.fromkeys(layer for adapter in adapters for layer in adapter.modules))
+def _parts(
+    adapters: Sequence[Adapter], strengths: Sequence[float], seconds: Seconds
+) -> dict[str, list[tuple[ModuleAdapter, float]]]:
+    """Return the adapters of each layer with their strengths, in the order in which they act."""
+    parts: dict[str, list[tuple[ModuleAdapter, float]]] = {}
+    for adapter, strength in zip(adapters, strengths, strict=True):
+        for layer, module in adapter.modules.items():
+            if layer == SECONDS and (seconds == "none" or (seconds == "first" and layer in parts)):
+                continue
+            parts.setdefault(layer, []).append((module, strength))
+    return parts
 
 
 def _provenance(adapters: Sequence[Adapter], strengths: Sequence[float]) -> dict[str, object]:

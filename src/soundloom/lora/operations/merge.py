@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import atomic_folder
+from soundloom.atomic import atomic_folder, write_json
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.hashes import write_hashes
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.checkpoints.stable_audio.convert import require_empty_or_same
-from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.checkpoints.stable_audio.open import CONFIG_FILE, Checkpoint
 from soundloom.checkpoints.stable_audio.save import save_checkpoint
 from soundloom.config.catalogue import find_entry
+from soundloom.config.parse import to_dict
 from soundloom.config.stable_audio.adapters import Combine
 from soundloom.errors import RequestError
 from soundloom.lora.compile import LayerParts
@@ -54,4 +55,6 @@ def merge(
     with atomic_folder(folder) as new:
         text_encoder, metadata = checkpoint.text_encoder, {"merged": json.dumps(made)}
         save_checkpoint(new, layout, checkpoint.config, tensors, text_encoder, name, group_size, metadata)
+        # Components without a configuration would count as those of the published model.
+        write_json(new / CONFIG_FILE, to_dict(checkpoint.config))
         write_hashes(new, made)

@@ -10,7 +10,9 @@ from soundloom.errors import RequestError, shown
 
 ACTIONS = {
     "info": "Describe an adapter, and check that it fits a model",
+    "list": "List the adapters of a folder",
     "convert": "Convert an adapter to the native form, or from XS types",
+    "merge": "Write a model with adapters merged into its weights",
     "combine": "Combine several adapters into one",
     "resize": "Reduce the rank of an adapter",
     "extract": "Extract an adapter from a tuned model and its base",

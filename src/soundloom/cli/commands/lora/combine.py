@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from soundloom.cli.adapters import layer_progress, new_file, read, read_for, residual_facts, residual_lines, save
+from soundloom.cli.adapters import (
+    layer_progress,
+    new_file,
+    read,
+    read_for,
+    residual_facts,
+    residual_lines,
+    save,
+    warn_of_shared_seconds,
+)
 from soundloom.cli.options.adapters import AdapterModelOptions, AdapterOutputOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.shared import out_flag, rank_flag, weights_flag
@@ -54,12 +63,14 @@ def _combine(options: Options, name: str) -> tuple[Adapter, list[Residual]]:
     if options.model is None:
         adapters = [read(file) for file in options.files]
         _require_exact(adapters)
+        warn_of_shared_seconds(adapters)
         return combine_exactly(adapters, strengths, name), []
     from soundloom.cli.loading import open_named
     from soundloom.lora.modules import base_weights
 
     checkpoint = open_named(options.model, accept_license=options.accept_license)
     adapters = [read_for(file, checkpoint, bases=options.bases, partial=options.partial) for file in options.files]
+    warn_of_shared_seconds(adapters)
     if is_exact(adapters):
         return combine_exactly(adapters, strengths, name), []
     total = len({layer for adapter in adapters for layer in adapter.modules})
