@@ -54,7 +54,7 @@ class TorchAdapter:
         return TorchMusicEngine(checkpoint, "cpu", "fp32")
 
     def branch_slots(self, modules: Mapping[str, Any]) -> Slots:
-        from soundloom.engines.torch.branches import BranchSlots
+        from soundloom.engines.torch.branch_slots import BranchSlots
 
         return Slots(BranchSlots(), modules)
 

@@ -64,6 +64,14 @@ class LayerBranch:
         return sum(low.adapter.rank for low in self.lows)
 
     @property
+    def single(self) -> LowRank | None:
+        """The low-rank part, if the branch is row * (W + scale up down) * col of one adapter; else None."""
+        if len(self.terms) != 1 or len(self.lows) != 1:
+            return None
+        (term,), (low,) = self.terms, self.lows
+        return low if low.row is term.row and low.col is term.col else None
+
+    @property
     def is_finite(self) -> bool:
         vectors = [*(v for term in self.terms for v in term), *(v for low in self.lows for v in (low.row, low.col))]
         return all(np.isfinite(vector).all() for vector in vectors if vector is not None)
@@ -78,7 +86,8 @@ class LayerBranch:
     @property
     def structure(self) -> Hashable:
         """What decides the operations: two branches of one structure differ in values only."""
-        return tuple((term.row is not None, term.col is not None) for term in self.terms), self.rank
+        flags = tuple((term.row is not None, term.col is not None) for term in self.terms)
+        return flags, self.rank, self.single is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -176,7 +176,13 @@ def _mixes_axes(chain: Sequence[AdapterPart]) -> bool:
 
 
 def _branch(weight: AdaptedWeight) -> LayerBranch:
-    def single(vector: Array | None) -> Array | None:
-        return None if vector is None else np.asarray(vector, np.float32)
+    made: dict[int, Array] = {}  # a vector that terms and low-rank parts share stays one object
 
-    return LayerBranch(tuple(Term(single(row), single(col)) for row, col in weight.all_terms), weight.lows)
+    def single(vector: Array | None) -> Array | None:
+        if vector is None:
+            return None
+        return made.setdefault(id(vector), np.asarray(vector, np.float32))
+
+    terms = tuple(Term(single(row), single(col)) for row, col in weight.all_terms)
+    lows = tuple(LowRank(low.adapter, low.scale, single(low.row), single(low.col)) for low in weight.lows)
+    return LayerBranch(terms, lows)

@@ -13,6 +13,7 @@ from soundloom.checkpoints.formats.affine import quantize
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.stable_audio.adapters import Combine
 from soundloom.engines.torch.blocks import DownProjection, FeedForward, Linear
+from soundloom.engines.torch.branches import FactorCache
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Branch, Int8Linear
 from soundloom.engines.torch.quantized import PackedLinear
 from soundloom.engines.torch.stable_audio.dit import PointwiseConv
@@ -63,7 +64,7 @@ def test_linear(name: str, bias: bool) -> None:
     weight = make_weight()
     layer.weight.copy_(torch.from_numpy(weight))
     base = layer(x)
-    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]))
+    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]), FactorCache())
     assert relative_error(layer(x), adapted(weight, x, layer.bias, name)) < 1e-5
     layer.branch = None
     assert torch.equal(layer(x), base)
@@ -77,7 +78,7 @@ def test_packed_weights_are_adapted_as_dequantized(name: str, bits: int) -> None
         setattr(layer, buffer, torch.from_numpy(np.asarray(values)))
     weight = layer.widen(slice(None)).numpy()
     x = torch.randn(ROWS, IN)
-    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]))
+    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]), FactorCache())
     assert relative_error(layer(x), adapted(weight, x, layer.bias, name)) < 1e-4
 
 
@@ -99,7 +100,7 @@ def test_int8(name: str, kind: type[Int8Linear], is_packed: bool) -> None:
         layer.prepack()
     x = torch.randn(2, ROWS, IN)
     base = layer(x)
-    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]))
+    layer.branch = layer.make_branch(compiled(weight, *stacks()[name]), FactorCache())
     assert isinstance(layer.branch, Int8Branch) == layer.computes_in_blocks
     error = relative_error(layer(x), adapted(weight, x, layer.bias, name))
     assert error < 1.5e-2  # of the INT8 inputs
@@ -127,8 +128,8 @@ def test_a_gated_feed_forward_computes_adapters_in_its_blocks(name: str) -> None
         quantized.set_submodule(path, made)
         weight = source.weight.numpy()
         branch = compiled(weight, stacks(weight.shape)[name][0])
-        source.branch = source.make_branch(branch)
-        made.branch = made.make_branch(branch)
+        source.branch = source.make_branch(branch, FactorCache())
+        made.branch = made.make_branch(branch, FactorCache())
         made.prepack()
     assert relative_error(quantized(x), plain(x)) < 4e-2
 
@@ -138,7 +139,7 @@ def test_convolutions_of_kernel_one() -> None:
     weight = conv.weight.numpy()[:, :, 0].copy()
     x = torch.randn(1, ROWS, IN)
     parts = stacks((IN, IN))["bora"][0]
-    conv.branch = conv.make_branch(compiled(weight, parts))
+    conv.branch = conv.make_branch(compiled(weight, parts), FactorCache())
     assert relative_error(conv(x), x @ torch.from_numpy(adapted_weight(weight, parts)).T + x) < 1e-5
 
 
@@ -150,7 +151,7 @@ def test_half_precision(dtype: torch.dtype, adapter_type: AdapterType) -> None:
     parts = [AdapterPart(make_module(adapter_type))]
     x = torch.randn(ROWS, IN)
     layer.to(dtype)
-    layer.branch = layer.make_branch(compiled(weight, parts))
+    layer.branch = layer.make_branch(compiled(weight, parts), FactorCache())
     wanted = x @ torch.from_numpy(adapted_weight(weight, parts)).T + layer.bias.float()
     assert relative_error(layer(x), wanted) < (1e-2 if dtype == torch.bfloat16 else 2e-3)
 
@@ -158,6 +159,6 @@ def test_half_precision(dtype: torch.dtype, adapter_type: AdapterType) -> None:
 def test_a_branch_is_no_part_of_a_layers_state() -> None:
     layer = Linear(IN, OUT)
     names = set(layer.state_dict())
-    layer.branch = layer.make_branch(compiled(make_weight(), stacks()["bora"][0]))
+    layer.branch = layer.make_branch(compiled(make_weight(), stacks()["bora"][0]), FactorCache())
     assert set(layer.state_dict()) == names and not list(layer.children())
     assert isinstance(layer, nn.Module)

@@ -10,7 +10,8 @@ from torch import nn  # noqa: E402
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint  # noqa: E402
 from soundloom.engines.torch import precision  # noqa: E402
-from soundloom.engines.torch.int8 import Int8Linear, quantize_rows  # noqa: E402
+from soundloom.engines.torch.int8 import Int8Linear  # noqa: E402
+from soundloom.engines.torch.int8_arithmetic import quantize_rows  # noqa: E402
 from soundloom.engines.torch.precision import Precision  # noqa: E402
 from soundloom.engines.torch.stable_audio import engine as engine_module  # noqa: E402
 from soundloom.engines.torch.stable_audio.engine import TorchEngine  # noqa: E402

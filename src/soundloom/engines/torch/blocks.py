@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
 from soundloom.engines.torch.flex_attention import differential_attention, is_fused
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear
@@ -61,9 +61,9 @@ class Linear(nn.Linear):
         """Multiply x (…, inputs) by the weight alone."""
         return linear(x.to(self.weight.dtype), self.weight, None)
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype)
+        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype, cache)
 
     def silu_gated(self, x: Tensor) -> Tensor:
         """Return value * silu(gate) of the output's two halves; on a CPU, oneDNN fuses it into the matmul."""

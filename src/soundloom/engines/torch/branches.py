@@ -1,24 +1,21 @@
-"""Compute adapters beside the weights of layers: see `lora.branches`.
-
-A set of adapters is loaded into a slot, whose tensors stay where they are when a set of the same structure replaces it:
-captured CUDA graphs read them at these addresses.
-"""
+"""Compute adapters beside the weights of layers: see `lora.branches`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from soundloom.lora.branches import Branches, LayerBranch
-from soundloom.lora.modules import CONDITIONER, TRANSFORMER
+from soundloom.checkpoints.formats.tensors import Array
+from soundloom.lora.adapter import ModuleAdapter
+from soundloom.lora.branches import LayerBranch
 
 Product = Callable[[Tensor], Tensor]
-PREFIXES = {"dit": TRANSFORMER, "conditioner": CONDITIONER}  # of a component's layers in adapter files
+Raw = TypeVar("Raw")
 _RANK_MULTIPLE = 8  # matmuls of other ranks are slower; zeros fill the rest
 
 
@@ -30,118 +27,107 @@ class Branch(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class LowRankBranch:
-    """The branch of one layer on its device. `down` (R, in) and `up` (out, R) are None without a low-rank part."""
+class DeviceBranch(Protocol):
+    """A branch in the form that a kind of layer computes with."""
 
-    terms: tuple[tuple[Tensor | None, Tensor | None], ...]
-    down: Tensor | None
-    up: Tensor | None
+    def update(self, new: Any) -> bool:
+        """Take the values of a new branch of the same structure in place; return false if that is not possible."""
+        ...
+
+
+class FactorCache:
+    """The factors of adapters as layers use them, so that a change of strength does not read them again."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, Any], tuple[ModuleAdapter, Any]] = {}
+
+    def get(self, adapter: ModuleAdapter, kind: Any, make: Callable[[], Raw]) -> Raw:
+        """Return what `make` made for this adapter and kind of layer before, or makes now."""
+        key = id(adapter), kind
+        if key not in self._found:
+            self._found[key] = adapter, make()  # holds the adapter, whose id is not used again then
+        made: Raw = self._found[key][1]
+        return made
+
+    def keep(self, adapters: set[int]) -> None:
+        """Drop all but the adapters with these ids."""
+        self._found = {key: value for key, value in self._found.items() if key[0] in adapters}
+
+
+class LowRankBranch:
+    """The branch of one layer on its device.
+
+    `terms` are the scales (row, col) of the weight. The low-rank part is up (mid * (down x)), where `mid` (R,) is a
+    number per rank; all three are None without it. With `shared` scales, of the only term, the low-rank part is inside
+    of them: row * (W + up mid down) * col.
+    """
+
+    def __init__(
+        self,
+        terms: list[tuple[Tensor | None, Tensor | None]],
+        down: Tensor | None,
+        up: Tensor | None,
+        mid: Tensor | None,
+        shared: bool,
+    ) -> None:
+        self.terms, self.down, self.up, self.mid, self.shared = terms, down, up, mid, shared
 
     @classmethod
-    def of(cls, branch: LayerBranch, device: torch.device, dtype: torch.dtype) -> LowRankBranch:
+    def of(cls, branch: LayerBranch, device: torch.device, dtype: torch.dtype, cache: FactorCache) -> LowRankBranch:
         """Copy a branch to a device; its factors become `dtype`."""
-
-        def vector(values: np.ndarray | None) -> Tensor | None:
-            return None if values is None else torch.from_numpy(values).to(device)
-
-        terms = tuple((vector(row), vector(col)) for row, col in branch.terms)
+        terms = [(as_vector(row, device), as_vector(col, device)) for row, col in branch.terms]
+        low = branch.single
+        if low is not None:
+            down, up = cache.get(low.adapter, dtype, lambda: factors_on(low.adapter.factors(), device, dtype))
+            return cls(terms, down, up, torch.full((len(down),), low.scale, device=device), shared=True)
         factors = branch.factors()
         if factors is None:
-            return cls(terms, None, None)
-        padding = -branch.rank % _RANK_MULTIPLE
-        down, up = np.pad(factors[0], ((0, padding), (0, 0))), np.pad(factors[1], ((0, 0), (0, padding)))
-        return cls(terms, *(torch.from_numpy(factor).to(device, dtype) for factor in (down, up)))
+            return cls(terms, None, None, None, shared=False)
+        down, up = factors_on(factors, device, dtype)
+        return cls(terms, down, up, torch.ones(len(down), device=device), shared=False)
+
+    def update(self, new: LowRankBranch) -> bool:
+        for target, value in zip(self._values(), new._values(), strict=True):
+            if target is not value:
+                target.copy_(value)
+        return True
+
+    def _values(self) -> list[Tensor]:
+        vectors = [vector for term in self.terms for vector in term]
+        return [tensor for tensor in (*vectors, self.down, self.up, self.mid) if tensor is not None]
 
     def __call__(self, x: Tensor, product: Product) -> Tensor:
+        if self.shared:
+            return self._shared(x, product)
         y: Tensor | None = None
         for row, col in self.terms:
             part = product(x if col is None else x * col)
             part = part if row is None else part.mul_(row)
             y = part if y is None else y.add_(part)
         assert y is not None
-        if self.down is not None and self.up is not None:
-            h = x.to(self.down.dtype) @ self.down.t()
-            y.view(-1, y.shape[-1]).addmm_(h.view(-1, h.shape[-1]).to(y.dtype), self.up.t().to(y.dtype))
+        return self._add_low(y, x)
+
+    def _shared(self, x: Tensor, product: Product) -> Tensor:
+        ((row, col),) = self.terms
+        x = x if col is None else x * col
+        y = self._add_low(product(x), x)
+        return y if row is None else y.mul_(row)
+
+    def _add_low(self, y: Tensor, x: Tensor) -> Tensor:
+        if self.down is None or self.up is None or self.mid is None:
+            return y
+        h = (x.to(self.down.dtype) @ self.down.t()) * self.mid.to(self.down.dtype)
+        y.view(-1, y.shape[-1]).addmm_(h.view(-1, h.shape[-1]).to(y.dtype), self.up.t().to(y.dtype))
         return y
 
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield all tensors, in a fixed order."""
-        yield from (tensor for term in self.terms for tensor in (*term,) if tensor is not None)
-        yield from (tensor for tensor in (self.down, self.up) if tensor is not None)
+
+def as_vector(values: Array | None, device: torch.device) -> Tensor | None:
+    """Copy a vector to a device."""
+    return None if values is None else torch.from_numpy(values).to(device)
 
 
-class DeviceBranch(Protocol):
-    """What a layer's `make_branch` returns: a branch in the form that the layer computes with."""
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield all tensors, in a fixed order."""
-        ...
-
-
-class BranchSlots:
-    """The sets of adapters of an engine, on its device, and which of them its networks use."""
-
-    def __init__(self) -> None:
-        self._sets: list[Branches | None] = []
-        self._built: dict[tuple[str, int], dict[str, DeviceBranch]] = {}  # by component and slot
-        self._installed: dict[str, list[Any]] = {}  # the layers of a component that hold a branch
-        self._current: int | None = None
-
-    def load(self, sets: Sequence[Branches | None], modules: Mapping[Any, nn.Module]) -> bool:
-        """Replace all sets; return whether every tensor stayed where it was."""
-        self.use(None, modules)
-        stays = [_structure(new) for new in sets] == [_structure(old) for old in self._sets]
-        self._sets = list(sets)
-        if not stays:
-            self._built.clear()
-            return False
-        for (component, slot), built in self._built.items():
-            if component in modules:
-                for old, new in zip(built.values(), self._build(component, slot, modules[component]), strict=True):
-                    for target, value in zip(old.tensors(), new[1].tensors(), strict=True):
-                        target.copy_(value)
-        for key in [key for key in self._built if key[0] not in modules]:
-            del self._built[key]
-        return True
-
-    def use(self, slot: int | None, modules: Mapping[Any, nn.Module]) -> None:
-        """Let the networks compute with a set, or without adapters if None."""
-        if slot == self._current:
-            return
-        self._current = slot
-        for component, module in modules.items():
-            self.install(component, module)
-
-    def install(self, component: str, module: nn.Module) -> None:
-        """Set the branches of a network, which may have just been loaded."""
-        for held in self._installed.pop(component, ()):
-            held.branch = None
-        slot = self._current
-        if slot is None or component not in PREFIXES or self._sets[slot] is None:
-            return
-        if (component, slot) not in self._built:
-            self._built[component, slot] = dict(self._build(component, slot, module))
-        self._installed[component] = []
-        for path, branch in self._built[component, slot].items():
-            layer: Any = module.get_submodule(path)
-            layer.branch = branch
-            self._installed[component].append(layer)
-
-    def forget(self, component: str) -> None:
-        """Drop the branches of a network that leaves memory."""
-        self._installed.pop(component, None)
-        for key in [key for key in self._built if key[0] == component]:
-            del self._built[key]
-
-    def _build(self, component: str, slot: int, module: nn.Module) -> Iterator[tuple[str, DeviceBranch]]:
-        branches, prefix = self._sets[slot], PREFIXES[component]
-        for name, branch in branches.layers.items() if branches else ():
-            if name.startswith(prefix):
-                path = name.removeprefix(prefix)
-                layer: Any = module.get_submodule(path)
-                yield path, layer.make_branch(branch)
-
-
-def _structure(branches: Branches | None) -> Any:
-    return None if branches is None else branches.structure
+def factors_on(factors: tuple[Array, Array], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return factors (R, in) and (out, R) on a device, R rounded up."""
+    down, up = (torch.from_numpy(np.ascontiguousarray(factor)).to(device, dtype) for factor in factors)
+    padding = -len(down) % _RANK_MULTIPLE
+    return (F.pad(down, (0, 0, 0, padding)), F.pad(up, (0, padding))) if padding else (down, up)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 LIMIT = 448.0  # largest e4m3 value
@@ -53,9 +53,9 @@ class Fp8Linear(nn.Module):
         y = self._multiply(rows, scale) if x.is_cuda else self._multiply_reference(rows, scale)
         return y.view(*x.shape[:-1], -1)
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.device, torch.bfloat16)
+        return LowRankBranch.of(branch, self.weight.device, torch.bfloat16, cache)
 
     def _multiply(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch._scaled_mm(

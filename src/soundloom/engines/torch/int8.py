@@ -8,33 +8,29 @@ that stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.engines.torch.branches import LowRankBranch
-from soundloom.engines.torch.precision import has_bf16, has_int8
+from soundloom.engines.torch.branches import FactorCache, LowRankBranch
+from soundloom.engines.torch.int8_arithmetic import (
+    OFFSET,
+    hadamard_transform,
+    hadamard_transform_,
+    pack,
+    qlinear,
+    quantize_rows,
+)
+from soundloom.engines.torch.int8_branch import Int8Branch, Layout, Low
+from soundloom.engines.torch.precision import has_int8
 from soundloom.lora.branches import LayerBranch
 
-LIMIT = 127
-TINY = 1e-12  # smallest scale, for rows of zeros
 MAX_BLOCK = 1024  # channels computed at once, so that scaling finds them in the processor's cache
 BLOCK_MULTIPLE = 64
 MIN_ROWS = 32  # required by torch._int_mm on NVIDIA, which also requires inputs and outputs in multiples of 8
-OFFSET = 128  # zero point of activations in oneDNN, which is fast for unsigned ones
-MAX_HADAMARD = 64  # channels that are transformed together: a larger matrix costs more and gains little
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
-
-
-def quantize_rows(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return x (n, c) quantized to int8, and the scale of each row (n, 1), float32; `out` (n, c) is overwritten."""
-    largest = torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())  # without a copy of all |x|
-    scale = largest.float().div_(LIMIT).clamp_(min=TINY)
-    return torch.mul(x, scale.reciprocal(), out=out).round_().to(torch.int8), scale
 
 
 def channel_blocks(channels: int) -> list[slice]:
@@ -45,28 +41,11 @@ def channel_blocks(channels: int) -> list[slice]:
 
 
 class QuantizedRows(NamedTuple):
-    """Inputs (rows, inputs) in int8 with the scale of each row (rows, 1), and their low-rank projection (rows, R)."""
+    """Inputs (rows, inputs) in int8, the scale of each row (rows, 1), and what adapters project them to."""
 
     values: Tensor
     scale: Tensor
-    low: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class Int8Branch:
-    """A branch of adapters with one term, in the terms of an `Int8Linear`: scaled rows cost nothing there.
-
-    `scale` (out,) replaces that of the weight; `col` (in,), `down` (R, in) and `up` (out, R) may be None.
-    """
-
-    scale: Tensor
-    col: Tensor | None
-    down: Tensor | None
-    up: Tensor | None
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield all tensors, in a fixed order."""
-        yield from (tensor for tensor in (self.scale, self.col, self.down, self.up) if tensor is not None)
+    low: Low | None
 
 
 class Int8Linear(nn.Module):
@@ -99,7 +78,7 @@ class Int8Linear(nn.Module):
         if self.weight is None or not (HAS_ONEDNN and has_int8() and self.weight.is_cpu):
             return
         for name, block in self._weight_blocks(self.weight).items():
-            self.register_buffer(name, torch.ops.onednn.qlinear_prepack(block.contiguous(), None))
+            self.register_buffer(name, pack(block))
         self.register_buffer("zero", torch.zeros(self.outputs, dtype=torch.int32), persistent=False)
         self.weight = None
 
@@ -129,16 +108,13 @@ class Int8Linear(nn.Module):
         finally:
             self.branch, self.bias = branch, bias
 
-    def make_branch(self, branch: LayerBranch) -> Int8Branch | LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> Int8Branch | LowRankBranch:
         """Return a branch of adapters for this layer."""
-        general = LowRankBranch.of(branch, self.scale.device, torch.float32)
-        if len(general.terms) != 1:
-            return general
-        ((row, col),) = general.terms
-        scale = self.scale.clone() if row is None else self.scale * row
-        # The projection is exact enough in BF16: it is small, and the products around it are quantized.
-        dtype = torch.bfloat16 if self.scale.is_cuda or has_bf16() else torch.float32
-        return Int8Branch(scale, col, None if general.down is None else general.down.to(dtype), general.up)
+        if len(branch.terms) != 1:
+            return LowRankBranch.of(branch, self.scale.device, torch.float32, cache)
+        outputs = tuple(block for part in range(self.parts) for block in self._blocks(part))
+        layout = Layout((slice(None),), outputs, self.weight is None, is_transformed=False)
+        return Int8Branch.of(branch, self.scale, layout, cache)
 
     @property
     def computes_in_blocks(self) -> bool:
@@ -180,17 +156,18 @@ class Int8Linear(nn.Module):
         return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1)
 
     def _quantize_input(self, x: Tensor) -> QuantizedRows:
-        """Return x (…, inputs) as quantized rows, and their projection if adapters have a low-rank part."""
+        """Return x (…, inputs) as quantized rows, and their projections if adapters have a low-rank part."""
         rows = x.reshape(-1, x.shape[-1])
         if x.is_cuda and len(rows) < MIN_ROWS:
             rows = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows)))
-        low, branch = None, self._fused
-        if branch is not None:
-            if branch.down is not None:
-                low = (rows.to(branch.down.dtype) @ branch.down.t()).float()
-            if branch.col is not None:
-                rows = rows * branch.col
-        return QuantizedRows(*self._quantize(rows), low)
+        branch = self._fused
+        if branch is None:
+            return QuantizedRows(*self._quantize(rows), None)
+        projections = branch.project(rows)
+        values, scale = self._quantize(rows if branch.col is None else rows * branch.col)
+        if branch.packed is not None:
+            projections = branch.packed.project(values)
+        return QuantizedRows(values, scale, None if projections is None else Low(branch, projections))
 
     def _quantize(self, rows: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
         """Return quantized rows, in the format of `_matmul`, and their scales."""
@@ -200,27 +177,26 @@ class Int8Linear(nn.Module):
     def _multiply(self, rows: QuantizedRows, block: slice) -> Tensor:
         """Return a block of the outputs (rows, block)."""
         weight = None if self.weight is None else self.weight[block]
-        y = self._matmul(rows.values, weight, f"packed_{block.start}", block)
+        low = rows.low
+        add = low.times_up(block) if low is not None and low.branch.packed is not None else None
+        y = self._matmul(rows.values, weight, f"packed_{block.start}", block, add)
         # In place, here and below: a new tensor is not in the cache, and takes three times as long.
-        return self._finish(y.mul_(rows.scale), rows.low, block)
-
-    def _finish(self, y: Tensor, low: Tensor | None, block: slice) -> Tensor:
-        """Add the low-rank part and the bias to a block of the outputs."""
-        if low is not None:
-            assert self._fused is not None and self._fused.up is not None
-            y = y.addmm_(low, self._fused.up[block].t())
+        y = y.mul_(rows.scale)
+        if low is not None and low.branch.packed is None:
+            y = y.add_(low.times_up(block))
         return y if self.bias is None else y.add_(self.bias[block])
 
-    def _matmul(self, rows: Tensor, weight: Tensor | None, packed: str, block: slice) -> Tensor:
-        """Multiply quantized rows by a block of the weight, or by its packed form, and scale the outputs `block`."""
+    def _matmul(
+        self, rows: Tensor, weight: Tensor | None, packed: str, block: slice, add: Tensor | None = None
+    ) -> Tensor:
+        """Multiply quantized rows by a block of the weight, or by its packed form, and scale the outputs `block`.
+
+        `add` is added to the packed product.
+        """
         scale = (self.scale if self._fused is None else self._fused.scale)[block]
         if weight is not None:
             return torch._int_mm(rows, weight.t()).float().mul_(scale)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, OFFSET, self.get_buffer(packed), scale, self.zero[block],
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-        return product
+        return qlinear(rows, 1.0, self.get_buffer(packed), scale, self.zero[block], add)
 
 
 class HadamardInt8Linear(Int8Linear):
@@ -251,10 +227,14 @@ class HadamardInt8Linear(Int8Linear):
 
         The blocks may be computed lazily, and are overwritten.
         """
-        y = low = None
-        for block, x in zip(self._input_blocks(), blocks, strict=True):
-            low = self._project(x, block, low)
+        y = projections = None
+        for number, (block, x) in enumerate(zip(self._input_blocks(), blocks, strict=True)):
+            projected = self._project(x, block)
             rows, scale = self._quantize(hadamard_transform_(x), overwrite=True)
+            if self._fused is not None and self._fused.packed is not None:
+                projected = self._fused.packed.project(rows, number).mul_(scale)
+            if projected is not None:
+                projections = projected if projections is None else projections.add_(projected)
             weight = None if self.weight is None else self.weight[:, block]
             product = self._matmul(rows, weight, f"packed_{block.start}", slice(None))
             if y is not None:
@@ -262,42 +242,27 @@ class HadamardInt8Linear(Int8Linear):
             else:
                 y = product.mul_(scale)
         assert y is not None
-        return self._finish(y, low, slice(None))
+        if projections is not None and self._fused is not None:
+            y = y.add_(Low(self._fused, projections).times_up(slice(None)))
+        return y if self.bias is None else y.add_(self.bias)
 
-    def _project(self, x: Tensor, block: slice, low: Tensor | None) -> Tensor | None:
-        """Add the low-rank projection of a block of the inputs to `low`, then scale the block, as adapters ask."""
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> Int8Branch | LowRankBranch:
+        if len(branch.terms) != 1:
+            return LowRankBranch.of(branch, self.scale.device, torch.float32, cache)
+        layout = Layout(tuple(self._input_blocks()), (slice(0, self.outputs),), self.weight is None, True)
+        return Int8Branch.of(branch, self.scale, layout, cache)
+
+    def _project(self, x: Tensor, block: slice) -> Tensor | None:
+        """Project a block of the inputs by float factors, then multiply it, in place, by the scales of columns."""
         branch = self._fused
         if branch is None:
             return None
+        projected = None
         if branch.down is not None:
-            part = (x.to(branch.down.dtype) @ branch.down[:, block].t()).float()
-            low = part if low is None else low.add_(part)
+            projected = (x.to(branch.down.dtype) @ branch.down[:, block].t()).float()
         if branch.col is not None:
             x.mul_(branch.col[block])
-        return low
+        return projected
 
     def _input_blocks(self) -> list[slice]:
         return [slice(0, self.inputs)] if self.scale.is_cuda else channel_blocks(self.inputs)
-
-
-def hadamard_transform(x: Tensor) -> Tensor:
-    """Multiply groups of the last axis of x by a Hadamard matrix, in the dtype of x."""
-    channels = x.shape[-1]
-    size = min(channels & -channels, MAX_HADAMARD)  # the largest power of two that divides the axis
-    return (x.reshape(-1, size) @ hadamard(size, x.dtype, x.device)).view(x.shape)
-
-
-def hadamard_transform_(x: Tensor) -> Tensor:
-    """Transform contiguous x in place, in BF16 if the device has it: its error is a tenth of that of INT8."""
-    dtype = torch.bfloat16 if x.is_cuda or has_bf16() else torch.float32
-    return x.copy_(hadamard_transform(x.to(dtype)))
-
-
-@cache
-def hadamard(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the orthonormal, symmetric Hadamard matrix (size, size); `size` is a power of two."""
-    with torch.inference_mode(False), torch.device("cpu"):
-        matrix = torch.ones(1, 1)
-        while len(matrix) < size:
-            matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-        return (matrix / size**0.5).to(device, dtype)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
-from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 # Weight values that are cast at once: a few megabytes, which fit into a processor's cache.
@@ -37,9 +37,9 @@ class StoredLinear(nn.Module):
         """Multiply x (…, inputs) by the weight alone."""
         return self._multiply(x, None)
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.device, self.dtype)
+        return LowRankBranch.of(branch, self.weight.device, self.dtype, cache)
 
     def _multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
         x = x.to(self.dtype)

@@ -29,7 +29,7 @@ from soundloom.engines.torch.blocks import (
     normal,
     rope_channels,
 )
-from soundloom.engines.torch.branches import Branch, LowRankBranch
+from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 NORM_EPS = 1e-5
@@ -135,9 +135,9 @@ class PointwiseConv(nn.Conv1d):
         """Apply the convolution alone to x (b, t, c)."""
         return F.linear(x.to(self.weight.dtype), self.weight[:, :, 0])
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype)
+        return LowRankBranch.of(branch, self.weight.device, self.weight.dtype, cache)
 
 
 class DiT(nn.Module):

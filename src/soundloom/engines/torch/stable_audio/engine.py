@@ -14,7 +14,7 @@ from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.engines.stable_audio import Component, NoiseFn, find_component
 from soundloom.engines.threads import describe_threads
 from soundloom.engines.torch.blocks import Padding
-from soundloom.engines.torch.branches import BranchSlots
+from soundloom.engines.torch.branch_slots import BranchSlots
 from soundloom.engines.torch.components import ComponentEngine
 from soundloom.engines.torch.cuda_graphs import GraphCache
 from soundloom.engines.torch.flex_attention import HAS_COMPILER
