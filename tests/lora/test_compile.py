@@ -137,3 +137,12 @@ def test_an_adapter_that_is_not_finite_is_an_error() -> None:
     magnitude[0] = np.inf
     with pytest.raises(CheckpointError, match="not finite"):
         compiled([AdapterPart(adapter.with_tensors(magnitude=from_array("m", magnitude)))])
+
+
+@pytest.mark.parametrize("adapter_type", TYPES)
+def test_one_adapter_shares_its_scales_with_the_weight(adapter_type: AdapterType) -> None:
+    """Engines then need no factors of their own for each strength."""
+    for strength in (1.0, 0.4):
+        compiler = BranchCompiler({"model.layer": from_array("w", make_weight())})
+        branches = compiler.compile({"model.layer": [AdapterPart(make_module(adapter_type), strength)]})
+        assert branches.layers["model.layer"].single is not None

@@ -35,6 +35,8 @@ class AdaptedWeight:
     @property
     def all_terms(self) -> tuple[Term, ...]:
         """The terms and `identity`, in as few terms as possible: those that scale only rows, or columns, are joined."""
+        if self.identity == 0 and len(self.terms) == 1:
+            return self.terms
         both = [term for term in self.terms if term.row is not None and term.col is not None]
         rows = [term.row for term in self.terms if term.row is not None and term.col is None]
         cols = [term.col for term in self.terms if term.row is None and term.col is not None]

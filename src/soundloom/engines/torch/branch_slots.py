@@ -32,6 +32,7 @@ class BranchSlots:
         """Replace all sets; return whether every tensor stayed where it was."""
         self.use(None, modules)
         stays = [_structure(new) for new in sets] == [_structure(old) for old in self._sets]
+        kept = {slot for slot, new in enumerate(sets) if slot < len(self._sets) and new is self._sets[slot]}
         self._sets = list(sets)
         used = {id(low.adapter) for one in sets if one for layer in one.layers.values() for low in layer.lows}
         self._factors.keep(used)
@@ -39,6 +40,8 @@ class BranchSlots:
             self._built.clear()
             return False
         for (component, slot), built in self._built.items():
+            if slot in kept:
+                continue
             for path, branch in self._build(component, slot, modules[component]):
                 if not built[path].update(branch):
                     built[path] = branch

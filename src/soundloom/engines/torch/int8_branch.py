@@ -7,6 +7,7 @@ all rows. That costs a few percent of the layer's time, with an error of 1 to 3 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache as cached
 
 import torch
 from torch import Tensor
@@ -45,15 +46,15 @@ class PackedFactors:
     def __init__(self, down: Tensor, up: Tensor, layout: Layout) -> None:
         quantized, step = quantize_rows(down)
         norms = quantized.float().norm(dim=1).clamp_(min=1)
-        self.down_scale, self.zero = 1 / norms, torch.zeros(len(down), dtype=torch.int32)
+        self.down_scale = 1 / norms
         self.downs = [pack(quantized[:, block]) for block in layout.inputs]
         quantized, scale = quantize_rows(up * (step.flatten() * norms))
         self.ups = {block.start: pack(quantized[block]) for block in layout.outputs}
-        self.up_scale, self.up_zero = scale.flatten(), torch.zeros(len(up), dtype=torch.int32)
+        self.up_scale = scale.flatten()
 
     def project(self, rows: Tensor, block: int = 0) -> Tensor:
         """Return the projections (rows, R) of a block of quantized inputs, in units of the rows' scales."""
-        return qlinear(rows, 1.0, self.downs[block], self.down_scale, self.zero)
+        return qlinear(rows, 1.0, self.downs[block], self.down_scale, _zero())
 
 
 class Int8Branch:
@@ -110,6 +111,13 @@ class Int8Branch:
         return None if self.down is None else (x.to(self.down.dtype) @ self.down.t()).float()
 
 
+@cached
+def _zero() -> Tensor:
+    """Return the zero point of quantized weights, for all channels."""
+    with torch.inference_mode(False):
+        return torch.zeros(1, dtype=torch.int32)
+
+
 class Low:
     """The projections of a layer's inputs (rows, R), ready to be multiplied by `up`."""
 
@@ -120,8 +128,7 @@ class Low:
             return
         low, high = projections.aminmax()
         self.step = max(float(high), -float(low), TINY) / LIMIT
-        quantized = projections.mul(1 / self.step).round_().add_(OFFSET)
-        self.projections = quantized.to(torch.uint8)
+        self.projections = projections.mul_(1 / self.step).add_(OFFSET + 0.5).to(torch.uint8)  # truncates
 
     def times_up(self, block: slice) -> Tensor:
         """Return a block of the outputs (rows, block), with INT8 factors in units of the rows' scales."""
@@ -129,9 +136,7 @@ class Low:
         if packed is None or up_scale is None:
             assert self.branch.up is not None
             return self.projections @ self.branch.up[block].t()
-        return qlinear(
-            self.projections, self.step, packed.ups[block.start or 0], up_scale[block], packed.up_zero[block]
-        )
+        return qlinear(self.projections, self.step, packed.ups[block.start or 0], up_scale[block], _zero())
 
 
 def _packed(factors: tuple[Array, Array], layout: Layout) -> PackedFactors:
