@@ -24,7 +24,7 @@ ALL_FLAGS = (
 # These files name flags of other programs, or of modules with a command line of their own.
 EXCEPTIONS = (
     *("checkpoints/hub.py", "training/loop/distributed.py", "testing/", "bench/", "audio/playback.py"),
-    "cli/commands/completion.py",
+    *("cli/commands/completion.py", "cli/options/old_spellings.py"),
 )
 VERBS = {"is", "asks", "does"}  # in sentences about soundloom
 

@@ -27,6 +27,18 @@ OLD_SPELLINGS = [
     (["bench", "--json", "x.json"], ["bench", "--save", "x.json"]),
     (["eval", "mini", "--json=x.json"], ["eval", "mini", "--save=x.json"]),
 ]
+OUR_TRAINER = ["lora train", "clips", "--model", "medium-base", "--out", "x"]
+OTHER_TRAINERS = [
+    (
+        ["--data_dir", "clips", "--adapter_type", "dora", "--lora_alpha", "8", "--base_precision=bfloat16"],
+        ["--type", "dora-rows", "--alpha", "8", "--precision", "bf16"],
+    ),
+    (["--encoded_dir=clips", "--duration", "380", "--num_workers", "8"], ["--crop-seconds", "380"]),
+    (["--latents-dir", "clips", "--max-steps", "9", "--random-crop"], ["--steps", "9"]),
+    (["clips", "--lora-scope", "full", "--lr-scheduler", "inverse_lr"], ["--scope", "full", "--schedule", "inverse"]),
+    (["clips", "--timestep-sampler", "trunc_logit_normal", "--seconds", "crop"], ["--seconds-total", "crop"]),
+    (["clips", "--include", "ff,layers[0-3]", "--include", "attn"], ["--include", "ff", "layers[0-3]", "attn"]),
+]
 
 
 def declared_spellings():
@@ -74,3 +86,11 @@ def test_old_spellings_are_neither_in_the_help_nor_completed(old, capsys):
 def test_json_is_a_switch_everywhere():
     assert parsed(["eval", "--json", "mini"]).json is True
     assert parsed(["bench", "--json"]).save is None
+
+
+@pytest.mark.parametrize(("theirs", "ours"), OTHER_TRAINERS, ids=lambda arguments: " ".join(arguments))
+def test_spellings_of_other_trainers_parse(theirs, ours):
+    _, *rest = with_current_spellings(["lora", "train", *theirs, "--model", "medium-base", "--save_dir", "x"])
+    command, *here = OUR_TRAINER
+    options = load_command(command).Options
+    assert parse(options, rest[1:], "") == parse(options, [*here, *ours], "")

@@ -141,7 +141,8 @@ class TorchSteps:
     def step(self, step: int, inputs: StepInputs, prompt: np.ndarray) -> tuple[float, Tree]:
         """Take a step; return the loss and the gradients."""
         from soundloom.training.loop.optimizer import set_learning_rates
-        from soundloom.training.lora.objective import Prompts, step_losses
+        from soundloom.training.lora.objective import step_losses
+        from soundloom.training.lora.prompts import Prompts
 
         self.optimizer.zero_grad()
         loss = step_losses(self.network, inputs, Prompts(prompt), "cpu", self.padding).loss

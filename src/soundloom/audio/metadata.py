@@ -28,6 +28,14 @@ FIELD = "SOUNDLOOM"
 TITLE_LENGTH = 120
 SURROGATES = re.compile("[\ud800-\udfff]")  # in file names that are not UTF-8
 UNREADABLE = (mutagen.MutagenError, LookupError, ValueError, struct.error)  # raised by mutagen for damaged files
+EASY_NAMES = {  # of ID3 frames, as in Vorbis comments
+    "TIT2": "title",
+    "TPE1": "artist",
+    "TCON": "genre",
+    "TBPM": "bpm",
+    "TKEY": "key",
+    "TMOO": "mood",
+}
 TEXT, OBJECT, LIST = (str, "text"), (dict, "an object"), (list, "a list")
 KINDS: dict[str, tuple[type, str]] = {  # of values that are read back
     "mode": TEXT,
@@ -190,3 +198,20 @@ def _append_info(file: BinaryIO, tags: Mapping[str, str]) -> None:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def read_embedded_tags(path: Path) -> dict[str, Any]:
+    """Return the tags of a file as lists of texts by the usual names: title, artist, genre, bpm, mood …
+
+    A file that soundloom made has its prompt under `prompt`. Raises AudioError for tags that cannot be read.
+    """
+    record = read_record(path) or {}
+    try:
+        file = mutagen.File(path)
+        tags = {} if file is None or file.tags is None else dict(file.tags)
+    except UNREADABLE as error:
+        raise AudioError(f"the tags of {printable(path)} cannot be read: {error}") from error
+    named = {EASY_NAMES.get(key, key).lower(): getattr(value, "text", value) for key, value in tags.items()}
+    found = {name: [str(text) for text in texts] for name, texts in named.items() if isinstance(texts, list)}
+    prompt = recorded_prompt(record)
+    return {**found, "prompt": [prompt]} if prompt else found

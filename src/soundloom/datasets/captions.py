@@ -53,8 +53,9 @@ def captions_of(metadata: Mapping[str, Any], origin: str) -> tuple[str, ...]:
 
 
 def written_captions(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the distinct captions in the caption fields."""
-    found = [text for name in CAPTION_FIELDS for text in texts(metadata.get(name))]
+    """Return the distinct captions in the caption fields; their names ignore case."""
+    fields = {name.lower(): value for name, value in metadata.items()}
+    found = [text for name in CAPTION_FIELDS for text in texts(fields.get(name))]
     return tuple(dict.fromkeys(found))
 
 

@@ -13,7 +13,8 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from soundloom.errors import CorruptFileError, RequestError, printable
 from soundloom.untrusted.npy import npy_array
 
 SILENCE = "silence.npy"
+DETAILS = "details"  # stem of the .json file in which trainers describe a folder
 EXAMPLES_PER_BATCH = 10_000  # in file names
 
 Array = NDArray[np.float32]
@@ -151,11 +153,12 @@ def json_bytes(metadata: Mapping[str, Any]) -> bytes:
 class LatentFolderWriter:
     """Write examples one by one; those already stored are identified by the origin of their sound.
 
-    The .json file with the hashes is written last, so an array is complete once its .json matches.
+    The .json file with the hashes is written last, so an array is complete once its .json matches. Files are named by
+    numbers, or with `by_origin` after their sounds.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path, by_origin: bool = False) -> None:
+        self.root, self.by_origin = Path(root), by_origin
         self.known: dict[str, dict[str, Any]] = {}
         self._names: dict[str, str] = {}
         self._next = 0
@@ -173,13 +176,21 @@ class LatentFolderWriter:
     def write(self, metadata: dict[str, Any], latents: NDArray | None) -> None:
         """Store an example in place of any older one of the same origin; None keeps the stored latents."""
         origin = metadata["relpath"]
-        name = self._names.get(origin) or example_name(self._next)
+        name = self._names.get(origin) or self._new_name(origin)
         if latents is not None:
             with atomic_file(self.root / f"{name}.npy") as file:
                 file.write(npy_bytes(latents))
         with atomic_file(self.root / f"{name}.json") as file:
             file.write(json_bytes(metadata))
         self._register(name, metadata)
+
+    def _new_name(self, origin: str) -> str:
+        if not self.by_origin:
+            return example_name(self._next)
+        stem = PurePosixPath(origin).with_suffix("").as_posix().replace("/", "__").lstrip(".")
+        taken = {name.casefold() for name in self._names.values()} | {Path(SILENCE).stem, DETAILS}
+        numbered = (f"{stem}-{number}" for number in count(2))
+        return next(name for name in chain([stem], numbered) if name.casefold() not in taken)
 
     def close(self) -> None:
         """Do nothing: each write is on disk already."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,9 @@ from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.parse import to_dict
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.errors import TrainingError, printable, shown
-from soundloom.temporary import remove_stale
+from soundloom.training.locking import exclusive
 from soundloom.training.loop.checkpoint import STATE_FILE, read_json_object, read_weights, save_state
 from soundloom.training.stages.registry import STAGES
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
 
 
 class RunDirectory:
@@ -65,24 +57,9 @@ class RunDirectory:
         paths = [self.folder / name for name in STAGES[stage].results]
         return next((path for path in paths if path.exists()), paths[-1])
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder against other runs. Raises TrainingError where another run holds the lock.
-
-        The operating system releases the lock with the process, however it ends; some systems have no such locks.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as file:
-            try:
-                if fcntl:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                hint = "wait for it or stop it; two runs need two --work folders"
-                raise TrainingError(f"another run is using {self.folder}", hint) from error
-            except OSError as error:  # some network disks
-                log.warning("%s cannot be locked (%s): make sure that no other run uses it", self.folder, error)
-            remove_stale(self.folder)
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Lock the folder against other runs. Raises TrainingError where another run holds the lock."""
+        return exclusive(self.folder, "--work")
 
     # Stages
 

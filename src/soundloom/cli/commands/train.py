@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.cli.loading import confirmation, open_named
-from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.model import DeviceOptions
+from soundloom.cli.options.flags import flag
 from soundloom.cli.options.output import QuietOptions
-from soundloom.cli.options.shared import out_flag, precision_flag, work_flag
+from soundloom.cli.options.shared import out_flag, work_flag
+from soundloom.cli.options.training import DistributedOptions, RunOptions
 from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import Stop, progress
@@ -37,19 +36,7 @@ UNFINISHED, INTERRUPTED = 3, 130  # exit codes
 
 
 @dataclass(frozen=True)
-class DistributedOptions(DeviceOptions):
-    """Model and device."""
-
-    precision: Literal["fp32", "bf16"] = precision_flag(
-        default="fp32", choices=("fp32", "bf16"), help="bf16 trains with autocast"
-    )
-    recompute: bool = switch("--recompute", help="gradient checkpointing: less memory, about a third more time")
-    compile: bool = switch("--compile", help="compile the transformer blocks with torch.compile")
-    shard: bool = switch("--shard", help="shard weights and optimizer state over the processes (FSDP2)")
-
-
-@dataclass(frozen=True)
-class Options(DistributedOptions, QuietOptions):
+class Options(DistributedOptions, RunOptions, QuietOptions):
     """Run one stage of a training recipe, a folder of TOML files such as configs/mini.
 
     Run the stages of a Stable Audio model in the order below, then export. An interrupted stage resumes with identical
@@ -75,11 +62,6 @@ class Options(DistributedOptions, QuietOptions):
         metavar="KEY=VALUE",
         help="override a value of the stage's TOML file, such as loop.steps=100; repeatable",
     )
-    minutes: float = flag(
-        "--minutes", default=math.inf, type=float, metavar="N", help="stop after this time; run again to continue"
-    )
-    resume: bool = switch("--resume", help="fail unless there is a run to resume (resuming is the default)")
-    restart: bool = switch("--restart", help="discard the progress of this stage and start over")
     out: str | None = out_flag(metavar="FOLDER", help="where to export the model")
     result_of: str | None = flag(
         "--result-of",
@@ -121,10 +103,7 @@ def _checked_run_dir(options: Options) -> Path:
         )
     if options.overrides and (options.stage == EXPORT or STAGES[options.stage].config is None):
         raise RequestError(f"{options.stage} has no TOML file for --set to override", "edit the files of the recipe")
-    if options.resume and options.restart:
-        raise RequestError("--resume and --restart contradict each other")
-    if options.minutes <= 0:
-        raise RequestError("--minutes must be above 0")
+    options.check_run()
     folder = expanded(options.run_dir)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--work {folder} is not a folder")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+# Spellings of other trainers for `soundloom lora train` and `encode`, beside those that flags hide.
+_TRAINERS = (["lora", "train"], ["lora", "encode"])
+_DATA = ("--data-dir", "--encoded-dir", "--latents-dir", "--audio-dir")  # name what is an argument here
+_VALUES = {"--base-precision": {"bfloat16": "bf16"}}
+# Flags that have no effect here: workers, loggers and caches of other programs, and what always happens.
+_UNUSED = ("--logger", "--num-workers", "--t5-cache", "--step-offset", "--epoch-offset", "--codec")
+_UNUSED_SWITCHES = ("--random-crop", "--use-effective-length", "--no-conditioner-lora")
 _SAVING = ("bench", "eval")  # commands whose --json took a file, as --save does now
 
 
 def with_current_spellings(arguments: Sequence[str]) -> list[str]:
-    """Replace `--json FILE.json` with `--save FILE.json` in the arguments of `soundloom`."""
+    """Replace `--json FILE.json` with `--save FILE.json`, and spellings of other trainers, in arguments."""
     current: list[str] = list(arguments)
+    if current[:2] in _TRAINERS:
+        return [*current[:2], *_as_here(current[2:])]
     if current[:1] and current[0] in _SAVING:
         for i, argument in enumerate(current):
             if argument.startswith("--json="):
@@ -17,3 +26,24 @@ def with_current_spellings(arguments: Sequence[str]) -> list[str]:
             elif argument == "--json" and current[i + 1 : i + 2] and current[i + 1].endswith(".json"):
                 current[i] = "--save"
     return current
+
+
+def _as_here(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments of another trainer in the spelling of this one; their flags may have `_` for `-`."""
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            yield argument
+            continue
+        flag, equals, value = argument.partition("=")
+        name = flag.replace("_", "-")
+        if name in _UNUSED_SWITCHES:
+            continue
+        if name in (*_UNUSED, *_DATA, *_VALUES) and not equals:
+            value = next(rest, "")
+        if name in _DATA:
+            yield value
+        elif name in _VALUES:
+            yield f"{name}={_VALUES[name].get(value, value)}"
+        elif name not in _UNUSED:
+            yield f"{name}{equals}{value}"

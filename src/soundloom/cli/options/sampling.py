@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
-from soundloom.cli.options.shared import steps_flag
+from soundloom.cli.options.shared import compat_flag, seed_flag, steps_flag
 from soundloom.config.stable_audio.model import (
     BASE_SAMPLING,
     DEFAULT_SAMPLING_SHIFT,
@@ -22,12 +22,10 @@ from soundloom.config.stable_audio.request import COMPAT, SAMPLER_NAMES, Compat,
 class SeedOptions:
     """Seeds."""
 
-    seed: Sequence[int] = flag(
-        "--seed",
+    seed: Sequence[int] = seed_flag(
         default=(),
         action=Extend,
         type=numbers(int),
-        metavar="N",
         help="a seed, incremented for each further clip, or one per prompt: 7,20 (default and -1: random)",
     )
     count: int = flag(
@@ -105,7 +103,7 @@ class SamplingOptions(SeedOptions, CfgOptions, GuidanceOptions):
         help="seconds to generate after the clip and discard (default: 6)",
     )
     strict_words: bool = switch("--strict-words", help="reject prompts that name no sound the model knows (mini only)")
-    compat: str | None = flag("--compat", choices=tuple(COMPAT), help="reproduce another implementation")
+    compat: str | None = compat_flag(choices=tuple(COMPAT), help="reproduce another implementation")
 
     def changes(self, base: Guidance | None, config: ModelConfig) -> dict[str, Any]:
         """Return the request fields that were given."""

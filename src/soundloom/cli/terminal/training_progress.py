@@ -42,6 +42,31 @@ class Stop(Callback):
         self._previous.clear()
 
 
+class SaveSignal(Callback):
+    """Request that the state is saved after the current step, on SIGUSR1."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._previous: Any = None
+
+    def take(self) -> bool:
+        """Return whether a save was requested since the last call."""
+        requested, self._requested = self._requested, False
+        return requested
+
+    def on_train_begin(self, step: int, steps: int) -> None:
+        if hasattr(signal, "SIGUSR1"):  # not on Windows
+            self._previous = signal.signal(signal.SIGUSR1, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+
+    def on_train_end(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGUSR1, self._previous)
+            self._previous = None
+
+
 class Lines(Callback):
     """Print a line for each log, for files and pipes."""
 
@@ -90,7 +115,9 @@ def progress(stage: str, *, quiet: bool) -> Sequence[Callback]:
 
 
 def _values(metrics: StepMetrics, limit: int | None = None) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.values.items())[:limit])
+    """Return metrics as text, without the details, whose names have a slash."""
+    values = [(name, value) for name, value in metrics.values.items() if "/" not in name]
+    return ", ".join(f"{name} {value:.4g}" for name, value in values[:limit])
 
 
 def duration(seconds: float) -> str:

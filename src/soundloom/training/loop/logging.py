@@ -42,6 +42,9 @@ class Callback:
     def on_log(self, metrics: StepMetrics) -> None:
         """The metrics of some steps are available."""
 
+    def on_save(self, step: int) -> None:
+        """The state after an optimizer step is on disk."""
+
     def on_train_end(self) -> None:
         """Training ends, is stopped or fails."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +30,15 @@ class TrainingTask(Protocol):
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         """Compute the losses of one step."""
+        ...
+
+
+@runtime_checkable
+class ReportingTask(TrainingTask, Protocol):
+    """A task that measures more than its losses when metrics are logged, and before the first step."""
+
+    def report(self, step: int, all_reduce: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
+        """Return metrics by name; all processes call it, and `all_reduce` sums over them."""
         ...
 
 

@@ -35,7 +35,7 @@ from soundloom.training.loop.optimizer import (
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.loop.schedule import learning_rate
 from soundloom.training.loop.sharding import gathered, placed_like, sharded
-from soundloom.training.loop.task import AlternatingTask, OptimizerPhase, TrainingTask
+from soundloom.training.loop.task import AlternatingTask, OptimizerPhase, ReportingTask, TrainingTask
 
 SHARED_NAMES = ("loss", "gradient")  # metrics of every phase; those of later phases are prefixed by its name
 EMA_POWER = 0.75  # the EMA warms up: at update k its decay is at most 1 - (1 + k) ** -0.75
@@ -84,25 +84,28 @@ class Trainer:
     def finished(self) -> bool:
         return self.step >= self.config.steps
 
-    def train(self, until: Callable[[], bool] = lambda: False) -> bool:
+    def train(self, until: Callable[[], bool] = lambda: False, save_now: Callable[[int], bool] | None = None) -> bool:
         """Train to the last step, or until a step after which `until()` is true; return whether training finished.
 
-        Raises TrainingError when a loss is not finite or stays too high. The saved state is then from before.
+        The state is also saved after a step for which `save_now` is true on any process. Raises TrainingError when a
+        loss is not finite or stays too high. The saved state is then from before.
         """
         self.task.module.train()
         self.auxiliary.train()
         for callback in self.callbacks:
             callback.on_train_begin(self.step, self.config.steps)
         try:
-            self._train(until)
+            self._train(until, save_now)
         finally:
             for callback in self.callbacks:
                 callback.on_train_end()
         return self.finished
 
-    def _train(self, until: Callable[[], bool]) -> None:
+    def _train(self, until: Callable[[], bool], save_now: Callable[[int], bool] | None) -> None:
         started = time.monotonic()
         recent: list[dict[str, float]] = []
+        if self.step == 0 and isinstance(self.task, ReportingTask):
+            self._log(recent, 0.0)
         while not self.finished and not self.distributed.any_rank(until()):
             recent.append(self._advance())
             for callback in self.callbacks:
@@ -111,7 +114,9 @@ class Trainer:
                 self._log(recent, (time.monotonic() - started) / len(recent))
                 started = time.monotonic()
                 recent.clear()
-            if self.step % self.config.save_every == 0 and not self._is_high:
+            is_wanted = save_now is not None and self.distributed.any_rank(save_now(self.step))
+            is_due = is_wanted or self.step % self.config.save_every == 0
+            if is_due and not self._is_high and not self.finished:  # the last state is saved below
                 self.save()
         diverged = next((guard for guard in self._guards.values() if guard.has_diverged), None)
         if self.finished and diverged:
@@ -137,6 +142,8 @@ class Trainer:
         )
         if self.distributed.is_main:
             save_state(self.state_path, state)
+        for callback in self.callbacks:
+            callback.on_save(self.step)
 
     def result(self) -> dict[str, Tensor]:
         """Return the module's state with EMA weights, on the CPU; all processes must call it."""
@@ -194,8 +201,11 @@ class Trainer:
         return dict(self.task.module.named_parameters())
 
     def _log(self, recent: list[dict[str, float]], seconds_per_step: float) -> None:
-        rate = learning_rate(self.step - 1, self.config)
-        metrics = StepMetrics(self.step, self.config.steps, _means(recent), rate, seconds_per_step)
+        rate = learning_rate(max(0, self.step - 1), self.config)
+        values = _means(recent)
+        if isinstance(self.task, ReportingTask):
+            values |= self.task.report(self.step, self.distributed.all_reduce)
+        metrics = StepMetrics(self.step, self.config.steps, values, rate, seconds_per_step)
         for callback in self.callbacks:
             callback.on_log(metrics)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from soundloom.config.ranges import Ranged, Within
-from soundloom.errors import ConfigError
+from soundloom.errors import ConfigError, shown
 from soundloom.lora.adapter import TYPES, AdapterType
 from soundloom.lora.modules import GROUPS
 from soundloom.lora.patterns import portable, require_matches, select
-from soundloom.training.ranges import Share
+from soundloom.training.config import LoopConfig
+from soundloom.training.lora.step import StepConfig
+from soundloom.training.ranges import BatchSize, Count, Seed, Share, Size
+from soundloom.untrusted.json import is_file_name
 
 Scope = Literal["core", "core+seconds", "full"]
 # Layers outside of the attention and feed-forward layers of blocks, which most published adapters leave alone.
@@ -79,3 +82,60 @@ class AdapterConfig(Ranged):
             "include": list(portable(self.include)) or None,
             "exclude": list(self.excluded) or None,
         }
+
+
+@dataclass(frozen=True)
+class DataConfig(Ranged):
+    """How clips become batches. `crop` is in latents; clips that are longer start at random, or at their start.
+
+    `seconds` is the duration that the model is told: that of the whole clip, or of the crop. `trigger` is put before
+    captions with the probability `trigger_share`. `latent_rms` above 0 sets the RMS of the latents of each clip, and
+    `loudness` (LUFS) the level of each sound before encoding.
+    """
+
+    batch_size: BatchSize = 1
+    crop: Annotated[int, Within(1, 65_536)] = 512
+    random_crop: bool = True
+    seconds: Literal["full", "crop"] = "full"
+    trigger: str = ""
+    trigger_share: Share = 1.0
+    latent_rms: Annotated[float, Within(0, 100)] = 0.0
+    loudness: Annotated[float, Within(-70, 0)] | None = None
+    skip_faulty: bool = False
+    held_out_clips: Size = 0  # that are set apart from the training set; a folder of its own can replace them
+
+
+@dataclass(frozen=True)
+class PreviewConfig(Ranged):
+    """Clips that are generated while training, always from the same prompts and seeds; `every` 0 turns them off."""
+
+    every: Size = 500  # steps
+    prompts: tuple[str, ...] = ()  # by default those of the first clips
+    seconds: Annotated[float, Within(0, 600)] = 0.0  # 0 stands for the model's default, at most that of the clips
+    seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class LoraConfig(Ranged):
+    """A run of adapter training. `compat` names the published behavior: padding stays in the softmax of attention,
+    and magnitudes decay.
+
+    Adapters are saved every `loop.save_every` steps; the last `keep_last` of them are kept, and those of every
+    `keep_every` steps.
+    """
+
+    loop: LoopConfig
+    name: str = "lora"
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    step: StepConfig = field(default_factory=StepConfig)
+    previews: PreviewConfig = field(default_factory=PreviewConfig)
+    keep_last: Count = 3
+    keep_every: Size = 0
+    measure_every: Count = 500  # steps between measurements of held-out clips
+    compat: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not is_file_name(f"{self.name}.safetensors") or self.name.startswith("."):
+            raise ConfigError(f"{shown(self.name)!r} cannot be part of a file name", "--name style")

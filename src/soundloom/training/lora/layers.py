@@ -37,6 +37,8 @@ class TrainableLayer(nn.Module):
     magnitude: Tensor
     magnitude_r: Tensor
     magnitude_c: Tensor
+    row_squares: Tensor
+    col_squares: Tensor
 
     def __init__(self, adapter: ModuleAdapter, weight: Tensor, dropout: float = 0.0) -> None:
         super().__init__()
@@ -46,14 +48,13 @@ class TrainableLayer(nn.Module):
             self.register_parameter(kind, nn.Parameter(self._tensor(adapter, kind)))
         for kind in BASES if is_xs(adapter.type) else ():
             self.register_buffer(kind, self._tensor(adapter, kind))
-        self._constants: dict[str, Tensor] = {}
+        with torch.no_grad():
+            rows, cols = square_sums(self.weight)
+        self.register_buffer("row_squares", rows, persistent=False)
+        self.register_buffer("col_squares", cols, persistent=False)
 
     def _tensor(self, adapter: ModuleAdapter, kind: str) -> Tensor:
         return torch.tensor(adapter.array(kind), device=self.weight.device)
-
-    def _apply(self, *arguments: Any, **options: Any) -> TrainableLayer:
-        self._constants.clear()  # they depend on the device
-        return super()._apply(*arguments, **options)
 
     def forward(self, x: Tensor, product: Product) -> Tensor:
         down, up = self.factors()
@@ -90,35 +91,28 @@ class TrainableLayer(nn.Module):
     def row_norms(self, down: Tensor, up: Tensor) -> Tensor:
         """Return the norms (out,) of the rows of W + up @ down."""
         cross = (row_product(down, self.weight).T * up).sum(1)
-        return root(self._constant("rows") + 2 * cross + (up @ (down @ down.T) * up).sum(1))
+        return root(self.row_squares + 2 * cross + (up @ (down @ down.T) * up).sum(1))
 
     def column_norms(self, down: Tensor, up: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the norms (in,) of the columns of W + up @ down, its rows multiplied by `rows` first."""
         if rows is None:
-            squares, weighted = self._constant("cols"), up
+            squares, weighted = self.col_squares, up
         else:
             weights = rows.square()
             squares, weighted = weighted_square_sums(weights, self.weight), up * weights[:, None]
         cross = (column_product(weighted.T, self.weight) * down).sum(0)
         return root(squares + 2 * cross + ((weighted.T @ up) @ down * down).sum(0))
 
-    def _constant(self, name: str) -> Tensor:
-        """Return the sums of the weight's squares, computed once."""
-        if not self._constants:
-            with torch.no_grad():
-                rows, cols = square_sums(self.weight)
-            self._constants = {"rows": rows, "cols": cols}
-        return self._constants[name]
-
     @torch.no_grad()
     def change(self) -> tuple[float, float]:
         """Return the squared Frobenius norms of the low-rank change and of the weight."""
         down, up = self.factors()
-        return float(((up.T @ up) * (down @ down.T)).sum()), float(self._constant("rows").sum())
+        return float(((up.T @ up) * (down @ down.T)).sum()), float(self.row_squares.sum())
 
-    def adapter(self) -> ModuleAdapter:
-        """Return a copy in memory."""
-        tensors = {kind: value.detach().cpu().float().numpy().copy() for kind, value in self.state_dict().items()}
+    def adapter(self, others: Mapping[str, Tensor] | None = None) -> ModuleAdapter:
+        """Return a copy in memory; `others` replace tensors by kind."""
+        state = {**self.state_dict(), **(others or {})}
+        tensors = {kind: value.detach().cpu().float().numpy().copy() for kind, value in state.items()}
         lazy = {kind: from_array(kind, array) for kind, array in tensors.items()}
         return ModuleAdapter(self.name, self.kind, self.rank, self.scale, lazy)
 
@@ -144,6 +138,10 @@ class TrainableAdapter(nn.Module):
             found[layer.name] = layer
         return found
 
-    def modules_in_memory(self) -> dict[str, ModuleAdapter]:
-        """Return copies of all layers."""
-        return {name: layer.adapter() for name, layer in self.all.items()}
+    def modules_in_memory(self, others: Mapping[str, Tensor] | None = None) -> dict[str, ModuleAdapter]:
+        """Return copies of all layers; `others` replace parameters by their names in this module."""
+        replaced: dict[str, dict[str, Tensor]] = {}
+        for path, value in (others or {}).items():
+            layer, _, kind = path.removeprefix("layers.").rpartition(".")
+            replaced.setdefault(layer.replace("/", "."), {})[kind] = value
+        return {name: layer.adapter(replaced.get(name)) for name, layer in self.all.items()}

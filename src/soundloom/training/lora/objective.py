@@ -12,17 +12,10 @@ from torch import Tensor
 
 from soundloom.engines.torch.blocks import Padding
 from soundloom.training.lora.network import BaseNetwork
+from soundloom.training.lora.prompts import Prompts
 from soundloom.training.lora.step import StepInputs
 
 PaddingMode = Literal["mask", "zero-values"]
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """The rows (b, s, d) of a batch's texts, float32; the last row of each stands for `repeats` equal ones."""
-
-    rows: NDArray[np.float32]
-    repeats: int = 1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from soundloom.temporary import remove_stale
 if TYPE_CHECKING:
     from soundloom.datasets.encoding import Summary, Writer
     from soundloom.datasets.examples import Skipped
-    from soundloom.datasets.fidelity import Codec
     from soundloom.pipeline.stable_audio.model import Model
 
 log = logging.getLogger(__name__)
@@ -78,27 +77,16 @@ def run(options: Options) -> int:
     return 0
 
 
-def _codec(model: Model) -> Codec:
-    from soundloom.datasets.fidelity import Codec
-
-    return Codec(
-        model.encode,
-        model.sample_rate,
-        model.checkpoint.config.same.downsampling_ratio,
-        model.checkpoint.fingerprint,
-        lambda latents, samples: model.decode(latents, samples).audio,
-    )
-
-
 def _warn_of_loss(model: Model, clip: Clip) -> None:
     """Warn if `mini`, whose autoencoder was trained on few kinds of sounds, reconstructs this one badly."""
     entry = named_entry(model.name)
     if entry is None or not entry.is_packaged:
         return
     from soundloom.datasets.fidelity import COMPARED_SECONDS, fidelity_warning
+    from soundloom.pipeline.stable_audio.codec import model_codec
 
     beginning = clip.read(0, min(clip.samples, round(COMPARED_SECONDS * clip.sample_rate)))
-    if warning := fidelity_warning(model.name, [_codec(model).difference(beginning, clip.sample_rate)]):
+    if warning := fidelity_warning(model.name, [model_codec(model).difference(beginning, clip.sample_rate)]):
         log.warning("%s", warning)
 
 
@@ -111,6 +99,7 @@ def _encode_dataset(options: Options) -> int:
     from soundloom.datasets.examples import Selection
     from soundloom.datasets.fidelity import fidelity_warning
     from soundloom.datasets.opening import open_dataset
+    from soundloom.pipeline.stable_audio.codec import model_codec
 
     out = options.folder or options.out
     if out is None or (options.folder and options.out):
@@ -120,7 +109,7 @@ def _encode_dataset(options: Options) -> int:
     if next(iter(dataset.entries()), None) is None:
         raise AudioError(f"{options.input} contains no audio files or shards")
     model = open_model(options, keep_loaded=True)
-    summary = encode_dataset(dataset, writer, _codec(model), Selection(), _progress)
+    summary = encode_dataset(dataset, writer, model_codec(model), Selection(), _progress)
     _report(summary.skipped)
     if warning := fidelity_warning(model.name, summary.differences):
         log.warning("%s", warning)

@@ -17,6 +17,9 @@ ACTIONS = {
     "resize": "Reduce the rank of an adapter",
     "extract": "Extract an adapter from a tuned model and its base",
     "bases": "Write the singular vectors of a model's weights, for XS types",
+    "check": "Check a training set: captions, levels, damaged and silent clips",
+    "encode": "Encode a training set to latents",
+    "train": "Train an adapter on captioned sounds",
     "bake": "Store norms of adapted rows in an adapter",
 }
 

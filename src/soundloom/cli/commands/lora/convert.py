@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from soundloom.cli.adapters import new_file, read, read_for, save
 from soundloom.cli.options.adapters import AdapterModelOptions, AdapterOutputOptions
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.shared import ema_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.lora.adapter import Adapter
 from soundloom.lora.operations.convert import to_lora
@@ -23,7 +24,9 @@ class Options(AdapterModelOptions, AdapterOutputOptions):
     file: str = flag(metavar="IN", help="an adapter in any form, or a folder with one")
     out: str = flag(metavar="OUT", help="a .safetensors file")
     to: str | None = flag("--to", choices=("lora",), help="convert XS types to those with free factors, exactly")
-    ema: bool = switch("--ema", help="read the moving average of a training checkpoint that holds both")
+    ema: bool = ema_flag(
+        default=False, action="store_true", help="read the moving average of a training checkpoint that holds both"
+    )
     slim: bool = switch("--slim", help="leave out the singular vectors of XS types")
 
 

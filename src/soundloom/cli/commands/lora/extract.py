@@ -12,7 +12,7 @@ from soundloom.cli.loading import open_named
 from soundloom.cli.options.adapters import AdapterOutputOptions
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import LicenseOptions
-from soundloom.cli.options.shared import out_flag, rank_flag
+from soundloom.cli.options.shared import out_flag, rank_flag, type_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.lora.guardrails import base_signature
 from soundloom.lora.modules import base_weights, weight_key
@@ -32,9 +32,7 @@ class Options(LicenseOptions, AdapterOutputOptions):
     base: str = flag(metavar="BASE", help="the model that it was tuned from")
     out: str = out_flag(required=True, help="a .safetensors file")
     rank: int = rank_flag(default=DEFAULT_RANK, help="rank of the adapter")
-    type: Literal["lora", "dora-rows"] = flag(
-        "--type", default="lora", choices=("lora", "dora-rows"), help="type of the adapter"
-    )
+    type: Literal["lora", "dora-rows"] = type_flag(choices=("lora", "dora-rows"), help="type of the adapter")
 
 
 def run(options: Options) -> None:

@@ -1,0 +1,147 @@
+"""Clips that are generated while an adapter trains: with the base model and, if it is installed, the post-trained one.
+
+The base model's clips come from the networks in training, so that they need no second copy of its weights.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from soundloom.atomic import make_folder
+from soundloom.audio.clip import Clip
+from soundloom.checkpoints.installed import is_installed
+from soundloom.checkpoints.stable_audio.open import Checkpoint
+from soundloom.config.catalogue import find_entry
+from soundloom.engines.stable_audio import Component
+from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.errors import SoundloomError
+from soundloom.pipeline.load import load_stable_audio
+from soundloom.pipeline.stable_audio.model import Model
+from soundloom.training.loop.logging import Callback
+from soundloom.training.loop.tensorboard import spectrogram_image
+from soundloom.training.lora.network import BaseNetwork
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
+
+MIN_PREVIEWS, MAX_PREVIEWS = 2, 4
+Generate = Callable[[Path | None], Sequence[Clip]]  # clips with the saved adapter, if there is one
+
+
+class TrainingEngine(TorchEngine):
+    """An engine whose transformer and conditioner are those in training."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str, network: BaseNetwork) -> None:
+        super().__init__(checkpoint, device, "fp32")
+        self.network, self.graphs = network, None
+
+    def _build(self, component: Component) -> nn.Module:
+        trained = {"dit": self.network.dit, "conditioner": self.network.conditioner}
+        return trained[component] if component in trained else super()._build(component)
+
+
+class PreviewRequest:
+    """The prompts and seeds that all previews share."""
+
+    def __init__(self, prompts: Sequence[str], seconds: float, seed: int) -> None:
+        self.prompts = list(islice(cycle(prompts), min(MAX_PREVIEWS, max(MIN_PREVIEWS, len(prompts)))))
+        self.seconds, self.seed = seconds, seed
+
+    def generate(self, model: Model) -> list[Clip]:
+        seconds = min(self.seconds, model.config.max_seconds) if self.seconds else None
+        return model.generate(self.prompts, seconds=seconds, seed=self.seed)
+
+
+def base_previews(checkpoint: Checkpoint, network: BaseNetwork, device: str, request: PreviewRequest) -> Generate:
+    """Return a function that generates with the networks in training, and frees all others again."""
+
+    def generate(adapter: Path | None) -> Sequence[Clip]:
+        model = Model(checkpoint, TrainingEngine(checkpoint, device, network), keep_bad=True)
+        return request.generate(model)
+
+    return generate
+
+
+def counterpart(checkpoint: Checkpoint) -> str | None:
+    """Return the installed post-trained model of a base model of the catalogue, if any."""
+    entry = find_entry(checkpoint.name)
+    other = find_entry(checkpoint.name.removesuffix("-base")) if entry else None
+    return other.name if other and other != entry and is_installed(other) else None
+
+
+def counterpart_previews(name: str, device: str, request: PreviewRequest) -> Generate:
+    """Return a function that loads another model, generates with the saved adapter, and frees the model."""
+
+    def generate(adapter: Path | None) -> Sequence[Clip]:
+        model = load_stable_audio(name, device=device, offline=True, keep_bad=True)
+        if adapter is not None:
+            model.add_lora(adapter)
+        return request.generate(model)
+
+    return generate
+
+
+class Previews(Callback):
+    """Write clips to files and to TensorBoard: at the start, and after every so many steps.
+
+    A preview that fails is reported, and training goes on.
+    """
+
+    def __init__(
+        self,
+        sources: dict[str, Generate],
+        folder: Path,
+        tensorboard: Path,
+        every: int,
+        latest: Callable[[], Path | None],
+    ) -> None:
+        """`sources` generate the clips, by the names of their folders; `latest` returns the adapter saved last."""
+        self.sources, self.folder, self.tensorboard = sources, folder, tensorboard
+        self.every, self.latest = every, latest
+
+    def due(self, step: int) -> bool:
+        """Whether a step has previews."""
+        return self.every > 0 and step % self.every == 0
+
+    def on_train_begin(self, step: int, steps: int) -> None:
+        if step == 0 and self.every > 0:
+            self.write(0)
+
+    def on_save(self, step: int) -> None:
+        if self.due(step):
+            self.write(step)
+
+    def write(self, step: int) -> None:
+        """Generate and write all previews of a step."""
+        for name, generate in self.sources.items():
+            try:
+                clips = generate(self.latest() if step else None)
+                make_folder(self.folder / name)
+                for number, clip in enumerate(clips):
+                    clip.save(self.folder / name / f"demo_{number}_{step:08d}.wav", overwrite=True)
+                self._log(name, clips, step)
+            except (SoundloomError, OSError, RuntimeError, ValueError, MemoryError) as error:
+                log.warning("the preview of %s at step %d failed, training goes on: %s", name, step, error)
+
+    def _log(self, name: str, clips: Sequence[Clip], step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        writer: SummaryWriter = SummaryWriter(str(self.tensorboard))
+        for number, clip in enumerate(clips):
+            mono = torch.from_numpy(np.ascontiguousarray(clip.audio.mean(axis=0))).clamp(-1, 1)
+            writer.add_audio(f"{name}/{number}", mono[None], step, clip.sample_rate)
+            image = spectrogram_image(clip.audio, clip.sample_rate)
+            writer.add_image(f"{name}/{number}", image, step, dataformats="HW")
+        writer.close()
