@@ -13,6 +13,7 @@ from soundloom.lora.adapter import TYPES, ModuleAdapter, is_xs, kinds_of
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
 from soundloom.training.lora import norms
 from soundloom.training.lora.config import AdapterConfig
+from soundloom.training.lora.dropout import dropout_masks
 from soundloom.training.lora.layers import TrainableLayer
 from soundloom.training.lora.start import start_adapter
 
@@ -134,14 +135,17 @@ def test_no_tensor_of_the_size_of_a_weight_is_formed(adapter_type, dtype, monkey
     assert max(size for size, _ in sizes.storages.values()) < weight.size // 8
 
 
-def test_dropout_zeroes_inputs_of_the_low_rank_part_in_training_only():
-    weight = random_weight()
-    layer = TrainableLayer(trained("lora", weight), torch.from_numpy(weight), dropout=0.5)
-    whole = layer.eval().factors()[0]
-    dropped = layer.train().factors()[0]
-    zeroed = (dropped == 0).all(0)
-    assert 0 < zeroed.sum() < IN
-    torch.testing.assert_close(dropped[:, ~zeroed], 2 * whole[:, ~zeroed])
+def test_dropout_multiplies_inputs_of_the_low_rank_part_in_training_only():
+    weight, x = random_weight(), torch.randn(3, IN, generator=torch.Generator().manual_seed(0))
+    adapter = trained("dora-rows", weight)
+    mask = dropout_masks(np.random.default_rng(0), {"layer": IN}, 0.5)["layer"]
+    assert set(mask) == {0.0, 2.0}
+    layer = layer_of(adapter, weight)
+    whole = output(layer, x)
+    layer.mask = torch.from_numpy(mask)
+    dropped = layer_of(adapter.with_tensors(lora_A=from_array("lora_A", adapter.array("lora_A") * mask)), weight)
+    torch.testing.assert_close(output(layer.train(), x), output(dropped, x))
+    torch.testing.assert_close(output(layer.eval(), x), whole)
 
 
 @pytest.mark.parametrize("adapter_type", TYPES)

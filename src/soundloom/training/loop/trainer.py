@@ -7,12 +7,10 @@ its own random numbers, so the number of processes that divide them does not cha
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,11 +19,12 @@ from torch import Tensor, nn
 from soundloom.errors import ConfigError, EngineError, TrainingError
 from soundloom.temporary import remove_stale
 from soundloom.training.config import LoopConfig
+from soundloom.training.loop.base import TrainingLoop
 from soundloom.training.loop.blocks import compile_blocks, recompute_blocks
 from soundloom.training.loop.checkpoint import STATE_FILE, load_weights, read_state, save_state
 from soundloom.training.loop.distributed import Distributed
-from soundloom.training.loop.guards import DivergenceGuard, require_finite
-from soundloom.training.loop.logging import Callback, JsonlLogger, StepMetrics
+from soundloom.training.loop.guards import require_finite
+from soundloom.training.loop.logging import Callback, JsonlLogger
 from soundloom.training.loop.optimizer import (
     build_optimizer,
     restore_optimizer,
@@ -33,15 +32,13 @@ from soundloom.training.loop.optimizer import (
     trainable,
 )
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.loop.schedule import learning_rate
 from soundloom.training.loop.sharding import gathered, placed_like, sharded
 from soundloom.training.loop.task import AlternatingTask, OptimizerPhase, ReportingTask, TrainingTask
 
 SHARED_NAMES = ("loss", "gradient")  # metrics of every phase; those of later phases are prefixed by its name
-EMA_POWER = 0.75  # the EMA warms up: at update k its decay is at most 1 - (1 + k) ** -0.75
 
 
-class Trainer:
+class Trainer(TrainingLoop):
     """Train a task from the state in a folder, or from the start.
 
     Raises TrainingError when the state cannot be read or belongs to another model.
@@ -55,16 +52,14 @@ class Trainer:
         distributed: Distributed | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.task, self.config, self.folder = task, config, folder
+        self.task, self.folder = task, folder
         self.distributed = distributed or Distributed()
-        self.step = 0
         if isinstance(task, AlternatingTask):
             self.auxiliary, self.phases = task.auxiliary, task.phases
         else:
             self.auxiliary, self.phases = nn.Module(), (OptimizerPhase("", (task.module,)),)
-        self.callbacks = (JsonlLogger(folder), *callbacks) if self.distributed.is_main else ()
-        limits = config.divergence_factor, config.divergence_patience
-        self._guards = {phase.name: DivergenceGuard(*limits) for phase in self.phases}
+        of_process = (JsonlLogger(folder), *callbacks) if self.distributed.is_main else ()
+        super().__init__(config, folder / STATE_FILE, of_process, [phase.name for phase in self.phases])
         self._require_compatible()
         if self.distributed.is_main:
             remove_stale(folder)
@@ -76,61 +71,20 @@ class Trainer:
         if state:
             self._restore(state)
 
-    @property
-    def state_path(self) -> Path:
-        return self.folder / STATE_FILE
-
-    @property
-    def finished(self) -> bool:
-        return self.step >= self.config.steps
-
     def train(self, until: Callable[[], bool] = lambda: False, save_now: Callable[[int], bool] | None = None) -> bool:
-        """Train to the last step, or until a step after which `until()` is true; return whether training finished.
-
-        The state is also saved after a step for which `save_now` is true on any process. Raises TrainingError when a
-        loss is not finite or stays too high. The saved state is then from before.
-        """
         self.task.module.train()
         self.auxiliary.train()
-        for callback in self.callbacks:
-            callback.on_train_begin(self.step, self.config.steps)
-        try:
-            self._train(until, save_now)
-        finally:
-            for callback in self.callbacks:
-                callback.on_train_end()
-        return self.finished
+        return super().train(until, save_now)
 
-    def _train(self, until: Callable[[], bool], save_now: Callable[[int], bool] | None) -> None:
-        started = time.monotonic()
-        recent: list[dict[str, float]] = []
-        if self.step == 0 and isinstance(self.task, ReportingTask):
-            self._log(recent, 0.0)
-        while not self.finished and not self.distributed.any_rank(until()):
-            recent.append(self._advance())
-            for callback in self.callbacks:
-                callback.on_step_end(self.step)
-            if self.step % self.config.log_every == 0 or self.finished:
-                self._log(recent, (time.monotonic() - started) / len(recent))
-                started = time.monotonic()
-                recent.clear()
-            is_wanted = save_now is not None and self.distributed.any_rank(save_now(self.step))
-            is_due = is_wanted or self.step % self.config.save_every == 0
-            if is_due and not self._is_high and not self.finished:  # the last state is saved below
-                self.save()
-        diverged = next((guard for guard in self._guards.values() if guard.has_diverged), None)
-        if self.finished and diverged:
-            raise diverged.error(self.step, self.state_path)
-        if self.finished or not self._is_high:
-            self.save()
+    def _report(self) -> Mapping[str, float] | None:
+        if not isinstance(self.task, ReportingTask):
+            return None
+        return self.task.report(self.step, self.distributed.all_reduce)
 
-    @property
-    def _is_high(self) -> bool:
-        """Whether a loss is too high at the moment, so that an earlier state may be needed."""
-        return any(guard.is_high for guard in self._guards.values())
+    def _any_process(self, value: bool) -> bool:
+        return self.distributed.any_rank(value)
 
     def save(self) -> None:
-        """Write the state. A kill or a power cut leaves either the old state or the new one."""
         state = gathered(
             {
                 "step": self.step,
@@ -150,7 +104,6 @@ class Trainer:
         return gathered(self.task.module.state_dict() | self.ema)
 
     def _advance(self) -> dict[str, float]:
-        """Take one optimizer step and return its metrics."""
         phase = self.task.phase(self.step) if isinstance(self.task, AlternatingTask) else self.phases[0]
         trained = self.trained[phase.name]
         set_learning_rates(self.optimizer, self.phases, self.config, self.step)
@@ -191,7 +144,7 @@ class Trainer:
         return dict(zip(names, means, strict=True))
 
     def _update_ema(self) -> None:
-        decay = min(self.config.ema, 1 - (1 + self.step) ** -EMA_POWER)
+        decay = self.ema_decay()
         with torch.no_grad():
             for name, ema in self.ema.items():
                 ema.lerp_(self._parameters[name], 1 - decay)
@@ -199,15 +152,6 @@ class Trainer:
     @cached_property
     def _parameters(self) -> dict[str, nn.Parameter]:
         return dict(self.task.module.named_parameters())
-
-    def _log(self, recent: list[dict[str, float]], seconds_per_step: float) -> None:
-        rate = learning_rate(max(0, self.step - 1), self.config)
-        values = _means(recent)
-        if isinstance(self.task, ReportingTask):
-            values |= self.task.report(self.step, self.distributed.all_reduce)
-        metrics = StepMetrics(self.step, self.config.steps, values, rate, seconds_per_step)
-        for callback in self.callbacks:
-            callback.on_log(metrics)
 
     def _require_compatible(self) -> None:
         """Raise ConfigError or EngineError where the settings do not suit the processes."""
@@ -270,9 +214,3 @@ def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-
-
-def _means(records: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each value over the records that have it; steps of different phases have different ones."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: fmean(record[name] for record in records if name in record) for name in names}

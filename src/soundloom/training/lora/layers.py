@@ -26,7 +26,8 @@ BASES = ("U", "V")
 class TrainableLayer(nn.Module):
     """The adapter of one layer; a `Branch`. Its state holds the tensors of the adapter's kinds, and U and V.
 
-    `weight` is the layer's frozen weight as a matrix (out, in). Dropout zeroes input channels of A, in training.
+    `weight` is the layer's frozen weight as a matrix (out, in). Dropout multiplies inputs of A by `mask` (in,), in
+    training.
     """
 
     lora_A: Tensor  # noqa: N815
@@ -40,10 +41,11 @@ class TrainableLayer(nn.Module):
     row_squares: Tensor
     col_squares: Tensor
 
-    def __init__(self, adapter: ModuleAdapter, weight: Tensor, dropout: float = 0.0) -> None:
+    def __init__(self, adapter: ModuleAdapter, weight: Tensor) -> None:
         super().__init__()
         self.name, self.kind, self.rank, self.scale = adapter.name, adapter.type, adapter.rank, adapter.scale
-        self.weight, self.dropout = weight.detach(), dropout
+        self.weight = weight.detach()
+        self.mask: Tensor | None = None
         for kind in kinds_of(adapter.type):
             self.register_parameter(kind, nn.Parameter(self._tensor(adapter, kind)))
         for kind in BASES if is_xs(adapter.type) else ():
@@ -58,6 +60,8 @@ class TrainableLayer(nn.Module):
 
     def forward(self, x: Tensor, product: Product) -> Tensor:
         down, up = self.factors()
+        if self.mask is not None and self.training:
+            down = down * self.mask
         with _exact(x):
             rows, cols = self.scales(down, up)
         if cols is not None:
@@ -73,8 +77,6 @@ class TrainableLayer(nn.Module):
             down, up = self.M_xs @ self.V.T, self.U
         else:
             down, up = self.lora_A, self.lora_B
-        if self.dropout and self.training:
-            down = down * F.dropout(torch.ones_like(down[:1]), self.dropout)
         return down, up * self.scale
 
     def scales(self, down: Tensor, up: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -29,14 +29,14 @@ class BaseNetwork:
             return self.dit.get_submodule(name.removeprefix(TRANSFORMER))
         return self.conditioner.get_submodule(name.removeprefix(CONDITIONER))
 
-    def attach(self, adapters: Mapping[str, ModuleAdapter], dropout: float = 0.0) -> TrainableAdapter:
+    def attach(self, adapters: Mapping[str, ModuleAdapter]) -> TrainableAdapter:
         """Return trainable copies of adapters, which act in this network from now on."""
         layers = {}
         for name, adapter in adapters.items():
             layer = self.layer(name)
             weight = layer.weight
             assert isinstance(weight, Tensor)
-            layers[name] = TrainableLayer(adapter, weight.flatten(1), dropout)
+            layers[name] = TrainableLayer(adapter, weight.flatten(1))
             layer.branch = layers[name]
         return TrainableAdapter(layers)
 

@@ -132,7 +132,7 @@ class LoraRun:
         else:
             start = with_bases(self.start, weights, self.bases, training_weights=weights)
             modules = dict(require_fitting(start, config, chosen, self.checkpoint.name).modules)
-        module = network.attach(modules, config.adapter.dropout)
+        module = network.attach(modules)
         sampler = ClipSampler(
             prepared.clips, prepared.bank, prepared.silence, model, config.data, config.step, config.loop.seed
         )

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from soundloom.training.loop.rng import RngStream
-from soundloom.training.lora.clips import HELD_OUT_TIMES, Batch, ClipSampler
+from soundloom.training.lora.clips import Batch, ClipSampler
 from soundloom.training.lora.config import LoraConfig
+from soundloom.training.lora.dropout import dropout_masks
 from soundloom.training.lora.layers import TrainableAdapter
+from soundloom.training.lora.metrics import TIME_BINS, MeasuringSchedule, held_out_losses, loss_by_time, time_bins
 from soundloom.training.lora.network import BaseNetwork
 from soundloom.training.lora.objective import PaddingMode, step_losses
-
-TIME_BINS = 16
 
 
 class LoraTask:
@@ -29,16 +29,16 @@ class LoraTask:
         held_out: Sequence[Batch] = (),
     ) -> None:
         self.network, self.module, self.sampler, self.config = network, module, sampler, config
-        self.held_out, self._measured_at = held_out, -1
+        self.held_out = held_out
+        self._measuring = MeasuringSchedule(config.measure_every, config.loop.steps)
         self._bins = torch.zeros(2, TIME_BINS)  # sums and counts of losses since the last report
         self._initial = {name: value.detach().clone() for name, value in _magnitudes(module)}
 
     def losses(self, step: int, stream: RngStream) -> dict[str, Tensor]:
         batch = self.sampler.draw(stream.rng, step * self.config.loop.accumulate + stream.micro_batch)
-        if self.config.adapter.dropout:
-            torch.manual_seed(int(stream.rng.integers(2**63)))  # so that a resumed run drops the same inputs
+        self._drop_inputs(stream)
         found = step_losses(self.network, batch.inputs, batch.prompts, stream.device, self._padding_mode)
-        bins = torch.from_numpy(batch.inputs.times).mul(TIME_BINS).long().clamp(0, TIME_BINS - 1)
+        bins = torch.from_numpy(time_bins(batch.inputs.times))
         self._bins[0].index_add_(0, bins, found.clips.float().cpu())
         self._bins[1].index_add_(0, bins, torch.ones(len(bins)))
         return {"loss": found.loss, "generated": found.generated, "preserved": found.preserved}
@@ -47,15 +47,9 @@ class LoraTask:
         """Return the loss in bins of time, the size of the change, and at intervals the loss of held-out clips."""
         values = {"change": self._change(), "magnitude drift": self._drift()}
         sums, counts = all_reduce(self._bins.to(self._device)).cpu()
-        for number in counts.nonzero().flatten().tolist():
-            middle = (number + 0.5) / TIME_BINS
-            values[f"loss at t/{middle:.2f}"] = float(sums[number] / counts[number])
+        values |= loss_by_time(sums.tolist(), counts.tolist())
         self._bins.zero_()
-        is_last = step >= self.config.loop.steps
-        if self.held_out and (
-            self._measured_at < 0 or is_last or step - self._measured_at >= self.config.measure_every
-        ):
-            self._measured_at = step
+        if self.held_out and self._measuring.is_due(step):
             values |= self.measure()
         return {name: value for name, value in values.items() if value is not None}
 
@@ -67,9 +61,15 @@ class LoraTask:
         network, device, mode = self.network, self._device, self._padding_mode
         found = [step_losses(network, one.inputs, one.prompts, device, mode).clips for one in self.held_out]
         self.module.train(training)
-        by_time = torch.stack(found).mean(0).tolist()
-        times = {f"held-out at t/{t:g}": loss for t, loss in zip(HELD_OUT_TIMES, by_time, strict=True)}
-        return {"held-out": sum(by_time) / len(by_time), **times}
+        return held_out_losses(torch.stack(found).mean(0).tolist())
+
+    def _drop_inputs(self, stream: RngStream) -> None:
+        """Draw the inputs that each layer's dropout leaves out of a step."""
+        share, layers = self.config.adapter.dropout, self.module.all
+        if share:
+            masks = dropout_masks(stream.rng, {name: layer.weight.shape[1] for name, layer in layers.items()}, share)
+            for name, layer in layers.items():
+                layer.mask = stream.tensor(masks[name])
 
     @property
     def _padding_mode(self) -> PaddingMode:

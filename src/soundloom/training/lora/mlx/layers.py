@@ -58,9 +58,16 @@ class TrainableLayer:
         self.start = {kind: mx.array(adapter.array(kind)) for kind in kinds_of(adapter.type)}
         self._bases = {kind: mx.array(adapter.array(kind)) for kind in BASES} if is_xs(adapter.type) else {}
 
-    def branch(self, parameters: Parameters) -> TrainedBranch:
-        """Return the branch that the adapter's tensors make."""
+    @property
+    def inputs(self) -> int:
+        """The number of columns of W."""
+        size: int = self._bases["V"].shape[0] if self._bases else self.start["lora_A"].shape[1]
+        return size
+
+    def branch(self, parameters: Parameters, mask: mx.array | None = None) -> TrainedBranch:
+        """Return the branch that the adapter's tensors make; dropout multiplies the inputs of A by `mask` (in,)."""
         down, up = self.factors(parameters)
+        down = down if mask is None else down * mask
         return TrainedBranch(down, up, *self._scales(parameters, down, up))
 
     def factors(self, parameters: Parameters) -> tuple[mx.array, mx.array]:
@@ -172,10 +179,9 @@ class TrainableLayer:
     @cached_property
     def _slices(self) -> list[slice]:
         """The blocks of rows of W."""
-        inputs = self._bases["V"].shape[0] if self._bases else self.start["lora_A"].shape[1]
         outputs = self.layer.weight.shape[0]
         least = -(-outputs // MAX_BLOCKS) if mx.default_device() == mx.gpu else 1
-        count = max(BLOCK_VALUES // inputs, least)
+        count = max(BLOCK_VALUES // self.inputs, least)
         return [slice(start, start + count) for start in range(0, outputs, count)]
 
 

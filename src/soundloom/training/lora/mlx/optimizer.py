@@ -27,6 +27,11 @@ class FlatLayout:
         self.ends = np.cumsum(sizes).tolist()
         self.matrices = sum(size for size, place in zip(sizes, self.places, strict=True) if len(place[2]) >= 2)
 
+    @property
+    def text(self) -> str:
+        """The names and shapes of all tensors, in order."""
+        return " ".join(f"{name}.{kind}:{'x'.join(map(str, shape))}" for name, kind, shape in self.places)
+
     def join(self, tree: Mapping[str, Mapping[str, mx.array]]) -> mx.array:
         """Return all tensors as one vector."""
         return mx.concatenate([tree[name][kind].flatten() for name, kind, _ in self.places])
