@@ -120,3 +120,18 @@ def test_a_training_checkpoint_without_configuration_says_so(tmp_path):
     layers, _ = write_native(tmp_path)
     found = read_adapter(training_checkpoint(tmp_path / "a.ckpt", layers))
     assert found.type == "dora-rows" and found.alpha == 3 and "no lora_config" in found.notices[1]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_files_that_pytorch_saved_are_read(tmp_path, dtype):
+    torch = pytest.importorskip("torch", reason="PyTorch, which writes the file, is not installed")
+    layers, expected = write_native(tmp_path, "dora-cols")
+    state = {key: torch.from_numpy(array).to(getattr(torch, dtype)) for key, array in flat(layers).items()}
+    torch.save({"state_dict": state, "lora_config": config_of("dora-cols")}, tmp_path / "a.ckpt")
+    found = read_adapter(tmp_path / "a.ckpt")
+    if dtype != "bfloat16":
+        assert_equal(found, expected)
+    for layer, module in found.modules.items():
+        for kind, tensor in module.tensors.items():
+            saved = state[f"{layer}.parametrizations.weight.0.{kind}"].float().numpy()
+            assert np.array_equal(tensor.numpy(), saved)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
 from soundloom.errors import CorruptFileError, MismatchError, ModelNotFoundError, RequestError
 from soundloom.lora.files.read import read_adapter
-from tests.lora.files.make import GOLDEN, assert_equal, config_of, flat, make_tensors, save
+from tests.lora.files.make import GOLDEN, QKV, assert_equal, config_of, flat, make_tensors, save
 from tests.lora.files.torch_files import TorchFile
 
 
@@ -61,3 +64,28 @@ def test_a_folder_with_one_adapter_is_that_adapter(tmp_path):
     save(folder / "other.safetensors", flat(make_tensors("lora")), config_of("lora"))
     with pytest.raises(RequestError, match=r"2 adapters: other\.safetensors, style\.safetensors"):
         read_adapter(folder)
+
+
+def test_archives_are_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "style.zip", "w") as archive:
+        archive.write(GOLDEN / "part.safetensors", "style/part.safetensors")
+    with pytest.raises(MismatchError, match=r"archive that holds style/part\.safetensors") as caught:
+        read_adapter(tmp_path / "style.zip")
+    assert "unpack" in caught.value.hint
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_special_files_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(ModelNotFoundError, match="no adapter"):
+        read_adapter(tmp_path / "pipe.safetensors")
+    with pytest.raises(ModelNotFoundError, match="no adapter in"):
+        read_adapter(tmp_path)
+
+
+def test_layers_of_zeros_are_noticed(tmp_path):
+    layers = make_tensors("dora-rows")
+    layers[QKV]["magnitude"][:] = 0
+    layers[QKV]["lora_B"][:] = 0
+    found = read_adapter(save(tmp_path / "a.safetensors", flat(layers), config_of("dora-rows")))
+    assert found.notices == (f"1 layers hold only zeros ({QKV}): the file may be half-written",)

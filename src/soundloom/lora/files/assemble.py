@@ -12,7 +12,7 @@ from typing import Any
 from soundloom.errors import shown
 from soundloom.lora.adapter import Adapter, AdapterType, ModuleAdapter
 from soundloom.lora.files.configuration import Configuration, check_config, patterns_of
-from soundloom.lora.files.identity import content_sha256
+from soundloom.lora.files.identity import check_values
 from soundloom.lora.files.layers import Layer, check_layer
 from soundloom.lora.files.parts import Parts, mismatch
 from soundloom.lora.files.variants import decide_type
@@ -36,6 +36,7 @@ def assemble(parts: Parts, exclude: Sequence[str] = ()) -> Adapter:
     _check_dtypes(parts, layers)
     adapter_type, notices = decide_type(parts, config, layers)
     modules = {name: _module(parts, config, layer, adapter_type) for name, layer in layers.items()}
+    sha256, value_notices = check_values(modules, parts.path)
     rank, alpha = _rank_and_alpha(config, modules)
     return Adapter(
         name=_name(parts),
@@ -46,10 +47,10 @@ def assemble(parts: Parts, exclude: Sequence[str] = ()) -> Adapter:
         config=_complete_config(parts, adapter_type, rank, alpha, exclude),
         metadata=parts.metadata,
         path=parts.path,
-        sha256=content_sha256(modules, parts.path),
+        sha256=sha256,
         form=parts.form,
         hints=_hints(parts),
-        notices=(*parts.notices, *notices, *_rank_notices(parts, config, modules)),
+        notices=(*parts.notices, *notices, *_rank_notices(parts, config, modules), *value_notices),
     )
 
 

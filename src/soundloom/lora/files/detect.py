@@ -38,7 +38,7 @@ def read_parts(path: Path, ema: bool = False) -> Parts:
 
     Raises ModelNotFoundError, RequestError for folders with several, CorruptFileError or MismatchError.
     """
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise ModelNotFoundError(f"there is no adapter {path}")
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path, ema)
@@ -54,7 +54,7 @@ def adapters_in(folder: Path) -> list[Path]:
 def _may_be_adapter(path: Path) -> bool:
     if path.is_dir():
         return (path / PEFT_CONFIG).is_file()
-    if path.suffix not in SUFFIXES or is_temporary(path):
+    if path.suffix not in SUFFIXES or is_temporary(path) or not path.is_file():
         return False
     try:
         _read_file(path, ema=False)
@@ -117,11 +117,25 @@ def _read_file(path: Path, ema: bool) -> Parts:
 def _read_pickle(path: Path, ema: bool) -> Parts:
     from soundloom.lora.files.pickled import read_pickled, require_own_bytes
 
+    _reject_archive(path)
     found = read_pickled(path)
     parts = _read_tensors(path, found.tensors, {}, found.config, ema, is_training=found.is_training)
     own = {f"{layer}.{kind}": tensor for layer, kinds in parts.layers.items() for kind, tensor in kinds.items()}
     require_own_bytes(path, own)
     return replace(parts, form="ckpt") if parts.form == "native" else parts
+
+
+def _reject_archive(path: Path) -> None:
+    """Raise MismatchError for an archive of files, as services offer for download."""
+    from soundloom.checkpoints.formats.zip import ZipArchive
+
+    try:
+        members = ZipArchive(path).members
+    except ValueError:  # reported by the reader of pickles
+        return
+    inside = [name for name in members if name.endswith(SUFFIXES)]
+    if inside and not any(name.endswith("/data.pkl") for name in members):
+        raise mismatch(path, f"is an archive that holds {some(inside)}", "unpack it, and name the folder")
 
 
 def _read_tensors(

@@ -21,6 +21,7 @@ from soundloom.lora.files.parts import Layers, Parts, add, mismatch, reshaped, s
 from soundloom.untrusted.json import decode_json
 
 _METADATA_KEY = "lora_adapter_metadata"  # of diffusers
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w.-]+")
 _PATTERN = re.compile(r"\^?[\w.\\]+\$?")
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initializations that also change the base weights
 
@@ -117,5 +118,8 @@ def _native_config(path: Path, config: Mapping[str, Any] | None) -> dict[str, An
         hint = "save it with path_initial_model_for_weight_conversion of PEFT"
         raise mismatch(path, f"was initialized by {shown(start)}, which also changes weights of the base model", hint)
     native = {"adapter_type": "dora-rows" if config.get("use_dora") else "lora", "rank": config.get("r")}
-    dropout = config.get("lora_dropout")
-    return {**native, **({"dropout": dropout} if isinstance(dropout, int | float) else {})}
+    dropout, base = config.get("lora_dropout"), config.get("base_model_name_or_path")
+    more: dict[str, Any] = {"dropout": dropout} if isinstance(dropout, int | float) else {}
+    if isinstance(base, str) and _HUB_ID.fullmatch(base):  # not a path on the machine of its author
+        more["base_model"] = base
+    return {**native, **more}

@@ -71,7 +71,8 @@ def read_pickled(path: Path) -> Pickled:
     def check(name: str) -> None:
         module, _, attribute = name.partition(".")
         if module in _DANGEROUS or (module in _BUILTINS and attribute not in _PLAIN_BUILTINS):
-            raise ValueError(f"it names {shown(name)}, as malicious files do; nothing of it was run")
+            what = f"names {shown(name)}, as malicious files do; nothing of it was run"
+            raise CorruptFileError(f"{path} {what}", "delete it; other programs may run what it names")
         named.add(name)
 
     data = read_pickle(path, check)
