@@ -112,6 +112,7 @@ class PreviewConfig(Ranged):
     every: Size = 500  # steps
     prompts: tuple[str, ...] = ()  # by default those of the first clips
     seconds: Annotated[float, Within(0, 600)] = 0.0  # 0 stands for the model's default, at most that of the clips
+    steps: Size = 0  # of the sampler; 0 stands for the model's default
     seed: Seed = 0
 
 

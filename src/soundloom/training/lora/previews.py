@@ -27,6 +27,7 @@ from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.training.loop.logging import Callback
 from soundloom.training.loop.tensorboard import spectrogram_image
+from soundloom.training.lora.config import PreviewConfig
 from soundloom.training.lora.network import BaseNetwork
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ class TrainingEngine(TorchEngine):
 class PreviewRequest:
     """The prompts and seeds that all previews share."""
 
-    def __init__(self, prompts: Sequence[str], seconds: float, seed: int) -> None:
+    def __init__(self, prompts: Sequence[str], config: PreviewConfig) -> None:
         self.prompts = list(islice(cycle(prompts), min(MAX_PREVIEWS, max(MIN_PREVIEWS, len(prompts)))))
-        self.seconds, self.seed = seconds, seed
+        self.config = config
 
     def generate(self, model: Model) -> list[Clip]:
-        seconds = min(self.seconds, model.config.max_seconds) if self.seconds else None
-        return model.generate(self.prompts, seconds=seconds, seed=self.seed)
+        config = self.config
+        seconds = min(config.seconds, model.config.max_seconds) if config.seconds else None
+        return model.generate(self.prompts, seconds=seconds, seed=config.seed, steps=config.steps or None)
 
 
 def base_previews(checkpoint: Checkpoint, network: BaseNetwork, device: str, request: PreviewRequest) -> Generate:

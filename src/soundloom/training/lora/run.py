@@ -142,7 +142,7 @@ class LoraRun:
         wanted, device = self.config.previews, str(self.distributed.device)
         trigger = self.config.data.trigger
         captions = dict.fromkeys(triggered(clip.captions[0], trigger) for clip in prepared.clips)
-        request = PreviewRequest(wanted.prompts or list(captions), wanted.seconds, wanted.seed)
+        request = PreviewRequest(wanted.prompts or list(captions), wanted)
         sources = {self.checkpoint.name: base_previews(self.checkpoint, network, device, request)}
         if other := counterpart(self.checkpoint):
             sources[other] = counterpart_previews(other, device, request)
