@@ -19,6 +19,8 @@ from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 AdapterType = Literal["lora", "dora-rows", "dora-cols", "bora", "lora-xs", "dora-rows-xs", "dora-cols-xs", "bora-xs"]
 TYPES: tuple[AdapterType, ...] = get_args(AdapterType)
 
+TRANSFORMER, CONDITIONER = "model.", "conditioners."  # the names of layers start with one of these
+
 ROWS_TYPES = ("dora-rows", "dora-rows-xs")
 COLS_TYPES = ("dora-cols", "dora-cols-xs")
 BORA_TYPES = ("bora", "bora-xs")

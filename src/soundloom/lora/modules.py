@@ -16,11 +16,12 @@ from soundloom.checkpoints.stable_audio.shapes import (
     dit_shapes,
 )
 from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.lora.adapter import CONDITIONER as CONDITIONER
+from soundloom.lora.adapter import TRANSFORMER as TRANSFORMER
 
 if TYPE_CHECKING:  # opening checkpoints imports much that reading adapters does not need
     from soundloom.checkpoints.stable_audio.open import Checkpoint
 
-TRANSFORMER, CONDITIONER = "model.", "conditioners."
 SECONDS = "conditioners.seconds_total.embedder.embedding.1"
 
 # Short names of groups of layers, by parts of their names.

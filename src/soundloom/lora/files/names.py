@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from soundloom.lora.modules import CONDITIONER, TRANSFORMER
+from soundloom.lora.adapter import CONDITIONER, TRANSFORMER
 
 # The parts of the transformer that hold linear layers or convolutions.
 _PARTS = (
@@ -25,6 +26,7 @@ def split_key(key: str) -> tuple[str, int, str] | None:
     return (match["layer"], int(match["index"]), match["kind"]) if match else None
 
 
+@lru_cache(maxsize=4096)
 def split_prefix(layer: str) -> tuple[str, str] | None:
     """Split a layer's name in any wrapper into the wrapper's prefix and the name in adapter files.
 
