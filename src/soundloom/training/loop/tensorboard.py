@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from soundloom.audio.clip import Clip
 from soundloom.audio.mel import log_mel
 from soundloom.training.loop.logging import Callback, Preview, StepMetrics
 
@@ -59,6 +61,21 @@ class TensorBoard(Callback):
     def on_train_end(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def write_clips(folder: Path, name: str, clips: Sequence[Clip], step: int) -> None:
+    """Write clips and their spectrograms as `events…` files into a folder; without tensorboard, do nothing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return
+    writer = SummaryWriter(str(folder))
+    for number, clip in enumerate(clips):
+        mono = torch.from_numpy(np.ascontiguousarray(clip.audio.mean(axis=0))).clamp(-1, 1)
+        writer.add_audio(f"{name}/{number}", mono[None], step, clip.sample_rate)
+        image = spectrogram_image(clip.audio, clip.sample_rate)
+        writer.add_image(f"{name}/{number}", image, step, dataformats="HW")
+    writer.close()
 
 
 def spectrogram_image(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.uint8]:

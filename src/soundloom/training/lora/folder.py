@@ -15,7 +15,7 @@ from soundloom.training.locking import exclusive
 from soundloom.untrusted.json import read_json
 
 RECORD_FILE = "run.json"
-_FIXED = ("base", "data", "adapter", "seed")  # parts of the record that cannot change during a run
+_FIXED = ("base", "data", "adapter", "seed", "engine")  # parts of the record that cannot change during a run
 
 
 class RunFolder:
@@ -109,7 +109,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def _progress(self) -> Iterator[Path]:
-        yield from (self.folder / name for name in (RECORD_FILE, "state.pt", "log.jsonl"))
+        yield from (self.folder / name for name in (RECORD_FILE, "state.pt", "state.safetensors", "log.jsonl"))
         yield from (path for path in (self.previews, self.tensorboard) if path.exists())
 
 

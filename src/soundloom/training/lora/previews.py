@@ -9,46 +9,25 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import torch
-from torch import nn
+from typing import Literal
 
 from soundloom.atomic import make_folder
 from soundloom.audio.clip import Clip
 from soundloom.checkpoints.installed import is_installed
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.catalogue import find_entry
-from soundloom.engines.stable_audio import Component
-from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.engines.stable_audio import Engine
 from soundloom.errors import SoundloomError
 from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.training.loop.logging import Callback
-from soundloom.training.loop.tensorboard import spectrogram_image
 from soundloom.training.lora.config import PreviewConfig
-from soundloom.training.lora.network import BaseNetwork
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
 MIN_PREVIEWS, MAX_PREVIEWS = 2, 4
 Generate = Callable[[Path | None], Sequence[Clip]]  # clips with the saved adapter, if there is one
-
-
-class TrainingEngine(TorchEngine):
-    """An engine whose transformer and conditioner are those in training."""
-
-    def __init__(self, checkpoint: Checkpoint, device: str, network: BaseNetwork) -> None:
-        super().__init__(checkpoint, device, "fp32")
-        self.network, self.graphs = network, None
-
-    def _build(self, component: Component) -> nn.Module:
-        trained = {"dit": self.network.dit, "conditioner": self.network.conditioner}
-        return trained[component] if component in trained else super()._build(component)
+Show = Callable[[str, Sequence[Clip], int], None]  # the clips of a source after a step
 
 
 class PreviewRequest:
@@ -64,12 +43,11 @@ class PreviewRequest:
         return model.generate(self.prompts, seconds=seconds, seed=config.seed, steps=config.steps or None)
 
 
-def base_previews(checkpoint: Checkpoint, network: BaseNetwork, device: str, request: PreviewRequest) -> Generate:
-    """Return a function that generates with the networks in training, and frees all others again."""
+def base_previews(checkpoint: Checkpoint, make_engine: Callable[[], Engine], request: PreviewRequest) -> Generate:
+    """Return a function that generates with an engine of the networks in training, and frees all others again."""
 
     def generate(adapter: Path | None) -> Sequence[Clip]:
-        model = Model(checkpoint, TrainingEngine(checkpoint, device, network), keep_bad=True)
-        return request.generate(model)
+        return request.generate(Model(checkpoint, make_engine(), keep_bad=True))
 
     return generate
 
@@ -81,11 +59,11 @@ def counterpart(checkpoint: Checkpoint) -> str | None:
     return other.name if other and other != entry and is_installed(other) else None
 
 
-def counterpart_previews(name: str, device: str, request: PreviewRequest) -> Generate:
+def counterpart_previews(name: str, engine: Literal["torch", "mlx"], device: str, request: PreviewRequest) -> Generate:
     """Return a function that loads another model, generates with the saved adapter, and frees the model."""
 
     def generate(adapter: Path | None) -> Sequence[Clip]:
-        model = load_stable_audio(name, device=device, offline=True, keep_bad=True)
+        model = load_stable_audio(name, engine=engine, device=device, offline=True, keep_bad=True)
         if adapter is not None:
             model.add_lora(adapter)
         return request.generate(model)
@@ -94,7 +72,7 @@ def counterpart_previews(name: str, device: str, request: PreviewRequest) -> Gen
 
 
 class Previews(Callback):
-    """Write clips to files and to TensorBoard: at the start, and after every so many steps.
+    """Write clips to files: at the start, and after every so many steps.
 
     A preview that fails is reported, and training goes on.
     """
@@ -103,13 +81,12 @@ class Previews(Callback):
         self,
         sources: dict[str, Generate],
         folder: Path,
-        tensorboard: Path,
         every: int,
         latest: Callable[[], Path | None],
+        show: Show = lambda name, clips, step: None,
     ) -> None:
         """`sources` generate the clips, by the names of their folders; `latest` returns the adapter saved last."""
-        self.sources, self.folder, self.tensorboard = sources, folder, tensorboard
-        self.every, self.latest = every, latest
+        self.sources, self.folder, self.every, self.latest, self.show = sources, folder, every, latest, show
 
     def due(self, step: int) -> bool:
         """Whether a step has previews."""
@@ -131,19 +108,6 @@ class Previews(Callback):
                 make_folder(self.folder / name)
                 for number, clip in enumerate(clips):
                     clip.save(self.folder / name / f"demo_{number}_{step:08d}.wav", overwrite=True)
-                self._log(name, clips, step)
+                self.show(name, clips, step)
             except (SoundloomError, OSError, RuntimeError, ValueError, MemoryError) as error:
                 log.warning("the preview of %s at step %d failed, training goes on: %s", name, step, error)
-
-    def _log(self, name: str, clips: Sequence[Clip], step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        writer: SummaryWriter = SummaryWriter(str(self.tensorboard))
-        for number, clip in enumerate(clips):
-            mono = torch.from_numpy(np.ascontiguousarray(clip.audio.mean(axis=0))).clamp(-1, 1)
-            writer.add_audio(f"{name}/{number}", mono[None], step, clip.sample_rate)
-            image = spectrogram_image(clip.audio, clip.sample_rate)
-            writer.add_image(f"{name}/{number}", image, step, dataformats="HW")
-        writer.close()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, Protocol
 
 from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.files.write import write_adapter
 from soundloom.training.loop.logging import Callback
 from soundloom.training.lora.config import LoraConfig
 from soundloom.training.lora.folder import RunFolder
-from soundloom.training.lora.layers import TrainableAdapter
+
+
+class AdapterInTraining(Protocol):
+    """The adapter of an engine."""
+
+    def modules_in_memory(self, others: Any = None) -> Mapping[str, ModuleAdapter]:
+        """Return copies of all layers; `others` replace their tensors, in the engine's own form."""
+        ...
 
 
 def adapter_in_memory(
@@ -32,12 +37,12 @@ class AdapterSaver(Callback):
 
     def __init__(
         self,
-        module: TrainableAdapter,
+        module: AdapterInTraining,
         folder: RunFolder,
         config: LoraConfig,
         epoch_batches: int,
         about: Mapping[str, Any],
-        averaged: Callable[[], Mapping[str, Tensor]],
+        averaged: Callable[[], Any],
     ) -> None:
         self.module, self.folder, self.config = module, folder, config
         self.epoch_batches, self.about, self.averaged = epoch_batches, about, averaged

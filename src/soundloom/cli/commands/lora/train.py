@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
     from soundloom.training.loop.distributed import Distributed
     from soundloom.training.lora.config import LoraConfig
-    from soundloom.training.lora.run import Checked
+    from soundloom.training.lora.plan import Checked
 
 log = logging.getLogger(__name__)
 
