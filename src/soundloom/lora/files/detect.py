@@ -48,7 +48,10 @@ def read_parts(path: Path, ema: bool = False) -> Parts:
 
 def adapters_in(folder: Path) -> list[Path]:
     """Return the files and PEFT folders directly in a folder that hold adapters, damaged ones included."""
-    return [path for path in sorted(folder.iterdir()) if _may_be_adapter(path)]
+    try:
+        return [path for path in sorted(folder.iterdir()) if _may_be_adapter(path)]
+    except PermissionError:
+        return []
 
 
 def _may_be_adapter(path: Path) -> bool:

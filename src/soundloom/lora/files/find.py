@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from soundloom.errors import ModelNotFoundError, RequestError, SoundloomError, printable, shown
@@ -132,11 +133,9 @@ def _find_local(name: str, folder: str | Path | None) -> Path | None:
 
 def _not_found(name: str, folder: str | Path | None) -> ModelNotFoundError:
     place = _folder(folder)
-    near = expanded(name).parent
-    beside = {path.name: str(near / path.name) for path in adapters_in(near)} if near.is_dir() else {}
-    known = list(list_adapters(place))
+    known, beside = list(list_adapters(place)), _files_beside(expanded(name))
     close = difflib.get_close_matches(name, known, 3, 0.5)
-    close += [beside[key] for key in difflib.get_close_matches(expanded(name).name, list(beside), 3, 0.6)]
+    close += [str(beside[key]) for key in difflib.get_close_matches(expanded(name).name, list(beside), 3, 0.6)]
     if close:
         hint = f"did you mean {' or '.join(map(printable, close))}?"
     elif known:
@@ -144,6 +143,13 @@ def _not_found(name: str, folder: str | Path | None) -> ModelNotFoundError:
     else:
         hint = f"name a file, a Hub repository as OWNER/REPO, or put adapters into {printable(place)}"
     return ModelNotFoundError(f"there is no adapter {shown(name)}", hint)
+
+
+def _files_beside(path: Path) -> dict[str, Path]:
+    """Return the files beside a path that may be adapters, by name."""
+    with suppress(OSError, ValueError):
+        return {other.name: other for other in path.parent.iterdir() if other.suffix in SUFFIXES}
+    return {}
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:
