@@ -42,7 +42,7 @@ def split_strength(text: str) -> tuple[str, float]:
 
     File names may contain `=` too, as `run-step=500-epoch=3` does: an adapter of the whole name comes first.
     """
-    name, found, last = text.rpartition("=")
+    name, found, last = text.rpartition("=" if "=" in text else ":")  # sometimes written FILE:S
     try:
         strength = float(last)
     except ValueError:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soundloom.cli.options.loras import LoraOptions
 from soundloom.cli.options.model import AutoencoderOptions, ModelOptions, PrecisionOptions
 from soundloom.cli.options.output import OutputOptions
 from soundloom.cli.options.sampling import CfgOptions, SamplingOptions, SeedOptions, TokenSamplingOptions
 
 
 @dataclass(frozen=True)
-class GenerationOptions(SamplingOptions, ModelOptions, PrecisionOptions, AutoencoderOptions, OutputOptions):
+class GenerationOptions(
+    SamplingOptions, LoraOptions, ModelOptions, PrecisionOptions, AutoencoderOptions, OutputOptions
+):
     """The options of commands that run Stable Audio."""
 
 

@@ -1,8 +1,10 @@
-"""Old spellings of flags that a hidden alias cannot express."""
+"""Old spellings of flags that a hidden alias cannot express, and flags whose value is several arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+
+from soundloom.cli.options.settings import SEPARATOR, SETTING
 
 # Spellings of other trainers for `soundloom lora train` and `encode`, beside those that flags hide.
 _TRAINERS = (["lora", "train"], ["lora", "encode"])
@@ -12,6 +14,8 @@ _VALUES = {"--base-precision": {"bfloat16": "bf16"}}
 _UNUSED = ("--logger", "--num-workers", "--t5-cache", "--step-offset", "--epoch-offset", "--codec")
 _UNUSED_SWITCHES = ("--random-crop", "--use-effective-length", "--no-conditioner-lora")
 _SAVING = ("bench", "eval")  # commands whose --json took a file, as --save does now
+_LORA, _LORA_FILES = ("--lora", "--lora-ckpt-path"), "--lora-ckpt-path"
+_ADAPTER_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".gguf")
 
 
 def with_current_spellings(arguments: Sequence[str]) -> list[str]:
@@ -25,7 +29,7 @@ def with_current_spellings(arguments: Sequence[str]) -> list[str]:
                 current[i] = "--save" + argument.removeprefix("--json")
             elif argument == "--json" and current[i + 1 : i + 2] and current[i + 1].endswith(".json"):
                 current[i] = "--save"
-    return current
+    return with_joined_adapters(current)
 
 
 def _as_here(arguments: Sequence[str]) -> Iterator[str]:
@@ -47,3 +51,25 @@ def _as_here(arguments: Sequence[str]) -> Iterator[str]:
             yield f"{name}={_VALUES[name].get(value, value)}"
         elif name not in _UNUSED:
             yield f"{name}{equals}{value}"
+
+
+def with_joined_adapters(arguments: Sequence[str]) -> list[str]:
+    """Join adapters with the settings that follow them, as in `--lora FILE strength=0.5 steps=2-8`.
+
+    Further files after `--lora-ckpt-path` become flags of their own.
+    """
+    joined: list[str] = []
+    flag = ""  # of the adapter that the last argument names
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if joined and joined[-1] in _LORA and not argument.startswith("-"):
+            flag = joined[-1]
+            joined.append(argument)
+        elif flag and SETTING.match(argument):
+            joined[-1] += SEPARATOR + argument
+        elif flag == _LORA_FILES and argument.endswith(_ADAPTER_SUFFIXES):
+            joined += [flag, argument]
+        else:
+            flag = name if name in _LORA and value else ""
+            joined.append(argument)
+    return joined

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from soundloom.cli.options.loras import LoraOptions, with_adapters
 from soundloom.cli.options.sampling import SamplingOptions, SeedOptions
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.stable_audio.model import ModelConfig
@@ -30,6 +31,8 @@ def build_requests(
     An option that was given once applies to all clips. Raises RequestError.
     """
     base = replace(base, **options.changes(base.guidance, config))
+    if isinstance(options, LoraOptions):
+        base = with_adapters(base, options, config)
     given = {"prompt": prompts, "negative_prompt": options.negative_prompt, "seconds": seconds}
     return spread_requests(base, options, given)
 

@@ -16,12 +16,12 @@ from soundloom.engines.stable_audio import Engine
 from soundloom.errors import ModelNotFoundError, RequestError, shown
 from soundloom.lora.adapter import Adapter
 from soundloom.lora.arithmetic import AdapterPart
-from soundloom.lora.bases import training_weights, with_bases
 from soundloom.lora.branches import Branches
 from soundloom.lora.compile import BranchCompiler
 from soundloom.lora.files.find import find_adapter, index_adapter, locate_adapter
 from soundloom.lora.files.read import read_adapter
-from soundloom.lora.guardrails import check_branches, fit
+from soundloom.lora.fitting import fitted
+from soundloom.lora.guardrails import check_branches
 from soundloom.lora.modules import base_weights
 from soundloom.lora.stack import Factors, layer_parts, require_layers, shares_seconds
 from soundloom.pipeline.stable_audio.plan import BatchPlan
@@ -82,12 +82,8 @@ class ModelAdapters:
         self._logged: set[str] = set()
 
     @cached_property
-    def _weights(self) -> Any:
-        return base_weights(self.checkpoint)
-
-    @cached_property
     def _compiler(self) -> BranchCompiler:
-        return BranchCompiler(self._weights)
+        return BranchCompiler(base_weights(self.checkpoint))
 
     # Files
 
@@ -97,8 +93,7 @@ class ModelAdapters:
         """Return the adapter in a file, which must fit the model. Raises RequestError or CheckpointError."""
         adapter = read_adapter(path, exclude=exclude)
         index_adapter(adapter)
-        adapter = fit(adapter, self._weights, self.checkpoint.name, partial=partial)
-        adapter = with_bases(adapter, self._weights, bases, training_weights(adapter, self.checkpoint))
+        adapter = fitted(adapter, self.checkpoint, bases=bases, partial=partial)
         self.notice(f"{adapter.name}: {notice}" for notice in adapter.notices)
         self._read[adapter.sha256] = adapter
         return adapter

@@ -16,7 +16,7 @@ from soundloom.cli.options.adapters import AdapterModelOptions, split_strength
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import GroupSizeOptions
 from soundloom.cli.options.output import JsonOptions
-from soundloom.cli.options.shared import layout_flag, lora_flag, model_flag, out_flag
+from soundloom.cli.options.shared import combine_flag, layout_flag, lora_flag, model_flag, out_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.stable_audio.adapters import AdapterStack, AdapterUse
 from soundloom.errors import RequestError
@@ -41,11 +41,8 @@ class Options(AdapterModelOptions, GroupSizeOptions, JsonOptions):
     mode: Literal["fade", "full", "linear"] = flag(
         "--mode", default="fade", choices=("fade", "full", "linear"), help="what strengths other than 1 mean"
     )
-    combine: Literal["chain", "sum"] = flag(
-        "--lora-combine",
-        default="chain",
-        choices=("chain", "sum"),
-        help="apply adapters one after the other, or add up their changes",
+    combine: Literal["chain", "sum"] = combine_flag(
+        default="chain", help="apply adapters one after the other, or add up their changes"
     )
     out: str = out_flag(required=True, metavar="FOLDER", help="a new or empty folder")
     layout: str = layout_flag(default="published", choices=LAYOUTS, help=f"layout of the result: {', '.join(LAYOUTS)}")
