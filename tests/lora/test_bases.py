@@ -57,6 +57,17 @@ def test_bases_are_the_signed_singular_vectors_of_the_weight_as_a_matrix(name):
     assert not follows_sign_rule(-u)
 
 
+def test_weights_of_low_rank_have_orthonormal_bases_too():
+    rng = np.random.default_rng(2)
+    weight = (rng.standard_normal((40, 2)) @ rng.standard_normal((2, 30))).astype(np.float32)
+    for matrix in (weight, np.zeros_like(weight)):
+        u, s, v = compute_bases(matrix, 5)
+        assert (u.shape, s.shape, v.shape) == ((40, 5), (5,), (30, 5))
+        assert np.allclose(u.T @ u, np.eye(5), atol=1e-5)
+        assert np.allclose(v.T @ v, np.eye(5), atol=1e-5)
+        assert np.allclose(u * s @ v.T, matrix, atol=1e-5)
+
+
 def test_torch_computes_the_same_bases():
     torch = pytest.importorskip("torch")
     weight = WEIGHTS[LINEAR].numpy()
