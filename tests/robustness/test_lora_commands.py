@@ -1,4 +1,4 @@
-"""Mutated adapters and bases files: `soundloom lora` works or reports one error, and leaves no file behind."""
+"""`soundloom lora` on mutated adapters and bases files works or reports one error, and leaves no file behind."""
 
 from __future__ import annotations
 
