@@ -47,6 +47,11 @@ def music_engine_class(name: str = "auto") -> Callable[..., MusicEngine]:
     return _choose(name, _MUSIC)
 
 
+def engine_name(name: str = "auto") -> str:
+    """Return the name of the engine that "auto" stands for, or the name that is given; raises as `engine_class`."""
+    return _find(name, _DEVICES)[0]
+
+
 def require_device(engine: str = "auto", device: str | None = None) -> None:
     """Raise EngineError for an unavailable engine or device, before gigabytes of weights are fetched."""
     _choose(engine, _DEVICES)(device)

@@ -111,3 +111,23 @@ def test_sounds_can_be_brought_to_one_loudness(soundloom, base, sounds, tmp_path
         assert soundloom("lora", "encode", sounds, "--model", base, "--out", tmp_path / name, *flags).code == 0
     plain, loud = (np.load(tmp_path / name / "0.npy") for name in ("plain", "loud"))
     assert not np.array_equal(plain, loud)
+
+
+def test_the_engine_can_be_chosen(soundloom, base, sounds, tmp_path, monkeypatch):
+    command = ("lora", "train", sounds, "--model", base, "--out", tmp_path / "out", *SHORT)
+    done = soundloom(*command, "--engine", "jax")
+    assert done.code != 0
+    assert "no engine named 'jax'" in done.err
+    pytest.importorskip("mlx.core", reason="MLX is not installed")
+    done = soundloom(*command, "--engine", "mlx", "--dry-run")
+    assert done.code == 0, done.err
+    assert "time: about" in done.out
+    done = soundloom(*command, "--engine", "mlx", "--device", "cpu")
+    assert done.code == 0, done.err
+    assert (tmp_path / "out/state.safetensors").is_file()
+    done = soundloom(*command, "--engine", "torch")
+    assert "another engine" in done.err
+    assert soundloom(*command, "--engine", "torch", "--restart").code == 0
+    assert not (tmp_path / "out/state.safetensors").exists()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "one process" in soundloom(*command, "--engine", "mlx", "--restart").err

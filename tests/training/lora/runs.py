@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
 
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.lora.adapter import Adapter
 from soundloom.pipeline.load import load_stable_audio
 from soundloom.training.config import LoopConfig
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import Callback
 from soundloom.training.lora.config import AdapterConfig, DataConfig, LoraConfig, PreviewConfig
 from soundloom.training.lora.folder import RunFolder
+from soundloom.training.lora.plan import RunPlan
 from soundloom.training.lora.run import LoraRun
 from soundloom.training.lora.setup import Encoder, check
 
@@ -59,15 +61,22 @@ def make_run(
     sounds: Path,
     config: LoraConfig = CONFIG,
     held_out: Path | None = None,
+    start: Adapter | None = None,
+    engine: Literal["torch", "mlx"] = "torch",
     **options: Any,
-) -> LoraRun:
+) -> Any:
+    """Return a run on an engine."""
     checkpoint = open_checkpoint(model)
     out.mkdir(parents=True, exist_ok=True)
-    encoder = Encoder(lambda: load_stable_audio(model, precision="fp32", engine="torch", keep_loaded=True))
+    encoder = Encoder(lambda: load_stable_audio(model, precision="fp32", engine=engine, keep_loaded=True))
     data = check(sounds, checkpoint.config, config.data.batch_size, False)
     others = check(held_out, checkpoint.config, 1, False) if held_out else None
-    folder = RunFolder(out, config.name)
-    return LoraRun(checkpoint, config, folder, Distributed(), encoder, data, others, **options)
+    plan = RunPlan(checkpoint, config, RunFolder(out, config.name), encoder, data, others, start)
+    if engine == "mlx":
+        from soundloom.training.lora.mlx.run import MLXRun
+
+        return MLXRun(plan, "cpu", **options)
+    return LoraRun(plan, Distributed(), **options)
 
 
 def stop_after(step: int) -> tuple[Callback, Callable[[], bool]]:

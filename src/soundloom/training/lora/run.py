@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,19 +16,16 @@ from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner
 from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
-from soundloom.lora.adapter import Adapter
 from soundloom.training.loop.blocks import compile_blocks, recompute_blocks
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import Callback
 from soundloom.training.loop.tensorboard import TensorBoard, write_clips
 from soundloom.training.loop.trainer import Trainer
-from soundloom.training.lora.config import LoraConfig
-from soundloom.training.lora.folder import RunFolder
 from soundloom.training.lora.network import BaseNetwork
-from soundloom.training.lora.plan import Checked, RunPlan
+from soundloom.training.lora.plan import RunPlan
 from soundloom.training.lora.previews import Previews, base_previews, counterpart, counterpart_previews
 from soundloom.training.lora.saving import AdapterSaver
-from soundloom.training.lora.setup import Encoder, TrainingSet, generative_config
+from soundloom.training.lora.setup import TrainingSet, generative_config
 from soundloom.training.lora.task import LoraTask
 
 
@@ -37,54 +33,40 @@ from soundloom.training.lora.task import LoraTask
 class LoraRun:
     """A run of adapter training. `precision` is that of the linear layers in the frozen blocks.
 
-    `start` is an adapter to train on, `bases` a file of singular vectors for -xs types. `until` stops training after a
-    step, `save_now` saves after one.
+    `until` stops training after a step, `save_now` saves after one.
     """
 
-    checkpoint: Checkpoint
-    config: LoraConfig
-    folder: RunFolder
+    plan: RunPlan
     distributed: Distributed
-    encoder: Encoder
-    data: Checked
-    held_out: Checked | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
-    start: Adapter | None = None
-    bases: Path | None = None
     callbacks: Sequence[Callback] = ()
     until: Callable[[], bool] = lambda: False
     save_now: Callable[[], bool] = lambda: False
 
     def train(self) -> bool:
         """Train to the last step, or until stopped; return whether training finished. Raises TrainingError."""
+        plan = self.plan
         prepared = self._prepare_set()
-        record = self.plan.record(prepared, "torch")
-        self.folder.require_same(record)
+        record = plan.record(prepared, "torch")
+        plan.folder.require_same(record)
         if self.distributed.is_main:
-            self.folder.save_record(record)
-        torch.manual_seed(self.config.loop.seed)
-        network = load_network(self.checkpoint, self.distributed, self.precision)
+            plan.folder.save_record(record)
+        torch.manual_seed(plan.config.loop.seed)
+        network = load_network(plan.checkpoint, self.distributed, self.precision)
         task = self._task(network, prepared)
         saver = AdapterSaver(
             task.module,
-            self.folder,
-            self.config,
+            plan.folder,
+            plan.config,
             task.sampler.epoch_batches,
-            self.plan.about(prepared),
+            plan.about(prepared),
             averaged=lambda: trainer.ema,
         )
         previews = self._previews(network, prepared, saver)
-        tensorboard = TensorBoard(self.folder.tensorboard, generative_config(self.checkpoint).sample_rate, None, 1)
+        tensorboard = TensorBoard(plan.folder.tensorboard, generative_config(plan.checkpoint).sample_rate, None, 1)
         callbacks = [*self.callbacks, tensorboard, saver, previews]
-        trainer = Trainer(task, self.config.loop, self.folder.folder, self.distributed, callbacks)
+        trainer = Trainer(task, plan.config.loop, plan.folder.folder, self.distributed, callbacks)
         return trainer.train(self.until, lambda step: self.save_now() or previews.due(step))
-
-    @property
-    def plan(self) -> RunPlan:
-        """What does not depend on the engine."""
-        return RunPlan(
-            self.checkpoint, self.config, self.folder, self.encoder, self.data, self.held_out, self.start, self.bases
-        )
 
     def _prepare_set(self) -> TrainingSet:
         """Fill the caches on the main process, then load them on all."""
@@ -95,16 +77,16 @@ class LoraRun:
     def _task(self, network: BaseNetwork, prepared: TrainingSet) -> LoraTask:
         module = network.attach(self.plan.start_modules())
         sampler = self.plan.sampler(prepared)
-        return LoraTask(network, module, sampler, self.config, sampler.held_out(prepared.held_out))
+        return LoraTask(network, module, sampler, self.plan.config, sampler.held_out(prepared.held_out))
 
     def _previews(self, network: BaseNetwork, prepared: TrainingSet, saver: AdapterSaver) -> Previews:
         request, device = self.plan.preview_request(prepared), str(self.distributed.device)
-        make_engine = partial(TrainingEngine, self.checkpoint, device, network)
-        sources = {self.checkpoint.name: base_previews(self.checkpoint, make_engine, request)}
-        if other := counterpart(self.checkpoint):
+        make_engine = partial(TrainingEngine, self.plan.checkpoint, device, network)
+        sources = {self.plan.checkpoint.name: base_previews(self.plan.checkpoint, make_engine, request)}
+        if other := counterpart(self.plan.checkpoint):
             sources[other] = counterpart_previews(other, "torch", device, request)
-        show = partial(write_clips, self.folder.tensorboard)
-        return Previews(sources, self.folder.previews, self.config.previews.every, saver.latest, show)
+        show = partial(write_clips, self.plan.folder.tensorboard)
+        return Previews(sources, self.plan.folder.previews, self.plan.config.previews.every, saver.latest, show)
 
 
 class TrainingEngine(TorchEngine):

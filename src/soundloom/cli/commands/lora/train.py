@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from soundloom.cli.loading import confirmation, open_named
 from soundloom.cli.lora_data import dry_run_lines, report_warnings
+from soundloom.cli.lora_engines import TrainingEngine, training_engine
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.lora_training import LoraTrainingOptions
-from soundloom.cli.options.model import LicenseOptions
+from soundloom.cli.options.model import EngineOptions, LicenseOptions
 from soundloom.cli.options.output import QuietOptions
 from soundloom.cli.options.shared import bases_flag, compat_flag, model_flag, out_flag, precision_flag
 from soundloom.cli.options.training import ComputeOptions, RunOptions
@@ -19,7 +20,6 @@ from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import SaveSignal, Stop, progress
 from soundloom.config.catalogue import find_entry
-from soundloom.engines.threads import import_torch
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
 from soundloom.lora.files.find import find_adapter
@@ -29,9 +29,8 @@ from soundloom.training.lora.folder import RunFolder
 if TYPE_CHECKING:
     from soundloom.checkpoints.stable_audio.open import Checkpoint
     from soundloom.pipeline.stable_audio.model import Model
-    from soundloom.training.loop.distributed import Distributed
     from soundloom.training.lora.config import LoraConfig
-    from soundloom.training.lora.plan import Checked
+    from soundloom.training.lora.plan import Checked, RunPlan
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ UNFINISHED, INTERRUPTED = 3, 130  # exit codes
 
 
 @dataclass(frozen=True)
-class Options(LoraTrainingOptions, RunOptions, ComputeOptions, LicenseOptions, QuietOptions):
+class Options(LoraTrainingOptions, RunOptions, EngineOptions, ComputeOptions, LicenseOptions, QuietOptions):
     """Train a LoRA adapter on a folder of sounds with captions, or of latents.
 
     The caption of NAME.wav is in NAME.txt, or in NAME.json, a metadata.csv, or the tags of the file; `soundloom lora
@@ -48,7 +47,8 @@ class Options(LoraTrainingOptions, RunOptions, ComputeOptions, LicenseOptions, Q
 
     soundloom lora train sounds --model small-music-base --out style
 
-    To train on several devices, start the command with `torchrun --nproc-per-node N -m soundloom lora train ...`.
+    `--engine mlx` trains on MLX, which needs no PyTorch. To train on several devices with PyTorch, start the command
+    with `torchrun --nproc-per-node N -m soundloom lora train ...`.
     """
 
     data: str = flag(metavar="DATA", help="a folder of sounds or latents, or .tar shards")
@@ -78,22 +78,20 @@ def run(options: Options) -> int:
     options.check_run()
     checkpoint = open_named(options.model, options.accept_license)
     config = _config(options, checkpoint)
+    from soundloom.training.lora.setup import generative_config
+
     with info_to_stderr(quiet=options.quiet):
         data, held_out = _checked_data(options, config, checkpoint)
-        import_torch()
-        from soundloom.training.loop.distributed import DistributedConfig, init_distributed
-
-        settings = {name: getattr(options, name) for name in ("device", "threads", "recompute", "compile")}
-        distributed = init_distributed(DistributedConfig(**settings))
-        try:
+        with training_engine(options, generative_config(checkpoint).dit.embed_dim) as engine:
             if options.dry_run:
-                return _dry_run(options, config, checkpoint, data, distributed)
+                half = engine.precision == "bf16"
+                speed = engine.matmul_speed()
+                print_results(dry_run_lines(config, checkpoint, data[1], half, options.recompute, speed))
+                return 1 if data[1].errors else 0
             data[1].require_usable()
             folder = RunFolder(expanded(options.out), config.name)
-            with folder.locked() if distributed.is_main else nullcontext():
-                return _train(options, config, checkpoint, folder, (data, held_out), distributed)
-        finally:
-            distributed.close()
+            with folder.locked() if engine.is_main else nullcontext():
+                return _train(options, _plan(options, config, checkpoint, folder, (data, held_out), engine), engine)
 
 
 def _config(options: Options, checkpoint: Checkpoint) -> LoraConfig:
@@ -125,70 +123,45 @@ def _checked_data(options: Options, config: LoraConfig, checkpoint: Checkpoint) 
     return data, held_out
 
 
-def _dry_run(
-    options: Options, config: LoraConfig, checkpoint: Checkpoint, data: Checked, distributed: Distributed
-) -> int:
-    """Print what is wrong with the data and what the run needs; return 1 if the data cannot be used."""
-    from soundloom.training.lora.speed import matmul_speed
-
-    half = _precision(options, checkpoint, distributed) == "bf16"
-    speed = matmul_speed(distributed.device, half)
-    print_results(dry_run_lines(config, checkpoint, data[1], half, options.recompute, speed))
-    return 1 if data[1].errors else 0
-
-
-def _train(
+def _plan(
     options: Options,
     config: LoraConfig,
     checkpoint: Checkpoint,
     folder: RunFolder,
     data: tuple[Checked, Checked | None],
-    distributed: Distributed,
-) -> int:
+    engine: TrainingEngine,
+) -> RunPlan:
     from soundloom.pipeline.load import load_stable_audio
-    from soundloom.training.lora.run import LoraRun
+    from soundloom.training.lora.plan import RunPlan
     from soundloom.training.lora.setup import Encoder
 
-    if options.resume and not folder.has_started:
-        raise RequestError(f"there is no run in {folder.folder} to resume", "leave out --resume")
-    if options.restart and distributed.is_main:
-        folder.discard()
-    distributed.any_rank(False)  # all processes wait for the removal
-
     def load_encoder() -> Model:
-        device = str(distributed.device)
         return load_stable_audio(
-            options.model, confirmation(), engine="torch", device=device, precision="fp32", keep_loaded=True
+            options.model,
+            confirmation(),
+            engine=engine.name,
+            device=engine.device,
+            precision="fp32",
+            keep_loaded=True,
         )
 
+    start = read_adapter(find_adapter(options.start)) if options.start else None
+    bases = expanded(options.bases) if options.bases else None
+    return RunPlan(checkpoint, config, folder, Encoder(load_encoder), *data, start=start, bases=bases)
+
+
+def _train(options: Options, plan: RunPlan, engine: TrainingEngine) -> int:
+    folder = plan.folder
+    if options.resume and not folder.has_started:
+        raise RequestError(f"there is no run in {folder.folder} to resume", "leave out --resume")
+    if options.restart and engine.is_main:
+        folder.discard()
+    engine.wait()  # for the removal
     stop, save = Stop(options.minutes), SaveSignal()
-    finished = LoraRun(
-        checkpoint,
-        config,
-        folder,
-        distributed,
-        Encoder(load_encoder),
-        *data,
-        precision=_precision(options, checkpoint, distributed),
-        start=read_adapter(find_adapter(options.start)) if options.start else None,
-        bases=expanded(options.bases) if options.bases else None,
-        callbacks=[stop, save, *progress(config.name, quiet=options.quiet)],
-        until=lambda: stop.requested,
-        save_now=save.take,
-    ).train()
-    if distributed.is_main:
+    callbacks = [stop, save, *progress(plan.config.name, quiet=options.quiet)]
+    finished = engine.train(plan, callbacks, lambda: stop.requested, save.take)
+    if engine.is_main:
         print_results([str(path) for path in list(folder.adapters().values())[-1:]])
         if not finished:
-            log.info("%s is not finished; run the same command to resume", config.name)
+            log.info("%s is not finished; run the same command to resume", plan.config.name)
     return 0 if finished else INTERRUPTED if stop.interrupted else UNFINISHED
-
-
-def _precision(options: Options, checkpoint: Checkpoint, distributed: Distributed) -> Literal["fp32", "bf16"]:
-    """Return the precision of frozen weights: BF16 where the device multiplies it natively and the model is large."""
-    from soundloom.engines.torch.precision import MIN_WIDTH, has_bf16
-    from soundloom.training.lora.setup import generative_config
-
-    if options.precision != "auto":
-        return options.precision
-    native = has_bf16() if distributed.device.type == "cpu" else distributed.device.type == "cuda"
-    return "bf16" if native and generative_config(checkpoint).dit.embed_dim >= MIN_WIDTH else "fp32"
