@@ -19,7 +19,7 @@ from soundloom.errors import RequestError
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights, module_shapes
 from soundloom.pipeline.load import load
-from tests.lora.adapters import make_adapter
+from soundloom.testing.adapters import make_adapter
 
 FAST = ["--steps", "2", "--seconds", "0.3", "--seed", "5", "--quiet", "--overwrite"]
 

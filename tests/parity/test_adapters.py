@@ -13,8 +13,8 @@ from soundloom.config.stable_audio.adapters import AdapterUse
 from soundloom.errors import RequestError
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights, module_shapes
+from soundloom.testing.adapters import make_adapter
 from soundloom.testing.stable_audio import make_random
-from tests.lora.adapters import make_adapter
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("mlx.core", reason="MLX is not installed")

@@ -18,7 +18,7 @@ from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights, module_shapes
 from soundloom.pipeline.stable_audio import adapters as adapters_module
 from soundloom.pipeline.stable_audio.model import Model
-from tests.lora.adapters import make_adapter
+from soundloom.testing.adapters import make_adapter
 
 FULL = ("core", "embeds", "local", "seconds")
 
