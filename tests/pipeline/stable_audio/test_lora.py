@@ -134,6 +134,19 @@ def test_the_record_names_what_acted_and_repeats_it(
     assert second["name"] == "lora" and len(second["sha256"]) == 64
     again = fresh(tiny_model_folder).run([GenerationRequest.from_record(clip.record["request"])])[0]
     assert np.array_equal(again.audio, clip.audio)
+    del first["sha256"]
+    with pytest.raises(RequestError, match="without its hash"):
+        GenerationRequest.from_record(clip.record["request"])
+
+
+def test_layers_that_were_excluded_stay_so_in_a_record(
+    model: Model, files: dict[str, Path], tiny_model_folder: Path
+) -> None:
+    model.add_lora(files["lora"], exclude=("ff",))
+    clip = model.generate("rain", seconds=0.3, seed=5, steps=2)
+    again = fresh(tiny_model_folder).run([GenerationRequest.from_record(clip.record["request"])])[0]
+    assert np.array_equal(again.audio, clip.audio)
+    assert not np.array_equal(clip.audio, model.generate("rain", seconds=0.3, seed=5, steps=2, loras={}).audio)
 
 
 def test_gates_exclude_steps(model: Model, files: dict[str, Path]) -> None:

@@ -179,7 +179,11 @@ class GenerationRequest:
         for name, kind in _NESTED.items():
             if values.get(name) is not None:
                 values[name] = _from_plain(kind, values[name], name)
-        return cls(**values, source=source)
+        request = cls(**values, source=source)
+        # A record may come from anywhere: it may choose among known adapters, but must not start a download.
+        if request.loras is not None and not all(use.sha256 for use in request.loras.uses):
+            raise RequestError("the record of a request names an adapter without its hash")
+        return request
 
 
 # Fields that hold a dataclass.

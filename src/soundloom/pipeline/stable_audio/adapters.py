@@ -58,8 +58,8 @@ class AddedAdapter:
 
     @property
     def trigger(self) -> str | None:
-        """The word that its training captions had in common, if its file names one."""
-        word = self.adapter.config.get("trigger")
+        """The word that its training captions had in common, if its file or one beside it names one."""
+        word = self.adapter.config.get("trigger") or self.adapter.hints.get("trigger")
         return word if isinstance(word, str) else None
 
     @property
@@ -87,11 +87,9 @@ class ModelAdapters:
 
     # Files
 
-    def read(
-        self, path: Path, *, exclude: Sequence[str] = (), bases: str | Path | None = None, partial: bool = False
-    ) -> Adapter:
+    def read(self, path: Path, *, bases: str | Path | None = None, partial: bool = False) -> Adapter:
         """Return the adapter in a file, which must fit the model. Raises RequestError or CheckpointError."""
-        adapter = read_adapter(path, exclude=exclude)
+        adapter = read_adapter(path)
         index_adapter(adapter)
         adapter = fitted(adapter, self.checkpoint, bases=bases, partial=partial)
         self.notice(f"{adapter.name}: {notice}" for notice in adapter.notices)

@@ -51,14 +51,15 @@ class LoraMethods:
         """Add an adapter: a file, a folder, a name in the folder of adapters, or a Hub repository.
 
         Its name is the file's, made unique, unless given. `options` are the fields of `AdapterUse`, such as `mode`,
-        `sigma`, `steps`, `only` and `off`. `bases` is a file of singular vectors for -xs types. `exclude` leaves out
-        layers whose names match its patterns. `partial` accepts an adapter that lacks layers or has others than the
+        `sigma`, `steps`, `only` and `off`; `exclude` means `off`. `bases` is a file of singular vectors for -xs types.
+        `partial` accepts an adapter that lacks layers or has others than the
         model. Raises RequestError, ModelNotFoundError or CheckpointError.
         """
         self._require_unmerged("add an adapter")
         check_options("add_lora", options, _OPTIONS)
         use = AdapterUse(name or "adapter", strength, **options)
-        adapter = self._adapters.read(find_adapter(str(source)), exclude=exclude, bases=bases, partial=partial)
+        use = replace(use, off=(*use.off, *exclude))  # so that a record repeats it
+        adapter = self._adapters.read(find_adapter(str(source)), bases=bases, partial=partial)
         known = self._adapters.added
         if name in known:
             raise RequestError(f"the model has an adapter named {shown(name)!r} already", "give another name")
