@@ -11,8 +11,8 @@ its own, with and without an adapter. The model has random weights: see `soundlo
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -21,6 +21,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import soundloom
+from soundloom.bench import child
 from soundloom.bench.cases import require_weights, weights_folder
 from soundloom.lora.adapter import TYPES
 from soundloom.lora.files.write import write_adapter
@@ -90,11 +91,9 @@ def peak_megabytes(model: Path, seconds: float, precision: str, adapters: list[P
     for adapter in adapters:
         command += ["--lora", str(adapter)]
     with TemporaryDirectory() as folder:
-        process = subprocess.Popen([*command, "-o", "clip.wav"], cwd=folder, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_maxrss / 1024
+        measured = [sys.executable, child.__file__, *command, "-o", "clip.wav"]
+        output = subprocess.run(measured, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return float(json.loads(output)["bytes"]) / 1e6
 
 
 def main() -> None:
