@@ -342,3 +342,19 @@ def test_xs_types_without_vectors_compute_them(model: Model, files: dict[str, Pa
     for kind in filter(is_xs, TYPES):
         added = model.add_lora(files[kind])
         assert all({"U", "V"} <= module.tensors.keys() for module in added.adapter.modules.values())
+
+
+def test_a_server_keeps_few_adapters_of_requests(
+    model: Model, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters_module, "MAX_READ", 2)
+    model.add_lora(files["third"], 0.0)
+    wanted = {kind: render(model, loras={str(files[kind]): 1.0}) for kind in ("lora", "dora-rows", "bora")}
+    first = model._adapters.of(model._adapters.resolve(AdapterStack.of(str(files["bora"])), "fade").uses[0])
+    for kind, audio in wanted.items():
+        assert np.array_equal(render(model, loras={str(files[kind]): 1.0}), audio)
+        assert len(model._adapters._read) <= 3
+    render(model, loras={str(files["bora"]): 0.5})
+    again = model._adapters.of(model._adapters.resolve(AdapterStack.of(str(files["bora"])), "fade").uses[0])
+    assert again.sha256 == first.sha256
+    assert "third" in model.adapters

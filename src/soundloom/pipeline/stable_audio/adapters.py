@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ log = logging.getLogger("soundloom")
 
 MAX_RESIDENT = 4  # sets of adapters in the engine's memory at once; more are loaded when their step comes
 MAX_COMPILED = 8
+MAX_READ = 16  # adapters of requests that are kept in memory
 
 
 @dataclass(frozen=True)
 class AddedAdapter:
     """An adapter of a model and how it is used."""
 
-    adapter: Adapter
+    adapter: Adapter = field(repr=False)
     use: AdapterUse
 
     @property
@@ -90,6 +91,10 @@ class ModelAdapters:
     def read(self, path: Path, *, bases: str | Path | None = None, partial: bool = False) -> Adapter:
         """Return the adapter in a file, which must fit the model. Raises RequestError or CheckpointError."""
         adapter = read_adapter(path)
+        if adapter.sha256 in self._read and bases is None:
+            return self._read[adapter.sha256]
+        if len(self._read) >= MAX_READ:
+            self.forget_unused()
         index_adapter(adapter)
         adapter = fitted(adapter, self.checkpoint, bases=bases, partial=partial)
         self.notice(f"{adapter.name}: {notice}" for notice in adapter.notices)
@@ -183,6 +188,7 @@ class ModelAdapters:
     def load(self, engine: Engine, sets: Sequence[Branches | None]) -> None:
         """Load sets into the engine's slots, unless they are there already."""
         if len(sets) != len(self._loaded) or any(a is not b for a, b in zip(sets, self._loaded, strict=True)):
+            self._loaded = ()
             engine.load_branches(sets)
             self._loaded = tuple(sets)
 
