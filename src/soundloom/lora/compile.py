@@ -108,6 +108,12 @@ class BranchCompiler:
             compile_layer(name)
         return Branches({name: found[name] for name in active if name in found})
 
+    def weight_norms(self, name: str, of_rows: bool) -> Array:
+        """Return the norms of the rows, or columns, of a layer's weight, float64; compiling computes most of them."""
+        norms = self._norms[name]
+        norms.prepare((), of_rows, not of_rows)
+        return norms.of_chain(None, (), of_rows)
+
     def forget(self, adapters: Mapping[str, ModuleAdapter]) -> None:
         """Drop what is remembered of adapters that were removed."""
         for name, adapter in adapters.items():

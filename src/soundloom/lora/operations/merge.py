@@ -47,6 +47,7 @@ def merge(
     """
     require_full_precision(checkpoint)
     made = {"command": "lora merge", "from": checkpoint.fingerprint, "layout": layout, "combine": combine, **provenance}
+    made = json.loads(json.dumps(made))  # as a later run of the same command reads it
     require_empty_or_same(folder, made)
     tensors = dict(merged_checkpoint(checkpoint, layers, combine).tensors)
     if layout == "published":

@@ -21,7 +21,7 @@ from soundloom.lora.compile import BranchCompiler
 from soundloom.lora.files.find import find_adapter, index_adapter, locate_adapter
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.fitting import fitted
-from soundloom.lora.guardrails import check_branches
+from soundloom.lora.guardrails import check_branches, check_norms
 from soundloom.lora.modules import base_weights
 from soundloom.lora.stack import Factors, layer_parts, require_layers, shares_seconds
 from soundloom.pipeline.stable_audio.plan import BatchPlan
@@ -81,6 +81,7 @@ class ModelAdapters:
         self._compiled: OrderedDict[Hashable, Branches] = OrderedDict()
         self._loaded: tuple[Any, ...] = ()  # the sets in the engine's slots
         self._logged: set[str] = set()
+        self._checked: set[str] = set()  # hashes of adapters whose magnitudes were compared with the weights
 
     @cached_property
     def _compiler(self) -> BranchCompiler:
@@ -165,13 +166,22 @@ class ModelAdapters:
         """Return the branches of a resolved stack; the conditioner's layers are multiplied by `embeds`."""
         key = stack, factors, embeds
         if key not in self._compiled:
-            parts = layer_parts(stack, self._adapters_of(stack), factors, embeds)
+            adapters = self._adapters_of(stack)
+            parts = layer_parts(stack, adapters, factors, embeds)
             self._compiled[key] = self._compiler.compile(parts, stack.combine or "chain")
+            for adapter in adapters:
+                self._check_norms(adapter)
             self.notice(check_branches(" and ".join(use.name for use in stack.uses), self._compiled[key]))
             while len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return self._compiled[key]
+
+    def _check_norms(self, adapter: Adapter) -> None:
+        """Compare magnitudes with norms that compiling computed. Raises MismatchError if they change nothing."""
+        if adapter.sha256 not in self._checked:
+            self.notice(f"{adapter.name}: {text}" for text in check_norms(adapter, self._compiler.weight_norms))
+            self._checked.add(adapter.sha256)
 
     def parts(self, stack: AdapterStack) -> dict[str, list[AdapterPart]]:
         """Return what each layer is changed by, for a stack without gates."""
