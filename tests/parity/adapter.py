@@ -97,7 +97,7 @@ class MLXAdapter:
         return MLXMusicEngine(checkpoint, "cpu", "fp32")
 
     def branch_slots(self, modules: Mapping[str, Any]) -> Slots:
-        from soundloom.engines.mlx.branches import BranchSlots
+        from soundloom.engines.mlx.branch_slots import BranchSlots
 
         return Slots(BranchSlots(), modules)
 

@@ -18,6 +18,7 @@ from tests.lora.made import make_adapter
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 
 from soundloom.engines.mlx.load import named_parameters  # noqa: E402 (needs MLX)
+from soundloom.engines.mlx.paths import find  # noqa: E402
 from soundloom.engines.mlx.stable_audio.engine import MLXEngine  # noqa: E402
 
 RANK = 3
@@ -180,6 +181,26 @@ def test_slots_switch_and_are_replaced_together(checkpoints):
     assert_equal(outputs(engine), found[1])
     with pytest.raises(IndexError, match="no slot 1 among 1"):
         engine.use_branches(1)
+
+
+def test_strengths_of_one_adapter_share_its_factors(checkpoints):
+    checkpoint = checkpoints()
+    weights = base_weights(checkpoint)
+    adapter = make_adapter("dora-rows", weights, names=[FEED_FORWARD])
+    compiler = BranchCompiler(weights)
+    sets = [compiler.compile({FEED_FORWARD: [AdapterPart(adapter.modules[FEED_FORWARD], s)]}) for s in (0.5, 1.0)]
+    engine = MLXEngine(checkpoint, "cpu", "fp32")
+    layer = find(engine.module("dit"), FEED_FORWARD.removeprefix("model.").split("."))
+    engine.load_branches(sets)
+    held = []
+    for slot in (0, 1):
+        engine.use_branches(slot)
+        held.append(layer.branch)
+    engine.load_branches(sets[1:])
+    engine.use_branches(0)
+    held.append(layer.branch)
+    assert held[0].factors[0] is held[1].factors[0] is held[2].factors[0]
+    assert held[0].scale != held[1].scale
 
 
 def test_networks_that_are_freed_and_loaded_again_keep_the_slot(checkpoints):

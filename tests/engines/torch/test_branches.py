@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from soundloom.checkpoints.formats.affine import quantize
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.config.stable_audio.adapters import Combine
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.torch.blocks import DownProjection, FeedForward, Linear
-from soundloom.engines.torch.branches import FactorCache
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Branch, Int8Linear
 from soundloom.engines.torch.quantized import PackedLinear
 from soundloom.engines.torch.stable_audio.dit import PointwiseConv

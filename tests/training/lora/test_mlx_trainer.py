@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from shutil import which
 
 import numpy as np
 import pytest
@@ -176,3 +177,16 @@ def test_networks_hold_the_trained_tensors_when_the_state_is_saved(checkpoint, t
     trainer = MLXTrainer(task, tmp_path, [compare := Compare()])
     trainer.train()
     assert compare.step == 2
+
+
+@pytest.mark.slow  # on a CPU, MLX calls a C++ compiler for every function
+@pytest.mark.skipif(which("c++") is None, reason="there is no C++ compiler")
+def test_compiled_steps_equal_others(checkpoint, tmp_path):
+    config, found = make_config(3), []
+    for compiles in (False, True):
+        (folder := tmp_path / str(compiles)).mkdir()
+        trainer = MLXTrainer(make_task(checkpoint, config, compiles), folder)
+        trainer.train()
+        found.append(vectors(trainer))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -17,6 +17,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.diffusion.fourier import expo_frequencies
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.mlx.branches import Branch, LowRankBranch
 from soundloom.engines.mlx.graph import after, fused
 from soundloom.lora.branches import LayerBranch
@@ -81,9 +82,9 @@ class Linear(nn.Linear):
         """Multiply y (…, out) by the transposed weight."""
         return y.astype(self.weight.dtype) @ self.weight
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.dtype)
+        return LowRankBranch.of(branch, self.weight.dtype, cache)
 
     def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
         """Return rows of the weight in float32, computed after `earlier`."""

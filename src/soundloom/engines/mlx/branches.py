@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import mlx.core as mx
 import numpy as np
-from mlx import nn
 
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.mlx.graph import fused
-from soundloom.engines.mlx.paths import find
-from soundloom.lora.branches import Branches, LayerBranch
-from soundloom.lora.modules import CONDITIONER, TRANSFORMER
+from soundloom.lora.branches import LayerBranch
 
 Product = Callable[[mx.array], mx.array]
-PREFIXES = {"dit": TRANSFORMER, "conditioner": CONDITIONER}  # of a component's layers in adapter files
 _RANK_MULTIPLE = 8  # matmuls of other ranks are slower; zeros fill the rest
 
 
@@ -39,101 +36,65 @@ def scaled(x: mx.array, scale: mx.array) -> mx.array:
 
 @dataclass(frozen=True, eq=False)
 class LowRankBranch:
-    """The branch of one layer on the device. `down` (R, in) and `up` (out, R) are None without a low-rank part."""
+    """The branch of one layer on its device.
 
-    terms: tuple[tuple[mx.array | None, mx.array | None], ...]  # rows and columns, float32
-    down: mx.array | None
-    up: mx.array | None
+    `terms` are the scales (row, col) of the weight, float32. The low-rank part is scale * up (down x), None without it.
+    With `shared` scales, of the only term, the low-rank part is inside of them: row * (W + scale up down) * col.
+    """
+
+    terms: list[tuple[mx.array | None, mx.array | None]]
+    factors: tuple[mx.array, mx.array] | None  # down (R, in), up (out, R)
+    scale: float
+    shared: bool
 
     @classmethod
-    def of(cls, branch: LayerBranch, dtype: mx.Dtype) -> LowRankBranch:
+    def of(cls, branch: LayerBranch, dtype: mx.Dtype, cache: FactorCache) -> LowRankBranch:
         """Copy a branch to the device; its factors become `dtype`, or float32 on a CPU.
 
         There, MLX accumulates in the dtype of its inputs, for which half precision is too coarse.
         """
-
-        def vector(values: np.ndarray | None) -> mx.array | None:
-            return None if values is None else mx.array(values)
-
-        terms = tuple((vector(row), vector(col)) for row, col in branch.terms)
-        factors = branch.factors()
-        if factors is None:
-            return cls(terms, None, None)
-        padding = -branch.rank % _RANK_MULTIPLE
-        down, up = np.pad(factors[0], ((0, padding), (0, 0))), np.pad(factors[1], ((0, 0), (0, padding)))
         dtype = mx.float32 if mx.default_device() == mx.cpu else dtype
-        return cls(terms, mx.array(down).astype(dtype), mx.array(up).astype(dtype))
+        terms = [(_vector(row), _vector(col)) for row, col in branch.terms]
+        low = branch.single
+        if low is not None:
+            factors = cache.get(low.adapter, dtype, lambda: _factors(low.adapter.factors(), dtype))
+            return cls(terms, factors, low.scale, shared=True)
+        stacked = branch.factors()
+        return cls(terms, None if stacked is None else _factors(stacked, dtype), 1.0, shared=False)
 
     def __call__(self, x: mx.array, product: Product) -> mx.array:
-        y: mx.array | None = None
+        if self.shared:
+            ((row, col),) = self.terms
+            x = x if col is None else scaled(x, col)
+            y = self._add_low(product(x), x)
+            return y if row is None else scaled(y, row)
+        total: mx.array | None = None
         for row, col in self.terms:
             part = product(x if col is None else scaled(x, col))
             part = part if row is None else scaled(part, row)
-            y = part if y is None else y + part
-        assert y is not None
-        if self.down is None or self.up is None:
+            total = part if total is None else total + part
+        assert total is not None
+        return self._add_low(total, x)
+
+    def _add_low(self, y: mx.array, x: mx.array) -> mx.array:
+        if self.factors is None:
             return y
-        dtype = self.down.dtype
-        return mx.addmm(y.astype(dtype), x.astype(dtype) @ self.down.T, self.up.T).astype(y.dtype)
+        down, up = self.factors
+        low = x.astype(down.dtype) @ down.T
+        return mx.addmm(y.astype(up.dtype), low, up.T, alpha=self.scale).astype(y.dtype)
 
     def arrays(self) -> Iterator[mx.array]:
         """Yield all arrays."""
         yield from (vector for term in self.terms for vector in term if vector is not None)
-        yield from (factor for factor in (self.down, self.up) if factor is not None)
+        yield from self.factors or ()
 
 
-class BranchSlots:
-    """The sets of adapters of an engine, on its device, and which of them its networks use."""
+def _vector(values: np.ndarray | None) -> mx.array | None:
+    return None if values is None else mx.array(values)
 
-    def __init__(self) -> None:
-        self._sets: list[Branches | None] = []
-        self._built: dict[tuple[str, int], dict[str, LowRankBranch]] = {}  # by component and slot
-        self._installed: dict[str, list[Any]] = {}  # the layers of a component that hold a branch
-        self._current: int | None = None
 
-    def load(self, sets: Sequence[Branches | None], modules: Mapping[Any, nn.Module]) -> None:
-        """Replace all sets; none is in use then."""
-        self.use(None, modules)
-        self._sets = list(sets)
-        self._built.clear()
-
-    def use(self, slot: int | None, modules: Mapping[Any, nn.Module]) -> None:
-        """Let the networks compute with a set, or without adapters if None."""
-        if slot is not None and not 0 <= slot < len(self._sets):
-            raise IndexError(f"no slot {slot} among {len(self._sets)}")
-        if slot == self._current:
-            return
-        self._current = slot
-        for component, module in modules.items():
-            self.install(component, module)
-
-    def install(self, component: str, module: nn.Module) -> None:
-        """Set the branches of a network, which may have just been loaded."""
-        for held in self._installed.pop(component, ()):
-            held.branch = None
-        slot = self._current
-        if slot is None or component not in PREFIXES or self._sets[slot] is None:
-            return
-        if (component, slot) not in self._built:
-            self._built[component, slot] = self._build(component, slot, module)
-        self._installed[component] = []
-        for path, branch in self._built[component, slot].items():
-            layer = find(module, path.split("."))
-            layer.branch = branch
-            self._installed[component].append(layer)
-
-    def forget(self, component: str) -> None:
-        """Drop the branches of a network that leaves memory."""
-        self._installed.pop(component, None)
-        for key in [key for key in self._built if key[0] == component]:
-            del self._built[key]
-
-    def _build(self, component: str, slot: int, module: nn.Module) -> dict[str, LowRankBranch]:
-        branches, prefix = self._sets[slot], PREFIXES[component]
-        built = {
-            name.removeprefix(prefix): find(module, name.removeprefix(prefix).split(".")).make_branch(branch)
-            for name, branch in (branches.layers.items() if branches else ())
-            if name.startswith(prefix)
-        }
-        mx.eval([array for branch in built.values() for array in branch.arrays()])
-        return built
+def _factors(factors: tuple[np.ndarray, np.ndarray], dtype: mx.Dtype) -> tuple[mx.array, mx.array]:
+    """Return factors (R, in) and (out, R) on the device, R rounded up."""
+    padding = -len(factors[0]) % _RANK_MULTIPLE
+    down, up = np.pad(factors[0], ((0, padding), (0, 0))), np.pad(factors[1], ((0, 0), (0, padding)))
+    return mx.array(down).astype(dtype), mx.array(up).astype(dtype)

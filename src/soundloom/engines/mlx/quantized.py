@@ -6,6 +6,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.mlx.branches import Branch, LowRankBranch
 from soundloom.engines.mlx.graph import after
 from soundloom.lora.branches import LayerBranch
@@ -34,9 +35,9 @@ class StoredLinear(nn.Module):
         """Multiply x (…, in) by the weight alone."""
         return self.matmul(x.astype(self.dtype))
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.dtype)
+        return LowRankBranch.of(branch, self.dtype, cache)
 
     def transposed_product(self, y: mx.array) -> mx.array:
         """Multiply y (…, out) by the transposed weight."""

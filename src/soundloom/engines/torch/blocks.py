@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from soundloom.diffusion.fourier import expo_frequencies
-from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import Branch, LowRankBranch
 from soundloom.engines.torch.flex_attention import attend_window as flex_window
 from soundloom.engines.torch.flex_attention import differential_attention, is_fused
 from soundloom.engines.torch.int8 import HadamardInt8Linear, Int8Linear

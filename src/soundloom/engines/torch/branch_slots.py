@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from soundloom.engines.torch.branches import DeviceBranch, FactorCache
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import DeviceBranch
 from soundloom.lora.branches import Branches
 from soundloom.lora.modules import CONDITIONER, TRANSFORMER
 
@@ -34,8 +35,7 @@ class BranchSlots:
         stays = [_structure(new) for new in sets] == [_structure(old) for old in self._sets]
         kept = {slot for slot, new in enumerate(sets) if slot < len(self._sets) and new is self._sets[slot]}
         self._sets = list(sets)
-        used = {id(low.adapter) for one in sets if one for layer in one.layers.values() for low in layer.lows}
-        self._factors.keep(used)
+        self._factors.keep(sets)
         if not stays:
             self._built.clear()
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.checkpoints.formats.tensors import Array
-from soundloom.lora.adapter import ModuleAdapter
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.lora.branches import LayerBranch
 
 Product = Callable[[Tensor], Tensor]
-Raw = TypeVar("Raw")
 _RANK_MULTIPLE = 8  # matmuls of other ranks are slower; zeros fill the rest
 
 
@@ -33,25 +32,6 @@ class DeviceBranch(Protocol):
     def update(self, new: Any) -> bool:
         """Take the values of a new branch of the same structure in place; return false if that is not possible."""
         ...
-
-
-class FactorCache:
-    """The factors of adapters as layers use them, so that a change of strength does not read them again."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[int, Any], tuple[ModuleAdapter, Any]] = {}
-
-    def get(self, adapter: ModuleAdapter, kind: Any, make: Callable[[], Raw]) -> Raw:
-        """Return what `make` made for this adapter and kind of layer before, or makes now."""
-        key = id(adapter), kind
-        if key not in self._found:
-            self._found[key] = adapter, make()  # holds the adapter, whose id is not used again then
-        made: Raw = self._found[key][1]
-        return made
-
-    def keep(self, adapters: set[int]) -> None:
-        """Drop all but the adapters with these ids."""
-        self._found = {key: value for key, value in self._found.items() if key[0] in adapters}
 
 
 class LowRankBranch:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import Branch, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 LIMIT = 448.0  # largest e4m3 value

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundloom.engines.torch.branches import FactorCache, LowRankBranch
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import LowRankBranch
 from soundloom.engines.torch.int8_arithmetic import (
     OFFSET,
     hadamard_transform,

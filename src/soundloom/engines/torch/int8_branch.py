@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from soundloom.checkpoints.formats.tensors import Array
-from soundloom.engines.torch.branches import FactorCache, as_vector, factors_on
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import as_vector, factors_on
 from soundloom.engines.torch.int8_arithmetic import (
     LIMIT,
     OFFSET,

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.checkpoints.formats.affine import WORD_BITS
-from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
+from soundloom.engines.factor_cache import FactorCache
+from soundloom.engines.torch.branches import Branch, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 # Weight values that are cast at once: a few megabytes, which fit into a processor's cache.

@@ -16,6 +16,7 @@ import mlx.core as mx
 from mlx import nn
 
 from soundloom.config.stable_audio.model import DiTConfig
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.mlx.blocks import (
     CrossAttention,
     FeedForward,
@@ -150,9 +151,9 @@ class PointwiseConv(nn.Module):
         """Multiply y (…, out) by the transposed weight."""
         return y.astype(self.weight.dtype) @ self.weight[:, :, 0]
 
-    def make_branch(self, branch: LayerBranch) -> LowRankBranch:
+    def make_branch(self, branch: LayerBranch, cache: FactorCache) -> LowRankBranch:
         """Return a branch of adapters for this layer."""
-        return LowRankBranch.of(branch, self.weight.dtype)
+        return LowRankBranch.of(branch, self.weight.dtype, cache)
 
     def rows(self, chosen: slice, earlier: mx.array) -> mx.array:
         """Return rows of the weight (out, in) in float32, computed after `earlier`."""

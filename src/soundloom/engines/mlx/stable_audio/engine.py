@@ -11,7 +11,7 @@ from mlx import nn
 
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.engines.mlx.blocks import Padding
-from soundloom.engines.mlx.branches import BranchSlots
+from soundloom.engines.mlx.branch_slots import BranchSlots
 from soundloom.engines.mlx.components import PRECISIONS, ComponentEngine, on_device
 from soundloom.engines.mlx.load import load_module
 from soundloom.engines.mlx.stable_audio.conditioner import Conditioner

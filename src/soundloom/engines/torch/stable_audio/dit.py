@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundloom.config.stable_audio.model import DiTConfig
+from soundloom.engines.factor_cache import FactorCache
 from soundloom.engines.torch.blocks import (
     CrossAttention,
     FeedForward,
@@ -29,7 +30,7 @@ from soundloom.engines.torch.blocks import (
     normal,
     rope_channels,
 )
-from soundloom.engines.torch.branches import Branch, FactorCache, LowRankBranch
+from soundloom.engines.torch.branches import Branch, LowRankBranch
 from soundloom.lora.branches import LayerBranch
 
 NORM_EPS = 1e-5

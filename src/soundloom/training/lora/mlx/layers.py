@@ -57,6 +57,7 @@ class TrainableLayer:
         self.layer = layer
         self.start = {kind: mx.array(adapter.array(kind)) for kind in kinds_of(adapter.type)}
         self._bases = {kind: mx.array(adapter.array(kind)) for kind in BASES} if is_xs(adapter.type) else {}
+        self._squares = self._sum_squares()  # now: a function that MLX compiles cannot compute them
 
     @property
     def inputs(self) -> int:
@@ -112,9 +113,8 @@ class TrainableLayer:
         cross = (self._transposed_product(weighted.T) * down).sum(axis=0)
         return root(squares + 2 * cross + (((weighted.T @ up) @ down) * down).sum(axis=0))
 
-    @cached_property
-    def _squares(self) -> tuple[mx.array, mx.array]:
-        """The sums of the squares of W along its rows (out,) and its columns (in,), computed once."""
+    def _sum_squares(self) -> tuple[mx.array, mx.array]:
+        """Return the sums of the squares of W along its rows (out,) and its columns (in,)."""
         rows, cols = [], mx.zeros(())
         for chosen in self._slices:
             block = mx.square(self.layer.rows(chosen, cols))
