@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import soundloom.lora
 from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.errors import MismatchError, RequestError
 from soundloom.lora.adapter import TYPES, is_xs
@@ -327,3 +328,10 @@ def test_a_change_larger_than_the_weights_is_reported():
     assert "self_attn (" in warnings_of(measure(adapter, WEIGHTS))[0]
     weak = replace(adapter, modules={LINEAR: replace(adapter.modules[LINEAR], scale=0.1)})
     assert warnings_of(measure(weak, WEIGHTS)) == []
+
+
+def test_the_package_exports_what_it_lists():
+    for name in soundloom.lora.__all__:
+        assert getattr(soundloom.lora, name).__name__ in (name, "read")
+    with pytest.raises(AttributeError, match="no attribute 'combined'"):
+        _ = soundloom.lora.combined

@@ -14,17 +14,38 @@ if TYPE_CHECKING:
     from soundloom.lora.adapter import Adapter, ModuleAdapter
     from soundloom.lora.files.find import find_adapter, list_adapters, read
     from soundloom.lora.files.write import write_adapter
+    from soundloom.lora.operations.combine import combine_exactly, combine_for
+    from soundloom.lora.operations.convert import to_lora
+    from soundloom.lora.operations.extract import extract
+    from soundloom.lora.operations.resize import resize
 
 _HOMES = {
     "Adapter": "adapter",
     "ModuleAdapter": "adapter",
+    "combine_exactly": "operations.combine",
+    "combine_for": "operations.combine",
+    "extract": "operations.extract",
     "find_adapter": "files.find",
     "list_adapters": "files.find",
     "read": "files.find",
+    "resize": "operations.resize",
+    "to_lora": "operations.convert",
     "write_adapter": "files.write",
 }
 
-__all__ = ["Adapter", "ModuleAdapter", "find_adapter", "list_adapters", "read", "write_adapter"]
+__all__ = [
+    "Adapter",
+    "ModuleAdapter",
+    "combine_exactly",
+    "combine_for",
+    "extract",
+    "find_adapter",
+    "list_adapters",
+    "read",
+    "resize",
+    "to_lora",
+    "write_adapter",
+]
 
 
 if not TYPE_CHECKING:  # type checkers know the names from above, and should reject any other

@@ -225,8 +225,12 @@ def test_bake_stores_norms(soundloom, made):
     found = read_adapter(baked)
     assert (found.config["norm_base"], found.metadata["baked_variant"]) == ("mini", "dora-rows")
     assert all("baked_vnorm_row" in module.tensors for module in found.modules.values())
-    assert soundloom("lora", "info", baked, "--model", "mini").err == ""
-    assert "only dora-rows" in soundloom("lora", "bake", made("other"), "--model", "mini").err
+    assert "row norms are for other weights" not in soundloom("lora", "info", baked, "--model", "mini").out
+    other = made("other-base", size=0.2)
+    assert soundloom("lora", "merge", "--model", "mini", "--lora", other, "-o", "tuned").code == 0
+    found = soundloom("lora", "info", baked, "--model", "tuned").out
+    assert "note: its stored row norms are for other weights, off by " in found
+    assert "only dora-rows" in soundloom("lora", "bake", other, "--model", "mini").err
 
 
 # list and merge
