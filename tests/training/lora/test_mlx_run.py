@@ -13,6 +13,7 @@ pytest.importorskip("mlx.core", reason="MLX is not installed")
 from soundloom.errors import TrainingError
 from soundloom.lora.files.read import read_adapter
 from soundloom.pipeline.load import load
+from soundloom.testing.stable_audio import make_random
 from soundloom.training.loop.logging import read_log
 from soundloom.training.lora.config import AdapterConfig, PreviewConfig
 from tests.training.lora.runs import CONFIG, make_run, stop_after, with_loop, write_sounds
@@ -135,6 +136,16 @@ def test_half_precision_trains(base, sounds, tmp_path):
     train(base, tmp_path / "out", sounds, held_out=held_out, precision="bf16")
     first, *_, last = read_log(tmp_path / "out")
     assert last["held-out"] < first["held-out"]
+
+
+def test_packed_weights_are_trained_on(sounds, tmp_path):
+    packed = make_random("small-music-base", tmp_path / "model", layout="int4", size="tiny")
+    held_out = write_sounds(tmp_path / "held", (0.4,), seed=9)
+    train(packed, tmp_path / "out", sounds, held_out=held_out)
+    first, *_, last = read_log(tmp_path / "out")
+    assert last["held-out"] < first["held-out"]
+    with pytest.raises(TrainingError, match="are packed"):
+        make_run(packed, tmp_path / "torch", sounds, engine="torch").train()
 
 
 @pytest.mark.slow

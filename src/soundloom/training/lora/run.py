@@ -10,12 +10,14 @@ from typing import Literal
 import torch
 from torch import nn
 
+from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.engines.stable_audio import Component, find_component
 from soundloom.engines.torch.load import load_module
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner
 from soundloom.engines.torch.stable_audio.dit import DiT
 from soundloom.engines.torch.stable_audio.engine import TorchEngine
+from soundloom.errors import TrainingError
 from soundloom.training.loop.blocks import compile_blocks, recompute_blocks
 from soundloom.training.loop.distributed import Distributed
 from soundloom.training.loop.logging import Callback
@@ -104,9 +106,17 @@ class TrainingEngine(TorchEngine):
 def load_network(
     checkpoint: Checkpoint, distributed: Distributed, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> BaseNetwork:
-    """Load the frozen transformer and conditioner; the linear layers in blocks in `precision`, the rest in FP32."""
+    """Load the frozen transformer and conditioner; the linear layers in blocks in `precision`, the rest in FP32.
+
+    Raises TrainingError for packed weights.
+    """
     device = distributed.device
     dit, conditioner = find_component(checkpoint, "dit"), find_component(checkpoint, "conditioner")
+    if any(isinstance(tensor, PackedTensor) for tensor in dit.tensors.values()):
+        raise TrainingError(
+            f"the weights of {checkpoint.name} are packed, which PyTorch cannot train adapters on",
+            "train on the original model, and use the adapter with both; --engine mlx trains on packed weights",
+        )
     blocks = torch.bfloat16 if precision == "bf16" else None
     network = load_module(lambda: DiT(dit.config), dit.tensors, dit.label, device, blocks=blocks)
     if distributed.config.recompute:
