@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,13 @@ from soundloom.untrusted.json import read_json
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")  # of files that are considered in folders
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+RUN_RECORD = "run.json"  # in the folder of a training run
+_RUN_STATES = ("state.pt", "state.safetensors")  # of the optimizer, in such a folder
+_SAVED = re.compile(r"(?P<name>.+)-step=(?P<step>\d+)-epoch=\d+\.safetensors")  # by a training run
+_MODEL_CONFIG = "model_config.json"
+_EXTRACT = "if it is a model that was trained further, make an adapter of it: soundloom lora extract TUNED BASE"
 _CONFIG_KEY = "lora_config"
+_ZIP = b"PK\x03\x04"  # begins files of torch.save, whatever their names
 _LENGTH_BYTES = 8  # of the header of safetensors, which begins with a brace
 _FORMS = "known forms: safetensors, .ckpt and .pt of torch.save, .gguf of sa3.cpp, and PEFT folders"
 
@@ -59,6 +66,8 @@ def _may_be_adapter(path: Path) -> bool:
         return (path / PEFT_CONFIG).is_file()
     if path.suffix not in SUFFIXES or is_temporary(path) or not path.is_file():
         return False
+    if path.name in _RUN_STATES and (path.parent / RUN_RECORD).is_file():
+        return False
     try:
         _read_file(path, ema=False)
     except NotAnAdapterError:
@@ -74,11 +83,26 @@ def _read_folder(folder: Path) -> Parts:
         return _read_peft_folder(folder)
     files = adapters_in(folder)
     if not files:
+        if (folder / _MODEL_CONFIG).is_file():
+            raise not_an_adapter(folder, "holds a model, not an adapter", _EXTRACT)
         raise ModelNotFoundError(f"there is no adapter in {folder}", _FORMS)
     if len(files) > 1:
+        if last := _last_of_run(folder, files):
+            return read_parts(last)
         names = some((path.name for path in files), 8)
         raise RequestError(f"{folder} holds {len(files)} adapters: {names}", "name one of them")
     return read_parts(files[0])
+
+
+def _last_of_run(folder: Path, files: Sequence[Path]) -> Path | None:
+    """Return the adapter with the most steps if the folder is that of one training run; averages do not count."""
+    saved = [match for path in files if (match := _SAVED.fullmatch(path.name))]
+    names = {match["name"] for match in saved}
+    names -= {f"{name}-ema" for name in names}
+    if not (folder / RUN_RECORD).is_file() or len(saved) < len(files) or len(names) != 1:
+        return None
+    last = max((match for match in saved if match["name"] in names), key=lambda match: int(match["step"]))
+    return folder / last[0]
 
 
 def _read_peft_folder(folder: Path) -> Parts:
@@ -109,7 +133,7 @@ def _read_file(path: Path, ema: bool) -> Parts:
         from soundloom.lora.files.gguf import read_gguf_adapter
 
         return read_gguf_adapter(path)
-    if start[_LENGTH_BYTES:] == b"{" or path.suffix == ".safetensors":
+    if start[_LENGTH_BYTES:] == b"{" or (path.suffix == ".safetensors" and not start.startswith(_ZIP)):
         tensors, metadata = read_safetensors_and_metadata(path)
         return _read_tensors(path, tensors, metadata, None, ema)
     if start.startswith((b"PK", b"\x80")):
@@ -177,5 +201,4 @@ def _not_an_adapter(path: Path, tensors: Mapping[str, LazyTensor]) -> MismatchEr
         return mismatch(path, f"has keys of no known kind of adapter: {some(similar)}", _FORMS)
     if any(key.endswith((".U", ".V")) for key in tensors):
         return not_an_adapter(path, "is a file of singular vectors, not an adapter", BASES_HINT)
-    hint = "if it is a model that was trained further, make an adapter of it: soundloom lora extract TUNED BASE"
-    return not_an_adapter(path, f"holds weights of a model, not an adapter: {some(tensors)}", hint)
+    return not_an_adapter(path, f"holds weights of a model, not an adapter: {some(tensors)}", _EXTRACT)

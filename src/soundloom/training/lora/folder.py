@@ -11,10 +11,10 @@ from typing import Any
 
 from soundloom.atomic import write_json
 from soundloom.errors import SoundloomError, TrainingError, shown
+from soundloom.lora.files.detect import RUN_RECORD
 from soundloom.training.locking import exclusive
 from soundloom.untrusted.json import read_json
 
-RECORD_FILE = "run.json"
 _FIXED = ("base", "data", "adapter", "seed", "engine")  # parts of the record that cannot change during a run
 
 
@@ -30,7 +30,7 @@ class RunFolder:
 
     @property
     def has_started(self) -> bool:
-        return (self.folder / RECORD_FILE).is_file()
+        return (self.folder / RUN_RECORD).is_file()
 
     @property
     def latents(self) -> Path:
@@ -75,7 +75,7 @@ class RunFolder:
     @property
     def record(self) -> Mapping[str, Any] | None:
         """What the run was started with; None for a new one. Raises TrainingError."""
-        path = self.folder / RECORD_FILE
+        path = self.folder / RUN_RECORD
         if not path.is_file():
             return None
         try:
@@ -98,7 +98,7 @@ class RunFolder:
             )
 
     def save_record(self, record: Mapping[str, Any]) -> None:
-        write_json(self.folder / RECORD_FILE, dict(record))
+        write_json(self.folder / RUN_RECORD, dict(record))
 
     def discard(self) -> None:
         """Remove a run's results, but no caches of latents and texts."""
@@ -109,7 +109,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def _progress(self) -> Iterator[Path]:
-        yield from (self.folder / name for name in (RECORD_FILE, "state.pt", "state.safetensors", "log.jsonl"))
+        yield from (self.folder / name for name in (RUN_RECORD, "state.pt", "state.safetensors", "log.jsonl"))
         yield from (path for path in (self.previews, self.tensorboard) if path.exists())
 
 
