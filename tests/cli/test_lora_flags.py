@@ -178,6 +178,11 @@ def test_only_known_settings_belong_to_an_adapter() -> None:
         (["--lora", "FILE", "steps=5-8"], "never acts"),
         (["--lora", "FILE", "--lora-strength", "1", "--lora-strength", "2"], "2 values for 1 adapters"),
         (["--lora", "FILE=nan"], "strength"),
+        (["--lora", "FILE=loud"], "'loud', the strength of "),
+        (["--lora", "FILE=0,5"], "'0,5', the strength of "),
+        (["--lora", "FILE", "strenght=0.5"], "adapters have no setting 'strenght'\nhint: did you mean strength?"),
+        (["--lora", "FILE", "--model", "medium"], "bora is an adapter for mini, but the model is medium"),
+        (["--lora", "FILE", "--model", "musicgen-small"], "musicgen-small has no use for --lora,"),
     ],
 )
 def test_faults_are_named_before_anything_is_written(
@@ -187,3 +192,11 @@ def test_faults_are_named_before_anything_is_written(
     assert main(["generate", "kick", *FAST, "-o", "x.wav", *given]) != 0
     assert message in capsys.readouterr().err
     assert not Path("x.wav").exists()
+
+
+def test_words_that_an_adapter_may_have_taught_cause_no_warning(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for strength, warns in ((1, False), (0, True)):
+        run("generate", "an organ", *FAST, "-o", "a.wav", "--lora", f"{files['bora']}={strength}")
+        assert ("was not trained on these words" in capsys.readouterr().err) == warns

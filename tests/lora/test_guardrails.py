@@ -81,7 +81,7 @@ def test_an_adapter_with_other_shapes_is_refused_with_the_first_of_them():
     adapter = make_adapter("dora-rows", make_weights(shapes=others), names=ALL)
     with pytest.raises(MismatchError, match=r"other shapes in") as raised:
         fit(adapter, WEIGHTS, "mine")
-    assert "model.transformer.project_in: lora_A 3 x 512 instead of 3 x 256" in str(raised.value)
+    assert "model.preprocess_conv: lora_A 3 x 1024 instead of 3 x 256" in str(raised.value)
     with pytest.raises(MismatchError, match="other shapes in"):
         fit(adapter, WEIGHTS, "mine", partial=True)
 

@@ -32,5 +32,5 @@ def edit(edited: EditOptions, options: GenerationOptions, fields: Callable[[Clip
     settings = recorded_settings(clip, options.model_name) if text is None else {"prompt": text}
     crossfade: dict[str, Any] = {} if edited.crossfade is None else {"crossfade": edited.crossfade}
     base = GenerationRequest(source=clip, **settings, **crossfade, **fields(clip))
-    requests = build_requests(base, options, config)
+    requests = build_requests(base, options, config, name)
     execute(plan(requests, config, default_seconds(name)), options, {clip: file})

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.cli.terminal.training_progress import duration
+from soundloom.errors import RequestError
+from soundloom.folders import expanded
 from soundloom.training.lora.checks import DataReport, advice
 
 if TYPE_CHECKING:
@@ -16,6 +20,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GIB = 2**30
+
+
+def require_outside(out: Path, data: str) -> None:
+    """Raise RequestError if files in the folder `out` would become part of a training set."""
+    inner, outer = os.path.realpath(out), os.path.realpath(expanded(data))
+    if inner == outer or inner.startswith(outer + os.sep):
+        raise RequestError(f"the output {out} is inside the sounds in {data}", "choose a folder outside it")
 
 
 def report_warnings(report: DataReport) -> None:

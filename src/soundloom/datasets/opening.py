@@ -24,6 +24,8 @@ def open_dataset(path: str | Path, kind: str | None = None) -> Dataset:
 
 
 def _find_kind(root: Path) -> str:
+    if root.is_file() and ".tar" not in root.suffixes:
+        raise RequestError(f"{root} is a single file, not a dataset", "name its folder, or .tar shards")
     if root.is_file() or (root.is_dir() and next(list_files(root, ".tar"), None)):
         return "webdataset"
     if not root.is_dir():

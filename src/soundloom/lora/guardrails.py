@@ -117,11 +117,7 @@ def fit(adapter: Adapter, weights: Mapping[str, LazyTensor], model: str, *, part
     `partial`, layers that the model lacks are dropped, and an adapter for another model of the same shape is accepted.
     Values are finite: reading a file checks them. Raises MismatchError.
     """
-    known = {name: module for name, module in adapter.modules.items() if name in weights}
-    faults = [] if partial else _missing_in_model(adapter, weights) + _missing_in_file(adapter, weights)
-    faults += _shape_faults(known, weights)
-    if faults or not known:
-        raise _does_not_fit(adapter, model, faults or _missing_in_model(adapter, weights))
+    known = require_shapes(adapter, {name: weight.shape for name, weight in weights.items()}, model, partial=partial)
     fitted = replace(adapter, modules=known)
     require_change(fitted)
     notices = [*_notices_of_layers(adapter, weights, partial), *check_base(adapter, model, partial=partial)]
@@ -129,15 +125,39 @@ def fit(adapter: Adapter, weights: Mapping[str, LazyTensor], model: str, *, part
     return replace(fitted, notices=(*adapter.notices, *notices))
 
 
-def _missing_in_model(adapter: Adapter, weights: Mapping[str, LazyTensor]) -> list[str]:
+def require_shapes(
+    adapter: Adapter, shapes: Mapping[str, tuple[int, ...]], model: str, *, partial: bool = False
+) -> dict[str, ModuleAdapter]:
+    """Return the modules of an adapter that a model has, by the shapes of its weights, which need no files.
+
+    Raises MismatchError for an adapter of another model.
+    """
+    known = {name: module for name, module in adapter.modules.items() if name in shapes}
+    faults = [] if partial else _missing_in_model(adapter, shapes) + _missing_in_file(adapter, shapes)
+    faults += _shape_faults(known, shapes)
+    if faults or not known:
+        raise _does_not_fit(adapter, model, faults or _missing_in_model(adapter, shapes))
+    check_base(adapter, model, partial=partial)
+    return known
+
+
+def require_known_fit(adapter: Adapter, model: str, *, partial: bool = False) -> None:
+    """Raise MismatchError for an adapter that a model of the catalogue cannot use, before the model is downloaded."""
+    entry = find_entry(model.partition("@")[0])
+    config = entry.parsed_config() if entry and entry.kind == "generator" and entry.public else None
+    if isinstance(config, ModelConfig):
+        require_shapes(adapter, module_shapes(config), model, partial=partial)
+
+
+def _missing_in_model(adapter: Adapter, weights: Mapping[str, object]) -> list[str]:
     unknown = [shown(name) for name in adapter.modules if name not in weights]
-    return [f"the model lacks {_counted(unknown, len(adapter.modules))}"] if unknown else []
+    return [f"the model lacks {_counted(unknown, len(adapter.modules), named=1)}"] if unknown else []
 
 
 def _missing_in_file(adapter: Adapter, weights: Iterable[str]) -> list[str]:
     """Return a fault if the file's own lists select layers that it lacks; some trainers leave out the conditioner."""
     missing = [name for name in _selected_but_missing(adapter, weights) if not name.startswith(CONDITIONER)]
-    return [f"the file lacks {_counted(missing)} that its lists select"] if missing else []
+    return [f"the file lacks {_counted(missing, named=1)} that its lists select"] if missing else []
 
 
 def _selected_but_missing(adapter: Adapter, weights: Iterable[str]) -> list[str]:
@@ -147,10 +167,10 @@ def _selected_but_missing(adapter: Adapter, weights: Iterable[str]) -> list[str]
     return [name for name in selected if name not in adapter.modules]
 
 
-def _shape_faults(modules: Mapping[str, ModuleAdapter], weights: Mapping[str, LazyTensor]) -> list[str]:
-    found = [_shape_fault(module, matrix_shape(weights[name].shape)) for name, module in modules.items()]
+def _shape_faults(modules: Mapping[str, ModuleAdapter], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    found = [_shape_fault(module, matrix_shape(shapes[name])) for name, module in modules.items()]
     wrong = [fault for fault in found if fault]
-    return [f"other shapes in {_counted(wrong)}"] if wrong else []
+    return [f"other shapes in {_counted(wrong, named=1)}"] if wrong else []
 
 
 def _shape_fault(module: ModuleAdapter, shape: tuple[int, int]) -> str:
@@ -177,8 +197,8 @@ def _does_not_fit(adapter: Adapter, model: str, faults: Sequence[str]) -> Mismat
     return MismatchError(f"{adapter.name} does not fit {model}: {detail}", hint)
 
 
-def _counted(names: Sequence[str], total: int | None = None) -> str:
-    listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+def _counted(names: Sequence[str], total: int | None = None, named: int = _NAMED) -> str:
+    listed = ", ".join(names[:named]) + (", …" if len(names) > named else "")
     count = f"{len(names)} of {total}" if total is not None else str(len(names))
     return f"{count} {'layer' if (total or len(names)) == 1 else 'layers'} ({listed})"
 

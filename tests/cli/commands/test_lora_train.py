@@ -56,6 +56,27 @@ def test_post_trained_models_are_refused(soundloom, sounds, tmp_path, tiny_model
     assert soundloom(*command, "--force").code == 0
 
 
+@pytest.mark.parametrize(("model", "message"), [("small-music", "train on small-music-base"), ("same-s", "generates")])
+def test_unsuitable_models_are_refused_before_they_are_downloaded(soundloom, sounds, tmp_path, model, message):
+    done = soundloom("lora", "train", sounds, "--model", model, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert message in done.err
+    assert "license" not in done.err
+
+
+def test_a_run_does_not_add_to_its_own_data(soundloom, base, sounds):
+    for out in (sounds, sounds / "run"):
+        done = soundloom("lora", "train", sounds, "--model", base, "--out", out, *SHORT)
+        assert done.code == 2
+        assert "is inside the sounds in" in done.err
+
+
+def test_a_single_file_is_no_training_set(soundloom, base, sounds, tmp_path):
+    done = soundloom("lora", "train", sounds / "0.wav", "--model", base, "--out", tmp_path / "out", *SHORT)
+    assert done.code == 2
+    assert "0.wav is a single file, not a dataset" in done.err
+
+
 def test_a_dry_run_tells_what_is_wrong_and_what_the_run_needs(soundloom, base, sounds, tmp_path):
     command = ("lora", "train", sounds, "--model", base, "--out", tmp_path / "out", "--dry-run")
     done = soundloom(*command)

@@ -63,6 +63,14 @@ def test_paths_come_before_names(folder, tmp_path, monkeypatch):
     assert read(here, exclude=["seconds"]).exclude == ("seconds",)
 
 
+def test_names_without_suffix_are_suggested_with_it(tmp_path, monkeypatch):
+    make(tmp_path / "here" / "style.safetensors")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ModelNotFoundError, match="there is no adapter style") as caught:
+        find_adapter("style")
+    assert caught.value.hint == "did you mean style.safetensors?"
+
+
 def test_names_of_sa3_cpp_are_found(folder):
     shutil.copy(GOLDEN / "part.safetensors", folder / "lora-kev-f32.safetensors")
     assert find_adapter("kev").name == "lora-kev-f32.safetensors"

@@ -66,6 +66,28 @@ def test_a_folder_with_one_adapter_is_that_adapter(tmp_path):
         read_adapter(folder)
 
 
+def test_the_folder_of_a_training_run_stands_for_its_last_adapter(tmp_path):
+    for step in (90, 100):
+        for name in ("style", "style-ema"):
+            save(tmp_path / f"{name}-step={step}-epoch=1.safetensors", flat(make_tensors("lora")), config_of("lora"))
+    (tmp_path / "state.pt").write_bytes(b"PK")
+    with pytest.raises(RequestError, match=r"5 adapters: state\.pt, style-ema"):
+        read_adapter(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    assert read_adapter(tmp_path).name == "style-step=100-epoch=1"
+    shutil.copy(tmp_path / "style-step=90-epoch=1.safetensors", tmp_path / "other.safetensors")
+    with pytest.raises(RequestError, match=r"5 adapters: other"):
+        read_adapter(tmp_path)
+
+
+def test_a_folder_with_a_model_is_called_one(tmp_path):
+    save(tmp_path / "model.safetensors", {"model.model.transformer.project_in.weight": np.ones((2, 2))})
+    (tmp_path / "model_config.json").write_text("{}")
+    with pytest.raises(MismatchError, match="holds a model, not an adapter") as caught:
+        read_adapter(tmp_path)
+    assert "soundloom lora extract" in caught.value.hint
+
+
 def test_archives_are_to_be_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "style.zip", "w") as archive:
         archive.write(GOLDEN / "part.safetensors", "style/part.safetensors")

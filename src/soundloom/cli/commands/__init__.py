@@ -16,7 +16,7 @@ COMMANDS = {
     "convert": "Convert a model to another layout",
     "quantize": "Quantize a model, and measure the error",
     "train": "Train or fine-tune a model",
-    "lora": "Inspect, convert, combine, and merge LoRA adapters",
+    "lora": "Train, inspect, convert, combine, and merge LoRA adapters",
     "show": "Show the prompt and settings of a generated file",
     "play": "Play audio files",
     "bench": "Measure speed and memory on this machine",

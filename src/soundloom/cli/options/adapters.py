@@ -9,6 +9,7 @@ from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import LicenseOptions
 from soundloom.cli.options.output import JsonOptions, QuietOptions
 from soundloom.cli.options.shared import bases_flag, model_flag, overwrite_flag, partial_flag
+from soundloom.errors import RequestError, printable, shown
 from soundloom.folders import expanded
 
 _DTYPES = {"fp16": "F16", "fp32": "F32"}
@@ -37,18 +38,24 @@ class AdapterModelOptions(LicenseOptions):
     )
 
 
-def split_strength(text: str) -> tuple[str, float]:
-    """Split `FILE=S` into file and strength, which is 1 by default.
+def split_strength(text: str, folder: str | None = None) -> tuple[str, float]:
+    """Split `FILE=S` into file and strength, which is 1 by default; `folder` is that of named adapters.
 
-    File names may contain `=` too, as `run-step=500-epoch=3` does: an adapter of the whole name comes first.
+    File names may contain `=` too, as `run-step=500-epoch=3` does: an adapter of the whole name comes first. Raises
+    RequestError if something else than a number follows a file.
     """
     name, found, last = text.rpartition("=" if "=" in text else ":")  # sometimes written FILE:S
+    if not found or expanded(text).exists():
+        return text, 1.0
     try:
         strength = float(last)
     except ValueError:
+        if expanded(name).exists() and "." not in last:
+            example = f"for example {printable(name)}=0.7"
+            raise RequestError(
+                f"{shown(last)!r}, the strength of {printable(name)}, is not a number", example
+            ) from None
         return text, 1.0
     from soundloom.lora.files.find import list_adapters
 
-    if not found or expanded(text).exists() or text in list_adapters():
-        return text, 1.0
-    return name, strength
+    return (text, 1.0) if text in list_adapters(folder) else (name, strength)

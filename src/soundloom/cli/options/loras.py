@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from soundloom.config.stable_audio.request import MAX_STEPS, GenerationRequest
 from soundloom.errors import RequestError, shown
 from soundloom.lora.files.find import find_adapter, index_adapter, locate_adapter
 from soundloom.lora.files.read import read_adapter
+from soundloom.lora.guardrails import require_known_fit
 from soundloom.lora.stack import require_layers
 
 log = logging.getLogger(__name__)
@@ -61,9 +63,12 @@ class LoraOptions:
         help="folder of adapters that --lora names (default: SOUNDLOOM_LORAS or the data folder)",
     )
 
-    def stack(self, recorded: AdapterStack | None, steps: int) -> AdapterStack | None:
+    def stack(
+        self, recorded: AdapterStack | None, steps: int, model: str, *, partial: bool = False
+    ) -> AdapterStack | None:
         """Return the adapters of a request of so many steps; without --lora, those of its record.
 
+        Adapters of --lora must fit the model, or with `partial` some of its layers.
         Raises RequestError, ModelNotFoundError or CheckpointError.
         """
         if not self.loras:
@@ -74,8 +79,8 @@ class LoraOptions:
             for use in uses:
                 index_adapter(read_adapter(locate_adapter(use.name, use.sha256, self.lora_dir)))
             return self._together(replace(recorded, uses=uses))
-        uses = self._with_strengths([parse_use(text, steps) for text in self.loras])
-        return self._together(AdapterStack(tuple(map(self._identified, uses))))
+        uses = self._with_strengths([parse_use(text, steps, self.lora_dir) for text in self.loras])
+        return self._together(AdapterStack(tuple(self._identified(use, model, partial) for use in uses)))
 
     def _together(self, stack: AdapterStack) -> AdapterStack:
         if self.lora_mix is not None:
@@ -110,8 +115,9 @@ class LoraOptions:
             for (use, has_strength), strength in zip(uses, strengths, strict=True)
         )
 
-    def _identified(self, use: AdapterUse) -> AdapterUse:
+    def _identified(self, use: AdapterUse, model: str, partial: bool) -> AdapterUse:
         adapter = read_adapter(find_adapter(use.name, self.lora_dir))
+        require_known_fit(adapter, model, partial=partial)
         index_adapter(adapter)
         require_layers(use, adapter)
         return replace(use, name=adapter.name, sha256=adapter.sha256)
@@ -123,20 +129,29 @@ class LoraOptions:
             raise RequestError(f"{' and '.join(found)} needs an adapter", "name one with --lora")
 
 
-def with_adapters(request: GenerationRequest, options: LoraOptions, config: ModelConfig) -> GenerationRequest:
-    """Return a request with the adapters that the flags name."""
-    stack = options.stack(request.loras, request.steps or config.sampling_defaults.steps)
+def with_adapters(
+    request: GenerationRequest, options: LoraOptions, config: ModelConfig, model: str
+) -> GenerationRequest:
+    """Return a request with the adapters that the flags name; `config` and `model` are the model's."""
+    stack = options.stack(request.loras, request.steps or config.sampling_defaults.steps, model)
     return replace(request, loras=None if stack is None else stack.resolved(request.compat.loras))
 
 
-def parse_use(text: str, steps: int) -> tuple[AdapterUse, bool]:
-    """Parse an adapter and its settings, separated by `SEPARATOR`; return whether a strength was among them."""
+def parse_use(text: str, steps: int, folder: str | None = None) -> tuple[AdapterUse, bool]:
+    """Parse an adapter and its settings, separated by `SEPARATOR`; return whether a strength was among them.
+
+    Shares of the steps become numbers of a run of `steps`. `folder` is that of named adapters. Raises RequestError.
+    """
     source, *settings = text.split(SEPARATOR)
-    name, strength = split_strength(source)
+    name, strength = split_strength(source, folder)
     given: dict[str, Any] = {} if name == source else {"strength": strength}
     for setting in settings:
         key, _, value = setting.partition("=")
         key = ALIASES.get(key, key)
+        if key not in _PARSERS:
+            close = difflib.get_close_matches(key, _PARSERS, 1)
+            guess = f"did you mean {close[0]}? " if close else ""
+            raise RequestError(f"adapters have no setting {shown(key)!r}", f"{guess}settings: {', '.join(_PARSERS)}")
         try:
             given[key] = _PARSERS[key](value, steps)
         except ValueError:

@@ -65,7 +65,7 @@ def with_joined_adapters(arguments: Sequence[str]) -> list[str]:
         if joined and joined[-1] in _LORA and not argument.startswith("-"):
             flag = joined[-1]
             joined.append(argument)
-        elif flag and SETTING.match(argument):
+        elif flag and SETTING.fullmatch(argument):
             joined[-1] += SEPARATOR + argument
         elif flag == _LORA_FILES and argument.endswith(_ADAPTER_SUFFIXES):
             joined += [flag, argument]

@@ -23,16 +23,18 @@ def build_requests(
     base: GenerationRequest,
     options: SamplingOptions,
     config: ModelConfig,
+    model: str,
     prompts: Sequence[str] = (),
     seconds: Sequence[float] = (),
 ) -> list[GenerationRequest]:
     """Return copies of `base` with the options applied: `--count` for each prompt, negative prompt, length, and seed.
 
-    An option that was given once applies to all clips. Raises RequestError.
+    `config` and `model` are configuration and name of the model. An option that was given once applies to all clips.
+    Raises RequestError.
     """
     base = replace(base, **options.changes(base.guidance, config))
     if isinstance(options, LoraOptions):
-        base = with_adapters(base, options, config)
+        base = with_adapters(base, options, config, model)
     given = {"prompt": prompts, "negative_prompt": options.negative_prompt, "seconds": seconds}
     return spread_requests(base, options, given)
 

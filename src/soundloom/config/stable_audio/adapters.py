@@ -14,6 +14,8 @@ from soundloom.errors import RequestError, shown
 Mode = Literal["fade", "full", "linear"]
 Combine = Literal["chain", "sum"]
 Seconds = Literal["first", "all", "none"]
+_SIGMA_HINT = "sigma=(0.2, 0.9) in Python, sigma=0.2..0.9 on the command line"
+_STEPS_HINT = "steps=(2, 8) in Python, steps=2-8 on the command line"
 MAX_STRENGTH = 100.0
 MAX_ADAPTERS = 64
 
@@ -70,12 +72,12 @@ class AdapterUse:
         object.__setattr__(self, "sigma", _pair("sigma", self.sigma, as_float))
         low, high = self.sigma
         if not 0 <= low <= high <= 1:
-            raise RequestError(f"sigma must ascend within 0 to 1, found {low:g} to {high:g}", "sigma=(0.2, 0.9)")
+            raise RequestError(f"sigma must ascend within 0 to 1, found {low:g} to {high:g}", _SIGMA_HINT)
         if self.steps is not None:
             object.__setattr__(self, "steps", _pair("steps", self.steps, as_int))
             first, last = self.steps
             if not 1 <= first <= last:
-                raise RequestError(f"steps count from 1 and ascend, found {first} to {last}", "steps=(2, 8)")
+                raise RequestError(f"steps count from 1 and ascend, found {first} to {last}", _STEPS_HINT)
         for name in ("only", "off"):
             patterns = getattr(self, name)
             object.__setattr__(self, name, (patterns,) if isinstance(patterns, str) else tuple(patterns))

@@ -137,7 +137,7 @@ def _not_found(name: str, folder: str | Path | None) -> ModelNotFoundError:
     close = difflib.get_close_matches(name, known, 3, 0.5)
     close += [str(beside[key]) for key in difflib.get_close_matches(expanded(name).name, list(beside), 3, 0.6)]
     if close:
-        hint = f"did you mean {' or '.join(map(printable, close))}?"
+        hint = f"did you mean {' or '.join(map(printable, dict.fromkeys(close)))}?"
     elif known:
         hint = f"{printable(place)} has {some(known, 8)}"
     else:
@@ -146,9 +146,10 @@ def _not_found(name: str, folder: str | Path | None) -> ModelNotFoundError:
 
 
 def _files_beside(path: Path) -> dict[str, Path]:
-    """Return the files beside a path that may be adapters, by name."""
+    """Return the files beside a path that may be adapters, by name with and without suffix."""
     with suppress(OSError, ValueError):
-        return {other.name: other for other in path.parent.iterdir() if other.suffix in SUFFIXES}
+        files = [other for other in path.parent.iterdir() if other.suffix in SUFFIXES]
+        return {other.stem: other for other in files} | {other.name: other for other in files}
     return {}
 
 

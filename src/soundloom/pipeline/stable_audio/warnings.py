@@ -13,7 +13,9 @@ def request_warnings(
     clip: PlannedClip, truncated: str, config: ModelConfig, name: str, vocabulary: CaptionVocabulary | None
 ) -> list[str]:
     """Return warnings about a clip of the model `name`; `truncated` is the unread part of its prompts."""
-    found = vocabulary.warnings(clip.request.prompt, name) if vocabulary else []
+    loras = clip.request.loras
+    is_adapted = loras is not None and any(use.strength for use in loras.uses)  # and may have learned other words
+    found = vocabulary.warnings(clip.request.prompt, name) if vocabulary and not is_adapted else []
     if truncated:
         length = config.model.conditioning.prompt.max_length
         found.append(f"the prompt is longer than {length} tokens; this was truncated: '{shown(truncated)}'")

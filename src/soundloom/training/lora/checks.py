@@ -71,9 +71,9 @@ class DataReport:
         """Raise TrainingError that lists all errors."""
         if self.errors:
             some = bool(self.usable)
+            hint = "mend or remove these clips, or leave them out with --skip-faulty"
             raise TrainingError(
-                "\n".join(self.errors),
-                "mend or remove these clips, or leave them out with --skip-faulty" if some else "nothing is left",
+                "\n".join(self.errors), hint if some else "soundloom lora check DATA shows what it finds"
             )
 
 
@@ -155,7 +155,8 @@ def _fault(facts: ClipFacts, example: Example, channels: int) -> str:
 
 def _errors(clips: Sequence[ClipFacts]) -> Iterator[str]:
     if not clips:
-        yield "there are no clips"
+        yield "the training set has no clips: it needs sounds such as NAME.wav, with their captions in NAME.txt"
+        return
     uncaptioned = [clip for clip in clips if clip.fault == "has no caption"]
     if len(uncaptioned) == len(clips) > 0:
         yield (

@@ -30,6 +30,14 @@ Generate = Callable[[Path | None], Sequence[Clip]]  # clips with the saved adapt
 Show = Callable[[str, Sequence[Clip], int], None]  # the clips of a source after a step
 
 
+class ModelInTraining(Model):
+    """A model that learns words which it did not know, so that it does not warn about them."""
+
+    @property
+    def caption_vocabulary(self) -> None:
+        return None
+
+
 class PreviewRequest:
     """The prompts and seeds that all previews share."""
 
@@ -47,7 +55,7 @@ def base_previews(checkpoint: Checkpoint, make_engine: Callable[[], Engine], req
     """Return a function that generates with an engine of the networks in training, and frees all others again."""
 
     def generate(adapter: Path | None) -> Sequence[Clip]:
-        return request.generate(Model(checkpoint, make_engine(), keep_bad=True))
+        return request.generate(ModelInTraining(checkpoint, make_engine(), keep_bad=True))
 
     return generate
 

@@ -94,7 +94,7 @@ def run(options: Options) -> None:
     base = _base(options, record)
     if base.source is not None and not (prompts or record):
         base = replace(base, **recorded_settings(base.source, options.model_name))
-    requests = build_requests(base, options, config, prompts, options.seconds)
+    requests = build_requests(base, options, config, name, prompts, options.seconds)
     files = {base.source: Path(options.init_audio)} if base.source and options.init_audio else {}
     execute(plan(requests, config, default_seconds(name)), options, files, record.get("model_hash"))
 
@@ -104,7 +104,7 @@ def _require_absent(options: Options, names: Iterable[str]) -> None:
     known = {field.name: field for field in fields(options)}
     given = [name for name in names if getattr(options, name) != known[name].default]
     if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        flags = ", ".join(next(flag for flag in known[name].metadata["names"] if flag[:2] == "--") for name in given)
         raise RequestError(
             f"{options.model_name} has no use for {flags}", "leave them out; `soundloom models` lists the models"
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from soundloom.cli.loading import known_model, open_model
-from soundloom.cli.lora_data import report_warnings
+from soundloom.cli.lora_data import report_warnings, require_outside
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.lora_training import SetOptions
 from soundloom.cli.options.model import ModelOptions
@@ -28,7 +27,10 @@ class Options(SetOptions, ModelOptions, QuietOptions):
 
     data: str = flag(metavar="AUDIO", help="a folder of sounds with captions")
     out: str = out_flag(
-        required=True, hidden=("--output-path", "--output-dir"), help="folder of .npy files, one for each sound"
+        required=True,
+        hidden=("--output-path", "--output-dir"),
+        metavar="FOLDER",
+        help="of .npy files, one for each sound",
     )
 
 
@@ -40,8 +42,7 @@ def run(options: Options) -> int:
     from soundloom.training.lora.setup import Encoder, check, encode_sounds
 
     out = expanded(options.out)
-    if os.path.realpath(out).startswith(os.path.realpath(expanded(options.data)) + os.sep):
-        raise RequestError(f"the output {out} is inside the sounds in {options.data}", "choose a folder outside it")
+    require_outside(out, options.data)
     with info_to_stderr(quiet=options.quiet):
         dataset, report = check(options.data, config, 1, options.skip_faulty)
         report_warnings(report)

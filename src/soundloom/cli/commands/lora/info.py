@@ -15,7 +15,7 @@ from soundloom.errors import printable
 from soundloom.lora.adapter import Adapter
 from soundloom.lora.files.find import find_adapter
 from soundloom.lora.files.read import read_adapter
-from soundloom.lora.guardrails import canonical_model, check_settings, fitting_models, inverted_rows
+from soundloom.lora.guardrails import canonical_model, check_settings, fitting_models, inverted_rows, require_known_fit
 from soundloom.lora.modules import GROUPS, group_of
 
 
@@ -80,6 +80,7 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def _with_model(options: Options, model: str) -> dict[str, Any]:
+    require_known_fit(read_adapter(find_adapter(options.file)), model, partial=options.partial)
     from soundloom.cli.loading import open_named
     from soundloom.lora.arithmetic import column_norms, row_norms
     from soundloom.lora.guardrails import check_norms

@@ -51,7 +51,7 @@ def run(options: Options) -> None:
     if options.layout in BUNDLE_BITS:
         require_group_size(options.group_size)
     require_empty_or_same(folder)
-    stack = (options.stack(None, steps=1) or AdapterStack()).resolved("fade")
+    stack = (options.stack(None, 1, options.model, partial=options.partial) or AdapterStack()).resolved("fade")
     require_ungated(stack)
     checkpoint = open_named(options.model, accept_license=options.accept_license)
     require_full_precision(checkpoint)

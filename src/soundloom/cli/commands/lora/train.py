@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from soundloom.cli.loading import confirmation, open_named
-from soundloom.cli.lora_data import dry_run_lines, report_warnings
+from soundloom.cli.loading import confirmation, known_model, open_named
+from soundloom.cli.lora_data import dry_run_lines, report_warnings, require_outside
 from soundloom.cli.lora_engines import TrainingEngine, training_engine
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.lora_training import LoraTrainingOptions
@@ -20,6 +20,7 @@ from soundloom.cli.terminal.logs import info_to_stderr
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.training_progress import SaveSignal, Stop, progress
 from soundloom.config.catalogue import find_entry
+from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.errors import RequestError
 from soundloom.folders import expanded
 from soundloom.lora.files.find import find_adapter
@@ -55,7 +56,12 @@ class Options(LoraTrainingOptions, RunOptions, EngineOptions, ComputeOptions, Li
     model: str = model_flag(
         required=True, hidden=("--dit-weights",), help="a base model: a name from `soundloom models`, a folder, or file"
     )
-    out: str = out_flag(required=True, hidden=("--save-dir",), help="folder of adapters, caches, logs, and previews")
+    out: str = out_flag(
+        required=True,
+        hidden=("--save-dir",),
+        metavar="FOLDER",
+        help="of adapters, caches, logs, and previews",
+    )
     precision: Literal["auto", "fp32", "bf16"] = precision_flag(
         default="auto",
         hidden=("--base-precision",),
@@ -76,6 +82,8 @@ class Options(LoraTrainingOptions, RunOptions, EngineOptions, ComputeOptions, Li
 
 def run(options: Options) -> int:
     options.check_run()
+    _require_trainable(options)
+    require_outside(expanded(options.out), options.data)
     checkpoint = open_named(options.model, options.accept_license)
     config = _config(options, checkpoint)
     from soundloom.training.lora.setup import generative_config
@@ -94,19 +102,26 @@ def run(options: Options) -> int:
                 return _train(options, _plan(options, config, checkpoint, folder, (data, held_out), engine), engine)
 
 
-def _config(options: Options, checkpoint: Checkpoint) -> LoraConfig:
-    """Return the configuration. Raises RequestError for invalid options, before PyTorch is imported."""
-    from soundloom.training.lora.setup import generative_config
-
-    model = generative_config(checkpoint)
-    entry = find_entry(checkpoint.name)
+def _require_trainable(options: Options) -> None:
+    """Raise RequestError for a model that should not be trained on, before it is downloaded."""
+    name, config = known_model(options.model)
+    if not isinstance(config, ModelConfig):
+        raise RequestError(f"{name} is not a Stable Audio model that generates", "name one that does")
+    entry = find_entry(name)
     has_base = entry is None or find_entry(f"{entry.name}-base") is not None
-    if model.is_distilled and has_base and not options.force:
+    if config.is_distilled and has_base and not options.force:
         base = f"{entry.name}-base" if entry else "its base model"
         raise RequestError(
             f"{options.model} is post-trained for few steps, and an adapter that is trained on it sounds worse",
             f"train on {base} and use the adapter with both, or insist with --force",
         )
+
+
+def _config(options: Options, checkpoint: Checkpoint) -> LoraConfig:
+    """Return the configuration. Raises RequestError for invalid options, before PyTorch is imported."""
+    from soundloom.training.lora.setup import generative_config
+
+    model = generative_config(checkpoint)
     return options.config(model.sample_rate / model.same.downsampling_ratio, model.max_seconds, options.compat)
 
 
