@@ -56,9 +56,9 @@ def test_a_state_dict_alone_and_a_renamed_file_are_read(tmp_path):
     renamed = tmp_path / "a.ckpt"
     shutil.copy(tmp_path / "native.safetensors", renamed)
     assert_equal(read_adapter(renamed), expected)
-    for name in ("b.gguf", "c.safetensors"):
-        shutil.copy(path, tmp_path / name)
-        assert_equal(read_adapter(tmp_path / name), expected)
+    for copy in ("b.gguf", "c.safetensors"):
+        shutil.copy(path, tmp_path / copy)
+        assert_equal(read_adapter(tmp_path / copy), expected)
 
 
 def training_checkpoint(path, layers, ema=None, prefixes=("diffusion.model.", "diffusion.conditioner."), **others):
