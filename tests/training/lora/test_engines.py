@@ -15,6 +15,7 @@ from soundloom.engines.torch.load import load_module  # noqa: E402
 from soundloom.engines.torch.stable_audio.conditioner import Conditioner  # noqa: E402
 from soundloom.engines.torch.stable_audio.dit import DiT  # noqa: E402
 from soundloom.lora.modules import base_weights  # noqa: E402
+from soundloom.testing.stable_audio import make_random  # noqa: E402
 from soundloom.training.loop.trainer import Trainer  # noqa: E402
 from soundloom.training.lora.mlx.trainer import MLXTrainer  # noqa: E402
 from soundloom.training.lora.network import BaseNetwork  # noqa: E402
@@ -36,9 +37,24 @@ def torch_task(checkpoint, config, sampler, held_out):
     return LoraTask(network, module, sampler, config, held_out)
 
 
-@pytest.mark.parametrize(("adapter_type", "dropout"), [("dora-rows", 0.0), ("bora", 0.3), ("dora-cols-xs", 0.0)])
-def test_both_engines_take_the_same_steps(tiny_model_folder, tmp_path, adapter_type, dropout):
-    checkpoint = open_checkpoint(tiny_model_folder)
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    names = ("small-music", "medium")
+    return {name: open_checkpoint(make_random(name, folder / name, size="tiny")) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("model", "adapter_type", "dropout"),
+    [
+        ("small-music", "dora-rows", 0.0),
+        ("small-music", "bora", 0.3),
+        ("small-music", "dora-cols-xs", 0.0),
+        ("medium", "dora-rows", 0.0),  # differential attention
+    ],
+)
+def test_both_engines_take_the_same_steps(checkpoints, tmp_path, model, adapter_type, dropout):
+    checkpoint = checkpoints[model]
     # With a large epsilon, entries with hardly any gradient do not move in a direction that rounding decides.
     config = make_config(4, adapter_type, accumulate=2, epsilon=1e-3, ema=0.9)
     config = replace(config, adapter=replace(config.adapter, dropout=dropout))

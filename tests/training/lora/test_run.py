@@ -164,12 +164,16 @@ def test_training_continues_from_an_adapter(base, sounds, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_bit_for_bit(base, sounds, tmp_path):
+@pytest.mark.parametrize("engine", ["torch", "mlx"])
+def test_a_killed_run_resumes_bit_for_bit(base, sounds, tmp_path, engine):
+    pytest.importorskip(engine)
+
     def command(out):
         flags = ["--steps", "40", "--save-every", "5", "--log-every", "5", "--batch", "2", "--rank", "2"]
         return [
             *(sys.executable, "-m", "soundloom", "lora", "train", str(sounds), "--model", str(base), "--out", str(out)),
             *(*flags, "--preview-every", "0", "--name", "style", "--lr", "1e-2", "--keep-last", "9", "--quiet"),
+            *("--engine", engine, "--device", "cpu"),
         ]
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
