@@ -18,7 +18,14 @@ from soundloom.checkpoints.formats.tensors import from_array
 from soundloom.engines.torch.branches import Product
 from soundloom.lora.adapter import BORA_TYPES, COLS_TYPES, ROWS_TYPES, ModuleAdapter, is_xs, kinds_of
 from soundloom.lora.arithmetic import EPS
-from soundloom.training.lora.norms import column_product, root, row_product, square_sums, weighted_square_sums
+from soundloom.training.lora.norms import (
+    blocks,
+    column_product,
+    root,
+    row_product,
+    square_sums,
+    weighted_square_sums,
+)
 
 BASES = ("U", "V")
 
@@ -40,6 +47,8 @@ class TrainableLayer(nn.Module):
     magnitude_c: Tensor
     row_squares: Tensor
     col_squares: Tensor
+    weight_v: Tensor | None  # W V (out, r)
+    weight_u: Tensor | None  # Uᵀ W (r, in)
 
     def __init__(self, adapter: ModuleAdapter, weight: Tensor) -> None:
         super().__init__()
@@ -54,22 +63,38 @@ class TrainableLayer(nn.Module):
             rows, cols = square_sums(self.weight)
         self.register_buffer("row_squares", rows, persistent=False)
         self.register_buffer("col_squares", cols, persistent=False)
+        with torch.no_grad():
+            weight_v, weight_u = self._base_products()
+        self.register_buffer("weight_v", weight_v, persistent=False)
+        self.register_buffer("weight_u", weight_u, persistent=False)
 
     def _tensor(self, adapter: ModuleAdapter, kind: str) -> Tensor:
         return torch.tensor(adapter.array(kind), device=self.weight.device)
 
     def forward(self, x: Tensor, product: Product) -> Tensor:
         down, up = self.factors()
-        if self.mask is not None and self.training:
-            down = down * self.mask
-        with _exact(x):
-            rows, cols = self.scales(down, up)
-        if cols is not None:
-            x = x * cols
-        base = product(x)
-        low = F.linear(F.linear(x.to(base.dtype), down.to(base.dtype)), up.to(base.dtype))
-        y = base + low
-        return y if rows is None else (y * rows).to(base.dtype)
+        mask = self.mask if self.training else None
+        if mask is not None:
+            down = down * mask
+        inputs, weight = x.flatten(0, -2), self.weight
+        rows: Tensor | None
+        if self.kind == "dora-rows":
+            # A passes through the weight as further rows of the input, so that the weight is read once.
+            inputs = torch.cat([inputs.to(weight.dtype), down.to(weight.dtype)])
+            y, crossed = product(inputs).split([len(inputs) - self.rank, self.rank])
+            inputs = inputs[: -self.rank]
+            with _exact(x):
+                rows = self.magnitude / (self.row_norms(down, up, crossed.T) + EPS)
+        else:
+            with _exact(x):
+                rows, cols = self.scales(down, up, mask is not None)
+            inputs = (inputs if cols is None else inputs * cols).to(weight.dtype)
+            y = product(inputs)
+        y = y + F.linear(F.linear(inputs, down.to(weight.dtype)), up.to(weight.dtype))
+        if rows is not None:
+            # What follows on a CPU computes in float32; on a GPU, attention would be slower in it.
+            y = y * rows if y.is_cpu else (y * rows).to(y.dtype)
+        return y.view(*x.shape[:-1], -1)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return (down (r, in), up (out, r)), whose product is the change of the weight."""
@@ -79,21 +104,35 @@ class TrainableLayer(nn.Module):
             down, up = self.lora_A, self.lora_B
         return down, up * self.scale
 
-    def scales(self, down: Tensor, up: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return what rows (out,) and columns (in,) of the changed weight are multiplied by; None for nothing."""
+    def _base_products(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return W V and Uᵀ W of the -xs types, which do not change, so that their norms need no product with W."""
+        if not is_xs(self.kind):
+            return None, None
+        rows, cols = [], torch.zeros_like(self.V.T)
+        for chosen, block in blocks(self.weight, self.V.dtype):
+            rows.append(block @ self.V)
+            cols += self.U[chosen].T @ block
+        return torch.cat(rows), cols
+
+    def scales(self, down: Tensor, up: Tensor, drops: bool = False) -> tuple[Tensor | None, Tensor | None]:
+        """Return what rows (out,) and columns (in,) of the changed weight are multiplied by; None for nothing.
+
+        With dropout, `down` is not that of `factors`.
+        """
+        known_rows = None if self.weight_v is None or drops else self.weight_v @ self.M_xs.T
         if self.kind in ROWS_TYPES:
-            return self.magnitude / (self.row_norms(down, up) + EPS), None
+            return self.magnitude / (self.row_norms(down, up, known_rows) + EPS), None
         if self.kind in COLS_TYPES:
             return None, self.magnitude / (self.column_norms(down, up) + EPS)
         if self.kind in BORA_TYPES:
-            rows = self.magnitude_r / (self.row_norms(down, up) + EPS)
+            rows = self.magnitude_r / (self.row_norms(down, up, known_rows) + EPS)
             return rows, self.magnitude_c / (self.column_norms(down, up, rows) + EPS)
         return None, None
 
-    def row_norms(self, down: Tensor, up: Tensor) -> Tensor:
-        """Return the norms (out,) of the rows of W + up @ down."""
-        cross = (row_product(down, self.weight).T * up).sum(1)
-        return root(self.row_squares + 2 * cross + (up @ (down @ down.T) * up).sum(1))
+    def row_norms(self, down: Tensor, up: Tensor, product: Tensor | None = None) -> Tensor:
+        """Return the norms (out,) of the rows of W + up @ down; `product` is W downᵀ (out, r) if it is known."""
+        product = row_product(down, self.weight).T if product is None else product
+        return root(self.row_squares + 2 * (product * up).sum(1) + (up @ (down @ down.T) * up).sum(1))
 
     def column_norms(self, down: Tensor, up: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the norms (in,) of the columns of W + up @ down, its rows multiplied by `rows` first."""
@@ -102,8 +141,9 @@ class TrainableLayer(nn.Module):
         else:
             weights = rows.square()
             squares, weighted = weighted_square_sums(weights, self.weight), up * weights[:, None]
-        cross = (column_product(weighted.T, self.weight) * down).sum(0)
-        return root(squares + 2 * cross + ((weighted.T @ up) @ down * down).sum(0))
+        known = self.weight_u if rows is None else None
+        product = column_product(weighted.T, self.weight) if known is None else known * self.scale
+        return root(squares + 2 * (product * down).sum(0) + ((weighted.T @ up) @ down * down).sum(0))
 
     @torch.no_grad()
     def change(self) -> tuple[float, float]:
