@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -40,6 +41,13 @@ from soundloom.training.lora.prompts import PromptBank
 from soundloom.training.lora.start import start_adapter
 from soundloom.training.lora.task import LoraTask
 
+# Of the published package.
+STUBBED = (
+    *("wandb", "torchaudio", "torchaudio.transforms", "matplotlib", "matplotlib.cm", "matplotlib.colors"),
+    *("matplotlib.figure", "matplotlib.ticker", "matplotlib.backends", "matplotlib.backends.backend_agg"),
+    *("PIL", "pytorch_lightning.loggers"),
+)
+CORE = ["self_attn.to_", "cross_attn.to_", "ff.ff."]
 TOKENS = 20  # of the prompt
 LOOP = LoopConfig(steps=1000, learning_rate=1e-4, final_learning_rate=1e-4, schedule="constant", warmup_steps=0)
 
@@ -61,7 +69,7 @@ def main() -> int:
     for name in args.types.split(","):
         steps[name] = step_of(network, model, name, args.rank, args.crop)
     if args.published:
-        steps["published dora-rows"] = published_step(network, model, args)
+        steps["published dora-rows"] = published_step(model, published_config(args.model), args)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(args.rounds + 1):  # the first is a warm-up
         for name, step in steps.items():
@@ -127,10 +135,74 @@ def silence(model: ModelConfig) -> np.ndarray:
     return np.zeros((model.same.latent_dim, 4), np.float32)
 
 
-def published_step(network: BaseNetwork, model: ModelConfig, args: Any) -> Callable[[int], None]:
-    """Return the published package's step: its transformer and parametrizations, in the precision of its script."""
+def published_step(model: ModelConfig, config: dict[str, Any], args: Any) -> Callable[[int], None]:
+    """Return the published package's step: its training wrapper with dora-rows, in the precisions of its script.
+
+    Packages for logging and audio files, which a step does not need, are replaced by stubs.
+    """
     sys.path.insert(0, str(args.published))
-    raise NotImplementedError
+    for name in STUBBED:
+        sys.modules.setdefault(name, MagicMock())
+    sys.modules["pytorch_lightning"] = MagicMock(LightningModule=nn.Module)
+    from stable_audio_3.models.diffusion import ConditionedDiffusionModelWrapper, DiTWrapper
+    from stable_audio_3.training.diffusion import DiffusionCondTrainingWrapper
+
+    diffusion = dict(config["model"]["diffusion"])
+    ids = {name: diffusion[name] for name in ("cross_attention_cond_ids", "global_cond_ids", "local_add_cond_ids")}
+    wrapped = ConditionedDiffusionModelWrapper(
+        DiTWrapper(diffusion_objective=diffusion["diffusion_objective"], **diffusion["config"]),
+        EncodedPrompt(model),
+        cross_attn_cond_ids=ids.pop("cross_attention_cond_ids"),
+        **ids,
+        io_channels=model.model.io_channels,
+        sample_rate=model.sample_rate,
+        min_input_length=1,
+        diffusion_objective=diffusion["diffusion_objective"],
+        distribution_shift_options=diffusion["distribution_shift_options"],
+        mask_padding_attention=False,
+        use_effective_length_for_schedule=True,
+    )
+    half = args.precision == "bf16"
+    wrapper = DiffusionCondTrainingWrapper(
+        wrapped,
+        lr=1e-4,
+        mask_loss_weight=1.0,
+        use_ema=False,
+        pre_encoded=True,
+        timestep_sampler="trunc_logit_normal",
+        inpainting_config={"mask_kwargs": {"mask_type_probabilities": [0.1, 0.8, 0.1]}},
+        sample_rate=model.sample_rate,
+        lora_config={"rank": args.rank, "adapter_type": "dora-rows", "include": CORE},
+        ot_coupling=True,
+        base_precision="bf16" if half else None,
+    )
+    wrapper.device, wrapper.trainer, wrapper._staggered_logger = torch.device("cpu"), MagicMock(), MagicMock()
+    parameters = [p for p in wrapper.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.95), weight_decay=0.01)
+    latents = torch.randn(1, model.model.io_channels, args.crop)
+
+    def step(number: int) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = wrapper.training_step((latents, [{"seconds_total": 33}]), number)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+class EncodedPrompt(nn.Module):
+    """Stands for the conditioner of the published package: random rows of a prompt and of a duration."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__()
+        prompt, width = model.model.conditioning.prompt, model.model.conditioning.cond_dim
+        self.register_buffer("prompt", torch.randn(1, prompt.max_length, width))
+        self.register_buffer("duration", torch.randn(1, 1, width))
+
+    def forward(self, metadata: Any, device: Any) -> dict[str, Any]:
+        ones = [torch.ones(1, rows.shape[1]) for rows in (self.prompt, self.duration)]
+        return {"prompt": (self.prompt, ones[0]), "seconds_total": (self.duration, ones[1])}
 
 
 if __name__ == "__main__":
