@@ -21,7 +21,7 @@ import numpy as np
 from soundloom.checkpoints.formats.packed import PackedTensor
 from soundloom.checkpoints.formats.pickle import read_pickle
 from soundloom.checkpoints.formats.safetensors import read_safetensors, write_safetensors
-from soundloom.checkpoints.formats.tensors import Array, LazyTensor, from_array
+from soundloom.checkpoints.formats.tensors import Array, LazyTensor, evict_tensor, from_array
 from soundloom.checkpoints.installed import installed_layouts
 from soundloom.checkpoints.stable_audio.open import Checkpoint, open_checkpoint
 from soundloom.checkpoints.stable_audio.shapes import CONDITIONER_PREFIX, DIT_PREFIX
@@ -31,6 +31,7 @@ from soundloom.errors import CheckpointError, MismatchError, ModelNotFoundError,
 from soundloom.folders import cache_folder, expanded
 from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.modules import CONDITIONER, TRANSFORMER, base_weights, matrix_shape, weight_key
+from soundloom.lora.parallel import map_parallel
 from soundloom.version import __version__
 
 DEFAULT_RANK = 64  # columns of a bases file
@@ -182,17 +183,18 @@ def write_bases(
     progress: Callable[[str], None] = lambda name: None,
 ) -> None:
     """Write bases of all weights with at most `rank` columns; `progress` gets the name of each layer."""
-    stored = []
-    for name, weight in weights.items():
+
+    def compute(name: str) -> list[LazyTensor]:
         progress(name)
+        weight, key = weights[name], weight_key(name)
         columns = min(rank, *matrix_shape(weight.shape))
         bases = cached_bases(name, weight, columns)
-        key = weight_key(name)
-        stored += [
-            _columns(bases.u, columns).renamed(f"{key}.U").cast(dtype),
-            _columns(bases.v, columns).renamed(f"{key}.V").cast(dtype),
-            *([_columns(bases.s, columns).renamed(f"{key}.S")] if bases.s else ()),
-        ]
+        evict_tensor(weight)
+        factors = [_columns(part, columns).renamed(f"{key}.{kind}") for kind, part in (("U", bases.u), ("V", bases.v))]
+        values = [] if bases.s is None else [_columns(bases.s, columns).renamed(f"{key}.S")]
+        return [*(part.cast(dtype) for part in factors), *values]
+
+    stored = [part for parts in map_parallel(compute, weights) for part in parts]
     write_safetensors(path, stored, {"format": "pt", "soundloom": __version__, "kind": "svd_bases"})
 
 
@@ -224,10 +226,10 @@ def with_bases(
         return adapter
     found = read_bases(bases_file) if bases_file is not None else {}
     sources = {**weights, **(training_weights or {})}
-    modules, notices = dict(adapter.modules), []
     residuals: dict[str, float] = {}
-    for name in needed:
-        module = modules[name]
+
+    def complete(name: str) -> ModuleAdapter:
+        module = adapter.modules[name]
         if name not in sources and name not in found:
             raise MismatchError(f"the model has no layer {name}, whose weight the adapter {adapter.name} needs")
         if name in sources:
@@ -237,8 +239,10 @@ def with_bases(
         if name in found and name in sources:
             residuals[name] = residual(found[name], sources[name], module.rank)
         bases = found[name] if name in found else cached_bases(name, sources[name], module.rank)
-        modules[name] = module.with_tensors(U=_columns(bases.u, module.rank), V=_columns(bases.v, module.rank))
-    notices += _notices_of_file(bases_file, found, residuals, sources, _SIMILAR if training_weights is None else _EXACT)
+        return module.with_tensors(U=_columns(bases.u, module.rank), V=_columns(bases.v, module.rank))
+
+    modules = {**adapter.modules, **dict(zip(needed, map_parallel(complete, needed), strict=True))}
+    notices = _notices_of_file(bases_file, found, residuals, sources, _SIMILAR if training_weights is None else _EXACT)
     missing = [name for name in needed if name not in found and name not in (training_weights or {})]
     if missing:
         notices.append(

@@ -18,7 +18,8 @@ from soundloom.errors import CheckpointError
 from soundloom.lora.adapter import ModuleAdapter
 from soundloom.lora.arithmetic import EPS, AdapterPart, faded
 from soundloom.lora.branches import Branches, LayerBranch, LowRank, Term
-from soundloom.lora.norms import LayerNorms, run_parallel
+from soundloom.lora.norms import LayerNorms
+from soundloom.lora.parallel import run_parallel
 
 LayerParts = Mapping[str, Sequence[AdapterPart]]
 

@@ -11,13 +11,11 @@ applied, or a weight is a sum of several terms, the weight is read again in bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from soundloom.checkpoints.formats.tensors import Array, LazyTensor, evict_tensor
-from soundloom.cores import count_cores
 from soundloom.lora.adapter import ModuleAdapter
 from soundloom.lora.branches import LowRank, Term
 
@@ -118,14 +116,6 @@ class LayerNorms:
             else:
                 self._pairs[key] = np.einsum("rj,rj->j", (other_up.T @ up) @ down, other_down).astype(np.float64)
         return self._pairs[key]
-
-
-def run_parallel(work: Iterable[Callable[[], None]]) -> None:
-    """Run functions that wait for NumPy and the disk most of the time, on all usable cores."""
-    cores = count_cores()
-    with ThreadPoolExecutor(cores.usable if cores else 1) as pool:
-        for done in [pool.submit(function) for function in work]:
-            done.result()
 
 
 def _coefficient(low: LowRank, of_rows: bool) -> Array | np.float64:

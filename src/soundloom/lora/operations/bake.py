@@ -17,7 +17,7 @@ from soundloom.checkpoints.formats.tensors import Array, LazyTensor, from_array
 from soundloom.errors import MismatchError, RequestError
 from soundloom.lora.adapter import ROWS_TYPES, Adapter, ModuleAdapter, is_xs
 from soundloom.lora.arithmetic import row_norms
-from soundloom.lora.modules import matrix_shape
+from soundloom.lora.operations.weights import reading
 from soundloom.version import __version__
 
 BAKED = "baked_vnorm_row"
@@ -37,9 +37,9 @@ def bake(
     for name, module in adapter.modules.items():
         if name not in weights:
             raise MismatchError(f"{model} has no layer {name}, which {adapter.name} changes")
-        weight = weight_matrix(weights[name])
-        digest.update(np.ascontiguousarray(weight).data)
-        modules[name] = module.with_tensors(**{BAKED: from_array(BAKED, baked_norms(module, weight))})
+        with reading(weights[name]) as weight:
+            digest.update(np.ascontiguousarray(weight).data)
+            modules[name] = module.with_tensors(**{BAKED: from_array(BAKED, baked_norms(module, weight))})
     config = {**adapter.config, "baked_norms": len(modules), "norm_base": model}
     metadata = {
         **adapter.metadata,
@@ -69,11 +69,7 @@ def baked_difference(adapter: Adapter, weights: Mapping[str, LazyTensor]) -> flo
     worst = 0.0
     for name, module in adapter.modules.items():
         if BAKED in module.tensors and name in weights and module.has_factors:
-            stored, computed = module.array(BAKED), baked_norms(module, weight_matrix(weights[name]))
+            with reading(weights[name]) as weight:
+                stored, computed = module.array(BAKED), baked_norms(module, weight)
             worst = max(worst, float(np.linalg.norm(stored - computed) / (np.linalg.norm(computed) or 1.0)))
     return worst
-
-
-def weight_matrix(weight: LazyTensor) -> Array:
-    """Return a weight as a matrix (out, in), float32."""
-    return np.asarray(weight.numpy(), np.float32).reshape(matrix_shape(weight.shape))

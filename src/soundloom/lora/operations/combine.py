@@ -16,10 +16,12 @@ from soundloom.config.stable_audio.adapters import Combine, Mode, Seconds
 from soundloom.errors import MismatchError, RequestError
 from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
-from soundloom.lora.modules import SECONDS, matrix_shape
+from soundloom.lora.modules import SECONDS
 from soundloom.lora.operations.build import build_adapter, build_module, described
 from soundloom.lora.operations.convert import to_lora
-from soundloom.lora.operations.extract import Residual, extract_layer, residual
+from soundloom.lora.operations.extract import Extracted, Residual, collect, extract_layer
+from soundloom.lora.operations.weights import reading
+from soundloom.lora.parallel import map_parallel
 
 _PLAIN = ("lora", "lora-xs")
 
@@ -63,18 +65,19 @@ def combine_for(
     `rank` is by default the sum of all ranks. The -xs types need U and V: see `bases.with_bases`.
     """
     _require_pairs(adapters, strengths)
-    modules, residuals = {}, []
-    for layer, owners in _parts(adapters, strengths, seconds).items():
+    owners = _parts(adapters, strengths, seconds)
+    for layer in owners:
         if layer not in weights:
             raise MismatchError(f"the model has no layer {layer}, which an adapter changes")
+
+    def combine_layer(layer: str) -> Extracted:
         progress(layer)
-        parts = [AdapterPart(module, strength, mode) for module, strength in owners]
-        before = np.asarray(weights[layer].numpy(), np.float32).reshape(matrix_shape(weights[layer].shape))
-        after = adapted_weight(before, parts, combine)
-        module = extract_layer(layer, before, after, rank or sum(part.rank for part, _ in owners), "dora-rows")
-        if module is not None:
-            modules[layer] = module
-            residuals.append(residual(module, before, after))
+        parts = [AdapterPart(module, strength, mode) for module, strength in owners[layer]]
+        total = rank or sum(module.rank for module, _ in owners[layer])
+        with reading(weights[layer]) as before:
+            return extract_layer(layer, before, adapted_weight(before, parts, combine), total, "dora-rows")
+
+    modules, residuals = collect(map_parallel(combine_layer, owners))
     if not modules:
         raise RequestError("at these strengths the adapters change nothing", "give strengths other than 0")
     return build_adapter(name, "dora-rows", modules, adapters, _provenance(adapters, strengths)), residuals

@@ -8,7 +8,7 @@ m, then with the c that fits the last approximation best.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,10 @@ from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.errors import MismatchError, RequestError, shown
 from soundloom.lora.adapter import Adapter, ModuleAdapter
 from soundloom.lora.arithmetic import EPS, AdapterPart, apply, row_norms
-from soundloom.lora.modules import matrix_shape
 from soundloom.lora.operations.build import build_adapter, build_module
 from soundloom.lora.operations.low_rank import best_factors, truncated
+from soundloom.lora.operations.weights import reading
+from soundloom.lora.parallel import map_parallel
 
 ExtractedType = Literal["lora", "dora-rows"]
 DEFAULT_RANK = 16
@@ -37,6 +38,9 @@ class Residual:
     change: float
     missing: float
     weight: float
+
+
+Extracted = tuple[ModuleAdapter, Residual] | None
 
 
 def extract(
@@ -57,16 +61,13 @@ def extract(
     if rank < 1:
         raise RequestError(f"the rank must be at least 1, found {rank}")
     _require_same_shapes(tuned, base)
-    modules, residuals = {}, []
-    for layer, weight in base.items():
+
+    def extract_one(layer: str) -> Extracted:
         progress(layer)
-        before, after = (
-            np.asarray(one.numpy(), np.float32).reshape(matrix_shape(one.shape)) for one in (weight, tuned[layer])
-        )
-        module = extract_layer(layer, before, after, rank, adapter_type)
-        if module is not None:
-            modules[layer] = module
-            residuals.append(residual(module, before, after))
+        with reading(base[layer]) as before, reading(tuned[layer]) as after:
+            return extract_layer(layer, before, after, rank, adapter_type)
+
+    modules, residuals = collect(map_parallel(extract_one, base))
     if not modules:
         raise MismatchError(
             "the weights of both models agree in all layers that an adapter may change",
@@ -86,16 +87,22 @@ def _require_same_shapes(tuned: Mapping[str, LazyTensor], base: Mapping[str, Laz
             )
 
 
-def extract_layer(
-    name: str, before: Array, after: Array, rank: int, adapter_type: ExtractedType = "lora"
-) -> ModuleAdapter | None:
-    """Return the adapter of one layer that turns W0 into W (out, in); None if both agree."""
+def extract_layer(name: str, before: Array, after: Array, rank: int, adapter_type: ExtractedType = "lora") -> Extracted:
+    """Return the adapter of one layer that turns W0 into W (out, in), and what it misses; None if both agree."""
     if np.linalg.norm(after - before) <= _UNCHANGED * np.linalg.norm(before):
         return None
     if adapter_type == "lora":
         down, up = best_factors(after - before, rank)
-        return build_module(name, "lora", 1.0, {"lora_A": down, "lora_B": up})
-    return _extract_rows(name, before, after, rank)
+        module = build_module(name, "lora", 1.0, {"lora_A": down, "lora_B": up})
+    else:
+        module = _extract_rows(name, before, after, rank)
+    return module, residual(module, before, after)
+
+
+def collect(layers: Iterable[Extracted]) -> tuple[dict[str, ModuleAdapter], list[Residual]]:
+    """Return the adapters of all layers that differ, by name, and what they miss."""
+    found = [layer for layer in layers if layer is not None]
+    return {module.name: module for module, _ in found}, [one for _, one in found]
 
 
 def _extract_rows(name: str, before: Array, after: Array, rank: int) -> ModuleAdapter:

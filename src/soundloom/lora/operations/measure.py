@@ -11,7 +11,8 @@ from soundloom.checkpoints.formats.tensors import Array, LazyTensor
 from soundloom.lora.adapter import Adapter
 from soundloom.lora.arithmetic import AdapterPart, adapted_weight
 from soundloom.lora.modules import group_of
-from soundloom.lora.operations.bake import weight_matrix
+from soundloom.lora.operations.weights import reading
+from soundloom.lora.parallel import map_parallel
 
 LARGE = 1.0  # relative change of a group that is worth a warning
 
@@ -30,14 +31,18 @@ def measure(
     adapter: Adapter, weights: Mapping[str, LazyTensor], progress: Callable[[str], None] = lambda name: None
 ) -> list[GroupChange]:
     """Return the changes that an adapter makes at strength 1, by group, and for all layers under `all`."""
-    squares: dict[str, list[tuple[float, float, float]]] = {}
-    for name, module in adapter.modules.items():
+
+    def measure_layer(name: str) -> tuple[float, float, float]:
         progress(name)
-        weight = weight_matrix(weights[name])
+        module = adapter.modules[name]
         down, up = module.factors()
         added = module.scale**2 * float(np.sum((up.T @ up) * (down @ down.T), dtype=np.float64))
-        change = adapted_weight(weight, [AdapterPart(module)]) - weight
-        squares.setdefault(group_of(name), []).append((_square(weight), _square(change), added))
+        with reading(weights[name]) as weight:
+            return _square(weight), _square(adapted_weight(weight, [AdapterPart(module)]) - weight), added
+
+    squares: dict[str, list[tuple[float, float, float]]] = {}
+    for name, found in zip(adapter.modules, map_parallel(measure_layer, adapter.modules), strict=True):
+        squares.setdefault(group_of(name), []).append(found)
     squares["all"] = [one for group in list(squares.values()) for one in group]
     return [_group_change(group, values) for group, values in squares.items()]
 

@@ -17,6 +17,7 @@ from soundloom.errors import RequestError, shown
 from soundloom.lora.adapter import Adapter, ModuleAdapter, is_xs
 from soundloom.lora.operations.build import build_adapter, build_module, described
 from soundloom.lora.operations.low_rank import singular_values, truncated
+from soundloom.lora.parallel import map_parallel
 
 Measure = Literal["sv_fro", "sv_cumulative", "sv_ratio"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -44,14 +45,17 @@ def resize(
             "convert it with `soundloom lora convert --to lora` first",
         )
     _check(adapter, rank, keep, measure)
-    modules, layers = {}, []
-    for name, module in adapter.modules.items():
+
+    def resize_layer(module: ModuleAdapter) -> tuple[ModuleAdapter, ResizedLayer]:
         down, up = module.factors()
         values = singular_values(down, up)
         count = min(rank, module.rank) if rank is not None else kept_rank(values, keep or 1.0, measure)
-        modules[name] = _resized(module, down, up, count)
         size = float(np.linalg.norm(values))
-        layers.append(ResizedLayer(name, count, float(np.linalg.norm(values[count:])) / size if size else 0.0))
+        error = float(np.linalg.norm(values[count:])) / size if size else 0.0
+        return _resized(module, down, up, count), ResizedLayer(module.name, count, error)
+
+    resized = list(map_parallel(resize_layer, adapter.modules.values()))
+    modules, layers = {module.name: module for module, _ in resized}, [layer for _, layer in resized]
     done = {"command": "resize", "from": described(adapter), "rank": rank, "keep": keep, "measure": measure}
     kept = {key: value for key, value in adapter.config.items() if key not in ("rank", "alpha", "soundloom")}
     return build_adapter(adapter.name, adapter.type, modules, [adapter], done, kept), layers

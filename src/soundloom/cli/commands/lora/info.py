@@ -85,15 +85,17 @@ def _with_model(options: Options, model: str) -> dict[str, Any]:
     from soundloom.lora.arithmetic import column_norms, row_norms
     from soundloom.lora.guardrails import check_norms
     from soundloom.lora.modules import base_weights
-    from soundloom.lora.operations.bake import baked_difference, weight_matrix
+    from soundloom.lora.operations.bake import baked_difference
     from soundloom.lora.operations.measure import measure, warnings_of
+    from soundloom.lora.operations.weights import reading
 
     checkpoint = open_named(model, accept_license=options.accept_license)
     adapter = read_for(options.file, checkpoint, bases=options.bases, partial=options.partial, quiet=True)
     weights = base_weights(checkpoint)
 
     def norms(name: str, of_rows: bool) -> Any:
-        return (row_norms if of_rows else column_norms)(weight_matrix(weights[name]))
+        with reading(weights[name]) as weight:
+            return (row_norms if of_rows else column_norms)(weight)
 
     warnings = check_norms(adapter, norms)
     with layer_progress("layers", len(adapter.modules), quiet=options.quiet) as progress:
