@@ -177,6 +177,17 @@ def test_combine_adds_up_adapters_of_type_lora(soundloom, made, weights):
     assert difference(changed(weights, Path("both.safetensors")), wanted, weights) < 1e-5
 
 
+def test_strengths_may_be_separated_by_spaces_or_commas(soundloom, made):
+    first, second = made("a"), made("b", seed=9)
+    found = []
+    for weights in (["0.7,-0.2"], ["0.7", "-0.2"], ["0.7", "--weights", "-0.2"]):
+        command = ("lora", "combine", first, second, "--weights", *weights, "-o", "both.safetensors", "--overwrite")
+        assert soundloom(*command).code == 0
+        found.append(read_adapter(Path("both.safetensors")).sha256)
+    assert len(set(found)) == 1
+    assert "2 adapters need as many strengths, found 3" in soundloom(*command[:5], 1, 1, 1, *command[-3:]).err
+
+
 def test_combine_approximates_others_for_a_model(soundloom, made):
     first, second = made("a", "dora-rows"), made("b", "bora", seed=9)
     refused = soundloom("lora", "combine", first, second, "-o", "both.safetensors")

@@ -181,10 +181,14 @@ def integer(text: str) -> int:
 
 
 class Extend(argparse.Action):
-    """Collect comma-separated numbers of one or several flags: `--seconds 8,3` or `--seconds 8 --seconds 3`."""
+    """Collect comma-separated numbers of one or several flags: `--seconds 8,3` or `--seconds 8 --seconds 3`.
+
+    With `nargs="+"`, numbers may also be separated by spaces.
+    """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest, None) or ()), *values])
+        new = [number for part in values for number in part] if self.nargs == "+" else values
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest, None) or ()), *new])
 
 
 def numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:

@@ -38,10 +38,11 @@ class Options(AdapterModelOptions, AdapterOutputOptions):
     out: str = out_flag(required=True, help="a .safetensors file")
     weights: Sequence[float] = weights_flag(
         default=(),
+        nargs="+",
         action=Extend,
         type=numbers(float),
         metavar="S",
-        help="a strength for each, such as 0.7,0.5 (default: 1)",
+        help="a strength for each, in the order of the files (default: 1)",
     )
     rank: int | None = rank_flag(help="rank of an approximate result (default: the sum of the ranks)")
 

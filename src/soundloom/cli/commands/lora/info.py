@@ -18,6 +18,8 @@ from soundloom.lora.files.read import read_adapter
 from soundloom.lora.guardrails import canonical_model, check_settings, fitting_models, inverted_rows, require_known_fit
 from soundloom.lora.modules import GROUPS, group_of
 
+_BAKED_FOR_OTHERS = 1e-3  # relative; norms of a base model and of the post-trained one differ by 2e-3
+
 
 @dataclass(frozen=True)
 class Options(AdapterModelOptions, JsonOptions, QuietOptions):
@@ -102,13 +104,10 @@ def _with_model(options: Options, model: str) -> dict[str, Any]:
         changes = measure(adapter, weights, progress)
     warnings += warnings_of(changes)
     difference = baked_difference(adapter, weights)
-    if difference > BAKED_FOR_OTHERS:
+    if difference > _BAKED_FOR_OTHERS:
         warnings.append(f"its stored row norms are for other weights, off by {difference:.1e}; they are not used")
     facts = describe(adapter) | {"model": checkpoint.name, "changes": [asdict(one) for one in changes]}
     return facts | {"notices": [*adapter.notices, *warnings]}
-
-
-BAKED_FOR_OTHERS = 1e-3  # relative; a base model and the post-trained one differ by 2e-3
 
 
 def lines_of(facts: dict[str, Any]) -> list[str]:
@@ -118,9 +117,9 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
     groups = ", ".join(f"{group} {count}" for group, count in facts["groups"].items())
     lines = [f"{printable(facts['name'])}: {facts['type']}, {scale}, {facts['layers']} layers"]
     lines += [f"layers: {groups}", f"size: {size}, {facts['form']}", f"model: {_model(facts)}"]
-    for key, label in (("step", "step"), ("epoch", "epoch"), ("trigger", "trigger"), _STRENGTH):
+    for key in ("step", "epoch", "trigger", "recommended_strength"):
         if facts[key] is not None:
-            lines.append(f"{label}: {printable(facts[key])}")
+            lines.append(f"{key.replace('_', ' ')}: {printable(facts[key])}")
     if facts["own_bases"] is not None:
         lines.append(f"singular vectors: {'stored' if facts['own_bases'] else 'not stored'}")
     inverted = facts["inverted_rows"]
@@ -132,9 +131,6 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
             f"({one['layers']} layers)"
         )
     return [*lines, *(f"note: {printable(notice)}" for notice in facts["notices"])]
-
-
-_STRENGTH = ("recommended_strength", "recommended strength")
 
 
 def _ranks(ranks: list[int]) -> str:
