@@ -21,14 +21,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import soundloom
+from soundloom.checkpoints.formats.safetensors import read_safetensors
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.cli import main as cli
 from soundloom.cli.commands import actions_of, every_command
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
+from soundloom.lora.files.read import read_adapter
+from soundloom.lora.files.write import write_adapter
+from soundloom.lora.modules import base_weights
 from soundloom.pipeline.load import load
 from soundloom.pipeline.stable_audio.model import GenerateKwargs
+from soundloom.testing.adapters import make_adapter
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 from soundloom.testing.stable_audio import make_random
 from soundloom.training.config import AutoencoderConfig, DataConfig
@@ -37,7 +44,15 @@ from tests.training.tiny_recipe import CONFIGS, SHORT_LOOP, write_recipe
 
 RATE = 44100
 SHELL = re.compile(r"[|<>&;]|\*")  # needs a shell
-SLOW = {"docs/cli.md", "docs/musicgen.md", "docs/python.md", "docs/training.md", "README.md"}
+SLOW = {
+    "docs/cli.md",
+    "docs/lora.md",
+    "docs/musicgen.md",
+    "docs/python.md",
+    "docs/training.md",
+    "README.md",
+}
+TUTORIAL = ROOT / "docs" / "lora-tutorial.md"
 # Commands of README's table that are incomplete, or run for minutes.
 INCOMPLETE = {
     "soundloom bench",
@@ -59,6 +74,7 @@ RUN = [block for block in ALL if block.reason is None and block.language not in 
 RUN_PAGES = [
     pytest.param(page, marks=[pytest.mark.slow] if name_of(page) in SLOW else [], id=name_of(page))
     for page in dict.fromkeys(block.page for block in RUN)
+    if page != TUTORIAL
 ]
 
 
@@ -94,6 +110,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name in ("in.wav", "take.wav", "song.wav", "a.wav", "b.flac"):
         write_sound(tmp_path / name)
     write_library(tmp_path / "sounds")
+    write_adapters(tmp_path)
     write_recipe(tmp_path / "configs" / "mini", CONFIGS)
     write_recipe(tmp_path / "configs" / "instruct", {"instruct": INSTRUCT})
     fine_tuned = {"data": {"source": "folder", "path": "../sounds"}, "dit": CONFIGS["dit"]}
@@ -118,6 +135,18 @@ def write_library(folder: Path) -> None:
     for number, genre in enumerate(("house", "techno")):
         write_sound(folder / f"{genre}.wav", 1.0 + 0.2 * number)
         (folder / f"{genre}.json").write_text(json.dumps({"prompt": f"a {genre} pluck", "genre": genre}))
+
+
+def write_adapters(folder: Path) -> None:
+    """Write adapters of `mini`, one of them as the published trainer does."""
+    weights = base_weights(open_checkpoint("mini"))
+    for seed, name in enumerate(("style", "warm", "lofi")):
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        adapter = make_adapter(shapes, "dora-rows", seed, size=0.02, weights=weights)
+        write_adapter(folder / f"{name}.safetensors", adapter)
+    saved = folder / "style.safetensors"
+    state = {name: torch.from_numpy(tensor.numpy()) for name, tensor in read_safetensors(saved).items()}
+    torch.save({"state_dict": state, "lora_config": read_adapter(saved).config}, folder / "style.ckpt")
 
 
 class Reader:
@@ -188,6 +217,22 @@ def test_the_blocks_of_a_page_run(reader, page):
     for block in blocks(page):
         if block in RUN:
             reader.execute(block)
+
+
+@pytest.mark.slow
+def test_the_tutorial_of_adapters_measures_about_what_it_shows(reader, capsys):
+    shown = measured = 0
+    for block in blocks(TUTORIAL):
+        if block in RUN:
+            capsys.readouterr()
+            reader.execute(block)
+            printed = capsys.readouterr().out
+        elif ".wav  " in block.text:
+            levels = [[int(number) for number in re.findall(r"-\d+", text)] for text in (block.text, printed)]
+            assert len(levels[0]) == len(levels[1])
+            assert np.abs(np.subtract(*levels)).max() <= 6, printed  # dB; another machine rounds differently
+            shown, measured = shown + 1, measured + len(levels[0])
+    assert (shown, measured) == (3, 18)
 
 
 @pytest.mark.parametrize("block", TOML, ids=str)

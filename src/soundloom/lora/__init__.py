@@ -3,6 +3,7 @@
     import soundloom.lora
 
     adapter = soundloom.lora.read("style.safetensors")
+    model.set_loras(soundloom.lora.mix("warm.safetensors", "lofi.safetensors", 0.3))
 
 Importing this package is fast: everything loads when it is first used.
 """
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from soundloom.config.stable_audio.adapters import AdapterStack, AdapterUse, mix
     from soundloom.lora.adapter import Adapter, ModuleAdapter
     from soundloom.lora.files.find import find_adapter, list_adapters, read
     from soundloom.lora.files.write import write_adapter
@@ -20,27 +22,33 @@ if TYPE_CHECKING:
     from soundloom.lora.operations.resize import resize
 
 _HOMES = {
-    "Adapter": "adapter",
-    "ModuleAdapter": "adapter",
-    "combine_exactly": "operations.combine",
-    "combine_for": "operations.combine",
-    "extract": "operations.extract",
-    "find_adapter": "files.find",
-    "list_adapters": "files.find",
-    "read": "files.find",
-    "resize": "operations.resize",
-    "to_lora": "operations.convert",
-    "write_adapter": "files.write",
+    "Adapter": "lora.adapter",
+    "AdapterStack": "config.stable_audio.adapters",
+    "AdapterUse": "config.stable_audio.adapters",
+    "ModuleAdapter": "lora.adapter",
+    "combine_exactly": "lora.operations.combine",
+    "combine_for": "lora.operations.combine",
+    "extract": "lora.operations.extract",
+    "find_adapter": "lora.files.find",
+    "list_adapters": "lora.files.find",
+    "mix": "config.stable_audio.adapters",
+    "read": "lora.files.find",
+    "resize": "lora.operations.resize",
+    "to_lora": "lora.operations.convert",
+    "write_adapter": "lora.files.write",
 }
 
 __all__ = [
     "Adapter",
+    "AdapterStack",
+    "AdapterUse",
     "ModuleAdapter",
     "combine_exactly",
     "combine_for",
     "extract",
     "find_adapter",
     "list_adapters",
+    "mix",
     "read",
     "resize",
     "to_lora",
@@ -53,4 +61,4 @@ if not TYPE_CHECKING:  # type checkers know the names from above, and should rej
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(import_module(f"soundloom.{_HOMES[name]}"), name)

@@ -113,8 +113,10 @@ class Adapter:
 
     @property
     def include(self) -> tuple[str, ...]:
+        """The patterns of layers that were trained, as its file states them."""
         return tuple(self.config.get("include") or ())
 
     @property
     def exclude(self) -> tuple[str, ...]:
+        """The patterns of layers that were left out."""
         return tuple(self.config.get("exclude") or ())

@@ -78,18 +78,38 @@ def test_a_missing_or_unknown_action_is_one_sentence(soundloom):
 
 
 def test_info_describes_an_adapter(soundloom, made):
-    path = made("style", "dora-rows", rank=4, base_model="mini", step=1500, epoch=2, trigger="bells", dtype="F16")
+    path = made(
+        "style",
+        "dora-rows",
+        rank=4,
+        base_model="mini",
+        step=1500,
+        epoch=2,
+        trigger="bells",
+        dtype="F16",
+        dataset={"clips": 12, "seconds": 90.0},
+    )
     done = soundloom("lora", "info", path)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[:2] == [
         "style: dora-rows, rank 4, alpha 4, 3 layers",
         "layers: self_attn 1, ff 1, seconds 1",
     ]
-    for line in ("model: mini, as the file says", "step: 1500", "epoch: 2", "trigger: bells"):
+    for line in (
+        "model: mini, as the file says",
+        "step: 1500",
+        "epoch: 2",
+        "trigger: bells",
+        "trained on: 12 clips, 1.5 min",
+    ):
         assert line in done.out.splitlines()
     facts = json.loads(soundloom("lora", "info", path, "--json").out)
     assert (facts["type"], facts["rank"], facts["base_model"], facts["fits"]) == ("dora-rows", 4, "mini", ["mini"])
     assert facts["parameters"] == sum(np.prod(tensor.shape) for tensor in read_safetensors(path).values())
+
+
+def test_info_leaves_out_a_training_set_that_it_cannot_read(soundloom, made):
+    assert "trained on" not in soundloom("lora", "info", made("style", dataset={"clips": "many"})).out
 
 
 def test_info_measures_changes_against_a_model(soundloom, made, weights):

@@ -128,11 +128,11 @@ def test_clips_can_be_set_apart(base, sounds, tmp_path):
     assert "held-out" in next(read_log(tmp_path))
 
 
-def test_previews_are_written_from_the_start(base, sounds, tmp_path):
-    config = replace(CONFIG, previews=PreviewConfig(every=3, seconds=0.5, steps=2, prompts=("a tone",)))
+def test_previews_are_written_from_the_start_to_the_end(base, sounds, tmp_path):
+    config = replace(CONFIG, previews=PreviewConfig(every=4, seconds=0.5, steps=2, prompts=("a tone",)))
     make_run(base, tmp_path, sounds, config).train()
     names = sorted(path.name for path in (tmp_path / "previews/base").iterdir())
-    assert names == sorted(f"demo_{i}_{step:08d}.wav" for i in (0, 1) for step in (0, 3, 6))
+    assert names == sorted(f"demo_{i}_{step:08d}.wav" for i in (0, 1) for step in (0, 4, 6))
     first, last = (tmp_path / f"previews/base/demo_0_{step:08d}.wav" for step in (0, 6))
     assert first.read_bytes() != last.read_bytes()
 

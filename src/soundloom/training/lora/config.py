@@ -107,7 +107,9 @@ class DataConfig(Ranged):
 
 @dataclass(frozen=True)
 class PreviewConfig(Ranged):
-    """Clips that are generated while training, always from the same prompts and seeds; `every` 0 turns them off."""
+    """Clips that are generated while training, always from the same prompts and seeds: before the first step, every
+    `every` steps, and after the last. With `every` 0 there are none.
+    """
 
     every: Size = 500  # steps
     prompts: tuple[str, ...] = ()  # by default those of the first clips

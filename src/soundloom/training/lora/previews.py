@@ -80,7 +80,7 @@ def counterpart_previews(name: str, engine: Literal["torch", "mlx"], device: str
 
 
 class Previews(Callback):
-    """Write clips to files: at the start, and after every so many steps.
+    """Write clips to files: at the start, after every so many steps, and at the end.
 
     A preview that fails is reported, and training goes on.
     """
@@ -95,12 +95,14 @@ class Previews(Callback):
     ) -> None:
         """`sources` generate the clips, by the names of their folders; `latest` returns the adapter saved last."""
         self.sources, self.folder, self.every, self.latest, self.show = sources, folder, every, latest, show
+        self._last = 0  # the step that ends the run
 
     def due(self, step: int) -> bool:
         """Whether a step has previews."""
-        return self.every > 0 and step % self.every == 0
+        return self.every > 0 and (step % self.every == 0 or step == self._last)
 
     def on_train_begin(self, step: int, steps: int) -> None:
+        self._last = steps
         if step == 0 and self.every > 0:
             self.write(0)
 

@@ -62,6 +62,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
         "fits": fitting_models(adapter),
         "step": adapter.config.get("step"),
         "epoch": adapter.config.get("epoch"),
+        "dataset": adapter.config.get("dataset"),
         "trigger": adapter.hints.get("trigger"),
         "recommended_strength": adapter.hints.get("recommended_strength"),
         "include": list(adapter.include),
@@ -120,6 +121,7 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
     for key in ("step", "epoch", "trigger", "recommended_strength"):
         if facts[key] is not None:
             lines.append(f"{key.replace('_', ' ')}: {printable(facts[key])}")
+    lines += _trained_on(facts["dataset"])
     if facts["own_bases"] is not None:
         lines.append(f"singular vectors: {'stored' if facts['own_bases'] else 'not stored'}")
     inverted = facts["inverted_rows"]
@@ -135,6 +137,14 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
 
 def _ranks(ranks: list[int]) -> str:
     return str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
+
+
+def _trained_on(dataset: object) -> list[str]:
+    """Return a line about the training set; nothing where a file says it in some other way."""
+    match dataset:
+        case {"clips": int(clips), "seconds": int() | float() as seconds}:
+            return [f"trained on: {clips:,} clips, {seconds / 60:.1f} min"]
+    return []
 
 
 def _model(facts: dict[str, Any]) -> str:
