@@ -5,7 +5,6 @@ The record is JSON in the tag SOUNDLOOM. Other tags show the prompt as title, a 
 """
 
 import json
-import os
 import re
 import struct
 from collections.abc import Mapping
@@ -16,8 +15,8 @@ import mutagen
 from mutagen import id3
 
 from soundloom.atomic import atomic_path, write_errors
-from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.find_tag import find_tag
+from soundloom.audio.formats.riff import replace_info
 from soundloom.audio.records import recorded_prompt
 from soundloom.errors import AudioError, printable, shown
 from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
@@ -107,7 +106,7 @@ def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Pat
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
     if path.suffix.lower() == ".wav":
         with write_errors(name), path.open("rb+") as raw:
-            _append_info(raw, info)
+            replace_info(raw, info)
 
 
 def sidecar_path(path: str | Path) -> Path:
@@ -179,25 +178,6 @@ def _set_id3(tags: id3.ID3, info: Mapping[str, str], text: str) -> None:
     ]
     for frame in frames:
         tags.setall(frame.HashKey, [frame])
-
-
-def _append_info(file: BinaryIO, tags: Mapping[str, str]) -> None:
-    """Append a LIST INFO chunk to an open RIFF file, and turn an older one into JUNK."""
-    for chunk in list(chunks(file)):
-        file.seek(chunk.body)
-        if chunk.name == b"LIST" and file.read(4) == b"INFO":
-            file.seek(chunk.start)
-            file.write(b"JUNK")
-    info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in tags.items())
-    file.seek(0, os.SEEK_END)
-    file.write(_chunk(b"LIST", info))
-    size = file.seek(0, os.SEEK_END) - 8
-    file.seek(4)
-    file.write(struct.pack("<I", size))
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
 def read_embedded_tags(path: Path) -> dict[str, Any]:
