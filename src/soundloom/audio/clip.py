@@ -27,6 +27,7 @@ from soundloom.errors import AudioError, RequestError, printable
 if TYPE_CHECKING:
     from soundloom.audio.formats.containers import SourceFormat
     from soundloom.audio.formats.file_objects import Readable, Writable
+    from soundloom.audio.measure import Measurement
     from soundloom.audio.write import Peak
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,12 @@ class Clip:
         path = Path(path)
         audio, rate, source = read_audio(path)
         return cls(audio, rate, record_or_empty(lambda: read_record(path)), source, printable(path.name))
+
+    def measure(self) -> Measurement:
+        """Measure tempo, key, pitch, loudness, true peak and onsets; what is uncertain is None. Raises AudioError."""
+        from soundloom.audio.measure import measure
+
+        return measure(self.stream(), self.sample_rate)
 
     def sha256(self) -> str:
         """Return the sha256 of rate, channels and samples (interleaved float32), independent of format and tags."""

@@ -1,0 +1,104 @@
+"""What `measure` finds in audio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from soundloom.audio.blocks import Stream, as_stream
+from soundloom.audio.loudness import integrated_loudness, true_peak
+from soundloom.audio.measure.frames import analyze
+from soundloom.audio.measure.key import estimate_key
+from soundloom.audio.measure.onsets import envelopes, onset_times, rises
+from soundloom.audio.measure.pitch import estimate_pitch
+from soundloom.audio.measure.tempo import estimate_tempo
+from soundloom.audio.resample import require_rate
+from soundloom.errors import AudioError
+
+BLOCK_SECONDS = 0.01  # of the level with which sound begins and ends
+SILENCE = 1e-4  # peak, -80 dBFS: quieter audio is silent
+AUDIBLE = 10 ** (-50 / 20)  # level at which sound begins and ends, relative to the loudest block
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Properties of audio. None means unsure: the audio has no tempo, key or pitch, or more than one is plausible.
+
+    A confidence is the estimated probability, 0 to 1, that the best guess is right, also where it is not given.
+    """
+
+    tempo: float | None  # BPM
+    tempo_confidence: float
+    key: str | None  # such as "A minor"
+    key_confidence: float
+    pitch: float | None  # Hz, of a single note
+    pitch_confidence: float
+    loudness: float  # LUFS, integrated (ITU-R BS.1770-4); -inf for silence
+    true_peak: float  # dBTP; -inf for silence
+    onsets: tuple[float, ...]  # seconds
+    sound_seconds: float  # from the first to the last sound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values, rounded to what is certain; -inf becomes None."""
+        values = asdict(self) | {"onsets": list(self.onsets)}
+        return {name: _json_value(value) for name, value in values.items()}
+
+
+def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
+    """Measure audio (channels, samples), float in ±1, at any rate and level, with flat memory.
+
+    Raises AudioError for values that are not finite and for rates out of range.
+    """
+    require_rate(rate)
+    stream = _checked(as_stream(np.atleast_2d(audio) if isinstance(audio, np.ndarray) else audio))
+    peak = stream.peak()
+    if peak < SILENCE:
+        return replace(_NOTHING, true_peak=true_peak(stream, rate), loudness=integrated_loudness(stream, rate))
+    found = analyze(stream, rate)
+    rise = rises(found.bands)
+    tempo, tempo_confidence = estimate_tempo(envelopes(rise))
+    key, key_confidence = estimate_key(found.pitches)
+    pitch, pitch_confidence = estimate_pitch(stream, rate)
+    return Measurement(
+        tempo,
+        tempo_confidence,
+        key,
+        key_confidence,
+        pitch,
+        pitch_confidence,
+        integrated_loudness(stream, rate),
+        true_peak(stream, rate),
+        onset_times(rise),
+        sound_seconds(stream, rate),
+    )
+
+
+_NOTHING = Measurement(None, 0.0, None, 0.0, None, 0.0, -math.inf, -math.inf, (), 0.0)
+
+
+def sound_seconds(stream: Stream, rate: int) -> float:
+    """Return the time from the first to the last block of 10 ms within 50 dB of the loudest."""
+    size = max(1, round(BLOCK_SECONDS * rate))
+    level = np.array([np.sqrt(np.mean(chunk**2, dtype=np.float64)) for chunk in stream.chunks(size)])
+    loud = np.flatnonzero(level > AUDIBLE * level.max(initial=0.0))
+    return min(int(loud[-1] + 1) * size, stream.samples) / rate - int(loud[0]) * size / rate if len(loud) else 0.0
+
+
+def _checked(stream: Stream) -> Stream:
+    def blocks() -> Iterator[np.ndarray]:
+        for block in stream.blocks():
+            if not np.isfinite(block).all():
+                raise AudioError("the audio has values that are not finite, so it cannot be measured")
+            yield block
+
+    return replace(stream, blocks=blocks)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

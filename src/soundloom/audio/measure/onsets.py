@@ -1,0 +1,56 @@
+"""Onset envelopes from band levels, and the times of onsets."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.audio.measure.frames import FRAME_RATE
+
+FLOOR = 1e-5  # amplitude relative to the loudest frame, -100 dB; whatever is below does not count
+GAIN = 300.0  # of the logarithmic compression: rises above -50 dB of the loudest frame count most
+LAG = 2  # frames over which levels rise
+GROUPS = (0, 4, 12, 22, 32)  # first mel bands of groups: below 200 Hz, 0.8 kHz, 2.7 kHz, and above
+NEAR = 0.03  # seconds on each side within which an onset is the highest
+AROUND = 0.12  # seconds on each side of the mean that an onset exceeds
+THRESHOLD = 0.12  # smallest onset over that mean, relative to the strongest
+MIN_RISE = 0.05  # mean rise over bands below which there is no onset at all
+
+Floats = NDArray[np.floating]
+
+
+def rises(bands: Floats) -> Floats:
+    """Rise (frames, bands) of compressed levels, against the highest neighboring band LAG frames earlier.
+
+    Comparing with neighbors keeps vibrato from counting as onsets (Böck and Widmer, DAFx 2013).
+    """
+    if not len(bands):
+        return bands
+    loudest = np.sqrt((bands**2).sum(axis=1)).max()
+    level = np.log1p(GAIN * bands / max(loudest, 1e-12))
+    padded = np.pad(level, ((LAG, 0), (1, 1)), constant_values=0.0)
+    before = np.maximum(np.maximum(padded[:-LAG, :-2], padded[:-LAG, 2:]), padded[:-LAG, 1:-1])
+    return np.asarray(np.maximum(level - before, 0), np.float64)
+
+
+def envelopes(rise: Floats) -> Floats:
+    """Mean rise (groups + 1, frames) of each group of bands, and of all bands."""
+    groups = [rise[:, a:b].mean(axis=1) for a, b in pairwise(GROUPS)]
+    return np.stack([*groups, rise.mean(axis=1)])
+
+
+def onset_times(rise: Floats) -> tuple[float, ...]:
+    """Times in seconds of the peaks of the mean rise."""
+    curve = rise.mean(axis=1) if len(rise) else np.zeros(0)
+    if curve.max(initial=0.0) < MIN_RISE:
+        return ()
+    near, around = round(NEAR * FRAME_RATE), round(AROUND * FRAME_RATE)
+    padded = np.pad(curve, near, constant_values=-1.0)
+    highest = np.lib.stride_tricks.sliding_window_view(padded, 2 * near + 1).max(axis=1)
+    total = np.cumsum(np.pad(curve, (around + 1, around), mode="edge"))
+    mean = (total[2 * around + 1 :] - total[: -2 * around - 1]) / (2 * around + 1)
+    found = np.flatnonzero((curve >= highest) & (curve > mean + THRESHOLD * curve.max()))
+    keep = np.flatnonzero(np.diff(found, prepend=-10 * near) > near)
+    return tuple(np.round(np.maximum(found[keep] - LAG / 2, 0) / FRAME_RATE, 4).tolist())
