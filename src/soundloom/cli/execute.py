@@ -33,6 +33,7 @@ def execute(
     """
     from soundloom.pipeline.load import load_music, load_stable_audio
 
+    options.check_tempo()
     paths = output_paths(plan.clips, options, options.model_name, files)
     first = plan.clips[0]
     warn_of_changes(first, paths[0], options)
@@ -46,6 +47,7 @@ def execute(
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that generated the file; the result will differ", model.name)
         for index, clip in model.execute(plan, progress=display):
+            clip = options.snapped(clip)
             display.add(index, clip, save(clip, paths[index], options))
         display.finish()
         if options.play:

@@ -132,6 +132,8 @@ def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> Non
         reasons.append(f"they are resampled from {clip.sample_rate} to {options.rate} Hz")
     if options.channels == 1 and clip.channels > 1:
         reasons.append("--channels 1 mixes them to one")
+    if getattr(options, "snap_tempo", None) is not None:
+        reasons.append("--snap-tempo stretches them")
     if options.lufs is not None:
         reasons.append("--lufs turns them up or down")
     used = container_of(path).subtype_for(options.sample_type, clip.source_format)
