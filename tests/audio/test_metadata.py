@@ -18,7 +18,7 @@ RECORD = {
     "model": "mini",
     "warnings": [],
 }
-COMMENT = f"Made with soundloom {__version__}, model mini, seed 7."
+COMMENT = f"AI-generated. Made with soundloom {__version__}, model mini, seed 7."
 
 
 @pytest.fixture(params=ENDINGS)

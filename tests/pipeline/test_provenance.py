@@ -51,6 +51,7 @@ def test_the_source_is_recorded(tiny_model):
         "mode": "generate",
         "model": tiny_model.name,
         "seed": 5,
+        "digital_source_type": "trainedAlgorithmicMedia",
     }
 
 

@@ -44,6 +44,7 @@ class SaveOptions(TypedDict, total=False):
     peak: Peak
     loudness: float | None
     true_peak: float
+    disclosure: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -181,6 +182,7 @@ class Clip:
         peak: Peak = "safe",
         loudness: float | None = None,
         true_peak: float = TRUE_PEAK,
+        disclosure: bool = True,
         sidecar: bool = False,
         overwrite: bool = True,
     ) -> Path | None:
@@ -190,9 +192,12 @@ class Clip:
         PCM_24, FLOAT) defaults to the bit depth of the source file, else 24 bit. `rate` resamples. `loudness` in LUFS
         sets the gain, limited by `true_peak` in dBTP. `peak` handles values beyond full scale in integer formats:
         "safe" attenuates the clip, "clip" clips them. Changes of the gain are logged as warnings and added to the
-        record. `sidecar` also writes the record as JSON next to the file. Raises AudioError or WriteError.
+        record. `disclosure` states in tags of their own that a model made the clip. `sidecar` also writes the record
+        as JSON next to the file. Raises AudioError or WriteError.
         """
-        options = SaveOptions(subtype=subtype, rate=rate, peak=peak, loudness=loudness, true_peak=true_peak)
+        options = SaveOptions(
+            subtype=subtype, rate=rate, peak=peak, loudness=loudness, true_peak=true_peak, disclosure=disclosure
+        )
         if isinstance(path, str | PathLike):
             if format is not None:
                 raise RequestError("format applies to file objects only; the suffix of a path selects its format")
@@ -237,6 +242,7 @@ class Clip:
                 source=self.source_format,
                 peak=options["peak"],
                 record=with_warnings(self.record, notes),
+                disclosure=options["disclosure"],
                 overwrite=overwrite,
             )
             if sidecar:

@@ -1,7 +1,8 @@
 """Read and write the record of a clip in the tags of its audio file, or in a JSON sidecar.
 
 The record is JSON in the tag SOUNDLOOM. Other tags show the prompt as title, a summary as comment and
-"soundloom VERSION" as encoder. WAV files have both ID3 and, for simpler readers, LIST INFO tags.
+"soundloom VERSION" as encoder. WAV files have both ID3 and, for simpler readers, LIST INFO tags. The disclosure of
+audio that a model made is in the comment, in a tag of its own and, in WAV files, in `bext` and `iXML`.
 """
 
 import json
@@ -15,6 +16,8 @@ import mutagen
 from mutagen import id3
 
 from soundloom.atomic import atomic_path, write_errors
+from soundloom.audio.disclosure import FIELD as SOURCE_TYPE
+from soundloom.audio.disclosure import disclosure_sentence, source_type_uri, write_chunks
 from soundloom.audio.formats.find_tag import find_tag
 from soundloom.audio.formats.riff import replace_info
 from soundloom.audio.records import recorded_prompt
@@ -82,14 +85,18 @@ def _read_sidecar(sidecar: Path) -> dict[str, Any]:
     return _parse(text, printable(sidecar))
 
 
-def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None) -> None:
+def write_record(
+    path: str | Path, record: Mapping[str, Any], *, name: str | Path | None = None, disclosure: bool = True
+) -> None:
     """Write the record into the tags of a WAV, FLAC, OGG or MP3 file in place, preserving other tags.
 
-    Errors show `name`, for files with a temporary path.
+    `disclosure` also states, in the fields of `soundloom.audio.disclosure`, that a model made the audio. Errors show
+    `name`, for files with a temporary path.
     """
     path, name = Path(path), Path(name or path)
     text = _serialize(record)
-    info = _info_tags(record)
+    info = _info_tags(record, disclosure)
+    uri = source_type_uri(record) if disclosure else None
     try:
         file = mutagen.File(path)
         if file is None:
@@ -97,16 +104,18 @@ def write_record(path: str | Path, record: Mapping[str, Any], *, name: str | Pat
         if file.tags is None:
             file.add_tags()
         if isinstance(file.tags, id3.ID3):
-            _set_id3(file.tags, info, text)
+            _set_id3(file.tags, info, text, uri)
         else:
             fields = {"title": info["INAM"], "comment": info["ICMT"], "encoder": info["ISFT"], FIELD: text}
-            file.tags.update(fields)
+            file.tags.update(fields | ({SOURCE_TYPE: uri} if uri else {}))
         file.save()
     except UNREADABLE as error:
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
     if path.suffix.lower() == ".wav":
         with write_errors(name), path.open("rb+") as raw:
             replace_info(raw, info)
+            if disclosure:
+                write_chunks(raw, record, info["ICMT"])
 
 
 def sidecar_path(path: str | Path) -> Path:
@@ -158,7 +167,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return record
 
 
-def _info_tags(record: Mapping[str, Any]) -> dict[str, str]:
+def _info_tags(record: Mapping[str, Any], disclosure: bool) -> dict[str, str]:
     """Return the other tags by their LIST INFO names: INAM title, ICMT comment, ISFT software."""
     title = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", " ".join(recorded_prompt(record).split()))
     if len(title) > TITLE_LENGTH:
@@ -166,16 +175,20 @@ def _info_tags(record: Mapping[str, Any]) -> dict[str, str]:
     details = [f"{name} {record[name]}" for name in ("model", "seed") if record.get(name) is not None]
     software = f"soundloom {__version__}"
     comment = f"Made with {', '.join([software, *details])}."
+    if disclosure:
+        comment = f"{disclosure_sentence(record)} {comment}".strip()
     return {"INAM": title, "ICMT": comment, "ISFT": software}
 
 
-def _set_id3(tags: id3.ID3, info: Mapping[str, str], text: str) -> None:
+def _set_id3(tags: id3.ID3, info: Mapping[str, str], text: str, source_type: str | None) -> None:
     frames = [
         id3.TIT2(encoding=3, text=[info["INAM"]]),
         id3.COMM(encoding=3, lang="eng", desc="", text=[info["ICMT"]]),
         id3.TSSE(encoding=3, text=[info["ISFT"]]),
         id3.TXXX(encoding=3, desc=FIELD, text=[text]),
     ]
+    if source_type:
+        frames.append(id3.TXXX(encoding=3, desc=SOURCE_TYPE, text=[source_type]))
     for frame in frames:
         tags.setall(frame.HashKey, [frame])
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from soundloom.version import __version__
+
+# Terms of the IPTC vocabulary of digital source types, http://cv.iptc.org/newscodes/digitalsourcetype/
+TRAINED = "trainedAlgorithmicMedia"  # created using generative AI
+COMPOSITE = "compositeWithTrainedAlgorithmicMedia"  # edited using generative AI, such as by inpainting
+MIX = "compositeSynthetic"  # composite including generative AI elements
+FACTS_OF_PART = ("mode", "model", "model_hash", "seed")
+WHOLE_CLIP_FACTS = ("loop",)  # no longer true of a part of the clip
+
 
 def recorded_prompt(record: Mapping[str, Any]) -> str:
     """Return the prompt of a record, from its top level or its request; "" if it has none."""
@@ -17,3 +26,66 @@ def with_warnings(record: Mapping[str, Any], warnings: Iterable[str]) -> dict[st
     """Return a record with more warnings; an empty record stays empty."""
     added = list(warnings)
     return {**record, "warnings": [*record.get("warnings", []), *added]} if record and added else dict(record)
+
+
+def digital_source_type(record: Mapping[str, Any]) -> str | None:
+    """Return the IPTC term for the origin of a clip, or None if no model generated or edited it.
+
+    An edit is a composite unless its source was generated completely. Decoded latents have none: they may be those of
+    a recording.
+    """
+    parts = record.get("parts")
+    if isinstance(parts, list):
+        terms = [part.get("digital_source_type") if isinstance(part, Mapping) else None for part in parts]
+        if not any(terms):
+            return None
+        return TRAINED if all(term == TRAINED for term in terms) else MIX
+    if not record.get("model") or record.get("mode") == "decode":
+        return None
+    source = record.get("source")
+    if not isinstance(source, Mapping):
+        return TRAINED
+    is_generated = source.get("mode") == "generate" or source.get("digital_source_type") == TRAINED
+    return TRAINED if is_generated else COMPOSITE
+
+
+def trimmed_record(record: Mapping[str, Any], start: float, stop: float) -> dict[str, Any]:
+    """Return the record of a part of a clip, from `start` to `stop` in seconds.
+
+    The request still describes the whole clip; `trim` is the part of it. Facts that only held for the whole are gone.
+    """
+    kept = {name: value for name, value in record.items() if name not in WHOLE_CLIP_FACTS}
+    offset = _start_of_trim(record)
+    return {"soundloom": __version__, **kept, "mode": "trim", "trim": [offset + start, offset + stop]}
+
+
+def _start_of_trim(record: Mapping[str, Any]) -> float:
+    """Return where a clip that is a part itself begins; parts of parts count from the start of the whole clip."""
+    match record:
+        case {"mode": "trim", "trim": [int() | float() as start, _]}:
+            return float(start)
+    return 0.0
+
+
+def joined_record(parts: Iterable[tuple[Mapping[str, Any], float]]) -> dict[str, Any]:
+    """Return the record of clips, each a record and a length in seconds, played one after the other.
+
+    It lists the parts and their origin; clips without records make one without.
+    """
+    listed = [part for record, seconds in parts for part in _parts(record, seconds)]
+    if not any("mode" in part for part in listed):
+        return {}
+    return {"soundloom": __version__, "mode": "join", "parts": listed}
+
+
+def _parts(record: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
+    """Return the parts of a clip that was joined before, or the clip as one part."""
+    if record.get("mode") == "join" and isinstance(record.get("parts"), list):
+        return list(record["parts"])
+    found: dict[str, Any] = {"seconds": seconds}
+    found |= {name: record[name] for name in FACTS_OF_PART if record.get(name) is not None}
+    if prompt := recorded_prompt(record):
+        found["prompt"] = prompt
+    if term := digital_source_type(record):
+        found["digital_source_type"] = term
+    return [found]

@@ -38,12 +38,14 @@ def write_audio(
     source: SourceFormat | None = None,
     peak: Peak = "safe",
     record: Mapping[str, Any] | None = None,
+    disclosure: bool = True,
     overwrite: bool = True,
 ) -> list[str]:
     """Write float32 `(channels, samples)`, an array or a stream; return warnings, which the record also gets.
 
     The suffix selects the format. The sample type is `subtype`, else that of `source`, else 24 bit. Only FLOAT stores
     values beyond ±1; otherwise `peak` selects whether to scale the clip ("safe") or to clip values ("clip").
+    `disclosure` is that of `write_record`.
     """
     if peak not in ("safe", "clip"):
         raise AudioError(f"peak must be safe or clip, found {peak!r}")
@@ -51,7 +53,14 @@ def write_audio(
     if stream.samples == 0:
         raise AudioError(f"{path} was not written: the clip has no samples")
     with AudioWriter(
-        path, sample_rate, stream.channels, subtype=subtype, source=source, record=record, overwrite=overwrite
+        path,
+        sample_rate,
+        stream.channels,
+        subtype=subtype,
+        source=source,
+        record=record,
+        disclosure=disclosure,
+        overwrite=overwrite,
     ) as out:
         gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _gain_to_fit(stream, peak)
         out.record = with_warnings(out.record, warnings)
@@ -77,6 +86,7 @@ class AudioWriter:
         subtype: str | None = None,
         source: SourceFormat | None = None,
         record: Mapping[str, Any] | None = None,
+        disclosure: bool = True,
         overwrite: bool = True,
     ) -> None:
         self.path = Path(path)
@@ -87,7 +97,7 @@ class AudioWriter:
         self.record = dict(record or {})
         self.samples = 0
         self.peak = 0.0
-        self._overwrite = overwrite
+        self._disclosure, self._overwrite = disclosure, overwrite
 
     def __enter__(self) -> Self:
         self._session = self._writing()
@@ -127,7 +137,7 @@ class AudioWriter:
                 log.warning("%s: %s", self.path, note)
                 self.record = with_warnings(self.record, [note])
             if self.record:
-                write_record(new, self.record, name=self.path)
+                write_record(new, self.record, name=self.path, disclosure=self._disclosure)
 
     def _open(self, disk: "_OutputFile") -> soundfile.SoundFile:
         return soundfile.SoundFile(

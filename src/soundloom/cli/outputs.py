@@ -169,6 +169,7 @@ def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Pa
         peak=options.peak,
         loudness=options.lufs,
         true_peak=TRUE_PEAK if options.true_peak is None else options.true_peak,
+        disclosure=options.discloses,
         sidecar=options.sidecar,
         overwrite=overwrite,
     )

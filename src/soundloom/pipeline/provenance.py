@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundloom.audio.clip import Clip
-from soundloom.audio.records import recorded_prompt
+from soundloom.audio.records import digital_source_type, recorded_prompt
 from soundloom.config.catalogue import find_entry
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, shown
@@ -54,8 +54,9 @@ def _recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
 
 
 def source_record(source: Clip) -> dict[str, Any]:
-    """Describe the source of an edit: its hash, and its name, prompt, seed and model if known."""
+    """Describe the source of an edit: its hash, and its name, prompt, seed, model and origin if known."""
     known: dict[str, Any] = {"name": source.name, "sha256": source.sha256()}
     known |= {"prompt": recorded_prompt(source.record)}
     known |= {name: source.record.get(name) for name in ("mode", "model", "seed")}
+    known |= {"digital_source_type": digital_source_type(source.record)}
     return {name: value for name, value in known.items() if value not in (None, "")}

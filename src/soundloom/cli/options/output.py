@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.provenance import ProvenanceOptions
 from soundloom.cli.options.shared import out_flag, overwrite_flag, subtype_flag
 from soundloom.errors import RequestError
 
@@ -51,7 +52,7 @@ class SubtypeOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions(SubtypeOptions, JsonOptions, QuietOptions):
+class OutputOptions(SubtypeOptions, ProvenanceOptions, JsonOptions, QuietOptions):
     """Output."""
 
     out: str | None = out_flag(

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from soundloom.atomic import make_folder
 from soundloom.audio.clip import Clip
+from soundloom.audio.records import trimmed_record
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.provenance import ProvenanceOptions
 from soundloom.cli.options.shared import out_flag
 from soundloom.cli.outputs import LOSSLESS, named_or_free
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError
-from soundloom.version import __version__
 
 
 @dataclass(frozen=True)
-class Options(JsonOptions):
+class Options(ProvenanceOptions, JsonOptions):
     """Keep only one section of an audio file. Samples, sample rate, and channels stay unchanged.
 
     soundloom trim in.wav --start 1 --end 4
@@ -39,7 +40,7 @@ def run(options: Options) -> None:
         raise RequestError(f"the output {path} is the source", "name another file with -o")
     clip = trimmed(StreamedClip.open(source), options.start, options.end)
     make_folder(path.parent)
-    clip.save(path, overwrite=options.out is not None)
+    clip.save(path, overwrite=options.out is not None, disclosure=options.discloses)
     print_results({"files": [str(path)], "seconds": clip.seconds} if options.json else [str(path)])
 
 
@@ -55,5 +56,4 @@ def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
             f"the file is {clip.seconds:g} s long; it has no section from {start:g} to {stop:g} s",
             "START must be less than END, both between 0 and the length",
         )
-    record = {"soundloom": __version__, **clip.record, "mode": "trim", "trim": [start, stop]}
-    return clip.cut(first, last).with_record(record)
+    return clip.cut(first, last).with_record(trimmed_record(clip.record, start, stop))
