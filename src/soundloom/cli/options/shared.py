@@ -39,6 +39,7 @@ rank_flag = partial(flag, "--rank", type=int, metavar="R")
 seed_flag = partial(flag, "--seed", metavar="N")
 compat_flag = partial(flag, "--compat")
 work_flag = partial(flag, "--work", metavar="FOLDER")
+measure_flag = partial(flag, "--measure")
 prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
 
 

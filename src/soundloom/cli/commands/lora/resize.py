@@ -9,7 +9,7 @@ from typing import Literal
 from soundloom.cli.adapters import new_file, read
 from soundloom.cli.options.adapters import AdapterOutputOptions
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.shared import out_flag, rank_flag
+from soundloom.cli.options.shared import measure_flag, out_flag, rank_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import group_of
@@ -28,8 +28,8 @@ class Options(AdapterOutputOptions):
     out: str = out_flag(required=True, help="a .safetensors file")
     rank: int | None = rank_flag(help="the new rank of all layers")
     keep: float | None = flag("--keep", type=float, metavar="SHARE", help="choose the rank of each layer by its values")
-    measure: Literal["sv_fro", "sv_cumulative", "sv_ratio"] = flag(
-        "--measure", default="sv_fro", choices=MEASURES, help="what --keep is a share of"
+    measure: Literal["sv_fro", "sv_cumulative", "sv_ratio"] = measure_flag(
+        default="sv_fro", choices=MEASURES, help="what --keep is a share of"
     )
     per_layer: bool = switch(
         "--per-layer", help="store each layer at its own rank; smaller, but the published package does not load it"
