@@ -12,7 +12,7 @@ import soundloom
 
 PACKAGE = Path(soundloom.__file__).parent
 LAYERS = (
-    ("errors", "version", "atomic", "cores", "folders", "memory", "settings", "temporary", "untrusted"),
+    ("errors", "version", "atomic", "cores", "folders", "memory", "prompts", "settings", "temporary", "untrusted"),
     ("audio",),
     ("config",),
     ("datasets",),

@@ -7,6 +7,7 @@ import soundfile
 
 from soundloom.audio.metadata import read_record, sidecar_path, write_record, write_sidecar
 from soundloom.audio.read import read_audio
+from soundloom.audio.records import recorded_title
 from soundloom.audio.write import write_audio
 from soundloom.errors import AudioError
 from soundloom.version import __version__
@@ -51,6 +52,22 @@ def test_list_info_has_prompt_and_comment(tmp_path):
     with soundfile.SoundFile(path) as file:
         assert (file.title, file.comment) == ("Glocken über dem See, 鐘", COMMENT)
         assert file.software.startswith(f"soundloom {__version__}")
+
+
+@pytest.mark.parametrize(
+    ("request_record", "title"),
+    [
+        ({"prompt": "(warm piano:1.3), rain"}, "warm piano, rain"),
+        ({"prompt": r"\(a:1.3\)"}, "(a:1.3)"),
+        ({"prompt": "(a:2)", "prompt_b": "(b:0.5)", "mix": 0.4}, "a / b"),
+        ({"prompt": "a", "prompt_b": "b", "mix": [[0, 0], [2, 1]]}, "a / b"),
+        ({"prompt": "a", "prompt_b": "b", "mix": 0.0}, "a"),
+        ({"prompt": "a", "prompt_b": "b", "mix": 1}, "b"),
+        ({"prompt": "(at 10:30)"}, "(at 10:30)"),  # by another program
+    ],
+)
+def test_titles_have_no_weights(request_record, title):
+    assert recorded_title({"request": request_record}) == title
 
 
 def test_writing_again_replaces(sound):

@@ -24,6 +24,18 @@ def test_numpy_numbers_become_python_numbers():
     assert spread_seed(np.int64(7), 2) == [7, 8]
 
 
+@pytest.mark.parametrize("prompt", ["(loud:1.5) piano", "(at 10:30)", "((a:2):3)"])
+def test_musicgen_has_no_prompt_weights(prompt):
+    with pytest.raises(RequestError, match=r"MusicGen has no prompt weights .* found .*\nhint: .*write \\\( "):
+        MusicRequest(prompt)
+
+
+def test_musicgen_takes_parentheses_and_escapes():
+    assert MusicRequest("a piano (solo)").text == "a piano (solo)"
+    assert MusicRequest(r"\(at 10:30\)").text == "(at 10:30)"
+    assert MusicRequest("(loud:1.0) piano").text == "loud piano"
+
+
 @pytest.mark.parametrize("kind", [GenerationRequest, MusicRequest])
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),

@@ -20,7 +20,7 @@ from soundloom.audio.disclosure import FIELD as SOURCE_TYPE
 from soundloom.audio.disclosure import disclosure_sentence, source_type_uri, write_chunks
 from soundloom.audio.formats.find_tag import find_tag
 from soundloom.audio.formats.riff import replace_info
-from soundloom.audio.records import recorded_prompt
+from soundloom.audio.records import recorded_title
 from soundloom.errors import AudioError, printable, shown
 from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 from soundloom.untrusted.limits import read_limited
@@ -169,7 +169,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 def _info_tags(record: Mapping[str, Any], disclosure: bool) -> dict[str, str]:
     """Return the other tags by their LIST INFO names: INAM title, ICMT comment, ISFT software."""
-    title = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", " ".join(recorded_prompt(record).split()))
+    title = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", " ".join(recorded_title(record).split()))
     if len(title) > TITLE_LENGTH:
         title = title[: TITLE_LENGTH - 1].rstrip() + "…"
     details = [f"{name} {record[name]}" for name in ("model", "seed") if record.get(name) is not None]
@@ -206,5 +206,5 @@ def read_embedded_tags(path: Path) -> dict[str, Any]:
         raise AudioError(f"the tags of {printable(path)} cannot be read: {error}") from error
     named = {EASY_NAMES.get(key, key).lower(): getattr(value, "text", value) for key, value in tags.items()}
     found = {name: [str(text) for text in texts] for name, texts in named.items() if isinstance(texts, list)}
-    prompt = recorded_prompt(record)
+    prompt = recorded_title(record)
     return {**found, "prompt": [prompt]} if prompt else found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from soundloom.prompts import plain_text
 from soundloom.version import __version__
 
 # Terms of the IPTC vocabulary of digital source types, http://cv.iptc.org/newscodes/digitalsourcetype/
@@ -20,6 +21,16 @@ def recorded_prompt(record: Mapping[str, Any]) -> str:
     request = record.get("request")
     prompt = record.get("prompt") or (request.get("prompt") if isinstance(request, Mapping) else None)
     return prompt if isinstance(prompt, str) else ""
+
+
+def recorded_title(record: Mapping[str, Any]) -> str:
+    """Return the prompts of a record without their weights; "" if it has none."""
+    prompts = [recorded_prompt(record)]
+    request = record.get("request")
+    if isinstance(request, Mapping) and isinstance(second := request.get("prompt_b"), str):
+        mix = request.get("mix")
+        prompts = [second] if mix == 1 else prompts if mix == 0 else [*prompts, second]
+    return " / ".join(plain_text(prompt) for prompt in prompts)
 
 
 def with_warnings(record: Mapping[str, Any], warnings: Iterable[str]) -> dict[str, Any]:

@@ -13,19 +13,21 @@ from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, shown
 
 log = logging.getLogger(__name__)
+PROMPTS = ("prompt", "prompt_b", "mix")
 SETTINGS = ("negative_prompt", "steps", "sampler", "guidance", "shift")
 
 
 def recorded_settings(source: Clip, model: str) -> dict[str, Any]:
-    """Return the prompt in the record of `source`, and the settings if `model` generated it.
+    """Return the prompts in the record of `source`, and the settings if `model` generated it.
 
     Without a record the prompt is empty. Logs a prompt that it finds.
     """
     recorded = _recorded_request(source.record)
-    if recorded is None or not recorded.prompt:
+    if recorded is None or not (recorded.prompt or recorded.prompt_b):
         return {"prompt": ""}
-    log.warning("no prompt was given; using the prompt of the source: %s", shown(recorded.prompt))
-    found: dict[str, Any] = {"prompt": recorded.prompt}
+    used = recorded.prompt if recorded.prompt_b is None else f"{recorded.prompt} / {recorded.prompt_b}"
+    log.warning("no prompt was given; using the prompt of the source: %s", shown(used))
+    found: dict[str, Any] = {name: value for name in PROMPTS if (value := getattr(recorded, name)) is not None}
     if source.record.get("model") == model:
         settings = {name: getattr(recorded, name) for name in SETTINGS}
         found |= {name: value for name, value in settings.items() if value is not None}
@@ -48,7 +50,7 @@ def _recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
     if not isinstance(request, Mapping):
         return None
     try:
-        return GenerationRequest.from_record({name: request[name] for name in ("prompt", *SETTINGS) if name in request})
+        return GenerationRequest.from_record({name: request[name] for name in (*PROMPTS, *SETTINGS) if name in request})
     except (RequestError, TypeError, AttributeError):
         return None
 

@@ -22,9 +22,14 @@ def slug(prompt: str) -> str:
     return re.sub(r"\W+", "-", prompt.lower())[:SLUG_LENGTH].strip("-") or "clip"
 
 
+def prompt_text(request: Request) -> str:
+    """Return the prompts of a request without their weights."""
+    return request.text if isinstance(request, MusicRequest) else " ".join(request.texts)
+
+
 def clip_name(request: Request) -> Path:
     """Return a file name from the prompt and the seed."""
-    return Path(f"{slug(request.prompt)}-{request.seed}.wav")
+    return Path(f"{slug(prompt_text(request))}-{request.seed}.wav")
 
 
 def number(index: int, count: int) -> str:
@@ -50,7 +55,7 @@ def fill_pattern(pattern: str, requests: Sequence[Request], model: str) -> list[
 def _values(request: Request, index: int, count: int, model: str) -> Mapping[str, str]:
     return {
         "seed": str(request.seed),
-        "prompt": slug(request.prompt),
+        "prompt": slug(prompt_text(request)),
         "n": number(index, count),
         "model": model,
     }

@@ -11,6 +11,7 @@ from soundloom.config.musicgen.sampling import Sampling
 from soundloom.config.stable_audio.request import SEED_LIMIT, fields_of_record, require_seconds, require_text
 from soundloom.config.values import coerce
 from soundloom.errors import RequestError, shown
+from soundloom.prompts import parse_weights
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
@@ -37,6 +38,7 @@ class MusicRequest:
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)
+        _require_no_weights(self.prompt)
         if not isinstance(self.raw, bool):
             raise RequestError(f"raw must be true or false, found {shown(self.raw)}")
         coerce(self, ("seed", "top_k"), ("seconds", "window", "temperature", "top_p", "guidance"))
@@ -49,6 +51,11 @@ class MusicRequest:
         if self.source is not None and not self.source.samples:
             raise RequestError("the audio to edit has no samples")
         self.sampling(0)
+
+    @property
+    def text(self) -> str:
+        r"""The prompt with `\(` as a plain parenthesis."""
+        return parse_weights(self.prompt).text
 
     def sampling(self, default_top_k: int) -> Sampling:
         """Return the sampling options. Raises RequestError."""
@@ -65,3 +72,15 @@ class MusicRequest:
     def from_record(cls, record: Mapping[str, Any], **changes: Any) -> MusicRequest:
         """Invert `to_record`; `changes` override fields. Raises RequestError for an invalid record."""
         return cls(**{"prompt": "", **fields_of_record(cls, record), **changes})
+
+
+def _require_no_weights(prompt: str) -> None:
+    try:
+        is_weighted = bool(parse_weights(prompt).spans)
+    except RequestError:  # a weight out of range
+        is_weighted = True
+    if is_weighted:
+        raise RequestError(
+            f"MusicGen has no prompt weights such as (loud:1.3), found '{shown(prompt)}'",
+            r"leave the weights out, or write \( for a parenthesis that is text",
+        )

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.parse import parse
 from soundloom.config.stable_audio.adapters import AdapterStack, Mode
+from soundloom.config.stable_audio.mix import DEFAULT_MIX, Mix, check_mix
 from soundloom.config.stable_audio.model import ShiftConfig
 from soundloom.config.values import as_float, coerce
 from soundloom.errors import ConfigError, RequestError, shown
+from soundloom.prompts import Style, parse_weights
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
@@ -69,6 +71,7 @@ class Compat:
     resampler: Literal["soxr", "published"] = "soxr"
     codec_noise: bool = False  # noise that the package adds inside the autoencoder
     loras: Mode = "fade"  # what strengths of adapters mean: see `AdapterUse`; `linear` also sums adapters
+    weights: Style = "nested"  # which parentheses of prompts are weights: see soundloom.prompts
 
     @classmethod
     def named(cls, name: str) -> Compat:
@@ -79,14 +82,15 @@ class Compat:
 
 
 _PACKAGE = Compat(
-    "published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published", True, "full"
+    "published", "mask", "padded", "ceil", "zero", "learned", "published", "shared", "published", True, "full", "none"
 )
 COMPAT = {
     "soundloom": Compat(),
     "stable-audio-3": _PACKAGE,
     "stable-audio-3-cpu": replace(_PACKAGE, padding="zero-values"),
     "mlx": Compat(
-        "published", "exact", "compact", "round", "learned", "latents", "mlx", "grouped", "published", False, "linear"
+        *("published", "exact", "compact", "round", "learned", "latents", "mlx", "grouped", "published", False),
+        *("linear", "flat"),
     ),
 }
 
@@ -99,6 +103,9 @@ class GenerationRequest:
     `noise`. With regions, in seconds of the result: these are regenerated, from noise or, with `noise` below 1, from
     the source. `seconds` beyond the source's length continues it; `offset` moves the source and generates audio before
     it. None means the model's default; a seed of None is chosen at random and reported.
+
+    Phrases of prompts may be weighted: `(warm piano:1.3), rain`. With `prompt_b`, the clip follows both prompts: `mix`
+    is the share of the second, or points (seconds of the result, share) of a curve; None means 0.5.
     """
 
     prompt: str = ""
@@ -118,6 +125,8 @@ class GenerationRequest:
     compat: Compat = field(default_factory=Compat)
     strict_words: bool = False  # reject prompts that name no known sound, for models that list theirs
     loras: AdapterStack | None = None  # None: those that were added to the model
+    prompt_b: str | None = None
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)
@@ -128,6 +137,7 @@ class GenerationRequest:
             value = getattr(self, name)
             if not isinstance(value, kind) and not (value is None and name != "compat"):
                 raise RequestError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
+        self._check_prompts()
         require_seconds("seconds", self.seconds)
         if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
             raise RequestError(
@@ -149,6 +159,28 @@ class GenerationRequest:
             )
         if self.source is not None:
             self._check_source(self.source)
+
+    def _check_prompts(self) -> None:
+        if self.prompt_b is not None:
+            require_text("the second prompt", self.prompt_b)
+            object.__setattr__(self, "mix", check_mix(DEFAULT_MIX if self.mix is None else self.mix))
+        elif self.mix is not None:
+            raise RequestError("a mix needs a second prompt", "give prompt_b (--prompt-b), or leave out the mix")
+        for text in (self.prompt, self.prompt_b, self.negative_prompt):
+            parse_weights(text or "", self.compat.weights)
+
+    @property
+    def blend(self) -> tuple[str, str | None, Mix]:
+        """The prompt, the second one if the clip follows both, and its share or curve."""
+        if self.prompt_b is None or self.mix is None or self.mix == 0:
+            return self.prompt, None, 0.0
+        return (self.prompt_b, None, 0.0) if self.mix == 1 else (self.prompt, self.prompt_b, self.mix)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts that the clip follows, without their weights."""
+        first, second, _ = self.blend
+        return tuple(parse_weights(text, self.compat.weights).text for text in (first, second) if text is not None)
 
     def _check_source(self, source: Clip) -> None:
         if not 0 <= self.offset <= MAX_SECONDS:

@@ -59,7 +59,7 @@ class PlannedMusic:
         An edit may rightly be silent: of silence, or when its only instrument is removed.
         """
         is_guided = self.request.guidance != 1
-        return Origin(self.request.prompt, self.is_edit, False, self.is_edit, is_guided, precision)
+        return Origin(self.request.text, self.is_edit, False, self.is_edit, is_guided, precision)
 
     def record(self) -> dict[str, Any]:
         """Return the seed, the text and the request with defaults resolved, as plain data."""
@@ -99,7 +99,7 @@ def plan_clip(request: MusicRequest, config: MusicGenConfig) -> PlannedMusic:
         raise RequestError(f"{request.seconds:g} s are less than one sample at {config.sample_rate} Hz")
     windows = tuple(plan_windows(frames, longest, longest, GENERATE_OVERLAP))
     rate, channels = config.sample_rate, config.lm.audio_channels
-    return PlannedMusic(request, request.prompt, seed, sampling, windows, samples, rate, channels)
+    return PlannedMusic(request, request.text, seed, sampling, windows, samples, rate, channels)
 
 
 def _plan_edit(
@@ -113,7 +113,7 @@ def _plan_edit(
     if request.seconds is not None:
         raise RequestError("an edit is as long as its source", "leave seconds out")
     known = instruct.instruments
-    instruction = Instruction(request.prompt, True) if request.raw else normalize_instruction(request.prompt, known)
+    instruction = Instruction(request.text, True) if request.raw else normalize_instruction(request.text, known)
     window = request.window or instruct.window
     size, longest = round(window * config.frame_rate), instruct.max_frames
     samples = resampled_length(source.samples, source.sample_rate, config.sample_rate)

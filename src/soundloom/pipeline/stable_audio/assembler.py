@@ -30,7 +30,7 @@ class ClipAssembler:
     def __init__(self, plan: PlannedClip, config: ModelConfig, precision: str = "fp32") -> None:
         """`precision` is that of the engine, for the checks of its results."""
         self.plan, self.config = plan, config
-        self.origin = Origin(plan.request.prompt, is_guided=plan.guidance.scale != 1, precision=precision)
+        self.origin = Origin(" ".join(plan.request.texts), is_guided=plan.guidance.scale != 1, precision=precision)
         self.passes = 0
         self._pass: PlannedPass | None = None
         self.findings: list[Finding] = []

@@ -66,6 +66,8 @@ class CapturedClip:
             inputs["noise"] = array(np.stack([noise(step) for step in self.trace.noise_steps]))
         if given.uncond is not None:
             inputs["uncond"] = self._with_padding(given.uncond)
+        if given.second is not None and given.frame_shares is not None:
+            inputs |= {"second": self._with_padding(given.second), "frame_shares": given.frame_shares}
         if keep is not None and source is not None:
             inputs |= {"keep": array(keep), "source": array(source)}
         clip, shapes = self.batch.first, (start.shape, tuple(given.local.shape))
@@ -89,7 +91,14 @@ class CapturedClip:
 
     def _program(self, arrays: Mapping[str, Array]) -> tuple[Array, Array]:
         numbers, noise = iter(arrays["numbers"]), iter(arrays.get("noise", ()))
-        embeddings = Embeddings(arrays["context"], arrays["duration"], arrays.get("uncond"), arrays["local"])
+        embeddings = Embeddings(
+            arrays["context"],
+            arrays["duration"],
+            arrays.get("uncond"),
+            arrays["local"],
+            second=arrays.get("second"),
+            frame_shares=arrays.get("frame_shares"),
+        )
         guided = iter(self.trace.guided)  # no value on the device may steer a captured graph
         select = self.adapters.calls()
         field = VelocityField(self.engine, self.batch, embeddings, select, is_guided_at=lambda t: next(guided))

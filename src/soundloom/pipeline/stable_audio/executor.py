@@ -7,7 +7,7 @@ the model's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -24,8 +24,9 @@ from soundloom.pipeline.stable_audio.assembler import ClipAssembler
 from soundloom.pipeline.stable_audio.chunks import decode_latents, encode_audio, pad_or_trim
 from soundloom.pipeline.stable_audio.cuda_graph import CapturedClip, is_capturable
 from soundloom.pipeline.stable_audio.plan import BatchPlan, PlannedClip, PlannedPass, make_batches
+from soundloom.pipeline.stable_audio.prompts import PromptTokens
 from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, VelocityField
-from soundloom.text.tokenizer import Tokens
+from soundloom.text.tokenizer import Tokenizer, Tokens
 
 CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
 
@@ -71,7 +72,7 @@ class Executor:
         self,
         engine: Engine,
         config: ModelConfig,
-        tokenize: Callable[[Sequence[str], int], Tokens],
+        tokenize: Tokenizer,
         reporter: ProgressReporter,
         adapters: ModelAdapters | None = None,
         *,
@@ -124,35 +125,45 @@ class Executor:
             return [self._text(batch, i, tick) for i, batch in enumerate(batches, 1)]
 
     def _text(self, batch: BatchPlan, done: int, tick: Any) -> TextBatch:
-        length = self.config.model.conditioning.prompt.max_length
-        tokens = self.tokenize([one.clip.request.prompt for one in batch.passes], length)
-        negatives = [one.clip.request.negative_prompt for one in batch.passes]
-        if batch.compat.negative_padding == "learned":
-            negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
-        negative_tokens = self.tokenize([negative or "" for negative in negatives], length)
+        length, style = self.config.model.conditioning.prompt.max_length, batch.compat.weights
+        prompts, negatives, second = self._prompts(batch)
         is_guided = batch.first.guidance.scale != 1 and any(negative is not None for negative in negatives)
-        truncated = (tokens.truncated, negative_tokens.truncated) if is_guided else (tokens.truncated,)
-        for place, *parts in zip(batch.places, *truncated, strict=True):
-            if any(parts):
-                self._truncated[place] = " … ".join(filter(None, parts))
-        needed = self._needed_tokens(tokens.mask, negative_tokens.mask)
-        tokens, negative_tokens = tokens.first(needed), negative_tokens.first(needed)
-        arrays = (tokens.ids, tokens.mask, negative_tokens.ids, negative_tokens.mask)
-        key = (is_guided, batch.compat.negative_padding, *negatives, *(array.tobytes() for array in arrays))
+        tokens = PromptTokens.of(prompts, self.tokenize, length, style)
+        negative_tokens = PromptTokens.of([text or "" for text in negatives], self.tokenize, length, style)
+        parts = [tokens, negative_tokens]
+        if second is not None:
+            parts.append(PromptTokens.of(second, self.tokenize, length, style))
+        used = [part for part in parts if part is not negative_tokens or is_guided]
+        for place, *truncated in zip(batch.places, *(part.tokens.truncated for part in used), strict=True):
+            if any(truncated):
+                self._truncated[place] = " … ".join(dict.fromkeys(filter(None, truncated)))
+        needed = self._needed_tokens(*(part.tokens.mask for part in parts))
+        parts = [part.first(needed) for part in parts]
+        key = (is_guided, batch.compat.negative_padding, *negatives, *(part.key for part in parts))
         if self._last_text is not None and self._last_text[0] == key:
             tick(done)
             return self._last_text[1]
         result = TextBatch(
-            self.engine.encode_text(tokens.ids, tokens.mask),
-            tokens.mask,
-            self.engine.encode_text(negative_tokens.ids, negative_tokens.mask) if is_guided else None,
-            negative_tokens.mask,
-            _negative_rows(negatives, negative_tokens, batch.compat.negative_padding == "learned"),
+            parts[0].encode(self.engine),
+            None if second is None else parts[2].encode(self.engine),
+            parts[1].encode(self.engine) if is_guided else None,
+            _negative_rows(negatives, parts[1].tokens, batch.compat.negative_padding == "learned"),
             repeats=length - needed + 1,
         )
         self._last_text = key, result
         tick(done)
         return result
+
+    def _prompts(self, batch: BatchPlan) -> tuple[list[str], list[str | None], list[str] | None]:
+        """Return the prompts, the negative ones, and the second ones if any pass follows two prompts."""
+        blends = [one.clip.request.blend for one in batch.passes]
+        negatives = [one.clip.request.negative_prompt for one in batch.passes]
+        if batch.compat.negative_padding == "learned":
+            negatives = [negative or None for negative in negatives]  # the MLX runtime takes "" for none
+        prompts = [first for first, _, _ in blends]
+        if all(second is None for _, second, _ in blends):
+            return prompts, negatives, None
+        return prompts, negatives, [first if second is None else second for first, second, _ in blends]
 
     def _needed_tokens(self, *masks: np.ndarray) -> int:
         """Return how many tokens the encoder needs: the longest prompt and, if padding is one token, one of that."""
@@ -216,9 +227,13 @@ class Executor:
         """Yield the latents after each step."""
         array = self.engine.array
         points, x = Times(batch.times, array), array(self._start(batch, source))
-        embeddings = Embeddings.of(self.engine, batch, text, array(self._local(batch, source)))
+        embeddings = self._embeddings(batch, text, array(self._local(batch, source)))
         field = VelocityField(self.engine, batch, embeddings, adapters.calls(), points.shared)
         return SAMPLERS[batch.first.sampler](field, x, points, lambda step: array(self._noise(batch, step + 1)))
+
+    def _embeddings(self, batch: BatchPlan, text: TextBatch, local: Array) -> Embeddings:
+        frame_seconds = self.config.same.downsampling_ratio / self.config.sample_rate
+        return Embeddings.of(self.engine, batch, text, local, frame_seconds)
 
     def _start(self, batch: BatchPlan, source: np.ndarray | None) -> np.ndarray:
         """Return noise, or the source with the noise level of the first time."""
@@ -237,7 +252,7 @@ class Executor:
         """Sample and decode as one CUDA graph; return latents and audio."""
         local = self.engine.array(self._local(batch, source))
         keep = batch.keep if batch.compat.keep != "learned" else None
-        embeddings = Embeddings.of(self.engine, batch, text, local)
+        embeddings = self._embeddings(batch, text, local)
         clip = CapturedClip(self.engine, self.config, batch, embeddings, adapters)
         return clip(self._start(batch, source), lambda step: self._noise(batch, step + 1), source, keep)
 

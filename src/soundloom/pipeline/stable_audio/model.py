@@ -52,6 +52,7 @@ class _CommonKwargs(TypedDict, total=False):
     duration_padding: float
     compat: str | Compat
     strict_words: bool
+    mix: float | Sequence[tuple[float, float]] | None
     loras: LorasLike | None
     progress: ProgressCallback | None
     cancel: Event | None
@@ -60,6 +61,7 @@ class _CommonKwargs(TypedDict, total=False):
 class GenerateKwargs(_CommonKwargs, total=False):
     """Options of `Model.generate`."""
 
+    prompt_b: str | Sequence[str | None] | None
     negative_prompt: str | Sequence[str | None] | None
     seconds: float | Sequence[float | None] | None
     seed: int | Sequence[int | None] | None
@@ -68,6 +70,7 @@ class GenerateKwargs(_CommonKwargs, total=False):
 class EditKwargs(_CommonKwargs, total=False):
     """Options of `Model.vary`, `Model.inpaint` and `Model.extend`; the crossfade is in seconds."""
 
+    prompt_b: str | None
     negative_prompt: str | None
     seed: int | None
     crossfade: float
@@ -98,11 +101,16 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
     def generate(self, prompt: str | Sequence[str], **options: Unpack[GenerateKwargs]) -> Clip | list[Clip]:
         """Generate a clip from a prompt, or a list of clips from a list of prompts.
 
-        With a list, `negative_prompt`, `seconds` and `seed` may be lists of the same length; one seed counts up from
-        clip to clip. Raises RequestError, OutputError or Canceled.
+        With a list, `prompt_b`, `negative_prompt`, `seconds` and `seed` may be lists of the same length; one seed
+        counts up from clip to clip, and `mix` applies to all clips that have a second prompt. Raises RequestError,
+        OutputError or Canceled.
         """
         check_options("generate", options, GenerateKwargs.__annotations__)
-        rows = spread(prompt, options, ("negative_prompt", "seconds"))
+        rows = spread(prompt, options, ("prompt_b", "negative_prompt", "seconds"))
+        if any(values.get("prompt_b") is not None for _, values in rows):
+            for _, values in rows:
+                if values.get("prompt_b") is None:
+                    values.pop("mix", None)
         return self._generate(prompt, [build_request(*row) for row in rows], options)
 
     def vary(
@@ -158,6 +166,8 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
 
     def _edit(self, clip: Clip, prompt: str | None, options: EditKwargs, **edit: Any) -> Clip:
         settings = {"prompt": prompt} if prompt is not None else recorded_settings(clip, self.name)
+        if "prompt_b" in options and "mix" not in options:
+            settings.pop("mix", None)
         ((text, values),) = spread(settings.pop("prompt"), {**settings, **options, **edit, "source": clip})
         (edited,) = self.run(
             [build_request(text, values)], progress=options.get("progress"), cancel=options.get("cancel")
@@ -208,7 +218,8 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
 
     def _require_known_words(self, plan: Plan[PlannedClip]) -> None:
         """Raise RequestError for a strict request whose prompt names no sound that the model knows."""
-        for prompt in dict.fromkeys(clip.request.prompt for clip in plan.clips if clip.request.strict_words):
+        strict = [clip.request for clip in plan.clips if clip.request.strict_words]
+        for prompt in dict.fromkeys(text for request in strict for text in request.texts):
             vocabulary = self.caption_vocabulary
             if vocabulary and prompt.strip() and not vocabulary.names_sound(prompt):
                 raise RequestError(vocabulary.no_sound_message(self.name), "name one of those")

@@ -75,7 +75,7 @@ class PlannedPass:
 
     `audio` (channels, samples) is what an edit starts from, `regions` which of its samples are generated; without
     regions all of it is varied. `seconds` is the duration that conditions the model, `samples` the length that is
-    preserved of the result.
+    preserved of the result, `start` where the pass begins in the clip, in seconds.
     """
 
     clip: PlannedClip
@@ -86,6 +86,7 @@ class PlannedPass:
     valid: int
     audio: np.ndarray | None = None
     regions: tuple[Span, ...] = ()
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: fl
     measured: dict[GenerationRequest, tuple[PlannedClip, PlannedPass]] = {}
     clips, passes = [], []
     for request in requests:
-        common = replace(request, prompt="", negative_prompt=None, seed=0)
+        second = None if request.prompt_b is None else ""
+        common = replace(request, prompt="", prompt_b=second, negative_prompt=None, seed=0)
         if common not in measured:
             clip = plan_clip(common, config, seconds)
             measured[common] = clip, plan_pass(clip, config)
@@ -224,6 +226,7 @@ def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> Planne
         frames,
         valid,
         regions=tuple(_at_rate(region, scale, samples) for region in regions),
+        start=window.start / clip.rate,
     )
 
 
@@ -268,7 +271,9 @@ def _batch_key(one: PlannedPass) -> Hashable:
     settings = clip.steps, clip.sampler, clip.guidance, clip.shift, request.compat, request.loras
     # Adapters that act at certain noise levels need passes of one schedule.
     is_gated = request.loras is not None and any(use.is_gated for use in request.loras.uses)
-    return one.frames, is_edit, bool(one.regions), *settings, (one.seconds, request.noise) if is_gated else None
+    follows_curve = isinstance(request.mix, tuple)  # with a second velocity in each step
+    gate = (one.seconds, request.noise) if is_gated else None
+    return one.frames, is_edit, bool(one.regions), follows_curve, *settings, gate
 
 
 def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:

@@ -15,7 +15,9 @@ def request_warnings(
     """Return warnings about a clip of the model `name`; `truncated` is the unread part of its prompts."""
     loras = clip.request.loras
     is_adapted = loras is not None and any(use.strength for use in loras.uses)  # and may have learned other words
-    found = vocabulary.warnings(clip.request.prompt, name) if vocabulary and not is_adapted else []
+    texts = clip.request.texts if vocabulary and not is_adapted else ()
+    found = [warning for text in texts for warning in (vocabulary.warnings(text, name) if vocabulary else ())]
+    found = list(dict.fromkeys(found))
     if truncated:
         length = config.model.conditioning.prompt.max_length
         found.append(f"the prompt is longer than {length} tokens; this was truncated: '{shown(truncated)}'")
@@ -29,4 +31,7 @@ def request_warnings(
         }
         why = "no effect without guidance; set a scale above 1 (--cfg)"
         found += [f"{what} {why}" for what, is_given in unused.items() if is_given]
+    mix = clip.request.mix
+    if isinstance(mix, tuple) and mix[-1][0] > clip.seconds:
+        found.append(f"the mix curve has points after the clip's end at {clip.seconds:.4g} s: up to {mix[-1][0]:g} s")
     return found
