@@ -21,7 +21,7 @@ from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
 from soundloom.audio.records import recorded_prompt, with_warnings
-from soundloom.audio.resample import resample
+from soundloom.audio.resample import resample, resample_loop
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -122,8 +122,14 @@ class Clip:
         return replace(self, record=record)
 
     def stream(self, rate: int | None = None) -> Stream:
-        """Return the samples as a stream, resampled if a rate is given."""
-        return as_stream(resample(self.audio, self.sample_rate, self.sample_rate if rate is None else rate))
+        """Return the samples as a stream, resampled if a rate is given; a loop as one that repeats."""
+        used = self.sample_rate if rate is None else rate
+        if used != self.sample_rate and "loop" in self.record:
+            return as_stream(resample_loop(self.audio, self.sample_rate, used))
+        return self._stream(used)
+
+    def _stream(self, rate: int) -> Stream:
+        return as_stream(resample(self.audio, self.sample_rate, rate))
 
     @classmethod
     def load(cls, path: str | PathLike[str] | Readable) -> Self:

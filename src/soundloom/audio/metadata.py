@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import mutagen
+import soundfile
 from mutagen import id3
 
 from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.disclosure import FIELD as SOURCE_TYPE
 from soundloom.audio.disclosure import disclosure_sentence, source_type_uri, write_chunks
 from soundloom.audio.formats.find_tag import find_tag
-from soundloom.audio.formats.riff import replace_info
+from soundloom.audio.formats.riff import replace_chunks, replace_info
 from soundloom.audio.records import recorded_title
+from soundloom.audio.sampler import SamplerFacts
 from soundloom.errors import AudioError, printable, shown
 from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 from soundloom.untrusted.limits import read_limited
@@ -95,7 +97,7 @@ def write_record(
     """
     path, name = Path(path), Path(name or path)
     text = _serialize(record)
-    info = _info_tags(record, disclosure)
+    info, sampler = _info_tags(record, disclosure), SamplerFacts.of(record)
     uri = source_type_uri(record) if disclosure else None
     try:
         file = mutagen.File(path)
@@ -105,9 +107,12 @@ def write_record(
             file.add_tags()
         if isinstance(file.tags, id3.ID3):
             _set_id3(file.tags, info, text, uri)
+            if sampler.bpm is not None:
+                file.tags.setall("TBPM", [id3.TBPM(encoding=3, text=[f"{sampler.bpm:g}"])])
         else:
             fields = {"title": info["INAM"], "comment": info["ICMT"], "encoder": info["ISFT"], FIELD: text}
-            file.tags.update(fields | ({SOURCE_TYPE: uri} if uri else {}))
+            fields |= sampler.vorbis_comments(soundfile.info(path).frames) | ({SOURCE_TYPE: uri} if uri else {})
+            file.tags.update(fields)
         file.save()
     except UNREADABLE as error:
         raise AudioError(f"the tags of {name} could not be written: {error}") from error
@@ -116,6 +121,9 @@ def write_record(
             replace_info(raw, info)
             if disclosure:
                 write_chunks(raw, record, info["ICMT"])
+            if sampler != SamplerFacts():
+                sound = soundfile.info(path)
+                replace_chunks(raw, sampler.chunks(sound.frames, sound.samplerate))
 
 
 def sidecar_path(path: str | Path) -> Path:

@@ -11,6 +11,7 @@ from soundloom.audio.formats.limits import MAX_RATE, MIN_RATE
 from soundloom.errors import AudioError, shown
 
 ZERO_CROSSINGS = 6  # of the published sinc, per side; lowpass_filter_width in torchaudio
+LOOP_PADDING = 8192  # samples, more than the filter of soxr reaches at any usual rates
 ROLLOFF = 0.99  # cutoff as a fraction of the lower Nyquist frequency
 
 
@@ -31,6 +32,22 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     padding = 2 * -(-from_rate // to_rate)
     padded = np.pad(audio.T.astype(np.float32, copy=False), ((0, padding), (0, 0)))
     return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate, quality="VHQ")[:length].T)
+
+
+def resample_loop(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample a loop (c, n) so that it still repeats without a break, to (c, round(n * to_rate / from_rate)).
+
+    The rounded length stretches it by less than a sample, where a fraction of one would be lost at every repetition.
+    """
+    _require_rates(from_rate, to_rate)
+    import soxr
+
+    samples = audio.shape[1]
+    length = max(1, round(samples * to_rate / from_rate))
+    around = np.pad(audio.T.astype(np.float32, copy=False), ((LOOP_PADDING, LOOP_PADDING), (0, 0)), mode="wrap")
+    resampled = soxr.resample(around, samples, length, quality="VHQ")
+    start = LOOP_PADDING * length // samples
+    return np.ascontiguousarray(resampled[start : start + length].T)
 
 
 def resample_blocks(

@@ -252,9 +252,9 @@ class StreamedClip(Clip):
         values = {"reader": self._reader, "span": self._span, **{field: getattr(self, field) for field in fields}}
         return StreamedClip(**values | changes)
 
-    def stream(self, rate: int | None = None) -> Stream:
+    def _stream(self, rate: int) -> Stream:
         stream = Stream(self.channels, self.samples, lambda: self.blocks(0, self.samples))
-        return stream.resampled(self.sample_rate, self.sample_rate if rate is None else rate)
+        return stream.resampled(self.sample_rate, rate)
 
 
 def read_span(reader: BlockReader, start: int, stop: int) -> np.ndarray:

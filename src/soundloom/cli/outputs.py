@@ -15,6 +15,7 @@ from soundloom.audio.loudness import TRUE_PEAK
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
 from soundloom.cli.options.output import OutputOptions
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, WriteError
 from soundloom.folders import expanded
 from soundloom.pipeline.musicgen.plan import PlannedMusic
@@ -80,7 +81,7 @@ def _names(requests: Sequence[Request], options: OutputOptions, model: str, sour
     names: dict[Path, None] = {}
     for i, request in enumerate(requests):
         folder = expanded(outs[i]) if outs else source.parent if source else Path()
-        wanted = numbered(edit_name(source), i, count) if source else clip_name(request)
+        wanted = numbered(edit_name(source, request), i, count) if source else clip_name(request)
         names[_free(folder / wanted, options, names)] = None
     return list(names)
 
@@ -90,10 +91,11 @@ def _names_a_file(options: OutputOptions) -> bool:
     return bool(options.out) and not (expanded(options.out or "").is_dir() or str(options.out).endswith("/"))
 
 
-def edit_name(source: Path) -> Path:
-    """Return NAME-edit, in the source's format if that is lossless."""
+def edit_name(source: Path, request: Request) -> Path:
+    """Return NAME-edit or NAME-loop, in the source's format if that is lossless."""
     suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
-    return Path(f"{source.stem}-edit{suffix}")
+    is_loop = isinstance(request, GenerationRequest) and request.loop
+    return Path(f"{source.stem}-{'loop' if is_loop else 'edit'}{suffix}")
 
 
 def _free(path: Path, options: OutputOptions, names: Collection[Path]) -> Path:
@@ -125,7 +127,7 @@ def named_or_free(named: str | None, default: Path) -> Path:
 def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> None:
     """Log why preserved samples will differ from the source, if flags or the format change them."""
     clip = planned.request.source
-    if clip is None or planned.mode not in ("inpaint", "extend"):
+    if clip is None or planned.mode not in ("inpaint", "extend", "loop"):
         return
     reasons = []
     if options.rate not in (None, clip.sample_rate):

@@ -8,6 +8,7 @@ COMMANDS = {
     "vary": "Generate a variation of an audio file",
     "inpaint": "Regenerate regions of an audio file",
     "extend": "Continue an audio file, or prepend to it",
+    "loop": "Make audio files repeat without a break",
     "trim": "Keep only one section of an audio file",
     "edit": 'Edit music by instruction, such as "Only drums"',
     "encode": "Encode audio files to latents",
@@ -25,7 +26,7 @@ COMMANDS = {
     "completion": "Print a completion script for bash, zsh, or fish",
 }
 
-_AUDIO = {"generate", "vary", "inpaint", "extend", "trim", "edit", "encode", "decode", "show", "play"}
+_AUDIO = {"generate", "vary", "inpaint", "extend", "loop", "trim", "edit", "encode", "decode", "show", "play"}
 
 
 _GROUPS = ("lora",)  # commands whose first argument names an action with options of its own

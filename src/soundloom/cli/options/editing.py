@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soundloom.cli.options.flags import Span, ends, flag, span
-from soundloom.cli.options.shared import crossfade_flag, model_flag, prompt_flag
+from soundloom.cli.options.shared import bars_flag, bpm_flag, crossfade_flag, meter_flag, model_flag, prompt_flag
 from soundloom.config.stable_audio.request import bars
+from soundloom.config.stable_audio.rhythm import DEFAULT_METER, beats_per_bar
 from soundloom.errors import RequestError, shown
 
 
@@ -61,15 +62,14 @@ class RegionOptions:
     inpaint_end: Sequence[float] = flag(
         "--inpaint-end", default=(), action="append", type=float, metavar="END", help="goes with --inpaint-start"
     )
-    bars: Sequence[str] = flag(
-        "--bars",
+    bars: Sequence[str] = bars_flag(
         default=(),
         action="append",
         metavar="FROM-TO",
         help="a region in bars, end excluded: 3-5 is bars 3 and 4; 3.2 is beat 2 of bar 3; repeatable",
     )
-    bpm: float | None = flag("--bpm", type=float, metavar="BPM", help="tempo in beats per minute, for --bars")
-    meter: str = flag("--meter", default="4/4", metavar="N/M", help="time signature, for --bars")
+    bpm: float | None = bpm_flag(help="tempo in beats per minute, for --bars")
+    meter: str = meter_flag(default=DEFAULT_METER, help="time signature, for --bars")
 
     def regions(self) -> list[Span]:
         """Return all regions, in seconds."""
@@ -84,11 +84,8 @@ class RegionOptions:
 
     def _bars(self, text: str) -> Span:
         places = ends(text)
-        beats, slash, unit = self.meter.partition("/")
         if places is None:
             raise RequestError(f"'{shown(text)}' is not a range of bars", "--bars 3-5 is bars 3 and 4")
-        if not (slash and beats.isdecimal() and unit.isdecimal()):
-            raise RequestError(f"'{shown(self.meter)}' is not a time signature", "--meter 3/4 has three beats per bar")
         if self.bpm is None:
             raise RequestError("--bars requires --bpm", "for example --bpm 120")
-        return bars(*places, self.bpm, int(beats))
+        return bars(*places, self.bpm, beats_per_bar(self.meter))

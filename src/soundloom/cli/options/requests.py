@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from soundloom.cli.options.loras import LoraOptions, with_adapters
@@ -24,19 +25,17 @@ def build_requests(
     options: SamplingOptions,
     config: ModelConfig,
     model: str,
-    prompts: Sequence[str] = (),
-    seconds: Sequence[float] = (),
+    given: Mapping[str, Sequence[Any]] = MappingProxyType({}),
 ) -> list[GenerationRequest]:
     """Return copies of `base` with the options applied: `--count` for each prompt, negative prompt, length, and seed.
 
-    `config` and `model` are configuration and name of the model. An option that was given once applies to all clips.
-    Raises RequestError.
+    `config` and `model` are configuration and name of the model; `given` has the values of further fields. An option
+    that was given once applies to all clips. Raises RequestError.
     """
     base = replace(base, **options.changes(base.guidance, config))
     if isinstance(options, LoraOptions):
         base = with_adapters(base, options, config, model)
-    given = {"prompt": prompts, "negative_prompt": options.negative_prompt, "seconds": seconds}
-    return spread_requests(base, options, given)
+    return spread_requests(base, options, {**given, "negative_prompt": options.negative_prompt})
 
 
 def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Sequence[Any]]) -> list[Request]:

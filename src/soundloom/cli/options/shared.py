@@ -21,6 +21,16 @@ crossfade_flag = partial(
     metavar="S",
     help="fade at each edge of generated audio (default: 0.01)",
 )
+bars_flag = partial(flag, "--bars")
+bpm_flag = partial(flag, "--bpm", type=float, metavar="BPM")
+meter_flag = partial(flag, "--meter", metavar="N/M")
+seam_flag = partial(
+    flag,
+    "--seam",
+    type=float,
+    metavar="S",
+    help="seconds around the end and the start of a loop that are generated once more (default: 0.5)",
+)
 precision_flag = partial(flag, "--precision", hidden=("--dit-dtype",), choices=PRECISIONS)
 inference_precision_flag = partial(precision_flag, "--dit-dtype", hidden=())  # as in the published package
 model_flag = partial(flag, "--model", "--dit", metavar="NAME")

@@ -28,14 +28,16 @@ def warn_of_unused_flags(options: OutputOptions, request: GenerationRequest | Mu
 def _unused_in_stable_audio(given: dict[str, Any], request: GenerationRequest) -> Iterator[tuple[str, str]]:
     source, noise = request.source, given.get("noise")
     continues = source is not None and (bool(request.offset) or (request.seconds or 0.0) > source.seconds)
-    if given.get("crossfade") is not None and not (request.regions or continues):
-        yield "--crossfade", "without regions or an extension"
+    if given.get("crossfade") is not None and not (request.regions or continues or request.loop):
+        yield "--crossfade", "without regions, a loop or an extension"
     if noise is not None and source is None:
         yield "--noise", "without --init-audio"
     if noise == 1 and source is not None and not (request.regions or continues):
         yield "the source audio", "at --noise 1, except its length; lower values preserve more of it"
     if given.get("meter", "4/4") != "4/4" and not given.get("bars"):
         yield "--meter", "without --bars"
+    if given.get("seam") is not None and not request.loop:
+        yield "--seam", "without --loop"
     if not given.get("chunked_decode", True):
         yield "--no-chunked-decode", "because long audio is always decoded in chunks, with identical results"
     if given.get("no_half") and given.get("precision") == "fp32":

@@ -12,9 +12,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundloom.config.parse import parse
+from soundloom.config.prompt_facts import prompt_bpm
 from soundloom.config.stable_audio.adapters import AdapterStack, Mode
 from soundloom.config.stable_audio.mix import DEFAULT_MIX, Mix, check_mix
 from soundloom.config.stable_audio.model import ShiftConfig
+from soundloom.config.stable_audio.rhythm import DEFAULT_METER, bar_seconds, require_bpm, split_meter
 from soundloom.config.values import as_float, coerce
 from soundloom.errors import ConfigError, RequestError, shown
 from soundloom.prompts import Style, parse_weights
@@ -106,6 +108,10 @@ class GenerationRequest:
 
     Phrases of prompts may be weighted: `(warm piano:1.3), rain`. With `prompt_b`, the clip follows both prompts: `mix`
     is the share of the second, or points (seconds of the result, share) of a curve; None means 0.5.
+
+    `bars` of `meter` at `bpm` set the length instead of `seconds`. With `loop`, `seam` seconds around the end and the
+    start are generated once more, as one region in the middle of the clip rotated by half, so that it repeats without
+    a break; a loop of a source preserves the rest of it. Without `passes`, clips beyond the model's limit are an error.
     """
 
     prompt: str = ""
@@ -127,12 +133,19 @@ class GenerationRequest:
     loras: AdapterStack | None = None  # None: those that were added to the model
     prompt_b: str | None = None
     mix: Mix | None = None
+    bars: float | None = None
+    bpm: float | None = None  # by default the one that the prompt names
+    meter: str = DEFAULT_METER
+    loop: bool = False
+    seam: float = 0.5  # seconds
+    passes: bool = True
 
     def __post_init__(self) -> None:
         require_text("a prompt", self.prompt)
         if self.negative_prompt is not None:
             require_text("a negative prompt", self.negative_prompt)
-        coerce(self, ("seed", "steps"), ("seconds", "noise", "offset", "crossfade", "duration_padding"))
+        numbers = ("seconds", "noise", "offset", "crossfade", "duration_padding", "bars", "bpm", "seam")
+        coerce(self, ("seed", "steps"), numbers)
         for name, kind in _NESTED.items():
             value = getattr(self, name)
             if not isinstance(value, kind) and not (value is None and name != "compat"):
@@ -152,6 +165,7 @@ class GenerationRequest:
         _within("crossfade", self.crossfade, 0, 10)
         _within("duration padding", self.duration_padding, 0, 60)
         object.__setattr__(self, "regions", check_regions(self.regions))
+        self._check_rhythm()
         if self.source is None and (self.regions or self.noise != 1 or self.offset):
             raise RequestError(
                 "regions, noise and offset need a source to edit",
@@ -181,6 +195,32 @@ class GenerationRequest:
         """The prompts that the clip follows, without their weights."""
         first, second, _ = self.blend
         return tuple(parse_weights(text, self.compat.weights).text for text in (first, second) if text is not None)
+
+    def _check_rhythm(self) -> None:
+        """Check tempo, meter and loop; take the tempo from the prompt, and the length from the bars."""
+        split_meter(self.meter)
+        for name in ("loop", "passes"):
+            if not isinstance(getattr(self, name), bool):
+                raise RequestError(f"{name} must be true or false, found {shown(getattr(self, name))}")
+        _within("seam", self.seam, 0.02, 10)
+        if self.bars is not None:
+            bpm = prompt_bpm(self.prompt) if self.bpm is None else self.bpm
+            if bpm is None:
+                raise RequestError("a length in bars needs a tempo", 'name it in the prompt, "…, 120 BPM", or give bpm')
+            seconds = bar_seconds(self.bars, bpm, self.meter)
+            if self.seconds is not None and abs(self.seconds - seconds) > 1e-6:
+                raise RequestError(
+                    f"{self.bars:g} bars of {self.meter} at {bpm:g} BPM last {seconds:g} s, not {self.seconds:g} s",
+                    "give the length in bars or in seconds",
+                )
+            object.__setattr__(self, "bpm", bpm)
+            object.__setattr__(self, "seconds", seconds)
+        elif self.bpm is not None:
+            require_bpm(self.bpm)
+        if self.loop and (self.regions or self.noise != 1 or self.offset):
+            raise RequestError("a loop has no regions, noise or offset", "edit the clip first, then loop the result")
+        if self.loop and self.compat.keep != "samples":
+            raise RequestError("published systems make no loops", "leave out compat")
 
     def _check_source(self, source: Clip) -> None:
         if not 0 <= self.offset <= MAX_SECONDS:

@@ -77,7 +77,7 @@ class ClipAssembler:
         if self._source is None:
             return planned
         rate = self.config.sample_rate
-        audio, _ = to_stereo(self._result.read(window.start, window.stop))
+        audio, _ = to_stereo(self._read(window, window.start, window.stop))
         audio = pad_or_trim(self._resample(audio, self.plan.rate, rate), planned.samples)
         if not window.regions:  # sources shorter than the training clips are repeated, not continued with silence
             audio = np.resize(audio.T, (max(planned.samples, round(planned.seconds * rate)), len(audio))).T
@@ -103,11 +103,26 @@ class ClipAssembler:
         start, stop = max(self._known[0], window.start), min(self._known[1], window.stop)
         fade = round(self.plan.request.crossfade * self.plan.rate)
         regions = [(first - window.start, last - window.start) for first, last in window.regions]
-        joined = blend(self._result.read(start, stop), start - window.start, new, regions, fade)
+        joined = blend(self._read(window, start, stop), start - window.start, new, regions, fade)
         for first, last in regions:
-            self._result.lay(window.start + first, joined[:, first:last].copy())
+            self._lay(window, window.start + first, joined[:, first:last].copy())
         firsts, lasts = zip(*window.regions, strict=True)
         self._known = min(self._known[0], *firsts), max(self._known[1], *lasts)
+
+    def _read(self, window: PassWindow, start: int, stop: int) -> np.ndarray:
+        """Return samples of the result, at positions of the clip as the window rotates it."""
+        return np.concatenate([self._result.read(*span) for span in self._rotated(window, start, stop)], axis=1)
+
+    def _lay(self, window: PassWindow, start: int, audio: np.ndarray) -> None:
+        for first, last in self._rotated(window, start, start + audio.shape[1]):
+            self._result.lay(first, audio[:, : last - first])
+            audio = audio[:, last - first :]
+
+    def _rotated(self, window: PassWindow, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the spans of the result that a span of a rotated clip consists of: two where it wraps around."""
+        first, last, end = start + window.rotation, stop + window.rotation, self.plan.samples
+        spans = [(first, min(last, end)), (max(first, end) - end, last - end)]
+        return [(one, other) for one, other in spans if one < other]
 
     def _check(self, audio: np.ndarray) -> None:
         """Check the new part of the last pass."""

@@ -18,6 +18,7 @@ from soundloom.config.options import check_options
 from soundloom.config.stable_audio.adapters import LorasLike
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region
+from soundloom.config.stable_audio.rhythm import DEFAULT_METER
 from soundloom.engines.forks import require_threads
 from soundloom.engines.stable_audio import Component, Engine
 from soundloom.errors import EngineError, RequestError
@@ -31,6 +32,7 @@ from soundloom.pipeline.stable_audio.chunks import decode_chunks, decode_latents
 from soundloom.pipeline.stable_audio.executor import Executor
 from soundloom.pipeline.stable_audio.lora import LoraMethods
 from soundloom.pipeline.stable_audio.plan import PlannedClip, default_seconds, plan, require_addition
+from soundloom.pipeline.stable_audio.tempo import first_bars, known_tempo
 from soundloom.pipeline.stable_audio.warnings import request_warnings
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.text.vocabulary import CaptionVocabulary
@@ -65,6 +67,13 @@ class GenerateKwargs(_CommonKwargs, total=False):
     negative_prompt: str | Sequence[str | None] | None
     seconds: float | Sequence[float | None] | None
     seed: int | Sequence[int | None] | None
+    bars: float | None
+    bpm: float | None
+    meter: str
+    loop: bool
+    seam: float
+    crossfade: float
+    passes: bool
 
 
 class EditKwargs(_CommonKwargs, total=False):
@@ -163,6 +172,29 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         if before:
             return self._edit(clip, prompt, options, offset=seconds)
         return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
+
+    def loop(
+        self,
+        clip: ClipOrPath,
+        prompt: str | None = None,
+        *,
+        bars: float | None = None,
+        bpm: float | None = None,
+        meter: str = DEFAULT_METER,
+        seam: float = 0.5,
+        **options: Unpack[EditKwargs],
+    ) -> Clip:
+        """Make a clip or a sound file repeat without a break: generate `seam` seconds around its end and start again.
+
+        All other samples are preserved. With `bars` at `bpm`, the first bars of the clip become the loop, exact to the
+        sample; a tempo alone is stored in the tags of files. To generate a loop from a prompt, use `generate(...,
+        loop=True)`.
+        """
+        check_options("loop", options, (*EditKwargs.__annotations__, "bars", "bpm", "meter", "seam"))
+        clip = as_clip(clip)
+        bpm = known_tempo(bpm, prompt or "", record=clip.record)
+        cut = first_bars(clip, bars, bpm, meter)
+        return self._edit(cut, prompt, options, loop=True, seam=seam, bars=bars, bpm=bpm, meter=meter)
 
     def _edit(self, clip: Clip, prompt: str | None, options: EditKwargs, **edit: Any) -> Clip:
         settings = {"prompt": prompt} if prompt is not None else recorded_settings(clip, self.name)

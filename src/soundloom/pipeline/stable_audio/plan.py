@@ -21,13 +21,15 @@ from soundloom.config.catalogue import find_entry
 from soundloom.config.entries import DEFAULT_SECONDS
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
 from soundloom.config.stable_audio.request import SEED_LIMIT, Compat, GenerationRequest, Guidance
+from soundloom.config.stable_audio.rhythm import whole_beats
 from soundloom.config.stable_audio.same import ResamplerConfig
 from soundloom.diffusion.inpainting import Span, keep_mask
 from soundloom.diffusion.noise import random_seed
 from soundloom.diffusion.schedules import schedule
 from soundloom.errors import RequestError
 from soundloom.pipeline.plan import Plan, group_alike
-from soundloom.pipeline.stable_audio.windows import PassWindow, plan_windows
+from soundloom.pipeline.stable_audio.tempo import with_tempo
+from soundloom.pipeline.stable_audio.windows import PassWindow, plan_seam, plan_windows
 
 PUBLISHED_CHUNK = 32  # patches; the length rule of the package takes it for SAME-L too, which has no chunks
 
@@ -66,7 +68,15 @@ class PlannedClip:
             guidance=self.guidance,
             shift=self.shift,
         )
-        return {"seed": self.seed, "request": resolved.to_record()}
+        record: dict[str, Any] = {"seed": self.seed, "request": resolved.to_record()}
+        return record | {"loop": self._loop()} if self.request.loop else record
+
+    def _loop(self) -> dict[str, Any]:
+        """Return the known facts about a loop: tempo, bars, meter and beats."""
+        request = self.request
+        beats = None if request.bpm is None else whole_beats(self.samples / self.rate, request.bpm)
+        known = {"bpm": request.bpm, "bars": request.bars, "meter": request.meter, "beats": beats}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -123,14 +133,16 @@ def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: fl
     """
     measured: dict[GenerationRequest, tuple[PlannedClip, PlannedPass]] = {}
     clips, passes = [], []
-    for request in requests:
+    for asked in requests:
+        request, notes = with_tempo(asked)
         second = None if request.prompt_b is None else ""
         common = replace(request, prompt="", prompt_b=second, negative_prompt=None, seed=0)
         if common not in measured:
             clip = plan_clip(common, config, seconds)
             measured[common] = clip, plan_pass(clip, config)
         clip, first = measured[common]
-        clips.append(replace(clip, request=request, seed=random_seed() if request.seed is None else request.seed))
+        seed = random_seed() if request.seed is None else request.seed
+        clips.append(replace(clip, request=request, seed=seed, notes=(*clip.notes, *notes)))
         passes.append(first)
     if len({one.frames for one in share_length(passes)}) < len({one.frames for one in passes}):
         return Plan(clips, [range(len(clips))])  # published systems make all clips as long as the longest
@@ -164,9 +176,18 @@ def _plan_edit(
     known = offset, offset + source.samples
     samples = max(round((request.seconds or 0.0) * rate), known[1])
     _, note = to_stereo(np.empty((source.channels, 0)))
-    windows = plan_windows(request, config, rate, known, samples)
+    if request.loop and samples > source.samples:
+        raise RequestError(
+            f"the clip is {source.seconds:.4g} s long, and a loop of {samples / rate:.4g} s was requested",
+            "ask for fewer bars, or extend the clip first",
+        )
+    windows = (
+        (plan_seam(request, config, rate, samples),)
+        if request.loop
+        else plan_windows(request, config, rate, known, samples)
+    )
     return resolved(
-        mode="vary" if not windows[0].regions else "extend" if samples > source.samples else "inpaint",
+        mode=_mode_of_edit(request, windows, samples > source.samples),
         seconds=samples / rate,
         rate=rate,
         channels=min(source.channels, 2),
@@ -177,16 +198,23 @@ def _plan_edit(
     )
 
 
+def _mode_of_edit(request: GenerationRequest, windows: Sequence[PassWindow], is_longer: bool) -> str:
+    if request.loop:
+        return "loop"
+    return "vary" if not windows[0].regions else "extend" if is_longer else "inpaint"
+
+
 def _plan_new(
     resolved: Callable[..., PlannedClip], request: GenerationRequest, config: ModelConfig, default_seconds: float
 ) -> PlannedClip:
     """Plan a new clip: one pass, and beyond the model's limit as many as it takes to continue the first."""
     rate, limit = config.sample_rate, config.max_seconds
     seconds = min(default_seconds, limit) if request.seconds is None else request.seconds
-    if seconds > limit and request.compat != Compat():
+    if seconds > limit and (request.compat != Compat() or not request.passes):
+        who = "published systems generate" if request.passes else "one pass generates"
         raise RequestError(
-            f"{seconds:g} s were requested, and published systems generate at most {limit:.4g} s with this model",
-            "leave out compat, or request a shorter clip",
+            f"{seconds:g} s were requested, and {who} at most {limit:.4g} s with this model",
+            f"{'leave out compat' if request.passes else 'allow several passes'}, or request a shorter clip",
         )
     samples, longest = round(seconds * rate), round(limit * rate)
     windows, notes = [PassWindow(0, min(samples, longest))], []
@@ -196,6 +224,8 @@ def _plan_new(
             f"the model generates at most {limit:.4g} s at once: the clip was generated in {len(windows)} passes, "
             "each of which continues the last"
         ]
+    if request.loop:
+        windows.append(plan_seam(request, config, rate, samples))
     return resolved(
         mode="generate",
         seconds=seconds,
@@ -226,7 +256,7 @@ def plan_pass(clip: PlannedClip, config: ModelConfig, number: int = 0) -> Planne
         frames,
         valid,
         regions=tuple(_at_rate(region, scale, samples) for region in regions),
-        start=window.start / clip.rate,
+        start=(window.start + window.rotation) / clip.rate,
     )
 
 

@@ -101,8 +101,9 @@ def frame_shares(batch: BatchPlan, frame_seconds: float) -> np.ndarray | None:
 
 
 def frame_times(one: PlannedPass, frames: int, frame_seconds: float) -> np.ndarray:
-    """Return the middle of each latent frame of a pass, in seconds of the clip."""
-    return one.start + (np.arange(frames) + 0.5) * frame_seconds
+    """Return the middle of each latent frame of a pass, in seconds of the clip; a loop repeats from its start."""
+    times = one.start + (np.arange(frames) + 0.5) * frame_seconds
+    return times % one.clip.seconds if one.clip.request.loop else times
 
 
 def shares_at(curve: Curve, times: np.ndarray) -> np.ndarray:

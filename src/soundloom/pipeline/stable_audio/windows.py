@@ -7,21 +7,27 @@ limit is edited in several windows; each shows the model what is already known a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.diffusion.inpainting import Span
 from soundloom.errors import RequestError
 
+MIN_LOOP_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class PassWindow:
-    """The span that the model sees in one pass, and the regions in it that it generates: without any, all of it."""
+    """The span that the model sees in one pass, and the regions in it that it generates: without any, all of it.
+
+    Positions are those of the clip rotated to the left by `rotation` samples.
+    """
 
     start: int
     stop: int
     regions: tuple[Span, ...] = ()
+    rotation: int = 0
 
 
 def plan_windows(
@@ -48,6 +54,21 @@ def plan_windows(
             "leave out compat, or trim the clip (`soundloom trim`, or --trim START,END)",
         )
     return tuple(_windows(regions, known, round(request.crossfade * rate), limit))
+
+
+def plan_seam(request: GenerationRequest, config: ModelConfig, rate: int, samples: int) -> PassWindow:
+    """Return the window that renews the seam of a loop: near the middle of the clip, which is rotated by about half.
+
+    There the model has context on both sides of the seam. Raises RequestError for clips that are too short.
+    """
+    if samples < MIN_LOOP_SECONDS * rate:
+        raise RequestError(f"a loop needs at least {MIN_LOOP_SECONDS:g} s, found {samples / rate:.4g} s")
+    half, reach = samples // 2, min(round(request.seam * rate / 2), samples // 4)
+    window = _window_around((half - reach, half + reach), 0, samples, int(config.max_seconds * rate))
+    # Decoders may leave a step between latent frames, and in their middle: the end meets the start between these.
+    grid = config.same.downsampling_ratio / 2 * rate / config.sample_rate
+    seam = window.start + round((int((half - window.start) / grid) + 0.5) * grid)
+    return replace(window, regions=((seam - reach, seam + reach),), rotation=samples - seam)
 
 
 def _new_regions(request: GenerationRequest, rate: int, known: Span, samples: int) -> tuple[Span, ...]:

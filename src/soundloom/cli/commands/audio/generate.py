@@ -14,9 +14,9 @@ from soundloom.checkpoints.musicgen.fetch import is_music
 from soundloom.cli.execute import execute
 from soundloom.cli.loading import known_generator, named_entry
 from soundloom.cli.music import generate_music
-from soundloom.cli.options.editing import RegionOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
+from soundloom.cli.options.loops import LoopOptions, RhythmOptions
 from soundloom.cli.options.prompts import expand_prompts, join_loose_words
 from soundloom.cli.options.requests import build_requests
 from soundloom.cli.options.sampling import TokenSamplingOptions
@@ -29,9 +29,11 @@ from soundloom.cli.options.shared import (
     seconds_flag,
 )
 from soundloom.config.stable_audio.request import GenerationRequest
+from soundloom.config.stable_audio.rhythm import DEFAULT_METER, bar_seconds
 from soundloom.errors import RequestError, printable, shown
 from soundloom.pipeline.provenance import recorded_settings
 from soundloom.pipeline.stable_audio.plan import default_seconds, plan
+from soundloom.pipeline.stable_audio.tempo import known_tempo
 
 VARIATION_NOISE = 0.6
 _MUSIC_FLAGS = {
@@ -41,7 +43,7 @@ _MUSIC_FLAGS = {
 
 
 @dataclass(frozen=True)
-class Options(RegionOptions, MusicOptions, GenerationOptions):
+class Options(RhythmOptions, LoopOptions, MusicOptions, GenerationOptions):
     """Generate audio from text prompts, or edit an audio file with --init-audio.
 
     soundloom generate "kick drum loop, 129 BPM" --seconds 4 --seed 7 -o kick.wav
@@ -73,6 +75,17 @@ class Options(RegionOptions, MusicOptions, GenerationOptions):
     crossfade: float | None = crossfade_flag()
     like: str | None = flag("--like", metavar="FILE", help="reuse the settings in this file's metadata; flags override")
 
+    def rhythm(self) -> dict[str, Any]:
+        """Return the fields of a request that the flags of tempo and loops set."""
+        given = {
+            "bpm": self.bpm,
+            "meter": None if self.meter == DEFAULT_METER else self.meter,
+            "loop": self.loop or None,
+            "seam": self.seam,
+            "passes": False if self.no_passes else None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
 
 def run(options: Options) -> None:
     record = _record(options.like) if options.like else {}
@@ -91,10 +104,19 @@ def run(options: Options) -> None:
         return
     _require_absent(options, tuple(field.name for field in fields(TokenSamplingOptions)))
     name, config = known_generator(options)
-    base = _base(options, record)
+    base = _base(options, record, prompts)
     if base.source is not None and not (prompts or record):
         base = replace(base, **recorded_settings(base.source, options.model_name))
-    requests = build_requests(base, options, config, name, prompts, options.seconds)
+    bars = options.bar_count()
+    if options.loop and options.snap_tempo is not None:
+        raise RequestError(
+            "--snap-tempo would stretch the seam of a loop",
+            "generate without --loop, then `soundloom loop --snap-tempo`",
+        )
+    lengths: dict[str, Sequence[Any]] = {"seconds": options.seconds}
+    if bars is not None:
+        lengths = {"bars": [bars], "seconds": [None]}
+    requests = build_requests(base, options, config, name, {"prompt": prompts, **lengths})
     files = {base.source: Path(options.init_audio)} if base.source and options.init_audio else {}
     execute(plan(requests, config, default_seconds(name)), options, files, record.get("model_hash"))
 
@@ -150,7 +172,20 @@ def _recorded_precision(path: str | None, record: dict[str, Any]) -> str | None:
     return name
 
 
-def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
+def _recorded_request(options: Options, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the request in a record, with the tempo, meter and loop of the flags; lengths of flags replace its own."""
+    found = {**record.get("request", {}), **options.rhythm()}
+    bars = options.bar_count()
+    if bars is not None and options.seconds:
+        raise RequestError("--bars and --seconds are both lengths", "give one of them")
+    if bars is not None or options.seconds:
+        found.pop("bars", None)
+    if bars is not None or "bars" in found:
+        found.pop("seconds", None)  # the bars say it
+    return found
+
+
+def _base(options: Options, record: dict[str, Any], prompts: Sequence[str]) -> GenerationRequest:
     """Return the recorded request, updated by all flags but prompts, lengths and seeds."""
     clip: Clip | None = StreamedClip.open(options.init_audio) if options.init_audio else None
     mode = record.get("mode", "generate")
@@ -159,17 +194,20 @@ def _base(options: Options, record: dict[str, Any]) -> GenerationRequest:
             f"{printable(options.like)} is an edit (mode {shown(mode)}) of another file",
             "pass that file with --init-audio",
         )
-    request = GenerationRequest.from_record(record.get("request", {}), clip)
+    request = GenerationRequest.from_record(_recorded_request(options, record), clip)
     for length in options.seconds:
         require_length(length)
     seconds = max(options.seconds, default=request.seconds)
+    if clip is not None and (bars := options.bar_count()) is not None:
+        bpm = known_tempo(options.bpm, *prompts, record=record)
+        seconds = None if bpm is None else bar_seconds(bars, bpm, options.meter)
     regions = tuple(options.regions())
     noise = options.noise
     if clip is not None:
         if len(set(options.seconds)) > 1:
             raise RequestError("--init-audio takes a single length of --seconds")
         samples = round(seconds * clip.sample_rate) if seconds else clip.samples
-        if mode == "generate" and not regions and samples <= clip.samples and noise is None:
+        if mode == "generate" and not (regions or request.loop) and samples <= clip.samples and noise is None:
             noise = VARIATION_NOISE
         clip = clip.cut(0, max(1, samples))
     given: dict[str, Any] = {
