@@ -6,7 +6,7 @@ Each has a random length, sample rate, level and number of channels, and starts 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from benchmarks.patterns import CHORDS, LEADS, PLUCKED, sample_piece
 from soundloom.audio.resample import resample
 from soundloom.datasets.synthetic import render
 from soundloom.datasets.synthetic.families import sample_source
+from soundloom.datasets.synthetic.labels import midi_to_hz
 
 RATES = (22050, 32000, 44100, 48000, 88200, 96000)
 MIN_SECONDS, MAX_SECONDS = 2.0, 12.0
@@ -29,13 +30,18 @@ Audio = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LabeledClip:
-    """Audio (channels, samples) and what it is: tempo in BPM and key, None where it has none, and a description."""
+    """Audio (channels, samples) and what it is: tempo in BPM and key, None where it has none, and a description.
+
+    `pitch` is that of a single note in Hz, 0 if unknown. `onsets` are the times of notes in seconds, if known.
+    """
 
     audio: Audio
     rate: int
     tempo: float | None
     key: str | None
     what: str
+    pitch: float = 0.0
+    onsets: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -50,7 +56,8 @@ def soundfont_clips(seeds: Iterable[int]) -> Iterator[LabeledClip]:
         pieces = [sample_piece(rng, MAX_SECONDS + 4) for rng in rngs]
         for piece, audio, rng in zip(pieces, render_scores([p.score for p in pieces]), rngs, strict=True):
             what = f"{piece.style}: {', '.join(piece.parts)}"
-            yield _presented(audio, piece.bpm, piece.key or None, what, rng)
+            onsets = tuple(sorted(note.start for note in piece.score.notes))
+            yield _presented(audio, piece.bpm, piece.key or None, what, rng, onsets=onsets)
 
 
 def synthetic_clips(seeds: Iterable[int]) -> Iterator[LabeledClip]:
@@ -60,6 +67,15 @@ def synthetic_clips(seeds: Iterable[int]) -> Iterator[LabeledClip]:
         labels = sample_source(MUSIC[seed % len(MUSIC)], rng, MAX_SECONDS + 4)
         audio = render(labels, MAX_SECONDS + 4, rng)
         yield _presented(audio, float(labels.bpm), labels.key or None, f"{labels.family}: {labels.variant}", rng)
+
+
+def held_chords(seeds: Iterable[int]) -> Iterator[LabeledClip]:
+    """Yield a held chord of the synthetic dataset for each seed, which has a key and no tempo."""
+    for seed in seeds:
+        rng = np.random.default_rng((26, seed))
+        labels = sample_source(("chord", "pad")[seed % 2], rng, MAX_SECONDS + 4)
+        audio = render(labels, MAX_SECONDS + 4, rng)
+        yield _presented(audio, None, labels.key, f"{labels.family}: {labels.variant}", rng, offset=0.0)
 
 
 def unsure_clips(seeds: Iterable[int]) -> Iterator[LabeledClip]:
@@ -77,8 +93,10 @@ def soundfont_notes(seeds: Iterable[int]) -> Iterator[LabeledClip]:
     for first in range(0, len(seeds), BATCH):
         rngs = [np.random.default_rng((25, seed)) for seed in seeds[first : first + BATCH]]
         scores = [_single_note(rng) for rng in rngs]
-        for audio, rng in zip(render_scores(scores), rngs, strict=True):
-            yield _presented(audio, None, None, "single note of the soundfont", rng, offset=0.0)
+        for score, audio, rng in zip(scores, render_scores(scores), rngs, strict=True):
+            clip = _presented(audio, None, None, "single note of the soundfont", rng, offset=0.0)
+            (note,) = score.notes
+            yield replace(clip, pitch=0.0 if note.channel == DRUMS else midi_to_hz(note.pitch))
 
 
 def _single_note(rng: np.random.Generator) -> Score:
@@ -91,7 +109,13 @@ def _single_note(rng: np.random.Generator) -> Score:
 
 
 def _presented(
-    audio: Audio, tempo: float | None, key: str | None, what: str, rng: np.random.Generator, offset: float | None = None
+    audio: Audio,
+    tempo: float | None,
+    key: str | None,
+    what: str,
+    rng: np.random.Generator,
+    offset: float | None = None,
+    onsets: tuple[float, ...] = (),
 ) -> LabeledClip:
     """Cut a clip, at a random length, start, rate, level and number of channels."""
     seconds = float(rng.uniform(MIN_SECONDS, MAX_SECONDS))
@@ -102,10 +126,24 @@ def _presented(
     audio = audio[:, first : first + round(seconds * RATE)]
     if rng.random() < 0.4:
         audio = audio.mean(axis=0, keepdims=True)
+    if rng.random() < 0.3:
+        audio = _recorded(audio, rng)
     peak = float(np.abs(audio).max(initial=0.0))
     level = 10 ** (rng.uniform(*LEVELS) / 20)
     audio = (audio * (level / peak if peak else 0.0)).astype(np.float32)
-    return LabeledClip(resample(audio, RATE, rate), rate, tempo, key, what)
+    shifted = tuple(time - offset for time in onsets if offset <= time < offset + seconds)
+    return LabeledClip(resample(audio, RATE, rate), rate, tempo, key, what, onsets=shifted)
+
+
+def _recorded(audio: Audio, rng: np.random.Generator) -> Audio:
+    """Audio as of a worse recording: treble and bass turned down, and a noise floor."""
+    spectrum = np.fft.rfft(audio, axis=1)
+    hz = np.fft.rfftfreq(audio.shape[1], 1 / RATE)
+    low, high = rng.uniform(20, 200), rng.uniform(2500, 20_000)
+    spectrum *= 1 / np.sqrt((1 + (hz / high) ** 4) * (1 + (low / np.maximum(hz, 1)) ** 4))
+    filtered = np.fft.irfft(spectrum, audio.shape[1], axis=1)
+    level = np.abs(filtered).max(initial=0.0) * 10 ** (rng.uniform(-80, -35) / 20)
+    return (filtered + level * rng.normal(size=filtered.shape)).astype(np.float32)
 
 
 # Clips without tempo and key: (rng, seconds) to (2, n) at RATE.

@@ -289,9 +289,18 @@ def sample_piece(rng: np.random.Generator, seconds: float = 12.5) -> Piece:
     return Piece(Score(tuple(band.notes), band.programs, seconds), name, parts, bpm, key)
 
 
+def _varied(pattern: str, rng: np.random.Generator) -> str:
+    """A pattern with some soft or plain strokes added or left out; accents stay."""
+    changes = {".": ".......ox", "x": "xxxxxxo.", "o": "oooo.x"}
+    return "".join(str(rng.choice(list(changes.get(mark, mark)))) for mark in pattern)
+
+
 def _drums(band: _Band) -> None:
     rng, style = band.rng, band.style
     bar = dict(style.drums[rng.integers(len(style.drums))])
+    if rng.random() < 0.4:
+        changed = list(bar)[rng.integers(len(bar))]
+        bar[changed] = _varied(bar[changed], rng)
     if len(bar) > 2 and rng.random() < 0.2:
         bar.pop(list(bar)[rng.integers(len(bar))])
     band.programs[DRUMS] = int(rng.choice((0, 0, 8, 16, 24, 25, 32, 40)))

@@ -19,7 +19,7 @@ LONG_WINDOW, LONG_HOP = 16384, 2048  # of pitch, so that semitones from 65 Hz up
 CHUNK = 64 * LONG_HOP
 LOWEST, NOTES = 28, 81  # MIDI notes of the pitch histogram: E1 to C8
 BINS = 10  # of the histogram, per semitone
-MAX_SEGMENTS = 256  # histograms over time
+PART_SECONDS, MAX_PARTS = 12.5, 10  # of long audio, in which tempo and key are estimated
 NEIGHBORHOOD = 24  # bins on each side with which a spectral peak is compared
 PROMINENCE = 4.0  # smallest ratio of the power of a peak and the mean of its neighborhood
 COMPRESSION = 0.25  # exponent of powers: the square root of amplitudes
@@ -28,27 +28,54 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of the audio: its first and last frame, and its pitch histograms (segments, NOTES * BINS)."""
+
+    first: int
+    stop: int
+    pitches: Floats
+
+
+@dataclass(frozen=True)
 class Frames:
-    """Band amplitudes (frames, BANDS) at FRAME_RATE, and pitch histograms (segments, NOTES * BINS)."""
+    """Band amplitudes (frames, BANDS) at FRAME_RATE, and the parts from which tempo and key are estimated."""
 
     bands: Floats
-    pitches: Floats
+    parts: tuple[Part, ...]
 
 
 def analyze(stream: Stream, rate: int) -> Frames:
     """Analyze a stream of any rate. Powers are summed over channels, so that opposite phases do not cancel."""
     stream = stream.resampled(rate, RATE)
     short, long = _Framer(WINDOW, HOP), _Framer(LONG_WINDOW, LONG_HOP)
-    count = -(-stream.samples // LONG_HOP)
-    per_segment = -(-count // MAX_SEGMENTS)
-    bands, pitches = [np.zeros((0, BANDS), np.float32)], np.zeros((-(-count // max(1, per_segment)), NOTES * BINS))
+    spans = part_spans(stream.samples)
+    bands = [np.zeros((0, BANDS), np.float32)]
+    pitches: list[list[Floats]] = [[np.zeros((0, NOTES * BINS))] for _ in spans]
     done = 0
     for chunk in _padded(stream):
         bands.append(_band_levels(short.push(chunk)))
-        for histogram in pitch_histograms(_power(long.push(chunk)))[: count - done]:
-            pitches[done // per_segment] += histogram
-            done += 1
-    return Frames(np.concatenate(bands)[: -(-stream.samples // HOP)], pitches)
+        frames = long.push(chunk)
+        for found, (first, stop) in zip(pitches, spans, strict=True):
+            inside = frames[:, max(0, first - done) : max(0, stop - done)]
+            found.append(pitch_histograms(_power(inside)))
+        done += frames.shape[1]
+    per_long = LONG_HOP // HOP
+    count = -(-stream.samples // HOP)
+    parts = (
+        Part(first * per_long, min(stop * per_long, count), np.concatenate(found))
+        for found, (first, stop) in zip(pitches, spans, strict=True)
+    )
+    return Frames(np.concatenate(bands)[:count], tuple(parts))
+
+
+def part_spans(samples: int) -> list[tuple[int, int]]:
+    """Return the first and last long frame of each part: all of a clip, or at most MAX_PARTS spread over a long one."""
+    frames = -(-samples // LONG_HOP)
+    longest = int(PART_SECONDS * RATE / LONG_HOP)
+    count = min(-(-frames // longest), MAX_PARTS)
+    length = min(longest, -(-frames // max(count, 1)))
+    starts = np.linspace(0, frames - length, count).astype(int) if count > 1 else [0] * count
+    return [(int(start), int(start) + length) for start in starts]
 
 
 def _padded(stream: Stream) -> Iterator[Floats]:

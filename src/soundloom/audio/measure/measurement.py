@@ -11,11 +11,11 @@ import numpy as np
 
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.loudness import integrated_loudness, true_peak
-from soundloom.audio.measure.frames import analyze
-from soundloom.audio.measure.key import estimate_key
-from soundloom.audio.measure.onsets import envelopes, onset_times, rises
+from soundloom.audio.measure.frames import Frames, analyze
+from soundloom.audio.measure.key import estimate_key, note_levels
+from soundloom.audio.measure.onsets import compressed, envelopes, onset_times, rises
 from soundloom.audio.measure.pitch import estimate_pitch
-from soundloom.audio.measure.tempo import estimate_tempo
+from soundloom.audio.measure.tempo import Sound, estimate_tempo
 from soundloom.audio.resample import require_rate
 from soundloom.errors import AudioError
 
@@ -58,11 +58,12 @@ def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
     peak = stream.peak()
     if peak < SILENCE:
         return replace(_NOTHING, true_peak=true_peak(stream, rate), loudness=integrated_loudness(stream, rate))
-    found = analyze(stream, rate)
-    rise = rises(found.bands)
-    tempo, tempo_confidence = estimate_tempo(envelopes(rise))
-    key, key_confidence = estimate_key(found.pitches)
+    frames = analyze(stream, rate)
+    sounds = sounds_of(frames)
+    tempo, tempo_confidence = estimate_tempo(sounds)
     pitch, pitch_confidence = estimate_pitch(stream, rate)
+    notes = [sound.notes for sound in sounds]
+    key, key_confidence = estimate_key(notes) if pitch is None else (None, 0.0)  # one note has no key
     return Measurement(
         tempo,
         tempo_confidence,
@@ -72,12 +73,22 @@ def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
         pitch_confidence,
         integrated_loudness(stream, rate),
         true_peak(stream, rate),
-        onset_times(rise),
+        onset_times(rises(compressed(frames.bands))),
         sound_seconds(stream, rate),
     )
 
 
 _NOTHING = Measurement(None, 0.0, None, 0.0, None, 0.0, -math.inf, -math.inf, (), 0.0)
+
+
+def sounds_of(frames: Frames) -> list[Sound]:
+    """Return onsets and notes of each part."""
+    found = []
+    for part in frames.parts:
+        levels = compressed(frames.bands[part.first : part.stop])
+        rise = rises(levels)
+        found.append(Sound(envelopes(rise), levels, note_levels(part.pitches), onset_times(rise)))
+    return found
 
 
 def sound_seconds(stream: Stream, rate: int) -> float:

@@ -9,27 +9,28 @@ from numpy.typing import NDArray
 
 from soundloom.audio.measure.frames import FRAME_RATE
 
-FLOOR = 1e-5  # amplitude relative to the loudest frame, -100 dB; whatever is below does not count
 GAIN = 300.0  # of the logarithmic compression: rises above -50 dB of the loudest frame count most
 LAG = 2  # frames over which levels rise
 GROUPS = (0, 4, 12, 22, 32)  # first mel bands of groups: below 200 Hz, 0.8 kHz, 2.7 kHz, and above
 NEAR = 0.03  # seconds on each side within which an onset is the highest
-AROUND = 0.12  # seconds on each side of the mean that an onset exceeds
-THRESHOLD = 0.12  # smallest onset over that mean, relative to the strongest
+AROUND = 0.06  # seconds on each side of the mean that an onset exceeds
+THRESHOLD = 0.03  # smallest onset over that mean, relative to the strongest
 MIN_RISE = 0.05  # mean rise over bands below which there is no onset at all
 
 Floats = NDArray[np.floating]
 
 
-def rises(bands: Floats) -> Floats:
+def compressed(bands: Floats) -> Floats:
+    """Logarithmic levels (frames, bands) of amplitudes, relative to the loudest frame."""
+    loudest = np.sqrt((bands**2).sum(axis=1).max(initial=0.0))
+    return np.log1p(GAIN * bands / max(float(loudest), 1e-12))
+
+
+def rises(level: Floats) -> Floats:
     """Rise (frames, bands) of compressed levels, against the highest neighboring band LAG frames earlier.
 
     Comparing with neighbors keeps vibrato from counting as onsets (Böck and Widmer, DAFx 2013).
     """
-    if not len(bands):
-        return bands
-    loudest = np.sqrt((bands**2).sum(axis=1)).max()
-    level = np.log1p(GAIN * bands / max(loudest, 1e-12))
     padded = np.pad(level, ((LAG, 0), (1, 1)), constant_values=0.0)
     before = np.maximum(np.maximum(padded[:-LAG, :-2], padded[:-LAG, 2:]), padded[:-LAG, 1:-1])
     return np.asarray(np.maximum(level - before, 0), np.float64)

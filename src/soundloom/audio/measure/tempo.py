@@ -1,20 +1,44 @@
-"""Estimate the tempo from the autocorrelation of onset envelopes, or nothing where the evidence is weak."""
+"""Estimate the tempo from the correlations of onset envelopes at the multiples of each candidate's beat.
+
+Every candidate is described by how onsets of each band repeat after a quarter of its beat to eight beats, and by how
+usual it is. A small network scores the candidates, so that half, double and two thirds of the tempo compete with it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.audio.measure.frames import FRAME_RATE
+from soundloom.audio.measure.onsets import GROUPS
+from soundloom.audio.measure.scores import probabilities, scores
 
 MIN_BPM, MAX_BPM, SPACING = 50.0, 210.0, 1.01  # of candidates, and the ratio of neighbors
+RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 3, 4, 6, 8, 12, 16)  # lags in beats
+PAIRS = ((0, 2), (0, 3))  # groups of bands whose onsets are also compared with each other
 SMOOTHING = 0.02  # seconds, standard deviation of the tolerance for an onset
 TREND = 0.4  # seconds; slower changes are no rhythm
-MULTIPLES = 8  # beats over which the tempo is refined
-PRIOR_BPM, PRIOR_OCTAVES = 115.0, 0.7  # mean and deviation of tempos
-LEAST = 0.35  # periodicity
+TOLERANCE = 0.04  # candidates this near are the same answer
+USUAL_BPM = 115.0
+MIN_OVERLAP = 0.1  # share of the clip that overlaps at the longest lag
+MIN_SECONDS = 1.0
+LEAST = 0.65  # probability below which there is no answer
+MULTIPLES = 16  # beats over which the tempo is refined
 
 Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Onset envelopes (groups + 1, frames), compressed levels (frames, bands), notes (segments, n) and onset times."""
+
+    envelopes: Floats
+    levels: Floats
+    notes: Floats
+    onsets: tuple[float, ...]
 
 
 def candidates() -> Floats:
@@ -22,37 +46,101 @@ def candidates() -> Floats:
     return MIN_BPM * SPACING ** np.arange(int(np.log(MAX_BPM / MIN_BPM) / np.log(SPACING)) + 1)
 
 
-def autocorrelation(rows: Floats) -> Floats:
-    """Autocorrelation (rows, frames) of smoothed rows without their trend, 1 at lag 0, each lag over its overlap."""
+def correlations(envelopes: Floats) -> Floats:
+    """Correlations (groups + pairs, frames) of envelopes (groups, frames) with themselves and each other by lag.
+
+    Each lag is divided by its overlap, and lag 0 of an envelope with itself is 1.
+    """
+    groups, frames = envelopes.shape
+    rows = _blurred(envelopes, SMOOTHING) - _blurred(envelopes, TREND)
+    spectra = np.fft.rfft(rows, 1 << (2 * frames).bit_length())
+    energy = np.sqrt((rows**2).sum(axis=1)) + 1e-9
+    pairs = [*((i, i) for i in range(groups)), *PAIRS]
+    products = np.array([(spectra[i] * np.conj(spectra[j])).real / (energy[i] * energy[j]) for i, j in pairs])
+    found = np.fft.irfft(products)[:, :frames]
+    return np.asarray(found / np.maximum(1 - np.arange(frames) / frames, MIN_OVERLAP))
+
+
+def repetition(rows: Floats) -> Floats:
+    """Similarity (frames,) of rows (n, frames) with themselves by lag: of what sounds, not of when it starts."""
     frames = rows.shape[1]
-    rows = _blurred(rows, SMOOTHING) - _blurred(rows, TREND)
-    size = 1 << (2 * frames).bit_length()
-    spectra = np.abs(np.fft.rfft(rows, size)) ** 2
-    products = np.fft.irfft(spectra, size)[:, :frames]
-    overlap = 1 - np.arange(frames) / frames
-    return np.asarray(products / np.maximum(products[:, :1], 1e-12) / np.maximum(overlap, 0.15))
+    if frames < 2:
+        return np.zeros(max(frames, 1))
+    centered = rows - rows.mean(axis=1, keepdims=True)
+    power = (np.abs(np.fft.rfft(centered, 1 << (2 * frames).bit_length())) ** 2).sum(axis=0)
+    found = np.fft.irfft(power)[:frames] / ((centered**2).sum() + 1e-9)
+    return np.asarray(found / np.maximum(1 - np.arange(frames) / frames, MIN_OVERLAP))
 
 
-def estimate_tempo(envelopes: Floats) -> tuple[float | None, float]:
-    """Return the tempo in BPM, or None, and the confidence from 0 to 1, of envelopes (groups, frames)."""
-    if envelopes.shape[1] < FRAME_RATE or not envelopes.any():
-        return None, 0.0
-    curve = autocorrelation(envelopes).mean(axis=0)
+def tempo_features(sound: Sound) -> Floats:
+    """Features (candidates, f) of a sound."""
+    frames = sound.envelopes.shape[1]
+    notes = sound.notes.T
+    stretch = notes.shape[1] / frames  # notes have fewer frames
     bpm = candidates()
-    lags = 60 / bpm * FRAME_RATE
-    at = [np.interp(lags * k, np.arange(len(curve)), curve, right=0.0) for k in (0.5, 1, 2, 4)]
-    prior = np.exp(-0.5 * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2)
-    scores = np.maximum(0.5 * at[0] + at[1] + at[2] + 0.5 * at[3], 0) / 3 * prior
-    best = int(scores.argmax())
-    apart = np.abs(np.log2(bpm / bpm[best])) > 0.06
-    margin = 1 - scores[apart].max() / max(scores[best], 1e-12)
-    confidence = float(np.clip(scores[best] * 2 * min(1.0, 3 * margin), 0, 1))
-    return (refined(curve, bpm[best]) if confidence > LEAST else None), confidence
+    beat = 60 / bpm * FRAME_RATE
+    lags = beat[:, None] * RATIOS
+    curves = [(row, 1.0) for row in correlations(sound.envelopes)]
+    curves += [(repetition(sound.levels.T), 1.0), (repetition(notes), stretch)]
+    values = np.stack([np.interp(lags * scale, np.arange(len(row)), row) for row, scale in curves], axis=2)
+    values = np.where((lags < (1 - MIN_OVERLAP) * frames)[:, :, None], values, 0.0).reshape(len(bpm), -1)
+    octaves = np.log2(bpm / USUAL_BPM)
+    per_beat = np.log2((len(sound.onsets) + 0.5) * beat / frames)
+    facts = [octaves, octaves**2, np.log2(frames / beat), per_beat, *np.tile(_timbre(sound)[:, None], len(bpm))]
+    return np.concatenate([values, np.stack(facts, axis=1)], axis=1)
+
+
+def _timbre(sound: Sound) -> Floats:
+    """Facts about the kind of sound, which help to choose between a tempo and its double."""
+    rises = sound.envelopes.mean(axis=1)
+    bands = sound.levels.mean(axis=0)
+    groups = np.add.reduceat(bands, GROUPS[:-1])
+    level = sound.levels.mean(axis=1)
+    audible = sound.notes > 0.2 * sound.notes.max(initial=1e-9)
+    seconds = len(level) / FRAME_RATE
+    return np.array(
+        [
+            *(rises / max(rises[-1], 1e-9)),
+            *(groups / max(groups.sum(), 1e-9)),
+            np.log2((len(sound.onsets) + 0.5) / seconds),
+            level.mean() / max(level.max(), 1e-9),
+            audible.sum(axis=1).mean() / 8,
+            audible[:, :24].any(axis=1).mean(),
+            audible[:, 24:].any(axis=1).mean(),
+            np.log2(seconds),
+        ]
+    )
+
+
+def has_rhythm(sound: Sound) -> bool:
+    """Whether a sound is long enough for a tempo, and has more than one onset."""
+    return sound.envelopes.shape[1] >= MIN_SECONDS * FRAME_RATE and len(sound.onsets) >= 2
+
+
+def tempo_probabilities(features: Floats) -> Floats:
+    """Probability (candidates,) that the tempo is near each candidate, of features (candidates, f)."""
+    bpm = candidates()
+    near = np.abs(np.log(bpm[:, None] / bpm)) < np.log(1 + TOLERANCE)
+    return np.minimum(near @ probabilities(scores("tempo", features)[:, 0]), 1.0)
+
+
+def estimate_tempo(parts: Sequence[Sound]) -> tuple[float | None, float]:
+    """Return the tempo in BPM, or None, and the confidence from 0 to 1, of parts of a clip with the same length."""
+    timed = [part for part in parts if has_rhythm(part)]
+    if not timed:
+        return None, 0.0
+    likely = np.sum([tempo_probabilities(tempo_features(part)) for part in timed], axis=0) / len(parts)
+    best = int(likely.argmax())
+    confidence = float(likely[best])
+    if confidence < LEAST:
+        return None, confidence
+    curve = np.mean([correlations(part.envelopes)[len(GROUPS) - 1] for part in timed], axis=0)
+    return refined(curve, float(candidates()[best])), confidence
 
 
 def refined(curve: Floats, bpm: float) -> float:
-    """Refine a tempo within 3 % by the autocorrelation at whole beats."""
-    near = bpm * np.linspace(0.97, 1.03, 241)
+    """Refine a tempo within 4 % by the correlation (frames,) at whole beats, where later ones count more."""
+    near = bpm * np.linspace(0.96, 1.04, 321)
     beats = np.arange(1, MULTIPLES + 1)
     lags = 60 / near[:, None] * FRAME_RATE * beats
     values = np.interp(lags, np.arange(len(curve)), curve)
@@ -64,7 +152,7 @@ def refined(curve: Floats, bpm: float) -> float:
 def _blurred(rows: Floats, seconds: float) -> Floats:
     """Blur along the last axis with a Gaussian of this standard deviation."""
     width = seconds * FRAME_RATE
-    reach = min(int(np.ceil(3 * width)), rows.shape[1])
+    reach = int(np.ceil(3 * width))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     padded = np.pad(rows, ((0, 0), (reach, reach)), mode="edge")
     return np.stack([np.convolve(row, kernel / kernel.sum(), "valid") for row in padded])
