@@ -94,11 +94,11 @@ def unsure_share(results: Sequence[Result], name: str) -> float:
 
 
 def mirex_score(found: str, true: str) -> float:
-    """Score of a key: 1 exact, 0.5 a fifth away, 0.3 relative, 0.2 parallel, else 0."""
+    """Score of a key: 1 exact, 0.5 a fifth above, 0.3 relative, 0.2 parallel, else 0, as in mir_eval."""
     (a, mode_a), (b, mode_b) = found.split(), true.split()
     step = (NOTE_NAMES.index(a) - NOTE_NAMES.index(b)) % 12
     if mode_a == mode_b:
-        return {0: 1.0, 7: 0.5, 5: 0.5}.get(step, 0.0)
+        return {0: 1.0, 7: 0.5}.get(step, 0.0)
     relative = 9 if mode_b == "major" else 3
     return 0.3 if step == relative else 0.2 if step == 0 else 0.0
 

@@ -15,7 +15,7 @@ from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
 from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
 from soundloom.evaluation.report import Metric, share_metrics
 from soundloom.evaluation.spectra import level_difference
-from soundloom.evaluation.tempo import estimate_tempo, rhythms_of
+from soundloom.evaluation.tempo import fit_tempo, rhythms_of
 
 PITCH_TOLERANCE = 50.0  # cents
 TEMPO_TOLERANCE = 0.04
@@ -69,7 +69,7 @@ def _cents(labels: Labels, audio: Audio | None, rate: int) -> float | None:
 def _tempo(labels: Labels, audio: Audio | None, rate: int) -> float | None:
     if labels.family not in LOOPS or not MIN_BPM <= labels.bpm <= MAX_BPM:
         return None
-    tempo = None if audio is None else estimate_tempo(audio, rate, rhythms_of(labels))
+    tempo = None if audio is None else fit_tempo(audio, rate, rhythms_of(labels))
     return tempo.bpm / labels.bpm if tempo else float("nan")
 
 

@@ -1,6 +1,7 @@
 """Estimate the pitch of a single note of known timbre from spectral peaks.
 
-Bells are inharmonic and their lowest partial is not the note, so the estimate is given the ratios of the partials.
+Bells are inharmonic and their lowest partial is not the note, so the estimate is given the ratios of the partials;
+`audio.measure` knows nothing about the sound, and is unsure of most bells.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Estimate the tempo of a loop of known rhythm: match its onset envelope with that rhythm at every tempo.
+"""Find the tempo at which a loop plays a rhythm that the prompt names: match its onsets with it at every tempo.
 
-Blind estimates often find half or double the tempo. With the rhythm of the prompt, each tempo predicts one pattern of
-onsets; the best match is the tempo.
+This tests a given rhythm and always answers, while `audio.measure` estimates the tempo of unknown audio, or is unsure.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Tempo:
     match: float
 
 
-def estimate_tempo(audio: NDArray, rate: int, rhythms: Sequence[Rhythm]) -> Tempo | None:
+def fit_tempo(audio: NDArray, rate: int, rhythms: Sequence[Rhythm]) -> Tempo | None:
     """Find the tempo at which one of the rhythms, at any phase, predicts the onsets of audio (channels, samples) best.
 
     None for a clip without onsets.
