@@ -15,6 +15,8 @@ from soundloom.version import __version__
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
+    from soundloom.config.prompt_templates import prompt_template
+    from soundloom.config.random_prompts import random_prompt
     from soundloom.config.stable_audio.model import ShiftConfig
     from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, bars
     from soundloom.errors import SoundloomError
@@ -35,6 +37,8 @@ _HOMES = {
     "SoundloomError": "errors",
     "bars": "config.stable_audio.request",
     "load": "pipeline.load",
+    "prompt_template": "config.prompt_templates",
+    "random_prompt": "config.random_prompts",
 }
 
 __all__ = [
@@ -50,6 +54,8 @@ __all__ = [
     "__version__",
     "bars",
     "load",
+    "prompt_template",
+    "random_prompt",
 ]
 
 

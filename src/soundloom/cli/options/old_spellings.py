@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from soundloom.cli.options.settings import SEPARATOR, SETTING
+from soundloom.cli.options.settings import SEPARATOR, SETTING, TEMPLATE_VALUE
 
 # Spellings of other trainers for `soundloom lora train` and `encode`, beside those that flags hide.
 _TRAINERS = (["lora", "train"], ["lora", "encode"])
@@ -15,6 +15,7 @@ _UNUSED = ("--logger", "--num-workers", "--t5-cache", "--step-offset", "--epoch-
 _UNUSED_SWITCHES = ("--random-crop", "--use-effective-length", "--no-conditioner-lora")
 _SAVING = ("bench", "eval")  # commands whose --json took a file, as --save does now
 _LORA, _LORA_FILES = ("--lora", "--lora-ckpt-path"), "--lora-ckpt-path"
+TEMPLATE = "--template"
 _ADAPTER_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".gguf")
 
 
@@ -29,7 +30,23 @@ def with_current_spellings(arguments: Sequence[str]) -> list[str]:
                 current[i] = "--save" + argument.removeprefix("--json")
             elif argument == "--json" and current[i + 1 : i + 2] and current[i + 1].endswith(".json"):
                 current[i] = "--save"
-    return with_joined_adapters(current)
+    return with_joined_adapters(with_joined_templates(current))
+
+
+def with_joined_templates(arguments: Sequence[str]) -> list[str]:
+    """Join a template with the values that follow it, as in `--template music genre=house bpm=124`."""
+    joined: list[str] = []
+    is_template = False  # whether values may follow
+    for argument in arguments:
+        if joined and joined[-1] == TEMPLATE and not argument.startswith("-"):
+            is_template = True
+            joined.append(argument)
+        elif is_template and TEMPLATE_VALUE.fullmatch(argument):
+            joined[-1] += SEPARATOR + argument
+        else:
+            is_template = argument.startswith(f"{TEMPLATE}=")
+            joined.append(argument)
+    return joined
 
 
 def _as_here(arguments: Sequence[str]) -> Iterator[str]:

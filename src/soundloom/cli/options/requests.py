@@ -35,7 +35,8 @@ def build_requests(
     base = replace(base, **options.changes(base.guidance, config))
     if isinstance(options, LoraOptions):
         base = with_adapters(base, options, config, model)
-    return spread_requests(base, options, {**given, "negative_prompt": options.negative_prompt})
+    texts = {"prompt_b": options.prompt_b, "mix": options.mixes, "negative_prompt": options.negative_prompt}
+    return spread_requests(base, options, {**given, **texts})
 
 
 def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Sequence[Any]]) -> list[Request]:
@@ -43,21 +44,27 @@ def spread_requests(base: Request, options: SeedOptions, given: Mapping[str, Seq
 
     A field with a single value applies to all clips. Raises RequestError.
     """
-    if options.count < 1:
-        raise RequestError(f"--count must be 1 or more, found {options.count}")
+    require_count(options)
     given = {name: values for name, values in given.items() if values}
     items = max(1, len(options.seed), *map(len, given.values()))
     for name, values in {**given, "seed": options.seed}.items():
         if len(values) not in (0, 1, items):
             flag = name if name == "prompt" else "--" + name.replace("_", "-")
             raise RequestError(f"{flag} has {len(values)} values for {items} clips", "pass one value, or one per clip")
+    require_count(options, items)
+    rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
+    clips = [row for row in rows for _ in range(options.count)]
+    return [replace(base, **row, seed=seed) for row, seed in zip(clips, _seeds(options, base, len(clips)), strict=True)]
+
+
+def require_count(options: SeedOptions, items: int = 1) -> None:
+    """Raise RequestError unless `--count` clips for each of several items are at least 1 and not too many."""
+    if options.count < 1:
+        raise RequestError(f"--count must be 1 or more, found {options.count}")
     if items * options.count > MAX_CLIPS:
         raise RequestError(
             f"one command generates at most {MAX_CLIPS:,} clips, not {items * options.count}", "lower --count"
         )
-    rows = [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(items)]
-    clips = [row for row in rows for _ in range(options.count)]
-    return [replace(base, **row, seed=seed) for row, seed in zip(clips, _seeds(options, base, len(clips)), strict=True)]
 
 
 def _seeds(options: SeedOptions, base: GenerationRequest | MusicRequest, clips: int) -> list[int | None]:

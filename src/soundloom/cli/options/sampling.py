@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
 from soundloom.cli.options.shared import compat_flag, seed_flag, steps_flag
+from soundloom.config.stable_audio.mix import Mix, parse_mix
 from soundloom.config.stable_audio.model import (
     BASE_SAMPLING,
     DEFAULT_SAMPLING_SHIFT,
@@ -82,7 +83,26 @@ class GuidanceOptions:
 
 
 @dataclass(frozen=True)
-class SamplingOptions(SeedOptions, CfgOptions, GuidanceOptions):
+class BlendOptions:
+    """Blends."""
+
+    prompt_b: Sequence[str] = flag(
+        "--prompt-b", default=(), action="append", metavar="TEXT", help="a second prompt to blend with; see --mix"
+    )
+    mix: str | None = flag(
+        "--mix",
+        metavar="X",
+        help="share of the second prompt, 0 to 1, or a curve of SECONDS:SHARE such as 0:0,2:1 (default: 0.5)",
+    )
+
+    @property
+    def mixes(self) -> Sequence[Mix]:
+        """The share or curve for all clips; nothing if none was given."""
+        return () if self.mix is None else (parse_mix(self.mix),)
+
+
+@dataclass(frozen=True)
+class SamplingOptions(SeedOptions, CfgOptions, GuidanceOptions, BlendOptions):
     """Sampling."""
 
     steps: int | None = steps_flag(

@@ -34,13 +34,12 @@ def check_mix(value: Any) -> Mix:
 
 def parse_mix(text: str) -> Mix:
     """Parse `0.4`, or the points of a curve as `SECONDS:SHARE`, separated by commas. Raises RequestError."""
+    parts = [part.split(":") for part in text.split(",")]
     try:
-        if ":" not in text:
-            return check_mix(float(text))
-        points = [[float(number) for number in part.split(":")] for part in text.split(",")]
+        points = [[float(number) for number in part] for part in parts]
     except ValueError:
-        raise RequestError(f"'{shown(text)}' is neither a number nor a curve", HINT) from None
-    return check_mix(points)
+        raise RequestError(f"the mix '{shown(text)}' is neither a number nor a curve", HINT) from None
+    return check_mix(points[0][0] if parts == [[text]] else points)
 
 
 def _point(point: Any) -> tuple[float, float]:

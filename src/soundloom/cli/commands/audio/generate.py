@@ -28,6 +28,7 @@ from soundloom.cli.options.shared import (
     require_length,
     seconds_flag,
 )
+from soundloom.cli.options.templates import WrittenPromptOptions, with_surprises
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.config.stable_audio.rhythm import DEFAULT_METER, bar_seconds
 from soundloom.errors import RequestError, printable, shown
@@ -38,12 +39,12 @@ from soundloom.pipeline.stable_audio.tempo import known_tempo
 VARIATION_NOISE = 0.6
 _MUSIC_FLAGS = {
     *(field.name for field in fields(MusicOptions)),
-    *("positional_prompts", "prompt", "seconds", "like", "chunked_decode"),
+    *("positional_prompts", "prompt", "seconds", "like", "chunked_decode", "surprise"),
 }
 
 
 @dataclass(frozen=True)
-class Options(RhythmOptions, LoopOptions, MusicOptions, GenerationOptions):
+class Options(RhythmOptions, LoopOptions, WrittenPromptOptions, MusicOptions, GenerationOptions):
     """Generate audio from text prompts, or edit an audio file with --init-audio.
 
     soundloom generate "kick drum loop, 129 BPM" --seconds 4 --seed 7 -o kick.wav
@@ -96,14 +97,20 @@ def run(options: Options) -> None:
         precision=options.precision or (None if options.no_half else _recorded_precision(options.like, record)),
     )
     prompts = expand_prompts([*_words(options), *options.prompt])
-    if not prompts and not record and not options.init_audio:
+    options.require_no_settings(prompts)
+    if not (prompts or record or options.init_audio or options.writes_prompts):
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
         _require_absent(options, [field.name for field in fields(options) if field.name not in _MUSIC_FLAGS])
+        if options.surprise:
+            options, prompts = with_surprises(options, options.model_name, ())
         generate_music(options, prompts, options.seconds, record)
         return
     _require_absent(options, tuple(field.name for field in fields(TokenSamplingOptions)))
     name, config = known_generator(options)
+    if options.surprise:
+        options, prompts = with_surprises(options, name, config.sound_names)
+    prompts = options.templated(name, prompts, is_mini=bool(config.sound_names))
     base = _base(options, record, prompts)
     if base.source is not None and not (prompts or record):
         base = replace(base, **recorded_settings(base.source, options.model_name))
