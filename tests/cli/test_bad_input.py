@@ -127,6 +127,17 @@ def test_invalid_outputs_fail_before_generation(make, tmp_path):
     assert refused(make("generate", "rain", "--true-peak", "-2"), 2, "--true-peak is the limit of --lufs")
 
 
+@pytest.mark.parametrize("prompts", [("",), (" \n",), ("-p", "rain", "-p", "")])
+def test_an_empty_prompt_generates_nothing(make, tmp_path, prompts):
+    assert refused(make("generate", *prompts), 2, "a prompt is empty", 'soundloom generate "kick drum loop, 129 BPM"')
+    assert files_in(tmp_path) == []
+
+
+def test_an_empty_prompt_leaves_an_edit_to_the_source(make, source):
+    assert make("generate", "", "--init-audio", source, "-o", "x.wav").code == 0
+    assert make("vary", source, "", "-o", "x.wav").code == 0
+
+
 def test_extend_requires_a_length(make, source):
     assert refused(make("extend", source), 2, "extend requires --seconds S")
     for length in ("0", "nan", "inf"):

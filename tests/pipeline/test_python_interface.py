@@ -1,5 +1,6 @@
 """Test arguments as callers write them: paths, and option names of other packages."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from soundloom import Clip, load
 from soundloom.errors import AudioError, RequestError
 from soundloom.pipeline.musicgen.model import MusicModel
+from soundloom.pipeline.stable_audio.model import Model
 
 
 @pytest.fixture
@@ -45,6 +47,24 @@ def test_other_objects_than_clips_and_paths_are_rejected(tiny_model, tmp_path, e
         edit(tiny_model, None)
     with pytest.raises(AudioError, match=r"none\.wav cannot be opened"):
         edit(tiny_model, tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize("prompt", [3, 3.5, {"rain"}, object(), iter(["rain"])])
+def test_prompts_must_be_text(tiny_model, prompt):
+    name = type(prompt).__name__
+    with pytest.raises(RequestError, match=f"a prompt must be text, or a list of texts, found {name}"):
+        tiny_model.generate(prompt)
+    with pytest.raises(RequestError, match="a prompt must be text, found NoneType"):
+        tiny_model.generate([None])
+
+
+@pytest.mark.parametrize(
+    "edit", [Model.vary, partial(Model.inpaint, regions=[(0.1, 0.2)]), partial(Model.extend, seconds=1)]
+)
+@pytest.mark.parametrize("prompt", [3, ["rain"], ["rain", "hail"]])
+def test_an_edit_has_a_single_prompt(tiny_model, path, edit, prompt):
+    with pytest.raises(RequestError, match=f"a prompt must be text, found {type(prompt).__name__}"):
+        edit(tiny_model, path, prompt=prompt)
 
 
 def test_unknown_options_are_rejected_before_weights_are_read(tiny_model_folder, path):

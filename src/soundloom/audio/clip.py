@@ -19,9 +19,11 @@ import numpy as np
 
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
-from soundloom.audio.loudness import TRUE_PEAK, gain_to_loudness
-from soundloom.audio.records import recorded_prompt, with_warnings
+from soundloom.audio.levels import Level, level_gain
+from soundloom.audio.loudness import TRUE_PEAK
+from soundloom.audio.records import recorded_prompt, require_no_loop, with_finish, with_warnings
 from soundloom.audio.resample import resample, resample_loop
+from soundloom.audio.shaping import SILENCE_MARGIN, SILENCE_THRESHOLD, fade_lengths, faded, sound_span
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class SaveOptions(TypedDict, total=False):
     rate: int | None
     peak: Peak
     loudness: float | None
+    normalize: str | None
     true_peak: float
     disclosure: bool
 
@@ -117,6 +120,35 @@ class Clip:
         """Return the clip with another number of channels, mixed as in `to_channels`."""
         return replace(self, audio=to_channels(self.audio, channels))
 
+    def trimmed(
+        self, threshold: float = SILENCE_THRESHOLD, margin: float = SILENCE_MARGIN, *, at_least: float = 0.0
+    ) -> Clip:
+        """Return the clip without the silence before and after its sound.
+
+        Silence is below `threshold` in dB relative to the peak of the clip. `margin` seconds of it are kept on both
+        sides, and `at_least` seconds in all. A silent clip is kept whole. Raises RequestError for loops.
+        """
+        require_no_loop(self.record, "trimming its silence would change its length")
+        start, stop = sound_span(self.stream(), self.sample_rate, threshold, margin, at_least)
+        cut = {"start": start / self.sample_rate, "end": (self.samples - stop) / self.sample_rate}
+        record = with_finish(self.record, {"trim_silence": {"threshold": threshold, "margin": margin, **cut}})
+        return self.cut(start, stop).with_record(record)
+
+    def faded(self, fade_in: float = 0.0, fade_out: float = 0.0) -> Clip:
+        """Return the clip with raised-cosine fades at its start and end, in seconds.
+
+        Raises RequestError for loops, and for fades that are together longer than the clip.
+        """
+        lengths = fade_lengths(fade_in, fade_out, self.samples, self.sample_rate)
+        if not any(lengths):
+            return self
+        require_no_loop(self.record, "fades would be heard where it repeats")
+        record = with_finish(self.record, {"fade_in": fade_in, "fade_out": fade_out})
+        return self._with_fades(*lengths).with_record(record)
+
+    def _with_fades(self, fade_in: int, fade_out: int) -> Clip:
+        return replace(self, audio=faded(self.audio, 0, self.samples, fade_in, fade_out))
+
     def with_record(self, record: Mapping[str, Any]) -> Clip:
         """Return the clip with another record."""
         return replace(self, record=record)
@@ -187,6 +219,7 @@ class Clip:
         rate: int | None = None,
         peak: Peak = "safe",
         loudness: float | None = None,
+        normalize: str | None = None,
         true_peak: float = TRUE_PEAK,
         disclosure: bool = True,
         sidecar: bool = False,
@@ -195,14 +228,21 @@ class Clip:
         """Write a WAV, FLAC, OGG or MP3 file, selected by the suffix, with the record in its tags; return its path.
 
         `path` can also be a binary file object, with `format` "wav", "flac", "ogg" or "mp3". `subtype` (PCM_16,
-        PCM_24, FLOAT) defaults to the bit depth of the source file, else 24 bit. `rate` resamples. `loudness` in LUFS
-        sets the gain, limited by `true_peak` in dBTP. `peak` handles values beyond full scale in integer formats:
+        PCM_24, FLOAT) defaults to the bit depth of the source file, else 24 bit. `rate` resamples. `normalize` sets the
+        level: "-16lufs" is a loudness, limited by `true_peak` in dBTP, "-1dbtp" a true peak, "-3db" a sample peak;
+        `loudness=-16` means "-16lufs". `peak` handles values beyond full scale in integer formats:
         "safe" attenuates the clip, "clip" clips them. Changes of the gain are logged as warnings and added to the
         record. `disclosure` states in tags of their own that a model made the clip. `sidecar` also writes the record
         as JSON next to the file. Raises AudioError or WriteError.
         """
         options = SaveOptions(
-            subtype=subtype, rate=rate, peak=peak, loudness=loudness, true_peak=true_peak, disclosure=disclosure
+            subtype=subtype,
+            rate=rate,
+            peak=peak,
+            loudness=loudness,
+            normalize=normalize,
+            true_peak=true_peak,
+            disclosure=disclosure,
         )
         if isinstance(path, str | PathLike):
             if format is not None:
@@ -233,12 +273,10 @@ class Clip:
         notes: list[str] = []
         rate = options["rate"] or self.sample_rate
         stream = self.stream(rate)
-        loudness, true_peak = options["loudness"], options["true_peak"]
-        if loudness is not None:
-            gain, limited = gain_to_loudness(stream, rate, loudness, true_peak)
-            stream = stream.amplified(10 ** (gain / 20))
-            if limited:
-                notes.append(f"{loudness:g} LUFS would exceed {true_peak:g} dBTP; gain limited to {gain:+.2f} dB")
+        level = _level(options["loudness"], options["normalize"])
+        if level is not None:
+            gain, limits = level_gain(stream, rate, level, options["true_peak"])
+            stream, notes = stream.amplified(10 ** (gain / 20)), [*notes, *limits]
         with locked_folder(path.parent) if sidecar else nullcontext():  # audio and sidecar always match
             notes += write_audio(
                 path,
@@ -266,6 +304,15 @@ def hash_audio(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) ->
     for block in blocks:
         found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
     return found.hexdigest()
+
+
+def _level(loudness: float | None, normalize: str | None) -> Level | None:
+    """Return the level that `loudness` or `normalize` asks for. Raises RequestError."""
+    if loudness is not None and normalize is not None:
+        raise RequestError("loudness and normalize both set the level", f'normalize="{loudness:g}lufs" alone')
+    if loudness is not None:
+        return Level(loudness, "lufs")
+    return Level.parse(normalize) if normalize is not None else None
 
 
 def _looks_transposed(channels: int, samples: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from soundloom.errors import RequestError
 from soundloom.prompts import plain_text
 from soundloom.version import __version__
 
@@ -100,3 +101,17 @@ def _parts(record: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
     if term := digital_source_type(record):
         found["digital_source_type"] = term
     return [found]
+
+
+def with_finish(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record that also says how the clip was finished; an empty record stays empty."""
+    if not record:
+        return {}
+    before = record.get("finish")
+    return {**record, "finish": {**(before if isinstance(before, Mapping) else {}), **settings}}
+
+
+def require_no_loop(record: Mapping[str, Any], why: str) -> None:
+    """Raise RequestError if the record is that of a loop; `why` says what would break it."""
+    if record.get("loop"):
+        raise RequestError(f"the clip is a loop, and {why}", "finish clips that do not loop")

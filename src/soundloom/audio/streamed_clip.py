@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from soundloom.audio.blocks import Stream, block_length
 from soundloom.audio.channels import to_channels
 from soundloom.audio.clip import Clip, hash_audio, record_or_empty
+from soundloom.audio.shaping import faded
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -140,18 +141,21 @@ class PatchedAudio:
 
 
 @dataclass(frozen=True)
-class _Mixed:
-    """Audio mixed to another number of channels."""
+class _Changed:
+    """Audio of which `change` alters each block, given the block and its first sample."""
 
     reader: BlockReader
     channels: int
+    change: Callable[[np.ndarray, int], np.ndarray]
 
     @property
     def samples(self) -> int:
         return self.reader.samples
 
     def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        return (to_channels(block, self.channels) for block in self.reader.blocks(start, stop))
+        for block in self.reader.blocks(start, stop):
+            yield self.change(block, start)
+            start += block.shape[1]
 
 
 class StreamedClip(Clip):
@@ -242,7 +246,15 @@ class StreamedClip(Clip):
         return self._span[0] + first, self._span[0] + max(first, last)
 
     def mixed(self, channels: int) -> Clip:
-        return self._changed(reader=_Mixed(self._reader, channels))
+        return self._changed(reader=_Changed(self._reader, channels, lambda block, _: to_channels(block, channels)))
+
+    def _with_fades(self, fade_in: int, fade_out: int) -> Clip:
+        first, samples = self._span[0], self.samples
+
+        def fade(block: np.ndarray, start: int) -> np.ndarray:
+            return faded(block, start - first, samples, fade_in, fade_out)
+
+        return self._changed(reader=_Changed(self._reader, self.channels, fade))
 
     def with_record(self, record: Mapping[str, Any]) -> Clip:
         return self._changed(record=record)

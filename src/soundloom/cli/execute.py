@@ -12,8 +12,10 @@ from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.loading import open_with
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.options.unused_flags import warn_of_unused_flags
-from soundloom.cli.outputs import output_paths, save, warn_of_changes
+from soundloom.cli.outputs import output_paths, require_finish, warn_of_changes
+from soundloom.cli.saving import Saver
 from soundloom.cli.terminal.progress import ClipDisplay
+from soundloom.errors import OutputError
 from soundloom.pipeline.musicgen.plan import PlannedMusic
 from soundloom.pipeline.plan import Plan
 from soundloom.pipeline.stable_audio.plan import PlannedClip
@@ -26,29 +28,38 @@ def execute(
     options: GenerationOptions | MusicOptions,
     files: Mapping[Clip, Path],
     expected_hash: str | None = None,
+    with_residual: bool = False,
 ) -> None:
     """Generate the clips of a plan, save each one when it is finished, and print its path.
 
     `files` are the paths of edited clips, `expected_hash` is the hash of the weights that generated a clip to repeat.
+    `with_residual` also saves what each edit removed.
     """
     from soundloom.pipeline.load import load_music, load_stable_audio
 
     options.check_tempo()
-    paths = output_paths(plan.clips, options, options.model_name, files)
+    paths = output_paths(plan.clips, options, options.model_name, files, with_residual)
+    require_finish(plan.clips, options)
+    saver = Saver(plan.clips, paths, options, with_residual)
     first = plan.clips[0]
     warn_of_changes(first, paths[0], options)
     warn_of_unused_flags(options, first.request, paths[0])
 
     load: Callable[..., Any] = load_music if isinstance(first, PlannedMusic) else load_stable_audio
-    with ClipDisplay(len(paths), quiet=options.quiet, json=options.json) as display:
+    picks = options.pick is not None
+    with ClipDisplay(len(paths), quiet=options.quiet, json=options.json, picks=picks) as display:
         for notice in plan.notices:
             display.print(notice)
         model = open_with(load, options, options.transformer_precision, not options.free_models, options.keep_bad)
         if expected_hash not in (None, model.checkpoint.fingerprint):
             log.warning("the weights of %s are not those that generated the file; the result will differ", model.name)
-        for index, clip in model.execute(plan, progress=display):
-            clip = options.snapped(clip)
-            display.add(index, clip, save(clip, paths[index], options))
+        failure: OutputError | None = None
+        try:
+            for index, clip in model.execute(plan, progress=display):
+                saver.add(index, clip, display)
+        except OutputError as error:
+            failure = error
+        saver.finish(display, failure)
         display.finish()
         if options.play:
             _play(display.files)

@@ -31,8 +31,13 @@ def generate_music(
     execute(plan(requests, _known_config(options)), options, {}, record.get("model_hash"))
 
 
-def edit_music(options: MusicOptions, files: Iterable[Path], instructions: Sequence[str], **settings: Any) -> None:
-    """Edit each file by each instruction; `settings` are other fields of the requests."""
+def edit_music(
+    options: MusicOptions, files: Iterable[Path], instructions: Sequence[str], with_residual: bool, **settings: Any
+) -> None:
+    """Edit each file by each instruction; `settings` are other fields of the requests.
+
+    `with_residual` also writes what each edit removed.
+    """
     config = _known_config(options)
     base = MusicRequest(instructions[0], **settings, **_sampling(options))
     sources = {_open(file): file for file in dict.fromkeys(files)}
@@ -41,7 +46,7 @@ def edit_music(options: MusicOptions, files: Iterable[Path], instructions: Seque
         for source in sources
         for request in spread_requests(replace(base, source=source), options, {"prompt": instructions})
     ]
-    execute(plan(requests, config), options, sources)
+    execute(plan(requests, config), options, sources, with_residual=with_residual)
 
 
 def _known_config(options: MusicOptions) -> MusicGenConfig:

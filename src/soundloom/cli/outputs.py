@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from soundloom.atomic import make_folder, write_errors
 from soundloom.audio.clip import Clip
-from soundloom.audio.formats.containers import EQUIVALENT_SUBTYPES, container_of
-from soundloom.audio.loudness import TRUE_PEAK
+from soundloom.audio.formats.containers import CONTAINERS, EQUIVALENT_SUBTYPES, container_of
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
-from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, numbered
+from soundloom.audio.shaping import fade_lengths
+from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, named_in, numbered
 from soundloom.cli.options.output import OutputOptions
 from soundloom.config.stable_audio.request import GenerationRequest
-from soundloom.errors import RequestError, WriteError
+from soundloom.errors import RequestError, WriteError, shown
 from soundloom.folders import expanded
 from soundloom.pipeline.musicgen.plan import PlannedMusic
 from soundloom.pipeline.stable_audio.plan import PlannedClip
@@ -29,14 +30,17 @@ LOSSLESS = (".wav", ".flac")
 
 
 def output_paths(
-    clips: Sequence[Planned], options: OutputOptions, model: str, files: Mapping[Clip, Path]
+    clips: Sequence[Planned],
+    options: OutputOptions,
+    model: str,
+    files: Mapping[Clip, Path],
+    with_residual: bool = False,
 ) -> list[Path]:
     """Name a file for each clip and check that it can be written; create missing folders.
 
-    `model` is the name of the model, `files` are the paths of edited clips. Raises RequestError or AudioError.
+    `model` is the name of the model, `files` are the paths of edited clips. Raises RequestError, WriteError or
+    AudioError.
     """
-    if options.true_peak is not None and options.lufs is None:
-        raise RequestError("--true-peak is the limit of --lufs, which is not given", "give --lufs -14, or leave it out")
     paths = []
     for clip, edits in groupby(clips, key=lambda planned: planned.request.source):
         source, group = files[clip] if clip else None, list(edits)
@@ -46,9 +50,11 @@ def output_paths(
             container.subtype_for(options.sample_type, clip.source_format if clip else None)
             rate = planned.rate if options.rate is None else options.rate
             container.check(rate, options.channels or planned.channels)
-            _require_replaceable(path, options, source)
+            for file in (path, residual_path(path)) if with_residual else (path,):
+                _require_replaceable(file, options, source)
         paths += named
-    if len({*paths}) < len(paths):
+    residuals = [residual_path(path) for path in paths] if with_residual else []
+    if len({*paths, *residuals}) < len([*paths, *residuals]):
         raise RequestError("several clips would be written to one file", "name a folder with -o, or edit them apart")
     for folder in dict.fromkeys(path.parent for path in paths):
         _require_writable(folder)
@@ -56,13 +62,13 @@ def output_paths(
 
 
 def _require_replaceable(path: Path, options: OutputOptions, source: Path | None) -> None:
-    """Raise RequestError if the path is taken and the flags do not allow replacing the file."""
+    """Raise RequestError or WriteError if the path is taken and the flags do not allow replacing the file."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder", "name a file in it")
     if source is not None and path.exists() and path.samefile(source) and not options.overwrite:
         raise RequestError(f"{path} is the file to edit", "write elsewhere, or replace it with --overwrite")
     if options.overwrite is False and _is_taken(path, options):
-        raise RequestError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
+        raise WriteError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
     if options.sidecar and not options.overwrite and is_foreign_sidecar(path):
         raise RequestError(
             f"{sidecar_path(path)}, where --sidecar would write, is not a soundloom record",
@@ -71,23 +77,41 @@ def _require_replaceable(path: Path, options: OutputOptions, source: Path | None
 
 
 def _names(requests: Sequence[Request], options: OutputOptions, model: str, source: Path | None) -> list[Path]:
-    outs = fill_pattern(options.out, requests, model) if options.out else []
+    outs = fill_pattern("--out", options.out, requests, model) if options.out else []
     count = len(requests)
-    if outs and _names_a_file(options):
+    paths: list[Path] = []
+    if options.name is not None:
+        names = fill_pattern("--name", options.name, requests, model)
+        suffix = edit_name(source, requests[0]).suffix if source else ".wav"
+        beside = source.parent if source else Path()
+        folders = [_folder(out) for out in outs] or [beside] * count
+        paths = [named_in(folder, name, suffix) for folder, name in zip(folders, names, strict=True)]
+    elif outs and _names_a_file(options):
         paths = [expanded(out) for out in outs]
+    if paths:
         if len(set(paths)) < count:  # no placeholder tells the clips apart
             return [numbered(path, i, count) for i, path in enumerate(paths)]
         return paths
-    names: dict[Path, None] = {}
+    free: dict[Path, None] = {}
     for i, request in enumerate(requests):
         folder = expanded(outs[i]) if outs else source.parent if source else Path()
         wanted = numbered(edit_name(source, request), i, count) if source else clip_name(request)
-        names[_free(folder / wanted, options, names)] = None
-    return list(names)
+        free[free_path(folder / wanted, options, free)] = None
+    return list(free)
+
+
+def _folder(out: str) -> Path:
+    """Return the folder of --out beside --name. Raises RequestError if it is the name of an audio file."""
+    folder = expanded(out)
+    if folder.suffix.lower() in CONTAINERS and not folder.is_dir() and not out.endswith("/"):
+        raise RequestError(f"-o {shown(out)} names a file, and so does --name", "give a folder with -o, or one of them")
+    return folder
 
 
 def _names_a_file(options: OutputOptions) -> bool:
     """Return whether the user named the file, not only its folder."""
+    if options.name is not None:
+        return True
     return bool(options.out) and not (expanded(options.out or "").is_dir() or str(options.out).endswith("/"))
 
 
@@ -98,7 +122,7 @@ def edit_name(source: Path, request: Request) -> Path:
     return Path(f"{source.stem}-{'loop' if is_loop else 'edit'}{suffix}")
 
 
-def _free(path: Path, options: OutputOptions, names: Collection[Path]) -> Path:
+def free_path(path: Path, options: OutputOptions, names: Collection[Path] = ()) -> Path:
     """Return this name, or one with a number that is not taken: only named files are replaced."""
     wanted, number = path, 1
     while path in names or (_is_taken(path, options) and not options.overwrite):
@@ -136,8 +160,11 @@ def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> Non
         reasons.append("--channels 1 mixes them to one")
     if getattr(options, "snap_tempo", None) is not None:
         reasons.append("--snap-tempo stretches them")
-    if options.lufs is not None:
-        reasons.append("--lufs turns them up or down")
+    finish = options.finish()
+    if finish.normalize is not None:
+        reasons.append(f"{'--normalize' if options.lufs is None else '--lufs'} turns them up or down")
+    if finish.fade_in or finish.fade_out:
+        reasons.append("fades change those at the ends")
     used = container_of(path).subtype_for(options.sample_type, clip.source_format)
     given = clip.source_format.subtype if clip.source_format else "FLOAT"
     if used not in BITS:
@@ -158,20 +185,53 @@ def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
         except WriteError:
             if is_named or replaces or not _is_taken(path, options):
                 raise
-        path = _free(path, options, ())
+        path = free_path(path, options)
 
 
 def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Path:
-    if options.channels is not None:
-        clip = clip.mixed(options.channels)
+    finish = options.finish()
     return clip.save(
         path,
         subtype=options.sample_type,
         rate=options.rate,
         peak=options.peak,
-        loudness=options.lufs,
-        true_peak=TRUE_PEAK if options.true_peak is None else options.true_peak,
+        normalize=finish.normalize,
+        true_peak=finish.true_peak,
         disclosure=options.discloses,
         sidecar=options.sidecar,
         overwrite=overwrite,
     )
+
+
+def residual_path(path: Path) -> Path:
+    """Return NAME-residual beside the result of an edit."""
+    return path.with_name(f"{path.stem}-residual{path.suffix}")
+
+
+def save_residual(clip: Clip, path: Path, options: OutputOptions) -> Path:
+    """Save a residual in the format of the flags, but neither trimmed, faded nor leveled; return its path."""
+    plain = replace(options, normalize=None, lufs=None, true_peak=None)
+    if options.channels is not None:
+        clip = clip.mixed(options.channels)
+    return save(clip, path if _names_a_file(options) else free_path(path, options), plain)
+
+
+def shaped(clip: Clip, options: OutputOptions) -> Clip:
+    """Return a clip with the channels, trimming and fades that the flags ask for."""
+    if options.channels is not None:
+        clip = clip.mixed(options.channels)
+    return options.finish().shaped(clip)
+
+
+def require_finish(clips: Sequence[Planned], options: OutputOptions) -> None:
+    """Raise RequestError if a clip cannot be trimmed or faded as the flags ask."""
+    finish = options.finish()
+    if not finish.reshapes:
+        return
+    for planned in clips:
+        if getattr(planned.request, "loop", False):
+            raise RequestError(
+                "a loop cannot be trimmed or faded: it would no longer repeat without a break",
+                "leave out --trim-silence, --fade-in and --fade-out",
+            )
+        fade_lengths(finish.fade_in, finish.fade_out, round(planned.seconds * planned.rate), planned.rate)

@@ -36,6 +36,10 @@ def spread(
     values = {name: value for name, value in options.items() if name not in CONTROLS}
     if isinstance(prompt, str):
         return [(prompt, values)]
+    if not isinstance(prompt, Sequence):
+        raise RequestError(
+            f"a prompt must be text, or a list of texts, found {type(prompt).__name__}", 'model.generate("rain")'
+        )
     values["seed"] = spread_seed(values.get("seed"), len(prompt))
     rows = [(text, dict(values)) for text in prompt]
     for name in ("seed", *lists):

@@ -99,6 +99,49 @@ def test_edits_preserve_the_exact_length(soundloom, editor, tmp_path, engine, ra
     assert "CC-BY-NC" in shown
 
 
+def test_a_residual_is_written_beside_the_result(soundloom, editor, source, tmp_path):
+    flags = ("--model", editor, "--seed", 7, "--residual", "--normalize", "-1dbtp", "--fade-out", 0.1)
+    made = soundloom("edit", source, "No piano", *flags, "--json")
+    report = json.loads(made.out)
+    assert report["files"] == [str(tmp_path / "source-edit.wav")]
+    facts = report["clips"][0]["residual"]
+    assert facts["file"] == str(tmp_path / "source-edit-residual.wav")
+    info = soundfile.info(facts["file"])
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (48000, 2, 24000, "PCM_16")
+    record = read_record(facts["file"])
+    assert record["mode"] == "residual"
+    assert record["residual"] == {name: value for name, value in facts.items() if name != "file"}
+    assert "CC-BY-NC" in record["license"]
+    # As the record says, of the result as it was before it was faded and leveled.
+    soundloom("edit", source, "No piano", "--model", editor, "--seed", 7, "--subtype", "float", "-o", "plain.wav")
+    plain, whole, left = (soundfile.read(name)[0] for name in ("plain.wav", source, facts["file"]))
+    moved = np.roll(plain, -facts["delay_samples"], axis=0)
+    inside = slice(2400, -2400)
+    assert np.allclose((np.array(facts["gains"]) * moved + left)[inside], whole[inside], atol=1e-3)
+
+
+def test_residuals_print_their_path_and_follow_a_rejected_clip(soundloom, editor, source, tmp_path):
+    flags = ("--model", editor, "--seed", 7, "--residual", "-o", "x.wav")
+    assert soundloom("edit", source, "No piano", *flags).out.split() == ["x.wav", "x-residual.wav"]
+    (tmp_path / "x.wav").unlink()
+    refused = soundloom("edit", source, "No piano", *flags, "--no-overwrite")
+    assert refused.code == 1
+    assert "x-residual.wav exists already" in refused.err
+    report = json.loads(soundloom("edit", source, "No piano", *flags, "--count", 2, "--pick", 1, "--json").out)
+    (rejected,) = [clip for clip in report["clips"] if not clip["pick"]["kept"]]
+    assert rejected["path"] == "rejected/x_1.wav"
+    assert rejected["residual"]["file"] == "rejected/x_1-residual.wav"
+    assert files_in(tmp_path / "rejected") == ["x_1-residual.wav", "x_1.wav"]
+    assert files_in(tmp_path) == ["rejected", "source.wav", "x-residual.wav", "x_0-residual.wav", "x_0.wav"]
+
+
+def test_a_source_that_is_replaced_has_a_residual(soundloom, editor, source, tmp_path):
+    flags = ("--model", editor, "--seed", 7, "--residual")
+    assert soundloom("edit", source, "No piano", *flags, "-o", "other.wav").code == 0
+    assert soundloom("edit", source, "No piano", *flags, "-o", source, "--overwrite").code == 0
+    assert np.array_equal(soundfile.read("other-residual.wav")[0], soundfile.read("source-residual.wav")[0])
+
+
 def test_raw_passes_the_instruction_unchanged(soundloom, editor, source):
     made = soundloom("edit", source, "make it jazz", "--raw", "-o", "out.wav", "--model", editor)
     assert made.code == 0

@@ -70,7 +70,7 @@ def test_only_named_files_are_overwritten(make, tmp_path):
     assert make("generate", "rain", "--seconds", 0.1, "-o", "rain-1.wav").code == 0
     assert soundfile.info("rain-1.wav").frames == 4410
     refused = make("generate", "rain", "--seconds", 0.1, "-o", "rain-1.wav", "--no-overwrite")
-    assert (refused.code, refused.out) == (2, "")
+    assert (refused.code, refused.out) == (1, "")
     assert "rain-1.wav exists already" in refused.err
 
 

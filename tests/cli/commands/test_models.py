@@ -71,6 +71,15 @@ def test_pull_prints_the_files(soundloom, cache):
     assert [path.name for path in done.paths] == ["model.safetensors", "model.safetensors"]
 
 
+def test_show_leaves_out_what_is_empty(soundloom):
+    for name in ("mini", "medium", "musicgen-large", "same-s"):
+        lines = soundloom("models", "show", name).out.splitlines()
+        empty = [a for a, b in zip(lines, [*lines[1:], "end"], strict=True) if a[-1] == ":" and not b.startswith(" ")]
+        assert not empty
+        assert not any(line.endswith((" None", " []", ": ")) for line in lines)
+    assert json.loads(soundloom("models", "show", "mini", "--json").out)["files"] == []
+
+
 def test_pull_without_consent_shows_the_terms(soundloom, monkeypatch):
     from huggingface_hub import constants
 

@@ -36,8 +36,9 @@ def test_a_section_defaults_to_the_end_and_records_its_source(make, soundloom):
         (("--start", "-1"), 2, "has no section from -1 to 0.5 s"),
         (("--start", "nan"), 2, "has no section from nan"),
         (("--start", "0.5"), 2, "has no section from 0.5 to 0.5 s"),
-        (("-o", "source.wav"), 2, "the output source.wav is the source"),
-        (("-o", "x.aiff"), 1, "unsupported suffix"),
+        ((), 2, "nothing says what to keep\nhint: soundloom trim"),
+        (("--end", "0.1", "-o", "source.wav"), 2, "the output source.wav is the source"),
+        (("--end", "0.1", "-o", "x.aiff"), 1, "unsupported suffix"),
     ],
 )
 def test_sections_outside_the_file(soundloom, source, tmp_path, flags, code, sentence):

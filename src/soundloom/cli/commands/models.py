@@ -144,7 +144,9 @@ def _show(options: Options, name: str) -> int:
     if options.json:
         print_results(facts)
     else:
-        print_results([line for key, value in facts.items() for line in _lines(key, value)])
+        print_results(
+            [line for key, value in facts.items() if value not in (None, "", []) for line in _lines(key, value)]
+        )
     return 0
 
 

@@ -1,20 +1,25 @@
-"""Name output files by number, or by a pattern such as {model}/{prompt}-{seed}.wav."""
+"""Name output files by number, or by a pattern such as {model}/{prompt}-{seed}.wav or step_{n:02}."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import Formatter
 
+from soundloom.audio.formats.containers import CONTAINERS
 from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.prompt_facts import prompt_bpm, prompt_key
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, shown
 
 Request = GenerationRequest | MusicRequest
 SLUG_LENGTH = 40
-PLACEHOLDERS = ("seed", "prompt", "n", "model")
+MAX_NAME_BYTES = 255
+PLACEHOLDERS = ("seed", "prompt", "n", "model", "bpm", "key")
+_WIDTH = re.compile(r"0([1-9]\d?)d?")  # of a number padded with zeros
 
 
 def slug(prompt: str) -> str:
@@ -42,39 +47,77 @@ def numbered(path: Path, index: int, count: int) -> Path:
     return path if count == 1 else path.with_name(f"{path.stem}_{number(index, count)}{path.suffix}")
 
 
-def fill_pattern(pattern: str, requests: Sequence[Request], model: str) -> list[str]:
-    """Fill in the placeholders of a pattern for each clip. Raises RequestError for unknown placeholders."""
-    parts = _parts(pattern)
+def named_in(folder: Path, name: str, suffix: str) -> Path:
+    """Return the file of a name that --name gave, in a folder. Raises RequestError for what cannot be a file name."""
+    base, dot, kind = name.rpartition(".")
+    is_complete = f"{dot}{kind}".lower() in CONTAINERS
+    if not (base if is_complete else name).strip(". ") or {"/", os.sep, "\0"} & {*name}:
+        raise RequestError(f"--name {shown(repr(name))} is not the name of a file", "name the folder with -o")
+    file = name if is_complete else name + suffix
+    if len(os.fsencode(file)) > MAX_NAME_BYTES:
+        raise RequestError(f"--name {shown(name)} is longer than {MAX_NAME_BYTES} bytes", "shorten it")
+    return folder / file
+
+
+def fill_pattern(flag: str, pattern: str, requests: Sequence[Request], model: str) -> list[str]:
+    """Fill in the placeholders of the pattern of a flag for each clip.
+
+    Raises RequestError for unknown placeholders, and for those that a clip has no value for.
+    """
+    parts = _parts(flag, pattern)
     name = re.sub(r"[^\w.@-]+", "-", Path(model).name) or "model"
+    count = len(requests)
     return [
-        "".join(text + (values[field] if field else "") for text, field in parts)
-        for values in (_values(request, i, len(requests), name) for i, request in enumerate(requests))
+        "".join(text + _value(flag, field, width, request, i, count, name) for text, field, width in parts)
+        for i, request in enumerate(requests)
     ]
 
 
-def _values(request: Request, index: int, count: int, model: str) -> Mapping[str, str]:
-    return {
-        "seed": str(request.seed),
-        "prompt": slug(prompt_text(request)),
-        "n": number(index, count),
-        "model": model,
-    }
+def tempo_of(request: Request) -> float | None:
+    """Return the tempo that a request or its prompt names."""
+    bpm: float | None = getattr(request, "bpm", None)
+    return prompt_bpm(prompt_text(request)) if bpm is None else bpm
 
 
-def _parts(pattern: str) -> list[tuple[str, str]]:
-    """Split a pattern into pieces of text, each with the placeholder that follows, or an empty string."""
+def key_of(request: Request) -> str | None:
+    """Return the key that the prompt of a request names."""
+    return prompt_key(prompt_text(request))
+
+
+def _value(flag: str, field: str, width: int, request: Request, index: int, count: int, model: str) -> str:
+    if field == "n":
+        return str(index).zfill(width) if width else number(index, count)
+    if field in ("bpm", "key"):
+        return _fact(flag, field, request)
+    return {"seed": str(request.seed), "prompt": slug(prompt_text(request)), "model": model}.get(field, "")
+
+
+def _fact(flag: str, field: str, request: Request) -> str:
+    tempo, key = tempo_of(request), key_of(request)
+    found = tempo if field == "bpm" else key
+    if found is None:
+        what = "tempo, such as 120 BPM" if field == "bpm" else "key, such as A minor"
+        raise RequestError(
+            f"{flag} has {{{field}}}, but '{shown(request.prompt)}' names no {what}", f"leave out {{{field}}}"
+        )
+    return f"{found:g}" if isinstance(found, float) else slug(found.replace("#", "-sharp"))
+
+
+def _parts(flag: str, pattern: str) -> list[tuple[str, str, int]]:
+    """Split a pattern into pieces of text, each with the placeholder that follows, or an empty string, and width."""
     known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    hint = f"placeholders: {known}; write {{{{ and }}}} for literal braces"
+    hint = f"placeholders: {known}; {{n:03}} has three digits; write {{{{ and }}}} for literal braces"
     try:
         pieces = list(Formatter().parse(pattern))
     except ValueError:
-        raise RequestError(f"--out {shown(pattern)} has an unbalanced brace", hint) from None
+        raise RequestError(f"{flag} {shown(pattern)} has an unbalanced brace", hint) from None
     parts = []
-    for text, field, width, conversion in pieces:
-        if field is not None and (field not in PLACEHOLDERS or width or conversion):
+    for text, field, form, conversion in pieces:
+        width = _WIDTH.fullmatch(form or "") if field == "n" else None
+        if field is not None and (field not in PLACEHOLDERS or conversion or (form and not width)):
             close = difflib.get_close_matches(field, PLACEHOLDERS, 1)
-            guess = f"did you mean {{{close[0]}}}? " if close and not (width or conversion) else ""
-            written = field + (f"!{conversion}" if conversion else "") + (f":{width}" if width else "")
-            raise RequestError(f"--out has no placeholder {{{shown(written)}}}", guess + hint)
-        parts.append((text, field or ""))
+            guess = f"did you mean {{{close[0]}}}? " if close and not (form or conversion) else ""
+            written = field + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise RequestError(f"{flag} has no placeholder {{{shown(written)}}}", guess + hint)
+        parts.append((text, field or "", int(width[1]) if width else 0))
     return parts

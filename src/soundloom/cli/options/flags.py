@@ -26,14 +26,20 @@ _ARGUMENTS_SHOWN = 5
 
 
 def flag(
-    *names: str, default: Any = None, required: bool = False, hidden: Sequence[str] = (), **argparse_options: Any
+    *names: str,
+    default: Any = None,
+    required: bool = False,
+    hidden: Sequence[str] = (),
+    signed: bool = False,
+    **argparse_options: Any,
 ) -> Any:
     """Declare a flag, or a positional argument if there are no names.
 
-    `hidden` are old spellings, which parse but appear neither in the help nor in completions. All further options go
-    to `add_argument`. The help shows the default unless it mentions one itself.
+    `hidden` are old spellings, which parse but appear neither in the help nor in completions. Values of a `signed` flag
+    may start with a minus sign without being numbers. All further options go to `add_argument`. The help shows the
+    default unless it mentions one itself.
     """
-    metadata = {"names": names, "required": required, "hidden": hidden, "options": argparse_options}
+    metadata = {"names": names, "required": required, "hidden": hidden, "signed": signed, "options": argparse_options}
     return field(default=default, metadata=metadata)
 
 
@@ -67,13 +73,25 @@ def parse(options: type[Options], arguments: Sequence[str], prog: str) -> Option
     if any(argument in ("-h", "--help") for argument in arguments):
         sys.stdout.write(parser.format_help())
         return None
-    values, unknown = parser.parse_known_intermixed_args(arguments)
+    values, unknown = parser.parse_known_intermixed_args(_with_joined_values(arguments, items))
     if unknown:
         raise _unknown(unknown, [name for item in items for name in item.metadata["names"]], prog)
     missing = [_in_usage(item) for item in items if item.metadata["required"] and item.name not in values]
     if missing:
         raise RequestError(f"{prog} requires {' and '.join(missing)}", f"`{prog} --help` lists all options")
     return options(**vars(values))
+
+
+def _with_joined_values(arguments: Sequence[str], items: Sequence[Field[Any]]) -> list[str]:
+    """Join `--normalize -16lufs` to `--normalize=-16lufs`, which argparse would take for two flags."""
+    signed = {name for item in items if item.metadata["signed"] for name in item.metadata["names"]}
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in signed and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _is_required(item: Field[Any]) -> bool:

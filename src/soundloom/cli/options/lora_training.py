@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from soundloom.cli.options.flags import flag, integer, numbers, switch
-from soundloom.cli.options.shared import ema_flag, rank_flag, seed_flag, steps_flag, type_flag
+from soundloom.cli.options.shared import ema_flag, name_flag, rank_flag, seed_flag, steps_flag, type_flag
 from soundloom.errors import RequestError
 from soundloom.lora.adapter import TYPES, is_xs
 from soundloom.training.config import LoopConfig
@@ -198,7 +198,7 @@ class StepOptions:
 class CheckpointOptions:
     """Checkpoints and previews."""
 
-    name: str = flag("--name", default="lora", metavar="NAME", help="start of the names of adapter files")
+    name: str = name_flag(default="lora", metavar="NAME", help="start of the names of adapter files")
     save_every: int = flag(
         "--save-every", default=500, hidden=("--checkpoint-every",), type=integer, metavar="N", help="steps"
     )

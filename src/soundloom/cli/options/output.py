@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from soundloom.cli.options.finish import FinishOptions
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.many import ManyOptions
 from soundloom.cli.options.provenance import ProvenanceOptions
 from soundloom.cli.options.shared import out_flag, overwrite_flag, subtype_flag
 from soundloom.errors import RequestError
@@ -52,19 +54,17 @@ class SubtypeOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions(SubtypeOptions, ProvenanceOptions, JsonOptions, QuietOptions):
+class OutputOptions(ManyOptions, FinishOptions, SubtypeOptions, ProvenanceOptions, JsonOptions, QuietOptions):
     """Output."""
 
     out: str | None = out_flag(
-        help="a WAV, FLAC, OGG, or MP3 file, or a folder; may contain {prompt}, {seed}, {n}, and {model} (default: "
-        "named after prompt and seed)"
+        help="a WAV, FLAC, OGG, or MP3 file, or a folder; may contain {prompt}, {seed}, {n}, {model}, {bpm}, and {key} "
+        "(default: named after prompt and seed)"
     )
     rate: int | None = flag("--rate", type=int, metavar="HZ", help="sample rate (default: 44100, or as the source)")
     channels: int | None = flag(
         "--channels", type=int, choices=(1, 2), help="1 mixes down to mono (default: 2, or as the source)"
     )
-    lufs: float | None = flag("--lufs", type=float, metavar="TARGET", help="normalize to this loudness, such as -14")
-    true_peak: float | None = flag("--true-peak", type=float, metavar="DBTP", help="limit for --lufs (default: -1)")
     peak: Literal["safe", "clip"] = flag(
         "--peak", default="safe", choices=("safe", "clip"), help="above full scale, turn the clip down or hard clip"
     )

@@ -50,6 +50,7 @@ seed_flag = partial(flag, "--seed", metavar="N")
 compat_flag = partial(flag, "--compat")
 work_flag = partial(flag, "--work", metavar="FOLDER")
 measure_flag = partial(flag, "--measure")
+name_flag = partial(flag, "--name")
 prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,13 +33,15 @@ class ProgressStage:
 
 @dataclass(frozen=True)
 class SavedClip:
-    """Facts about a clip that was saved to a file."""
+    """Facts about a clip that was saved to a file; a clip that --pick dropped has none."""
 
-    path: str
+    path: str | None
     seconds: float
     sample_rate: int
     channels: int
     record: Mapping[str, Any]
+    facts: Mapping[str, Any]  # beside the record: levels, measurements, residual, the choice of --pick
+    kept: bool = True
 
 
 class ProgressDisplay:
@@ -83,9 +85,10 @@ class ProgressDisplay:
 class ClipDisplay(ProgressDisplay):
     """Display of a command that generates clips: prints paths, and a summary or what was saved before an error."""
 
-    def __init__(self, total: int, *, quiet: bool = False, json: bool = False) -> None:
+    def __init__(self, total: int, *, quiet: bool = False, json: bool = False, picks: bool = False) -> None:
+        """With `picks`, paths are printed when it is known which clips are kept."""
         super().__init__(quiet=quiet)
-        self.total, self.json = total, json
+        self.total, self.json, self.picks = total, json, picks
         self._saved: dict[int, SavedClip] = {}
         self._count = self._display.add_task("", total=total) if total > 1 else None
         self._show_count()
@@ -94,8 +97,8 @@ class ClipDisplay(ProgressDisplay):
 
     @property
     def files(self) -> list[str]:
-        """The saved files in the order of the requests."""
-        return [clip.path for clip in self._clips()]
+        """The saved files that are kept, in the order of the requests."""
+        return [clip.path for clip in self._clips() if clip.kept and clip.path]
 
     def _clips(self) -> list[SavedClip]:
         return [self._saved[index] for index in sorted(self._saved)]
@@ -106,20 +109,37 @@ class ClipDisplay(ProgressDisplay):
             text = f"clip {min(done + 1, self.total)} of {self.total}"
             self._display.update(self._count, completed=done, description=text)
 
-    def add(self, index: int, clip: Clip, path: Path) -> None:
+    def add(self, index: int, clip: Clip, path: Path, facts: Mapping[str, Any]) -> None:
         """Count a saved clip and print its path. Only facts about the clip stay in memory."""
-        self._saved[index] = SavedClip(str(path), clip.seconds, clip.sample_rate, clip.channels, clip.record)
+        self._saved[index] = SavedClip(str(path), clip.seconds, clip.sample_rate, clip.channels, clip.record, facts)
         self._show_count()
-        if self.json:
+        if not self.picks:
+            self._print_paths([str(path), *([facts["residual"]["file"]] if "residual" in facts else [])])
+
+    def decide(
+        self, index: int, path: Path | None, kept: bool, residual: Path | None, facts: Mapping[str, Any]
+    ) -> None:
+        """Note whether a clip is kept, and the new paths of the clip and its residual."""
+        clip = self._saved[index]
+        facts = {**clip.facts, **facts}
+        if "residual" in facts:
+            facts["residual"] = {**facts["residual"], "file": _name(residual)}
+        self._saved[index] = replace(clip, path=_name(path), kept=kept, facts=facts)
+
+    def _print_paths(self, paths: list[str]) -> None:
+        if self.json or not paths:
             return
         self._display.stop()  # the paths may go to the same terminal
-        print_results([str(path)])
+        print_results(paths)
         self._display.start()
 
     def finish(self) -> None:
         """Stop the display and print the summary."""
         self._display.stop()
         self.seconds = time.perf_counter() - self._start
+        if self.picks:
+            self._print_paths(self.files)
+            self._display.stop()
         self.print(_summary(self, self._clips()))
 
     def __exit__(
@@ -129,7 +149,14 @@ class ClipDisplay(ProgressDisplay):
         if error is None and self.json:
             print_results(_results(self, self._clips()))
         elif error is not None and (self._saved or self.total > 1):
+            if self.picks:
+                self._print_paths(self.files)
+                self._display.stop()
             note_saved(error, self.files, self.total)
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _model_facts(record: Mapping[str, Any]) -> str:
@@ -171,14 +198,19 @@ def _summary(display: ClipDisplay, clips: Sequence[SavedClip]) -> str:
     return "\n".join([*lines, f"  total   {display.seconds:7.2f} s for {seconds:.2f} s of audio, {speed}{memory}"])
 
 
+def _clip_facts(clip: SavedClip) -> dict[str, Any]:
+    """Return the file, the record and all other facts of a clip on one level."""
+    names = ("path", "seconds", "sample_rate", "channels")
+    return {**{name: getattr(clip, name) for name in names}, **clip.record, **clip.facts}
+
+
 def _results(display: ClipDisplay, clips: Sequence[SavedClip]) -> dict[str, Any]:
     """Return files, metadata, times, and peak memory as JSON-compatible values."""
     seconds = sum(clip.seconds for clip in clips)
     return {
-        "files": [clip.path for clip in clips],
-        "clips": [
-            {**{name: value for name, value in vars(clip).items() if name != "record"}, **clip.record} for clip in clips
-        ],
+        "files": display.files,
+        **({"rejected": [clip.path for clip in clips if clip.path and not clip.kept]} if display.picks else {}),
+        "clips": [_clip_facts(clip) for clip in clips],
         "stages": {name: vars(stage) for name, stage in display.stages.items()},
         "total_seconds": display.seconds,
         "times_real_time": seconds / display.seconds,

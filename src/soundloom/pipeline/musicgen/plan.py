@@ -45,6 +45,12 @@ class PlannedMusic:
         return self.request.source is not None
 
     @property
+    def seconds(self) -> float:
+        """The length of the result."""
+        source = self.request.source
+        return self.samples / self.rate if source is None else source.seconds
+
+    @property
     def mode(self) -> str:
         return "edit" if self.is_edit else "generate"
 
@@ -63,7 +69,7 @@ class PlannedMusic:
 
     def record(self) -> dict[str, Any]:
         """Return the seed, the text and the request with defaults resolved, as plain data."""
-        seconds = None if self.is_edit else self.samples / self.rate
+        seconds = None if self.is_edit else self.seconds
         request = self.request.to_record(seconds=seconds, seed=self.seed, top_k=self.sampling.top_k)
         return {"seed": self.seed, "understood": self.text, "request": request}
 

@@ -17,7 +17,7 @@ from soundloom.checkpoints.stable_audio.open import Checkpoint
 from soundloom.config.options import check_options
 from soundloom.config.stable_audio.adapters import LorasLike
 from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
-from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region
+from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region, require_text
 from soundloom.config.stable_audio.rhythm import DEFAULT_METER
 from soundloom.engines.forks import require_threads
 from soundloom.engines.stable_audio import Component, Engine
@@ -197,6 +197,8 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         return self._edit(cut, prompt, options, loop=True, seam=seam, bars=bars, bpm=bpm, meter=meter)
 
     def _edit(self, clip: Clip, prompt: str | None, options: EditKwargs, **edit: Any) -> Clip:
+        if prompt is not None:
+            require_text("a prompt", prompt)
         settings = {"prompt": prompt} if prompt is not None else recorded_settings(clip, self.name)
         if "prompt_b" in options and "mix" not in options:
             settings.pop("mix", None)

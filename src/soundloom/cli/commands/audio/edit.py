@@ -37,6 +37,9 @@ class Options(MusicOptions):
         "--window", type=float, metavar="S", help="seconds per pass, up to 10 (default: 5, as trained)"
     )
     raw: bool = switch("--raw", help="pass the instruction to the model unchanged")
+    residual: bool = switch(
+        "--residual", help="also write what was removed, the source minus the result, to NAME-residual"
+    )
 
 
 def run(options: Options) -> None:
@@ -46,7 +49,7 @@ def run(options: Options) -> None:
         raise RequestError("no instruction was given", f'soundloom edit {quoted(options.input)} "Only drums"')
     options = replace(options, model=options.model or DEFAULT_MODEL)
     files = map(Path, (options.input, *others))
-    edit_music(options, files, instructions, window=options.window, raw=options.raw)
+    edit_music(options, files, instructions, options.residual, window=options.window, raw=options.raw)
 
 
 def _is_file(word: str) -> bool:

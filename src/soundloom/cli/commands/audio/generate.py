@@ -14,6 +14,7 @@ from soundloom.checkpoints.musicgen.fetch import is_music
 from soundloom.cli.execute import execute
 from soundloom.cli.loading import known_generator, named_entry
 from soundloom.cli.music import generate_music
+from soundloom.cli.options.finish import with_recorded_finish
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.options.loops import LoopOptions, RhythmOptions
@@ -96,10 +97,13 @@ def run(options: Options) -> None:
         model=options.model or _recorded_model(options.like, record),
         precision=options.precision or (None if options.no_half else _recorded_precision(options.like, record)),
     )
+    options = with_recorded_finish(options, record)
     prompts = expand_prompts([*_words(options), *options.prompt])
     options.require_no_settings(prompts)
     if not (prompts or record or options.init_audio or options.writes_prompts):
         raise RequestError("there is no prompt", 'soundloom generate "kick drum loop, 129 BPM"')
+    if not options.init_audio and not all(prompt.strip() for prompt in prompts):
+        raise RequestError("a prompt is empty", 'say what to generate: soundloom generate "kick drum loop, 129 BPM"')
     if is_music(options.model_name):
         _require_absent(options, [field.name for field in fields(options) if field.name not in _MUSIC_FLAGS])
         if options.surprise:

@@ -12,6 +12,7 @@ from soundloom.audio.records import trimmed_record
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.prompts import quoted
 from soundloom.cli.options.provenance import ProvenanceOptions
 from soundloom.cli.options.shared import out_flag
 from soundloom.cli.outputs import LOSSLESS, named_or_free
@@ -33,6 +34,10 @@ class Options(ProvenanceOptions, JsonOptions):
 
 
 def run(options: Options) -> None:
+    if not options.start and options.end is None:
+        raise RequestError(
+            "nothing says what to keep", f"soundloom trim {quoted(options.input)} --start 1 --end 4, or one of the two"
+        )
     source = Path(options.input)
     suffix = source.suffix if source.suffix.lower() in LOSSLESS else ".wav"
     path = named_or_free(options.out, source.with_name(f"{source.stem}-trim{suffix}"))

@@ -1,0 +1,141 @@
+"""Save the clips of a plan with all that belongs to them: residuals, the table of --csv, the choice of --pick."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundloom.atomic import make_folder, write_errors
+from soundloom.audio.clip import Clip
+from soundloom.audio.metadata import sidecar_path
+from soundloom.audio.residual import residual
+from soundloom.cli.options.generation import GenerationOptions, MusicOptions
+from soundloom.cli.outputs import Planned, free_path, residual_path, save, save_residual, shaped
+from soundloom.cli.picking import Picker, Verdict, saved_facts
+from soundloom.cli.table import ClipTable
+from soundloom.cli.terminal.progress import ClipDisplay
+from soundloom.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+REJECTED = "rejected"
+FAILED = "failed the output checks"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a clip."""
+
+    path: Path
+    residual: Path | None
+
+    def all(self, with_sidecars: bool) -> list[Path]:
+        files = [self.path, *([self.residual] if self.residual else [])]
+        return files + [sidecar_path(path) for path in files] * with_sidecars
+
+
+class Saver:
+    """Saves clips one by one, and decides at the end which of them are kept."""
+
+    def __init__(
+        self,
+        clips: Sequence[Planned],
+        paths: Sequence[Path],
+        options: GenerationOptions | MusicOptions,
+        with_residual: bool = False,
+    ) -> None:
+        """Check the flags before any work. Raises RequestError or WriteError."""
+        table = options.table()
+        self._clips, self._paths, self._options, self._with_residual = clips, paths, options, with_residual
+        self._picker = Picker(clips, options) if options.picks() else None
+        self._table = ClipTable(table, options.overwrite) if table else None
+        self._files: dict[int, _Files] = {}
+
+    def add(self, index: int, clip: Clip, display: ClipDisplay) -> None:
+        """Finish and save a clip, and show it."""
+        source = self._clips[index].request.source
+        # Before the result is saved, which may replace the source.
+        left = residual(source, clip) if self._with_residual and source is not None else None
+        finished = shaped(self._options.snapped(clip), self._options)
+        path = save(finished, self._paths[index], self._options)
+        facts: dict[str, Any] = {}
+        other: Path | None = None
+        if left is not None:
+            other = save_residual(left, residual_path(path), self._options)
+            facts["residual"] = {"file": str(other), **left.record["residual"]}
+        self._files[index] = _Files(path, other)
+        if self._picker or self._table:
+            row = saved_facts(path)
+            facts["levels"] = {name: _json_level(row[name]) for name in ("peak_db", "true_peak_db", "lufs")}
+            if self._picker:
+                facts["measured"] = self._picker.add(index, path)
+            if self._table:
+                self._table.add(index, {"file": path, "status": "saved", **row, **facts.get("measured", {})})
+        display.add(index, finished, path, facts)
+
+    def finish(self, display: ClipDisplay, failure: OutputError | None = None) -> None:
+        """Keep the best clips, and move or delete the others.
+
+        `failure` is the error of clips that failed the output checks. Raises it if too few others are left, or if
+        there is no choice among them.
+        """
+        if self._picker:
+            failed = [index for index in range(len(self._clips)) if index not in self._files]
+            for index in failed if self._table else ():
+                self._note_failed(index)
+            for index, verdict in self._picker.verdicts().items():
+                self._decide(index, verdict, display)
+            if failure and self._picker.is_complete():
+                log.warning("%d of %d clips %s and were not saved", len(failed), len(self._clips), FAILED)
+                failure = None
+            if self._table:
+                self._table.finish()
+        if failure:
+            raise failure
+
+    def _note_failed(self, index: int) -> None:
+        request = self._clips[index].request
+        facts = {"status": "failed", "prompt": request.prompt, "seed": self._clips[index].seed, "reason": FAILED}
+        if self._table:
+            self._table.update(index, facts)
+
+    def _decide(self, index: int, verdict: Verdict, display: ClipDisplay) -> None:
+        files, drops = self._files[index], self._options.drop_rejected
+        now: _Files | None = files
+        if not verdict.kept and drops:
+            self._drop(files)
+            now = None
+        elif not verdict.kept:
+            now = self._move(files)
+        status = "kept" if verdict.kept else "dropped" if drops else "rejected"
+        path = now.path if now else None
+        display.decide(index, path, verdict.kept, now.residual if now else None, {"pick": verdict.to_json()})
+        display.print(f"{status} {files.path}: rank {verdict.rank}, {verdict.score}")
+        if self._table:
+            score = round(verdict.score.value, 4)
+            changes = {"file": path, "status": status, "score": score, "reason": str(verdict.score)}
+            self._table.update(index, changes)
+
+    def _drop(self, files: _Files) -> None:
+        for file in files.all(self._options.sidecar):
+            with write_errors(file):
+                file.unlink(missing_ok=True)
+
+    def _move(self, files: _Files) -> _Files:
+        """Move the files of a rejected clip to the folder `rejected` beside it."""
+        folder = files.path.parent / REJECTED
+        make_folder(folder)
+        target = free_path(folder / files.path.name, self._options)
+        new = _Files(target, residual_path(target) if files.residual else None)
+        sidecars = self._options.sidecar
+        for old_path, new_path in zip(files.all(sidecars), new.all(sidecars), strict=True):
+            with write_errors(new_path):
+                old_path.replace(new_path)
+        return new
+
+
+def _json_level(value: float) -> float | None:
+    return round(value, 3) if value > -float("inf") else None
