@@ -27,6 +27,7 @@ from soundloom.audio.shaping import SILENCE_MARGIN, SILENCE_THRESHOLD, fade_leng
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
+    from soundloom.audio.c2pa.sign import C2paOptions
     from soundloom.audio.formats.containers import SourceFormat
     from soundloom.audio.formats.file_objects import Readable, Writable
     from soundloom.audio.measure import Measurement
@@ -48,6 +49,7 @@ class SaveOptions(TypedDict, total=False):
     normalize: str | None
     true_peak: float
     disclosure: bool
+    c2pa: bool | C2paOptions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,6 +224,7 @@ class Clip:
         normalize: str | None = None,
         true_peak: float = TRUE_PEAK,
         disclosure: bool = True,
+        c2pa: bool | C2paOptions = False,
         sidecar: bool = False,
         overwrite: bool = True,
     ) -> Path | None:
@@ -232,8 +235,9 @@ class Clip:
         level: "-16lufs" is a loudness, limited by `true_peak` in dBTP, "-1dbtp" a true peak, "-3db" a sample peak;
         `loudness=-16` means "-16lufs". `peak` handles values beyond full scale in integer formats:
         "safe" attenuates the clip, "clip" clips them. Changes of the gain are logged as warnings and added to the
-        record. `disclosure` states in tags of their own that a model made the clip. `sidecar` also writes the record
-        as JSON next to the file. Raises AudioError or WriteError.
+        record. `disclosure` states in tags of their own that a model made the clip. `c2pa` signs the file; by
+        default with the certificate of the settings, or a self-signed one. `sidecar` also writes the record as JSON
+        next to the file. Raises AudioError, RequestError or WriteError.
         """
         options = SaveOptions(
             subtype=subtype,
@@ -243,6 +247,7 @@ class Clip:
             normalize=normalize,
             true_peak=true_peak,
             disclosure=disclosure,
+            c2pa=c2pa,
         )
         if isinstance(path, str | PathLike):
             if format is not None:
@@ -254,6 +259,8 @@ class Clip:
         from soundloom.audio.formats.file_objects import name_of, writing_to
 
         with writing_to(path, format) as temporary:
+            if c2pa and temporary.suffix == ".ogg":
+                raise RequestError("the C2PA manifest of an OGG file is a file beside it", "save to a path, or as FLAC")
             self._write(temporary, name_of(path), options)
         return None
 
@@ -271,6 +278,7 @@ class Clip:
         from soundloom.audio.write import write_audio
 
         notes: list[str] = []
+        signing = _signing(options["c2pa"])
         rate = options["rate"] or self.sample_rate
         stream = self.stream(rate)
         level = _level(options["loudness"], options["normalize"])
@@ -287,12 +295,23 @@ class Clip:
                 peak=options["peak"],
                 record=with_warnings(self.record, notes),
                 disclosure=options["disclosure"],
+                c2pa=signing,
+                name=self.name,
                 overwrite=overwrite,
             )
             if sidecar:
                 write_sidecar(path, with_warnings(self.record, notes), overwrite=overwrite)
         for note in notes:
             log.warning("%s: %s", name, note)
+
+
+def _signing(c2pa: bool | C2paOptions) -> C2paOptions | None:
+    """Return how to sign a file, or None. Raises RequestError, before any audio is written."""
+    if not c2pa:
+        return None
+    from soundloom.audio.c2pa.sign import as_options
+
+    return as_options(c2pa)
 
 
 ClipOrPath = Clip | str | PathLike[str]

@@ -3,12 +3,14 @@
 Samples of 16 and 24 bit files are exact in float32 and convert back to the same integers. Dither is never applied.
 """
 
+from __future__ import annotations
+
 import io
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import soundfile
@@ -20,6 +22,9 @@ from soundloom.audio.metadata import write_record
 from soundloom.audio.read import error_reason, require_finite
 from soundloom.audio.records import with_warnings
 from soundloom.errors import AudioError
+
+if TYPE_CHECKING:
+    from soundloom.audio.c2pa.sign import C2paOptions
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +44,15 @@ def write_audio(
     peak: Peak = "safe",
     record: Mapping[str, Any] | None = None,
     disclosure: bool = True,
+    c2pa: C2paOptions | None = None,
+    name: str = "",
     overwrite: bool = True,
 ) -> list[str]:
     """Write float32 `(channels, samples)`, an array or a stream; return warnings, which the record also gets.
 
     The suffix selects the format. The sample type is `subtype`, else that of `source`, else 24 bit. Only FLOAT stores
     values beyond ±1; otherwise `peak` selects whether to scale the clip ("safe") or to clip values ("clip").
-    `disclosure` is that of `write_record`.
+    `disclosure` is that of `write_record`; `c2pa` and `name` are the options and `name` of `sign_file`.
     """
     if peak not in ("safe", "clip"):
         raise AudioError(f"peak must be safe or clip, found {peak!r}")
@@ -60,6 +67,8 @@ def write_audio(
         source=source,
         record=record,
         disclosure=disclosure,
+        c2pa=c2pa,
+        name=name,
         overwrite=overwrite,
     ) as out:
         gain, warnings = (1.0, []) if out.subtype == "FLOAT" else _gain_to_fit(stream, peak)
@@ -87,6 +96,8 @@ class AudioWriter:
         source: SourceFormat | None = None,
         record: Mapping[str, Any] | None = None,
         disclosure: bool = True,
+        c2pa: C2paOptions | None = None,
+        name: str = "",
         overwrite: bool = True,
     ) -> None:
         self.path = Path(path)
@@ -98,6 +109,7 @@ class AudioWriter:
         self.samples = 0
         self.peak = 0.0
         self._disclosure, self._overwrite = disclosure, overwrite
+        self._c2pa, self._name = c2pa, name
 
     def __enter__(self) -> Self:
         self._session = self._writing()
@@ -138,8 +150,12 @@ class AudioWriter:
                 self.record = with_warnings(self.record, [note])
             if self.record:
                 write_record(new, self.record, name=self.path, disclosure=self._disclosure)
+            if self._c2pa is not None:
+                from soundloom.audio.c2pa.sign import sign_file
 
-    def _open(self, disk: "_OutputFile") -> soundfile.SoundFile:
+                sign_file(new, self.path, self.record, self._c2pa, self._name, overwrite=self._overwrite)
+
+    def _open(self, disk: _OutputFile) -> soundfile.SoundFile:
         return soundfile.SoundFile(
             disk,
             "w",

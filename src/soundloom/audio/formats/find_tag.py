@@ -22,9 +22,10 @@ def find_tag(file: BinaryIO, field: str) -> str | None:
     file.seek(0)
     magic = file.read(4)
     if magic[:3] == b"ID3":
-        return _in_id3(file, 0, field)
+        end = _end_of_id3(file)
+        return _in_id3(file, 0, field) if end is None else _in_flac(file, end, field)
     if magic == b"fLaC":
-        return _in_flac(file, field)
+        return _in_flac(file, 0, field)
     if magic == b"OggS":
         return _in_ogg(file, field)
     for chunk in chunks(file):
@@ -35,7 +36,7 @@ def find_tag(file: BinaryIO, field: str) -> str | None:
 
 def _in_id3(file: BinaryIO, start: int, field: str) -> str | None:
     """Return the text of the TXXX frame with this description."""
-    for data in _frames(file, start, b"TXXX"):
+    for data in frames(file, start, b"TXXX"):
         encoding = ENCODINGS[data[0]] if data and data[0] < len(ENCODINGS) else None
         if encoding is None:
             raise ValueError("a frame TXXX has no known encoding")
@@ -51,7 +52,7 @@ def _split(data: bytes, encoding: str) -> tuple[str, str]:
     return parts[0], parts[1].removeprefix("\ufeff") if len(parts) > 1 else ""
 
 
-def _frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
+def frames(file: BinaryIO, start: int, wanted: bytes) -> Iterator[bytes]:
     """Yield the contents of frames with one name in an ID3v2.3 or 2.4 tag."""
     file.seek(start)
     header = file.read(10)
@@ -96,8 +97,16 @@ def _seven_bits(data: bytes) -> int:
     return number
 
 
-def _in_flac(file: BinaryIO, field: str) -> str | None:
-    place = 4
+def _end_of_id3(file: BinaryIO) -> int | None:
+    """Return where a FLAC stream begins after an ID3 tag, which holds a C2PA manifest there; None for other files."""
+    file.seek(0)
+    end = 10 + _seven_bits(file.read(10)[6:])
+    file.seek(end)
+    return end if file.read(4) == b"fLaC" else None
+
+
+def _in_flac(file: BinaryIO, start: int, field: str) -> str | None:
+    place = start + 4
     for _ in range(MAX_PARTS):
         file.seek(place)
         header = file.read(4)

@@ -1,0 +1,229 @@
+"""Load the certificate and key that sign manifests, or make a certificate that nobody trusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundloom.atomic import atomic_path, make_folder, write_errors
+from soundloom.audio.c2pa.library import EXTRA
+from soundloom.errors import RequestError, printable
+from soundloom.folders import config_folder
+from soundloom.settings import provenance_settings
+from soundloom.untrusted.limits import read_limited
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.x509 import Certificate
+
+MAX_PEM_BYTES = 2**20
+NAME = "soundloom self-signed (untrusted)"
+ROOT_NAME = "soundloom root of a self-signed certificate (untrusted)"
+YEARS = 10
+CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}  # algorithms of C2PA
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A certificate chain, the signing certificate first, and its private key, in PEM.
+
+    `signer` is the name in the certificate, `source` the file of the chain.
+    """
+
+    chain: bytes
+    key: bytes
+    algorithm: str
+    signer: str
+    source: str
+
+
+def load_credentials(cert: Path | None = None, key: Path | None = None) -> Credentials:
+    """Return the given credentials, else those of the settings, else self-signed ones made on this machine.
+
+    Raises RequestError if they do not fit together, are not valid today, or cannot be read.
+    """
+    if (cert is None) != (key is None):
+        given, missing = ("certificate", "key") if key is None else ("key", "certificate")
+        raise RequestError(f"a C2PA {given} was given without its {missing}", "give --c2pa-cert and --c2pa-key")
+    if cert is None or key is None:
+        settings = provenance_settings()
+        cert, key = settings.cert, settings.key
+        if (cert is None) != (key is None):
+            raise RequestError("the settings name a C2PA certificate or its key, but not both", "set cert and key")
+    if cert is None or key is None:
+        cert = key = _self_signed()
+    return _checked(cert, key)
+
+
+def _checked(cert: Path, key: Path) -> Credentials:
+    x509, _ = _cryptography()
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    chain, secret = _read(cert, "certificate"), _read(key, "key")
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+    except ValueError as error:
+        raise RequestError(f"{printable(cert)} is not a certificate in PEM", "--c2pa-cert needs a PEM file") from error
+    try:
+        private = load_pem_private_key(secret, password=None)
+    except TypeError as error:
+        hint = "remove the password: openssl pkey -in KEY -out NEW"
+        raise RequestError(f"the key {printable(key)} is protected by a password", hint) from error
+    except ValueError as error:
+        raise RequestError(f"{printable(key)} is not a private key in PEM", "--c2pa-key needs a PEM file") from error
+    _require_pair(certificates, private, cert, key)
+    _require_valid_today(certificates[0], cert)
+    subject = certificates[0].subject
+    names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME) or list(subject)
+    signer = printable(names[0].value) if names else "an unnamed signer"
+    algorithm = _algorithm(private, key)
+    # The library reads one form only, and nothing but certificates or a key from a text.
+    chain = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return Credentials(chain, secret, algorithm, signer, printable(cert))
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return read_limited(path, MAX_PEM_BYTES)
+    except OSError as error:
+        raise RequestError(f"the C2PA {what} {printable(path)} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RequestError(f"{printable(path)} is too large for a {what}") from error
+
+
+def _require_pair(certificates: list[Certificate], private: PrivateKeyTypes, cert: Path, key: Path) -> None:
+    public = _der(private.public_key())
+    matches = [_der(certificate.public_key()) == public for certificate in certificates]
+    if matches[0]:
+        return
+    if any(matches):
+        raise RequestError(
+            f"the certificate of {printable(key)} is not the first in {printable(cert)}",
+            "put it first, then the certificates that issued it",
+        )
+    raise RequestError(
+        f"the key {printable(key)} does not belong to the certificate {printable(cert)}",
+        "give the key that the certificate was issued for",
+    )
+
+
+def _der(public: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    encoded: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encoded
+
+
+def _require_valid_today(certificate: Certificate, cert: Path) -> None:
+    now, start, end = datetime.now(UTC), certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now > end:
+        raise RequestError(f"the certificate {printable(cert)} expired on {end:%Y-%m-%d}", "renew it")
+    if now < start:
+        raise RequestError(f"the certificate {printable(cert)} is not valid before {start:%Y-%m-%d}")
+
+
+def _algorithm(private: PrivateKeyTypes, key: Path) -> str:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in CURVES:
+        return CURVES[private.curve.name]
+    if isinstance(private, rsa.RSAPrivateKey):
+        return "ps256"
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    raise RequestError(
+        f"C2PA does not sign with the kind of key in {printable(key)}",
+        "use an elliptic curve key (P-256, P-384 or P-521), Ed25519, or RSA",
+    )
+
+
+def load_roots(path: Path) -> str:
+    """Return the trusted certificates in a PEM file. Raises RequestError."""
+    x509, _ = _cryptography()
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    data = _read(path, "file of trusted roots")
+    try:
+        certificates = x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        hint = "it must hold certificates in PEM"
+        raise RequestError(f"the trusted roots {printable(path)} cannot be read", hint) from error
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
+
+
+def self_signed_path() -> Path:
+    """Return the file of the self-signed certificate and its key."""
+    return config_folder() / "c2pa" / "self-signed.pem"
+
+
+def _self_signed() -> Path:
+    """Return the file with key and certificates made on this machine, which is made when it is first needed."""
+    path = self_signed_path()
+    if not path.is_file():
+        pem = make_self_signed()
+        make_folder(path.parent)
+        with atomic_path(path) as new, write_errors(path):
+            new.chmod(0o600)  # before the key is in it
+            new.write_bytes(pem)
+    return path
+
+
+def make_self_signed(days: int = 365 * YEARS, start: datetime | None = None) -> bytes:
+    """Return a key, a certificate whose name says that it is untrusted, and its root, in PEM.
+
+    The root's key is thrown away. There is a root because validators may reject a certificate that signs itself.
+    """
+    x509, ec = _cryptography()
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    start = start or datetime.now(UTC) - timedelta(days=1)  # clocks differ
+    names = [
+        x509.Name(
+            [
+                x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
+                x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, name),
+            ]
+        )
+        for name in (ROOT_NAME, NAME)
+    ]
+
+    def signed(name: Any, public: Any, is_root: bool, *extensions: tuple[Any, bool]) -> bytes:
+        builder = x509.CertificateBuilder(
+            names[0], name, public, x509.random_serial_number(), start, start + timedelta(days=days)
+        )
+        usage = [False] * 9
+        usage[5 if is_root else 0] = True  # signs certificates, or documents
+        for extension, critical in [
+            (x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None), True),
+            (x509.KeyUsage(*usage), True),
+            (x509.SubjectKeyIdentifier.from_public_key(public), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False),
+            *extensions,
+        ]:
+            builder = builder.add_extension(extension, critical)
+        encoded: bytes = builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return encoded
+
+    use = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])  # one that the C2PA profile allows
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    leaf, root = signed(names[1], key.public_key(), False, (use, False)), signed(names[0], root_key.public_key(), True)
+    return key.private_bytes(*form) + leaf + root
+
+
+def _cryptography() -> tuple[Any, Any]:
+    """Import the parts of `cryptography`. Raises RequestError where it is missing."""
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError as error:
+        raise RequestError("C2PA certificates need the package cryptography, which is not installed", EXTRA) from error
+    return x509, ec
