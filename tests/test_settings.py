@@ -4,6 +4,7 @@ import pytest
 
 from soundloom.errors import ConfigError
 from soundloom.settings import ProvenanceSettings, provenance_settings
+from tests.docs.pages import ROOT, blocks
 
 
 @pytest.fixture
@@ -27,6 +28,13 @@ def test_the_file_is_read(settings):
     settings('[provenance]\nc2pa = true\ndisclosure = false\ncert = "~/a.pem"\nkey = "/b.pem"\ntrust = "/c.pem"\n')
     wanted = ProvenanceSettings(True, False, Path.home() / "a.pem", Path("/b.pem"), Path("/c.pem"))
     assert provenance_settings() == wanted
+
+
+def test_the_example_of_the_docs_is_read(settings):
+    (block,) = [block for block in blocks(ROOT / "docs" / "provenance.md") if block.language == "toml"]
+    settings(block.text)
+    found = provenance_settings()
+    assert (found.c2pa, found.disclosure, found.cert) == (True, False, Path.home() / "keys" / "chain.pem")
 
 
 def test_the_environment_overrides_the_file(settings, monkeypatch):

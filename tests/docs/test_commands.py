@@ -69,7 +69,12 @@ def name_of(page: Path) -> str:
 
 
 ALL = [block for page in PAGES for block in blocks(page)]
-TOML = [block for page in (*PAGES, *RESEARCH) for block in blocks(page) if block.language == "toml"]
+TOML = [
+    block
+    for page in (*PAGES, *RESEARCH)
+    for block in blocks(page)
+    if block.language == "toml" and "[provenance]" not in block.text
+]
 RUN = [block for block in ALL if block.reason is None and block.language not in DATA]
 RUN_PAGES = [
     pytest.param(page, marks=[pytest.mark.slow] if name_of(page) in SLOW else [], id=name_of(page))

@@ -215,6 +215,12 @@ class StreamedClip(Clip):
             object.__setattr__(self, "_sha256", found)
         return found
 
+    @property
+    def path(self) -> Path | None:
+        """The file that the samples are read from, or None for an edit of one."""
+        reader = self._reader.reader if isinstance(self._reader, _Mixed) else self._reader
+        return reader.path if isinstance(reader, AudioFile) else None
+
     def loaded(self) -> Clip:
         """Return the clip in memory."""
         return Clip(self.audio, self.sample_rate, self.record, self.source_format, self.name)

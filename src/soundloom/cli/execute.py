@@ -38,6 +38,7 @@ def execute(
     from soundloom.pipeline.load import load_music, load_stable_audio
 
     options.check_tempo()
+    signer = options.signer()
     paths = output_paths(plan.clips, options, options.model_name, files, with_residual)
     require_finish(plan.clips, options)
     saver = Saver(plan.clips, paths, options, with_residual)
@@ -47,7 +48,7 @@ def execute(
 
     load: Callable[..., Any] = load_music if isinstance(first, PlannedMusic) else load_stable_audio
     picks = options.pick is not None
-    with ClipDisplay(len(paths), quiet=options.quiet, json=options.json, picks=picks) as display:
+    with ClipDisplay(len(paths), quiet=options.quiet, json=options.json, picks=picks, signer=signer) as display:
         for notice in plan.notices:
             display.print(notice)
         model = open_with(load, options, options.transformer_precision, not options.free_models, options.keep_bad)

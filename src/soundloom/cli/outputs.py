@@ -14,6 +14,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.formats.containers import CONTAINERS, EQUIVALENT_SUBTYPES, container_of
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.audio.shaping import fade_lengths
+from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, named_in, numbered
 from soundloom.cli.options.output import OutputOptions
 from soundloom.config.stable_audio.request import GenerationRequest
@@ -175,20 +176,23 @@ def warn_of_changes(planned: Planned, path: Path, options: OutputOptions) -> Non
         log.warning("the preserved samples will not be bit-identical to the source: %s", "; ".join(reasons))
 
 
-def save(clip: Clip, path: Path, options: OutputOptions) -> Path:
-    """Save a clip by the flags; return its path, which gets a number if another process took an unnamed file."""
+def save(clip: Clip, path: Path, options: OutputOptions, source: Clip | None = None) -> Path:
+    """Save a clip, an edit of `source`, by the flags.
+
+    Return its path, which gets a number if another process took an unnamed file.
+    """
     is_named = _names_a_file(options)
     replaces = is_named if options.overwrite is None else options.overwrite
     while True:
         try:
-            return _save(clip, path, options, replaces)
+            return _save(clip, path, options, replaces, source)
         except WriteError:
             if is_named or replaces or not _is_taken(path, options):
                 raise
         path = free_path(path, options)
 
 
-def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Path:
+def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool, source: Clip | None) -> Path:
     finish = options.finish()
     return clip.save(
         path,
@@ -198,6 +202,7 @@ def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool) -> Pa
         normalize=finish.normalize,
         true_peak=finish.true_peak,
         disclosure=options.discloses,
+        c2pa=options.signing(source.path if isinstance(source, StreamedClip) else None) or False,
         sidecar=options.sidecar,
         overwrite=overwrite,
     )
@@ -208,12 +213,12 @@ def residual_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-residual{path.suffix}")
 
 
-def save_residual(clip: Clip, path: Path, options: OutputOptions) -> Path:
+def save_residual(clip: Clip, path: Path, options: OutputOptions, source: Clip) -> Path:
     """Save a residual in the format of the flags, but neither trimmed, faded nor leveled; return its path."""
     plain = replace(options, normalize=None, lufs=None, true_peak=None)
     if options.channels is not None:
         clip = clip.mixed(options.channels)
-    return save(clip, path if _names_a_file(options) else free_path(path, options), plain)
+    return save(clip, path if _names_a_file(options) else free_path(path, options), plain, source)
 
 
 def shaped(clip: Clip, options: OutputOptions) -> Clip:

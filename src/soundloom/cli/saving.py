@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import make_folder, write_errors
+from soundloom.audio.c2pa.library import manifest_path
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import sidecar_path
 from soundloom.audio.residual import residual
@@ -32,9 +33,15 @@ class _Files:
     path: Path
     residual: Path | None
 
-    def all(self, with_sidecars: bool) -> list[Path]:
+    def all(self, options: GenerationOptions | MusicOptions) -> list[Path]:
+        """Return the files and, as the flags ask, those beside them."""
         files = [self.path, *([self.residual] if self.residual else [])]
-        return files + [sidecar_path(path) for path in files] * with_sidecars
+        manifests = [beside for path in files if (beside := manifest_path(path)) is not None]
+        return (
+            files
+            + [sidecar_path(path) for path in files] * options.sidecar
+            + manifests * (options.signing() is not None)
+        )
 
 
 class Saver:
@@ -60,11 +67,11 @@ class Saver:
         # Before the result is saved, which may replace the source.
         left = residual(source, clip) if self._with_residual and source is not None else None
         finished = shaped(self._options.snapped(clip), self._options)
-        path = save(finished, self._paths[index], self._options)
+        path = save(finished, self._paths[index], self._options, source)
         facts: dict[str, Any] = {}
         other: Path | None = None
         if left is not None:
-            other = save_residual(left, residual_path(path), self._options)
+            other = save_residual(left, residual_path(path), self._options, source)
             facts["residual"] = {"file": str(other), **left.record["residual"]}
         self._files[index] = _Files(path, other)
         if self._picker or self._table:
@@ -120,7 +127,7 @@ class Saver:
             self._table.update(index, changes)
 
     def _drop(self, files: _Files) -> None:
-        for file in files.all(self._options.sidecar):
+        for file in files.all(self._options):
             with write_errors(file):
                 file.unlink(missing_ok=True)
 
@@ -130,8 +137,7 @@ class Saver:
         make_folder(folder)
         target = free_path(folder / files.path.name, self._options)
         new = _Files(target, residual_path(target) if files.residual else None)
-        sidecars = self._options.sidecar
-        for old_path, new_path in zip(files.all(sidecars), new.all(sidecars), strict=True):
+        for old_path, new_path in zip(files.all(self._options), new.all(self._options), strict=True):
             with write_errors(new_path):
                 old_path.replace(new_path)
         return new

@@ -18,6 +18,7 @@ from soundloom.untrusted.limits import read_limited
 
 UNTRUSTED = "signingCredential.untrusted"
 CHANGED = ".mismatch"  # ends the codes of hashes that do not fit
+REASONS = {"signingCredential.expired": "the certificate has expired, and there is no time stamp of the signature"}
 MEDIA_TYPES = (b"application/c2pa", b"application/x-c2pa-manifest-store")
 MAX_MANIFEST_BYTES = 2**28
 RIFF_CHUNK = b"C2PA"
@@ -141,7 +142,7 @@ def _verdict(signer: str, valid: bool, trusted: bool, tampered: bool, failed: It
     if tampered:
         return f"The file or its manifest was changed after {signer} signed it."
     if not valid:
-        return f"The manifest signed by {signer} is not valid: {', '.join(failed)}."
+        return f"The manifest signed by {signer} is not valid: {', '.join(REASONS.get(code, code) for code in failed)}."
     trust = "who is trusted" if trusted else "who is not in your list of trusted signers"
     return f"The file is unchanged since it was signed by {signer}, {trust}."
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Display
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.disclosure import source_type_uri
 from soundloom.cli.terminal.results import note_saved, print_results
 from soundloom.cli.terminal.streams import escaped
 from soundloom.pipeline.progress import Progress
@@ -85,10 +86,21 @@ class ProgressDisplay:
 class ClipDisplay(ProgressDisplay):
     """Display of a command that generates clips: prints paths, and a summary or what was saved before an error."""
 
-    def __init__(self, total: int, *, quiet: bool = False, json: bool = False, picks: bool = False) -> None:
-        """With `picks`, paths are printed when it is known which clips are kept."""
+    def __init__(
+        self,
+        total: int,
+        *,
+        quiet: bool = False,
+        json: bool = False,
+        picks: bool = False,
+        signer: str | None = None,
+    ) -> None:
+        """With `picks`, paths are printed when it is known which clips are kept.
+
+        `signer` is the name in the certificate that signs the files, or None.
+        """
         super().__init__(quiet=quiet)
-        self.total, self.json, self.picks = total, json, picks
+        self.total, self.json, self.picks, self.signer = total, json, picks, signer
         self._saved: dict[int, SavedClip] = {}
         self._count = self._display.add_task("", total=total) if total > 1 else None
         self._show_count()
@@ -188,6 +200,8 @@ def _summary(display: ClipDisplay, clips: Sequence[SavedClip]) -> str:
         f"{record['model']}: {_model_facts(record)}",
         f"seed {seeds} · {_settings(record['request'])} · {machine}",
     ]
+    if display.signer is not None:
+        lines.append(f"signed by {display.signer}; `soundloom show FILE` verifies it")
     for name, stage in display.stages.items():
         device = f", {stage.device_bytes / 2**20:.0f} MiB on the device" if stage.device_bytes else ""
         host = f"{stage.host_bytes / 2**20:7.0f} MiB" if stage.host_bytes else ""
@@ -201,7 +215,8 @@ def _summary(display: ClipDisplay, clips: Sequence[SavedClip]) -> str:
 def _clip_facts(clip: SavedClip) -> dict[str, Any]:
     """Return the file, the record and all other facts of a clip on one level."""
     names = ("path", "seconds", "sample_rate", "channels")
-    return {**{name: getattr(clip, name) for name in names}, **clip.record, **clip.facts}
+    kind = {"digital_source_type": source_type_uri(clip.record)}
+    return {**{name: getattr(clip, name) for name in names}, **clip.record, **kind, **clip.facts}
 
 
 def _results(display: ClipDisplay, clips: Sequence[SavedClip]) -> dict[str, Any]:
@@ -215,4 +230,5 @@ def _results(display: ClipDisplay, clips: Sequence[SavedClip]) -> dict[str, Any]
         "total_seconds": display.seconds,
         "times_real_time": seconds / display.seconds,
         "peak_bytes": _peak(display),
+        "signer": display.signer,
     }

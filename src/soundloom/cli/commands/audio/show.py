@@ -12,8 +12,10 @@ from soundloom.audio.metadata import read_embedded_tags, read_record
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.options.shared import measure_flag
+from soundloom.cli.provenance import manifest_facts, manifest_lines
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import AudioError, printable
+from soundloom.folders import expanded
 
 if TYPE_CHECKING:
     from soundloom.audio.measure import Measurement
@@ -26,6 +28,9 @@ class Options(JsonOptions):
     """Describe an audio file: its format and length, and prompt, seed, model, and settings if soundloom generated it.
 
     soundloom show --measure loop.wav
+
+    A C2PA manifest is verified: who signed the file, whether you trust them, and whether it was changed. If the
+    manifest is not valid, the exit code is 1.
     """
 
     file: str = flag(metavar="FILE", help="any audio file")
@@ -34,9 +39,14 @@ class Options(JsonOptions):
         action="store_true",
         help="also measure tempo, key, pitch, loudness, true peak, and onsets; null or unsure if uncertain",
     )
+    c2pa_trust: str | None = flag(
+        "--c2pa-trust",
+        metavar="FILE",
+        help="PEM file with the roots of certificates to trust (default: that of the settings, else none)",
+    )
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     path = Path(options.file)
     if not path.is_file():
         raise AudioError(f"there is no file {printable(path)}")
@@ -48,14 +58,19 @@ def run(options: Options) -> None:
             raise
         audio = {}  # such as latents with a sidecar
     measured = _measured(path) if options.measure else None
+    manifest = manifest_facts(path, expanded(options.c2pa_trust) if options.c2pa_trust is not None else None)
+    code = int(manifest is not None and manifest["valid"] is False)
     if options.json:
-        facts = {"audio": audio} | ({} if measured is None else {"measured": measured.to_json()})
+        facts = {"audio": audio, "c2pa": manifest} | ({} if measured is None else {"measured": measured.to_json()})
         print_results({**record, **facts})
-        return
+        return code
     lines = _audio_lines(audio) if audio else []
+    if manifest is not None:
+        lines += manifest_lines(manifest)
     if measured is not None:
         lines += ["measured:", *(f"  {line}" for line in _measured_lines(measured))]
     print_results([*lines, *(_lines(record) if record else ["metadata of soundloom: none"])])
+    return code
 
 
 def _audio_facts(path: Path) -> dict[str, Any]:

@@ -43,10 +43,13 @@ def run(options: Options) -> None:
     path = named_or_free(options.out, source.with_name(f"{source.stem}-trim{suffix}"))
     if path.exists() and source.exists() and path.samefile(source):
         raise RequestError(f"the output {path} is the source", "name another file with -o")
+    signer = options.signer()
     clip = trimmed(StreamedClip.open(source), options.start, options.end)
     make_folder(path.parent)
-    clip.save(path, overwrite=options.out is not None, disclosure=options.discloses)
-    print_results({"files": [str(path)], "seconds": clip.seconds} if options.json else [str(path)])
+    signing = options.signing(source, "c2pa.trimmed") or False
+    clip.save(path, overwrite=options.out is not None, disclosure=options.discloses, c2pa=signing)
+    facts = {"files": [str(path)], "seconds": clip.seconds} | ({} if signer is None else {"signer": signer})
+    print_results(facts if options.json else [str(path)])
 
 
 def trimmed(clip: Clip, start: float, end: float | None = None) -> Clip:
