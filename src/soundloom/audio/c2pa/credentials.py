@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PEM_BYTES = 2**20
 NAME = "soundloom self-signed (untrusted)"
-ROOT_NAME = "soundloom root of a self-signed certificate (untrusted)"
+ROOT_NAME = "root of a self-signed certificate of soundloom (untrusted)"
 YEARS = 10
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}  # algorithms of C2PA
 
