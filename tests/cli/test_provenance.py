@@ -155,3 +155,14 @@ def test_show_without_the_package(make, soundloom, monkeypatch):
     assert failed.code == 2
     assert "hint: pip install 'soundloom[provenance]'" in failed.err
     assert json.loads(soundloom("show", "bell.wav", "--json").out)["c2pa"]["valid"] is None
+
+
+def test_manifests_beside_rejected_files_move_along(make, verified):
+    flags = ("--count", 3, "--pick", 1, "--name", "bell_{n}.ogg")
+    done = make("generate", "a bell", "--seconds", 0.3, "--seed", 6, "--c2pa", "--json", *flags)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    for file in [*found["files"], *found["rejected"]]:
+        assert Path(file).with_suffix(".c2pa").is_file()
+        assert verified(file)[1]["valid"]
+    assert len(list(Path().rglob("*.c2pa"))) == 3

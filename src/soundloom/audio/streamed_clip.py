@@ -218,7 +218,9 @@ class StreamedClip(Clip):
     @property
     def path(self) -> Path | None:
         """The file that the samples are read from, or None for an edit of one."""
-        reader = self._reader.reader if isinstance(self._reader, _Mixed) else self._reader
+        reader = self._reader
+        while isinstance(reader, _Changed):
+            reader = reader.reader
         return reader.path if isinstance(reader, AudioFile) else None
 
     def loaded(self) -> Clip:

@@ -213,7 +213,7 @@ def residual_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-residual{path.suffix}")
 
 
-def save_residual(clip: Clip, path: Path, options: OutputOptions, source: Clip) -> Path:
+def save_residual(clip: Clip, path: Path, options: OutputOptions, source: Clip | None) -> Path:
     """Save a residual in the format of the flags, but neither trimmed, faded nor leveled; return its path."""
     plain = replace(options, normalize=None, lufs=None, true_peak=None)
     if options.channels is not None:
