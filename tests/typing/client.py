@@ -54,7 +54,11 @@ def generate(model: Model) -> list[Clip]:
         progress=listen,
         cancel=Event(),
     )
-    return [clip, *several, detailed, model.generate("rain", guidance=2, compat="stable-audio-3", progress=print)]
+    blended = model.generate("(warm:1.3) piano", prompt_b="rain", mix=[(0, 0), (2, 1)])
+    several += model.generate(["rain", "a bell"], prompt_b=["wind", None], mix=0.4)
+    written = soundloom.prompt_template("music", genre="house", bpm=124)
+    several.append(model.generate(f"{written}, {soundloom.random_prompt('medium', seed=7)}"))
+    return [clip, *several, blended, detailed, model.generate("rain", guidance=2, compat="stable-audio-3", progress=print)]
 
 
 def edit(model: Model, clip: Clip) -> Iterator[Clip]:
@@ -62,7 +66,7 @@ def edit(model: Model, clip: Clip) -> Iterator[Clip]:
     yield model.vary("in.wav")
     yield model.vary(Path("in.wav"), regions=[soundloom.bars(3, 4, bpm=120)], seed=1, crossfade=0.02)
     yield model.inpaint(clip, [(1.0, 1.5), (3, 3.4)], "snare roll", negative_prompt="voice")
-    yield model.inpaint("in.wav", regions=((0, 1),), steps=2)
+    yield model.inpaint("in.wav", regions=((0, 1),), steps=2, prompt_b="rain", mix=0.3)
     yield model.extend(clip, seconds=12)
     yield model.extend("in.wav", 2.5, "rain", before=True, progress=listen)
 

@@ -19,6 +19,7 @@ from soundloom.errors import RequestError
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights, module_shapes
 from soundloom.pipeline.stable_audio.model import Model
+from soundloom.pipeline.stable_audio.plan import plan_pass
 from soundloom.pipeline.stable_audio.prompts import PromptTokens, frame_times, shares_at
 from soundloom.testing.adapters import make_adapter
 
@@ -170,13 +171,23 @@ def test_a_crossfade_of_equal_prompts_is_that_prompt(model: Model) -> None:
 def test_the_shares_of_frames_follow_the_curve_in_seconds_of_the_clip(torch_model: Model) -> None:
     ratio, rate = torch_model.config.same.downsampling_ratio, torch_model.sample_rate
     (clip,) = torch_model.plan([request(prompt_b=B, mix=[(0.2, 0.25), (0.4, 0.75)])]).clips
-    from soundloom.pipeline.stable_audio.plan import plan_pass
-
     one = replace(plan_pass(clip, torch_model.config), start=0.1)
     times = frame_times(one, 4, ratio / rate)
     assert times == pytest.approx([0.1 + (i + 0.5) * ratio / rate for i in range(4)])
     shares = shares_at(((0.2, 0.25), (0.4, 0.75)), np.array([0, 0.2, 0.3, 0.4, 9]))
     assert shares.tolist() == pytest.approx([0.25, 0.25, 0.5, 0.75, 0.75])
+
+
+def test_the_shares_of_a_loop_wrap_around_with_its_seam(torch_model: Model) -> None:
+    blend = {"prompt_b": B, "mix": [(0, 0), (1, 1)], "seconds": 1.0, "loop": True}
+    (clip,) = torch_model.plan([request(**blend)]).clips
+    seam = plan_pass(clip, torch_model.config, 1)
+    times = frame_times(seam, 20, 0.05)
+    assert seam.start > 0
+    assert times[0] == pytest.approx(seam.start + 0.025)
+    assert (times < 1).all()
+    assert (np.diff(times) < 0).sum() == 1
+    assert render(torch_model, A, **blend).shape == (2, 44100)
 
 
 def test_edits_take_blends_and_keep_their_samples(model: Model) -> None:
