@@ -58,7 +58,13 @@ def generate(model: Model) -> list[Clip]:
     several += model.generate(["rain", "a bell"], prompt_b=["wind", None], mix=0.4)
     written = soundloom.prompt_template("music", genre="house", bpm=124)
     several.append(model.generate(f"{written}, {soundloom.random_prompt('medium', seed=7)}"))
-    return [clip, *several, blended, detailed, model.generate("rain", guidance=2, compat="stable-audio-3", progress=print)]
+    return [
+        clip,
+        *several,
+        blended,
+        detailed,
+        model.generate("rain", guidance=2, compat="stable-audio-3", progress=print),
+    ]
 
 
 def edit(model: Model, clip: Clip) -> Iterator[Clip]:
