@@ -19,8 +19,9 @@ from soundloom.errors import RequestError
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights, module_shapes
 from soundloom.pipeline.stable_audio.model import Model
-from soundloom.pipeline.stable_audio.plan import plan_pass
+from soundloom.pipeline.stable_audio.plan import make_batches, plan_pass
 from soundloom.pipeline.stable_audio.prompts import PromptTokens, frame_times, shares_at
+from soundloom.pipeline.stable_audio.velocity import Embeddings, VelocityField
 from soundloom.testing.adapters import make_adapter
 
 A, B = "warm piano in a room", "kick drum loop, 120 BPM"
@@ -255,3 +256,45 @@ def test_blends_work_with_adapters(torch_model: Model, tmp_path: Path) -> None:
 def test_a_curve_beyond_the_clip_is_a_warning(torch_model: Model) -> None:
     clip = torch_model.generate(A, prompt_b=B, mix=[(0, 0), (2, 1)], seconds=0.3, steps=2, seed=1)
     assert "the mix curve has points after the clip's end at 0.3 s: up to 2 s" in clip.record["warnings"]
+
+
+def test_batches_of_equal_tokens_and_other_weights_share_no_embeddings(model: Model) -> None:
+    requests = [request("(warm:1.5) piano"), request("warm piano", seconds=0.5), request("(warm:0) piano", seconds=0.7)]
+    for one, clip in zip(requests, model.run(requests), strict=True):
+        assert difference(clip.audio, model.run([one])[0].audio) < EQUAL
+
+
+class AveragingEngine:
+    """An engine whose velocity is the mean of each item's context."""
+
+    calls = 0
+
+    def concatenate(self, parts: Any) -> np.ndarray:
+        return np.concatenate(parts)
+
+    def condition(self, context: np.ndarray, *rest: Any) -> np.ndarray:
+        return context.mean(axis=(1, 2))[:, None, None]
+
+    def velocity(self, x: np.ndarray, t: Any, condition: np.ndarray, *rest: Any) -> np.ndarray:
+        self.calls += 1
+        return np.broadcast_to(condition, x.shape)
+
+
+def test_a_curve_crossfades_two_velocities_frame_by_frame_in_one_call(torch_model: Model) -> None:
+    guidance = Guidance(3.0, apg=0)
+    requests = [request(prompt_b=B, mix=CURVE, guidance=guidance), request(prompt_b=B, mix=CURVE, guidance=guidance)]
+    clips = torch_model.plan(requests).clips
+    (batch,) = make_batches([plan_pass(clip, torch_model.config) for clip in clips], torch_model.config)
+    first, second, unguided = (
+        np.full((2, 3, 4), value) * np.array([1, 10])[:, None, None] for value in (1.0, 5.0, 2.0)
+    )
+    shares = np.array([[[0, 0.25, 1]], [[1, 0.5, 0]]])
+    given = Embeddings(first, first[:, 0], unguided, np.zeros((1, 1, 1)), second=second, frame_shares=shares)
+    x, engine = np.zeros((2, 1, 3)), AveragingEngine()
+    mixed = np.array([[[1, 2, 5]], [[50, 30, 10]]])
+    for guided in (False, True):
+        field = VelocityField(engine, batch, given, lambda: None, is_guided_at=lambda t, guided=guided: guided)
+        unguided_velocity = np.array([2, 20])[:, None, None]
+        expected = unguided_velocity + 3.0 * (mixed - unguided_velocity) if guided else mixed
+        np.testing.assert_allclose(field(x, 0.5), expected)
+    assert engine.calls == 2
