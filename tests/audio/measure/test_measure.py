@@ -83,3 +83,30 @@ def test_clips_measure_themselves_and_the_result_is_json():
     assert isinstance(found, Measurement)
     values = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert list(values) == [field.name for field in fields(Measurement)]
+
+
+@pytest.mark.parametrize("gain", [1e-3, 1e6, 1e30])
+def test_any_scale_of_floats_is_measured(gain):
+    found = measure(rendered(HOUSE) * np.float32(gain), SAMPLE_RATE)
+    assert found.tempo == pytest.approx(124, rel=0.005)
+    assert found.sound_seconds == pytest.approx(6, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [np.zeros((2, 100), np.int16), np.zeros((1, 2, 100)), np.zeros((0, 100)), np.array([["a", "b"]]), "loop.wav", None],
+    ids=lambda audio: str(getattr(audio, "shape", audio)),
+)
+def test_other_arrays_are_an_error(audio):
+    with pytest.raises(AudioError, match="floats"):
+        measure(audio, SAMPLE_RATE)
+
+
+def test_one_dimension_is_mono_and_double_precision_is_fine():
+    audio = rendered(HOUSE)[0].astype(np.float64)
+    assert measure(audio, SAMPLE_RATE) == measure(audio[None], SAMPLE_RATE)
+
+
+def test_many_channels_are_measured():
+    audio = np.repeat(rendered(HOUSE)[:1], 12, axis=0)
+    assert measure(audio, SAMPLE_RATE).tempo == pytest.approx(124, rel=0.005)

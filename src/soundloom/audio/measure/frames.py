@@ -80,7 +80,7 @@ def part_spans(samples: int) -> list[tuple[int, int]]:
 
 def _padded(stream: Stream) -> Iterator[Floats]:
     """Yield chunks of the stream, then silence that completes the last frames."""
-    yield from stream.chunks(CHUNK)
+    yield from stream.chunks(max(LONG_HOP, 2 * CHUNK // max(2, stream.channels)))
     yield np.zeros((stream.channels, LONG_WINDOW), np.float32)
 
 

@@ -49,19 +49,21 @@ class Measurement:
 
 
 def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
-    """Measure audio (channels, samples), float in ±1, at any rate and level, with flat memory.
+    """Measure audio (channels, samples) or (samples,), float in ±1, at any rate and level, with flat memory.
 
-    Raises AudioError for values that are not finite and for rates out of range.
+    Raises AudioError for other arrays, values that are not finite, and rates out of range.
     """
     require_rate(rate)
-    stream = _checked(as_stream(np.atleast_2d(audio) if isinstance(audio, np.ndarray) else audio))
+    stream = _checked(_as_stream(audio))
     peak = stream.peak()
+    loudness, highest = integrated_loudness(stream, rate), true_peak(stream, rate)
     if peak < SILENCE:
-        return replace(_NOTHING, true_peak=true_peak(stream, rate), loudness=integrated_loudness(stream, rate))
-    frames = analyze(stream, rate)
+        return Measurement(None, 0.0, None, 0.0, None, 0.0, loudness, highest, (), 0.0)
+    scaled = stream.amplified(1 / peak)
+    frames = analyze(scaled, rate)
     sounds = sounds_of(frames)
     tempo, tempo_confidence = estimate_tempo(sounds)
-    pitch, pitch_confidence = estimate_pitch(stream, rate)
+    pitch, pitch_confidence = estimate_pitch(scaled, rate)
     notes = [sound.notes for sound in sounds]
     key, key_confidence = estimate_key(notes) if pitch is None else (None, 0.0)  # one note has no key
     return Measurement(
@@ -71,14 +73,11 @@ def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
         key_confidence,
         pitch,
         pitch_confidence,
-        integrated_loudness(stream, rate),
-        true_peak(stream, rate),
+        loudness,
+        highest,
         onset_times(rises(compressed(frames.bands))),
-        sound_seconds(stream, rate),
+        sound_seconds(scaled, rate),
     )
-
-
-_NOTHING = Measurement(None, 0.0, None, 0.0, None, 0.0, -math.inf, -math.inf, (), 0.0)
 
 
 def sounds_of(frames: Frames) -> list[Sound]:
@@ -97,6 +96,18 @@ def sound_seconds(stream: Stream, rate: int) -> float:
     level = np.array([np.sqrt(np.mean(chunk**2, dtype=np.float64)) for chunk in stream.chunks(size)])
     loud = np.flatnonzero(level > AUDIBLE * level.max(initial=0.0))
     return min(int(loud[-1] + 1) * size, stream.samples) / rate - int(loud[0]) * size / rate if len(loud) else 0.0
+
+
+def _as_stream(audio: np.ndarray | Stream) -> Stream:
+    if isinstance(audio, Stream):
+        return audio
+    audio = np.atleast_2d(audio)
+    if audio.ndim != 2 or not len(audio) or audio.dtype.kind != "f":
+        raise AudioError(
+            f"audio to measure must be floats (channels, samples), found {audio.dtype} of shape {audio.shape}",
+            "divide integers by full scale",
+        )
+    return as_stream(audio)
 
 
 def _checked(stream: Stream) -> Stream:

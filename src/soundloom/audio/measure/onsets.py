@@ -14,7 +14,7 @@ LAG = 2  # frames over which levels rise
 GROUPS = (0, 4, 12, 22, 32)  # first mel bands of groups: below 200 Hz, 0.8 kHz, 2.7 kHz, and above
 NEAR = 0.03  # seconds on each side within which an onset is the highest
 AROUND = 0.06  # seconds on each side of the mean that an onset exceeds
-THRESHOLD = 0.03  # smallest onset over that mean, relative to the strongest
+THRESHOLD = 0.06  # smallest onset over that mean, relative to the strongest
 MIN_RISE = 0.05  # mean rise over bands below which there is no onset at all
 
 Floats = NDArray[np.floating]
