@@ -88,6 +88,14 @@ def test_an_edit_is_named_beside_its_source_in_its_format(make, source):
     assert made.paths == [source.with_name("step_00.wav"), source.with_name("step_01.wav")]
 
 
+def test_numbers_count_through_all_sources(make, source, tmp_path):
+    other = tmp_path / "other.wav"
+    other.write_bytes(source.read_bytes())
+    made = make("loop", source, other, "hum", "--count", 2, "--name", "loop_{n:02}", "-o", "out")
+    assert made.out.split() == [f"out/loop_0{i}.wav" for i in range(4)]
+    assert make("loop", source, other, "hum", "-o", "out/{n}.wav").out.split() == ["out/0.wav", "out/1.wav"]
+
+
 def test_a_named_file_is_replaced_unless_forbidden(make):
     flags = ("generate", "rain", *SHORT, "--name", "rain")
     assert [make(*flags).out for _ in range(2)] == ["rain.wav\n"] * 2
@@ -227,6 +235,20 @@ def test_invalid_finishes(make, tmp_path, flags, sentence):
     refused = make("generate", "rain", *SHORT, *flags)
     assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", [])
     assert sentence in refused.err
+
+
+def test_loops_are_leveled_but_neither_trimmed_nor_faded(make, source, tmp_path):
+    loops = (("generate", "rain", *SHORT, "--loop", "--seam", 0.05), ("loop", source, "rain", "--seam", 0.1))
+    for loop in loops:
+        for flags in (("--trim-silence",), ("--fade-in", 0.01), ("--fade-out", 0.01)):
+            refused = make(*loop, *flags)
+            assert (refused.code, refused.out, files_in(tmp_path)) == (2, "", ["source.wav"])
+            assert "a loop cannot be trimmed or faded: it would no longer repeat without a break" in refused.err
+    for number, loop in enumerate(loops):
+        assert make(*loop, "--normalize", "-3db", "--fade-out", 0, "-o", f"{number}.wav").code == 0
+        audio = soundfile.read(f"{number}.wav")[0]
+        assert 20 * np.log10(np.abs(audio).max()) == pytest.approx(-3, abs=0.01)
+        assert "loop" in read_record(f"{number}.wav")
 
 
 # The table

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -42,10 +43,12 @@ def output_paths(
     `model` is the name of the model, `files` are the paths of edited clips. Raises RequestError, WriteError or
     AudioError.
     """
-    paths = []
+    paths: list[Path] = []
     for clip, edits in groupby(clips, key=lambda planned: planned.request.source):
         source, group = files[clip] if clip else None, list(edits)
-        named = _names([planned.request for planned in group], options, model, source)
+        requests = [planned.request for planned in group]
+        fill = partial(fill_pattern, requests=requests, model=model, first=len(paths), count=len(clips))
+        named = _names(requests, options, fill, source)
         for path, planned in zip(named, group, strict=True):
             container = container_of(path)
             container.subtype_for(options.sample_type, clip.source_format if clip else None)
@@ -77,12 +80,15 @@ def _require_replaceable(path: Path, options: OutputOptions, source: Path | None
         )
 
 
-def _names(requests: Sequence[Request], options: OutputOptions, model: str, source: Path | None) -> list[Path]:
-    outs = fill_pattern("--out", options.out, requests, model) if options.out else []
+def _names(
+    requests: Sequence[Request], options: OutputOptions, fill: Callable[[str, str], list[str]], source: Path | None
+) -> list[Path]:
+    """Name files for edits of one source, or for new clips; `fill` fills in the pattern of a flag."""
+    outs = fill("--out", options.out) if options.out else []
     count = len(requests)
     paths: list[Path] = []
     if options.name is not None:
-        names = fill_pattern("--name", options.name, requests, model)
+        names = fill("--name", options.name)
         suffix = edit_name(source, requests[0]).suffix if source else ".wav"
         beside = source.parent if source else Path()
         folders = [_folder(out) for out in outs] or [beside] * count
@@ -237,6 +243,6 @@ def require_finish(clips: Sequence[Planned], options: OutputOptions) -> None:
         if getattr(planned.request, "loop", False):
             raise RequestError(
                 "a loop cannot be trimmed or faded: it would no longer repeat without a break",
-                "leave out --trim-silence, --fade-in and --fade-out",
+                "leave out --trim-silence, --fade-in and --fade-out, or make a clip without --loop",
             )
         fade_lengths(finish.fade_in, finish.fade_out, round(planned.seconds * planned.rate), planned.rate)

@@ -49,8 +49,8 @@ class Picker:
         """Measure a saved clip; return what was measured."""
         clip, planned = StreamedClip.open(path), self._clips[index]
         measured = measure(clip.stream(), clip.sample_rate)
-        is_region = planned.mode in ("inpaint", "extend", "edit")
-        origin = Origin(planned.request.prompt, planned.request.source is not None, is_region=is_region)
+        is_edit = planned.request.source is not None
+        origin = Origin(planned.request.prompt, is_edit, is_region=is_edit and planned.mode != "vary")
         faults = check_audio(clip.audio, clip.sample_rate, origin)
         self._scores[index] = score(asked_by(planned, self._level), measured, faults)
         return measured.to_json()

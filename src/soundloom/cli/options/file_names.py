@@ -59,17 +59,17 @@ def named_in(folder: Path, name: str, suffix: str) -> Path:
     return folder / file
 
 
-def fill_pattern(flag: str, pattern: str, requests: Sequence[Request], model: str) -> list[str]:
-    """Fill in the placeholders of the pattern of a flag for each clip.
+def fill_pattern(flag: str, pattern: str, requests: Sequence[Request], model: str, first: int, count: int) -> list[str]:
+    """Fill in the placeholders of the pattern of a flag for some clips of a command.
 
-    Raises RequestError for unknown placeholders, and for those that a clip has no value for.
+    `first` is the number of the first of them, `count` that of all clips of the command. Raises RequestError for
+    unknown placeholders, and for those that a clip has no value for.
     """
     parts = _parts(flag, pattern)
     name = re.sub(r"[^\w.@-]+", "-", Path(model).name) or "model"
-    count = len(requests)
     return [
         "".join(text + _value(flag, field, width, request, i, count, name) for text, field, width in parts)
-        for i, request in enumerate(requests)
+        for i, request in enumerate(requests, first)
     ]
 
 
