@@ -176,6 +176,13 @@ def test_levels_of_peaks(make, level, measure, expected):
         assert measure(audio.T, rate) == pytest.approx(expected, abs=0.02)
 
 
+def test_a_warning_says_that_nothing_was_trimmed(make, generate_from):
+    flags = ("generate", "rain", *SHORT, "--trim-silence", "-o", "x.wav")
+    assert "--trim-silence found nothing below -60 dB of the peak; raise --trim-threshold" in make(*flags).err
+    generate_from(lambda seed: np.pad(drums(120, 0.5), ((0, 0), (4410, 0))))
+    assert "found nothing" not in make(*flags).err
+
+
 def test_lufs_is_the_same_as_normalize(make):
     flags = ("generate", "rain", *SHORT, "--seed", 1)
     make(*flags, "--lufs", -30, "-o", "a.wav")

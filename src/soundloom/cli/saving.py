@@ -60,6 +60,7 @@ class Saver:
         self._picker = Picker(clips, options) if options.picks() else None
         self._table = ClipTable(table, options.overwrite) if table else None
         self._files: dict[int, _Files] = {}
+        self._trimmed = 0.0  # seconds
 
     def add(self, index: int, clip: Clip, display: ClipDisplay) -> None:
         """Finish and save a clip, and show it."""
@@ -74,6 +75,8 @@ class Saver:
             other = save_residual(left, residual_path(path), self._options, source)
             facts["residual"] = {"file": str(other), **left.record["residual"]}
         self._files[index] = _Files(path, other)
+        cut = finished.record.get("finish", {}).get("trim_silence", {})
+        self._trimmed += cut.get("start", 0.0) + cut.get("end", 0.0)
         if self._picker or self._table:
             row = saved_facts(path)
             facts["levels"] = {name: _json_level(row[name]) for name in ("peak_db", "true_peak_db", "lufs")}
@@ -89,6 +92,12 @@ class Saver:
         `failure` is the error of clips that failed the output checks. Raises it if too few others are left, or if
         there is no choice among them.
         """
+        finish = self._options.finish()
+        if finish.trim_silence and self._files and not self._trimmed:
+            log.warning(
+                "--trim-silence found nothing below %g dB of the peak; raise --trim-threshold to cut quiet noise",
+                finish.threshold,
+            )
         if self._picker:
             failed = [index for index in range(len(self._clips)) if index not in self._files]
             for index in failed if self._table else ():
