@@ -286,7 +286,7 @@ def test_an_interrupted_command_keeps_its_rows(make, pairs, generate_from, tmp_p
     def audio(seed):
         if seed == 4:
             raise KeyboardInterrupt
-        return drums(120, 0.2)
+        return drums(120, 0.5)
 
     generate_from(audio)
     flags = ("--count", 12, "--seed", 0, "--csv", "made.csv", "--pick", 3, "--name", "x_{n:02}")
