@@ -44,6 +44,10 @@ class Stream:
         """Return the highest magnitude; 0 without samples."""
         return max((float(np.abs(block).max(initial=0.0)) for block in self.blocks()), default=0.0)
 
+    def array(self) -> np.ndarray:
+        """Return all samples (channels, n)."""
+        return np.concatenate([np.empty((self.channels, 0), np.float32), *self.blocks()], axis=1)
+
     def amplified(self, gain: float) -> Stream:
         """Return the audio multiplied by a gain."""
         return replace(self, blocks=lambda: (block * np.float32(gain) for block in self.blocks()))

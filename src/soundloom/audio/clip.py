@@ -8,48 +8,36 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import numpy as np
 
+from soundloom.audio.arrays import as_audio, joined, looks_transposed, span_in_samples, whole_number
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
-from soundloom.audio.levels import Level, level_gain
 from soundloom.audio.loudness import TRUE_PEAK
-from soundloom.audio.records import recorded_prompt, require_no_loop, with_finish, with_warnings
+from soundloom.audio.records import joined_record, recorded_prompt, require_no_loop, trimmed_record, with_finish
 from soundloom.audio.resample import resample, resample_loop
 from soundloom.audio.shaping import SILENCE_MARGIN, SILENCE_THRESHOLD, fade_lengths, faded, sound_span
 from soundloom.errors import AudioError, RequestError, printable
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from soundloom.audio.c2pa.sign import C2paOptions
     from soundloom.audio.formats.containers import SourceFormat
     from soundloom.audio.formats.file_objects import Readable, Writable
     from soundloom.audio.measure import Measurement
+    from soundloom.audio.saving import SaveOptions
     from soundloom.audio.write import Peak
 
 log = logging.getLogger(__name__)
 
-USUAL_CHANNELS, MAX_CHANNELS = 8, 1024  # 7.1 surround; the limit of audio files
 MAX_PROMPT_SHOWN = 40
-
-
-class SaveOptions(TypedDict, total=False):
-    """Options of `Clip.save` and `Clip.to_bytes`, described in `Clip.save`."""
-
-    subtype: str | None
-    rate: int | None
-    peak: Peak
-    loudness: float | None
-    normalize: str | None
-    true_peak: float
-    disclosure: bool
-    c2pa: bool | C2paOptions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +63,7 @@ class Clip:
             audio = audio[None]
         if audio.ndim != 2 or audio.shape[0] == 0:
             raise AudioError(f"a clip needs an array (channels, samples), found the shape {audio.shape}")
-        if _looks_transposed(*audio.shape):
+        if looks_transposed(*audio.shape):
             raise AudioError(
                 f"a clip needs an array (channels, samples); the shape {audio.shape} looks like (samples, channels)",
                 "pass array.T",
@@ -84,6 +72,55 @@ class Clip:
             raise AudioError(f"a sample rate must be a positive integer, found {self.sample_rate}")
         object.__setattr__(self, "audio", audio.astype(np.float32, copy=False))
         object.__setattr__(self, "sample_rate", int(self.sample_rate))
+
+    @staticmethod
+    def from_array(array: Any, rate: int) -> Clip:
+        """Return samples of any form as a clip: (samples,), (channels, samples) or (samples, channels), copied.
+
+        Floats have full scale ±1; integers of 8, 16 and 32 bits are scaled. More than 8 rows with at most 8 columns,
+        or more than 1024 rows with fewer columns, are (samples, channels). Raises AudioError.
+        """
+        return Clip(as_audio(array), whole_number("a sample rate", rate))
+
+    __iter__ = None  # a clip is no sequence of samples or channels
+
+    def __getitem__(self, seconds: slice) -> Clip:
+        """Return a part by seconds, `clip[1.0:2.5]`, `clip[-1:]`; its record says so. Raises RequestError."""
+        first, last = span_in_samples(seconds, self.samples, self.sample_rate)
+        if (first, last) == (0, self.samples):
+            return self
+        part, rate = self.cut(first, last), self.sample_rate
+        return part.with_record(trimmed_record(self.record, first / rate, last / rate)) if self.record else part
+
+    def __add__(self, other: Clip) -> Clip:
+        """Return both clips one after the other; mono gets the channels of the other. Raises AudioError."""
+        if not isinstance(other, Clip):
+            return NotImplemented
+        audio = joined(self.audio, other.audio, (self.sample_rate, other.sample_rate))
+        record = joined_record([(self.record, self.seconds), (other.record, other.seconds)])
+        source = self.source_format if self.source_format == other.source_format else None
+        return Clip(audio, self.sample_rate, record, source)
+
+    def to(self, *, rate: int | None = None, channels: int | None = None) -> Clip:
+        """Return the clip at another sample rate or with other channels, converted as when it is saved.
+
+        Raises RequestError or AudioError.
+        """
+        clip = self if channels is None else self.mixed(whole_number("channels", channels))
+        if rate is None or (rate := whole_number("a sample rate", rate)) == self.sample_rate:
+            return clip
+        return Clip(clip.stream(rate).array(), rate, self.record, self.source_format, self.name)
+
+    def plot(self) -> Figure:
+        """Return a Matplotlib figure of waveform and spectrogram. Raises RequestError without Matplotlib."""
+        from soundloom.audio.notebook.plot import plot_clip
+
+        return plot_clip(self)
+
+    def _repr_html_(self) -> str:
+        from soundloom.audio.notebook.html import clip_html
+
+        return clip_html(self)
 
     def __repr__(self) -> str:
         values = f"seconds={round(self.seconds, 3)}, channels={self.channels}, sample_rate={self.sample_rate}"
@@ -239,6 +276,8 @@ class Clip:
         default with the certificate of the settings, or a self-signed one. `sidecar` also writes the record as JSON
         next to the file. Raises AudioError, RequestError or WriteError.
         """
+        from soundloom.audio.saving import SaveOptions, save_sound
+
         options = SaveOptions(
             subtype=subtype,
             rate=rate,
@@ -252,7 +291,7 @@ class Clip:
         if isinstance(path, str | PathLike):
             if format is not None:
                 raise RequestError("format applies to file objects only; the suffix of a path selects its format")
-            self._write(path := Path(path), str(path), options, sidecar=sidecar, overwrite=overwrite)
+            save_sound(self, path := Path(path), str(path), options, sidecar=sidecar, overwrite=overwrite)
             return path
         if sidecar:
             raise RequestError("a file object cannot have a sidecar", "save to a path")
@@ -261,7 +300,7 @@ class Clip:
         with writing_to(path, format) as temporary:
             if c2pa and temporary.suffix == ".ogg":
                 raise RequestError("the C2PA manifest of an OGG file is a file beside it", "save to a path, or as FLAC")
-            self._write(temporary, name_of(path), options)
+            save_sound(self, temporary, name_of(path), options)
         return None
 
     def to_bytes(self, format: str = "wav", **options: Unpack[SaveOptions]) -> bytes:
@@ -269,49 +308,6 @@ class Clip:
         file = BytesIO()
         self.save(file, format=format, **options)
         return file.getvalue()
-
-    def _write(
-        self, path: Path, name: str, options: SaveOptions, *, sidecar: bool = False, overwrite: bool = True
-    ) -> None:
-        from soundloom.atomic import locked_folder
-        from soundloom.audio.metadata import write_sidecar
-        from soundloom.audio.write import write_audio
-
-        notes: list[str] = []
-        signing = _signing(options["c2pa"])
-        rate = options["rate"] or self.sample_rate
-        stream = self.stream(rate)
-        level = _level(options["loudness"], options["normalize"])
-        if level is not None:
-            gain, limits = level_gain(stream, rate, level, options["true_peak"])
-            stream, notes = stream.amplified(10 ** (gain / 20)), [*notes, *limits]
-        with locked_folder(path.parent) if sidecar else nullcontext():  # audio and sidecar always match
-            notes += write_audio(
-                path,
-                stream,
-                rate,
-                subtype=options["subtype"],
-                source=self.source_format,
-                peak=options["peak"],
-                record=with_warnings(self.record, notes),
-                disclosure=options["disclosure"],
-                c2pa=signing,
-                name=self.name,
-                overwrite=overwrite,
-            )
-            if sidecar:
-                write_sidecar(path, with_warnings(self.record, notes), overwrite=overwrite)
-        for note in notes:
-            log.warning("%s: %s", name, note)
-
-
-def _signing(c2pa: bool | C2paOptions) -> C2paOptions | None:
-    """Return how to sign a file, or None. Raises RequestError, before any audio is written."""
-    if not c2pa:
-        return None
-    from soundloom.audio.c2pa.sign import as_options
-
-    return as_options(c2pa)
 
 
 ClipOrPath = Clip | str | PathLike[str]
@@ -323,19 +319,6 @@ def hash_audio(sample_rate: int, channels: int, blocks: Iterable[np.ndarray]) ->
     for block in blocks:
         found.update(np.ascontiguousarray(block.T, dtype="<f4").data)
     return found.hexdigest()
-
-
-def _level(loudness: float | None, normalize: str | None) -> Level | None:
-    """Return the level that `loudness` or `normalize` asks for. Raises RequestError."""
-    if loudness is not None and normalize is not None:
-        raise RequestError("loudness and normalize both set the level", f'normalize="{loudness:g}lufs" alone')
-    if loudness is not None:
-        return Level(loudness, "lufs")
-    return Level.parse(normalize) if normalize is not None else None
-
-
-def _looks_transposed(channels: int, samples: int) -> bool:
-    return 0 < samples < channels and (channels > USUAL_CHANNELS >= samples or channels > MAX_CHANNELS)
 
 
 def _shortened(prompt: str) -> str:

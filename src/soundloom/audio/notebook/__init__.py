@@ -1,0 +1,1 @@
+"""Show clips in notebooks: a player with a picture of the waveform, and plots."""
