@@ -106,6 +106,9 @@ def files(clip: Clip) -> bytes:
     path = clip.save("kick.wav", subtype="PCM_16", rate=48000, peak="clip", sidecar=True, overwrite=False)
     assert_type(path, Path)
     clip.save(Path("kick.mp3"), loudness=-16, true_peak=-2)
+    finished = clip.trimmed(-50, margin=0.02).faded(0.01, fade_out=0.05)
+    assert_type(finished, Clip)
+    finished.save("kick.wav", normalize="-1dbtp")
     buffer = BytesIO()
     clip.save(buffer, format="wav", rate=22050)
     with Path("kick.flac").open("wb") as file:

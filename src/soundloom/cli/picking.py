@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.audio.checks import Origin, check_audio
-from soundloom.audio.clip import Clip
-from soundloom.audio.levels import Level, decibels
-from soundloom.audio.loudness import integrated_loudness, true_peak
+from soundloom.audio.levels import Level
 from soundloom.audio.measure import measure
-from soundloom.audio.records import recorded_prompt
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.file_names import key_of, tempo_of
 from soundloom.cli.options.output import OutputOptions
@@ -64,6 +61,10 @@ class Picker:
                 found[index] = Verdict(rank <= self.count, rank, scores[index])
         return found
 
+    def is_blind(self) -> bool:
+        """Whether nothing that can be measured was asked of any clip."""
+        return not any(found.terms for found in self._scores.values())
+
     def is_complete(self) -> bool:
         """Whether every prompt has as many clips as are to be kept."""
         return all(sum(index in self._scores for index in group) >= self.count for group in self._groups.values())
@@ -78,19 +79,3 @@ def asked_by(planned: Planned, level: str | None) -> Asked:
         request.seconds if request.source is None else None,
         wanted.value if wanted and wanted.unit == "lufs" else None,
     )
-
-
-def saved_facts(path: Path) -> dict[str, Any]:
-    """Return levels and warnings of a saved file."""
-    clip: Clip = StreamedClip.open(path)
-    stream = clip.stream()
-    return {
-        "prompt": recorded_prompt(clip.record),
-        "model": clip.record.get("model"),
-        "seed": clip.record.get("seed"),
-        "seconds": clip.seconds,
-        "peak_db": decibels(stream.peak()),
-        "true_peak_db": true_peak(stream, clip.sample_rate),
-        "lufs": integrated_loudness(stream, clip.sample_rate),
-        "warnings": "; ".join(clip.record.get("warnings", ())),
-    }

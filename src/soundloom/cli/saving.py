@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soundloom.atomic import make_folder, write_errors
 from soundloom.audio.c2pa.library import manifest_path
@@ -15,10 +15,12 @@ from soundloom.audio.metadata import sidecar_path
 from soundloom.audio.residual import residual
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.outputs import Planned, free_path, residual_path, save, save_residual, shaped
-from soundloom.cli.picking import Picker, Verdict, saved_facts
-from soundloom.cli.table import ClipTable
+from soundloom.cli.table import ClipTable, saved_facts
 from soundloom.cli.terminal.progress import ClipDisplay
 from soundloom.errors import OutputError
+
+if TYPE_CHECKING:
+    from soundloom.cli.picking import Picker, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Saver:
         """Check the flags before any work. Raises RequestError or WriteError."""
         table = options.table()
         self._clips, self._paths, self._options, self._with_residual = clips, paths, options, with_residual
-        self._picker = Picker(clips, options) if options.picks() else None
+        self._picker = _picker(clips, options) if options.picks() else None
         self._table = ClipTable(table, options.overwrite) if table else None
         self._files: dict[int, _Files] = {}
         self._trimmed = 0.0  # seconds
@@ -98,25 +100,35 @@ class Saver:
                 "--trim-silence found nothing below %g dB of the peak; raise --trim-threshold to cut quiet noise",
                 finish.threshold,
             )
-        if self._picker:
-            failed = [index for index in range(len(self._clips)) if index not in self._files]
-            for index in failed if self._table else ():
-                self._note_failed(index)
-            for index, verdict in self._picker.verdicts().items():
-                self._decide(index, verdict, display)
-            if failure and self._picker.is_complete():
-                log.warning("%d of %d clips %s and were not saved", len(failed), len(self._clips), FAILED)
-                failure = None
-            if self._table:
-                self._table.finish()
+        if self._picker and self._pick(self._picker, display, failure is not None):
+            failure = None
         if failure:
             raise failure
 
-    def _note_failed(self, index: int) -> None:
-        request = self._clips[index].request
-        facts = {"status": "failed", "prompt": request.prompt, "seed": self._clips[index].seed, "reason": FAILED}
-        if self._table:
-            self._table.update(index, facts)
+    def _pick(self, picker: Picker, display: ClipDisplay, failed: bool) -> bool:
+        """Decide which clips are kept; return whether there are enough of them."""
+        if self._files and picker.is_blind():
+            log.warning(
+                "--pick has nothing to measure: neither prompt nor flags ask for a tempo, key, length or loudness; "
+                "the first clips that pass the output checks are kept"
+            )
+        try:
+            for index, verdict in picker.verdicts().items():
+                self._decide(index, verdict, display)
+        finally:
+            if self._table:
+                self._finish_table(self._table, "" if picker.is_complete() else ", or was not generated after that")
+        if failed and picker.is_complete():
+            missing = len(self._clips) - len(self._files)
+            log.warning("%d of %d clips %s and were not saved", missing, len(self._clips), FAILED)
+        return picker.is_complete()
+
+    def _finish_table(self, table: ClipTable, doubt: str) -> None:
+        for index, planned in enumerate(self._clips):
+            if index not in self._files:
+                facts = {"prompt": planned.request.prompt, "seed": planned.seed, "reason": FAILED + doubt}
+                table.update(index, {"status": "failed", **facts})
+        table.finish()
 
     def _decide(self, index: int, verdict: Verdict, display: ClipDisplay) -> None:
         files, drops = self._files[index], self._options.drop_rejected
@@ -150,6 +162,12 @@ class Saver:
             with write_errors(new_path):
                 old_path.replace(new_path)
         return new
+
+
+def _picker(clips: Sequence[Planned], options: GenerationOptions | MusicOptions) -> Picker:
+    from soundloom.cli.picking import Picker  # what measures is read only when it is used
+
+    return Picker(clips, options)
 
 
 def _json_level(value: float) -> float | None:

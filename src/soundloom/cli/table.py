@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import atomic_file, make_folder, write_errors
+from soundloom.audio.clip import Clip
+from soundloom.audio.levels import decibels
+from soundloom.audio.loudness import integrated_loudness, true_peak
+from soundloom.audio.records import recorded_prompt
+from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import WriteError, escape, utf8_name
 
 COLUMNS = (
@@ -81,3 +86,19 @@ def _line(cells: Iterable[str]) -> bytes:
     out = io.StringIO()
     csv.writer(out).writerow(cells)
     return out.getvalue().encode("utf-8")
+
+
+def saved_facts(path: Path) -> dict[str, Any]:
+    """Return levels and warnings of a saved file."""
+    clip: Clip = StreamedClip.open(path)
+    stream = clip.stream()
+    return {
+        "prompt": recorded_prompt(clip.record),
+        "model": clip.record.get("model"),
+        "seed": clip.record.get("seed"),
+        "seconds": clip.seconds,
+        "peak_db": decibels(stream.peak()),
+        "true_peak_db": true_peak(stream, clip.sample_rate),
+        "lufs": integrated_loudness(stream, clip.sample_rate),
+        "warnings": "; ".join(clip.record.get("warnings", ())),
+    }
