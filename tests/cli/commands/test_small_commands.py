@@ -147,7 +147,7 @@ def test_a_missing_player_is_reported_first(soundloom, player):
 @pytest.mark.parametrize(
     ("flags", "warning"),
     [
-        (("--crossfade", 0.1), "--crossfade has no effect without regions or an extension"),
+        (("--crossfade", 0.1), "--crossfade has no effect without regions, a loop or an extension"),
         (("--noise", 1), "--noise has no effect without --init-audio"),
         (("--meter", "3/4"), "--meter has no effect without --bars"),
         (("--no-chunked-decode",), "--no-chunked-decode has no effect because"),
