@@ -33,7 +33,7 @@ from benchmarks.measurement import TEMPO_TOLERANCE, mirex_score
 from soundloom.audio.blocks import as_stream
 from soundloom.audio.measure.frames import analyze
 from soundloom.audio.measure.key import MODES, NAMES, key_features, key_name, key_probabilities
-from soundloom.audio.measure.measurement import sounds_of
+from soundloom.audio.measure.measurement import analyzed_parts
 from soundloom.audio.measure.scores import FOLDER
 from soundloom.audio.measure.tempo import candidates, has_rhythm, tempo_features, tempo_probabilities
 
@@ -77,16 +77,16 @@ class Settings:
     batch: int = 64
 
 
-SETTINGS = {"tempo": Settings((48, 16), 0.15, 1e-2, 30), "key": Settings((48,), 0.25, 3e-2, 60)}
+SETTINGS = {"tempo": Settings((96, 32), 0.25, 1e-2, 30), "key": Settings((96,), 0.4, 5e-2, 80)}
 
 
 def examples(name: str, seeds: range) -> list[Example]:
     """Features of the clips of a set."""
     found = []
     for seed, clip in zip(seeds, SETS[name][0](seeds), strict=True):
-        (sound,) = sounds_of(analyze(as_stream(clip.audio), clip.rate))
-        timed = tempo_features(sound).astype(np.float16) if has_rhythm(sound) else None
-        keyed = key_features(sound.notes).astype(np.float32) if sound.notes.any() else None
+        part = next(iter(analyzed_parts(analyze(as_stream(clip.audio), clip.rate))), None)
+        timed = tempo_features(part).astype(np.float16) if part and has_rhythm(part) else None
+        keyed = key_features(part.notes).astype(np.float32) if part and part.notes.any() else None
         found.append(Example(name, seed, clip.tempo, clip.key, timed, keyed))
     return found
 

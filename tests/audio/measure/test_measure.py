@@ -110,3 +110,10 @@ def test_one_dimension_is_mono_and_double_precision_is_fine():
 def test_many_channels_are_measured():
     audio = np.repeat(rendered(HOUSE)[:1], 12, axis=0)
     assert measure(audio, SAMPLE_RATE).tempo == pytest.approx(124, rel=0.005)
+
+
+def test_silence_around_a_loop_does_not_matter():
+    audio = np.pad(rendered(HOUSE), ((0, 0), (2 * SAMPLE_RATE, 3 * SAMPLE_RATE)))
+    found = measure(audio, SAMPLE_RATE)
+    assert found.tempo == pytest.approx(124, rel=0.005)
+    assert found.onsets[0] == pytest.approx(2, abs=0.02)

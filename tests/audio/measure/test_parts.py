@@ -11,7 +11,7 @@ from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.measure import measure
 from soundloom.audio.measure.frames import BINS, LONG_HOP, LOWEST, MAX_PARTS, RATE, analyze, part_spans
 from soundloom.audio.measure.key import key_features, key_name, note_levels, pitch_classes, tuning, without_overtones
-from soundloom.audio.measure.onsets import compressed, onset_times, rises
+from soundloom.audio.measure.onsets import BLOCK, LAG, compressed, loudest, mean_rises, onset_times, rises
 from soundloom.audio.measure.pitch import estimate_pitch
 from soundloom.audio.measure.tempo import candidates
 from soundloom.audio.resample import resample
@@ -59,7 +59,7 @@ def test_features_of_keys_are_the_same_in_every_transposition():
     assert {key_name(index) for index in range(24)} >= {"C major", "B major", "C minor", "B minor"}
 
 
-@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("rate", [22050, 32000, 44100, 48000, 96000])
 @pytest.mark.parametrize("labels", [HOUSE, CHORDS], ids=lambda labels: labels.family)
 def test_the_rate_and_the_channels_do_not_matter(rate, labels):
     audio = resample(rendered(labels, 8.0), SAMPLE_RATE, rate)
@@ -69,13 +69,26 @@ def test_the_rate_and_the_channels_do_not_matter(rate, labels):
     assert stereo.key == mono.key == (labels.key or None)
 
 
+@pytest.mark.parametrize("rate", [4000, 8000, 11025])
+def test_low_rates_are_right_or_unsure(rate):
+    found = measure(resample(rendered(HOUSE, 8.0), SAMPLE_RATE, rate), rate)
+    assert found.tempo is None or found.tempo == pytest.approx(124, rel=0.01)
+    assert found.key is None
+
+
 def test_onsets_are_where_sounds_start():
     audio, times = np.zeros((1, 3 * RATE), np.float32), [0.0, 0.4, 0.9, 1.13, 2.5]
     hit = np.random.default_rng(0).normal(0, 0.2, 2000) * np.exp(-np.arange(2000) / 300)
     for start in times:
         audio[0, round(start * RATE) : round(start * RATE) + 2000] += hit.astype(np.float32)
-    found = onset_times(rises(compressed(analyze(as_stream(audio), RATE).bands)))
+    found = onset_times(mean_rises(analyze(as_stream(audio), RATE).bands))
     assert found == pytest.approx(times, abs=0.02)  # windows are 46 ms long
+
+
+def test_rises_in_blocks_are_those_of_the_whole():
+    bands = np.random.default_rng(0).random((2 * BLOCK + LAG, 32))
+    whole = rises(compressed(bands, loudest(bands))).mean(axis=1)
+    np.testing.assert_allclose(mean_rises(bands), whole, rtol=1e-12)
 
 
 def test_steady_noise_has_hardly_an_onset():
@@ -114,11 +127,23 @@ def test_parts_cover_a_clip_and_are_spread_over_a_long_one():
     assert part_spans(0) == []
 
 
+@pytest.mark.parametrize("seconds", [13.1, 30.0])
+def test_longer_clips_are_measured_in_parts(seconds):
+    found = measure(rendered(HOUSE, seconds), SAMPLE_RATE)
+    assert found.tempo == pytest.approx(124, rel=0.002)
+    assert found.onsets[-1] > seconds - 1
+
+
+def test_a_change_of_tempo_within_a_clip_is_unsure():
+    slow = rendered(Labels("drum loop", "house", bpm=118, material="acoustic"), 13.0)
+    fast = rendered(Labels("drum loop", "house", bpm=130, material="acoustic"), 13.0)
+    assert measure(np.concatenate([slow, fast], axis=1), SAMPLE_RATE).tempo is None
+
+
 @pytest.mark.slow
 def test_a_long_clip_takes_flat_memory():
-    """An hour at 44.1 kHz is 1.3 GB as float32."""
+    """Ten minutes at 44.1 kHz are 212 MB as float32."""
     loop = rendered(HOUSE, 60 * 60 / 124)  # sixty beats
-    one = next(as_stream(loop[:1, : 10 * SAMPLE_RATE]).blocks()).nbytes
     times = 20
 
     def blocks():
@@ -131,7 +156,7 @@ def test_a_long_clip_takes_flat_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.tempo == pytest.approx(124, rel=0.005)
-    assert one and peak < 120e6 < stream.samples * 8
+    assert peak < 120e6 < stream.samples * 8
 
 
 def test_ten_seconds_are_measured_in_less_than_half_a_second():

@@ -16,6 +16,7 @@ RATE = 22050  # Hz, at which audio is analyzed
 WINDOW, HOP, BANDS = 1024, 256, 32  # of rhythm
 FRAME_RATE = RATE / HOP
 LONG_WINDOW, LONG_HOP = 16384, 2048  # of pitch, so that semitones from 65 Hz up are apart
+HOPS_PER_SEGMENT = LONG_HOP // HOP
 CHUNK = 64 * LONG_HOP
 LOWEST, NOTES = 28, 81  # MIDI notes of the pitch histogram: E1 to C8
 BINS = 10  # of the histogram, per semitone
@@ -59,10 +60,9 @@ def analyze(stream: Stream, rate: int) -> Frames:
             inside = frames[:, max(0, first - done) : max(0, stop - done)]
             found.append(pitch_histograms(_power(inside)))
         done += frames.shape[1]
-    per_long = LONG_HOP // HOP
     count = -(-stream.samples // HOP)
     parts = (
-        Part(first * per_long, min(stop * per_long, count), np.concatenate(found))
+        Part(first * HOPS_PER_SEGMENT, min(stop * HOPS_PER_SEGMENT, count), np.concatenate(found))
         for found, (first, stop) in zip(pitches, spans, strict=True)
     )
     return Frames(np.concatenate(bands)[:count], tuple(parts))

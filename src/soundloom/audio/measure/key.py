@@ -21,7 +21,7 @@ WIDTH = 0.35  # semitones, standard deviation of the tolerance for a pitch
 OVERTONES = (12, 19, 24, 28, 31, 34, 36)  # semitones of the partials 2 to 8 above a note
 OVERTONE_LEVEL = 0.7  # of a partial relative to its note, below which it counts as an overtone
 AUDIBLE = 0.15  # level of a note relative to the strongest of all
-LEAST = 0.55  # probability below which there is no answer
+LEAST = 0.6  # probability below which there is no answer
 
 Floats = NDArray[np.floating]
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.loudness import integrated_loudness, true_peak
-from soundloom.audio.measure.frames import Frames, analyze
+from soundloom.audio.measure.frames import HOPS_PER_SEGMENT, Frames, analyze
 from soundloom.audio.measure.key import estimate_key, note_levels
-from soundloom.audio.measure.onsets import compressed, envelopes, onset_times, rises
+from soundloom.audio.measure.onsets import compressed, envelopes, mean_rises, onset_times, rises
 from soundloom.audio.measure.pitch import estimate_pitch
-from soundloom.audio.measure.tempo import Sound, estimate_tempo
+from soundloom.audio.measure.tempo import AnalyzedPart, estimate_tempo
 from soundloom.audio.resample import require_rate
 from soundloom.errors import AudioError
 
@@ -61,10 +61,10 @@ def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
         return Measurement(None, 0.0, None, 0.0, None, 0.0, loudness, highest, (), 0.0)
     scaled = stream.amplified(1 / peak)
     frames = analyze(scaled, rate)
-    sounds = sounds_of(frames)
-    tempo, tempo_confidence = estimate_tempo(sounds)
+    parts = analyzed_parts(frames)
+    tempo, tempo_confidence = estimate_tempo(parts)
     pitch, pitch_confidence = estimate_pitch(scaled, rate)
-    notes = [sound.notes for sound in sounds]
+    notes = [part.notes for part in parts]
     key, key_confidence = estimate_key(notes) if pitch is None else (None, 0.0)  # one note has no key
     return Measurement(
         tempo,
@@ -75,18 +75,25 @@ def measure(audio: np.ndarray | Stream, rate: int) -> Measurement:
         pitch_confidence,
         loudness,
         highest,
-        onset_times(rises(compressed(frames.bands))),
+        onset_times(mean_rises(frames.bands)),
         sound_seconds(scaled, rate),
     )
 
 
-def sounds_of(frames: Frames) -> list[Sound]:
-    """Return onsets and notes of each part."""
+def analyzed_parts(frames: Frames) -> list[AnalyzedPart]:
+    """Return onsets and notes of each part that is not silent, from its first to its last sound."""
     found = []
     for part in frames.parts:
-        levels = compressed(frames.bands[part.first : part.stop])
+        bands = frames.bands[part.first : part.stop]
+        level = np.sqrt(np.einsum("tb,tb->t", bands, bands))
+        audible = np.flatnonzero(level > AUDIBLE * level.max(initial=0.0))
+        if not len(audible):
+            continue
+        first, stop = int(audible[0]), int(audible[-1]) + 1
+        levels = compressed(bands[first:stop], float(level.max()))
         rise = rises(levels)
-        found.append(Sound(envelopes(rise), levels, note_levels(part.pitches), onset_times(rise)))
+        notes = note_levels(part.pitches[first // HOPS_PER_SEGMENT : -(-stop // HOPS_PER_SEGMENT)])
+        found.append(AnalyzedPart(envelopes(rise), levels, notes, onset_times(rise.mean(axis=1))))
     return found
 
 

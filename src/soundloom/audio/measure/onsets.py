@@ -15,15 +15,20 @@ GROUPS = (0, 4, 12, 22, 32)  # first mel bands of groups: below 200 Hz, 0.8 kHz,
 NEAR = 0.03  # seconds on each side within which an onset is the highest
 AROUND = 0.06  # seconds on each side of the mean that an onset exceeds
 THRESHOLD = 0.06  # smallest onset over that mean, relative to the strongest
+BLOCK = 8192  # frames
 MIN_RISE = 0.05  # mean rise over bands below which there is no onset at all
 
 Floats = NDArray[np.floating]
 
 
-def compressed(bands: Floats) -> Floats:
-    """Logarithmic levels (frames, bands) of amplitudes, relative to the loudest frame."""
-    loudest = np.sqrt((bands**2).sum(axis=1).max(initial=0.0))
-    return np.log1p(GAIN * bands / max(float(loudest), 1e-12))
+def loudest(bands: Floats) -> float:
+    """Amplitude of the loudest frame of band amplitudes (frames, bands)."""
+    return float(np.sqrt(np.einsum("tb,tb->t", bands, bands).max(initial=0.0)))
+
+
+def compressed(bands: Floats, reference: float) -> Floats:
+    """Logarithmic levels (frames, bands) of amplitudes, relative to that of the loudest frame."""
+    return np.log1p(GAIN * bands / max(reference, 1e-12))
 
 
 def rises(level: Floats) -> Floats:
@@ -36,15 +41,24 @@ def rises(level: Floats) -> Floats:
     return np.asarray(np.maximum(level - before, 0), np.float64)
 
 
+def mean_rises(bands: Floats) -> Floats:
+    """Mean rise (frames,) over band amplitudes (frames, bands) of any length, in blocks."""
+    reference, found = loudest(bands), [np.zeros(0)]
+    for start in range(0, len(bands), BLOCK):
+        before = min(start, LAG)
+        rise = rises(compressed(bands[start - before : start + BLOCK], reference))
+        found.append(rise[before:].mean(axis=1))
+    return np.concatenate(found)
+
+
 def envelopes(rise: Floats) -> Floats:
     """Mean rise (groups + 1, frames) of each group of bands, and of all bands."""
     groups = [rise[:, a:b].mean(axis=1) for a, b in pairwise(GROUPS)]
     return np.stack([*groups, rise.mean(axis=1)])
 
 
-def onset_times(rise: Floats) -> tuple[float, ...]:
-    """Times in seconds of the peaks of the mean rise."""
-    curve = rise.mean(axis=1) if len(rise) else np.zeros(0)
+def onset_times(curve: Floats) -> tuple[float, ...]:
+    """Times in seconds of the peaks of a mean rise (frames,)."""
     if curve.max(initial=0.0) < MIN_RISE:
         return ()
     near, around = round(NEAR * FRAME_RATE), round(AROUND * FRAME_RATE)

@@ -25,14 +25,14 @@ TOLERANCE = 0.04  # candidates this near are the same answer
 USUAL_BPM = 115.0
 MIN_OVERLAP = 0.1  # share of the clip that overlaps at the longest lag
 MIN_SECONDS = 1.0
-LEAST = 0.65  # probability below which there is no answer
+LEAST = 0.7  # probability below which there is no answer
 MULTIPLES = 16  # beats over which the tempo is refined
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Sound:
+class AnalyzedPart:
     """Onset envelopes (groups + 1, frames), compressed levels (frames, bands), notes (segments, n) and onset times."""
 
     envelopes: Floats
@@ -72,37 +72,37 @@ def repetition(rows: Floats) -> Floats:
     return np.asarray(found / np.maximum(1 - np.arange(frames) / frames, MIN_OVERLAP))
 
 
-def tempo_features(sound: Sound) -> Floats:
-    """Features (candidates, f) of a sound."""
-    frames = sound.envelopes.shape[1]
-    notes = sound.notes.T
+def tempo_features(part: AnalyzedPart) -> Floats:
+    """Features (candidates, f) of a part."""
+    frames = part.envelopes.shape[1]
+    notes = part.notes.T
     stretch = notes.shape[1] / frames  # notes have fewer frames
     bpm = candidates()
     beat = 60 / bpm * FRAME_RATE
     lags = beat[:, None] * RATIOS
-    curves = [(row, 1.0) for row in correlations(sound.envelopes)]
-    curves += [(repetition(sound.levels.T), 1.0), (repetition(notes), stretch)]
+    curves = [(row, 1.0) for row in correlations(part.envelopes)]
+    curves += [(repetition(part.levels.T), 1.0), (repetition(notes), stretch)]
     values = np.stack([np.interp(lags * scale, np.arange(len(row)), row) for row, scale in curves], axis=2)
     values = np.where((lags < (1 - MIN_OVERLAP) * frames)[:, :, None], values, 0.0).reshape(len(bpm), -1)
     octaves = np.log2(bpm / USUAL_BPM)
-    per_beat = np.log2((len(sound.onsets) + 0.5) * beat / frames)
-    facts = [octaves, octaves**2, np.log2(frames / beat), per_beat, *np.tile(_timbre(sound)[:, None], len(bpm))]
+    per_beat = np.log2((len(part.onsets) + 0.5) * beat / frames)
+    facts = [octaves, octaves**2, np.log2(frames / beat), per_beat, *np.tile(_timbre(part)[:, None], len(bpm))]
     return np.concatenate([values, np.stack(facts, axis=1)], axis=1)
 
 
-def _timbre(sound: Sound) -> Floats:
+def _timbre(part: AnalyzedPart) -> Floats:
     """Facts about the kind of sound, which help to choose between a tempo and its double."""
-    rises = sound.envelopes.mean(axis=1)
-    bands = sound.levels.mean(axis=0)
+    rises = part.envelopes.mean(axis=1)
+    bands = part.levels.mean(axis=0)
     groups = np.add.reduceat(bands, GROUPS[:-1])
-    level = sound.levels.mean(axis=1)
-    audible = sound.notes > 0.2 * sound.notes.max(initial=1e-9)
+    level = part.levels.mean(axis=1)
+    audible = part.notes > 0.2 * part.notes.max(initial=1e-9)
     seconds = len(level) / FRAME_RATE
     return np.array(
         [
             *(rises / max(rises[-1], 1e-9)),
             *(groups / max(groups.sum(), 1e-9)),
-            np.log2((len(sound.onsets) + 0.5) / seconds),
+            np.log2((len(part.onsets) + 0.5) / seconds),
             level.mean() / max(level.max(), 1e-9),
             audible.sum(axis=1).mean() / 8,
             audible[:, :24].any(axis=1).mean(),
@@ -112,9 +112,9 @@ def _timbre(sound: Sound) -> Floats:
     )
 
 
-def has_rhythm(sound: Sound) -> bool:
-    """Whether a sound is long enough for a tempo, and has more than one onset."""
-    return sound.envelopes.shape[1] >= MIN_SECONDS * FRAME_RATE and len(sound.onsets) >= 2
+def has_rhythm(part: AnalyzedPart) -> bool:
+    """Whether a part is long enough for a tempo, and has more than one onset."""
+    return part.envelopes.shape[1] >= MIN_SECONDS * FRAME_RATE and len(part.onsets) >= 2
 
 
 def tempo_probabilities(features: Floats) -> Floats:
@@ -124,7 +124,7 @@ def tempo_probabilities(features: Floats) -> Floats:
     return np.minimum(near @ probabilities(scores("tempo", features)[:, 0]), 1.0)
 
 
-def estimate_tempo(parts: Sequence[Sound]) -> tuple[float | None, float]:
+def estimate_tempo(parts: Sequence[AnalyzedPart]) -> tuple[float | None, float]:
     """Return the tempo in BPM, or None, and the confidence from 0 to 1, of parts of a clip with the same length."""
     timed = [part for part in parts if has_rhythm(part)]
     if not timed:
@@ -134,7 +134,8 @@ def estimate_tempo(parts: Sequence[Sound]) -> tuple[float | None, float]:
     confidence = float(likely[best])
     if confidence < LEAST:
         return None, confidence
-    curve = np.mean([correlations(part.envelopes)[len(GROUPS) - 1] for part in timed], axis=0)
+    curves = [correlations(part.envelopes)[len(GROUPS) - 1] for part in timed]
+    curve = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)  # the last part may be shorter
     return refined(curve, float(candidates()[best])), confidence
 
 
