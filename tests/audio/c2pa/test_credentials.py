@@ -158,6 +158,16 @@ def test_files_that_are_not_pem(tmp_path, pair, data):
         verify(path, bad)
 
 
+def test_unreadable_roots_among_others_are_counted(tmp_path, pair, caplog):
+    cert, key = pair("own")
+    path = clip().save(tmp_path / "a.wav", c2pa=C2paOptions(cert, key))
+    roots = tmp_path / "roots.pem"
+    bad = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    roots.write_bytes(b"a list\n" + bad + cert.read_bytes() + bad)
+    assert verify(path, roots).trusted
+    assert "roots.pem: 2 certificates cannot be read" in caplog.text
+
+
 def test_missing_and_huge_files(tmp_path, pair):
     cert, key = pair("own")
     with pytest.raises(RequestError, match=r"the C2PA certificate .* cannot be read: No such file"):

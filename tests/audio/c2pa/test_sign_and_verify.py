@@ -78,6 +78,15 @@ def test_a_signed_file_keeps_its_audio_and_tags(tmp_path, suffix):
     assert all(after[name] == before[name] for name in before.keys())  # noqa: SIM118 (of mutagen's tags)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_parts_of_signed_files_are_read_exactly(tmp_path, suffix):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 200_000)).astype(np.float32)
+    path = Clip(noise, 44100, GENERATED).save(tmp_path / f"a.{suffix}", c2pa=True)
+    whole, long = Clip.load(path), StreamedClip.open(path)
+    assert np.array_equal(long.read(123_456, 150_000), whole.audio[:, 123_456:150_000])
+    assert long.record == whole.record
+
+
 def test_all_chunks_of_a_wav_file_stay(tmp_path):
     plain, path = clip().save(tmp_path / "plain.wav"), clip().save(tmp_path / "a.wav", c2pa=True)
     assert path.read_bytes()[12:].startswith(plain.read_bytes()[12:])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.x509 import Certificate
 
+log = logging.getLogger(__name__)
+
 MAX_PEM_BYTES = 2**20
+PEM_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 NAME = "soundloom self-signed (untrusted)"
 ROOT_NAME = "root of a self-signed certificate of soundloom (untrusted)"
 YEARS = 10
@@ -146,16 +153,21 @@ def _algorithm(private: PrivateKeyTypes, key: Path) -> str:
 
 
 def load_roots(path: Path) -> str:
-    """Return the trusted certificates in a PEM file. Raises RequestError."""
+    """Return the trusted certificates in a PEM file; warn about those that cannot be read. Raises RequestError."""
     x509, _ = _cryptography()
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    data = _read(path, "file of trusted roots")
-    try:
-        certificates = x509.load_pem_x509_certificates(data)
-    except ValueError as error:
-        hint = "it must hold certificates in PEM"
-        raise RequestError(f"the trusted roots {printable(path)} cannot be read", hint) from error
+    blocks = PEM_BLOCK.findall(_read(path, "file of trusted roots"))
+    certificates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about old roots in the lists of systems
+        for block in blocks:
+            with suppress(ValueError):
+                certificates.append(x509.load_pem_x509_certificate(block))
+    if not certificates:
+        raise RequestError(f"the trusted roots {printable(path)} cannot be read", "it must hold certificates in PEM")
+    if len(certificates) < len(blocks):
+        log.warning("%s: %d certificates cannot be read", printable(path), len(blocks) - len(certificates))
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
 
 

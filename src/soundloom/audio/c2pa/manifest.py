@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from soundloom.audio.disclosure import source_type_uri
-from soundloom.errors import RequestError
+from soundloom.errors import RequestError, shown
 from soundloom.version import __version__
 
 GENERATOR = {"name": "soundloom", "version": __version__}
@@ -42,8 +42,8 @@ def recorded_parent(record: Mapping[str, Any], name: str) -> Parent | None:
     if not isinstance(source, Mapping):
         return None
     sha256 = source.get("sha256")
-    note = f"sha256 of rate, channels and float32 samples: {sha256}" if isinstance(sha256, str) else ""
-    return Parent(str(source.get("name") or "audio in memory"), note)
+    note = f"sha256 of rate, channels and float32 samples: {shown(sha256)}" if isinstance(sha256, str) else ""
+    return Parent(shown(source.get("name") or "audio in memory"), note)
 
 
 def actions(
@@ -55,7 +55,7 @@ def actions(
     """
     kind = source_type_uri(record)
     model = record.get("model")
-    made = {"softwareAgent": GENERATOR} | ({"description": f"model {model}"} if model else {})
+    made = {"softwareAgent": GENERATOR} | ({"description": f"model {shown(model)}"} if model else {})
     typed = made | ({"digitalSourceType": kind} if kind else {})
     if has_parent:
         opened = {"action": OPENED, "parameters": {"ingredientIds": [PARENT]}}
