@@ -182,6 +182,7 @@ def test_what_happened_to_a_loaded_clip_is_unknown(tmp_path):
         tmp_path / "c.wav", c2pa=C2paOptions(source=tmp_path / "a.wav", action="c2pa.trimmed")
     )
     assert verify(trimmed).actions == ("c2pa.opened", "c2pa.trimmed")
+    assert verify(trimmed).digital_source_type == VOCABULARY + "trainedAlgorithmicMedia"
 
 
 def test_audio_that_soundloom_did_not_make_is_not_signed(tmp_path):
@@ -210,6 +211,27 @@ def test_the_file_beside_an_ogg_file_is_replaced_only_where_that_is_allowed(tmp_
 @pytest.mark.parametrize("record", [GENERATED | {"model": "\N{BELL}" * 5000}, GENERATED | {"mode": "trim"}])
 def test_odd_records(tmp_path, record):
     assert verify(clip(record).save(tmp_path / "ünï 鐘.wav", c2pa=True)).valid
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cert": 5}, "cert must be the path of a file, found 5"),
+        ({"source": ["a.wav"]}, "source must be the path of a file"),
+        ({"action": "trimmed"}, "an action has a name such as c2pa.trimmed, found trimmed"),
+        ({"action": ""}, "an action has a name"),
+        ({"action": 3}, "an action has a name"),
+    ],
+)
+def test_nonsensical_options_are_rejected(fields, message):
+    with pytest.raises(RequestError, match=message):
+        C2paOptions(**fields)
+
+
+def test_a_missing_source_is_named(tmp_path):
+    with pytest.raises(RequestError, match=r"the source .*nothing\.wav is not a file"):
+        clip(EDITED).save(tmp_path / "a.wav", c2pa=C2paOptions(source=tmp_path / "nothing.wav"))
+    assert not (tmp_path / "a.wav").exists()
 
 
 def test_c2pa_must_be_options(tmp_path):

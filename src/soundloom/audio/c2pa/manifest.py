@@ -11,7 +11,9 @@ from soundloom.errors import RequestError, shown
 from soundloom.version import __version__
 
 GENERATOR = {"name": "soundloom", "version": __version__}
-ACTIONS = "c2pa.actions.v2"
+ACTIONS, METADATA = "c2pa.actions.v2", "c2pa.metadata"
+IPTC = {"Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"}
+IPTC_SOURCE_TYPE = "Iptc4xmpExt:DigitalSourceType"
 CREATED, OPENED, EDITED, TRIMMED, UNKNOWN = (
     f"c2pa.{action}" for action in ("created", "opened", "edited", "trimmed", "unknown")
 )
@@ -70,11 +72,19 @@ def actions(
     return [{"action": CREATED, **typed}, *trimmed]
 
 
-def definition(title: str, actions: list[dict[str, Any]], parent: Parent | None = None) -> dict[str, Any]:
-    """Return a manifest for the library; `parent` is an ingredient without a file."""
-    found: dict[str, Any] = {
-        "claim_generator_info": [GENERATOR],
-        "title": title,
-        "assertions": [{"label": ACTIONS, "data": {"actions": actions}}],
-    }
-    return found | ({"ingredients": [parent.definition()]} if parent else {})
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest states: the name of the file, the actions, and the URI of the digital source type, if any."""
+
+    title: str
+    actions: list[dict[str, Any]]
+    source_type: str | None
+
+    def definition(self, parent: Parent | None = None) -> dict[str, Any]:
+        """Return the manifest for the library; `parent` is an ingredient without a file."""
+        assertions = [{"label": ACTIONS, "data": {"actions": self.actions}}]
+        if self.source_type and not any("digitalSourceType" in action for action in self.actions):
+            # Such as a trimmed clip: the action says nothing about the origin of the audio.
+            assertions.append({"label": METADATA, "data": {"@context": IPTC, IPTC_SOURCE_TYPE: self.source_type}})
+        found = {"claim_generator_info": [GENERATOR], "title": self.title, "assertions": assertions}
+        return found | ({"ingredients": [parent.definition()]} if parent else {})

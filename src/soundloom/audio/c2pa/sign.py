@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +20,14 @@ from typing import Any
 from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.c2pa.credentials import Credentials, load_credentials
 from soundloom.audio.c2pa.library import BESIDE, EMBEDDING, context, load_library, manifest_path
-from soundloom.audio.c2pa.manifest import Parent, actions, definition, recorded_parent
+from soundloom.audio.c2pa.manifest import Manifest, Parent, actions, recorded_parent
+from soundloom.audio.disclosure import source_type_uri
 from soundloom.errors import AudioError, RequestError, printable, shown
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_TYPE = "application/octet-stream"
+ACTION = re.compile(r"[a-z0-9_-]+(\.[a-zA-Z0-9_-]+)+")
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,21 @@ class C2paOptions:
     source: str | Path | None = None
     action: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("cert", "key", "source"):
+            if (value := getattr(self, name)) is not None and not isinstance(value, str | PathLike):
+                raise RequestError(f"{name} must be the path of a file, found {shown(value)}")
+        if self.action is not None and not (isinstance(self.action, str) and ACTION.fullmatch(self.action)):
+            raise RequestError(f"an action has a name such as c2pa.trimmed, found {shown(self.action)}")
+
     def credentials(self) -> Credentials:
         """Return certificate and key, after a trial signature. Raises RequestError."""
         c2pa = load_library()
         found = load_credentials(*(None if path is None else Path(path) for path in (self.cert, self.key)))
+        steps = actions({"model": "trial"}, has_parent=False, is_loaded=False, action=None)
         try:
-            _builder(
-                c2pa, found, definition("", actions({"model": "trial"}, has_parent=False, is_loaded=False, action=None))
-            ).sign(EMBEDDING[".wav"], BytesIO(_TRIAL), BytesIO())
+            trial = _builder(c2pa, found, Manifest("trial", steps, None).definition())
+            trial.sign(EMBEDDING[".wav"], BytesIO(_TRIAL), BytesIO())
         except c2pa.C2paError as error:
             raise RequestError(
                 f"{found.source} cannot sign C2PA manifests: {shown(str(error))}",
@@ -65,6 +76,8 @@ def as_options(c2pa: Any) -> C2paOptions:
         raise RequestError(f"c2pa must be True, False or C2paOptions, found {shown(c2pa)}")
     options = C2paOptions() if c2pa is True else c2pa
     options.credentials()
+    if options.source is not None and not Path(options.source).is_file():
+        raise RequestError(f"the source {printable(options.source)} is not a file", "name the file that was edited")
     return options
 
 
@@ -85,7 +98,8 @@ def sign_file(
         action=options.action,
     )
     media_type = (EMBEDDING | BESIDE)[path.suffix.lower()]
-    builder = _with_ingredient(c2pa, found, printable(path.name), steps, source, parent)
+    manifest = Manifest(printable(path.name), steps, source_type_uri(record))
+    builder = _with_ingredient(c2pa, found, manifest, source, parent)
     beside = manifest_path(path)
     if beside is not None:
         builder.set_no_embed()
@@ -109,18 +123,13 @@ def _signed(c2pa: ModuleType, builder: Any, media_type: str, file: Path, out: Pa
 
 
 def _with_ingredient(
-    c2pa: ModuleType,
-    found: Credentials,
-    title: str,
-    steps: list[dict[str, Any]],
-    source: Path | None,
-    parent: Parent | None,
+    c2pa: ModuleType, found: Credentials, manifest: Manifest, source: Path | None, parent: Parent | None
 ) -> Any:
     """Return a builder of the manifest whose ingredient is the file `source`, else what is known of it."""
     if source is None:
-        return _builder(c2pa, found, definition(title, steps, parent))
+        return _builder(c2pa, found, manifest.definition(parent))
     known = Parent(printable(source.name))
-    builder = _builder(c2pa, found, definition(title, steps))
+    builder = _builder(c2pa, found, manifest.definition())
     suffix = source.suffix.lower()
     media_type = (EMBEDDING | BESIDE).get(suffix) or mimetypes.guess_type(source.name)[0] or UNKNOWN_TYPE
     try:
@@ -130,7 +139,7 @@ def _with_ingredient(
         raise RequestError(f"the source {printable(source)} cannot be read: {error.strerror}") from error
     except c2pa.C2paError as error:
         log.warning("the C2PA manifest of %s is left out, because it is damaged: %s", printable(source), error)
-        return _builder(c2pa, found, definition(title, steps, Parent(known.title, "its own manifest is damaged")))
+        return _builder(c2pa, found, manifest.definition(Parent(known.title, "its own manifest is damaged")))
     return builder
 
 

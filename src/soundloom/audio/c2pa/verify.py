@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from soundloom.audio.c2pa.credentials import load_roots
 from soundloom.audio.c2pa.library import BESIDE, EMBEDDING, context, load_library, manifest_path
+from soundloom.audio.c2pa.manifest import IPTC_SOURCE_TYPE, METADATA
 from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.find_tag import frames
 from soundloom.errors import AudioError, printable, shown
@@ -115,6 +116,7 @@ def _verification(report: Mapping[str, Any], where: str) -> Verification:
     state = report.get("validation_state")
     steps = [step for assertion in manifest.get("assertions", ()) for step in _actions(assertion)]
     kinds = [step["digitalSourceType"] for step in steps if step.get("digitalSourceType")]
+    kinds = kinds or [kind for assertion in manifest.get("assertions", ()) if (kind := _described(assertion))]
     generator: Mapping[str, Any] = next(iter(manifest.get("claim_generator_info") or []), {})
     signer = str(signature.get("common_name") or signature.get("issuer") or "an unnamed signer")
     valid, trusted = state in ("Valid", "Trusted"), state == "Trusted"
@@ -155,6 +157,13 @@ def _actions(assertion: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not str(assertion.get("label", "")).startswith("c2pa.actions"):
         return []
     return [step for step in assertion.get("data", {}).get("actions", ()) if isinstance(step, dict)]
+
+
+def _described(assertion: Mapping[str, Any]) -> str | None:
+    """Return the digital source type that metadata states, where the actions do not."""
+    data = assertion.get("data")
+    is_metadata = str(assertion.get("label", "")).startswith(METADATA) and isinstance(data, dict)
+    return data.get(IPTC_SOURCE_TYPE) if is_metadata and data else None
 
 
 def _ingredient(found: Mapping[str, Any]) -> Ingredient:
