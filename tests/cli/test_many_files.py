@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 from soundloom.audio.clip import Clip
 from soundloom.audio.loudness import integrated_loudness, true_peak
 from soundloom.audio.metadata import read_record
-from soundloom.cli import picking
+from soundloom.cli import picking, saving
 from soundloom.errors import OutputError
 from soundloom.pipeline import plan as plan_module
 from soundloom.pipeline.stable_audio.model import Model
@@ -122,8 +123,8 @@ def test_a_named_file_is_replaced_unless_forbidden(make):
         (("--name", "{bmp}"), "--name has no placeholder {bmp}\nhint: did you mean {bpm}?"),
         (("--name", "{n.real}"), "--name has no placeholder {n.real}"),
         (("--name", "a{"), "--name a{ has an unbalanced brace"),
-        (("--name", "{bpm}"), "--name has {bpm}, but 'rain' names no tempo, such as 120 BPM"),
-        (("-o", "{key}.wav"), "--out has {key}, but 'rain' names no key, such as A minor"),
+        (("--name", "{bpm}"), "--name has {bpm}, but 'rain' does not name one tempo, such as 120 BPM"),
+        (("-o", "{key}.wav"), "--out has {key}, but 'rain' does not name one key, such as A minor"),
         (("--name", "x", "-o", "y.wav"), "-o y.wav names a file, and so does --name"),
     ],
 )
@@ -234,6 +235,7 @@ def test_edits_are_finished_and_warn_that_samples_change(make, source):
         (("--fade-out", "soon"), "invalid float value: 'soon'"),
         (("--fade-in", "0.15", "--fade-out", "0.1"), "fades of 0.15 and 0.1 s are longer than the clip of 0.2 s"),
         (("--trim-threshold", "-40"), "--trim-threshold has no effect without --trim-silence"),
+        (("--trim-silence", "--trim-threshold", "-1e999"), "must be below 0 dB"),
         (("--trim-silence", "--trim-threshold", "0"), "must be below 0 dB"),
         (("--trim-silence", "--trim-threshold", "nan"), "must be below 0 dB"),
     ],
@@ -297,12 +299,33 @@ def test_an_interrupted_command_keeps_its_rows(make, pairs, generate_from, tmp_p
     assert files_in(tmp_path) == ["made.csv", *files]
 
 
+def test_a_clip_that_is_interrupted_while_it_is_measured_has_a_row(make, monkeypatch, tmp_path):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, "saved_facts", stop)
+    made = make("generate", "rain", *SHORT, "--count", 2, "--seed", 0, "--csv", "made.csv", "-o", "x.wav")
+    assert (made.code, made.out) == (130, "x_0.wav\n")
+    assert files_in(tmp_path) == ["made.csv", "x_0.wav"]
+    assert [(row["file"], row["seed"], row["lufs"]) for row in rows_of()] == [("x_0.wav", "0", "")]
+
+
 @pytest.mark.parametrize("name", ["made", "made.wav", "folder.csv", "-", ""])
 def test_invalid_tables(make, tmp_path, name):
     (tmp_path / "folder.csv").mkdir()
     refused = make("generate", "rain", "--csv", name)
     assert (refused.code, files_in(tmp_path)) == (2, ["folder.csv"])
     assert "--csv names a file that ends in .csv" in refused.err
+
+
+def test_a_table_that_cannot_be_written_fails_before_generation(make, tmp_path):
+    (tmp_path / "file").touch()
+    refused = make("generate", "rain", *SHORT, "--csv", "file/made.csv", "-o", "x.wav")
+    assert (refused.code, files_in(tmp_path)) == (1, ["file"])
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        assert make("generate", "rain", *SHORT, "--csv", "locked/made.csv", "-o", "x.wav").code == 1
+        assert files_in(tmp_path) == ["file", "locked"]
 
 
 def test_an_existing_table_is_replaced_unless_forbidden(make, tmp_path):

@@ -61,7 +61,7 @@ def output_paths(
     if len({*paths, *residuals}) < len([*paths, *residuals]):
         raise RequestError("several clips would be written to one file", "name a folder with -o, or edit them apart")
     for folder in dict.fromkeys(path.parent for path in paths):
-        _require_writable(folder)
+        require_writable(folder)
     return paths
 
 
@@ -142,7 +142,8 @@ def _is_taken(path: Path, options: OutputOptions) -> bool:
     return path.exists() or (options.sidecar and sidecar_path(path).exists())
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
+    """Create a folder if it does not exist. Raises WriteError if files cannot be written to it."""
     make_folder(folder)
     with write_errors(folder), tempfile.TemporaryFile(dir=folder):
         return

@@ -15,7 +15,7 @@ from soundloom.audio.metadata import sidecar_path
 from soundloom.audio.residual import residual
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.outputs import Planned, free_path, residual_path, save, save_residual, shaped
-from soundloom.cli.table import ClipTable, saved_facts
+from soundloom.cli.table import ClipTable, recorded_facts, saved_facts
 from soundloom.cli.terminal.progress import ClipDisplay
 from soundloom.errors import OutputError
 
@@ -79,14 +79,25 @@ class Saver:
         self._files[index] = _Files(path, other)
         cut = finished.record.get("finish", {}).get("trim_silence", {})
         self._trimmed += cut.get("start", 0.0) + cut.get("end", 0.0)
+        display.add(index, finished, path, facts)
         if self._picker or self._table:
-            row = saved_facts(path)
-            facts["levels"] = {name: _json_level(row[name]) for name in ("peak_db", "true_peak_db", "lufs")}
+            display.note(index, self._measure(index, finished, path))
+
+    def _measure(self, index: int, clip: Clip, path: Path) -> dict[str, Any]:
+        """Measure a saved clip and add its row to the table, also if the user interrupts it meanwhile."""
+        row: dict[str, Any] = {"file": path, "status": "saved", **recorded_facts(clip)}
+        facts: dict[str, Any] = {}
+        try:
+            levels = saved_facts(path)
+            row |= levels
+            facts["levels"] = {name: _json_level(levels[name]) for name in ("peak_db", "true_peak_db", "lufs")}
             if self._picker:
                 facts["measured"] = self._picker.add(index, path)
+                row |= facts["measured"]
+        finally:
             if self._table:
-                self._table.add(index, {"file": path, "status": "saved", **row, **facts.get("measured", {})})
-        display.add(index, finished, path, facts)
+                self._table.add(index, row)
+        return facts
 
     def finish(self, display: ClipDisplay, failure: OutputError | None = None) -> None:
         """Keep the best clips, and move or delete the others.

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from soundloom.atomic import atomic_file, make_folder, write_errors
+from soundloom.atomic import atomic_file, write_errors
 from soundloom.audio.clip import Clip
 from soundloom.audio.levels import decibels
 from soundloom.audio.loudness import integrated_loudness, true_peak
 from soundloom.audio.records import recorded_prompt
 from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.cli.outputs import require_writable
 from soundloom.errors import WriteError, escape, utf8_name
 
 COLUMNS = (
@@ -35,10 +36,7 @@ class ClipTable:
         self._rows: dict[int, Mapping[str, Any]] = {}
         if path.exists() and overwrite is False:
             raise WriteError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
-        make_folder(path.parent)
-        with write_errors(path):
-            if path.exists():
-                path.open("ab").close()
+        require_writable(path.parent)
 
     def add(self, index: int, row: Mapping[str, Any]) -> None:
         """Append the row of a clip. Raises WriteError."""
@@ -88,14 +86,21 @@ def _line(cells: Iterable[str]) -> bytes:
     return out.getvalue().encode("utf-8")
 
 
+def recorded_facts(clip: Clip) -> dict[str, Any]:
+    """Return what is known of a clip without measuring it."""
+    names = ("seed", "model")
+    return {
+        "prompt": recorded_prompt(clip.record),
+        "seconds": clip.seconds,
+        **{name: clip.record.get(name) for name in names},
+    }
+
+
 def saved_facts(path: Path) -> dict[str, Any]:
     """Return levels and warnings of a saved file."""
     clip: Clip = StreamedClip.open(path)
     stream = clip.stream()
     return {
-        "prompt": recorded_prompt(clip.record),
-        "model": clip.record.get("model"),
-        "seed": clip.record.get("seed"),
         "seconds": clip.seconds,
         "peak_db": decibels(stream.peak()),
         "true_peak_db": true_peak(stream, clip.sample_rate),

@@ -96,9 +96,9 @@ def _fact(flag: str, field: str, request: Request) -> str:
     tempo, key = tempo_of(request), key_of(request)
     found = tempo if field == "bpm" else key
     if found is None:
-        what = "tempo, such as 120 BPM" if field == "bpm" else "key, such as A minor"
+        what = "one tempo, such as 120 BPM" if field == "bpm" else "one key, such as A minor"
         raise RequestError(
-            f"{flag} has {{{field}}}, but '{shown(request.prompt)}' names no {what}", f"leave out {{{field}}}"
+            f"{flag} has {{{field}}}, but '{shown(request.prompt)}' does not name {what}", f"leave out {{{field}}}"
         )
     return f"{found:g}" if isinstance(found, float) else slug(found.replace("#", "-sharp"))
 

@@ -34,7 +34,11 @@ class FinishOptions:
         help="cut off silence before and after the sound, except for 10 ms",
     )
     trim_threshold: float | None = flag(
-        "--trim-threshold", type=float, metavar="DB", help="below this, relative to the peak, is silence (default: -60)"
+        "--trim-threshold",
+        type=float,
+        signed=True,
+        metavar="DB",
+        help="below this, relative to the peak, is silence (default: -60)",
     )
     fade_in: float | None = flag("--fade-in", type=float, metavar="S", help="fade in, in seconds")
     fade_out: float | None = flag("--fade-out", type=float, metavar="S", help="fade out, in seconds")

@@ -128,6 +128,11 @@ class ClipDisplay(ProgressDisplay):
         if not self.picks:
             self._print_paths([str(path), *([facts["residual"]["file"]] if "residual" in facts else [])])
 
+    def note(self, index: int, facts: Mapping[str, Any]) -> None:
+        """Add facts about a saved clip."""
+        clip = self._saved[index]
+        self._saved[index] = replace(clip, facts={**clip.facts, **facts})
+
     def decide(
         self, index: int, path: Path | None, kept: bool, residual: Path | None, facts: Mapping[str, Any]
     ) -> None:
