@@ -8,6 +8,7 @@ import pytest
 from soundloom.audio.clip import Clip
 from soundloom.audio.residual import align, residual
 from soundloom.errors import RequestError
+from tests.cli.test_many_files import drums
 
 RATE = 16000
 SECONDS = 4
@@ -89,11 +90,26 @@ def test_a_stereo_result_of_a_mono_source_is_averaged():
 
 
 def test_what_was_added_is_in_the_residual_inverted():
-    """While it is quieter than the source: least squares turns down a result with much more sound."""
-    source, added = noise(1), 0.1 * tone(440)
-    left = residual(clip(source), clip(source + added))
-    assert np.corrcoef(left.audio[0], -added[0])[0, 1] > 0.9
-    assert residual(clip(source), clip(source + 100 * added)).record["residual"]["gains"][0] < 0.1
+    for size in (0.1, 5):
+        source, added = noise(1), size * tone(440)
+        left = residual(clip(source), clip(source + added))
+        assert left.record["residual"]["gains"] == pytest.approx([1], rel=0.03)
+        assert np.corrcoef(left.audio[0], -added[0])[0, 1] > 0.99
+
+
+def test_notes_that_parts_share_do_not_mislead():
+    """A bass under each kick, at nearly its pitch and louder: plain least squares is off by 70 % here."""
+    t, loop = np.arange(8 * 44100) / 44100, drums(120, 8).astype(np.float32)
+    bass = (
+        (0.3 * np.sign(np.sin(2 * np.pi * 55 * t)) * np.exp(-3 * (t % 0.5)))[None].repeat(2, axis=0).astype(np.float32)
+    )
+    plain = np.vdot(loop + bass, loop) / np.vdot(loop, loop)
+    assert plain > 1.5
+    for kept, removed in ((loop, bass), (bass, loop)):
+        left = residual(Clip(kept + removed, 44100), Clip(0.3 * delayed(kept, 77), 44100))
+        assert left.record["residual"]["delay_samples"] == 77
+        assert left.record["residual"]["gains"] == pytest.approx([1 / 0.3] * 2, rel=0.02)
+        assert decibels((left.audio - removed)[:, 77:-77], kept) < -40
 
 
 def test_an_identical_result_leaves_silence_and_a_silent_one_the_source():
@@ -107,7 +123,7 @@ def test_an_identical_result_leaves_silence_and_a_silent_one_the_source():
 
 
 def test_unrelated_audio_is_not_delayed():
-    found = align(noise(1), noise(2), 800)
+    found = align(noise(1), noise(2), RATE, 800)
     assert found.delay == 0
     assert found.correlation < 0.1
 
@@ -118,7 +134,15 @@ def test_a_delay_beyond_the_range_is_not_found():
     assert residual(clip(kept), clip(delayed(kept, 801)), 0.06).record["residual"]["delay_samples"] == 801
 
 
-@pytest.mark.parametrize("samples", [1, 100, N - 5, N + 700, 2 * N])
+@pytest.mark.parametrize("samples", [1, 2, 9000])
+@pytest.mark.parametrize("length", [1, 2, 20, 9000])
+def test_very_short_audio(samples, length):
+    left = residual(clip(noise(1, samples=samples)), clip(noise(1, samples=length)))
+    assert left.samples == samples
+    assert np.isfinite(left.audio).all()
+
+
+@pytest.mark.parametrize("samples", [100, N - 5, N + 700, 2 * N])
 def test_results_of_another_length(samples):
     kept = noise(1, samples=2 * N)
     left = residual(clip(kept[:, :N]), clip(kept[:, :samples]))

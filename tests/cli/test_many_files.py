@@ -426,9 +426,9 @@ def test_the_choice_is_the_same_each_time(make, generate_from):
     assert [pick["kept"] for pick in a] == [True, True, False]  # equal scores keep the order
 
 
-def test_a_warning_says_that_nothing_was_asked(make):
-    made = make("generate", "rain", "--duration-padding", 0, "--count", 2, "--pick", 1, "--seed", 0)
-    assert (made.code, made.out) == (0, "rain-0.wav\n")
+def test_a_warning_says_that_nothing_was_asked(make, source):
+    made = make("vary", source, "rain", "--count", 2, "--pick", 1, "-o", "x.wav")
+    assert (made.code, made.out) == (0, "x_0.wav\n")
     assert "--pick has nothing to measure" in made.err
     made = make("generate", "rain", *SHORT, "--count", 2, "--pick", 1, "--seed", 0)
     assert "nothing to measure" not in made.err
