@@ -209,10 +209,15 @@ def _save(clip: Clip, path: Path, options: OutputOptions, overwrite: bool, sourc
         normalize=finish.normalize,
         true_peak=finish.true_peak,
         disclosure=options.discloses,
-        c2pa=options.signing(source.path if isinstance(source, StreamedClip) else None) or False,
+        c2pa=options.signing(file_of(source)) or False,
         sidecar=options.sidecar,
         overwrite=overwrite,
     )
+
+
+def file_of(source: Clip | None) -> Path | None:
+    """Return the file that an edited clip was opened from, if there is one."""
+    return source.path if isinstance(source, StreamedClip) else None
 
 
 def residual_path(path: Path) -> Path:

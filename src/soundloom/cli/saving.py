@@ -14,7 +14,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import sidecar_path
 from soundloom.audio.residual import residual
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
-from soundloom.cli.outputs import Planned, free_path, residual_path, save, save_residual, shaped
+from soundloom.cli.outputs import Planned, file_of, free_path, residual_path, save, save_residual, shaped
 from soundloom.cli.table import ClipTable, recorded_facts, saved_facts
 from soundloom.cli.terminal.progress import ClipDisplay
 from soundloom.errors import OutputError
@@ -74,6 +74,8 @@ class Saver:
         facts: dict[str, Any] = {}
         other: Path | None = None
         if left is not None:
+            if (file := file_of(source)) is not None and file.samefile(path):  # which is now the result
+                source = None
             other = save_residual(left, residual_path(path), self._options, source)
             facts["residual"] = {"file": str(other), **left.record["residual"]}
         self._files[index] = _Files(path, other)
