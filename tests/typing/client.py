@@ -20,6 +20,8 @@ from soundloom import (
     ShiftConfig,
     SoundloomError,
 )
+from soundloom.audio.c2pa.sign import C2paOptions
+from soundloom.audio.c2pa.verify import Verification, verify
 from soundloom.errors import RequestError
 
 
@@ -65,6 +67,25 @@ def generate(model: Model) -> list[Clip]:
         detailed,
         model.generate("rain", guidance=2, compat="stable-audio-3", progress=print),
     ]
+
+
+def cut_and_join(clip: Clip) -> Clip:
+    part = clip[1.0:2.5]
+    assert_type(part, Clip)
+    assert_type(clip[-1:], Clip)
+    both = clip + part
+    assert_type(both, Clip)
+    taken = Clip.from_array(np.zeros((100, 2), np.int16), 44100)
+    print(clip.plot())
+    return both + taken.to(rate=clip.sample_rate, channels=1)
+
+
+def sign(clip: Clip, folder: Path) -> bool:
+    clip.save(folder / "a.wav", c2pa=True)
+    signed = clip.save("b.flac", disclosure=False, c2pa=C2paOptions(cert="chain.pem", key=folder / "key.pem"))
+    found = verify(signed, trust="roots.pem")
+    assert_type(found, Verification | None)
+    return found is not None and found.valid and not found.tampered
 
 
 def edit(model: Model, clip: Clip) -> Iterator[Clip]:

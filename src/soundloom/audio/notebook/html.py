@@ -19,7 +19,7 @@ from soundloom.audio.formats.file_objects import writing_to
 from soundloom.audio.notebook.waveform import envelope
 from soundloom.audio.records import recorded_prompt
 from soundloom.audio.write import write_audio
-from soundloom.errors import AudioError, shown
+from soundloom.errors import SoundloomError, shown
 
 if TYPE_CHECKING:
     from soundloom.audio.sound import Sound
@@ -74,7 +74,7 @@ def _player(sound: Sound) -> str:
     length = min(sound.samples, round(PREVIEW_SECONDS * sound.sample_rate))
     try:
         data = base64.b64encode(_mp3(sound, length)).decode()
-    except AudioError as error:
+    except SoundloomError as error:  # such as values that are not finite
         return f"<div>{escape(str(error))}</div>"
     note = ""
     if length < sound.samples:
