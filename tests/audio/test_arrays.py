@@ -13,7 +13,14 @@ from soundloom.errors import AudioError, RequestError
 from soundloom.version import __version__
 
 RATE = 8000
-RECORD = {"mode": "generate", "model": "mini", "model_hash": "abc", "seed": 3, "request": {"prompt": "rain"}}
+RECORD = {
+    "mode": "generate",
+    "model": "mini",
+    "model_hash": "abc",
+    "license": "MIT",
+    "seed": 3,
+    "request": {"prompt": "rain"},
+}
 NAN, INF = float("nan"), float("inf")
 
 
@@ -154,7 +161,7 @@ def test_joins_follow_each_other():
 def test_the_record_of_a_join_lists_its_parts():
     one, two = ramp(1.0, record={**RECORD, "loop": {"bpm": 120}}), ramp(0.5)
     record = (one + one[0.5:] + two).record
-    facts = {"model": "mini", "model_hash": "abc", "seed": 3, "prompt": "rain"}
+    facts = {"model": "mini", "model_hash": "abc", "license": "MIT", "seed": 3, "prompt": "rain"}
     trained = {"digital_source_type": "trainedAlgorithmicMedia"}
     assert record == {
         "soundloom": __version__,

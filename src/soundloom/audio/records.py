@@ -13,7 +13,7 @@ from soundloom.version import __version__
 TRAINED = "trainedAlgorithmicMedia"  # created using generative AI
 COMPOSITE = "compositeWithTrainedAlgorithmicMedia"  # edited using generative AI, such as by inpainting
 MIX = "compositeSynthetic"  # composite including generative AI elements
-FACTS_OF_PART = ("mode", "trim", "model", "model_hash", "seed")
+FACTS_OF_PART = ("mode", "trim", "model", "model_hash", "license", "seed")
 WHOLE_CLIP_FACTS = ("loop",)  # no longer true of a part of the clip
 
 

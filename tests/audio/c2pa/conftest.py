@@ -28,7 +28,7 @@ def settings(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def pair(tmp_path) -> Callable[..., tuple[Path, Path]]:
     """Return a function that writes a certificate chain and its key, and returns their paths."""
-    from soundloom.audio.c2pa.credentials import make_self_signed
+    from soundloom.audio.c2pa.self_signed import make_self_signed
 
     def write(name: str, days: int = 30, start: datetime | None = None) -> tuple[Path, Path]:
         key, *chain = make_self_signed(days, start).split(b"-----BEGIN CERTIFICATE-----")

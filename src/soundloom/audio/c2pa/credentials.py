@@ -7,12 +7,14 @@ import re
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from soundloom.atomic import atomic_path, make_folder, write_errors
 from soundloom.audio.c2pa.library import EXTRA
+from soundloom.audio.c2pa.self_signed import make_self_signed
 from soundloom.errors import RequestError, printable
 from soundloom.folders import config_folder
 from soundloom.settings import provenance_settings
@@ -26,9 +28,6 @@ log = logging.getLogger(__name__)
 
 MAX_PEM_BYTES = 2**20
 PEM_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-NAME = "soundloom self-signed (untrusted)"
-ROOT_NAME = "root of a self-signed certificate of soundloom (untrusted)"
-YEARS = 10
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}  # algorithms of C2PA
 
 
@@ -65,7 +64,7 @@ def load_credentials(cert: Path | None = None, key: Path | None = None) -> Crede
 
 
 def _checked(cert: Path, key: Path) -> Credentials:
-    x509, _ = _cryptography()
+    x509 = _x509()
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
@@ -88,7 +87,7 @@ def _checked(cert: Path, key: Path) -> Credentials:
     _require_pair(certificates, private, cert, key)
     _require_valid_today(certificates[0], cert)
     subject = certificates[0].subject
-    names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME) or list(subject)
+    names = subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME) or list(subject)
     signer = printable(names[0].value) if names else "an unnamed signer"
     algorithm = _algorithm(private, key)
     # The library reads one form only, and nothing but certificates or a key from a text.
@@ -154,7 +153,7 @@ def _algorithm(private: PrivateKeyTypes, key: Path) -> str:
 
 def load_roots(path: Path) -> str:
     """Return the trusted certificates in a PEM file; warn about those that cannot be read. Raises RequestError."""
-    x509, _ = _cryptography()
+    x509 = _x509()
     from cryptography.hazmat.primitives.serialization import Encoding
 
     blocks = PEM_BLOCK.findall(_read(path, "file of trusted roots"))
@@ -180,6 +179,7 @@ def _self_signed() -> Path:
     """Return the file with key and certificates made on this machine, which is made when it is first needed."""
     path = self_signed_path()
     if not path.is_file():
+        _x509()
         pem = make_self_signed()
         make_folder(path.parent)
         with atomic_path(path) as new, write_errors(path):
@@ -188,54 +188,10 @@ def _self_signed() -> Path:
     return path
 
 
-def make_self_signed(days: int = 365 * YEARS, start: datetime | None = None) -> bytes:
-    """Return a key, a certificate whose name says that it is untrusted, and its root, in PEM.
-
-    The root's key is thrown away. There is a root because validators may reject a certificate that signs itself.
-    """
-    x509, ec = _cryptography()
-    from cryptography.hazmat.primitives import hashes, serialization
-
-    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    start = start or datetime.now(UTC) - timedelta(days=1)  # clocks differ
-    names = [
-        x509.Name(
-            [
-                x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
-                x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, name),
-            ]
-        )
-        for name in (ROOT_NAME, NAME)
-    ]
-
-    def signed(name: Any, public: Any, is_root: bool, *extensions: tuple[Any, bool]) -> bytes:
-        builder = x509.CertificateBuilder(
-            names[0], name, public, x509.random_serial_number(), start, start + timedelta(days=days)
-        )
-        usage = [False] * 9
-        usage[5 if is_root else 0] = True  # signs certificates, or documents
-        for extension, critical in [
-            (x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None), True),
-            (x509.KeyUsage(*usage), True),
-            (x509.SubjectKeyIdentifier.from_public_key(public), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False),
-            *extensions,
-        ]:
-            builder = builder.add_extension(extension, critical)
-        encoded: bytes = builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        return encoded
-
-    use = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])  # one that the C2PA profile allows
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    leaf, root = signed(names[1], key.public_key(), False, (use, False)), signed(names[0], root_key.public_key(), True)
-    return key.private_bytes(*form) + leaf + root
-
-
-def _cryptography() -> tuple[Any, Any]:
-    """Import the parts of `cryptography`. Raises RequestError where it is missing."""
+def _x509() -> ModuleType:
+    """Import `cryptography.x509`. Raises RequestError where it is missing."""
     try:
         from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
         raise RequestError("C2PA certificates need the package cryptography, which is not installed", EXTRA) from error
-    return x509, ec
+    return x509
