@@ -26,6 +26,7 @@ def test_a_self_signed_certificate_is_made_once_and_only_for_this_user():
     first = load_credentials()
     assert first == load_credentials()
     assert first.signer == "soundloom self-signed (untrusted)"
+    assert "PRIVATE" in first.key.decode() and "PRIVATE" not in repr(first)
     assert stat.S_IMODE(self_signed_path().stat().st_mode) == 0o600
 
 

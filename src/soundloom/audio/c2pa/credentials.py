@@ -6,7 +6,7 @@ import logging
 import re
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_PEM_BYTES = 2**20
 PEM_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+KINDS_OF_KEYS = "use an elliptic curve key (P-256, P-384 or P-521), Ed25519, or RSA"
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}  # algorithms of C2PA
 
 
@@ -39,7 +40,7 @@ class Credentials:
     """
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     algorithm: str
     signer: str
     source: str
@@ -65,6 +66,7 @@ def load_credentials(cert: Path | None = None, key: Path | None = None) -> Crede
 
 def _checked(cert: Path, key: Path) -> Credentials:
     x509 = _x509()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
@@ -82,9 +84,12 @@ def _checked(cert: Path, key: Path) -> Credentials:
     except TypeError as error:
         hint = "remove the password: openssl pkey -in KEY -out NEW"
         raise RequestError(f"the key {printable(key)} is protected by a password", hint) from error
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise RequestError(f"{printable(key)} is not a private key in PEM", "--c2pa-key needs a PEM file") from error
-    _require_pair(certificates, private, cert, key)
+    try:
+        _require_pair(certificates, private, cert, key)
+    except UnsupportedAlgorithm as error:
+        raise RequestError(f"C2PA does not sign with the kind of key in {printable(cert)}", KINDS_OF_KEYS) from error
     _require_valid_today(certificates[0], cert)
     subject = certificates[0].subject
     names = subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME) or list(subject)
@@ -147,7 +152,7 @@ def _algorithm(private: PrivateKeyTypes, key: Path) -> str:
         return "ed25519"
     raise RequestError(
         f"C2PA does not sign with the kind of key in {printable(key)}",
-        "use an elliptic curve key (P-256, P-384 or P-521), Ed25519, or RSA",
+        KINDS_OF_KEYS,
     )
 
 
