@@ -24,6 +24,7 @@ LAYERS = (
     ("quantization", "training"),
     ("testing",),
     ("bench",),
+    ("serving",),
     ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

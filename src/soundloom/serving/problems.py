@@ -1,0 +1,23 @@
+"""Errors as JSON, the same in answers, in jobs and in events."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from soundloom.errors import SoundloomError
+
+INTERNAL = "internal-error"
+
+
+def problem_of(error: BaseException) -> dict[str, Any]:
+    """Return the type, message and hint of an error; those that are no SoundloomError are faults of the server."""
+    if isinstance(error, SoundloomError):
+        return {"type": problem_type(type(error)), "message": str(error.args[0]), "hint": error.hint}
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return {"type": INTERNAL, "message": message, "hint": ""}
+
+
+def problem_type(kind: type[BaseException]) -> str:
+    """Return the name of a class of errors, such as "request-error"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
