@@ -146,7 +146,7 @@ def plan(requests: Sequence[GenerationRequest], config: ModelConfig, seconds: fl
         passes.append(first)
     if len({one.frames for one in share_length(passes)}) < len({one.frames for one in passes}):
         return Plan(clips, [range(len(clips))])  # published systems make all clips as long as the longest
-    return Plan(clips, group_alike([_batch_key(one) for one in passes]))
+    return Plan(clips, group_alike([batch_key(one) for one in passes]))
 
 
 def plan_clip(request: GenerationRequest, config: ModelConfig, default_seconds: float) -> PlannedClip:
@@ -293,7 +293,7 @@ def _at_rate(region: Span, scale: float, samples: int) -> Span:
     return start, min(max(math.ceil(region[1] * scale), start + 1), samples)
 
 
-def _batch_key(one: PlannedPass) -> Hashable:
+def batch_key(one: PlannedPass) -> Hashable:
     """Return what the passes of a batch have in common."""
     clip = one.clip
     is_edit = clip.request.source is not None
@@ -317,7 +317,7 @@ def share_length(passes: Sequence[PlannedPass]) -> Sequence[PlannedPass]:
 def make_batches(passes: Sequence[PlannedPass], config: ModelConfig) -> list[BatchPlan]:
     """Group the passes that can run together, in order of first appearance."""
     passes = share_length(passes)
-    groups = group_alike([_batch_key(one) for one in passes])
+    groups = group_alike([batch_key(one) for one in passes])
     return [_plan_batch([passes[i] for i in places], places, config) for places in groups]
 
 

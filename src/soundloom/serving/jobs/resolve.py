@@ -1,0 +1,180 @@
+"""Turn what a client asks for into requests: one for each clip, checked against the model, with its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from soundloom.audio.clip import Clip
+from soundloom.checkpoints.musicgen.fetch import is_music, open_music
+from soundloom.checkpoints.stable_audio.open import open_checkpoint
+from soundloom.config.catalogue import find_entry
+from soundloom.config.musicgen.model import MusicGenConfig
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.parse import parse
+from soundloom.config.stable_audio.adapters import AdapterStack
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import GenerationRequest
+from soundloom.errors import ModelNotFoundError, RequestError, shown
+from soundloom.lora.files.find import list_adapters
+from soundloom.lora.files.read import read_adapter
+from soundloom.pipeline.musicgen.plan import plan as plan_music
+from soundloom.pipeline.requests import spread_seed
+from soundloom.pipeline.stable_audio.plan import batch_key, default_seconds, plan, plan_pass
+from soundloom.serving.storage.rows import JobClass
+
+KINDS = ("generate", "vary", "inpaint", "extend", "loop", "edit")
+VARIATION_NOISE = 0.6
+MAX_COUNT = 100  # clips of a job
+
+
+@dataclass(frozen=True)
+class JobBody:
+    """What a client asks for: `request` is the record of a request, `source` the id of a take or an artifact."""
+
+    kind: str
+    request: Mapping[str, Any]
+    model: str = ""
+    source: str | None = None
+    count: int = 1
+    loras: tuple[Mapping[str, Any], ...] = ()
+    job_class: JobClass = "interactive"
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedClip:
+    """A clip of a job as it will run: its request as JSON, and what it costs."""
+
+    request: dict[str, Any]
+    family: str
+    key: Hashable  # clips with the same key can share a pass
+    seconds: float  # of the result
+    seconds_to_generate: float  # in all passes
+    frames: int  # latent frames of the first pass
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that the server may run."""
+
+    name: str
+    config: ModelConfig | MusicGenConfig
+
+    @property
+    def is_music(self) -> bool:
+        return isinstance(self.config, MusicGenConfig)
+
+    @classmethod
+    def open(cls, name: str, sources: Mapping[str, str]) -> KnownModel:
+        """Return a model by its name in the catalogue or in `sources`. Raises ModelNotFoundError for any other."""
+        entry = find_entry(name.partition("@")[0])
+        if name in sources:
+            source = sources[name]
+            config = (open_music(source) if is_music(source) else open_checkpoint(source)).config
+        elif entry is not None and entry.public:
+            config = parse(MusicGenConfig, entry.config()) if entry.is_musicgen else entry.parsed_config()
+        else:
+            raise ModelNotFoundError(f"there is no model named {shown(name)!r}", "GET /v1/models lists the models")
+        if not isinstance(config, ModelConfig | MusicGenConfig):
+            raise RequestError(f"{name} is an autoencoder alone and cannot generate", "use mini or small-music")
+        return cls(name, config)
+
+
+def resolve(body: JobBody, model: KnownModel, source: Clip | None) -> list[ResolvedClip]:
+    """Return the clips of a job. Raises RequestError, ModelNotFoundError or CheckpointError."""
+    if body.kind not in KINDS:
+        raise RequestError(f"there is no kind of job named {shown(body.kind)!r}", f"use {', '.join(KINDS)}")
+    if isinstance(body.count, bool) or not isinstance(body.count, int) or not 1 <= body.count <= MAX_COUNT:
+        raise RequestError(f"count must be between 1 and {MAX_COUNT}, found {shown(body.count)}")
+    if (source is None) != (body.kind == "generate"):
+        needed = "needs no source" if body.kind == "generate" else "needs a source"
+        raise RequestError(f"a job of kind {body.kind} {needed}", "upload a file, or name a take")
+    request = _music_request(body, source) if model.is_music else _request(body, source)
+    requests = [replace(request, seed=seed).to_record() for seed in spread_seed(request.seed, body.count)]
+    return plan_clips(body.kind, model, requests, source)
+
+
+def plan_clips(
+    kind: str, model: KnownModel, requests: Sequence[Mapping[str, Any]], source: Clip | None
+) -> list[ResolvedClip]:
+    """Plan the clips of a job from their stored requests. Raises RequestError for what the model cannot do."""
+    if isinstance(model.config, MusicGenConfig):
+        music = [MusicRequest.from_record(request, source=source) for request in requests]
+        return _plan_music(model.config, music)
+    return _plan_stable_audio(
+        kind, model.name, model.config, [GenerationRequest.from_record(request, source) for request in requests]
+    )
+
+
+def _plan_stable_audio(
+    kind: str, name: str, config: ModelConfig, requests: Sequence[GenerationRequest]
+) -> list[ResolvedClip]:
+    found = []
+    for clip in plan(requests, config, default_seconds(name)).clips:
+        _require_kind(kind, clip.mode)
+        passes = [plan_pass(clip, config, number) for number in range(len(clip.windows))]
+        seconds = sum(one.frames for one in passes) * config.same.downsampling_ratio / config.sample_rate
+        request = clip.request.to_record() | {"seed": clip.seed}
+        key = name, batch_key(passes[0]), len(passes)
+        found.append(ResolvedClip(request, "stable-audio", key, clip.seconds, seconds, passes[0].frames, clip.notes))
+    return found
+
+
+def _plan_music(config: MusicGenConfig, requests: Sequence[MusicRequest]) -> list[ResolvedClip]:
+    planned = plan_music(requests, config)
+    found = []
+    for clip in planned.clips:
+        seconds, frames = clip.samples / config.sample_rate, config.encodec.frames(clip.samples)
+        notes = (*planned.notices, *clip.notes)
+        request = clip.request.to_record(seed=clip.seed)
+        found.append(ResolvedClip(request, "musicgen", clip.batch_key, seconds, seconds, frames, notes))
+    return found
+
+
+def _request(body: JobBody, source: Clip | None) -> GenerationRequest:
+    if body.kind == "edit":
+        raise RequestError("only Instruct-MusicGen follows instructions", "use instruct-musicgen, or another kind")
+    request = GenerationRequest.from_record(_with_defaults(body), source)
+    return replace(request, loras=_adapters(body.loras)) if body.loras else request
+
+
+def _music_request(body: JobBody, source: Clip | None) -> MusicRequest:
+    if body.kind not in ("generate", "edit"):
+        raise RequestError(f"MusicGen models cannot {body.kind} audio", "use a Stable Audio model")
+    if body.loras:
+        raise RequestError("MusicGen models take no adapters", "leave out loras")
+    return MusicRequest.from_record(body.request, source=source)
+
+
+def _with_defaults(body: JobBody) -> dict[str, Any]:
+    record = dict(body.request)
+    if body.kind == "vary" and "noise" not in record:
+        record["noise"] = VARIATION_NOISE
+    if body.kind == "loop":
+        record["loop"] = True
+    if body.kind == "inpaint" and not record.get("regions"):
+        raise RequestError("inpainting needs at least one region", '"regions": [[1.0, 1.5]] regenerates half a second')
+    return record
+
+
+def _require_kind(kind: str, mode: str) -> None:
+    """Raise RequestError if a request does something else than its job says."""
+    allowed = {"vary": ("vary", "inpaint"), "extend": ("extend",), "inpaint": ("inpaint",), "loop": ("loop",)}
+    if mode not in allowed.get(kind, (mode,)):
+        hint = {"extend": "give seconds, the length of the result, or offset"}.get(kind, "leave out seconds and offset")
+        raise RequestError(f"a job of kind {kind} was asked for, and its request would {mode} the source", hint)
+
+
+def _adapters(loras: tuple[Mapping[str, Any], ...]) -> AdapterStack:
+    """Return adapters by their names in the folder of adapters, with their hashes. Raises RequestError."""
+    known = list_adapters()
+    uses = []
+    for lora in loras:
+        name = lora.get("name")
+        if name not in known:
+            raise RequestError(f"there is no adapter named {shown(name)!r}", "GET /v1/loras lists the adapters")
+        uses.append({**lora, "sha256": read_adapter(known[name]).sha256})
+    return parse(AdapterStack, {"uses": uses}, "loras")
