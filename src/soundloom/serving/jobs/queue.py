@@ -1,0 +1,47 @@
+"""The jobs that have not ended, in memory; the database has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from soundloom.serving.jobs.resolve import ResolvedClip
+from soundloom.serving.jobs.scheduler import Waiting
+from soundloom.serving.storage.rows import Job
+from soundloom.serving.worker.messages import WorkItem
+
+
+@dataclass
+class QueuedJob:
+    """A job that has not ended. `pending` and `running` are numbers of its clips."""
+
+    job: Job
+    clips: Mapping[int, ResolvedClip]
+    source: str | None = None  # file
+    pending: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+    is_canceling: bool = False
+    is_ending: bool = False
+
+    def waiting(self) -> list[Waiting]:
+        """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""
+        if self.is_canceling:
+            return []
+        job = self.job
+        found = []
+        for number in sorted(self.pending):
+            clip = self.clips[number]
+            key: Hashable = (job.model, clip.key) if not job.attempt else (job.id, clip.key)
+            found.append(
+                Waiting(
+                    *(job.id, number, job.client, job.model, job.job_class, job.position),
+                    key=key,
+                    cost=clip.seconds_to_generate,
+                )
+            )
+        return found
+
+    def work(self, number: int) -> WorkItem:
+        """Return the message about a clip."""
+        clip = self.clips[number]
+        return WorkItem(self.job.id, number, clip.family, clip.request, self.source)

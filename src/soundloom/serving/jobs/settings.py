@@ -1,0 +1,35 @@
+"""Settings of the queue, and the errors of what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from soundloom.errors import SoundloomError
+from soundloom.pipeline.plan import MAX_BATCH
+from soundloom.serving.worker.settings import WorkerSettings
+
+
+class QueueFullError(SoundloomError):
+    """Too many jobs wait."""
+
+
+class JobEndedError(SoundloomError):
+    """A job has ended already."""
+
+
+class NotFoundError(SoundloomError, LookupError):
+    """There is no job, take or file with this id."""
+
+
+@dataclass(frozen=True)
+class DispatchSettings:
+    """How jobs run."""
+
+    devices: Mapping[str, WorkerSettings]
+    keep_alive: float | None = 900.0  # seconds until an idle model is freed; None keeps it
+    max_jobs: int = 200
+    max_items: int = 1000
+    max_batch: int = MAX_BATCH
+    stall_limit: float | None = 1800.0  # seconds without progress until a worker is ended
+    sources: Mapping[str, str] = field(default_factory=dict)  # models outside the catalogue, by name
