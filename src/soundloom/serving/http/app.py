@@ -1,0 +1,41 @@
+"""The application: its routes, its guard, and its life with the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from soundloom.errors import SoundloomError
+from soundloom.serving.http import events, jobs, system, takes
+from soundloom.serving.http.guard import Access, Guard
+from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
+from soundloom.serving.server import Server
+from soundloom.version import __version__
+
+
+def create_app(server: Server, access: Access) -> FastAPI:
+    """Return the application of a server; it starts and stops the server."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop()
+
+    # The documentation pages of FastAPI load scripts from another host.
+    app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app.state.server, app.state.access = server, access
+    for routes in (jobs, events, takes, system):
+        app.include_router(routes.router)
+    app.add_exception_handler(SoundloomError, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http)
+    app.add_exception_handler(Exception, answer_internal)
+    app.add_middleware(Guard, access=access, call=server.dispatcher.call)
+    return app

@@ -1,0 +1,73 @@
+"""The stream of events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from soundloom.serving.events import Listener, Notice
+from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.problems import problem
+from soundloom.serving.server import Server
+from soundloom.serving.storage.events import events_after, last_event
+
+router = APIRouter(prefix="/v1", tags=["events"])
+COMMENT_SECONDS = 15.0  # between comments that keep a silent connection open
+MAX_STREAMS = 64
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@router.get("/events", response_class=StreamingResponse)
+async def events(
+    request: Request,
+    last_event_id: Annotated[int | None, Header()] = None,
+    after: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """Stream what happens as Server-Sent Events, from now on or after an event that was seen."""
+    server = server_of(request)
+    if server.hub.listeners >= MAX_STREAMS:
+        return problem(429, "too-many-streams", f"{MAX_STREAMS} streams are open", "close one", {"Retry-After": "5"})
+    seen = last_event_id if last_event_id is not None else after
+    return StreamingResponse(_stream(server, seen), media_type="text/event-stream", headers=HEADERS)
+
+
+async def _stream(server: Server, seen: int | None) -> AsyncIterator[str]:
+    yield "retry: 1000\n\n"
+    async with server.hub.listen() as listener:
+        async for text in _missed(server, listener, seen):
+            yield text
+        while True:
+            try:
+                notice = await listener.next(COMMENT_SECONDS)
+            except EOFError:
+                return
+            yield ": \n\n" if notice is None else message(notice)
+
+
+async def _missed(server: Server, listener: Listener, seen: int | None) -> AsyncIterator[str]:
+    """Yield what happened since `seen`; the listener has only what happened after that."""
+    if seen is None:
+        number = await server.dispatcher.call(last_event)
+        yield f"id: {number}\nevent: hello\ndata: {json.dumps({'time': time.time()})}\n\n"
+        return
+    missed = await server.dispatcher.call(lambda connection: events_after(connection, seen))
+    if missed is None:
+        number = await server.dispatcher.call(last_event)
+        yield f"id: {number}\nevent: reset\ndata: {{}}\n\n"
+        return
+    for event in missed:
+        yield message(Notice(event.kind, event.data, event.id))
+    last = missed[-1].id if missed else seen
+    while listener.waiting and (listener.waiting[0].id or last + 1) <= last:
+        listener.waiting.popleft()
+
+
+def message(notice: Notice) -> str:
+    """Return the text of an event."""
+    number = "" if notice.id is None else f"id: {notice.id}\n"
+    return f"{number}event: {notice.kind}\ndata: {json.dumps(notice.data, ensure_ascii=False)}\n\n"

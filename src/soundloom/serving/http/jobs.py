@@ -1,0 +1,151 @@
+"""Routes of jobs and the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from soundloom.serving.http.problems import problem
+from soundloom.serving.http.schemas import CheckOut, ClipPlan, JobChange, JobIn, JobOut
+from soundloom.serving.jobs.estimate import Timings
+from soundloom.serving.server import Server
+from soundloom.serving.storage.events import answer_key, claim_key
+from soundloom.serving.storage.jobs import list_jobs
+from soundloom.serving.storage.rows import ENDED, Job, State
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+MAX_WAIT = 60.0  # seconds
+POLL_SECONDS = 0.05
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="wait this long for the end, in seconds")]
+
+
+def server_of(request: Request) -> Server:
+    """Return the server of an application."""
+    found: Server = request.app.state.server
+    return found
+
+
+@router.post("/jobs", status_code=202, response_model=JobOut)
+async def submit(
+    body: JobIn,
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    prefer: Annotated[str | None, Header(max_length=255)] = None,
+) -> Any:
+    """Accept a job. `Prefer: wait=30` waits for its end; `Idempotency-Key` makes repeated requests one job."""
+    server, client = server_of(request), request.state.client
+    key = idempotency_key
+    if key is not None:
+        digest = hashlib.sha256(await request.body()).hexdigest()
+        state, answer = await server.dispatcher.call(lambda c: claim_key(c, client, key, digest))
+        if state == "other":
+            return problem(422, "request-error", "this Idempotency-Key was used with another body", "use a new key")
+        if state == "pending":
+            return problem(
+                409, "conflict", "the first request with this Idempotency-Key is being accepted", "ask again"
+            )
+        if state == "answered":
+            response.headers["Idempotency-Replayed"] = "true"
+            return await _answer(server, response, answer["id"], prefer)
+    try:
+        job = await server.dispatcher.submit(body.body(server.settings.model), client)
+    except BaseException:
+        if key is not None:
+            await server.dispatcher.call(lambda c: answer_key(c, client, key, None))
+        raise
+    if key is not None:
+        await server.dispatcher.call(lambda c: answer_key(c, client, key, {"id": job.id}))
+    return await _answer(server, response, job.id, prefer)
+
+
+async def _answer(server: Server, response: Response, job: str, prefer: str | None) -> JobOut:
+    response.headers["Location"] = f"/v1/jobs/{job}"
+    name, _, seconds = (prefer or "").partition("=")
+    if name.strip() == "wait" and seconds.strip().isdecimal():
+        response.headers["Preference-Applied"] = "wait"
+        return JobOut.of(await ended(server, job, min(MAX_WAIT, float(seconds))))
+    return JobOut.of(await server.dispatcher.get(job))
+
+
+async def ended(server: Server, job: str, seconds: float) -> Job:
+    """Return a job when it has ended, or after this time."""
+    deadline = time.monotonic() + seconds
+    while (found := await server.dispatcher.get(job)).state not in ENDED and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
+    return found
+
+
+@router.post("/check")
+async def check(body: JobIn, request: Request) -> CheckOut:
+    """Say what a job would do, without running it."""
+    server = server_of(request)
+    dispatcher, job = server.dispatcher, body.body(server.settings.model)
+    source = await dispatcher.source_path(job.source) if job.source else None
+    clips = await asyncio.to_thread(dispatcher.check, job, source)
+    timings = await dispatcher.timings(job.model, dispatcher.devices[0].loaded) if dispatcher.devices else Timings()
+    groups: dict[Any, int] = {}
+    for clip in clips:
+        groups[clip.key] = groups.get(clip.key, 0) + 1
+    seconds = 0.0
+    for key, count in groups.items():
+        first = next(clip for clip in clips if clip.key == key)
+        seconds += sum(timings.stages(first.frames, count, first.seconds_to_generate).values())
+    limit = dispatcher.settings.max_batch
+    return CheckOut(
+        model=job.model,
+        clips=[ClipPlan.of(clip) for clip in clips],
+        passes=sum(-(-count // limit) for count in groups.values()),
+        estimated_seconds=round(seconds, 2),
+    )
+
+
+@router.get("/jobs")
+async def jobs(
+    request: Request,
+    state: Annotated[list[State] | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> list[JobOut]:
+    """List jobs in the order of the queue, those that have ended first."""
+    found = await server_of(request).dispatcher.call(lambda c: list_jobs(c, state or (), limit=limit))
+    return [JobOut.of(job) for job in found]
+
+
+@router.get("/jobs/{job}")
+async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
+    """Return a job."""
+    return JobOut.of(await ended(server_of(request), job, wait))
+
+
+@router.post("/jobs/{job}/cancel")
+async def cancel(job: str, request: Request) -> JobOut:
+    """Cancel a job; clips that are finished stay."""
+    return JobOut.of(await server_of(request).dispatcher.cancel(job))
+
+
+@router.post("/jobs/{job}/retry", status_code=202)
+async def retry(job: str, request: Request) -> JobOut:
+    """Queue the missing clips of a job that failed or was canceled."""
+    return JobOut.of(await server_of(request).dispatcher.retry(job))
+
+
+@router.patch("/jobs/{job}")
+async def move(job: str, body: JobChange, request: Request) -> JobOut:
+    """Move a job in the queue."""
+    return JobOut.of(await server_of(request).dispatcher.move(job, body.before))
+
+
+@router.post("/queue/pause", status_code=204)
+async def pause(request: Request) -> None:
+    """Hold the queue; what runs goes on."""
+    await server_of(request).dispatcher.pause(True)
+
+
+@router.post("/queue/resume", status_code=204)
+async def resume(request: Request) -> None:
+    """Go on with the queue."""
+    await server_of(request).dispatcher.pause(False)

@@ -1,0 +1,98 @@
+"""Routes about the server itself: health, readiness, devices, models, and logging in."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from soundloom.config.catalogue import CATALOGUE
+from soundloom.lora.files.find import list_adapters
+from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.problems import problem
+from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link
+from soundloom.serving.storage.jobs import waiting
+from soundloom.version import __version__
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/health")
+async def health() -> dict[str, Any]:
+    """Answer as long as the server lives."""
+    return {"status": "alive", "version": __version__}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Response:
+    """Answer 200 if a worker can take a job, else 503 and why not."""
+    reason = server_of(request).not_ready
+    if reason:
+        return problem(503, "not-ready", reason, headers={"Retry-After": "2"})
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/login")
+async def login(request: Request, link: str = "") -> Response:
+    """Exchange the secret of a link that works once for a cookie."""
+    server = server_of(request)
+    cookie = await server.dispatcher.call(lambda connection: exchange_link(connection, link)) if link else None
+    if cookie is None:
+        return problem(401, "no-token", "this link was used, or is too old", "`soundloom serve` prints a new one")
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(
+        request.app.state.access.cookie, cookie, max_age=int(COOKIE_SECONDS), httponly=True, samesite="strict", path="/"
+    )
+    return answer
+
+
+@router.get("/v1/system")
+async def system(request: Request) -> dict[str, Any]:
+    """Return devices, models in memory, the length of the queue, and disk space."""
+    server = server_of(request)
+    jobs, items = await server.dispatcher.call(waiting)
+    disk = shutil.disk_usage(server.settings.data)
+    devices = [
+        {
+            "name": device.name,
+            "device": device.loaded.device or device.settings.device,
+            "engine": device.loaded.engine,
+            "precision": device.loaded.precision,
+            "model": device.loaded.model,
+            "busy": device.run is not None,
+            "held": device.held,
+            "restarts": device.restarts,
+        }
+        for device in server.dispatcher.devices
+    ]
+    return {
+        "version": __version__,
+        "uptime": time.time() - server.started,
+        "paused": server.dispatcher.is_paused,
+        "waiting": {"jobs": jobs, "clips": items},
+        "devices": devices,
+        "disk": {"free": disk.free, "total": disk.total},
+    }
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> dict[str, Any]:
+    """List the models that can generate, in the shape of OpenAI's list."""
+    server = server_of(request)
+    loaded = {device.loaded.model for device in server.dispatcher.devices}
+    names = {entry.name: entry for entry in CATALOGUE.values() if entry.public and entry.kind != "autoencoder"}
+    found = [{"id": name, "owned_by": "soundloom", "license": entry.license} for name, entry in names.items()]
+    found += [{"id": name, "owned_by": "user", "license": ""} for name in server.settings.sources]
+    return {
+        "object": "list",
+        "data": [{**one, "object": "model", "created": 0, "loaded": one["id"] in loaded} for one in found],
+    }
+
+
+@router.get("/v1/loras")
+async def loras() -> dict[str, Any]:
+    """List the adapters in the folder of adapters."""
+    return {"loras": [{"name": name} for name in list_adapters()]}

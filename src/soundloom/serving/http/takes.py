@@ -1,0 +1,154 @@
+"""Routes of the library: takes, their audio, and their families."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from soundloom.audio.clip import Clip
+from soundloom.errors import RequestError
+from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
+from soundloom.serving.jobs.settings import NotFoundError
+from soundloom.serving.server import Server
+from soundloom.serving.storage.events import add_event
+from soundloom.serving.storage.rows import Take
+from soundloom.serving.storage.takes import (
+    Order,
+    Search,
+    change_take,
+    delete_take,
+    get_take,
+    lineage,
+    list_takes,
+    restore_take,
+)
+
+router = APIRouter(prefix="/v1/takes", tags=["library"])
+Format = Literal["wav", "flac", "mp3", "ogg"]
+MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
+SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+MAX_TAG = 60  # characters
+
+
+@router.get("")
+async def takes(
+    request: Request,
+    text: Annotated[str, Query(max_length=200)] = "",
+    tag: Annotated[list[str] | None, Query()] = None,
+    kind: Annotated[list[str] | None, Query()] = None,
+    favorite: bool | None = None,
+    deleted: bool = False,
+    parent: str | None = None,
+    order: Order = "newest",
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> TakesOut:
+    """List takes; `text` finds words of titles, prompts, tags and notes."""
+    search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, order, limit, offset)
+    found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, search))
+    return TakesOut(takes=[TakeOut.of(take) for take in found], count=count)
+
+
+async def find_take(server: Server, take: str) -> Take:
+    """Return a take. Raises NotFoundError."""
+    found = await server.dispatcher.call(lambda connection: get_take(connection, take))
+    if found is None:
+        raise NotFoundError(f"there is no take {take}")
+    return found
+
+
+@router.get("/{take}")
+async def one_take(take: str, request: Request) -> TakeOut:
+    """Return a take."""
+    return TakeOut.of(await find_take(server_of(request), take))
+
+
+@router.patch("/{take}")
+async def change(take: str, body: TakeChange, request: Request) -> TakeOut:
+    """Change title, note, tags or the favorite mark."""
+    server = server_of(request)
+    tags = None if body.tags is None else [tag.strip() for tag in body.tags if tag.strip()]
+    if tags is not None and any(len(tag) > MAX_TAG or "\n" in tag for tag in tags):
+        raise RequestError(f"tags have at most {MAX_TAG} characters and no line breaks")
+    await _change(server, take, lambda c: change_take(c, take, **body.model_dump(exclude={"tags"}), tags=tags))
+    return TakeOut.of(await find_take(server, take))
+
+
+@router.delete("/{take}", status_code=204)
+async def delete(take: str, request: Request) -> None:
+    """Delete a take; it can be restored for 30 days."""
+    await _change(server_of(request), take, lambda connection: delete_take(connection, take))
+
+
+@router.post("/{take}/restore")
+async def restore(take: str, request: Request) -> TakeOut:
+    """Restore a deleted take."""
+    server = server_of(request)
+    await _change(server, take, lambda connection: restore_take(connection, take))
+    return TakeOut.of(await find_take(server, take))
+
+
+async def _change(server: Server, take: str, work: Any) -> None:
+    await find_take(server, take)
+
+    def store(connection: Any) -> Any:
+        work(connection)
+        return add_event(connection, "take", {"id": take, "changed": True})
+
+    server.hub.publish(await server.dispatcher.call(store))
+
+
+@router.get("/{take}/lineage")
+async def family(take: str, request: Request) -> list[TakeOut]:
+    """Return what a take was made from, and what was made from it, oldest first."""
+    server = server_of(request)
+    await find_take(server, take)
+    return [TakeOut.of(one) for one in await server.dispatcher.call(lambda c: lineage(c, take))]
+
+
+@router.get("/{take}/audio", response_class=FileResponse)
+async def audio(
+    take: str,
+    request: Request,
+    format: Format = "wav",
+    subtype: Literal["16", "24", "float"] | None = None,
+    download: bool = False,
+) -> Response:
+    """Return the audio of a take, also parts of it (Range), as it is stored or converted."""
+    server = server_of(request)
+    found = await find_take(server, take)
+    path = server.store.path(found.artifact.hash)
+    if found.artifact.missing or not path.is_file():
+        raise NotFoundError(f"the audio file of take {take} is missing", "restore it in the data folder of the server")
+    is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == found.artifact.subtype)
+    used = path if is_stored else await asyncio.to_thread(_converted, server, path, format, subtype)
+    tag = f'"{found.artifact.hash[:32]}-{format}-{subtype or "stored"}"'
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
+    name = f"{download_name(found)}.{format}" if download else None
+    return FileResponse(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
+
+
+def _converted(server: Server, path: Path, format: Format, subtype: str | None) -> Path:
+    """Return a copy in another format, which is made once."""
+    folder = server.settings.data / "converted"
+    key = hashlib.sha256(f"{path.stem} {format} {subtype}".encode()).hexdigest()
+    target = folder / f"{key}.{format}"
+    if not target.is_file():
+        folder.mkdir(exist_ok=True)
+        Clip.load(path).save(target, subtype=SUBTYPES[subtype] if subtype else None)
+    return target
+
+
+def download_name(take: Take) -> str:
+    """Return the name of a downloaded file."""
+    text = take.title or take.prompt or take.kind
+    kept = "".join(c if c.isalnum() or c in " -_" else " " for c in text)
+    return " ".join(kept.split())[:60].strip() or take.id

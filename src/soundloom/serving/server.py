@@ -1,0 +1,91 @@
+"""The parts of a running server, and their start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from soundloom.atomic import make_folder
+from soundloom.serving.events import EventHub
+from soundloom.serving.jobs.dispatcher import Dispatcher
+from soundloom.serving.jobs.settings import DispatchSettings
+from soundloom.serving.storage.database import Database
+from soundloom.serving.storage.objects import ObjectStore
+from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
+from soundloom.serving.worker.settings import WorkerSettings
+
+DATABASE, OBJECTS, TRASH = "library.db", "objects", "trash"
+HOUSEKEEPING_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the server runs. `model` is the one for requests that name none."""
+
+    data: Path
+    workers: Mapping[str, WorkerSettings]  # by device; their folder of objects is that of `data`
+    model: str = "mini"
+    sources: Mapping[str, str] = field(default_factory=dict)
+    keep_alive: float | None = 900.0
+    drain: float = 10.0
+
+
+class Server:
+    """The database, the files, the queue and the events of a server."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Open the data folder. Raises StorageError or WriteError."""
+        self.settings, self.started = settings, time.time()
+        make_folder(settings.data)
+        self.database = Database(settings.data / DATABASE)
+        self.store, self.hub = ObjectStore(settings.data / OBJECTS), EventHub()
+        dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
+        self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the workers and take up the jobs of the last time."""
+        await self.dispatcher.start()
+        self._housekeeping = asyncio.create_task(self._keep_house())
+
+    async def stop(self) -> None:
+        """End everything; jobs that are not finished wait for the next start."""
+        self.hub.close()
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        await self.dispatcher.stop(self.settings.drain)
+        await asyncio.to_thread(self.database.close)
+
+    @property
+    def not_ready(self) -> str:
+        """Why no worker can take a job, or an empty string."""
+        dispatcher = self.dispatcher
+        if dispatcher.is_stopping:
+            return "the server is stopping"
+        if dispatcher.is_paused:
+            return "the queue is paused"
+        if not any(device.is_ready for device in dispatcher.devices):
+            return next((device.held for device in dispatcher.devices if device.held), "the workers are starting")
+        return ""
+
+    async def _keep_house(self) -> None:
+        """Compare files and rows, and remove what was deleted long ago, at the start and from time to time."""
+        while True:
+            present = await asyncio.to_thread(lambda: [path.stem for path in self.store.files()])
+            unused, known = await self.dispatcher.call(partial(_compare, present=present))
+            for hash in unused:
+                self.store.path(hash).unlink(missing_ok=True)
+            await asyncio.to_thread(self.store.set_aside_orphans, known, self.settings.data / TRASH)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def _compare(connection: sqlite3.Connection, present: list[str]) -> tuple[list[str], set[str]]:
+    """Return the hashes of files that nothing uses any more, and those of all that are known."""
+    unused = purge(connection, time.time() - KEPT_SECONDS)
+    mark_missing(connection, present)
+    return unused, {row[0] for row in connection.execute("SELECT hash FROM artifacts")}

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+
+from soundloom.serving.http.app import create_app
+from soundloom.serving.http.guard import Access
+from soundloom.serving.http.tokens import Tokens
+from soundloom.serving.server import OBJECTS, Server, ServerSettings
+from soundloom.serving.worker.settings import WorkerSettings
+
+TOKEN = "a-token-of-the-tests"
+
+
+@contextmanager
+def running(folder, **settings):
+    """Run a real server on a free port of this machine, in a thread; yield a client and the server."""
+    worker = WorkerSettings(str(folder / OBJECTS), engine="torch", device="cpu", threads=1)
+    server = Server(ServerSettings(folder, {"cpu": worker}, drain=0, **settings))
+    socket = uvicorn.Config("", port=0).bind_socket()
+    port = socket.getsockname()[1]
+    app = create_app(server, Access.at(port, Tokens.of({"tests": TOKEN})))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, lifespan="on")
+    web = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(web.serve([socket])), daemon=True)
+    thread.start()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+            for _ in range(500):
+                if web.started:
+                    break
+                threading.Event().wait(0.01)
+            yield client, server
+    finally:
+        web.should_exit = True
+        thread.join(30)
+        socket.close()
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("data")) as (client, server):
+        yield client, server
+
+
+@pytest.fixture
+def client(served):
+    return served[0]
