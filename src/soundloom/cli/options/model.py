@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from soundloom.checkpoints.stable_audio.bundle import DEFAULT_GROUP_SIZE
 from soundloom.cli.options.flags import flag, integer, switch
-from soundloom.cli.options.shared import inference_precision_flag, model_flag
+from soundloom.cli.options.shared import inference_precision_flag, model_flag, offline_flag
 from soundloom.engines.threads import MAX_THREADS
 from soundloom.errors import RequestError
 
@@ -33,7 +33,7 @@ class DownloadOptions(LicenseOptions):
     """Model and device."""
 
     revision: str | None = flag("--revision", metavar="COMMIT", help="download this commit instead of the pinned one")
-    offline: bool | None = flag("--offline", action="store_true", help="never use the network")
+    offline: bool | None = offline_flag()
 
 
 @dataclass(frozen=True)

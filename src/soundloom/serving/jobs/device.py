@@ -6,11 +6,14 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from soundloom.serving.jobs.estimate import Fraction
+from soundloom.serving.jobs.estimate import Fraction, Timings
+from soundloom.serving.jobs.queue import QueuedJob
 from soundloom.serving.jobs.scheduler import Waiting
+from soundloom.serving.jobs.settings import DispatchSettings
 from soundloom.serving.worker.messages import (
     Bye,
     Cancel,
@@ -26,9 +29,6 @@ from soundloom.serving.worker.messages import (
 )
 from soundloom.serving.worker.process import WorkerProcess
 from soundloom.serving.worker.settings import WorkerSettings
-
-if TYPE_CHECKING:
-    from soundloom.serving.jobs.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 MAX_DEATHS, DEATH_SECONDS = 3, 60.0  # of a worker while it starts or loads, before its device is held
@@ -57,10 +57,30 @@ class ActiveRun:
     step_seconds: list[float] = field(default_factory=list)
 
 
+class Owner(Protocol):
+    """What a device needs of the dispatcher."""
+
+    queue: dict[str, QueuedJob]
+    settings: DispatchSettings
+
+    def choose(self, device: Device) -> list[Waiting]: ...
+    async def wait_for_change(self, seconds: float | None) -> bool: ...
+    async def timings(self, model: str, loaded: Loaded) -> Timings: ...
+    async def started(self, device: Device, run: ActiveRun) -> None: ...
+    async def working(self, device: Device, run: ActiveRun, message: Working) -> None: ...
+    async def item_done(self, message: ItemDone) -> None: ...
+    async def run_done(self, run: ActiveRun) -> None: ...
+    async def failed(self, items: Iterable[Waiting], error: dict[str, Any]) -> None: ...
+    async def crashed(self, run: ActiveRun, reason: str) -> None: ...
+    def report_loading(self, device: Device, model: str) -> None: ...
+    def report_stalled(self, run: ActiveRun) -> None: ...
+    def report_devices(self) -> None: ...
+
+
 class Device:
     """A device; its coroutine `drive` runs until the server stops."""
 
-    def __init__(self, name: str, settings: WorkerSettings, dispatcher: Dispatcher) -> None:
+    def __init__(self, name: str, settings: WorkerSettings, dispatcher: Owner) -> None:
         self.name, self.settings, self._dispatcher = name, settings, dispatcher
         self.process: WorkerProcess | None = None
         self.loaded = Loaded()
@@ -104,7 +124,7 @@ class Device:
             if chosen:
                 return chosen
             idle = self._dispatcher.settings.keep_alive if self.loaded.model else None
-            if not await self._dispatcher.wait_for_change(self, idle) and self.loaded.model:
+            if not await self._dispatcher.wait_for_change(idle) and self.loaded.model:
                 self._send(Unload())
                 self.loaded = await self._receive(Loaded)
                 self._dispatcher.report_devices()
@@ -194,7 +214,7 @@ class Device:
             silent = time.monotonic() - run.last
             if silent > max(STALL_SECONDS, STALL_STEPS * median) and not run.is_stalled:
                 run.is_stalled = True
-                self._dispatcher.report_stalled(self, run)
+                self._dispatcher.report_stalled(run)
             if limit and silent > limit:
                 log.warning("%s made no progress for %.0f s and is ended", self.name, silent)
                 self.kill()
@@ -215,7 +235,7 @@ class Device:
         self.restarts += 1
         log.warning("%s: %s", self.name, reason)
         if run is not None:
-            await self._dispatcher.crashed(self, run, reason)
+            await self._dispatcher.crashed(run, reason)
         else:
             self._deaths.append(time.monotonic())
             if len(self._deaths) == MAX_DEATHS and self._deaths[-1] - self._deaths[0] < DEATH_SECONDS:

@@ -185,7 +185,7 @@ class Dispatcher:
             queued.running.add(item.number)
         return chosen
 
-    async def wait_for_change(self, device: Device, seconds: float | None) -> bool:
+    async def wait_for_change(self, seconds: float | None) -> bool:
         """Wait until the queue changes; return False after `seconds`."""
         try:
             async with asyncio.timeout(seconds), self._changed:
@@ -270,7 +270,7 @@ class Dispatcher:
         for job in dict.fromkeys(item.job for item in items):
             await self._fail(self.queue[job], error)
 
-    async def crashed(self, device: Device, run: ActiveRun, reason: str) -> None:
+    async def crashed(self, run: ActiveRun, reason: str) -> None:
         """Put the jobs of a run whose worker is gone back in the queue, or fail those that did it before."""
         for job in dict.fromkeys(job for job, _ in sorted(run.left)):
             queued = self.queue[job]
@@ -290,7 +290,7 @@ class Dispatcher:
     def report_loading(self, device: Device, model: str) -> None:
         self._spawn(self._event("model", {"device": device.name, "model": model, "state": "loading"}))
 
-    def report_stalled(self, device: Device, run: ActiveRun) -> None:
+    def report_stalled(self, run: ActiveRun) -> None:
         for job in {item.job for item in run.items}:
             self.hub.progress(job, {"id": job, "stalled": True}, always=True)
 

@@ -1,0 +1,103 @@
+"""`soundloom serve`: serve the models to programs and browsers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from soundloom.cli.options.flags import flag, integer
+from soundloom.cli.options.model import EngineOptions, ThreadOptions
+from soundloom.cli.options.shared import inference_precision_flag, model_flag, offline_flag
+from soundloom.errors import RequestError
+from soundloom.folders import data_folder
+
+NEEDED = ("fastapi", "uvicorn", "multipart")
+LIBRARY = "library"  # folder in the data folder
+FOREVER = -1.0
+
+
+@dataclass(frozen=True)
+class Options(EngineOptions, ThreadOptions):
+    """Serve the models of this machine to programs and browsers, with a queue and a library of what was made.
+
+    soundloom serve
+
+    The server answers to this machine only, and prints a link that opens it in a browser. Programs send the token in
+    the file `library/token` of the data folder, or the one in SOUNDLOOM_TOKEN.
+    """
+
+    host: str = flag("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; others need a token")
+    port: int = flag("--port", default=8157, type=int, metavar="N", help="port to listen on; 0: any free one")
+    model: str | None = model_flag(help="the model of requests that name none: a name or a folder (default: mini)")
+    devices: Sequence[str] = flag(
+        "--devices",
+        default=(),
+        type=lambda text: tuple(text.split(",")),
+        metavar="NAMES",
+        help="devices that work at the same time, such as cuda:0,cuda:1 (default: the fastest one)",
+    )
+    precision: str | None = inference_precision_flag(help="precision of the transformer (default: auto)")
+    offline: bool = offline_flag(default=False)
+    keep_alive: float = flag(
+        "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
+    )
+    drain: float = flag("--drain", default=10.0, type=float, metavar="S", help="time for running clips at a stop")
+    allow_host: Sequence[str] = flag(
+        "--allow-host", default=(), action="append", metavar="NAME:PORT", help="another name of this server; repeatable"
+    )
+    allow_origin: Sequence[str] = flag(
+        "--allow-origin", default=(), action="append", metavar="URL", help="a page that may use it; repeatable"
+    )
+
+
+def run(options: Options) -> None:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise RequestError(f"the server needs packages that are not installed: {', '.join(missing)}", INSTALL)
+    if not 0 <= integer(str(options.port)) <= 65_535:
+        raise RequestError(f"--port must be between 0 and 65535, found {options.port}")
+    if not options.drain >= 0 or not (options.keep_alive >= 0 or options.keep_alive == FOREVER):
+        raise RequestError("--drain and --keep-alive are seconds, 0 or more", "--keep-alive -1 never frees models")
+    from soundloom.serving.run import Address, serve
+    from soundloom.serving.server import OBJECTS, ServerSettings
+    from soundloom.serving.worker.settings import WorkerSettings
+
+    folder = data_folder() / LIBRARY
+    name, sources = _named(options.model or "mini")
+    workers = {
+        device or "default": WorkerSettings(
+            str(folder / OBJECTS),
+            options.engine,
+            device or None,
+            options.precision or "auto",
+            options.threads,
+            options.offline,
+            sources,
+        )
+        for device in options.devices or ("",)
+    }
+    keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
+    settings = ServerSettings(folder, workers, name, sources, keep_alive, options.drain)
+    address = Address(options.host, options.port, tuple(options.allow_host), tuple(options.allow_origin))
+    serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), _show)
+
+
+INSTALL = "pip install 'soundloom[serve]'"
+
+
+def _named(model: str) -> tuple[str, dict[str, str]]:
+    """Return the name of a model, and its folder unless the catalogue has it."""
+    from soundloom.cli.loading import known_model, named_entry
+
+    if named_entry(model) is not None:
+        return model, {}
+    name, _ = known_model(model)
+    return name, {name: str(Path(model).resolve())}
+
+
+def _show(url: str, link: str) -> None:
+    sys.stderr.write(f"soundloom is at {url}\nOpen it in a browser by this link, which works once:\n  {link}\n")
+    sys.stderr.flush()

@@ -1,0 +1,109 @@
+"""Run the server until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+
+from soundloom.atomic import atomic_path
+from soundloom.errors import RequestError
+from soundloom.serving.http.app import create_app
+from soundloom.serving.http.guard import Access
+from soundloom.serving.http.tokens import Tokens, open_link
+from soundloom.serving.jobs.resolve import KnownModel
+from soundloom.serving.server import Server, ServerSettings
+
+GRACE_SECONDS = 2  # for open streams, before a stop closes them
+TOKEN_FILE = "token"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens; `names` are further names with ports that it answers to."""
+
+    host: str = "127.0.0.1"
+    port: int = 8157
+    names: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        with suppress(ValueError):
+            return ip_address(self.host).is_loopback
+        return self.host == "localhost"
+
+
+def serve(settings: ServerSettings, address: Address, token: str | None, show: Callable[[str, str], None]) -> None:
+    """Serve until a signal. `show` gets the address and a link that logs a browser in once.
+
+    Without a token, the one of the data folder is used, which is made on the first start. Raises RequestError,
+    StorageError or WriteError.
+    """
+    if not address.is_local and token is None:
+        raise RequestError(
+            f"--host {address.host} can be reached from other machines, so the server needs a token of yours",
+            "set SOUNDLOOM_TOKEN, or leave out --host",
+        )
+    if token is not None and len(token) < 16:
+        raise RequestError("SOUNDLOOM_TOKEN has fewer than 16 characters", "choose a longer one")
+    KnownModel.open(settings.model, settings.sources)  # or an error before anything is served
+    listening = _listen(address)
+    port = listening.getsockname()[1]
+    server = Server(settings)
+    tokens = Tokens.of({"token": token or stored_token(settings.data)})
+    access = Access.at(port, tokens, address.names, origins=frozenset(address.origins))
+    name = f"[{address.host}]" if ":" in address.host else address.host
+    url = f"http://{name}:{port}"
+    link = server.database.run(open_link).result()
+    show(url, f"{url}/login?link={link}")
+    config = uvicorn.Config(
+        create_app(server, access),
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    try:
+        uvicorn.Server(config).run([listening])
+    finally:
+        listening.close()
+
+
+def stored_token(folder: Path) -> str:
+    """Return the token of a data folder, which programs of the same user may read; make one if there is none."""
+    path = folder / TOKEN_FILE
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    token = secrets.token_urlsafe(32)
+    with atomic_path(path, overwrite=False) as new:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(token + "\n")
+        new.chmod(0o600)
+    return token
+
+
+def _listen(address: Address) -> socket.socket:
+    """Return a listening socket. Raises RequestError if the address is taken or does not exist."""
+    try:
+        family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        if os.name != "nt":  # where this option would let two servers share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(
+            f"the server cannot listen on {address.host}, port {address.port}: {reason}",
+            "another server may run there; choose a port with --port, 0 for any free one",
+        ) from error
+    listening.set_inheritable(False)
+    return listening

@@ -1,0 +1,135 @@
+"""`soundloom serve` as a process: its start, its end, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+
+@contextmanager
+def serving(folder, *flags, **environment):
+    """Start the command; yield the process, its address and its link."""
+    variables = {**os.environ, "SOUNDLOOM_DATA": str(folder), "HF_HUB_OFFLINE": "1", **environment}
+    command = [sys.executable, "-m", "soundloom", "serve", "--port", "0", "--threads", "1", *flags]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+    try:
+        lines = [process.stderr.readline() for _ in range(3)]
+        url = re.search(r"http://\S+", lines[0])[0]
+        yield process, url, lines[2].strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def refusal(folder, *flags, **environment):
+    variables = {**os.environ, "SOUNDLOOM_DATA": str(folder), **environment}
+    command = [sys.executable, "-m", "soundloom", "serve", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+def token(folder):
+    return {"Authorization": f"Bearer {(folder / 'library' / 'token').read_text().strip()}"}
+
+
+def test_it_serves_a_clip_and_stops_with_open_streams(tmp_path):
+    with serving(tmp_path) as (process, url, link):
+        with httpx.Client(base_url=url, headers=token(tmp_path), timeout=60) as client:
+            assert client.get("/health").status_code == 200
+            body = {"request": {"prompt": "rain", "seconds": 1}}
+            job = client.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()
+            assert job["state"] == "succeeded"
+            assert httpx.get(link).status_code == 303
+            streams = [threading.Thread(target=read_stream, args=(url, token(tmp_path))) for _ in range(5)]
+            for stream in streams:
+                stream.start()
+            slow = {"request": {"prompt": "rain", "seconds": 1, "steps": 4000, "sampler": "euler"}}
+            waiting = client.post("/v1/jobs", json=slow).json()["id"]
+            time.sleep(1)
+            start = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+            assert time.monotonic() - start < 15
+        for stream in streams:
+            stream.join(5)
+            assert not stream.is_alive()
+    with serving(tmp_path) as (_, url, _), httpx.Client(base_url=url, headers=token(tmp_path)) as client:
+        assert client.get(f"/v1/jobs/{waiting}").json()["state"] in ("queued", "running")
+        assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
+
+
+def read_stream(url, headers):
+    try:
+        with httpx.stream("GET", f"{url}/v1/events", headers=headers, timeout=30) as answer:
+            for _ in answer.iter_lines():
+                pass
+    except httpx.HTTPError:
+        pass
+
+
+def test_the_token_is_private_and_can_be_chosen(tmp_path):
+    with serving(tmp_path, SOUNDLOOM_TOKEN="a token of the tests") as (_, url, _):
+        assert httpx.get(f"{url}/v1/system", headers={"X-API-Key": "a token of the tests"}).status_code == 200
+        assert not (tmp_path / "library" / "token").exists()
+    with serving(tmp_path):
+        assert (tmp_path / "library" / "token").stat().st_mode & 0o077 == 0
+
+
+def test_a_second_server_is_refused_in_a_sentence(tmp_path):
+    with serving(tmp_path):
+        code, text = refusal(tmp_path, "--port", "0")
+        assert code == 1 and "another server uses this data folder" in text
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, text = refusal(tmp_path, "--port", port)
+        assert code == 2 and f"cannot listen on 127.0.0.1, port {port}" in text and "--port" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--host", "0.0.0.0"), "needs a token of yours"),
+        (("--port", "70000"), "--port must be between 0 and 65535"),
+        (("--port", "99999999999999999999"), "does not fit"),
+        (("--drain", "nan"), "seconds, 0 or more"),
+        (("--keep-alive", "-5"), "seconds, 0 or more"),
+        (("--model", "same-s"), "autoencoder alone"),
+        (("--model", "no-such-model"), "no-such-model"),
+    ],
+)
+def test_wrong_flags_are_refused_in_a_sentence(tmp_path, flags, message):
+    code, text = refusal(tmp_path, *flags)
+    assert code == 2 and message in text and "Traceback" not in text
+
+
+def test_an_unknown_address_is_refused(tmp_path):
+    code, text = refusal(tmp_path, "--host", "no.such.host.invalid", SOUNDLOOM_TOKEN="a token of the tests")
+    assert code == 2 and "cannot listen on no.such.host.invalid" in text
+
+
+def test_a_short_token_is_refused(tmp_path):
+    assert "fewer than 16 characters" in refusal(tmp_path, SOUNDLOOM_TOKEN="short")[1]
+
+
+def test_the_server_process_loads_no_framework(tmp_path):
+    code = (
+        "import sys, soundloom.serving.run\n"
+        "assert not {'torch', 'mlx'} & set(sys.modules), sorted({'torch', 'mlx'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
