@@ -27,7 +27,7 @@ def snap_tempo(clip: Clip, bpm: float) -> Clip:
     measured = clip.measure().tempo
     if measured is None:
         raise AudioError(
-            f"the tempo cannot be snapped to {bpm:g} BPM, because it is unsure what it is",
+            f"the tempo is unsure, so it cannot be snapped to {bpm:g} BPM",
             "clips of two bars or more with clear beats have a measurable tempo",
         )
     near = bpm * 2.0 ** round(math.log2(measured / bpm))
@@ -69,11 +69,11 @@ def _stretched(library: Any, audio: np.ndarray, rate: int, ratio: float, length:
     return np.pad(out, ((0, 0), (0, length - out.shape[1])))
 
 
-def require_bpm(bpm: float) -> None:
-    """Raise RequestError for a tempo that is not a number from 20 to 400."""
+def require_bpm(bpm: float, name: str = "a tempo") -> None:
+    """Raise RequestError for a tempo that is not a number from 20 to 400; `name` is its name in the message."""
     is_number = isinstance(bpm, int | float | np.number) and not isinstance(bpm, bool)
     if not is_number or not MIN_BPM <= bpm <= MAX_BPM:
-        raise RequestError(f"a tempo must be a number from {MIN_BPM:g} to {MAX_BPM:g} BPM, found {shown(bpm)}")
+        raise RequestError(f"{name} must be a number from {MIN_BPM:g} to {MAX_BPM:g} BPM, found {shown(bpm)}")
 
 
 def require_stretch() -> Any:

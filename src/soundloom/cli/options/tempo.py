@@ -30,7 +30,7 @@ class TempoOptions:
         if self.snap_tempo is not None:
             from soundloom.audio.stretch import require_bpm, require_stretch
 
-            require_bpm(self.snap_tempo)
+            require_bpm(self.snap_tempo, "--snap-tempo")
             require_stretch()
 
     def snapped(self, clip: Clip) -> Clip:
