@@ -139,6 +139,7 @@ def test_a_plot_of_a_file_reads_it_once(tmp_path):
 
 
 def test_plots_say_what_they_need(monkeypatch):
+    pytest.importorskip("matplotlib")
     with pytest.raises(AudioError, match="a clip without samples cannot be plotted"):
         tone()[1:1].plot()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
