@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +64,7 @@ class EventHub:
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
         self._reported: dict[str, float] = {}  # when progress of a job was last passed on
+        self.observers: list[Callable[[Event], None]] = []
         self.closed = False
 
     @property
@@ -72,6 +73,8 @@ class EventHub:
 
     def publish(self, event: Event) -> None:
         """Pass on an event that is stored."""
+        for observe in self.observers:
+            observe(event)
         self._send(Notice(event.kind, event.data, event.id))
 
     def progress(self, job: str, data: dict[str, Any], *, always: bool = False) -> None:

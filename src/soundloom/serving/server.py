@@ -14,6 +14,7 @@ from soundloom.atomic import make_folder
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.settings import DispatchSettings
+from soundloom.serving.models import Models
 from soundloom.serving.storage.database import Database
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
@@ -46,6 +47,7 @@ class Server:
         self.store, self.hub = ObjectStore(settings.data / OBJECTS), EventHub()
         dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
+        self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
         self._housekeeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

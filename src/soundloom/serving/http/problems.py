@@ -21,6 +21,7 @@ from soundloom.errors import (
     WriteError,
 )
 from soundloom.serving.jobs.settings import JobEndedError, NotFoundError, QueueFullError
+from soundloom.serving.models import LicenseError
 from soundloom.serving.problems import INTERNAL, problem_of
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that
     (JobEndedError, 409),
     (QueueFullError, 429),
     (ModelNotFoundError, 404),
-    (DownloadError, 403),
+    (LicenseError, 403),
+    (DownloadError, 502),
     (AudioError, 415),
     (WriteError, 507),
     (RequestError, 422),

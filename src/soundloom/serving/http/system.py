@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from soundloom.config.catalogue import CATALOGUE
 from soundloom.lora.files.find import list_adapters
 from soundloom.serving.http.jobs import server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link
+from soundloom.serving.metrics import Metrics
 from soundloom.serving.storage.jobs import waiting
 from soundloom.version import __version__
 
@@ -78,21 +78,14 @@ async def system(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
-    """List the models that can generate, in the shape of OpenAI's list."""
-    server = server_of(request)
-    loaded = {device.loaded.model for device in server.dispatcher.devices}
-    names = {entry.name: entry for entry in CATALOGUE.values() if entry.public and entry.kind != "autoencoder"}
-    found = [{"id": name, "owned_by": "soundloom", "license": entry.license} for name, entry in names.items()]
-    found += [{"id": name, "owned_by": "user", "license": ""} for name in server.settings.sources]
-    return {
-        "object": "list",
-        "data": [{**one, "object": "model", "created": 0, "loaded": one["id"] in loaded} for one in found],
-    }
-
-
 @router.get("/v1/loras")
 async def loras() -> dict[str, Any]:
     """List the adapters in the folder of adapters."""
     return {"loras": [{"name": name} for name in list_adapters()]}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Return figures in the format of Prometheus."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

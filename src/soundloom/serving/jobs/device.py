@@ -86,6 +86,7 @@ class Device:
         self.loaded = Loaded()
         self.run: ActiveRun | None = None
         self.held = ""  # why it takes no work
+        self.wanted: str | None = None  # a model to load before the next work; "" frees the one that is loaded
         self.restarts = 0
         self._inbox: asyncio.Queue[Message | str] = asyncio.Queue()
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
@@ -120,14 +121,26 @@ class Device:
     async def _next(self) -> list[Waiting]:
         """Wait for work; free the model when there is none for long."""
         while True:
+            await self._change_model()
             chosen = self._dispatcher.choose(self)
             if chosen:
                 return chosen
             idle = self._dispatcher.settings.keep_alive if self.loaded.model else None
             if not await self._dispatcher.wait_for_change(idle) and self.loaded.model:
-                self._send(Unload())
-                self.loaded = await self._receive(Loaded)
-                self._dispatcher.report_devices()
+                await self._unload()
+
+    async def _change_model(self) -> None:
+        """Load or free a model as somebody asked for."""
+        wanted, self.wanted = self.wanted, None
+        if wanted and wanted != self.loaded.model:
+            await self._load(wanted, [])
+        elif wanted == "" and self.loaded.model:
+            await self._unload()
+
+    async def _unload(self) -> None:
+        self._send(Unload())
+        self.loaded = await self._receive(Loaded)
+        self._dispatcher.report_devices()
 
     async def _receive(self, kind: type[Any]) -> Any:
         """Wait for a message of a kind. Raises WorkerGone."""

@@ -15,8 +15,8 @@ from soundloom.errors import RequestError, SoundloomError
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.device import ActiveRun, Device
 from soundloom.serving.jobs.estimate import Timings
-from soundloom.serving.jobs.queue import QueuedJob
-from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, resolve
+from soundloom.serving.jobs.queue import QueuedJob, job_facts
+from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, require_installed, resolve
 from soundloom.serving.jobs.scheduler import Scheduler, Waiting
 from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, NotFoundError, QueueFullError
 from soundloom.serving.problems import problem_of
@@ -86,6 +86,8 @@ class Dispatcher:
         if self.is_stopping:
             raise SoundloomError("the server is stopping", "try again when it is back")
         source = await self.source_path(body.source) if body.source else None
+        if body.model not in self.settings.sources:
+            require_installed(body.model)
         clips = await asyncio.to_thread(self.check, body, source)
         jobs, items = await self.call(rows.waiting)
         if jobs >= self.settings.max_jobs or items + len(clips) > self.settings.max_items:
@@ -122,7 +124,7 @@ class Dispatcher:
             raise RequestError(f"the job is {found.state}, and only failed and canceled jobs can be repeated")
         await self.call(lambda connection: rows.retry(connection, job))
         await self._requeue(await self.get(job))
-        await self._event("job", job_facts(await self.get(job)))
+        await self.tell("job", job_facts(await self.get(job)))
         await self.changed()
         return await self.get(job)
 
@@ -131,7 +133,7 @@ class Dispatcher:
         queued = await self._queued(job)
         await self.call(lambda connection: rows.move(connection, job, before))
         queued.job = replace(queued.job, position=(await self.get(job)).position)
-        await self._event("queue", {"moved": job, "before": before})
+        await self.tell("queue", {"moved": job, "before": before})
         return await self.get(job)
 
     async def pause(self, paused: bool) -> None:
@@ -140,7 +142,7 @@ class Dispatcher:
         if not paused:
             for device in self.devices:
                 device.held = ""
-        await self._event("queue", {"paused": paused})
+        await self.tell("queue", {"paused": paused})
         await self.changed()
 
     async def get(self, job: str) -> Job:
@@ -244,15 +246,17 @@ class Dispatcher:
             facts: dict[str, Any] = {"job": message.job, "number": message.number, "state": message.state}
             take = None
             if message.artifact is not None:
-                job, source = queued.job, queued.job.body.get("source")
-                parent = job.body.get("parent") or (source if source and get_take(connection, source) else None)
+                job = queued.job
+                source = job.body.get("parent") or job.body.get("source")
+                parent = source if source and get_take(connection, source) else None
                 artifact = Artifact(**message.artifact, made=time.time())
                 take = add_take(connection, artifact, message.record, job.kind, job.client, parent)
                 facts["take"] = take.id
             state: State = message.state  # type: ignore[assignment]
             rows.set_item(connection, message.job, message.number, state, take.id if take else None, message.error)
+            facts |= {"error": message.error} if message.error else {}
             events = [add_event(connection, "take", {"id": take.id, "job": message.job})] if take else []
-            return [*events, add_event(connection, "item", facts | ({"error": message.error} if message.error else {}))]
+            return [*events, add_event(connection, "item", facts)]
 
         events = await self.call(store)
         queued.running.discard(message.number)
@@ -288,7 +292,7 @@ class Dispatcher:
         await self.run_done(run)
 
     def report_loading(self, device: Device, model: str) -> None:
-        self._spawn(self._event("model", {"device": device.name, "model": model, "state": "loading"}))
+        self._spawn(self.tell("model", {"device": device.name, "model": model, "state": "loading"}))
 
     def report_stalled(self, run: ActiveRun) -> None:
         for job in {item.job for item in run.items}:
@@ -296,7 +300,7 @@ class Dispatcher:
 
     def report_devices(self) -> None:
         devices = [{"device": one.name, "model": one.loaded.model, "held": one.held} for one in self.devices]
-        self._spawn(self._event("system", {"devices": devices}))
+        self._spawn(self.tell("system", {"devices": devices}))
 
     # Helpers
 
@@ -309,7 +313,8 @@ class Dispatcher:
         for event in events:
             self.hub.publish(event)
 
-    async def _event(self, kind: str, data: dict[str, Any]) -> None:
+    async def tell(self, kind: str, data: dict[str, Any]) -> None:
+        """Store an event and pass it on."""
         self.hub.publish(await self.call(lambda connection: add_event(connection, kind, data)))
 
     async def _queued(self, job: str) -> QueuedJob:
@@ -324,7 +329,8 @@ class Dispatcher:
 
         def store(connection: sqlite3.Connection) -> Event:
             rows.set_state(connection, job, state, reason)
-            return add_event(connection, "job", {"id": job, "state": state, "reason": reason})
+            facts = {"id": job, "kind": queued.job.kind, "model": queued.job.model, "state": state, "reason": reason}
+            return add_event(connection, "job", facts)
 
         self.hub.publish(await self.call(store))
 
@@ -394,8 +400,3 @@ class Dispatcher:
         if device.run is run and any(one == job for one, _ in run.left):
             log.warning("%s did not stop job %s and is ended", device.name, job)
             device.kill()
-
-
-def job_facts(job: Job) -> dict[str, Any]:
-    """Return what listeners are told about a new job."""
-    return {"id": job.id, "kind": job.kind, "model": job.model, "state": job.state, "items": len(job.items)}

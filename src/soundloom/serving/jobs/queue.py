@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from soundloom.serving.jobs.resolve import ResolvedClip
 from soundloom.serving.jobs.scheduler import Waiting
@@ -45,3 +46,8 @@ class QueuedJob:
         """Return the message about a clip."""
         clip = self.clips[number]
         return WorkItem(self.job.id, number, clip.family, clip.request, self.source)
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """Return what listeners are told about a new job."""
+    return {"id": job.id, "kind": job.kind, "model": job.model, "state": job.state, "items": len(job.items)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from soundloom.audio.clip import Clip
+from soundloom.checkpoints.installed import is_installed
 from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.config.catalogue import find_entry
@@ -81,6 +82,13 @@ class KnownModel:
         if not isinstance(config, ModelConfig | MusicGenConfig):
             raise RequestError(f"{name} is an autoencoder alone and cannot generate", "use mini or small-music")
         return cls(name, config)
+
+
+def require_installed(name: str) -> None:
+    """Raise ModelNotFoundError for a model of the catalogue whose weights are not on this machine."""
+    entry = find_entry(name.partition("@")[0])
+    if entry is not None and not is_installed(entry):
+        raise ModelNotFoundError(f"{name} is not downloaded", f"POST /v1/models/{name}/pull, or soundloom models pull")
 
 
 def resolve(body: JobBody, model: KnownModel, source: Clip | None) -> list[ResolvedClip]:
