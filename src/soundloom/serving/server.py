@@ -22,6 +22,7 @@ from soundloom.serving.worker.settings import WorkerSettings
 
 DATABASE, OBJECTS, TRASH = "library.db", "objects", "trash"
 HOUSEKEEPING_SECONDS = 3600.0
+MAX_DECODERS = 4  # at a time
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Server:
         dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
+        self.decoders = asyncio.Semaphore(MAX_DECODERS)  # of uploads
         self._housekeeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -20,7 +20,7 @@ from soundloom.errors import (
     SoundloomError,
     WriteError,
 )
-from soundloom.serving.jobs.settings import JobEndedError, NotFoundError, QueueFullError
+from soundloom.serving.jobs.settings import JobEndedError, NotFoundError, QueueFullError, TooLargeError
 from soundloom.serving.models import LicenseError
 from soundloom.serving.problems import INTERNAL, problem_of
 
@@ -30,6 +30,7 @@ STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that
     (NotFoundError, 404),
     (JobEndedError, 409),
     (QueueFullError, 429),
+    (TooLargeError, 413),
     (ModelNotFoundError, 404),
     (LicenseError, 403),
     (DownloadError, 502),

@@ -14,6 +14,10 @@ class QueueFullError(SoundloomError):
     """Too many jobs wait."""
 
 
+class TooLargeError(SoundloomError):
+    """A request has more bytes than the server accepts."""
+
+
 class JobEndedError(SoundloomError):
     """A job has ended already."""
 
