@@ -9,6 +9,8 @@ import threading
 import pytest
 import soundfile
 
+from soundloom.serving.peaks import read_pyramid
+
 BODY = {"kind": "generate", "request": {"prompt": "rain", "seconds": 1, "seed": 7}}
 
 
@@ -192,3 +194,15 @@ def test_the_system_names_devices_and_models(client):
     names = [one["id"] for one in client.get("/v1/models").json()["data"]]
     assert "mini" in names and "same-s" not in names and "large" not in names
     assert client.get("/v1/loras").status_code == 200
+
+
+def test_pictures_of_audio_are_served(client):
+    take = submit(client, Prefer="wait=60").json()["items"][0]["take"]
+    for _ in range(2):  # made, then from the cache
+        data = client.get(f"/v1/takes/{take}/peaks").content
+        (level,) = read_pyramid(data)
+        assert level.shape == (173, 2, 2) and level.max() > 100
+        assert len(client.get(f"/v1/takes/{take}/spectrogram?tile=0&level=2").content) == 256 * 512
+    refused = client.get(f"/v1/takes/{take}/spectrogram?tile=9&level=0")
+    assert refused.status_code == 422 and "has 1 tiles" in refused.json()["detail"]
+    assert client.get("/v1/takes/nothing/peaks").status_code == 404

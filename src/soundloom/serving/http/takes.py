@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
+from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
+from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
 from soundloom.serving.http.jobs import server_of
 from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
+from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import add_event
 from soundloom.serving.storage.rows import Take
@@ -34,6 +39,7 @@ Format = Literal["wav", "flac", "mp3", "ogg"]
 MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 MAX_TAG = 60  # characters
+FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
 
 
 @router.get("")
@@ -112,6 +118,16 @@ async def family(take: str, request: Request) -> list[TakeOut]:
     return [TakeOut.of(one) for one in await server.dispatcher.call(lambda c: lineage(c, take))]
 
 
+async def audio_file(server: Server, take: Take) -> Path:
+    """Return the file of a take. Raises NotFoundError."""
+    path = server.store.path(take.artifact.hash)
+    if not await asyncio.to_thread(path.is_file):
+        raise NotFoundError(
+            f"the audio file of take {take.id} is missing", "restore it in the data folder of the server"
+        )
+    return path
+
+
 @router.get("/{take}/audio", response_class=FileResponse)
 async def audio(
     take: str,
@@ -123,15 +139,13 @@ async def audio(
     """Return the audio of a take, also parts of it (Range), as it is stored or converted."""
     server = server_of(request)
     found = await find_take(server, take)
-    path = server.store.path(found.artifact.hash)
-    if found.artifact.missing or not path.is_file():
-        raise NotFoundError(f"the audio file of take {take} is missing", "restore it in the data folder of the server")
+    path = await audio_file(server, found)
     is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == found.artifact.subtype)
     used = path if is_stored else await asyncio.to_thread(_converted, server, path, format, subtype)
     tag = f'"{found.artifact.hash[:32]}-{format}-{subtype or "stored"}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
+    headers = {"ETag": tag, "Cache-Control": FOREVER}
     name = f"{download_name(found)}.{format}" if download else None
     return FileResponse(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
 
@@ -142,7 +156,7 @@ def _converted(server: Server, path: Path, format: Format, subtype: str | None) 
     key = hashlib.sha256(f"{path.stem} {format} {subtype}".encode()).hexdigest()
     target = folder / f"{key}.{format}"
     if not target.is_file():
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         Clip.load(path).save(target, subtype=SUBTYPES[subtype] if subtype else None)
     return target
 
@@ -152,3 +166,55 @@ def download_name(take: Take) -> str:
     text = take.title or take.prompt or take.kind
     kept = "".join(c if c.isalnum() or c in " -_" else " " for c in text)
     return " ".join(kept.split())[:60].strip() or take.id
+
+
+@router.get("/{take}/peaks", response_class=Response)
+async def peaks(take: str, request: Request) -> Response:
+    """Return the lowest and highest samples over spans of several lengths; `serving.peaks` describes the format."""
+    server = server_of(request)
+    path = await audio_file(server, await find_take(server, take))
+    data = await asyncio.to_thread(
+        _cached, server, f"{path.stem}.peaks", lambda: pyramid(StreamedClip.open(path).stream())
+    )
+    return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
+
+
+@router.get("/{take}/spectrogram", response_class=Response)
+async def spectrogram(
+    take: str,
+    request: Request,
+    tile: Annotated[int, Query(ge=0, le=10**6)] = 0,
+    level: Annotated[int, Query(ge=0, le=MAX_LEVEL)] = 0,
+) -> Response:
+    """Return a tile of the spectrogram: 256 rows of 512 bytes; a column is 256 samples times two to the level."""
+    server = server_of(request)
+    path = await audio_file(server, await find_take(server, take))
+    data = await asyncio.to_thread(
+        _cached, server, f"{path.stem}-{level}-{tile}.tile", lambda: _tile(path, tile, level)
+    )
+    return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
+
+
+def _tile(path: Path, tile: int, level: int) -> bytes:
+    clip = StreamedClip.open(path)
+    count = tile_count(clip.samples, level)
+    if tile >= count:
+        raise RequestError(
+            f"the spectrogram has {count} tiles at level {level}, numbered from 0", "ask for one of them"
+        )
+    start, stop = tile_span(tile, level)
+    inside = clip.read(max(start, 0), min(stop, clip.samples))
+    audio = np.pad(inside, ((0, 0), (max(-start, 0), max(stop - clip.samples, 0))))
+    return spectrogram_tile(audio, clip.sample_rate, level)
+
+
+def _cached(server: Server, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return data that is made once and kept in a file."""
+    path = server.settings.data / "peaks" / name
+    if path.is_file():
+        return path.read_bytes()
+    data = make()
+    make_folder(path.parent)
+    with atomic_path(path) as new:
+        new.write_bytes(data)
+    return data
