@@ -14,6 +14,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,6 +24,7 @@ from soundloom.serving.storage.events import has_session
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PUBLIC = ("/health", "/login")  # paths that need no token
+MAX_BODY_BYTES = 2**28 + 2**20  # the largest upload, and the rest of its form
 BROWSER = "browser"  # the owner of jobs that come with a cookie
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -70,7 +72,16 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refused = self._foreign(scope, headers) or await self._unknown(scope, headers)
+        refused = self._foreign(scope, headers) or _oversized(headers) or await self._unknown(scope, headers)
+        received = 0
+
+        async def receive_within_limit() -> Any:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413, _too_large_text())
+            return message
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -79,7 +90,7 @@ class Guard:
                 message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in known)]
             await send(message)
 
-        await (refused or self.app)(scope, receive, send_with_headers)
+        await (refused or self.app)(scope, receive_within_limit, send_with_headers)
 
     def _foreign(self, scope: Scope, headers: Headers) -> Response | None:
         """Return a refusal of requests to another host, or from another page."""
@@ -118,6 +129,18 @@ class Guard:
             return problem(401, "no-token", "this server needs a token", hint, {"WWW-Authenticate": "Bearer"})
         state["client"] = owner
         return None
+
+
+def _too_large_text() -> str:
+    return f"the request has more than {MAX_BODY_BYTES >> 20} MiB"
+
+
+def _oversized(headers: Headers) -> Response | None:
+    """Return a refusal of bodies that are too large, by what their header says."""
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) <= MAX_BODY_BYTES:
+        return None
+    return problem(413, "too-large", _too_large_text(), "send a shorter file")
 
 
 def _token(headers: Headers) -> str:

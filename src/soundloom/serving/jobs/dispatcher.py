@@ -17,6 +17,7 @@ from soundloom.serving.jobs.device import ActiveRun, Device
 from soundloom.serving.jobs.estimate import Timings
 from soundloom.serving.jobs.queue import QueuedJob, job_facts
 from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, require_installed, resolve
+from soundloom.serving.jobs.results import store_item
 from soundloom.serving.jobs.scheduler import Scheduler, Waiting
 from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, NotFoundError, QueueFullError
 from soundloom.serving.problems import problem_of
@@ -25,7 +26,7 @@ from soundloom.serving.storage.database import Database
 from soundloom.serving.storage.events import add_event, add_timing, timings
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.rows import ENDED, Artifact, Event, Job, State
-from soundloom.serving.storage.takes import add_take, get_artifact, get_take
+from soundloom.serving.storage.takes import get_artifact, get_take
 from soundloom.serving.worker.messages import ItemDone, Loaded, Working
 
 log = logging.getLogger(__name__)
@@ -123,18 +124,20 @@ class Dispatcher:
         if found.state not in ("failed", "canceled"):
             raise RequestError(f"the job is {found.state}, and only failed and canceled jobs can be repeated")
         await self.call(lambda connection: rows.retry(connection, job))
-        await self._requeue(await self.get(job))
-        await self.tell("job", job_facts(await self.get(job)))
+        found = await self.get(job)
+        await self._requeue(found)
+        await self.tell("job", job_facts(found))
         await self.changed()
-        return await self.get(job)
+        return found
 
     async def move(self, job: str, before: str | None) -> Job:
         """Place a waiting job before another one, or at the end. Raises NotFoundError or JobEndedError."""
         queued = await self._queued(job)
         await self.call(lambda connection: rows.move(connection, job, before))
-        queued.job = replace(queued.job, position=(await self.get(job)).position)
+        found = await self.get(job)
+        queued.job = replace(queued.job, position=found.position)
         await self.tell("queue", {"moved": job, "before": before})
-        return await self.get(job)
+        return found
 
     async def pause(self, paused: bool) -> None:
         """Hold the queue between runs, or go on; also after a device was held because its worker kept dying."""
@@ -242,23 +245,7 @@ class Dispatcher:
         if queued is None:
             return
 
-        def store(connection: sqlite3.Connection) -> list[Event]:
-            facts: dict[str, Any] = {"job": message.job, "number": message.number, "state": message.state}
-            take = None
-            if message.artifact is not None:
-                job = queued.job
-                source = job.body.get("parent") or job.body.get("source")
-                parent = source if source and get_take(connection, source) else None
-                artifact = Artifact(**message.artifact, made=time.time())
-                take = add_take(connection, artifact, message.record, job.kind, job.client, parent)
-                facts["take"] = take.id
-            state: State = message.state  # type: ignore[assignment]
-            rows.set_item(connection, message.job, message.number, state, take.id if take else None, message.error)
-            facts |= {"error": message.error} if message.error else {}
-            events = [add_event(connection, "take", {"id": take.id, "job": message.job})] if take else []
-            return [*events, add_event(connection, "item", facts)]
-
-        events = await self.call(store)
+        events = await self.call(lambda connection: store_item(connection, queued.job, message))
         queued.running.discard(message.number)
         self._publish(events)
 
@@ -344,11 +331,10 @@ class Dispatcher:
             clips = plan_clips(job.kind, model, [item.request for item in missing], clip)
         except SoundloomError as error:
             log.warning("job %s cannot run any more: %s", job.id, error.args[0])
-            queued = QueuedJob(job, {}, None, {item.number for item in missing})
-            self.queue[job.id] = queued
-            await self._fail(queued, problem_of(error))
+            self.queue[job.id] = QueuedJob(job, {}, None, {item.number for item in missing})
+            await self._fail(self.queue[job.id], problem_of(error))
             return
-        numbered = {item.number: one for item, one in zip(missing, clips, strict=True)}
+        numbered = dict(zip((item.number for item in missing), clips, strict=True))
         self.queue[job.id] = QueuedJob(job, numbered, source, {*numbered})
 
     async def _put_back(self, queued: QueuedJob, reason: str) -> None:

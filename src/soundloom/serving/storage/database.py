@@ -65,7 +65,7 @@ class Database:
         if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise StorageError(
                 f"{printable(self.path)} is damaged",
-                "move it away; `soundloom serve --rebuild` then lists the audio files of the data folder again",
+                "move it away: a new library is empty, and the audio files stay in the folder `objects`",
             )
         migrate(connection, self.path)
 
