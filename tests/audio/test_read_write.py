@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from soundloom.audio import write
 from soundloom.audio.formats.containers import SourceFormat
 from soundloom.audio.metadata import read_record, write_record
 from soundloom.audio.read import read_audio
@@ -141,6 +142,23 @@ def test_full_disk_leaves_the_old_file_alone(tmp_path, full_disk, ending, sample
         write_audio(path, noise(samples), RATE)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"old"
+
+
+def test_ctrl_c_inside_the_encoder_is_not_lost(tmp_path, monkeypatch):
+    class Interrupted:
+        def __init__(self, data):
+            self.data = data
+
+        def __len__(self):
+            return len(self.data)
+
+        def __bool__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "memoryview", Interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        write_audio(tmp_path / "a.wav", noise(100), RATE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_values_are_counted_from_the_beginning_of_the_file(tmp_path):

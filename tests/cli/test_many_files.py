@@ -362,6 +362,7 @@ def test_the_clips_nearest_to_the_tempo_are_kept(make, generate_from, tmp_path):
     assert [float(row["score"]) for row in rows] == [pick["score"] for pick in picks]
     assert "tempo" in rows[0]["reason"]
     assert "kept out/k_1.wav: rank 1, score" in made.err
+    assert "rejected out/rejected/k_0.wav: rank" in made.err
     assert all(read_record(row["file"])["request"]["prompt"] == MUSIC for row in rows)
 
 

@@ -77,7 +77,7 @@ def require_usable(findings: Iterable[Finding], what: str) -> None:
     """Raise OutputError if any finding is an error; `what` names the clip in the message."""
     errors = dict.fromkeys(finding.message for finding in findings if finding.severity == "error")
     if errors:
-        hint = "nothing was saved; use --keep-bad (keep_bad=True in Python) to save it anyway"
+        hint = "the clip was not saved; --keep-bad (keep_bad=True in Python) saves it anyway"
         raise OutputError(f"{what}: {'; '.join(errors)}", hint)
 
 

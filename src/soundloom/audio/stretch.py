@@ -30,7 +30,7 @@ def snap_tempo(clip: Clip, bpm: float) -> Clip:
             f"the tempo is unsure, so it cannot be snapped to {bpm:g} BPM",
             "clips of two bars or more with clear beats have a measurable tempo",
         )
-    near = bpm * 2.0 ** round(math.log2(measured / bpm))
+    near = on_grid(bpm, measured)
     ratio = measured / near
     if abs(ratio - 1) > MAX_STRETCH:
         raise AudioError(
@@ -40,6 +40,11 @@ def snap_tempo(clip: Clip, bpm: float) -> Clip:
         )
     values = {"bpm": float(bpm), "measured": round(measured, 2), "stretch": round(ratio, 5)}
     return stretch(clip, ratio).with_record({**clip.record, "snap_tempo": values})
+
+
+def on_grid(bpm: float, tempo: float) -> float:
+    """Return the octave of `bpm` (twice, half …) that is nearest to `tempo`."""
+    return bpm * 2.0 ** round(math.log2(tempo / bpm))
 
 
 def stretch(clip: Clip, ratio: float) -> Clip:

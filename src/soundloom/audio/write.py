@@ -168,16 +168,16 @@ class AudioWriter:
 
 
 class _OutputFile(io.FileIO):
-    """A file that stores the error of a failed write, which libsndfile loses when it closes some formats."""
+    """A file that stores what stopped a write: libsndfile loses it when it closes some formats, and Ctrl-C always."""
 
-    error: OSError | None = None
+    error: OSError | KeyboardInterrupt | None = None
 
     def write(self, data: Any) -> int:
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[super().write(rest) :]
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             self.error = error
         return len(data) - len(rest)
 

@@ -154,7 +154,7 @@ class Saver:
         status = "kept" if verdict.kept else "dropped" if drops else "rejected"
         path = now.path if now else None
         display.decide(index, path, verdict.kept, now.residual if now else None, {"pick": verdict.to_json()})
-        display.print(f"{status} {files.path}: rank {verdict.rank}, {verdict.score}")
+        display.print(f"{status} {path or files.path}: rank {verdict.rank}, {verdict.score}")
         if self._table:
             score = round(verdict.score.value, 4)
             changes = {"file": path, "status": status, "score": score, "reason": str(verdict.score)}

@@ -56,9 +56,9 @@ def _recorded_request(record: Mapping[str, Any]) -> GenerationRequest | None:
 
 
 def source_record(source: Clip) -> dict[str, Any]:
-    """Describe the source of an edit: its hash, and its name, prompt, seed, model and origin if known."""
+    """Describe the source of an edit: its hash, and its name, prompt, seed, model, origin and `snap_tempo` if known."""
     known: dict[str, Any] = {"name": source.name, "sha256": source.sha256()}
     known |= {"prompt": recorded_prompt(source.record)}
-    known |= {name: source.record.get(name) for name in ("mode", "model", "seed")}
+    known |= {name: source.record.get(name) for name in ("mode", "model", "seed", "snap_tempo")}
     known |= {"digital_source_type": digital_source_type(source.record)}
     return {name: value for name, value in known.items() if value not in (None, "")}

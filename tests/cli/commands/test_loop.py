@@ -87,6 +87,33 @@ def test_a_source_is_snapped_to_the_tempo_before_it_is_looped(soundloom, tmp_pat
     assert read_record("b.wav")["loop"]["beats"] == 8
 
 
+@pytest.fixture
+def clicks(tmp_path):
+    """Write six seconds of clicks at 118 BPM, which measures as that."""
+    times = np.arange(6 * 44100) / 44100
+    audio = 0.5 * np.sin(2 * np.pi * 300 * times) * np.exp(-30 * (times % (60 / 118)))
+    Clip(np.stack([audio, audio]).astype(np.float32), 44100).save(tmp_path / "a.wav")
+
+
+def test_bars_of_a_snapped_source_follow_its_new_tempo(soundloom, clicks):
+    pytest.importorskip("python_stretch", reason="python-stretch is not installed")
+    flags = ("clicks", "--snap-tempo", "120", "--bars", "2", *QUICK)
+    assert soundloom("loop", "a.wav", *flags, "--bpm", "118", "-o", "b.wav").code == 0
+    assert soundfile.info("b.wav").frames == 4 * 44_100
+    record = read_record("b.wav")
+    assert record["loop"]["bpm"] == 120
+    assert record["source"]["snap_tempo"]["measured"] == pytest.approx(118, rel=0.005)
+
+
+def test_a_source_that_cannot_be_snapped_keeps_its_tempo(soundloom, clicks):
+    pytest.importorskip("python_stretch", reason="python-stretch is not installed")
+    done = soundloom("loop", "a.wav", "clicks, 118 BPM", "--snap-tempo", "150", "-o", "b.wav", *QUICK)
+    assert "--snap-tempo left the clip as it is" in done.err and "150 BPM was requested" not in done.err
+    assert read_record("b.wav")["loop"]["bpm"] == 118
+    soundloom("loop", "a.wav", "clicks", "--snap-tempo", "150", "-o", "b.wav", *QUICK)
+    assert "bpm" not in read_record("b.wav")["loop"]
+
+
 def test_an_edit_takes_its_length_from_the_bars(soundloom, rain):
     done = soundloom("generate", "rain, 200 BPM", "--init-audio", "rain.wav", "--bars", "1", "-o", "a.wav", *QUICK)
     assert done.code == 0 and soundfile.info("a.wav").frames == 52_920
@@ -101,6 +128,7 @@ def test_an_edit_takes_its_length_from_the_bars(soundloom, rain):
         (("--bars", "x"), "--bars x is neither a number of bars nor a range of them"),
         (("--bars", "2", "--bars", "3"), "--bars gives 2 lengths: 2, 3"),
         (("--bars", "2"), "a length in bars needs a tempo"),
+        (("-p", "rain at 90 or 120 BPM", "--bars", "2"), "name one tempo in the prompt"),
         (("--bars", "2", "--bpm", "nan"), "a tempo must be 10 to 1000 BPM, found nan"),
         (("--bars", "2", "--bpm", "120", "--seconds", "3"), "--bars and --seconds are both lengths"),
         (("--bars", "2", "--bpm", "120", "--meter", "4"), "'4' is not a time signature"),

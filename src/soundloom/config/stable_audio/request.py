@@ -206,7 +206,8 @@ class GenerationRequest:
         if self.bars is not None:
             bpm = prompt_bpm(self.prompt) if self.bpm is None else self.bpm
             if bpm is None:
-                raise RequestError("a length in bars needs a tempo", 'name it in the prompt, "…, 120 BPM", or give bpm')
+                hint = 'name one tempo in the prompt, "…, 120 BPM", or give bpm (--bpm)'
+                raise RequestError("a length in bars needs a tempo", hint)
             seconds = bar_seconds(self.bars, bpm, self.meter)
             if self.seconds is not None and abs(self.seconds - seconds) > 1e-6:
                 raise RequestError(

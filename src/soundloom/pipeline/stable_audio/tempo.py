@@ -55,7 +55,7 @@ def first_bars(clip: Clip, bars: float | None, bpm: float | None, meter: str) ->
     if bars is None:
         return clip
     if bpm is None:
-        raise RequestError("a length in bars needs a tempo", "give bpm=120")
+        raise RequestError("a length in bars needs a tempo", "give bpm=120 (--bpm 120)")
     seconds = bar_seconds(bars, bpm, meter)
     samples = round(seconds * clip.sample_rate)
     if samples > clip.samples:

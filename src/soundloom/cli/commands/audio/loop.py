@@ -10,6 +10,7 @@ from typing import Any
 from soundloom.audio.clip import Clip
 from soundloom.audio.formats.containers import CONTAINERS
 from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.audio.stretch import on_grid
 from soundloom.cli.execute import execute
 from soundloom.cli.loading import known_generator
 from soundloom.cli.options.flags import flag
@@ -60,18 +61,16 @@ def run(options: Options) -> None:
     files, text = _files_and_prompt(options)
     options.check_tempo()
     clips: dict[Clip, Path] = {options.snapped(StreamedClip.open(file)): file for file in files}
-    options = replace(  # sources are snapped, since a stretched seam would be audible
-        options,
-        model=options.model or _recorded_model(clips),
-        bpm=options.snap_tempo if options.bpm is None else options.bpm,
-        snap_tempo=None,
-    )
+    snap = options.snap_tempo  # of the sources, since a stretched seam would be audible
+    options = replace(options, model=options.model or _recorded_model(clips), snap_tempo=None)
     name, config = known_generator(options)
     requests: list[GenerationRequest] = []
     sources: dict[Clip, Path] = {}
     for clip, file in clips.items():
         settings = recorded_settings(clip, options.model_name) if text is None else {"prompt": text}
         bpm = known_tempo(options.bpm, settings["prompt"], record=clip.record)
+        if snap is not None and not isinstance(clip, StreamedClip):  # a clip that could be snapped is in memory
+            bpm = snap if bpm is None else on_grid(snap, bpm)
         source = first_bars(clip, options.bars, bpm, options.meter)
         sources[source] = file
         requests += build_requests(_loop_of(source, options, bpm, settings), options, config, name)
