@@ -61,3 +61,9 @@ def test_without_the_library_nothing_is_generated(make, monkeypatch):
     done = make("generate", "a loop", "--snap-tempo", "120")
     assert done.code == 2 and not done.out
     assert "soundloom[stretch]" in done.err
+
+
+def test_a_residual_is_not_of_a_stretched_result(soundloom, tmp_path):
+    (tmp_path / "a.wav").touch()
+    failed = soundloom("edit", "a.wav", "Only drums", "--residual", "--snap-tempo", "120")
+    assert failed.code == 2 and "would move the result against its source" in failed.err

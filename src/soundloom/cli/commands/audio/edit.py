@@ -47,6 +47,8 @@ def run(options: Options) -> None:
     instructions = [*options.more[len(others) :], *options.prompt]
     if not instructions:
         raise RequestError("no instruction was given", f'soundloom edit {quoted(options.input)} "Only drums"')
+    if options.residual and options.snap_tempo is not None:
+        raise RequestError("--snap-tempo would move the result against its source", "leave out one of the two flags")
     options = replace(options, model=options.model or DEFAULT_MODEL)
     files = map(Path, (options.input, *others))
     edit_music(options, files, instructions, options.residual, window=options.window, raw=options.raw)
