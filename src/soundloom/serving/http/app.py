@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
+from soundloom.serving.dialects.mount import mount
 from soundloom.serving.http import events, jobs, models, system, takes, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
@@ -41,4 +42,5 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app.state.metrics = Metrics(server)
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)
+    mount(app)
     return app
