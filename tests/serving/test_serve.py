@@ -133,3 +133,21 @@ def test_the_server_process_loads_no_framework(tmp_path):
         "assert not {'torch', 'mlx'} & set(sys.modules), sorted({'torch', 'mlx'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_gary_has_a_port_of_its_own_that_needs_no_token(tmp_path):
+    with serving(tmp_path, "--compat", "gary:0") as (process, url, _):
+        line = process.stderr.readline()
+        gary = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
+        assert "without a token" in line
+        assert httpx.get(f"{gary}/health").json()["status"] == "healthy"
+        assert httpx.get(f"{url}/health").json()["status"] == "alive"
+        assert httpx.post(f"{url}/generate", json={}).status_code == 401
+
+
+@pytest.mark.parametrize("value", ["", "mlx", "gary:", "gary:x", "gary:70000", "gary:-1", "gary:8006:1"])
+def test_other_values_of_compat_are_refused(tmp_path, value):
+    code, text = refusal(tmp_path, "--compat", value)
+    assert code != 0
+    assert "--compat" in text
+    assert "Traceback" not in text

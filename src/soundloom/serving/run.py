@@ -12,9 +12,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from soundloom.atomic import atomic_path
 from soundloom.errors import RequestError
+from soundloom.serving.dialects.gary.app import ByPort, create_gary_app
 from soundloom.serving.http.app import create_app
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.tokens import Tokens, open_link
@@ -23,16 +25,18 @@ from soundloom.serving.server import Server, ServerSettings
 
 GRACE_SECONDS = 2  # for open streams, before a stop closes them
 TOKEN_FILE = "token"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Address:
     """Where the server listens; `names` are further names with ports that it answers to."""
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = 8157
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    gary: int | None = None  # the port of gary's interface, which has no token and is for this machine only
 
     @property
     def is_local(self) -> bool:
@@ -41,8 +45,8 @@ class Address:
         return self.host == "localhost"
 
 
-def serve(settings: ServerSettings, address: Address, token: str | None, show: Callable[[str, str], None]) -> None:
-    """Serve until a signal. `show` gets the address and a link that logs a browser in once.
+def serve(settings: ServerSettings, address: Address, token: str | None, show: Callable[[str, str, str], None]) -> None:
+    """Serve until a signal. `show` gets the address, a link that logs a browser in once, and the address for gary.
 
     Without a token, the one of the data folder is used, which is made on the first start. Raises RequestError,
     StorageError or WriteError.
@@ -57,24 +61,33 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
     KnownModel.open(settings.model, settings.sources)  # or an error before anything is served
     listening = _listen(address)
     port = listening.getsockname()[1]
+    if address.gary == port:
+        raise RequestError(f"port {port} was asked for twice", "give --port or --compat gary:PORT another one")
+    sockets = [listening, *(() if address.gary is None else [_listen(Address(LOOPBACK, address.gary))])]
     server = Server(settings)
     tokens = Tokens.of({"token": token or stored_token(settings.data)})
     access = Access.at(port, tokens, address.names, origins=frozenset(address.origins))
     name = f"[{address.host}]" if ":" in address.host else address.host
     url = f"http://{name}:{port}"
     link = server.database.run(open_link).result()
-    show(url, f"{url}/login?link={link}")
+    app: ASGIApp = create_app(server, access)
+    gary_url = ""
+    for extra in sockets[1:]:
+        gary_port = extra.getsockname()[1]
+        app, gary_url = ByPort(app, create_gary_app(server, gary_port), gary_port), f"http://{LOOPBACK}:{gary_port}"
+    show(url, f"{url}/login?link={link}", gary_url)
     config = uvicorn.Config(
-        create_app(server, access),
+        app,
         log_level="warning",
         lifespan="on",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     try:
-        uvicorn.Server(config).run([listening])
+        uvicorn.Server(config).run(sockets)
     finally:
-        listening.close()
+        for one in sockets:
+            one.close()
 
 
 def stored_token(folder: Path) -> str:

@@ -12,11 +12,15 @@ _PATH = Path(__file__).parents[1] / "http" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("serving_http_conftest", _PATH)
 _http = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_http)
-running, TOKEN = _http.running, _http.TOKEN
+
+
+@pytest.fixture(scope="session")
+def running():
+    return _http.running
 
 
 @pytest.fixture(scope="package")
-def served(tmp_path_factory):
+def served(tmp_path_factory, running):
     with running(tmp_path_factory.mktemp("data")) as (client, server):
         yield client, server
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import uvicorn
 
+from soundloom.serving.dialects.gary.app import ByPort, create_gary_app
 from soundloom.serving.http.app import create_app
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.tokens import Tokens
@@ -18,18 +19,26 @@ TOKEN = "a-token-of-the-tests"
 
 
 @contextmanager
-def running(folder, **settings):
-    """Run a real server on a free port of this machine, in a thread; yield a client and the server."""
+def running(folder, *, gary=False, **settings):
+    """Run a real server on a free port of this machine, in a thread; yield a client and the server.
+
+    With `gary`, the header x-gary of the client has the address of that interface.
+    """
     worker = WorkerSettings(str(folder / OBJECTS), engine="torch", device="cpu", threads=1)
     server = Server(ServerSettings(folder, {"cpu": worker}, drain=0, **settings))
     socket = uvicorn.Config("", port=0).bind_socket()
     port = socket.getsockname()[1]
     app = create_app(server, Access.at(port, Tokens.of({"tests": TOKEN})))
+    sockets = [socket]
+    if gary:
+        sockets.append(uvicorn.Config("", port=0).bind_socket())
+        gary = sockets[1].getsockname()[1]
+        app = ByPort(app, create_gary_app(server, gary), gary)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, lifespan="on")
     web = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(web.serve([socket])), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(web.serve(sockets)), daemon=True)
     thread.start()
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    headers = {"Authorization": f"Bearer {TOKEN}"} | ({"x-gary": f"http://127.0.0.1:{gary}"} if gary else {})
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
             for _ in range(500):
@@ -40,7 +49,8 @@ def running(folder, **settings):
     finally:
         web.should_exit = True
         thread.join(30)
-        socket.close()
+        for one in sockets:
+            one.close()
         assert not thread.is_alive()
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from soundloom.cli.options.flags import flag, integer
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
-from soundloom.cli.options.shared import inference_precision_flag, model_flag, offline_flag
-from soundloom.errors import RequestError
+from soundloom.cli.options.shared import compat_flag, inference_precision_flag, model_flag, offline_flag
+from soundloom.errors import RequestError, shown
 from soundloom.folders import data_folder
 
 NEEDED = ("fastapi", "uvicorn", "multipart")
 LIBRARY = "library"  # folder in the data folder
 FOREVER = -1.0
+GARY_PORT = 8006  # where gary's clients look
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Options(EngineOptions, ThreadOptions):
     )
     precision: str | None = inference_precision_flag(help="precision of the transformer (default: auto)")
     offline: bool = offline_flag(default=False)
+    compat: str | None = compat_flag(
+        default=None, metavar="gary[:PORT]", help="also serve audio workstations, as gary on port 8006, without a token"
+    )
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
     )
@@ -61,6 +65,7 @@ def run(options: Options) -> None:
         raise RequestError(f"--port must be between 0 and 65535, found {options.port}")
     if not options.drain >= 0 or not (options.keep_alive >= 0 or options.keep_alive == FOREVER):
         raise RequestError("--drain and --keep-alive are seconds, 0 or more", "--keep-alive -1 never frees models")
+    gary = None if options.compat is None else _gary_port(options.compat)
     from soundloom.serving.run import Address, serve
     from soundloom.serving.server import OBJECTS, ServerSettings
     from soundloom.serving.worker.settings import WorkerSettings
@@ -81,11 +86,22 @@ def run(options: Options) -> None:
     }
     keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
     settings = ServerSettings(folder, workers, name, sources, keep_alive, options.drain)
-    address = Address(options.host, options.port, tuple(options.allow_host), tuple(options.allow_origin))
+    names, origins = tuple(options.allow_host), tuple(options.allow_origin)
+    address = Address(options.host, options.port, names, origins, gary)
     serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), _show)
 
 
 INSTALL = "pip install 'soundloom[serve]'"
+
+
+def _gary_port(text: str) -> int:
+    """Return the port of --compat. Raises RequestError."""
+    name, colon, port = text.partition(":")
+    if name != "gary" or (colon and not (port.isascii() and port.isdecimal() and len(port) < 6)):
+        raise RequestError(f"--compat must be gary or gary:PORT, found {shown(text)}")
+    if colon and int(port) > 65_535:
+        raise RequestError(f"the port of --compat must be between 0 and 65535, found {port}")
+    return int(port) if colon else GARY_PORT
 
 
 def _named(model: str) -> tuple[str, dict[str, str]]:
@@ -98,6 +114,8 @@ def _named(model: str) -> tuple[str, dict[str, str]]:
     return name, {name: str(Path(model).resolve())}
 
 
-def _show(url: str, link: str) -> None:
+def _show(url: str, link: str, gary: str) -> None:
     sys.stderr.write(f"soundloom is at {url}\nOpen it in a browser by this link, which works once:\n  {link}\n")
+    if gary:
+        sys.stderr.write(f"gary's clients find it at {gary}, without a token\n")
     sys.stderr.flush()
