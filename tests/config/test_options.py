@@ -3,7 +3,7 @@ import pytest
 from soundloom.config.options import OTHER_NAMES, check_options
 from soundloom.errors import RequestError
 from soundloom.pipeline.load import LoadKwargs
-from soundloom.pipeline.stable_audio.model import EditKwargs, GenerateKwargs
+from soundloom.pipeline.stable_audio.options import EditKwargs, GenerateKwargs
 
 KNOWN = ("seconds", "steps", "guidance", "negative_prompt", "seed")
 

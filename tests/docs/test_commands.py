@@ -34,7 +34,7 @@ from soundloom.lora.files.read import read_adapter
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights
 from soundloom.pipeline.load import load
-from soundloom.pipeline.stable_audio.model import GenerateKwargs
+from soundloom.pipeline.stable_audio.options import GenerateKwargs
 from soundloom.testing.adapters import make_adapter
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
 from soundloom.testing.stable_audio import make_random

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from threading import Event
-from typing import TypedDict, Unpack, get_args, overload
+from typing import Unpack, get_args, overload
 
 import numpy as np
 
@@ -17,45 +16,16 @@ from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.checkpoints.musicgen.open import MusicGenCheckpoint
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
-from soundloom.config.options import check_options
 from soundloom.engines.forks import require_threads
 from soundloom.engines.musicgen import MusicComponent, MusicEngine
 from soundloom.errors import RequestError
 from soundloom.pipeline.model import BaseModel
 from soundloom.pipeline.musicgen.executor import MusicExecutor, mono_at_rate
 from soundloom.pipeline.musicgen.plan import PlannedMusic, plan
+from soundloom.pipeline.musicgen.requests import MusicEditKwargs, MusicKwargs, edit_requests, music_requests
 from soundloom.pipeline.plan import Plan
-from soundloom.pipeline.progress import ProgressCallback, ProgressReporter
-from soundloom.pipeline.requests import spread
+from soundloom.pipeline.progress import ProgressReporter
 from soundloom.text.t5_tokens import T5Tokenizer
-
-
-class _CommonKwargs(TypedDict, total=False):
-    """Options of every call; see `MusicRequest` for those that describe the audio.
-
-    `progress` is called with `Progress` events, `cancel` stops the work between two steps.
-    """
-
-    seed: int | Sequence[int | None] | None
-    temperature: float
-    top_k: int | None
-    top_p: float
-    guidance: float
-    progress: ProgressCallback | None
-    cancel: Event | None
-
-
-class MusicKwargs(_CommonKwargs, total=False):
-    """Options of `MusicModel.generate`; `seconds` may be a list, one for each prompt."""
-
-    seconds: float | Sequence[float | None] | None
-
-
-class MusicEditKwargs(_CommonKwargs, total=False):
-    """Options of `MusicModel.edit`; `window` is in seconds."""
-
-    window: float | None
-    raw: bool
 
 
 class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, MusicEngine]):
@@ -84,9 +54,7 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, Music
         With a list, `seconds` and `seed` may be lists of the same length; one seed counts up from clip to clip.
         Raises RequestError, OutputError or Canceled.
         """
-        check_options("generate", options, MusicKwargs.__annotations__)
-        requests = [MusicRequest(text, **values) for text, values in spread(prompt, options, ("seconds",))]
-        return self._generate(prompt, requests, options)
+        return self._generate(prompt, music_requests(prompt, options), options)
 
     @overload
     def edit(self, clip: ClipOrPath, instruction: str, **options: Unpack[MusicEditKwargs]) -> Clip: ...  # type: ignore[overload-overlap]
@@ -100,10 +68,7 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, Music
         The result has the clip's rate, length and channels, which all hold the same audio. Raises RequestError,
         OutputError or Canceled.
         """
-        check_options("edit", options, MusicEditKwargs.__annotations__)
-        source = as_clip(clip)
-        requests = [MusicRequest(text, source=source, **values) for text, values in spread(instruction, options)]
-        return self._generate(instruction, requests, options)
+        return self._generate(instruction, edit_requests(as_clip(clip), instruction, options), options)
 
     def plan(self, requests: Sequence[MusicRequest]) -> Plan[PlannedMusic]:
         """Plan requests without reading weights; raises RequestError for what the model cannot do."""

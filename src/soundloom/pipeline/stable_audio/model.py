@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from threading import Event
-from typing import Any, TypedDict, Unpack, get_args, overload
+from typing import Unpack, get_args, overload
 
 import numpy as np
 
 from soundloom.audio.channels import to_stereo
 from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.checkpoints.stable_audio.open import Checkpoint
-from soundloom.config.options import check_options
-from soundloom.config.stable_audio.adapters import LorasLike
-from soundloom.config.stable_audio.model import ModelConfig, ShiftConfig
-from soundloom.config.stable_audio.request import Compat, GenerationRequest, Guidance, Region, require_text
+from soundloom.config.stable_audio.model import ModelConfig
+from soundloom.config.stable_audio.request import GenerationRequest, Region
 from soundloom.config.stable_audio.rhythm import DEFAULT_METER
 from soundloom.engines.forks import require_threads
 from soundloom.engines.stable_audio import Component, Engine
@@ -25,64 +23,25 @@ from soundloom.errors import EngineError, RequestError
 from soundloom.pipeline.model import BaseModel
 from soundloom.pipeline.plan import Plan
 from soundloom.pipeline.progress import ProgressCallback, ProgressReporter
-from soundloom.pipeline.provenance import recorded_settings
-from soundloom.pipeline.requests import build_request, spread
 from soundloom.pipeline.stable_audio.assembler import ClipAssembler
 from soundloom.pipeline.stable_audio.chunks import decode_chunks, decode_latents, encode_stream
 from soundloom.pipeline.stable_audio.executor import Executor
 from soundloom.pipeline.stable_audio.lora import LoraMethods
-from soundloom.pipeline.stable_audio.plan import PlannedClip, default_seconds, plan, require_addition
-from soundloom.pipeline.stable_audio.tempo import first_bars, known_tempo
+from soundloom.pipeline.stable_audio.options import EditKwargs, GenerateKwargs
+from soundloom.pipeline.stable_audio.plan import PlannedClip, default_seconds, plan
+from soundloom.pipeline.stable_audio.requests import (
+    Rhythm,
+    extend_request,
+    generate_requests,
+    inpaint_request,
+    loop_request,
+    vary_request,
+)
 from soundloom.pipeline.stable_audio.warnings import request_warnings
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.text.vocabulary import CaptionVocabulary
 
 log = logging.getLogger("soundloom")
-
-
-class _CommonKwargs(TypedDict, total=False):
-    """Options of every call; see `GenerationRequest` for those that describe the audio.
-
-    `loras` are adapters for this call, instead of those added to the model: names or files and their strengths.
-    `progress` is called with `Progress` events, `cancel` stops the work between two steps.
-    """
-
-    steps: int | None
-    sampler: str | None
-    guidance: float | Guidance | None
-    shift: ShiftConfig | None
-    duration_padding: float
-    compat: str | Compat
-    strict_words: bool
-    mix: float | Sequence[tuple[float, float]] | None
-    loras: LorasLike | None
-    progress: ProgressCallback | None
-    cancel: Event | None
-
-
-class GenerateKwargs(_CommonKwargs, total=False):
-    """Options of `Model.generate`."""
-
-    prompt_b: str | Sequence[str | None] | None
-    negative_prompt: str | Sequence[str | None] | None
-    seconds: float | Sequence[float | None] | None
-    seed: int | Sequence[int | None] | None
-    bars: float | None
-    bpm: float | None
-    meter: str
-    loop: bool
-    seam: float
-    crossfade: float
-    passes: bool
-
-
-class EditKwargs(_CommonKwargs, total=False):
-    """Options of `Model.vary`, `Model.inpaint` and `Model.extend`; the crossfade is in seconds."""
-
-    prompt_b: str | None
-    negative_prompt: str | None
-    seed: int | None
-    crossfade: float
 
 
 class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, Engine]):
@@ -114,13 +73,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         counts up from clip to clip, and `mix` applies to all clips that have a second prompt. Raises RequestError,
         OutputError or Canceled.
         """
-        check_options("generate", options, GenerateKwargs.__annotations__)
-        rows = spread(prompt, options, ("prompt_b", "negative_prompt", "seconds"))
-        if any(values.get("prompt_b") is not None for _, values in rows):
-            for _, values in rows:
-                if values.get("prompt_b") is None:
-                    values.pop("mix", None)
-        return self._generate(prompt, [build_request(*row) for row in rows], options)
+        return self._generate(prompt, generate_requests(prompt, options), options)
 
     def vary(
         self,
@@ -137,8 +90,8 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         if they are one or two. Without a prompt, an edit uses the one in the clip's record, and the settings (steps,
         sampler, guidance) if this model generated it; an empty prompt leaves the edit to the surrounding audio.
         """
-        check_options("vary", options, (*EditKwargs.__annotations__, "noise", "regions"))
-        return self._edit(as_clip(clip), prompt, options, noise=noise, regions=tuple(regions))
+        request = vary_request(as_clip(clip), prompt, self.name, options, noise=noise, regions=regions)
+        return self._edit(request, options)
 
     def inpaint(
         self, clip: ClipOrPath, regions: Sequence[Region], prompt: str | None = None, **options: Unpack[EditKwargs]
@@ -148,10 +101,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         Regions are (start, end) in seconds; `soundloom.bars` converts bars and beats. Each border has a short
         crossfade, inside the region.
         """
-        if not regions:
-            raise RequestError("inpainting needs at least one region", "regions=[(1.0, 1.5)] regenerates half a second")
-        check_options("inpaint", options, EditKwargs.__annotations__)
-        return self._edit(as_clip(clip), prompt, options, regions=tuple(regions))
+        return self._edit(inpaint_request(as_clip(clip), regions, prompt, self.name, options), options)
 
     def extend(
         self,
@@ -166,12 +116,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
 
         Beyond the model's limit it takes several passes, each conditioned on the end of the last.
         """
-        check_options("extend", options, (*EditKwargs.__annotations__, "before"))
-        clip = as_clip(clip)
-        require_addition(clip, seconds)
-        if before:
-            return self._edit(clip, prompt, options, offset=seconds)
-        return self._edit(clip, prompt, options, seconds=clip.seconds + seconds)
+        return self._edit(extend_request(as_clip(clip), seconds, prompt, self.name, options, before=before), options)
 
     def loop(
         self,
@@ -190,23 +135,11 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         sample; a tempo alone is stored in the tags of files. To generate a loop from a prompt, use `generate(...,
         loop=True)`.
         """
-        check_options("loop", options, (*EditKwargs.__annotations__, "bars", "bpm", "meter", "seam"))
-        clip = as_clip(clip)
-        bpm = known_tempo(bpm, prompt or "", record=clip.record)
-        cut = first_bars(clip, bars, bpm, meter)
-        return self._edit(cut, prompt, options, loop=True, seam=seam, bars=bars, bpm=bpm, meter=meter)
+        rhythm: Rhythm = {"bars": bars, "bpm": bpm, "meter": meter, "seam": seam}
+        return self._edit(loop_request(as_clip(clip), prompt, self.name, options, **rhythm), options)
 
-    def _edit(self, clip: Clip, prompt: str | None, options: EditKwargs, **edit: Any) -> Clip:
-        if prompt is not None:
-            require_text("a prompt", prompt)
-        settings = {"prompt": prompt} if prompt is not None else recorded_settings(clip, self.name)
-        if "prompt_b" in options and "mix" not in options:
-            settings.pop("mix", None)
-        ((text, values),) = spread(settings.pop("prompt"), {**settings, **options, **edit, "source": clip})
-        (edited,) = self.run(
-            [build_request(text, values)], progress=options.get("progress"), cancel=options.get("cancel")
-        )
-        return edited
+    def _edit(self, request: GenerationRequest, options: EditKwargs) -> Clip:
+        return self.run([request], progress=options.get("progress"), cancel=options.get("cancel"))[0]
 
     # Plan and execute
 
