@@ -25,6 +25,7 @@ LAYERS = (
     ("testing",),
     ("bench",),
     ("serving",),
+    ("client",),
     ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -15,6 +15,8 @@ from soundloom.version import __version__
 
 if TYPE_CHECKING:
     from soundloom.audio.clip import Clip
+    from soundloom.client.asynchronous import AsyncClient
+    from soundloom.client.synchronous import Client
     from soundloom.config.prompt_templates import prompt_template
     from soundloom.config.random_prompts import random_prompt
     from soundloom.config.stable_audio.model import ShiftConfig
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
 
 _HOMES = {
+    "AsyncClient": "client.asynchronous",
+    "Client": "client.synchronous",
     "Clip": "audio.clip",
     "Compat": "config.stable_audio.request",
     "GenerationRequest": "config.stable_audio.request",
@@ -42,6 +46,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Clip",
     "Compat",
     "GenerationRequest",

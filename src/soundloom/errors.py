@@ -15,6 +15,7 @@ without a traceback and exits with `exit_code`. `docs/errors.md` describes each 
     ├── WriteError              a file that cannot be written: no such folder, no permission, disk full
     ├── OutputError             unusable generated audio: not finite, silent, static
     ├── EngineError             no such engine or device, or too little memory
+    ├── ServerError             a soundloom server that is not there, refuses the token, or has a fault
     ├── TrainingError           a training run that cannot continue, such as a loss that is not finite
     └── Canceled               the caller canceled between two steps
 """
@@ -109,6 +110,10 @@ class OutputError(SoundloomError):
 
 class EngineError(SoundloomError):
     """The requested engine or device is not available, or has too little memory."""
+
+
+class ServerError(SoundloomError):
+    """A soundloom server cannot be reached, refuses the client, or has a fault."""
 
 
 class TrainingError(SoundloomError):

@@ -68,7 +68,7 @@ class MusicModel(BaseModel[MusicRequest, PlannedMusic, MusicGenCheckpoint, Music
         The result has the clip's rate, length and channels, which all hold the same audio. Raises RequestError,
         OutputError or Canceled.
         """
-        return self._generate(instruction, edit_requests(as_clip(clip), instruction, options), options)
+        return self._generate(instruction, edit_requests(clip, instruction, options), options)
 
     def plan(self, requests: Sequence[MusicRequest]) -> Plan[PlannedMusic]:
         """Plan requests without reading weights; raises RequestError for what the model cannot do."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Any, TypedDict
 
-from soundloom.audio.clip import Clip
+from soundloom.audio.clip import ClipOrPath, as_clip
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.options import check_options
 from soundloom.pipeline.progress import ProgressCallback
@@ -47,7 +47,8 @@ def music_requests(prompt: str | Sequence[str], options: Mapping[str, Any]) -> l
     return [MusicRequest(text, **values) for text, values in spread(prompt, options, ("seconds",))]
 
 
-def edit_requests(clip: Clip, instruction: str | Sequence[str], options: Mapping[str, Any]) -> list[MusicRequest]:
+def edit_requests(clip: ClipOrPath, instruction: str | Sequence[str], options: Mapping[str, Any]) -> list[MusicRequest]:
     """Return the requests of `MusicModel.edit`, one for each instruction. Raises RequestError."""
     check_options("edit", options, MusicEditKwargs.__annotations__)
-    return [MusicRequest(text, source=clip, **values) for text, values in spread(instruction, options)]
+    source = as_clip(clip)
+    return [MusicRequest(text, source=source, **values) for text, values in spread(instruction, options)]

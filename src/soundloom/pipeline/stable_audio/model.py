@@ -90,7 +90,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         if they are one or two. Without a prompt, an edit uses the one in the clip's record, and the settings (steps,
         sampler, guidance) if this model generated it; an empty prompt leaves the edit to the surrounding audio.
         """
-        request = vary_request(as_clip(clip), prompt, self.name, options, noise=noise, regions=regions)
+        request = vary_request(clip, prompt, self.name, options, noise=noise, regions=regions)
         return self._edit(request, options)
 
     def inpaint(
@@ -101,7 +101,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         Regions are (start, end) in seconds; `soundloom.bars` converts bars and beats. Each border has a short
         crossfade, inside the region.
         """
-        return self._edit(inpaint_request(as_clip(clip), regions, prompt, self.name, options), options)
+        return self._edit(inpaint_request(clip, regions, prompt, self.name, options), options)
 
     def extend(
         self,
@@ -116,7 +116,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
 
         Beyond the model's limit it takes several passes, each conditioned on the end of the last.
         """
-        return self._edit(extend_request(as_clip(clip), seconds, prompt, self.name, options, before=before), options)
+        return self._edit(extend_request(clip, seconds, prompt, self.name, options, before=before), options)
 
     def loop(
         self,
@@ -136,7 +136,7 @@ class Model(LoraMethods, BaseModel[GenerationRequest, PlannedClip, Checkpoint, E
         loop=True)`.
         """
         rhythm: Rhythm = {"bars": bars, "bpm": bpm, "meter": meter, "seam": seam}
-        return self._edit(loop_request(as_clip(clip), prompt, self.name, options, **rhythm), options)
+        return self._edit(loop_request(clip, prompt, self.name, options, **rhythm), options)
 
     def _edit(self, request: GenerationRequest, options: EditKwargs) -> Clip:
         return self.run([request], progress=options.get("progress"), cancel=options.get("cancel"))[0]

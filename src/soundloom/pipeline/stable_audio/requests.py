@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from soundloom.audio.clip import Clip
+from soundloom.audio.clip import Clip, ClipOrPath, as_clip
 from soundloom.config.options import check_options
 from soundloom.config.stable_audio.request import GenerationRequest, Region, require_text
 from soundloom.errors import RequestError
@@ -39,28 +39,29 @@ def generate_requests(prompt: str | Sequence[str], options: Options) -> list[Gen
 
 
 def vary_request(
-    clip: Clip, prompt: str | None, model: str, options: Options, *, noise: float, regions: Sequence[Region]
+    clip: ClipOrPath, prompt: str | None, model: str, options: Options, *, noise: float, regions: Sequence[Region]
 ) -> GenerationRequest:
     """Return the request of `Model.vary`; `model` is the name of the one that will run it. Raises RequestError."""
     check_options("vary", options, (*EditKwargs.__annotations__, "noise", "regions"))
-    return _edit_request(clip, prompt, model, options, noise=noise, regions=tuple(regions))
+    return _edit_request(as_clip(clip), prompt, model, options, noise=noise, regions=tuple(regions))
 
 
 def inpaint_request(
-    clip: Clip, regions: Sequence[Region], prompt: str | None, model: str, options: Options
+    clip: ClipOrPath, regions: Sequence[Region], prompt: str | None, model: str, options: Options
 ) -> GenerationRequest:
     """Return the request of `Model.inpaint`. Raises RequestError."""
     if not regions:
         raise RequestError("inpainting needs at least one region", "regions=[(1.0, 1.5)] regenerates half a second")
     check_options("inpaint", options, EditKwargs.__annotations__)
-    return _edit_request(clip, prompt, model, options, regions=tuple(regions))
+    return _edit_request(as_clip(clip), prompt, model, options, regions=tuple(regions))
 
 
 def extend_request(
-    clip: Clip, seconds: float, prompt: str | None, model: str, options: Options, *, before: bool
+    clip: ClipOrPath, seconds: float, prompt: str | None, model: str, options: Options, *, before: bool
 ) -> GenerationRequest:
     """Return the request of `Model.extend`. Raises RequestError."""
     check_options("extend", options, (*EditKwargs.__annotations__, "before"))
+    clip = as_clip(clip)
     require_addition(clip, seconds)
     if before:
         return _edit_request(clip, prompt, model, options, offset=seconds)
@@ -68,7 +69,7 @@ def extend_request(
 
 
 def loop_request(
-    clip: Clip,
+    clip: ClipOrPath,
     prompt: str | None,
     model: str,
     options: Options,
@@ -80,6 +81,7 @@ def loop_request(
 ) -> GenerationRequest:
     """Return the request of `Model.loop`, whose source is cut to `bars`. Raises RequestError."""
     check_options("loop", options, (*EditKwargs.__annotations__, *Rhythm.__annotations__))
+    clip = as_clip(clip)
     bpm = known_tempo(bpm, prompt or "", record=clip.record)
     cut = first_bars(clip, bars, bpm, meter)
     return _edit_request(cut, prompt, model, options, loop=True, seam=seam, bars=bars, bpm=bpm, meter=meter)

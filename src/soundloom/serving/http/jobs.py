@@ -118,7 +118,10 @@ async def jobs(
 @router.get("/jobs/{job}")
 async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
     """Return a job."""
-    return JobOut.of(await ended(server_of(request), job, wait))
+    server = server_of(request)
+    found = JobOut.of(await ended(server, job, wait))
+    progress = server.dispatcher.progress(job)
+    return found.model_copy(update={"progress": dict(progress) if progress else None})
 
 
 @router.post("/jobs/{job}/cancel")

@@ -87,6 +87,7 @@ class JobOut(BaseModel):
     request: dict[str, Any]
     source: str | None
     items: list[ItemOut]
+    progress: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, job: Job) -> JobOut:

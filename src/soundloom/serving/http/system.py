@@ -51,7 +51,7 @@ async def login(request: Request, link: str = "") -> Response:
 
 @router.get("/v1/system")
 async def system(request: Request) -> dict[str, Any]:
-    """Return devices, models in memory, the length of the queue, and disk space."""
+    """Return devices, models in memory, the default model, the length of the queue, and disk space."""
     server = server_of(request)
     jobs, items = await server.dispatcher.call(waiting)
     disk = shutil.disk_usage(server.settings.data)
@@ -70,6 +70,7 @@ async def system(request: Request) -> dict[str, Any]:
     ]
     return {
         "version": __version__,
+        "model": server.settings.model,
         "uptime": time.time() - server.started,
         "paused": server.dispatcher.is_paused,
         "waiting": {"jobs": jobs, "clips": items},

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -155,6 +155,10 @@ class Dispatcher:
             raise NotFoundError(f"there is no job {job}")
         return found
 
+    def progress(self, job: str) -> Mapping[str, Any] | None:
+        """Return the last progress of a job that runs."""
+        return self.queue[job].progress if job in self.queue else None
+
     async def source_path(self, source: str) -> str:
         """Return the file of a take or an artifact. Raises NotFoundError."""
 
@@ -229,10 +233,13 @@ class Dispatcher:
             "stage": message.stage,
             "step": message.step,
             "steps": message.steps,
+            "seconds": round(message.seconds, 3),
             "fraction": round(run.fraction.value, 3),
             "seconds_left": round(run.fraction.seconds_left(), 1),
         }
         for job in {item.job for item in run.items}:
+            if job in self.queue:
+                self.queue[job].progress = facts
             self.hub.progress(job, {"id": job, **facts})
         if message.finished:
             loaded = device.loaded

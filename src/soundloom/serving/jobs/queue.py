@@ -23,6 +23,7 @@ class QueuedJob:
     running: set[int] = field(default_factory=set)
     is_canceling: bool = False
     is_ending: bool = False
+    progress: Mapping[str, Any] | None = None  # of its last event
 
     def waiting(self) -> list[Waiting]:
         """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""

@@ -1,0 +1,1 @@
+"""Use a soundloom server from Python, with the calls of a model."""
