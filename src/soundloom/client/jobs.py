@@ -72,7 +72,7 @@ def run_requests(server: str, model: str, requests: Sequence[Request], watch: Wa
                 task = waiting[0]
                 if (source := task.request.source) is not None and id(source) not in uploaded:
                     uploaded[id(source)] = yield from upload(server, source)
-                task.body = _body(task, model, uploaded.get(id(source)) if source else None)
+                task.body = _body(task, model, None if source is None else uploaded[id(source)])
                 active.append(waiting.popleft())
                 task.id = (yield from _submit(task))["id"]
             yield from _follow(server, active[0], watch, len(requests), failures, logged)

@@ -71,6 +71,15 @@ class ModelOptions(EngineOptions, DeviceOptions, DownloadOptions):
 
 
 @dataclass(frozen=True)
+class ServerOptions:
+    """Model and device."""
+
+    server: str | None = flag(
+        "--server", metavar="URL", help="run on the soundloom server there; SOUNDLOOM_TOKEN is its token"
+    )
+
+
+@dataclass(frozen=True)
 class PrecisionOptions:
     """Precision and memory."""
 
