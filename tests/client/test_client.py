@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from soundloom import Client, Progress
+from soundloom.audio.formats.containers import SourceFormat
 from soundloom.client.address import find_token, server_url
 from soundloom.client.jobs import kind_of, tasks_of
 from soundloom.config.stable_audio.request import GenerationRequest
@@ -15,6 +16,15 @@ from soundloom.errors import Canceled, ModelNotFoundError, OutputError, RequestE
 from tests.serving.http.conftest import TOKEN
 
 RAIN = {"seconds": 1, "seed": 7}
+EDITS = [
+    ("vary", (), {"noise": 0.5}),
+    ("vary", (), {"noise": 1.0}),
+    ("vary", (), {"regions": [(0.2, 0.5)]}),
+    ("inpaint", ([(0.2, 0.4)], "a 440 Hz tone"), {}),
+    ("extend", (0.5,), {}),
+    ("extend", (0.5,), {"before": True}),
+    ("loop", (), {"seam": 0.2}),
+]
 
 
 def test_a_clip_is_that_of_a_local_model(client, model):
@@ -33,24 +43,37 @@ def test_a_list_of_prompts_gives_a_list_of_clips(client, model):
     assert client.generate([]) == []
 
 
-def test_takes_are_sources_of_edits_by_clip_and_by_id(client, model):
-    clip = client.generate("rain", **RAIN)
-    local = model.generate("rain", **RAIN)
-    calls = [
-        ("vary", (), {"noise": 0.5}),
-        ("inpaint", ([(0.2, 0.4)], "a 440 Hz tone"), {}),
-        ("extend", (0.5,), {}),
-        ("extend", (0.5,), {"before": True}),
-        ("loop", (), {"seam": 0.2}),
-    ]
-    for name, arguments, options in calls:
-        expected = getattr(model, name)(local, *arguments, seed=1, **options)
-        for source in (clip, clip.take):
-            edited = getattr(client, name)(source, *arguments, seed=1, **options)
-            assert (edited.audio == expected.audio).all(), name
-            assert edited.record["mode"] == name
-    kinds = [take["kind"] for take in client.takes(parent=clip.take)]
-    assert sorted(kinds) == sorted([name for name, *_ in calls] * 2)
+@pytest.fixture(scope="module")
+def local(model):
+    return model.generate("rain", **RAIN)
+
+
+@pytest.fixture(scope="module")
+def made(served):
+    with Client(served[0], TOKEN) as client:
+        return client.generate("rain", **RAIN)
+
+
+@pytest.mark.parametrize(("name", "arguments", "options"), EDITS, ids=lambda value: str(value))
+@pytest.mark.parametrize("kind", ["take", "id", "clip", "path"])
+def test_edits_are_those_of_a_local_model(client, model, made, local, tmp_path, kind, name, arguments, options):
+    expected = getattr(model, name)(local, *arguments, seed=1, **options)
+    source = {"take": made, "id": made.take, "clip": local, "path": tmp_path / "rain.wav"}[kind]
+    if kind == "path":
+        local.save(source, subtype="FLOAT")
+    edited = getattr(client, name)(source, *arguments, seed=1, **options)
+    assert (edited.audio == expected.audio).all()
+    assert edited.record["mode"] == expected.record["mode"]
+    if kind == "clip":
+        assert dict(edited.record) == dict(expected.record)
+    assert edited.source_format == (None if kind != "path" else SourceFormat("WAV", "FLOAT"))
+    family = client.takes(parent=made.take, limit=1)
+    assert kind in ("clip", "path") or (family[0]["id"], family[0]["kind"]) == (edited.take, name)
+
+
+def test_the_first_bars_of_a_take_become_a_loop(client, model, made, local):
+    looped = client.loop(made.take, bars=0.25, bpm=120, seam=0.2, seed=1)
+    assert (looped.audio == model.loop(local, bars=0.25, bpm=120, seam=0.2, seed=1).audio).all()
 
 
 def test_a_changed_take_is_an_ordinary_clip(client):
@@ -60,7 +83,7 @@ def test_a_changed_take_is_an_ordinary_clip(client):
 
 def test_progress_comes_as_from_a_model(client):
     events = []
-    client.generate("rain", seconds=4, seed=1, progress=events.append)
+    client.generate("rain", seconds=4, seed=1, steps=200, progress=events.append)
     assert events and all(isinstance(event, Progress) for event in events)
     assert {event.stage for event in events} <= {"text", "sample", "decode"}
     assert events[-1].finished and (events[-1].clip, events[-1].clips) == (1, 1)

@@ -45,7 +45,7 @@ def execute(
     warn_of_changes(first, paths[0], options)
     warn_of_unused_flags(options, first.request, paths[0])
 
-    served = ServedModel.of(options) if options.server else None  # or an error before any work
+    served = ServedModel.of(options) if options.server is not None else None  # or an error before any work
     picks = options.pick is not None
     with ClipDisplay(len(paths), quiet=options.quiet, json=options.json, picks=picks, signer=signer) as display:
         for notice in plan.notices:

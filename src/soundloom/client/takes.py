@@ -29,6 +29,7 @@ class TakeClip(Clip):
 
     @classmethod
     def of(cls, clip: Clip, record: dict[str, Any], take: str, server: str) -> TakeClip:
+        """Return a clip with another record as a take of a server."""
         found = cls(clip.audio, clip.sample_rate, record, clip.source_format, clip.name)
         object.__setattr__(found, "take", take)  # not by the constructor, so that changed copies have no id
         object.__setattr__(found, "server", server)
