@@ -82,7 +82,7 @@ def test_a_loop_has_the_length_that_was_promised(gary):
 
 
 def test_the_tempo_may_be_in_the_prompt(gary):
-    accepted = gary.post("/generate/loop", json={"prompt": "kick drum loop, 144 BPM", "bars": 4}).json()
+    accepted = gary.post("/generate/loop", json={"prompt": "kick drum loop, 144 BPM", "bars": 4, "seed": 7}).json()
     assert accepted["bpm"] == 144
     assert finished(gary, accepted["session_id"], consume=1)["success"]
     again = gary.get(f"/poll_status/{accepted['session_id']}")
@@ -191,6 +191,19 @@ def test_a_job_that_nobody_polls_is_canceled(gary, monkeypatch):
             break
         time.sleep(0.1)
     assert state == "canceled"
+
+
+def test_a_waiting_job_has_a_place_in_the_queue(gary):
+    first, second = (
+        gary.post("/generate", json={"prompt": "rain", "duration": 1, "seed": 7, "steps": n}).json() for n in (300, 8)
+    )
+    found = gary.get(f"/poll_status/{second['session_id']}").json()
+    assert found["status"] in ("queued", "generating")
+    if found["status"] == "queued":
+        assert found["queue_status"]["status"] in ("queued", "warming")
+        assert found["generation_in_progress"] is True
+    finished(gary, first["session_id"])
+    assert finished(gary, second["session_id"])["success"]
 
 
 def test_final_errors_avoid_the_words_by_which_clients_wait():

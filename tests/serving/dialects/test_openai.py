@@ -76,6 +76,12 @@ def test_bodies_that_are_no_objects_are_bad_requests(client):
     assert answer.json()["error"]["type"] == "AuthenticationError"
 
 
+@pytest.mark.parametrize("seed", [2**53 + 1, 2**62 + 3])
+def test_large_seeds_are_exact(client, seed):
+    assert generate(client, seed=seed).headers["soundloom-seed"] == str(seed)
+    assert generate(client, seed=2**63).json()["error"]["param"] == "seed"
+
+
 def test_speech_names_the_voice_as_ignored(client):
     body = {"model": "tts-1", "input": "rain", "voice": "alloy", "instructions": "soft", "seconds": 1, "seed": 7}
     answer = client.post("/v1/audio/speech", json=body | {"other": 1})

@@ -147,6 +147,15 @@ def test_bodies_beyond_the_limit_are_refused(client):
     assert (answer.status_code, answer.json()["name"]) == (413, "payload_too_large")
 
 
+def test_forms_with_many_or_long_fields_are_refused(client):
+    many = post(client, "text-to-audio", FIELDS | {f"f{number}": "x" for number in range(10_000)})
+    assert (many.status_code, many.json()["name"]) == (400, "bad_request")
+    long = post(client, "text-to-audio", FIELDS | {"other": "x" * 100_000})
+    assert (long.status_code, long.json()["name"]) == (400, "bad_request")
+    typeless = client.post(f"{SYNC}/text-to-audio", json=FIELDS)
+    assert typeless.json()["errors"] == ["content-type: must be multipart/form-data"]
+
+
 def test_an_idempotency_key_makes_repeats_one_job(client):
     fields = FIELDS | {"seed": "0"}
     first, second = (post(client, "text-to-audio", fields, headers={"Idempotency-Key": "k1"}) for _ in range(2))

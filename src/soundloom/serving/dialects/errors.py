@@ -20,7 +20,8 @@ from soundloom.serving.problems import INTERNAL
 log = logging.getLogger(__name__)
 Problem = Mapping[str, Any]
 Rewrite = Callable[[Problem], tuple[int, dict[str, Any]]]
-_OF_THE_REQUEST = ("request-error", "audio-error", "model-not-found-error", "config-error")
+# A silent clip is silent again when clients repeat the request, as they do after 500.
+_OF_THE_REQUEST = ("request-error", "audio-error", "model-not-found-error", "config-error", "output-error")
 CLIENT_CLOSED = 499
 
 

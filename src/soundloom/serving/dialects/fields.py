@@ -101,11 +101,15 @@ class Fields:
 
     def whole(self, name: str, low: int, high: int) -> int | None:
         """Return an integer within a range; None if it is not given."""
+        value = self._values.get(name)
+        if isinstance(value, str) and self._is_form and re.fullmatch(r"-?\d{1,20}", value, re.ASCII):
+            value = int(value)
         number = self.number(name, low, high)
         if number is not None and number != int(number):
             self.fault(name, f"must be a whole number, found {number:g}")
             return None
-        return None if number is None else int(number)
+        # A float would round seeds above 2^53.
+        return None if number is None else value if isinstance(value, int) else int(number)
 
     def flag(self, name: str) -> bool:
         value = self.get(name)

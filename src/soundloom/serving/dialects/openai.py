@@ -77,8 +77,9 @@ async def _answer(
     _require_only(fields, "speed", 1.0)
     model = model_named(server, fields.text("model", longest=200), ALIASES)
     fields.check()
-    started = await start(server, [JobBody("generate", record, model)], client, request.headers.get("idempotency-key"))
-    take = await finish(server, started, client, request)
+    key = request.headers.get("idempotency-key")
+    started = await start(server, [JobBody("generate", record, model)], client, key)
+    take = await finish(server, started, client, None if key else request)
     headers = answer_headers(fields) | {"soundloom-seed": str(take.record.get("seed", ""))}
     return Response(await encoded(server, take, format), headers=headers, media_type=MEDIA_TYPES[format])
 
