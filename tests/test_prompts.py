@@ -59,10 +59,10 @@ def test_a_weight_of_one_is_no_weight(prompt):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["(rain:10.5)", "(at 10:30)", "((rain:5):5)", "(rain:-11)", "(rain:999999999999999)"]
+    "prompt", ["(rain:10.5)", "(at 10:30)", "((rain:5):5)", "(((rain:9):9):9)", "(rain:-11)", "(rain:999999999999999)"]
 )
 def test_a_weight_out_of_range_is_an_error_that_names_it(prompt):
-    with pytest.raises(RequestError, match=r"the weight .* must be between -10 and 10\nhint: .*\\\("):
+    with pytest.raises(RequestError, match=r"the weight .* of '.+' must be between -10 and 10\nhint: .*\\\("):
         parse_weights(prompt)
     assert plain_text(prompt) == prompt  # titles of foreign files never fail
 

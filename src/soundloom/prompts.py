@@ -41,7 +41,7 @@ def parse_weights(prompt: str, style: Style = "nested") -> WeightedText:
     spans: list[Span] = []
     length = 0
     for piece, weight in pieces:
-        if not abs(weight) <= MAX_WEIGHT:
+        if piece and not abs(weight) <= MAX_WEIGHT:
             raise RequestError(
                 f"the weight {weight:g} of '{shown(piece)}' must be between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}",
                 r"useful weights lie between 0 and 2; write \( for a parenthesis that is text",

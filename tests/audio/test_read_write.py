@@ -144,20 +144,24 @@ def test_full_disk_leaves_the_old_file_alone(tmp_path, full_disk, ending, sample
     assert path.read_bytes() == b"old"
 
 
-def test_ctrl_c_inside_the_encoder_is_not_lost(tmp_path, monkeypatch):
-    class Interrupted:
-        def __init__(self, data):
-            self.data = data
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("method", ["write", "seek", "tell"])
+def test_ctrl_c_inside_the_encoder_is_not_lost(tmp_path, monkeypatch, ending, method):
+    plain = getattr(write._OutputFile, method)
 
-        def __len__(self):
-            return len(self.data)
+    def interrupted(self, *arguments):
+        monkeypatch.setattr(write._OutputFile, method, plain)
+        signal.raise_signal(signal.SIGINT)
+        return plain(self, *arguments)
 
-        def __bool__(self):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(write, "memoryview", Interrupted, raising=False)
-    with pytest.raises(KeyboardInterrupt):
-        write_audio(tmp_path / "a.wav", noise(100), RATE)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(write._OutputFile, method, interrupted, raising=False)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_audio(tmp_path / f"a.{ending}", noise(10_000), RATE)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert list(tmp_path.iterdir()) == []
 
 

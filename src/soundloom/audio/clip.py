@@ -20,7 +20,14 @@ from soundloom.audio.arrays import as_audio, joined, looks_transposed, span_in_s
 from soundloom.audio.blocks import Stream, as_stream
 from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import TRUE_PEAK
-from soundloom.audio.records import joined_record, recorded_prompt, require_no_loop, trimmed_record, with_finish
+from soundloom.audio.records import (
+    joined_record,
+    loop_samples,
+    recorded_prompt,
+    require_no_loop,
+    trimmed_record,
+    with_finish,
+)
 from soundloom.audio.resample import resample, resample_loop
 from soundloom.audio.shaping import SILENCE_MARGIN, SILENCE_THRESHOLD, fade_lengths, faded, sound_span
 from soundloom.errors import AudioError, RequestError, printable
@@ -196,7 +203,10 @@ class Clip:
         """Return the samples as a stream, resampled if a rate is given; a loop as one that repeats."""
         used = self.sample_rate if rate is None else rate
         if used != self.sample_rate and "loop" in self.record:
-            return as_stream(resample_loop(self.audio, self.sample_rate, used))
+            # From the tempo, since a length that is rounded at both rates may be a sample off.
+            is_exact = loop_samples(self.record, self.sample_rate) == self.samples
+            length = loop_samples(self.record, used) if is_exact else None
+            return as_stream(resample_loop(self.audio, self.sample_rate, used, length))
         return self._stream(used)
 
     def _stream(self, rate: int) -> Stream:

@@ -111,6 +111,15 @@ def with_finish(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
     return {**record, "finish": {**(before if isinstance(before, Mapping) else {}), **settings}}
 
 
+def loop_samples(record: Mapping[str, Any], rate: int) -> int | None:
+    """Return the length in samples of a loop with a tempo and whole beats; None if the record has none."""
+    loop = record.get("loop")
+    bpm, beats = (loop.get("bpm"), loop.get("beats")) if isinstance(loop, Mapping) else (None, None)
+    if not isinstance(bpm, int | float) or not isinstance(beats, int | float) or not bpm > 0:
+        return None
+    return round(beats * 60 / bpm * rate)
+
+
 def require_no_loop(record: Mapping[str, Any], why: str) -> None:
     """Raise RequestError if the record is that of a loop; `why` says what would break it."""
     if record.get("loop"):

@@ -34,16 +34,18 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate, quality="VHQ")[:length].T)
 
 
-def resample_loop(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Resample a loop (c, n) so that it still repeats without a break, to (c, round(n * to_rate / from_rate)).
+def resample_loop(audio: np.ndarray, from_rate: int, to_rate: int, length: int | None = None) -> np.ndarray:
+    """Resample a loop (c, n) so that it still repeats without a break, to (c, length).
 
-    The rounded length stretches it by less than a sample, where a fraction of one would be lost at every repetition.
+    The default length is `round(n * to_rate / from_rate)`. A rounded length stretches the loop by less than a sample,
+    where a fraction of one would be lost at every repetition.
     """
     _require_rates(from_rate, to_rate)
     import soxr
 
     samples = audio.shape[1]
-    length = max(1, round(samples * to_rate / from_rate))
+    if length is None:
+        length = max(1, round(samples * to_rate / from_rate))
     around = np.pad(audio.T.astype(np.float32, copy=False), ((LOOP_PADDING, LOOP_PADDING), (0, 0)), mode="wrap")
     resampled = soxr.resample(around, samples, length, quality="VHQ")
     start = LOOP_PADDING * length // samples

@@ -21,6 +21,7 @@ from soundloom.audio.formats.containers import SourceFormat, container_of
 from soundloom.audio.metadata import write_record
 from soundloom.audio.read import error_reason, require_finite
 from soundloom.audio.records import with_warnings
+from soundloom.audio.signals import held_signals
 from soundloom.errors import AudioError
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class AudioWriter:
         if self.subtype != "FLOAT":
             block = np.clip(block, -1, 1)
         try:
-            self._file.write(np.ascontiguousarray(block.T, dtype=np.float32))
+            with held_signals():
+                self._file.write(np.ascontiguousarray(block.T, dtype=np.float32))
         except AssertionError as error:  # soundfile raises it if fewer samples were written
             raise soundfile.SoundFileRuntimeError("not all samples were written") from error
 
@@ -155,29 +157,38 @@ class AudioWriter:
 
                 sign_file(new, self.path, self.record, self._c2pa, self._name, overwrite=self._overwrite)
 
-    def _open(self, disk: _OutputFile) -> soundfile.SoundFile:
-        return soundfile.SoundFile(
-            disk,
-            "w",
-            self.sample_rate,
-            self.channels,
-            format=self._container.name,
-            subtype=self.subtype,
-            compression_level=LOSSY_COMPRESSION if self._container.name in ("OGG", "MP3") else None,
-        )
+    @contextmanager
+    def _open(self, disk: _OutputFile) -> Iterator[soundfile.SoundFile]:
+        file: soundfile.SoundFile | None = None
+        try:
+            with held_signals():
+                file = soundfile.SoundFile(
+                    disk,
+                    "w",
+                    self.sample_rate,
+                    self.channels,
+                    format=self._container.name,
+                    subtype=self.subtype,
+                    compression_level=LOSSY_COMPRESSION if self._container.name in ("OGG", "MP3") else None,
+                )
+            yield file
+        finally:
+            if file is not None:
+                with held_signals():
+                    file.close()
 
 
 class _OutputFile(io.FileIO):
-    """A file that stores what stopped a write: libsndfile loses it when it closes some formats, and Ctrl-C always."""
+    """A file that stores the error of a failed write, which libsndfile loses when it closes some formats."""
 
-    error: OSError | KeyboardInterrupt | None = None
+    error: OSError | None = None
 
     def write(self, data: Any) -> int:
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[super().write(rest) :]
-        except (OSError, KeyboardInterrupt) as error:
+        except OSError as error:
             self.error = error
         return len(data) - len(rest)
 

@@ -20,6 +20,7 @@ from soundloom.audio.notebook import html
 from soundloom.audio.notebook.plot import spectrogram
 from soundloom.audio.notebook.waveform import envelope
 from soundloom.audio.streamed_clip import StreamedClip
+from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.errors import AudioError, RequestError
 
 RATE = 44100
@@ -74,12 +75,18 @@ def test_long_clips_have_a_preview_of_bounded_size(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).uniform(-0.9, 0.9, (2, RATE * 3)).astype(np.float32)
     clip = Clip(noise, RATE)
     page = clip._repr_html_()
-    assert len(page) < 1_500_000 * 2 / 30  # noise takes the most
+    assert len(page) < 1_600_000 * 2 / 30
     assert "preview: the player has the first 2 s" in page
     assert abs(len(player(parsed(clip))[0]) / RATE - 2) < 0.1
     assert "preview" not in tone()._repr_html_()
     path = clip.save(tmp_path / "a.wav", subtype="FLOAT")
     assert StreamedClip.open(path)._repr_html_() == page
+
+
+def test_drums_take_no_more_room_than_documented():
+    drums = render(Labels("drum loop", "house", bpm=122, material="acoustic"), 3.0, np.random.default_rng(0))
+    page = Clip(drums, SAMPLE_RATE)._repr_html_()
+    assert len(page) < 1_600_000 * 3 / 30
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(4000, 1), (96000, 2), (22050, 1), (44100, 6), (192000, 9)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import read_record
 from soundloom.cli.commands.audio.generate import Options
 from soundloom.cli.options.flags import parse
@@ -96,6 +97,13 @@ def test_like_reuses_settings_and_flags_override_them(make, soundloom, tiny_mode
     soundloom("generate", "--like", "first.wav", "--model", tiny_model_folder, "--seed", "5", "-o", "other.wav")
     one, other = read_record("again.wav")["request"], read_record("other.wav")["request"]
     assert other == {**one, "seed": 5}
+
+
+def test_like_of_a_file_without_a_request_says_so(soundloom, tmp_path):
+    Clip(np.zeros((2, 4410), np.float32), 44100, {"mode": "residual"}).save(tmp_path / "left.wav")
+    refused = soundloom("generate", "--like", "left.wav")
+    assert (refused.code, refused.out) == (2, "")
+    assert "left.wav has no request in its metadata" in refused.err
 
 
 def test_like_needs_the_folder_of_an_unknown_model(make, soundloom):

@@ -87,6 +87,13 @@ def test_a_source_is_snapped_to_the_tempo_before_it_is_looped(soundloom, tmp_pat
     assert read_record("b.wav")["loop"]["beats"] == 8
 
 
+@pytest.mark.parametrize(("bars", "rate"), [("1", "22050"), ("2", "22050"), ("2", "48000"), ("1", "11025")])
+def test_a_loop_at_another_rate_has_the_exact_length_too(soundloom, bars, rate):
+    flags = ("--loop", "--bars", bars, "--rate", rate, "-o", "a.wav", *QUICK)
+    assert soundloom("generate", "kick drum loop, 129 BPM", *flags).code == 0
+    assert soundfile.info("a.wav").frames == round(int(bars) * 4 * 60 / 129 * int(rate))
+
+
 @pytest.fixture
 def clicks(tmp_path):
     """Write six seconds of clicks at 118 BPM, which measures as that."""

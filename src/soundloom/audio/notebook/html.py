@@ -1,7 +1,7 @@
 """A clip as HTML: what it is, a picture of the waveform and a player, with nothing to load from elsewhere.
 
 The player gets MP3 at about 200 kbit/s. Of a long clip it gets the beginning only, and says so, which bounds the size
-of notebooks: at most about 1.1 MB for each clip.
+of notebooks: at most about 1.6 MB for each clip.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _record(path: str) -> dict[str, Any]:
     record = read_record(path) or {}
     if not record.get("request"):
         raise RequestError(
-            f"{printable(path)} has no metadata of soundloom", "--like needs a file that soundloom generated"
+            f"{printable(path)} has no request in its metadata", "--like needs a file that soundloom generated"
         )
     return record
 
