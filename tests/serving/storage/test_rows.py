@@ -8,7 +8,7 @@ import time
 import pytest
 
 from soundloom.serving.storage.database import Database
-from soundloom.serving.storage.events import add_timing, answer_key, claim_key, timings
+from soundloom.serving.storage.events import add_timings, answer_key, claim_key, timings
 from soundloom.serving.storage.jobs import (
     add_job,
     get_job,
@@ -183,12 +183,12 @@ def test_a_key_has_one_answer(connection):
 
 
 def test_timings_are_means_that_follow_changes(connection):
-    where = ("mini", "cpu", "fp32", 43, 1, "sample")
+    where = ("mini", "cpu", "fp32", 43, 1)
     for seconds in (1.0, 3.0):
-        add_timing(connection, where, seconds)
+        add_timings(connection, where, {"sample": seconds})
     assert timings(connection, "mini", "cpu", "fp32")[0]["seconds"] == 2.0
     for _ in range(50):
-        add_timing(connection, where, 9.0)
+        add_timings(connection, where, {"sample": 9.0})
     assert timings(connection, "mini", "cpu", "fp32")[0]["seconds"] == pytest.approx(9, abs=0.1)
 
 

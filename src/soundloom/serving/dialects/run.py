@@ -21,7 +21,6 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.errors import RequestError, SoundloomError
 from soundloom.serving.dialects.fields import Fields, FieldsError
-from soundloom.serving.http.jobs import ended
 from soundloom.serving.http.takes import find_take
 from soundloom.serving.jobs.resolve import JobBody
 from soundloom.serving.jobs.settings import JobEndedError, TooLargeError
@@ -175,7 +174,7 @@ async def finish(server: Server, started: Started, client: str, watched: Request
 
 
 async def _result(server: Server, name: str, watched: Request | None) -> Take:
-    while (job := await ended(server, name, LOOK_SECONDS)).state not in ENDED:
+    while (job := await server.dispatcher.wait_for_end(name, LOOK_SECONDS)).state not in ENDED:
         if watched is not None and await watched.is_disconnected():
             await server.dispatcher.cancel(name)
             raise ClientGone

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,11 +14,10 @@ from soundloom.serving.jobs.estimate import Timings
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import answer_key, claim_key
 from soundloom.serving.storage.jobs import list_jobs
-from soundloom.serving.storage.rows import ENDED, Job, State
+from soundloom.serving.storage.rows import State
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 MAX_WAIT = 60.0  # seconds
-POLL_SECONDS = 0.05
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="wait this long for the end, in seconds")]
 
 
@@ -68,16 +66,8 @@ async def _answer(server: Server, response: Response, job: str, prefer: str | No
     name, _, seconds = (prefer or "").partition("=")
     if name.strip() == "wait" and seconds.strip().isdecimal():
         response.headers["Preference-Applied"] = "wait"
-        return JobOut.of(await ended(server, job, min(MAX_WAIT, float(seconds))))
+        return JobOut.of(await server.dispatcher.wait_for_end(job, min(MAX_WAIT, float(seconds))))
     return JobOut.of(await server.dispatcher.get(job))
-
-
-async def ended(server: Server, job: str, seconds: float) -> Job:
-    """Return a job when it has ended, or after this time."""
-    deadline = time.monotonic() + seconds
-    while (found := await server.dispatcher.get(job)).state not in ENDED and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_SECONDS)
-    return found
 
 
 @router.post("/check")
@@ -119,7 +109,7 @@ async def jobs(
 async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
     """Return a job."""
     server = server_of(request)
-    found = JobOut.of(await ended(server, job, wait))
+    found = JobOut.of(await server.dispatcher.wait_for_end(job, wait))
     progress = server.dispatcher.progress(job)
     return found.model_copy(update={"progress": dict(progress) if progress else None})
 

@@ -48,13 +48,14 @@ class ActiveRun:
     items: list[Waiting]
     left: set[tuple[str, int]]
     fraction: Fraction
-    frames: int
     stage: str = ""
     step: int = 0
     steps: int = 0
     is_stalled: bool = False
     last: float = field(default_factory=time.monotonic)  # when the worker last said something
     step_seconds: list[float] = field(default_factory=list)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    where: tuple[str, str, str, int, int] = ("", "", "", 0, 0)  # model, device, precision, frames, clips: of timings
 
 
 class Owner(Protocol):
@@ -67,7 +68,7 @@ class Owner(Protocol):
     async def wait_for_change(self, seconds: float | None) -> bool: ...
     async def timings(self, model: str, loaded: Loaded) -> Timings: ...
     async def started(self, device: Device, run: ActiveRun) -> None: ...
-    async def working(self, device: Device, run: ActiveRun, message: Working) -> None: ...
+    def working(self, run: ActiveRun, message: Working) -> None: ...
     async def item_done(self, message: ItemDone) -> None: ...
     async def run_done(self, run: ActiveRun) -> None: ...
     async def failed(self, items: Iterable[Waiting], error: dict[str, Any]) -> None: ...
@@ -167,7 +168,8 @@ class Device:
         timings = await self._dispatcher.timings(model, self.loaded)
         expected = timings.stages(clip.frames, len(items), clip.seconds_to_generate)
         left = {(item.job, item.number) for item in items}
-        self.run = ActiveRun(self._runs, model, items, left, Fraction(expected), clip.frames)
+        where = (model, self.loaded.device, self.loaded.precision, clip.frames, len(items))
+        self.run = ActiveRun(self._runs, model, items, left, Fraction(expected), where=where)
         await self._dispatcher.started(self, self.run)
         work = tuple(one.work(item.number) for one, item in zip(queued, items, strict=True))
         self._send(Run(self.run.number, work))
@@ -200,7 +202,7 @@ class Device:
             now = time.monotonic()
             if isinstance(message, Working) and message.run == run.number:
                 self._count(run, message, now)
-                await self._dispatcher.working(self, run, message)
+                self._dispatcher.working(run, message)
             elif isinstance(message, ItemDone) and message.run == run.number:
                 run.left.discard((message.job, message.number))
                 await self._dispatcher.item_done(message)
@@ -210,6 +212,8 @@ class Device:
             run.last = now
 
     def _count(self, run: ActiveRun, message: Working, now: float) -> None:
+        if message.finished:
+            run.stage_seconds[message.stage] = run.stage_seconds.get(message.stage, 0.0) + message.seconds
         run.fraction.update(message.stage, message.step, message.steps, finished=message.finished)
         if message.stage == run.stage and message.step > run.step:
             run.step_seconds.append(now - run.last)

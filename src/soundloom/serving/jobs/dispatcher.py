@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, Not
 from soundloom.serving.problems import problem_of
 from soundloom.serving.storage import jobs as rows
 from soundloom.serving.storage.database import Database
-from soundloom.serving.storage.events import add_event, add_timing, timings
+from soundloom.serving.storage.events import add_event, add_timings, timings
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.rows import ENDED, Artifact, Event, Job, State
 from soundloom.serving.storage.takes import get_artifact, get_take
@@ -159,6 +160,14 @@ class Dispatcher:
         """Return the last progress of a job that runs."""
         return self.queue[job].progress if job in self.queue else None
 
+    async def wait_for_end(self, job: str, seconds: float) -> Job:
+        """Return a job when it has ended, or after this time. Raises NotFoundError."""
+        queued = self.queue.get(job)
+        if queued is not None and seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(queued.ended.wait(), seconds)
+        return await self.get(job)
+
     async def source_path(self, source: str) -> str:
         """Return the file of a take or an artifact. Raises NotFoundError."""
 
@@ -227,8 +236,8 @@ class Dispatcher:
 
         self._publish(await self.call(store))
 
-    async def working(self, device: Device, run: ActiveRun, message: Working) -> None:
-        """Report progress; store how long a stage took."""
+    def working(self, run: ActiveRun, message: Working) -> None:
+        """Report progress."""
         facts = {
             "stage": message.stage,
             "step": message.step,
@@ -241,10 +250,6 @@ class Dispatcher:
             if job in self.queue:
                 self.queue[job].progress = facts
             self.hub.progress(job, {"id": job, **facts})
-        if message.finished:
-            loaded = device.loaded
-            where = (run.model, loaded.device, loaded.precision, run.frames, len(run.items), message.stage)
-            await self.call(lambda connection: add_timing(connection, where, message.seconds))
 
     async def item_done(self, message: ItemDone) -> None:
         """Store a clip, or why there is none."""
@@ -257,11 +262,13 @@ class Dispatcher:
         self._publish(events)
 
     async def run_done(self, run: ActiveRun) -> None:
-        """End the jobs that have no clips left."""
+        """End the jobs that have no clips left, then store how long the stages took."""
         for job in dict.fromkeys(item.job for item in run.items):
             if job in self.queue:
                 await self._end_if_done(self.queue[job])
         await self.changed()
+        if run.stage_seconds:
+            await self.call(lambda connection: add_timings(connection, run.where, run.stage_seconds))
 
     async def failed(self, items: Iterable[Waiting], error: dict[str, Any]) -> None:
         """Fail all clips of jobs that cannot run."""
@@ -385,6 +392,7 @@ class Dispatcher:
         state: State = "failed" if "failed" in states else "canceled" if "canceled" in states else "succeeded"
         await self._change(queued, state, errors[0]["message"] if errors else None)
         del self.queue[queued.job.id]
+        queued.ended.set()
         self.hub.ended(queued.job.id)
 
     async def _insist(self, device: Device, run: ActiveRun, job: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ class QueuedJob:
     is_canceling: bool = False
     is_ending: bool = False
     progress: Mapping[str, Any] | None = None  # of its last event
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def waiting(self) -> list[Waiting]:
         """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""

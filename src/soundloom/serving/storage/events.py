@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from soundloom.serving.storage.rows import Event, dump_json, load_json
@@ -90,12 +91,14 @@ def end_session(connection: sqlite3.Connection, hash: str) -> None:
 # Timings
 
 
-def add_timing(connection: sqlite3.Connection, where: tuple[str, str, str, int, int, str], seconds: float) -> None:
-    """Count a run of (model, device, precision, frames, clips, stage); recent runs weigh more."""
-    connection.execute(
+def add_timings(
+    connection: sqlite3.Connection, where: tuple[str, str, str, int, int], stages: Mapping[str, float]
+) -> None:
+    """Count a run of (model, device, precision, frames, clips): the seconds of its stages; recent runs weigh more."""
+    connection.executemany(
         "INSERT INTO timings VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET "
         "seconds = seconds + (excluded.seconds - seconds) / (min(runs, 9) + 1), runs = runs + 1",
-        (*where, seconds),
+        [(*where, stage, seconds) for stage, seconds in stages.items()],
     )
 
 
