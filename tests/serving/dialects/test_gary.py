@@ -201,6 +201,7 @@ def test_a_waiting_job_has_a_place_in_the_queue(gary):
     assert found["status"] in ("queued", "generating")
     if found["status"] == "queued":
         assert found["queue_status"]["status"] in ("queued", "warming")
+        assert found["queue_status"].get("estimated_seconds", 0) >= 0
         assert found["generation_in_progress"] is True
     finished(gary, first["session_id"])
     assert finished(gary, second["session_id"])["success"]

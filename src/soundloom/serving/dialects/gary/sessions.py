@@ -121,11 +121,15 @@ class Sessions:
         position = sum(place < job.position for place in waiting) + 1
         if not any(device.run for device in dispatcher.devices) and position == 1:
             return {"status": "warming", "message": "the model is being read"}
+        # Clients that see no change for long take the server for stalled; this number changes.
+        seconds = round(sum(device.run.fraction.seconds_left() for device in dispatcher.devices if device.run))
         return {
             "status": "queued",
             "position": position,
             "total_queued": len(waiting),
-            "message": f"{position - 1} jobs are ahead",
+            "message": f"place {position} of {len(waiting)} in the queue",
+            "estimated_time": f"~{seconds}s",
+            "estimated_seconds": seconds,
         }
 
     async def _watch(self) -> None:
