@@ -24,7 +24,8 @@ def running(folder, *, gary=False, **settings):
 
     With `gary`, the header x-gary of the client has the address of that interface.
     """
-    worker = WorkerSettings(str(folder / OBJECTS), engine="torch", device="cpu", threads=1)
+    sources = settings.get("sources", {})
+    worker = WorkerSettings(str(folder / OBJECTS), engine="torch", device="cpu", threads=1, sources=sources)
     server = Server(ServerSettings(folder, {"cpu": worker}, drain=0, **settings))
     socket = uvicorn.Config("", port=0).bind_socket()
     port = socket.getsockname()[1]
