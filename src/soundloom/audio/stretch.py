@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from soundloom.audio.clip import Clip
+from soundloom.audio.sampler import SamplerFacts
 from soundloom.errors import AudioError, RequestError, shown
 
 MAX_STRETCH = 0.03  # largest change of the length; more is audible in drums
@@ -19,12 +20,13 @@ def snap_tempo(clip: Clip, bpm: float) -> Clip:
     """Return the clip stretched by at most 3 %, so that its tempo is `bpm`, or half or twice that.
 
     Half and double count because their beats are on the same grid. The record gets `snap_tempo`, with the measured
-    tempo and the ratio of the lengths. Raises RequestError for a `bpm` out of range or where the library is missing,
-    and AudioError if the tempo is unsure or too far away.
+    tempo and the ratio of the lengths; the tempo of a loop is that of its beats. Raises RequestError for a `bpm` out of
+    range or where the library is missing, and AudioError if the tempo is unsure or too far away.
     """
     require_bpm(bpm)
     require_stretch()
-    measured = clip.measure().tempo
+    facts = SamplerFacts.of(clip.record)
+    measured = facts.beats * 60 / clip.seconds if facts.is_loop and facts.beats else clip.measure().tempo
     if measured is None:
         raise AudioError(
             f"the tempo is unsure, so it cannot be snapped to {bpm:g} BPM",

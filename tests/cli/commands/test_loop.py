@@ -121,6 +121,17 @@ def test_a_source_that_cannot_be_snapped_keeps_its_tempo(soundloom, clicks):
     assert "bpm" not in read_record("b.wav")["loop"]
 
 
+def test_a_loop_that_is_snapped_keeps_its_bars(soundloom):
+    flags = ("--loop", "--bars", "2", "--meter", "3/4", "--seed", "1", "-o", "a.wav", *QUICK)
+    soundloom("generate", "kick drum loop, 129 BPM", *flags)
+    done = soundloom("loop", "a.wav", "--snap-tempo", "128", "-o", "b.wav", *QUICK)
+    assert done.code == 0, done.err
+    assert read_record("b.wav")["loop"] == {"bpm": 128.0, "bars": 2.0, "meter": "3/4", "beats": 6}
+    assert soundfile.info("b.wav").frames == round(6 * 60 / 128 * 44_100)
+    soundloom("loop", "a.wav", "-o", "c.wav", *QUICK)
+    assert read_record("c.wav")["loop"] == read_record("a.wav")["loop"]
+
+
 def test_an_edit_takes_its_length_from_the_bars(soundloom, rain):
     done = soundloom("generate", "rain, 200 BPM", "--init-audio", "rain.wav", "--bars", "1", "-o", "a.wav", *QUICK)
     assert done.code == 0 and soundfile.info("a.wav").frames == 52_920

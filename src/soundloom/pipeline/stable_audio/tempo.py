@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from soundloom.audio.records import recorded_prompt
 from soundloom.audio.sampler import SamplerFacts
 from soundloom.config.prompt_facts import prompt_bpm
 from soundloom.config.stable_audio.request import GenerationRequest
-from soundloom.config.stable_audio.rhythm import bar_seconds
+from soundloom.config.stable_audio.rhythm import DEFAULT_METER, bar_seconds
 from soundloom.errors import RequestError, shown
 
 SAME_BPM = 0.05
@@ -45,6 +46,16 @@ def known_tempo(given: float | None, *prompts: str, record: Mapping[str, Any]) -
         return given
     named = (*map(prompt_bpm, prompts), SamplerFacts.of(record).bpm, prompt_bpm(recorded_prompt(record)))
     return next((bpm for bpm in named if bpm is not None), None)
+
+
+def recorded_bars(clip: Clip, bpm: float | None) -> tuple[float | None, str]:
+    """Return the bars and the meter that the record of a loop states, if the clip has that length at `bpm`."""
+    loop = clip.record.get("loop")
+    bars, meter = (loop.get("bars"), loop.get("meter")) if isinstance(loop, Mapping) else (None, None)
+    with suppress(RequestError, TypeError):
+        if bars and bpm and round(bar_seconds(bars, bpm, str(meter)) * clip.sample_rate) == clip.samples:
+            return float(bars), str(meter)
+    return None, DEFAULT_METER
 
 
 def first_bars(clip: Clip, bars: float | None, bpm: float | None, meter: str) -> Clip:

@@ -30,7 +30,7 @@ from soundloom.config.stable_audio.rhythm import DEFAULT_METER
 from soundloom.errors import RequestError, printable
 from soundloom.pipeline.provenance import recorded_model, recorded_settings
 from soundloom.pipeline.stable_audio.plan import default_seconds, plan
-from soundloom.pipeline.stable_audio.tempo import first_bars, known_tempo
+from soundloom.pipeline.stable_audio.tempo import first_bars, known_tempo, recorded_bars
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,18 @@ def run(options: Options) -> None:
         bpm = known_tempo(options.bpm, settings["prompt"], record=clip.record)
         if snap is not None and not isinstance(clip, StreamedClip):  # a clip that could be snapped is in memory
             bpm = snap if bpm is None else on_grid(snap, bpm)
-        source = first_bars(clip, options.bars, bpm, options.meter)
+        bars, meter = recorded_bars(clip, bpm) if options.bars is None else (options.bars, options.meter)
+        source = first_bars(clip, bars, bpm, meter)
         sources[source] = file
-        requests += build_requests(_loop_of(source, options, bpm, settings), options, config, name)
+        rhythm = {"bars": bars, "bpm": bpm, "meter": meter}
+        requests += build_requests(_loop_of(source, options, rhythm | settings), options, config, name)
     execute(plan(requests, config, default_seconds(name)), options, sources)
 
 
-def _loop_of(source: Clip, options: Options, bpm: float | None, settings: Mapping[str, Any]) -> GenerationRequest:
-    given = {"seam": options.seam, "crossfade": options.crossfade}
-    fields = {**settings, **{name: value for name, value in given.items() if value is not None}}
-    return GenerationRequest(source=source, loop=True, bars=options.bars, bpm=bpm, meter=options.meter, **fields)
+def _loop_of(source: Clip, options: Options, fields: Mapping[str, Any]) -> GenerationRequest:
+    flags: dict[str, Any] = {"seam": options.seam, "crossfade": options.crossfade}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return GenerationRequest(source=source, loop=True, **fields, **given)
 
 
 def _files_and_prompt(options: Options) -> tuple[list[Path], str | None]:
