@@ -193,8 +193,7 @@ class Dispatcher:
         """Return the items of the next run of a device, which are running from now on; none if there is nothing."""
         if self.is_paused or self.is_stopping or device.held:
             return []
-        waiting = [item for queued in self.queue.values() for item in queued.waiting()]
-        if not waiting:
+        if not (waiting := [item for queued in self.queue.values() for item in queued.waiting()]):
             return []
         chosen = self._scheduler.choose(waiting, device.loaded.model, self.settings.max_batch)
         for item in chosen:
@@ -205,12 +204,10 @@ class Dispatcher:
 
     async def wait_for_change(self, seconds: float | None) -> bool:
         """Wait until the queue changes; return False after `seconds`."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+                return await self._changed.wait()
+        return False
 
     async def changed(self) -> None:
         """Wake the devices that wait for work."""

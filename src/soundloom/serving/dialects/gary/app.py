@@ -19,7 +19,7 @@ from soundloom.serving.server import Server
 
 def create_gary_app(server: Server, port: int) -> FastAPI:
     """Return the application; the native one starts and stops the server."""
-    app = FastAPI(title="soundloom for gary", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="gary by soundloom", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.server, app.state.sessions = server, Sessions(server)
     app.include_router(state.router)
     app.include_router(jobs.router)
