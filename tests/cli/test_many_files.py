@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +309,20 @@ def test_a_clip_that_is_interrupted_while_it_is_measured_has_a_row(make, monkeyp
     assert (made.code, made.out) == (130, "x_0.wav\n")
     assert files_in(tmp_path) == ["made.csv", "x_0.wav"]
     assert [(row["file"], row["seed"], row["lufs"]) for row in rows_of()] == [("x_0.wav", "0", "")]
+
+
+def test_ctrl_c_right_after_a_file_is_saved_costs_no_row(make, monkeypatch, tmp_path):
+    save = saving.save
+
+    def save_and_interrupt(*arguments):
+        path = save(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return path
+
+    monkeypatch.setattr(saving, "save", save_and_interrupt)
+    made = make("generate", "rain", *SHORT, "--count", 2, "--seed", 0, "--csv", "made.csv", "-o", "x.wav")
+    assert (made.code, made.out) == (130, "x_0.wav\n")
+    assert [(row["file"], row["seed"]) for row in rows_of()] == [("x_0.wav", "0")]
 
 
 @pytest.mark.parametrize("name", ["made", "made.wav", "folder.csv", "-", ""])

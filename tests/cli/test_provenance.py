@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import mutagen
+import numpy as np
 import pytest
+
+from soundloom.audio.clip import Clip
 
 
 def source_type(path):
@@ -166,3 +169,9 @@ def test_manifests_beside_rejected_files_move_along(make, verified):
         assert Path(file).with_suffix(".c2pa").is_file()
         assert verified(file)[1]["valid"]
     assert len(list(Path().rglob("*.c2pa"))) == 3
+
+
+def test_a_missing_file_of_roots_is_an_error_for_every_file(soundloom, tmp_path):
+    Clip(np.zeros((1, 4410), np.float32), 44100).save(tmp_path / "plain.wav")
+    failed = soundloom("show", "plain.wav", "--c2pa-trust", "nope.pem")
+    assert failed.code == 2 and "there is no file nope.pem" in failed.err

@@ -12,7 +12,7 @@ from soundloom.audio.levels import Level
 from soundloom.audio.measure import measure
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.cli.options.file_names import key_of, tempo_of
-from soundloom.cli.options.output import OutputOptions
+from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.outputs import Planned
 from soundloom.evaluation.selection import Asked, Score, best, score
 
@@ -32,10 +32,10 @@ class Verdict:
 class Picker:
     """Scores the saved clips of a plan."""
 
-    def __init__(self, clips: Sequence[Planned], options: OutputOptions) -> None:
+    def __init__(self, clips: Sequence[Planned], options: GenerationOptions | MusicOptions) -> None:
         """Raises RequestError if the flags do not fit the plan."""
         self.count = options.pick or 0
-        self._clips, self._level = clips, options.finish().normalize
+        self._clips, self._level, self._tempo = clips, options.finish().normalize, options.snap_tempo
         self._groups: dict[Hashable, list[int]] = {}
         for index, planned in enumerate(clips):
             self._groups.setdefault(replace(planned.request, seed=0), []).append(index)
@@ -49,7 +49,7 @@ class Picker:
         is_edit = planned.request.source is not None
         origin = Origin(planned.request.prompt, is_edit, is_region=is_edit and planned.mode != "vary")
         faults = check_audio(clip.audio, clip.sample_rate, origin)
-        self._scores[index] = score(asked_by(planned, self._level), measured, faults)
+        self._scores[index] = score(asked_by(planned, self._level, self._tempo), measured, faults)
         return measured.to_json()
 
     def verdicts(self) -> dict[int, Verdict]:
@@ -70,11 +70,11 @@ class Picker:
         return all(sum(index in self._scores for index in group) >= self.count for group in self._groups.values())
 
 
-def asked_by(planned: Planned, level: str | None) -> Asked:
-    """Return what a request, its prompt, and the level of the file ask for."""
+def asked_by(planned: Planned, level: str | None, tempo: float | None) -> Asked:
+    """Return what a request, its prompt, the level of the file, and the tempo to which it is snapped ask for."""
     request, wanted = planned.request, Level.parse(level) if level else None
     return Asked(
-        tempo_of(request),
+        tempo_of(request) if tempo is None else tempo,
         key_of(request),
         request.seconds if request.source is None else None,
         wanted.value if wanted and wanted.unit == "lufs" else None,

@@ -13,6 +13,7 @@ from soundloom.audio.c2pa.library import manifest_path
 from soundloom.audio.clip import Clip
 from soundloom.audio.metadata import sidecar_path
 from soundloom.audio.residual import residual
+from soundloom.audio.signals import held_signals
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.outputs import Planned, file_of, free_path, residual_path, save, save_residual, shaped
 from soundloom.cli.table import ClipTable, recorded_facts, saved_facts
@@ -70,24 +71,29 @@ class Saver:
         # Before the result is saved, which may replace the source.
         left = residual(source, clip) if self._with_residual and source is not None else None
         finished = shaped(self._options.snapped(clip), self._options)
-        path = save(finished, self._paths[index], self._options, source)
-        facts: dict[str, Any] = {}
-        other: Path | None = None
-        if left is not None:
-            if (file := file_of(source)) is not None and file.samefile(path):  # which is now the result
-                source = None
-            other = save_residual(left, residual_path(path), self._options, source)
-            facts["residual"] = {"file": str(other), **left.record["residual"]}
-        self._files[index] = _Files(path, other)
-        cut = finished.record.get("finish", {}).get("trim_silence", {})
-        self._trimmed += cut.get("start", 0.0) + cut.get("end", 0.0)
-        display.add(index, finished, path, facts)
-        if self._picker or self._table:
-            display.note(index, self._measure(index, finished, path))
+        try:
+            with held_signals():  # so that a saved file is known
+                path = save(finished, self._paths[index], self._options, source)
+                facts: dict[str, Any] = {}
+                other: Path | None = None
+                if left is not None:
+                    if (file := file_of(source)) is not None and file.samefile(path):  # which is now the result
+                        source = None
+                    other = save_residual(left, residual_path(path), self._options, source)
+                    facts["residual"] = {"file": str(other), **left.record["residual"]}
+                self._files[index] = _Files(path, other)
+                display.add(index, finished, path, facts)
+            cut = finished.record.get("finish", {}).get("trim_silence", {})
+            self._trimmed += cut.get("start", 0.0) + cut.get("end", 0.0)
+            if self._picker or self._table:
+                display.note(index, self._measure(index, finished, path))
+        finally:
+            if self._table and index in self._files and index not in self._table:  # interrupted after saving
+                self._table.add(index, _row(self._files[index].path, finished))
 
     def _measure(self, index: int, clip: Clip, path: Path) -> dict[str, Any]:
         """Measure a saved clip and add its row to the table, also if the user interrupts it meanwhile."""
-        row: dict[str, Any] = {"file": path, "status": "saved", **recorded_facts(clip)}
+        row = _row(path, clip)
         facts: dict[str, Any] = {}
         try:
             levels = saved_facts(path)
@@ -181,6 +187,10 @@ def _picker(clips: Sequence[Planned], options: GenerationOptions | MusicOptions)
     from soundloom.cli.picking import Picker  # what measures is read only when it is used
 
     return Picker(clips, options)
+
+
+def _row(path: Path, clip: Clip) -> dict[str, Any]:
+    return {"file": path, "status": "saved", **recorded_facts(clip)}
 
 
 def _json_level(value: float) -> float | None:

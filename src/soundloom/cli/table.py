@@ -38,6 +38,9 @@ class ClipTable:
             raise WriteError(f"{path} exists already", "choose another name, or leave out --no-overwrite")
         require_writable(path.parent)
 
+    def __contains__(self, index: int) -> bool:
+        return index in self._rows
+
     def add(self, index: int, row: Mapping[str, Any]) -> None:
         """Append the row of a clip. Raises WriteError."""
         self._rows[index] = row

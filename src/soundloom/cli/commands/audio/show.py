@@ -14,7 +14,7 @@ from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.options.shared import measure_flag
 from soundloom.cli.provenance import manifest_facts, manifest_lines
 from soundloom.cli.terminal.results import print_results
-from soundloom.errors import AudioError, printable
+from soundloom.errors import AudioError, RequestError, printable
 from soundloom.folders import expanded
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def run(options: Options) -> int:
     path = Path(options.file)
     if not path.is_file():
         raise AudioError(f"there is no file {printable(path)}")
+    if options.c2pa_trust is not None and not expanded(options.c2pa_trust).is_file():
+        raise RequestError(f"--c2pa-trust: there is no file {printable(options.c2pa_trust)}", "give a PEM file")
     record = record_or_empty(lambda: read_record(path))
     try:
         audio = _audio_facts(path)
