@@ -25,7 +25,11 @@ def serving(folder, *flags, **environment):
     try:
         lines = [process.stderr.readline() for _ in range(3)]
         url = re.search(r"http://\S+", lines[0])[0]
+        rest = threading.Thread(target=process.stderr.read, daemon=True)  # a full pipe would block the server
+        rest.start()
         yield process, url, lines[2].strip()
+        process.kill()
+        rest.join()
     finally:
         process.kill()
         process.wait()

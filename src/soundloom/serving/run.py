@@ -112,6 +112,7 @@ def _listen(address: Address) -> socket.socket:
         if os.name != "nt":  # where this option would let two servers share a port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(where)
+        listening.listen()  # whoever reads the address may connect at once, and is answered after the start
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RequestError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from soundloom.serving.storage.events import events_after, last_event
 router = APIRouter(prefix="/v1", tags=["events"])
 COMMENT_SECONDS = 15.0  # between comments that keep a silent connection open
 MAX_STREAMS = 64
+MISSED_AT_ONCE = 64  # events
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -60,8 +62,10 @@ async def _missed(server: Server, listener: Listener, seen: int | None) -> Async
         number = await server.dispatcher.call(last_event)
         yield f"id: {number}\nevent: reset\ndata: {{}}\n\n"
         return
-    for event in missed:
-        yield message(Notice(event.kind, event.data, event.id))
+    for start in range(0, len(missed), MISSED_AT_ONCE):
+        part = missed[start : start + MISSED_AT_ONCE]
+        yield "".join(message(Notice(event.kind, event.data, event.id)) for event in part)
+        await asyncio.sleep(0)  # so that a client that is gone is noticed
     last = missed[-1].id if missed else seen
     while listener.waiting and (listener.waiting[0].id or last + 1) <= last:
         listener.waiting.popleft()

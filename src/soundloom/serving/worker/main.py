@@ -128,7 +128,8 @@ class Worker:
         failure: BaseException = RuntimeError("the model returned no clip")
         try:
             for index, clip in self._clips(message):
-                self._report(message.run, items.pop(index), clip)
+                self._report(message.run, items[index], clip)
+                del items[index]
         except Exception as error:  # everything that can happen in a model is the failure of a clip
             failure = error
             if not isinstance(error, Canceled):
