@@ -21,19 +21,21 @@ def serving(folder, *flags, **environment):
     """Start the command; yield the process, its address and its link."""
     variables = {**os.environ, "SOUNDLOOM_DATA": str(folder), "HF_HUB_OFFLINE": "1", **environment}
     command = [sys.executable, "-m", "soundloom", "serve", "--port", "0", "--threads", "1", *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+    folder.mkdir(exist_ok=True)
+    with log_of(folder).open("w") as log:  # a pipe that nobody reads would block the server when it is full
+        process = subprocess.Popen(command, stderr=log, env=variables)
     try:
-        lines = [process.stderr.readline() for _ in range(3)]
-        url = re.search(r"http://\S+", lines[0])[0]
-        rest = threading.Thread(target=process.stderr.read, daemon=True)  # a full pipe would block the server
-        rest.start()
-        yield process, url, lines[2].strip()
-        process.kill()
-        rest.join()
+        while len(lines := log_of(folder).read_text().splitlines()) < 3:
+            assert process.poll() is None, lines
+            time.sleep(0.01)
+        yield process, re.search(r"http://\S+", lines[0])[0], lines[2].strip()
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+
+
+def log_of(folder):
+    return folder / "server.log"
 
 
 def refusal(folder, *flags, **environment):
@@ -140,8 +142,10 @@ def test_the_server_process_loads_no_framework(tmp_path):
 
 
 def test_gary_has_a_port_of_its_own_that_needs_no_token(tmp_path):
-    with serving(tmp_path, "--compat", "gary:0") as (process, url, _):
-        line = process.stderr.readline()
+    with serving(tmp_path, "--compat", "gary:0") as (_, url, _):
+        while len(lines := log_of(tmp_path).read_text().splitlines()) < 4:
+            time.sleep(0.01)
+        line = lines[3]
         gary = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
         assert "without a token" in line
         assert httpx.get(f"{gary}/health").json()["status"] == "healthy"
