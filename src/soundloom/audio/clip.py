@@ -188,7 +188,7 @@ class Clip:
         lengths = fade_lengths(fade_in, fade_out, self.samples, self.sample_rate)
         if not any(lengths):
             return self
-        require_no_loop(self.record, "fades would be heard where it repeats")
+        require_no_loop(self.record, "a fade is audible where it repeats")
         record = with_finish(self.record, {"fade_in": fade_in, "fade_out": fade_out})
         return self._with_fades(*lengths).with_record(record)
 

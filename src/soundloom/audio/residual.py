@@ -137,9 +137,9 @@ def _gain(spectra: _Spectra, rate: int) -> float:
         np.add.reduceat(values, bins[bins < len(values)])
         for values in (spectra.cross.real, spectra.source, spectra.result)
     )
-    heard = result > FAINT * result.max(initial=0.0)
+    audible = result > FAINT * result.max(initial=0.0)
     gains = _divided(cross, result)
-    weights = np.where(heard, _divided(np.maximum(cross, 0) ** 2, source * result), 0)
+    weights = np.where(audible, _divided(np.maximum(cross, 0) ** 2, source * result), 0)
     order = np.argsort(gains)
     sums = np.cumsum(weights[order])
     return float(gains[order][np.searchsorted(sums, sums[-1] / 2)]) if sums[-1] > 0 else 0.0

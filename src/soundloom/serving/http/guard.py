@@ -6,7 +6,6 @@ Origin, if there is one, is the server itself, and it has a token or a cookie.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -124,7 +123,6 @@ class Guard:
         if owner is None:
             if token or cookie:
                 self.access.tokens.count_failure(address)
-                await asyncio.sleep(0)
             hint = "send Authorization: Bearer TOKEN, or open the link that `soundloom serve` prints"
             return problem(401, "no-token", "this server needs a token", hint, {"WWW-Authenticate": "Bearer"})
         state["client"] = owner

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from soundloom.serving.storage.events import add_session, end_session, has_session
@@ -71,7 +71,7 @@ class Tokens:
             failures.popleft()
         return len(failures) < MAX_ATTEMPTS
 
-    def count_failure(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def count_failure(self, address: str) -> None:
         if len(self._failures) > 10_000:  # addresses cost nothing to forge on a network
             self._failures.clear()
-        self._failures.setdefault(address, deque()).append(clock())
+        self._failures.setdefault(address, deque()).append(time.monotonic())

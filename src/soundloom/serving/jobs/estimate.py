@@ -41,9 +41,9 @@ class Timings:
 class Fraction:
     """How much of a run is done; it never goes back."""
 
-    def __init__(self, expected: Mapping[str, float], passes: int = 1) -> None:
-        self._expected, self._passes = dict(expected), passes
-        self._total = max(sum(self._expected.values()) * passes, 1e-6)
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        self._expected = dict(expected)
+        self._total = max(sum(self._expected.values()), 1e-6)
         self._before = 0.0  # seconds of the stages that have ended
         self.value = 0.0
         self.start = time.monotonic()
