@@ -14,6 +14,8 @@ import pytest
 from soundloom.serving.storage import migrations
 from soundloom.serving.storage.database import Database, StorageError
 from soundloom.serving.storage.events import add_event, events_after, last_event
+from soundloom.serving.storage.rows import Artifact
+from soundloom.serving.storage.takes import Search, add_take, list_takes
 
 IMPORTS = "from pathlib import Path; from soundloom.serving.storage.database import Database"
 
@@ -121,3 +123,16 @@ def test_a_failed_migration_changes_nothing(path, monkeypatch):
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'more'").fetchall()
+
+
+def test_a_database_from_an_sqlite_without_text_search_gets_it(path):
+    database = Database(path)
+    artifact = Artifact("a" * 64, 1, 44100, 2, 10, "FLOAT")
+    record = {"request": {"prompt": "rain"}}
+    database.run(lambda connection: add_take(connection, artifact, record, "generate", "me")).result()
+    database.run(lambda connection: connection.execute("DROP TABLE takes_text")).result()
+    database.close()
+    database = Database(path)
+    assert database.run(lambda connection: list_takes(connection, Search("rain"))).result()[1] == 1
+    database.run(lambda connection: add_take(connection, artifact, record, "generate", "me")).result()
+    database.close()

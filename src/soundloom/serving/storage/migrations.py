@@ -109,16 +109,24 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{printable(path)} was written by a newer version of soundloom",
             "install that version, or choose another folder with SOUNDLOOM_DATA",
         )
-    if version == len(MIGRATIONS):
-        return
-    if version:
+    if 0 < version < len(MIGRATIONS):
         _back_up(connection, path.with_name(f"{path.stem}-version-{version}.db"))
     for script in MIGRATIONS[version:]:
         for statement in script.split(";"):
             connection.execute(statement)
-    if not version and has_text_search(connection):
-        connection.execute(TEXT_SEARCH)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    if version < len(MIGRATIONS):
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    _add_text_search(connection)
+
+
+def _add_text_search(connection: sqlite3.Connection) -> None:
+    """Add the index of texts where SQLite has FTS5; a database may come from one that has not."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'takes_text'").fetchone()
+    if known or not has_text_search(connection):
+        return
+    connection.execute(TEXT_SEARCH)
+    tags = "(SELECT group_concat(tag, ' ') FROM tags WHERE take = takes.id)"
+    connection.execute(f"INSERT INTO takes_text SELECT id, title, prompt, {tags}, note FROM takes")
 
 
 def has_text_search(connection: sqlite3.Connection) -> bool:
