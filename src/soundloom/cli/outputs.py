@@ -16,8 +16,8 @@ from soundloom.audio.formats.containers import CONTAINERS, EQUIVALENT_SUBTYPES, 
 from soundloom.audio.metadata import is_foreign_sidecar, sidecar_path
 from soundloom.audio.shaping import fade_lengths
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.options.file_names import Request, clip_name, fill_pattern, named_in, numbered
 from soundloom.cli.options.output import OutputOptions
+from soundloom.config.file_names import ClipFacts, Request, clip_name, fill_pattern, named_in, numbered
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import RequestError, WriteError, shown
 from soundloom.folders import expanded
@@ -47,7 +47,8 @@ def output_paths(
     for clip, edits in groupby(clips, key=lambda planned: planned.request.source):
         source, group = files[clip] if clip else None, list(edits)
         requests = [planned.request for planned in group]
-        fill = partial(fill_pattern, requests=requests, model=model, first=len(paths), count=len(clips))
+        facts = [ClipFacts.of(request) for request in requests]
+        fill = partial(fill_pattern, clips=facts, model=model, first=len(paths), count=len(clips))
         named = _names(requests, options, fill, source)
         for path, planned in zip(named, group, strict=True):
             container = container_of(path)

@@ -11,9 +11,9 @@ from soundloom.audio.checks import Origin, check_audio
 from soundloom.audio.levels import Level
 from soundloom.audio.measure import measure
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.cli.options.file_names import key_of, tempo_of
 from soundloom.cli.options.generation import GenerationOptions, MusicOptions
 from soundloom.cli.outputs import Planned
+from soundloom.config.file_names import ClipFacts
 from soundloom.evaluation.selection import Asked, Score, best, score
 
 
@@ -73,9 +73,10 @@ class Picker:
 def asked_by(planned: Planned, level: str | None, tempo: float | None) -> Asked:
     """Return what a request, its prompt, the level of the file, and the tempo to which it is snapped ask for."""
     request, wanted = planned.request, Level.parse(level) if level else None
+    facts = ClipFacts.of(request)
     return Asked(
-        tempo_of(request) if tempo is None else tempo,
-        key_of(request),
+        facts.tempo if tempo is None else tempo,
+        facts.key,
         request.seconds if request.source is None else None,
         wanted.value if wanted and wanted.unit == "lufs" else None,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 from soundloom.audio.formats.containers import CONTAINERS
+from soundloom.audio.records import recorded_prompt, recorded_title
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.prompt_facts import prompt_bpm, prompt_key
 from soundloom.config.stable_audio.request import GenerationRequest
@@ -20,6 +23,38 @@ SLUG_LENGTH = 40
 MAX_NAME_BYTES = 255
 PLACEHOLDERS = ("seed", "prompt", "n", "model", "bpm", "key")
 _WIDTH = re.compile(r"0([1-9]\d?)d?")  # of a number padded with zeros
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What a file name can say about a clip. `text` is its prompt, or both of a blend, without weights."""
+
+    text: str
+    prompt: str
+    seed: int | None
+    bpm: float | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> ClipFacts:
+        return cls(prompt_text(request), request.prompt, request.seed, getattr(request, "bpm", None))
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> ClipFacts:
+        """Return the facts in the record of a file, as far as it has them."""
+        request, seed = record.get("request"), record.get("seed")
+        bpm = request.get("bpm") if isinstance(request, Mapping) else None
+        bpm = float(bpm) if isinstance(bpm, int | float) else None
+        return cls(recorded_title(record), recorded_prompt(record), seed if isinstance(seed, int) else None, bpm)
+
+    @property
+    def tempo(self) -> float | None:
+        """The tempo that the clip was asked for, or that its prompt names."""
+        return prompt_bpm(self.text) if self.bpm is None else self.bpm
+
+    @property
+    def key(self) -> str | None:
+        """The key that the prompt names."""
+        return prompt_key(self.text)
 
 
 def slug(prompt: str) -> str:
@@ -59,7 +94,7 @@ def named_in(folder: Path, name: str, suffix: str) -> Path:
     return folder / file
 
 
-def fill_pattern(flag: str, pattern: str, requests: Sequence[Request], model: str, first: int, count: int) -> list[str]:
+def fill_pattern(flag: str, pattern: str, clips: Sequence[ClipFacts], model: str, first: int, count: int) -> list[str]:
     """Fill in the placeholders of the pattern of a flag for some clips of a command.
 
     `first` is the number of the first of them, `count` that of all clips of the command. Raises RequestError for
@@ -68,37 +103,25 @@ def fill_pattern(flag: str, pattern: str, requests: Sequence[Request], model: st
     parts = _parts(flag, pattern)
     name = re.sub(r"[^\w.@-]+", "-", Path(model).name) or "model"
     return [
-        "".join(text + _value(flag, field, width, request, i, count, name) for text, field, width in parts)
-        for i, request in enumerate(requests, first)
+        "".join(text + _value(flag, field, width, clip, i, count, name) for text, field, width in parts)
+        for i, clip in enumerate(clips, first)
     ]
 
 
-def tempo_of(request: Request) -> float | None:
-    """Return the tempo that a request or its prompt names."""
-    bpm: float | None = getattr(request, "bpm", None)
-    return prompt_bpm(prompt_text(request)) if bpm is None else bpm
-
-
-def key_of(request: Request) -> str | None:
-    """Return the key that the prompt of a request names."""
-    return prompt_key(prompt_text(request))
-
-
-def _value(flag: str, field: str, width: int, request: Request, index: int, count: int, model: str) -> str:
+def _value(flag: str, field: str, width: int, clip: ClipFacts, index: int, count: int, model: str) -> str:
     if field == "n":
         return str(index).zfill(width) if width else number(index, count)
     if field in ("bpm", "key"):
-        return _fact(flag, field, request)
-    return {"seed": str(request.seed), "prompt": slug(prompt_text(request)), "model": model}.get(field, "")
+        return _fact(flag, field, clip)
+    return {"seed": str(clip.seed), "prompt": slug(clip.text), "model": model}.get(field, "")
 
 
-def _fact(flag: str, field: str, request: Request) -> str:
-    tempo, key = tempo_of(request), key_of(request)
-    found = tempo if field == "bpm" else key
+def _fact(flag: str, field: str, clip: ClipFacts) -> str:
+    found = clip.tempo if field == "bpm" else clip.key
     if found is None:
         what = "one tempo, such as 120 BPM" if field == "bpm" else "one key, such as A minor"
         raise RequestError(
-            f"{flag} has {{{field}}}, but '{shown(request.prompt)}' does not name {what}", f"leave out {{{field}}}"
+            f"{flag} has {{{field}}}, but '{shown(clip.prompt)}' does not name {what}", f"leave out {{{field}}}"
         )
     return f"{found:g}" if isinstance(found, float) else slug(found.replace("#", "-sharp"))
 
