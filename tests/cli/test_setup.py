@@ -137,6 +137,28 @@ def test_a_dev_environment_includes_the_run_environment(call):
     assert call("scripts/setup", "run")[1] == []
 
 
+@pytest.mark.parametrize("command", ["serve", "studio"])
+def test_sa3_serve_installs_what_the_server_needs(call, clone, command):
+    assert len(call("sa3", "x")[1]) == 1
+    done, installs = call("sa3", command, "--port", "0")
+    assert (done.returncode, done.stdout) == (0, f"<{command}><--port><0>")
+    assert installs == [f"-m pip install --disable-pip-version-check -c {clone}/constraints.txt -e {clone}[serve]"]
+    done, installs = call("sa3", command)
+    assert (done.stdout, done.stderr, installs) == (f"<{command}>", "", [])
+    assert call("sa3", "x")[1] == []
+    shutil.rmtree(clone / ".venv")
+    assert len(call("sa3", command)[1]) == 1
+    assert call("sa3", "x")[1] == []
+    (clone / "constraints.txt").write_text("# newer")
+    assert len(call("sa3", command)[1]) == 1
+
+
+def test_a_server_without_a_network_names_its_packages(call):
+    done, _ = call("sa3", "serve", BROKEN="Temporary failure in name resolution")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip download -c constraints.txt -d wheels '.[serve]' hatchling editables" in done.stderr
+
+
 def test_a_failed_installation_shows_the_log_and_is_retried(call, clone):
     done, _ = call("sa3", "x", BROKEN="no such package")
     assert done.returncode == 1
