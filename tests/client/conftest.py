@@ -4,6 +4,7 @@ import pytest
 
 import soundloom
 from soundloom import Client
+from tests.cli.conftest import soundloom as run_command  # noqa: F401 (a fixture)
 from tests.serving.http.conftest import TOKEN, running
 
 

@@ -60,6 +60,7 @@ INCOMPLETE = {
     "soundloom encode --dataset",
     "soundloom eval MODEL",
     "soundloom quantize",
+    "soundloom serve",
     "soundloom train STAGE RECIPE",
 }
 

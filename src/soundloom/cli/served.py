@@ -18,8 +18,11 @@ from soundloom.pipeline.stable_audio.plan import PlannedClip
 
 log = logging.getLogger(__name__)
 # Flags about what the server decides for itself, and those about what it does not do.
-_IDLE = ("engine", "device", "threads", "precision", "no_half", "free_models", "revision", "offline", "accept_license")
-_ABSENT = ("keep_bad", "loras")
+_IDLE = (
+    *("engine", "device", "threads", "precision", "no_half", "free_models", "revision", "offline", "accept_license"),
+    "lora_dir",
+)
+_ABSENT = ("keep_bad",)
 
 
 @dataclass(frozen=True)

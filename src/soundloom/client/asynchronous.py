@@ -185,6 +185,10 @@ class AsyncClient:
         """List the models of the server."""
         return cast(list[ServedModel], (await self._result(self._calls.get("/v1/models")))["data"])
 
+    async def loras(self) -> list[str]:
+        """List the adapters of the server by the names that `loras` of a call takes."""
+        return [str(one["name"]) for one in (await self._result(self._calls.get("/v1/loras")))["loras"]]
+
     async def jobs(self, state: Sequence[str] = (), *, limit: int = 200) -> list[Job]:
         """List jobs in the order of the queue, those that have ended first."""
         return cast(list[Job], await self._result(self._calls.get("/v1/jobs", {"state": list(state), "limit": limit})))

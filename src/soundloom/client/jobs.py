@@ -136,7 +136,7 @@ def _body(task: Task, model: str, source: str | None) -> dict[str, Any]:
         if body["kind"] == "vary":
             record["noise"] = request.noise  # which the server chooses where it is not named
         if request.loras is not None:
-            body["loras"] = _adapters(request.loras, record.pop("loras"))
+            body |= _adapters(request, request.loras, record.pop("loras"))
     return body | {"request": record} | ({} if source is None else {"source": source})
 
 
@@ -154,11 +154,15 @@ def kind_of(request: Request) -> str:
     return "inpaint" if request.regions and request.noise == 1 else "vary"
 
 
-def _adapters(stack: AdapterStack, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return adapters by name, as the server looks them up in its folder. Raises RequestError."""
-    if stack.combine or stack.seconds or stack.published:
-        raise RequestError("a server applies adapters one after the other", "leave out combine and seconds")
-    return [{name: value for name, value in use.items() if name != "sha256"} for use in record.get("uses", ())]
+def _adapters(request: GenerationRequest, stack: AdapterStack, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a job for adapters by name, as the server looks them up in its folder."""
+    if stack.published and not AdapterStack().resolved(request.compat.loras).published:
+        raise RequestError(
+            "a server does not repeat faults of adapters", 'use compat.loras "full" instead of published'
+        )
+    given = {"lora_combine": stack.combine, "lora_seconds": stack.seconds}
+    found = {"loras": list(record.get("uses", ())), **{name: value for name, value in given.items() if value}}
+    return found if found["loras"] else {}
 
 
 def _follow(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from soundloom.cli.options.adapters import split_strength
 from soundloom.cli.options.flags import flag
+from soundloom.cli.options.model import ServerOptions
 from soundloom.cli.options.settings import ALIASES, SEPARATOR
 from soundloom.cli.options.shared import combine_flag, lora_flag
 from soundloom.config.stable_audio.adapters import AdapterStack, AdapterUse, mix
@@ -64,22 +65,24 @@ class LoraOptions:
     )
 
     def stack(
-        self, recorded: AdapterStack | None, steps: int, model: str, *, partial: bool = False
+        self, recorded: AdapterStack | None, steps: int, model: str, *, partial: bool = False, is_local: bool = True
     ) -> AdapterStack | None:
         """Return the adapters of a request of so many steps; without --lora, those of its record.
 
-        Adapters of --lora must fit the model, or with `partial` some of its layers.
-        Raises RequestError, ModelNotFoundError or CheckpointError.
+        Adapters of --lora must fit the model, or with `partial` some of its layers. Unless `is_local`, they are those
+        of a server, which finds them by their names. Raises RequestError, ModelNotFoundError or CheckpointError.
         """
         if not self.loras:
             self._require_no_settings(recorded)
             if recorded is None:
                 return None
             uses = self._with_strengths([(use, False) for use in recorded.uses])
-            for use in uses:
+            for use in uses if is_local else ():
                 index_adapter(read_adapter(locate_adapter(use.name, use.sha256, self.lora_dir)))
             return self._together(replace(recorded, uses=uses))
         uses = self._with_strengths([parse_use(text, steps, self.lora_dir) for text in self.loras])
+        if not is_local:
+            return self._together(AdapterStack(uses))
         return self._together(AdapterStack(tuple(self._identified(use, model, partial) for use in uses)))
 
     def _together(self, stack: AdapterStack) -> AdapterStack:
@@ -133,7 +136,9 @@ def with_adapters(
     request: GenerationRequest, options: LoraOptions, config: ModelConfig, model: str
 ) -> GenerationRequest:
     """Return a request with the adapters that the flags name; `config` and `model` are the model's."""
-    stack = options.stack(request.loras, request.steps or config.sampling_defaults.steps, model)
+    steps = request.steps or config.sampling_defaults.steps
+    is_local = not isinstance(options, ServerOptions) or options.server is None
+    stack = options.stack(request.loras, steps, model, is_local=is_local)
     return replace(request, loras=None if stack is None else stack.resolved(request.compat.loras))
 
 

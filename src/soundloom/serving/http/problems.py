@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from soundloom.errors import (
     AudioError,
+    CheckpointError,
     ConfigError,
     DownloadError,
     ModelNotFoundError,
@@ -38,6 +39,7 @@ STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that
     (WriteError, 507),
     (RequestError, 422),
     (ConfigError, 422),
+    (CheckpointError, 422),
     (SoundloomError, 503),
 )
 

@@ -26,6 +26,8 @@ class JobIn(Strict):
     source: str | None = Field(None, max_length=100)
     count: int = Field(1, ge=1, le=100)
     loras: list[dict[str, Any]] = Field(default_factory=list, max_length=16)
+    lora_combine: Literal["chain", "sum"] | None = None
+    lora_seconds: Literal["first", "all", "none"] | None = None
     job_class: Literal["interactive", "batch"] = Field("interactive", alias="class")
     parent: str | None = Field(None, max_length=100)
 
@@ -37,6 +39,8 @@ class JobIn(Strict):
             self.source,
             self.count,
             tuple(self.loras),
+            self.lora_combine,
+            self.lora_seconds,
             self.job_class,
             self.parent,
         )

@@ -14,15 +14,13 @@ from soundloom.config.catalogue import find_entry
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.config.musicgen.request import MusicRequest
 from soundloom.config.parse import parse
-from soundloom.config.stable_audio.adapters import AdapterStack
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import ModelNotFoundError, RequestError, shown
-from soundloom.lora.files.find import list_adapters
-from soundloom.lora.files.read import read_adapter
 from soundloom.pipeline.musicgen.plan import plan as plan_music
 from soundloom.pipeline.requests import spread_seed
 from soundloom.pipeline.stable_audio.plan import batch_key, default_seconds, plan, plan_pass
+from soundloom.serving.jobs.adapters import adapter_stack
 from soundloom.serving.storage.rows import JobClass
 
 KINDS = ("generate", "vary", "inpaint", "extend", "loop", "edit")
@@ -40,6 +38,8 @@ class JobBody:
     source: str | None = None
     count: int = 1
     loras: tuple[Mapping[str, Any], ...] = ()
+    lora_combine: str | None = None
+    lora_seconds: str | None = None
     job_class: JobClass = "interactive"
     parent: str | None = None
 
@@ -146,7 +146,11 @@ def _request(body: JobBody, source: Clip | None) -> GenerationRequest:
     if body.kind == "edit":
         raise RequestError("only Instruct-MusicGen follows instructions", "use instruct-musicgen, or another kind")
     request = GenerationRequest.from_record(_with_defaults(body), source)
-    return replace(request, loras=_adapters(body.loras)) if body.loras else request
+    if not body.loras:
+        if body.lora_combine or body.lora_seconds:
+            raise RequestError("lora_combine and lora_seconds need adapters", "name some in loras")
+        return request
+    return replace(request, loras=adapter_stack(body.loras, body.lora_combine, body.lora_seconds, body.model))
 
 
 def _music_request(body: JobBody, source: Clip | None) -> MusicRequest:
@@ -174,15 +178,3 @@ def _require_kind(kind: str, mode: str) -> None:
     if mode not in allowed.get(kind, (mode,)):
         hint = {"extend": "give seconds, the length of the result, or offset"}.get(kind, "leave out seconds and offset")
         raise RequestError(f"a job of kind {kind} was asked for, and its request would {mode} the source", hint)
-
-
-def _adapters(loras: tuple[Mapping[str, Any], ...]) -> AdapterStack:
-    """Return adapters by their names in the folder of adapters, with their hashes. Raises RequestError."""
-    known = list_adapters()
-    uses = []
-    for lora in loras:
-        name = lora.get("name")
-        if name not in known:
-            raise RequestError(f"there is no adapter named {shown(name)!r}", "GET /v1/loras lists the adapters")
-        uses.append({**lora, "sha256": read_adapter(known[name]).sha256})
-    return parse(AdapterStack, {"uses": uses}, "loras")
