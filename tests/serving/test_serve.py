@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import pytest
+
+from soundloom.serving.run import Address, _listen
 
 
 @contextmanager
@@ -159,3 +161,22 @@ def test_other_values_of_compat_are_refused(tmp_path, value):
     assert code != 0
     assert "--compat" in text
     assert "Traceback" not in text
+
+
+def test_users_come_from_a_file(tmp_path):
+    (tmp_path / "users").write_text("anna 0123456789abcdef")
+    with (
+        serving(tmp_path, "--users", str(tmp_path / "users")) as (_, url, _),
+        httpx.Client(base_url=url, headers={"X-API-Key": "0123456789abcdef"}) as client,
+    ):
+        assert client.get("/v1/system").json()["user"] == "anna"
+    (tmp_path / "users").write_text("anna short")
+    code, message = refusal(tmp_path, "--users", str(tmp_path / "users"))
+    assert code == 2 and "line 1" in message and "fewer than 16" in message
+
+
+def test_connections_do_not_wait_for_acknowledgements():
+    with closing(_listen(Address(port=0))) as listening, closing(socket.create_connection(listening.getsockname())):
+        accepted, _ = listening.accept()
+        with closing(accepted):
+            assert accepted.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"

@@ -23,18 +23,22 @@ class Notice:
     kind: str
     data: dict[str, Any]
     id: int | None = None
+    owner: str | None = None  # the client whose job or take it is about; None for all
 
 
 @dataclass(eq=False)
 class Listener:
-    """The events that one stream has not read yet."""
+    """The events that one stream has not read yet; those of a user get no events of others."""
 
+    user: str | None = None
     waiting: deque[Notice] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
 
     def put(self, notice: Notice) -> None:
         """Add an event; a listener that does not read loses progress first, then its stream."""
+        if not self.may_have(notice.owner):
+            return
         if len(self.waiting) >= MAX_WAITING:
             self.waiting = deque(one for one in self.waiting if one.id is not None)
             if len(self.waiting) >= MAX_WAITING:
@@ -42,6 +46,10 @@ class Listener:
         if not self.closed:
             self.waiting.append(notice)
         self.arrived.set()
+
+    def may_have(self, owner: str | None) -> bool:
+        """Whether an event about something of `owner` is for this listener."""
+        return self.user is None or owner in (None, self.user)
 
     async def next(self, seconds: float) -> Notice | None:
         """Wait for an event; None after this time without one. Raises EOFError at the end of the stream."""
@@ -75,14 +83,14 @@ class EventHub:
         """Pass on an event that is stored."""
         for observe in self.observers:
             observe(event)
-        self._send(Notice(event.kind, event.data, event.id))
+        self._send(Notice(event.kind, event.data, event.id, event.owner))
 
-    def progress(self, job: str, data: dict[str, Any], *, always: bool = False) -> None:
+    def progress(self, job: str, data: dict[str, Any], owner: str | None = None, *, always: bool = False) -> None:
         """Pass on progress, at most ten times a second for each job."""
         now = time.monotonic()
         if always or now - self._reported.get(job, 0.0) >= PROGRESS_SECONDS:
             self._reported[job] = now
-            self._send(Notice("progress", data))
+            self._send(Notice("progress", data, owner=owner))
 
     def ended(self, job: str) -> None:
         """Forget a job."""
@@ -97,9 +105,9 @@ class EventHub:
             listener.arrived.set()
 
     @asynccontextmanager
-    async def listen(self) -> AsyncIterator[Listener]:
-        """Yield a listener that gets everything from now on."""
-        listener = Listener(closed=self.closed)
+    async def listen(self, user: str | None = None) -> AsyncIterator[Listener]:
+        """Yield a listener that gets everything from now on, or what concerns a user."""
+        listener = Listener(user, closed=self.closed)
         self._listeners.add(listener)
         try:
             yield listener

@@ -22,6 +22,7 @@ from soundloom.serving.http.guard import Access
 from soundloom.serving.http.tokens import Tokens, open_link
 from soundloom.serving.jobs.resolve import KnownModel
 from soundloom.serving.server import Server, ServerSettings
+from soundloom.serving.users import read_users
 
 GRACE_SECONDS = 2  # for open streams, before a stop closes them
 TOKEN_FILE = "token"
@@ -36,6 +37,7 @@ class Address:
     port: int = 8157
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    users: Path | None = None  # a file with a line "NAME TOKEN" for each further user
     gary: int | None = None  # the port of gary's interface, which has no token and is for this machine only
 
     @property
@@ -58,6 +60,7 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
         )
     if token is not None and len(token) < 16:
         raise RequestError("SOUNDLOOM_TOKEN has fewer than 16 characters", "choose a longer one")
+    users = {} if address.users is None else read_users(address.users)
     KnownModel.open(settings.model, settings.sources)  # or an error before anything is served
     listening = _listen(address)
     port = listening.getsockname()[1]
@@ -65,7 +68,7 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
         raise RequestError(f"port {port} was asked for twice", "give --port or --compat gary:PORT another one")
     sockets = [listening, *(() if address.gary is None else [_listen(Address(LOOPBACK, address.gary))])]
     server = Server(settings)
-    tokens = Tokens.of({"token": token or stored_token(settings.data)})
+    tokens = Tokens.of({"token": token or stored_token(settings.data)}, users)
     access = Access.at(port, tokens, address.names, origins=frozenset(address.origins))
     name = f"[{address.host}]" if ":" in address.host else address.host
     url = f"http://{name}:{port}"

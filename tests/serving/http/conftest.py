@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ TOKEN = "a-token-of-the-tests"
 
 
 @contextmanager
-def running(folder, *, gary=False, **settings):
+def running(folder, *, gary=False, users=MappingProxyType({}), **settings):
     """Run a real server on a free port of this machine, in a thread; yield a client and the server.
 
     With `gary`, the header x-gary of the client has the address of that interface.
@@ -29,7 +30,7 @@ def running(folder, *, gary=False, **settings):
     server = Server(ServerSettings(folder, {"cpu": worker}, drain=0, **settings))
     socket = uvicorn.Config("", port=0).bind_socket()
     port = socket.getsockname()[1]
-    app = create_app(server, Access.at(port, Tokens.of({"tests": TOKEN})))
+    app = create_app(server, Access.at(port, Tokens.of({"tests": TOKEN}, users)))
     sockets = [socket]
     if gary:
         sockets.append(uvicorn.Config("", port=0).bind_socket())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -69,7 +68,7 @@ def test_a_second_process_is_refused(path):
 def test_a_killed_process_loses_no_stored_event(path):
     code = (
         f"import os; {IMPORTS}\n"
-        "from soundloom.serving.storage.events import add_event\n"
+        "from soundloom.serving.storage.events import add_event, events_after\n"
         f"database = Database(Path({str(path)!r}))\n"
         "database.run(lambda connection: add_event(connection, 'job', {})).result(); os._exit(9)"
     )
@@ -104,24 +103,36 @@ def test_older_databases_are_backed_up_and_migrated(path, monkeypatch):
     database = Database(path)
     database.run(lambda connection: add_event(connection, "job", {"old": True})).result()
     database.close()
+    version = len(migrations.MIGRATIONS)
     second = "ALTER TABLE events ADD COLUMN place TEXT; CREATE TABLE more (a)"
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, second))
     database = Database(path)
     assert database.run(lambda connection: connection.execute("SELECT place FROM events").fetchall()).result()
     database.close()
-    with closing(sqlite3.connect(path.with_name("library-version-1.db"))) as backup:
+    with closing(sqlite3.connect(path.with_name(f"library-version-{version}.db"))) as backup:
         assert backup.execute("SELECT data FROM events").fetchall() == [('{"old":true}',)]
+
+
+def test_a_database_of_the_first_version_works(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        database = Database(path)
+        insert = "INSERT INTO events (kind, data, made) VALUES ('job', '{}', 1)"
+        database.run(lambda connection: connection.execute(insert)).result()
+        database.close()
+    database = Database(path)
+    assert [event.owner for event in database.run(lambda connection: events_after(connection, 0)).result()] == [None]
+    database.close()
 
 
 def test_a_failed_migration_changes_nothing(path, monkeypatch):
     Database(path).close()
-    copy = path.with_suffix(".copy")
-    shutil.copy(path, copy)
+    version = len(migrations.MIGRATIONS)
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, "CREATE TABLE more (a); no SQL"))
     with pytest.raises(StorageError, match="cannot be opened"):
         Database(path)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == version
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'more'").fetchall()
 
 

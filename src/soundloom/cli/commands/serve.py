@@ -49,6 +49,12 @@ class Options(EngineOptions, ThreadOptions):
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
     )
+    users: str | None = flag(
+        "--users",
+        default=None,
+        metavar="FILE",
+        help="further users: lines NAME TOKEN; each has own jobs and takes (default: none)",
+    )
     drain: float = flag("--drain", default=10.0, type=float, metavar="S", help="time for running clips at a stop")
     allow_host: Sequence[str] = flag(
         "--allow-host", default=(), action="append", metavar="NAME:PORT", help="another name of this server; repeatable"
@@ -87,7 +93,7 @@ def run(options: Options) -> None:
     keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
     settings = ServerSettings(folder, workers, name, sources, keep_alive, options.drain)
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)
-    address = Address(options.host, options.port, names, origins, gary)
+    address = Address(options.host, options.port, names, origins, Path(options.users) if options.users else None, gary)
     serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), _show)
 
 

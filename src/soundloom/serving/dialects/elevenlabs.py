@@ -19,7 +19,7 @@ from soundloom.serving.dialects.run import (
     read_json,
     start,
 )
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.jobs.resolve import JobBody
 
 PATH = "/v1/sound-generation"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from soundloom.serving.dialects.errors import Problem, sentence
 from soundloom.serving.dialects.fields import Fields
 from soundloom.serving.dialects.run import MEDIA_TYPES, answer_headers, encoded, finish, model_named, read_json, start
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.jobs.resolve import JobBody
 
 PREFIX = "/v1/audio"

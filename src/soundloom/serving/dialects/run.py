@@ -21,7 +21,7 @@ from soundloom.audio.clip import Clip
 from soundloom.audio.resample import resample
 from soundloom.errors import RequestError, SoundloomError
 from soundloom.serving.dialects.fields import Fields, FieldsError
-from soundloom.serving.http.takes import find_take
+from soundloom.serving.http.owners import find_take
 from soundloom.serving.jobs.resolve import JobBody
 from soundloom.serving.jobs.settings import JobEndedError, TooLargeError
 from soundloom.serving.server import Server

@@ -30,7 +30,7 @@ from soundloom.serving.dialects.run import (
     start,
     store_part,
 )
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.jobs.resolve import JobBody
 from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.server import Server

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from soundloom.serving.events import Listener, Notice
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import events_after, last_event
@@ -35,12 +35,12 @@ async def events(
     if server.hub.listeners >= MAX_STREAMS:
         return problem(429, "too-many-streams", f"{MAX_STREAMS} streams are open", "close one", {"Retry-After": "5"})
     seen = last_event_id if last_event_id is not None else after
-    return StreamingResponse(_stream(server, seen), media_type="text/event-stream", headers=HEADERS)
+    return StreamingResponse(_stream(server, seen, owner_of(request)), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _stream(server: Server, seen: int | None) -> AsyncIterator[str]:
+async def _stream(server: Server, seen: int | None, user: str | None) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
-    async with server.hub.listen() as listener:
+    async with server.hub.listen(user) as listener:
         async for text in _missed(server, listener, seen):
             yield text
         while True:
@@ -64,7 +64,9 @@ async def _missed(server: Server, listener: Listener, seen: int | None) -> Async
         return
     for start in range(0, len(missed), MISSED_AT_ONCE):
         part = missed[start : start + MISSED_AT_ONCE]
-        yield "".join(message(Notice(event.kind, event.data, event.id)) for event in part)
+        yield "".join(
+            message(Notice(event.kind, event.data, event.id)) for event in part if listener.may_have(event.owner)
+        )
         await asyncio.sleep(0)  # so that a client that is gone is noticed
     last = missed[-1].id if missed else seen
     while listener.waiting and (listener.waiting[0].id or last + 1) <= last:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.tokens import Tokens, secret_hash
-from soundloom.serving.storage.events import has_session
+from soundloom.serving.storage.events import find_session
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PUBLIC = ("/health", "/login")  # paths that need no token
@@ -111,22 +111,29 @@ class Guard:
         """Return a refusal of clients without a token, and store the name of the others."""
         path, address = scope["path"], (scope.get("client") or ("", 0))[0]
         state = scope.setdefault("state", {})
-        state["client"] = address
+        state["client"], state["user"] = address, None
         if path in PUBLIC or path.startswith(self.access.open_paths or ("\0",)):
             return None
         if not self.access.tokens.may_try(address):
             return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})
         token, cookie = _token(headers), _cookie(headers, self.access.cookie)
         owner = self.access.tokens.owner(token) if token else None
-        if owner is None and cookie and await self.call(lambda c: has_session(c, secret_hash(cookie), "cookie")):
-            owner = BROWSER
+        if owner is None and cookie:
+            owner = await self._session(cookie)
         if owner is None:
             if token or cookie:
                 self.access.tokens.count_failure(address)
             hint = "send Authorization: Bearer TOKEN, or open the link that `soundloom serve` prints"
             return problem(401, "no-token", "this server needs a token", hint, {"WWW-Authenticate": "Bearer"})
-        state["client"] = owner
+        state["client"], state["user"] = owner, owner if owner in self.access.tokens.users else None
         return None
+
+    async def _session(self, cookie: str) -> str | None:
+        """Return the owner of a cookie; a user who is no longer known has none."""
+        found = await self.call(lambda connection: find_session(connection, secret_hash(cookie), "cookie"))
+        if found is None or found[0] not in (None, *self.access.tokens.users):
+            return None
+        return found[0] or BROWSER
 
 
 def _too_large_text() -> str:

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from soundloom.serving.http.owners import own_job, owner_of, require_all, require_own_source, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.schemas import CheckOut, ClipPlan, JobChange, JobIn, JobOut
 from soundloom.serving.jobs.estimate import Timings
@@ -21,12 +22,6 @@ MAX_WAIT = 60.0  # seconds
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="wait this long for the end, in seconds")]
 
 
-def server_of(request: Request) -> Server:
-    """Return the server of an application."""
-    found: Server = request.app.state.server
-    return found
-
-
 @router.post("/jobs", status_code=202, response_model=JobOut)
 async def submit(
     body: JobIn,
@@ -37,6 +32,7 @@ async def submit(
 ) -> Any:
     """Accept a job. `Prefer: wait=30` waits for its end; `Idempotency-Key` makes repeated requests one job."""
     server, client = server_of(request), request.state.client
+    await require_own_source(request, body.source, body.parent)
     key = idempotency_key
     if key is not None:
         digest = hashlib.sha256(await request.body()).hexdigest()
@@ -75,6 +71,7 @@ async def check(body: JobIn, request: Request) -> CheckOut:
     """Say what a job would do, without running it."""
     server = server_of(request)
     dispatcher, job = server.dispatcher, body.body(server.settings.model)
+    await require_own_source(request, job.source)
     source = await dispatcher.source_path(job.source) if job.source else None
     clips = await asyncio.to_thread(dispatcher.check, job, source)
     timings = await dispatcher.timings(job.model, dispatcher.devices[0].loaded) if dispatcher.devices else Timings()
@@ -101,7 +98,8 @@ async def jobs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> list[JobOut]:
     """List jobs in the order of the queue, those that have ended first."""
-    found = await server_of(request).dispatcher.call(lambda c: list_jobs(c, state or (), limit=limit))
+    owner = owner_of(request)
+    found = await server_of(request).dispatcher.call(lambda c: list_jobs(c, state or (), owner, limit))
     return [JobOut.of(job) for job in found]
 
 
@@ -109,6 +107,7 @@ async def jobs(
 async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
     """Return a job."""
     server = server_of(request)
+    await own_job(request, job)
     found = JobOut.of(await server.dispatcher.wait_for_end(job, wait))
     progress = server.dispatcher.progress(job)
     return found.model_copy(update={"progress": dict(progress) if progress else None})
@@ -117,28 +116,31 @@ async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
 @router.post("/jobs/{job}/cancel")
 async def cancel(job: str, request: Request) -> JobOut:
     """Cancel a job; clips that are finished stay."""
+    await own_job(request, job)
     return JobOut.of(await server_of(request).dispatcher.cancel(job))
 
 
 @router.post("/jobs/{job}/retry", status_code=202)
 async def retry(job: str, request: Request) -> JobOut:
     """Queue the missing clips of a job that failed or was canceled."""
+    await own_job(request, job)
     return JobOut.of(await server_of(request).dispatcher.retry(job))
 
 
 @router.patch("/jobs/{job}")
 async def move(job: str, body: JobChange, request: Request) -> JobOut:
     """Move a job in the queue."""
+    await own_job(request, job)
     return JobOut.of(await server_of(request).dispatcher.move(job, body.before))
 
 
-@router.post("/queue/pause", status_code=204)
+@router.post("/queue/pause", status_code=204, dependencies=[Depends(require_all)])
 async def pause(request: Request) -> None:
     """Hold the queue; what runs goes on."""
     await server_of(request).dispatcher.pause(True)
 
 
-@router.post("/queue/resume", status_code=204)
+@router.post("/queue/resume", status_code=204, dependencies=[Depends(require_all)])
 async def resume(request: Request) -> None:
     """Go on with the queue."""
     await server_of(request).dispatcher.pause(False)

@@ -21,7 +21,7 @@ from soundloom.errors import (
     SoundloomError,
     WriteError,
 )
-from soundloom.serving.jobs.settings import JobEndedError, NotFoundError, QueueFullError, TooLargeError
+from soundloom.serving.jobs.settings import JobEndedError, NotAllowedError, NotFoundError, QueueFullError, TooLargeError
 from soundloom.serving.models import LicenseError
 from soundloom.serving.problems import INTERNAL, problem_of
 
@@ -34,6 +34,7 @@ STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that
     (TooLargeError, 413),
     (ModelNotFoundError, 404),
     (LicenseError, 403),
+    (NotAllowedError, 403),
     (DownloadError, 502),
     (AudioError, 415),
     (WriteError, 507),

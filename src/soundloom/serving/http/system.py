@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from soundloom.lora.files.find import list_adapters
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.guard import Access
+from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
-from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link
+from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link, open_cookie
 from soundloom.serving.metrics import Metrics
 from soundloom.serving.storage.jobs import waiting
 from soundloom.version import __version__
@@ -42,6 +43,24 @@ async def login(request: Request, link: str = "") -> Response:
     cookie = await server.dispatcher.call(lambda connection: exchange_link(connection, link)) if link else None
     if cookie is None:
         return problem(401, "no-token", "this link was used, or is too old", "`soundloom serve` prints a new one")
+    return _with_cookie(request, cookie)
+
+
+@router.post("/login", response_class=RedirectResponse, status_code=303)
+async def login_with_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
+    """Exchange a token for a cookie."""
+    access: Access = request.app.state.access
+    address = request.state.client
+    owner = access.tokens.owner(token) if access.tokens.may_try(address) else None
+    if owner is None:
+        access.tokens.count_failure(address)
+        return problem(401, "no-token", "this token is unknown", "the server's data folder has it in the file `token`")
+    user = owner if owner in access.tokens.users else None
+    cookie = await server_of(request).dispatcher.call(lambda connection: open_cookie(connection, user))
+    return _with_cookie(request, cookie)
+
+
+def _with_cookie(request: Request, cookie: str) -> Response:
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
         request.app.state.access.cookie, cookie, max_age=int(COOKIE_SECONDS), httponly=True, samesite="strict", path="/"
@@ -70,6 +89,7 @@ async def system(request: Request) -> dict[str, Any]:
     ]
     return {
         "version": __version__,
+        "user": owner_of(request),
         "model": server.settings.model,
         "uptime": time.time() - server.started,
         "paused": server.dispatcher.is_paused,

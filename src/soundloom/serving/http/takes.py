@@ -16,7 +16,7 @@ from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import own_take, owner_of, server_of
 from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
@@ -28,7 +28,6 @@ from soundloom.serving.storage.takes import (
     Search,
     change_take,
     delete_take,
-    get_take,
     lineage,
     list_takes,
     restore_take,
@@ -56,56 +55,47 @@ async def takes(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> TakesOut:
     """List takes; `text` finds words of titles, prompts, tags and notes."""
-    search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, order, limit, offset)
+    owner = owner_of(request)
+    search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, owner, order, limit, offset)
     found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, search))
     return TakesOut(takes=[TakeOut.of(take) for take in found], count=count)
-
-
-async def find_take(server: Server, take: str) -> Take:
-    """Return a take. Raises NotFoundError."""
-    found = await server.dispatcher.call(lambda connection: get_take(connection, take))
-    if found is None:
-        raise NotFoundError(f"there is no take {take}")
-    return found
 
 
 @router.get("/{take}")
 async def one_take(take: str, request: Request) -> TakeOut:
     """Return a take."""
-    return TakeOut.of(await find_take(server_of(request), take))
+    return TakeOut.of(await own_take(request, take))
 
 
 @router.patch("/{take}")
 async def change(take: str, body: TakeChange, request: Request) -> TakeOut:
     """Change title, note, tags or the favorite mark."""
-    server = server_of(request)
     tags = None if body.tags is None else [tag.strip() for tag in body.tags if tag.strip()]
     if tags is not None and any(len(tag) > MAX_TAG or "\n" in tag for tag in tags):
         raise RequestError(f"tags have at most {MAX_TAG} characters and no line breaks")
-    await _change(server, take, lambda c: change_take(c, take, **body.model_dump(exclude={"tags"}), tags=tags))
-    return TakeOut.of(await find_take(server, take))
+    await _change(request, take, lambda c: change_take(c, take, **body.model_dump(exclude={"tags"}), tags=tags))
+    return TakeOut.of(await own_take(request, take))
 
 
 @router.delete("/{take}", status_code=204)
 async def delete(take: str, request: Request) -> None:
     """Delete a take; it can be restored for 30 days."""
-    await _change(server_of(request), take, lambda connection: delete_take(connection, take))
+    await _change(request, take, lambda connection: delete_take(connection, take))
 
 
 @router.post("/{take}/restore")
 async def restore(take: str, request: Request) -> TakeOut:
     """Restore a deleted take."""
-    server = server_of(request)
-    await _change(server, take, lambda connection: restore_take(connection, take))
-    return TakeOut.of(await find_take(server, take))
+    await _change(request, take, lambda connection: restore_take(connection, take))
+    return TakeOut.of(await own_take(request, take))
 
 
-async def _change(server: Server, take: str, work: Any) -> None:
-    await find_take(server, take)
+async def _change(request: Request, take: str, work: Any) -> None:
+    server, owner = server_of(request), (await own_take(request, take)).client
 
     def store(connection: Any) -> Any:
         work(connection)
-        return add_event(connection, "take", {"id": take, "changed": True})
+        return add_event(connection, "take", {"id": take, "changed": True}, owner)
 
     server.hub.publish(await server.dispatcher.call(store))
 
@@ -113,9 +103,9 @@ async def _change(server: Server, take: str, work: Any) -> None:
 @router.get("/{take}/lineage")
 async def family(take: str, request: Request) -> list[TakeOut]:
     """Return what a take was made from, and what was made from it, oldest first."""
-    server = server_of(request)
-    await find_take(server, take)
-    return [TakeOut.of(one) for one in await server.dispatcher.call(lambda c: lineage(c, take))]
+    owner = (await own_take(request, take)).client if owner_of(request) else None
+    found = await server_of(request).dispatcher.call(lambda connection: lineage(connection, take))
+    return [TakeOut.of(one) for one in found if owner in (None, one.client)]
 
 
 async def audio_file(server: Server, take: Take) -> Path:
@@ -138,7 +128,7 @@ async def audio(
 ) -> Response:
     """Return the audio of a take, also parts of it (Range), as it is stored or converted."""
     server = server_of(request)
-    found = await find_take(server, take)
+    found = await own_take(request, take)
     path = await audio_file(server, found)
     is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == found.artifact.subtype)
     used = path if is_stored else await asyncio.to_thread(_converted, server, path, format, subtype)
@@ -172,7 +162,7 @@ def download_name(take: Take) -> str:
 async def peaks(take: str, request: Request) -> Response:
     """Return the lowest and highest samples over spans of several lengths; `serving.peaks` describes the format."""
     server = server_of(request)
-    path = await audio_file(server, await find_take(server, take))
+    path = await audio_file(server, await own_take(request, take))
     data = await asyncio.to_thread(
         _cached, server, f"{path.stem}.peaks", lambda: pyramid(StreamedClip.open(path).stream())
     )
@@ -188,7 +178,7 @@ async def spectrogram(
 ) -> Response:
     """Return a tile of the spectrogram: 256 rows of 512 bytes; a column is 256 samples times two to the level."""
     server = server_of(request)
-    path = await audio_file(server, await find_take(server, take))
+    path = await audio_file(server, await own_take(request, take))
     data = await asyncio.to_thread(
         _cached, server, f"{path.stem}-{level}-{tile}.tile", lambda: _tile(path, tile, level)
     )

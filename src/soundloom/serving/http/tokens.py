@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from soundloom.serving.storage.events import add_session, end_session, has_session
+from soundloom.serving.storage.events import add_session, end_session, find_session
 
 LINK_SECONDS, COOKIE_SECONDS = 600.0, 30 * 86_400.0
 MAX_ATTEMPTS, ATTEMPT_SECONDS = 10, 60.0  # wrong secrets of one address
@@ -37,24 +38,33 @@ def open_link(connection: sqlite3.Connection) -> str:
 def exchange_link(connection: sqlite3.Connection, secret: str) -> str | None:
     """Exchange the secret of a link for that of a cookie; None if the link is unknown, used or too old."""
     hash = secret_hash(secret)
-    if not has_session(connection, hash, "link"):
+    if find_session(connection, hash, "link") is None:
         return None
     end_session(connection, hash)
+    return open_cookie(connection, None)
+
+
+def open_cookie(connection: sqlite3.Connection, user: str | None) -> str:
+    """Return the secret of a new cookie, for a user or for whoever runs the server."""
     cookie = new_secret()
-    add_session(connection, secret_hash(cookie), "cookie", COOKIE_SECONDS)
+    add_session(connection, secret_hash(cookie), "cookie", COOKIE_SECONDS, user)
     return cookie
 
 
 @dataclass
 class Tokens:
-    """The tokens that clients may use, by the name of their owner; only their hashes are kept."""
+    """The tokens that clients may use, by the name of their owner; only their hashes are kept.
+
+    `users` are the owners who see only their own jobs and takes.
+    """
 
     hashes: dict[str, str] = field(default_factory=dict)  # name: sha256
+    users: frozenset[str] = frozenset()
     _failures: dict[str, deque[float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokens: Mapping[str, str]) -> Tokens:
-        return cls({name: secret_hash(token) for name, token in tokens.items()})
+    def of(cls, main: Mapping[str, str], users: Mapping[str, str] = MappingProxyType({})) -> Tokens:
+        return cls({name: secret_hash(token) for name, token in {**users, **main}.items()}, frozenset(users))
 
     def owner(self, token: str) -> str | None:
         """Return whose token this is, in time that does not depend on it."""

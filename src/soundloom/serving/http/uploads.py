@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Request, UploadFile
 
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.http.schemas import ArtifactOut
 from soundloom.serving.jobs.settings import TooLargeError
 from soundloom.serving.uploads import MAX_FILE_BYTES, store_upload

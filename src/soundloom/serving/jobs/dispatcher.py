@@ -16,7 +16,7 @@ from soundloom.errors import RequestError, SoundloomError
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.device import ActiveRun, Device
 from soundloom.serving.jobs.estimate import Timings
-from soundloom.serving.jobs.queue import QueuedJob, job_facts
+from soundloom.serving.jobs.queue import QueuedJob, job_facts, progress_facts
 from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, require_installed, resolve
 from soundloom.serving.jobs.results import store_item
 from soundloom.serving.jobs.scheduler import Scheduler, Waiting
@@ -99,7 +99,7 @@ class Dispatcher:
             requests = [clip.request for clip in clips]
             values = {name: value for name, value in vars(body).items() if name not in ("job_class", "model")}
             job = rows.add_job(connection, client, body.kind, body.model, values, requests, body.job_class)
-            return job, add_event(connection, "job", job_facts(job))
+            return job, add_event(connection, "job", job_facts(job), client)
 
         job, event = await self.call(store)
         self.queue[job.id] = QueuedJob(job, dict(enumerate(clips)), source, {*range(len(clips))})
@@ -127,7 +127,7 @@ class Dispatcher:
         await self.call(lambda connection: rows.retry(connection, job))
         found = await self.get(job)
         await self._requeue(found)
-        await self.tell("job", job_facts(found))
+        await self.tell("job", job_facts(found), found.client)
         await self.changed()
         return found
 
@@ -137,7 +137,7 @@ class Dispatcher:
         await self.call(lambda connection: rows.move(connection, job, before))
         found = await self.get(job)
         queued.job = replace(queued.job, position=found.position)
-        await self.tell("queue", {"moved": job, "before": before})
+        await self.tell("queue", {"moved": job, "before": before}, found.client)
         return found
 
     async def pause(self, paused: bool) -> None:
@@ -226,7 +226,8 @@ class Dispatcher:
             events = []
             for job in dict.fromkeys(item.job for item in run.items):
                 rows.set_state(connection, job, "running")
-                events.append(add_event(connection, "job", {"id": job, "state": "running", "device": device.name}))
+                facts = {"id": job, "state": "running", "device": device.name}
+                events.append(add_event(connection, "job", facts, self._client(job)))
             for item in run.items:
                 rows.set_item(connection, item.job, item.number, "running")
             return events
@@ -235,18 +236,11 @@ class Dispatcher:
 
     def working(self, run: ActiveRun, message: Working) -> None:
         """Report progress."""
-        facts = {
-            "stage": message.stage,
-            "step": message.step,
-            "steps": message.steps,
-            "seconds": round(message.seconds, 3),
-            "fraction": round(run.fraction.value, 3),
-            "seconds_left": round(run.fraction.seconds_left(), 1),
-        }
+        facts = progress_facts(message, run.fraction)
         for job in {item.job for item in run.items}:
             if job in self.queue:
                 self.queue[job].progress = facts
-            self.hub.progress(job, {"id": job, **facts})
+            self.hub.progress(job, {"id": job, **facts}, self._client(job))
 
     async def item_done(self, message: ItemDone) -> None:
         """Store a clip, or why there is none."""
@@ -294,7 +288,7 @@ class Dispatcher:
 
     def report_stalled(self, run: ActiveRun) -> None:
         for job in {item.job for item in run.items}:
-            self.hub.progress(job, {"id": job, "stalled": True}, always=True)
+            self.hub.progress(job, {"id": job, "stalled": True}, self._client(job), always=True)
 
     def report_devices(self) -> None:
         devices = [{"device": one.name, "model": one.loaded.model, "held": one.held} for one in self.devices]
@@ -311,9 +305,12 @@ class Dispatcher:
         for event in events:
             self.hub.publish(event)
 
-    async def tell(self, kind: str, data: dict[str, Any]) -> None:
+    async def tell(self, kind: str, data: dict[str, Any], owner: str | None = None) -> None:
         """Store an event and pass it on."""
-        self.hub.publish(await self.call(lambda connection: add_event(connection, kind, data)))
+        self.hub.publish(await self.call(lambda connection: add_event(connection, kind, data, owner)))
+
+    def _client(self, job: str) -> str | None:
+        return self.queue[job].job.client if job in self.queue else None
 
     async def _queued(self, job: str) -> QueuedJob:
         if job not in self.queue or self.queue[job].is_ending:
@@ -328,7 +325,7 @@ class Dispatcher:
         def store(connection: sqlite3.Connection) -> Event:
             rows.set_state(connection, job, state, reason)
             facts = {"id": job, "kind": queued.job.kind, "model": queued.job.model, "state": state, "reason": reason}
-            return add_event(connection, "job", facts)
+            return add_event(connection, "job", facts, queued.job.client)
 
         self.hub.publish(await self.call(store))
 
@@ -353,7 +350,7 @@ class Dispatcher:
 
         def store(connection: sqlite3.Connection) -> Event:
             rows.put_back(connection, job, reason)
-            return add_event(connection, "job", {"id": job, "state": "queued", "reason": reason})
+            return add_event(connection, "job", {"id": job, "state": "queued", "reason": reason}, queued.job.client)
 
         event = await self.call(store)
         queued.pending |= queued.running

@@ -7,10 +7,11 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from soundloom.serving.jobs.estimate import Fraction
 from soundloom.serving.jobs.resolve import ResolvedClip
 from soundloom.serving.jobs.scheduler import Waiting
 from soundloom.serving.storage.rows import Job
-from soundloom.serving.worker.messages import WorkItem
+from soundloom.serving.worker.messages import Working, WorkItem
 
 
 @dataclass
@@ -54,3 +55,15 @@ class QueuedJob:
 def job_facts(job: Job) -> dict[str, Any]:
     """Return what listeners are told about a new job."""
     return {"id": job.id, "kind": job.kind, "model": job.model, "state": job.state, "items": len(job.items)}
+
+
+def progress_facts(message: Working, fraction: Fraction) -> dict[str, Any]:
+    """Return what listeners are told about a job that runs."""
+    return {
+        "stage": message.stage,
+        "step": message.step,
+        "steps": message.steps,
+        "seconds": round(message.seconds, 3),
+        "fraction": round(fraction.value, 3),
+        "seconds_left": round(fraction.seconds_left(), 1),
+    }

@@ -26,5 +26,5 @@ def store_item(connection: sqlite3.Connection, job: Job, message: ItemDone) -> l
         facts["take"] = take.id
     state: State = message.state  # type: ignore[assignment]
     set_item(connection, job.id, message.number, state, take.id if take else None, message.error)
-    events = [add_event(connection, "take", {"id": take.id, "job": job.id})] if take else []
-    return [*events, add_event(connection, "item", facts)]
+    events = [add_event(connection, "take", {"id": take.id, "job": job.id}, job.client)] if take else []
+    return [*events, add_event(connection, "item", facts, job.client)]

@@ -26,6 +26,10 @@ class NotFoundError(SoundloomError, LookupError):
     """There is no job, take or file with this id."""
 
 
+class NotAllowedError(SoundloomError):
+    """A user asked for what only whoever runs the server may do."""
+
+
 @dataclass(frozen=True)
 class DispatchSettings:
     """How jobs run."""

@@ -12,17 +12,17 @@ from soundloom.serving.storage.rows import Event, dump_json, load_json
 KEPT_EVENTS, KEPT_SECONDS = 10_000, 86_400.0
 
 
-def add_event(connection: sqlite3.Connection, kind: str, data: dict[str, Any]) -> Event:
-    """Store an event; old ones are removed from time to time."""
+def add_event(connection: sqlite3.Connection, kind: str, data: dict[str, Any], owner: str | None = None) -> Event:
+    """Store an event, for all or about a job or take of a client; old ones are removed from time to time."""
     made = time.time()
     number = connection.execute(
-        "INSERT INTO events (kind, data, made) VALUES (?, ?, ?)", (kind, dump_json(data), made)
+        "INSERT INTO events (kind, data, made, owner) VALUES (?, ?, ?, ?)", (kind, dump_json(data), made, owner)
     ).lastrowid
     if number is None:
         raise RuntimeError("the database returned no row number")
     if number % 100 == 0:
         connection.execute("DELETE FROM events WHERE id <= ? OR made < ?", (number - KEPT_EVENTS, made - KEPT_SECONDS))
-    return Event(number, kind, data, made)
+    return Event(number, kind, data, made, owner)
 
 
 def events_after(connection: sqlite3.Connection, number: int) -> list[Event] | None:
@@ -31,7 +31,7 @@ def events_after(connection: sqlite3.Connection, number: int) -> list[Event] | N
     if number > last or (number < first - 1):
         return None
     rows = connection.execute("SELECT * FROM events WHERE id > ? ORDER BY id", (number,))
-    return [Event(row["id"], row["kind"], load_json(row["data"]), row["made"]) for row in rows]
+    return [Event(row["id"], row["kind"], load_json(row["data"]), row["made"], row["owner"]) for row in rows]
 
 
 def last_event(connection: sqlite3.Connection) -> int:
@@ -73,15 +73,17 @@ def answer_key(connection: sqlite3.Connection, client: str, key: str, answer: An
 # Sessions
 
 
-def add_session(connection: sqlite3.Connection, hash: str, kind: str, seconds: float) -> None:
-    """Store the hash of a secret: a cookie, or a link that works once."""
+def add_session(connection: sqlite3.Connection, hash: str, kind: str, seconds: float, user: str | None = None) -> None:
+    """Store the hash of a secret: a cookie, or a link that works once. None is whoever runs the server."""
     connection.execute("DELETE FROM sessions WHERE expires < ?", (time.time(),))
-    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", (hash, kind, time.time() + seconds))
+    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)", (hash, kind, time.time() + seconds, user))
 
 
-def has_session(connection: sqlite3.Connection, hash: str, kind: str) -> bool:
-    query = "SELECT 1 FROM sessions WHERE hash = ? AND kind = ? AND expires > ?"
-    return connection.execute(query, (hash, kind, time.time())).fetchone() is not None
+def find_session(connection: sqlite3.Connection, hash: str, kind: str) -> tuple[str | None] | None:
+    """Return the user of a secret, or None for one that is unknown or too old."""
+    query = "SELECT user FROM sessions WHERE hash = ? AND kind = ? AND expires > ?"
+    row = connection.execute(query, (hash, kind, time.time())).fetchone()
+    return None if row is None else (row["user"],)
 
 
 def end_session(connection: sqlite3.Connection, hash: str) -> None:

@@ -97,8 +97,13 @@ CREATE TABLE timings (            -- mean seconds of a stage, for estimates
     PRIMARY KEY (model, device, precision, frames, clips, stage)
 );
 """
+# An event without an owner is for all; a session without a user is one of whoever runs the server.
+USERS = """
+ALTER TABLE events ADD COLUMN owner TEXT;
+ALTER TABLE sessions ADD COLUMN user TEXT
+"""
 TEXT_SEARCH = "CREATE VIRTUAL TABLE takes_text USING fts5 (take UNINDEXED, title, prompt, tags, note)"
-MIGRATIONS = (FIRST,)  # each changes the version before it; never change one that was released
+MIGRATIONS = (FIRST, USERS)  # each changes the version before it; never change one that was released
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -97,6 +97,7 @@ class Event:
     kind: str
     data: dict[str, Any]
     made: float
+    owner: str | None = None  # the client whose job or take it is about
 
 
 def load_json(text: str | None) -> Any:

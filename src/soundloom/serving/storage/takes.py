@@ -32,6 +32,7 @@ class Search:
     favorite: bool | None = None
     deleted: bool = False
     parent: str | None = None
+    client: str | None = None
     order: Order = "newest"
     limit: int = 100
     offset: int = 0
@@ -173,6 +174,9 @@ def _conditions(connection: sqlite3.Connection, search: Search) -> tuple[list[st
     if search.parent is not None:
         conditions.append("takes.parent = ?")
         values.append(search.parent)
+    if search.client is not None:
+        conditions.append("takes.client = ?")
+        values.append(search.client)
     if search.kinds:
         conditions.append(f"takes.kind IN ({','.join('?' * len(search.kinds))})")
         values += search.kinds

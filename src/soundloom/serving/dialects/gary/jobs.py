@@ -15,7 +15,7 @@ from soundloom.config.stable_audio.rhythm import bar_seconds
 from soundloom.serving.dialects.fields import Fields
 from soundloom.serving.dialects.gary.sessions import Sessions, Work
 from soundloom.serving.dialects.run import MAX_SEED, read_json
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.jobs.resolve import JobBody
 from soundloom.serving.storage.rows import Artifact
 from soundloom.serving.uploads import store_bytes

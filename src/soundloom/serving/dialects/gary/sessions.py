@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.run import encoded, take_of
-from soundloom.serving.http.takes import find_take
+from soundloom.serving.http.owners import find_take
 from soundloom.serving.jobs.device import ActiveRun
 from soundloom.serving.jobs.resolve import JobBody
 from soundloom.serving.jobs.settings import JobEndedError, NotFoundError

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from soundloom.config.musicgen.model import MusicGenConfig
 from soundloom.lora.files.find import list_adapters
-from soundloom.serving.http.jobs import server_of
+from soundloom.serving.http.owners import server_of
 from soundloom.serving.server import Server
 
 LOAD_SECONDS, LOOK_SECONDS = 120.0, 0.1  # a model that failed to load does not appear
