@@ -14,6 +14,7 @@ from soundloom.serving.dialects.mount import mount
 from soundloom.serving.http import events, jobs, models, system, takes, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
+from soundloom.serving.http.studio import mount_studio
 from soundloom.serving.metrics import Metrics, Timing
 from soundloom.serving.server import Server
 from soundloom.version import __version__
@@ -43,4 +44,5 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)
     mount(app)
+    mount_studio(app)
     return app

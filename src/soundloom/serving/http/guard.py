@@ -22,7 +22,8 @@ from soundloom.serving.http.tokens import Tokens, secret_hash
 from soundloom.serving.storage.events import find_session
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-PUBLIC = ("/health", "/login")  # paths that need no token
+PUBLIC = ("/", "/health", "/login")  # paths that need no token
+PUBLIC_FILES = "/studio/"
 MAX_BODY_BYTES = 2**28 + 2**20  # the largest upload, and the rest of its form
 BROWSER = "browser"  # the owner of jobs that come with a cookie
 POLICY = (
@@ -112,7 +113,7 @@ class Guard:
         path, address = scope["path"], (scope.get("client") or ("", 0))[0]
         state = scope.setdefault("state", {})
         state["client"], state["user"] = address, None
-        if path in PUBLIC or path.startswith(self.access.open_paths or ("\0",)):
+        if path in PUBLIC or path.startswith((PUBLIC_FILES, *self.access.open_paths)):
             return None
         if not self.access.tokens.may_try(address):
             return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})

@@ -1,0 +1,172 @@
+/** What the page can do: calls to the server and the player that actions alone cannot make. */
+
+import { soundOf } from "./audio/sounds.js";
+import { api, ApiError, newKey } from "./net/api.js";
+import { candidateTakes, place } from "./state/actions.js";
+import { jobBody, obstacle } from "./state/request.js";
+
+/** @typedef {import("./net/events.js").Store} Store */
+/** @typedef {import("./audio/player.js").Player} Player */
+/** @typedef {ReturnType<typeof createControls>} Controls */
+
+const CHECK_MS = 250; // after the last change, before the server is asked what a job would do
+
+/**
+ * @param {Store} store
+ * @param {Player} player
+ * @param {() => void} reconnect
+ */
+export function createControls(store, player, reconnect) {
+  /**
+   * Run something that the server may refuse; say so if it does.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T | undefined>}
+   */
+  async function attempt(work) {
+    try {
+      const found = await work();
+      store.send({ type: "problem", problem: null });
+      return found;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const hint = error instanceof ApiError ? error.hint : "";
+      store.send({ type: "problem", problem: { message: error.message, hint } });
+      return undefined;
+    }
+  }
+
+  /** @param {string} id */
+  async function take(id) {
+    const known = store.state.takes[id];
+    if (known) return known;
+    const found = await api.take(id);
+    store.send({ type: "takes", takes: [found] });
+    return found;
+  }
+
+  const controls = {
+    attempt,
+    take,
+
+    /** Send what the main button says. */
+    submit: () =>
+      attempt(async () => {
+        if (obstacle(store.state)) return;
+        const before = place(store.state).take;
+        const job = await api.submit(jobBody(store.state), newKey());
+        store.send({ type: "job", job });
+        store.send({ type: "candidates", candidates: { job: job.id, focus: 0, before } });
+      }),
+
+    /** @param {string} job */
+    cancel: (job) => attempt(async () => store.send({ type: "job", job: await api.cancel(job) })),
+    /** @param {string} job */
+    retry: (job) => attempt(async () => store.send({ type: "job", job: await api.retry(job) })),
+
+    /** Open a take in the editor. @param {string} id */
+    open: (id) =>
+      attempt(async () => {
+        await take(id);
+        store.send({ type: "open", take: id });
+        store.send({ type: "screen", value: "studio" });
+      }),
+
+    /** Hear a take in place of the one in the editor, from the same position. @param {string} id */
+    listen: (id) =>
+      attempt(async () => {
+        player.set("b", await soundOf(id));
+        player.choose("b");
+        if (!player.playing) player.play();
+      }),
+
+    /** Keep the candidate in focus: it becomes the take in the editor. */
+    keep: () => {
+      const { candidates } = store.state;
+      const found = candidateTakes(store.state).find((one) => one.number === candidates?.focus);
+      if (found) void controls.open(found.take);
+    },
+
+    /** Hide a take; the library has it among the deleted ones. @param {string} id */
+    remove: (id) =>
+      attempt(async () => {
+        await api.deleteTake(id);
+        store.send({ type: "takes", takes: [{ ...(await take(id)), deleted: Date.now() / 1000 }] });
+      }),
+    /** @param {string} id */
+    restore: (id) => attempt(async () => store.send({ type: "takes", takes: [await api.restoreTake(id)] })),
+
+    /** @param {string} id @param {Record<string, unknown>} values */
+    changeTake: (id, values) =>
+      attempt(async () => store.send({ type: "takes", takes: [await api.changeTake(id, values)] })),
+
+    /** @param {string} token @returns {Promise<boolean>} whether the server knows it */
+    login: async (token) => {
+      await api.login(token);
+      try {
+        await api.system();
+      } catch {
+        return false;
+      }
+      reconnect();
+      return true;
+    },
+  };
+
+  watchCheck(store);
+  watchSound(store, player, attempt);
+  return controls;
+}
+
+/**
+ * Ask the server what a job would do, whenever the words change.
+ * @param {Store} store
+ */
+function watchCheck(store) {
+  let timer = 0;
+  let asking = new AbortController();
+  store.watch(
+    (state) => [state.words, state.undo, state.model, state.connection],
+    () => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        asking.abort();
+        asking = new AbortController();
+        if (store.state.connection !== "open" || obstacle(store.state)) {
+          store.send({ type: "check", check: null });
+          return;
+        }
+        try {
+          store.send({ type: "check", check: await api.check(jobBody(store.state), asking.signal) });
+        } catch (error) {
+          if (error instanceof ApiError) store.send({ type: "check", check: null });
+        }
+      }, CHECK_MS);
+    },
+  );
+}
+
+/**
+ * Keep the player's sounds those of the editor: B is the take, A the one it is compared with.
+ * @param {Store} store
+ * @param {Player} player
+ * @param {<T>(work: () => Promise<T>) => Promise<T | undefined>} attempt
+ */
+function watchSound(store, player, attempt) {
+  for (const side of /** @type {const} */ (["a", "b"])) {
+    store.watch(
+      (state) => [side === "b" ? place(state).take : state.compare],
+      (id) => {
+        if (!id) {
+          player.set(side, null);
+          return;
+        }
+        void attempt(async () => {
+          const sound = await soundOf(id);
+          const wanted = side === "b" ? place(store.state).take : store.state.compare;
+          if (wanted === id) player.set(side, sound);
+        });
+      },
+    );
+  }
+}

@@ -1,0 +1,24 @@
+/** Start the page. */
+
+import { createControls } from "./controls.js";
+import { follow } from "./net/events.js";
+import { Player } from "./audio/player.js";
+import { shell } from "./parts/shell.js";
+import { firstState, reduce } from "./state/actions.js";
+import { keepSettings, readSettings } from "./state/settings.js";
+import { Store } from "./state/store.js";
+
+const store = new Store(reduce, firstState(readSettings()));
+const player = new Player();
+const stream = follow(store);
+const controls = createControls(store, player, stream.open);
+
+document.body.replaceChildren(...shell(store, player, controls));
+store.watch(
+  (state) => [state.settings],
+  (settings) => {
+    keepSettings(settings);
+    if (settings.theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = settings.theme;
+  },
+);

@@ -1,0 +1,134 @@
+/** The frame of the page: header, notices, the screen, transport. */
+
+import { t } from "../strings.js";
+import { candidates } from "./candidates.js";
+import { editor } from "./editor.js";
+import { fill, h, icon, iconButton } from "./element.js";
+import { history } from "./lineage.js";
+import { library } from "./library.js";
+import { transport } from "./transport.js";
+import { words } from "./words.js";
+
+/** @typedef {import("../net/events.js").Store} Store */
+/** @typedef {import("../controls.js").Controls} Controls */
+/** @typedef {import("../audio/player.js").Player} Player */
+
+/** @type {import("../types.js").State["screen"][]} */
+const SCREENS = ["studio", "library"];
+const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
+
+/**
+ * @param {Store} store
+ * @param {Player} player
+ * @param {Controls} controls
+ * @returns {HTMLElement[]}
+ */
+export function shell(store, player, controls) {
+  const main = h("main", { id: "main", tabIndex: -1 });
+  const studio = h(
+    "div",
+    { class: "screen studio" },
+    words(store, controls),
+    h("div", { class: "middle" }, editor(store, player, controls), candidates(store, controls)),
+    history(store, controls),
+  );
+  const screens = { studio, library: library(store, controls), batch: studio, models: studio };
+  main.append(...new Set(Object.values(screens)));
+  store.watch(
+    (state) => [state.screen],
+    (screen) => {
+      for (const one of main.children) /** @type {HTMLElement} */ (one).hidden = one !== screens[screen];
+    },
+  );
+  store.watch((state) => [state.settings.historyFolded], (folded) => studio.classList.toggle("folded", folded));
+  followAddress(store);
+  return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store), notice(store, controls), main, transport(store, player, controls)];
+}
+
+/** @param {Store} store */
+function header(store) {
+  const links = SCREENS.map((screen) => h("a", { href: `#${screen}` }, t.nav[screen]));
+  store.watch(
+    (state) => [state.screen],
+    (screen) => links.forEach((link, index) => {
+      if (SCREENS[index] === screen) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }),
+  );
+  const theme = iconButton("moon", t.theme, () => {
+    const at = THEMES.indexOf(store.state.settings.theme);
+    store.send({ type: "settings", settings: { theme: THEMES[(at + 1) % THEMES.length] } });
+  });
+  return h("header", { class: "top" },
+    h("span", { class: "brand" }, t.title), h("nav", { "aria-label": t.nav.label }, links),
+    h("span", { class: "grow" }), modelChooser(store), theme);
+}
+
+/** @param {Store} store */
+function modelChooser(store) {
+  const select = h("select", {
+    "aria-label": t.model,
+    onchange: () => store.send({ type: "model", name: select.value }),
+  });
+  const note = h("span", { class: "soft small" });
+  store.watch(
+    (state) => [state.models, state.model],
+    (models, model) => {
+      const usable = models.filter((one) => one.installed || one.id === model);
+      fill(select, usable.map((one) => h("option", { value: one.id, selected: one.id === model }, one.id)));
+      const seconds = models.find((one) => one.id === "mini")?.max_seconds ?? 0;
+      note.textContent = model === "mini" ? t.demonstration : "";
+      note.title = model === "mini" ? t.demonstrationMore(seconds) : "";
+    },
+  );
+  return h("div", { class: "row" }, select, note);
+}
+
+/**
+ * What stands in the way of everything: no connection, no token, a refusal.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function notice(store, controls) {
+  const box = h("div", { class: "notice", role: "status", hidden: true });
+  store.watch(
+    (state) => [state.connection, state.problem],
+    (connection, problem) => {
+      box.hidden = !(connection === "lost" || connection === "login" || problem);
+      if (connection === "login") fill(box, icon("warning"), login(controls));
+      else if (connection === "lost") fill(box, icon("warning"), t.connection.lost);
+      else if (problem) {
+        fill(box, icon("warning"), h("span", { class: "grow" }, problem.message, " ", h("span", { class: "soft" }, problem.hint)),
+          iconButton("close", t.close, () => store.send({ type: "problem", problem: null })));
+      }
+    },
+  );
+  return box;
+}
+
+/** @param {Controls} controls */
+function login(controls) {
+  const answer = h("span", { class: "bad", role: "alert" });
+  const token = h("input", { type: "password", autocomplete: "current-password", "aria-label": t.connection.token, required: true });
+  return h("form", {
+    class: "row grow",
+    onsubmit: async (/** @type {SubmitEvent} */ event) => {
+      event.preventDefault();
+      if (!(await controls.login(token.value))) answer.textContent = t.connection.wrong;
+    },
+  }, h("span", {}, t.connection.login), token, h("button", { class: "main" }, t.connection.enter),
+  h("span", { class: "soft small" }, t.connection.tokenHint), answer);
+}
+
+/** The part of the address after # names the screen. @param {Store} store */
+function followAddress(store) {
+  const read = () => {
+    const name = SCREENS.find((screen) => location.hash === `#${screen}`);
+    if (name) store.send({ type: "screen", value: name });
+  };
+  addEventListener("hashchange", read);
+  read();
+  store.watch((state) => [state.screen], (screen) => {
+    if (location.hash !== `#${screen}`) window.history.replaceState(null, "", `#${screen}`);
+  });
+}

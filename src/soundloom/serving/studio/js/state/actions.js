@@ -1,0 +1,201 @@
+/** The state of the page, and all that can change it. Pure: no network, no elements, no time. */
+
+import { change, current, plant, redo, undo } from "./history.js";
+
+/** @typedef {import("../types.js").State} State */
+/** @typedef {import("../types.js").Words} Words */
+/** @typedef {import("../types.js").Place} Place */
+
+/**
+ * @typedef {{type: "connection", value: State["connection"]}
+ *   | {type: "screen", value: State["screen"]}
+ *   | {type: "system", system: import("../types.js").System}
+ *   | {type: "models", models: import("../types.js").Model[]}
+ *   | {type: "model", name: string}
+ *   | {type: "jobs", jobs: import("../types.js").Job[]}
+ *   | {type: "job", job: import("../types.js").Job}
+ *   | {type: "progress", job: string, progress: import("../types.js").Progress}
+ *   | {type: "forget-job", job: string}
+ *   | {type: "takes", takes: import("../types.js").Take[]}
+ *   | {type: "words", words: Partial<Words>}
+ *   | {type: "place", place: Partial<Place>, merge?: boolean}
+ *   | {type: "open", take: string | null}
+ *   | {type: "undo"} | {type: "redo"}
+ *   | {type: "compare", take: string | null}
+ *   | {type: "candidates", candidates: import("../types.js").Candidates | null}
+ *   | {type: "focus", focus: number}
+ *   | {type: "listening", listening: Partial<State["listening"]>}
+ *   | {type: "check", check: import("../types.js").Check | null}
+ *   | {type: "problem", problem: State["problem"]}
+ *   | {type: "settings", settings: Partial<State["settings"]>}
+ * } Action
+ */
+
+export const FIRST_PROMPT = "kick drum loop, 120 BPM";
+
+/** @type {Words} */
+export const FIRST_WORDS = {
+  mode: "make",
+  prompt: FIRST_PROMPT,
+  negative: "",
+  seconds: 4,
+  bars: null,
+  bpm: null,
+  count: 4,
+  seed: null,
+  noise: 0.6,
+  steps: null,
+  sampler: null,
+  guidance: null,
+  crossfade: 0.01,
+  loop: false,
+  before: 0,
+  after: 2,
+  loras: [],
+};
+
+/**
+ * @param {State["settings"]} settings
+ * @returns {State}
+ */
+export function firstState(settings) {
+  return {
+    connection: "connecting",
+    screen: "studio",
+    system: null,
+    models: [],
+    model: "",
+    jobs: {},
+    takes: {},
+    words: FIRST_WORDS,
+    undo: plant({ take: null, regions: [], selection: null }),
+    compare: null,
+    candidates: null,
+    listening: { playing: false, loop: false, side: "b", matched: true, volume: 1 },
+    check: null,
+    problem: null,
+    settings,
+  };
+}
+
+/**
+ * @param {State} state
+ * @param {Action} action
+ * @returns {State}
+ */
+export function reduce(state, action) {
+  switch (action.type) {
+    case "connection":
+      return state.connection === action.value ? state : { ...state, connection: action.value };
+    case "screen":
+      return { ...state, screen: action.value };
+    case "system":
+      return { ...state, system: action.system, model: state.model || action.system.model };
+    case "models":
+      return { ...state, models: action.models };
+    case "model":
+      return { ...state, model: action.name };
+    case "jobs":
+      return { ...state, jobs: Object.fromEntries(action.jobs.map((job) => [job.id, job])) };
+    case "job":
+      return { ...state, jobs: { ...state.jobs, [action.job.id]: action.job } };
+    case "progress":
+      return withProgress(state, action.job, action.progress);
+    case "forget-job": {
+      const { [action.job]: _, ...jobs } = state.jobs;
+      return { ...state, jobs };
+    }
+    case "takes":
+      return { ...state, takes: { ...state.takes, ...Object.fromEntries(action.takes.map((take) => [take.id, take])) } };
+    case "words":
+      return { ...state, words: { ...state.words, ...action.words } };
+    case "place":
+      return withPlace(state, { ...place(state), ...action.place }, action.merge);
+    case "open":
+      return opened(state, action.take);
+    case "undo":
+      return { ...state, undo: undo(state.undo) };
+    case "redo":
+      return { ...state, undo: redo(state.undo) };
+    case "compare":
+      return { ...state, compare: action.take };
+    case "candidates":
+      return { ...state, candidates: action.candidates };
+    case "focus":
+      return state.candidates ? { ...state, candidates: { ...state.candidates, focus: action.focus } } : state;
+    case "listening":
+      return { ...state, listening: { ...state.listening, ...action.listening } };
+    case "check":
+      return { ...state, check: action.check };
+    case "problem":
+      return { ...state, problem: action.problem };
+    case "settings":
+      return { ...state, settings: { ...state.settings, ...action.settings } };
+  }
+}
+
+/**
+ * What is in the editor.
+ * @param {State} state
+ * @returns {Place}
+ */
+export function place(state) {
+  return current(state.undo);
+}
+
+/**
+ * @param {State} state
+ * @returns {import("../types.js").Take | null}
+ */
+export function openTake(state) {
+  const { take } = place(state);
+  return take ? (state.takes[take] ?? null) : null;
+}
+
+/**
+ * The takes of the candidates that are finished, with the numbers of their items.
+ * @param {State} state
+ * @returns {{number: number, take: string}[]}
+ */
+export function candidateTakes(state) {
+  const job = state.candidates ? state.jobs[state.candidates.job] : null;
+  return (job?.items ?? []).flatMap((item) => (item.take ? [{ number: item.number, take: item.take }] : []));
+}
+
+/**
+ * @param {State} state
+ * @returns {import("../types.js").Model | null}
+ */
+export function usedModel(state) {
+  return state.models.find((model) => model.id === state.model) ?? null;
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @param {import("../types.js").Progress} progress
+ */
+function withProgress(state, id, progress) {
+  const job = state.jobs[id];
+  return job ? { ...state, jobs: { ...state.jobs, [id]: { ...job, progress } } } : state;
+}
+
+/**
+ * @param {State} state
+ * @param {Place} next
+ * @param {boolean} [merge]
+ */
+function withPlace(state, next, merge = false) {
+  return { ...state, undo: change(state.undo, next, merge) };
+}
+
+/**
+ * Open a take: the one before is what it is compared with. Regions lie on one take, so they go.
+ * @param {State} state
+ * @param {string | null} take
+ */
+function opened(state, take) {
+  const before = place(state).take;
+  if (take === before) return state;
+  return { ...withPlace(state, { take, regions: [], selection: null }), compare: before };
+}

@@ -1,0 +1,177 @@
+/** All words of the page. Functions where numbers or names go in. */
+
+const plural = (/** @type {number} */ count, /** @type {string} */ one, /** @type {string} */ many) =>
+  `${count} ${count === 1 ? one : many}`;
+
+const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const exact = new Intl.NumberFormat();
+
+export const t = {
+  title: "soundloom",
+  skip: "Skip to the editor",
+  nav: { label: "Screens", studio: "Studio", library: "Library", batch: "Batch", models: "Models" },
+  theme: "Light or dark",
+  help: "Keyboard shortcuts",
+  settings: "Settings",
+  model: "Model",
+  demonstration: "demonstration model",
+  demonstrationMore: (/** @type {number} */ seconds) =>
+    `Demonstration model: ten kinds of simple sounds, up to ${number.format(seconds)} s, audibly noisy. ` +
+    "It shows how everything works; the large models sound far better.",
+  getOne: "Get one",
+  private: "Stays on this machine.",
+
+  connection: {
+    lost: "Not connected, trying again. Your jobs go on.",
+    login: "This page needs the server's token.",
+    token: "Token",
+    tokenHint: "It is in the file library/token of the data folder, or open the link that soundloom serve printed.",
+    enter: "Log in",
+    wrong: "The server does not know this token.",
+  },
+
+  mode: { label: "What to do", make: "New", vary: "Vary", remake: "Remake", extend: "Extend", edit: "Edit" },
+  words: "Words",
+  prompt: "Prompt",
+  promptHint: "What should it sound like?",
+  length: "Length",
+  seconds: "s",
+  takes: "Takes",
+  seed: "Seed",
+  drawn: "drawn",
+  newSeed: "Draw a seed for each take",
+  change: "Change",
+  changeMarks: "0.4 keeps the melody, 0.6 changes its dress, 0.8 is loosely related",
+  crossfade: "Crossfade",
+  milliseconds: "ms",
+  before: "Before",
+  after: "After",
+  more: "More",
+  button: {
+    make: (/** @type {number} */ count) => `Make ${count}`,
+    vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
+    remake: (/** @type {number} */ regions) => `Remake ${plural(regions, "region", "regions")}`,
+    extend: (/** @type {string} */ by) => `Extend by ${by}`,
+    edit: "Edit",
+  },
+  about: (/** @type {number} */ seconds) => `about ${duration(seconds)}`,
+  inPasses: (/** @type {number} */ passes) => `made in ${plural(passes, "pass", "passes")}`,
+  obstacle: {
+    connection: "The server is not connected.",
+    model: "This model is not downloaded.",
+    prompt: "Write what it should sound like.",
+    source: "Open a take first.",
+    missing: "The file of this take is missing.",
+    regions: "Draw a region on the waveform.",
+    extend: "Say how much longer it should be.",
+  },
+
+  editor: {
+    label: "Editor",
+    empty: "Nothing here yet. Write some words and press the main button, or drop a sound file.",
+    examples: "For example",
+  },
+  candidates: {
+    label: "New takes",
+    hint: "↑ ↓ listen · Enter keep · Backspace hide",
+    none: "New takes appear here.",
+    keep: "Keep",
+    hide: "Hide",
+    waiting: "waits",
+    take: (/** @type {number} */ index, /** @type {number} */ count) => `Take ${index} of ${count}`,
+  },
+  history: { label: "History", fold: "Fold history", unfold: "Show history", none: "What you make appears here." },
+  kind: {
+    generate: "made",
+    vary: "varied",
+    inpaint: "remade",
+    extend: "extended",
+    loop: "loop",
+    edit: "edited",
+    upload: "imported",
+  },
+  stage: { load: "reads the model", text: "reads the words", encode: "reads the sound", sample: "makes", decode: "writes" },
+
+  transport: {
+    label: "Transport",
+    play: "Play",
+    pause: "Pause",
+    toStart: "To the start",
+    loop: "Loop",
+    position: "Position",
+    volume: "Volume",
+    a: "A: the take before",
+    b: "B: this take",
+  },
+  queue: {
+    label: "Queue",
+    idle: "Queue empty",
+    running: (/** @type {number} */ take, /** @type {number} */ of, /** @type {number} */ percent) =>
+      `take ${take} of ${of} · ${percent} %`,
+    more: (/** @type {number} */ count) => `${count} more`,
+    cancel: "Cancel",
+    retry: "Retry",
+    paused: "Queue paused",
+    interrupted: "was interrupted and runs again",
+    details: "Copy details",
+  },
+  library: {
+    label: "Library",
+    search: "Search",
+    searchHint: "words, or tag: kind: ★",
+    none: "Nothing found.",
+    empty: "Your takes will be here.",
+    count: (/** @type {number} */ count) => plural(count, "take", "takes"),
+    favorite: "Favorite",
+    open: "Open",
+    play: "Listen",
+    remove: "Delete",
+    restore: "Undo",
+    removed: "Deleted. It can be restored for 30 days.",
+  },
+  close: "Close",
+};
+
+/**
+ * A length of time to read: "2 s", "1 min 20 s".
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  if (seconds < 10) return `${number.format(Math.max(0, seconds))} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/**
+ * An exact position: "00:01.250".
+ * @param {number} samples
+ * @param {number} rate
+ */
+export function clock(samples, rate) {
+  const milliseconds = Math.floor((samples * 1000) / rate);
+  const minutes = Math.floor(milliseconds / 60_000);
+  const rest = ((milliseconds % 60_000) / 1000).toFixed(3).padStart(6, "0");
+  return `${String(minutes).padStart(2, "0")}:${rest}`;
+}
+
+/** @param {number} count */
+export function count(count) {
+  return exact.format(count);
+}
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)} KB`;
+  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${number.format(bytes / 1e9)} GB`;
+}
+
+/** @param {number} time seconds since 1970 */
+export function ago(time) {
+  const seconds = Date.now() / 1000 - time;
+  const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "narrow" });
+  if (seconds < 60) return format.format(0, "minute");
+  if (seconds < 3600) return format.format(-Math.round(seconds / 60), "minute");
+  if (seconds < 86_400) return format.format(-Math.round(seconds / 3600), "hour");
+  return format.format(-Math.round(seconds / 86_400), "day");
+}

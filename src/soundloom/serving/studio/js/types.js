@@ -1,0 +1,58 @@
+/**
+ * The shapes of the server's answers, and of the page's state.
+ *
+ * @typedef {{id: string, bytes: number, rate: number, channels: number, samples: number, seconds: number,
+ *   subtype: string, name: string, missing: boolean}} Audio
+ * @typedef {{id: string, title: string, prompt: string, kind: string, parent: string | null, favorite: boolean,
+ *   note: string, tags: string[], made: number, deleted: number | null, audio: Audio, record: Record<string, any>}} Take
+ * @typedef {{number: number, state: string, seed: number | null, take: string | null,
+ *   error: {type: string, message: string, hint: string} | null}} Item
+ * @typedef {{stage?: string, step?: number, steps?: number, fraction?: number, seconds_left?: number,
+ *   stalled?: boolean}} Progress
+ * @typedef {{id: string, kind: string, model: string, state: string, reason: string | null, attempt: number,
+ *   class: string, client: string, created: number, started: number | null, ended: number | null,
+ *   request: Record<string, any>, source: string | null, items: Item[], progress: Progress | null}} Job
+ * @typedef {{model: string, action: string, state: string, done: number, total: number,
+ *   result: Record<string, any>}} Task
+ * @typedef {{id: string, license: string, installed: boolean, bytes: number | null, max_seconds: number | null,
+ *   default_seconds?: number, kind?: string, loaded: boolean, task: Task | null, distilled?: boolean,
+ *   words?: string[] | null, music?: boolean}} Model
+ * @typedef {{version: string, user: string | null, model: string, paused: boolean,
+ *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number}}} System
+ * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],
+ *   passes: number, estimated_seconds: number}} Check
+ *
+ * A region or selection: samples from `start` up to, not including, `end`.
+ * @typedef {{start: number, end: number}} Span
+ *
+ * @typedef {"make" | "vary" | "remake" | "extend" | "loop" | "edit"} Mode
+ * @typedef {{name: string, strength: number, on: boolean}} LoraUse
+ * @typedef {{mode: Mode, prompt: string, negative: string, seconds: number, bars: number | null, bpm: number | null,
+ *   count: number, seed: number | null, noise: number, steps: number | null, sampler: string | null,
+ *   guidance: number | null, crossfade: number, loop: boolean, before: number, after: number,
+ *   loras: LoraUse[]}} Words
+ *
+ * What undo walks through: the take in the editor, and what is marked on it.
+ * @typedef {{take: string | null, regions: Span[], selection: Span | null}} Place
+ * @typedef {{job: string, focus: number, before: string | null}} Candidates
+ * @typedef {{playing: boolean, loop: boolean, side: "a" | "b", matched: boolean, volume: number}} Listening
+ *
+ * @typedef {{
+ *   connection: "connecting" | "open" | "lost" | "login",
+ *   screen: "studio" | "library" | "batch" | "models",
+ *   system: System | null,
+ *   models: Model[],
+ *   model: string,
+ *   jobs: Record<string, Job>,
+ *   takes: Record<string, Take>,
+ *   words: Words,
+ *   undo: import("./state/history.js").Tree<Place>,
+ *   compare: string | null,
+ *   candidates: Candidates | null,
+ *   listening: Listening,
+ *   check: Check | null,
+ *   problem: {message: string, hint: string} | null,
+ *   settings: import("./state/settings.js").Settings,
+ * }} State
+ */
+export {};
