@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from soundloom.serving.comparison import Comparison
 from soundloom.serving.jobs.resolve import JobBody, ResolvedClip
 from soundloom.serving.storage.rows import Artifact, Job, Take
 
@@ -156,6 +157,28 @@ class TakesOut(BaseModel):
 
     takes: list[TakeOut]
     count: int
+
+
+class ComparisonOut(BaseModel):
+    """A take beside the one that it was made from. Positions are samples of the take.
+
+    Outside the spans in `new`, `outside` samples were to be kept, and `kept` of them are the same, bit for bit.
+    """
+
+    parent: str | None
+    samples: int
+    new: list[tuple[int, int]]
+    offset: int
+    outside: int
+    kept: int
+    identical: bool
+    jumps: list[tuple[int, float]]
+    reason: str
+
+    @classmethod
+    def of(cls, found: Comparison, samples: int, parent: str | None) -> ComparisonOut:
+        identical = 0 < found.outside == found.kept
+        return cls(parent=parent, samples=samples, identical=identical, **asdict(found))
 
 
 class ClipPlan(BaseModel):

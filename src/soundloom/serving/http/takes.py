@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +18,9 @@ from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
+from soundloom.serving.comparison import Comparison, compare
 from soundloom.serving.http.owners import own_take, owner_of, server_of
-from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
+from soundloom.serving.http.schemas import ComparisonOut, TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
 from soundloom.serving.server import Server
@@ -196,6 +199,27 @@ def _tile(path: Path, tile: int, level: int) -> bytes:
     inside = clip.read(max(start, 0), min(stop, clip.samples))
     audio = np.pad(inside, ((0, 0), (max(-start, 0), max(stop - clip.samples, 0))))
     return spectrogram_tile(audio, clip.sample_rate, level)
+
+
+@router.get("/{take}/comparison")
+async def comparison(take: str, request: Request) -> ComparisonOut:
+    """Compare a take with the one that it was made from, sample by sample, outside of what was made anew."""
+    server = server_of(request)
+    found = await own_take(request, take)
+    samples = found.artifact.samples
+    if found.parent is None:
+        nothing = Comparison(((0, samples),), reason="it was made from words alone")
+        return ComparisonOut.of(nothing, samples, None)
+    parent = await own_take(request, found.parent)
+    mine, theirs = await audio_file(server, found), await audio_file(server, parent)
+    name = hashlib.sha256(f"{take} {mine.stem} {theirs.stem}".encode()).hexdigest()
+    data = await asyncio.to_thread(_cached, server, f"{name}.comparison", lambda: _compared(mine, theirs, found.record))
+    return ComparisonOut.of(Comparison(**json.loads(data)), samples, found.parent)
+
+
+def _compared(mine: Path, theirs: Path, record: Mapping[str, Any]) -> bytes:
+    found = compare(StreamedClip.open(mine), StreamedClip.open(theirs), record)
+    return json.dumps(asdict(found)).encode()
 
 
 def _cached(server: Server, name: str, make: Callable[[], bytes]) -> bytes:
