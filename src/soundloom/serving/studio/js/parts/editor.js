@@ -6,7 +6,6 @@ import { thumbnail } from "../view/thumbnail.js";
 import { fill, h } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
-/** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../audio/player.js").Player} Player */
 
 const EXAMPLES = [FIRST_PROMPT, "bell, A4", "rain"];
@@ -14,12 +13,11 @@ const EXAMPLES = [FIRST_PROMPT, "bell, A4", "rain"];
 /**
  * @param {Store} store
  * @param {Player} player
- * @param {Controls} controls
  */
-export function editor(store, player, controls) {
+export function editor(store, player) {
   const name = h("h1", { class: "cut" });
   const facts = h("span", { class: "soft number" });
-  const view = h("div", { class: "view" });
+  const view = h("div", { class: "view", onclick: (/** @type {MouseEvent} */ event) => player.seek((player.samples * event.offsetX) / view.clientWidth) });
   const empty = h("div", { class: "empty column" }, h("p", {}, t.editor.empty),
     h("p", { class: "row" }, h("span", { class: "soft" }, t.editor.examples),
       EXAMPLES.map((text) => h("button", { type: "button", class: "chip", onclick: () => store.send({ type: "words", words: { prompt: text, mode: "make" } }) }, text))));

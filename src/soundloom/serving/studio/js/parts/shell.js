@@ -29,7 +29,7 @@ export function shell(store, player, controls) {
     "div",
     { class: "screen studio" },
     words(store, controls),
-    h("div", { class: "middle" }, editor(store, player, controls), candidates(store, controls)),
+    h("div", { class: "middle" }, editor(store, player), candidates(store, controls)),
     history(store, controls),
   );
   const screens = { studio, library: library(store, controls), batch: studio, models: studio };
