@@ -55,7 +55,8 @@ def test_users_do_not_see_the_jobs_and_takes_of_others(server, anna, ben):
     assert [one["id"] for one in anna.get("/v1/takes").json()["takes"]] == [take]
     assert ben.get("/v1/jobs").json() == []
     assert ben.get("/v1/takes").json() == {"takes": [], "count": 0}
-    for path in (f"/v1/jobs/{job['id']}", *(f"/v1/takes/{take}{end}" for end in ("", "/audio", "/peaks", "/lineage"))):
+    ends = ("", "/audio", "/peaks", "/measure", "/lineage")
+    for path in (f"/v1/jobs/{job['id']}", *(f"/v1/takes/{take}{end}" for end in ends)):
         assert (anna.get(path).status_code, ben.get(path).status_code) == (200, 404), path
     for method, path in (
         ("POST", f"/v1/jobs/{job['id']}/cancel"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
-from soundloom.serving.http import events, jobs, models, system, takes, uploads
+from soundloom.serving.http import events, jobs, measure, models, system, takes, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
 from soundloom.serving.http.studio import mount_studio
@@ -34,7 +35,8 @@ def create_app(server: Server, access: Access) -> FastAPI:
     # The documentation pages of FastAPI load scripts from another host.
     app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.server, app.state.access = server, access
-    for routes in (jobs, events, takes, uploads, models, system):
+    app.state.measuring = asyncio.Lock()
+    for routes in (jobs, events, takes, measure, uploads, models, system):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)

@@ -167,7 +167,7 @@ async def peaks(take: str, request: Request) -> Response:
     server = server_of(request)
     path = await audio_file(server, await own_take(request, take))
     data = await asyncio.to_thread(
-        _cached, server, f"{path.stem}.peaks", lambda: pyramid(StreamedClip.open(path).stream())
+        cached, server, f"{path.stem}.peaks", lambda: pyramid(StreamedClip.open(path).stream())
     )
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
 
@@ -182,9 +182,7 @@ async def spectrogram(
     """Return a tile of the spectrogram: 256 rows of 512 bytes; a column is 256 samples times two to the level."""
     server = server_of(request)
     path = await audio_file(server, await own_take(request, take))
-    data = await asyncio.to_thread(
-        _cached, server, f"{path.stem}-{level}-{tile}.tile", lambda: _tile(path, tile, level)
-    )
+    data = await asyncio.to_thread(cached, server, f"{path.stem}-{level}-{tile}.tile", lambda: _tile(path, tile, level))
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
 
 
@@ -213,7 +211,7 @@ async def comparison(take: str, request: Request) -> ComparisonOut:
     parent = await own_take(request, found.parent)
     mine, theirs = await audio_file(server, found), await audio_file(server, parent)
     name = hashlib.sha256(f"{take} {mine.stem} {theirs.stem}".encode()).hexdigest()
-    data = await asyncio.to_thread(_cached, server, f"{name}.comparison", lambda: _compared(mine, theirs, found.record))
+    data = await asyncio.to_thread(cached, server, f"{name}.comparison", lambda: _compared(mine, theirs, found.record))
     return ComparisonOut.of(Comparison(**json.loads(data)), samples, found.parent)
 
 
@@ -222,7 +220,7 @@ def _compared(mine: Path, theirs: Path, record: Mapping[str, Any]) -> bytes:
     return json.dumps(asdict(found)).encode()
 
 
-def _cached(server: Server, name: str, make: Callable[[], bytes]) -> bytes:
+def cached(server: Server, name: str, make: Callable[[], bytes]) -> bytes:
     """Return data that is made once and kept in a file."""
     path = server.settings.data / "peaks" / name
     if path.is_file():
