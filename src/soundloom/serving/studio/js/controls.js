@@ -100,16 +100,17 @@ export function createControls(store, player, reconnect) {
     changeTake: (id, values) =>
       attempt(async () => store.send({ type: "takes", takes: [await api.changeTake(id, values)] })),
 
-    /** @param {string} token @returns {Promise<boolean>} whether the server knows it */
+    /** @param {string} token @returns {Promise<ApiError | null>} what the server has against it */
     login: async (token) => {
-      await api.login(token);
       try {
+        await api.login(token);
         await api.system();
-      } catch {
-        return false;
+      } catch (error) {
+        if (error instanceof ApiError) return error;
+        throw error;
       }
       reconnect();
-      return true;
+      return null;
     },
   };
 

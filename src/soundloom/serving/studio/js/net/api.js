@@ -35,7 +35,7 @@ export async function ask(path, options = {}) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.");
   }
-  if (!response.ok) throw await problem(response);
+  if (!response.ok && response.type !== "opaqueredirect") throw await problem(response);
   return response;
 }
 

@@ -24,7 +24,8 @@ export function editor(store, player) {
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;
     view.hidden = take === null;
-    name.textContent = take ? take.title || take.prompt : "";
+    name.textContent = take ? take.title || take.prompt || t.kind.upload : t.editor.label;
+    name.className = take ? "cut" : "hidden-text";
     facts.textContent = take ? duration(take.audio.seconds) : "";
     fill(view, take && thumbnail(take.id));
   });

@@ -114,7 +114,8 @@ function login(controls) {
     class: "row grow",
     onsubmit: async (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
-      if (!(await controls.login(token.value))) answer.textContent = t.connection.wrong;
+      const refusal = await controls.login(token.value);
+      answer.textContent = refusal?.status === 401 ? t.connection.wrong : (refusal?.message ?? "");
     },
   }, h("span", {}, t.connection.login), token, h("button", { class: "main" }, t.connection.enter),
   h("span", { class: "soft small" }, t.connection.tokenHint), answer);
