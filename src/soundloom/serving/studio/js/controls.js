@@ -48,6 +48,8 @@ export function createControls(store, player, reconnect) {
   const controls = {
     attempt,
     take,
+    /** What keys do in the editor. @type {Map<import("./types.js").Command, () => void>} */
+    commands: new Map(),
 
     /** Send what the main button says. */
     submit: () =>

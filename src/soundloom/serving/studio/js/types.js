@@ -35,7 +35,22 @@
  * What undo walks through: the take in the editor, and what is marked on it.
  * @typedef {{take: string | null, regions: Span[], selection: Span | null}} Place
  * @typedef {{job: string, focus: number, before: string | null}} Candidates
- * @typedef {{playing: boolean, loop: boolean, side: "a" | "b", matched: boolean, volume: number}} Listening
+ *
+ * What the server measured; null: unsure, or silence. Loudness in LUFS, true peak in dBTP, onsets in seconds.
+ * @typedef {{tempo: number | null, tempo_confidence: number, key: string | null, key_confidence: number,
+ *   pitch: number | null, pitch_confidence: number, loudness: number | null, true_peak: number | null,
+ *   onsets: number[], sound_seconds: number}} Measure
+ * The beats of a take: `first` is the sample of a first beat of a bar, `beats` are those of a bar.
+ * @typedef {{bpm: number, first: number, beats: number}} Grid
+ * How takes are heard. `brace` is what a loop repeats, or null: the selection, or the whole take; `heard` is the take
+ * that is heard in place of the one in the editor.
+ * @typedef {{playing: boolean, loop: boolean, brace: Span | null, side: "a" | "b", matched: boolean, volume: number,
+ *   speed: 1 | 0.5, metronome: boolean, difference: boolean, heard: string | null}} Listening
+ * A blind test: what X is, and for each answer whether it was right.
+ * @typedef {{x: "a" | "b", answers: boolean[]}} Blind
+ *
+ * What keys do in the editor; its parts say how, in `controls.commands`.
+ * @typedef {"zoomIn" | "zoomOut" | "zoomAll" | "view" | "snap" | "regionStart" | "regionEnd" | "regionDelete"} Command
  *
  * @typedef {{
  *   connection: "connecting" | "open" | "lost" | "login",
@@ -50,6 +65,9 @@
  *   compare: string | null,
  *   candidates: Candidates | null,
  *   listening: Listening,
+ *   measures: Record<string, Measure | null>,
+ *   grids: Record<string, Partial<Grid>>,
+ *   blind: Blind | null,
  *   check: Check | null,
  *   problem: {message: string, hint: string} | null,
  *   settings: import("./state/settings.js").Settings,

@@ -118,6 +118,8 @@ export const api = {
   audio: async (id) => (await ask(`${take(id)}/audio`)).arrayBuffer(),
   /** @param {string} id @returns {Promise<ArrayBuffer>} */
   peaks: async (id) => (await ask(`${take(id)}/peaks`)).arrayBuffer(),
+  /** @param {string} id @returns {Promise<import("../types.js").Measure>} */
+  measure: (id) => json(`${take(id)}/measure`),
   /** @param {string} id @param {number} tile @param {number} level @returns {Promise<ArrayBuffer>} */
   tile: async (id, tile, level) => (await ask(`${take(id)}/spectrogram?tile=${tile}&level=${level}`)).arrayBuffer(),
 

@@ -25,6 +25,9 @@ import { change, current, plant, redo, undo } from "./history.js";
  *   | {type: "candidates", candidates: import("../types.js").Candidates | null}
  *   | {type: "focus", focus: number}
  *   | {type: "listening", listening: Partial<State["listening"]>}
+ *   | {type: "measure", take: string, measure: import("../types.js").Measure | null}
+ *   | {type: "grid", take: string, grid: Partial<import("../types.js").Grid>}
+ *   | {type: "blind", blind: State["blind"]}
  *   | {type: "check", check: import("../types.js").Check | null}
  *   | {type: "problem", problem: State["problem"]}
  *   | {type: "settings", settings: Partial<State["settings"]>}
@@ -71,7 +74,12 @@ export function firstState(settings) {
     undo: plant({ take: null, regions: [], selection: null }),
     compare: null,
     candidates: null,
-    listening: { playing: false, loop: false, side: "b", matched: true, volume: 1 },
+    listening: {
+      playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, heard: null,
+    },
+    measures: {},
+    grids: {},
+    blind: null,
     check: null,
     problem: null,
     settings,
@@ -114,9 +122,9 @@ export function reduce(state, action) {
     case "open":
       return opened(state, action.take);
     case "undo":
-      return { ...state, undo: undo(state.undo) };
+      return moved(state, undo(state.undo));
     case "redo":
-      return { ...state, undo: redo(state.undo) };
+      return moved(state, redo(state.undo));
     case "compare":
       return { ...state, compare: action.take };
     case "candidates":
@@ -125,6 +133,12 @@ export function reduce(state, action) {
       return state.candidates ? { ...state, candidates: { ...state.candidates, focus: action.focus } } : state;
     case "listening":
       return { ...state, listening: { ...state.listening, ...action.listening } };
+    case "measure":
+      return { ...state, measures: { ...state.measures, [action.take]: action.measure } };
+    case "grid":
+      return { ...state, grids: { ...state.grids, [action.take]: { ...state.grids[action.take], ...action.grid } } };
+    case "blind":
+      return { ...state, blind: action.blind };
     case "check":
       return { ...state, check: action.check };
     case "problem":
@@ -190,6 +204,17 @@ function withPlace(state, next, merge = false) {
 }
 
 /**
+ * Go to another place of the undo tree; what is heard goes along.
+ * @param {State} state
+ * @param {State["undo"]} next
+ */
+function moved(state, next) {
+  const found = { ...state, undo: next };
+  const same = place(found).take === place(state).take;
+  return same ? found : { ...found, listening: { ...state.listening, brace: null, heard: null } };
+}
+
+/**
  * Open a take: the one before is what it is compared with. Regions lie on one take, so they go.
  * @param {State} state
  * @param {string | null} take
@@ -197,5 +222,6 @@ function withPlace(state, next, merge = false) {
 function opened(state, take) {
   const before = place(state).take;
   if (take === before) return state;
-  return { ...withPlace(state, { take, regions: [], selection: null }), compare: before };
+  const listening = { ...state.listening, brace: null, heard: null, side: /** @type {const} */ ("b") };
+  return { ...withPlace(state, { take, regions: [], selection: null }), compare: before, listening };
 }
