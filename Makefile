@@ -5,11 +5,13 @@ PYTHON := .venv/bin/python
 
 test:
 	scripts/setup dev
+	scripts/setup-browser
 	$(PYTHON) -m pytest
 
 # The tests that `make test` skips: pages of the docs, damaged files, killed processes.
 slow:
 	scripts/setup dev
+	scripts/setup-browser
 	$(PYTHON) -m pytest -m slow
 
 lint:

@@ -61,6 +61,7 @@ INCOMPLETE = {
     "soundloom eval MODEL",
     "soundloom quantize",
     "soundloom serve",
+    "soundloom studio",
     "soundloom train STAGE RECIPE",
 }
 

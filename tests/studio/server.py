@@ -37,6 +37,7 @@ class Studio:
             **os.environ,
             "SOUNDLOOM_DATA": str(self.folder),
             "SOUNDLOOM_TOKEN": self.token,
+            "SOUNDLOOM_OUTPUT": "none",
             "HF_HUB_OFFLINE": "1",
         }
         command = [sys.executable, "-m", "soundloom", "serve", "--port", str(self.port), "--threads", "1", *self.flags]

@@ -16,7 +16,7 @@ from soundloom.cli.commands.eval import Options as EvalOptions
 from soundloom.cli.commands.eval import _flags
 
 COMPUTING = {"generate", "vary", "inpaint", "extend", "edit", "encode", "decode", "quantize", "train", "eval", "bench"}
-COMPUTING |= {"doctor", "loop", "serve"}
+COMPUTING |= {"doctor", "loop", "serve", "studio"}
 
 
 @pytest.fixture

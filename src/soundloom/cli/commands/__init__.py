@@ -20,6 +20,7 @@ COMMANDS = {
     "lora": "Train, inspect, convert, combine, and merge LoRA adapters",
     "show": "Show the prompt and settings of a generated file",
     "play": "Play audio files",
+    "studio": "Open the studio: make and edit audio in the browser",
     "serve": "Serve the models to programs and browsers",
     "bench": "Measure speed and memory on this machine",
     "eval": "Evaluate the quality of a model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,14 +22,8 @@ GARY_PORT = 8006  # where gary's clients look
 
 
 @dataclass(frozen=True)
-class Options(EngineOptions, ThreadOptions):
-    """Serve the models of this machine to programs and browsers, with a queue and a library of what was made.
-
-    soundloom serve
-
-    The server answers to this machine only, and prints a link that opens it in a browser. Programs send the token in
-    the file `library/token` of the data folder, or the one in SOUNDLOOM_TOKEN.
-    """
+class ServerOptions(EngineOptions, ThreadOptions):
+    """Options."""
 
     host: str = flag("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; others need a token")
     port: int = flag("--port", default=8157, type=int, metavar="N", help="port to listen on; 0: any free one")
@@ -64,7 +58,23 @@ class Options(EngineOptions, ThreadOptions):
     )
 
 
+@dataclass(frozen=True)
+class Options(ServerOptions):
+    """Serve the models of this machine to programs and browsers, with a queue and a library of what was made.
+
+    soundloom serve
+
+    The server answers to this machine only, and prints a link that opens it in a browser. Programs send the token in
+    the file `library/token` of the data folder, or the one in SOUNDLOOM_TOKEN.
+    """
+
+
 def run(options: Options) -> None:
+    start(options, show)
+
+
+def start(options: ServerOptions, show: Callable[[str, str, str], None]) -> None:
+    """Serve until a signal; `show` gets the addresses as in `soundloom.serving.run.serve`. Raises RequestError."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise RequestError(f"the server needs packages that are not installed: {', '.join(missing)}", INSTALL)
     if not 0 <= integer(str(options.port)) <= 65_535:
@@ -94,7 +104,7 @@ def run(options: Options) -> None:
     settings = ServerSettings(folder, workers, name, sources, keep_alive, options.drain)
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)
     address = Address(options.host, options.port, names, origins, Path(options.users) if options.users else None, gary)
-    serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), _show)
+    serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), show)
 
 
 INSTALL = "pip install 'soundloom[serve]'"
@@ -120,7 +130,8 @@ def _named(model: str) -> tuple[str, dict[str, str]]:
     return name, {name: str(Path(model).resolve())}
 
 
-def _show(url: str, link: str, gary: str) -> None:
+def show(url: str, link: str, gary: str) -> None:
+    """Print where the server is."""
     sys.stderr.write(f"soundloom is at {url}\nOpen it in a browser by this link, which works once:\n  {link}\n")
     if gary:
         sys.stderr.write(f"gary's clients find it at {gary}, without a token\n")
