@@ -8,6 +8,7 @@ import soundfile
 
 from soundloom.audio.formats.chunks import chunks
 from soundloom.audio.formats.riff import replace_chunks, replace_info
+from soundloom.audio.write import write_audio
 
 
 @pytest.fixture
@@ -45,3 +46,14 @@ def test_tags_replace_older_tags_but_no_other_list(path):
         replace_info(file, {"INAM": "b"})
     assert names(path)[-3:] == [b"LIST", b"JUNK", b"LIST"]
     assert b"adtlnote" in path.read_bytes() and path.read_bytes().endswith(b"INFOINAM\x02\0\0\0b\0")
+
+
+def test_equal_audio_makes_equal_files_at_any_time(tmp_path):
+    files = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for file in files:
+        write_audio(file, np.full((1, 100), 0.5, np.float32), 44100, subtype="FLOAT")
+    with files[0].open("rb") as file:
+        peak = next(chunk for chunk in chunks(file) if chunk.name == b"PEAK")
+    data = files[0].read_bytes()
+    assert data[peak.body + 4 : peak.body + 8] == bytes(4)  # the time, which libsndfile writes in seconds
+    assert files[1].read_bytes() == data

@@ -18,6 +18,7 @@ import soundfile
 from soundloom.atomic import atomic_path, write_errors
 from soundloom.audio.blocks import BLOCK, Stream, as_stream
 from soundloom.audio.formats.containers import SourceFormat, container_of
+from soundloom.audio.formats.riff import clear_time
 from soundloom.audio.metadata import write_record
 from soundloom.audio.read import error_reason, require_finite
 from soundloom.audio.records import with_warnings
@@ -146,6 +147,9 @@ class AudioWriter:
         with atomic_path(self.path, overwrite=self._overwrite) as new:
             with _OutputFile(new, "rb+") as disk, _encoder_errors(self.path, disk), self._open(disk) as self._file:
                 yield
+            if self._container.name == "WAV" and self.subtype == "FLOAT":
+                with write_errors(self.path), new.open("rb+") as raw:
+                    clear_time(raw)
             if self.peak > 1 and self.subtype != "FLOAT":
                 note = f"the peak was {self.peak:.3g} times full scale; the excess was clipped"
                 log.warning("%s: %s", self.path, note)

@@ -108,6 +108,18 @@ MINI_PATTERNS = (
     "{noise} noise{side}",
     "a {siren} siren{side}",
 )
+MINI_KINDS = (
+    "tone",
+    "beeps",
+    "bell",
+    "bass",
+    "string",
+    "drum loop",
+    "beat",
+    "rain",
+    "noise",
+    "siren",
+)  # of the patterns
 MUSIC_PATTERNS = (
     "{mood} {genre}, {instrument} and {instrument2}, {bpm} BPM",
     "TrackType: Music, VocalType: Instrumental, a {mood} {genre} track with {instrument}, {bpm} BPM",
@@ -126,13 +138,23 @@ def random_prompt(model: str = MINI, seed: int | None = None, *, sounds: Sequenc
     `model` is a name of the catalogue. A model in a folder may list the `sounds` that it knows: the prompt names one.
     Equal seeds give equal prompts. Raises RequestError for a seed that is not an integer of 0 or more.
     """
-    if seed is not None and as_int("seed", seed) < 0:
-        raise RequestError(f"a seed must be 0 or more, found {shown(seed)}")
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed)
     entry = find_entry(model)
     if entry is None and sounds:
         return str(rng.choice(list(sounds)))
     return _filled(str(rng.choice(_patterns(entry))), rng)
+
+
+def mini_prompts(seed: int | None = None) -> dict[str, str]:
+    """Return a random prompt for each kind of sound that mini knows. Raises RequestError as `random_prompt` does."""
+    rng = _generator(seed)
+    return {kind: _filled(pattern, rng) for kind, pattern in zip(MINI_KINDS, MINI_PATTERNS, strict=True)}
+
+
+def _generator(seed: int | None) -> np.random.Generator:
+    if seed is not None and as_int("seed", seed) < 0:
+        raise RequestError(f"a seed must be 0 or more, found {shown(seed)}")
+    return np.random.default_rng(seed)
 
 
 def _patterns(entry: ModelEntry | None) -> Sequence[str]:

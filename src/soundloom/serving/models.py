@@ -15,10 +15,11 @@ from soundloom.checkpoints.musicgen.fetch import is_music, open_music
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.checkpoints.verify import verify
 from soundloom.config.catalogue import CATALOGUE, find_entry
-from soundloom.config.entries import ModelEntry, license_notice
+from soundloom.config.entries import DEFAULT_SECONDS, ModelEntry, license_notice
 from soundloom.errors import ModelNotFoundError, RequestError, SoundloomError, shown
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.resolve import require_installed
+from soundloom.serving.model_facts import facts_of_config, facts_of_entry
 from soundloom.serving.problems import problem_of
 
 log = logging.getLogger(__name__)
@@ -50,15 +51,19 @@ class Models:
         loaded = {device.loaded.model for device in self.dispatcher.devices}
         entries = [entry for entry in CATALOGUE.values() if entry.public and entry.kind != "autoencoder"]
         found = [_facts(entry) for entry in entries]
-        found += [
-            {"id": name, "owned_by": "user", "license": "", "installed": True, "bytes": None, "max_seconds": None}
-            for name in self.dispatcher.settings.sources
-        ]
+        found += [_facts_of_source(name) for name in self.dispatcher.settings.sources]
         for one in found:
             task = self.tasks.get(one["id"])
             one |= {"object": "model", "created": 0, "loaded": one["id"] in loaded}
             one["task"] = vars(task) if task else None
+            one |= self.facts_of(one["id"])
         return found
+
+    def facts_of(self, name: str) -> dict[str, Any]:
+        """Return what a model can do: see `serving.model_facts`. Raises ModelNotFoundError or RequestError."""
+        if name in self.dispatcher.settings.sources:
+            return facts_of_config(name, self.dispatcher.model(name).config)
+        return facts_of_entry(self._entry(name).name)
 
     def terms(self, name: str) -> str:
         """Return what a license says. Raises ModelNotFoundError."""
@@ -161,6 +166,11 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "default_seconds": entry.default_seconds,
         "kind": entry.kind,
     }
+
+
+def _facts_of_source(name: str) -> dict[str, Any]:
+    facts = {"id": name, "owned_by": "user", "license": "", "installed": True, "bytes": None, "max_seconds": None}
+    return facts | {"default_seconds": DEFAULT_SECONDS, "kind": "generator"}
 
 
 def _bytes(entry: ModelEntry) -> int:

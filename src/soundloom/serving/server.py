@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from soundloom.atomic import make_folder
+from soundloom.serving.adapter_facts import AdapterFacts
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.settings import DispatchSettings
 from soundloom.serving.models import Models
+from soundloom.serving.prompts import PromptReader
 from soundloom.serving.storage.database import Database
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
@@ -49,6 +51,7 @@ class Server:
         dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
+        self.prompts, self.adapters = PromptReader(settings.sources), AdapterFacts()
         self.decoders = asyncio.Semaphore(MAX_DECODERS)  # of uploads
         self._housekeeping: asyncio.Task[None] | None = None
 

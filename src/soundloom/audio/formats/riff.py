@@ -30,6 +30,15 @@ def replace_info(file: BinaryIO, tags: Mapping[str, str]) -> None:
     _replace(file, is_info, _chunk(b"LIST", INFO + b"".join(texts)))
 
 
+def clear_time(file: BinaryIO) -> None:
+    """Set the time in the PEAK chunk of an open RIFF file to 0, so that equal audio makes equal files."""
+    for chunk in chunks(file):
+        if chunk.name == b"PEAK":
+            file.seek(chunk.body + 4)  # after the version
+            file.write(b"\0\0\0\0")
+            return
+
+
 def _replace(file: BinaryIO, is_old: Callable[[Chunk], bool], new: bytes) -> None:
     for chunk in list(chunks(file)):
         if is_old(chunk):

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
-from soundloom.serving.http import events, jobs, measure, models, system, takes, uploads
+from soundloom.serving.http import events, jobs, loras, measure, models, prompts, recipes, system, takes, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
 from soundloom.serving.http.studio import mount_studio
@@ -36,7 +36,7 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.server, app.state.access = server, access
     app.state.measuring = asyncio.Lock()
-    for routes in (jobs, events, takes, measure, uploads, models, system):
+    for routes in (jobs, events, takes, measure, recipes, uploads, models, loras, prompts, system):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -30,10 +31,53 @@ class TaskOut(BaseModel):
     result: dict[str, Any]
 
 
+class ModelOut(BaseModel):
+    """A model, and what it can do: `modes` are kinds of jobs, `sounds` words for all sounds that it knows.
+
+    `guidance`, `steps` and `sampler` are the defaults. `distilled` models follow no guidance or negative prompt.
+    `pass_seconds` is the longest clip of one pass, `tokens` how much of a prompt is read, and `templates` and
+    `instruments` what prompts and instructions it was trained on.
+    """
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    license: str
+    installed: bool
+    bytes: int | None
+    max_seconds: float | None
+    default_seconds: float
+    kind: str
+    loaded: bool
+    task: TaskOut | None
+    modes: list[str]
+    music: bool
+    distilled: bool | None
+    guidance: float
+    steps: int | None
+    sampler: str | None
+    rate: int
+    channels: int
+    min_seconds: float
+    pass_seconds: float
+    tokens: int | None
+    sounds: list[str]
+    templates: list[str]
+    instruments: list[str]
+
+
+class ModelsOut(BaseModel):
+    """The models, in the shape of OpenAI's list."""
+
+    object: str = "list"
+    data: list[ModelOut]
+
+
 @router.get("")
-async def models(request: Request) -> dict[str, Any]:
+async def models(request: Request) -> ModelsOut:
     """List the models that can generate, in the shape of OpenAI's list."""
-    return {"object": "list", "data": server_of(request).models.facts()}
+    return ModelsOut(data=[ModelOut(**one) for one in await asyncio.to_thread(server_of(request).models.facts)])
 
 
 @router.get("/{name}/license")

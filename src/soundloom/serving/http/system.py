@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from soundloom.lora.files.find import list_adapters
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
@@ -97,12 +96,6 @@ async def system(request: Request) -> dict[str, Any]:
         "devices": devices,
         "disk": {"free": disk.free, "total": disk.total},
     }
-
-
-@router.get("/v1/loras")
-async def loras() -> dict[str, Any]:
-    """List the adapters in the folder of adapters."""
-    return {"loras": [{"name": name} for name in list_adapters()]}
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -15,8 +15,16 @@
  * @typedef {{model: string, action: string, state: string, done: number, total: number,
  *   result: Record<string, any>}} Task
  * @typedef {{id: string, license: string, installed: boolean, bytes: number | null, max_seconds: number | null,
- *   default_seconds?: number, kind?: string, loaded: boolean, task: Task | null, distilled?: boolean,
- *   words?: string[] | null, music?: boolean}} Model
+ *   default_seconds?: number, kind?: string, loaded: boolean, task: Task | null, modes: string[],
+ *   music: boolean, distilled: boolean | null, guidance: number, steps: number | null, sampler: string | null, rate: number,
+ *   channels: number, min_seconds: number, pass_seconds: number, tokens: number | null, sounds: string[],
+ *   templates: string[], instruments: string[]}} Model
+ * @typedef {{name: string, sha256: string, type: string, rank: number, fits: string[], trigger: string | null,
+ *   strength: number | null, notices: string[], error: string | null}} Lora
+ * @typedef {{tokens: number | null, limit: number | null, unread: string | null, unknown: string[], names_sound: boolean,
+ *   bpm: number | null, key: string | null, understood: string | null, trained: boolean, problem: string | null}} Reading
+ * @typedef {{model: string, random: string, sounds: {name: string, prompt: string}[],
+ *   templates: {name: string, keys: string[]}[]}} Prompts
  * @typedef {{version: string, user: string | null, model: string, paused: boolean,
  *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number}}} System
  * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],
