@@ -76,9 +76,8 @@ class Pages:
         """Open a page in a context of its own; `options` are those of Playwright's `new_context`."""
         height = height or HEIGHTS.get(width, 900)
         size = {"width": width, "height": height}
-        context = self.browser.new_context(
-            base_url=self.studio.url, viewport=size, color_scheme=theme, has_touch=touch, locale="en-US", **options
-        )
+        look = {"color_scheme": theme, "has_touch": touch, "is_mobile": touch, "locale": "en-US"}
+        context = self.browser.new_context(base_url=self.studio.url, viewport=size, **{**look, **options})
         self._contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         context.add_init_script(REPORT_VIOLATIONS)

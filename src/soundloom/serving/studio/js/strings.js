@@ -71,6 +71,7 @@ export const t = {
     empty: "Nothing here yet. Write some words and press the main button, or drop a sound file.",
     examples: "For example",
   },
+  drawer: { words: "More", less: "Less", history: "History", menu: "Menu", close: "Close history" },
   candidates: {
     label: "New takes",
     hint: "↑ ↓ listen · Enter keep · Backspace hide",

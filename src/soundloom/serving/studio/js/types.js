@@ -63,6 +63,7 @@
  * @typedef {{
  *   connection: "connecting" | "open" | "lost" | "login",
  *   screen: "studio" | "library" | "batch" | "models",
+ *   drawer: "words" | "history" | "menu" | null,
  *   system: System | null,
  *   models: Model[],
  *   model: string,

@@ -16,7 +16,7 @@ import { thumbnail } from "../view/thumbnail.js";
  */
 export function candidates(store, controls) {
   const list = h("ol", { class: "strip", onkeydown: (/** @type {KeyboardEvent} */ event) => keys(event, store, controls) });
-  const hint = h("p", { class: "soft small" }, t.candidates.hint);
+  const hint = h("p", { class: "soft small hint" }, t.candidates.hint);
   const none = h("p", { class: "soft" }, t.candidates.none);
   const cards = new Cards(store, controls);
   store.watch(

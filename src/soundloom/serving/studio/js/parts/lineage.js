@@ -3,6 +3,7 @@
 import { api } from "../net/api.js";
 import { place } from "../state/actions.js";
 import { ago, t } from "../strings.js";
+import { narrow } from "./drawers.js";
 import { h, iconButton, keyed } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -17,13 +18,12 @@ export function history(store, controls) {
   const list = h("ol", { class: "lineage" });
   const none = h("p", { class: "soft small" }, t.history.none);
   const title = h("h2", { class: "grow" }, t.history.label);
-  const fold = iconButton("history", t.history.fold, () =>
-    store.send({ type: "settings", settings: { historyFolded: !store.state.settings.historyFolded } }));
+  const fold = iconButton("history", t.history.fold, () => store.send(
+    narrow.matches ? { type: "drawer", value: null } : { type: "settings", settings: { historyFolded: !store.state.settings.historyFolded } }));
   const body = h("div", {}, none, list);
-  store.watch((state) => [state.settings.historyFolded], (folded) => {
-    body.hidden = title.hidden = folded;
-    fold.setAttribute("aria-expanded", String(!folded));
-    fold.setAttribute("aria-label", folded ? t.history.unfold : t.history.fold);
+  store.watch((state) => [state.settings.historyFolded, state.drawer], (folded) => { // css/layout.css hides what is folded
+    fold.setAttribute("aria-expanded", String(narrow.matches || !folded));
+    fold.setAttribute("aria-label", narrow.matches ? t.drawer.close : folded ? t.history.unfold : t.history.fold);
   });
   /** @type {Take[]} */
   let family = [];

@@ -2,6 +2,7 @@
 
 import { t } from "../strings.js";
 import { candidates } from "./candidates.js";
+import { asDrawer, drawerButton } from "./drawers.js";
 import { editor } from "./editor.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import { history } from "./lineage.js";
@@ -28,9 +29,9 @@ export function shell(store, player, controls) {
   const studio = h(
     "div",
     { class: "screen studio" },
-    words(store, controls),
+    asDrawer(store, "words", words(store, controls)),
     h("div", { class: "middle" }, editor(store, player), candidates(store, controls)),
-    history(store, controls),
+    asDrawer(store, "history", history(store, controls)),
   );
   const screens = { studio, library: library(store, controls), batch: studio, models: studio };
   main.append(...new Set(Object.values(screens)));
@@ -59,9 +60,9 @@ function header(store) {
     const at = THEMES.indexOf(store.state.settings.theme);
     store.send({ type: "settings", settings: { theme: THEMES[(at + 1) % THEMES.length] } });
   });
-  return h("header", { class: "top" },
+  return asDrawer(store, "menu", h("header", { class: "top" },
     h("span", { class: "brand" }, t.title), h("nav", { "aria-label": t.nav.label }, links),
-    h("span", { class: "grow" }), modelChooser(store), theme);
+    h("span", { class: "grow" }), modelChooser(store), theme, drawerButton(store, "history"), drawerButton(store, "menu")));
 }
 
 /** @param {Store} store */
@@ -81,7 +82,7 @@ function modelChooser(store) {
       note.title = model === "mini" ? t.demonstrationMore(seconds) : "";
     },
   );
-  return h("div", { class: "row" }, select, note);
+  return h("div", { class: "row model" }, select, note);
 }
 
 /**

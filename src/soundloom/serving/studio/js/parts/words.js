@@ -3,6 +3,7 @@
 import { place, openTake } from "../state/actions.js";
 import { obstacle } from "../state/request.js";
 import { duration, t } from "../strings.js";
+import { drawerButton } from "./drawers.js";
 import { fill, h, iconButton } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -29,7 +30,7 @@ function modes(store) {
     h("button", { type: "button", onclick: () => store.send({ type: "words", words: { mode } }) }, t.mode[mode]));
   store.watch((state) => [state.words.mode], (mode) =>
     buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(MODES[index] === mode))));
-  return h("div", { class: "segments modes", role: "group", "aria-label": t.mode.label }, buttons);
+  return h("div", { class: "segments modes always", role: "group", "aria-label": t.mode.label }, buttons);
 }
 
 /**
@@ -38,7 +39,7 @@ function modes(store) {
  */
 function prompt(store, controls) {
   const area = h("textarea", {
-    id: "prompt", rows: 3, placeholder: t.promptHint, "aria-label": t.prompt, maxLength: 10_000,
+    id: "prompt", class: "always", rows: 3, placeholder: t.promptHint, "aria-label": t.prompt, maxLength: 10_000,
     oninput: () => store.send({ type: "words", words: { prompt: area.value } }),
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -143,7 +144,7 @@ function changeField(store) {
  * @param {Controls} controls
  */
 function mainButton(store, controls) {
-  const button = h("button", { type: "button", class: "main big", onclick: () => void controls.submit() });
+  const button = h("button", { type: "button", class: "main big grow", onclick: () => void controls.submit() });
   const note = h("p", { class: "soft small", "aria-live": "polite" });
   store.watch(
     (state) => [label(state), obstacle(state), state.check],
@@ -155,7 +156,7 @@ function mainButton(store, controls) {
       else note.textContent = "";
     },
   );
-  return h("div", { class: "column go" }, button, note);
+  return h("div", { class: "column go always" }, h("div", { class: "row" }, button, drawerButton(store, "words")), note);
 }
 
 /** @param {State} state */

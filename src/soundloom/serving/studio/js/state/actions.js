@@ -9,6 +9,7 @@ import { change, current, plant, redo, undo } from "./history.js";
 /**
  * @typedef {{type: "connection", value: State["connection"]}
  *   | {type: "screen", value: State["screen"]}
+ *   | {type: "drawer", value: State["drawer"]}
  *   | {type: "system", system: import("../types.js").System}
  *   | {type: "models", models: import("../types.js").Model[]}
  *   | {type: "model", name: string}
@@ -65,6 +66,7 @@ export function firstState(settings) {
   return {
     connection: "connecting",
     screen: "studio",
+    drawer: null,
     system: null,
     models: [],
     model: "",
@@ -96,7 +98,9 @@ export function reduce(state, action) {
     case "connection":
       return state.connection === action.value ? state : { ...state, connection: action.value };
     case "screen":
-      return { ...state, screen: action.value };
+      return { ...state, screen: action.value, drawer: null };
+    case "drawer":
+      return { ...state, drawer: action.value };
     case "system":
       return { ...state, system: action.system, model: state.model || action.system.model };
     case "models":
@@ -128,7 +132,7 @@ export function reduce(state, action) {
     case "compare":
       return { ...state, compare: action.take };
     case "candidates":
-      return { ...state, candidates: action.candidates };
+      return { ...state, candidates: action.candidates, drawer: null };
     case "focus":
       return state.candidates ? { ...state, candidates: { ...state.candidates, focus: action.focus } } : state;
     case "listening":
