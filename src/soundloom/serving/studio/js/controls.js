@@ -1,6 +1,7 @@
 /** What the page can do: calls to the server and the player that actions alone cannot make. */
 
 import { soundOf } from "./audio/sounds.js";
+import { createEditing } from "./editing.js";
 import { api, ApiError, newKey } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
 import { jobBody, obstacle } from "./state/request.js";
@@ -50,6 +51,13 @@ export function createControls(store, player, reconnect) {
     take,
     /** What keys do in the editor. @type {Map<import("./types.js").Command, () => void>} */
     commands: new Map(),
+    editing: createEditing(store, player),
+
+    /** Ask which samples an edit kept. @param {string} id */
+    compareWithParent: (id) =>
+      attempt(async () => {
+        if (!store.state.comparisons[id]) store.send({ type: "comparison", take: id, comparison: await api.comparison(id) });
+      }),
 
     /** Send what the main button says. */
     submit: () =>

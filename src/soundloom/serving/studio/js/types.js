@@ -57,6 +57,13 @@
  * A blind test: what X is, and for each answer whether it was right.
  * @typedef {{x: "a" | "b", answers: boolean[]}} Blind
  *
+ * What an edit kept of its source, in samples of the take: `new` was made anew, `kept` of `outside` are the same.
+ * @typedef {{parent: string | null, samples: number, new: [number, number][], offset: number, outside: number,
+ *   kept: number, identical: boolean, jumps: [number, number][], reason: string}} Comparison
+ * How the editor shows a take: without `zoom` all of it; `width` in pixels; positions are typed in `unit`.
+ * @typedef {{zoom: {start: number, perPixel: number} | null, width: number, layers: "wave" | "spectrogram" | "both",
+ *   unit: "seconds" | "bars" | "samples"}} ViewState
+ *
  * What keys do in the editor; its parts say how, in `controls.commands`.
  * @typedef {"zoomIn" | "zoomOut" | "zoomAll" | "view" | "snap" | "regionStart" | "regionEnd" | "regionDelete"} Command
  *
@@ -77,6 +84,8 @@
  *   measures: Record<string, Measure | null>,
  *   grids: Record<string, Partial<Grid>>,
  *   blind: Blind | null,
+ *   view: ViewState,
+ *   comparisons: Record<string, Comparison>,
  *   check: Check | null,
  *   problem: {message: string, hint: string} | null,
  *   settings: import("./state/settings.js").Settings,

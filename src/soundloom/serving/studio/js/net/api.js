@@ -120,6 +120,8 @@ export const api = {
   peaks: async (id) => (await ask(`${take(id)}/peaks`)).arrayBuffer(),
   /** @param {string} id @returns {Promise<import("../types.js").Measure>} */
   measure: (id) => json(`${take(id)}/measure`),
+  /** @param {string} id @returns {Promise<import("../types.js").Comparison>} */
+  comparison: (id) => json(`${take(id)}/comparison`),
   /** @param {string} id @param {number} tile @param {number} level @returns {Promise<ArrayBuffer>} */
   tile: async (id, tile, level) => (await ask(`${take(id)}/spectrogram?tile=${tile}&level=${level}`)).arrayBuffer(),
 

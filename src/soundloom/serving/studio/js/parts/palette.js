@@ -22,10 +22,10 @@ export function palette(parent) {
     probe.style.color = `var(${name})`;
     return style.color;
   };
-  const found = /** @type {Palette} */ (Object.fromEntries(Object.entries(NAMES).map(([name, token]) => [name, color(token)])));
+  const found = /** @type {any} */ (Object.fromEntries(Object.entries(NAMES).map(([name, token]) => [name, color(token)])));
   found.ramp = [0, 1, 2, 3].map((index) => color(`--spectrum-${index}`));
   probe.style.font = "var(--size-xs) var(--font)";
   found.font = style.font;
   probe.remove();
-  return found;
+  return /** @type {Palette} */ (found);
 }

@@ -30,7 +30,7 @@ export function shell(store, player, controls) {
     "div",
     { class: "screen studio" },
     asDrawer(store, "words", words(store, controls)),
-    h("div", { class: "middle" }, editor(store, player), candidates(store, controls)),
+    h("div", { class: "middle" }, editor(store, player, controls), candidates(store, controls)),
     asDrawer(store, "history", history(store, controls)),
   );
   const screens = { studio, library: library(store, controls), batch: studio, models: studio };

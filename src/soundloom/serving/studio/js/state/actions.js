@@ -29,6 +29,8 @@ import { change, current, plant, redo, undo } from "./history.js";
  *   | {type: "measure", take: string, measure: import("../types.js").Measure | null}
  *   | {type: "grid", take: string, grid: Partial<import("../types.js").Grid>}
  *   | {type: "blind", blind: State["blind"]}
+ *   | {type: "view", view: Partial<import("../types.js").ViewState>}
+ *   | {type: "comparison", take: string, comparison: import("../types.js").Comparison}
  *   | {type: "check", check: import("../types.js").Check | null}
  *   | {type: "problem", problem: State["problem"]}
  *   | {type: "settings", settings: Partial<State["settings"]>}
@@ -82,6 +84,8 @@ export function firstState(settings) {
     measures: {},
     grids: {},
     blind: null,
+    view: { zoom: null, width: 800, layers: "wave", unit: "seconds" },
+    comparisons: {},
     check: null,
     problem: null,
     settings,
@@ -143,6 +147,10 @@ export function reduce(state, action) {
       return { ...state, grids: { ...state.grids, [action.take]: { ...state.grids[action.take], ...action.grid } } };
     case "blind":
       return { ...state, blind: action.blind };
+    case "view":
+      return { ...state, view: { ...state.view, ...action.view } };
+    case "comparison":
+      return { ...state, comparisons: { ...state.comparisons, [action.take]: action.comparison } };
     case "check":
       return { ...state, check: action.check };
     case "problem":

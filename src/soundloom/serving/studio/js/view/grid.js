@@ -7,31 +7,9 @@
  * @typedef {"seconds" | "bars" | "samples"} Unit
  */
 
+import { beatSample } from "../state/tempo.js";
+
 export const MIN_PER_PIXEL = 1 / 32;
-const TEMPO = /(\d{2,3}(?:[.,]\d+)?)\s*bpm/i;
-
-/**
- * The tempo and the bars of a take: what the user set, else what its request says. Null without a tempo.
- * @param {import("../types.js").Take | null} take
- * @param {Partial<Grid>} [own]
- * @returns {Grid | null}
- */
-export function gridOf(take, own = {}) {
-  const request = take?.record.request ?? {};
-  const asked = request.bpm ?? Number(TEMPO.exec(take?.prompt ?? "")?.[1].replace(",", ".") ?? 0);
-  const bpm = own.bpm ?? asked;
-  if (!(bpm >= 20 && bpm <= 400)) return null;
-  const beats = own.beats ?? (Number.parseInt(String(request.meter ?? "4"), 10) || 4);
-  return { bpm, first: own.first ?? 0, beats };
-}
-
-/**
- * The sample of a beat, counted from the first beat of bar 1.
- * @param {Grid} grid
- * @param {number} rate
- * @param {number} beat
- */
-export const beatAt = (grid, rate, beat) => grid.first + Math.round((beat * 60 * rate) / grid.bpm);
 
 /**
  * @param {Grid} grid
@@ -118,7 +96,7 @@ export function snapped(sample, { mode, grid, rate, samples, reach, sound, onset
   const found = [];
   if ((mode === "beat" || mode === "bar") && grid) {
     const unit = mode === "bar" ? grid.beats : 1;
-    found.push(beatAt(grid, rate, Math.round(beatsTo(grid, rate, at) / unit) * unit));
+    found.push(beatSample(grid, rate, Math.round(beatsTo(grid, rate, at) / unit) * unit));
   } else if (mode === "onset") {
     found.push(...onsets.map((second) => Math.round(second * rate)).filter((onset) => Math.abs(onset - at) <= reach));
   } else if (mode === "zero" && sound) {
@@ -204,7 +182,7 @@ export function parsed(text, unit, rate, grid, samples) {
 function barPosition(first, rest, rate, grid) {
   const [bar, beat = "1"] = first.split(".");
   if (Number(bar) < 1 || Number(beat) < 1 || Number(beat) > grid.beats) return null;
-  return beatAt(grid, rate, (Number(bar) - 1) * grid.beats + Number(beat) - 1 + Number(`0.${rest ?? 0}`));
+  return beatSample(grid, rate, (Number(bar) - 1) * grid.beats + Number(beat) - 1 + Number(`0.${rest ?? 0}`));
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Draw the ruler, the lines of the grid, and the marks: regions with their hatching and crossfades, ghosts. */
 
-import { beatAt, beatStep, beatsTo, SECOND_STEPS, step, toSample, toX } from "./grid.js";
+import { beatSample } from "../state/tempo.js";
+import { beatStep, beatsTo, SECOND_STEPS, step, toSample, toX } from "./grid.js";
 import { fadeOf } from "./regions.js";
 
 /**
@@ -68,9 +69,9 @@ function seconds(value, digits) {
 function drawBars(context, view, grid, rate, left, right, lanes, colors) {
   const lines = beatStep(grid, rate, view.perPixel, LINE) ?? grid.beats;
   const labels = Math.max(lines, beatStep(grid, rate, view.perPixel, 44) ?? grid.beats);
-  for (let at = Math.ceil(beatsTo(grid, rate, left) / lines - 1e-9); beatAt(grid, rate, at * lines) <= right + 0.5; at++) {
+  for (let at = Math.ceil(beatsTo(grid, rate, left) / lines - 1e-9); beatSample(grid, rate, at * lines) <= right + 0.5; at++) {
     const beat = at * lines;
-    const x = toX(view, beatAt(grid, rate, beat));
+    const x = toX(view, beatSample(grid, rate, beat));
     const isBar = isPart(beat, grid.beats);
     const major = isPart(beat, labels);
     line(context, x, isBar || major ? 2 : ROW - 5, ROW, isBar ? colors.soft : colors.line);

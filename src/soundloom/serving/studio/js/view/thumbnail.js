@@ -25,9 +25,10 @@ export function peaksOf(take) {
 /**
  * A canvas with the waveform of a take; it is empty until the server has answered.
  * @param {string} take
+ * @param {number} [width]
  */
-export function thumbnail(take) {
-  const canvas = h("canvas", { class: "thumbnail", width: 240, height: 56, "aria-hidden": "true" });
+export function thumbnail(take, width = 240) {
+  const canvas = h("canvas", { class: "thumbnail", width, height: 56, "aria-hidden": "true" });
   peaksOf(take).then(
     (peaks) => draw(canvas, peaks),
     () => canvas.classList.add("bad"),
