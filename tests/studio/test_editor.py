@@ -1,0 +1,169 @@
+"""The editor: regions, extensions and what an edit kept (checks 11 to 19 of the design)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+BEAT = 22_050  # samples, at 120 BPM
+
+
+@pytest.fixture(scope="module")
+def loop(studio):
+    return studio.make("kick drum loop, 120 BPM", seconds=4, seed=1)[0]
+
+
+@pytest.fixture
+def editor(page, studio, loop):
+    return Editor(page, studio, loop)
+
+
+class Editor:
+    """A page with a take in its editor. Positions on the stage are shares of the take."""
+
+    def __init__(self, page, studio, take):
+        self.page, self.studio, self.take = page, studio, take
+        studio.client.patch(f"/v1/takes/{take}", json={"title": f"take {take}"})
+        page.get_by_role("link", name="Library").click()
+        page.get_by_role("button", name=f"take {take}", exact=True).click()
+        self.stage = page.get_by_role("group", name="Waveform of")
+        self.main = page.locator("button.main")
+        expect(self.stage).to_be_visible()
+        expect(page.get_by_role("button", name="Play", exact=True)).to_be_enabled()
+
+    def at(self, share, height=0.6):
+        box = self.stage.bounding_box()
+        return box["x"] + 31 + share * (box["width"] - 62), box["y"] + height * box["height"]
+
+    def drag(self, start, end, height=0.6):
+        mouse = self.page.mouse
+        mouse.move(*self.at(start, height))
+        mouse.down()
+        for step in (0.3, 0.7, 1):
+            mouse.move(*self.at(start + (end - start) * step, height))
+        mouse.up()
+
+    def regions(self):
+        """Return the regions in samples, as the sliders say them."""
+        edges = [edge for edge in self.page.locator(".edge[data-region]").all()]
+        values = [int(edge.get_attribute("aria-valuenow")) for edge in edges]
+        return list(zip(values[::2], values[1::2], strict=True))
+
+    def submit(self, **changes):
+        """Press the main button; return the take that it makes."""
+        for label, value in changes.items():
+            self.page.get_by_label(label, exact=True).fill(value)
+        known = {take["id"] for take in self.studio.takes()}
+        self.main.click()
+        expect(self.page.locator(".strip .thumbnail").first).to_be_visible(timeout=60_000)
+        made = [take["id"] for take in self.studio.takes() if take["id"] not in known]
+        assert made
+        return made[-1]
+
+    def keep(self):
+        self.page.locator(".strip button").first.click()
+        self.page.keyboard.press("Enter")
+
+
+def compared(studio, before, after, spans):
+    """Return how many samples outside spans are the same, and how many there are."""
+    first, second = studio.samples(before), studio.samples(after)
+    outside = np.ones(len(second), bool)
+    for start, end in spans:
+        outside[start:end] = False
+    return int((first == second).all(axis=1)[outside].sum()), int(outside.sum())
+
+
+def test_check_11_three_regions_in_three_drags_and_one_click(editor):
+    for start in (0.1, 0.4, 0.7):
+        editor.drag(start, start + 0.15)
+    expect(editor.main).to_have_text("Remake 3 regions")
+    editor.main.click()
+    expect(editor.page.locator(".strip .thumbnail").first).to_be_visible(timeout=60_000)
+    record = editor.studio.takes()[0]["record"]
+    assert len(record["request"]["regions"]) == 3
+
+
+def test_check_12_kept_samples_are_those_of_a_comparison_in_python(editor, loop):
+    editor.drag(0.25, 0.5)
+    regions = editor.regions()
+    take = editor.submit(Takes="1", Seed="3")
+    editor.keep()
+    same, outside = compared(editor.studio, loop, take, regions)
+    assert same == outside
+    line = editor.page.get_by_text("Kept samples are identical")
+    expect(line).to_have_text(f"Kept samples are identical ({same:,} of 176,400)")
+
+
+def test_check_13_edges_typed_in_samples_come_back_in_the_record(editor):
+    page = editor.page
+    page.get_by_label("Unit of positions").select_option("samples")
+    page.get_by_label("A range").fill("44101–66151")
+    page.keyboard.press("Enter")
+    page.get_by_label("A range").fill("100001-123457")
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="End of region A").fill("66149")
+    page.keyboard.press("Tab")
+    assert editor.regions() == [(44_101, 66_149), (100_001, 123_457)]
+    take = editor.submit(Takes="1")
+    record = editor.studio.client.get(f"/v1/takes/{take}").json()["record"]
+    assert [[round(s * 44_100, 6) for s in span] for span in record["request"]["regions"]] == [
+        [44_101, 66_149],
+        [100_001, 123_457],
+    ]
+
+
+def test_check_14_beats_at_120_bpm_are_multiples_of_22050_samples(editor):
+    editor.page.get_by_label("Snap").select_option("beat")
+    editor.drag(0.13, 0.36)
+    editor.drag(0.52, 0.91)
+    found = editor.regions()
+    assert len(found) == 2 and all(edge % BEAT == 0 for span in found for edge in span)
+
+
+def test_check_16_a_region_on_the_spectrogram_is_the_same_request(editor):
+    asked = []
+    page = editor.page
+    page.on("request", lambda request: request.url.endswith("/v1/jobs") and asked.append(request.post_data_json))
+    editor.drag(0.2, 0.45)
+    editor.submit(Takes="1", Seed="3")
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Spectrogram").click()
+    editor.drag(0.2, 0.45)
+    editor.main.click()
+    expect(page.locator(".strip .thumbnail").first).to_be_visible(timeout=60_000)
+    assert len(asked) == 2 and asked[0] == asked[1]
+
+
+def test_check_17_regions_cannot_overlap(editor):
+    page = editor.page
+    editor.drag(0.1, 0.3)
+    editor.drag(0.5, 0.7)
+    editor.drag(0.4, 0.6)  # into the second
+    expect(page.get_by_text(re.compile("The regions touched"))).to_be_visible()
+    assert len(editor.regions()) == 2
+    page.get_by_role("textbox", name="Start of region B").fill("0.9")
+    page.keyboard.press("Tab")
+    (one,) = editor.regions()
+    assert one[0] == BEAT and one[1] > 2 * 44_100
+    page.get_by_label("Editor").get_by_role("slider", name="End of region A").focus()
+    page.keyboard.press("End")
+    assert editor.regions()[0][1] == 176_400
+
+
+@pytest.mark.parametrize(("side", "start", "end"), [("after", 1, 1.035), ("before", 0, -0.035)])
+def test_check_18_and_19_an_end_that_is_dragged_extends(editor, side, start, end):
+    editor.page.get_by_label("Snap").select_option("off")
+    editor.drag(start, end)
+    expect(editor.main).to_have_text(re.compile("Extend by"))
+    added = float(editor.page.get_by_label(side.title(), exact=True).input_value())
+    take = editor.submit(Takes="1")
+    editor.keep()
+    old, new = editor.studio.samples(editor.take), editor.studio.samples(take)
+    assert len(new) == round((4 + added) * 44_100) > len(old)
+    offset = round(added * 44_100) if side == "before" else 0
+    assert (new[offset : offset + len(old)] == old).all()
+    expect(editor.page.get_by_text("Kept samples are identical")).to_contain_text("176,400 of")
