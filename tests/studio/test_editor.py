@@ -48,7 +48,7 @@ class Editor:
 
     def regions(self):
         """Return the regions in samples, as the sliders say them."""
-        edges = [edge for edge in self.page.locator(".edge[data-region]").all()]
+        edges = self.page.locator(".edge[data-region]").all()
         values = [int(edge.get_attribute("aria-valuenow")) for edge in edges]
         return list(zip(values[::2], values[1::2], strict=True))
 
