@@ -48,8 +48,9 @@ class Editor:
 
     def regions(self):
         """Return the regions in samples, as the sliders say them."""
-        edges = self.page.locator(".edge[data-region]").all()
-        values = [int(edge.get_attribute("aria-valuenow")) for edge in edges]
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found = self.page.locator(".edge[data-region]")
+        values = found.evaluate_all("(edges) => edges.map((edge) => Number(edge.ariaValueNow))")
         return list(zip(values[::2], values[1::2], strict=True))
 
     def submit(self, **changes):
