@@ -1,7 +1,7 @@
 /** What the page can do: calls to the server and the player that actions alone cannot make. */
 
-import { soundOf } from "./audio/sounds.js";
 import { createEditing } from "./editing.js";
+import { createListening } from "./listening.js";
 import { api, ApiError, newKey } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
 import { jobBody, obstacle } from "./state/request.js";
@@ -49,6 +49,7 @@ export function createControls(store, player, reconnect) {
   const controls = {
     attempt,
     take,
+    ...createListening(store, player, attempt),
     /** What keys do in the editor. @type {Map<import("./types.js").Command, () => void>} */
     commands: new Map(),
     editing: createEditing(store, player),
@@ -80,14 +81,6 @@ export function createControls(store, player, reconnect) {
         await take(id);
         store.send({ type: "open", take: id });
         store.send({ type: "screen", value: "studio" });
-      }),
-
-    /** Hear a take in place of the one in the editor, from the same position. @param {string} id */
-    listen: (id) =>
-      attempt(async () => {
-        player.set("b", await soundOf(id));
-        player.choose("b");
-        if (!player.playing) player.play();
       }),
 
     /** Keep the candidate in focus: it becomes the take in the editor. */
@@ -125,7 +118,6 @@ export function createControls(store, player, reconnect) {
   };
 
   watchCheck(store);
-  watchSound(store, player, attempt);
   return controls;
 }
 
@@ -155,29 +147,4 @@ function watchCheck(store) {
       }, CHECK_MS);
     },
   );
-}
-
-/**
- * Keep the player's sounds those of the editor: B is the take, A the one it is compared with.
- * @param {Store} store
- * @param {Player} player
- * @param {<T>(work: () => Promise<T>) => Promise<T | undefined>} attempt
- */
-function watchSound(store, player, attempt) {
-  for (const side of /** @type {const} */ (["a", "b"])) {
-    store.watch(
-      (state) => [side === "b" ? place(state).take : state.compare],
-      (id) => {
-        if (!id) {
-          player.set(side, null);
-          return;
-        }
-        void attempt(async () => {
-          const sound = await soundOf(id);
-          const wanted = side === "b" ? place(store.state).take : store.state.compare;
-          if (wanted === id) player.set(side, sound);
-        });
-      },
-    );
-  }
 }

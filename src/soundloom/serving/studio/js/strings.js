@@ -161,8 +161,87 @@ export const t = {
     loop: "Loop",
     position: "Position",
     volume: "Volume",
-    a: "A: the take before",
-    b: "B: this take",
+    bar: (/** @type {string} */ bar) => `bar ${bar}`,
+  },
+  compare: {
+    label: "Compare",
+    before: "the take before",
+    current: "the take in the editor",
+    candidate: "the new take",
+    turnedDown: (/** @type {string} */ by) => `Turned down by ${by}, so that both are equally loud`,
+    notTurnedDown: "Not turned down",
+    differenceShort: "A − B",
+    differenceMore: "Only what differs is heard, at its own level",
+  },
+  listening: {
+    label: "How takes are heard",
+    half: "Half speed",
+    halfMore: "A preview, an octave lower",
+    metronome: "Metronome",
+    metronomeMore: "Clicks on the beats, where there is a tempo",
+    matched: "Equal loudness",
+    matchedMore: "The louder take is turned down",
+    difference: "Only what differs",
+    differenceMore: "A − B; silent where they are the same",
+  },
+  blind: {
+    open: "Blind test …",
+    needsTwo: "A blind test needs a take before this one.",
+    title: "Which one is it?",
+    more: "X is A or B, drawn anew each time. Listen as often as you like, also with the keys A, B and X.",
+    hear: (/** @type {string} */ side) => `Hear ${side}`,
+    answer: (/** @type {string} */ side) => `X is ${side}`,
+    none: "No answers yet.",
+    right: "Right.",
+    wrong: "Wrong.",
+    score: (/** @type {number} */ right, /** @type {number} */ count) => `${right} of ${count} right.`,
+    chance: (/** @type {number} */ chance) => `Guessing does as well in ${Math.round(100 * chance)} of 100 tests.`,
+    again: "Start again",
+  },
+  facts: {
+    label: "Tempo and key",
+    measuring: "Measuring …",
+    bpm: (/** @type {string} */ bpm) => `${bpm} BPM`,
+    asked: " asked",
+    typed: " typed",
+    measured: " measured",
+    unsure: ", unsure",
+    noKey: "key –",
+    sure: (/** @type {number} */ percent) => `${percent} % sure`,
+    tempo: "Tempo",
+    half: "Half the tempo",
+    double: "Double the tempo",
+    beats: "Beats in a bar",
+    tap: "Tap the beat",
+    first: "First beat here",
+    tempoAsked: "Tempo asked",
+    tempoMeasured: "Tempo measured",
+    key: "Key measured",
+    pitch: "Pitch of a note",
+    loudness: "Loudness",
+    peak: "True peak",
+  },
+  keys: {
+    title: "Keyboard shortcuts",
+    on: "Single keys work",
+    where: "In the editor and where nothing else has the focus; not while you type",
+    groups: [
+      { name: "Listen", keys: [["Space", "play, pause"], ["Shift+Space", "play from the playhead"], ["L", "loop"], ["X", "A or B; while held, the other one"],
+        ["← →", "by beats, or by 10 ms"], ["Ctrl+← Ctrl+→", "by one sample"], ["Home End", "to the start, to the end"]] },
+      { name: "Edit", keys: [["[ ]", "region starts, ends at the playhead"], ["Delete", "remove the region"], ["Shift+← Shift+→", "select"],
+        ["S", "snap on, off"], ["Alt", "no snap while held"], ["T", "tap the tempo"], ["E V I", "extend, vary, remake"],
+        ["Ctrl+Z Ctrl+Shift+Z", "undo, redo"]] },
+      { name: "See", keys: [["+ − 0", "zoom in, out, whole take"], ["G", "waveform, spectrogram, both"]] },
+      { name: "Takes", keys: [["Ctrl+Enter", "the main button"], ["Shift+R", "the same again, other seed"], ["↑ ↓", "hear the new takes"], ["Enter", "keep"], ["F", "favorite"],
+        ["Esc", "close, or stop hearing a new take"], ["Esc Esc", "cancel the job"]] },
+      { name: "Go to", keys: [["1 2 3 4", "Studio, Library, Batch, Models"], ["/", "search the library"], ["?", "this list"]] },
+    ],
+  },
+  meter: {
+    label: "Level",
+    peak: (/** @type {string} */ peak) => `Highest true peak ${peak}. Press to begin anew.`,
+    over: "over",
+    silent: "silent",
   },
   queue: {
     label: "Queue",
@@ -190,6 +269,10 @@ export const t = {
     restore: "Undo",
     removed: "Deleted. It can be restored for 30 days.",
   },
+  noDevice: {
+    message: "Nothing can be heard: the browser has no sound device, or does not let this page use it.",
+    hint: "Plug one in, or allow sound for this page, and play again.",
+  },
   close: "Close",
 };
 
@@ -214,6 +297,15 @@ export function clock(samples, rate) {
   const minutes = Math.floor(milliseconds / 60_000);
   const rest = ((milliseconds % 60_000) / 1000).toFixed(3).padStart(6, "0");
   return `${String(minutes).padStart(2, "0")}:${rest}`;
+}
+
+/**
+ * A level with its sign: "−1.3 dB".
+ * @param {number} value
+ * @param {string} [unit]
+ */
+export function decibels(value, unit = "dB") {
+  return `${value.toFixed(1).replace(/^-(?=0\.0$)/, "").replace("-", "−")} ${unit}`;
 }
 
 /** @param {number} count */

@@ -54,8 +54,8 @@
  * that is heard in place of the one in the editor.
  * @typedef {{playing: boolean, loop: boolean, brace: Span | null, side: "a" | "b", matched: boolean, volume: number,
  *   speed: 1 | 0.5, metronome: boolean, difference: boolean, heard: string | null}} Listening
- * A blind test: what X is, and for each answer whether it was right.
- * @typedef {{x: "a" | "b", answers: boolean[]}} Blind
+ * A blind test: what X is, which of the three is heard, and for each answer whether it was right.
+ * @typedef {{x: "a" | "b", hearing: "a" | "b" | "x", answers: boolean[]}} Blind
  *
  * What an edit kept of its source, in samples of the take: `new` was made anew, `kept` of `outside` are the same.
  * @typedef {{parent: string | null, samples: number, new: [number, number][], offset: number, outside: number,

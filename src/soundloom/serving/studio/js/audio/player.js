@@ -3,87 +3,114 @@
  * are compared run at the same time, so that a switch between them is a fade and moves nothing.
  */
 
+import { lineAt, positionAt, wholeSample } from "./clock.js";
+import { Metronome } from "./metronome.js";
+import { bufferOf } from "./wav.js";
+
 /** @typedef {import("./wav.js").Sound} Sound */
-/** @typedef {{start: number, end: number}} Span */
+/** @typedef {import("./clock.js").Line} Line */
+/** @typedef {import("./clock.js").Span} Span */
+/** @typedef {"a" | "b"} Side */
+/** @typedef {{source: AudioBufferSourceNode, edge: GainNode}} Playing */
+/** @typedef {{gain: GainNode, value: number, playing: Playing | null}} Voice  value: what the gain becomes */
+/** @typedef {{mix: GainNode, master: GainNode, a: Voice, b: Voice}} Graph */
 
+const SIDES = /** @type {const} */ (["a", "b"]);
 const FADE = 0.005; // seconds of a switch between sounds, and of a stop
-const LEAD = 0.02; // seconds from a call to the first sample, so that it is not late
-
-/** @typedef {{gain: GainNode, source: AudioBufferSourceNode | null, sound: Sound | null, level: number}} Voice */
+const MARGIN = 0.003; // seconds between the block that is computed now and the first change
+const GRAIN = 0.08; // seconds that are heard where one scrubs
+const PATIENCE_MS = 2000; // until a context whose time stands still counts as having no device
 
 export class Player extends EventTarget {
-  constructor() {
+  /** @param {(rate: number) => BaseAudioContext} [makeContext] */
+  constructor(makeContext = (rate) => new AudioContext({ sampleRate: rate, latencyHint: "interactive" })) {
     super();
-    /** @type {AudioContext | null} */
+    this._makeContext = makeContext;
+    /** @type {BaseAudioContext | null} */
     this.context = null;
-    /** @type {Record<"a" | "b", Voice> | null} */
-    this.voices = null;
-    /** @type {Record<"a" | "b", {sound: Sound, level: number} | null>} */
+    /** @type {Graph | null} */
+    this.graph = null;
+    /** @type {Record<Side, Sound | null>} */
     this.loaded = { a: null, b: null };
-    /** @type {"a" | "b"} */
+    /** What each side is multiplied with. @type {Record<Side, number>} */
+    this.levels = { a: 1, b: 1 };
+    /** @type {Side} */
     this.side = "b";
-    /** @type {Span | null} */
-    this.loop = null;
+    /** Whether A − B is heard. */
+    this.difference = false;
     this.playing = false;
     this.volume = 1;
-    this._from = 0; // sample at which playing began, or where it stopped
-    this._began = 0; // time of the context at that sample
+    this.speed = 1;
+    /** @type {Span | null} */
+    this._loop = null;
+    this._rest = 0; // the sample where playing will begin
+    this._home = 0; // the sample to which it goes back at the end
+    /** @type {Line[]} */
+    this._lines = [];
+    this._busy = 0; // time until which the edges of sources fade
+    this._mixed = 0; // time until which the sides fade
+    this.metronome = new Metronome();
   }
 
   /** The sound that is heard. */
   get sound() {
-    return this.loaded[this.side]?.sound ?? null;
+    return this.loaded[this.side];
   }
 
-  /**
-   * Set what a side plays. While it plays, the new sound goes on at the same position.
-   * @param {"a" | "b"} side
-   * @param {Sound | null} sound
-   * @param {number} [level] a factor
-   */
-  set(side, sound, level = 1) {
-    const position = this.position;
-    this.loaded[side] = sound ? { sound, level } : null;
-    if (this.playing) this.play(position);
-    else this._from = Math.min(position, Math.max(0, this.samples - 1));
-    this._tell();
+  /** The rate in which samples are counted: that of the take in the editor. */
+  get rate() {
+    return (this.loaded.b ?? this.loaded.a)?.rate ?? 44100;
   }
 
   /** Samples of the longer sound. */
   get samples() {
-    return Math.max(this.loaded.a?.sound.samples ?? 0, this.loaded.b?.sound.samples ?? 0);
+    return Math.max(...SIDES.map((side) => this._length(side)));
   }
 
-  get rate() {
-    return this.sound?.rate ?? 44100;
+  /** What is repeated. @returns {Span | null} */
+  get loop() {
+    const end = Math.min(this._loop?.end ?? 0, this._length("b") || this._length("a"));
+    return this._loop && end > this._loop.start ? { start: this._loop.start, end } : null;
   }
 
-  /** The sample that is heard now; the browser's output latency is taken off. */
+  /** The sample that is heard now; the output latency of the browser is taken off. */
   get position() {
-    if (!this.playing || !this.context) return this._from;
-    const latency = this.context.outputLatency || 0;
-    const passed = Math.max(0, Math.round((this.context.currentTime - latency - this._began) * this.rate));
-    const at = this._from + passed;
-    if (this.loop && at >= this.loop.end && this._from < this.loop.end) {
-      const length = this.loop.end - this.loop.start;
-      return this.loop.start + ((at - this.loop.start) % length);
-    }
-    return Math.min(at, this.samples);
+    if (!this.playing || !this.context) return this._rest;
+    const time = this.context.currentTime - ((/** @type {AudioContext} */ (this.context)).outputLatency || 0);
+    return positionAt(lineAt(this._lines, time), time);
+  }
+
+  /**
+   * Set what a side plays. While it plays, the new sound goes on at the same position.
+   * @param {Side} side
+   * @param {Sound | null} sound
+   */
+  set(side, sound) {
+    if (this.loaded[side] === sound) return;
+    const rate = this.rate;
+    this.loaded[side] = sound;
+    if (this.playing && !this.sound) this.pause();
+    else if (this.playing) this._begin(this.rate === rate ? null : Math.round((this.position * this.rate) / rate));
+    this._rest = Math.min(this._rest, Math.max(0, this.samples - 1));
+    this._tell();
   }
 
   /**
    * Play from a sample.
    * @param {number} [from]
    */
-  play(from = this.position) {
+  play(from = this._rest) {
     if (!this.sound) return;
-    const context = this._ready(this.rate);
-    this._silence();
-    const end = this.loop ? this.loop.end : this.samples;
-    this._from = from >= end ? (this.loop?.start ?? 0) : Math.max(0, from);
-    this._began = context.currentTime + LEAD;
-    this.playing = true;
-    for (const side of /** @type {const} */ (["a", "b"])) this._start(side);
+    this._home = 0;
+    this._begin(from);
+    this._tell();
+  }
+
+  /** Play a span once, and go back to its start. @param {Span} span */
+  playSpan(span) {
+    if (!this.sound) return;
+    this._home = span.start;
+    this._begin(span.start, Math.min(span.end, this.samples));
     this._tell();
   }
 
@@ -91,153 +118,267 @@ export class Player extends EventTarget {
     if (!this.playing) return;
     const position = this.position;
     this.playing = false;
-    this._from = position >= this.samples ? 0 : position;
-    this._silence();
+    this._rest = position >= this.samples ? 0 : position;
+    this._stop(Math.max(this._next(), this._busy));
     this._tell();
   }
 
   /** @param {number} sample */
   seek(sample) {
     const at = Math.max(0, Math.min(Math.round(sample), Math.max(0, this.samples - 1)));
-    if (this.playing) this.play(at);
-    else this._from = at;
+    this._rest = at;
+    if (this.playing) this._begin(at);
     this._tell();
   }
 
+  /** Hear a moment of the sound at a sample, while it does not play. @param {number} sample */
+  scrub(sample) {
+    this.seek(sample);
+    if (this.playing || !this.sound || this._now() + GRAIN / 2 < this._busy) return;
+    this._ready();
+    const time = this._soon();
+    const side = this._start(this.side, { began: time, from: this._rest, step: this.rate, end: this.samples, loop: null }, true);
+    this._busy = time + GRAIN;
+    if (side) this._end(side, time + GRAIN);
+  }
+
   /**
-   * Hear the other sound.
-   * @param {"a" | "b"} side
+   * Hear the other sound, or what differs.
+   * @param {Side} side
+   * @param {boolean} [difference]
    */
-  choose(side) {
+  choose(side, difference = false) {
     this.side = side;
+    this.difference = difference;
     this._mix();
     this._tell();
   }
 
-  /**
-   * Repeat a span; null plays to the end. Moving the ends while it plays takes effect at once.
-   * @param {Span | null} span
-   */
-  repeat(span) {
-    const position = this.position;
-    this.loop = span;
-    if (this.playing) {
-      const inside = !span || (position >= span.start && position < span.end);
-      this.play(inside ? position : span.start);
-    }
-    this._tell();
+  /** @param {Record<Side, number>} levels */
+  setLevels(levels) {
+    this.levels = levels;
+    this._mix();
   }
 
   /** @param {number} volume */
   setVolume(volume) {
     this.volume = volume;
-    this._mix();
+    this.graph?.master.gain.setTargetAtTime(volume, this._now(), FADE);
+  }
+
+  /** Play at full or half speed. @param {number} speed */
+  setSpeed(speed) {
+    if (speed === this.speed) return;
+    this.speed = speed;
+    if (this.playing) this._begin(null);
+    this._tell();
   }
 
   /**
-   * @param {"a" | "b"} side
+   * Repeat a span; null plays to the end. The end is that of the take if that comes first.
+   * @param {Span | null} span
    */
-  _start(side) {
-    const { context, voices } = this;
-    const loaded = this.loaded[side];
-    if (!context || !voices || !loaded) return;
-    const { sound } = loaded;
-    const from = Math.min(this._from, sound.samples);
-    if (from >= sound.samples && !this.loop) return;
+  repeat(span) {
+    const before = this.loop;
+    this._loop = span;
+    const now = this.loop;
+    if (before?.start === now?.start && before?.end === now?.end) return;
+    if (this.playing) this._begin(null);
+    this._tell();
+  }
+
+  /** @param {Side} side */
+  _length(side) {
+    const sound = this.loaded[side];
+    return sound ? Math.round((sound.samples * this.rate) / sound.rate) : 0;
+  }
+
+  _now() {
+    return this.context?.currentTime ?? 0;
+  }
+
+  /** The first time at which a change does not come late. */
+  _next() {
+    return this._now() + ((/** @type {AudioContext | null} */ (this.context))?.baseLatency || 0) + MARGIN;
+  }
+
+  /** The time of the next start; sides that fade are done before it. */
+  _soon() {
+    return wholeSample(Math.max(this._next() + 2 * FADE, this._busy), this.rate);
+  }
+
+  /**
+   * Begin to play, or go on elsewhere; null goes on where it is.
+   * @param {number | null} at
+   * @param {number} [until]
+   */
+  _begin(at, until) {
+    const fresh = !this.playing;
+    if (fresh) this._mix();
+    const context = this._ready();
+    for (const side of SIDES) this._buffer(side); // copying takes time, and comes before the time is chosen
+    const time = this._soon();
+    const { loop } = this;
+    let from = at ?? positionAt(lineAt(this._lines, time), time);
+    const end = until ?? this.samples;
+    if (from >= (until || !loop ? end : loop.end)) from = until || !loop ? this._home : loop.start;
+    if (at === null && loop && from < loop.start) from = loop.start;
+    const line = { began: time, from, step: this.rate * this.speed, end, loop: until ? null : loop };
+    this._stop(time);
+    this._lines = fresh ? [line] : [lineAt(this._lines, context.currentTime), line];
+    this.playing = true;
+    this._busy = time + FADE;
+    for (const side of SIDES) this._start(side, line, !fresh, until);
+    this.metronome.follow(line, this.rate);
+    if (fresh) this._watchDevice();
+  }
+
+  /**
+   * @param {Side} side
+   * @param {Line} line
+   * @param {boolean} fade whether the start is faded in
+   * @param {number} [until]
+   * @returns {Playing | null}
+   */
+  _start(side, line, fade, until) {
+    const { context, graph } = this;
+    const buffer = this._buffer(side);
+    if (!context || !graph || !buffer || (line.from >= this._length(side) && !line.loop)) return null;
     const source = context.createBufferSource();
-    source.buffer = bufferOf(context, sound);
-    if (this.loop && this.loop.end <= sound.samples) {
+    source.buffer = buffer;
+    source.playbackRate.value = line.step / this.rate;
+    if (line.loop) {
       source.loop = true;
-      source.loopStart = this.loop.start / sound.rate;
-      source.loopEnd = this.loop.end / sound.rate;
+      source.loopStart = line.loop.start / this.rate;
+      source.loopEnd = line.loop.end / this.rate;
     }
-    source.connect(voices[side].gain);
-    source.start(this._began, from / sound.rate);
+    const edge = context.createGain();
+    if (fade) {
+      edge.gain.setValueAtTime(0, line.began);
+      edge.gain.linearRampToValueAtTime(1, line.began + FADE);
+    }
+    source.connect(edge).connect(graph[side].gain);
+    source.start(line.began, line.from / this.rate);
+    if (until) source.stop(line.began + (until - line.from) / line.step);
     source.onended = () => this._ended(source, side);
-    voices[side].source = source;
+    return (graph[side].playing = { source, edge });
   }
 
   /**
    * @param {AudioBufferSourceNode} source
-   * @param {"a" | "b"} side
+   * @param {Side} side
    */
   _ended(source, side) {
-    if (!this.voices || this.voices[side].source !== source) return;
-    this.voices[side].source = null;
-    if (!this.voices.a.source && !this.voices.b.source) {
+    if (!this.graph || this.graph[side].playing?.source !== source) return;
+    this.graph[side].playing = null;
+    if (this.playing && SIDES.every((one) => !this.graph?.[one].playing)) {
       this.playing = false;
-      this._from = 0;
+      this._rest = this._home;
+      this.metronome.stop(0);
       this._tell();
     }
   }
 
-  _silence() {
-    if (!this.voices) return;
-    for (const voice of Object.values(this.voices)) {
-      const { source } = voice;
-      voice.source = null;
-      source?.stop();
-      source?.disconnect();
-    }
-  }
-
-  _mix() {
-    if (!this.voices || !this.context) return;
-    for (const side of /** @type {const} */ (["a", "b"])) {
-      const level = (this.loaded[side]?.level ?? 1) * this.volume;
-      const goal = side === this.side ? level : 0;
-      const { gain } = this.voices[side].gain;
-      gain.cancelScheduledValues(this.context.currentTime);
-      if (this.playing) {
-        gain.setValueAtTime(gain.value, this.context.currentTime);
-        gain.linearRampToValueAtTime(goal, this.context.currentTime + FADE);
-      } else {
-        gain.setValueAtTime(goal, this.context.currentTime);
+  /** Fade out what plays. @param {number} time */
+  _stop(time) {
+    this.metronome.stop(time);
+    for (const side of SIDES) {
+      const playing = this.graph?.[side].playing;
+      if (playing && this.graph) {
+        this.graph[side].playing = null;
+        this._end(playing, time + FADE);
       }
     }
   }
 
   /**
-   * A context at the rate of the sound, so that no sample is computed anew.
-   * @param {number} rate
-   * @returns {AudioContext}
+   * @param {Playing} playing
+   * @param {number} time when it is silent
    */
-  _ready(rate) {
-    if (!this.context || this.context.sampleRate !== rate) {
-      void this.context?.close();
-      this.context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
-      const output = this.context.destination;
-      const voice = () => {
-        const gain = /** @type {AudioContext} */ (this.context).createGain();
-        gain.connect(output);
-        return { gain, source: null, sound: null, level: 1 };
-      };
-      this.voices = { a: voice(), b: voice() };
+  _end({ source, edge }, time) {
+    edge.gain.setValueAtTime(1, time - FADE);
+    edge.gain.linearRampToValueAtTime(0, time);
+    source.stop(time);
+  }
+
+  /** What a side is multiplied with now. @param {Side} side */
+  _goal(side) {
+    if (this.difference) return side === "a" ? 1 : -1;
+    return side === this.side ? this.levels[side] : 0;
+  }
+
+  _mix() {
+    const { context, graph } = this;
+    if (!context || !graph) return;
+    const time = Math.max(this._next(), this._mixed);
+    for (const side of SIDES) {
+      const voice = graph[side];
+      const goal = this._goal(side);
+      if (!this.playing) {
+        voice.gain.gain.cancelScheduledValues(0);
+        voice.gain.gain.setValueAtTime(goal, context.currentTime);
+      } else if (goal !== voice.value) {
+        voice.gain.gain.setValueAtTime(voice.value, time);
+        voice.gain.gain.linearRampToValueAtTime(goal, time + FADE);
+        this._mixed = time + FADE; // the next fade begins after this one
+      }
+      voice.value = goal;
+    }
+  }
+
+  /**
+   * A context at the rate of the sound, so that no sample is computed anew.
+   * @returns {BaseAudioContext}
+   */
+  _ready() {
+    if (!this.context || !this.graph || this.context.sampleRate !== this.rate) {
+      if (this.context && "close" in this.context) void (/** @type {AudioContext} */ (this.context)).close();
+      this.context = this._makeContext(this.rate);
+      this.graph = this._wire(this.context);
+      this._busy = this._mixed = 0;
+      this.metronome.connect(this.context, this.graph.master);
+      this._lines = this._lines.map((line) => ({ ...line, began: 0 }));
       this.dispatchEvent(new Event("context"));
     }
-    if (this.context.state === "suspended") void this.context.resume();
-    this._mix();
+    if (this.context.state === "suspended" && "close" in this.context) void (/** @type {AudioContext} */ (this.context)).resume();
     return this.context;
+  }
+
+  /**
+   * @param {BaseAudioContext} context
+   * @returns {Graph}
+   */
+  _wire(context) {
+    const gain = (/** @type {AudioNode} */ to, value = 1) => {
+      const node = context.createGain();
+      node.gain.value = value;
+      node.connect(to);
+      return node;
+    };
+    const master = gain(context.destination, this.volume);
+    const mix = gain(master);
+    const voice = (/** @type {Side} */ side) => ({ gain: gain(mix, this._goal(side)), value: this._goal(side), playing: null });
+    return { mix, master, a: voice("a"), b: voice("b") };
+  }
+
+  /** @param {Side} side */
+  _buffer(side) {
+    const sound = this.loaded[side];
+    const ratio = sound ? sound.rate / this.rate : 1;
+    return sound && this.context ? bufferOf(this.context, sound, Math.ceil((this.loop?.end ?? 0) * ratio)) : null;
+  }
+
+  /** Say so if nothing moves: there is no device, or it hangs. */
+  _watchDevice() {
+    const context = this.context;
+    if (!context || !("close" in context)) return;
+    const from = context.currentTime;
+    setTimeout(() => {
+      if (this.playing && this.context === context && context.currentTime === from) this.dispatchEvent(new Event("silent"));
+    }, PATIENCE_MS);
   }
 
   _tell() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-/** @type {WeakMap<Sound, AudioBuffer>} */
-const buffers = new WeakMap();
-
-/**
- * @param {BaseAudioContext} context
- * @param {Sound} sound
- */
-function bufferOf(context, sound) {
-  let buffer = buffers.get(sound);
-  if (!buffer) {
-    buffer = context.createBuffer(sound.channels.length, Math.max(1, sound.samples), sound.rate);
-    sound.channels.forEach((channel, index) => buffer?.copyToChannel(channel, index));
-    buffers.set(sound, buffer);
-  }
-  return buffer;
 }

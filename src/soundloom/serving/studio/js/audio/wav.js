@@ -80,3 +80,21 @@ function reader(view, { format, bits }) {
   if (format === PCM && bits === 32) return (at) => view.getInt32(at, true) / 2 ** 31;
   throw new Error(`This WAV file has samples of ${bits} bits in format ${format}, which cannot be played.`);
 }
+
+/** @type {WeakMap<Sound, AudioBuffer>} */
+const buffers = new WeakMap();
+
+/**
+ * @param {BaseAudioContext} context
+ * @param {Sound} sound
+ * @param {number} least samples; silence is added up to them
+ * @returns {AudioBuffer}
+ */
+export function bufferOf(context, sound, least) {
+  const known = buffers.get(sound);
+  if (known && known.length >= least) return known;
+  const buffer = context.createBuffer(sound.channels.length, Math.max(1, sound.samples, least), sound.rate);
+  sound.channels.forEach((channel, index) => buffer.copyToChannel(channel, index));
+  buffers.set(sound, buffer);
+  return buffer;
+}

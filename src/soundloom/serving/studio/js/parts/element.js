@@ -121,3 +121,27 @@ export function icon(name) {
 export function iconButton(name, label, onclick, properties = {}) {
   return h("button", { type: "button", class: "square plain", "aria-label": label, title: label, onclick, ...properties }, icon(name));
 }
+
+let popovers = 0;
+
+/**
+ * A button, and a panel that it opens above or below itself. Esc or a click elsewhere closes it.
+ * @param {string} label
+ * @param {Child} face what the button shows
+ * @param {...(Child | Child[])} children
+ */
+export function popover(label, face, ...children) {
+  const id = `popover-${popovers++}`;
+  const panel = h("div", { id, class: "popover column", popover: "auto", role: "group", "aria-label": label }, ...children);
+  const button = h("button", { type: "button", class: "square plain", "aria-label": label, title: label }, face);
+  button.popoverTargetElement = panel;
+  panel.addEventListener("toggle", (event) => {
+    if (/** @type {ToggleEvent} */ (event).newState !== "open") return;
+    const at = button.getBoundingClientRect();
+    const above = at.top > innerHeight / 2;
+    panel.style.top = above ? "" : `${at.bottom + 6}px`;
+    panel.style.bottom = above ? `${innerHeight - at.top + 6}px` : "";
+    panel.style.left = `${Math.max(8, Math.min(at.left, innerWidth - panel.offsetWidth - 8))}px`;
+  });
+  return { button, panel };
+}

@@ -1,6 +1,10 @@
 /** Play, loop, compare, and what the queue does. */
 
-import { clock, t } from "../strings.js";
+import { FLOOR, Meter } from "../audio/meter.js";
+import { sidesOf } from "../listening.js";
+import { barOf, gridOf } from "../state/tempo.js";
+import { clock, decibels, t } from "../strings.js";
+import { compare, listeningMenu } from "./compare.js";
 import { fill, h, icon, iconButton } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -14,38 +18,110 @@ import { fill, h, icon, iconButton } from "./element.js";
  * @param {Controls} controls
  */
 export function transport(store, player, controls) {
-  const play = iconButton("play", t.transport.play, () => (player.playing ? player.pause() : player.play()));
-  const loop = iconButton("loop", t.transport.loop, () => player.repeat(player.loop ? null : { start: 0, end: player.samples }));
-  const time = h("output", { class: "number", "aria-label": t.transport.position });
-  const show = () => {
-    fill(play, icon(player.playing ? "pause" : "play"));
-    play.setAttribute("aria-label", player.playing ? t.transport.pause : t.transport.play);
-    play.disabled = !player.sound;
-    loop.setAttribute("aria-pressed", String(player.loop !== null));
-    time.textContent = clock(player.position, player.rate);
-    if (player.playing) requestAnimationFrame(show);
-  };
-  player.addEventListener("change", show);
-  show();
   return h("footer", { class: "transport", "aria-label": t.transport.label },
-    iconButton("start", t.transport.toStart, () => player.seek(0)), play, loop, time, sides(store, player),
+    playing(store, player, controls), position(store, player), compare(store, controls),
+    h("div", { class: "row" }, listeningMenu(store, controls), volume(store, controls), level(store, player)),
     h("span", { class: "grow" }), queue(store, controls));
 }
 
 /**
  * @param {Store} store
  * @param {Player} player
+ * @param {Controls} controls
  */
-function sides(store, player) {
-  const buttons = /** @type {const} */ (["a", "b"]).map((side) =>
-    h("button", { type: "button", "aria-label": t.transport[side], title: t.transport[side], onclick: () => player.choose(side) }, side.toUpperCase()));
-  const show = () => buttons.forEach((button, index) => {
-    button.setAttribute("aria-pressed", String(player.side === (index ? "b" : "a")));
-    button.disabled = !player.loaded[index ? "b" : "a"];
-  });
+function playing(store, player, controls) {
+  const play = iconButton("play", t.transport.play, () => controls.togglePlay());
+  const loop = iconButton("loop", t.transport.loop, () => controls.toggleLoop());
+  store.watch((state) => [state.listening.loop], (on) => loop.setAttribute("aria-pressed", String(on)));
+  const show = () => {
+    fill(play, icon(player.playing ? "pause" : "play"));
+    play.title = player.playing ? t.transport.pause : t.transport.play;
+    play.setAttribute("aria-label", play.title);
+    play.disabled = !player.sound;
+  };
   player.addEventListener("change", show);
-  store.watch((state) => [state.compare], show);
-  return h("div", { class: "segments" }, buttons);
+  show();
+  return h("div", { class: "row" }, iconButton("start", t.transport.toStart, () => player.seek(0)), play, loop);
+}
+
+/**
+ * The exact position, and its bar.
+ * @param {Store} store
+ * @param {Player} player
+ */
+function position(store, player) {
+  const time = h("span", {});
+  const bar = h("span", { class: "soft" });
+  let asked = 0;
+  const show = () => {
+    const grid = gridOf(store.state, sidesOf(store.state).b);
+    time.textContent = clock(player.position, player.rate);
+    bar.textContent = grid ? t.transport.bar(barOf(grid, player.rate, player.position)) : "";
+    cancelAnimationFrame(asked);
+    if (player.playing) asked = requestAnimationFrame(show);
+  };
+  player.addEventListener("change", show);
+  store.watch((state) => [gridOf(state, sidesOf(state).b)?.bpm], show);
+  return h("div", { class: "number position", role: "group", "aria-label": t.transport.position }, time, bar);
+}
+
+/**
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function volume(store, controls) {
+  const input = h("input", {
+    type: "range", min: 0, max: 1, step: 0.01, "aria-label": t.transport.volume,
+    oninput: () => controls.setListening({ volume: input.valueAsNumber ** 2 }), // the ear hears steps of the square as even
+  });
+  store.watch((state) => [state.listening.volume], (value) => {
+    input.valueAsNumber = Math.sqrt(value);
+    input.setAttribute("aria-valuetext", `${Math.round(100 * Math.sqrt(value))} %`);
+  });
+  return h("label", { class: "row volume", title: t.transport.volume }, icon("volume"), input);
+}
+
+/**
+ * The level of what is played, with its highest true peak.
+ * @param {Store} store
+ * @param {Player} player
+ */
+function level(store, player) {
+  const meter = new Meter(player);
+  const bars = [0, 1].map(() => h("span", { class: "bar" }));
+  const box = h("div", { class: "level", role: "meter", "aria-label": t.meter.label, "aria-valuemin": FLOOR, "aria-valuemax": 0 }, bars.map((bar) => h("span", {}, bar)));
+  const light = h("button", { type: "button", class: "plain number peak", onclick: () => {
+    meter.reset();
+    show();
+  } });
+  let asked = 0;
+  let told = 0;
+  const show = (now = performance.now()) => {
+    cancelAnimationFrame(asked);
+    const rests = meter.read(now);
+    bars.forEach((bar, channel) => (bar.style.transform = `scaleX(${Math.max(0, 1 - Math.min(0, meter.levels[channel]) / FLOOR)})`));
+    const over = meter.peak > 0;
+    light.hidden = meter.peak === -Infinity;
+    const text = decibels(meter.peak);
+    if (light.textContent !== (over ? `${text} ${t.meter.over}` : text)) {
+      fill(light, over ? `${text} ${t.meter.over}` : text);
+      light.classList.toggle("over", over);
+      light.setAttribute("aria-label", t.meter.peak(text));
+      light.title = t.meter.peak(text);
+    }
+    if (now - told > 500 || rests) {
+      told = now;
+      const highest = Math.max(...meter.levels);
+      box.setAttribute("aria-valuenow", String(Math.round(Math.max(FLOOR, Math.min(0, highest)))));
+      box.setAttribute("aria-valuetext", highest > -90 ? decibels(highest) : t.meter.silent);
+    }
+    if (player.playing || !rests) asked = requestAnimationFrame(show);
+  };
+  player.addEventListener("change", () => show());
+  show();
+  const group = h("div", { class: "row meter" }, box, light);
+  store.watch((state) => [state.blind !== null], (blind) => (group.hidden = blind)); // the level would tell
+  return group;
 }
 
 /**

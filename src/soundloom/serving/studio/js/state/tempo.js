@@ -72,6 +72,20 @@ export function beatAt(grid, rate, sample) {
 }
 
 /**
+ * Bar, beat and sixteenth of a sample, as "1.3.3"; before the first bar they count down from 0.
+ * @param {Grid} grid
+ * @param {number} rate
+ * @param {number} sample
+ */
+export function barOf(grid, rate, sample) {
+  const beat = beatAt(grid, rate, sample);
+  const start = beatSample(grid, rate, beat);
+  const sixteenth = Math.floor((4 * (sample - start)) / (beatSample(grid, rate, beat + 1) - start));
+  const bar = Math.floor(beat / grid.beats);
+  return `${bar + 1}.${beat - bar * grid.beats + 1}.${sixteenth + 1}`;
+}
+
+/**
  * The tempo of taps, from their times in milliseconds; null for fewer than two. A pause of two seconds begins anew.
  * @param {number[]} taps
  */

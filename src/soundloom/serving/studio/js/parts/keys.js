@@ -1,0 +1,179 @@
+/** What keys do, wherever the focus is, and the sheet that lists them. */
+
+import { candidateTakes, openTake, place } from "../state/actions.js";
+import { beatAt, beatSample, gridOf } from "../state/tempo.js";
+import { t } from "../strings.js";
+import { h } from "./element.js";
+
+/** @typedef {import("../net/events.js").Store} Store */
+/** @typedef {import("../controls.js").Controls} Controls */
+/** @typedef {import("../audio/player.js").Player} Player */
+/** @typedef {import("../types.js").Command} Command */
+
+const HOLD_MS = 300; // X held longer than this goes back when it is let go
+const TWICE_MS = 600;
+const TYPING = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable]";
+const PRESSED = "button, a, summary, input, [role=button], [role=slider]"; // Space and Enter are theirs
+const EDITOR = ".editor, .candidates, .transport"; // where single keys work, and where nothing has the focus
+const SCREENS = /** @type {const} */ (["studio", "library", "batch", "models"]);
+
+/** @type {Record<string, Command>} */
+const COMMANDS = {
+  "+": "zoomIn", "=": "zoomIn", "-": "zoomOut", 0: "zoomAll", g: "view", s: "snap", "[": "regionStart", "]": "regionEnd",
+  Delete: "regionDelete",
+};
+/** @type {Record<string, import("../types.js").Mode>} */
+const MODES = { e: "extend", v: "vary", i: "remake" };
+
+/**
+ * Listen to all keys. Returns the sheet.
+ * @param {Store} store
+ * @param {Player} player
+ * @param {Controls} controls
+ */
+export function keys(store, player, controls) {
+  const dialog = sheet(store);
+  let pressed = 0; // when X was pressed
+  let escaped = 0;
+
+  /** @type {Record<string, (event: KeyboardEvent) => unknown>} */
+  const single = {
+    " ": (event) => controls.togglePlay(event.shiftKey),
+    l: () => controls.toggleLoop(),
+    x: (event) => {
+      if (!event.repeat && controls.switchSide()) pressed = event.timeStamp;
+    },
+    t: () => controls.tap(),
+    f: () => {
+      const take = openTake(store.state);
+      if (take) void controls.changeTake(take.id, { favorite: !take.favorite });
+    },
+    r: (event) => event.shiftKey && again(),
+    ArrowLeft: (event) => step(-1, event),
+    ArrowRight: (event) => step(1, event),
+    ArrowUp: () => candidate(-1),
+    ArrowDown: () => candidate(1),
+    Enter: () => store.state.listening.heard && controls.keep(),
+    Home: () => go(0),
+    End: () => go(player.samples),
+  };
+  for (const [key, mode] of Object.entries(MODES)) single[key] = () => store.send({ type: "words", words: { mode } });
+  for (const [key, command] of Object.entries(COMMANDS)) single[key] = () => controls.commands.get(command)?.();
+
+  /** Make the same again with another seed. */
+  function again() {
+    store.send({ type: "words", words: { seed: null } });
+    void controls.submit();
+  }
+
+  /** @param {number} sample @param {boolean} [select] */
+  function go(sample, select = false) {
+    const from = player.position;
+    const to = Math.max(0, Math.min(sample, player.samples));
+    if (select) {
+      const { selection } = place(store.state);
+      const anchor = !selection ? from : selection.start === from ? selection.end : selection.start;
+      const next = anchor === to ? null : { start: Math.min(anchor, to), end: Math.max(anchor, to) };
+      store.send({ type: "place", place: { selection: next }, merge: true });
+    }
+    player.seek(to);
+  }
+
+  /** @param {-1 | 1} direction @param {KeyboardEvent} event */
+  function step(direction, event) {
+    const at = player.position;
+    const grid = gridOf(store.state);
+    const fine = event.ctrlKey || event.metaKey;
+    if (fine) go(at + direction, event.shiftKey);
+    else if (!grid) go(at + direction * Math.round(player.rate / 100), event.shiftKey);
+    else go(beatSample(grid, player.rate, beatAt(grid, player.rate, direction < 0 ? at - 1 : at) + (direction < 0 ? 0 : 1)), event.shiftKey);
+  }
+
+  /** @param {number} direction */
+  function candidate(direction) {
+    const takes = candidateTakes(store.state);
+    const { heard } = store.state.listening;
+    const at = takes.findIndex((one) => one.take === heard);
+    const next = takes[Math.max(0, Math.min(takes.length - 1, at + direction))];
+    if (!next) return;
+    store.send({ type: "focus", focus: next.number });
+    void controls.listen(next.take);
+  }
+
+  /** Close what is open; twice: cancel the job. @param {KeyboardEvent} event */
+  function escape(event) {
+    const job = Object.values(store.state.jobs).find((one) => one.state === "running") ?? null;
+    if (event.timeStamp - escaped < TWICE_MS && job) void controls.cancel(job.id);
+    escaped = event.timeStamp;
+    controls.setListening({ heard: null });
+  }
+
+  /** Keys that work on the whole page, as long as nobody types. @param {KeyboardEvent} event */
+  function anywhere(event) {
+    if (event.key === "?") dialog.showModal();
+    else if (event.key === "/") {
+      store.send({ type: "screen", value: "library" });
+      setTimeout(() => /** @type {HTMLElement | null} */ (document.querySelector("input[type=search]"))?.focus());
+    } else if (/^[1-4]$/.test(event.key)) store.send({ type: "screen", value: SCREENS[Number(event.key) - 1] });
+    else return false;
+    return true;
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const target = event.target instanceof Element ? event.target : document.body;
+    if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    const control = event.ctrlKey || event.metaKey;
+    if (control && event.key === "Enter") {
+      event.preventDefault();
+      void controls.submit();
+      return;
+    }
+    if (target.matches(TYPING)) return;
+    if (event.key === "Escape") escape(event);
+    else if (control && /^[zy]$/i.test(event.key)) store.send({ type: event.shiftKey || event.key.toLowerCase() === "y" ? "redo" : "undo" });
+    else if (!store.state.settings.keys || event.altKey || (control && !event.key.startsWith("Arrow"))) return;
+    else if (!control && anywhere(event)) {
+      // done
+    } else if (!inEditor(store, target) || (target.matches(PRESSED) && /^( |Enter|Arrow.*|Home|End|Delete)$/.test(event.key))) return;
+    else {
+      const act = single[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      if (!act) return;
+      act(event);
+    }
+    event.preventDefault();
+  }
+
+  addEventListener("keydown", onKey);
+  addEventListener("keyup", (event) => {
+    if (event.key.toLowerCase() !== "x" || !pressed) return;
+    if (event.timeStamp - pressed > HOLD_MS) controls.switchSide();
+    pressed = 0;
+  });
+  return dialog;
+}
+
+/**
+ * @param {Store} store
+ * @param {Element} target
+ */
+function inEditor(store, target) {
+  return store.state.screen === "studio" && (target === document.body || target.id === "main" || target.closest(EDITOR) !== null);
+}
+
+/**
+ * The list of all keys, with the switch that turns single ones off.
+ * @param {Store} store
+ */
+function sheet(store) {
+  const on = h("input", { type: "checkbox", onchange: () => store.send({ type: "settings", settings: { keys: on.checked } }) });
+  store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
+  const groups = t.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
+    list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
+  const close = h("button", { type: "button", onclick: () => dialog.close() }, t.close);
+  const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
+    h("h2", { id: "keys-title" }, t.keys.title), h("div", { class: "groups" }, groups),
+    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where))),
+    h("div", { class: "row" }, h("span", { class: "grow" }), close)));
+  return dialog;
+}
