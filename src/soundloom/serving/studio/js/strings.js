@@ -223,7 +223,7 @@ export const t = {
   },
   keys: {
     title: "Keyboard shortcuts",
-    on: "Single keys work",
+    on: "Shortcuts of one key",
     where: "In the editor and where nothing else has the focus; not while you type",
     groups: [
       { name: "Listen", keys: [["Space", "play, pause"], ["Shift+Space", "play from the playhead"], ["L", "loop"], ["X", "A or B; while held, the other one"],

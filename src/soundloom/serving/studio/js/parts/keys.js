@@ -3,7 +3,7 @@
 import { candidateTakes, openTake, place } from "../state/actions.js";
 import { beatAt, beatSample, gridOf } from "../state/tempo.js";
 import { t } from "../strings.js";
-import { h } from "./element.js";
+import { h, iconButton } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
@@ -170,10 +170,9 @@ function sheet(store) {
   store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
   const groups = t.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
     list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
-  const close = h("button", { type: "button", onclick: () => dialog.close() }, t.close);
   const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
-    h("h2", { id: "keys-title" }, t.keys.title), h("div", { class: "groups" }, groups),
-    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where))),
-    h("div", { class: "row" }, h("span", { class: "grow" }), close)));
+    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, t.keys.title), iconButton("close", t.close, () => dialog.close())),
+    h("div", { class: "groups" }, groups),
+    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where)))));
   return dialog;
 }

@@ -6,6 +6,7 @@ import { asDrawer, drawerButton } from "./drawers.js";
 import { editor } from "./editor.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import { history } from "./lineage.js";
+import { keys } from "./keys.js";
 import { library } from "./library.js";
 import { transport } from "./transport.js";
 import { words } from "./words.js";
@@ -43,11 +44,16 @@ export function shell(store, player, controls) {
   );
   store.watch((state) => [state.settings.historyFolded], (folded) => studio.classList.toggle("folded", folded));
   followAddress(store);
-  return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store), notice(store, controls), main, transport(store, player, controls)];
+  const sheet = keys(store, player, controls);
+  return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, sheet), notice(store, controls), main,
+    transport(store, player, controls), sheet];
 }
 
-/** @param {Store} store */
-function header(store) {
+/**
+ * @param {Store} store
+ * @param {HTMLDialogElement} sheet of the keys
+ */
+function header(store, sheet) {
   const links = SCREENS.map((screen) => h("a", { href: `#${screen}` }, t.nav[screen]));
   store.watch(
     (state) => [state.screen],
@@ -62,7 +68,8 @@ function header(store) {
   });
   return asDrawer(store, "menu", h("header", { class: "top" },
     h("span", { class: "brand" }, t.title), h("nav", { "aria-label": t.nav.label }, links),
-    h("span", { class: "grow" }), modelChooser(store), theme, drawerButton(store, "history"), drawerButton(store, "menu")));
+    h("span", { class: "grow" }), modelChooser(store), theme, iconButton("help", t.help, () => sheet.showModal()),
+    drawerButton(store, "history"), drawerButton(store, "menu")));
 }
 
 /** @param {Store} store */
