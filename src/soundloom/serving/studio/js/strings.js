@@ -131,6 +131,13 @@ export const t = {
     jump: (/** @type {number} */ at, /** @type {number} */ decibels) =>
       `The level changes by ${decibels > 0 ? "+" : "−"}${Math.abs(decibels)} dB at ${at} s`,
   },
+  news: {
+    started: (/** @type {number} */ count) => `Started: ${plural(count, "take", "takes")}.`,
+    quarter: (/** @type {number} */ percent) => `${percent} % done.`,
+    done: (/** @type {number} */ count) => `Done: ${plural(count, "take is ready", "takes are ready")}.`,
+    failed: (/** @type {string} */ reason) => `Failed: ${reason}.`,
+    canceled: (/** @type {number} */ count) => `Canceled; ${plural(count, "take is ready", "takes are ready")}.`,
+  },
   drawer: { words: "More", less: "Less", history: "History", menu: "Menu", close: "Close history" },
   candidates: {
     label: "New takes",

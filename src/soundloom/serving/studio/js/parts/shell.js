@@ -1,6 +1,7 @@
 /** The frame of the page: header, notices, the screen, transport. */
 
 import { t } from "../strings.js";
+import { announcer } from "./announcer.js";
 import { candidates } from "./candidates.js";
 import { asDrawer, drawerButton } from "./drawers.js";
 import { editor } from "./editor.js";
@@ -46,7 +47,7 @@ export function shell(store, player, controls) {
   followAddress(store);
   const sheet = keys(store, player, controls);
   return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, sheet), notice(store, controls), main,
-    transport(store, player, controls), sheet];
+    transport(store, player, controls), announcer(store), sheet];
 }
 
 /**
