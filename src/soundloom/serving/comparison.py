@@ -15,7 +15,7 @@ from soundloom.audio.clip import Clip
 Span = tuple[int, int]
 BLOCK = 1 << 20  # samples that are compared at a time
 SEAM = 0.5  # seconds, of requests that do not say
-NEAR_SECONDS, JUMP, OWN_JUMP = 0.05, 15.0, 6.0  # of the levels beside a seam, in dB
+NEAR_SECONDS, JUMP, OWN_JUMP = 0.05, 15.0, 6.0  # dB beside a seam: a step is unusual, the source had none
 FLOOR = 1e-4  # -80 dB: silence has no level to compare
 
 
@@ -87,11 +87,11 @@ def _gaps(spans: Sequence[Span], samples: int) -> list[Span]:
 
 
 def _jumps(clip: Clip, source: Clip, spans: Sequence[Span], offset: int) -> list[tuple[int, float]]:
-    """Return the seams where the level changes much, and did not in the source."""
+    """Return the seams where the level steps, and did not in the source: a note that begins there is no fault."""
     near, found = round(NEAR_SECONDS * clip.sample_rate), []
     for seam in sorted({edge for span in spans for edge in span} - {0, clip.samples}):
         step = _step(clip, seam, near)
-        if abs(step) >= JUMP and abs(step - _step(source, seam - offset, near)) >= OWN_JUMP:
+        if abs(step) >= JUMP and abs(_step(source, seam - offset, near)) < OWN_JUMP:
             found.append((seam, round(step, 1)))
     return found
 

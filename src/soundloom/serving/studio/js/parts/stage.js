@@ -22,7 +22,7 @@ import { palette } from "./palette.js";
  */
 
 const BRACE = 12; // pixels of the strip for the loop
-const STRIP = 5; // pixels of the strip that marks what the last edit made
+const STRIP = 7; // pixels of the strip that marks what the last edit made
 
 export class Stage {
   /**
@@ -158,9 +158,10 @@ export class Stage {
     for (const [start, end] of this._fresh(take)) {
       const found = shown(view, { start, end });
       if (!found) continue;
-      context.fillStyle = colors.region;
-      context.fillRect(found[0], lanes.y + lanes.height - STRIP, found[1] - found[0], STRIP);
-      hatch(context, ...found, { y: lanes.y + lanes.height - STRIP, height: STRIP }, colors.fresh, -view.start / view.perPixel);
+      const strip = { y: lanes.y + lanes.height - STRIP, height: STRIP };
+      context.fillStyle = colors.fresh;
+      context.fillRect(found[0], strip.y, found[1] - found[0], 1);
+      hatch(context, ...found, strip, colors.fresh, -view.start / view.perPixel, 0.9);
     }
   }
 
@@ -209,7 +210,8 @@ export class Stage {
       context.setLineDash([]);
     }
     const crossfade = Math.round(state.words.crossfade * rate);
-    for (const region of regions) drawRegion(context, view, region, { lanes, samples, crossfade, colors });
+    const used = !["extend", "make", "edit"].includes(state.words.mode);
+    for (const region of regions) drawRegion(context, view, region, { lanes, samples, crossfade, used, colors });
     const { before, after } = extension(state);
     if (before > 0) drawGhost(context, view, { start: -before * rate, end: 0 }, lanes, t.editor.ghost(duration(before)), colors);
     if (after > 0) drawGhost(context, view, { start: samples, end: samples + after * rate }, lanes, t.editor.ghost(duration(after)), colors);

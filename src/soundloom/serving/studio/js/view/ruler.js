@@ -1,7 +1,7 @@
 /** Draw the ruler, the lines of the grid, and the marks: regions with their hatching and crossfades, ghosts. */
 
 import { beatSample } from "../state/tempo.js";
-import { beatStep, beatsTo, SECOND_STEPS, step, toSample, toX } from "./grid.js";
+import { barAndBeat, beatStep, beatsTo, SECOND_STEPS, step, toSample, toX } from "./grid.js";
 import { fadeOf } from "./regions.js";
 
 /**
@@ -69,6 +69,7 @@ function seconds(value, digits) {
 function drawBars(context, view, grid, rate, left, right, lanes, colors) {
   const lines = beatStep(grid, rate, view.perPixel, LINE) ?? grid.beats;
   const labels = Math.max(lines, beatStep(grid, rate, view.perPixel, 44) ?? grid.beats);
+  let last = 0;
   for (let at = Math.ceil(beatsTo(grid, rate, left) / lines - 1e-9); beatSample(grid, rate, at * lines) <= right + 0.5; at++) {
     const beat = at * lines;
     const x = toX(view, beatSample(grid, rate, beat));
@@ -80,8 +81,12 @@ function drawBars(context, view, grid, rate, left, right, lanes, colors) {
     const bar = Math.floor(beat / grid.beats + 1e-9);
     const rest = beat - bar * grid.beats;
     const text = isBar ? `${bar + 1}` : `${bar + 1}.${Math.floor(rest + 1e-9) + 1}`;
-    if (isPart(rest, 1)) label(context, text, x, 0, isBar ? colors.text : colors.soft);
+    if (!isPart(rest, 1)) continue;
+    label(context, text, x, 0, isBar ? colors.text : colors.soft);
+    last = x;
   }
+  const { bar, beat } = barAndBeat(Math.ceil(left), rate, grid);
+  if (last === 0) label(context, `${bar}.${beat}`, Math.max(0, toX(view, left)), 0, colors.soft); // between two beats
 }
 
 /**
@@ -125,19 +130,21 @@ export function shown(view, { start, end }) {
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
  * @param {Span} span
- * @param {{lanes: Lane, samples: number, crossfade: number, colors: Palette}} what  `crossfade` in samples
+ * @param {{lanes: Lane, samples: number, crossfade: number, used: boolean, colors: Palette}} what  `crossfade` in samples
  */
-export function drawRegion(context, view, span, { lanes, samples, crossfade, colors }) {
+export function drawRegion(context, view, span, { lanes, samples, crossfade, used, colors }) {
   const found = shown(view, span);
   if (!found) return;
+  context.globalAlpha = used ? 1 : 0.3;
   const [left, right] = found;
   context.fillStyle = colors.region;
   context.fillRect(left, lanes.y, right - left, lanes.height);
-  hatch(context, left, right, lanes, colors.edge, -view.start / view.perPixel);
+  if (used) hatch(context, left, right, lanes, colors.edge, -view.start / view.perPixel);
   for (const x of [toX(view, span.start), toX(view, span.end)]) line(context, x - 0.5, lanes.y, lanes.y + lanes.height, colors.edge);
   const fade = fadeOf(span, crossfade);
   if (span.start > 0) drawFade(context, view, span.start, span.start + fade, lanes, colors.edge);
   if (span.end < samples) drawFade(context, view, span.end, span.end - fade, lanes, colors.edge);
+  context.globalAlpha = 1;
 }
 
 /**
@@ -169,9 +176,10 @@ function drawFade(context, view, from, to, lanes, color) {
  * @param {number} right
  * @param {Lane} box
  * @param {string} color
- * @param {number} phase pixels
+ * @param {number} [phase] pixels
+ * @param {number} [strength]
  */
-export function hatch(context, left, right, { y, height }, color, phase = 0) {
+export function hatch(context, left, right, { y, height }, color, phase = 0, strength = 0.45) {
   context.save();
   context.beginPath();
   context.rect(left, y, right - left, height);
@@ -182,7 +190,7 @@ export function hatch(context, left, right, { y, height }, color, phase = 0) {
     context.moveTo(x, y + height);
     context.lineTo(x + height, y);
   }
-  context.globalAlpha = 0.45;
+  context.globalAlpha *= strength;
   context.strokeStyle = color;
   context.lineWidth = 1;
   context.stroke();
