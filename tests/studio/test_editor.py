@@ -30,7 +30,7 @@ class Editor:
         page.get_by_role("link", name="Library").click()
         page.get_by_role("button", name=f"take {take}", exact=True).click()
         self.stage = page.get_by_role("group", name="Waveform of")
-        self.main = page.locator("button.main")
+        self.main = page.locator(".words button.main")
         expect(self.stage).to_be_visible()
         expect(page.get_by_role("button", name="Play", exact=True)).to_be_enabled()
 

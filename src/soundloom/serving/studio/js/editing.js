@@ -118,7 +118,9 @@ export function createEditing(store, player) {
     /** @param {number} index @param {Edge} edge @param {number} to @param {boolean} [both] */
     moveEdge: (index, edge, to, both = false) => {
       const before = regions();
-      if (before[index]) editing.change(index, withEdge(before[index], edge, to, samples(), both));
+      const span = before[index];
+      if (!span || (!both && (edge === "start" ? to >= span.end : to <= span.start))) return;
+      editing.change(index, withEdge(span, edge, to, samples(), both));
       editing.noteMerge(before.length);
     },
     /** Say that regions were merged, if there are fewer than before. @param {number} before */
@@ -168,8 +170,8 @@ export function createEditing(store, player) {
 
     /** Play a region with a second around it. @param {number} index */
     playAround: (index) => {
-      const { start } = regions()[index];
-      player.play(Math.max(0, start - audio().rate));
+      const { start, end } = regions()[index];
+      player.playSpan({ start: Math.max(0, start - audio().rate), end: Math.min(samples(), end + audio().rate) });
     },
 
     /** Make the take longer. @param {"before" | "after"} side @param {number} count samples */

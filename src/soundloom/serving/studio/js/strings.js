@@ -75,8 +75,7 @@ export const t = {
     zoom: "Zoom",
     zoomIn: "Zoom in",
     zoomOut: "Zoom out",
-    showAll: "All",
-    showAllMore: "Show all of it",
+    showAll: "Show all of it",
     wave: (/** @type {string} */ name) => `Waveform of ${name}`,
     playhead: "Playhead",
     position: (/** @type {number} */ seconds, /** @type {number} */ bar, /** @type {number} */ beat) =>

@@ -43,7 +43,7 @@ export function editor(store, player, controls) {
     empty.hidden = take !== null;
     work.hidden = take === null;
     name.textContent = take ? take.title || take.prompt : "";
-    facts.textContent = take ? duration(take.audio.seconds) : "";
+    facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });
   return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, facts), empty, work);
@@ -55,12 +55,12 @@ export function editor(store, player, controls) {
  */
 function toolbar(store, editing) {
   const layers = LAYERS.map((layer) =>
-    h("button", { type: "button", onclick: () => store.send({ type: "view", view: { layers: layer } }) }, t.editor.layers[layer]));
+    iconButton(layer, t.editor.layers[layer], () => store.send({ type: "view", view: { layers: layer } }), { class: "square" }));
   const snap = h("select", {
     "aria-label": t.snap.label, onchange: () => store.send({ type: "settings", settings: { snap: SNAPS[snap.selectedIndex] } }),
   }, SNAPS.map((mode) => h("option", { value: mode }, t.snap[mode])));
   const out = iconButton("minus", t.editor.zoomOut, () => editing.zoomBy(0.5));
-  const all = h("button", { type: "button", title: t.editor.showAllMore, onclick: editing.showAll }, t.editor.showAll);
+  const all = iconButton("fit", t.editor.showAll, editing.showAll);
   store.watch((state) => [state.view.layers, state.settings.snap, state.view.zoom === null, gridOf(state) !== null], (shown, mode, isWhole, hasGrid) => {
     layers.forEach((button, index) => button.setAttribute("aria-pressed", String(LAYERS[index] === shown)));
     snap.selectedIndex = SNAPS.indexOf(mode);
