@@ -82,7 +82,7 @@ function checkbox(store, label, more, read, write) {
 function blindDialog(store, controls) {
   const hear = /** @type {const} */ (["a", "b", "x"]).map((side) =>
     h("button", { type: "button", class: "big", onclick: () => controls.hear(side) }, t.blind.hear(side.toUpperCase())));
-  const answers = SIDES.map((side) => h("button", { type: "button", class: "main big", onclick: () => controls.answer(side) }, t.blind.answer(side.toUpperCase())));
+  const answers = SIDES.map((side) => h("button", { type: "button", class: "big", onclick: () => controls.answer(side) }, t.blind.answer(side.toUpperCase())));
   const score = h("p", { role: "status" });
   const again = h("button", { type: "button", onclick: () => controls.blind() }, t.blind.again);
   const close = h("button", { type: "button", onclick: () => element.close() }, t.close);

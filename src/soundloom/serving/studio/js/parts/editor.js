@@ -7,6 +7,7 @@ import { count, duration, t } from "../strings.js";
 import { toX } from "../view/grid.js";
 import { thumbnail } from "../view/thumbnail.js";
 import { fill, h, icon, iconButton } from "./element.js";
+import { facts as heard } from "./facts.js";
 import { gestures } from "./gestures.js";
 import { regionTable } from "./regions.js";
 import { Stage } from "./stage.js";
@@ -42,11 +43,12 @@ export function editor(store, player, controls) {
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;
     work.hidden = take === null;
+    name.hidden = take === null;
     name.textContent = take ? take.title || take.prompt : "";
     facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });
-  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, facts), empty, work);
+  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, facts, heard(store, player, controls)), empty, work);
 }
 
 /**

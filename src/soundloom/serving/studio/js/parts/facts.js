@@ -33,7 +33,7 @@ export function tempoText(state) {
 /** @param {Measure | null | undefined} measure */
 export function keyText(measure) {
   if (measure === undefined) return "";
-  if (!measure?.key) return t.facts.noKey;
+  if (!measure?.key) return "";
   return measure.key + t.facts.measured + (measure.key_confidence < SURE ? t.facts.unsure : "");
 }
 
@@ -51,7 +51,7 @@ export function facts(store, player, controls) {
     menu.button.hidden = !take;
     fill(face, [tempo, key].filter(Boolean).join(" · ") || t.facts.measuring);
   });
-  return h("div", { class: "cut" }, menu.button, menu.panel);
+  return h("div", {}, menu.button, menu.panel);
 }
 
 /**

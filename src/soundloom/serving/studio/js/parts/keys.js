@@ -1,7 +1,6 @@
 /** What keys do, wherever the focus is, and the sheet that lists them. */
 
-import { candidateTakes, openTake, place } from "../state/actions.js";
-import { beatAt, beatSample, gridOf } from "../state/tempo.js";
+import { candidateTakes, openTake } from "../state/actions.js";
 import { t } from "../strings.js";
 import { h, iconButton } from "./element.js";
 
@@ -33,6 +32,7 @@ const MODES = { e: "extend", v: "vary", i: "remake" };
  */
 export function keys(store, player, controls) {
   const dialog = sheet(store);
+  const { editing } = controls;
   let pressed = 0; // when X was pressed
   let escaped = 0;
 
@@ -54,8 +54,8 @@ export function keys(store, player, controls) {
     ArrowUp: () => candidate(-1),
     ArrowDown: () => candidate(1),
     Enter: () => store.state.listening.heard && controls.keep(),
-    Home: () => go(0),
-    End: () => go(player.samples),
+    Home: (event) => editing.go(0, event.shiftKey),
+    End: (event) => editing.go(editing.samples(), event.shiftKey),
   };
   for (const [key, mode] of Object.entries(MODES)) single[key] = () => store.send({ type: "words", words: { mode } });
   for (const [key, command] of Object.entries(COMMANDS)) single[key] = () => controls.commands.get(command)?.();
@@ -66,27 +66,9 @@ export function keys(store, player, controls) {
     void controls.submit();
   }
 
-  /** @param {number} sample @param {boolean} [select] */
-  function go(sample, select = false) {
-    const from = player.position;
-    const to = Math.max(0, Math.min(sample, player.samples));
-    if (select) {
-      const { selection } = place(store.state);
-      const anchor = !selection ? from : selection.start === from ? selection.end : selection.start;
-      const next = anchor === to ? null : { start: Math.min(anchor, to), end: Math.max(anchor, to) };
-      store.send({ type: "place", place: { selection: next }, merge: true });
-    }
-    player.seek(to);
-  }
-
   /** @param {-1 | 1} direction @param {KeyboardEvent} event */
   function step(direction, event) {
-    const at = player.position;
-    const grid = gridOf(store.state);
-    const fine = event.ctrlKey || event.metaKey;
-    if (fine) go(at + direction, event.shiftKey);
-    else if (!grid) go(at + direction * Math.round(player.rate / 100), event.shiftKey);
-    else go(beatSample(grid, player.rate, beatAt(grid, player.rate, direction < 0 ? at - 1 : at) + (direction < 0 ? 0 : 1)), event.shiftKey);
+    editing.go(editing.next(player.position, direction, event.ctrlKey || event.metaKey), event.shiftKey);
   }
 
   /** @param {number} direction */
