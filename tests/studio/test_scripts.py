@@ -12,8 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
 STUDIO = ROOT / "src" / "soundloom" / "serving" / "studio"
-BUDGETS = {"js": 220_000, "css": 40_000, "icons": 12_000}  # bytes, as they are served
-MAX_REQUESTS, MAX_LINES, MAX_COLUMNS = 45, 400, 180
+MAX_LINES, MAX_COLUMNS, MAX_ICONS = 400, 180, 12_000  # the budgets of scripts and styles are in test_speed.py
 
 
 def tool(name: str) -> str:
@@ -67,15 +66,10 @@ def test_files_are_short():
     assert not [path.name for path in scripts() for line in lines(path) if len(line) > MAX_COLUMNS]
 
 
-def test_the_studio_keeps_its_budget(capsys):
-    files = [path for path in STUDIO.rglob("*") if path.is_file()]
-    kinds = {"js": (".js",), "css": (".css",), "icons": (".svg", ".png", ".ico")}
-    sizes = {kind: sum(one.stat().st_size for one in files if one.suffix in ends) for kind, ends in kinds.items()}
-    with capsys.disabled():
-        used = ", ".join(f"{kind} {size / 1000:.1f} of {BUDGETS[kind] / 1000:.0f} KB" for kind, size in sizes.items())
-        print(f"\nstudio: {used}, {len(files)} files of {MAX_REQUESTS}")
-    assert all(size <= BUDGETS[kind] for kind, size in sizes.items())
-    assert len(files) <= MAX_REQUESTS
+def test_icons_are_small():
+    assert (
+        sum(path.stat().st_size for path in STUDIO.rglob("*") if path.suffix in (".svg", ".png", ".ico")) <= MAX_ICONS
+    )
 
 
 def scripts() -> list[Path]:

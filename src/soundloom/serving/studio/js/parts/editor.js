@@ -33,7 +33,7 @@ export function editor(store, player, controls) {
   for (const [name, act] of Object.entries(COMMANDS)) controls.commands.set(/** @type {keyof typeof COMMANDS} */ (name), () => act(editing));
   const stage = new Stage(store, player, editing);
   gestures(stage);
-  const name = h("h1", { class: "cut" });
+  const name = h("h1");
   const facts = h("span", { class: "soft number" });
   const empty = h("div", { class: "empty column" }, h("p", {}, t.editor.empty),
     h("p", { class: "row" }, h("span", { class: "soft" }, t.editor.examples),
@@ -43,8 +43,8 @@ export function editor(store, player, controls) {
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;
     work.hidden = take === null;
-    name.hidden = take === null;
-    name.textContent = take ? take.title || take.prompt : "";
+    name.textContent = take ? take.title || take.prompt || t.kind.upload : t.editor.label;
+    name.className = take ? "cut" : "hidden-text";
     facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });

@@ -95,7 +95,7 @@ export function keys(store, player, controls) {
     if (event.key === "?") dialog.showModal();
     else if (event.key === "/") {
       store.send({ type: "screen", value: "library" });
-      setTimeout(() => /** @type {HTMLElement | null} */ (document.querySelector("input[type=search]"))?.focus());
+      search();
     } else if (/^[1-4]$/.test(event.key)) store.send({ type: "screen", value: SCREENS[Number(event.key) - 1] });
     else return false;
     return true;
@@ -157,4 +157,11 @@ function sheet(store) {
     h("div", { class: "groups" }, groups),
     h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where)))));
   return dialog;
+}
+
+/** Put the keyboard into the search of the library, which may still be loading. */
+function search(frames = 120) {
+  const field = /** @type {HTMLElement | null} */ (document.querySelector(".library input[type=search]"));
+  if (field?.checkVisibility()) field.focus();
+  else if (frames > 0) requestAnimationFrame(() => search(frames - 1));
 }

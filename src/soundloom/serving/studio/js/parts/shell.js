@@ -8,7 +8,6 @@ import { editor } from "./editor.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import { history } from "./lineage.js";
 import { keys } from "./keys.js";
-import { library } from "./library.js";
 import { transport } from "./transport.js";
 import { words } from "./words.js";
 
@@ -35,19 +34,40 @@ export function shell(store, player, controls) {
     h("div", { class: "middle" }, editor(store, player, controls), candidates(store, controls)),
     asDrawer(store, "history", history(store, controls)),
   );
-  const screens = { studio, library: library(store, controls), batch: studio, models: studio };
-  main.append(...new Set(Object.values(screens)));
-  store.watch(
-    (state) => [state.screen],
-    (screen) => {
-      for (const one of main.children) /** @type {HTMLElement} */ (one).hidden = one !== screens[screen];
-    },
-  );
+  showScreens(store, controls, main, studio);
   store.watch((state) => [state.settings.historyFolded], (folded) => studio.classList.toggle("folded", folded));
   followAddress(store);
   const sheet = keys(store, player, controls);
   return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, sheet), notice(store, controls), main,
     transport(store, player, controls), announcer(store), sheet];
+}
+
+/**
+ * Show one screen. Those but the studio are loaded when they are first shown, so that the page opens sooner.
+ * @param {Store} store
+ * @param {Controls} controls
+ * @param {HTMLElement} main
+ * @param {HTMLElement} studio
+ */
+function showScreens(store, controls, main, studio) {
+  /** @type {Record<string, () => Promise<HTMLElement>>} */
+  const load = {
+    library: async () => (await import("./library.js")).library(store, controls),
+  };
+  /** @type {Record<string, HTMLElement | undefined>} */
+  const screens = { studio };
+  main.append(studio);
+  const show = () => {
+    const shown = screens[store.state.screen] ?? studio;
+    for (const one of main.children) /** @type {HTMLElement} */ (one).hidden = one !== shown;
+  };
+  store.watch((state) => [state.screen], async (screen) => {
+    if (!screens[screen] && load[screen]) {
+      const found = await controls.attempt(load[screen]);
+      if (found && !screens[screen]) main.append((screens[screen] = found));
+    }
+    show();
+  });
 }
 
 /**
