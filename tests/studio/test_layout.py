@@ -52,6 +52,9 @@ def drawer(page, name: str) -> None:
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_screen_scrolls_sideways(open_studio, width, screen):
     page = open_take(open_studio(width=width, height=800, touch=width < 1024))
+    page.get_by_placeholder("1.0–1.5").fill("0.2-0.5")
+    page.get_by_role("button", name="Add region").click()
+    page.get_by_role("button", name="Play", exact=True).click()
     page.goto(f"/#{screen}")
     expect(page.locator(".screen:visible")).to_be_visible()
     assert not is_wide(page)

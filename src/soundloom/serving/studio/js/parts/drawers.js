@@ -58,3 +58,15 @@ export function asDrawer(store, drawer, element) {
   });
   return element;
 }
+
+/**
+ * On narrow pages new takes may be out of view below the sound: scroll to them when they are made.
+ * @param {Store} store
+ * @param {HTMLElement} element
+ */
+export function showNewTakes(store, element) {
+  store.watch((state) => [state.candidates?.job], (job) => {
+    if (job && narrow.matches) requestAnimationFrame(() => element.scrollIntoView({ block: "end" }));
+  });
+  return element;
+}

@@ -3,7 +3,7 @@
 import { t } from "../strings.js";
 import { announcer } from "./announcer.js";
 import { candidates } from "./candidates.js";
-import { asDrawer, drawerButton } from "./drawers.js";
+import { asDrawer, drawerButton, showNewTakes } from "./drawers.js";
 import { editor } from "./editor.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import { history } from "./lineage.js";
@@ -31,7 +31,7 @@ export function shell(store, player, controls) {
     "div",
     { class: "screen studio" },
     asDrawer(store, "words", words(store, controls)),
-    h("div", { class: "middle" }, editor(store, player, controls), candidates(store, controls)),
+    h("div", { class: "middle" }, editor(store, player, controls), showNewTakes(store, candidates(store, controls))),
     asDrawer(store, "history", history(store, controls)),
   );
   showScreens(store, controls, main, studio);
