@@ -168,3 +168,61 @@ def test_check_18_and_19_an_end_that_is_dragged_extends(editor, side, start, end
     offset = round(added * 44_100) if side == "before" else 0
     assert (new[offset : offset + len(old)] == old).all()
     expect(editor.page.get_by_text("Kept samples are identical")).to_contain_text("176,400 of")
+
+
+def test_check_15_brackets_set_the_edges_where_the_ear_is(editor):
+    page = editor.page
+    page.evaluate("addEventListener('keydown', (event) => (window.pressed ??= []).push(event.timeStamp), true)")
+    page.get_by_role("slider", name="Playhead").focus()
+    page.get_by_role("button", name="Play", exact=True).click()
+    head = page.get_by_role("slider", name="Playhead")
+    expect(head).not_to_have_attribute("aria-valuenow", "0")
+    for key, after in (("[", "0"), ("]", "1")):
+        page.wait_for_function("(after) => document.querySelector('.playhead').ariaValueNow > 44100 * after", arg=after)
+        shown = [int(head.get_attribute("aria-valuenow"))]
+        page.keyboard.press(key)
+        shown.append(int(head.get_attribute("aria-valuenow")))
+        if key == "[":
+            first = shown
+    (region,) = editor.regions()
+    for edge, (low, high) in zip(region, (first, shown), strict=True):
+        assert low - 882 <= edge <= high + 882  # 20 ms
+    pressed = page.evaluate("pressed")
+    assert (region[1] - region[0]) / 44_100 == pytest.approx((pressed[1] - pressed[0]) / 1000, abs=0.02)
+
+
+def test_a_candidate_is_shown_in_place_of_the_take(editor):
+    page = editor.page
+    editor.drag(0.25, 0.5)
+    editor.submit(Takes="2")
+    page.locator(".strip button").first.click()
+    expect(page.get_by_text("take 1 of 2 is shown and heard")).to_be_visible()
+    editor.keep()
+    expect(page.get_by_text("is shown and heard")).to_be_hidden()
+
+
+def test_sliders_move_by_beats_10_ms_and_samples(editor):
+    page = editor.page
+    page.get_by_label("Snap").select_option("beat")
+    head = page.get_by_role("slider", name="Playhead")
+    head.focus()
+    page.keyboard.press("ArrowRight")
+    expect(head).to_have_attribute("aria-valuetext", "0.5 seconds, bar 1 beat 2")
+    page.keyboard.press("Control+ArrowRight")
+    expect(head).to_have_attribute("aria-valuenow", str(BEAT + 1))
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_role("button", name="Add region").click()
+    assert editor.regions() == [(0, BEAT)]
+    page.get_by_label("Snap").select_option("off")
+    start = page.get_by_role("group", name="Waveform of").get_by_role("slider", name="Start of region A")
+    start.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+ArrowLeft")
+    assert editor.regions() == [(440, BEAT)]
+    page.keyboard.press("Shift+ArrowRight")
+    assert editor.regions() == [(881, BEAT + 441)]
+    page.keyboard.press("Delete")
+    assert editor.regions() == []
+    page.keyboard.press("Control+z")
+    assert editor.regions() == [(881, BEAT + 441)]

@@ -90,15 +90,15 @@ def _jumps(clip: Clip, source: Clip, spans: Sequence[Span], offset: int) -> list
     """Return the seams where the level steps, and did not in the source: a note that begins there is no fault."""
     near, found = round(NEAR_SECONDS * clip.sample_rate), []
     for seam in sorted({edge for span in spans for edge in span} - {0, clip.samples}):
-        step = _step(clip, seam, near)
-        if abs(step) >= JUMP and abs(_step(source, seam - offset, near)) < OWN_JUMP:
+        step, own = _step(clip, seam, near), _step(source, seam - offset, near)
+        if step is not None and own is not None and abs(step) >= JUMP and abs(own) < OWN_JUMP:
             found.append((seam, round(step, 1)))
     return found
 
 
-def _step(clip: Clip, at: int, near: int) -> float:
-    """Return how much louder a clip is after a sample than before it, in dB; 0 at its ends."""
+def _step(clip: Clip, at: int, near: int) -> float | None:
+    """Return how much louder a clip is after a sample than before it, in dB; None at its ends."""
     if not near <= at <= clip.samples - near:
-        return 0.0
+        return None
     before, after = (np.sqrt(np.mean(clip.read(a, a + near) ** 2)) for a in (at - near, at))
     return float(20 * np.log10(max(after, FLOOR) / max(before, FLOOR)))

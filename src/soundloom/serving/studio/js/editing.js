@@ -20,8 +20,26 @@ const SNAP_PIXELS = 9;
 const FINE_SECONDS = 0.01; // a step of the arrow keys without a grid
 const NEW_SECONDS = 0.5; // a region that is added without a selection
 
-/** The seconds before and after the take that an extension adds. @param {State} state */
-export function extension({ words }) {
+/** The edit of this take that is heard in its place: the editor shows it. @param {State} state */
+export function heardEdit(state) {
+  const heard = state.takes[state.listening.heard ?? ""];
+  return heard && heard.parent === place(state).take && heard.id in state.comparisons ? heard : null;
+}
+
+/** Where the take in the editor begins within what is heard. @param {State} state */
+export function heardOffset(state) {
+  const heard = heardEdit(state);
+  return heard && state.listening.side === "b" ? state.comparisons[heard.id].offset : 0;
+}
+
+/** The seconds before and after the take that an extension adds, or has added. @param {State} state */
+export function extension(state) {
+  const { words } = state;
+  const heard = heardEdit(state);
+  if (heard) {
+    const before = state.comparisons[heard.id].offset / heard.audio.rate;
+    return { before, after: Math.max(0, heard.audio.seconds - before - (openTake(state)?.audio.seconds ?? 0)) };
+  }
   return words.mode === "extend" ? { before: words.before, after: words.after } : { before: 0, after: 0 };
 }
 
@@ -47,6 +65,7 @@ export function viewOf(state) {
 export function createEditing(store, player) {
   const audio = () => openTake(store.state)?.audio ?? { rate: 44_100, samples: 0 };
   const samples = () => audio().samples;
+  const position = () => player.position - heardOffset(store.state);
   const regions = () => place(store.state).regions;
   let lastSnap = store.state.settings.snap === "off" ? /** @type {const} */ ("beat") : store.state.settings.snap;
   let merges = 0;
@@ -80,8 +99,10 @@ export function createEditing(store, player) {
       return snapped(sample, around);
     },
 
+    /** The playhead, in samples of the take. */
+    position,
     /** @param {number} sample */
-    seek: (sample) => player.seek(Math.max(0, Math.min(sample, samples() - 1))),
+    seek: (sample) => player.seek(sample + heardOffset(store.state)),
 
     /**
      * The next position of the arrow keys: a beat or bar if these are snapped to, 10 ms, or one sample.
@@ -99,7 +120,7 @@ export function createEditing(store, player) {
 
     /** Move the playhead; with `selecting` the selection grows along. @param {number} to @param {boolean} [selecting] */
     go: (to, selecting = false) => {
-      const from = player.position;
+      const from = position();
       const at = Math.max(0, Math.min(Math.round(to), samples()));
       if (selecting) {
         const { selection } = place(store.state);
@@ -135,7 +156,7 @@ export function createEditing(store, player) {
     /** Make a region of the selection, or behind the playhead. */
     add: () => {
       const { selection } = place(store.state);
-      const start = player.position;
+      const start = Math.max(0, position());
       const grid = gridOf(store.state);
       const length = grid ? beatSample(grid, audio().rate, 1) - grid.first : Math.round(NEW_SECONDS * audio().rate);
       const marked = selection && selection.start < selection.end ? selection : { start, end: Math.min(start + length, samples()) };
@@ -147,7 +168,7 @@ export function createEditing(store, player) {
 
     /** Set an edge where the ear is: `[` and `]`. @param {Edge} edge */
     mark: (edge) => {
-      const at = player.position;
+      const at = Math.max(0, Math.min(position(), samples()));
       const found = marked(regions(), place(store.state).selection?.start ?? null, edge, at, samples());
       if (found.regions !== regions()) setRegions(found.regions);
       else if (found.waiting === null) editing.say(t.regions.noStart);
@@ -157,7 +178,7 @@ export function createEditing(store, player) {
     /** Remove the region that has the focus, else that at the playhead, else the last one. */
     removeAny: () => {
       const focused = document.activeElement?.closest?.("[data-region]");
-      const at = player.position;
+      const at = Math.max(0, Math.min(position(), samples()));
       const inside = regions().findIndex(({ start, end }) => at >= start && at <= end);
       const index = focused instanceof HTMLElement ? Number(focused.dataset.region) : inside >= 0 ? inside : regions().length - 1;
       if (index >= 0) editing.remove(index);
@@ -190,7 +211,7 @@ export function createEditing(store, player) {
     /** Zoom around a pixel, by default the playhead or the middle. @param {number} factor @param {number} [x] */
     zoomBy: (factor, x) => {
       const view = viewOf(store.state);
-      const head = (player.position - view.start) / view.perPixel;
+      const head = (position() - view.start) / view.perPixel;
       setZoom(zoomed(view, wholeView(store.state), factor, x ?? (head >= 0 && head <= view.width ? head : view.width / 2)));
     },
     showAll: () => setZoom(null),

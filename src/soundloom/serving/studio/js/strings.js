@@ -77,6 +77,7 @@ export const t = {
     zoomOut: "Zoom out",
     showAll: "Show all of it",
     wave: (/** @type {string} */ name) => `Waveform of ${name}`,
+    heard: (/** @type {number} */ take, /** @type {number} */ of) => `${take ? `take ${take} of ${of}` : "another take"} is shown and heard`,
     playhead: "Playhead",
     position: (/** @type {number} */ seconds, /** @type {number} */ bar, /** @type {number} */ beat) =>
       `${seconds} seconds${bar ? `, bar ${bar} beat ${beat}` : ""}`,

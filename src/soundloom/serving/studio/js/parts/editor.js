@@ -1,7 +1,7 @@
 /** The take in the middle of the page: its picture, its regions, and what the last edit kept of it. */
 
-import { COMMANDS, viewOf, wholeView } from "../editing.js";
-import { FIRST_PROMPT, openTake, place } from "../state/actions.js";
+import { COMMANDS, heardEdit, viewOf, wholeView } from "../editing.js";
+import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.js";
 import { gridOf } from "../state/tempo.js";
 import { count, duration, t } from "../strings.js";
 import { toX } from "../view/grid.js";
@@ -31,7 +31,7 @@ const SNAPS = /** @type {const} */ (["off", "beat", "bar", "zero", "onset"]);
 export function editor(store, player, controls) {
   const { editing } = controls;
   for (const [name, act] of Object.entries(COMMANDS)) controls.commands.set(/** @type {keyof typeof COMMANDS} */ (name), () => act(editing));
-  const stage = new Stage(store, player, editing);
+  const stage = new Stage(store, player, controls);
   gestures(stage);
   const name = h("h1");
   const facts = h("span", { class: "soft number" });
@@ -40,6 +40,12 @@ export function editor(store, player, controls) {
       EXAMPLES.map((text) => h("button", { type: "button", class: "chip", onclick: () => store.send({ type: "words", words: { prompt: text, mode: "make" } }) }, text))));
   const work = h("div", { class: "column work" }, toolbar(store, editing), stage.element, overview(store, editing),
     regionTable(store, editing), said(editing), kept(store, controls));
+  const other = h("span", { class: "heard small" });
+  store.watch((state) => [heardEdit(state)?.id, state.candidates?.job], (id) => {
+    const takes = candidateTakes(store.state);
+    other.hidden = !id;
+    other.textContent = t.editor.heard(takes.findIndex((one) => one.take === id) + 1, takes.length);
+  });
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;
     work.hidden = take === null;
@@ -48,7 +54,7 @@ export function editor(store, player, controls) {
     facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });
-  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, facts, heard(store, player, controls)), empty, work);
+  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, other, facts, heard(store, player, controls)), empty, work);
 }
 
 /**

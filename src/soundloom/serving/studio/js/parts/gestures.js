@@ -353,7 +353,7 @@ function keys(stage, event) {
   const edge = /** @type {import("../editing.js").Edge | undefined} */ (target.dataset.edge);
   const brace = target.dataset.brace === undefined ? null : store.state.listening.brace;
   const index = Number(target.dataset.region);
-  const from = edge ? (brace ?? editing.regions()[index])[edge] : stage.player.position;
+  const from = edge ? (brace ?? editing.regions()[index])[edge] : editing.position();
   const to = next(stage, from, event);
   if (edge && !brace && (event.key === "Delete" || event.key === "Backspace")) editing.remove(index);
   else if (edge && !brace && event.key === "Enter") editing.playAround(index);

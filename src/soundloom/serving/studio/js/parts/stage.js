@@ -1,6 +1,6 @@
 /** The picture of a take: sound, ruler and marks on canvases, and above them controls for all that can be moved. */
 
-import { extension, viewOf } from "../editing.js";
+import { extension, heardEdit, viewOf } from "../editing.js";
 import { openTake, place } from "../state/actions.js";
 import { gridOf } from "../state/tempo.js";
 import { duration, t } from "../strings.js";
@@ -28,13 +28,14 @@ export class Stage {
   /**
    * @param {Store} store
    * @param {Player} player
-   * @param {Editing} editing
+   * @param {import("../controls.js").Controls} controls
    */
-  constructor(store, player, editing) {
-    Object.assign(this, { store, player, editing });
+  constructor(store, player, controls) {
+    const { editing } = controls;
     this.store = store;
     this.player = player;
     this.editing = editing;
+    this.compare = controls.compareWithParent;
     this.base = h("canvas", { "aria-hidden": "true" });
     this.marks = h("canvas", { "aria-hidden": "true" });
     this.head = h("div", { class: "playhead", role: "slider", tabIndex: 0, "aria-label": t.editor.playhead, "aria-orientation": "horizontal" });
@@ -60,26 +61,28 @@ export class Stage {
     });
     for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"]) matchMedia(query).addEventListener("change", recolor);
     store.watch((state) => [state.settings.theme], recolor);
-    store.watch((state) => [openTake(state)?.id, openTake(state)?.audio.samples], (id, samples) => this._open(id, samples));
-    store.watch((state) => [state.view, place(state), state.words, state.comparisons, state.listening.brace, gridOf(state)?.bpm, gridOf(state)?.first], () => this.redraw());
+    store.watch((state) => [openTake(state)?.audio.samples], () => store.send({ type: "view", view: { zoom: null } }));
+    store.watch((state) => [shownTake(state)?.id], (id) => this._open(id));
+    store.watch((state) => [state.listening.heard], (heard) => heard && store.state.takes[heard]?.parent === place(store.state).take && this.compare(heard));
+    store.watch((state) => [state.view, place(state), state.words, state.comparisons, state.listening, gridOf(state)?.bpm, gridOf(state)?.first], () => this.redraw());
     player.addEventListener("change", () => this._follow());
   }
 
-  /** @param {string} [id] @param {number} [samples] */
-  _open(id, samples) {
-    if (samples !== this.peaks?.samples) this.store.send({ type: "view", view: { zoom: null } });
+  /** @param {string} [id] */
+  _open(id) {
     this.sound = this.peaks = null;
     this.redraw();
     if (!id) return;
-    const still = () => openTake(this.store.state)?.id === id;
+    const still = () => shownTake(this.store.state)?.id === id;
+    const ignore = () => {}; // the controls say what is wrong
     peaksOf(id).then((peaks) => {
       if (still()) this.peaks = peaks;
       this.redraw();
-    }, () => {});
+    }, ignore);
     soundOf(id).then((sound) => {
       if (still()) this.sound = sound;
       this.redraw();
-    }, () => {});
+    }, ignore);
   }
 
   _resize() {
@@ -147,16 +150,18 @@ export class Stage {
     const { rate, samples } = take.audio;
     const context = this._clear(this.base);
     const { before, after } = extension(state);
+    const heard = shownTake(state) ?? take;
+    const shifted = { ...view, start: view.start + (heard === take ? 0 : state.comparisons[heard.id].offset) };
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, view.width, ruler + BRACE);
-    if (spectrogram) this.spectrogram.draw(context, view, { take: take.id, samples, lane: spectrogram, ramp: colors.ramp });
+    if (spectrogram) this.spectrogram.draw(context, shifted, { take: heard.id, samples: heard.audio.samples, lane: spectrogram, ramp: colors.ramp });
     drawRuler(context, view, { grid: gridOf(state), rate, low: -before * rate, high: samples + after * rate, lanes, colors });
     if (wave) {
-      const stretches = this._stretches(take, samples);
-      drawWave(context, view, { peaks: this.peaks, sound: this.sound, lane: wave, stretches, density: devicePixelRatio });
+      const stretches = this._stretches(heard, heard.audio.samples);
+      drawWave(context, shifted, { peaks: this.peaks, sound: this.sound, lane: wave, stretches, density: devicePixelRatio });
     }
-    for (const [start, end] of this._fresh(take)) {
-      const found = shown(view, { start, end });
+    for (const [start, end] of this._fresh(heard)) {
+      const found = shown(shifted, { start, end });
       if (!found) continue;
       const strip = { y: lanes.y + lanes.height - STRIP, height: STRIP };
       context.fillStyle = colors.fresh;
@@ -210,9 +215,10 @@ export class Stage {
       context.setLineDash([]);
     }
     const crossfade = Math.round(state.words.crossfade * rate);
-    const used = !["extend", "make", "edit"].includes(state.words.mode);
+    const isHeard = heardEdit(state) !== null;
+    const used = !isHeard && !["extend", "make", "edit"].includes(state.words.mode);
     for (const region of regions) drawRegion(context, view, region, { lanes, samples, crossfade, used, colors });
-    const { before, after } = extension(state);
+    const { before, after } = isHeard ? { before: 0, after: 0 } : extension(state);
     if (before > 0) drawGhost(context, view, { start: -before * rate, end: 0 }, lanes, t.editor.ghost(duration(before)), colors);
     if (after > 0) drawGhost(context, view, { start: samples, end: samples + after * rate }, lanes, t.editor.ghost(duration(after)), colors);
     const { brace } = state.listening;
@@ -290,7 +296,7 @@ export class Stage {
 
   /** Keep up with the player. */
   _follow() {
-    if (this.player.playing) this.editing.reveal(this.player.position);
+    if (this.player.playing) this.editing.reveal(this.editing.position());
     this._showHead();
     if (this.player.playing && !this._following) {
       this._following = true;
@@ -303,12 +309,14 @@ export class Stage {
 
   _showHead() {
     const view = viewOf(this.store.state);
-    const sample = Math.min(this.player.position, this.editing.samples());
+    const sample = this.editing.position();
     this._show(this.head, toX(view, sample), view.width);
-    if (!this.player.playing || document.activeElement !== this.head) this._value(this.head, sample);
+    if (!this.player.playing || document.activeElement !== this.head) this._value(this.head, Math.max(0, Math.min(sample, this.editing.samples())));
   }
 }
 
+/** What the picture is of. @param {import("../types.js").State} state */
+const shownTake = (state) => heardEdit(state) ?? openTake(state);
 const MORE = 15; // pixels from an end of the take to the middle of its ⊕
 
 /**
