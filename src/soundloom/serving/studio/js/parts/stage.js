@@ -77,7 +77,8 @@ export class Stage {
     const ignore = () => {}; // the controls say what is wrong
     peaksOf(id).then((peaks) => {
       if (still()) this.peaks = peaks;
-      this.redraw();
+      this.draw();
+      performance.mark("waveform");
     }, ignore);
     soundOf(id).then((sound) => {
       if (still()) this.sound = sound;
