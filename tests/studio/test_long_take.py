@@ -22,7 +22,7 @@ async ([steps, delta]) => {
   const stage = document.querySelector(".stage");
   const box = stage.getBoundingClientRect();
   const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const at = { clientX: box.left + box.width * 0.4, clientY: box.top + box.height / 2, bubbles: true, cancelable: true };
+  const at = { clientX: box.left + box.width * 0.4, clientY: box.top + 99, bubbles: true, cancelable: true };
   performance.clearMeasures("draw");
   for (let step = 0; step < steps; step++) {
     stage.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY: delta, ctrlKey: true }));
