@@ -5,6 +5,7 @@
 
 import { lineAt, positionAt, wholeSample } from "./clock.js";
 import { Metronome } from "./metronome.js";
+import { Mixer, mixOf } from "./mixer.js";
 import { bufferOf } from "./wav.js";
 
 /** @typedef {import("./wav.js").Sound} Sound */
@@ -12,8 +13,7 @@ import { bufferOf } from "./wav.js";
 /** @typedef {import("./clock.js").Span} Span */
 /** @typedef {"a" | "b"} Side */
 /** @typedef {{source: AudioBufferSourceNode, edge: GainNode}} Playing */
-/** @typedef {{gain: GainNode, value: number, playing: Playing | null}} Voice  value: what the gain becomes */
-/** @typedef {{mix: GainNode, master: GainNode, a: Voice, b: Voice}} Graph */
+/** @typedef {{mix: GainNode, master: GainNode, mixer: Mixer, a: Playing | null, b: Playing | null}} Graph */
 
 const SIDES = /** @type {const} */ (["a", "b"]);
 const FADE = 0.005; // seconds of a switch between sounds, and of a stop
@@ -257,11 +257,11 @@ export class Player extends EventTarget {
       edge.gain.setValueAtTime(0, line.began);
       edge.gain.linearRampToValueAtTime(1, line.began + FADE);
     }
-    source.connect(edge).connect(graph[side].gain);
+    source.connect(edge).connect(graph.mixer.inputs[side]);
     source.start(line.began, line.from / this.rate);
     if (until) source.stop(line.began + (until - line.from) / line.step);
     source.onended = () => this._ended(source, side);
-    return (graph[side].playing = { source, edge });
+    return (graph[side] = { source, edge });
   }
 
   /**
@@ -269,9 +269,9 @@ export class Player extends EventTarget {
    * @param {Side} side
    */
   _ended(source, side) {
-    if (!this.graph || this.graph[side].playing?.source !== source) return;
-    this.graph[side].playing = null;
-    if (this.playing && SIDES.every((one) => !this.graph?.[one].playing)) {
+    if (!this.graph || this.graph[side]?.source !== source) return;
+    this.graph[side] = null;
+    if (this.playing && SIDES.every((one) => !this.graph?.[one])) {
       this.playing = false;
       this._rest = this._home;
       this.metronome.stop(0);
@@ -283,9 +283,9 @@ export class Player extends EventTarget {
   _stop(time) {
     this.metronome.stop(time);
     for (const side of SIDES) {
-      const playing = this.graph?.[side].playing;
+      const playing = this.graph?.[side];
       if (playing && this.graph) {
-        this.graph[side].playing = null;
+        this.graph[side] = null;
         this._end(playing, time + FADE);
       }
     }
@@ -301,28 +301,12 @@ export class Player extends EventTarget {
     source.stop(time);
   }
 
-  /** What a side is multiplied with now. @param {Side} side */
-  _goal(side) {
-    if (this.difference) return side === "a" ? 1 : -1;
-    return side === this.side ? this.levels[side] : 0;
-  }
-
   _mix() {
-    const { context, graph } = this;
-    if (!context || !graph) return;
-    const time = Math.max(this._next(), this._mixed);
-    for (const side of SIDES) {
-      const voice = graph[side];
-      const goal = this._goal(side);
-      if (!this.playing) {
-        voice.gain.gain.cancelScheduledValues(0);
-        voice.gain.gain.setValueAtTime(goal, context.currentTime);
-      } else if (goal !== voice.value) {
-        voice.gain.gain.setValueAtTime(voice.value, time);
-        voice.gain.gain.linearRampToValueAtTime(goal, time + FADE);
-        this._mixed = time + FADE; // the next fade begins after this one
-      }
-      voice.value = goal;
+    const mix = mixOf(this.side, this.difference, this.levels);
+    if (!this.playing) this.graph?.mixer.set(mix, this._now());
+    else {
+      const time = Math.max(this._next(), this._mixed); // after the fade before
+      if (this.graph?.mixer.fade(mix, time, time + FADE)) this._mixed = time + FADE;
     }
   }
 
@@ -349,16 +333,10 @@ export class Player extends EventTarget {
    * @returns {Graph}
    */
   _wire(context) {
-    const gain = (/** @type {AudioNode} */ to, value = 1) => {
-      const node = context.createGain();
-      node.gain.value = value;
-      node.connect(to);
-      return node;
-    };
-    const master = gain(context.destination, this.volume);
-    const mix = gain(master);
-    const voice = (/** @type {Side} */ side) => ({ gain: gain(mix, this._goal(side)), value: this._goal(side), playing: null });
-    return { mix, master, a: voice("a"), b: voice("b") };
+    const [mix, master] = [context.createGain(), context.createGain()];
+    master.gain.value = this.volume;
+    mix.connect(master).connect(context.destination);
+    return { mix, master, mixer: new Mixer(context, mix, mixOf(this.side, this.difference, this.levels)), a: null, b: null };
   }
 
   /** @param {Side} side */
