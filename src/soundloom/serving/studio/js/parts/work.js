@@ -1,0 +1,134 @@
+/** What is around a take in the editor: tools, picture, overview, regions, and what the last edit kept. Loaded with the first take. */
+
+import { COMMANDS, viewOf, wholeView } from "../editing.js";
+import { openTake, place } from "../state/actions.js";
+import { gridOf } from "../state/tempo.js";
+import { count, t } from "../strings.js";
+import { toX } from "../view/grid.js";
+import { thumbnail } from "../view/thumbnail.js";
+import { fill, h, icon, iconButton } from "./element.js";
+import { gestures } from "./gestures.js";
+import { regionTable } from "./regions.js";
+import { Stage } from "./stage.js";
+
+/**
+ * @typedef {import("../net/events.js").Store} Store
+ * @typedef {import("../controls.js").Controls} Controls
+ * @typedef {import("../audio/player.js").Player} Player
+ * @typedef {import("../editing.js").Editing} Editing
+ */
+
+const LAYERS = /** @type {const} */ (["wave", "spectrogram", "both"]);
+const SNAPS = /** @type {const} */ (["off", "beat", "bar", "zero", "onset"]);
+
+/**
+ * @param {Store} store
+ * @param {Player} player
+ * @param {Controls} controls
+ * @returns {HTMLElement[]}
+ */
+export function work(store, player, controls) {
+  const { editing } = controls;
+  for (const [name, act] of Object.entries(COMMANDS)) controls.commands.set(/** @type {keyof typeof COMMANDS} */ (name), () => act(editing));
+  const stage = new Stage(store, player, controls);
+  gestures(stage);
+  return [toolbar(store, editing), stage.element, overview(store, editing), regionTable(store, editing), said(editing), kept(store, controls)];
+}
+
+/**
+ * @param {Store} store
+ * @param {Editing} editing
+ */
+function toolbar(store, editing) {
+  const layers = LAYERS.map((layer) =>
+    iconButton(layer, t.editor.layers[layer], () => store.send({ type: "view", view: { layers: layer } }), { class: "square" }));
+  const snap = h("select", {
+    "aria-label": t.snap.label, onchange: () => store.send({ type: "settings", settings: { snap: SNAPS[snap.selectedIndex] } }),
+  }, SNAPS.map((mode) => h("option", { value: mode }, t.snap[mode])));
+  const out = iconButton("minus", t.editor.zoomOut, () => editing.zoomBy(0.5));
+  const all = iconButton("fit", t.editor.showAll, editing.showAll);
+  store.watch((state) => [state.view.layers, state.settings.snap, state.view.zoom === null, gridOf(state) !== null], (shown, mode, isWhole, hasGrid) => {
+    layers.forEach((button, index) => button.setAttribute("aria-pressed", String(LAYERS[index] === shown)));
+    snap.selectedIndex = SNAPS.indexOf(mode);
+    out.disabled = all.disabled = isWhole;
+    for (const index of [1, 2]) snap.options[index].textContent = hasGrid ? t.snap[SNAPS[index]] : t.snap.noGrid(t.snap[SNAPS[index]]);
+  });
+  return h("div", { class: "row tools" },
+    h("div", { class: "segments", role: "group", "aria-label": t.editor.view }, layers),
+    h("div", { class: "row", role: "group", "aria-label": t.editor.zoom }, out, iconButton("add", t.editor.zoomIn, () => editing.zoomBy(2)), all),
+    h("span", { class: "grow" }),
+    h("label", { class: "row" }, h("span", { class: "soft" }, t.snap.label), snap));
+}
+
+/**
+ * All of the take in small, with a frame around what is in view, which can be dragged.
+ * @param {Store} store
+ * @param {Editing} editing
+ */
+function overview(store, editing) {
+  const frame = h("div", { class: "frame" });
+  const picture = h("div", { class: "picture" });
+  const element = h("div", { class: "overview", "aria-hidden": "true" }, picture, frame);
+  let grabbed = 0;
+  const go = (/** @type {PointerEvent} */ event) => {
+    const box = element.getBoundingClientRect();
+    const all = wholeView(store.state);
+    const view = viewOf(store.state);
+    const middle = (all.start + ((event.clientX - box.left - grabbed) / box.width) * all.width * all.perPixel - view.start) / view.perPixel;
+    editing.scroll(middle - view.width / 2);
+  };
+  element.addEventListener("pointerdown", (event) => {
+    element.setPointerCapture(event.pointerId);
+    const box = frame.getBoundingClientRect();
+    const inside = event.clientX >= box.left && event.clientX <= box.right;
+    grabbed = inside ? event.clientX - (box.left + box.right) / 2 : 0;
+    go(event);
+  });
+  element.addEventListener("pointermove", (event) => element.hasPointerCapture(event.pointerId) && go(event));
+  store.watch((state) => [openTake(state)?.id], (id) => {
+    fill(picture, id && thumbnail(id, 600));
+  });
+  store.watch((state) => [state.view, state.words, openTake(state)?.audio.samples], (shown) => {
+    const all = wholeView(store.state);
+    const view = viewOf(store.state);
+    element.classList.toggle("idle", shown.zoom === null);
+    const scale = 100 / (all.width * all.perPixel);
+    frame.style.left = `${(view.start - all.start) * scale}%`;
+    frame.style.width = `${view.width * view.perPixel * scale}%`;
+    const samples = editing.samples();
+    picture.style.left = `${(100 * toX(all, 0)) / all.width}%`;
+    picture.style.width = `${samples * scale}%`;
+  });
+  return element;
+}
+
+/** What the last action did beside what is seen. @param {Editing} editing */
+function said(editing) {
+  const line = h("p", { class: "soft small said", role: "status" });
+  editing.say = (text) => (line.textContent = text);
+  return line;
+}
+
+/**
+ * What the server measured: whether the samples outside of the regions are the same as before.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function kept(store, controls) {
+  const line = h("p", { class: "row kept small", role: "status" });
+  store.watch((state) => [openTake(state)?.id, openTake(state)?.parent], (id, parent) => {
+    if (id && parent) void controls.compareWithParent(id);
+  });
+  store.watch((state) => [openTake(state), openTake(state) ? state.comparisons[openTake(state)?.id ?? ""] : undefined, place(state).regions.length], (take, found) => {
+    line.hidden = !take?.parent || !found;
+    if (!take?.parent || !found) return;
+    const { kept: same, outside, samples, identical, reason, jumps } = found;
+    const rate = take.audio.rate;
+    fill(line, icon(identical ? "check" : "warning"),
+      h("span", { class: identical ? "good" : reason ? "soft" : "warn" },
+        identical ? t.kept.same(count(same), count(samples)) : reason ? t.kept.nothing(reason) : t.kept.changed(count(outside - same), count(outside))),
+      outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), t.kept.fresh),
+      jumps.map(([at, decibels]) => h("span", { class: "warn" }, t.kept.jump(Number((at / rate).toFixed(2)), decibels))));
+  });
+  return line;
+}
