@@ -26,9 +26,10 @@ class KindOfSound(BaseModel):
 
 
 class TemplateOut(BaseModel):
-    """A template of prompts, and the keys it takes."""
+    """A template of prompts: the text that begins them, and the keys it takes."""
 
     name: str
+    start: str
     keys: list[str]
 
 
@@ -91,8 +92,13 @@ async def prompts(
         model=name,
         random=random_prompt(name, seed, sounds=facts["sounds"]),
         sounds=[KindOfSound(name=kind, prompt=prompt) for kind, prompt in sounds.items()],
-        templates=[TemplateOut(name=one, keys=list(TEMPLATES[one].keys)) for one in facts["templates"]],
+        templates=[_template(one, name) for one in facts["templates"]],
     )
+
+
+def _template(name: str, model: str) -> TemplateOut:
+    found = TEMPLATES[name]
+    return TemplateOut(name=name, start=found.mini_start if model == MINI else found.start, keys=list(found.keys))
 
 
 @router.post("/template")

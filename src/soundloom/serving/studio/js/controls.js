@@ -2,15 +2,13 @@
 
 import { createEditing } from "./editing.js";
 import { createListening } from "./listening.js";
-import { api, ApiError, newKey } from "./net/api.js";
-import { candidateTakes, place } from "./state/actions.js";
-import { jobBody, obstacle } from "./state/request.js";
+import { createMaking, watchSession, watchWords } from "./making.js";
+import { api, ApiError } from "./net/api.js";
+import { candidateTakes } from "./state/actions.js";
 
 /** @typedef {import("./net/events.js").Store} Store */
 /** @typedef {import("./audio/player.js").Player} Player */
 /** @typedef {ReturnType<typeof createControls>} Controls */
-
-const CHECK_MS = 250; // after the last change, before the server is asked what a job would do
 
 /**
  * @param {Store} store
@@ -60,15 +58,7 @@ export function createControls(store, player, reconnect) {
         if (!store.state.comparisons[id]) store.send({ type: "comparison", take: id, comparison: await api.comparison(id) });
       }),
 
-    /** Send what the main button says. */
-    submit: () =>
-      attempt(async () => {
-        if (obstacle(store.state)) return;
-        const before = place(store.state).take;
-        const job = await api.submit(jobBody(store.state), newKey());
-        store.send({ type: "job", job });
-        store.send({ type: "candidates", candidates: { job: job.id, focus: 0, before } });
-      }),
+    ...createMaking(store, attempt, take),
 
     /** @param {string} job */
     cancel: (job) => attempt(async () => store.send({ type: "job", job: await api.cancel(job) })),
@@ -117,34 +107,7 @@ export function createControls(store, player, reconnect) {
     },
   };
 
-  watchCheck(store);
+  watchWords(store);
+  watchSession(store);
   return controls;
-}
-
-/**
- * Ask the server what a job would do, whenever the words change.
- * @param {Store} store
- */
-function watchCheck(store) {
-  let timer = 0;
-  let asking = new AbortController();
-  store.watch(
-    (state) => [state.words, state.undo, state.model, state.connection],
-    () => {
-      clearTimeout(timer);
-      timer = setTimeout(async () => {
-        asking.abort();
-        asking = new AbortController();
-        if (store.state.connection !== "open" || obstacle(store.state)) {
-          store.send({ type: "check", check: null });
-          return;
-        }
-        try {
-          store.send({ type: "check", check: await api.check(jobBody(store.state), asking.signal) });
-        } catch (error) {
-          if (error instanceof ApiError) store.send({ type: "check", check: null });
-        }
-      }, CHECK_MS);
-    },
-  );
 }

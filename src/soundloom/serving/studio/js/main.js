@@ -6,9 +6,10 @@ import { Player } from "./audio/player.js";
 import { shell } from "./parts/shell.js";
 import { firstState, reduce } from "./state/actions.js";
 import { keepSettings, readSettings } from "./state/settings.js";
+import { readSession, restored } from "./state/session.js";
 import { Store } from "./state/store.js";
 
-const store = new Store(reduce, firstState(readSettings()));
+const store = new Store(reduce, restored(firstState(readSettings()), readSession()));
 const player = new Player();
 const stream = follow(store);
 const controls = createControls(store, player, stream.open);

@@ -1,5 +1,7 @@
 /** All words of the page. Functions where numbers or names go in. */
 
+import { asking } from "./strings-asking.js";
+
 const plural = (/** @type {number} */ count, /** @type {string} */ one, /** @type {string} */ many) =>
   `${count} ${count === 1 ? one : many}`;
 
@@ -31,7 +33,7 @@ export const t = {
   },
 
   mode: { label: "What to do", make: "New", vary: "Vary", remake: "Remake", extend: "Extend", edit: "Edit" },
-  words: "Words",
+  ...asking,
   prompt: "Prompt",
   promptHint: "What should it sound like?",
   length: "Length",
@@ -41,12 +43,10 @@ export const t = {
   drawn: "drawn",
   newSeed: "Draw a seed for each take",
   change: "Change",
-  changeMarks: "0.4 keeps the melody, 0.6 changes its dress, 0.8 is loosely related",
   crossfade: "Crossfade",
   milliseconds: "ms",
   before: "Before",
   after: "After",
-  more: "More",
   button: {
     make: (/** @type {number} */ count) => `Make ${count}`,
     vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
@@ -59,6 +59,9 @@ export const t = {
   obstacle: {
     connection: "The server is not connected.",
     model: "This model is not downloaded.",
+    mode: (/** @type {string} */ model, /** @type {string} */ mode) => `${model} has no “${mode}”.`,
+    wording: "The prompt cannot be used as it is.",
+    tempo: "Say the tempo, here or in the prompt.",
     prompt: "Write what it should sound like.",
     source: "Open a take first.",
     missing: "The file of this take is missing.",

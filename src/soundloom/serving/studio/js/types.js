@@ -24,7 +24,8 @@
  * @typedef {{tokens: number | null, limit: number | null, unread: string | null, unknown: string[], names_sound: boolean,
  *   bpm: number | null, key: string | null, understood: string | null, trained: boolean, problem: string | null}} Reading
  * @typedef {{model: string, random: string, sounds: {name: string, prompt: string}[],
- *   templates: {name: string, keys: string[]}[]}} Prompts
+ *   templates: {name: string, start: string, keys: string[]}[]}} Prompts
+ * @typedef {{command: string, python: string, job: Record<string, any>}} Recipe
  * @typedef {{version: string, user: string | null, model: string, paused: boolean,
  *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number}}} System
  * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],
@@ -34,11 +35,15 @@
  * @typedef {{start: number, end: number}} Span
  *
  * @typedef {"make" | "vary" | "remake" | "extend" | "loop" | "edit"} Mode
- * @typedef {{name: string, strength: number, on: boolean}} LoraUse
+ * An adapter in use; `sigma` are the noise levels at which it acts.
+ * @typedef {{name: string, strength: number, on: boolean, sigma: [number, number]}} LoraUse
+ * What is asked for. `count` is the page's choice until `countChosen`; `noise` is the change of a variation,
+ * `regionNoise` that of regions; null means the default.
  * @typedef {{mode: Mode, prompt: string, negative: string, seconds: number, bars: number | null, bpm: number | null,
- *   count: number, seed: number | null, noise: number, steps: number | null, sampler: string | null,
- *   guidance: number | null, crossfade: number, loop: boolean, before: number, after: number,
- *   loras: LoraUse[]}} Words
+ *   count: number, countChosen: boolean, seed: number | null, noise: number, regionNoise: number, steps: number | null,
+ *   sampler: string | null, guidance: number | null, apg: number | null, crossfade: number, loop: boolean,
+ *   seam: number | null, before: number, after: number, promptB: string, mix: number, padding: number | null,
+ *   temperature: number | null, topK: number | null, loras: LoraUse[]}} Words
  *
  * What undo walks through: the take in the editor, and what is marked on it.
  * @typedef {{take: string | null, regions: Span[], selection: Span | null}} Place
@@ -87,6 +92,10 @@
  *   view: ViewState,
  *   comparisons: Record<string, Comparison>,
  *   check: Check | null,
+ *   refusal: {message: string, hint: string} | null,
+ *   reading: Reading | null,
+ *   prompts: Prompts | null,
+ *   loras: Lora[],
  *   problem: {message: string, hint: string} | null,
  *   settings: import("./state/settings.js").Settings,
  * }} State

@@ -77,8 +77,15 @@ export const api = {
   system: () => json("/v1/system"),
   /** @returns {Promise<import("../types.js").Model[]>} */
   models: async () => (await json("/v1/models")).data,
-  /** @returns {Promise<{name: string}[]>} */
+  /** @returns {Promise<import("../types.js").Lora[]>} */
   loras: async () => (await json("/v1/loras")).loras,
+
+  /** @param {string} model @returns {Promise<import("../types.js").Prompts>} */
+  prompts: (model) => json(`/v1/prompts?${new URLSearchParams({ model })}`),
+  /** @param {{name: string, values: Record<string, string>, description: string, model: string}} body @returns {Promise<{prompt: string}>} */
+  template: (body) => post("/v1/prompts/template", body),
+  /** @param {string} prompt @param {string} model @returns {Promise<import("../types.js").Reading>} */
+  read: (prompt, model) => post("/v1/prompts/read", { prompt, model }),
 
   /** @returns {Promise<Job[]>} */
   jobs: () => json("/v1/jobs?limit=200"),
@@ -110,6 +117,8 @@ export const api = {
   deleteTake: async (id) => void (await ask(take(id), { method: "DELETE" })),
   /** @param {string} id @returns {Promise<Take>} */
   restoreTake: (id) => post(`${take(id)}/restore`),
+  /** @param {string} id @returns {Promise<import("../types.js").Recipe>} */
+  recipe: (id) => json(`${take(id)}/recipe`),
   /** @param {string} id @returns {Promise<Take[]>} */
   lineage: (id) => json(`${take(id)}/lineage`),
   /** @param {string} id @param {Record<string, string>} [query] */

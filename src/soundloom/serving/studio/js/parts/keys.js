@@ -48,7 +48,7 @@ export function keys(store, player, controls) {
       const take = openTake(store.state);
       if (take) void controls.changeTake(take.id, { favorite: !take.favorite });
     },
-    r: (event) => event.shiftKey && again(),
+    r: (event) => event.shiftKey && void controls.again(),
     ArrowLeft: (event) => step(-1, event),
     ArrowRight: (event) => step(1, event),
     ArrowUp: () => candidate(-1),
@@ -59,12 +59,6 @@ export function keys(store, player, controls) {
   };
   for (const [key, mode] of Object.entries(MODES)) single[key] = () => store.send({ type: "words", words: { mode } });
   for (const [key, command] of Object.entries(COMMANDS)) single[key] = () => controls.commands.get(command)?.();
-
-  /** Make the same again with another seed. */
-  function again() {
-    store.send({ type: "words", words: { seed: null } });
-    void controls.submit();
-  }
 
   /** @param {-1 | 1} direction @param {KeyboardEvent} event */
   function step(direction, event) {

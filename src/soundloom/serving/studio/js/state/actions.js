@@ -31,7 +31,11 @@ import { change, current, plant, redo, undo } from "./history.js";
  *   | {type: "blind", blind: State["blind"]}
  *   | {type: "view", view: Partial<import("../types.js").ViewState>}
  *   | {type: "comparison", take: string, comparison: import("../types.js").Comparison}
- *   | {type: "check", check: import("../types.js").Check | null}
+ *   | {type: "check", check: import("../types.js").Check | null, refusal?: State["refusal"]}
+ *   | {type: "reading", reading: State["reading"]}
+ *   | {type: "prompts", prompts: State["prompts"]}
+ *   | {type: "loras", loras: State["loras"]}
+ *   | {type: "recall", words: Partial<Words>, model: string, place: Partial<Place> | null}
  *   | {type: "problem", problem: State["problem"]}
  *   | {type: "settings", settings: Partial<State["settings"]>}
  * } Action
@@ -48,15 +52,24 @@ export const FIRST_WORDS = {
   bars: null,
   bpm: null,
   count: 4,
+  countChosen: false,
   seed: null,
   noise: 0.6,
+  regionNoise: 1,
   steps: null,
   sampler: null,
   guidance: null,
+  apg: null,
   crossfade: 0.01,
   loop: false,
+  seam: null,
   before: 0,
   after: 2,
+  promptB: "",
+  mix: 0.5,
+  padding: null,
+  temperature: null,
+  topK: null,
   loras: [],
 };
 
@@ -87,6 +100,10 @@ export function firstState(settings) {
     view: { zoom: null, width: 800, layers: "wave", unit: "seconds" },
     comparisons: {},
     check: null,
+    refusal: null,
+    reading: null,
+    prompts: null,
+    loras: [],
     problem: null,
     settings,
   };
@@ -152,7 +169,17 @@ export function reduce(state, action) {
     case "comparison":
       return { ...state, comparisons: { ...state.comparisons, [action.take]: action.comparison } };
     case "check":
-      return { ...state, check: action.check };
+      return { ...state, check: action.check, refusal: action.refusal ?? null };
+    case "reading":
+      return { ...state, reading: action.reading };
+    case "prompts":
+      return { ...state, prompts: action.prompts };
+    case "loras":
+      return { ...state, loras: action.loras };
+    case "recall": {
+      const next = { ...state, words: { ...state.words, ...action.words }, model: action.model || state.model };
+      return action.place ? withPlace(next, { ...place(next), ...action.place }) : next;
+    }
     case "problem":
       return { ...state, problem: action.problem };
     case "settings":
