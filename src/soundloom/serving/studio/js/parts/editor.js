@@ -45,5 +45,6 @@ export function editor(store, player, controls) {
     facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });
-  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name, other, facts, heard(store, player, controls)), empty, work);
+  return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name,
+      other, facts, heard(store, player, controls)), empty, work);
 }
