@@ -32,6 +32,16 @@ def test_every_route_needs_a_token(client):
         assert ask(client, "GET", "/v1/system", headers).status_code == 200
 
 
+def test_the_token_can_be_the_password_of_an_address(client):
+    def status(user, password):
+        url = client.base_url.copy_with(username=user, password=password)
+        return httpx.get(f"{url}/v1/system").status_code
+
+    assert [status("any", TOKEN), status("", TOKEN), status(TOKEN, "")] == [200, 200, 401]
+    for damaged in ("Basic", "Basic ???", "Basic /w==", "Basic YQ=="):
+        assert ask(client, "GET", "/v1/system", {"Authorization": damaged}).status_code == 401
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example", ""])
 def test_every_route_refuses_other_hosts(client, host):
     for method, path in routes(client):

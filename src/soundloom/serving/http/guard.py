@@ -6,8 +6,10 @@ Origin, if there is one, is the server itself, and it has a token or a cookie.
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -149,9 +151,16 @@ def _oversized(headers: Headers) -> Response | None:
 
 
 def _token(headers: Headers) -> str:
+    """Return the token of a request; "" if it has none.
+
+    As the password of Basic authentication it works for clients that have no setting but an address.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):  # also of base64 and of text
+            return base64.b64decode(token, validate=True).decode().partition(":")[2]
     return headers.get("x-api-key") or headers.get("xi-api-key") or ""
 
 

@@ -128,6 +128,16 @@ class ArtifactOut(BaseModel):
         return cls(id=fields.pop("hash"), seconds=artifact.seconds, **fields)
 
 
+class UploadOut(ArtifactOut):
+    """An uploaded file, and the record in its tags; empty if soundloom did not make it."""
+
+    record: dict[str, Any]
+
+    @classmethod
+    def with_record(cls, artifact: Artifact, record: dict[str, Any]) -> UploadOut:
+        return cls(**ArtifactOut.of(artifact).model_dump(), record=record)
+
+
 class TakeOut(BaseModel):
     """An entry of the library."""
 

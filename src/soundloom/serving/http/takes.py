@@ -22,7 +22,7 @@ from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import add_event
-from soundloom.serving.storage.rows import Take
+from soundloom.serving.storage.rows import Artifact, Take
 from soundloom.serving.storage.takes import (
     Order,
     Search,
@@ -35,6 +35,7 @@ from soundloom.serving.storage.takes import (
 
 router = APIRouter(prefix="/v1/takes", tags=["library"])
 Format = Literal["wav", "flac", "mp3", "ogg"]
+Subtype = Literal["16", "24", "float"]
 MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 MAX_TAG = 60  # characters
@@ -123,20 +124,27 @@ async def audio(
     take: str,
     request: Request,
     format: Format = "wav",
-    subtype: Literal["16", "24", "float"] | None = None,
+    subtype: Subtype | None = None,
     download: bool = False,
 ) -> Response:
     """Return the audio of a take, also parts of it (Range), as it is stored or converted."""
     server = server_of(request)
     found = await own_take(request, take)
     path = await audio_file(server, found)
-    is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == found.artifact.subtype)
-    used = path if is_stored else await asyncio.to_thread(_converted, server, path, format, subtype)
-    tag = f'"{found.artifact.hash[:32]}-{format}-{subtype or "stored"}"'
+    name = f"{download_name(found)}.{format}" if download else None
+    return await send_audio(request, found.artifact, path, format, subtype, name)
+
+
+async def send_audio(
+    request: Request, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None, name: str | None = None
+) -> Response:
+    """Answer with a stored file, as it is or converted; with a `name`, for browsers to save."""
+    is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype)
+    used = path if is_stored else await asyncio.to_thread(_converted, server_of(request), path, format, subtype)
+    tag = f'"{artifact.hash[:32]}-{format}-{subtype or "stored"}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": FOREVER}
-    name = f"{download_name(found)}.{format}" if download else None
     return FileResponse(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
 
 
