@@ -15,6 +15,7 @@ from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.settings import DispatchSettings
 from soundloom.serving.models import Models
+from soundloom.serving.output import PATTERN, Output, OutputFiles
 from soundloom.serving.storage.database import Database
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
@@ -35,6 +36,8 @@ class ServerSettings:
     sources: Mapping[str, str] = field(default_factory=dict)
     keep_alive: float | None = 900.0
     drain: float = 10.0
+    output: Path | None = None  # folder where takes appear under names for people
+    names: str = PATTERN  # of files there
 
 
 class Server:
@@ -49,11 +52,15 @@ class Server:
         dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
+        files = OutputFiles(settings.output, self.store) if settings.output else None
+        self.output = Output(files, settings.names, self.dispatcher.call, self.dispatcher.tell)
+        self.hub.observers.append(self.output.observe)
         self.decoders = asyncio.Semaphore(MAX_DECODERS)  # of uploads
         self._housekeeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the workers and take up the jobs of the last time."""
+        await self.output.start()
         await self.dispatcher.start()
         self._housekeeping = asyncio.create_task(self._keep_house())
 
@@ -63,6 +70,7 @@ class Server:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await self.dispatcher.stop(self.settings.drain)
+        await self.output.stop()
         await asyncio.to_thread(self.database.close)
 
     @property

@@ -11,13 +11,20 @@ from pathlib import Path
 
 from soundloom.cli.options.flags import flag, integer
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
-from soundloom.cli.options.shared import compat_flag, inference_precision_flag, model_flag, offline_flag
+from soundloom.cli.options.shared import (
+    compat_flag,
+    inference_precision_flag,
+    model_flag,
+    name_flag,
+    offline_flag,
+)
 from soundloom.errors import RequestError, shown
-from soundloom.folders import data_folder
+from soundloom.folders import data_folder, expanded, output_folder
 
 NEEDED = ("fastapi", "uvicorn", "multipart")
 LIBRARY = "library"  # folder in the data folder
 FOREVER = -1.0
+NOWHERE = "none"
 GARY_PORT = 8006  # where gary's clients look
 
 
@@ -46,6 +53,14 @@ class Options(EngineOptions, ThreadOptions):
     compat: str | None = compat_flag(
         default=None, metavar="gary[:PORT]", help="also serve audio workstations, as gary on port 8006, without a token"
     )
+    output: str | None = flag(
+        "--output",
+        metavar="FOLDER",
+        help="where finished clips appear as files with names; none: nowhere (default: soundloom in your music folder)",
+    )
+    name: str = name_flag(
+        default="{prompt}-{seed}", metavar="PATTERN", help="the names of files there; the title of a clip comes first"
+    )
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
     )
@@ -72,6 +87,7 @@ def run(options: Options) -> None:
     if not options.drain >= 0 or not (options.keep_alive >= 0 or options.keep_alive == FOREVER):
         raise RequestError("--drain and --keep-alive are seconds, 0 or more", "--keep-alive -1 never frees models")
     gary = None if options.compat is None else _gary_port(options.compat)
+    from soundloom.serving.output import require_pattern
     from soundloom.serving.run import Address, serve
     from soundloom.serving.server import OBJECTS, ServerSettings
     from soundloom.serving.worker.settings import WorkerSettings
@@ -91,13 +107,36 @@ def run(options: Options) -> None:
         for device in options.devices or ("",)
     }
     keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
-    settings = ServerSettings(folder, workers, name, sources, keep_alive, options.drain)
+    settings = ServerSettings(
+        *(folder, workers, name, sources, keep_alive, options.drain),
+        output=_output(options.output, folder),
+        names=require_pattern(options.name),
+    )
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)
     address = Address(options.host, options.port, names, origins, Path(options.users) if options.users else None, gary)
     serve(settings, address, os.environ.get("SOUNDLOOM_TOKEN"), _show)
 
 
 INSTALL = "pip install 'soundloom[serve]'"
+
+
+def _output(chosen: str | None, library: Path) -> Path | None:
+    """Return the output folder, or None for --output none. Raises RequestError."""
+    if chosen == NOWHERE or (chosen is None and os.environ.get("SOUNDLOOM_OUTPUT") == NOWHERE):
+        return None
+    if chosen == "":
+        raise RequestError("--output needs a folder", "--output none makes no files")
+    try:
+        folder = (expanded(chosen) if chosen else output_folder()).resolve()
+    except RequestError:
+        if chosen:
+            raise
+        return None  # an account without a home folder
+    if folder.is_relative_to(library.resolve()):
+        raise RequestError(f"--output {shown(str(folder))} is inside the library", "choose a folder of your own")
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--output {shown(str(folder))} is a file", "name a folder")
+    return folder
 
 
 def _gary_port(text: str) -> int:

@@ -151,12 +151,13 @@ class TakeOut(BaseModel):
     tags: list[str]
     made: float
     deleted: float | None
+    file: str | None = Field(description="its name in the output folder of the server")
     audio: ArtifactOut
     record: dict[str, Any]
 
     @classmethod
     def of(cls, take: Take) -> TakeOut:
-        same = ("id", "title", "prompt", "kind", "parent", "favorite", "note", "made", "deleted", "record")
+        same = ("id", "title", "prompt", "kind", "parent", "favorite", "note", "made", "deleted", "file", "record")
         values = {name: getattr(take, name) for name in same}
         return cls(**values, tags=list(take.tags), audio=ArtifactOut.of(take.artifact))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -74,6 +75,7 @@ async def system(request: Request) -> dict[str, Any]:
     server = server_of(request)
     jobs, items = await server.dispatcher.call(waiting)
     disk = shutil.disk_usage(server.settings.data)
+    folder = str(server.settings.output) if server.settings.output else None
     devices = [
         {
             "name": device.name,
@@ -96,7 +98,16 @@ async def system(request: Request) -> dict[str, Any]:
         "waiting": {"jobs": jobs, "clips": items},
         "devices": devices,
         "disk": {"free": disk.free, "total": disk.total},
+        "output": {"folder": folder if is_loopback(request) else None, "works": not server.output.problem},
     }
+
+
+def is_loopback(request: Request) -> bool:
+    """Whether a request comes from this machine."""
+    try:
+        return request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
 
 
 @router.get("/v1/loras")

@@ -155,7 +155,7 @@ def mark_missing(connection: sqlite3.Connection, present: Iterable[str]) -> list
 
 
 def _take_of(row: sqlite3.Row) -> Take:
-    same = ("id", "prompt", "kind", "client", "parent", "title", "note", "deleted")
+    same = ("id", "prompt", "kind", "client", "parent", "title", "note", "deleted", "file")
     return Take(
         **{name: row[name] for name in same},
         artifact=artifact_of(row),
