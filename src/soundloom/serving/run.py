@@ -61,7 +61,8 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
     if token is not None and len(token) < 16:
         raise RequestError("SOUNDLOOM_TOKEN has fewer than 16 characters", "choose a longer one")
     users = {} if address.users is None else read_users(address.users)
-    KnownModel.open(settings.model, settings.sources)  # or an error before anything is served
+    for model in (settings.model, *settings.allowed, *settings.aliases.values()):
+        KnownModel.open(model, settings.sources, settings.allowed)  # or an error before anything is served
     listening = _listen(address)
     port = listening.getsockname()[1]
     if address.gary == port:

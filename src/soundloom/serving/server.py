@@ -28,12 +28,18 @@ MAX_DECODERS = 4  # at a time
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the server runs. `model` is the one for requests that name none."""
+    """How the server runs. `model` is the one for requests that name none.
+
+    With `allowed`, only those models may be used. `aliases` are names that clients of other services give to models, in
+    lower case.
+    """
 
     data: Path
     workers: Mapping[str, WorkerSettings]  # by device; their folder of objects is that of `data`
     model: str = "mini"
     sources: Mapping[str, str] = field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     keep_alive: float | None = 900.0
     drain: float = 10.0
     output: Path | None = None  # folder where takes appear under names for people
@@ -49,7 +55,9 @@ class Server:
         make_folder(settings.data)
         self.database = Database(settings.data / DATABASE)
         self.store, self.hub = ObjectStore(settings.data / OBJECTS), EventHub()
-        dispatch = DispatchSettings(settings.workers, keep_alive=settings.keep_alive, sources=settings.sources)
+        dispatch = DispatchSettings(
+            settings.workers, keep_alive=settings.keep_alive, sources=settings.sources, allowed=settings.allowed
+        )
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
         files = OutputFiles(settings.output, self.store) if settings.output else None

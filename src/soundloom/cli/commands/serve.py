@@ -11,13 +11,8 @@ from pathlib import Path
 
 from soundloom.cli.options.flags import flag, integer
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
-from soundloom.cli.options.shared import (
-    compat_flag,
-    inference_precision_flag,
-    model_flag,
-    name_flag,
-    offline_flag,
-)
+from soundloom.cli.options.serving import ServedModelOptions
+from soundloom.cli.options.shared import compat_flag, inference_precision_flag, name_flag, offline_flag
 from soundloom.errors import RequestError, shown
 from soundloom.folders import data_folder, expanded, output_folder
 
@@ -29,7 +24,7 @@ GARY_PORT = 8006  # where gary's clients look
 
 
 @dataclass(frozen=True)
-class Options(EngineOptions, ThreadOptions):
+class Options(ServedModelOptions, EngineOptions, ThreadOptions):
     """Serve the models of this machine to programs and browsers, with a queue and a library of what was made.
 
     soundloom serve
@@ -40,7 +35,6 @@ class Options(EngineOptions, ThreadOptions):
 
     host: str = flag("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; others need a token")
     port: int = flag("--port", default=8157, type=int, metavar="N", help="port to listen on; 0: any free one")
-    model: str | None = model_flag(help="the model of requests that name none: a name or a folder (default: mini)")
     devices: Sequence[str] = flag(
         "--devices",
         default=(),
@@ -93,7 +87,7 @@ def run(options: Options) -> None:
     from soundloom.serving.worker.settings import WorkerSettings
 
     folder = data_folder() / LIBRARY
-    name, sources = _named(options.model or "mini")
+    served = options.served_models()
     workers = {
         device or "default": WorkerSettings(
             str(folder / OBJECTS),
@@ -102,13 +96,17 @@ def run(options: Options) -> None:
             options.precision or "auto",
             options.threads,
             options.offline,
-            sources,
+            served.sources,
         )
         for device in options.devices or ("",)
     }
     keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
     settings = ServerSettings(
-        *(folder, workers, name, sources, keep_alive, options.drain),
+        *(folder, workers, served.model, served.sources),
+        allowed=served.allowed,
+        aliases=served.aliases,
+        keep_alive=keep_alive,
+        drain=options.drain,
         output=_output(options.output, folder),
         names=require_pattern(options.name),
     )
@@ -147,16 +145,6 @@ def _gary_port(text: str) -> int:
     if colon and int(port) > 65_535:
         raise RequestError(f"the port of --compat must be between 0 and 65535, found {port}")
     return int(port) if colon else GARY_PORT
-
-
-def _named(model: str) -> tuple[str, dict[str, str]]:
-    """Return the name of a model, and its folder unless the catalogue has it."""
-    from soundloom.cli.loading import known_model, named_entry
-
-    if named_entry(model) is not None:
-        return model, {}
-    name, _ = known_model(model)
-    return name, {name: str(Path(model).resolve())}
 
 
 def _show(url: str, link: str, gary: str) -> None:

@@ -193,6 +193,8 @@ def take_of(job: Job) -> str:
 
 def model_named(server: Server, name: str, aliases: Sequence[str]) -> str:
     """Return the model for a name: the server's own for names of the other service that begin with an alias."""
+    if (own := server.settings.aliases.get(name.lower())) is not None:
+        return own
     if not name or name.lower().startswith(tuple(aliases)):
         return server.settings.model
     return name

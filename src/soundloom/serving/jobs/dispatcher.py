@@ -88,8 +88,7 @@ class Dispatcher:
         if self.is_stopping:
             raise SoundloomError("the server is stopping", "try again when it is back")
         source = await self.source_path(body.source) if body.source else None
-        if body.model not in self.settings.sources:
-            require_installed(body.model)
+        require_installed(self.model(body.model).name, self.settings.sources)
         clips = await asyncio.to_thread(self.check, body, source)
         jobs, items = await self.call(rows.waiting)
         if jobs >= self.settings.max_jobs or items + len(clips) > self.settings.max_items:
@@ -184,7 +183,7 @@ class Dispatcher:
     def model(self, name: str) -> KnownModel:
         """Return a model by its name. Raises ModelNotFoundError or RequestError."""
         if name not in self._models:
-            self._models[name] = KnownModel.open(name, self.settings.sources)
+            self._models[name] = KnownModel.open(name, self.settings.sources, self.settings.allowed)
         return self._models[name]
 
     # What devices ask and report

@@ -69,9 +69,13 @@ class KnownModel:
         return isinstance(self.config, MusicGenConfig)
 
     @classmethod
-    def open(cls, name: str, sources: Mapping[str, str]) -> KnownModel:
-        """Return a model by its name in the catalogue or in `sources`. Raises ModelNotFoundError for any other."""
+    def open(cls, name: str, sources: Mapping[str, str], allowed: Sequence[str] = ()) -> KnownModel:
+        """Return a model by its name in the catalogue or in `sources`; without `allowed`, all of them may be used.
+
+        Raises ModelNotFoundError for any other.
+        """
         entry = find_entry(name.partition("@")[0])
+        require_allowed(name, allowed)
         if name in sources:
             source = sources[name]
             config = (open_music(source) if is_music(source) else open_checkpoint(source)).config
@@ -84,9 +88,15 @@ class KnownModel:
         return cls(name, config)
 
 
-def require_installed(name: str) -> None:
+def require_allowed(name: str, allowed: Sequence[str]) -> None:
+    """Raise ModelNotFoundError for a model that is not among those that may be used; without any, all may."""
+    if allowed and name not in allowed and name.partition("@")[0] not in allowed:
+        raise ModelNotFoundError(f"the server has no model {shown(name)!r}", f"it has {', '.join(allowed)}")
+
+
+def require_installed(name: str, sources: Mapping[str, str]) -> None:
     """Raise ModelNotFoundError for a model of the catalogue whose weights are not on this machine."""
-    entry = find_entry(name.partition("@")[0])
+    entry = None if name in sources else find_entry(name.partition("@")[0])
     if entry is not None and not is_installed(entry):
         raise ModelNotFoundError(f"{name} is not downloaded", f"POST /v1/models/{name}/pull, or soundloom models pull")
 

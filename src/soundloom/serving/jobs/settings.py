@@ -41,3 +41,4 @@ class DispatchSettings:
     max_batch: int = MAX_BATCH
     stall_limit: float | None = 1800.0  # seconds without progress until a worker is ended
     sources: Mapping[str, str] = field(default_factory=dict)  # models outside the catalogue, by name
+    allowed: tuple[str, ...] = ()  # models that may be used; none: all
