@@ -167,7 +167,7 @@ def test_audio_is_served_whole_in_parts_and_in_other_formats(client):
     for form, kind in {"flac": "FLAC", "mp3": "MP3", "ogg": "OGG"}.items():
         found = client.get(path, params={"format": form, "download": True})
         assert soundfile.info(io.BytesIO(found.content)).format == kind
-        assert found.headers["content-disposition"] == f'attachment; filename="rain.{form}"'
+        assert found.headers["content-disposition"] == f'attachment; filename="rain-7.{form}"'
     assert soundfile.info(io.BytesIO(client.get(path, params={"subtype": "16"}).content)).subtype == "PCM_16"
     assert client.get(path, params={"format": "aac"}).status_code == 422
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
-from soundloom.serving.http import events, jobs, models, system, takes, uploads
+from soundloom.serving.http import events, jobs, models, system, takes, tickets, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
 from soundloom.serving.metrics import Metrics, Timing
@@ -33,12 +33,13 @@ def create_app(server: Server, access: Access) -> FastAPI:
     # The documentation pages of FastAPI load scripts from another host.
     app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.server, app.state.access = server, access
-    for routes in (jobs, events, takes, uploads, models, system):
+    for routes in (jobs, events, takes, tickets, uploads, models, system):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(Exception, answer_internal)
+    app.state.tickets = tickets.Tickets()
     app.state.metrics = Metrics(server)
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)

@@ -25,6 +25,8 @@ from soundloom.serving.storage.events import find_session
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PUBLIC = ("/health", "/login")  # paths that need no token
+TICKETS = "/v1/tickets/"  # below it, the path itself is secret
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_BODY_BYTES = 2**28 + 2**20  # the largest upload, and the rest of its form
 BROWSER = "browser"  # the owner of jobs that come with a cookie
 POLICY = (
@@ -56,8 +58,8 @@ class Access:
     @classmethod
     def at(cls, port: int, tokens: Tokens, names: Iterable[str] = (), **options: Any) -> Access:
         """Return the access to a server on a port of this machine, and under further names."""
-        local = ("localhost", "127.0.0.1", "[::1]")
-        hosts = {f"{name}:{port}" for name in local} | set(names)
+        local = {f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in LOCAL_NAMES}
+        hosts = local | set(names)
         return cls(frozenset(host.lower() for host in hosts), tokens, f"soundloom-{port}", **options)
 
 
@@ -114,7 +116,7 @@ class Guard:
         path, address = scope["path"], (scope.get("client") or ("", 0))[0]
         state = scope.setdefault("state", {})
         state["client"], state["user"] = address, None
-        if path in PUBLIC or path.startswith(self.access.open_paths or ("\0",)):
+        if path in PUBLIC or path.startswith((TICKETS, *self.access.open_paths)):
             return None
         if not self.access.tokens.may_try(address):
             return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})

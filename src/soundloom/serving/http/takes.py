@@ -19,9 +19,11 @@ from soundloom.errors import RequestError
 from soundloom.serving.http.owners import own_take, owner_of, server_of
 from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
+from soundloom.serving.output import stem_of
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import add_event
+from soundloom.serving.storage.output_names import place_in_job
 from soundloom.serving.storage.rows import Artifact, Take
 from soundloom.serving.storage.takes import (
     Order,
@@ -131,16 +133,30 @@ async def audio(
     server = server_of(request)
     found = await own_take(request, take)
     path = await audio_file(server, found)
-    name = f"{download_name(found)}.{format}" if download else None
+    name = await download_name(server, found, format) if download else None
     return await send_audio(request, found.artifact, path, format, subtype, name)
+
+
+async def download_name(server: Server, take: Take, format: Format) -> str:
+    """Return the name of a take's file for people."""
+    number, count = await server.dispatcher.call(lambda connection: place_in_job(connection, take.id))
+    return f"{stem_of(take, server.settings.names, number, count)}.{format}"
+
+
+async def file_in_format(
+    server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None
+) -> Path:
+    """Return a stored file, or a copy of it in another format."""
+    if format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype):
+        return path
+    return await asyncio.to_thread(_converted, server, path, format, subtype)
 
 
 async def send_audio(
     request: Request, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None, name: str | None = None
 ) -> Response:
     """Answer with a stored file, as it is or converted; with a `name`, for browsers to save."""
-    is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype)
-    used = path if is_stored else await asyncio.to_thread(_converted, server_of(request), path, format, subtype)
+    used = await file_in_format(server_of(request), artifact, path, format, subtype)
     tag = f'"{artifact.hash[:32]}-{format}-{subtype or "stored"}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
@@ -157,13 +173,6 @@ def _converted(server: Server, path: Path, format: Format, subtype: str | None) 
         make_folder(folder)
         Clip.load(path).save(target, subtype=SUBTYPES[subtype] if subtype else None)
     return target
-
-
-def download_name(take: Take) -> str:
-    """Return the name of a downloaded file."""
-    text = take.title or take.prompt or take.kind
-    kept = "".join(c if c.isalnum() or c in " -_" else " " for c in text)
-    return " ".join(kept.split())[:60].strip() or take.id
 
 
 @router.get("/{take}/peaks", response_class=Response)
