@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
-from soundloom.serving.http import events, jobs, models, system, takes, tickets, uploads
+from soundloom.serving.http import contract, events, jobs, models, system, takes, tickets, uploads
 from soundloom.serving.http.guard import Access, Guard
 from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
 from soundloom.serving.metrics import Metrics, Timing
@@ -44,4 +45,5 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)
     mount(app)
+    app.openapi = partial(contract.openapi_of, app)  # type: ignore[method-assign]
     return app

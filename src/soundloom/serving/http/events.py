@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from soundloom.serving.events import Listener, Notice
+from soundloom.serving.http.contract import content
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.server import Server
@@ -24,7 +25,7 @@ MISSED_AT_ONCE = 64  # events
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get("/events", response_class=StreamingResponse, responses=content("text/event-stream", text="Events", kind=""))
 async def events(
     request: Request,
     last_event_id: Annotated[int | None, Header()] = None,

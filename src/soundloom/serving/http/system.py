@@ -5,12 +5,24 @@ from __future__ import annotations
 import shutil
 import time
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from soundloom.lora.files.find import list_adapters
+from soundloom.serving.http.answers import (
+    AdapterOut,
+    AdaptersOut,
+    DeviceOut,
+    DiskOut,
+    HealthOut,
+    OutputOut,
+    ReadyOut,
+    SystemOut,
+    WaitingOut,
+)
+from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
@@ -23,21 +35,21 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/health")
-async def health() -> dict[str, Any]:
+async def health() -> HealthOut:
     """Answer as long as the server lives."""
-    return {"status": "alive", "version": __version__}
+    return HealthOut(version=__version__)
 
 
-@router.get("/ready")
+@router.get("/ready", response_model=ReadyOut)
 async def ready(request: Request) -> Response:
     """Answer 200 if a worker can take a job, else 503 and why not."""
     reason = server_of(request).not_ready
     if reason:
         return problem(503, "not-ready", reason, headers={"Retry-After": "2"})
-    return JSONResponse({"status": "ready"})
+    return JSONResponse(ReadyOut().model_dump())
 
 
-@router.get("/login")
+@router.get("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
 async def login(request: Request, link: str = "") -> Response:
     """Exchange the secret of a link that works once for a cookie."""
     server = server_of(request)
@@ -47,7 +59,7 @@ async def login(request: Request, link: str = "") -> Response:
     return _with_cookie(request, cookie)
 
 
-@router.post("/login", response_class=RedirectResponse, status_code=303)
+@router.post("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
 async def login_with_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Exchange a token for a cookie."""
     access: Access = request.app.state.access
@@ -70,36 +82,36 @@ def _with_cookie(request: Request, cookie: str) -> Response:
 
 
 @router.get("/v1/system")
-async def system(request: Request) -> dict[str, Any]:
+async def system(request: Request) -> SystemOut:
     """Return devices, models in memory, the default model, the length of the queue, and disk space."""
     server = server_of(request)
     jobs, items = await server.dispatcher.call(waiting)
     disk = shutil.disk_usage(server.settings.data)
     folder = str(server.settings.output) if server.settings.output else None
     devices = [
-        {
-            "name": device.name,
-            "device": device.loaded.device or device.settings.device,
-            "engine": device.loaded.engine,
-            "precision": device.loaded.precision,
-            "model": device.loaded.model,
-            "busy": device.run is not None,
-            "held": device.held,
-            "restarts": device.restarts,
-        }
+        DeviceOut(
+            name=device.name,
+            device=device.loaded.device or device.settings.device,
+            engine=device.loaded.engine,
+            precision=device.loaded.precision,
+            model=device.loaded.model,
+            busy=device.run is not None,
+            held=device.held,
+            restarts=device.restarts,
+        )
         for device in server.dispatcher.devices
     ]
-    return {
-        "version": __version__,
-        "user": owner_of(request),
-        "model": server.settings.model,
-        "uptime": time.time() - server.started,
-        "paused": server.dispatcher.is_paused,
-        "waiting": {"jobs": jobs, "clips": items},
-        "devices": devices,
-        "disk": {"free": disk.free, "total": disk.total},
-        "output": {"folder": folder if is_loopback(request) else None, "works": not server.output.problem},
-    }
+    return SystemOut(
+        version=__version__,
+        user=owner_of(request),
+        model=server.settings.model,
+        uptime=time.time() - server.started,
+        paused=server.dispatcher.is_paused,
+        waiting=WaitingOut(jobs=jobs, clips=items),
+        devices=devices,
+        disk=DiskOut(free=disk.free, total=disk.total),
+        output=OutputOut(folder=folder if is_loopback(request) else None, works=not server.output.problem),
+    )
 
 
 def is_loopback(request: Request) -> bool:
@@ -111,12 +123,12 @@ def is_loopback(request: Request) -> bool:
 
 
 @router.get("/v1/loras")
-async def loras() -> dict[str, Any]:
+async def loras() -> AdaptersOut:
     """List the adapters in the folder of adapters."""
-    return {"loras": [{"name": name} for name in list_adapters()]}
+    return AdaptersOut(loras=[AdapterOut(name=name) for name in list_adapters()])
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, responses=content("text/plain", text="Figures", kind=""))
 async def metrics(request: Request) -> Response:
     """Return figures in the format of Prometheus."""
     found: Metrics = request.app.state.metrics

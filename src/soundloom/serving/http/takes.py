@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
+from soundloom.serving.http.contract import content, problems
+from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.owners import own_take, owner_of, server_of
 from soundloom.serving.http.schemas import TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
@@ -38,9 +40,9 @@ from soundloom.serving.storage.takes import (
 router = APIRouter(prefix="/v1/takes", tags=["library"])
 Format = Literal["wav", "flac", "mp3", "ogg"]
 Subtype = Literal["16", "24", "float"]
-MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 MAX_TAG = 60  # characters
+PICTURE = {**content("application/octet-stream", text="Data to draw"), **problems(507)}
 FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
 
 
@@ -121,7 +123,7 @@ async def audio_file(server: Server, take: Take) -> Path:
     return path
 
 
-@router.get("/{take}/audio", response_class=FileResponse)
+@router.get("/{take}/audio", response_class=AudioFile, responses=AUDIO)
 async def audio(
     take: str,
     request: Request,
@@ -161,7 +163,7 @@ async def send_audio(
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": FOREVER}
-    return FileResponse(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
+    return AudioFile(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
 
 
 def _converted(server: Server, path: Path, format: Format, subtype: str | None) -> Path:
@@ -175,7 +177,7 @@ def _converted(server: Server, path: Path, format: Format, subtype: str | None) 
     return target
 
 
-@router.get("/{take}/peaks", response_class=Response)
+@router.get("/{take}/peaks", response_class=Response, responses=PICTURE)
 async def peaks(take: str, request: Request) -> Response:
     """Return the lowest and highest samples over spans of several lengths; `serving.peaks` describes the format."""
     server = server_of(request)
@@ -186,7 +188,7 @@ async def peaks(take: str, request: Request) -> Response:
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
 
 
-@router.get("/{take}/spectrogram", response_class=Response)
+@router.get("/{take}/spectrogram", response_class=Response, responses=PICTURE)
 async def spectrogram(
     take: str,
     request: Request,

@@ -14,14 +14,16 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
+from soundloom.serving.http.contract import problems
+from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.guard import LOCAL_NAMES, Access
 from soundloom.serving.http.owners import own_take, require_all, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.schemas import Strict
 from soundloom.serving.http.system import is_loopback
-from soundloom.serving.http.takes import MEDIA_TYPES, Format, Subtype, audio_file, download_name, file_in_format
+from soundloom.serving.http.takes import Format, Subtype, audio_file, download_name, file_in_format
 from soundloom.serving.http.tokens import new_secret, secret_hash
 from soundloom.serving.jobs.settings import NotAllowedError, NotFoundError
 
@@ -77,7 +79,7 @@ class Tickets:
         return found if found is not None and found.expires > time.time() else None
 
 
-@router.post("/takes/{take}/ticket", status_code=201)
+@router.post("/takes/{take}/ticket", status_code=201, responses=problems(507))
 async def ticket(take: str, request: Request, body: TicketIn | None = None) -> TicketOut:
     """Return an address of the audio that needs no token, works once and for a minute: for dragging a take out."""
     body, found = body or TicketIn(), await own_take(request, take)
@@ -91,7 +93,7 @@ async def ticket(take: str, request: Request, body: TicketIn | None = None) -> T
     return TicketOut(url=url, name=name, media_type=made.media_type, expires=made.expires)
 
 
-@router.get("/tickets/{key}/{name}", response_class=FileResponse)
+@router.get("/tickets/{key}/{name}", response_class=AudioFile, responses={**AUDIO, **problems(429)})
 async def use_ticket(key: str, name: str, request: Request) -> Response:
     """Return the file of a ticket. The name in the address is for programs that take it from there."""
     access: Access = request.app.state.access
@@ -106,10 +108,10 @@ async def use_ticket(key: str, name: str, request: Request) -> Response:
     if not await asyncio.to_thread(found.path.is_file):
         raise NotFoundError("the audio file is missing", "restore it in the data folder of the server")
     headers = {"Cache-Control": "no-store"}
-    return FileResponse(found.path, media_type=found.media_type, headers=headers, filename=found.name)
+    return AudioFile(found.path, media_type=found.media_type, headers=headers, filename=found.name)
 
 
-@router.post("/takes/{take}/show", status_code=204, responses={501: {"description": "There is no file manager"}})
+@router.post("/takes/{take}/show", status_code=204, responses=problems(501))
 async def show(take: str, request: Request) -> Response:
     """Show the file of a take in the file manager; only for whoever runs the server, on the same machine."""
     require_all(request)

@@ -6,11 +6,13 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, File, Request, UploadFile
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from soundloom.audio.clip import record_or_empty
 from soundloom.audio.metadata import read_record
 from soundloom.errors import shown
+from soundloom.serving.http.contract import problems
+from soundloom.serving.http.files import AUDIO, AudioFile
 from soundloom.serving.http.owners import server_of
 from soundloom.serving.http.schemas import UploadOut
 from soundloom.serving.http.takes import Format, Subtype, send_audio
@@ -22,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["uploads"])
 BLOCK = 1 << 20
 
 
-@router.post("/uploads", status_code=201)
+@router.post("/uploads", status_code=201, responses=problems(415, 507))
 async def upload(request: Request, file: Annotated[UploadFile, File()]) -> UploadOut:
     """Store an audio file; its id can be the source of jobs. Files without a take are removed after 30 days."""
     server, size = server_of(request), 0
@@ -38,7 +40,7 @@ async def upload(request: Request, file: Annotated[UploadFile, File()]) -> Uploa
     return UploadOut.with_record(artifact, await asyncio.to_thread(record_or_empty, lambda: read_record(stored)))
 
 
-@router.get("/uploads/{upload}/audio", response_class=FileResponse)
+@router.get("/uploads/{upload}/audio", response_class=AudioFile, responses=AUDIO)
 async def audio(upload: str, request: Request, format: Format = "wav", subtype: Subtype | None = None) -> Response:
     """Return the audio of an uploaded file, also parts of it (Range), as it is stored or converted."""
     server = server_of(request)
