@@ -27,13 +27,19 @@ def serving(folder, *flags, **environment):
     with log_of(folder).open("w") as log:  # a pipe that nobody reads would block the server when it is full
         process = subprocess.Popen(command, stderr=log, env=variables)
     try:
-        while len(lines := log_of(folder).read_text().splitlines()) < 3:
+        while len(lines := lines_from_address(folder)) < 3:
             assert process.poll() is None, lines
             time.sleep(0.01)
         yield process, re.search(r"http://\S+", lines[0])[0], lines[2].strip()
     finally:
         process.kill()
         process.wait()
+
+
+def lines_from_address(folder):
+    """Return what the server printed from the line with its address on; warnings may come before it."""
+    text = log_of(folder).read_text()
+    return text[text.find("soundloom is at") :].splitlines() if "soundloom is at" in text else []
 
 
 def log_of(folder):

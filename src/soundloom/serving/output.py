@@ -26,7 +26,7 @@ from soundloom.serving.display_names import display_name
 from soundloom.serving.storage.objects import ObjectStore, file_hash
 from soundloom.serving.storage.output_names import is_name_taken, place_in_job, set_file_name, takes_to_place
 from soundloom.serving.storage.rows import Event, Take
-from soundloom.serving.storage.takes import get_take
+from soundloom.serving.storage.takes import change_take, get_take
 
 log = logging.getLogger(__name__)
 PATTERN = "{prompt}-{seed}"
@@ -34,6 +34,7 @@ SUFFIX = ".wav"
 MAX_STEM_BYTES = MAX_NAME_BYTES - 30  # room for a number, the suffix and the names of temporary files
 STOP_SECONDS = 2.0
 Call = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
+Identity = tuple[int, int]
 Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
@@ -109,8 +110,42 @@ class OutputFiles:
         (self.folder / old).rename(self.folder / new)
         return True
 
+    def linked_names(self) -> dict[Identity | None, str]:
+        """Return the names of the files in the folder that have several links."""
+        found: dict[Identity | None, str] = {}
+        with suppress(OSError):
+            for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+                stat = path.stat()
+                if stat.st_nlink > 1:
+                    found[stat.st_dev, stat.st_ino] = path.name
+        return found
+
+    def identity(self, hash: str) -> Identity | None:
+        """Return what all links to a stored file have in common; None if it is missing."""
+        try:
+            stat = self.store.path(hash).stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino
+
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
+
+
+def adopt_files(connection: sqlite3.Connection, files: OutputFiles, pattern: str) -> None:
+    """Give takes of a library that was rebuilt the files that they had, and titles that only the files' names tell.
+
+    Only links are recognized: reading all copies would take too long.
+    """
+    names = files.linked_names()
+    for id in takes_to_place(connection):
+        take = get_take(connection, id)
+        name = names.get(files.identity(take.artifact.hash)) if take else None
+        if take is None or name is None or is_name_taken(connection, name, take.id):
+            continue
+        set_file_name(connection, take.id, name)
+        if "{n" not in pattern and not _has_stem(name, stem_of(take, pattern)):
+            change_take(connection, take.id, title=re.sub(r" \(\d+\)$", "", name.removesuffix(SUFFIX)))
 
 
 class Output:

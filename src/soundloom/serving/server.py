@@ -15,9 +15,9 @@ from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.settings import DispatchSettings
 from soundloom.serving.models import Models
-from soundloom.serving.output import PATTERN, Output, OutputFiles
-from soundloom.serving.storage.database import Database
+from soundloom.serving.output import PATTERN, Output, OutputFiles, adopt_files
 from soundloom.serving.storage.objects import ObjectStore
+from soundloom.serving.storage.rebuild import open_library
 from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
 from soundloom.serving.worker.settings import WorkerSettings
 
@@ -44,6 +44,7 @@ class ServerSettings:
     drain: float = 10.0
     output: Path | None = None  # folder where takes appear under names for people
     names: str = PATTERN  # of files there
+    rebuild: bool = False  # add clips that the library does not know
 
 
 class Server:
@@ -53,14 +54,18 @@ class Server:
         """Open the data folder. Raises StorageError or WriteError."""
         self.settings, self.started = settings, time.time()
         make_folder(settings.data)
-        self.database = Database(settings.data / DATABASE)
         self.store, self.hub = ObjectStore(settings.data / OBJECTS), EventHub()
+        trash = settings.data / TRASH
+        opened = open_library(settings.data, DATABASE, self.store, trash, rebuild=settings.rebuild)
+        self.database, self.notice = opened.database, opened.notice
         dispatch = DispatchSettings(
             settings.workers, keep_alive=settings.keep_alive, sources=settings.sources, allowed=settings.allowed
         )
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
         files = OutputFiles(settings.output, self.store) if settings.output else None
+        if self.notice and files:
+            self.database.run(partial(adopt_files, files=files, pattern=settings.names)).result()
         self.output = Output(files, settings.names, self.dispatcher.call, self.dispatcher.tell)
         self.hub.observers.append(self.output.observe)
         self.decoders = asyncio.Semaphore(MAX_DECODERS)  # of uploads

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from soundloom.cli.options.flags import flag, integer
+from soundloom.cli.options.flags import flag, integer, switch
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
 from soundloom.cli.options.serving import ServedModelOptions
 from soundloom.cli.options.shared import compat_flag, inference_precision_flag, name_flag, offline_flag
@@ -55,6 +55,7 @@ class Options(ServedModelOptions, EngineOptions, ThreadOptions):
     name: str = name_flag(
         default="{prompt}-{seed}", metavar="PATTERN", help="the names of files there; the title of a clip comes first"
     )
+    rebuild: bool = switch("--rebuild", help="add clips that the library does not know, from the records in its files")
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
     )
@@ -109,6 +110,7 @@ def run(options: Options) -> None:
         drain=options.drain,
         output=_output(options.output, folder),
         names=require_pattern(options.name),
+        rebuild=options.rebuild,
     )
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)
     address = Address(options.host, options.port, names, origins, Path(options.users) if options.users else None, gary)

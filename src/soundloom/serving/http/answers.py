@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Exact(BaseModel):
@@ -119,6 +119,7 @@ class SystemOut(Exact):
     paused: bool
     waiting: WaitingOut
     devices: list[DeviceOut]
+    notice: str = Field(description="what users should know about the library, such as what was lost")
     disk: DiskOut
     output: OutputOut
 

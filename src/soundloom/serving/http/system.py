@@ -109,6 +109,7 @@ async def system(request: Request) -> SystemOut:
         paused=server.dispatcher.is_paused,
         waiting=WaitingOut(jobs=jobs, clips=items),
         devices=devices,
+        notice=server.notice,
         disk=DiskOut(free=disk.free, total=disk.total),
         output=OutputOut(folder=folder if is_loopback(request) else None, works=not server.output.problem),
     )

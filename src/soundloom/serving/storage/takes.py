@@ -63,10 +63,13 @@ def add_take(
     client: str,
     parent: str | None = None,
     title: str = "",
+    *,
+    made: float | None = None,
 ) -> Take:
-    """Store a take and its file's facts."""
+    """Store a take, made now or at a time that is known, and its file's facts."""
     add_artifact(connection, artifact)
-    take = Take(new_id(), artifact, record, recorded_prompt(record), kind, client, time.time(), parent, title)
+    made = time.time() if made is None else made
+    take = Take(new_id(), artifact, record, recorded_prompt(record), kind, client, made, parent, title)
     connection.execute(
         "INSERT INTO takes (id, artifact, record, prompt, parent, kind, client, title, made) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
