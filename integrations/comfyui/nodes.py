@@ -12,7 +12,7 @@ from typing import Any
 import folder_paths  # of ComfyUI
 
 from .server import Server, ServerError
-from .sound import to_audio, to_wav
+from .sound import to_audio, to_wav, with_comments
 
 CATEGORY = "audio/soundloom"
 MODEL, CLIPS = "SOUNDLOOM_MODEL", "SOUNDLOOM_CLIPS"
@@ -228,7 +228,7 @@ class SoundloomSave:
 
     CATEGORY, FUNCTION, OUTPUT_NODE = CATEGORY, "save", True
     RETURN_TYPES = ()
-    DESCRIPTION = "Save clips in ComfyUI's output folder as the server made them, with their records in the tags."
+    DESCRIPTION = "Save clips in ComfyUI's output folder with their records, and in FLAC with the workflow."
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
@@ -237,15 +237,27 @@ class SoundloomSave:
                 "clips": (CLIPS,),
                 "filename_prefix": ("STRING", {"default": "audio/soundloom"}),
                 "format": (list(FORMATS), {"default": "flac"}),
-            }
+            },
+            "optional": {"audioUI": ("AUDIO_UI", {})},  # the player; ComfyUI's page needs it of nodes with sound
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
         }
 
-    def save(self, clips: Sequence[Mapping[str, Any]], filename_prefix: str, format: str) -> dict[str, Any]:
+    def save(
+        self,
+        clips: Sequence[Mapping[str, Any]],
+        filename_prefix: str,
+        format: str,
+        audioUI: Any = None,
+        prompt: Any = None,
+        extra_pnginfo: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         server, results = Server(), []
         place = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
         folder, name, number, subfolder, _ = place
         for clip in clips:
             data = server.audio(clip, format=format)
+            if format == "flac":
+                data = with_comments(data, _workflow(prompt, extra_pnginfo))
             file = f"{name.replace('%batch_num%', str(len(results)))}_{number:05}_.{format}"
             Path(folder, file).write_bytes(data)
             results.append({"filename": file, "subfolder": subfolder, "type": "output"})
@@ -265,7 +277,7 @@ class SoundloomLoad:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
         folder = Path(folder_paths.get_input_directory())
         files = (path for path in folder.iterdir() if path.suffix.lower() in SOUNDS) if folder.is_dir() else ()
-        return {"required": {"audio": (sorted(path.name for path in files), {"audio_upload": True})}}
+        return {"required": {"audio": (sorted(path.name for path in files),)}}
 
     @classmethod
     def IS_CHANGED(cls, audio: str) -> str:  # noqa: N802
@@ -312,6 +324,15 @@ def _request(prompt: str, seed: int, steps: int, negative_prompt: str, options: 
     if not isinstance(more, dict):
         raise ValueError('options are a JSON object such as {"bars": 4, "bpm": 120}')
     return request | more
+
+
+def _workflow(prompt: Any, extra: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what ComfyUI stores in files, so that dropping them on its page opens the workflow."""
+    from comfy.cli_args import args
+
+    if args.disable_metadata or prompt is None:
+        return {}
+    return {name: json.dumps(value) for name, value in {"prompt": prompt, **(extra or {})}.items()}
 
 
 def _model_fields(model: Mapping[str, Any]) -> dict[str, Any]:

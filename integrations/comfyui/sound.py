@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 FLOAT = 3  # format of WAV files
+COMMENTS, LAST = 4, 0x80  # in FLAC: the type of the block of comments, and the mark of the last block
+MAX_BLOCK = 2**24 - 1  # bytes
 
 
 def to_wav(waveform: torch.Tensor, rate: int) -> bytes:
@@ -46,3 +48,26 @@ def to_audio(files: Sequence[bytes]) -> dict[str, Any]:
     """Return files of equal length as one AUDIO."""
     sounds = [from_wav(file) for file in files]
     return {"waveform": torch.stack([sound for sound, _ in sounds]), "sample_rate": sounds[0][1]}
+
+
+def with_comments(flac: bytes, comments: Mapping[str, str]) -> bytes:
+    """Return a FLAC file with further comments; unchanged if they do not fit. Raises ValueError for another file."""
+    if flac[:4] != b"fLaC":
+        raise ValueError("the server sent no FLAC file")
+    position = 4
+    while True:
+        kind, size = flac[position], int.from_bytes(flac[position + 1 : position + 4], "big")
+        body = flac[position + 4 : position + 4 + size]
+        if kind & ~LAST == COMMENTS:
+            break
+        if kind & LAST:
+            return flac
+        position += 4 + size
+    count_at = 4 + int.from_bytes(body[:4], "little")  # after the name of the encoder
+    count = int.from_bytes(body[count_at : count_at + 4], "little") + len(comments)
+    texts = [f"{name}={value}".encode() for name, value in comments.items()]
+    added = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    new = body[:count_at] + count.to_bytes(4, "little") + body[count_at + 4 :] + added
+    if len(new) > MAX_BLOCK:
+        return flac
+    return flac[:position] + bytes([kind]) + len(new).to_bytes(3, "big") + new + flac[position + 4 + size :]
