@@ -186,3 +186,9 @@ def test_connections_do_not_wait_for_acknowledgements():
         accepted, _ = listening.accept()
         with closing(accepted):
             assert accepted.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e99"])
+def test_disk_limits_that_are_none_are_refused(tmp_path, value):
+    code, text = refusal(tmp_path, "--disk-limit", value)
+    assert code == 2 and "--disk-limit" in text and "Traceback" not in text

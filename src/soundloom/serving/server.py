@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from soundloom.atomic import make_folder
+from soundloom.serving.disk import clean_derived
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
 from soundloom.serving.jobs.settings import DispatchSettings
@@ -44,6 +45,7 @@ class ServerSettings:
     drain: float = 10.0
     output: Path | None = None  # folder where takes appear under names for people
     names: str = PATTERN  # of files there
+    disk_limit: int | None = None  # bytes that the library may take
     rebuild: bool = False  # add clips that the library does not know
 
 
@@ -59,7 +61,11 @@ class Server:
         opened = open_library(settings.data, DATABASE, self.store, trash, rebuild=settings.rebuild)
         self.database, self.notice = opened.database, opened.notice
         dispatch = DispatchSettings(
-            settings.workers, keep_alive=settings.keep_alive, sources=settings.sources, allowed=settings.allowed
+            settings.workers,
+            keep_alive=settings.keep_alive,
+            sources=settings.sources,
+            allowed=settings.allowed,
+            disk_limit=settings.disk_limit,
         )
         self.dispatcher = Dispatcher(self.database, self.store, self.hub, dispatch)
         self.models = Models(self.dispatcher, offline=any(worker.offline for worker in settings.workers.values()))
@@ -67,7 +73,8 @@ class Server:
         if self.notice and files:
             self.database.run(partial(adopt_files, files=files, pattern=settings.names)).result()
         self.output = Output(files, settings.names, self.dispatcher.call, self.dispatcher.tell)
-        self.hub.observers.append(self.output.observe)
+        self.dispatcher.disk.tell = self.dispatcher.tell
+        self.hub.observers += [self.output.observe, self.dispatcher.disk.observe]
         self.decoders = asyncio.Semaphore(MAX_DECODERS)  # of uploads
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -106,6 +113,8 @@ class Server:
             for hash in unused:
                 self.store.path(hash).unlink(missing_ok=True)
             await asyncio.to_thread(self.store.set_aside_orphans, known, self.settings.data / TRASH)
+            self.dispatcher.disk.derived = await asyncio.to_thread(clean_derived, self.settings.data, known)
+            self.dispatcher.disk.look()
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -31,12 +31,14 @@ async def store_upload(server: Server, path: Path, name: str, seconds: float = 0
     Raises TooLargeError, AudioError for what is no audio, RequestError for audio beyond the limits, or WriteError.
     """
     require_audio(path)
+    await server.dispatcher.disk.require(path.stat().st_size)
     async with server.decoders:
         with server.store.temporary() as target:
             facts = await asyncio.to_thread(_decode, path, target, seconds)
             stored = await asyncio.to_thread(server.store.add, target)
     artifact = Artifact(stored.hash, stored.bytes, **facts, name=display_name(name), made=time.time())
     await server.dispatcher.call(partial(add_artifact, artifact=artifact))
+    server.dispatcher.disk.look()
     return artifact
 
 

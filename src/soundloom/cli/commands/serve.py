@@ -20,6 +20,7 @@ NEEDED = ("fastapi", "uvicorn", "multipart")
 LIBRARY = "library"  # folder in the data folder
 FOREVER = -1.0
 NOWHERE = "none"
+MAX_GIB = 2.0**30
 GARY_PORT = 8006  # where gary's clients look
 
 
@@ -55,6 +56,12 @@ class Options(ServedModelOptions, EngineOptions, ThreadOptions):
     name: str = name_flag(
         default="{prompt}-{seed}", metavar="PATTERN", help="the names of files there; the title of a clip comes first"
     )
+    disk_limit: float | None = flag(
+        "--disk-limit",
+        type=float,
+        metavar="GIB",
+        help="refuse jobs beyond this size of the library (default: the disk)",
+    )
     rebuild: bool = switch("--rebuild", help="add clips that the library does not know, from the records in its files")
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
@@ -81,6 +88,8 @@ def run(options: Options) -> None:
         raise RequestError(f"--port must be between 0 and 65535, found {options.port}")
     if not options.drain >= 0 or not (options.keep_alive >= 0 or options.keep_alive == FOREVER):
         raise RequestError("--drain and --keep-alive are seconds, 0 or more", "--keep-alive -1 never frees models")
+    if options.disk_limit is not None and not 0 < options.disk_limit < MAX_GIB:
+        raise RequestError(f"--disk-limit is a number of GiB above 0, found {options.disk_limit:g}")
     gary = None if options.compat is None else _gary_port(options.compat)
     from soundloom.serving.output import require_pattern
     from soundloom.serving.run import Address, serve
@@ -110,6 +119,7 @@ def run(options: Options) -> None:
         drain=options.drain,
         output=_output(options.output, folder),
         names=require_pattern(options.name),
+        disk_limit=None if options.disk_limit is None else round(options.disk_limit * 2**30),
         rebuild=options.rebuild,
     )
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)

@@ -96,10 +96,22 @@ class DeviceOut(Exact):
 
 
 class DiskOut(Exact):
-    """Bytes of the disk with the library."""
+    """Bytes: `used` by the library of `allowed`, `needed` by jobs that wait, and those of its disk; `limit` is set."""
 
+    state: Literal["ok", "low", "full"]
+    used: int
+    needed: int
+    allowed: int
+    limit: int | None
     free: int
     total: int
+
+
+class PurgedOut(Exact):
+    """How many deleted takes were removed for good, and the bytes of their files."""
+
+    takes: int
+    bytes: int
 
 
 class OutputOut(Exact):

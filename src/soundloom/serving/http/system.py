@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from ipaddress import ip_address
 from typing import Annotated
@@ -86,7 +85,7 @@ async def system(request: Request) -> SystemOut:
     """Return devices, models in memory, the default model, the length of the queue, and disk space."""
     server = server_of(request)
     jobs, items = await server.dispatcher.call(waiting)
-    disk = shutil.disk_usage(server.settings.data)
+    space = await server.dispatcher.disk.space()
     folder = str(server.settings.output) if server.settings.output else None
     devices = [
         DeviceOut(
@@ -110,7 +109,7 @@ async def system(request: Request) -> SystemOut:
         waiting=WaitingOut(jobs=jobs, clips=items),
         devices=devices,
         notice=server.notice,
-        disk=DiskOut(free=disk.free, total=disk.total),
+        disk=DiskOut(**{name: getattr(space, name) for name in DiskOut.model_fields}),
         output=OutputOut(folder=folder if is_loopback(request) else None, works=not server.output.problem),
     )
 

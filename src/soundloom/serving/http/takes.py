@@ -16,6 +16,7 @@ from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
+from soundloom.serving.http.answers import PurgedOut
 from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.owners import own_take, owner_of, server_of
@@ -34,6 +35,7 @@ from soundloom.serving.storage.takes import (
     delete_take,
     lineage,
     list_takes,
+    purge_deleted,
     restore_take,
 )
 
@@ -64,6 +66,18 @@ async def takes(
     search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, owner, order, limit, offset)
     found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, search))
     return TakesOut(takes=[TakeOut.of(take) for take in found], count=count)
+
+
+@router.delete("")
+async def purge(request: Request) -> PurgedOut:
+    """Remove the takes that were deleted for good, and their files, instead of after 30 days."""
+    server, owner = server_of(request), owner_of(request)
+    count, files = await server.dispatcher.call(lambda connection: purge_deleted(connection, owner))
+    for file in files:
+        await asyncio.to_thread(server.store.path(file.hash).unlink, missing_ok=True)
+    await server.dispatcher.tell("system", {"library": "purged", "takes": count}, owner)
+    server.dispatcher.disk.look()
+    return PurgedOut(takes=count, bytes=sum(file.bytes for file in files))
 
 
 @router.get("/{take}")

@@ -28,6 +28,11 @@ class QueuedJob:
     progress: Mapping[str, Any] | None = None  # of its last event
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def unfinished(self) -> set[int]:
+        """The clips that are not stored yet, if they can be made at all."""
+        return (self.pending | self.running) & self.clips.keys()
+
     def waiting(self) -> list[Waiting]:
         """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""
         if self.is_canceling:
