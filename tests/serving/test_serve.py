@@ -58,36 +58,54 @@ def token(folder):
 
 
 def test_it_serves_a_clip_and_stops_with_open_streams(tmp_path):
-    with serving(tmp_path) as (process, url, link):
+    with serving(tmp_path, "--drain", "1") as (process, url, link):
         with httpx.Client(base_url=url, headers=token(tmp_path), timeout=60) as client:
             assert client.get("/health").status_code == 200
             body = {"request": {"prompt": "rain", "seconds": 1}}
             job = client.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()
             assert job["state"] == "succeeded"
             assert httpx.get(link).status_code == 303
-            streams = [threading.Thread(target=read_stream, args=(url, token(tmp_path))) for _ in range(5)]
+            lines, answers = [], []
+            streams = [threading.Thread(target=read_stream, args=(url, token(tmp_path), lines)) for _ in range(5)]
             for stream in streams:
                 stream.start()
             slow = {"request": {"prompt": "rain", "seconds": 1, "steps": 4000, "sampler": "euler"}}
             waiting = client.post("/v1/jobs", json=slow).json()["id"]
+            waits = [
+                (f"/v1/jobs/{waiting}?wait=60", None),
+                ("/v1/audio/generate", {"input": "rain", "audio_length": 1}),
+            ]
+            for path, content in waits:
+                streams.append(
+                    threading.Thread(target=wait_for_answer, args=(url, token(tmp_path), path, content, answers))
+                )
+                streams[-1].start()
             time.sleep(1)
             start = time.monotonic()
             process.send_signal(signal.SIGTERM)
             process.wait(20)
-            assert time.monotonic() - start < 15
+            assert time.monotonic() - start < 6
         for stream in streams:
             stream.join(5)
             assert not stream.is_alive()
+        assert lines.count("event: bye") == 5
+        assert sorted(answers) == [200, 503]
+        assert "Traceback" not in log_of(tmp_path).read_text()
     with serving(tmp_path) as (_, url, _), httpx.Client(base_url=url, headers=token(tmp_path)) as client:
         assert client.get(f"/v1/jobs/{waiting}").json()["state"] in ("queued", "running")
         assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
 
 
-def read_stream(url, headers):
+def wait_for_answer(url, headers, path, content, answers):
+    answers.append(
+        httpx.request("POST" if content else "GET", url + path, headers=headers, json=content, timeout=60).status_code
+    )
+
+
+def read_stream(url, headers, lines):
     try:
         with httpx.stream("GET", f"{url}/v1/events", headers=headers, timeout=30) as answer:
-            for _ in answer.iter_lines():
-                pass
+            lines += answer.iter_lines()
     except httpx.HTTPError:
         pass
 

@@ -88,10 +88,22 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     try:
-        uvicorn.Server(config).run(sockets)
+        _Web(config, server).run(sockets)
     finally:
         for one in sockets:
             one.close()
+
+
+class _Web(uvicorn.Server):
+    """A web server that tells its application of a stop first: uvicorn waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+        super().__init__(config)
+        self._served = server
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._served.begin_stop()
+        await super().shutdown(sockets)
 
 
 def stored_token(folder: Path) -> str:

@@ -84,9 +84,16 @@ class Server:
         await self.dispatcher.start()
         self._housekeeping = asyncio.create_task(self._keep_house())
 
+    def begin_stop(self) -> None:
+        """End streams of events and requests that wait, so that their connections can close; take no new jobs."""
+        self.hub.close()
+        self.dispatcher.is_stopping = True
+        for queued in self.dispatcher.queue.values():
+            queued.ended.set()
+
     async def stop(self) -> None:
         """End everything; jobs that are not finished wait for the next start."""
-        self.hub.close()
+        self.begin_stop()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await self.dispatcher.stop(self.settings.drain)

@@ -174,7 +174,10 @@ async def finish(server: Server, started: Started, client: str, watched: Request
 
 
 async def _result(server: Server, name: str, watched: Request | None) -> Take:
+    """Return the take of a job when it has ended. Raises SoundloomError if the server stops before."""
     while (job := await server.dispatcher.wait_for_end(name, LOOK_SECONDS)).state not in ENDED:
+        if server.dispatcher.is_stopping:
+            raise SoundloomError("the server is stopping", "try again when it is back")
         if watched is not None and await watched.is_disconnected():
             await server.dispatcher.cancel(name)
             raise ClientGone
