@@ -27,6 +27,7 @@ CONFORMANCE = [
     response_schema_conformance,
     status_code_conformance,
 ]
+UNKNOWN = "nothing-ü"
 STREAMS = ("/v1/events",)  # their answers have no end
 REQUEST_FIELDS = sorted({field.name for kind in (GenerationRequest, MusicRequest) for field in fields(kind)})
 MODES = {"valid": schemathesis.GenerationMode.POSITIVE, "invalid": schemathesis.GenerationMode.NEGATIVE}
@@ -39,22 +40,19 @@ def no_fault(context: Any, response: Any, case: Any) -> None:
 
 
 def with_known(description: dict[str, Any], values: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Return a description by which ids that exist, and fields that requests have, are generated often."""
+    """Return a description that names things that exist, and one that does not, in place of any text."""
     found = copy.deepcopy(description)
     for routes in found["paths"].values():
         for operation in routes.values():
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] in values:
-                    parameter["schema"] = _often(parameter["schema"], values[parameter["name"]])
+                    parameter["schema"] = {"enum": [*values[parameter["name"]], UNKNOWN]}
     body = found["components"]["schemas"]["JobIn"]["properties"]
-    for name in ("source", "model", "request"):
-        body[name] = _often(body[name], values[name])
-    body["request"]["anyOf"].append({"type": "object", "properties": {name: {} for name in REQUEST_FIELDS}})
+    for name in ("source", "model", "parent"):
+        body[name] = {"enum": [*values[name], UNKNOWN, None]}
+    anything = {"type": "object", "properties": {name: {} for name in REQUEST_FIELDS}}
+    body["request"] = {"anyOf": [{"enum": values["request"]}, anything]}
     return found
-
-
-def _often(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:
-    return {"anyOf": [{"enum": values}, *schema.get("anyOf", [schema])]}
 
 
 def operations(description: dict[str, Any]) -> dict[str, Any]:

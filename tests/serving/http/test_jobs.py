@@ -176,6 +176,8 @@ def test_audio_is_served_whole_in_parts_and_in_other_formats(client):
         assert soundfile.info(io.BytesIO(found.content)).format == kind
         assert found.headers["content-disposition"] == f'attachment; filename="rain-7.{form}"'
     assert soundfile.info(io.BytesIO(client.get(path, params={"subtype": "16"}).content)).subtype == "PCM_16"
+    refused = client.get(path, params={"format": "mp3", "subtype": "16"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "mp3 has no subtype 16")
     assert client.get(path, params={"format": "aac"}).status_code == 422
 
 

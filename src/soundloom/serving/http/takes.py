@@ -43,6 +43,12 @@ router = APIRouter(prefix="/v1/takes", tags=["library"])
 Format = Literal["wav", "flac", "mp3", "ogg"]
 Subtype = Literal["16", "24", "float"]
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+FORMAT_SUBTYPES: dict[Format, tuple[Subtype, ...]] = {
+    "wav": ("16", "24", "float"),
+    "flac": ("16", "24"),
+    "mp3": (),
+    "ogg": (),
+}
 MAX_TAG = 60  # characters
 PICTURE = {**content("application/octet-stream", text="Data to draw"), **problems(507)}
 FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
@@ -162,7 +168,10 @@ async def download_name(server: Server, take: Take, format: Format) -> str:
 async def file_in_format(
     server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None
 ) -> Path:
-    """Return a stored file, or a copy of it in another format."""
+    """Return a stored file, or a copy of it in another format. Raises RequestError for one that does not exist."""
+    if subtype not in (None, *FORMAT_SUBTYPES[format]):
+        known = ", ".join(FORMAT_SUBTYPES[format])
+        raise RequestError(f"{format} has no subtype {subtype}", f"use {known}" if known else "leave out subtype")
     if format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype):
         return path
     return await asyncio.to_thread(_converted, server, path, format, subtype)
