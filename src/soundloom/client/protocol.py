@@ -64,7 +64,14 @@ class Finished:
     clip: Clip
 
 
-Step = Call | Pause | Finished
+@dataclass(frozen=True)
+class NextEvent:
+    """Wait for the next event of the server, at most so many seconds; the answer is a ServerEvent or None."""
+
+    seconds: float
+
+
+Step = Call | Pause | Finished | NextEvent
 Result = TypeVar("Result")
 Steps = Generator[Step, Any, Result]
 

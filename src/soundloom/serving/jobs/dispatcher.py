@@ -242,7 +242,7 @@ class Dispatcher:
         for job in {item.job for item in run.items}:
             if job in self.queue:
                 self.queue[job].progress = facts
-            self.hub.progress(job, {"id": job, **facts}, self._client(job))
+            self.hub.progress(job, {"id": job, **facts}, self._client(job), always=message.finished)
 
     async def item_done(self, message: ItemDone) -> None:
         """Store a clip, or why there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +70,8 @@ def progress_facts(message: Working, fraction: Fraction) -> dict[str, Any]:
         "step": message.step,
         "steps": message.steps,
         "seconds": round(message.seconds, 3),
+        "finished": message.finished,
+        "time": time.time(),  # so that clients can tell which of two reports is the newer one
         "fraction": round(fraction.value, 3),
         "seconds_left": round(fraction.seconds_left(), 1),
     }
