@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from soundloom.atomic import make_folder
+from soundloom.errors import SoundloomError
 from soundloom.serving.disk import clean_derived
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.dispatcher import Dispatcher
@@ -22,6 +24,7 @@ from soundloom.serving.storage.rebuild import open_library
 from soundloom.serving.storage.takes import KEPT_SECONDS, mark_missing, purge
 from soundloom.serving.worker.settings import WorkerSettings
 
+log = logging.getLogger(__name__)
 DATABASE, OBJECTS, TRASH = "library.db", "objects", "trash"
 HOUSEKEEPING_SECONDS = 3600.0
 MAX_DECODERS = 4  # at a time
@@ -115,14 +118,20 @@ class Server:
     async def _keep_house(self) -> None:
         """Compare files and rows, and remove what was deleted long ago, at the start and from time to time."""
         while True:
-            present = await asyncio.to_thread(lambda: [path.stem for path in self.store.files()])
-            unused, known = await self.dispatcher.call(partial(_compare, present=present))
-            for hash in unused:
-                self.store.path(hash).unlink(missing_ok=True)
-            await asyncio.to_thread(self.store.set_aside_orphans, known, self.settings.data / TRASH)
-            self.dispatcher.disk.derived = await asyncio.to_thread(clean_derived, self.settings.data, known)
-            self.dispatcher.disk.look()
+            try:
+                await self._clean_up()
+            except (sqlite3.Error, OSError, SoundloomError) as error:
+                log.warning("the library could not be cleaned up: %s", error)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _clean_up(self) -> None:
+        present = await asyncio.to_thread(lambda: [path.stem for path in self.store.files()])
+        unused, known = await self.dispatcher.call(partial(_compare, present=present))
+        for hash in unused:
+            self.store.path(hash).unlink(missing_ok=True)
+        await asyncio.to_thread(self.store.set_aside_orphans, known, self.settings.data / TRASH)
+        self.dispatcher.disk.derived = await asyncio.to_thread(clean_derived, self.settings.data, known)
+        self.dispatcher.disk.look()
 
 
 def _compare(connection: sqlite3.Connection, present: list[str]) -> tuple[list[str], set[str]]:

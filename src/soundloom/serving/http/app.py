@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
 from soundloom.serving.http import contract, events, jobs, models, system, takes, tickets, uploads
 from soundloom.serving.http.guard import Access, Guard
-from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
+from soundloom.serving.http.problems import answer_error, answer_full, answer_http, answer_internal, answer_invalid
 from soundloom.serving.metrics import Metrics, Timing
 from soundloom.serving.server import Server
 from soundloom.version import __version__
@@ -39,6 +40,8 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http)
+    for kind in (sqlite3.Error, OSError):
+        app.add_exception_handler(kind, answer_full)
     app.add_exception_handler(Exception, answer_internal)
     app.state.tickets = tickets.Tickets()
     app.state.metrics = Metrics(server)

@@ -148,8 +148,8 @@ class Dispatcher:
         if not paused:
             for device in self.devices:
                 device.held = ""
-        await self.tell("queue", {"paused": paused})
         await self.changed()
+        await self.tell("queue", {"paused": paused})
 
     async def get(self, job: str) -> Job:
         """Return a job. Raises NotFoundError."""

@@ -34,6 +34,13 @@ class QueuedJob:
         """The clips that are not stored yet, if they can be made at all."""
         return (self.pending | self.running) & self.clips.keys()
 
+    def put_back(self, number: int) -> None:
+        """Return a clip to those that wait, unless it is stored; its end, or that of the job, may be stored again."""
+        if number in self.running:
+            self.running.discard(number)
+            self.pending.add(number)
+        self.is_ending = False
+
     def waiting(self) -> list[Waiting]:
         """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""
         if self.is_canceling:
