@@ -112,10 +112,17 @@ def test_the_size_that_is_expected_is_that_of_the_file(tmp_path):
 
 
 def test_pictures_of_removed_files_and_old_copies_go(tmp_path):
-    for name in ("peaks/aa.peaks", "peaks/aa-0-1.tile", "peaks/bb.peaks", "converted/new.mp3", "converted/old.mp3"):
+    for name in (
+        "peaks/aa.peaks",
+        "peaks/aa-0-1.tile",
+        "peaks/bb.peaks",
+        "converted/new.mp3",
+        "converted/old.mp3",
+        "trash/cc.wav",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"12345")
     os.utime(tmp_path / "converted" / "old.mp3", (1, 1))
-    assert clean_derived(tmp_path, ["aa"]) == 15
-    assert {path.name for path in tmp_path.glob("*/*")} == {"aa.peaks", "aa-0-1.tile", "new.mp3"}
-    assert clean_derived(tmp_path / "nothing", []) == 0
+    assert clean_derived(tmp_path, ["aa"], "trash") == 20
+    assert {path.name for path in tmp_path.glob("*/*")} == {"aa.peaks", "aa-0-1.tile", "new.mp3", "cc.wav"}
+    assert clean_derived(tmp_path / "nothing", [], "trash") == 0

@@ -83,7 +83,7 @@ def parents(found):
     return {hash: hashes.get(take["parent"]) for hash, take in found.items()}
 
 
-@pytest.mark.parametrize("loss", ["damaged", "no database", "gone"])
+@pytest.mark.parametrize("loss", ["damaged", "no database", "gone", "empty"])
 def test_the_library_comes_back_with_families_and_names(copy, loss):
     folder, music, before = copy
     path, names = folder / DATABASE, names_in(music)
@@ -94,6 +94,8 @@ def test_the_library_comes_back_with_families_and_names(copy, loss):
     else:
         for part in folder.glob(f"{DATABASE}*"):
             part.unlink()
+        if loss == "empty":
+            path.touch()
     with running(folder, output=music) as (client, server):
         after = takes_of(client)
         assert after.keys() == before.keys() and len(after) == 5
@@ -106,11 +108,11 @@ def test_the_library_comes_back_with_families_and_names(copy, loss):
         assert {take["title"] for hash, take in after.items() if hash != titled} == {""}
         notice = client.get("/v1/system").json()["notice"]
         assert "5 clips were added" in notice and "titles, tags" in notice and str(folder) not in notice
-        assert ("was missing" if loss == "gone" else "damaged and is now library-damaged-") in notice
+        assert ("was missing" if loss in ("gone", "empty") else "damaged and is now library-damaged-") in notice
         assert server.database.run(lambda connection: events_after(connection, 5)).result() is None
         edit(client, after[titled]["id"])
         wait_for(music, *names, "wind-1 (2).wav")
-    assert len([*folder.glob("library-damaged-*.db")]) == (loss != "gone")
+    assert len([*folder.glob("library-damaged-*.db")]) == (loss not in ("gone", "empty"))
 
 
 def test_an_old_database_gets_the_clips_that_it_does_not_know(tmp_path):

@@ -143,6 +143,10 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         (("--keep-alive", "-5"), "seconds, 0 or more"),
         (("--model", "same-s"), "autoencoder alone"),
         (("--model", "no-such-model"), "no-such-model"),
+        (("--output", ""), "--output needs a folder"),
+        (("--output", "/dev/null"), "is a file"),
+        (("--name", "{nothing}"), "no placeholder {nothing}"),
+        (("--name", "a/b"), "not the name of a file"),
     ],
 )
 def test_wrong_flags_are_refused_in_a_sentence(tmp_path, flags, message):
@@ -204,6 +208,26 @@ def test_connections_do_not_wait_for_acknowledgements():
         accepted, _ = listening.accept()
         with closing(accepted):
             assert accepted.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
+
+
+def test_the_output_folder_is_outside_the_library(tmp_path):
+    code, text = refusal(tmp_path, "--output", str(tmp_path / "library" / "objects"))
+    assert code == 2 and "is inside the library" in text
+
+
+def test_clips_appear_in_the_music_folder_of_the_user(tmp_path):
+    music = tmp_path / "Musik"
+    with (
+        serving(tmp_path, "--name", "{n:02}-{prompt}.wav", SOUNDLOOM_OUTPUT="", XDG_MUSIC_DIR=str(music)) as served,
+        httpx.Client(base_url=served[1], headers=token(tmp_path), timeout=60) as client,
+    ):
+        body = {"request": {"prompt": "rain", "seconds": 0.3}, "count": 2}
+        assert client.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()["state"] == "succeeded"
+        for _ in range(500):
+            if len([*music.glob("*/*.wav")]) == 2:
+                break
+            time.sleep(0.01)
+    assert sorted(path.name for path in (music / "soundloom").iterdir()) == ["00-rain.wav", "01-rain.wav"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e99"])

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LOW = 0.9  # of what the library may take
 LOW_BYTES = 2**30  # free on the disk
 RESERVE_BYTES = 2**26  # stay free for the database and other programs
-DERIVED = ("peaks", "converted")  # folders of files that can be made again
+PICTURES, COPIES = "peaks", "converted"  # folders of files that can be made again
 DERIVED_SECONDS = 30 * 86_400.0
 Call = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 State = Literal["ok", "low", "full"]
@@ -65,14 +65,14 @@ class Disk:
     def __init__(self, folder: Path, limit: int | None, call: Call, queue: Mapping[str, QueuedJob]) -> None:
         """`call` runs a function with the database's connection."""
         self.folder, self.limit = folder, limit
-        self.derived = 0  # bytes of files that can be made again, when they were last counted
+        self.other = 0  # bytes of files beside those of takes and uploads, when they were last counted
         self.tell: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None
         self._call, self._queue = call, queue
         self._state: State = "ok"
         self._task: asyncio.Task[None] | None = None
 
     async def space(self) -> Space:
-        used = self.derived + await self._call(stored_bytes)
+        used = self.other + await self._call(stored_bytes)
         needed = sum(queued.clips[n].bytes for queued in self._queue.values() for n in queued.unfinished)
         disk = shutil.disk_usage(self.folder)
         return Space(used, needed, disk.free, disk.total, self.limit)
@@ -111,17 +111,21 @@ class Disk:
             await self.tell("system", {"disk": facts})
 
 
-def clean_derived(data: Path, known: Iterable[str]) -> int:
-    """Remove pictures of files that are not `known`, and copies in other formats that are old; count the bytes left."""
+def clean_derived(data: Path, known: Iterable[str], trash: str) -> int:
+    """Remove pictures of files that are not `known`, and old copies in other formats.
+
+    Return the bytes that are left of these, and those of what was set aside.
+    """
     hashes, before, left = set(known), time.time() - DERIVED_SECONDS, 0
-    for path in (path for name in DERIVED for path in (data / name).glob("*")):
-        with suppress(OSError):
-            stat = path.stat()
-            is_picture = path.parent.name == DERIVED[0]
-            if path.stem.partition("-")[0] not in hashes if is_picture else stat.st_mtime < before:
-                path.unlink()
-            else:
-                left += stat.st_size
+    for folder in (PICTURES, COPIES, trash):
+        for path in (data / folder).glob("*"):
+            with suppress(OSError):
+                stat = path.stat()
+                is_unused = folder == PICTURES and path.stem.partition("-")[0] not in hashes
+                if is_unused or (folder == COPIES and stat.st_mtime < before):
+                    path.unlink()
+                else:
+                    left += stat.st_size
     return left
 
 

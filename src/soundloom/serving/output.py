@@ -189,9 +189,10 @@ class Output:
                 problem = ""
             except (SoundloomError, OSError, sqlite3.Error) as error:
                 problem = str(error.args[0]) if isinstance(error, SoundloomError) else str(error)
-                log.warning("take %s is not in the output folder: %s", take, problem)
             if problem != self.problem:
                 self.problem = problem
+                if problem:
+                    log.warning("take %s is not in the output folder: %s", take, problem)
                 with suppress(sqlite3.Error):
                     await self._tell("system", {"output": "failed" if problem else "works"})
             self._takes.task_done()

@@ -130,7 +130,7 @@ class Server:
         for hash in unused:
             self.store.path(hash).unlink(missing_ok=True)
         await asyncio.to_thread(self.store.set_aside_orphans, known, self.settings.data / TRASH)
-        self.dispatcher.disk.derived = await asyncio.to_thread(clean_derived, self.settings.data, known)
+        self.dispatcher.disk.other = await asyncio.to_thread(clean_derived, self.settings.data, known, TRASH)
         self.dispatcher.disk.look()
 
 

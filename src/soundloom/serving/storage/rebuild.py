@@ -22,7 +22,7 @@ from soundloom.serving.storage.rows import Artifact
 from soundloom.serving.storage.takes import add_artifact, add_take, get_artifact
 
 log = logging.getLogger(__name__)
-LOST = "titles, tags, notes, favorites, jobs and owners that only the database had are lost"
+LOST = "titles, tags, notes, favorites, jobs and owners that only the database had are lost, and deleted clips are back"
 NOBODY = ""  # the owner of takes whose owner is not known: only whoever runs the server sees them
 _MODES = ("generate", "vary", "inpaint", "extend", "loop", "edit")  # of clips that jobs make
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -57,7 +57,7 @@ def open_library(folder: Path, database: str, store: ObjectStore, trash: Path, *
     With `rebuild`, also add clips that it does not know. Raises StorageError.
     """
     path, aside = folder / database, None
-    is_new = not path.exists()
+    is_new = not path.exists() or not path.stat().st_size  # as after a power cut on the first start
     try:
         opened = Database(path)
     except DamagedError as error:
