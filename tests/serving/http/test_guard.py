@@ -5,14 +5,30 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from soundloom.serving.dialects import stability
 from soundloom.serving.http.tokens import open_link
 from tests.serving.http.conftest import TOKEN, running
 
+KINDS = ("text-to-audio", "audio-to-audio", "inpaint")
+DIALECTS = [
+    *(
+        ("POST", f"{prefix}/audio/{family}/{kind}")
+        for prefix in stability.PREFIXES
+        for family in ("stable-audio", "stable-audio-2")
+        for kind in KINDS
+    ),
+    *(("GET", f"{prefix}/audio/results/x") for prefix in stability.PREFIXES),
+    ("POST", "/v1/audio/generate"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/sound-generation"),
+]
+
 
 def routes(client):
-    """Return every path of the server and its methods."""
+    """Return every path of the server and its methods, those of other services too."""
     paths = client.get("/openapi.json").json()["paths"]
-    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    native = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    return [*native, *DIALECTS, ("GET", "/openapi.json"), ("GET", "/"), ("GET", "/nothing")]
 
 
 def ask(client, method, path, headers, **options):

@@ -46,6 +46,9 @@ SUBTYPE = "FLOAT"  # stored clips are exact
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     """Serve messages until `Bye`, or until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its workers
+    # The notes of models quote prompts; they are in the records of clips, and not for the log of the server.
+    logging.getLogger("soundloom").setLevel(logging.ERROR)
+    logging.getLogger("soundloom.serving").setLevel(logging.WARNING)
     Worker(connection, settings).serve()
 
 
