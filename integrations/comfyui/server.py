@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 DEFAULT_URL = "http://127.0.0.1:8157"
-ATTEMPTS, FIRST_PAUSE = 4, 0.25  # of a call whose connection is lost, and seconds before the second
+ATTEMPTS, FIRST_PAUSE = 6, 0.25  # of a call whose connection is lost, and seconds before the second
 CALL_SECONDS, LIST_SECONDS = 60.0, 2.0  # without any answer; the second for lists that menus show
 KEPT_SECONDS = 15.0  # ComfyUI asks for menus many times in a row
 POLL_SECONDS = 0.5
@@ -64,6 +64,7 @@ class Server:
         self.url = url or server_url()
         self.token = token or find_token(self.url)
         self._parts = urlsplit(self.url)
+        self._was_reached = False  # if so, it may be restarting, and goes on with its jobs
         if self._parts.scheme not in ("http", "https") or not self._parts.hostname:
             raise ServerError(f"SOUNDLOOM_URL is {self.url!r}, which is not an address such as {DEFAULT_URL}")
 
@@ -82,7 +83,7 @@ class Server:
             try:
                 status, content = self._send(method, path, body, headers or {}, seconds)
             except (OSError, http.client.HTTPException) as error:
-                if attempt == attempts or isinstance(error, ConnectionRefusedError):
+                if attempt == attempts or (isinstance(error, ConnectionRefusedError) and not self._was_reached):
                     raise ServerError(
                         f"the soundloom server at {self.url} does not answer ({error}). Start it with `soundloom "
                         "serve`, or set SOUNDLOOM_URL before ComfyUI starts."
@@ -90,6 +91,7 @@ class Server:
                 time.sleep(pause)
                 pause *= 2
             else:
+                self._was_reached = True
                 if status < 300:
                     return content
                 raise ServerError(_reason(status, content))

@@ -161,6 +161,34 @@ def test_a_cancel_in_comfyui_cancels_the_job(client, pack, monkeypatch):
     assert ended["state"] == "canceled"
 
 
+def test_a_restart_of_the_server_is_survived(client, pack, monkeypatch):
+    server = sys.modules[f"{pack.__name__}.server"]
+    monkeypatch.setattr(server, "FIRST_PAUSE", 0.01)
+    send, sent = server.Server._send, []
+
+    def fail_often(self, method, path, *rest):
+        sent.append(path)
+        if len(sent) > 1 and len(sent) % 3:
+            raise ConnectionRefusedError("not listening") if len(sent) % 2 else ConnectionResetError("cut")
+        return send(self, method, path, *rest)
+
+    monkeypatch.setattr(server.Server, "_send", fail_often)
+    before = len(client.get("/v1/jobs").json())
+    found = graphs.run(pack, {"model": graphs.MODEL, "made": graphs.generate()})
+    assert found["made"][0]["waveform"].shape == (1, 2, RATE) and len(sent) > 6
+    assert len(client.get("/v1/jobs").json()) == before + 1
+
+
+@pytest.mark.parametrize("name", ['rain "1".wav', "дождь.wav", "a;b\\c.wav", "x" * 200 + ".wav", "rain\u202e.wav"])
+def test_files_of_any_name_are_loaded(client, pack, tmp_path, name):
+    soundfile.write(tmp_path / "input" / "plain.wav", np.zeros((1000, 2)), RATE)
+    (tmp_path / "input" / "plain.wav").rename(tmp_path / "input" / name)
+    assert name in pack.NODE_CLASS_MAPPINGS["SoundloomLoad"].INPUT_TYPES()["required"]["audio"][0]
+    load = {"class_type": "SoundloomLoad", "inputs": {"audio": name}}
+    found = graphs.run(pack, {"loaded": load})["loaded"]
+    assert found[0]["waveform"].shape == (1, 2, 1000) and found[2:4] == ("", 0)
+
+
 def test_menus_list_what_the_server_has_and_work_without_it(client, pack, monkeypatch):
     kind = pack.NODE_CLASS_MAPPINGS["SoundloomModel"]
     names = kind.INPUT_TYPES()["required"]["name"][0]
