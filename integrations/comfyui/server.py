@@ -136,9 +136,11 @@ class Server:
         job = self.json("POST", "/v1/jobs", body, headers={"Idempotency-Key": uuid.uuid4().hex})
         path = f"/v1/jobs/{job['id']}"
         try:
+            fraction = 0.0
             while job["state"] not in ("succeeded", "failed", "canceled"):
                 job = self.json("GET", f"{path}?wait={POLL_SECONDS}")
-                watch(float((job["progress"] or {}).get("fraction") or 0.0))
+                fraction = max(fraction, float((job["progress"] or {}).get("fraction") or 0.0))  # none at the end
+                watch(1.0 if job["state"] == "succeeded" else fraction)
         except BaseException:
             with suppress(ServerError):
                 self.json("POST", f"{path}/cancel", attempts=1)
