@@ -15,7 +15,7 @@ from soundloom import AsyncClient, Client
 from soundloom.client import events, jobs
 from soundloom.client.events import EventParser, ServerEvent
 from soundloom.errors import Canceled
-from tests.serving.http.conftest import TOKEN
+from tests.serving.http.conftest import TOKEN, running
 
 LONG = {"seconds": 1, "seed": 7, "steps": 80, "sampler": "euler"}
 
@@ -124,6 +124,15 @@ def test_without_events_the_job_is_asked_for(served, stream):
         client.generate("rain", progress=found.append, **LONG)
         require_progress(found)
         assert len([path for path in paths if path.startswith("/v1/jobs/")]) > 1
+
+
+def test_users_of_a_server_get_the_events_of_their_jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "POLL_WAIT", 60)
+    ann = "a" * 20
+    with running(tmp_path, users={"ann": ann}) as (http, _), Client(str(http.base_url), ann) as client:
+        found = []
+        client.generate("rain", progress=found.append, **LONG)
+        require_progress(found)
 
 
 def test_a_job_is_canceled_within_a_moment(client, served):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from soundloom.cli.options.flags import flag, integer, switch
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
@@ -16,10 +17,14 @@ from soundloom.cli.options.shared import compat_flag, inference_precision_flag, 
 from soundloom.errors import RequestError, shown
 from soundloom.folders import data_folder, expanded, output_folder
 
+if TYPE_CHECKING:
+    from soundloom.serving.worker.settings import WorkerSettings
+
 NEEDED = ("fastapi", "uvicorn", "multipart")
 LIBRARY = "library"  # folder in the data folder
 FOREVER = -1.0
 NOWHERE = "none"
+MAX_WORKERS = 100  # on a Ray cluster
 MAX_GIB = 2.0**30
 GARY_PORT = 8006  # where gary's clients look
 
@@ -42,6 +47,12 @@ class Options(ServedModelOptions, EngineOptions, ThreadOptions):
         type=lambda text: tuple(text.split(",")),
         metavar="NAMES",
         help="devices that work at the same time, such as cuda:0,cuda:1 (default: the fastest one)",
+    )
+    ray: int | None = flag(
+        "--ray",
+        type=int,
+        metavar="N",
+        help="use N workers of the Ray cluster in RAY_ADDRESS, by default on this machine, which share the data folder",
     )
     precision: str | None = inference_precision_flag(help="precision of the transformer (default: auto)")
     offline: bool = offline_flag(default=False)
@@ -94,22 +105,10 @@ def run(options: Options) -> None:
     from soundloom.serving.output import require_pattern
     from soundloom.serving.run import Address, serve
     from soundloom.serving.server import OBJECTS, ServerSettings
-    from soundloom.serving.worker.settings import WorkerSettings
 
-    folder = data_folder() / LIBRARY
+    folder = (data_folder() / LIBRARY).absolute()
     served = options.served_models()
-    workers = {
-        device or "default": WorkerSettings(
-            str(folder / OBJECTS),
-            options.engine,
-            device or None,
-            options.precision or "auto",
-            options.threads,
-            options.offline,
-            served.sources,
-        )
-        for device in options.devices or ("",)
-    }
+    workers = _workers(options, str(folder / OBJECTS), served.sources)
     keep_alive = None if options.keep_alive == FOREVER else options.keep_alive
     settings = ServerSettings(
         *(folder, workers, served.model, served.sources),
@@ -128,6 +127,30 @@ def run(options: Options) -> None:
 
 
 INSTALL = "pip install 'soundloom[serve]'"
+
+
+def _workers(options: Options, objects: str, sources: Mapping[str, str]) -> dict[str, WorkerSettings]:
+    """Return the settings of the workers by their names. Raises RequestError."""
+    from soundloom.serving.worker.settings import WorkerSettings
+
+    devices: dict[str, str | None] = {device or "default": device or None for device in options.devices or ("",)}
+    if options.ray is not None:
+        if not 1 <= options.ray <= MAX_WORKERS or len(devices) > 1:
+            raise RequestError(
+                f"--ray is a number of workers from 1 to {MAX_WORKERS}, all on one kind of device",
+                "--ray 2 --devices cuda",
+            )
+        from soundloom.serving.worker.ray import connect
+
+        connect(objects)
+        devices = dict.fromkeys((f"ray:{number}" for number in range(options.ray)), *devices.values())
+    precision, on_ray = options.precision or "auto", options.ray is not None
+    return {
+        name: WorkerSettings(
+            *(objects, options.engine, device, precision, options.threads, options.offline, sources), on_ray=on_ray
+        )
+        for name, device in devices.items()
+    }
 
 
 def _output(chosen: str | None, library: Path) -> Path | None:

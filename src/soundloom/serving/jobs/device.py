@@ -29,8 +29,8 @@ from soundloom.serving.worker.messages import (
     Unload,
     Working,
 )
-from soundloom.serving.worker.process import WorkerProcess
 from soundloom.serving.worker.settings import WorkerSettings
+from soundloom.serving.worker.start import WorkerHandle, start_worker
 
 log = logging.getLogger(__name__)
 MAX_DEATHS, DEATH_SECONDS = 3, 60.0  # of a worker while it starts or loads, before its device is held
@@ -87,7 +87,7 @@ class Device:
 
     def __init__(self, name: str, settings: WorkerSettings, dispatcher: Owner) -> None:
         self.name, self.settings, self._dispatcher = name, settings, dispatcher
-        self.process: WorkerProcess | None = None
+        self.process: WorkerHandle | None = None
         self.loaded = Loaded()
         self.run: ActiveRun | None = None
         self.held = ""  # why it takes no work
@@ -128,7 +128,7 @@ class Device:
 
         self._inbox = asyncio.Queue()
         self.loaded = Loaded()
-        self.process = await asyncio.to_thread(WorkerProcess, self.settings, put, put)
+        self.process = await asyncio.to_thread(start_worker, self.settings, put, put)
         await self._receive(Ready)
 
     async def _next(self) -> list[Waiting]:

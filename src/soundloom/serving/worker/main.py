@@ -20,6 +20,7 @@ from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.worker.messages import (
     Bye,
     Cancel,
+    Channel,
     ItemDone,
     Load,
     Loaded,
@@ -55,7 +56,7 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
 class Worker:
     """A process with a model."""
 
-    def __init__(self, connection: Connection, settings: WorkerSettings) -> None:
+    def __init__(self, connection: Channel, settings: WorkerSettings) -> None:
         self.connection, self.settings = connection, settings
         self.store = ObjectStore(Path(settings.objects))
         self.model: Any = None
