@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from soundloom.serving.http.guard import PUBLIC, TICKETS
 from soundloom.serving.http.problems import MEDIA_TYPE
 
-COMMON = (401, 403, 413, 421, 429, 503)  # answers of any route: of the guard, or by a server that stops
+COMMON = (401, 403, 413, 421, 429, 503, 507)  # answers of any route: of the guard, at a stop, or by a full disk
 PUBLIC_COMMON = (403, 413, 421)
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
