@@ -1,7 +1,7 @@
 # Every target first sets up .venv.
 PYTHON := .venv/bin/python
 
-.PHONY: test slow lint types docs mini clean
+.PHONY: test slow clients lint types docs mini clean
 
 test:
 	scripts/setup dev
@@ -13,6 +13,11 @@ slow:
 	scripts/setup dev
 	scripts/setup-browser
 	$(PYTHON) -m pytest -m slow
+
+# Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
+clients:
+	scripts/setup dev
+	SOUNDLOOM_CLIENTS=fetch $(PYTHON) -m pytest -rs -m "" tests/serving/dialects/test_clients.py tests/integrations
 
 lint:
 	scripts/setup dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from soundloom.engines.threads import shorten_waits
 
 shorten_waits()  # before any test imports PyTorch
+os.environ["SOUNDLOOM_OUTPUT"] = "none"  # servers of tests put no files into the music folder
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,29 @@ def loras_folder() -> Path:
     return expanded(chosen) if chosen else data_folder() / "loras"
 
 
+def output_folder() -> Path:
+    """Return where a server shows finished clips; SOUNDLOOM_OUTPUT overrides `soundloom` in the user's music folder."""
+    chosen = os.environ.get("SOUNDLOOM_OUTPUT")
+    return expanded(chosen) if chosen else _music_folder() / "soundloom"
+
+
+def _music_folder() -> Path:
+    """Return the user's folder for music: on Linux the one of XDG user directories, else `Music`."""
+    usual = _home() / "Music"
+    if sys.platform in ("win32", "darwin"):
+        return usual
+    if chosen := os.environ.get("XDG_MUSIC_DIR"):
+        return Path(chosen)
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config")
+    try:
+        lines = (config / "user-dirs.dirs").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return usual
+    values = [line.partition("=")[2].strip().strip('"') for line in lines if line.startswith("XDG_MUSIC_DIR=")]
+    found = Path(values[-1].replace("$HOME", str(_home()), 1)) if values else usual
+    return found if found.is_absolute() and found != _home() else usual  # the home folder itself means "none"
+
+
 def expanded(path: str | Path) -> Path:
     """Expand `~` in a path that a user typed. Raises RequestError when the home folder is unknown."""
     try:

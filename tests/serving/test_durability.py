@@ -21,7 +21,7 @@ from soundloom.serving.storage.takes import Search, list_takes
 from tests.serving.test_serve import serving, token
 
 BODY = {"request": {"prompt": "rain", "seconds": 0.3, "steps": 2}, "count": 2}
-COPIES = 30
+COPIES = 100
 
 
 def children(pid):

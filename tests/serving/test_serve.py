@@ -27,13 +27,19 @@ def serving(folder, *flags, **environment):
     with log_of(folder).open("w") as log:  # a pipe that nobody reads would block the server when it is full
         process = subprocess.Popen(command, stderr=log, env=variables)
     try:
-        while len(lines := log_of(folder).read_text().splitlines()) < 3:
+        while len(lines := lines_from_address(folder)) < 3:
             assert process.poll() is None, lines
             time.sleep(0.01)
         yield process, re.search(r"http://\S+", lines[0])[0], lines[2].strip()
     finally:
         process.kill()
         process.wait()
+
+
+def lines_from_address(folder):
+    """Return what the server printed from the line with its address on; warnings may come before it."""
+    text = log_of(folder).read_text()
+    return text[text.find("soundloom is at") :].splitlines() if "soundloom is at" in text else []
 
 
 def log_of(folder):
@@ -52,36 +58,54 @@ def token(folder):
 
 
 def test_it_serves_a_clip_and_stops_with_open_streams(tmp_path):
-    with serving(tmp_path) as (process, url, link):
+    with serving(tmp_path, "--drain", "1") as (process, url, link):
         with httpx.Client(base_url=url, headers=token(tmp_path), timeout=60) as client:
             assert client.get("/health").status_code == 200
             body = {"request": {"prompt": "rain", "seconds": 1}}
             job = client.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()
             assert job["state"] == "succeeded"
             assert httpx.get(link).status_code == 303
-            streams = [threading.Thread(target=read_stream, args=(url, token(tmp_path))) for _ in range(5)]
+            lines, answers = [], []
+            streams = [threading.Thread(target=read_stream, args=(url, token(tmp_path), lines)) for _ in range(5)]
             for stream in streams:
                 stream.start()
             slow = {"request": {"prompt": "rain", "seconds": 1, "steps": 4000, "sampler": "euler"}}
             waiting = client.post("/v1/jobs", json=slow).json()["id"]
+            waits = [
+                (f"/v1/jobs/{waiting}?wait=60", None),
+                ("/v1/audio/generate", {"input": "rain", "audio_length": 1}),
+            ]
+            for path, content in waits:
+                streams.append(
+                    threading.Thread(target=wait_for_answer, args=(url, token(tmp_path), path, content, answers))
+                )
+                streams[-1].start()
             time.sleep(1)
             start = time.monotonic()
             process.send_signal(signal.SIGTERM)
             process.wait(20)
-            assert time.monotonic() - start < 15
+            assert time.monotonic() - start < 6
         for stream in streams:
             stream.join(5)
             assert not stream.is_alive()
+        assert lines.count("event: bye") == 5
+        assert sorted(answers) == [200, 503]
+        assert "Traceback" not in log_of(tmp_path).read_text()
     with serving(tmp_path) as (_, url, _), httpx.Client(base_url=url, headers=token(tmp_path)) as client:
         assert client.get(f"/v1/jobs/{waiting}").json()["state"] in ("queued", "running")
         assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded"
 
 
-def read_stream(url, headers):
+def wait_for_answer(url, headers, path, content, answers):
+    answers.append(
+        httpx.request("POST" if content else "GET", url + path, headers=headers, json=content, timeout=60).status_code
+    )
+
+
+def read_stream(url, headers, lines):
     try:
         with httpx.stream("GET", f"{url}/v1/events", headers=headers, timeout=30) as answer:
-            for _ in answer.iter_lines():
-                pass
+            lines += answer.iter_lines()
     except httpx.HTTPError:
         pass
 
@@ -119,6 +143,10 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         (("--keep-alive", "-5"), "seconds, 0 or more"),
         (("--model", "same-s"), "autoencoder alone"),
         (("--model", "no-such-model"), "no-such-model"),
+        (("--output", ""), "--output needs a folder"),
+        (("--output", "/dev/null"), "is a file"),
+        (("--name", "{nothing}"), "no placeholder {nothing}"),
+        (("--name", "a/b"), "not the name of a file"),
     ],
 )
 def test_wrong_flags_are_refused_in_a_sentence(tmp_path, flags, message):
@@ -180,3 +208,29 @@ def test_connections_do_not_wait_for_acknowledgements():
         accepted, _ = listening.accept()
         with closing(accepted):
             assert accepted.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
+
+
+def test_the_output_folder_is_outside_the_library(tmp_path):
+    code, text = refusal(tmp_path, "--output", str(tmp_path / "library" / "objects"))
+    assert code == 2 and "is inside the library" in text
+
+
+def test_clips_appear_in_the_music_folder_of_the_user(tmp_path):
+    music = tmp_path / "Musik"
+    with (
+        serving(tmp_path, "--name", "{n:02}-{prompt}.wav", SOUNDLOOM_OUTPUT="", XDG_MUSIC_DIR=str(music)) as served,
+        httpx.Client(base_url=served[1], headers=token(tmp_path), timeout=60) as client,
+    ):
+        body = {"request": {"prompt": "rain", "seconds": 0.3}, "count": 2}
+        assert client.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()["state"] == "succeeded"
+        for _ in range(500):
+            if len([*music.glob("*/*.wav")]) == 2:
+                break
+            time.sleep(0.01)
+    assert sorted(path.name for path in (music / "soundloom").iterdir()) == ["00-rain.wav", "01-rain.wav"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e99"])
+def test_disk_limits_that_are_none_are_refused(tmp_path, value):
+    code, text = refusal(tmp_path, "--disk-limit", value)
+    assert code == 2 and "--disk-limit" in text and "Traceback" not in text

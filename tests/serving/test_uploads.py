@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +133,18 @@ def test_too_many_bytes_are_refused(server, monkeypatch):
     monkeypatch.setattr(uploads, "MAX_FILE_BYTES", 100)
     with pytest.raises(TooLargeError):
         store(server, wav(200, data=bytes(200)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
+def test_decoders_have_little_memory():
+    code = (
+        "from soundloom.serving.decode import MEMORY_BYTES, limit_process\n"
+        "limit_process()\n"
+        "try: bytearray(MEMORY_BYTES)\n"
+        "except MemoryError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any, Self, TypeVar, Unpack, cast, overload
 from soundloom.audio.clip import Clip
 from soundloom.client.address import DEFAULT_URL
 from soundloom.client.calls import Calls, ServedKwargs
+from soundloom.client.events import AsyncEventReader
 from soundloom.client.jobs import cancel_job
-from soundloom.client.protocol import Answer, Call, ConnectionLost, Finished, Pause, Steps, segment
+from soundloom.client.protocol import Answer, Call, ConnectionLost, Finished, NextEvent, Pause, Steps, segment
 from soundloom.client.shapes import Job, ServedModel, System, Take
 from soundloom.client.takes import Source, TakeClip, fetch_take
 from soundloom.client.transport import Transport
@@ -215,21 +216,29 @@ class AsyncClient:
         clips: dict[int, Clip] = {}
         value: Any = None
         failure: BaseException | None = None
-        while True:
-            try:
-                step = steps.send(value) if failure is None else steps.throw(failure)
-            except StopIteration as end:
-                return clips, cast(Result, end.value)
-            value, failure = None, None
-            try:
-                if isinstance(step, Finished):
-                    clips[step.index] = step.clip
-                elif isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                else:
-                    value = await self._send(step)
-            except BaseException as error:  # such as that the task is canceled, which cancels the jobs
-                failure = error
+        events: AsyncEventReader | None = None
+        try:
+            while True:
+                try:
+                    step = steps.send(value) if failure is None else steps.throw(failure)
+                except StopIteration as end:
+                    return clips, cast(Result, end.value)
+                value, failure = None, None
+                try:
+                    if isinstance(step, Finished):
+                        clips[step.index] = step.clip
+                    elif isinstance(step, Pause):
+                        await asyncio.sleep(step.seconds)
+                    elif isinstance(step, NextEvent):
+                        events = events or AsyncEventReader(self._http)
+                        value = await events.next(step.seconds)
+                    else:
+                        value = await self._send(step)
+                except BaseException as error:  # such as that the task is canceled, which cancels the jobs
+                    failure = error
+        finally:
+            if events is not None:
+                await events.close()
 
     async def _send(self, call: Call) -> Answer | None:
         try:

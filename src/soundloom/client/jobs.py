@@ -11,7 +11,8 @@ from threading import Event
 from typing import Any
 
 from soundloom.audio.clip import Clip, log_warnings
-from soundloom.client.protocol import ATTEMPTS, Call, Finished, Steps, ask, error_of
+from soundloom.client.events import LOST, ServerEvent
+from soundloom.client.protocol import ATTEMPTS, Call, Finished, NextEvent, Steps, ask, error_of
 from soundloom.client.shapes import Job
 from soundloom.client.takes import TakeClip, fetch_take, upload
 from soundloom.config.musicgen.request import MusicRequest
@@ -24,7 +25,9 @@ from soundloom.pipeline.provenance import source_record
 ENDED = ("succeeded", "failed", "canceled")
 MAX_COUNT = 100  # clips of a job
 MAX_JOBS = 50  # of a call at the same time
-QUICK_WAIT, SLOW_WAIT = 0.1, 20.0  # seconds for an answer about a job: with progress or cancel, without
+SLOW_WAIT = 20.0  # seconds for an answer about a job, and without news of it by events until it is asked for
+POLL_WAIT = 0.25  # the same while there are no events, such as behind a proxy that holds them back
+EVENT_WAIT = 0.1  # seconds between looks whether the caller canceled
 Request = GenerationRequest | MusicRequest
 
 
@@ -47,8 +50,9 @@ class Watch:
     cancel: Event | None = None
 
     @property
-    def wait(self) -> float:
-        return SLOW_WAIT if self.progress is None and self.cancel is None else QUICK_WAIT
+    def is_live(self) -> bool:
+        """Whether the caller wants to know or to decide something while a job runs."""
+        return self.progress is not None or self.cancel is not None
 
     def require_not_canceled(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
@@ -65,7 +69,10 @@ def run_requests(server: str, model: str, requests: Sequence[Request], watch: Wa
     uploaded: dict[int, str] = {}  # by the id of the object
     failures: list[OutputError] = []
     logged = set[str]()
+    news = _News()
     try:
+        if watch.is_live:
+            yield NextEvent(0)  # connects before the first job can start
         while waiting or active:
             while waiting and len(active) < MAX_JOBS:
                 watch.require_not_canceled()
@@ -75,7 +82,7 @@ def run_requests(server: str, model: str, requests: Sequence[Request], watch: Wa
                 task.body = _body(task, model, None if source is None else uploaded[id(source)])
                 active.append(waiting.popleft())
                 task.id = (yield from _submit(task))["id"]
-            yield from _follow(server, active[0], watch, len(requests), failures, logged)
+            yield from _follow(server, active[0], watch, len(requests), failures, logged, news)
             active.popleft()
     except BaseException as error:  # including Ctrl-C, and a caller that needs no more clips
         yield from _cancel_all(active, was_interrupted=not isinstance(error, SoundloomError))
@@ -166,15 +173,23 @@ def _adapters(request: GenerationRequest, stack: AdapterStack, record: Mapping[s
 
 
 def _follow(
-    server: str, task: Task, watch: Watch, clips: int, failures: list[OutputError], logged: set[str]
+    server: str,
+    task: Task,
+    watch: Watch,
+    clips: int,
+    failures: list[OutputError],
+    logged: set[str],
+    news: _News,
 ) -> Steps[None]:
     """Report the progress of a job and yield its clips, until it has ended."""
     source = task.request.source
     reporter = _Reporter(watch.progress, task.indices[0] + 1, clips)
     done = set[int]()
     while True:
-        job: Job = (yield from ask(Call("GET", f"/v1/jobs/{task.id}", {"wait": watch.wait}))).json()
-        reporter.report(job)
+        job: Job = (
+            yield from ask(Call("GET", f"/v1/jobs/{task.id}", {"wait": 0 if watch.is_live else SLOW_WAIT}))
+        ).json()
+        reporter.report(job, None if news.has_come else job.get("progress"))
         for item in job["items"]:
             if item["number"] in done or item["state"] not in ENDED:
                 continue
@@ -186,6 +201,30 @@ def _follow(
                 _note_failure(item["error"], item["state"], failures)
         if job["state"] in ENDED:
             return
+        if watch.is_live:
+            yield from news.wait(task.id, watch, reporter)
+
+
+class _News:
+    """What the events of the server say about a job."""
+
+    def __init__(self) -> None:
+        self.has_come = False  # anything, so that events can be relied on
+
+    def wait(self, job: str, watch: Watch, reporter: _Reporter) -> Steps[None]:
+        """Report the progress of a job until there is other news of it. Raises Canceled."""
+        waited = 0.0
+        while waited < (SLOW_WAIT if self.has_come else POLL_WAIT):
+            watch.require_not_canceled()
+            event: ServerEvent | None = yield NextEvent(EVENT_WAIT)
+            if event is None:
+                waited += EVENT_WAIT
+                continue
+            self.has_come = event.kind not in (LOST, "bye")
+            if event.kind == "progress" and event.data.get("id") == job:
+                reporter.update(event.data)
+            elif event.kind in (LOST, "bye", "hello", "reset") or job in (event.data.get("id"), event.data.get("job")):
+                return
         watch.require_not_canceled()
 
 
@@ -213,20 +252,31 @@ class _Reporter:
     def __init__(self, callback: ProgressCallback | None, clip: int, clips: int) -> None:
         self._callback, self._clip, self._clips = callback, clip, clips
         self._last: Progress | None = None
+        self._time = 0.0  # of the last report, by the server's clock
 
-    def report(self, job: Job) -> None:
-        if self._callback is None:
+    def report(self, job: Job, facts: Mapping[str, Any] | None) -> None:
+        """Report the progress that a job has, and end the last stage with the job."""
+        if job["state"] not in ENDED:
+            self.update(facts or {})
+        elif self._last is not None:
+            self._end_stage(self._last)
+
+    def update(self, facts: Mapping[str, Any]) -> None:
+        """Report progress, unless it or newer progress was reported before."""
+        time = facts.get("time", self._time)
+        if self._callback is None or "stage" not in facts or time < self._time:
             return
-        facts = job.get("progress")
-        now = None
-        if facts:
-            same = {name: facts[name] for name in ("stage", "step", "steps", "seconds") if name in facts}
-            now = Progress(**same, clip=self._clip, clips=self._clips)
-        last = self._last
-        has_ended = job["state"] in ENDED
-        if last is not None and (has_ended or (now is not None and now.stage != last.stage)):
-            self._callback(replace(last, step=last.steps, finished=True))
-            self._last = None
-        if now is not None and not has_ended and (last is None or (now.stage, now.step) != (last.stage, last.step)):
-            self._callback(now)
+        self._time = time
+        same = {name: facts[name] for name in ("stage", "step", "steps", "seconds", "finished") if name in facts}
+        now, last = Progress(**same, clip=self._clip, clips=self._clips), self._last
+        if last is not None and now.stage != last.stage:
+            self._end_stage(last)
+        if last is None or (now.stage, now.step, now.finished) != (last.stage, last.step, last.finished):
             self._last = now
+            self._callback(now)
+
+    def _end_stage(self, last: Progress) -> None:
+        """Report the end of a stage whose own report was lost."""
+        self._last = None
+        if self._callback is not None and not last.finished:
+            self._callback(replace(last, step=last.steps, finished=True))

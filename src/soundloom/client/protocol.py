@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from soundloom.audio.clip import Clip
-from soundloom.errors import RequestError, ServerError, SoundloomError, shown
+from soundloom.errors import DownloadError, RequestError, ServerError, SoundloomError, WriteError, shown
 from soundloom.serving.problems import problem_type
 
 ATTEMPTS = 7  # of a call whose connection is lost
@@ -64,7 +64,14 @@ class Finished:
     clip: Clip
 
 
-Step = Call | Pause | Finished
+@dataclass(frozen=True)
+class NextEvent:
+    """Wait for the next event of the server, at most so many seconds; the answer is a ServerEvent or None."""
+
+    seconds: float
+
+
+Step = Call | Pause | Finished | NextEvent
 Result = TypeVar("Result")
 Steps = Generator[Step, Any, Result]
 
@@ -138,7 +145,10 @@ def _all_classes(kind: type[SoundloomError]) -> list[type[SoundloomError]]:
 
 
 _CLASSES = {problem_type(kind): kind for kind in _all_classes(SoundloomError) if kind.__module__ == "soundloom.errors"}
-_CLASSES |= {"not-found-error": RequestError, "job-ended-error": RequestError, "conflict": RequestError}
+_CLASSES |= dict.fromkeys(
+    ("not-found-error", "job-ended-error", "too-large-error", "not-allowed-error", "conflict"), RequestError
+)
+_CLASSES |= {"license-error": DownloadError, "disk-limit-error": WriteError}
 _CLASSES.pop(problem_type(SoundloomError))  # the server's own words about itself
 
 

@@ -32,6 +32,7 @@ class Take(TypedDict):
     tags: list[str]
     made: float
     deleted: float | None
+    file: str | None
     audio: Artifact
     record: dict[str, Any]
 

@@ -10,8 +10,9 @@ from typing import Any, Self, TypeVar, Unpack, cast, overload
 from soundloom.audio.clip import Clip
 from soundloom.client.address import DEFAULT_URL
 from soundloom.client.calls import Calls, ServedKwargs
+from soundloom.client.events import EventReader
 from soundloom.client.jobs import Request, cancel_job
-from soundloom.client.protocol import Answer, Call, ConnectionLost, Finished, Pause, Steps, segment
+from soundloom.client.protocol import Answer, Call, ConnectionLost, Finished, NextEvent, Pause, Steps, segment
 from soundloom.client.shapes import Job, ServedModel, System, Take
 from soundloom.client.takes import Source, TakeClip, fetch_take
 from soundloom.client.transport import Transport
@@ -240,21 +241,29 @@ class Client:
     def _drive(self, steps: Steps[Result]) -> Generator[tuple[int, Clip], None, Result]:
         value: Any = None
         failure: BaseException | None = None
-        while True:
-            try:
-                step = steps.send(value) if failure is None else steps.throw(failure)
-            except StopIteration as end:
-                return cast(Result, end.value)
-            value, failure = None, None
-            try:
-                if isinstance(step, Finished):
-                    yield step.index, step.clip
-                elif isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                else:
-                    value = self._send(step)
-            except BaseException as error:  # which the generator may answer with calls, such as to cancel
-                failure = error
+        events: EventReader | None = None
+        try:
+            while True:
+                try:
+                    step = steps.send(value) if failure is None else steps.throw(failure)
+                except StopIteration as end:
+                    return cast(Result, end.value)
+                value, failure = None, None
+                try:
+                    if isinstance(step, Finished):
+                        yield step.index, step.clip
+                    elif isinstance(step, Pause):
+                        time.sleep(step.seconds)
+                    elif isinstance(step, NextEvent):
+                        events = events or EventReader(self._http)
+                        value = events.next(step.seconds)
+                    else:
+                        value = self._send(step)
+                except BaseException as error:  # which the generator may answer with calls, such as to cancel
+                    failure = error
+        finally:
+            if events is not None:
+                events.close()
 
     def _send(self, call: Call) -> Answer | None:
         try:

@@ -98,6 +98,8 @@ class EventHub:
 
     def close(self) -> None:
         """End all streams, after a farewell."""
+        if self.closed:
+            return
         self._send(Notice("bye", {}))
         self.closed = True
         for listener in self._listeners:

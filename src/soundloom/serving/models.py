@@ -18,7 +18,7 @@ from soundloom.config.catalogue import CATALOGUE, find_entry
 from soundloom.config.entries import DEFAULT_SECONDS, ModelEntry, license_notice
 from soundloom.errors import ModelNotFoundError, RequestError, SoundloomError, shown
 from soundloom.serving.jobs.dispatcher import Dispatcher
-from soundloom.serving.jobs.resolve import require_installed
+from soundloom.serving.jobs.resolve import require_allowed, require_installed
 from soundloom.serving.model_facts import facts_of_config, facts_of_entry
 from soundloom.serving.problems import problem_of
 
@@ -52,6 +52,8 @@ class Models:
         entries = [entry for entry in CATALOGUE.values() if entry.public and entry.kind != "autoencoder"]
         found = [_facts(entry) for entry in entries]
         found += [_facts_of_source(name) for name in self.dispatcher.settings.sources]
+        allowed = self.dispatcher.settings.allowed
+        found = [one for one in found if not allowed or one["id"] in allowed]
         for one in found:
             task = self.tasks.get(one["id"])
             one |= {"object": "model", "created": 0, "loaded": one["id"] in loaded}
@@ -89,7 +91,7 @@ class Models:
     async def load(self, name: str) -> None:
         """Load a model on a device that is free, else on the first one. Raises ModelNotFoundError or RequestError."""
         self.dispatcher.model(name)
-        require_installed(name)
+        require_installed(name, self.dispatcher.settings.sources)
         devices = self.dispatcher.devices
         if any(device.loaded.model == name for device in devices):
             return
@@ -146,6 +148,7 @@ class Models:
 
     def _entry(self, name: str) -> ModelEntry:
         entry = find_entry(name.partition("@")[0])
+        require_allowed(name, self.dispatcher.settings.allowed)
         if entry is None or not entry.public:
             raise ModelNotFoundError(f"there is no model named {shown(name)!r}", "GET /v1/models lists the models")
         return entry

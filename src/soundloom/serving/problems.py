@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from soundloom.errors import SoundloomError
@@ -16,6 +17,11 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return {"type": problem_type(type(error)), "message": str(error.args[0]), "hint": error.hint}
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return {"type": INTERNAL, "message": message, "hint": ""}
+
+
+def without_folder(found: dict[str, Any], folder: str | Path) -> dict[str, Any]:
+    """Return a problem that does not tell where the server has its files."""
+    return {**found, "message": found["message"].replace(str(folder), "the data folder of the server")}
 
 
 def problem_type(kind: type[BaseException]) -> str:

@@ -61,7 +61,8 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
     if token is not None and len(token) < 16:
         raise RequestError("SOUNDLOOM_TOKEN has fewer than 16 characters", "choose a longer one")
     users = {} if address.users is None else read_users(address.users)
-    KnownModel.open(settings.model, settings.sources)  # or an error before anything is served
+    for model in (settings.model, *settings.allowed, *settings.aliases.values()):
+        KnownModel.open(model, settings.sources, settings.allowed)  # or an error before anything is served
     listening = _listen(address)
     port = listening.getsockname()[1]
     if address.gary == port:
@@ -87,10 +88,22 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     try:
-        uvicorn.Server(config).run(sockets)
+        _Web(config, server).run(sockets)
     finally:
         for one in sockets:
             one.close()
+
+
+class _Web(uvicorn.Server):
+    """A web server that tells its application of a stop first: uvicorn waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+        super().__init__(config)
+        self._served = server
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._served.begin_stop()
+        await super().shutdown(sockets)
 
 
 def stored_token(folder: Path) -> str:

@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 import time
-import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from soundloom.errors import AudioError, RequestError, SoundloomError
+from soundloom.serving.display_names import display_name
 from soundloom.serving.jobs.settings import TooLargeError
 from soundloom.serving.server import Server
 from soundloom.serving.storage.rows import Artifact
@@ -21,10 +21,8 @@ from soundloom.serving.storage.takes import add_artifact
 
 MAX_FILE_BYTES = 2**28  # 256 MiB
 DECODE_SECONDS = 180.0
-MAX_NAME = 120  # characters
 FORMATS = "WAV, AIFF, FLAC, OGG and MP3"
 _HEADER = 16  # bytes that identify a format
-_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10))}
 
 
 async def store_upload(server: Server, path: Path, name: str, seconds: float = 0.0) -> Artifact:
@@ -33,12 +31,14 @@ async def store_upload(server: Server, path: Path, name: str, seconds: float = 0
     Raises TooLargeError, AudioError for what is no audio, RequestError for audio beyond the limits, or WriteError.
     """
     require_audio(path)
+    await server.dispatcher.disk.require(path.stat().st_size)
     async with server.decoders:
         with server.store.temporary() as target:
             facts = await asyncio.to_thread(_decode, path, target, seconds)
             stored = await asyncio.to_thread(server.store.add, target)
     artifact = Artifact(stored.hash, stored.bytes, **facts, name=display_name(name), made=time.time())
     await server.dispatcher.call(partial(add_artifact, artifact=artifact))
+    server.dispatcher.disk.look()
     return artifact
 
 
@@ -78,16 +78,6 @@ def is_audio(header: bytes) -> bool:
         return header[8:12] in (b"AIFF", b"AIFC")
     is_frame = len(header) > 1 and header[0] == 0xFF and header[1] & 0xE0 == 0xE0 and header[1] & 0x06 != 0
     return header[:4] in (b"fLaC", b"OggS") or header[:3] == b"ID3" or is_frame
-
-
-def display_name(name: str) -> str:
-    """Return the name of a file for display: no folders or control characters, at most 120 characters."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    kept = "".join(c for c in last if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*')
-    kept = kept.strip()[:MAX_NAME].strip()
-    if kept.startswith(".") or kept.partition(".")[0].strip().upper() in _RESERVED:
-        kept = f"_{kept}"[:MAX_NAME]
-    return kept or "upload"
 
 
 def _decode(source: Path, target: Path, seconds: float) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 _PATH = Path(__file__).parents[1] / "http" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("serving_http_conftest", _PATH)
@@ -28,11 +25,3 @@ def served(tmp_path_factory, running):
 @pytest.fixture
 def client(served):
     return served[0]
-
-
-@pytest.fixture(scope="session")
-def tone():
-    """A file of one second, as bytes."""
-    out = io.BytesIO()
-    soundfile.write(out, 0.3 * np.sin(np.arange(44_100) * 0.05), 44_100, format="WAV", subtype="PCM_16")
-    return out.getvalue()

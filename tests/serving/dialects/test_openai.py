@@ -93,6 +93,18 @@ def test_speech_names_the_voice_as_ignored(client):
     assert long.json()["error"]["param"] == "input"
 
 
+def test_speech_takes_the_options_of_vllm_omni(client):
+    body = {"input": "rain", "audio_length": 1, "audio_start": 0.0, "negative_prompt": "hum", "guidance_scale": 2}
+    answer = client.post(
+        "/v1/audio/speech", json=body | {"num_inference_steps": 3, "seed": 7, "response_format": "wav"}
+    )
+    assert soundfile.info(io.BytesIO(answer.content)).frames == 44_100
+    assert "soundloom-ignored" not in answer.headers
+    request = client.get("/v1/takes", params={"limit": 1}).json()["takes"][0]["record"]["request"]
+    assert (request["negative_prompt"], request["guidance"]["scale"], request["steps"]) == ("hum", 2, 3)
+    assert client.post("/v1/audio/speech", json=body | {"audio_start": 1}).json()["error"]["param"] == "audio_start"
+
+
 def test_elevenlabs_sound_effects(client):
     token = client.headers["authorization"].partition(" ")[2]
     body = {"text": "rain", "duration_seconds": 1, "prompt_influence": 0.3, "model_id": "eleven_text_to_sound_v2"}

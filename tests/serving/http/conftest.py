@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -20,20 +21,22 @@ TOKEN = "a-token-of-the-tests"
 
 
 @contextmanager
-def running(folder, *, gary=False, users=MappingProxyType({}), **settings):
+def running(folder, *, gary=False, offline=False, users=MappingProxyType({}), **settings):
     """Run a real server on a free port of this machine, in a thread; yield a client and the server.
 
     With `gary`, the header x-gary of the client has the address of that interface.
     """
     sources = settings.get("sources", {})
-    worker = WorkerSettings(str(folder / OBJECTS), engine="torch", device="cpu", threads=1, sources=sources)
+    worker = WorkerSettings(
+        str(folder / OBJECTS), engine="torch", device="cpu", threads=1, sources=sources, offline=offline
+    )
     server = Server(ServerSettings(folder, {"cpu": worker}, drain=0, **settings))
-    socket = uvicorn.Config("", port=0).bind_socket()
-    port = socket.getsockname()[1]
+    bound = bound_socket()
+    port = bound.getsockname()[1]
     app = create_app(server, Access.at(port, Tokens.of({"tests": TOKEN}, users)))
-    sockets = [socket]
+    sockets = [bound]
     if gary:
-        sockets.append(uvicorn.Config("", port=0).bind_socket())
+        sockets.append(bound_socket())
         gary = sockets[1].getsockname()[1]
         app = ByPort(app, create_gary_app(server, gary), gary)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, lifespan="on")
@@ -54,6 +57,13 @@ def running(folder, *, gary=False, users=MappingProxyType({}), **settings):
         for one in sockets:
             one.close()
         assert not thread.is_alive()
+
+
+def bound_socket():
+    """Return a socket on a free port; since its protocol is named, asyncio turns off Nagle's algorithm."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.bind(("127.0.0.1", 0))
+    return bound
 
 
 @pytest.fixture(scope="package")

@@ -5,14 +5,30 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from soundloom.serving.dialects import stability
 from soundloom.serving.http.tokens import open_link
 from tests.serving.http.conftest import TOKEN, running
 
+KINDS = ("text-to-audio", "audio-to-audio", "inpaint")
+DIALECTS = [
+    *(
+        ("POST", f"{prefix}/audio/{family}/{kind}")
+        for prefix in stability.PREFIXES
+        for family in ("stable-audio", "stable-audio-2")
+        for kind in KINDS
+    ),
+    *(("GET", f"{prefix}/audio/results/x") for prefix in stability.PREFIXES),
+    ("POST", "/v1/audio/generate"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/sound-generation"),
+]
+
 
 def routes(client):
-    """Return every path of the server and its methods."""
+    """Return every path of the server and its methods, those of other services too."""
     paths = client.get("/openapi.json").json()["paths"]
-    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    native = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    return [*native, *DIALECTS, ("GET", "/openapi.json"), ("GET", "/"), ("GET", "/nothing")]
 
 
 def ask(client, method, path, headers, **options):
@@ -26,10 +42,21 @@ def test_every_route_needs_a_token(client):
     assert len(found) > 15
     for method, path in found:
         answer = ask(client, method, path, {})
-        assert answer.status_code == (200 if path == "/health" else 401), path
+        expected = {"/health": 200, "/v1/tickets/{key}/{name}": 404}.get(path, 401)
+        assert answer.status_code == expected, path
     assert ask(client, "GET", "/health", {}).status_code == 200
     for headers in ({"X-API-Key": TOKEN}, {"xi-api-key": TOKEN}, {"Authorization": f"bearer {TOKEN}"}):
         assert ask(client, "GET", "/v1/system", headers).status_code == 200
+
+
+def test_the_token_can_be_the_password_of_an_address(client):
+    def status(user, password):
+        url = client.base_url.copy_with(username=user, password=password)
+        return httpx.get(f"{url}/v1/system").status_code
+
+    assert [status("any", TOKEN), status("", TOKEN), status(TOKEN, "")] == [200, 200, 401]
+    for damaged in ("Basic", "Basic ???", "Basic /w==", "Basic YQ=="):
+        assert ask(client, "GET", "/v1/system", {"Authorization": damaged}).status_code == 401
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example", ""])

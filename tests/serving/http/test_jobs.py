@@ -164,11 +164,20 @@ def test_audio_is_served_whole_in_parts_and_in_other_formats(client):
     part = client.get(path, headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, whole.content[100:200])
     assert client.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    for wrong, status in {"bytes=9999999-": 416, "bytes=5-2": 400, "seconds=1-2": 400}.items():
+        refused = client.get(path, headers={"Range": wrong})
+        assert (refused.status_code, refused.json()["type"]) == (status, "request-error")
+    several = client.get(path, headers={"Range": "bytes=0-1,10-11"})
+    assert several.headers["content-type"].startswith("multipart/byteranges")
+    many = ",".join(f"{10 * start}-{10 * start + 1}" for start in range(9))
+    assert client.get(path, headers={"Range": f"bytes={many}"}).content == whole.content
     for form, kind in {"flac": "FLAC", "mp3": "MP3", "ogg": "OGG"}.items():
         found = client.get(path, params={"format": form, "download": True})
         assert soundfile.info(io.BytesIO(found.content)).format == kind
-        assert found.headers["content-disposition"] == f'attachment; filename="rain.{form}"'
+        assert found.headers["content-disposition"] == f'attachment; filename="rain-7.{form}"'
     assert soundfile.info(io.BytesIO(client.get(path, params={"subtype": "16"}).content)).subtype == "PCM_16"
+    refused = client.get(path, params={"format": "mp3", "subtype": "16"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "mp3 has no subtype 16")
     assert client.get(path, params={"format": "aac"}).status_code == 422
 
 

@@ -75,3 +75,18 @@ def test_forms_have_one_file_and_few_fields(client):
     assert client.post("/v1/uploads", data={"file": "text"}).status_code == 422
     many = [("file", (f"{number}.wav", b"x")) for number in range(2000)]
     assert client.post("/v1/uploads", files=many).status_code == 400
+
+
+def test_an_upload_answers_with_the_record_in_its_tags_and_can_be_fetched(client):
+    done = submit(client, {"request": {"prompt": "rain", "seconds": 1.0, "seed": 7}}, Prefer="wait=60").json()
+    file = client.get(f"/v1/takes/{done['items'][0]['take']}/audio", params={"format": "flac"}).content
+    found = upload(client, file, "rain.flac").json()
+    assert (found["record"]["request"]["prompt"], found["record"]["seed"]) == ("rain", 7)
+    wav = client.get(f"/v1/uploads/{found['id']}/audio", params={"subtype": "float"})
+    assert soundfile.info(io.BytesIO(wav.content)).subtype == "FLOAT"
+    assert wav.headers["content-type"] == "audio/wav"
+    ranged = client.get(f"/v1/uploads/{found['id']}/audio", headers={"Range": "bytes=0-3"})
+    assert (ranged.status_code, ranged.content) == (206, b"RIFF")
+    assert upload(client, sound(0.1)).json()["record"] == {}
+    missing = client.get("/v1/uploads/nothing/audio")
+    assert missing.status_code == 404 and "upload the file again" in missing.json()["hint"]

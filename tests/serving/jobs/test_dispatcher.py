@@ -164,6 +164,23 @@ def test_a_killed_worker_costs_no_clip(tmp_path):
     assert found.tobytes() == alone(request, 1)[0].audio.tobytes()
 
 
+@pytest.mark.slow
+def test_finished_clips_stay_when_the_worker_is_killed(tmp_path):
+    async def work():
+        async with serving(tmp_path / "data", max_batch=1) as dispatcher:
+            request = {"prompt": "rain", "seconds": 0.3, "steps": 150, "sampler": "euler", "seed": 3}
+            job = await dispatcher.submit(generate(request, count=3), "me")
+            async with asyncio.timeout(60):
+                while (first := (await dispatcher.get(job.id)).items[0]).take is None:
+                    await asyncio.sleep(0.005)
+            os.kill(dispatcher.devices[0].process.pid, signal.SIGKILL)
+            done = await ended(dispatcher, job.id)
+            assert (done.state, done.items[0]) == ("succeeded", first)
+            assert (await dispatcher.call(lambda connection: list_takes(connection, Search())))[1] == 3
+
+    run(work())
+
+
 def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(tmp_path):
     async def work():
         async with serving(tmp_path / "data") as dispatcher:

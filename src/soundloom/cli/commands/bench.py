@@ -17,7 +17,7 @@ from soundloom.bench.report import compare, plot, ratio_line, read_baseline, tab
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
 from soundloom.cli.options.output import SaveOptions
-from soundloom.cli.options.shared import seconds_flag, steps_flag, weights_flag
+from soundloom.cli.options.shared import models_flag, seconds_flag, steps_flag, weights_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import ModelConfig
@@ -35,8 +35,7 @@ class Options(EngineOptions, ThreadOptions, SaveOptions):
     The weights are generated once and cached; those of small-music take 2.8 GB.
     """
 
-    models: Sequence[str] = flag(
-        "--models",
+    models: Sequence[str] = models_flag(
         default=(),
         nargs="+",
         metavar="NAME",

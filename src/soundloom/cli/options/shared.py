@@ -34,6 +34,7 @@ seam_flag = partial(
 precision_flag = partial(flag, "--precision", hidden=("--dit-dtype",), choices=PRECISIONS)
 inference_precision_flag = partial(precision_flag, "--dit-dtype", hidden=())  # as in the published package
 model_flag = partial(flag, "--model", "--dit", metavar="NAME")
+models_flag = partial(flag, "--models")
 offline_flag = partial(flag, "--offline", action="store_true", help="never use the network")
 subtype_flag = partial(flag, "--subtype", hidden=("--bits",), choices=("16", "24", "float"))
 out_flag = partial(flag, "-o", "--out", metavar="FILE")

@@ -42,36 +42,24 @@ def rewrite(found: Problem) -> tuple[int, dict[str, Any]]:
 async def generate(request: Request) -> Response:
     """Generate audio from text, as vLLM-Omni does."""
     fields = Fields(await read_json(request))
-    record: dict[str, Any] = {"prompt": fields.text("input", required=True)}
-    seconds = fields.number("audio_length", 0.01, 86_400)
-    _require_only(fields, "audio_start", 0.0)
-    if negative := fields.text("negative_prompt"):
-        record["negative_prompt"] = negative
-    if (scale := fields.number("guidance_scale", 0, 100)) is not None:
-        record["guidance"] = {"scale": scale}
-    if (steps := fields.whole("num_inference_steps", 1, 10_000)) is not None:
-        record["steps"] = steps
-    return await _answer(request, fields, record, seconds, "wav")
+    return await _answer(request, fields, fields.text("input", required=True), "wav")
 
 
 @router.post("/speech")
 async def speech(request: Request) -> Response:
-    """Generate audio from text; no model here speaks, so `voice` is ignored."""
+    """Generate audio from text; no model here speaks, so `voice` is ignored.
+
+    vLLM-Omni's client for Stable Audio sends the fields of `/v1/audio/generate` here.
+    """
     fields = Fields(await read_json(request))
     parts = [fields.text("input", required=True, longest=MAX_SPEECH), fields.text("instructions", longest=MAX_SPEECH)]
     fields.drop("voice")
-    return await _answer(request, fields, {"prompt": ", ".join(part for part in parts if part)}, None, "mp3")
+    return await _answer(request, fields, ", ".join(part for part in parts if part), "mp3")
 
 
-async def _answer(
-    request: Request, fields: Fields, record: dict[str, Any], seconds: float | None, default: str
-) -> Response:
+async def _answer(request: Request, fields: Fields, prompt: str, default: str) -> Response:
     server, client = server_of(request), request.state.client
-    own_seconds = fields.number("seconds", 0.01, 86_400)
-    if (length := own_seconds if seconds is None else seconds) is not None:
-        record["seconds"] = length
-    if (seed := fields.whole("seed", -1, 2**63 - 1)) is not None and seed >= 0:
-        record["seed"] = seed
+    record = {"prompt": prompt, **_record(fields)}
     format = fields.choice("response_format", FORMATS, default)
     fields.choice("stream_format", ("audio",), "audio")
     _require_only(fields, "speed", 1.0)
@@ -82,6 +70,24 @@ async def _answer(
     take = await finish(server, started, client, None if key else request)
     headers = answer_headers(fields) | {"soundloom-seed": str(take.record.get("seed", ""))}
     return Response(await encoded(server, take, format), headers=headers, media_type=MEDIA_TYPES[format])
+
+
+def _record(fields: Fields) -> dict[str, Any]:
+    """Return the options of a request, those of vLLM-Omni and our own `seconds`."""
+    record: dict[str, Any] = {}
+    _require_only(fields, "audio_start", 0.0)
+    lengths = [fields.number(name, 0.01, 86_400) for name in ("audio_length", "seconds")]
+    if seconds := next(filter(None, lengths), None):
+        record["seconds"] = seconds
+    if negative := fields.text("negative_prompt"):
+        record["negative_prompt"] = negative
+    if (scale := fields.number("guidance_scale", 0, 100)) is not None:
+        record["guidance"] = {"scale": scale}
+    if (steps := fields.whole("num_inference_steps", 1, 10_000)) is not None:
+        record["steps"] = steps
+    if (seed := fields.whole("seed", -1, 2**63 - 1)) is not None and seed >= 0:
+        record["seed"] = seed
+    return record
 
 
 def _require_only(fields: Fields, name: str, allowed: float) -> None:

@@ -174,7 +174,10 @@ async def finish(server: Server, started: Started, client: str, watched: Request
 
 
 async def _result(server: Server, name: str, watched: Request | None) -> Take:
+    """Return the take of a job when it has ended. Raises SoundloomError if the server stops before."""
     while (job := await server.dispatcher.wait_for_end(name, LOOK_SECONDS)).state not in ENDED:
+        if server.dispatcher.is_stopping:
+            raise SoundloomError("the server is stopping", "try again when it is back")
         if watched is not None and await watched.is_disconnected():
             await server.dispatcher.cancel(name)
             raise ClientGone
@@ -193,6 +196,8 @@ def take_of(job: Job) -> str:
 
 def model_named(server: Server, name: str, aliases: Sequence[str]) -> str:
     """Return the model for a name: the server's own for names of the other service that begin with an alias."""
+    if (own := server.settings.aliases.get(name.lower())) is not None:
+        return own
     if not name or name.lower().startswith(tuple(aliases)):
         return server.settings.model
     return name

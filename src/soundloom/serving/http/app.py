@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +14,22 @@ from starlette.exceptions import HTTPException
 
 from soundloom.errors import SoundloomError
 from soundloom.serving.dialects.mount import mount
-from soundloom.serving.http import events, jobs, loras, measure, models, prompts, recipes, system, takes, uploads
+from soundloom.serving.http import (
+    contract,
+    events,
+    jobs,
+    loras,
+    measure,
+    models,
+    prompts,
+    recipes,
+    system,
+    takes,
+    tickets,
+    uploads,
+)
 from soundloom.serving.http.guard import Access, Guard
-from soundloom.serving.http.problems import answer_error, answer_http, answer_internal, answer_invalid
+from soundloom.serving.http.problems import answer_error, answer_full, answer_http, answer_internal, answer_invalid
 from soundloom.serving.http.studio import mount_studio
 from soundloom.serving.metrics import Metrics, Timing
 from soundloom.serving.server import Server
@@ -36,15 +51,19 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.server, app.state.access = server, access
     app.state.measuring = asyncio.Lock()
-    for routes in (jobs, events, takes, measure, recipes, uploads, models, loras, prompts, system):
+    for routes in (jobs, events, takes, tickets, measure, recipes, uploads, models, loras, prompts, system):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http)
+    for kind in (sqlite3.Error, OSError):
+        app.add_exception_handler(kind, answer_full)
     app.add_exception_handler(Exception, answer_internal)
+    app.state.tickets = tickets.Tickets()
     app.state.metrics = Metrics(server)
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)
     mount(app)
     mount_studio(app)
+    app.openapi = partial(contract.openapi_of, app)  # type: ignore[method-assign]
     return app

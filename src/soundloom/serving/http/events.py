@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from soundloom.serving.events import Listener, Notice
+from soundloom.serving.http.contract import content
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.server import Server
@@ -24,7 +25,7 @@ MISSED_AT_ONCE = 64  # events
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get("/events", response_class=StreamingResponse, responses=content("text/event-stream", text="Events", kind=""))
 async def events(
     request: Request,
     last_event_id: Annotated[int | None, Header()] = None,
@@ -41,36 +42,37 @@ async def events(
 async def _stream(server: Server, seen: int | None, user: str | None) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
     async with server.hub.listen(user) as listener:
-        async for text in _missed(server, listener, seen):
+        last = -1  # the newest event that the database had; the listener may have it too
+        async for number, text in _missed(server, listener, seen):
+            last = number
             yield text
         while True:
             try:
                 notice = await listener.next(COMMENT_SECONDS)
             except EOFError:
                 return
-            yield ": \n\n" if notice is None else message(notice)
+            if notice is None:
+                yield ": \n\n"
+            elif notice.id is None or notice.id > last:
+                yield message(notice)
 
 
-async def _missed(server: Server, listener: Listener, seen: int | None) -> AsyncIterator[str]:
-    """Yield what happened since `seen`; the listener has only what happened after that."""
+async def _missed(server: Server, listener: Listener, seen: int | None) -> AsyncIterator[tuple[int, str]]:
+    """Yield what happened since `seen`: the number of the last event, and the text of several."""
     if seen is None:
         number = await server.dispatcher.call(last_event)
-        yield f"id: {number}\nevent: hello\ndata: {json.dumps({'time': time.time()})}\n\n"
+        yield number, f"id: {number}\nevent: hello\ndata: {json.dumps({'time': time.time()})}\n\n"
         return
     missed = await server.dispatcher.call(lambda connection: events_after(connection, seen))
     if missed is None:
         number = await server.dispatcher.call(last_event)
-        yield f"id: {number}\nevent: reset\ndata: {{}}\n\n"
+        yield number, f"id: {number}\nevent: reset\ndata: {{}}\n\n"
         return
     for start in range(0, len(missed), MISSED_AT_ONCE):
         part = missed[start : start + MISSED_AT_ONCE]
-        yield "".join(
-            message(Notice(event.kind, event.data, event.id)) for event in part if listener.may_have(event.owner)
-        )
+        own = (Notice(event.kind, event.data, event.id) for event in part if listener.may_have(event.owner))
+        yield part[-1].id, "".join(map(message, own))
         await asyncio.sleep(0)  # so that a client that is gone is noticed
-    last = missed[-1].id if missed else seen
-    while listener.waiting and (listener.waiting[0].id or last + 1) <= last:
-        listener.waiting.popleft()
 
 
 def message(notice: Notice) -> str:

@@ -6,8 +6,10 @@ Origin, if there is one, is the server itself, and it has a token or a cookie.
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -24,6 +26,8 @@ from soundloom.serving.storage.events import find_session
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PUBLIC = ("/", "/health", "/login")  # paths that need no token
 PUBLIC_FILES = "/studio/"
+TICKETS = "/v1/tickets/"  # below it, the path itself is secret
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_BODY_BYTES = 2**28 + 2**20  # the largest upload, and the rest of its form
 BROWSER = "browser"  # the owner of jobs that come with a cookie
 POLICY = (
@@ -55,8 +59,8 @@ class Access:
     @classmethod
     def at(cls, port: int, tokens: Tokens, names: Iterable[str] = (), **options: Any) -> Access:
         """Return the access to a server on a port of this machine, and under further names."""
-        local = ("localhost", "127.0.0.1", "[::1]")
-        hosts = {f"{name}:{port}" for name in local} | set(names)
+        local = {f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in LOCAL_NAMES}
+        hosts = local | set(names)
         return cls(frozenset(host.lower() for host in hosts), tokens, f"soundloom-{port}", **options)
 
 
@@ -113,7 +117,7 @@ class Guard:
         path, address = scope["path"], (scope.get("client") or ("", 0))[0]
         state = scope.setdefault("state", {})
         state["client"], state["user"] = address, None
-        if path in PUBLIC or path.startswith((PUBLIC_FILES, *self.access.open_paths)):
+        if path in PUBLIC or path.startswith((PUBLIC_FILES, TICKETS, *self.access.open_paths)):
             return None
         if not self.access.tokens.may_try(address):
             return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})
@@ -150,9 +154,16 @@ def _oversized(headers: Headers) -> Response | None:
 
 
 def _token(headers: Headers) -> str:
+    """Return the token of a request; "" if it has none.
+
+    As the password of Basic authentication it works for clients that have no setting but an address.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):  # also of base64 and of text
+            return base64.b64decode(token, validate=True).decode().partition(":")[2]
     return headers.get("x-api-key") or headers.get("xi-api-key") or ""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from soundloom.serving.http.contract import problems
 from soundloom.serving.http.owners import own_job, owner_of, require_all, require_own_source, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.schemas import CheckOut, ClipPlan, JobChange, JobIn, JobOut
@@ -22,7 +23,7 @@ MAX_WAIT = 60.0  # seconds
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="wait this long for the end, in seconds")]
 
 
-@router.post("/jobs", status_code=202, response_model=JobOut)
+@router.post("/jobs", status_code=202, response_model=JobOut, responses=problems(404, 409, 415, 507))
 async def submit(
     body: JobIn,
     request: Request,
@@ -66,7 +67,7 @@ async def _answer(server: Server, response: Response, job: str, prefer: str | No
     return JobOut.of(await server.dispatcher.get(job))
 
 
-@router.post("/check")
+@router.post("/check", responses=problems(404, 415))
 async def check(body: JobIn, request: Request) -> CheckOut:
     """Say what a job would do, without running it."""
     server = server_of(request)
@@ -113,21 +114,21 @@ async def job(job: str, request: Request, wait: Wait = 0) -> JobOut:
     return found.model_copy(update={"progress": dict(progress) if progress else None})
 
 
-@router.post("/jobs/{job}/cancel")
+@router.post("/jobs/{job}/cancel", responses=problems(409))
 async def cancel(job: str, request: Request) -> JobOut:
     """Cancel a job; clips that are finished stay."""
     await own_job(request, job)
     return JobOut.of(await server_of(request).dispatcher.cancel(job))
 
 
-@router.post("/jobs/{job}/retry", status_code=202)
+@router.post("/jobs/{job}/retry", status_code=202, responses=problems(409))
 async def retry(job: str, request: Request) -> JobOut:
     """Queue the missing clips of a job that failed or was canceled."""
     await own_job(request, job)
     return JobOut.of(await server_of(request).dispatcher.retry(job))
 
 
-@router.patch("/jobs/{job}")
+@router.patch("/jobs/{job}", responses=problems(409))
 async def move(job: str, body: JobChange, request: Request) -> JobOut:
     """Move a job in the queue."""
     await own_job(request, job)

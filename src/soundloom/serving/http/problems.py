@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from soundloom.atomic import HINTS
 from soundloom.errors import (
     AudioError,
     CheckpointError,
@@ -23,9 +25,10 @@ from soundloom.errors import (
 )
 from soundloom.serving.jobs.settings import JobEndedError, NotAllowedError, NotFoundError, QueueFullError, TooLargeError
 from soundloom.serving.models import LicenseError
-from soundloom.serving.problems import INTERNAL, problem_of
+from soundloom.serving.problems import INTERNAL, problem_of, without_folder
 
 log = logging.getLogger(__name__)
+SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 MEDIA_TYPE = "application/problem+json"
 STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that fits
     (NotFoundError, 404),
@@ -64,11 +67,13 @@ def status_of(error: SoundloomError) -> int:
     return next(status for kind, status in STATUS if isinstance(error, kind))
 
 
-async def answer_error(_: Request, error: Exception) -> JSONResponse:
+async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Answer a SoundloomError."""
     if not isinstance(error, SoundloomError):
         raise error
+    server = getattr(request.app.state, "server", None)
     found, status = problem_of(error), status_of(error)
+    found = without_folder(found, server.settings.data) if server else found
     headers = {"Retry-After": "5"} if status in (429, 503) else None
     return problem(status, found["type"], found["message"], found["hint"], headers)
 
@@ -88,6 +93,18 @@ async def answer_http(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     return problem(error.status_code, "http-error", str(error.detail), headers=error.headers)
+
+
+async def answer_full(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the disk: 507 if it is full or cannot be written, else as a fault of the server."""
+    is_full = isinstance(error, OSError) and error.errno in HINTS
+    if isinstance(error, sqlite3.Error):
+        is_full = getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL
+    if not is_full:
+        return await answer_internal(request, error)
+    log.error("the disk cannot be written: %s", error)
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return problem(507, "write-error", f"the server cannot write to its disk: {reason}", "free some space there")
 
 
 async def answer_internal(_: Request, error: Exception) -> JSONResponse:

@@ -129,6 +129,16 @@ class ArtifactOut(BaseModel):
         return cls(id=fields.pop("hash"), seconds=artifact.seconds, **fields)
 
 
+class UploadOut(ArtifactOut):
+    """An uploaded file, and the record in its tags; empty if soundloom did not make it."""
+
+    record: dict[str, Any]
+
+    @classmethod
+    def with_record(cls, artifact: Artifact, record: dict[str, Any]) -> UploadOut:
+        return cls(**ArtifactOut.of(artifact).model_dump(), record=record)
+
+
 class TakeOut(BaseModel):
     """An entry of the library."""
 
@@ -142,12 +152,13 @@ class TakeOut(BaseModel):
     tags: list[str]
     made: float
     deleted: float | None
+    file: str | None = Field(description="its name in the output folder of the server")
     audio: ArtifactOut
     record: dict[str, Any]
 
     @classmethod
     def of(cls, take: Take) -> TakeOut:
-        same = ("id", "title", "prompt", "kind", "parent", "favorite", "note", "made", "deleted", "record")
+        same = ("id", "title", "prompt", "kind", "parent", "favorite", "note", "made", "deleted", "file", "record")
         values = {name: getattr(take, name) for name in same}
         return cls(**values, tags=list(take.tags), audio=ArtifactOut.of(take.artifact))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from typing import Annotated, Any
+from ipaddress import ip_address
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from soundloom.serving.http.answers import DeviceOut, DiskOut, HealthOut, OutputOut, ReadyOut, SystemOut, WaitingOut
+from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
@@ -21,21 +23,21 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/health")
-async def health() -> dict[str, Any]:
+async def health() -> HealthOut:
     """Answer as long as the server lives."""
-    return {"status": "alive", "version": __version__}
+    return HealthOut(version=__version__)
 
 
-@router.get("/ready")
+@router.get("/ready", response_model=ReadyOut)
 async def ready(request: Request) -> Response:
     """Answer 200 if a worker can take a job, else 503 and why not."""
     reason = server_of(request).not_ready
     if reason:
         return problem(503, "not-ready", reason, headers={"Retry-After": "2"})
-    return JSONResponse({"status": "ready"})
+    return JSONResponse(ReadyOut().model_dump())
 
 
-@router.get("/login")
+@router.get("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
 async def login(request: Request, link: str = "") -> Response:
     """Exchange the secret of a link that works once for a cookie."""
     server = server_of(request)
@@ -45,7 +47,7 @@ async def login(request: Request, link: str = "") -> Response:
     return _with_cookie(request, cookie)
 
 
-@router.post("/login", response_class=RedirectResponse, status_code=303)
+@router.post("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
 async def login_with_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Exchange a token for a cookie."""
     access: Access = request.app.state.access
@@ -68,37 +70,48 @@ def _with_cookie(request: Request, cookie: str) -> Response:
 
 
 @router.get("/v1/system")
-async def system(request: Request) -> dict[str, Any]:
+async def system(request: Request) -> SystemOut:
     """Return devices, models in memory, the default model, the length of the queue, and disk space."""
     server = server_of(request)
     jobs, items = await server.dispatcher.call(waiting)
-    disk = shutil.disk_usage(server.settings.data)
+    space = await server.dispatcher.disk.space()
+    folder = str(server.settings.output) if server.settings.output else None
     devices = [
-        {
-            "name": device.name,
-            "device": device.loaded.device or device.settings.device,
-            "engine": device.loaded.engine,
-            "precision": device.loaded.precision,
-            "model": device.loaded.model,
-            "busy": device.run is not None,
-            "held": device.held,
-            "restarts": device.restarts,
-        }
+        DeviceOut(
+            name=device.name,
+            device=device.loaded.device or device.settings.device,
+            engine=device.loaded.engine,
+            precision=device.loaded.precision,
+            model=device.loaded.model,
+            busy=device.run is not None,
+            held=device.held,
+            restarts=device.restarts,
+        )
         for device in server.dispatcher.devices
     ]
-    return {
-        "version": __version__,
-        "user": owner_of(request),
-        "model": server.settings.model,
-        "uptime": time.time() - server.started,
-        "paused": server.dispatcher.is_paused,
-        "waiting": {"jobs": jobs, "clips": items},
-        "devices": devices,
-        "disk": {"free": disk.free, "total": disk.total},
-    }
+    return SystemOut(
+        version=__version__,
+        user=owner_of(request),
+        model=server.settings.model,
+        uptime=time.time() - server.started,
+        paused=server.dispatcher.is_paused,
+        waiting=WaitingOut(jobs=jobs, clips=items),
+        devices=devices,
+        notice=server.notice,
+        disk=DiskOut(**{name: getattr(space, name) for name in DiskOut.model_fields}),
+        output=OutputOut(folder=folder if is_loopback(request) else None, works=not server.output.problem),
+    )
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+def is_loopback(request: Request) -> bool:
+    """Whether a request comes from this machine."""
+    try:
+        return request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=content("text/plain", text="Figures", kind=""))
 async def metrics(request: Request) -> Response:
     """Return figures in the format of Prometheus."""
     found: Metrics = request.app.state.metrics

@@ -12,20 +12,25 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from soundloom.atomic import atomic_path, make_folder
 from soundloom.audio.clip import Clip
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError
 from soundloom.serving.comparison import Comparison, compare
+from soundloom.serving.http.answers import PurgedOut
+from soundloom.serving.http.contract import content, problems
+from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.owners import own_take, owner_of, server_of
 from soundloom.serving.http.schemas import ComparisonOut, TakeChange, TakeOut, TakesOut
 from soundloom.serving.jobs.settings import NotFoundError
+from soundloom.serving.output import stem_of
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
 from soundloom.serving.server import Server
 from soundloom.serving.storage.events import add_event
-from soundloom.serving.storage.rows import Take
+from soundloom.serving.storage.output_names import place_in_job
+from soundloom.serving.storage.rows import Artifact, Take
 from soundloom.serving.storage.takes import (
     Order,
     Search,
@@ -33,14 +38,22 @@ from soundloom.serving.storage.takes import (
     delete_take,
     lineage,
     list_takes,
+    purge_deleted,
     restore_take,
 )
 
 router = APIRouter(prefix="/v1/takes", tags=["library"])
 Format = Literal["wav", "flac", "mp3", "ogg"]
-MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
+Subtype = Literal["16", "24", "float"]
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+FORMAT_SUBTYPES: dict[Format, tuple[Subtype, ...]] = {
+    "wav": ("16", "24", "float"),
+    "flac": ("16", "24"),
+    "mp3": (),
+    "ogg": (),
+}
 MAX_TAG = 60  # characters
+PICTURE = {**content("application/octet-stream", text="Data to draw"), **problems(507)}
 FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
 
 
@@ -62,6 +75,18 @@ async def takes(
     search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, owner, order, limit, offset)
     found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, search))
     return TakesOut(takes=[TakeOut.of(take) for take in found], count=count)
+
+
+@router.delete("")
+async def purge(request: Request) -> PurgedOut:
+    """Remove the takes that were deleted for good, and their files, instead of after 30 days."""
+    server, owner = server_of(request), owner_of(request)
+    count, files = await server.dispatcher.call(lambda connection: purge_deleted(connection, owner))
+    for file in files:
+        await asyncio.to_thread(server.store.path(file.hash).unlink, missing_ok=True)
+    await server.dispatcher.tell("system", {"library": "purged", "takes": count}, owner)
+    server.dispatcher.disk.look()
+    return PurgedOut(takes=count, bytes=sum(file.bytes for file in files))
 
 
 @router.get("/{take}")
@@ -121,26 +146,50 @@ async def audio_file(server: Server, take: Take) -> Path:
     return path
 
 
-@router.get("/{take}/audio", response_class=FileResponse)
+@router.get("/{take}/audio", response_class=AudioFile, responses=AUDIO)
 async def audio(
     take: str,
     request: Request,
     format: Format = "wav",
-    subtype: Literal["16", "24", "float"] | None = None,
+    subtype: Subtype | None = None,
     download: bool = False,
 ) -> Response:
     """Return the audio of a take, also parts of it (Range), as it is stored or converted."""
     server = server_of(request)
     found = await own_take(request, take)
     path = await audio_file(server, found)
-    is_stored = format == "wav" and (subtype is None or SUBTYPES[subtype] == found.artifact.subtype)
-    used = path if is_stored else await asyncio.to_thread(_converted, server, path, format, subtype)
-    tag = f'"{found.artifact.hash[:32]}-{format}-{subtype or "stored"}"'
+    name = await download_name(server, found, format) if download else None
+    return await send_audio(request, found.artifact, path, format, subtype, name)
+
+
+async def download_name(server: Server, take: Take, format: Format) -> str:
+    """Return the name of a take's file for people."""
+    number, count = await server.dispatcher.call(lambda connection: place_in_job(connection, take.id))
+    return f"{stem_of(take, server.settings.names, number, count)}.{format}"
+
+
+async def file_in_format(
+    server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None
+) -> Path:
+    """Return a stored file, or a copy of it in another format. Raises RequestError for one that does not exist."""
+    if subtype not in (None, *FORMAT_SUBTYPES[format]):
+        known = ", ".join(FORMAT_SUBTYPES[format])
+        raise RequestError(f"{format} has no subtype {subtype}", f"use {known}" if known else "leave out subtype")
+    if format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype):
+        return path
+    return await asyncio.to_thread(_converted, server, path, format, subtype)
+
+
+async def send_audio(
+    request: Request, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None, name: str | None = None
+) -> Response:
+    """Answer with a stored file, as it is or converted; with a `name`, for browsers to save."""
+    used = await file_in_format(server_of(request), artifact, path, format, subtype)
+    tag = f'"{artifact.hash[:32]}-{format}-{subtype or "stored"}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": FOREVER}
-    name = f"{download_name(found)}.{format}" if download else None
-    return FileResponse(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
+    return AudioFile(used, media_type=MEDIA_TYPES[format], headers=headers, filename=name)
 
 
 def _converted(server: Server, path: Path, format: Format, subtype: str | None) -> Path:
@@ -154,14 +203,7 @@ def _converted(server: Server, path: Path, format: Format, subtype: str | None) 
     return target
 
 
-def download_name(take: Take) -> str:
-    """Return the name of a downloaded file."""
-    text = take.title or take.prompt or take.kind
-    kept = "".join(c if c.isalnum() or c in " -_" else " " for c in text)
-    return " ".join(kept.split())[:60].strip() or take.id
-
-
-@router.get("/{take}/peaks", response_class=Response)
+@router.get("/{take}/peaks", response_class=Response, responses=PICTURE)
 async def peaks(take: str, request: Request) -> Response:
     """Return the lowest and highest samples over spans of several lengths; `serving.peaks` describes the format."""
     server = server_of(request)
@@ -172,7 +214,7 @@ async def peaks(take: str, request: Request) -> Response:
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
 
 
-@router.get("/{take}/spectrogram", response_class=Response)
+@router.get("/{take}/spectrogram", response_class=Response, responses=PICTURE)
 async def spectrogram(
     take: str,
     request: Request,

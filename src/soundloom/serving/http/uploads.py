@@ -1,22 +1,31 @@
-"""The route of uploads."""
+"""The routes of uploads."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, File, Request, UploadFile
+from starlette.responses import Response
 
+from soundloom.audio.clip import record_or_empty
+from soundloom.audio.metadata import read_record
+from soundloom.errors import shown
+from soundloom.serving.http.contract import problems
+from soundloom.serving.http.files import AUDIO, AudioFile
 from soundloom.serving.http.owners import server_of
-from soundloom.serving.http.schemas import ArtifactOut
-from soundloom.serving.jobs.settings import TooLargeError
+from soundloom.serving.http.schemas import UploadOut
+from soundloom.serving.http.takes import Format, Subtype, send_audio
+from soundloom.serving.jobs.settings import NotFoundError, TooLargeError
+from soundloom.serving.storage.takes import get_artifact
 from soundloom.serving.uploads import MAX_FILE_BYTES, store_upload
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
 BLOCK = 1 << 20
 
 
-@router.post("/uploads", status_code=201)
-async def upload(request: Request, file: Annotated[UploadFile, File()]) -> ArtifactOut:
+@router.post("/uploads", status_code=201, responses=problems(415, 507))
+async def upload(request: Request, file: Annotated[UploadFile, File()]) -> UploadOut:
     """Store an audio file; its id can be the source of jobs. Files without a take are removed after 30 days."""
     server, size = server_of(request), 0
     with server.store.temporary(".upload") as path:
@@ -26,4 +35,17 @@ async def upload(request: Request, file: Annotated[UploadFile, File()]) -> Artif
                 if size > MAX_FILE_BYTES:
                     raise TooLargeError(f"the file has more than {MAX_FILE_BYTES >> 20} MiB", "send a shorter one")
                 out.write(block)
-        return ArtifactOut.of(await store_upload(server, path, file.filename or ""))
+        artifact = await store_upload(server, path, file.filename or "")
+    stored = server.store.path(artifact.hash)
+    return UploadOut.with_record(artifact, await asyncio.to_thread(record_or_empty, lambda: read_record(stored)))
+
+
+@router.get("/uploads/{upload}/audio", response_class=AudioFile, responses=AUDIO)
+async def audio(upload: str, request: Request, format: Format = "wav", subtype: Subtype | None = None) -> Response:
+    """Return the audio of an uploaded file, also parts of it (Range), as it is stored or converted."""
+    server = server_of(request)
+    artifact = await server.dispatcher.call(lambda connection: get_artifact(connection, upload))
+    path = server.store.path(artifact.hash) if artifact else None
+    if artifact is None or path is None or not await asyncio.to_thread(path.is_file):
+        raise NotFoundError(f"there is no uploaded file {shown(upload)}", "upload the file again")
+    return await send_audio(request, artifact, path, format, subtype)

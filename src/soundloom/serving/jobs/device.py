@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -27,11 +29,12 @@ from soundloom.serving.worker.messages import (
     Unload,
     Working,
 )
-from soundloom.serving.worker.process import WorkerProcess
 from soundloom.serving.worker.settings import WorkerSettings
+from soundloom.serving.worker.start import WorkerHandle, start_worker
 
 log = logging.getLogger(__name__)
 MAX_DEATHS, DEATH_SECONDS = 3, 60.0  # of a worker while it starts or loads, before its device is held
+LIBRARY_SECONDS = 5.0  # between attempts to write to a database that failed
 STALL_SECONDS, STALL_STEPS = 60.0, 20  # without progress, or times the median step
 
 
@@ -76,6 +79,7 @@ class Owner(Protocol):
     def report_loading(self, device: Device, model: str) -> None: ...
     def report_stalled(self, run: ActiveRun) -> None: ...
     def report_devices(self) -> None: ...
+    async def tell(self, kind: str, data: dict[str, Any]) -> None: ...
 
 
 class Device:
@@ -83,7 +87,7 @@ class Device:
 
     def __init__(self, name: str, settings: WorkerSettings, dispatcher: Owner) -> None:
         self.name, self.settings, self._dispatcher = name, settings, dispatcher
-        self.process: WorkerProcess | None = None
+        self.process: WorkerHandle | None = None
         self.loaded = Loaded()
         self.run: ActiveRun | None = None
         self.held = ""  # why it takes no work
@@ -92,6 +96,7 @@ class Device:
         self._inbox: asyncio.Queue[Message | str] = asyncio.Queue()
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._runs = 0
+        self._chosen: list[Waiting] = []  # the items of the last run
 
     @property
     def is_ready(self) -> bool:
@@ -101,11 +106,18 @@ class Device:
         """Start the worker, give it work, and start it again when it is gone."""
         while True:
             try:
-                await self._start()
-                while True:
-                    await self._serve(await self._next())
-            except WorkerGone as gone:
-                await self._after_death(str(gone))
+                await self._work()
+            except sqlite3.Error as error:
+                await self._wait_for_library(error)
+
+    async def _work(self) -> None:
+        try:
+            await self._start()
+            while True:
+                self._chosen = await self._next()
+                await self._serve(self._chosen)
+        except WorkerGone as gone:
+            await self._after_death(str(gone))
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -116,7 +128,7 @@ class Device:
 
         self._inbox = asyncio.Queue()
         self.loaded = Loaded()
-        self.process = await asyncio.to_thread(WorkerProcess, self.settings, put, put)
+        self.process = await asyncio.to_thread(start_worker, self.settings, put, put)
         await self._receive(Ready)
 
     async def _next(self) -> list[Waiting]:
@@ -260,6 +272,25 @@ class Device:
         self._dispatcher.report_devices()
         while self.held:
             await asyncio.sleep(0.2)
+
+    async def _wait_for_library(self, error: sqlite3.Error) -> None:
+        """Wait until the database can be written again; what could not be stored runs once more then."""
+        self.held = f"the library cannot be written: {error}"
+        log.error("%s: %s", self.name, self.held)
+        if self.process is not None:
+            self.kill()
+            await asyncio.to_thread(self.process.join)
+        self.process, self.run, self.loaded = None, None, Loaded()
+        chosen, self._chosen = self._chosen, []
+        for item in chosen:
+            if item.job in self._dispatcher.queue:
+                self._dispatcher.queue[item.job].put_back(item.number)
+        while self.held:
+            await asyncio.sleep(LIBRARY_SECONDS)
+            with suppress(sqlite3.Error):
+                await self._dispatcher.tell("system", {"library": "works"})
+                await self._dispatcher.run_done(ActiveRun(0, "", chosen, set(), Fraction({})))
+                self.held = ""
 
     async def stop(self) -> None:
         """End the worker, and kill it if it does not end."""

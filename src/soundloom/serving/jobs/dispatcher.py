@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from soundloom.audio.streamed_clip import StreamedClip
 from soundloom.errors import RequestError, SoundloomError
+from soundloom.serving.disk import Disk
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.device import ActiveRun, Device
 from soundloom.serving.jobs.estimate import Timings
@@ -43,8 +44,8 @@ class Dispatcher:
         self.database, self.store, self.hub, self.settings = database, store, hub, settings
         self.queue: dict[str, QueuedJob] = {}
         self.devices = [Device(name, worker, self) for name, worker in settings.devices.items()]
-        self.is_paused = False
-        self.is_stopping = False
+        self.disk = Disk(store.folder, settings.disk_limit, self.call, self.queue)
+        self.is_paused = self.is_stopping = False
         self._scheduler = Scheduler()
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -84,16 +85,16 @@ class Dispatcher:
         return resolve(body, self.model(body.model), StreamedClip.open(source) if source else None)
 
     async def submit(self, body: JobBody, client: str) -> Job:
-        """Accept a job. Raises SoundloomError for what cannot run, and QueueFullError."""
+        """Accept a job. Raises SoundloomError for what cannot run or be stored, and QueueFullError."""
         if self.is_stopping:
             raise SoundloomError("the server is stopping", "try again when it is back")
         source = await self.source_path(body.source) if body.source else None
-        if body.model not in self.settings.sources:
-            require_installed(body.model)
+        require_installed(self.model(body.model).name, self.settings.sources)
         clips = await asyncio.to_thread(self.check, body, source)
         jobs, items = await self.call(rows.waiting)
         if jobs >= self.settings.max_jobs or items + len(clips) > self.settings.max_items:
             raise QueueFullError(f"{jobs} jobs with {items} clips wait already", "try again later")
+        await self.disk.require(sum(clip.bytes for clip in clips))
 
         def store(connection: sqlite3.Connection) -> tuple[Job, Event]:
             requests = [clip.request for clip in clips]
@@ -124,6 +125,7 @@ class Dispatcher:
         found = await self.get(job)
         if found.state not in ("failed", "canceled"):
             raise RequestError(f"the job is {found.state}, and only failed and canceled jobs can be repeated")
+        await self.disk.require(1)
         await self.call(lambda connection: rows.retry(connection, job))
         found = await self.get(job)
         await self._requeue(found)
@@ -146,8 +148,8 @@ class Dispatcher:
         if not paused:
             for device in self.devices:
                 device.held = ""
-        await self.tell("queue", {"paused": paused})
         await self.changed()
+        await self.tell("queue", {"paused": paused})
 
     async def get(self, job: str) -> Job:
         """Return a job. Raises NotFoundError."""
@@ -184,7 +186,7 @@ class Dispatcher:
     def model(self, name: str) -> KnownModel:
         """Return a model by its name. Raises ModelNotFoundError or RequestError."""
         if name not in self._models:
-            self._models[name] = KnownModel.open(name, self.settings.sources)
+            self._models[name] = KnownModel.open(name, self.settings.sources, self.settings.allowed)
         return self._models[name]
 
     # What devices ask and report
@@ -240,7 +242,7 @@ class Dispatcher:
         for job in {item.job for item in run.items}:
             if job in self.queue:
                 self.queue[job].progress = facts
-            self.hub.progress(job, {"id": job, **facts}, self._client(job))
+            self.hub.progress(job, {"id": job, **facts}, self._client(job), always=message.finished)
 
     async def item_done(self, message: ItemDone) -> None:
         """Store a clip, or why there is none."""

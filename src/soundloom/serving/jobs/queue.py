@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,18 @@ class QueuedJob:
     is_ending: bool = False
     progress: Mapping[str, Any] | None = None  # of its last event
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def unfinished(self) -> set[int]:
+        """The clips that are not stored yet, if they can be made at all."""
+        return (self.pending | self.running) & self.clips.keys()
+
+    def put_back(self, number: int) -> None:
+        """Return a clip to those that wait, unless it is stored; its end, or that of the job, may be stored again."""
+        if number in self.running:
+            self.running.discard(number)
+            self.pending.add(number)
+        self.is_ending = False
 
     def waiting(self) -> list[Waiting]:
         """Return what can run next. After a crash a job runs alone, so that it takes no other with it."""
@@ -64,6 +77,8 @@ def progress_facts(message: Working, fraction: Fraction) -> dict[str, Any]:
         "step": message.step,
         "steps": message.steps,
         "seconds": round(message.seconds, 3),
+        "finished": message.finished,
+        "time": time.time(),  # so that clients can tell which of two reports is the newer one
         "fraction": round(fraction.value, 3),
         "seconds_left": round(fraction.seconds_left(), 1),
     }

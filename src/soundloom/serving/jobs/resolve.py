@@ -23,6 +23,7 @@ from soundloom.pipeline.stable_audio.plan import batch_key, default_seconds, pla
 from soundloom.serving.jobs.adapters import adapter_stack
 from soundloom.serving.storage.rows import JobClass
 
+SAMPLE_BYTES, RECORD_BYTES = 4, 16_384  # in a stored file
 KINDS = ("generate", "vary", "inpaint", "extend", "loop", "edit")
 VARIATION_NOISE = 0.6
 MAX_COUNT = 100  # clips of a job
@@ -55,6 +56,7 @@ class ResolvedClip:
     seconds_to_generate: float  # in all passes
     frames: int  # latent frames of the first pass
     notes: tuple[str, ...]
+    bytes: int  # of its file, about
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,13 @@ class KnownModel:
         return isinstance(self.config, MusicGenConfig)
 
     @classmethod
-    def open(cls, name: str, sources: Mapping[str, str]) -> KnownModel:
-        """Return a model by its name in the catalogue or in `sources`. Raises ModelNotFoundError for any other."""
+    def open(cls, name: str, sources: Mapping[str, str], allowed: Sequence[str] = ()) -> KnownModel:
+        """Return a model by its name in the catalogue or in `sources`; without `allowed`, all of them may be used.
+
+        Raises ModelNotFoundError for any other.
+        """
         entry = find_entry(name.partition("@")[0])
+        require_allowed(name, allowed)
         if name in sources:
             source = sources[name]
             config = (open_music(source) if is_music(source) else open_checkpoint(source)).config
@@ -84,9 +90,15 @@ class KnownModel:
         return cls(name, config)
 
 
-def require_installed(name: str) -> None:
+def require_allowed(name: str, allowed: Sequence[str]) -> None:
+    """Raise ModelNotFoundError for a model that is not among those that may be used; without any, all may."""
+    if allowed and name not in allowed and name.partition("@")[0] not in allowed:
+        raise ModelNotFoundError(f"the server has no model {shown(name)!r}", f"it has {', '.join(allowed)}")
+
+
+def require_installed(name: str, sources: Mapping[str, str]) -> None:
     """Raise ModelNotFoundError for a model of the catalogue whose weights are not on this machine."""
-    entry = find_entry(name.partition("@")[0])
+    entry = None if name in sources else find_entry(name.partition("@")[0])
     if entry is not None and not is_installed(entry):
         raise ModelNotFoundError(f"{name} is not downloaded", f"POST /v1/models/{name}/pull, or soundloom models pull")
 
@@ -127,7 +139,9 @@ def _plan_stable_audio(
         seconds = sum(one.frames for one in passes) * config.same.downsampling_ratio / config.sample_rate
         request = clip.request.to_record() | {"seed": clip.seed}
         key = name, batch_key(passes[0]), len(passes)
-        found.append(ResolvedClip(request, "stable-audio", key, clip.seconds, seconds, passes[0].frames, clip.notes))
+        size = file_bytes(clip.samples, clip.channels)
+        frames = passes[0].frames
+        found.append(ResolvedClip(request, "stable-audio", key, clip.seconds, seconds, frames, clip.notes, size))
     return found
 
 
@@ -138,8 +152,14 @@ def _plan_music(config: MusicGenConfig, requests: Sequence[MusicRequest]) -> lis
         seconds, frames = clip.samples / config.sample_rate, config.encodec.frames(clip.samples)
         notes = (*planned.notices, *clip.notes)
         request = clip.request.to_record(seed=clip.seed)
-        found.append(ResolvedClip(request, "musicgen", clip.batch_key, seconds, seconds, frames, notes))
+        size = file_bytes(clip.samples, clip.channels)
+        found.append(ResolvedClip(request, "musicgen", clip.batch_key, seconds, seconds, frames, notes, size))
     return found
+
+
+def file_bytes(samples: int, channels: int) -> int:
+    """Return about how long the file of a clip is."""
+    return samples * channels * SAMPLE_BYTES + RECORD_BYTES
 
 
 def _request(body: JobBody, source: Clip | None) -> GenerationRequest:

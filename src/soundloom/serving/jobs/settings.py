@@ -39,5 +39,7 @@ class DispatchSettings:
     max_jobs: int = 200
     max_items: int = 1000
     max_batch: int = MAX_BATCH
+    disk_limit: int | None = None  # bytes that the library may take
     stall_limit: float | None = 1800.0  # seconds without progress until a worker is ended
     sources: Mapping[str, str] = field(default_factory=dict)  # models outside the catalogue, by name
+    allowed: tuple[str, ...] = ()  # models that may be used; none: all

@@ -29,11 +29,15 @@ class StorageError(SoundloomError):
     """The data folder of the server cannot be used."""
 
 
+class DamagedError(StorageError):
+    """A database cannot be read: it is damaged, or no database."""
+
+
 class Database:
     """A database of the server; `run` calls functions with its connection, in order, in the thread that owns it."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database at `path` and bring it up to date. Raises StorageError."""
+        """Open or create the database at `path` and bring it up to date. Raises DamagedError or StorageError."""
         self.path = path
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="soundloom-database", daemon=True)
@@ -42,6 +46,8 @@ class Database:
             self.run(self._prepare).result()
         except (sqlite3.Error, OSError) as error:
             self.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise DamagedError(f"{printable(path)} is damaged: {error}") from error
             raise StorageError(f"{printable(path)} cannot be opened: {error}", _hint(error)) from error
         except BaseException:
             self.close()
@@ -63,10 +69,7 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise StorageError(
-                f"{printable(self.path)} is damaged",
-                "move it away: a new library is empty, and the audio files stay in the folder `objects`",
-            )
+            raise DamagedError(f"{printable(self.path)} is damaged")
         migrate(connection, self.path)
 
     def _serve(self) -> None:
@@ -88,8 +91,12 @@ class Database:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     connection.row_factory = sqlite3.Row
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()  # or the file could not be renamed on Windows
+        raise
     return connection
 
 

@@ -103,7 +103,11 @@ ALTER TABLE events ADD COLUMN owner TEXT;
 ALTER TABLE sessions ADD COLUMN user TEXT
 """
 TEXT_SEARCH = "CREATE VIRTUAL TABLE takes_text USING fts5 (take UNINDEXED, title, prompt, tags, note)"
-MIGRATIONS = (FIRST, USERS)  # each changes the version before it; never change one that was released
+OUTPUT_NAMES = """
+ALTER TABLE takes ADD COLUMN file TEXT;  -- name in the output folder, NULL if there is none
+CREATE INDEX takes_by_file ON takes (file COLLATE NOCASE);
+"""
+MIGRATIONS = (FIRST, USERS, OUTPUT_NAMES)  # each changes the version before it; never change one that was released
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

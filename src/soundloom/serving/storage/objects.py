@@ -52,7 +52,7 @@ class ObjectStore:
         with write_errors(path):
             found = StoredFile(file_hash(path), path.suffix, path.stat().st_size)
             target = self.path(found.hash, found.suffix)
-            make_folder(target.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
             path.chmod(0o444)

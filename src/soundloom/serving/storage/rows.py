@@ -86,6 +86,7 @@ class Take:
     favorite: bool = False
     note: str = ""
     deleted: float | None = None
+    file: str | None = None  # name in the output folder
     tags: tuple[str, ...] = ()
 
 

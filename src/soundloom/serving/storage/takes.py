@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from soundloom.audio.records import recorded_prompt
 from soundloom.serving.storage.migrations import has_text_search
-from soundloom.serving.storage.rows import Artifact, Take, artifact_of, dump_json, load_json, new_id
+from soundloom.serving.storage.rows import ENDED, Artifact, Take, artifact_of, dump_json, load_json, new_id
 
 KEPT_SECONDS = 30 * 86_400.0  # of deleted takes
 _TAKES = """
@@ -63,10 +63,13 @@ def add_take(
     client: str,
     parent: str | None = None,
     title: str = "",
+    *,
+    made: float | None = None,
 ) -> Take:
-    """Store a take and its file's facts."""
+    """Store a take, made now or at a time that is known, and its file's facts."""
     add_artifact(connection, artifact)
-    take = Take(new_id(), artifact, record, recorded_prompt(record), kind, client, time.time(), parent, title)
+    made = time.time() if made is None else made
+    take = Take(new_id(), artifact, record, recorded_prompt(record), kind, client, made, parent, title)
     connection.execute(
         "INSERT INTO takes (id, artifact, record, prompt, parent, kind, client, title, made) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -134,14 +137,42 @@ def restore_take(connection: sqlite3.Connection, take: str) -> None:
 def purge(connection: sqlite3.Connection, before: float) -> list[str]:
     """Remove takes that were deleted before a time; return the hashes of files that nothing uses any more."""
     gone = [row[0] for row in connection.execute("SELECT id FROM takes WHERE deleted < ?", (before,))]
-    for take in gone:
-        connection.execute("UPDATE items SET take = NULL WHERE take = ?", (take,))
-        _unindex(connection, take)
-        connection.execute("DELETE FROM takes WHERE id = ?", (take,))
+    _remove(connection, gone)
     unused = "SELECT hash FROM artifacts WHERE made < ? AND hash NOT IN (SELECT artifact FROM takes)"
     hashes = [row[0] for row in connection.execute(unused, (before,))]
     connection.executemany("DELETE FROM artifacts WHERE hash = ?", [(hash,) for hash in hashes])
     return hashes
+
+
+def purge_deleted(connection: sqlite3.Connection, owner: str | None) -> tuple[int, list[Artifact]]:
+    """Remove all deleted takes, or those of an owner, except the sources of jobs that wait.
+
+    Return how many they were, and the files that nothing uses any more.
+    """
+    marks = ",".join("?" * len(ENDED))
+    bodies = connection.execute(f"SELECT body FROM jobs WHERE state NOT IN ({marks})", ENDED)
+    needed = {load_json(row[0]).get("source") for row in bodies}
+    rows = connection.execute(f"{_TAKES} WHERE takes.deleted IS NOT NULL AND (? IS NULL OR client = ?)", (owner, owner))
+    takes = [take for take in map(_take_of, rows) if not {take.id, take.artifact.hash} & needed]
+    _remove(connection, [take.id for take in takes])
+    unused = []
+    for artifact in {take.artifact.hash: take.artifact for take in takes}.values():
+        if not connection.execute("SELECT 1 FROM takes WHERE artifact = ?", (artifact.hash,)).fetchone():
+            connection.execute("DELETE FROM artifacts WHERE hash = ?", (artifact.hash,))
+            unused.append(artifact)
+    return len(takes), unused
+
+
+def _remove(connection: sqlite3.Connection, takes: Sequence[str]) -> None:
+    for take in takes:
+        connection.execute("UPDATE items SET take = NULL WHERE take = ?", (take,))
+        _unindex(connection, take)
+        connection.execute("DELETE FROM takes WHERE id = ?", (take,))
+
+
+def stored_bytes(connection: sqlite3.Connection) -> int:
+    """Return how many bytes all files have."""
+    return int(connection.execute("SELECT coalesce(sum(bytes), 0) FROM artifacts WHERE NOT missing").fetchone()[0])
 
 
 def mark_missing(connection: sqlite3.Connection, present: Iterable[str]) -> list[str]:
@@ -155,7 +186,7 @@ def mark_missing(connection: sqlite3.Connection, present: Iterable[str]) -> list
 
 
 def _take_of(row: sqlite3.Row) -> Take:
-    same = ("id", "prompt", "kind", "client", "parent", "title", "note", "deleted")
+    same = ("id", "prompt", "kind", "client", "parent", "title", "note", "deleted", "file")
     return Take(
         **{name: row[name] for name in same},
         artifact=artifact_of(row),

@@ -13,12 +13,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundloom.atomic import name_in_errors
 from soundloom.errors import Canceled
-from soundloom.serving.problems import problem_of
+from soundloom.serving.problems import problem_of, without_folder
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.worker.messages import (
     Bye,
     Cancel,
+    Channel,
     ItemDone,
     Load,
     Loaded,
@@ -45,13 +47,16 @@ SUBTYPE = "FLOAT"  # stored clips are exact
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     """Serve messages until `Bye`, or until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its workers
+    # The notes of models quote prompts; they are in the records of clips, and not for the log of the server.
+    logging.getLogger("soundloom").setLevel(logging.ERROR)
+    logging.getLogger("soundloom.serving").setLevel(logging.WARNING)
     Worker(connection, settings).serve()
 
 
 class Worker:
     """A process with a model."""
 
-    def __init__(self, connection: Connection, settings: WorkerSettings) -> None:
+    def __init__(self, connection: Channel, settings: WorkerSettings) -> None:
         self.connection, self.settings = connection, settings
         self.store = ObjectStore(Path(settings.objects))
         self.model: Any = None
@@ -136,7 +141,8 @@ class Worker:
                 log.warning("a run failed: %s", error)
         for item in items.values():
             state = "canceled" if isinstance(failure, Canceled) or item.job in self._canceled else "failed"
-            problem = None if state == "canceled" else problem_of(failure)
+            folder = Path(self.settings.objects).parent
+            problem = None if state == "canceled" else without_folder(problem_of(failure), folder)
             self._done(ItemDone(message.run, item.job, item.number, state, error=problem))
         self._send(RunDone(message.run))
 
@@ -157,7 +163,7 @@ class Worker:
         if item.job in self._canceled:
             self._done(ItemDone(run, item.job, item.number, "canceled"))
             return
-        with self.store.temporary() as path:
+        with self.store.temporary() as path, name_in_errors(path, "the clip"):
             clip.save(path, subtype=SUBTYPE)
             stored = self.store.add(path)
         facts = {

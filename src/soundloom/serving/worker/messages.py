@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True)
@@ -132,14 +131,31 @@ _TYPES: dict[str, type[Message]] = {
 }
 
 
-def send(connection: Connection, message: Message) -> None:
+class Channel(Protocol):
+    """What messages need of a connection."""
+
+    def send_bytes(self, data: bytes, /) -> None: ...
+    def recv_bytes(self) -> bytes: ...
+
+
+def send(channel: Channel, message: Message) -> None:
     """Send a message. Raises OSError if the other side is gone."""
-    connection.send_bytes(json.dumps({"type": message.type, **asdict(message)}).encode())
+    channel.send_bytes(encode(message))
 
 
-def receive(connection: Connection) -> Message:
+def receive(channel: Channel) -> Message:
     """Wait for a message. Raises EOFError or OSError if the other side is gone."""
-    values = json.loads(connection.recv_bytes())
+    return decode(channel.recv_bytes())
+
+
+def encode(message: Message) -> bytes:
+    """Return a message as JSON."""
+    return json.dumps({"type": message.type, **asdict(message)}).encode()
+
+
+def decode(data: bytes) -> Message:
+    """Return the message of JSON."""
+    values = json.loads(data)
     kind = _TYPES[values.pop("type")]
     if kind is Run:
         values["items"] = tuple(WorkItem(**item) for item in values["items"])

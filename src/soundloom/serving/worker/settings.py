@@ -17,3 +17,4 @@ class WorkerSettings:
     threads: int | None = None
     offline: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
+    on_ray: bool = False  # on a Ray cluster instead of this machine

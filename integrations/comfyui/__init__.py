@@ -1,0 +1,5 @@
+"""Nodes for ComfyUI that generate and edit audio on a soundloom server."""
+
+from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]
