@@ -215,6 +215,7 @@ class Device:
         self._send(Load(model))
         found: Loaded = await self._receive(Loaded)
         self.loaded = found if found.error is None else Loaded()
+        self._deaths.clear()  # only those in a row count
         self._dispatcher.report_devices()
         if found.error is not None:
             await self._dispatcher.failed(items, found.error)
