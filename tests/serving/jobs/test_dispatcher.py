@@ -164,6 +164,29 @@ def test_a_killed_worker_costs_no_clip(tmp_path):
     assert found.tobytes() == alone(request, 1)[0].audio.tobytes()
 
 
+@pytest.mark.parametrize(("is_canceled", "state"), [(False, "succeeded"), (True, "canceled")])
+def test_a_job_outlives_a_worker_that_dies_while_it_loads_the_model(tmp_path, monkeypatch, is_canceled, state):
+    async def work():
+        async with serving(tmp_path / "data") as dispatcher:
+            device = dispatcher.devices[0]
+            load, deaths = device._load, []
+
+            async def die_once(model, items):
+                if not deaths:
+                    deaths.append(model)
+                    if is_canceled:
+                        await dispatcher.cancel(items[0].job)
+                    device.kill()
+                return await load(model, items)
+
+            monkeypatch.setattr(device, "_load", die_once)
+            job = await dispatcher.submit(generate(count=2), "me")
+            done = await ended(dispatcher, job.id)
+            assert (done.state, deaths, device.restarts) == (state, ["mini"], 1)
+
+    run(work())
+
+
 @pytest.mark.slow
 def test_finished_clips_stay_when_the_worker_is_killed(tmp_path):
     async def work():

@@ -74,6 +74,7 @@ class Owner(Protocol):
     def working(self, run: ActiveRun, message: Working) -> None: ...
     async def item_done(self, message: ItemDone) -> None: ...
     async def run_done(self, run: ActiveRun) -> None: ...
+    async def end_if_done(self, queued: QueuedJob) -> None: ...
     async def failed(self, items: Iterable[Waiting], error: dict[str, Any]) -> None: ...
     async def crashed(self, run: ActiveRun, reason: str) -> None: ...
     def report_loading(self, device: Device, model: str) -> None: ...
@@ -172,8 +173,12 @@ class Device:
 
     async def _serve(self, items: list[Waiting]) -> None:
         model = items[0].model
-        if self.loaded.model != model and not await self._load(model, items):
-            return
+        try:
+            if self.loaded.model != model and not await self._load(model, items):
+                return
+        except WorkerGone:
+            await self._give_back(items)
+            raise
         queued = [self._dispatcher.queue[item.job] for item in items]
         clip = queued[0].clips[items[0].number]
         self._runs += 1
@@ -195,12 +200,22 @@ class Device:
             watch.cancel()
         self.run = None
 
+    async def _give_back(self, items: list[Waiting]) -> None:
+        """Put items whose run did not begin back in the queue: the worker died while it loaded their model."""
+        queue = self._dispatcher.queue
+        for item in items:
+            queue[item.job].running.discard(item.number)
+            queue[item.job].pending.add(item.number)
+        for job in dict.fromkeys(item.job for item in items):
+            await self._dispatcher.end_if_done(queue[job])
+
     async def _load(self, model: str, items: list[Waiting]) -> bool:
         """Load a model; if it fails, so do the jobs that need it."""
         self._dispatcher.report_loading(self, model)
         self._send(Load(model))
         found: Loaded = await self._receive(Loaded)
         self.loaded = found if found.error is None else Loaded()
+        self._deaths.clear()  # only those in a row count
         self._dispatcher.report_devices()
         if found.error is not None:
             await self._dispatcher.failed(items, found.error)

@@ -117,7 +117,7 @@ class Dispatcher:
             if device.run is not None and any(one == job for one, _ in device.run.left):
                 device.cancel(job)
                 self._spawn(self._insist(device, device.run, job))
-        await self._end_if_done(queued)
+        await self.end_if_done(queued)
         return await self.get(job)
 
     async def retry(self, job: str) -> Job:
@@ -258,7 +258,7 @@ class Dispatcher:
         """End the jobs that have no clips left, then store how long the stages took."""
         for job in dict.fromkeys(item.job for item in run.items):
             if job in self.queue:
-                await self._end_if_done(self.queue[job])
+                await self.end_if_done(self.queue[job])
         await self.changed()
         if run.stage_seconds:
             await self.call(lambda connection: add_timings(connection, run.where, run.stage_seconds))
@@ -275,7 +275,7 @@ class Dispatcher:
             if queued.is_canceling:
                 queued.pending |= queued.running
                 queued.running.clear()
-                await self._end_if_done(queued)
+                await self.end_if_done(queued)
             elif queued.job.attempt + 1 >= MAX_ATTEMPTS:
                 done = len(queued.clips) - len(queued.pending) - len(queued.running)
                 message = f"{reason}; {done} of {len(queued.clips)} clips are stored"
@@ -362,7 +362,7 @@ class Dispatcher:
 
     async def _fail(self, queued: QueuedJob, error: dict[str, Any]) -> None:
         await self._end_items(queued, "failed", error)
-        await self._end_if_done(queued)
+        await self.end_if_done(queued)
 
     async def _end_items(self, queued: QueuedJob, state: State, error: dict[str, Any] | None = None) -> None:
         job, numbers = queued.job.id, queued.pending | queued.running
@@ -375,7 +375,7 @@ class Dispatcher:
         queued.pending.clear()
         queued.running.clear()
 
-    async def _end_if_done(self, queued: QueuedJob) -> None:
+    async def end_if_done(self, queued: QueuedJob) -> None:
         """End a job when none of its clips is left."""
         if queued.is_canceling and not queued.running:
             await self._end_items(queued, "canceled")
