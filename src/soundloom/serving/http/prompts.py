@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from soundloom.config.prompt_templates import MINI, TEMPLATES, prompt_template
 from soundloom.config.random_prompts import mini_prompts, random_prompt
+from soundloom.serving.http.contract import problems
 from soundloom.serving.http.owners import server_of
 from soundloom.serving.http.schemas import Strict
 
@@ -79,7 +80,7 @@ class ReadOut(BaseModel):
     problem: str | None
 
 
-@router.get("")
+@router.get("", responses=problems(404))
 async def prompts(
     request: Request, model: Model = "", seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None
 ) -> PromptsOut:
@@ -101,7 +102,7 @@ def _template(name: str, model: str) -> TemplateOut:
     return TemplateOut(name=name, start=found.mini_start if model == MINI else found.start, keys=list(found.keys))
 
 
-@router.post("/template")
+@router.post("/template", responses=problems(404))
 async def template(body: TemplateIn, request: Request) -> PromptOut:
     """Write a prompt in the form of the captions that a model was trained on."""
     model = body.model or server_of(request).settings.model
@@ -109,7 +110,7 @@ async def template(body: TemplateIn, request: Request) -> PromptOut:
     return PromptOut(prompt=prompt_template(body.name, body.description, model=model, **values))
 
 
-@router.post("/read")
+@router.post("/read", responses=problems(404))
 async def read(body: ReadIn, request: Request) -> ReadOut:
     """Say what a model reads of a prompt: its tokens, words that it does not know, and the tempo it names."""
     server = server_of(request)

@@ -170,6 +170,13 @@ class TakesOut(BaseModel):
     count: int
 
 
+class JumpOut(BaseModel):
+    """An unusual step of the level, in dB, at a sample where new audio begins or ends."""
+
+    at: int
+    decibels: float
+
+
 class ComparisonOut(BaseModel):
     """A take beside the one that it was made from. Positions are samples of the take.
 
@@ -178,18 +185,19 @@ class ComparisonOut(BaseModel):
 
     parent: str | None
     samples: int
-    new: list[tuple[int, int]]
+    new: list[list[int]]
     offset: int
     outside: int
     kept: int
     identical: bool
-    jumps: list[tuple[int, float]]
+    jumps: list[JumpOut]
     reason: str
 
     @classmethod
     def of(cls, found: Comparison, samples: int, parent: str | None) -> ComparisonOut:
         identical = 0 < found.outside == found.kept
-        return cls(parent=parent, samples=samples, identical=identical, **asdict(found))
+        facts = asdict(found) | {"jumps": [JumpOut(at=at, decibels=decibels) for at, decibels in found.jumps]}
+        return cls(parent=parent, samples=samples, identical=identical, **facts)
 
 
 class ClipPlan(BaseModel):

@@ -64,7 +64,7 @@
  *
  * What an edit kept of its source, in samples of the take: `new` was made anew, `kept` of `outside` are the same.
  * @typedef {{parent: string | null, samples: number, new: [number, number][], offset: number, outside: number,
- *   kept: number, identical: boolean, jumps: [number, number][], reason: string}} Comparison
+ *   kept: number, identical: boolean, jumps: {at: number, decibels: number}[], reason: string}} Comparison
  * How the editor shows a take: without `zoom` all of it; `width` in pixels; positions are typed in `unit`.
  * @typedef {{zoom: {start: number, perPixel: number} | null, width: number, layers: "wave" | "spectrogram" | "both",
  *   unit: "seconds" | "bars" | "samples"}} ViewState

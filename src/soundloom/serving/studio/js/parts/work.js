@@ -128,7 +128,7 @@ function kept(store, controls) {
       h("span", { class: identical ? "good" : reason ? "soft" : "warn" },
         identical ? t.kept.same(count(same), count(samples)) : reason ? t.kept.nothing(reason) : t.kept.changed(count(outside - same), count(outside))),
       outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), t.kept.fresh),
-      jumps.map(([at, decibels]) => h("span", { class: "warn" }, t.kept.jump(Number((at / rate).toFixed(2)), decibels))));
+      jumps.map(({ at, decibels }) => h("span", { class: "warn" }, t.kept.jump(Number((at / rate).toFixed(2)), decibels))));
   });
   return line;
 }
