@@ -42,7 +42,7 @@ def test_every_route_needs_a_token(client):
     assert len(found) > 15
     for method, path in found:
         answer = ask(client, method, path, {})
-        expected = {"/health": 200, "/v1/tickets/{key}/{name}": 404}.get(path, 401)
+        expected = {"/health": 200, "/": 200, "/v1/tickets/{key}/{name}": 404}.get(path, 401)
         assert answer.status_code == expected, path
     assert ask(client, "GET", "/health", {}).status_code == 200
     for headers in ({"X-API-Key": TOKEN}, {"xi-api-key": TOKEN}, {"Authorization": f"bearer {TOKEN}"}):

@@ -80,7 +80,7 @@ def test_a_recipe_is_short(client, source):
     found = client.get(f"/v1/takes/{source}/recipe").json()
     assert found["command"] == (
         "soundloom generate 'light rain on the left' --model mini --seconds 1.2 --seed 7 --subtype float "
-        "-o 'light rain on the left.wav'"
+        "-o light-rain-on-the-left-7.wav"
     )
     assert found["python"].splitlines()[3] == 'clip = model.generate("light rain on the left", seconds=1.2, seed=7)'
     assert found["job"] == {"kind": "generate", "model": "mini", "request": RAIN}
