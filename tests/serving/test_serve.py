@@ -83,8 +83,8 @@ def test_it_serves_a_clip_and_stops_with_open_streams(tmp_path):
             time.sleep(1)
             start = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
-            assert time.monotonic() - start < 6
+            process.wait(30)
+            assert time.monotonic() - start < 15, "6 s on an idle machine: the drain and 5"
         for stream in streams:
             stream.join(5)
             assert not stream.is_alive()
