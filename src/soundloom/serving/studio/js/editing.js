@@ -29,7 +29,7 @@ export function heardEdit(state) {
 /** Where the take in the editor begins within what is heard. @param {State} state */
 export function heardOffset(state) {
   const heard = heardEdit(state);
-  return heard && state.listening.side === "b" ? state.comparisons[heard.id].offset : 0;
+  return heard ? state.comparisons[heard.id].offset : 0;
 }
 
 /** The seconds before and after the take that an extension adds, or has added. @param {State} state */
@@ -103,6 +103,8 @@ export function createEditing(store, player) {
     position,
     /** @param {number} sample */
     seek: (sample) => player.seek(sample + heardOffset(store.state)),
+    /** Go there, and hear it for a moment. @param {number} sample */
+    scrub: (sample) => player.scrub(sample + heardOffset(store.state)),
 
     /**
      * The next position of the arrow keys: a beat or bar if these are snapped to, 10 ms, or one sample.

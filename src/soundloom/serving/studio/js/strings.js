@@ -175,6 +175,7 @@ export const t = {
   },
   compare: {
     label: "Compare",
+    with: "A is",
     before: "the take before",
     current: "the take in the editor",
     candidate: "the new take",
@@ -184,7 +185,7 @@ export const t = {
     differenceMore: "Only what differs is heard, at its own level",
   },
   listening: {
-    label: "How takes are heard",
+    label: "Listening",
     half: "Half speed",
     halfMore: "A preview, an octave lower",
     metronome: "Metronome",
