@@ -16,6 +16,7 @@ const NAMES = {
  */
 export function palette(parent) {
   const probe = h("span", { hidden: true });
+  probe.style.setProperty("forced-color-adjust", "none");
   parent.append(probe);
   const style = getComputedStyle(probe);
   const color = (/** @type {string} */ name) => {
