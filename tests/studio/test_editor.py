@@ -181,6 +181,7 @@ def test_check_15_brackets_set_the_edges_where_the_ear_is(editor):
         page.wait_for_function("(after) => document.querySelector('.playhead').ariaValueNow > 44100 * after", arg=after)
         shown = [int(head.get_attribute("aria-valuenow"))]
         page.keyboard.press(key)
+        editor.regions()  # two frames later
         shown.append(int(head.get_attribute("aria-valuenow")))
         if key == "[":
             first = shown

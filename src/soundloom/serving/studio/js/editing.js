@@ -168,9 +168,10 @@ export function createEditing(store, player) {
       editing.noteMerge(before + 1);
     },
 
-    /** Set an edge where the ear is: `[` and `]`. @param {Edge} edge */
+    /** Set an edge where the ear was at the press of `[` or `]`, however late the page hears of it. @param {Edge} edge */
     mark: (edge) => {
-      const at = Math.max(0, Math.min(position(), samples()));
+      const late = player.playing && window.event instanceof KeyboardEvent ? (performance.now() - window.event.timeStamp) / 1000 : 0;
+      const at = Math.max(0, Math.min(position() - Math.round(late * audio().rate), samples()));
       const found = marked(regions(), place(store.state).selection?.start ?? null, edge, at, samples());
       if (found.regions !== regions()) setRegions(found.regions);
       else if (found.waiting === null) editing.say(t.regions.noStart);
