@@ -274,4 +274,4 @@ def test_the_loop_is_drawn_on_the_ruler(editor):
     editor.drag(0.02, 0.48, height=0.03)
     loop = page.get_by_role("group", name="Waveform of").get_by_role("slider", name="End of loop")
     expect(loop).to_have_attribute("aria-valuenow", "88200")
-    expect(page.get_by_role("button", name="Loop")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Loop", exact=True)).to_have_attribute("aria-pressed", "true")
