@@ -57,7 +57,7 @@ export function listeningMenu(store, controls) {
   });
   const other = h("select", { id: "compare-with", class: "grow", onchange: () => store.send({ type: "compare", take: other.value || null }) });
   const field = h("div", { class: "field" }, h("label", { htmlFor: "compare-with" }, t.compare.with), h("div", { class: "row" }, other));
-  store.watch((state) => [comparable(state).map((take) => take.id).join(), state.compare, state.candidates], (_, id, candidates) => {
+  store.watch((state) => [comparable(state).map((take) => take.id).join(), state.compare, state.candidates, state.listening.heard], (_, id, candidates, heard) => {
     const takes = comparable(store.state);
     const job = store.state.jobs[candidates?.job ?? ""];
     const name = (/** @type {import("../types.js").Take} */ take) => {
@@ -65,7 +65,7 @@ export function listeningMenu(store, controls) {
       const title = take.title || take.prompt || take.audio.name;
       return item ? t.candidates.take(item.number + 1, job.items.length) : `${t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind}: ${title}`;
     };
-    field.hidden = takes.length === 0;
+    field.hidden = takes.length === 0 || heard !== null; // then A is the take in the editor
     fill(other, !id && h("option", { value: "" }, "–"), takes.map((take) => h("option", { value: take.id, selected: take.id === id }, name(take))));
   });
   const menu = popover(t.listening.label, icon("ear"), h("h2", {}, t.listening.label), half, switches[2], field, switches[0], switches[1], blind, why);
