@@ -179,6 +179,26 @@ def test_any_of_the_takes_that_were_open_can_be_a(keys):
     expect(keys.get_by_label("A is").locator("option")).to_have_text(["made: a drum"])
 
 
+def test_a_take_of_the_library_is_heard_and_left_with_its_screen(keys):
+    keys.get_by_role("link", name="Library").click()
+    row = keys.locator(".take", has_text="a drum")
+    row.get_by_role("button", name="Listen").click()
+    expect(button(keys, "B: the take that you chose to hear")).to_be_visible()
+    expect(button(keys, "Pause")).to_be_visible()
+    keys.get_by_role("link", name="Studio").click()
+    pressed(keys, "B: the take in the editor")
+
+
+def test_without_a_sound_device_the_page_says_so(open_studio, takes):
+    page = open_studio()
+    page.add_init_script("Object.defineProperty(BaseAudioContext.prototype, 'currentTime', { get: () => 0 })")
+    page.reload()
+    page.get_by_role("link", name="Library").click()
+    page.get_by_role("button", name="a drum", exact=True).click()
+    button(page, "Play").click()
+    expect(page.get_by_text("the browser has no sound device")).to_be_visible()
+
+
 def test_menus_have_no_faults(keys):
     from axe_playwright_python.sync_playwright import Axe
 

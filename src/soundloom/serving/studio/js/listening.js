@@ -27,6 +27,11 @@ export function sidesOf(state) {
   return { a: take ?? state.compare, b: heard };
 }
 
+/** @param {State} state @param {string | null} take */
+export function isCandidate(state, take) {
+  return candidateTakes(state).some((one) => one.take === take);
+}
+
 /**
  * The takes that the one in the editor can be compared with: those that were in the editor, and the new ones.
  * @param {State} state
@@ -179,6 +184,11 @@ export function createListening(store, player, attempt) {
 
   follow(store, player, attempt);
   watchMeasures(store);
+  // what was heard in another screen is not what the editor shows
+  store.watch((state) => [state.screen], (screen) => {
+    const { heard } = store.state.listening;
+    if (screen === "studio" && heard && !isCandidate(store.state, heard)) set({ heard: null });
+  });
   // the first of the new takes is heard when it is done, if the user wishes so
   store.watch((state) => [state.settings.playWhenDone && candidateTakes(state)[0]?.take], (take) => {
     if (take && !player.playing) void listening.listen(take);

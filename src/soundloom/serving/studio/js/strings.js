@@ -179,6 +179,7 @@ export const t = {
     before: "the take before",
     current: "the take in the editor",
     candidate: "the new take",
+    heard: "the take that you chose to hear",
     turnedDown: (/** @type {string} */ by) => `Turned down by ${by}, so that both are equally loud`,
     notTurnedDown: "Not turned down",
     differenceShort: "A − B",

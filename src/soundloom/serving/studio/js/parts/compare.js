@@ -1,6 +1,6 @@
 /** Compare the take before with this one: A and B, what differs, and a blind test. And how takes are heard. */
 
-import { byChance, comparable, offsetsOf, sidesOf, sideOf } from "../listening.js";
+import { byChance, comparable, isCandidate, offsetsOf, sidesOf, sideOf } from "../listening.js";
 import { decibels, t } from "../strings.js";
 import { fill, h, icon, popover } from "./element.js";
 
@@ -22,7 +22,7 @@ export function compare(store, controls) {
   store.watch((state) => [sidesOf(state).a, sidesOf(state).b, state.listening, state.blind, offsetsOf(state).a, offsetsOf(state).b],
     (a, b, listening, blind, offsetA, offsetB) => {
       group.hidden = !a || !b;
-      const names = { a: listening.heard ? t.compare.current : t.compare.before, b: listening.heard ? t.compare.candidate : t.compare.current };
+      const names = { a: listening.heard ? t.compare.current : t.compare.before, b: listening.heard ? (isCandidate(store.state, b) ? t.compare.candidate : t.compare.heard) : t.compare.current };
       const side = sideOf(store.state);
       buttons.forEach((button, index) => {
         const one = SIDES[index];
