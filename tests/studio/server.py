@@ -95,6 +95,14 @@ class Studio:
         """Return the takes that a search finds, the newest first."""
         return self.client.get("/v1/takes", params={"text": text, "limit": 200}).raise_for_status().json()["takes"]
 
+    def wait_for(self, count: int, *, kind: str, seconds: float = 60) -> list[dict[str, Any]]:
+        """Wait until there are as many takes of a kind, and return them."""
+        end = time.monotonic() + seconds
+        while len(found := [take for take in self.takes() if take["kind"] == kind]) < count:
+            assert time.monotonic() < end, f"{len(found)} of {count} takes"
+            time.sleep(0.05)
+        return found
+
 
 @contextmanager
 def serving(folder: Path, *flags: str) -> Iterator[Studio]:

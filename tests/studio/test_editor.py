@@ -181,6 +181,7 @@ def test_check_15_brackets_set_the_edges_where_the_ear_is(editor):
         page.wait_for_function("(after) => document.querySelector('.playhead').ariaValueNow > 44100 * after", arg=after)
         shown = [int(head.get_attribute("aria-valuenow"))]
         page.keyboard.press(key)
+        editor.regions()  # two frames later
         shown.append(int(head.get_attribute("aria-valuenow")))
         if key == "[":
             first = shown
@@ -226,3 +227,51 @@ def test_sliders_move_by_beats_10_ms_and_samples(editor):
     assert editor.regions() == []
     page.keyboard.press("Control+z")
     assert editor.regions() == [(881, BEAT + 441)]
+
+
+def touch(session, kind, *points):
+    points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+
+def test_fingers_draw_after_a_long_press_zoom_with_two_and_scroll_with_one(open_studio, studio, loop):
+    editor = Editor(open_studio(width=1024, touch=True), studio, loop)
+    page, session = editor.page, editor.page.context.new_cdp_session(editor.page)
+    touch(session, "Start", editor.at(0.3))
+    page.wait_for_timeout(450)  # a long press
+    touch(session, "Move", editor.at(0.4))
+    touch(session, "Move", editor.at(0.6))
+    touch(session, "End")
+    (region,) = editor.regions()
+    assert region[0] < region[1]
+    touch(session, "Start", editor.at(0.45), editor.at(0.55))
+    touch(session, "Move", editor.at(0.3), editor.at(0.7))
+    touch(session, "Move", editor.at(0.1), editor.at(0.9))
+    touch(session, "End")
+    expect(page.get_by_role("button", name="Show all of it")).to_be_enabled()
+    frame = page.locator(".overview .frame")  # around what is in view
+    before = frame.bounding_box()["x"]
+    touch(session, "Start", editor.at(0.5))
+    touch(session, "Move", editor.at(0.52))
+    touch(session, "Move", editor.at(0.55))
+    touch(session, "End")
+    assert editor.regions() == [region] and frame.bounding_box()["x"] < before
+
+
+def test_a_double_click_plays_a_region_and_a_click_seeks(editor):
+    page = editor.page
+    editor.drag(0.5, 0.75)
+    page.mouse.click(*editor.at(0.25))
+    head = page.get_by_role("slider", name="Playhead")
+    expect(head).to_have_attribute("aria-valuenow", re.compile(r"^4[34]\d\d\d$"))
+    page.mouse.dblclick(*editor.at(0.6))
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_the_loop_is_drawn_on_the_ruler(editor):
+    page = editor.page
+    page.get_by_label("Snap").select_option("bar")
+    editor.drag(0.02, 0.48, height=0.03)
+    loop = page.get_by_role("group", name="Waveform of").get_by_role("slider", name="End of loop")
+    expect(loop).to_have_attribute("aria-valuenow", "88200")
+    expect(page.get_by_role("button", name="Loop", exact=True)).to_have_attribute("aria-pressed", "true")

@@ -77,7 +77,7 @@ class Recorder:
         self.page.wait_for_timeout(seconds * 1000)  # the sound itself takes this time
 
     def check(self, label):
-        self.button("How takes are heard").click()
+        self.button("Listening").click()
         self.page.get_by_role("checkbox", name=label).check()
         self.page.keyboard.press("Escape")
 
@@ -128,6 +128,10 @@ def test_check_24_a_minus_b_is_exact(offline):
 
 def test_a_shorter_take_repeats_with_the_longer_one(offline):
     assert offline("shorter()") == 0
+
+
+def test_a_take_with_a_new_beginning_is_in_time_with_the_one_before(offline):
+    assert offline("leads()") == 0
 
 
 def test_jumps_and_loops_that_change_leave_no_gap(offline):

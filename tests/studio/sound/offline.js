@@ -155,6 +155,22 @@ export async function shorter() {
   return differences(result, (at, channel) => of(a)(at % (0.5 * RATE), channel));
 }
 
+/** The later begins later, and the earlier lacks its beginning. */
+export async function leads() {
+  const a = noise(0.3 * RATE, 1);
+  let wrong = 0;
+  for (const lead of [4410, -4410]) {
+    const result = await rendered(1, (player) => {
+      player.set("b", noise(0.5 * RATE, 2));
+      player.set("a", a, lead);
+      player.choose("a");
+      player.play(0);
+    });
+    wrong += differences(result, (at, channel) => of(a)(at - lead, channel));
+  }
+  return wrong;
+}
+
 /** Jumps and new loops while it plays: the sound goes on without a gap, and exactly after the fade. */
 export async function jumps() {
   const sound = noise(4 * RATE, 5, 0.25);

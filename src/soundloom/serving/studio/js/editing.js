@@ -29,7 +29,7 @@ export function heardEdit(state) {
 /** Where the take in the editor begins within what is heard. @param {State} state */
 export function heardOffset(state) {
   const heard = heardEdit(state);
-  return heard && state.listening.side === "b" ? state.comparisons[heard.id].offset : 0;
+  return heard ? state.comparisons[heard.id].offset : 0;
 }
 
 /** The seconds before and after the take that an extension adds, or has added. @param {State} state */
@@ -103,6 +103,8 @@ export function createEditing(store, player) {
     position,
     /** @param {number} sample */
     seek: (sample) => player.seek(sample + heardOffset(store.state)),
+    /** Go there, and hear it for a moment. @param {number} sample */
+    scrub: (sample) => player.scrub(sample + heardOffset(store.state)),
 
     /**
      * The next position of the arrow keys: a beat or bar if these are snapped to, 10 ms, or one sample.
@@ -166,9 +168,10 @@ export function createEditing(store, player) {
       editing.noteMerge(before + 1);
     },
 
-    /** Set an edge where the ear is: `[` and `]`. @param {Edge} edge */
+    /** Set an edge where the ear was at the press of `[` or `]`, however late the page hears of it. @param {Edge} edge */
     mark: (edge) => {
-      const at = Math.max(0, Math.min(position(), samples()));
+      const late = player.playing && window.event instanceof KeyboardEvent ? (performance.now() - window.event.timeStamp) / 1000 : 0;
+      const at = Math.max(0, Math.min(position() - Math.round(late * audio().rate), samples()));
       const found = marked(regions(), place(store.state).selection?.start ?? null, edge, at, samples());
       if (found.regions !== regions()) setRegions(found.regions);
       else if (found.waiting === null) editing.say(t.regions.noStart);

@@ -1,6 +1,7 @@
 /** What is heard: which takes, how loud, what repeats. The player follows the state. */
 
 import { soundOf } from "./audio/sounds.js";
+import { heardOffset } from "./editing.js";
 import { api, ApiError } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
 import { gridOf, tappedTempo } from "./state/tempo.js";
@@ -24,6 +25,33 @@ export function sidesOf(state) {
   const { heard } = state.listening;
   if (!heard || heard === take) return { a: state.compare, b: take };
   return { a: take ?? state.compare, b: heard };
+}
+
+/** @param {State} state @param {string | null} take */
+export function isCandidate(state, take) {
+  return candidateTakes(state).some((one) => one.take === take);
+}
+
+/**
+ * The takes that the one in the editor can be compared with: those that were in the editor, and the new ones.
+ * @param {State} state
+ * @returns {import("./types.js").Take[]}
+ */
+export function comparable(state) {
+  const ids = new Set([...state.undo.nodes.map((node) => node.value.take).reverse(), ...candidateTakes(state).map((one) => one.take)]);
+  ids.delete(place(state).take);
+  return [...ids].flatMap((id) => (id && state.takes[id] && !state.takes[id].deleted ? [state.takes[id]] : []));
+}
+
+/**
+ * The samples by which A begins later than B, so that both are in time: B may have got a new beginning, or A.
+ * @param {State} state
+ */
+export function leadOf(state) {
+  const { a, b } = sidesOf(state);
+  const [ofA, ofB] = [a, b].map((id) => (id ? state.comparisons[id] : null));
+  if (ofB && ofB.parent === a) return ofB.offset;
+  return ofA && ofA.parent === b ? -ofA.offset : 0;
 }
 
 /** The side that is heard. @param {State} state @returns {"a" | "b"} */
@@ -58,7 +86,9 @@ export function loopOf(state) {
   const { loop, brace } = state.listening;
   const { selection } = place(state);
   if (!loop && !state.blind) return null;
-  return brace ?? (selection && selection.end > selection.start ? selection : { start: 0, end: Infinity });
+  const span = brace ?? (selection && selection.end > selection.start ? selection : null);
+  const offset = heardOffset(state);
+  return span ? { start: span.start + offset, end: span.end + offset } : { start: 0, end: Infinity };
 }
 
 /**
@@ -154,6 +184,15 @@ export function createListening(store, player, attempt) {
 
   follow(store, player, attempt);
   watchMeasures(store);
+  // what was heard in another screen is not what the editor shows
+  store.watch((state) => [state.screen], (screen) => {
+    const { heard } = store.state.listening;
+    if (screen === "studio" && heard && !isCandidate(store.state, heard)) set({ heard: null });
+  });
+  // the first of the new takes is heard when it is done, if the user wishes so
+  store.watch((state) => [state.settings.playWhenDone && candidateTakes(state)[0]?.take], (take) => {
+    if (take && !player.playing) void listening.listen(take);
+  });
   return listening;
 }
 
@@ -165,12 +204,13 @@ export function createListening(store, player, attempt) {
  */
 function follow(store, player, attempt) {
   for (const side of SIDES) {
-    store.watch((state) => [sidesOf(state)[side]], (id) => {
+    const lead = () => (side === "a" ? leadOf(store.state) : 0);
+    store.watch((state) => [sidesOf(state)[side], side === "a" && leadOf(state)], (id) => {
       if (!id) player.set(side, null);
       else {
         void attempt(async () => {
           const sound = await soundOf(id);
-          if (sidesOf(store.state)[side] === id) player.set(side, sound);
+          if (sidesOf(store.state)[side] === id) player.set(side, sound, lead());
         });
       }
     });

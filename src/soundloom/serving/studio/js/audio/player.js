@@ -32,6 +32,8 @@ export class Player extends EventTarget {
     this.graph = null;
     /** @type {Record<Side, Sound | null>} */
     this.loaded = { a: null, b: null };
+    /** Samples by which each side begins later. @type {Record<Side, number>} */
+    this.leads = { a: 0, b: 0 };
     /** What each side is multiplied with. @type {Record<Side, number>} */
     this.levels = { a: 1, b: 1 };
     /** @type {Side} */
@@ -84,11 +86,13 @@ export class Player extends EventTarget {
    * Set what a side plays. While it plays, the new sound goes on at the same position.
    * @param {Side} side
    * @param {Sound | null} sound
+   * @param {number} [lead] samples by which it begins later, or earlier
    */
-  set(side, sound) {
-    if (this.loaded[side] === sound) return;
+  set(side, sound, lead = 0) {
+    if (this.loaded[side] === sound && this.leads[side] === lead) return;
     const rate = this.rate;
     this.loaded[side] = sound;
+    this.leads[side] = lead;
     if (this.playing && !this.sound) this.pause();
     else if (this.playing) this._begin(this.rate === rate ? null : Math.round((this.position * this.rate) / rate));
     this._rest = Math.min(this._rest, Math.max(0, this.samples - 1));
@@ -190,7 +194,7 @@ export class Player extends EventTarget {
   /** @param {Side} side */
   _length(side) {
     const sound = this.loaded[side];
-    return sound ? Math.round((sound.samples * this.rate) / sound.rate) : 0;
+    return sound ? Math.max(0, Math.round((sound.samples * this.rate) / sound.rate) + this.leads[side]) : 0;
   }
 
   _now() {
@@ -343,7 +347,7 @@ export class Player extends EventTarget {
   _buffer(side) {
     const sound = this.loaded[side];
     const ratio = sound ? sound.rate / this.rate : 1;
-    return sound && this.context ? bufferOf(this.context, sound, Math.ceil((this.loop?.end ?? 0) * ratio)) : null;
+    return sound && this.context ? bufferOf(this.context, sound, Math.round(this.leads[side] * ratio), Math.ceil((this.loop?.end ?? 0) * ratio)) : null;
   }
 
   /** Say so if nothing moves: there is no device, or it hangs. */

@@ -81,20 +81,22 @@ function reader(view, { format, bits }) {
   throw new Error(`This WAV file has samples of ${bits} bits in format ${format}, which cannot be played.`);
 }
 
-/** @type {WeakMap<Sound, AudioBuffer>} */
+/** @type {WeakMap<Sound, {buffer: AudioBuffer, lead: number}>} */
 const buffers = new WeakMap();
 
 /**
+ * The buffer of a sound, made once.
  * @param {BaseAudioContext} context
  * @param {Sound} sound
- * @param {number} least samples; silence is added up to them
+ * @param {number} lead samples of silence before it; fewer than none leave out its beginning
+ * @param {number} least samples of the buffer; silence is added up to them
  * @returns {AudioBuffer}
  */
-export function bufferOf(context, sound, least) {
+export function bufferOf(context, sound, lead = 0, least = 0) {
   const known = buffers.get(sound);
-  if (known && known.length >= least) return known;
-  const buffer = context.createBuffer(sound.channels.length, Math.max(1, sound.samples, least), sound.rate);
-  sound.channels.forEach((channel, index) => buffer.copyToChannel(channel, index));
-  buffers.set(sound, buffer);
+  if (known?.lead === lead && known.buffer.length >= least) return known.buffer;
+  const buffer = context.createBuffer(sound.channels.length, Math.max(1, sound.samples + lead, least), sound.rate);
+  sound.channels.forEach((channel, index) => buffer.copyToChannel(channel.subarray(Math.max(0, -lead)), index, Math.max(0, lead)));
+  buffers.set(sound, { buffer, lead });
   return buffer;
 }

@@ -1,6 +1,6 @@
 /** Compare the take before with this one: A and B, what differs, and a blind test. And how takes are heard. */
 
-import { byChance, offsetsOf, sidesOf, sideOf } from "../listening.js";
+import { byChance, comparable, isCandidate, offsetsOf, sidesOf, sideOf } from "../listening.js";
 import { decibels, t } from "../strings.js";
 import { fill, h, icon, popover } from "./element.js";
 
@@ -22,7 +22,7 @@ export function compare(store, controls) {
   store.watch((state) => [sidesOf(state).a, sidesOf(state).b, state.listening, state.blind, offsetsOf(state).a, offsetsOf(state).b],
     (a, b, listening, blind, offsetA, offsetB) => {
       group.hidden = !a || !b;
-      const names = { a: listening.heard ? t.compare.current : t.compare.before, b: listening.heard ? t.compare.candidate : t.compare.current };
+      const names = { a: listening.heard ? t.compare.current : t.compare.before, b: listening.heard ? (isCandidate(store.state, b) ? t.compare.candidate : t.compare.heard) : t.compare.current };
       const side = sideOf(store.state);
       buttons.forEach((button, index) => {
         const one = SIDES[index];
@@ -55,7 +55,20 @@ export function listeningMenu(store, controls) {
     blind.disabled = !two;
     why.hidden = Boolean(two);
   });
-  const menu = popover(t.listening.label, icon("ear"), h("h2", {}, t.listening.label), half, switches[2], switches[0], switches[1], blind, why);
+  const other = h("select", { id: "compare-with", class: "grow", onchange: () => store.send({ type: "compare", take: other.value || null }) });
+  const field = h("div", { class: "field" }, h("label", { htmlFor: "compare-with" }, t.compare.with), h("div", { class: "row" }, other));
+  store.watch((state) => [comparable(state).map((take) => take.id).join(), state.compare, state.candidates, state.listening.heard], (_, id, candidates, heard) => {
+    const takes = comparable(store.state);
+    const job = store.state.jobs[candidates?.job ?? ""];
+    const name = (/** @type {import("../types.js").Take} */ take) => {
+      const item = job?.items.find((one) => one.take === take.id);
+      const title = take.title || take.prompt || take.audio.name;
+      return item ? t.candidates.take(item.number + 1, job.items.length) : `${t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind}: ${title}`;
+    };
+    field.hidden = takes.length === 0 || heard !== null; // then A is the take in the editor
+    fill(other, !id && h("option", { value: "" }, "–"), takes.map((take) => h("option", { value: take.id, selected: take.id === id }, name(take))));
+  });
+  const menu = popover(t.listening.label, icon("ear"), h("h2", {}, t.listening.label), half, switches[2], field, switches[0], switches[1], blind, why);
   store.watch((state) => [state.listening], ({ speed, metronome, difference }) =>
     menu.button.classList.toggle("on", speed !== 1 || metronome || difference));
   return [menu.button, menu.panel, dialog.element];

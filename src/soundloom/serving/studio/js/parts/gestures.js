@@ -99,7 +99,7 @@ function begin(stage, event, x) {
   event.preventDefault();
   /** @type {HTMLElement} */ (target ?? stage.head).focus({ preventScroll: true });
   if (target instanceof HTMLElement && target.classList.contains("edge")) return dragEdge(stage, target, x, view);
-  if (target) return { move: (at) => stage.editing.seek(toSample(view, at)) };
+  if (target) return { move: (at) => stage.editing.scrub(toSample(view, at)) };
   if (y < stage.layout().lanes.y) return dragBrace(stage, x, event.altKey);
   const end = endAt(stage, x);
   if (end) return dragEnd(stage, end, x);

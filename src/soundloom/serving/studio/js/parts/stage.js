@@ -155,7 +155,7 @@ export class Stage {
     const shifted = { ...view, start: view.start + (heard === take ? 0 : state.comparisons[heard.id].offset) };
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, view.width, ruler + BRACE);
-    if (spectrogram) this.spectrogram.draw(context, shifted, { take: heard.id, samples: heard.audio.samples, lane: spectrogram, ramp: colors.ramp });
+    if (spectrogram) this.spectrogram.draw(context, shifted, { take: heard.id, samples: heard.audio.samples, rate, lane: spectrogram, colors });
     drawRuler(context, view, { grid: gridOf(state), rate, low: -before * rate, high: samples + after * rate, lanes, colors });
     if (wave) {
       const stretches = this._stretches(heard, heard.audio.samples);

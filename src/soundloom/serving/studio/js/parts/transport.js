@@ -99,7 +99,7 @@ function level(store, player) {
   const show = (now = performance.now()) => {
     cancelAnimationFrame(asked);
     const rests = meter.read(now);
-    bars.forEach((bar, channel) => (bar.style.transform = `scaleX(${Math.max(0, 1 - Math.min(0, meter.levels[channel]) / FLOOR)})`));
+    bars.forEach((bar, channel) => (bar.style.clipPath = `inset(0 ${Math.min(100, 100 * (Math.min(0, meter.levels[channel]) / FLOOR))}% 0 0)`));
     const over = meter.peak > 0;
     light.hidden = meter.peak === -Infinity;
     const text = decibels(meter.peak);

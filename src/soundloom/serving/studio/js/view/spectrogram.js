@@ -8,6 +8,8 @@ const ROWS = 256;
 const HOP = 256;
 const MAX_LEVEL = 12;
 const KEPT = 96; // tiles
+const LOWEST_HZ = 30; // of the lowest row; the highest ends at half the rate
+const MARKS = /** @type {const} */ ([[100, "100"], [1000, "1k"], [10_000, "10k"]]); // Hz
 
 /** @typedef {import("./grid.js").View} View */
 
@@ -22,9 +24,10 @@ export class Spectrogram {
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {View} view
-   * @param {{take: string, samples: number, lane: import("./wave.js").Lane, ramp: string[]}} what  `ramp`: colors from silent to loud
+   * @param {{take: string, samples: number, rate: number, lane: import("./wave.js").Lane, colors: import("../parts/palette.js").Palette}} what
    */
-  draw(context, view, { take, samples, lane, ramp }) {
+  draw(context, view, { take, samples, rate, lane, colors }) {
+    const { ramp } = colors;
     const level = Math.max(0, Math.min(MAX_LEVEL, Math.floor(Math.log2(Math.max(1, view.perPixel / HOP)))));
     const length = COLUMNS * HOP * 2 ** level;
     const first = Math.max(0, Math.floor(view.start / length));
@@ -38,6 +41,13 @@ export class Spectrogram {
       if (image) context.drawImage(image, toX(view, number * length), lane.y, length / view.perPixel, lane.height);
     }
     context.restore();
+    context.font = colors.font;
+    context.textBaseline = "middle";
+    context.fillStyle = colors.text;
+    for (const [hertz, text] of MARKS) {
+      const y = lane.y + lane.height * (1 - Math.log(hertz / LOWEST_HZ) / Math.log(rate / 2 / LOWEST_HZ));
+      if (y > lane.y + 6) context.fillText(text, 4, y);
+    }
   }
 
   /**
