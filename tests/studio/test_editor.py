@@ -275,3 +275,21 @@ def test_the_loop_is_drawn_on_the_ruler(editor):
     loop = page.get_by_role("group", name="Waveform of").get_by_role("slider", name="End of loop")
     expect(loop).to_have_attribute("aria-valuenow", "88200")
     expect(page.get_by_role("button", name="Loop", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_drag_beside_the_stage_scrolls(editor):
+    page = editor.page
+    page.get_by_label("Snap").select_option("off")
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom in").click()
+    frame = page.locator(".overview .frame")
+    before = frame.bounding_box()["x"]
+    page.mouse.move(*editor.at(0.8))
+    page.mouse.down()
+    page.mouse.move(*editor.at(1.1), steps=3)
+    expect(page.locator(".edge.end")).to_have_attribute("aria-valuenow", "176400")
+    page.mouse.up()
+    assert frame.bounding_box()["x"] > before
+    page.get_by_role("group", name="Waveform of").get_by_role("slider", name="Playhead").focus()
+    page.keyboard.press("Home")
+    expect(frame).to_have_css("left", re.compile(r"^\d(\.\d+)?px$"))

@@ -76,3 +76,13 @@ def test_changed_samples_are_counted_and_unusual_seams_are_named():
     other = compare(Clip(edited, 48_000), Clip(noise, RATE), record)
     assert "rate" in other.reason
     assert new_spans({"mode": "edit"}, RATE, 10, 10) == ((0, 10),)
+
+
+def test_a_source_that_is_gone_is_a_reason(client, source, served):
+    request = {"prompt": "rain", "regions": [[0.2, 0.4]], "seed": 2}
+    other = make(client, request={"prompt": "rain", "seconds": 1, "seed": 8})
+    take = make(client, kind="inpaint", source=other, request=request)
+    artifact = client.get(f"/v1/takes/{other}").json()["audio"]["id"]
+    served[1].store.path(artifact).unlink()
+    found = client.get(f"/v1/takes/{take}/comparison").json()
+    assert found["reason"] == "the take that it was made from is gone" and not found["identical"]

@@ -250,8 +250,12 @@ async def comparison(take: str, request: Request) -> ComparisonOut:
     if found.parent is None:
         nothing = Comparison(((0, samples),), reason="it was made from words alone")
         return ComparisonOut.of(nothing, samples, None)
-    parent = await own_take(request, found.parent)
-    mine, theirs = await audio_file(server, found), await audio_file(server, parent)
+    mine = await audio_file(server, found)
+    try:
+        theirs = await audio_file(server, await own_take(request, found.parent))
+    except NotFoundError:
+        gone = Comparison(((0, samples),), reason="the take that it was made from is gone")
+        return ComparisonOut.of(gone, samples, found.parent)
     name = hashlib.sha256(f"{take} {mine.stem} {theirs.stem}".encode()).hexdigest()
     data = await asyncio.to_thread(cached, server, f"{name}.comparison", lambda: _compared(mine, theirs, found.record))
     return ComparisonOut.of(Comparison(**json.loads(data)), samples, found.parent)

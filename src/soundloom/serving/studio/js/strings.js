@@ -123,6 +123,7 @@ export const t = {
     removed: (/** @type {string} */ letter) => `Region ${letter} removed. Ctrl+Z brings it back.`,
     merged: (/** @type {boolean} */ first) =>
       `The regions touched, so they are one now.${first ? " All regions are made in one go, with the same words." : ""}`,
+    hint: "The model listens to what is around a region more than to the words. A larger region first, then smaller ones in it, often works.",
     noStart: "Press [ first, where the region begins.",
     invalid: (/** @type {string} */ end) => `Positions lie between 0 and ${end}, the start before the end.`,
   },

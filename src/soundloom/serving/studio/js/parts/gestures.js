@@ -1,9 +1,10 @@
-/** Pointers, wheel and keys on the stage. Each gesture has a control or a key that does the same. */
+/** Pointers and wheel on the stage. Each gesture has a control or a key that does the same. */
 
 import { extension, viewOf } from "../editing.js";
 import { place } from "../state/actions.js";
 import { toSample, toX } from "../view/grid.js";
 import { indexAt, withEdge } from "../view/regions.js";
+import { sliderKeys } from "./slider-keys.js";
 
 /**
  * @typedef {import("./stage.js").Stage} Stage
@@ -13,6 +14,7 @@ import { indexAt, withEdge } from "../view/regions.js";
 
 const DRAG_PIXELS = 4; // below, it is a click
 const LONG_PRESS_MS = 350;
+const SCROLL = 0.4; // of the distance to the stage, for each frame that a drag is beside it
 const END_PIXELS = 8; // from an end of the take, where a drag makes it longer
 
 /** @param {Stage} stage */
@@ -23,6 +25,9 @@ export function gestures(stage) {
   /** @type {Gesture | null} */
   let current = null;
   let press = 0;
+  let scrolling = false;
+  /** @type {{x: number, event: PointerEvent} | null} */
+  let last = null;
   const xOf = (/** @type {MouseEvent} */ event) => event.clientX - element.getBoundingClientRect().left;
 
   element.addEventListener("pointerdown", (event) => {
@@ -47,6 +52,19 @@ export function gestures(stage) {
     if (Math.abs(x - Number(pointers.get(event.pointerId))) > DRAG_PIXELS) clearTimeout(press);
     if (pointers.size === 2) pointers.set(event.pointerId, x);
     current?.move(x, event);
+    last = { x, event };
+    if (!scrolling && isBeside(stage, x)) scroll();
+  });
+  /** Go on while a drag is held beside the stage. */
+  const scroll = () => {
+    scrolling = pointers.size === 1 && current !== null && last !== null && isBeside(stage, last.x);
+    if (!scrolling || !last) return;
+    stage.editing.scroll(SCROLL * (last.x < 0 ? last.x : last.x - element.clientWidth));
+    current?.move(last.x, last.event);
+    requestAnimationFrame(scroll);
+  };
+  element.addEventListener("focusin", ({ target }) => {
+    if (target instanceof HTMLElement && target.classList.contains("away")) stage.editing.reveal(Number(target.ariaValueNow));
   });
   for (const kind of /** @type {const} */ (["pointerup", "pointercancel"])) {
     element.addEventListener(kind, (event) => {
@@ -63,10 +81,13 @@ export function gestures(stage) {
     if (index >= 0) stage.editing.playAround(index);
   });
   element.addEventListener("wheel", (event) => wheel(stage, event, xOf(event)), { passive: false });
-  element.addEventListener("keydown", (event) => keys(stage, event));
+  element.addEventListener("keydown", (event) => sliderKeys(stage, event));
 }
 
 const noMove = () => {};
+
+/** @param {Stage} stage @param {number} x */
+const isBeside = (stage, x) => stage.store.state.view.zoom !== null && (x < 0 || x > stage.element.clientWidth);
 
 /**
  * @param {Stage} stage
@@ -94,12 +115,11 @@ function wheel(stage, event, x) {
  */
 function begin(stage, event, x) {
   const target = /** @type {HTMLElement} */ (event.target).closest(".edge, .playhead");
-  const view = viewOf(stage.store.state);
   const y = event.clientY - stage.element.getBoundingClientRect().top;
   event.preventDefault();
   /** @type {HTMLElement} */ (target ?? stage.head).focus({ preventScroll: true });
-  if (target instanceof HTMLElement && target.classList.contains("edge")) return dragEdge(stage, target, x, view);
-  if (target) return { move: (at) => stage.editing.scrub(toSample(view, at)) };
+  if (target instanceof HTMLElement && target.classList.contains("edge")) return dragEdge(stage, target, x);
+  if (target) return { move: (at) => stage.editing.scrub(stage.editing.sampleAt(at)) };
   if (y < stage.layout().lanes.y) return dragBrace(stage, x, event.altKey);
   const end = endAt(stage, x);
   if (end) return dragEnd(stage, end, x);
@@ -188,11 +208,11 @@ function moving(stage, index, x) {
   const base = editing.regions();
   const span = base[index];
   const others = base.filter((_, at) => at !== index);
-  const { perPixel } = viewOf(stage.store.state);
+  const from = editing.sampleAt(x);
   let merge = false;
   return {
     move: (at, event) => {
-      const start = editing.snap(span.start + (at - x) * perPixel, event.altKey);
+      const start = editing.snap(span.start + editing.sampleAt(at) - from, event.altKey);
       editing.draw(others, withEdge(span, "start", start, editing.samples(), true), merge);
       merge = true;
     },
@@ -204,10 +224,9 @@ function moving(stage, index, x) {
  * @param {Stage} stage
  * @param {HTMLElement} handle
  * @param {number} x
- * @param {import("../view/grid.js").View} view
  * @returns {Gesture}
  */
-function dragEdge(stage, handle, x, view) {
+function dragEdge(stage, handle, x) {
   const { editing, store } = stage;
   const edge = /** @type {import("../editing.js").Edge} */ (handle.dataset.edge);
   const base = editing.regions();
@@ -215,11 +234,12 @@ function dragEdge(stage, handle, x, view) {
   const brace = handle.dataset.brace === undefined ? null : store.state.listening.brace;
   const span = brace ?? base[index];
   const others = base.filter((_, at) => at !== index);
+  const from = editing.sampleAt(x);
   let merge = false;
   return {
     move: (at, event) => {
       if (!merge && at === x) return;
-      const to = editing.snap(span[edge] + (at - x) * view.perPixel, event.altKey);
+      const to = editing.snap(span[edge] + editing.sampleAt(at) - from, event.altKey);
       const next = withEdge(span, edge, to, editing.samples(), event.shiftKey);
       if (brace) store.send({ type: "listening", listening: { brace: next } });
       else editing.draw(others, next, merge);
@@ -339,47 +359,4 @@ function pinch(stage, pointers) {
       last = now;
     },
   };
-}
-
-/**
- * The keys of sliders: playhead, edges of regions, edges of the loop.
- * @param {Stage} stage
- * @param {KeyboardEvent} event
- */
-function keys(stage, event) {
-  const { editing, store } = stage;
-  const target = /** @type {HTMLElement} */ (event.target);
-  if (target.role !== "slider" || event.metaKey) return;
-  const edge = /** @type {import("../editing.js").Edge | undefined} */ (target.dataset.edge);
-  const brace = target.dataset.brace === undefined ? null : store.state.listening.brace;
-  const index = Number(target.dataset.region);
-  const from = edge ? (brace ?? editing.regions()[index])[edge] : editing.position();
-  const to = next(stage, from, event);
-  if (edge && !brace && (event.key === "Delete" || event.key === "Backspace")) editing.remove(index);
-  else if (edge && !brace && event.key === "Enter") editing.playAround(index);
-  else if (to === null) return;
-  else if (!edge) editing.go(to, event.shiftKey);
-  else if (brace) store.send({ type: "listening", listening: { brace: withEdge(brace, edge, to, editing.samples(), event.shiftKey) } });
-  else editing.moveEdge(index, edge, to, event.shiftKey);
-  if (edge && to !== null) editing.reveal(to);
-  event.preventDefault();
-}
-
-/**
- * @param {Stage} stage
- * @param {number} from
- * @param {KeyboardEvent} event
- */
-function next({ editing, store }, from, event) {
-  const fine = event.ctrlKey || event.altKey;
-  const page = Math.round((viewOf(store.state).width * viewOf(store.state).perPixel) / 4);
-  switch (event.key) {
-    case "ArrowRight": case "ArrowUp": return editing.next(from, 1, fine);
-    case "ArrowLeft": case "ArrowDown": return editing.next(from, -1, fine);
-    case "PageUp": return editing.snap(from + page);
-    case "PageDown": return editing.snap(from - page);
-    case "Home": return 0;
-    case "End": return editing.samples();
-    default: return null;
-  }
 }

@@ -19,6 +19,7 @@ import { Stage } from "./stage.js";
  */
 
 const LAYERS = /** @type {const} */ (["wave", "spectrogram", "both"]);
+const TRIES = 2; // until there is advice
 const SNAPS = /** @type {const} */ (["off", "beat", "bar", "zero", "onset"]);
 
 /**
@@ -32,7 +33,7 @@ export function work(store, player, controls) {
   for (const [name, act] of Object.entries(COMMANDS)) controls.commands.set(/** @type {keyof typeof COMMANDS} */ (name), () => act(editing));
   const stage = new Stage(store, player, controls);
   gestures(stage);
-  return [toolbar(store, editing), stage.element, overview(store, editing), regionTable(store, editing), said(editing), kept(store, controls)];
+  return [toolbar(store, editing), stage.element, overview(store, editing), regionTable(store, editing), hint(store), said(editing), kept(store, controls)];
 }
 
 /**
@@ -68,7 +69,8 @@ function toolbar(store, editing) {
 function overview(store, editing) {
   const frame = h("div", { class: "frame" });
   const picture = h("div", { class: "picture" });
-  const element = h("div", { class: "overview", "aria-hidden": "true" }, picture, frame);
+  const marks = h("div", { class: "picture" });
+  const element = h("div", { class: "overview", "aria-hidden": "true" }, picture, marks, frame);
   let grabbed = 0;
   const go = (/** @type {PointerEvent} */ event) => {
     const box = element.getBoundingClientRect();
@@ -96,10 +98,31 @@ function overview(store, editing) {
     frame.style.left = `${(view.start - all.start) * scale}%`;
     frame.style.width = `${view.width * view.perPixel * scale}%`;
     const samples = editing.samples();
-    picture.style.left = `${(100 * toX(all, 0)) / all.width}%`;
-    picture.style.width = `${samples * scale}%`;
+    for (const one of [picture, marks]) {
+      one.style.left = `${(100 * toX(all, 0)) / all.width}%`;
+      one.style.width = `${samples * scale}%`;
+    }
+  });
+  store.watch((state) => [place(state).regions], (regions) => {
+    fill(marks, regions.map(({ start, end }) => {
+      const mark = h("span", { class: "mark" });
+      mark.style.left = `${(100 * start) / editing.samples()}%`;
+      mark.style.width = `${(100 * (end - start)) / editing.samples()}%`;
+      return mark;
+    }));
   });
   return element;
+}
+
+/** Advice for who tries the same take again and again. @param {Store} store */
+function hint(store) {
+  const line = h("p", { class: "soft small" }, t.regions.hint);
+  const tries = (/** @type {import("../types.js").State} */ { jobs, undo }) => {
+    const { take, regions } = undo.nodes[undo.at].value;
+    return regions.length ? Object.values(jobs).filter((job) => job.kind === "inpaint" && job.source === take && job.state === "succeeded").length : 0;
+  };
+  store.watch((state) => [tries(state) >= TRIES], (isStuck) => (line.hidden = !isStuck));
+  return line;
 }
 
 /** What the last action did beside what is seen. @param {Editing} editing */
