@@ -3,8 +3,7 @@
  * are compared run at the same time, so that a switch between them is a fade and moves nothing.
  */
 
-import { lineAt, positionAt, wholeSample } from "./clock.js";
-import { Metronome } from "./metronome.js";
+import { lineAt, Metronome, positionAt, wholeSample } from "./clock.js";
 import { Mixer, mixOf } from "./mixer.js";
 import { bufferOf } from "./wav.js";
 
@@ -347,7 +346,8 @@ export class Player extends EventTarget {
   _buffer(side) {
     const sound = this.loaded[side];
     const ratio = sound ? sound.rate / this.rate : 1;
-    return sound && this.context ? bufferOf(this.context, sound, Math.round(this.leads[side] * ratio), Math.ceil((this.loop?.end ?? 0) * ratio)) : null;
+    const least = Math.ceil((this.loop?.end ?? 0) * ratio);
+    return sound && this.context ? bufferOf(this.context, sound, Math.round(this.leads[side] * ratio), least) : null;
   }
 
   /** Say so if nothing moves: there is no device, or it hangs. */

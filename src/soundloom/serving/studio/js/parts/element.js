@@ -122,21 +122,23 @@ export function iconButton(name, label, onclick, properties = {}) {
   return h("button", { type: "button", class: "square plain", "aria-label": label, title: label, onclick, ...properties }, icon(name));
 }
 
-let popovers = 0;
-
 /**
- * A button, and a panel that it opens above or below itself. Esc or a click elsewhere closes it.
+ * A button, and a panel that it opens above or below itself; what is in it is made when it is opened first. Esc or a click
+ * elsewhere closes it.
  * @param {string} label
  * @param {Child} face what the button shows
- * @param {...(Child | Child[])} children
+ * @param {() => Promise<Child[]>} content
  */
-export function popover(label, face, ...children) {
-  const id = `popover-${popovers++}`;
-  const panel = h("div", { id, class: "popover column", popover: "auto", role: "group", "aria-label": label }, ...children);
+export function popover(label, face, content) {
+  const panel = h("div", { class: "popover column", popover: "auto", role: "group", "aria-label": label });
   const button = h("button", { type: "button", class: "square plain", "aria-label": label, title: label }, face);
   button.popoverTargetElement = panel;
-  panel.addEventListener("toggle", (event) => {
+  /** @type {Promise<void> | null} */
+  let filled = null;
+  panel.addEventListener("toggle", async (event) => {
     if (/** @type {ToggleEvent} */ (event).newState !== "open") return;
+    filled ??= content().then((children) => fill(panel, h("h2", {}, label), children));
+    await filled;
     const at = button.getBoundingClientRect();
     const above = at.top > innerHeight / 2;
     panel.style.top = above ? "" : `${at.bottom + 6}px`;
@@ -144,4 +146,19 @@ export function popover(label, face, ...children) {
     panel.style.left = `${Math.max(8, Math.min(at.left, innerWidth - panel.offsetWidth - 8))}px`;
   });
   return { button, panel };
+}
+
+/**
+ * Show a dialog that is made when it is asked for first.
+ * @param {() => Promise<HTMLDialogElement>} make
+ * @returns {() => Promise<void>}
+ */
+export function later(make) {
+  /** @type {Promise<HTMLDialogElement> | null} */
+  let made = null;
+  return async () => {
+    made ??= make().then((dialog) => (document.body.append(dialog), dialog));
+    const dialog = await made;
+    if (!dialog.open) dialog.showModal();
+  };
 }

@@ -1,8 +1,7 @@
 /** What keys do, wherever the focus is, and the sheet that lists them. */
 
 import { candidateTakes, openTake } from "../state/actions.js";
-import { t } from "../strings.js";
-import { h, iconButton } from "./element.js";
+import { later } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
@@ -25,13 +24,13 @@ const COMMANDS = {
 const MODES = { e: "extend", v: "vary", i: "remake" };
 
 /**
- * Listen to all keys. Returns the sheet.
+ * Listen to all keys. Returns what shows the sheet of them.
  * @param {Store} store
  * @param {Player} player
  * @param {Controls} controls
  */
 export function keys(store, player, controls) {
-  const dialog = sheet(store);
+  const sheet = later(async () => (await import("./listening.js")).keySheet(store));
   const { editing } = controls;
   let pressed = 0; // when X was pressed
   let escaped = 0;
@@ -86,7 +85,7 @@ export function keys(store, player, controls) {
 
   /** Keys that work on the whole page, as long as nobody types. @param {KeyboardEvent} event */
   function anywhere(event) {
-    if (event.key === "?") dialog.showModal();
+    if (event.key === "?") void sheet();
     else if (event.key === "/") {
       store.send({ type: "screen", value: "library" });
       search();
@@ -126,7 +125,7 @@ export function keys(store, player, controls) {
     if (event.timeStamp - pressed > HOLD_MS) controls.switchSide();
     pressed = 0;
   });
-  return dialog;
+  return sheet;
 }
 
 /**
@@ -135,22 +134,6 @@ export function keys(store, player, controls) {
  */
 function inEditor(store, target) {
   return store.state.screen === "studio" && (target === document.body || target.id === "main" || target.closest(EDITOR) !== null);
-}
-
-/**
- * The list of all keys, with the switch that turns single ones off.
- * @param {Store} store
- */
-function sheet(store) {
-  const on = h("input", { type: "checkbox", onchange: () => store.send({ type: "settings", settings: { keys: on.checked } }) });
-  store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
-  const groups = t.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
-    list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
-  const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
-    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, t.keys.title), iconButton("close", t.close, () => dialog.close())),
-    h("div", { class: "groups" }, groups),
-    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where)))));
-  return dialog;
 }
 
 /** Put the keyboard into the search of the library, which may still be loading. */

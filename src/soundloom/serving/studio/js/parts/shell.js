@@ -39,7 +39,7 @@ export function shell(store, player, controls) {
   followAddress(store);
   const sheet = keys(store, player, controls);
   return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, sheet), notice(store, controls), main,
-    transport(store, player, controls), announcer(store), sheet];
+    transport(store, player, controls), announcer(store)];
 }
 
 /**
@@ -72,7 +72,7 @@ function showScreens(store, controls, main, studio) {
 
 /**
  * @param {Store} store
- * @param {HTMLDialogElement} sheet of the keys
+ * @param {() => Promise<void>} sheet shows the keys
  */
 function header(store, sheet) {
   const links = SCREENS.map((screen) => h("a", { href: `#${screen}` }, t.nav[screen]));
@@ -89,7 +89,7 @@ function header(store, sheet) {
   });
   return asDrawer(store, "menu", h("header", { class: "top" },
     h("span", { class: "brand" }, t.title), h("nav", { "aria-label": t.nav.label }, links),
-    h("span", { class: "grow" }), modelChooser(store), theme, iconButton("help", t.help, () => sheet.showModal()),
+    h("span", { class: "grow" }), modelChooser(store), theme, iconButton("help", t.help, () => void sheet()),
     drawerButton(store, "history"), drawerButton(store, "menu")));
 }
 

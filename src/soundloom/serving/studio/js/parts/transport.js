@@ -1,16 +1,17 @@
 /** Play, loop, compare, and what the queue does. */
 
 import { FLOOR, Meter } from "../audio/meter.js";
-import { sidesOf } from "../listening.js";
+import { isCandidate, offsetsOf, sideOf, sidesOf } from "../listening.js";
 import { barOf, gridOf } from "../state/tempo.js";
 import { clock, decibels, t } from "../strings.js";
-import { compare, listeningMenu } from "./compare.js";
-import { fill, h, icon, iconButton } from "./element.js";
+import { fill, h, icon, iconButton, popover } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../audio/player.js").Player} Player */
 /** @typedef {import("../types.js").State} State */
+
+const SIDES = /** @type {const} */ (["a", "b"]);
 
 /**
  * @param {Store} store
@@ -42,6 +43,54 @@ function playing(store, player, controls) {
   player.addEventListener("change", show);
   show();
   return h("div", { class: "row" }, iconButton("start", t.transport.toStart, () => player.seek(0)), play, loop);
+}
+
+/** What the sides are. @param {State} state */
+function sideNames(state) {
+  const { heard } = state.listening;
+  if (!heard) return { a: t.compare.before, b: t.compare.current };
+  return { a: t.compare.current, b: isCandidate(state, heard) ? t.compare.candidate : t.compare.heard };
+}
+
+/**
+ * Hear the take before, or this one.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function compare(store, controls) {
+  const buttons = SIDES.map((side) => h("button", { type: "button", onclick: () => controls.choose(side) }, side.toUpperCase()));
+  const note = h("output", { class: "number soft offset" });
+  const group = h("div", { class: "row compare", role: "group", "aria-label": t.compare.label },
+    h("div", { class: "segments" }, buttons), note);
+  store.watch((state) => [sidesOf(state).a, sidesOf(state).b, state.listening, state.blind, offsetsOf(state).a, offsetsOf(state).b],
+    (a, b, listening, blind, offsetA, offsetB) => {
+      group.hidden = !a || !b;
+      const names = sideNames(store.state);
+      const side = sideOf(store.state);
+      buttons.forEach((button, index) => {
+        const one = SIDES[index];
+        button.setAttribute("aria-pressed", String(!blind && !listening.difference && one === side));
+        button.disabled = blind !== null;
+        button.title = `${one.toUpperCase()}: ${names[one]}`;
+        button.setAttribute("aria-label", button.title);
+      });
+      const offset = side === "a" ? offsetA : offsetB;
+      note.textContent = blind ? "" : listening.difference ? t.compare.differenceShort : decibels(offset);
+      note.title = listening.difference ? t.compare.differenceMore : offset < 0 ? t.compare.turnedDown(decibels(-offset)) : t.compare.notTurnedDown;
+    });
+  return group;
+}
+
+/**
+ * How takes are heard: speed, metronome, loudness, blind test.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function listeningMenu(store, controls) {
+  const { button, panel } = popover(t.listening.label, icon("ear"), async () => (await import("./listening.js")).listeningOptions(store, controls));
+  store.watch((state) => [state.listening], ({ speed, metronome, difference }) =>
+    button.classList.toggle("on", speed !== 1 || metronome || difference));
+  return [button, panel];
 }
 
 /**
@@ -89,7 +138,8 @@ function volume(store, controls) {
 function level(store, player) {
   const meter = new Meter(player);
   const bars = [0, 1].map(() => h("span", { class: "bar" }));
-  const box = h("div", { class: "level", role: "meter", "aria-label": t.meter.label, "aria-valuemin": FLOOR, "aria-valuemax": 0 }, bars.map((bar) => h("span", {}, bar)));
+  const range = { "aria-valuemin": FLOOR, "aria-valuemax": 0 };
+  const box = h("div", { class: "level", role: "meter", "aria-label": t.meter.label, ...range }, bars.map((bar) => h("span", {}, bar)));
   const light = h("button", { type: "button", class: "plain number peak", onclick: () => {
     meter.reset();
     show();

@@ -1,0 +1,185 @@
+/** Menus and dialogs that are loaded when they are opened: listening, tempo, blind test, keys. */
+
+import { byChance, comparable, sidesOf } from "../listening.js";
+import { openTake } from "../state/actions.js";
+import { askedTempo, gridOf, HIGHEST_BPM, LOWEST_BPM } from "../state/tempo.js";
+import { decibels, t } from "../strings.js";
+import { fill, h, icon, iconButton, later } from "./element.js";
+import { round } from "./facts.js";
+
+/** @typedef {import("../net/events.js").Store} Store */
+/** @typedef {import("../controls.js").Controls} Controls */
+/** @typedef {import("../audio/player.js").Player} Player */
+/** @typedef {import("../types.js").State} State */
+
+const SIDES = /** @type {const} */ (["a", "b"]);
+
+/**
+ * How takes are heard.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+export function listeningOptions(store, controls) {
+  const open = later(async () => blindDialog(store, controls));
+  const switches = /** @type {const} */ (["matched", "difference", "metronome"]).map((name) =>
+    checkbox(store, t.listening[name], t.listening[`${name}More`], (state) => state.listening[name], (on) => controls.setListening({ [name]: on })));
+  const half = checkbox(store, t.listening.half, t.listening.halfMore, (state) => state.listening.speed === 0.5, (on) =>
+    controls.setListening({ speed: on ? 0.5 : 1 }));
+  const blind = h("button", { type: "button", onclick: () => (controls.blind(), void open()) }, t.blind.open);
+  const why = h("p", { class: "soft small" }, t.blind.needsTwo);
+  store.watch((state) => [sidesOf(state).a && sidesOf(state).b], (two) => {
+    blind.disabled = !two;
+    why.hidden = Boolean(two);
+  });
+  return [half, switches[2], chooser(store), switches[0], switches[1], blind, why];
+}
+
+/**
+ * What A is, of the takes that were in the editor and the new ones.
+ * @param {Store} store
+ */
+function chooser(store) {
+  const select = h("select", { id: "compare-with", class: "grow", onchange: () => store.send({ type: "compare", take: select.value || null }) });
+  const field = h("div", { class: "field" }, h("label", { htmlFor: "compare-with" }, t.compare.with), h("div", { class: "row" }, select));
+  const key = (/** @type {State} */ state) => comparable(state).map((take) => take.id).join();
+  store.watch((state) => [key(state), state.compare, state.listening.heard], (_, id, heard) => {
+    const takes = comparable(store.state);
+    const options = takes.map((take) => h("option", { value: take.id, selected: take.id === id }, takeName(store.state, take)));
+    field.hidden = takes.length === 0 || heard !== null; // then A is the take in the editor
+    fill(select, !id && h("option", { value: "" }, "–"), options);
+  });
+  return field;
+}
+
+/**
+ * @param {State} state
+ * @param {import("../types.js").Take} take
+ */
+function takeName(state, take) {
+  const job = state.jobs[state.candidates?.job ?? ""];
+  const item = job?.items.find((one) => one.take === take.id);
+  if (item) return t.candidates.take(item.number + 1, job.items.length);
+  return `${t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind}: ${take.title || take.prompt || take.audio.name}`;
+}
+
+/**
+ * @param {Store} store
+ * @param {string} label
+ * @param {string} more
+ * @param {(state: State) => boolean} read
+ * @param {(on: boolean) => void} write
+ */
+function checkbox(store, label, more, read, write) {
+  const input = h("input", { type: "checkbox", onchange: () => write(input.checked) });
+  store.watch((state) => [read(state)], (on) => (input.checked = on));
+  return h("label", { class: "choice" }, input, h("span", {}, label, h("span", { class: "soft small" }, more)));
+}
+
+/**
+ * Hear A, B, and X, which is one of them, and say which.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function blindDialog(store, controls) {
+  const hear = /** @type {const} */ (["a", "b", "x"]).map((side) =>
+    h("button", { type: "button", class: "big", onclick: () => controls.hear(side) }, t.blind.hear(side.toUpperCase())));
+  const answers = SIDES.map((side) =>
+    h("button", { type: "button", class: "big", onclick: () => controls.answer(side) }, t.blind.answer(side.toUpperCase())));
+  const score = h("p", { role: "status" });
+  const again = h("button", { type: "button", onclick: () => controls.blind() }, t.blind.again);
+  const close = h("button", { type: "button", onclick: () => element.close() }, t.close);
+  const onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    const side = /** @type {const} */ (["a", "b", "x"]).find((one) => one === event.key.toLowerCase());
+    if (side && !event.ctrlKey && !event.metaKey && !event.altKey) controls.hear(side);
+  };
+  const element = h("dialog", { class: "blind", "aria-labelledby": "blind-title", onclose: () => controls.endBlind(), onkeydown },
+    h("div", { class: "column" }, h("h2", { id: "blind-title" }, t.blind.title), h("p", { class: "soft" }, t.blind.more),
+      h("div", { class: "row thirds" }, hear), h("div", { class: "row halves" }, answers), score,
+      h("div", { class: "row" }, again, h("span", { class: "grow" }), close)));
+  store.watch((state) => [state.blind], (blind) => {
+    if (!blind) return;
+    hear.forEach((button, index) => button.setAttribute("aria-pressed", String("abx"[index] === blind.hearing)));
+    const right = blind.answers.filter(Boolean).length;
+    const last = blind.answers.at(-1);
+    again.disabled = blind.answers.length === 0;
+    const answer = h("strong", { class: last ? "good" : "bad" }, icon(last ? "check" : "close"), last ? t.blind.right : t.blind.wrong);
+    fill(score, last === undefined ? t.blind.none : answer,
+      blind.answers.length > 0 && ` ${t.blind.score(right, blind.answers.length)} ${t.blind.chance(byChance(right, blind.answers.length))}`);
+  });
+  return element;
+}
+
+/**
+ * The tempo to change, and all that was measured.
+ * @param {Store} store
+ * @param {Player} player
+ * @param {Controls} controls
+ */
+export function tempoOptions(store, player, controls) {
+  const bpm = h("input", {
+    id: "tempo", type: "number", min: LOWEST_BPM, max: HIGHEST_BPM, step: "any", class: "number",
+    oninput: () => {
+      const valid = bpm.value === "" || (bpm.valueAsNumber >= LOWEST_BPM && bpm.valueAsNumber <= HIGHEST_BPM);
+      bpm.setAttribute("aria-invalid", String(!valid));
+      if (valid) controls.setGrid({ bpm: bpm.value === "" ? undefined : bpm.valueAsNumber });
+    },
+  });
+  const beats = h("input", {
+    id: "beats", type: "number", min: 1, max: 16, step: 1, class: "number",
+    oninput: () => beats.validity.valid && beats.value && controls.setGrid({ beats: beats.valueAsNumber }),
+  });
+  const change = (/** @type {number} */ factor) => {
+    const grid = gridOf(store.state);
+    if (grid) controls.setGrid({ bpm: Math.max(LOWEST_BPM, Math.min(HIGHEST_BPM, grid.bpm * factor)) });
+  };
+  const half = h("button", { type: "button", "aria-label": t.facts.half, title: t.facts.half, onclick: () => change(0.5) }, "÷2");
+  const double = h("button", { type: "button", "aria-label": t.facts.double, title: t.facts.double, onclick: () => change(2) }, "×2");
+  const first = h("button", { type: "button", onclick: () => controls.setGrid({ first: player.position }) }, t.facts.first);
+  store.watch((state) => [gridOf(state)?.bpm, gridOf(state)?.beats], (tempo, count) => {
+    if (document.activeElement !== bpm) bpm.value = tempo === undefined ? "" : String(round(tempo));
+    if (document.activeElement !== beats) beats.value = String(count ?? 4);
+    half.disabled = double.disabled = first.disabled = beats.disabled = tempo === undefined;
+  });
+  return [
+    h("div", { class: "field" }, h("label", { htmlFor: "tempo" }, t.facts.tempo), h("div", { class: "row" }, bpm, half, double)),
+    h("div", { class: "field" }, h("label", { htmlFor: "beats" }, t.facts.beats), h("div", { class: "row" }, beats)),
+    h("div", { class: "row" }, h("button", { type: "button", onclick: () => controls.tap() }, t.facts.tap), first),
+    values(store),
+  ];
+}
+
+/** What was asked for and what was measured, as a list. @param {Store} store */
+function values(store) {
+  const list = h("dl", { class: "values" });
+  store.watch((state) => [openTake(state), state.measures[openTake(state)?.id ?? ""]], (take, measure) => {
+    const asked = take && askedTempo(take);
+    const sure = (/** @type {number} */ confidence) => t.facts.sure(Math.round(100 * confidence));
+    const rows = {
+      [t.facts.tempoAsked]: asked ? t.facts.bpm(round(asked)) : "–",
+      [t.facts.tempoMeasured]: measure?.tempo ? `${t.facts.bpm(round(measure.tempo))}, ${sure(measure.tempo_confidence)}` : "–",
+      [t.facts.key]: measure?.key ? `${measure.key}, ${sure(measure.key_confidence)}` : "–",
+      [t.facts.pitch]: measure?.pitch ? `${measure.pitch.toFixed(1)} Hz` : "–",
+      [t.facts.loudness]: typeof measure?.loudness === "number" ? decibels(measure.loudness, "LUFS") : "–",
+      [t.facts.peak]: typeof measure?.true_peak === "number" ? decibels(measure.true_peak) : "–",
+    };
+    fill(list, measure === undefined ? h("div", {}, t.facts.measuring) : Object.entries(rows).map(([name, value]) =>
+      h("div", {}, h("dt", { class: "soft" }, name), h("dd", {}, value))));
+  });
+  return list;
+}
+
+/**
+ * The list of all keys, with the switch that turns single ones off.
+ * @param {Store} store
+ */
+export function keySheet(store) {
+  const on = h("input", { type: "checkbox", onchange: () => store.send({ type: "settings", settings: { keys: on.checked } }) });
+  store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
+  const groups = t.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
+    list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
+  const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
+    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, t.keys.title), iconButton("close", t.close, () => dialog.close())),
+    h("div", { class: "groups" }, groups),
+    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where)))));
+  return dialog;
+}
