@@ -74,7 +74,8 @@ def test_contributing_names_existing_identifiers():
 
 
 def test_the_guides_are_short():
-    words = [word for page in PAGES for word in page.read_text(encoding="utf-8").split() if re.search(r"\w", word)]
+    guides = [page for page in PAGES if page.name != "studio-keys.md"]  # which is a table that a test writes
+    words = [word for page in guides for word in page.read_text(encoding="utf-8").split() if re.search(r"\w", word)]
     assert len(words) <= MAX_WORDS
 
 

@@ -23,7 +23,7 @@ FLOOR = 1e-4  # -80 dB: silence has no level to compare
 class Comparison:
     """Samples of a clip that were to be kept from its source. Positions are those of the clip."""
 
-    new: tuple[Span, ...]  # made anew
+    new: tuple[Span, ...]  # made again
     offset: int = 0  # where the source begins
     outside: int = 0  # samples that were to be kept
     kept: int = 0  # of these, those that are the same in all channels
@@ -32,7 +32,7 @@ class Comparison:
 
 
 def new_spans(record: Mapping[str, Any], rate: int, samples: int, source_samples: int) -> tuple[Span, ...]:
-    """Return the spans of a clip that its request made anew; all of it if the request kept nothing."""
+    """Return the spans of a clip that its request made again; all of it if the request kept nothing."""
     request = record.get("request") or {}
     offset = round(request.get("offset", 0.0) * rate)
     spans = [(round(start * rate), round(end * rate)) for start, end in request.get("regions", ())]
@@ -57,7 +57,7 @@ def compare(clip: Clip, source: Clip, record: Mapping[str, Any]) -> Comparison:
     kept = 0
     spans = _gaps(new, samples)
     if not spans:
-        return Comparison(new, offset, reason="all of it was made anew")
+        return Comparison(new, offset, reason="all of it was made again")
     for start, stop in spans:
         for first in range(start, stop, BLOCK):
             last = min(first + BLOCK, stop)

@@ -60,7 +60,7 @@ def test_what_keeps_nothing_says_why(client, source):
     assert (alone["parent"], alone["identical"], alone["reason"]) == (None, False, "it was made from words alone")
     varied = make(client, kind="vary", source=source, request={"prompt": "rain", "seed": 1})
     found = client.get(f"/v1/takes/{varied}/comparison").json()
-    assert (found["outside"], found["reason"]) == (0, "all of it was made anew")
+    assert (found["outside"], found["reason"]) == (0, "all of it was made again")
     assert client.get("/v1/takes/nothing/comparison").status_code == 404
 
 

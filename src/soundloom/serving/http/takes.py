@@ -243,7 +243,7 @@ def _tile(path: Path, tile: int, level: int) -> bytes:
 
 @router.get("/{take}/comparison")
 async def comparison(take: str, request: Request) -> ComparisonOut:
-    """Compare a take with the one that it was made from, sample by sample, outside of what was made anew."""
+    """Compare a take with the one that it was made from, sample by sample, outside of what was made again."""
     server = server_of(request)
     found = await own_take(request, take)
     samples = found.artifact.samples

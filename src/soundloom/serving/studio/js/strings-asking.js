@@ -54,7 +54,7 @@ export const asking = {
       { value: 0.7, label: "a lot" },
       { value: 1, label: "all new" },
     ],
-    regionsHint: "Drag across the waveform to mark what should be made anew. The rest stays exactly as it is.",
+    regionsHint: "Drag across the waveform to mark what should be made again. The rest stays exactly as it is.",
     makeLoop: "Make it loop",
     makeLoopHint: "Remakes half a second around its end and start, so that it repeats without a break.",
     add: "Add after the end",

@@ -131,7 +131,7 @@ export const t = {
     same: (/** @type {string} */ kept, /** @type {string} */ of) => `Kept samples are identical (${kept} of ${of})`,
     changed: (/** @type {string} */ other, /** @type {string} */ of) => `${other} of ${of} kept samples differ`,
     nothing: (/** @type {string} */ reason) => `Nothing to compare: ${reason}`,
-    fresh: "made anew",
+    fresh: "made again",
     jump: (/** @type {number} */ at, /** @type {number} */ decibels) =>
       `The level changes by ${decibels > 0 ? "+" : "−"}${Math.abs(decibels)} dB at ${at} s`,
   },

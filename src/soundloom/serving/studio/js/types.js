@@ -62,7 +62,7 @@
  * A blind test: what X is, which of the three is heard, and for each answer whether it was right.
  * @typedef {{x: "a" | "b", hearing: "a" | "b" | "x", answers: boolean[]}} Blind
  *
- * What an edit kept of its source, in samples of the take: `new` was made anew, `kept` of `outside` are the same.
+ * What an edit kept of its source, in samples of the take: `new` was made again, `kept` of `outside` are the same.
  * @typedef {{parent: string | null, samples: number, new: [number, number][], offset: number, outside: number,
  *   kept: number, identical: boolean, jumps: {at: number, decibels: number}[], reason: string}} Comparison
  * How the editor shows a take: without `zoom` all of it; `width` in pixels; positions are typed in `unit`.

@@ -171,14 +171,14 @@ export class Stage {
     }
   }
 
-  /** What the last edit made anew, if it kept anything. @param {import("../types.js").Take} take */
+  /** What the last edit made again, if it kept anything. @param {import("../types.js").Take} take */
   _fresh(take) {
     const found = this.store.state.comparisons[take.id];
     return found && found.outside > 0 ? found.new : [];
   }
 
   /**
-   * The wave in pieces: kept, and made anew.
+   * The wave in pieces: kept, and made again.
    * @param {import("../types.js").Take} take
    * @param {number} samples
    */

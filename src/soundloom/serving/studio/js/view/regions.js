@@ -1,5 +1,5 @@
 /**
- * Regions: spans of samples that are made anew, in order, which never overlap or touch. Pure.
+ * Regions: spans of samples that are made again, in order, which never overlap or touch. Pure.
  *
  * @typedef {import("../types.js").Span} Span
  */
