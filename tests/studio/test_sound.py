@@ -198,6 +198,25 @@ def test_check_24_the_difference_of_equal_takes_is_silent_on_the_page(recorder, 
     assert len(heard) == 0
 
 
+def test_a_region_of_an_edit_is_heard_as_it_was(recorder, studio):
+    source = studio.make("rain", seconds=1, seed=8)[0]
+    regions = [[0.1, 0.3], [0.6, 0.8]]
+    request = {"prompt": "bell, A4", "regions": regions, "seed": 1}
+    edit = studio.run({"kind": "inpaint", "source": source, "parent": source, "request": request})[0]
+    before, after = studio.samples(source), studio.samples(edit)
+    recorder.open(source, edit)
+    recorder.button("Listening").click()
+    recorder.button("B").click()
+    recorder.page.keyboard.press("Escape")
+    recorder.start()
+    recorder.button("Play").click()
+    recorder.wait(1.1)
+    heard, _, _ = recorder.stop()
+    expected = np.concatenate([after[: RATE // 2], before[RATE // 2 :]])
+    assert not np.array_equal(expected, before) and not np.array_equal(expected, after)
+    assert np.array_equal(heard, repeated(expected, len(heard)))
+
+
 def test_check_15_brackets_set_the_edges_where_the_ear_heard_them(recorder, studio):
     recorder.open(studio.make("rain", seconds=4, seed=6)[0])
     recorder.start()

@@ -10,6 +10,7 @@ import { t } from "./strings.js";
 /** @typedef {import("./net/events.js").Store} Store */
 /** @typedef {import("./audio/player.js").Player} Player */
 /** @typedef {import("./types.js").State} State */
+/** @typedef {import("./audio/wav.js").Sound} Sound */
 /** @typedef {<T>(work: () => Promise<T>) => Promise<T | undefined>} Attempt */
 
 const SIDES = /** @type {const} */ (["a", "b"]);
@@ -52,6 +53,37 @@ export function leadOf(state) {
   const [ofA, ofB] = [a, b].map((id) => (id ? state.comparisons[id] : null));
   if (ofB && ofB.parent === a) return ofB.offset;
   return ofA && ofA.parent === b ? -ofA.offset : 0;
+}
+
+/**
+ * The regions of B that A has too, so that each can be heard as it was.
+ * @param {State} state
+ * @returns {import("./types.js").Span[]} in samples of B
+ */
+export function changedRegions(state) {
+  const { a, b } = sidesOf(state);
+  const found = b ? state.comparisons[b] : null;
+  const before = a ? state.takes[a] : null;
+  if (!found || !before || found.parent !== a) return [];
+  const inside = found.new.filter(([start, end]) => start >= found.offset && end - found.offset <= before.audio.samples);
+  return inside.map(([start, end]) => ({ start, end }));
+}
+
+/**
+ * A sound with some spans of another one, which begins later.
+ * @param {Sound} sound
+ * @param {Sound} other
+ * @param {import("./types.js").Span[]} spans
+ * @param {number} lead
+ * @returns {Sound}
+ */
+export function patched(sound, other, spans, lead) {
+  const channels = sound.channels.map((samples, index) => {
+    const copy = samples.slice();
+    for (const { start, end } of spans) copy.set(other.channels[index % other.channels.length].subarray(start - lead, end - lead), start);
+    return copy;
+  });
+  return { ...sound, channels };
 }
 
 /** The side that is heard. @param {State} state @returns {"a" | "b"} */
@@ -142,12 +174,17 @@ export function createListening(store, player, attempt) {
     /** Hear a take in place of the one in the editor, from the same position. @param {string} id */
     listen: (id) =>
       attempt(async () => {
-        set({ heard: id, side: "b", difference: false });
+        set({ heard: id, side: "b", difference: false, before: [] });
         const sound = await soundOf(id);
         if (store.state.listening.heard !== id) return;
-        player.set("b", sound);
+        if (!player.loaded.b || player.loaded.b !== sound) player.set("b", sound);
         if (!player.playing) player.play();
       }),
+    /** Hear a region of an edit as it was, or as it is. @param {number} index */
+    toggleRegion: (index) => {
+      const { before } = store.state.listening;
+      set({ before: before.includes(index) ? before.filter((one) => one !== index) : [...before, index] });
+    },
     /** Change how it is heard. */
     setListening: set,
 
@@ -205,11 +242,11 @@ export function createListening(store, player, attempt) {
 function follow(store, player, attempt) {
   for (const side of SIDES) {
     const lead = () => (side === "a" ? leadOf(store.state) : 0);
-    store.watch((state) => [sidesOf(state)[side], side === "a" && leadOf(state)], (id) => {
+    store.watch((state) => [sidesOf(state)[side], side === "a" && leadOf(state), side === "b" && state.listening.before], (id) => {
       if (!id) player.set(side, null);
       else {
         void attempt(async () => {
-          const sound = await soundOf(id);
+          const sound = side === "b" ? await asBefore(store.state, await soundOf(id)) : await soundOf(id);
           if (sidesOf(store.state)[side] === id) player.set(side, sound, lead());
         });
       }
@@ -228,6 +265,17 @@ function follow(store, player, attempt) {
     if (playing !== store.state.listening.playing) store.send({ type: "listening", listening: { playing } });
   });
   player.addEventListener("silent", () => store.send({ type: "problem", problem: t.noDevice }));
+}
+
+/**
+ * B with the regions that are heard as they were in A.
+ * @param {State} state
+ * @param {Sound} sound
+ */
+async function asBefore(state, sound) {
+  const { a } = sidesOf(state);
+  const spans = changedRegions(state).filter((_, index) => state.listening.before.includes(index));
+  return a && spans.length > 0 ? patched(sound, await soundOf(a), spans, leadOf(state)) : sound;
 }
 
 /**

@@ -177,6 +177,8 @@ export const t = {
   compare: {
     label: "Compare",
     with: "A is",
+    regions: "As before",
+    regionsShort: "mixed",
     before: "the take before",
     current: "the take in the editor",
     candidate: "the new take",
@@ -189,6 +191,8 @@ export const t = {
   listening: {
     label: "Listening",
     half: "Half speed",
+    halfShort: "½ speed",
+    metronomeShort: "metronome",
     halfMore: "A preview, an octave lower",
     metronome: "Metronome",
     metronomeMore: "Clicks on the beats, where there is a tempo",

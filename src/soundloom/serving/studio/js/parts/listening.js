@@ -1,10 +1,11 @@
 /** Menus and dialogs that are loaded when they are opened: listening, tempo, blind test, keys. */
 
-import { byChance, comparable, sidesOf } from "../listening.js";
+import { byChance, changedRegions, comparable, sidesOf } from "../listening.js";
 import { openTake } from "../state/actions.js";
 import { askedTempo, gridOf, HIGHEST_BPM, LOWEST_BPM } from "../state/tempo.js";
 import { decibels, t } from "../strings.js";
-import { fill, h, icon, iconButton, later } from "./element.js";
+import { letter } from "../view/regions.js";
+import { fill, h, icon, iconButton, keyed, later } from "./element.js";
 import { round } from "./facts.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -31,7 +32,7 @@ export function listeningOptions(store, controls) {
     blind.disabled = !two;
     why.hidden = Boolean(two);
   });
-  return [half, switches[2], chooser(store), switches[0], switches[1], blind, why];
+  return [half, switches[2], chooser(store), regions(store, controls), switches[0], switches[1], blind, why];
 }
 
 /**
@@ -47,6 +48,26 @@ function chooser(store) {
     const options = takes.map((take) => h("option", { value: take.id, selected: take.id === id }, takeName(store.state, take)));
     field.hidden = takes.length === 0 || heard !== null; // then A is the take in the editor
     fill(select, !id && h("option", { value: "" }, "–"), options);
+  });
+  return field;
+}
+
+/**
+ * The regions of an edit, each to hear as it was.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function regions(store, controls) {
+  const chips = h("div", { class: "row" });
+  const field = h("div", { class: "field", role: "group", "aria-label": t.compare.regions },
+    h("span", { class: "soft" }, t.compare.regions), chips);
+  const key = (/** @type {State} */ state) => changedRegions(state).map(({ start, end }) => `${start}-${end}`).join();
+  store.watch((state) => [key(state), state.listening.before], (_, before) => {
+    const found = changedRegions(store.state);
+    field.hidden = found.length === 0;
+    keyed(chips, found.map((_, index) => letter(index)), (name) => name, (name) =>
+      h("button", { type: "button", class: "chip", onclick: () => controls.toggleRegion(found.findIndex((_, index) => letter(index) === name)) }, name),
+    (chip, name) => chip.setAttribute("aria-pressed", String(before.some((index) => letter(index) === name))));
   });
   return field;
 }

@@ -88,9 +88,14 @@ function compare(store, controls) {
  */
 function listeningMenu(store, controls) {
   const { button, panel } = popover(t.listening.label, icon("ear"), async () => (await import("./listening.js")).listeningOptions(store, controls));
-  store.watch((state) => [state.listening], ({ speed, metronome, difference }) =>
-    button.classList.toggle("on", speed !== 1 || metronome || difference));
-  return [button, panel];
+  const note = h("span", { class: "small soft" });
+  store.watch((state) => [state.listening], ({ speed, metronome, before }) => {
+    note.textContent = [speed !== 1 && t.listening.halfShort, metronome && t.listening.metronomeShort, before.length > 0 && t.compare.regionsShort]
+      .filter(Boolean).join(" · ");
+    note.hidden = note.textContent === "";
+    button.classList.toggle("on", !note.hidden);
+  });
+  return [button, panel, note];
 }
 
 /**

@@ -92,7 +92,7 @@ export function firstState(settings) {
     compare: null,
     candidates: null,
     listening: {
-      playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, heard: null,
+      before: [], playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, heard: null,
     },
     measures: {},
     grids: {},
@@ -250,7 +250,7 @@ function withPlace(state, next, merge = false) {
 function moved(state, next) {
   const found = { ...state, undo: next };
   const same = place(found).take === place(state).take;
-  return same ? found : { ...found, listening: { ...state.listening, brace: null, heard: null } };
+  return same ? found : { ...found, listening: { ...state.listening, before: [], brace: null, heard: null } };
 }
 
 /**
@@ -261,6 +261,6 @@ function moved(state, next) {
 function opened(state, take) {
   const before = place(state).take;
   if (take === before) return state;
-  const listening = { ...state.listening, brace: null, heard: null, side: /** @type {const} */ ("b") };
+  const listening = { ...state.listening, before: [], brace: null, heard: null, side: /** @type {const} */ ("b") };
   return { ...withPlace(state, { take, regions: [], selection: null }), compare: before, listening };
 }
