@@ -80,6 +80,7 @@ export const t = {
     zoomOut: "Zoom out",
     showAll: "Show all of it",
     wave: (/** @type {string} */ name) => `Waveform of ${name}`,
+    heardA: "A is shown and heard",
     heard: (/** @type {number} */ take, /** @type {number} */ of) => `${take ? `take ${take} of ${of}` : "another take"} is shown and heard`,
     playhead: "Playhead",
     position: (/** @type {number} */ seconds, /** @type {number} */ bar, /** @type {number} */ beat) =>

@@ -32,10 +32,10 @@ export function editor(store, player, controls) {
     fill(work, (await import("./work.js")).work(store, player, controls));
   });
   const other = h("span", { class: "heard small" });
-  store.watch((state) => [heardEdit(state)?.id, state.candidates?.job], (id) => {
+  store.watch((state) => [heardEdit(state)?.id, state.candidates?.job, !state.blind && state.listening.side === "a"], (id, _, isA) => {
     const takes = candidateTakes(store.state);
-    other.hidden = !id;
-    other.textContent = t.editor.heard(takes.findIndex((one) => one.take === id) + 1, takes.length);
+    other.hidden = !id && !isA;
+    other.textContent = isA ? t.editor.heardA : t.editor.heard(takes.findIndex((one) => one.take === id) + 1, takes.length);
   });
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;

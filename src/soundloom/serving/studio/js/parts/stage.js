@@ -1,6 +1,7 @@
 /** The picture of a take: sound, ruler and marks on canvases, and above them controls for all that can be moved. */
 
-import { extension, heardEdit, viewOf } from "../editing.js";
+import { extension, heardEdit, heardOffset, viewOf } from "../editing.js";
+import { leadOf, sidesOf } from "../listening.js";
 import { openTake, place } from "../state/actions.js";
 import { gridOf } from "../state/tempo.js";
 import { duration, t } from "../strings.js";
@@ -152,7 +153,7 @@ export class Stage {
     const context = this._clear(this.base);
     const { before, after } = extension(state);
     const heard = shownTake(state) ?? take;
-    const shifted = { ...view, start: view.start + (heard === take ? 0 : state.comparisons[heard.id].offset) };
+    const shifted = { ...view, start: view.start + (isA(state) ? heardOffset(state) - leadOf(state) : heardOffset(state)) };
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, view.width, ruler + BRACE);
     if (spectrogram) this.spectrogram.draw(context, shifted, { take: heard.id, samples: heard.audio.samples, rate, lane: spectrogram, colors });
@@ -316,8 +317,10 @@ export class Stage {
   }
 }
 
+/** Whether A is heard and shown; in a blind test nothing is given away. @param {import("../types.js").State} state */
+const isA = (state) => !state.blind && state.listening.side === "a" && (sidesOf(state).a ?? "") in state.takes;
 /** What the picture is of. @param {import("../types.js").State} state */
-const shownTake = (state) => heardEdit(state) ?? openTake(state);
+const shownTake = (state) => (isA(state) ? state.takes[sidesOf(state).a ?? ""] : (heardEdit(state) ?? openTake(state)));
 const MORE = 15; // pixels from an end of the take to the middle of its ⊕
 
 /**

@@ -1,6 +1,6 @@
 /** What is around a take in the editor: tools, picture, overview, regions, and what the last edit kept. Loaded with the first take. */
 
-import { COMMANDS, viewOf, wholeView } from "../editing.js";
+import { COMMANDS, heardEdit, viewOf, wholeView } from "../editing.js";
 import { openTake, place } from "../state/actions.js";
 import { gridOf } from "../state/tempo.js";
 import { count, t } from "../strings.js";
@@ -142,7 +142,8 @@ function kept(store, controls) {
   store.watch((state) => [openTake(state)?.id, openTake(state)?.parent], (id, parent) => {
     if (id && parent) void controls.compareWithParent(id);
   });
-  store.watch((state) => [openTake(state), openTake(state) ? state.comparisons[openTake(state)?.id ?? ""] : undefined, place(state).regions.length], (take, found) => {
+  const shown = (/** @type {import("../types.js").State} */ state) => heardEdit(state) ?? openTake(state);
+  store.watch((state) => [shown(state), state.comparisons[shown(state)?.id ?? ""]], (take, found) => {
     line.hidden = !take?.parent || !found;
     if (!take?.parent || !found) return;
     const { kept: same, outside, samples, identical, reason, jumps } = found;
