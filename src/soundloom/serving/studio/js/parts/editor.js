@@ -1,7 +1,7 @@
 /** The take in the middle of the page: its picture, its regions, and what the last edit kept of it. */
 
 import { heardEdit } from "../editing.js";
-import { candidateTakes, FIRST_PROMPT, openTake } from "../state/actions.js";
+import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.js";
 import { count, duration, t } from "../strings.js";
 import { fill, h } from "./element.js";
 import { facts as heard } from "./facts.js";
@@ -30,6 +30,9 @@ export function editor(store, player, controls) {
     if (!isNeeded) return;
     queueMicrotask(() => end());
     fill(work, (await import("./work.js")).work(store, player, controls));
+  });
+  store.watch((state) => [place(state).take === null ? candidateTakes(state).find(({ take }) => take in state.takes)?.take : null], (first) => {
+    if (first) store.send({ type: "open", take: first }); // an empty editor shows the first new take
   });
   const other = h("span", { class: "heard small" });
   store.watch((state) => [heardEdit(state)?.id, state.candidates?.job, !state.blind && state.listening.side === "a"], (id, _, isA) => {
