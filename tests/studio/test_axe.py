@@ -12,7 +12,7 @@ OPTIONS = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 }
-MODES = ("Vary", "Remake", "Extend", "Edit", "New")
+MODES = ("Remake", "Edit", "New")
 SIZES = [(theme, width) for theme in ("light", "dark") for width in (390, 1024, 1440)]
 
 
@@ -67,8 +67,8 @@ def test_check_36_a_take_with_regions(shown):
         check(shown, mode)
         if is_narrow(shown):
             shown.locator(".open-words").click()
-    shown.get_by_role("button", name=re.compile("^How takes are heard")).click()
-    check(shown, "how takes are heard")
+    shown.get_by_role("button", name=re.compile("^Listening")).click()
+    check(shown, "listening")
 
 
 def test_check_36_dialogs(shown):
