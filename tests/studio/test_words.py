@@ -140,7 +140,7 @@ def test_track_types_and_templates_write_what_models_were_trained_on(page, studi
 def test_edits_by_words_show_how_they_are_understood(page, studio):
     pretend(page, studio, "instruct-musicgen")
     page.get_by_role("button", name="Edit", exact=True).first.click()
-    expect(page.get_by_text("mini has no “Edit”.")).to_be_visible()
+    expect(page.get_by_text("mini cannot edit by words.")).to_be_visible()
     page.get_by_role("button", name="Use instruct-musicgen").click()
     page.get_by_role("button", name="Only drums").click()
     expect(prompt(page)).to_have_value("Only drums")

@@ -1,7 +1,7 @@
 /** Make takes, ask the server about what is being written, and keep it for the next time. */
 
 import { api, ApiError, newKey } from "./net/api.js";
-import { openTake, place } from "./state/actions.js";
+import { candidateTakes, openTake, place } from "./state/actions.js";
 import { added, againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "./state/request.js";
 import { keepPrompt, keepSession, readSession } from "./state/session.js";
 
@@ -26,6 +26,7 @@ export function createMaking(store, attempt, take) {
       const job = await api.submit(body, newKey());
       store.send({ type: "job", job });
       store.send({ type: "candidates", candidates: { job: job.id, focus: 0, before } });
+      if (!before) openFirst(store, take);
       return job;
     });
 
@@ -113,6 +114,21 @@ function whenStill(store, select, ask) {
         if (!(error instanceof ApiError) && !(error instanceof DOMException)) throw error;
       }
     }, CHECK_MS);
+  });
+}
+
+/**
+ * Put the first take that is finished into an empty editor.
+ * @param {Store} store
+ * @param {(id: string) => Promise<import("./types.js").Take>} take
+ */
+function openFirst(store, take) {
+  const stop = store.watch((state) => [candidateTakes(state)[0]?.take ?? null, place(state).take], async (first, open) => {
+    if (!first && !open) return;
+    queueMicrotask(() => stop());
+    if (!first || open) return;
+    await take(first);
+    if (!place(store.state).take) store.send({ type: "open", take: first });
   });
 }
 

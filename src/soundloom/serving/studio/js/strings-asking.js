@@ -1,4 +1,4 @@
-/** The words of the panel that asks for sounds. */
+/** The words of the panel that asks for sounds, of the new takes and of their history. */
 export const asking = {
   words: {
     label: "Words",
@@ -113,5 +113,55 @@ export const asking = {
     triggers: "Its words:",
     makeWithout: "Make it without adapters",
     holdWithout: "Hold to hear it without adapters",
+  },
+  candidates: {
+    label: "New takes",
+    hint: "↑ ↓ listen · Enter keep · Backspace hide",
+    none: "New takes appear here.",
+    keep: "Keep",
+    keepThis: (/** @type {string} */ name) => `Keep ${name}`,
+    kept: "in the editor",
+    hide: (/** @type {string} */ name) => `Hide ${name}`,
+    waiting: "waits",
+    loudness: (/** @type {number} */ value) => `${value.toFixed(1).replace("-", "−")} LUFS`,
+    take: (/** @type {number} */ index, /** @type {number} */ count) => `Take ${index} of ${count}`,
+    seed: (/** @type {number} */ seed) => `seed ${seed}`,
+    again: "Same words, other seeds",
+    earlier: "Takes of the job before",
+    later: "Takes of the next job",
+    alike: "The demonstration model makes takes that differ little. With the large models they differ a lot.",
+    canceled: "Canceled. What was finished is kept.",
+    failed: "This take could not be made.",
+    copied: "Copied",
+  },
+  history: {
+    label: "History",
+    fold: "Fold history",
+    unfold: "Show history",
+    none: "What you make appears here.",
+    undo: "Undo",
+    redo: "Redo",
+    thisTake: "This take",
+    name: "Name",
+    do: { recall: "Use these settings", again: "Again, other seeds", hide: "Hide this branch" },
+    copy: "Copy as",
+    form: { command: "Command line", python: "Python", job: "JSON" },
+    copied: {
+      command: "The command line is copied. It makes this take again.",
+      python: "The Python program is copied. It makes this take again.",
+      job: "The job is copied, as for the server.",
+    },
+    copyByHand: "Text to copy",
+    hidden: (/** @type {number} */ takes) => `${takes} ${takes === 1 ? "take is" : "takes are"} hidden for 30 days, then deleted.`,
+    change: (/** @type {string} */ kind, /** @type {number | null} */ amount) =>
+      ({
+        generate: "New",
+        vary: amount === null ? "Varied" : `Varied, change ${amount}`,
+        inpaint: amount === null ? "Remade" : `Remade ${amount} ${amount === 1 ? "region" : "regions"}`,
+        extend: amount === null ? "Extended" : `Extended by ${amount} s`,
+        loop: "Made to loop",
+        edit: "Edited by words",
+        upload: "Imported",
+      })[kind] ?? kind,
   },
 };

@@ -59,7 +59,8 @@ export const t = {
   obstacle: {
     connection: "The server is not connected.",
     model: "This model is not downloaded.",
-    mode: (/** @type {string} */ model, /** @type {string} */ mode) => `${model} has no “${mode}”.`,
+    mode: (/** @type {string} */ model, /** @type {import("./types.js").Mode} */ mode) =>
+      `${model} cannot ${{ make: "make new takes", vary: "vary takes", remake: "remake regions", extend: "extend takes", loop: "make loops", edit: "edit by words" }[mode]}.`,
     wording: "The prompt cannot be used as it is.",
     tempo: "Say the tempo, here or in the prompt.",
     prompt: "Write what it should sound like.",
@@ -144,16 +145,6 @@ export const t = {
     canceled: (/** @type {number} */ count) => `Canceled; ${plural(count, "take is ready", "takes are ready")}.`,
   },
   drawer: { words: "More", less: "Less", history: "History", menu: "Menu", close: "Close history" },
-  candidates: {
-    label: "New takes",
-    hint: "↑ ↓ listen · Enter keep · Backspace hide",
-    none: "New takes appear here.",
-    keep: "Keep",
-    hide: "Hide",
-    waiting: "waits",
-    take: (/** @type {number} */ index, /** @type {number} */ count) => `Take ${index} of ${count}`,
-  },
-  history: { label: "History", fold: "Fold history", unfold: "Show history", none: "What you make appears here." },
   kind: {
     generate: "made",
     vary: "varied",

@@ -1,14 +1,15 @@
-/** The takes of the last job: hear them in place of the one in the editor, and keep one. */
+/** The takes of a job: hear them in place of the one in the editor, and keep one. */
 
 import { candidateTakes, place } from "../state/actions.js";
 import { t } from "../strings.js";
-import { fill, h, icon, keyed } from "./element.js";
+import { fill, h, icon, iconButton, keyed } from "./element.js";
 import { thumbnail } from "../view/thumbnail.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../types.js").Item} Item */
 /** @typedef {import("../types.js").Job} Job */
+/** @typedef {import("../types.js").State} State */
 
 /**
  * @param {Store} store
@@ -18,19 +19,59 @@ export function candidates(store, controls) {
   const list = h("ol", { class: "strip", onkeydown: (/** @type {KeyboardEvent} */ event) => keys(event, store, controls) });
   const hint = h("p", { class: "soft small hint" }, t.candidates.hint);
   const none = h("p", { class: "soft" }, t.candidates.none);
+  const alike = h("p", { class: "soft small row top alike" }, icon("help"), h("span", { class: "grow" }, t.candidates.alike));
   const cards = new Cards(store, controls);
   store.watch(
-    (state) => [state.candidates, state.candidates ? state.jobs[state.candidates.job] : null, state.takes, place(state).take],
-    (found, job, takes, open) => {
+    (state) => [state.candidates, jobOf(state), state.takes, state.measures, place(state).take],
+    (found, job, takes, _, open) => {
       const items = (job?.items ?? []).filter((item) => !item.take || !takes[item.take]?.deleted);
       none.hidden = items.length > 0;
-      hint.hidden = items.length === 0;
+      hint.hidden = !items.some((item) => item.take);
+      alike.hidden = job?.model !== "mini" || items.length < 2;
+      for (const item of items) if (item.take && !takes[item.take]) void controls.take(item.take);
       keyed(list, items, (item) => `${job?.id}-${item.number}`, (item) => cards.make(item), (element, item) =>
         cards.update(element, item, /** @type {Job} */ (job), item.number === found?.focus, item.take === open));
     },
   );
   return h("section", { class: "panel candidates", "aria-label": t.candidates.label },
-    h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint), none, list);
+    h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls)), none, list, alike);
+}
+
+/** @param {State} state */
+function jobOf(state) {
+  return state.candidates ? (state.jobs[state.candidates.job] ?? null) : null;
+}
+
+/**
+ * The same again, and the takes of earlier jobs.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function tools(store, controls) {
+  const again = iconButton("again", t.candidates.again, () => {
+    const [first] = candidateTakes(store.state);
+    if (first) void controls.again(first.take);
+  });
+  const jobs = () => Object.values(store.state.jobs).filter((job) => job.class === "interactive")
+    .sort((one, other) => one.created - other.created);
+  const go = (/** @type {number} */ by) => {
+    const known = jobs();
+    const next = known[known.findIndex((job) => job.id === store.state.candidates?.job) + by];
+    const before = store.state.candidates?.before ?? null;
+    if (next) store.send({ type: "candidates", candidates: { job: next.id, focus: 0, before } });
+  };
+  const earlier = iconButton("previous", t.candidates.earlier, () => go(-1));
+  const later = iconButton("next", t.candidates.later, () => go(1));
+  const box = h("span", { class: "row steps" }, again, earlier, later);
+  store.watch((state) => [state.candidates, state.jobs], (found) => {
+    const known = jobs();
+    const at = known.findIndex((job) => job.id === found?.job);
+    box.hidden = at < 0;
+    again.disabled = candidateTakes(store.state).length === 0;
+    earlier.disabled = at <= 0;
+    later.disabled = at < 0 || at === known.length - 1;
+  });
+  return box;
 }
 
 /** The cards of the strip. */
@@ -47,7 +88,7 @@ class Cards {
   /** @param {Item} item */
   make(item) {
     const button = h("button", { type: "button", class: "card", onclick: () => this._listen(item.number) });
-    return h("li", { "data-number": item.number }, button);
+    return h("li", { "data-number": item.number }, button, h("span", { class: "row actions" }));
   }
 
   /**
@@ -58,32 +99,70 @@ class Cards {
    * @param {boolean} open
    */
   update(element, item, job, focused, open) {
-    const button = /** @type {HTMLButtonElement} */ (element.firstElementChild);
+    const [button, actions] = /** @type {[HTMLButtonElement, HTMLElement]} */ ([...element.children]);
     button.setAttribute("aria-current", String(focused));
     button.tabIndex = focused ? 0 : -1;
-    const key = `${item.state} ${item.take} ${open}`;
-    if (item.state === "running" || item.state === "queued") fill(button, waiting(item, job));
-    else if (button.dataset.shown !== key) fill(button, this._finished(item, job, open));
+    const take = item.take ? this.store.state.takes[item.take] : null;
+    const loudness = item.take ? (this.store.state.measures[item.take]?.loudness ?? null) : null;
+    const key = `${item.state} ${item.take} ${Boolean(take)} ${open} ${loudness}`;
+    const waits = item.state === "running" || item.state === "queued";
+    if (waits) fill(button, waiting(item, job));
+    else if (button.dataset.shown !== key) {
+      fill(button, item.take ? this._finished(item, job, loudness) : failed(item));
+      fill(actions, item.take ? this._actions(item, job, open) : this._retry(item, job));
+    }
+    if (waits) fill(actions);
     button.dataset.shown = key;
   }
 
   /**
    * @param {Item} item
    * @param {Job} job
-   * @param {boolean} open
+   * @param {number | null} loudness
    */
-  _finished(item, job, open) {
+  _finished(item, job, loudness) {
     const take = item.take ? this.store.state.takes[item.take] : null;
-    const name = t.candidates.take(item.number + 1, job.items.length);
-    if (!item.take) {
-      return [h("span", { class: "bad" }, icon("warning"), item.error?.message ?? item.state), h("span", { class: "soft small" }, item.error?.hint ?? "")];
-    }
-    const warnings = take?.record.warnings ?? [];
+    const warnings = /** @type {string[]} */ (take?.record.warnings ?? []);
     return [
-      thumbnail(item.take),
-      h("span", { class: "row small" }, h("span", {}, name), h("span", { class: "soft number" }, String(item.seed ?? "")), open && icon("check")),
-      warnings.map((/** @type {string} */ text) => h("span", { class: "warn small" }, text)),
+      item.take && thumbnail(item.take),
+      h("span", { class: "row small" }, h("span", { class: "grow" }, t.candidates.take(item.number + 1, job.items.length)),
+        loudness !== null && h("span", { class: "soft number" }, t.candidates.loudness(loudness))),
+      h("span", { class: "small soft number" }, item.seed !== null && t.candidates.seed(item.seed)),
+      ...warnings.map((text) => h("span", { class: "warn small row top" }, icon("warning"), h("span", {}, text))),
     ];
+  }
+
+  /**
+   * @param {Item} item
+   * @param {Job} job
+   * @param {boolean} isOpen
+   */
+  _actions(item, job, isOpen) {
+    const name = t.candidates.take(item.number + 1, job.items.length);
+    const id = /** @type {string} */ (item.take);
+    const kept = h("span", { class: "good small row kept" }, icon("check"), t.candidates.kept);
+    const open = () => void this.controls.open(id);
+    const label = { "aria-label": t.candidates.keepThis(name) };
+    const keep = h("button", { type: "button", class: "plain", ...label, onclick: open }, icon("check"), t.candidates.keep);
+    return [
+      isOpen ? kept : keep,
+      iconButton("close", t.candidates.hide(name), () => void this.controls.remove(id)),
+    ];
+  }
+
+  /**
+   * @param {Item} item
+   * @param {Job} job
+   */
+  _retry(item, job) {
+    const ended = job.state === "failed" || job.state === "canceled";
+    const { id, kind, model, request } = job;
+    const copy = h("button", { type: "button", class: "plain", onclick: async () => {
+      await navigator.clipboard?.writeText(JSON.stringify({ id, kind, model, request, error: item.error }, null, 2));
+      copy.textContent = t.candidates.copied;
+    } }, t.queue.details);
+    const retry = h("button", { type: "button", class: "plain", onclick: () => void this.controls.retry(id) }, t.queue.retry);
+    return [ended && retry, item.error && copy];
   }
 
   /** @param {number} number */
@@ -94,14 +173,22 @@ class Cards {
   }
 }
 
+/** @param {Item} item */
+function failed(item) {
+  if (!item.error) return [h("span", { class: "soft small" }, t.candidates.canceled)];
+  return [h("span", { class: "bad small row top" }, icon("warning"), h("span", {}, item.error.message || t.candidates.failed)),
+    h("span", { class: "soft small" }, item.error.hint)];
+}
+
 /**
  * @param {Item} item
  * @param {Job} job
  */
 function waiting(item, job) {
   const progress = item.state === "running" ? job.progress : null;
+  const label = { "aria-label": t.candidates.take(item.number + 1, job.items.length) };
   return [
-    h("progress", progress?.fraction === undefined ? { "aria-label": t.candidates.waiting } : { value: progress.fraction, "aria-label": t.candidates.waiting }),
+    h("progress", progress?.fraction === undefined ? { ...label, ...(progress ? {} : { value: 0 }) } : { ...label, value: progress.fraction }),
     h("span", { class: "soft small" }, progress?.seconds_left === undefined ? t.candidates.waiting : t.about(progress.seconds_left)),
   ];
 }
@@ -112,20 +199,31 @@ function waiting(item, job) {
  * @param {Controls} controls
  */
 function keys(event, store, controls) {
-  const takes = candidateTakes(store.state);
+  const takes = candidateTakes(store.state).filter((one) => !store.state.takes[one.take]?.deleted);
   const at = takes.findIndex((one) => one.number === store.state.candidates?.focus);
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+  const onCard = event.target instanceof Element && event.target.matches(".card");
   if (step && takes.length > 0) {
     event.preventDefault();
-    const next = takes[Math.max(0, Math.min(takes.length - 1, at + step))];
-    store.send({ type: "focus", focus: next.number });
-    void controls.listen(next.take);
-    queueMicrotask(() => /** @type {HTMLElement | null} */ (document.querySelector(`.strip li[data-number="${next.number}"] button`))?.focus());
-  } else if (event.key === "Enter" && at >= 0) {
+    go(takes[Math.max(0, Math.min(takes.length - 1, at + step))], store);
+    void controls.listen(takes[Math.max(0, Math.min(takes.length - 1, at + step))].take);
+  } else if (event.key === "Enter" && at >= 0 && onCard) {
     event.preventDefault();
     controls.keep();
   } else if (event.key === "Backspace" && at >= 0) {
     event.preventDefault();
     void controls.remove(takes[at].take);
+    const next = takes[at + 1] ?? takes[at - 1];
+    if (next) go(next, store);
   }
+}
+
+/**
+ * Move the focus to a card.
+ * @param {{number: number}} next
+ * @param {Store} store
+ */
+function go(next, store) {
+  store.send({ type: "focus", focus: next.number });
+  queueMicrotask(() => /** @type {HTMLElement | null} */ (document.querySelector(`.strip li[data-number="${next.number}"] .card`))?.focus());
 }

@@ -9,6 +9,8 @@ export const paths = {
   compare: "M5 5h5v14H5zM14 5h5v14h-5z",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
   dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M15 9h.01M9 15h.01M12 12h.01",
+  previous: "m15 6-6 6 6 6",
+  next: "m9 6 6 6-6 6",
   down: "m6 9 6 6 6-6",
   download: "M12 4v11m-4.5-4.5L12 15l4.5-4.5M5 20h14",
   drag: "M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01",
@@ -39,4 +41,7 @@ export const paths = {
   volume: "M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM15.5 9a4 4 0 0 1 0 6M18 6.5a8 8 0 0 1 0 11",
   wave: "M2 12h2l2-5 3 11 3-15 3 13 2-5 2 1h3",
   warning: "M12 4 2.5 20h19zM12 10v4.5M12 17.5h.01",
+  region: "M4 5v14M20 5v14M8 9l4-4M8 15l8-8M12 17l4-4",
+  extend: "M4 5v14M8 12h11m-4-4 4 4-4 4",
+  edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
 };

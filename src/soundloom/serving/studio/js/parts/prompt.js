@@ -7,7 +7,7 @@ import { markedPieces, promptNotes, withStart } from "../state/prompt.js";
 import { earlierPrompts } from "../state/session.js";
 import { t } from "../strings.js";
 import { fill, h, icon, iconButton } from "./element.js";
-import { labeled, newId, segments } from "./fields.js";
+import { labeled, newId, segments, shownIf } from "./fields.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
@@ -26,12 +26,12 @@ export function promptPart(store, controls) {
     counter.textContent = tokens === null || limit === null ? "" : t.words.counter(Math.min(tokens, limit), limit);
     counter.classList.toggle("warn", tokens !== null && limit !== null && tokens > limit);
   });
-  const tools = h("div", { class: "row tools" },
-    iconButton("dice", t.words.dice, async () => {
-      const text = store.state.prompts?.random;
-      if (text) store.send({ type: "words", words: { prompt: text } });
-      await drawPrompts(store);
-    }),
+  const dice = iconButton("dice", t.words.dice, async () => {
+    const text = store.state.prompts?.random;
+    if (text) store.send({ type: "words", words: { prompt: text } });
+    await drawPrompts(store);
+  });
+  const tools = h("div", { class: "row tools" }, shownIf(store, dice, (state) => state.words.mode !== "edit"),
     template.button, earlier, h("span", { class: "grow" }), counter);
   return h("div", { class: "column prompt-part always" }, kinds(store), area, tools, template.body, notes(store));
 }

@@ -5,7 +5,7 @@ import { announcer } from "./announcer.js";
 import { candidates } from "./candidates.js";
 import { asDrawer, drawerButton, showNewTakes } from "./drawers.js";
 import { editor } from "./editor.js";
-import { fill, h, icon, iconButton } from "./element.js";
+import { fill, h, icon, iconButton, popover } from "./element.js";
 import { history } from "./lineage.js";
 import { keys } from "./keys.js";
 import { transport } from "./transport.js";
@@ -99,18 +99,21 @@ function modelChooser(store) {
     "aria-label": t.model,
     onchange: () => store.send({ type: "model", name: select.value }),
   });
-  const note = h("span", { class: "soft small" });
+  const more = h("p", {});
+  const about = popover(t.demonstration, t.demonstration, async () =>
+    [more, h("a", { href: "#models", onclick: () => about.panel.hidePopover() }, t.getOne)]);
+  about.button.className = "plain small demonstration";
   store.watch(
     (state) => [state.models, state.model],
     (models, model) => {
       const usable = models.filter((one) => one.installed || one.id === model);
       fill(select, usable.map((one) => h("option", { value: one.id, selected: one.id === model }, one.id)));
       const seconds = models.find((one) => one.id === "mini")?.max_seconds ?? 0;
-      note.textContent = model === "mini" ? t.demonstration : "";
-      note.title = model === "mini" ? t.demonstrationMore(seconds) : "";
+      about.button.hidden = model !== "mini";
+      more.textContent = t.demonstrationMore(seconds);
     },
   );
-  return h("div", { class: "row model" }, select, note);
+  return h("div", { class: "row model" }, select, about.button, about.panel);
 }
 
 /**

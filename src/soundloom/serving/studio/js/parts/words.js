@@ -2,6 +2,7 @@
 
 import { openTake, place } from "../state/actions.js";
 import { modelsFor, obstacle } from "../state/request.js";
+import { readSession } from "../state/session.js";
 import { duration, t } from "../strings.js";
 import { asks, changed, editWords, more } from "./asks.js";
 import { drawerButton } from "./drawers.js";
@@ -46,14 +47,28 @@ function mainButton(store, controls) {
       button.textContent = text;
       button.disabled = reason !== null || refusal !== null;
       note.classList.toggle("warn", refusal !== null);
-      const mode = t.mode[/** @type {keyof typeof t.mode} */ (store.state.words.mode)];
+      const { mode } = store.state.words;
       if (reason) fill(note, reason === "mode" ? t.obstacle.mode(model, mode) : t.obstacle[reason], " ", way(store, reason));
       else if (refusal) fill(note, refusal.message, " ", h("span", { class: "soft" }, refusal.hint));
       else if (check) fill(note, t.about(check.estimated_seconds), notes(check));
       else fill(note, "\u00a0");
     },
   );
+  if (!readSession().words) focusOnce(store, button);
   return h("div", { class: "column tight go always" }, h("div", { class: "row" }, button, drawerButton(store, "words")), note);
+}
+
+/**
+ * On the first visit the button can be pressed at once.
+ * @param {Store} store
+ * @param {HTMLElement} button
+ */
+function focusOnce(store, button) {
+  const stop = store.watch((state) => [state.check], (check) => {
+    if (!check) return;
+    queueMicrotask(() => stop());
+    if (document.activeElement === document.body) button.focus();
+  });
 }
 
 /**
