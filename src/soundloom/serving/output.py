@@ -160,9 +160,14 @@ class Output:
         self._task: asyncio.Task[None] | None = None
 
     def observe(self, event: Event) -> None:
+        """Note the take of an event."""
+        if event.kind == "take":
+            self.note(event.data["id"])
+
+    def note(self, take: str) -> None:
         """Note a take that is new or changed."""
-        if event.kind == "take" and self.files is not None and self._task is not None:
-            self._takes.put_nowait(event.data["id"])
+        if self.files is not None and self._task is not None:
+            self._takes.put_nowait(take)
 
     async def start(self) -> None:
         """Start, with the takes that were not placed before."""

@@ -17,12 +17,14 @@ from soundloom.serving.dialects.mount import mount
 from soundloom.serving.http import (
     contract,
     events,
+    exports,
     jobs,
     loras,
     measure,
     models,
     prompts,
     recipes,
+    selections,
     system,
     takes,
     tickets,
@@ -51,7 +53,21 @@ def create_app(server: Server, access: Access) -> FastAPI:
     app = FastAPI(title="soundloom", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.server, app.state.access = server, access
     app.state.measuring = asyncio.Lock()
-    for routes in (jobs, events, takes, tickets, measure, recipes, uploads, models, loras, prompts, system):
+    for routes in (
+        jobs,
+        events,
+        selections,
+        takes,
+        tickets,
+        exports,
+        measure,
+        recipes,
+        uploads,
+        models,
+        loras,
+        prompts,
+        system,
+    ):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
@@ -59,7 +75,7 @@ def create_app(server: Server, access: Access) -> FastAPI:
     for kind in (sqlite3.Error, OSError):
         app.add_exception_handler(kind, answer_full)
     app.add_exception_handler(Exception, answer_internal)
-    app.state.tickets = tickets.Tickets()
+    app.state.tickets, app.state.exports = tickets.Tickets(), exports.Exports()
     app.state.metrics = Metrics(server)
     app.add_middleware(Guard, access=access, call=server.dispatcher.call)
     app.add_middleware(Timing, metrics=app.state.metrics)

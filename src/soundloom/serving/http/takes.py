@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from soundloom.atomic import atomic_path, make_folder
@@ -24,6 +24,8 @@ from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.owners import own_take, owner_of, server_of
 from soundloom.serving.http.schemas import ComparisonOut, TakeChange, TakeOut, TakesOut
+from soundloom.serving.http.searching import search_of
+from soundloom.serving.http.selections import MAX_TAG
 from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.output import stem_of
 from soundloom.serving.peaks import MAX_LEVEL, pyramid, spectrogram_tile, tile_count, tile_span
@@ -31,9 +33,8 @@ from soundloom.serving.server import Server
 from soundloom.serving.storage.events import add_event
 from soundloom.serving.storage.output_names import place_in_job
 from soundloom.serving.storage.rows import Artifact, Take
+from soundloom.serving.storage.search import Search
 from soundloom.serving.storage.takes import (
-    Order,
-    Search,
     change_take,
     delete_take,
     lineage,
@@ -52,7 +53,6 @@ FORMAT_SUBTYPES: dict[Format, tuple[Subtype, ...]] = {
     "mp3": (),
     "ogg": (),
 }
-MAX_TAG = 60  # characters
 PICTURE = {**content("application/octet-stream", text="Data to draw"), **problems(507)}
 FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
 
@@ -60,20 +60,13 @@ FOREVER = "private, max-age=31536000, immutable"  # audio of a take never change
 @router.get("")
 async def takes(
     request: Request,
-    text: Annotated[str, Query(max_length=200)] = "",
-    tag: Annotated[list[str] | None, Query()] = None,
-    kind: Annotated[list[str] | None, Query()] = None,
-    favorite: bool | None = None,
-    deleted: bool = False,
-    parent: str | None = None,
-    order: Order = "newest",
+    search: Annotated[Search, Depends(search_of)],
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> TakesOut:
     """List takes; `text` finds words of titles, prompts, tags and notes."""
-    owner = owner_of(request)
-    search = Search(text, tuple(tag or ()), tuple(kind or ()), favorite, deleted, parent, owner, order, limit, offset)
-    found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, search))
+    wanted = replace(search, limit=limit, offset=offset)
+    found, count = await server_of(request).dispatcher.call(lambda connection: list_takes(connection, wanted))
     return TakesOut(takes=[TakeOut.of(take) for take in found], count=count)
 
 
@@ -164,7 +157,12 @@ async def audio(
 
 async def download_name(server: Server, take: Take, format: Format) -> str:
     """Return the name of a take's file for people."""
-    number, count = await server.dispatcher.call(lambda connection: place_in_job(connection, take.id))
+    return await server.dispatcher.call(lambda connection: name_of(connection, server, take, format))
+
+
+def name_of(connection: Any, server: Server, take: Take, format: Format) -> str:
+    """Do the same with the database's connection."""
+    number, count = place_in_job(connection, take.id)
     return f"{stem_of(take, server.settings.names, number, count)}.{format}"
 
 
@@ -172,12 +170,17 @@ async def file_in_format(
     server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None
 ) -> Path:
     """Return a stored file, or a copy of it in another format. Raises RequestError for one that does not exist."""
+    return await asyncio.to_thread(convert, server, artifact, path, format, subtype)
+
+
+def convert(server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None) -> Path:
+    """Do the same, and wait for it."""
     if subtype not in (None, *FORMAT_SUBTYPES[format]):
         known = ", ".join(FORMAT_SUBTYPES[format])
         raise RequestError(f"{format} has no subtype {subtype}", f"use {known}" if known else "leave out subtype")
     if format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype):
         return path
-    return await asyncio.to_thread(_converted, server, path, format, subtype)
+    return _converted(server, path, format, subtype)
 
 
 async def send_audio(

@@ -4,7 +4,7 @@
  * @typedef {{id: string, bytes: number, rate: number, channels: number, samples: number, seconds: number,
  *   subtype: string, name: string, missing: boolean}} Audio
  * @typedef {{id: string, title: string, prompt: string, kind: string, parent: string | null, favorite: boolean,
- *   note: string, tags: string[], made: number, deleted: number | null, audio: Audio, record: Record<string, any>}} Take
+ *   note: string, tags: string[], made: number, deleted: number | null, file: string | null, audio: Audio, record: Record<string, any>}} Take
  * @typedef {{number: number, state: string, seed: number | null, take: string | null,
  *   error: {type: string, message: string, hint: string} | null}} Item
  * @typedef {{stage?: string, step?: number, steps?: number, fraction?: number, seconds_left?: number,
@@ -27,7 +27,8 @@
  *   templates: {name: string, start: string, keys: string[]}[]}} Prompts
  * @typedef {{command: string, python: string, job: Record<string, any>}} Recipe
  * @typedef {{version: string, user: string | null, model: string, paused: boolean,
- *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number}}} System
+ *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number, used: number},
+ *   output: {folder: string | null, works: boolean}}} System
  * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],
  *   passes: number, estimated_seconds: number}} Check
  *
@@ -69,6 +70,19 @@
  * @typedef {{zoom: {start: number, perPixel: number} | null, width: number, layers: "wave" | "spectrogram" | "both",
  *   unit: "seconds" | "bars" | "samples"}} ViewState
  *
+ * What the library shows: pages of ids, those that are loaded; `chosen` are the takes that are marked; `anchor` is the
+ * last of them, from which Shift chooses. `changes` counts what happened to takes.
+ * @typedef {{query: string, order: "newest" | "oldest" | "title" | "longest" | "shortest", deleted: boolean,
+ *   count: number | null, pages: Record<number, string[]>, chosen: ReadonlySet<string>, anchor: string | null,
+ *   changes: number}} Library
+ * A change of several takes at once.
+ * @typedef {{takes: string[], favorite?: boolean, deleted?: boolean, add_tag?: string, remove_tag?: string}} TakesChange
+ * Every file that the server keeps, by folder, and where models came from.
+ * @typedef {{folders: {name: string, path: string | null, bytes: number, files: number}[],
+ *   downloads: {model: string, host: string, repository: string, files: number, bytes: number, time: number}[]}} Kept
+ * A short notice, and what takes back what it tells.
+ * @typedef {{text: string, undo: TakesChange | null}} Toast
+ *
  * What keys do in the editor; its parts say how, in `controls.commands`.
  * @typedef {"zoomIn" | "zoomOut" | "zoomAll" | "view" | "snap" | "regionStart" | "regionEnd" | "regionDelete"} Command
  *
@@ -96,6 +110,8 @@
  *   reading: Reading | null,
  *   prompts: Prompts | null,
  *   loras: Lora[],
+ *   library: Library,
+ *   toast: Toast | null,
  *   problem: {message: string, hint: string} | null,
  *   settings: import("./state/settings.js").Settings,
  * }} State

@@ -54,7 +54,7 @@ async function problem(response) {
  * @param {RequestInit & {json?: unknown}} [options]
  * @returns {Promise<any>}
  */
-async function json(path, options) {
+export async function json(path, options) {
   return (await ask(path, options)).json();
 }
 
@@ -63,7 +63,7 @@ async function json(path, options) {
  * @param {unknown} [body]
  * @returns {Promise<any>}
  */
-async function post(path, body = {}) {
+export async function post(path, body = {}) {
   const response = await ask(path, { method: "POST", json: body });
   return response.status === 204 ? null : response.json();
 }

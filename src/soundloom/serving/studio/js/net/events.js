@@ -32,6 +32,7 @@ export function follow(store) {
     on("job", (data) => refresh.job(data.id));
     on("item", (data) => refresh.job(data.job));
     on("take", (data) => refresh.take(data.id));
+    on("takes", () => refresh.library());
     on("progress", (data) => {
       if (data.model) refresh.models();
       else store.send({ type: "progress", job: data.id, progress: data });
@@ -107,6 +108,12 @@ class Refresh {
   /** @param {string} id */
   take(id) {
     this._once(`take ${id}`, async () => this.store.send({ type: "takes", takes: [await api.take(id)] }));
+    this.library();
+  }
+
+  /** Count the changes of the library; it asks again when it is seen. */
+  library() {
+    this.store.send({ type: "library", library: { changes: this.store.state.library.changes + 1 } });
   }
 
   /**

@@ -24,6 +24,7 @@ export const paths = {
   loop: "M17 3l3 3-3 3M20 6H8a4 4 0 0 0-4 4v1M7 21l-3-3 3-3M4 18h12a4 4 0 0 0 4-4v-1",
   menu: "M4 7h16M4 12h16M4 17h16",
   minus: "M5 12h14",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   moon: "M20 14.5A8 8 0 1 1 9.5 4a6.5 6.5 0 0 0 10.5 10.5z",
   pause: "M8 5v14M16 5v14",
   play: "M7 4.5v15l12-7.5z",

@@ -36,6 +36,8 @@ import { change, current, plant, redo, undo } from "./history.js";
  *   | {type: "prompts", prompts: State["prompts"]}
  *   | {type: "loras", loras: State["loras"]}
  *   | {type: "recall", words: Partial<Words>, model: string, place: Partial<Place> | null}
+ *   | {type: "library", library: Partial<State["library"]>}
+ *   | {type: "toast", toast: State["toast"]}
  *   | {type: "problem", problem: State["problem"]}
  *   | {type: "settings", settings: Partial<State["settings"]>}
  * } Action
@@ -104,6 +106,8 @@ export function firstState(settings) {
     reading: null,
     prompts: null,
     loras: [],
+    library: { query: "", order: "newest", deleted: false, count: null, pages: {}, chosen: new Set(), anchor: null, changes: 0 },
+    toast: null,
     problem: null,
     settings,
   };
@@ -176,6 +180,10 @@ export function reduce(state, action) {
       return { ...state, prompts: action.prompts };
     case "loras":
       return { ...state, loras: action.loras };
+    case "library":
+      return { ...state, library: { ...state.library, ...action.library } };
+    case "toast":
+      return { ...state, toast: action.toast };
     case "recall": {
       const next = { ...state, words: { ...state.words, ...action.words }, model: action.model || state.model };
       return action.place ? withPlace(next, { ...place(next), ...action.place }) : next;

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{theme: "auto" | "light" | "dark", keys: boolean, playWhenDone: boolean, historyFolded: boolean,
- *   format: "wav" | "flac" | "mp3", subtype: "float" | "24" | "16", snap: "off" | "beat" | "bar" | "zero" | "onset"}} Settings
+ *   format: "wav" | "flac" | "mp3", subtype: "stored" | "float" | "24" | "16", snap: "off" | "beat" | "bar" | "zero" | "onset"}} Settings
  */
 
 const KEY = "soundloom";
@@ -14,7 +14,7 @@ const DEFAULTS = {
   playWhenDone: false,
   historyFolded: false,
   format: "wav",
-  subtype: "float",
+  subtype: "stored",
   snap: "beat",
 };
 
