@@ -206,7 +206,7 @@ def test_a_region_of_an_edit_is_heard_as_it_was(recorder, studio):
     before, after = studio.samples(source), studio.samples(edit)
     recorder.open(source, edit)
     recorder.button("Listening").click()
-    recorder.button("B").click()
+    recorder.button("Region B").click()
     recorder.page.keyboard.press("Escape")
     recorder.start()
     recorder.button("Play").click()

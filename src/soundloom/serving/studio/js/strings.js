@@ -170,6 +170,7 @@ export const t = {
     label: "Compare",
     with: "A is",
     regions: "As before",
+    region: (/** @type {string} */ name) => `Region ${name}`,
     regionsShort: "mixed",
     before: "the take before",
     current: "the take in the editor",

@@ -65,9 +65,9 @@ function regions(store, controls) {
   store.watch((state) => [key(state), state.listening.before], (_, before) => {
     const found = changedRegions(store.state);
     field.hidden = found.length === 0;
-    keyed(chips, found.map((_, index) => letter(index)), (name) => name, (name) =>
-      h("button", { type: "button", class: "chip", onclick: () => controls.toggleRegion(found.findIndex((_, index) => letter(index) === name)) }, name),
-    (chip, name) => chip.setAttribute("aria-pressed", String(before.some((index) => letter(index) === name))));
+    const make = (/** @type {number} */ index) =>
+      h("button", { type: "button", class: "chip", onclick: () => controls.toggleRegion(index) }, t.compare.region(letter(index)));
+    keyed(chips, [...found.keys()], String, make, (chip, index) => chip.setAttribute("aria-pressed", String(before.includes(index))));
   });
   return field;
 }
