@@ -1,6 +1,5 @@
 /** What the page can do: calls to the server and the player that actions alone cannot make. */
 
-import { createEditing } from "./editing.js";
 import { createListening } from "./listening.js";
 import { createMaking, watchSession, watchWords } from "./making.js";
 import { api, ApiError } from "./net/api.js";
@@ -50,7 +49,8 @@ export function createControls(store, player, reconnect) {
     ...createListening(store, player, attempt),
     /** What keys do in the editor. @type {Map<import("./types.js").Command, () => void>} */
     commands: new Map(),
-    editing: createEditing(store, player),
+    /** What can be done to the take in the editor; null before there was one. @type {import("./editing.js").Editing | null} */
+    editing: null,
 
     /** Ask which samples an edit kept. @param {string} id */
     compareWithParent: (id) =>

@@ -1,6 +1,7 @@
 /** What can be done to the take in the editor: regions, positions, zoom. Every gesture and key has its function here. */
 
 import { openTake, place } from "./state/actions.js";
+import { extension, heardOffset } from "./state/shown.js";
 import { beatSample, gridOf } from "./state/tempo.js";
 import { beatsTo, snapped, toSample, whole, within, zoomed } from "./view/grid.js";
 import { changed, inverted, letter, marked, tidy, withEdge } from "./view/regions.js";
@@ -19,30 +20,6 @@ export const MARGIN = 30; // pixels beside the take when all of it is in view
 const SNAP_PIXELS = 9;
 const FINE_SECONDS = 0.01; // a step of the arrow keys without a grid
 const NEW_SECONDS = 0.5; // a region that is added without a selection
-
-/** The take that is heard in place of this one: the editor shows it as soon as it is known where this one lies in it. @param {State} state */
-export function heardEdit(state) {
-  const heard = state.takes[state.listening.heard ?? ""];
-  const { take } = place(state);
-  return heard && heard.id !== take && (heard.parent !== take || heard.id in state.comparisons) ? heard : null;
-}
-
-/** Where the take in the editor begins within what is heard. @param {State} state */
-export function heardOffset(state) {
-  const heard = heardEdit(state);
-  return heard && heard.parent === place(state).take ? state.comparisons[heard.id].offset : 0;
-}
-
-/** The seconds before and after the take that an extension adds, or has added. @param {State} state */
-export function extension(state) {
-  const { words } = state;
-  const heard = heardEdit(state);
-  if (heard) {
-    const before = heardOffset(state) / heard.audio.rate;
-    return { before, after: Math.max(0, heard.audio.seconds - before - (openTake(state)?.audio.seconds ?? 0)) };
-  }
-  return words.mode === "extend" ? { before: words.before, after: words.after } : { before: 0, after: 0 };
-}
 
 /** The view of the whole take and of its extension. @param {State} state */
 export function wholeView(state) {

@@ -1,9 +1,9 @@
 /** What is heard: which takes, how loud, what repeats. The player follows the state. */
 
 import { soundOf } from "./audio/sounds.js";
-import { heardOffset } from "./editing.js";
 import { api, ApiError } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
+import { heardOffset } from "./state/shown.js";
 import { gridOf, tappedTempo } from "./state/tempo.js";
 import { t } from "./strings.js";
 

@@ -1,7 +1,7 @@
 /** The take in the middle of the page: its picture, its regions, and what the last edit kept of it. */
 
-import { heardEdit } from "../editing.js";
 import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.js";
+import { heardEdit } from "../state/shown.js";
 import { count, duration, t } from "../strings.js";
 import { fill, h } from "./element.js";
 import { facts as heard } from "./facts.js";

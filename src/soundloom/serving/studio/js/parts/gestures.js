@@ -1,7 +1,8 @@
 /** Pointers and wheel on the stage. Each gesture has a control or a key that does the same. */
 
-import { extension, viewOf } from "../editing.js";
+import { viewOf } from "../editing.js";
 import { place } from "../state/actions.js";
+import { extension } from "../state/shown.js";
 import { toSample, toX } from "../view/grid.js";
 import { indexAt, withEdge } from "../view/regions.js";
 import { sliderKeys } from "./slider-keys.js";

@@ -31,7 +31,6 @@ const MODES = { e: "extend", v: "vary", i: "remake" };
  */
 export function keys(store, player, controls) {
   const sheet = later(async () => (await import("./listening.js")).keySheet(store));
-  const { editing } = controls;
   let pressed = 0; // when X was pressed
   let escaped = 0;
 
@@ -53,15 +52,15 @@ export function keys(store, player, controls) {
     ArrowUp: () => candidate(-1),
     ArrowDown: () => candidate(1),
     Enter: () => store.state.listening.heard && controls.keep(),
-    Home: (event) => editing.go(0, event.shiftKey),
-    End: (event) => editing.go(editing.samples(), event.shiftKey),
+    Home: (event) => controls.editing?.go(0, event.shiftKey),
+    End: (event) => controls.editing?.go(controls.editing.samples(), event.shiftKey),
   };
   for (const [key, mode] of Object.entries(MODES)) single[key] = () => store.send({ type: "words", words: { mode } });
   for (const [key, command] of Object.entries(COMMANDS)) single[key] = () => controls.commands.get(command)?.();
 
   /** @param {-1 | 1} direction @param {KeyboardEvent} event */
   function step(direction, event) {
-    editing.go(editing.next(player.position, direction, event.ctrlKey || event.metaKey), event.shiftKey);
+    controls.editing?.go(controls.editing.next(player.position, direction, event.ctrlKey || event.metaKey), event.shiftKey);
   }
 
   /** @param {number} direction */

@@ -1,8 +1,9 @@
 /** The picture of a take: sound, ruler and marks on canvases, and above them controls for all that can be moved. */
 
-import { extension, heardEdit, heardOffset, viewOf } from "../editing.js";
+import { viewOf } from "../editing.js";
 import { leadOf, sidesOf } from "../listening.js";
 import { openTake, place } from "../state/actions.js";
+import { extension, heardEdit, heardOffset } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
 import { duration, t } from "../strings.js";
 import { barAndBeat, toX } from "../view/grid.js";
@@ -29,10 +30,10 @@ export class Stage {
   /**
    * @param {Store} store
    * @param {Player} player
+   * @param {Editing} editing
    * @param {import("../controls.js").Controls} controls
    */
-  constructor(store, player, controls) {
-    const { editing } = controls;
+  constructor(store, player, editing, controls) {
     this.store = store;
     this.player = player;
     this.editing = editing;

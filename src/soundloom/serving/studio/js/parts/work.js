@@ -1,7 +1,8 @@
 /** What is around a take in the editor: tools, picture, overview, regions, and what the last edit kept. Loaded with the first take. */
 
-import { COMMANDS, heardEdit, viewOf, wholeView } from "../editing.js";
+import { COMMANDS, createEditing, viewOf, wholeView } from "../editing.js";
 import { openTake, place } from "../state/actions.js";
+import { heardEdit } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
 import { count, t } from "../strings.js";
 import { toX } from "../view/grid.js";
@@ -29,9 +30,10 @@ const SNAPS = /** @type {const} */ (["off", "beat", "bar", "zero", "onset"]);
  * @returns {HTMLElement[]}
  */
 export function work(store, player, controls) {
-  const { editing } = controls;
+  const editing = createEditing(store, player);
+  controls.editing = editing;
   for (const [name, act] of Object.entries(COMMANDS)) controls.commands.set(/** @type {keyof typeof COMMANDS} */ (name), () => act(editing));
-  const stage = new Stage(store, player, controls);
+  const stage = new Stage(store, player, editing, controls);
   gestures(stage);
   return [toolbar(store, editing), stage.element, overview(store, editing), regionTable(store, editing), hint(store), said(editing), kept(store, controls)];
 }
