@@ -85,7 +85,7 @@ export const asking = {
     own: (/** @type {string} */ name) => `${name} (the model's own)`,
     ownSampler: "the model's own",
     seam: "Seam",
-    padding: "Silence after",
+    padding: "Tail, cut off",
     temperature: "Temperature",
     topK: "Top-k",
     reset: "Back to the model's own settings",

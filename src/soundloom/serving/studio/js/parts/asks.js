@@ -184,7 +184,8 @@ export function more(store) {
 export function changed(state) {
   const { words } = state;
   const isNegative = words.negative.trim() !== "" && usedModel(state)?.distilled === false;
-  return NAMES.filter((name) => words[name] !== null).length + Number(isNegative) + Number(words.promptB.trim() !== "");
+  const acts = (/** @type {string} */ name) => (name !== "guidance" && name !== "apg") || usedModel(state)?.distilled !== true;
+  return NAMES.filter((name) => words[name] !== null && acts(name)).length + Number(isNegative) + Number(words.promptB.trim() !== "");
 }
 
 /**

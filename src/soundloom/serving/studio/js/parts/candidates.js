@@ -2,6 +2,7 @@
 
 import { candidateTakes, place } from "../state/actions.js";
 import { t } from "../strings.js";
+import { narrow } from "./drawers.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
 import { thumbnail } from "../view/thumbnail.js";
 
@@ -33,8 +34,12 @@ export function candidates(store, controls) {
         cards.update(element, item, /** @type {Job} */ (job), item.number === found?.focus, item.take === open));
     },
   );
-  return h("section", { class: "panel candidates", "aria-label": t.candidates.label },
+  const panel = h("section", { class: "panel candidates", "aria-label": t.candidates.label },
     h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls)), none, list, alike);
+  store.watch((state) => [state.candidates?.job], (job) => {
+    if (job && narrow.matches) panel.scrollIntoView({ block: "nearest" }); // it may lie below the editor
+  });
+  return panel;
 }
 
 /** @param {State} state */
