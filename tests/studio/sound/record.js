@@ -3,6 +3,7 @@
 const plain = AudioNode.prototype.connect;
 const ready = [];
 let recorder = null;
+let began = 0;
 
 AudioNode.prototype.connect = function connect(to, ...rest) {
   if (to instanceof AudioDestinationNode && this.context instanceof AudioContext) {
@@ -25,7 +26,12 @@ addEventListener("keydown", (event) => {
 
 globalThis.recording = {
   ready: () => Promise.all(ready),
-  start: () => recorder.port.postMessage("start"),
+  start: () => {
+    began = recorder.context.currentTime;
+    recorder.port.postMessage("start");
+  },
+  /** Seconds of sound since the start: a busy machine takes longer than a clock. */
+  passed: () => recorder.context.currentTime - began,
   /** The samples since the start, as base64 of interleaved floats, and the frame of the first. */
   stop: () => new Promise((done) => {
     recorder.port.onmessage = ({ data }) => {

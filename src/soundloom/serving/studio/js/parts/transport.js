@@ -20,7 +20,7 @@ const SIDES = /** @type {const} */ (["a", "b"]);
  */
 export function transport(store, player, controls) {
   return h("footer", { class: "transport", "aria-label": t.transport.label },
-    playing(store, player, controls), position(store, player), compare(store, controls),
+    playing(store, player, controls), position(store, player), compare(store, player, controls),
     h("div", { class: "row" }, listeningMenu(store, controls), volume(store, controls), level(store, player)),
     h("span", { class: "grow" }), queue(store, controls));
 }
@@ -55,9 +55,10 @@ function sideNames(state) {
 /**
  * Hear the take before, or this one.
  * @param {Store} store
+ * @param {Player} player
  * @param {Controls} controls
  */
-function compare(store, controls) {
+function compare(store, player, controls) {
   const buttons = SIDES.map((side) => h("button", { type: "button", onclick: () => controls.choose(side) }, side.toUpperCase()));
   const note = h("output", { class: "number soft offset" });
   const group = h("div", { class: "row compare", role: "group", "aria-label": t.compare.label },
@@ -70,7 +71,7 @@ function compare(store, controls) {
       buttons.forEach((button, index) => {
         const one = SIDES[index];
         button.setAttribute("aria-pressed", String(!blind && !listening.difference && one === side));
-        button.disabled = blind !== null;
+        button.disabled = blind !== null || !player.loaded[one];
         button.title = `${one.toUpperCase()}: ${names[one]}`;
         button.setAttribute("aria-label", button.title);
       });
@@ -78,6 +79,8 @@ function compare(store, controls) {
       note.textContent = blind ? "" : listening.difference ? t.compare.differenceShort : decibels(offset);
       note.title = listening.difference ? t.compare.differenceMore : offset < 0 ? t.compare.turnedDown(decibels(-offset)) : t.compare.notTurnedDown;
     });
+  player.addEventListener("change", () =>
+    buttons.forEach((button, index) => (button.disabled = store.state.blind !== null || !player.loaded[SIDES[index]])));
   return group;
 }
 
