@@ -39,6 +39,7 @@ def long_take(studio):
     random = np.random.default_rng(0)
     envelope = np.abs(np.sin(np.arange(RATE * SECONDS) * 2 * np.pi / RATE / 7))[:, None]
     samples = (random.uniform(-0.5, 0.5, (RATE * SECONDS, 2)) * envelope).astype(np.float32)
+    studio.client.timeout = 300  # for 134 MB, on a busy machine
     source = studio.upload(samples, name="long.wav", subtype="FLOAT")
     request = {"prompt": "rain", "regions": [[100, 101]], "seed": 1}
     (take,) = studio.run({"kind": "inpaint", "source": source, "request": request})

@@ -46,7 +46,8 @@ export class Spectrogram {
     context.fillStyle = colors.text;
     for (const [hertz, text] of MARKS) {
       const y = lane.y + lane.height * (1 - Math.log(hertz / LOWEST_HZ) / Math.log(rate / 2 / LOWEST_HZ));
-      if (y > lane.y + 6) context.fillText(text, 4, y);
+      const isFree = view.start >= 0 || Math.abs(y - context.canvas.clientHeight / 2 - 14) > 18; // the ⊕ is there
+      if (y > lane.y + 6 && isFree) context.fillText(text, 4, y);
     }
   }
 
