@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 from playwright.sync_api import expect
 
 
@@ -167,3 +168,20 @@ def test_words_stay_after_a_reload(page):
     page.reload()
     expect(prompt(page)).to_have_value("two beeps in C5")
     expect(length(page)).to_have_value("3")
+
+
+def spectrum(samples):
+    """Return the log spectrum (frames, bins) of the mean of the channels, in bels."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples.mean(axis=1), 2048)[::512] * np.hanning(2048)
+    return np.log10(np.abs(np.fft.rfft(frames)) ** 2 + 1e-6)
+
+
+def test_check_20_less_change_is_nearer_to_the_source(studio):
+    """For mini; how far apart the two are with a large model is for ears."""
+    (source,) = studio.make("kick drum loop, 120 BPM", seconds=2, seed=1)
+    distances = []
+    for noise in (0.2, 0.9):
+        request = {"prompt": "a bell in A4", "noise": noise, "seed": 5}
+        (take,) = studio.run({"kind": "vary", "source": source, "parent": source, "request": request})
+        distances.append(np.abs(spectrum(studio.samples(take)) - spectrum(studio.samples(source))).mean())
+    assert distances[0] < 0.75 * distances[1]
