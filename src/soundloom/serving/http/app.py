@@ -19,6 +19,7 @@ from soundloom.serving.http import (
     events,
     exports,
     jobs,
+    kept,
     loras,
     measure,
     models,
@@ -67,6 +68,7 @@ def create_app(server: Server, access: Access) -> FastAPI:
         loras,
         prompts,
         system,
+        kept,
     ):
         app.include_router(routes.router)
     app.add_exception_handler(SoundloomError, answer_error)

@@ -1,5 +1,6 @@
 /** What is known about a take and what users say about it: name, tags, note, record; save it, or show its file. */
 
+import { createCollecting } from "../collecting.js";
 import { routes, saveAddress } from "../net/library.js";
 import { openTake } from "../state/actions.js";
 import { ago, count, duration, t } from "../strings.js";
@@ -55,9 +56,9 @@ export function aboutTake(store, controls, collecting) {
  * Tags and note of the take in the editor, below its history.
  * @param {Store} store
  * @param {Controls} controls
- * @param {Collecting} collecting
  */
-export function openTakeDetails(store, controls, collecting) {
+export function openTakeDetails(store, controls) {
+  const collecting = createCollecting(store, controls.attempt);
   const box = h("div", { class: "column details", role: "group", "aria-label": words.title });
   let shown = "";
   store.watch((state) => [openTake(state)], (take) => {

@@ -43,7 +43,7 @@ export function editor(store, player, controls) {
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;
     work.hidden = take === null;
-    name.textContent = take ? take.title || take.prompt || t.kind.upload : t.editor.label;
+    name.textContent = take ? take.title || take.prompt || take.audio.name || t.kind.upload : t.editor.label;
     name.className = take ? "cut" : "hidden-text";
     facts.textContent = take ? (take.audio.seconds < 60 ? `${take.audio.seconds.toFixed(3)} s` : duration(take.audio.seconds)) : "";
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";

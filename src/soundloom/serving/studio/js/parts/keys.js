@@ -97,6 +97,7 @@ export function keys(store, player, controls) {
   function onKey(event) {
     const target = event.target instanceof Element ? event.target : document.body;
     if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape" && document.querySelector(":popover-open")) return; // the browser closes it
     const control = event.ctrlKey || event.metaKey;
     if (control && event.key === "Enter") {
       event.preventDefault();

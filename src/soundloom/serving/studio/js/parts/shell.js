@@ -1,11 +1,13 @@
 /** The frame of the page: header, notices, the screen, transport. */
 
+import { openTake } from "../state/actions.js";
 import { t } from "../strings.js";
 import { announcer } from "./announcer.js";
 import { candidates } from "./candidates.js";
 import { asDrawer, drawerButton, showNewTakes } from "./drawers.js";
+import { drop } from "./drop.js";
 import { editor } from "./editor.js";
-import { fill, h, icon, iconButton, popover } from "./element.js";
+import { fill, h, icon, iconButton, later, popover } from "./element.js";
 import { history } from "./lineage.js";
 import { keys } from "./keys.js";
 import { transport } from "./transport.js";
@@ -16,7 +18,7 @@ import { words } from "./words.js";
 /** @typedef {import("../audio/player.js").Player} Player */
 
 /** @type {import("../types.js").State["screen"][]} */
-const SCREENS = ["studio", "library"];
+const SCREENS = ["studio", "library", "batch", "models"];
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
 /**
@@ -37,9 +39,14 @@ export function shell(store, player, controls) {
   showScreens(store, controls, main, studio);
   store.watch((state) => [state.settings.historyFolded], (folded) => studio.classList.toggle("folded", folded));
   followAddress(store);
+  const stop = store.watch((state) => [openTake(state) !== null], async (isOpen) => {
+    if (!isOpen) return;
+    queueMicrotask(() => stop());
+    studio.querySelector(".history")?.append((await import("./details.js")).openTakeDetails(store, controls));
+  });
   const sheet = keys(store, player, controls);
-  return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, sheet), notice(store, controls), main,
-    transport(store, player, controls), announcer(store)];
+  return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, controls, sheet), notice(store, controls), main,
+    transport(store, player, controls), announcer(store), drop(store, controls)];
 }
 
 /**
@@ -53,6 +60,8 @@ function showScreens(store, controls, main, studio) {
   /** @type {Record<string, () => Promise<HTMLElement>>} */
   const load = {
     library: async () => (await import("./library.js")).library(store, controls),
+    batch: async () => (await import("./batch.js")).batch(store, controls),
+    models: async () => (await import("./models.js")).models(store, controls),
   };
   /** @type {Record<string, HTMLElement | undefined>} */
   const screens = { studio };
@@ -72,9 +81,10 @@ function showScreens(store, controls, main, studio) {
 
 /**
  * @param {Store} store
+ * @param {Controls} controls
  * @param {() => Promise<void>} sheet shows the keys
  */
-function header(store, sheet) {
+function header(store, controls, sheet) {
   const links = SCREENS.map((screen) => h("a", { href: `#${screen}` }, t.nav[screen]));
   store.watch(
     (state) => [state.screen],
@@ -90,6 +100,7 @@ function header(store, sheet) {
   return asDrawer(store, "menu", h("header", { class: "top" },
     h("span", { class: "brand" }, t.title), h("nav", { "aria-label": t.nav.label }, links),
     h("span", { class: "grow" }), modelChooser(store), theme, iconButton("help", t.help, () => void sheet()),
+    iconButton("settings", t.settings, later(async () => (await import("./settings.js")).settingsDialog(store, controls))),
     drawerButton(store, "history"), drawerButton(store, "menu")));
 }
 

@@ -208,5 +208,6 @@ function queue(store, controls) {
   store.watch((state) => [Object.values(state.jobs).some((job) => job.state === "running")], (busy) => {
     if (!busy) document.title = t.title;
   });
-  return h("div", { class: "row", role: "group", "aria-label": t.queue.label }, text, cancel);
+  const list = popover(t.queue.label, icon("queue"), async () => (await import("./queue.js")).queueList(store, controls));
+  return h("div", { class: "row", role: "group", "aria-label": t.queue.label }, text, cancel, list.button, list.panel);
 }
