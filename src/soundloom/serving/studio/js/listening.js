@@ -1,6 +1,6 @@
 /** What is heard: which takes, how loud, what repeats. The player follows the state. */
 
-import { soundOf } from "./audio/sounds.js";
+import { soundOf } from "./audio/wav.js";
 import { api, ApiError } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
 import { heardOffset } from "./state/shown.js";

@@ -1,8 +1,10 @@
 /**
- * Read WAV files to their exact samples. Browsers decode 16-bit files up to one step off, so they are not asked.
+ * The sounds of takes. WAV files are read to their exact samples. Browsers decode 16-bit files up to one step off, so they are not asked.
  *
  * @typedef {{rate: number, channels: Float32Array<ArrayBuffer>[], samples: number}} Sound
  */
+
+import { api } from "../net/api.js";
 
 const PCM = 1;
 const FLOAT = 3;
@@ -99,4 +101,23 @@ export function bufferOf(context, sound, lead = 0, least = 0) {
   sound.channels.forEach((channel, index) => buffer.copyToChannel(channel.subarray(Math.max(0, -lead)), index, Math.max(0, lead)));
   buffers.set(sound, { buffer, lead });
   return buffer;
+}
+
+const KEPT = 3; // two that are compared, and a candidate
+
+/** @type {Map<string, Promise<Sound>>} */
+const sounds = new Map();
+
+/**
+ * @param {string} take
+ * @returns {Promise<Sound>} raises ApiError, or Error for a file that cannot be played
+ */
+export function soundOf(take) {
+  const known = sounds.get(take);
+  const found = known ?? api.audio(take).then(readWav);
+  sounds.delete(take);
+  sounds.set(take, found);
+  found.catch(() => sounds.delete(take));
+  for (const old of [...sounds.keys()].slice(0, -KEPT)) sounds.delete(old);
+  return found;
 }

@@ -3,6 +3,7 @@
 import { byChance, changedRegions, comparable, sidesOf } from "../listening.js";
 import { openTake } from "../state/actions.js";
 import { askedTempo, gridOf, HIGHEST_BPM, LOWEST_BPM } from "../state/tempo.js";
+import { words } from "../strings-listening.js";
 import { decibels, t } from "../strings.js";
 import { letter } from "../view/regions.js";
 import { fill, h, icon, iconButton, keyed, later } from "./element.js";
@@ -23,11 +24,11 @@ const SIDES = /** @type {const} */ (["a", "b"]);
 export function listeningOptions(store, controls) {
   const open = later(async () => blindDialog(store, controls));
   const switches = /** @type {const} */ (["matched", "difference", "metronome"]).map((name) =>
-    checkbox(store, t.listening[name], t.listening[`${name}More`], (state) => state.listening[name], (on) => controls.setListening({ [name]: on })));
-  const half = checkbox(store, t.listening.half, t.listening.halfMore, (state) => state.listening.speed === 0.5, (on) =>
+    checkbox(store, words.listening[name], words.listening[`${name}More`], (state) => state.listening[name], (on) => controls.setListening({ [name]: on })));
+  const half = checkbox(store, words.listening.half, words.listening.halfMore, (state) => state.listening.speed === 0.5, (on) =>
     controls.setListening({ speed: on ? 0.5 : 1 }));
-  const blind = h("button", { type: "button", onclick: () => (controls.blind(), void open()) }, t.blind.open);
-  const why = h("p", { class: "soft small" }, t.blind.needsTwo);
+  const blind = h("button", { type: "button", onclick: () => (controls.blind(), void open()) }, words.blind.open);
+  const why = h("p", { class: "soft small" }, words.blind.needsTwo);
   store.watch((state) => [sidesOf(state).a && sidesOf(state).b], (two) => {
     blind.disabled = !two;
     why.hidden = Boolean(two);
@@ -103,18 +104,18 @@ function checkbox(store, label, more, read, write) {
  */
 function blindDialog(store, controls) {
   const hear = /** @type {const} */ (["a", "b", "x"]).map((side) =>
-    h("button", { type: "button", class: "big", onclick: () => controls.hear(side) }, t.blind.hear(side.toUpperCase())));
+    h("button", { type: "button", class: "big", onclick: () => controls.hear(side) }, words.blind.hear(side.toUpperCase())));
   const answers = SIDES.map((side) =>
-    h("button", { type: "button", class: "big", onclick: () => controls.answer(side) }, t.blind.answer(side.toUpperCase())));
+    h("button", { type: "button", class: "big", onclick: () => controls.answer(side) }, words.blind.answer(side.toUpperCase())));
   const score = h("p", { role: "status" });
-  const again = h("button", { type: "button", onclick: () => controls.blind() }, t.blind.again);
+  const again = h("button", { type: "button", onclick: () => controls.blind() }, words.blind.again);
   const close = h("button", { type: "button", onclick: () => element.close() }, t.close);
   const onkeydown = (/** @type {KeyboardEvent} */ event) => {
     const side = /** @type {const} */ (["a", "b", "x"]).find((one) => one === event.key.toLowerCase());
     if (side && !event.ctrlKey && !event.metaKey && !event.altKey) controls.hear(side);
   };
   const element = h("dialog", { class: "blind", "aria-labelledby": "blind-title", onclose: () => controls.endBlind(), onkeydown },
-    h("div", { class: "column" }, h("h2", { id: "blind-title" }, t.blind.title), h("p", { class: "soft" }, t.blind.more),
+    h("div", { class: "column" }, h("h2", { id: "blind-title" }, words.blind.title), h("p", { class: "soft" }, words.blind.more),
       h("div", { class: "row thirds" }, hear), h("div", { class: "row halves" }, answers), score,
       h("div", { class: "row" }, again, h("span", { class: "grow" }), close)));
   store.watch((state) => [state.blind], (blind) => {
@@ -123,9 +124,9 @@ function blindDialog(store, controls) {
     const right = blind.answers.filter(Boolean).length;
     const last = blind.answers.at(-1);
     again.disabled = blind.answers.length === 0;
-    const answer = h("strong", { class: last ? "good" : "bad" }, icon(last ? "check" : "close"), last ? t.blind.right : t.blind.wrong);
-    fill(score, last === undefined ? t.blind.none : answer,
-      blind.answers.length > 0 && ` ${t.blind.score(right, blind.answers.length)} ${t.blind.chance(byChance(right, blind.answers.length))}`);
+    const answer = h("strong", { class: last ? "good" : "bad" }, icon(last ? "check" : "close"), last ? words.blind.right : words.blind.wrong);
+    fill(score, last === undefined ? words.blind.none : answer,
+      blind.answers.length > 0 && ` ${words.blind.score(right, blind.answers.length)} ${words.blind.chance(byChance(right, blind.answers.length))}`);
   });
   return element;
 }
@@ -153,18 +154,18 @@ export function tempoOptions(store, player, controls) {
     const grid = gridOf(store.state);
     if (grid) controls.setGrid({ bpm: Math.max(LOWEST_BPM, Math.min(HIGHEST_BPM, grid.bpm * factor)) });
   };
-  const half = h("button", { type: "button", "aria-label": t.facts.half, title: t.facts.half, onclick: () => change(0.5) }, "÷2");
-  const double = h("button", { type: "button", "aria-label": t.facts.double, title: t.facts.double, onclick: () => change(2) }, "×2");
-  const first = h("button", { type: "button", onclick: () => controls.setGrid({ first: player.position }) }, t.facts.first);
+  const half = h("button", { type: "button", "aria-label": words.facts.half, title: words.facts.half, onclick: () => change(0.5) }, "÷2");
+  const double = h("button", { type: "button", "aria-label": words.facts.double, title: words.facts.double, onclick: () => change(2) }, "×2");
+  const first = h("button", { type: "button", onclick: () => controls.setGrid({ first: player.position }) }, words.facts.first);
   store.watch((state) => [gridOf(state)?.bpm, gridOf(state)?.beats], (tempo, count) => {
     if (document.activeElement !== bpm) bpm.value = tempo === undefined ? "" : String(round(tempo));
     if (document.activeElement !== beats) beats.value = String(count ?? 4);
     half.disabled = double.disabled = first.disabled = beats.disabled = tempo === undefined;
   });
   return [
-    h("div", { class: "field" }, h("label", { htmlFor: "tempo" }, t.facts.tempo), h("div", { class: "row" }, bpm, half, double)),
-    h("div", { class: "field" }, h("label", { htmlFor: "beats" }, t.facts.beats), h("div", { class: "row" }, beats)),
-    h("div", { class: "row" }, h("button", { type: "button", onclick: () => controls.tap() }, t.facts.tap), first),
+    h("div", { class: "field" }, h("label", { htmlFor: "tempo" }, words.facts.tempo), h("div", { class: "row" }, bpm, half, double)),
+    h("div", { class: "field" }, h("label", { htmlFor: "beats" }, words.facts.beats), h("div", { class: "row" }, beats)),
+    h("div", { class: "row" }, h("button", { type: "button", onclick: () => controls.tap() }, words.facts.tap), first),
     values(store),
   ];
 }
@@ -174,14 +175,14 @@ function values(store) {
   const list = h("dl", { class: "values" });
   store.watch((state) => [openTake(state), state.measures[openTake(state)?.id ?? ""]], (take, measure) => {
     const asked = take && askedTempo(take);
-    const sure = (/** @type {number} */ confidence) => t.facts.sure(Math.round(100 * confidence));
+    const sure = (/** @type {number} */ confidence) => words.facts.sure(Math.round(100 * confidence));
     const rows = {
-      [t.facts.tempoAsked]: asked ? t.facts.bpm(round(asked)) : "–",
-      [t.facts.tempoMeasured]: measure?.tempo ? `${t.facts.bpm(round(measure.tempo))}, ${sure(measure.tempo_confidence)}` : "–",
-      [t.facts.key]: measure?.key ? `${measure.key}, ${sure(measure.key_confidence)}` : "–",
-      [t.facts.pitch]: measure?.pitch ? `${measure.pitch.toFixed(1)} Hz` : "–",
-      [t.facts.loudness]: typeof measure?.loudness === "number" ? decibels(measure.loudness, "LUFS") : "–",
-      [t.facts.peak]: typeof measure?.true_peak === "number" ? decibels(measure.true_peak) : "–",
+      [words.facts.tempoAsked]: asked ? t.facts.bpm(round(asked)) : "–",
+      [words.facts.tempoMeasured]: measure?.tempo ? `${t.facts.bpm(round(measure.tempo))}, ${sure(measure.tempo_confidence)}` : "–",
+      [words.facts.key]: measure?.key ? `${measure.key}, ${sure(measure.key_confidence)}` : "–",
+      [words.facts.pitch]: measure?.pitch ? `${measure.pitch.toFixed(1)} Hz` : "–",
+      [words.facts.loudness]: typeof measure?.loudness === "number" ? decibels(measure.loudness, "LUFS") : "–",
+      [words.facts.peak]: typeof measure?.true_peak === "number" ? decibels(measure.true_peak) : "–",
     };
     fill(list, measure === undefined ? h("div", {}, t.facts.measuring) : Object.entries(rows).map(([name, value]) =>
       h("div", {}, h("dt", { class: "soft" }, name), h("dd", {}, value))));
@@ -196,11 +197,11 @@ function values(store) {
 export function keySheet(store) {
   const on = h("input", { type: "checkbox", onchange: () => store.send({ type: "settings", settings: { keys: on.checked } }) });
   store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
-  const groups = t.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
+  const groups = words.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
     list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
   const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
-    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, t.keys.title), iconButton("close", t.close, () => dialog.close())),
+    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, words.keys.title), iconButton("close", t.close, () => dialog.close())),
     h("div", { class: "groups" }, groups),
-    h("label", { class: "choice" }, on, h("span", {}, t.keys.on, h("span", { class: "soft small" }, t.keys.where)))));
+    h("label", { class: "choice" }, on, h("span", {}, words.keys.on, h("span", { class: "soft small" }, words.keys.where)))));
   return dialog;
 }

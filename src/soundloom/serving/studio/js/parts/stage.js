@@ -12,7 +12,7 @@ import { drawGhost, drawRegion, drawRuler, hatch, ROW, shown } from "../view/rul
 import { Spectrogram } from "../view/spectrogram.js";
 import { peaksOf } from "../view/thumbnail.js";
 import { drawWave } from "../view/wave.js";
-import { soundOf } from "../audio/sounds.js";
+import { soundOf } from "../audio/wav.js";
 import { h, iconButton, keyed } from "./element.js";
 import { palette } from "./palette.js";
 
