@@ -12,6 +12,8 @@ import { thumbnail } from "../view/thumbnail.js";
 /** @typedef {import("../types.js").Job} Job */
 /** @typedef {import("../types.js").State} State */
 
+const GROWN_MS = 300; // until the editor shows a take
+
 /**
  * @param {Store} store
  * @param {Controls} controls
@@ -36,8 +38,9 @@ export function candidates(store, controls) {
   );
   const panel = h("section", { class: "panel candidates", "aria-label": t.candidates.label },
     h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls)), none, list, alike);
-  store.watch((state) => [state.candidates?.job], (job) => {
-    if (job && narrow.matches) panel.scrollIntoView({ block: "nearest" }); // it may lie below the editor
+  store.watch((state) => [state.candidates?.job, candidateTakes(state).length > 0, place(state).take], (job, some) => {
+    // it may lie below the editor, which grows when it gets a take
+    if (job && narrow.matches) setTimeout(() => panel.scrollIntoView({ block: "nearest" }), some ? GROWN_MS : 0);
   });
   return panel;
 }
