@@ -94,7 +94,8 @@ export const settings = {
   files: "Files",
   folders: {
     database: "Library: names, tags, jobs", sounds: "Sounds of takes",
-    pictures: "Pictures and measurements, can be made again", converted: "Copies in other formats, can be made again", trash: "Set aside", output: "Output folder", adapters: "Adapters", models: "Models",
+    pictures: "Pictures and measurements, can be made again", converted: "Copies in other formats, can be made again",
+    trash: "Set aside", output: "Output folder", adapters: "Adapters", models: "Models",
   },
   amount: (/** @type {number} */ files, /** @type {string} */ size) => `${plural(files, "file")}, ${size}`,
   connections: "Connections that were made",
