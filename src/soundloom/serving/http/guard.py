@@ -119,7 +119,8 @@ class Guard:
         if path in PUBLIC or path.startswith((TICKETS, *self.access.open_paths)):
             return None
         if not self.access.tokens.may_try(address):
-            return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})
+            detail = "too many wrong tokens came from this address"
+            return problem(429, "too-many-attempts", detail, "wait a minute", {"Retry-After": "60"})
         token, cookie = _token(headers), _cookie(headers, self.access.cookie)
         owner = self.access.tokens.owner(token) if token else None
         if owner is None and cookie:
@@ -128,7 +129,8 @@ class Guard:
             if token or cookie:
                 self.access.tokens.count_failure(address)
             hint = "send Authorization: Bearer TOKEN, or open the link that `soundloom serve` prints"
-            return problem(401, "no-token", "this server needs a token", hint, {"WWW-Authenticate": "Bearer"})
+            detail = "the token is not one of this server" if token else "this server needs a token"
+            return problem(401, "no-token", detail, hint, {"WWW-Authenticate": "Bearer"})
         state["client"], state["user"] = owner, owner if owner in self.access.tokens.users else None
         return None
 

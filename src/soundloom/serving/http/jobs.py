@@ -79,15 +79,16 @@ async def check(body: JobIn, request: Request) -> CheckOut:
     groups: dict[Any, int] = {}
     for clip in clips:
         groups[clip.key] = groups.get(clip.key, 0) + 1
-    seconds = 0.0
+    limit = dispatcher.settings.max_batch
+    seconds, passes = 0.0, 0
     for key, count in groups.items():
         first = next(clip for clip in clips if clip.key == key)
+        passes += -(-count // limit) * first.passes
         seconds += sum(timings.stages(first.frames, count, first.seconds_to_generate).values())
-    limit = dispatcher.settings.max_batch
     return CheckOut(
         model=job.model,
         clips=[ClipPlan.of(clip) for clip in clips],
-        passes=sum(-(-count // limit) for count in groups.values()),
+        passes=passes,
         estimated_seconds=round(seconds, 2),
     )
 
