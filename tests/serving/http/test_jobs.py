@@ -246,3 +246,8 @@ def test_check_counts_the_passes_of_long_clips(client):
     passes = int(long["clips"][0]["notes"][0].partition(" passes")[0].split()[-1])
     assert (short["passes"], long["passes"]) == (2, 2 * passes)
     assert long["estimated_seconds"] > 3 * short["estimated_seconds"]
+
+
+def test_a_search_may_hold_any_character(client):
+    for text in ("\0", "rain\0", '"', "*", "rain'"):
+        assert client.get("/v1/takes", params={"text": text}).status_code == 200

@@ -214,7 +214,7 @@ def _conditions(connection: sqlite3.Connection, search: Search) -> tuple[list[st
     for tag in search.tags:
         conditions.append("takes.id IN (SELECT take FROM tags WHERE tag = ?)")
         values.append(tag)
-    for word in search.text.split():
+    for word in search.text.replace("\0", " ").split():  # FTS5 reads only up to a NUL
         if has_text_search(connection):
             conditions.append("takes.id IN (SELECT take FROM takes_text WHERE takes_text MATCH ?)")
             values.append('"' + word.replace('"', '""') + '"*')
