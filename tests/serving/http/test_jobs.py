@@ -67,6 +67,11 @@ def test_wrong_jobs_are_problems_with_a_sentence(client, body, status, text):
     assert text in found["detail"] and found["status"] == status
 
 
+def test_an_unknown_parent_is_refused(client):
+    answer = submit(client, BODY | {"parent": "nothing"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no take nothing")
+
+
 def test_what_is_no_json_is_a_bad_request(client):
     answer = client.post("/v1/jobs", content=b"{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (400, "request-error")

@@ -118,14 +118,13 @@ class Guard:
         state["client"], state["user"] = address, None
         if path in PUBLIC or path.startswith((TICKETS, *self.access.open_paths)):
             return None
-        if not self.access.tokens.may_try(address):
-            detail = "too many wrong tokens came from this address"
-            return problem(429, "too-many-attempts", detail, "wait a minute", {"Retry-After": "60"})
         token, cookie = _token(headers), _cookie(headers, self.access.cookie)
         owner = self.access.tokens.owner(token) if token else None
         if owner is None and cookie:
             owner = await self._session(cookie)
         if owner is None:
+            if (token or cookie) and not self.access.tokens.may_try(address):
+                return too_many_attempts()
             if token or cookie:
                 self.access.tokens.count_failure(address)
             hint = "send Authorization: Bearer TOKEN, or open the link that `soundloom serve` prints"
@@ -140,6 +139,12 @@ class Guard:
         if found is None or found[0] not in (None, *self.access.tokens.users):
             return None
         return found[0] or BROWSER
+
+
+def too_many_attempts() -> Response:
+    """Return a refusal of an address that guesses. The right token still works: guessing 128 bits takes for ever."""
+    detail = "too many wrong tokens came from this address"
+    return problem(429, "too-many-attempts", detail, "wait a minute", {"Retry-After": "60"})
 
 
 def _too_large_text() -> str:
