@@ -157,5 +157,7 @@ class ModelEntry:
 def license_notice(entry: ModelEntry) -> str:
     """Return the text to show before a download."""
     lines = [f"The weights of {entry.name} are not part of soundloom. By downloading them you accept:"]
+    if not entry.sources:
+        lines = [f"{entry.name} is included in soundloom. Its license:"]
     lines += [f"  {license.name} ({license.url})\n    {license.summary}" for license in entry.licenses]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from soundloom.errors import RequestError, shown
 
@@ -45,12 +45,13 @@ def check_options(call: str, given: Iterable[str], known: Iterable[str]) -> None
     if not unknown:
         return
     quoted = ", ".join(repr(shown(name)) for name in unknown)
-    guesses = [guess for name in unknown if (guess := _guess(name, names))]
+    guesses = [guess for name in unknown if (guess := guess_option(name, names))]
     hint = f"did you mean {', '.join(guesses)}?" if guesses else f"options: {', '.join(names)}"
     raise RequestError(f"{call} has no option{'s' if len(unknown) > 1 else ''} {quoted}", hint)
 
 
-def _guess(name: str, names: list[str]) -> str | None:
+def guess_option(name: str, names: Collection[str]) -> str | None:
+    """Return the option that an unknown name may mean, or None."""
     meant = OTHER_NAMES.get(name.lower())
     close = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, 1)
     return close[0] if close else None

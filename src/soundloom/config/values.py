@@ -19,9 +19,9 @@ def as_int(name: str, value: Any) -> int:
 
 
 def as_float(name: str, value: Any) -> float:
-    """Convert a number of any type, but no text. Raises RequestError."""
+    """Convert a number of any type, but no text or truth value. Raises RequestError."""
     try:
-        if isinstance(value, str | bytes):
+        if isinstance(value, str | bytes | bool):
             raise TypeError
         return float(value)
     except (TypeError, ValueError):

@@ -76,6 +76,8 @@ class Models:
         entry = self._entry(name)
         running = self.tasks.get(name)
         if running is not None and running.state == "running":
+            if running.action != action:
+                raise RequestError(f"{name} is busy: {running.action} is not finished", "wait for its end")
             return running
         if action == "pull" and self.offline:
             raise RequestError("the server was started with --offline", "download models with `soundloom models pull`")

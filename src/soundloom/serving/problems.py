@@ -6,15 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from soundloom.errors import SoundloomError
+from soundloom.errors import OutputError, SoundloomError
 
 INTERNAL = "internal-error"
+NOT_SAVED = "the clip was not saved; try another seed or prompt, or weaker guidance"  # a server has no --keep-bad
 
 
 def problem_of(error: BaseException) -> dict[str, Any]:
     """Return the type, message and hint of an error; those that are no SoundloomError are faults of the server."""
     if isinstance(error, SoundloomError):
-        return {"type": problem_type(type(error)), "message": str(error.args[0]), "hint": error.hint}
+        hint = NOT_SAVED if isinstance(error, OutputError) else error.hint
+        return {"type": problem_type(type(error)), "message": str(error.args[0]), "hint": hint}
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return {"type": INTERNAL, "message": message, "hint": ""}
 

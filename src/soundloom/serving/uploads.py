@@ -57,7 +57,7 @@ def require_audio(path: Path) -> None:
     if size > MAX_FILE_BYTES:
         raise TooLargeError(f"the file has more than {MAX_FILE_BYTES >> 20} MiB", "send a shorter one, or FLAC")
     if not size:
-        raise AudioError("the uploaded file is empty", f"send {FORMATS}")
+        raise AudioError("the uploaded file is empty", "send WAV, AIFF, FLAC, OGG or MP3")
     with path.open("rb") as file:
         header = file.read(_HEADER)
     if is_audio(header):

@@ -105,8 +105,11 @@ def test_a_link_works_once_and_gives_a_cookie(served):
     assert ask(client, "GET", "/v1/system", {"Cookie": f"soundloom-{client.base_url.port}=guess"}).status_code == 401
 
 
-def test_guessing_is_slowed_down(tmp_path):
+def test_guessing_is_slowed_down_for_guesses_only(tmp_path):
     with running(tmp_path) as (client, _):
         codes = [ask(client, "GET", "/v1/system", {"X-API-Key": "guess"}).status_code for _ in range(12)]
         assert codes == [401] * 10 + [429] * 2
-        assert ask(client, "GET", "/health", {}).status_code == 200
+        assert ask(client, "POST", "/login", {}, data={"token": "guess"}).status_code == 429
+        assert ask(client, "GET", "/v1/system", {}).status_code == 401
+        assert ask(client, "GET", "/v1/system", {"X-API-Key": TOKEN}).status_code == 200
+        assert ask(client, "POST", "/login", {}, data={"token": TOKEN}).status_code == 303

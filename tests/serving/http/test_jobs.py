@@ -56,7 +56,7 @@ def test_an_edit_names_its_source_and_has_a_family(client):
         (BODY | {"kind": "vary", "source": "nothing"}, 404, "no take or uploaded file nothing"),
         (BODY | {"source": "nothing"}, 404, "no take or uploaded file"),
         (BODY | {"loras": [{"name": "/etc/passwd"}]}, 422, "no adapter named"),
-        ([], 422, "dictionary"),
+        ([], 422, "not a JSON object"),
     ],
 )
 def test_wrong_jobs_are_problems_with_a_sentence(client, body, status, text):
@@ -65,6 +65,11 @@ def test_wrong_jobs_are_problems_with_a_sentence(client, body, status, text):
     assert answer.headers["content-type"] == "application/problem+json"
     found = answer.json()
     assert text in found["detail"] and found["status"] == status
+
+
+def test_an_unknown_parent_is_refused(client):
+    answer = submit(client, BODY | {"parent": "nothing"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no take nothing")
 
 
 def test_what_is_no_json_is_a_bad_request(client):
@@ -215,3 +220,39 @@ def test_pictures_of_audio_are_served(client):
     refused = client.get(f"/v1/takes/{take}/spectrogram?tile=9&level=0")
     assert refused.status_code == 422 and "has 1 tiles" in refused.json()["detail"]
     assert client.get("/v1/takes/nothing/peaks").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "detail", "hint"),
+    [
+        ('{"kind":', "application/json", 400, "not valid JSON: Expecting value, at character 8", "quotes"),
+        (json.dumps(BODY), "application/x-www-form-urlencoded", 422, "not a JSON object", "Content-Type"),
+        ("[1]", "application/json", 422, "not a JSON object", "send an object"),
+        ("", "application/json", 422, "has no body", "send an object"),
+        ('{"prompt": "rain"}', "application/json", 422, "prompt: unknown field", "put it into the object `request`"),
+        ('{"kinds": "vary"}', "application/json", 422, "kinds: unknown field", "openapi.json"),
+        ('{"request": {"promt": "rain"}}', "application/json", 422, "unknown fields: promt", "did you mean prompt?"),
+        ('{"request": {"seconds": NaN}}', "application/json", 422, "seconds must be a number above 0", ""),
+        ('{"request": {"seconds": true}}', "application/json", 422, "seconds must be a number, found bool", ""),
+        (json.dumps({"request": {"prompt": "rain " * 20_000}}), "application/json", 413, "more than 65536", "shorten"),
+    ],
+)
+def test_a_malformed_body_is_explained(client, content, kind, status, detail, hint):
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": kind})
+    found = answer.json()
+    assert answer.status_code == status
+    assert detail in found["detail"] and hint in found["hint"]
+
+
+def test_check_counts_the_passes_of_long_clips(client):
+    body = BODY | {"request": {"prompt": "rain", "seconds": 20}, "count": 20}
+    short = client.post("/v1/check", json=BODY | {"count": 20}).json()
+    long = client.post("/v1/check", json=body).json()
+    passes = int(long["clips"][0]["notes"][0].partition(" passes")[0].split()[-1])
+    assert (short["passes"], long["passes"]) == (2, 2 * passes)
+    assert long["estimated_seconds"] > 3 * short["estimated_seconds"]
+
+
+def test_a_search_may_hold_any_character(client):
+    for text in ("\0", "rain\0", '"', "*", "rain'"):
+        assert client.get("/v1/takes", params={"text": text}).status_code == 200

@@ -107,6 +107,9 @@ def test_interrupted_jobs_return_to_their_place(connection):
     assert [job.id for job in list_jobs(connection, ("queued",))] == [first.id, third.id]
     put_back(connection, third.id)
     assert get_job(connection, third.id).attempt == 1
+    set_state(connection, third.id, "running")
+    requeue_interrupted(connection, is_crash=False)
+    assert (get_job(connection, third.id).state, get_job(connection, third.id).attempt) == ("queued", 1)
 
 
 def test_jobs_are_listed_by_client_and_state(connection):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from soundloom.config.options import guess_option
 from soundloom.config.parse import parse
 from soundloom.config.prompt_facts import prompt_bpm
 from soundloom.config.stable_audio.adapters import AdapterStack, Mode
@@ -269,7 +270,10 @@ def fields_of_record(cls: type, record: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(f"the record of a request must be an object, found {shown(record)}")
     known = {item.name for item in fields(cls)} - {"source"}  # records never hold audio
     if unknown := set(record) - known:
-        raise RequestError(f"the record holds unknown fields: {shown(', '.join(sorted(map(str, unknown))))}")
+        names = sorted(map(str, unknown))
+        guesses = [guess for name in names if (guess := guess_option(name, known))]
+        hint = f"did you mean {', '.join(guesses)}?" if guesses else f"fields: {', '.join(sorted(known))}"
+        raise RequestError(f"the record holds unknown fields: {shown(', '.join(names))}", hint)
     return dict(record)
 
 

@@ -119,17 +119,18 @@ class Guard:
         state["client"], state["user"] = address, None
         if path in PUBLIC or path.startswith((PUBLIC_FILES, TICKETS, *self.access.open_paths)):
             return None
-        if not self.access.tokens.may_try(address):
-            return problem(429, "too-many-attempts", "too many wrong tokens", "wait a minute", {"Retry-After": "60"})
         token, cookie = _token(headers), _cookie(headers, self.access.cookie)
         owner = self.access.tokens.owner(token) if token else None
         if owner is None and cookie:
             owner = await self._session(cookie)
         if owner is None:
+            if (token or cookie) and not self.access.tokens.may_try(address):
+                return too_many_attempts()
             if token or cookie:
                 self.access.tokens.count_failure(address)
             hint = "send Authorization: Bearer TOKEN, or open the link that `soundloom serve` prints"
-            return problem(401, "no-token", "this server needs a token", hint, {"WWW-Authenticate": "Bearer"})
+            detail = "the token is not one of this server" if token else "this server needs a token"
+            return problem(401, "no-token", detail, hint, {"WWW-Authenticate": "Bearer"})
         state["client"], state["user"] = owner, owner if owner in self.access.tokens.users else None
         return None
 
@@ -139,6 +140,12 @@ class Guard:
         if found is None or found[0] not in (None, *self.access.tokens.users):
             return None
         return found[0] or BROWSER
+
+
+def too_many_attempts() -> Response:
+    """Return a refusal of an address that guesses. The right token still works: guessing 128 bits takes for ever."""
+    detail = "too many wrong tokens came from this address"
+    return problem(429, "too-many-attempts", detail, "wait a minute", {"Retry-After": "60"})
 
 
 def _too_large_text() -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from soundloom.serving.http.contract import problems
-from soundloom.serving.http.owners import own_job, owner_of, require_all, require_own_source, server_of
+from soundloom.serving.http.owners import own_job, own_take, owner_of, require_all, require_own_source, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.schemas import CheckOut, ClipPlan, JobChange, JobIn, JobOut
 from soundloom.serving.jobs.estimate import Timings
@@ -33,7 +33,9 @@ async def submit(
 ) -> Any:
     """Accept a job. `Prefer: wait=30` waits for its end; `Idempotency-Key` makes repeated requests one job."""
     server, client = server_of(request), request.state.client
-    await require_own_source(request, body.source, body.parent)
+    await require_own_source(request, body.source)
+    if body.parent is not None:
+        await own_take(request, body.parent)
     key = idempotency_key
     if key is not None:
         digest = hashlib.sha256(await request.body()).hexdigest()
@@ -79,15 +81,16 @@ async def check(body: JobIn, request: Request) -> CheckOut:
     groups: dict[Any, int] = {}
     for clip in clips:
         groups[clip.key] = groups.get(clip.key, 0) + 1
-    seconds = 0.0
+    limit = dispatcher.settings.max_batch
+    seconds, passes = 0.0, 0
     for key, count in groups.items():
         first = next(clip for clip in clips if clip.key == key)
+        passes += -(-count // limit) * first.passes
         seconds += sum(timings.stages(first.frames, count, first.seconds_to_generate).values())
-    limit = dispatcher.settings.max_batch
     return CheckOut(
         model=job.model,
         clips=[ClipPlan.of(clip) for clip in clips],
-        passes=sum(-(-count // limit) for count in groups.values()),
+        passes=passes,
         estimated_seconds=round(seconds, 2),
     )
 

@@ -34,7 +34,7 @@ async def own_job(request: Request, job: str) -> Job:
     """Return a job. Raises NotFoundError, also for that of another user."""
     found = await server_of(request).dispatcher.get(job)
     if owner_of(request) not in (None, found.client):
-        raise NotFoundError(f"there is no job {job}")
+        raise NotFoundError(f"there is no job {job}", "GET /v1/jobs lists the jobs")
     return found
 
 
@@ -42,7 +42,7 @@ async def own_take(request: Request, take: str) -> Take:
     """Return a take. Raises NotFoundError, also for that of another user."""
     found = await find_take(server_of(request), take)
     if owner_of(request) not in (None, found.client):
-        raise NotFoundError(f"there is no take {take}")
+        raise NotFoundError(f"there is no take {take}", "GET /v1/takes lists the takes")
     return found
 
 
@@ -50,14 +50,15 @@ async def find_take(server: Server, take: str) -> Take:
     """Return a take, whoever asks. Raises NotFoundError."""
     found = await server.dispatcher.call(lambda connection: get_take(connection, take))
     if found is None:
-        raise NotFoundError(f"there is no take {take}")
+        raise NotFoundError(f"there is no take {take}", "GET /v1/takes lists the takes")
     return found
 
 
-async def require_own_source(request: Request, *ids: str | None) -> None:
-    """Raise NotFoundError if one of these is the take of another user; files that were uploaded belong to nobody."""
-    owner, call = owner_of(request), server_of(request).dispatcher.call
-    for one in ids if owner is not None else ():
-        found = await call(partial(get_take, take=one)) if one is not None else None
-        if found is not None and found.client != owner:
-            raise NotFoundError(f"there is no take or uploaded file {one}")
+async def require_own_source(request: Request, source: str | None) -> None:
+    """Raise NotFoundError for the take of another user; files that were uploaded belong to whoever knows their hash."""
+    owner = owner_of(request)
+    if owner is None or source is None:
+        return
+    found = await server_of(request).dispatcher.call(partial(get_take, take=source))
+    if found is not None and found.client != owner:
+        raise NotFoundError(f"there is no take or uploaded file {source}", "GET /v1/takes lists the takes")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from fastapi import Request
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from soundloom.atomic import HINTS
+from soundloom.config.musicgen.request import MusicRequest
+from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.errors import (
     AudioError,
     CheckpointError,
@@ -30,6 +33,7 @@ from soundloom.serving.problems import INTERNAL, problem_of, without_folder
 log = logging.getLogger(__name__)
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 MEDIA_TYPE = "application/problem+json"
+REQUEST_FIELDS = {item.name for kind in (GenerationRequest, MusicRequest) for item in fields(kind)} - {"source"}
 STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that fits
     (NotFoundError, 404),
     (JobEndedError, 409),
@@ -79,20 +83,42 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def answer_invalid(_: Request, error: Exception) -> JSONResponse:
-    """Answer a body or parameter of the wrong shape: 400 if it is no JSON, else 422."""
+    """Answer a body or parameter of the wrong shape: 400 if it is not JSON, else 422."""
     if not isinstance(error, RequestValidationError):
         raise error
-    found = [{"field": ".".join(map(str, one["loc"][1:])), "message": one["msg"]} for one in error.errors()[:20]]
-    is_json = all(one["type"] != "json_invalid" for one in error.errors())
-    detail = "; ".join(f"{one['field']}: {one['message']}" if one["field"] else one["message"] for one in found)
-    return problem(422 if is_json else 400, "request-error", detail, errors=found)
+    faults = error.errors()
+    for fault in faults:
+        if fault["type"] == "json_invalid":
+            detail = f"the body is not valid JSON: {fault['ctx']['error']}, at character {fault['loc'][-1]}"
+            return problem(400, "request-error", detail, "check its quotes, commas and brackets")
+    if any(tuple(fault["loc"]) == ("body",) for fault in faults):
+        detail = "the request has no body" if faults[0]["type"] == "missing" else "the body is not a JSON object"
+        return problem(422, "request-error", detail, "send an object, with the header Content-Type: application/json")
+    found = [{"field": ".".join(map(str, one["loc"][1:])), "message": _message(one)} for one in faults[:20]]
+    detail = "; ".join(f"{one['field']}: {one['message']}" for one in found)
+    return problem(422, "request-error", detail, _hint(faults), errors=found)
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    return "unknown field" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+
+
+def _hint(faults: Sequence[Mapping[str, Any]]) -> str:
+    """Return what would work for wrong fields, or ""."""
+    unknown = {str(fault["loc"][-1]) for fault in faults if fault["type"] == "extra_forbidden"}
+    if unknown & REQUEST_FIELDS:
+        return f"{', '.join(sorted(unknown & REQUEST_FIELDS))}: put it into the object `request`"
+    if any(tuple(fault["loc"]) == ("body", "file") for fault in faults):
+        return "send the file as multipart/form-data, in the field `file`"
+    return "GET /openapi.json lists the fields" if unknown else ""
 
 
 async def answer_http(_: Request, error: Exception) -> JSONResponse:
     """Answer unknown paths, wrong methods and the like."""
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, "http-error", str(error.detail), headers=error.headers)
+    hint = "GET /openapi.json lists the routes" if error.status_code in (404, 405) else ""
+    return problem(error.status_code, "http-error", str(error.detail), hint, headers=error.headers)
 
 
 async def answer_full(request: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from soundloom.serving.http.answers import DeviceOut, DiskOut, HealthOut, OutputOut, ReadyOut, SystemOut, WaitingOut
 from soundloom.serving.http.contract import content, problems
-from soundloom.serving.http.guard import Access
+from soundloom.serving.http.guard import Access, too_many_attempts
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link, open_cookie
@@ -37,7 +37,7 @@ async def ready(request: Request) -> Response:
     return JSONResponse(ReadyOut().model_dump())
 
 
-@router.get("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
+@router.get("/login", response_class=RedirectResponse, status_code=303, responses=problems(401, 429))
 async def login(request: Request, link: str = "") -> Response:
     """Exchange the secret of a link that works once for a cookie."""
     server = server_of(request)
@@ -47,12 +47,14 @@ async def login(request: Request, link: str = "") -> Response:
     return _with_cookie(request, cookie)
 
 
-@router.post("/login", response_class=RedirectResponse, status_code=303, responses=problems(401))
+@router.post("/login", response_class=RedirectResponse, status_code=303, responses=problems(401, 429))
 async def login_with_token(request: Request, token: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Exchange a token for a cookie."""
     access: Access = request.app.state.access
     address = request.state.client
-    owner = access.tokens.owner(token) if access.tokens.may_try(address) else None
+    owner = access.tokens.owner(token)
+    if owner is None and not access.tokens.may_try(address):
+        return too_many_attempts()
     if owner is None:
         access.tokens.count_failure(address)
         return problem(401, "no-token", "this token is unknown", "the server's data folder has it in the file `token`")

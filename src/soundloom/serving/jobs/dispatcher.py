@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from soundloom.audio.streamed_clip import StreamedClip
@@ -21,11 +22,12 @@ from soundloom.serving.jobs.queue import QueuedJob, job_facts, progress_facts
 from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, require_installed, resolve
 from soundloom.serving.jobs.results import store_item
 from soundloom.serving.jobs.scheduler import Scheduler, Waiting
-from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, NotFoundError, QueueFullError
+from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, NotFoundError
 from soundloom.serving.problems import problem_of
 from soundloom.serving.storage import jobs as rows
 from soundloom.serving.storage.database import Database
 from soundloom.serving.storage.events import add_event, add_timings, timings
+from soundloom.serving.storage.meta import is_paused, set_paused
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.storage.rows import ENDED, Artifact, Event, Job, State
 from soundloom.serving.storage.takes import get_artifact, get_take
@@ -53,6 +55,7 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Put interrupted jobs back in the queue, and start the workers."""
+        self.is_paused = await self.call(is_paused)
         await self.call(rows.requeue_interrupted)
         for job in await self.call(lambda connection: rows.list_jobs(connection, ("queued",), limit=10**6)):
             await self._requeue(job)
@@ -72,7 +75,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(device.stop() for device in self.devices))
-        await self.call(rows.requeue_interrupted)
+        await self.call(partial(rows.requeue_interrupted, is_crash=False))
 
     async def call(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Call a function with the database's connection."""
@@ -91,12 +94,10 @@ class Dispatcher:
         source = await self.source_path(body.source) if body.source else None
         require_installed(self.model(body.model).name, self.settings.sources)
         clips = await asyncio.to_thread(self.check, body, source)
-        jobs, items = await self.call(rows.waiting)
-        if jobs >= self.settings.max_jobs or items + len(clips) > self.settings.max_items:
-            raise QueueFullError(f"{jobs} jobs with {items} clips wait already", "try again later")
         await self.disk.require(sum(clip.bytes for clip in clips))
 
         def store(connection: sqlite3.Connection) -> tuple[Job, Event]:
+            self.settings.require_place(*rows.waiting(connection), len(clips))
             requests = [clip.request for clip in clips]
             values = {name: value for name, value in vars(body).items() if name not in ("job_class", "model")}
             job = rows.add_job(connection, client, body.kind, body.model, values, requests, body.job_class)
@@ -144,6 +145,7 @@ class Dispatcher:
 
     async def pause(self, paused: bool) -> None:
         """Hold the queue between runs, or go on; also after a device was held because its worker kept dying."""
+        await self.call(partial(set_paused, paused=paused))
         self.is_paused = paused
         if not paused:
             for device in self.devices:
@@ -155,7 +157,7 @@ class Dispatcher:
         """Return a job. Raises NotFoundError."""
         found = await self.call(lambda connection: rows.get_job(connection, job))
         if found is None:
-            raise NotFoundError(f"there is no job {job}")
+            raise NotFoundError(f"there is no job {job}", "GET /v1/jobs lists the jobs")
         return found
 
     def progress(self, job: str) -> Mapping[str, Any] | None:
@@ -295,8 +297,6 @@ class Dispatcher:
     def report_devices(self) -> None:
         devices = [{"device": one.name, "model": one.loaded.model, "held": one.held} for one in self.devices]
         self._spawn(self.tell("system", {"devices": devices}))
-
-    # Helpers
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,12 +22,14 @@ from soundloom.pipeline.musicgen.plan import plan as plan_music
 from soundloom.pipeline.requests import spread_seed
 from soundloom.pipeline.stable_audio.plan import batch_key, default_seconds, plan, plan_pass
 from soundloom.serving.jobs.adapters import adapter_stack
+from soundloom.serving.jobs.settings import TooLargeError
 from soundloom.serving.storage.rows import JobClass
 
 SAMPLE_BYTES, RECORD_BYTES = 4, 16_384  # in a stored file
 KINDS = ("generate", "vary", "inpaint", "extend", "loop", "edit")
 VARIATION_NOISE = 0.6
 MAX_COUNT = 100  # clips of a job
+MAX_REQUEST = 2**16  # characters of a request as JSON
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class ResolvedClip:
     key: Hashable  # clips with the same key can share a pass
     seconds: float  # of the result
     seconds_to_generate: float  # in all passes
-    frames: int  # latent frames of the first pass
+    frames: int  # latent frames of all passes
+    passes: int  # one after the other
     notes: tuple[str, ...]
     bytes: int  # of its file, about
 
@@ -100,11 +104,14 @@ def require_installed(name: str, sources: Mapping[str, str]) -> None:
     """Raise ModelNotFoundError for a model of the catalogue whose weights are not on this machine."""
     entry = None if name in sources else find_entry(name.partition("@")[0])
     if entry is not None and not is_installed(entry):
-        raise ModelNotFoundError(f"{name} is not downloaded", f"POST /v1/models/{name}/pull, or soundloom models pull")
+        pull = f"soundloom models pull {name}"
+        raise ModelNotFoundError(f"{name} is not downloaded", f"POST /v1/models/{name}/pull, or on its machine: {pull}")
 
 
 def resolve(body: JobBody, model: KnownModel, source: Clip | None) -> list[ResolvedClip]:
     """Return the clips of a job. Raises RequestError, ModelNotFoundError or CheckpointError."""
+    if (length := len(json.dumps(body.request, ensure_ascii=False))) > MAX_REQUEST:
+        raise TooLargeError(f"the request has {length} characters, more than {MAX_REQUEST}", "shorten its prompt")
     if body.kind not in KINDS:
         raise RequestError(f"there is no kind of job named {shown(body.kind)!r}", f"use {', '.join(KINDS)}")
     if isinstance(body.count, bool) or not isinstance(body.count, int) or not 1 <= body.count <= MAX_COUNT:
@@ -140,8 +147,10 @@ def _plan_stable_audio(
         request = clip.request.to_record() | {"seed": clip.seed}
         key = name, batch_key(passes[0]), len(passes)
         size = file_bytes(clip.samples, clip.channels)
-        frames = passes[0].frames
-        found.append(ResolvedClip(request, "stable-audio", key, clip.seconds, seconds, frames, clip.notes, size))
+        frames = sum(one.frames for one in passes)
+        found.append(
+            ResolvedClip(request, "stable-audio", key, clip.seconds, seconds, frames, len(passes), clip.notes, size)
+        )
     return found
 
 
@@ -153,7 +162,7 @@ def _plan_music(config: MusicGenConfig, requests: Sequence[MusicRequest]) -> lis
         notes = (*planned.notices, *clip.notes)
         request = clip.request.to_record(seed=clip.seed)
         size = file_bytes(clip.samples, clip.channels)
-        found.append(ResolvedClip(request, "musicgen", clip.batch_key, seconds, seconds, frames, notes, size))
+        found.append(ResolvedClip(request, "musicgen", clip.batch_key, seconds, seconds, frames, 1, notes, size))
     return found
 
 

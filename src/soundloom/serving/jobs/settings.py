@@ -43,3 +43,8 @@ class DispatchSettings:
     stall_limit: float | None = 1800.0  # seconds without progress until a worker is ended
     sources: Mapping[str, str] = field(default_factory=dict)  # models outside the catalogue, by name
     allowed: tuple[str, ...] = ()  # models that may be used; none: all
+
+    def require_place(self, jobs: int, items: int, more: int) -> None:
+        """Raise QueueFullError if a job of `more` clips is too much beside those that wait."""
+        if jobs >= self.max_jobs or items + more > self.max_items:
+            raise QueueFullError(f"{jobs} jobs with {items} clips wait already", "try again later")

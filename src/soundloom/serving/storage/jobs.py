@@ -88,9 +88,9 @@ def set_item(
     )
 
 
-def put_back(connection: sqlite3.Connection, job: str, reason: str | None = None) -> None:
-    """Return a job to the queue, at its place, with one more attempt; items that ended stay so."""
-    connection.execute("UPDATE jobs SET attempt = attempt + 1 WHERE id = ?", (job,))
+def put_back(connection: sqlite3.Connection, job: str, reason: str | None = None, *, is_crash: bool = True) -> None:
+    """Return a job to the queue, at its place, after a crash with one more attempt; items that ended stay so."""
+    connection.execute("UPDATE jobs SET attempt = attempt + ? WHERE id = ?", (is_crash, job))
     connection.execute("UPDATE items SET state = 'queued' WHERE job = ? AND state IN ('running', 'canceling')", (job,))
     set_state(connection, job, "queued", reason)
 
@@ -116,8 +116,8 @@ def move(connection: sqlite3.Connection, job: str, before: str | None) -> None:
     connection.execute("UPDATE jobs SET position = ? WHERE id = ?", ((low + high) / 2, job))
 
 
-def requeue_interrupted(connection: sqlite3.Connection) -> list[str]:
-    """Put back the jobs that ran when the server last stopped; return their ids."""
+def requeue_interrupted(connection: sqlite3.Connection, *, is_crash: bool = True) -> list[str]:
+    """Put back the jobs that ran when the server stopped; return their ids. Only a crash counts as an attempt."""
     rows = connection.execute(
         "SELECT id, state FROM jobs WHERE state IN ('running', 'canceling') ORDER BY position"
     ).fetchall()
@@ -129,7 +129,7 @@ def requeue_interrupted(connection: sqlite3.Connection) -> list[str]:
             )
             set_state(connection, row["id"], "canceled")
         else:
-            put_back(connection, row["id"], "the server was stopped")
+            put_back(connection, row["id"], "the server was stopped", is_crash=is_crash)
     return [row["id"] for row in rows]
 
 

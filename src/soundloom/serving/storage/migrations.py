@@ -107,7 +107,13 @@ OUTPUT_NAMES = """
 ALTER TABLE takes ADD COLUMN file TEXT;  -- name in the output folder, NULL if there is none
 CREATE INDEX takes_by_file ON takes (file COLLATE NOCASE);
 """
-MIGRATIONS = (FIRST, USERS, OUTPUT_NAMES)  # each changes the version before it; never change one that was released
+META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+MIGRATIONS = (
+    FIRST,
+    USERS,
+    OUTPUT_NAMES,
+    META,
+)  # each changes the version before it; never change one that was released
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

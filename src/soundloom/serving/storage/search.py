@@ -70,7 +70,7 @@ def where_of(connection: sqlite3.Connection, search: Search) -> tuple[str, list[
     if search.bpm is not None:
         asked = f"% {search.bpm:g} bpm%"
         add("(json_extract(takes.record, '$.request.bpm') = ? OR ' ' || lower(takes.prompt) LIKE ?)", search.bpm, asked)
-    for word in search.text.split():
+    for word in search.text.replace("\0", " ").split():  # FTS5 reads only up to a NUL
         add(*_word(connection, word))
     return f"WHERE {' AND '.join(conditions)}", values
 
