@@ -15,7 +15,7 @@ export default [
         { property: "cssText", message: STYLE },
       ],
       "no-restricted-syntax": ["error", { selector: "CallExpression[callee.property.name='setAttribute'][arguments.0.value='style']", message: STYLE }],
-      "no-restricted-globals": ["error", "event", "name", "alert", "confirm", "prompt", "DOMParser"],
+      "no-restricted-globals": ["error", "event", "name", "alert", "prompt", "DOMParser"],
       "no-eval": "error",
       "no-implied-eval": "error",
       "no-new-func": "error",

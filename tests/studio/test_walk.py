@@ -61,17 +61,17 @@ class Walk:
 
 
 def takes_are_there(page, count: int) -> None:
-    expect(
-        page.get_by_role("region", name="New takes").get_by_role("button", name=re.compile("Take")).nth(count - 1)
-    ).to_be_visible()
-    expect(page.get_by_text("Done: ")).to_be_attached()
+    takes = page.get_by_role("region", name="New takes").get_by_role("button", name=re.compile("^Take"))
+    expect(takes).to_have_count(count)
+    expect(page.get_by_text("Done: ")).to_be_attached(timeout=90_000)
 
 
 def test_a_newcomer_makes_a_loop_replaces_regions_compares_keeps_and_finds_it(page, studio, capsys):
     walk = Walk(page)
     walk.type("Prompt", PROMPT)
-    walk.click("button", re.compile("^Make"))
-    takes_are_there(page, 4)
+    walk.type("Takes", "2")  # a slow machine offers fewer
+    walk.click("button", "Make 2")
+    takes_are_there(page, 2)
     walk.click("button", re.compile("^Take 2"))
     walk.press("Enter")
     expect(page.get_by_role("heading", name=PROMPT, level=1)).to_be_visible()
@@ -87,7 +87,7 @@ def test_a_newcomer_makes_a_loop_replaces_regions_compares_keeps_and_finds_it(pa
     walk.click("button", re.compile("^B"))
     walk.click("link", "Library")
     page.get_by_role("searchbox").fill("hi-hat")
-    expect(page.get_by_role("button", name=PROMPT)).to_have_count(5)
+    expect(page.get_by_role("button", name=PROMPT)).to_have_count(3)
     made = studio.wait_for(1, kind="inpaint")
     assert [take["prompt"] for take in made] == [PROMPT]
     with capsys.disabled():

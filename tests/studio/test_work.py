@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 
 import httpx
 import numpy as np
@@ -186,8 +185,8 @@ def test_check_25_undo_to_the_start_and_another_branch_lose_nothing(page, studio
     def opened(take):
         expect(page.locator(f".lineage [data-key='{take}'] {current}")).to_be_visible()
 
-    page.evaluate("(session) => localStorage.setItem('soundloom-words', session)", json.dumps({"take": line[0]}))
-    page.reload()
+    page.goto("/#library")
+    page.locator(f".library .take[data-key='{line[0]}'] .name").click()
     opened(line[0])
     for take in line[1:]:
         page.locator(f".lineage [data-key='{take}'] button").first.click()

@@ -37,6 +37,7 @@ from soundloom.serving.storage.search import Search
 from soundloom.serving.storage.takes import (
     change_take,
     delete_take,
+    get_take,
     lineage,
     list_takes,
     purge_deleted,
@@ -152,7 +153,19 @@ async def audio(
     found = await own_take(request, take)
     path = await audio_file(server, found)
     name = await download_name(server, found, format) if download else None
+    if download and format == "wav" and subtype is None:
+        subtype = await server.dispatcher.call(lambda connection: subtype_of_source(connection, found))
     return await send_audio(request, found.artifact, path, format, subtype, name)
+
+
+def subtype_of_source(connection: Any, take: Take) -> Subtype | None:
+    """Return the subtype of the uploaded file that a take was edited from, or None if there is none."""
+    seen = {take.id}
+    while take.parent is not None and take.parent not in seen and (parent := get_take(connection, take.parent)):
+        seen.add(parent.id)
+        take = parent
+    known: tuple[Subtype, ...] = ("16", "24")
+    return next((one for one in known if take.kind == "upload" and SUBTYPES[one] == take.artifact.subtype), None)
 
 
 async def download_name(server: Server, take: Take, format: Format) -> str:

@@ -191,7 +191,7 @@ export function recalled(take, model) {
     negative: found.negative_prompt ?? "",
     seconds: found.seconds ?? take.audio.seconds,
     bars: found.bars ?? null,
-    bpm: found.bars == null ? null : (found.bpm ?? null),
+    bpm: (found.bars ?? null) === null ? null : (found.bpm ?? null),
     seed: found.seed ?? take.record.seed ?? null,
     steps: usual(found.steps, model?.steps),
     sampler: usual(found.sampler, model?.sampler),
