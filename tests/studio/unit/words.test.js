@@ -5,7 +5,7 @@ import { FIRST_WORDS, firstState, reduce } from "../../../src/soundloom/serving/
 import { branchOf, changeOf, rowsOf } from "../../../src/soundloom/serving/studio/js/state/lineage.js";
 import { markedPieces, promptNotes, withStart } from "../../../src/soundloom/serving/studio/js/state/prompt.js";
 import { againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "../../../src/soundloom/serving/studio/js/state/request.js";
-import { restored } from "../../../src/soundloom/serving/studio/js/state/session.js";
+import { restored } from "../../../src/soundloom/serving/studio/js/state/storage.js";
 
 const MODEL = { id: "mini", installed: true, modes: ["generate", "vary", "inpaint", "extend", "loop"], music: false, distilled: true, steps: 8, guidance: 1, sampler: "pingpong", sounds: ["rain"] };
 

@@ -5,8 +5,7 @@ import { follow } from "./net/events.js";
 import { Player } from "./audio/player.js";
 import { shell } from "./parts/shell.js";
 import { firstState, reduce } from "./state/actions.js";
-import { keepSettings, readSettings } from "./state/settings.js";
-import { readSession, restored } from "./state/session.js";
+import { keepSettings, readSession, readSettings, restored } from "./state/storage.js";
 import { Store } from "./state/store.js";
 
 const store = new Store(reduce, restored(firstState(readSettings()), readSession()));

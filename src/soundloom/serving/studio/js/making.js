@@ -3,7 +3,7 @@
 import { api, ApiError, newKey } from "./net/api.js";
 import { candidateTakes, openTake, place } from "./state/actions.js";
 import { added, againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "./state/request.js";
-import { keepPrompt, keepSession, readSession } from "./state/session.js";
+import { keepPrompt, keepSession, readSession } from "./state/storage.js";
 
 /** @typedef {import("./net/events.js").Store} Store */
 /** @typedef {<T>(work: () => Promise<T>) => Promise<T | undefined>} Attempt */

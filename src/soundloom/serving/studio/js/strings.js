@@ -21,7 +21,6 @@ export const t = {
     `Demonstration model: ten kinds of simple sounds, up to ${number.format(seconds)} s, audibly noisy. ` +
     "It shows how everything works; the large models sound far better.",
   getOne: "Get one",
-  private: "Stays on this machine.",
 
   connection: {
     lost: "Not connected, trying again. Your jobs go on.",

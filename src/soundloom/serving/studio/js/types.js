@@ -113,7 +113,7 @@
  *   library: Library,
  *   toast: Toast | null,
  *   problem: {message: string, hint: string} | null,
- *   settings: import("./state/settings.js").Settings,
+ *   settings: import("./state/storage.js").Settings,
  * }} State
  */
 export {};

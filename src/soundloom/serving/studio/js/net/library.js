@@ -72,7 +72,7 @@ export function save(url, name) {
 /**
  * The address that saves a take, in the format of the settings.
  * @param {string} take
- * @param {import("../state/settings.js").Settings} settings
+ * @param {import("../state/storage.js").Settings} settings
  */
 export function saveAddress(take, settings) {
   const query = new URLSearchParams({ download: "true", format: settings.format });
@@ -83,7 +83,7 @@ export function saveAddress(take, settings) {
 
 /**
  * The subtype to ask for; null: as it is stored.
- * @param {import("../state/settings.js").Settings} settings
+ * @param {import("../state/storage.js").Settings} settings
  * @returns {string | null}
  */
 export function subtypeOf({ format, subtype }) {

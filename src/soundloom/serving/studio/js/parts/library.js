@@ -13,7 +13,6 @@ import { toast } from "./toast.js";
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../collecting.js").Collecting} Collecting */
-/** @typedef {import("../types.js").Library} Library */
 
 const TYPING_MS = 60;
 const CHANGE_MS = 250; // several changes are one question

@@ -1,31 +1,28 @@
 /** The stack of adapters: which ones act, how strongly, at which noise levels, and what a take is like without them. */
 
-import { openTake, usedModel } from "../state/actions.js";
+import { openTake } from "../state/actions.js";
 import { t } from "../strings.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
-import { fold, newId, shownIf } from "./fields.js";
+import { newId } from "./fields.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../types.js").LoraUse} LoraUse */
 /** @typedef {import("../types.js").Lora} Lora */
-/** @typedef {import("../audio/player.js").Player} Player */
 
 const MAX = 2; // strength of the sliders; more can be typed
 
 /**
+ * What is inside the fold of adapters.
  * @param {Store} store
  * @param {Controls} controls
  */
 export function loras(store, controls) {
-  const title = h("span", {});
-  store.watch((state) => [state.words.loras], (uses) => (title.textContent = t.loras.title(uses.filter((use) => use.on).length)));
   const list = h("ol", { class: "column" });
   store.watch((state) => [state.words.loras, state.loras, state.model], (uses, known, model) =>
     keyed(list, uses, (use) => use.name, (use) => row(store, use), (element, use) =>
       update(element, use, uses, known.find((one) => one.name === use.name), model)));
-  const element = fold(title, list, adder(store), without(store, controls));
-  return shownIf(store, element, (state) => usedModel(state)?.music !== true);
+  return [list, adder(store), without(store, controls)];
 }
 
 /**

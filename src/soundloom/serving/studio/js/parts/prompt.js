@@ -4,7 +4,7 @@ import { drawPrompts } from "../making.js";
 import { api, ApiError } from "../net/api.js";
 import { usedModel } from "../state/actions.js";
 import { markedPieces, promptNotes, withStart } from "../state/prompt.js";
-import { earlierPrompts } from "../state/session.js";
+import { earlierPrompts } from "../state/storage.js";
 import { t } from "../strings.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import { labeled, newId, segments, shownIf } from "./fields.js";

@@ -8,7 +8,7 @@ import { newId } from "./fields.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
-/** @typedef {import("../state/settings.js").Settings} Settings */
+/** @typedef {import("../state/storage.js").Settings} Settings */
 
 /**
  * @param {Store} store

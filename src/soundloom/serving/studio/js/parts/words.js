@@ -1,19 +1,17 @@
 /** Words and settings, and the main button. */
 
-import { openTake, place } from "../state/actions.js";
+import { openTake, place, usedModel } from "../state/actions.js";
 import { modelsFor, obstacle } from "../state/request.js";
-import { readSession } from "../state/session.js";
+import { readSession } from "../state/storage.js";
 import { duration, t } from "../strings.js";
 import { asks, changed, editWords, more } from "./asks.js";
 import { drawerButton } from "./drawers.js";
 import { fill, h } from "./element.js";
-import { segments } from "./fields.js";
-import { loras } from "./loras.js";
+import { fold, segments, shownIf } from "./fields.js";
 import { promptPart } from "./prompt.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
-/** @typedef {import("../types.js").Mode} Mode */
 /** @typedef {import("../types.js").State} State */
 
 /** @type {("make" | "vary" | "remake" | "extend" | "edit")[]} */
@@ -30,8 +28,22 @@ export function words(store, controls) {
     h("div", { class: "column body always" },
       segments(store, t.mode.label, MODES.map((value) => ({ value, label: t.mode[value] })), (state) => state.words.mode,
         (mode) => store.send({ type: "words", words: { mode } })),
-      editWords(store), promptPart(store, controls), asks(store, controls), loras(store, controls), settings),
+      editWords(store), promptPart(store, controls), asks(store, controls), adapters(store, controls), settings),
     mainButton(store, controls));
+}
+
+/**
+ * The fold of adapters, which most takes do without: what is inside is loaded when it is opened.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function adapters(store, controls) {
+  const title = h("span", {});
+  store.watch((state) => [state.words.loras], (uses) => (title.textContent = t.loras.title(uses.filter((use) => use.on).length)));
+  const body = h("div", { class: "column" });
+  const element = fold(title, body);
+  element.addEventListener("toggle", async () => fill(body, (await import("./loras.js")).loras(store, controls)), { once: true });
+  return shownIf(store, element, (state) => usedModel(state)?.music !== true);
 }
 
 /**

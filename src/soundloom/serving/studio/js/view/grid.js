@@ -88,7 +88,7 @@ export function beatStep(grid, rate, perPixel, pixels) {
 /**
  * Where a position snaps to, or itself.
  * @param {number} sample
- * @param {{mode: import("../state/settings.js").Settings["snap"], grid: Grid | null, rate: number, samples: number,
+ * @param {{mode: import("../state/storage.js").Settings["snap"], grid: Grid | null, rate: number, samples: number,
  *   reach: number, sound: import("../audio/wav.js").Sound | null, onsets: number[]}} around  `reach` in samples
  */
 export function snapped(sample, { mode, grid, rate, samples, reach, sound, onsets }) {
