@@ -71,7 +71,7 @@ def test_an_idle_page_rests(page, capsys):
     share = (busy[2] - busy[0]) / 2
     with capsys.disabled():
         print(f"\nidle: {100 * share:.2f} % of a core")
-    assert share <= IDLE_SHARE
+    assert share <= IDLE_SHARE * SLACK
 
 
 def _busy(session) -> float:

@@ -121,8 +121,6 @@ export const api = {
   recipe: (id) => json(`${take(id)}/recipe`),
   /** @param {string} id @returns {Promise<Take[]>} */
   lineage: (id) => json(`${take(id)}/lineage`),
-  /** @param {string} id @param {Record<string, string>} [query] */
-  audioAddress: (id, query = {}) => `${take(id)}/audio?${new URLSearchParams(query)}`,
   /** @param {string} id @returns {Promise<ArrayBuffer>} */
   audio: async (id) => (await ask(`${take(id)}/audio`)).arrayBuffer(),
   /** @param {string} id @returns {Promise<ArrayBuffer>} */
