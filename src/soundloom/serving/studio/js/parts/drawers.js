@@ -50,7 +50,7 @@ export function asDrawer(store, drawer, element) {
   let was = false;
   store.watch((state) => [state.drawer === drawer], (open) => {
     element.classList.toggle("open", open);
-    if (open && drawer === "history") /** @type {HTMLElement | null} */ (element.querySelector("button"))?.focus();
+    if (open && drawer === "history") /** @type {HTMLElement | null} */ (element.querySelector("button[aria-expanded]"))?.focus();
     if (!open && was && (element.contains(document.activeElement) || document.activeElement === document.body)) {
       /** @type {HTMLElement | null} */ (document.querySelector(`.open-${drawer}`))?.focus();
     }
