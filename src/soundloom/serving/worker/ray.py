@@ -54,7 +54,7 @@ def connect(objects: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         raise RequestError(
             f"there is no Ray cluster: {str(error).splitlines()[0]}",
-            "start one with `ray start --head`, or set RAY_ADDRESS",
+            "start one with the command of Ray, or set RAY_ADDRESS",
         ) from error
 
 
