@@ -99,9 +99,9 @@ async def use_ticket(key: str, name: str, request: Request) -> Response:
     access: Access = request.app.state.access
     tickets: Tickets = request.app.state.tickets
     address = request.client.host if request.client else ""
-    if not access.tokens.may_try(address):
-        return problem(429, "too-many-attempts", "too many wrong addresses", "wait a minute", {"Retry-After": "60"})
     found = tickets.use(key)
+    if found is None and not access.tokens.may_try(address):
+        return problem(429, "too-many-attempts", "too many wrong addresses", "wait a minute", {"Retry-After": "60"})
     if found is None:
         access.tokens.count_failure(address)
         raise NotFoundError(*GONE)
