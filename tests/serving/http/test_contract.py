@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+import torch
 
 from soundloom.serving.http import tokens
 from tests.serving.http.conftest import running
@@ -34,6 +36,15 @@ def fuzzed(tmp_path_factory):
         values = {"take": [take], "job": [job["id"]], "name": models, "model": models, "upload": [file]}
         values |= {"source": [take, file], "parent": [take], "request": REQUESTS}
         yield client, operations(with_known(client.get("/openapi.json").json(), values))
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers():
+    """Let floats be subnormal, which hypothesis needs; the PyTorch engine turns them off in a thread that uses it."""
+    was_off = sys.float_info.min / 2 == 0
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(was_off)
 
 
 def check(fuzzed, name, mode, examples):
