@@ -1,18 +1,22 @@
 # Every target first sets up .venv.
 PYTHON := .venv/bin/python
 
-.PHONY: test slow clients lint types docs mini clean
+.PHONY: test slow browser clients lint types docs mini clean
 
 test:
 	scripts/setup dev
-	scripts/setup-browser
 	$(PYTHON) -m pytest
 
 # The tests that `make test` skips: pages of the docs, damaged files, killed processes.
 slow:
 	scripts/setup dev
+	$(PYTHON) -m pytest -m "slow and not browser"
+
+# The tests of the studio, in Chromium.
+browser:
+	scripts/setup dev
 	scripts/setup-browser
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m browser tests/studio
 
 # Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
 clients:

@@ -11,6 +11,14 @@ from tests.studio.browser import Pages, chromium, launched
 from tests.studio.server import Studio, serving
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser: together these tests take longer than all others."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Return Chromium, started once for all tests of this folder."""
