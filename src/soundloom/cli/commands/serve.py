@@ -56,7 +56,7 @@ class ServerOptions(ServedModelOptions, EngineOptions, ThreadOptions):
     output: str | None = flag(
         "--output",
         metavar="FOLDER",
-        help="where finished clips appear as files with names; none: nowhere (default: `soundloom` of your music folder)",
+        help="where finished clips appear as named files; none: nowhere (default: `soundloom` of the music folder)",
     )
     name: str = name_flag(
         default="{prompt}-{seed}", metavar="PATTERN", help="the names of files there; the title of a clip comes first"
