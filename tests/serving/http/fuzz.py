@@ -47,7 +47,10 @@ def with_known(description: dict[str, Any], values: Mapping[str, list[Any]]) -> 
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] in values:
                     parameter["schema"] = {"enum": [*values[parameter["name"]], UNKNOWN]}
-    body = found["components"]["schemas"]["JobIn"]["properties"]
+    schemas = found["components"]["schemas"]
+    schemas["ExportIn"]["properties"]["takes"]["items"] = {"enum": [*values["take"], UNKNOWN]}
+    schemas["UploadKeep"]["properties"]["upload"] = {"enum": [*values["upload"], UNKNOWN]}
+    body = schemas["JobIn"]["properties"]
     for name in ("source", "model", "parent"):
         body[name] = {"enum": [*values[name], UNKNOWN, None]}
     anything = {"type": "object", "properties": {name: {} for name in REQUEST_FIELDS}}

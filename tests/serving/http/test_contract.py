@@ -20,7 +20,13 @@ from tests.serving.http.fuzz import MODES, fuzz, operations, with_known
 
 STORED = json.loads(PATH.read_text())
 NAMES = sorted(operations(STORED))
-WITHOUT_SECRET = ("GET /login", "POST /login", "GET /v1/tickets/{key}/{name}", "POST /v1/takes/{take}/show")
+WITHOUT_SECRET = (
+    "GET /login",
+    "POST /login",
+    "GET /v1/tickets/{key}/{name}",
+    "POST /v1/takes/{take}/show",
+    "GET /v1/exports/{key}/{name}",
+)
 FEW, MANY = 8, 30  # requests
 REQUESTS = [{"prompt": "rain", "seconds": 0.5}, {"prompt": "rain", "regions": [[0.1, 0.2]], "steps": 2}]
 
