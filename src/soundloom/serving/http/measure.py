@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/takes", tags=["library"])
 
 
 class MeasurementOut(BaseModel):
-    """What is heard in a take; null is unsure, or silence. A confidence is the probability of the best guess."""
+    """Measurements of a take; null is unsure, or silence. A confidence is the probability of the best estimate."""
 
     tempo: float | None
     tempo_confidence: float
