@@ -10,10 +10,10 @@ const opened = [{ type: "open", take: "before" }, { type: "open", take: "now" }]
 const loud = (/** @type {string} */ take, /** @type {number | null} */ loudness) => ({ type: "measure", take, measure: { loudness } });
 const listen = (/** @type {any} */ listening) => ({ type: "listening", listening });
 
-test("A is the take before; while a new take is heard, A is the one in the editor", () => {
+test("A is the take before; while a new take plays, A is the one in the editor", () => {
   assert.deepEqual(sidesOf(state(...opened)), { a: "before", b: "now" });
-  assert.deepEqual(sidesOf(state(...opened, listen({ heard: "new" }))), { a: "now", b: "new" });
-  assert.deepEqual(sidesOf(state(listen({ heard: "new" }))), { a: null, b: "new" });
+  assert.deepEqual(sidesOf(state(...opened, listen({ preview: "new" }))), { a: "now", b: "new" });
+  assert.deepEqual(sidesOf(state(listen({ preview: "new" }))), { a: null, b: "new" });
 });
 
 test("the louder side is turned down to the other one, and nothing is turned up", () => {
@@ -32,7 +32,7 @@ test("silence and takes that are not measured yet are left alone", () => {
 test("new takes are as loud as the quietest of them", () => {
   const items = ["x", "y"].map((take, number) => ({ number, take }));
   const found = state({ type: "job", job: { id: "j", items } }, { type: "candidates", candidates: { job: "j", focus: 0, before: null } },
-    listen({ heard: "x" }), loud("x", -12), loud("y", -15));
+    listen({ preview: "x" }), loud("x", -12), loud("y", -15));
   assert.equal(offsetsOf(found).b, -3);
 });
 
@@ -44,7 +44,7 @@ test("a loop repeats the brace, else the selection, else all", () => {
   assert.equal(loopOf(state(...opened)), null);
 });
 
-test("a blind test decides which side is heard", () => {
+test("a blind test decides which side plays", () => {
   assert.equal(sideOf(state({ type: "blind", blind: { x: "a", hearing: "x", answers: [] } })), "a");
   assert.equal(sideOf(state({ type: "blind", blind: { x: "a", hearing: "b", answers: [] } })), "b");
   assert.equal(byChance(0, 5), 1);

@@ -1,4 +1,4 @@
-/** What is heard: which takes, how loud, what repeats. The player follows the state. */
+/** What plays: which takes, how loud, what repeats. The player follows the state. */
 
 import { soundOf } from "./audio/wav.js";
 import { api, ApiError } from "./net/api.js";
@@ -23,9 +23,9 @@ const SAME_LOUDNESS = 0.1; // LU: nobody hears it, and equal samples stay equal
  */
 export function sidesOf(state) {
   const { take } = place(state);
-  const { heard } = state.listening;
-  if (!heard || heard === take) return { a: state.compare, b: take };
-  return { a: take ?? state.compare, b: heard };
+  const { preview } = state.listening;
+  if (!preview || preview === take) return { a: state.compare, b: take };
+  return { a: take ?? state.compare, b: preview };
 }
 
 /** @param {State} state @param {string | null} take */
@@ -56,7 +56,7 @@ export function leadOf(state) {
 }
 
 /**
- * The regions of B that A has too, so that each can be heard as it was.
+ * The regions of B that A has too, so that each can play as it was.
  * @param {State} state
  * @returns {import("./types.js").Span[]} in samples of B
  */
@@ -86,7 +86,7 @@ export function patched(sound, other, spans, lead) {
   return { ...sound, channels };
 }
 
-/** The side that is heard. @param {State} state @returns {"a" | "b"} */
+/** The side that plays. @param {State} state @returns {"a" | "b"} */
 export function sideOf({ blind, listening }) {
   if (!blind) return listening.side;
   return blind.hearing === "x" ? blind.x : blind.hearing;
@@ -99,8 +99,8 @@ export function sideOf({ blind, listening }) {
  */
 export function offsetsOf(state) {
   const { a, b } = sidesOf(state);
-  const { heard, matched, difference } = state.listening;
-  const compared = [a, b, ...(heard ? candidateTakes(state).map((one) => one.take) : [])];
+  const { preview, matched, difference } = state.listening;
+  const compared = [a, b, ...(preview ? candidateTakes(state).map((one) => one.take) : [])];
   const loudness = (/** @type {string | null} */ id) => (id ? (state.measures[id]?.loudness ?? null) : null);
   const known = compared.map(loudness).filter((value) => value !== null);
   const lowest = Math.min(...known);
@@ -174,9 +174,9 @@ export function createListening(store, player, attempt) {
     /** Hear a take in place of the one in the editor, from the same position. @param {string} id */
     listen: (id) =>
       attempt(async () => {
-        set({ heard: id, side: "b", difference: false, before: [] });
+        set({ preview: id, side: "b", difference: false, before: [] });
         const sound = await soundOf(id);
-        if (store.state.listening.heard !== id) return;
+        if (store.state.listening.preview !== id) return;
         if (!player.loaded.b || player.loaded.b !== sound) player.set("b", sound);
         if (!player.playing) player.play();
       }),
@@ -185,7 +185,7 @@ export function createListening(store, player, attempt) {
       const { before } = store.state.listening;
       set({ before: before.includes(index) ? before.filter((one) => one !== index) : [...before, index] });
     },
-    /** Change how it is heard. */
+    /** Change how it plays. */
     setListening: set,
 
     /** A tap of the beat: the tempo of the taps is that of the take. */
@@ -221,12 +221,12 @@ export function createListening(store, player, attempt) {
 
   follow(store, player, attempt);
   watchMeasures(store);
-  // what was heard in another screen is not what the editor shows
+  // what played in another screen is not what the editor shows
   store.watch((state) => [state.screen], (screen) => {
-    const { heard } = store.state.listening;
-    if (screen === "studio" && heard && !isCandidate(store.state, heard)) set({ heard: null });
+    const { preview } = store.state.listening;
+    if (screen === "studio" && preview && !isCandidate(store.state, preview)) set({ preview: null });
   });
-  // the first of the new takes is heard when it is done, if the user wishes so
+  // the first of the new takes plays when it is done, if the user wishes so
   store.watch((state) => [state.settings.playWhenDone && candidateTakes(state)[0]?.take], (take) => {
     if (take && !player.playing) void listening.listen(take);
   });
@@ -268,7 +268,7 @@ function follow(store, player, attempt) {
 }
 
 /**
- * B with the regions that are heard as they were in A.
+ * B with the regions that play as they were in A.
  * @param {State} state
  * @param {Sound} sound
  */

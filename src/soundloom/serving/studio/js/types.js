@@ -56,11 +56,11 @@
  *   onsets: number[], sound_seconds: number}} Measure
  * The beats of a take: `first` is the sample of a first beat of a bar, `beats` are those of a bar.
  * @typedef {{bpm: number, first: number, beats: number}} Grid
- * How takes are heard. `brace` is what a loop repeats, or null: the selection, or the whole take; `heard` is the take
- * that is heard in place of the one in the editor; `before` numbers the regions of an edit that are heard as they were.
+ * How takes play. `brace` is what a loop repeats, or null: the selection, or the whole take; `preview` is the take
+ * that plays in place of the one in the editor; `before` numbers the regions of an edit that play as they were.
  * @typedef {{before: number[], playing: boolean, loop: boolean, brace: Span | null, side: "a" | "b", matched: boolean, volume: number,
- *   speed: 1 | 0.5, metronome: boolean, difference: boolean, heard: string | null}} Listening
- * A blind test: what X is, which of the three is heard, and for each answer whether it was right.
+ *   speed: 1 | 0.5, metronome: boolean, difference: boolean, preview: string | null}} Listening
+ * A blind test: what X is, which of the three plays, and for each answer whether it was right.
  * @typedef {{x: "a" | "b", hearing: "a" | "b" | "x", answers: boolean[]}} Blind
  *
  * What an edit kept of its source, in samples of the take: `new` was made again, `kept` of `outside` are the same.

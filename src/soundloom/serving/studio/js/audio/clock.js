@@ -42,7 +42,7 @@ export function wholeSample(time, rate) {
 }
 
 /**
- * The beats of a line from one time up to another: when each is heard, and whether it begins a bar.
+ * The beats of a line from one time up to another: when each plays, and whether it begins a bar.
  * @param {Line} line
  * @param {Grid} grid
  * @param {number} rate

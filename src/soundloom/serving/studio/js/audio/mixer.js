@@ -1,5 +1,5 @@
 /**
- * Two sounds, of which one is heard, or what differs. A switch is a fade. Equal sounds stay exact to the last bit meanwhile:
+ * Two sounds, of which one plays, or what differs. A switch is a fade. Equal sounds stay exact to the last bit meanwhile:
  * the sum is one of them and a share of their difference, never two rounded shares of both.
  */
 
@@ -42,7 +42,7 @@ export class Mixer {
     this.mix = mix;
   }
 
-  /** Change at once: nothing is heard. @param {Mix} mix @param {number} now */
+  /** Change at once: nothing plays. @param {Mix} mix @param {number} now */
   set(mix, now) {
     for (const name of NAMES) this.params[name].cancelScheduledValues(0).setValueAtTime(mix[name], now);
     this.mix = mix;

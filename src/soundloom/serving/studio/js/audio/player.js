@@ -17,7 +17,7 @@ import { bufferOf } from "./wav.js";
 const SIDES = /** @type {const} */ (["a", "b"]);
 const FADE = 0.005; // seconds of a switch between sounds, and of a stop
 const MARGIN = 0.003; // seconds between the block that is computed now and the first change
-const GRAIN = 0.08; // seconds that are heard where one scrubs
+const GRAIN = 0.08; // seconds that play where one scrubs
 const PATIENCE_MS = 2000; // until a context whose time stands still counts as having no device
 
 export class Player extends EventTarget {
@@ -37,7 +37,7 @@ export class Player extends EventTarget {
     this.levels = { a: 1, b: 1 };
     /** @type {Side} */
     this.side = "b";
-    /** Whether A − B is heard. */
+    /** Whether A − B plays. */
     this.difference = false;
     this.playing = false;
     this.volume = 1;
@@ -53,7 +53,7 @@ export class Player extends EventTarget {
     this.metronome = new Metronome();
   }
 
-  /** The sound that is heard. */
+  /** The sound that plays. */
   get sound() {
     return this.loaded[this.side];
   }
@@ -74,7 +74,7 @@ export class Player extends EventTarget {
     return this._loop && end > this._loop.start ? { start: this._loop.start, end } : null;
   }
 
-  /** The sample that is heard now; the output latency of the browser is taken off. */
+  /** The sample that plays now; the output latency of the browser is taken off. */
   get position() {
     if (!this.playing || !this.context) return this._rest;
     const time = this.context.currentTime - ((/** @type {AudioContext} */ (this.context)).outputLatency || 0);

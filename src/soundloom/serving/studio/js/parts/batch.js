@@ -77,7 +77,7 @@ export function batch(store, controls) {
     const body = table.querySelector("tbody");
     if (body) keyed(body, jobs(), (job) => job.id, (job) => row(job, store, controls), (element, job) => update(element, job, store));
   };
-  store.watch((state) => [state.jobs, state.takes, state.connection, state.model, state.models, state.listening.heard, state.listening.playing], () => {
+  store.watch((state) => [state.jobs, state.takes, state.connection, state.model, state.models, state.listening.preview, state.listening.playing], () => {
     show();
     bar.show();
   });
@@ -193,10 +193,10 @@ function row(job, store, controls) {
       const take = store.state.jobs[job.id]?.items[item.number]?.take;
       const role = event.target instanceof Element ? event.target.closest("button")?.dataset.role : "";
       if (!take || !role) return;
-      const { heard, playing } = store.state.listening;
+      const { preview, playing } = store.state.listening;
       if (role === "star") void controls.changeTake(take, { favorite: !store.state.takes[take]?.favorite });
       else if (role === "open") void controls.open(take);
-      else if (heard === take && playing) controls.togglePlay();
+      else if (preview === take && playing) controls.togglePlay();
       else void controls.listen(take);
     });
     return cell;
@@ -214,7 +214,7 @@ function update(element, job, store) {
     const cell = /** @type {HTMLElement | null} */ (element.querySelector(`[data-number="${item.number}"]`));
     if (!cell) continue;
     const take = item.take ? takes[item.take] : null;
-    const plays = listening.playing && listening.heard === item.take && item.take !== null;
+    const plays = listening.playing && listening.preview === item.take && item.take !== null;
     const fraction = item.state === "running" ? Math.round(100 * (job.progress?.fraction ?? 0)) : 0;
     const key = [item.state, item.take, take?.favorite, take?.deleted, plays, fraction].join();
     if (cell.dataset.shown === key) continue;

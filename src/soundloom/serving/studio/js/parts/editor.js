@@ -4,7 +4,7 @@ import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.
 import { heardEdit } from "../state/shown.js";
 import { count, duration, t } from "../strings.js";
 import { fill, h } from "./element.js";
-import { facts as heard } from "./facts.js";
+import { facts as labels } from "./facts.js";
 
 /**
  * @typedef {import("../net/events.js").Store} Store
@@ -34,7 +34,7 @@ export function editor(store, player, controls) {
   store.watch((state) => [place(state).take === null ? candidateTakes(state).find(({ take }) => take in state.takes)?.take : null], (first) => {
     if (first) store.send({ type: "open", take: first }); // an empty editor shows the first new take
   });
-  const other = h("span", { class: "heard small" });
+  const other = h("span", { class: "preview small" });
   store.watch((state) => [heardEdit(state)?.id, state.candidates?.job, !state.blind && state.listening.side === "a"], (id, _, isA) => {
     const takes = candidateTakes(store.state);
     other.hidden = !id && !isA;
@@ -49,5 +49,5 @@ export function editor(store, player, controls) {
     facts.title = take ? t.editor.exact(count(take.audio.samples), take.audio.rate) : "";
   });
   return h("section", { class: "panel editor column", "aria-label": t.editor.label }, h("div", { class: "row head" }, name,
-      other, facts, heard(store, player, controls)), empty, work);
+      other, facts, labels(store, player, controls)), empty, work);
 }

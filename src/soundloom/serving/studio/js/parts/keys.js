@@ -51,7 +51,7 @@ export function keys(store, player, controls) {
     ArrowRight: (event) => step(1, event),
     ArrowUp: () => candidate(-1),
     ArrowDown: () => candidate(1),
-    Enter: () => store.state.listening.heard && controls.keep(),
+    Enter: () => store.state.listening.preview && controls.keep(),
     Home: (event) => controls.editing?.go(0, event.shiftKey),
     End: (event) => controls.editing?.go(controls.editing.samples(), event.shiftKey),
   };
@@ -66,8 +66,8 @@ export function keys(store, player, controls) {
   /** @param {number} direction */
   function candidate(direction) {
     const takes = candidateTakes(store.state);
-    const { heard } = store.state.listening;
-    const at = takes.findIndex((one) => one.take === heard);
+    const { preview } = store.state.listening;
+    const at = takes.findIndex((one) => one.take === preview);
     const next = takes[Math.max(0, Math.min(takes.length - 1, at + direction))];
     if (!next) return;
     store.send({ type: "focus", focus: next.number });
@@ -79,7 +79,7 @@ export function keys(store, player, controls) {
     const job = Object.values(store.state.jobs).find((one) => one.state === "running") ?? null;
     if (event.timeStamp - escaped < TWICE_MS && job) void controls.cancel(job.id);
     escaped = event.timeStamp;
-    controls.setListening({ heard: null });
+    controls.setListening({ preview: null });
   }
 
   /** Keys that work on the whole page, as long as nobody types. @param {KeyboardEvent} event */

@@ -17,7 +17,7 @@ import { round } from "./facts.js";
 const SIDES = /** @type {const} */ (["a", "b"]);
 
 /**
- * How takes are heard.
+ * How takes play.
  * @param {Store} store
  * @param {Controls} controls
  */
@@ -44,10 +44,10 @@ function chooser(store) {
   const select = h("select", { id: "compare-with", class: "grow", onchange: () => store.send({ type: "compare", take: select.value || null }) });
   const field = h("div", { class: "field" }, h("label", { htmlFor: "compare-with" }, t.compare.with), h("div", { class: "row" }, select));
   const key = (/** @type {State} */ state) => comparable(state).map((take) => take.id).join();
-  store.watch((state) => [key(state), state.compare, state.listening.heard], (_, id, heard) => {
+  store.watch((state) => [key(state), state.compare, state.listening.preview], (_, id, preview) => {
     const takes = comparable(store.state);
     const options = takes.map((take) => h("option", { value: take.id, selected: take.id === id }, takeName(store.state, take)));
-    field.hidden = takes.length === 0 || heard !== null; // then A is the take in the editor
+    field.hidden = takes.length === 0 || preview !== null; // then A is the take in the editor
     fill(select, !id && h("option", { value: "" }, "–"), options);
   });
   return field;

@@ -65,7 +65,7 @@ export class Stage {
     store.watch((state) => [state.settings.theme], recolor);
     store.watch((state) => [openTake(state)?.audio.samples], () => store.send({ type: "view", view: { zoom: null } }));
     store.watch((state) => [shownTake(state)?.id], (id) => this._open(id));
-    store.watch((state) => [state.listening.heard], (heard) => heard && store.state.takes[heard]?.parent === place(store.state).take && this.compare(heard));
+    store.watch((state) => [state.listening.preview], (preview) => preview && store.state.takes[preview]?.parent === place(store.state).take && this.compare(preview));
     store.watch((state) => [state.view, place(state), state.words, state.comparisons, state.listening, gridOf(state)?.bpm, gridOf(state)?.first], () => this.redraw());
     player.addEventListener("change", () => this._follow());
   }
@@ -153,17 +153,17 @@ export class Stage {
     const { rate, samples } = take.audio;
     const context = this._clear(this.base);
     const { before, after } = extension(state);
-    const heard = shownTake(state) ?? take;
+    const preview = shownTake(state) ?? take;
     const shifted = { ...view, start: view.start + (isA(state) ? heardOffset(state) - leadOf(state) : heardOffset(state)) };
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, view.width, ruler + BRACE);
-    if (spectrogram) this.spectrogram.draw(context, shifted, { take: heard.id, samples: heard.audio.samples, rate, lane: spectrogram, colors });
+    if (spectrogram) this.spectrogram.draw(context, shifted, { take: preview.id, samples: preview.audio.samples, rate, lane: spectrogram, colors });
     drawRuler(context, view, { grid: gridOf(state), rate, low: -before * rate, high: samples + after * rate, lanes, colors });
     if (wave) {
-      const stretches = this._stretches(heard, heard.audio.samples);
+      const stretches = this._stretches(preview, preview.audio.samples);
       drawWave(context, shifted, { peaks: this.peaks, sound: this.sound, lane: wave, stretches, density: devicePixelRatio });
     }
-    for (const [start, end] of this._fresh(heard)) {
+    for (const [start, end] of this._fresh(preview)) {
       const found = shown(shifted, { start, end });
       if (!found) continue;
       const strip = { y: lanes.y + lanes.height - STRIP, height: STRIP };
@@ -318,7 +318,7 @@ export class Stage {
   }
 }
 
-/** Whether A is heard and shown; in a blind test nothing is given away. @param {import("../types.js").State} state */
+/** Whether A plays and is shown; in a blind test nothing is given away. @param {import("../types.js").State} state */
 const isA = (state) => !state.blind && state.listening.side === "a" && (sidesOf(state).a ?? "") in state.takes;
 /** What the picture is of. @param {import("../types.js").State} state */
 const shownTake = (state) => (isA(state) ? state.takes[sidesOf(state).a ?? ""] : (heardEdit(state) ?? openTake(state)));

@@ -51,7 +51,7 @@ class TakesList {
     document.addEventListener("scroll", show, { capture: true, passive: true });
     new ResizeObserver(show).observe(this.element);
     addEventListener("resize", show);
-    store.watch((state) => [state.library, state.takes, state.listening.playing, state.listening.heard, state.screen], show);
+    store.watch((state) => [state.library, state.takes, state.listening.playing, state.listening.preview, state.screen], show);
   }
 
   get rowHeight() {
@@ -126,7 +126,7 @@ class TakesList {
     if (!take || element.classList.contains("waiting")) return;
     const { library, listening } = this.store.state;
     const on = library.chosen.has(take.id);
-    const plays = listening.playing && listening.heard === take.id;
+    const plays = listening.playing && listening.preview === take.id;
     const { favorite, tags, deleted, audio, made } = take;
     const key = [index === this.active, on, plays, favorite, nameOf(take), tags, deleted, audio.missing, ago(made)].join("\n");
     if (element.dataset.shown === key) return;
@@ -167,8 +167,8 @@ class TakesList {
 
   /** @param {string} id */
   _listen(id) {
-    const { heard, playing } = this.store.state.listening;
-    if (heard === id && playing) this.controls.togglePlay();
+    const { preview, playing } = this.store.state.listening;
+    if (preview === id && playing) this.controls.togglePlay();
     else void this.controls.listen(id);
   }
 

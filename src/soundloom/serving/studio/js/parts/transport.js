@@ -47,9 +47,9 @@ function playing(store, player, controls) {
 
 /** What the sides are. @param {State} state */
 function sideNames(state) {
-  const { heard } = state.listening;
-  if (!heard) return { a: t.compare.before, b: t.compare.current };
-  return { a: t.compare.current, b: isCandidate(state, heard) ? t.compare.candidate : t.compare.heard };
+  const { preview } = state.listening;
+  if (!preview) return { a: t.compare.before, b: t.compare.current };
+  return { a: t.compare.current, b: isCandidate(state, preview) ? t.compare.candidate : t.compare.heard };
 }
 
 /**
@@ -85,7 +85,7 @@ function compare(store, player, controls) {
 }
 
 /**
- * How takes are heard: speed, metronome, loudness, blind test.
+ * How takes play: speed, metronome, loudness, blind test.
  * @param {Store} store
  * @param {Controls} controls
  */

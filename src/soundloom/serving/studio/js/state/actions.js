@@ -94,7 +94,7 @@ export function firstState(settings) {
     compare: null,
     candidates: null,
     listening: {
-      before: [], playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, heard: null,
+      before: [], playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, preview: null,
     },
     measures: {},
     grids: {},
@@ -251,14 +251,14 @@ function withPlace(state, next, merge = false) {
 }
 
 /**
- * Go to another place of the undo tree; what is heard goes along.
+ * Go to another place of the undo tree; what plays goes along.
  * @param {State} state
  * @param {State["undo"]} next
  */
 function moved(state, next) {
   const found = { ...state, undo: next };
   const same = place(found).take === place(state).take;
-  return same ? found : { ...found, listening: { ...state.listening, before: [], brace: null, heard: null } };
+  return same ? found : { ...found, listening: { ...state.listening, before: [], brace: null, preview: null } };
 }
 
 /**
@@ -269,6 +269,6 @@ function moved(state, next) {
 function opened(state, take) {
   const before = place(state).take;
   if (take === before) return state;
-  const listening = { ...state.listening, before: [], brace: null, heard: null, side: /** @type {const} */ ("b") };
+  const listening = { ...state.listening, before: [], brace: null, preview: null, side: /** @type {const} */ ("b") };
   return { ...withPlace(state, { take, regions: [], selection: null }), compare: before, listening };
 }

@@ -1,4 +1,4 @@
-/** Keep all samples that come in, and the frame of each block: tests compare what is heard with the ideal. */
+/** Keep all samples that come in, and the frame of each block: tests compare what plays with the ideal. */
 
 // @ts-nocheck: the types of audio worklets are not among those of the page
 class Recorder extends AudioWorkletProcessor {
