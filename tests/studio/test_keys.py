@@ -186,7 +186,7 @@ def test_a_take_of_the_library_is_heard_and_left_with_its_screen(keys):
     row = keys.locator(".take", has_text="a drum")
     row.get_by_role("button", name="Listen").click()
     expect(button(keys, "B: the take that you chose to hear")).to_be_visible()
-    expect(button(keys, "Pause")).to_be_visible()
+    expect(row.get_by_role("button", name="Pause")).to_be_visible()
     keys.get_by_role("link", name="Studio").click()
     pressed(keys, "B: the take in the editor")
 
