@@ -59,7 +59,7 @@ def library(tmp_path_factory):
         client.patch(f"/v1/takes/{first}", json={"title": "Evening", "tags": ["wet"], "favorite": True})
         for _ in range(500):
             found = takes_of(client)
-            if all(take["file"] for take in found.values()) and (music / "Evening.wav").exists():
+            if {take["file"] for take in found.values()} == set(names_in(music)) and (music / "Evening.wav").exists():
                 break
             time.sleep(0.01)
     return folder, music, found

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { FIRST_WORDS, firstState, reduce } from "../../../src/soundloom/serving/studio/js/state/actions.js";
-import { branchOf, changeOf, rowsOf } from "../../../src/soundloom/serving/studio/js/state/lineage.js";
+import { branchOf, changeOf, grown, rowsOf } from "../../../src/soundloom/serving/studio/js/state/lineage.js";
 import { markedPieces, promptNotes, withStart } from "../../../src/soundloom/serving/studio/js/state/prompt.js";
 import { againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "../../../src/soundloom/serving/studio/js/state/request.js";
 import { restored } from "../../../src/soundloom/serving/studio/js/state/storage.js";
@@ -104,8 +104,14 @@ test("the type of track is exchanged, or taken away", () => {
 test("a family is listed newest first, and only branches are indented", () => {
   const family = [take("1"), take("2", { parent: "1" }), take("3", { parent: "2" }), take("4", { parent: "2" }), take("5", { parent: "gone" })];
   assert.deepEqual(rowsOf(family).map((row) => [row.take.id, row.depth, row.root]), [["5", 0, true], ["4", 1, false], ["3", 1, false], ["2", 0, false], ["1", 0, true]]);
-  assert.deepEqual(branchOf("2", family), ["2", "3", "4"]);
+  assert.deepEqual(branchOf(["2"], family), ["2", "3", "4"]);
   assert.deepEqual(changeOf(take("6", { kind: "extend", audio: { seconds: 6 } }), take("1")), { kind: "extend", amount: 2 });
+});
+
+test("a family grows by what is made from its takes", () => {
+  const takes = { 2: take("2", { parent: "1", title: "new" }), 3: take("3", { parent: "2" }), 9: take("9") };
+  const found = grown([take("1"), take("2", { parent: "1" })], takes);
+  assert.deepEqual(found.map((one) => [one.id, one.title]), [["1", ""], ["2", "new"], ["3", ""]]);
 });
 
 test("kept words of another version do no harm", () => {

@@ -7,6 +7,7 @@ import { candidateTakes } from "./state/actions.js";
 
 /** @typedef {import("./net/events.js").Store} Store */
 /** @typedef {import("./audio/player.js").Player} Player */
+/** @typedef {import("./types.js").Take} Take */
 /** @typedef {ReturnType<typeof createControls>} Controls */
 
 /**
@@ -34,12 +35,20 @@ export function createControls(store, player, reconnect) {
     }
   }
 
+  /** @type {Map<string, Promise<Take>>} */
+  const asking = new Map();
+
   /** @param {string} id */
-  async function take(id) {
-    const known = store.state.takes[id];
-    if (known) return known;
-    const found = await api.take(id);
+  async function fetchTake(id) {
+    const found = await api.take(id).finally(() => asking.delete(id));
     store.send({ type: "takes", takes: [found] });
+    return found;
+  }
+
+  /** A take that may not be known yet; it is asked for once, however many want it. @param {string} id */
+  async function take(id) {
+    const found = store.state.takes[id] ?? asking.get(id) ?? fetchTake(id);
+    if (found instanceof Promise) asking.set(id, found);
     return found;
   }
 

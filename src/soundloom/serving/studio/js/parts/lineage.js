@@ -3,7 +3,7 @@
 import { api } from "../net/api.js";
 import { openTake, place } from "../state/actions.js";
 import { againBody } from "../state/request.js";
-import { branchOf, changeOf, rowsOf } from "../state/lineage.js";
+import { branchOf, changeOf, grown, rowsOf } from "../state/lineage.js";
 import { ago, t } from "../strings.js";
 import { narrow } from "./drawers.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
@@ -32,25 +32,25 @@ export function history(store, controls) {
     fold.setAttribute("aria-label", narrow.matches ? t.drawer.close : folded ? t.history.unfold : t.history.fold);
   });
   /** @type {Take[]} */
-  let family = [];
-  const current = () => {
-    const open = place(store.state).take;
-    return family.map((one) => store.state.takes[one.id] ?? one).filter((one) => !one.deleted || one.id === open);
-  };
+  let asked = [];
+  const family = () => grown(asked, store.state.takes);
+  const current = () => family().filter((one) => !one.deleted || one.id === place(store.state).take);
   const show = () => {
     const takes = current();
     none.hidden = takes.length > 0;
     keyed(list, rowsOf(takes), (row) => row.take.id, (row) => node(row.take, controls), (element, row) =>
       update(element, row, takes.find((one) => one.id === row.take.parent), row.take.id === place(store.state).take));
   };
-  store.watch((state) => [place(state).take, Object.keys(state.takes).length], async (open) => {
-    family = open ? ((await controls.attempt(() => api.lineage(open))) ?? family) : [];
+  store.watch((state) => [place(state).take], async (open) => {
+    const found = open ? ((await controls.attempt(() => api.lineage(open))) ?? asked) : [];
+    if (open !== place(store.state).take) return; // another was opened meanwhile
+    asked = found;
     show();
   });
   store.watch((state) => [state.takes], show);
   return h("aside", { class: "panel history", "aria-label": t.history.label },
     h("div", { class: "row" }, h("h2", { class: "grow" }, t.history.label), steps(store), fold),
-    h("div", { class: "tree" }, none, list), thisTake(store, controls, () => family));
+    h("div", { class: "tree" }, none, list), thisTake(store, controls, family));
 }
 
 /** Undo and redo: takes, regions and selections in one list. @param {Store} store */
@@ -114,7 +114,7 @@ function thisTake(store, controls, family) {
     if (found) fill(said, await copied(form === "job" ? JSON.stringify(found.job, null, 2) : found[form], t.history.copied[form]));
   };
   const hide = async () => {
-    const ids = branchOf(open().id, family()).filter((one) => !store.state.takes[one]?.deleted);
+    const ids = branchOf([open().id], family()).filter((one) => !store.state.takes[one]?.deleted);
     for (const one of ids) await controls.remove(one);
     const restore = h("button", { type: "button", onclick: async () => {
       for (const one of ids) await controls.restore(one);

@@ -31,18 +31,29 @@ export function rowsOf(family) {
 }
 
 /**
- * A take, and all that was made from it.
- * @param {string} id
- * @param {Take[]} family
+ * Takes, and all that was made from them.
+ * @param {string[]} ids
+ * @param {Take[]} takes
  * @returns {string[]} ids
  */
-export function branchOf(id, family) {
-  const found = new Set([id]);
+export function branchOf(ids, takes) {
+  const found = new Set(ids);
   for (let size = 0; size < found.size; ) {
     size = found.size;
-    for (const take of family) if (take.parent && found.has(take.parent)) found.add(take.id);
+    for (const take of takes) if (take.parent && found.has(take.parent)) found.add(take.id);
   }
   return [...found];
+}
+
+/**
+ * A family as it is now: what changed since it was asked for, and what was made since.
+ * @param {Take[]} family
+ * @param {Record<string, Take>} takes
+ * @returns {Take[]}
+ */
+export function grown(family, takes) {
+  const known = new Map([...family.map((take) => /** @type {[string, Take]} */ ([take.id, take])), ...Object.entries(takes)]);
+  return branchOf(family.map((take) => take.id), [...known.values()]).map((id) => /** @type {Take} */ (known.get(id)));
 }
 
 /**
