@@ -5,7 +5,7 @@ import { extension, heardOffset } from "./state/shown.js";
 import { beatSample, gridOf } from "./state/tempo.js";
 import { beatsTo, snapped, toSample, whole, within, zoomed } from "./view/grid.js";
 import { changed, inverted, letter, marked, tidy, withEdge } from "./view/regions.js";
-import { t } from "./strings.js";
+import { words } from "./strings-editor.js";
 
 /**
  * @typedef {import("./net/events.js").Store} Store
@@ -126,7 +126,7 @@ export function createEditing(store, player) {
     },
     /** Say that regions were merged, if there are fewer than before. @param {number} before */
     noteMerge: (before) => {
-      if (regions().length < before && regions().length > 0) editing.say(t.regions.merged(merges++ === 0));
+      if (regions().length < before && regions().length > 0) editing.say(words.regions.merged(merges++ === 0));
     },
     /** Told to the user below the editor. @type {(text: string) => void} */
     say: () => {},
@@ -152,7 +152,7 @@ export function createEditing(store, player) {
       const at = Math.max(0, Math.min(position() - Math.round(late * audio().rate), samples()));
       const found = marked(regions(), place(store.state).selection?.start ?? null, edge, at, samples());
       if (found.regions !== regions()) setRegions(found.regions);
-      else if (found.waiting === null) editing.say(t.regions.noStart);
+      else if (found.waiting === null) editing.say(words.regions.noStart);
       select(found.waiting === null ? null : { start: found.waiting, end: found.waiting });
     },
 
@@ -166,7 +166,7 @@ export function createEditing(store, player) {
     },
     /** @param {number} index */
     remove: (index) => {
-      editing.say(t.regions.removed(letter(index)));
+      editing.say(words.regions.removed(letter(index)));
       editing.change(index, null);
     },
 
@@ -220,7 +220,7 @@ export function createEditing(store, player) {
       const { snap } = store.state.settings;
       if (snap !== "off") lastSnap = snap;
       store.send({ type: "settings", settings: { snap: snap === "off" ? lastSnap : "off" } });
-      editing.say(t.snap.now(t.snap[store.state.settings.snap]));
+      editing.say(words.snap.now(words.snap[store.state.settings.snap]));
     },
   };
   return editing;

@@ -2,7 +2,7 @@
 
 import { asking } from "./strings-asking.js";
 
-const plural = (/** @type {number} */ count, /** @type {string} */ one, /** @type {string} */ many) =>
+export const plural = (/** @type {number} */ count, /** @type {string} */ one, /** @type {string} */ many) =>
   `${count} ${count === 1 ? one : many}`;
 
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
@@ -73,68 +73,9 @@ export const t = {
     label: "Editor",
     empty: "Nothing here yet. Write some words and press the main button, or drop a sound file.",
     examples: "For example",
-    view: "View",
-    layers: { wave: "Waveform", spectrogram: "Spectrogram", both: "Both" },
-    zoom: "Zoom",
-    zoomIn: "Zoom in",
-    zoomOut: "Zoom out",
-    showAll: "Show all of it",
-    wave: (/** @type {string} */ name) => `Waveform of ${name}`,
     heardA: "A is shown and heard",
     heard: (/** @type {number} */ take, /** @type {number} */ of) => `${take ? `take ${take} of ${of}` : "another take"} is shown and heard`,
-    playhead: "Playhead",
-    position: (/** @type {number} */ seconds, /** @type {number} */ bar, /** @type {number} */ beat) =>
-      `${seconds} seconds${bar ? `, bar ${bar} beat ${beat}` : ""}`,
-    before: (/** @type {string} */ by) => `Add ${by} before`,
-    after: (/** @type {string} */ by) => `Add ${by} after`,
-    ghost: (/** @type {string} */ by) => `new: ${by}`,
     exact: (/** @type {string} */ samples, /** @type {number} */ rate) => `${samples} samples at ${rate} Hz`,
-  },
-  snap: {
-    label: "Snap",
-    off: "Off",
-    beat: "Beat",
-    bar: "Bar",
-    zero: "Zero crossing",
-    onset: "Onset",
-    noGrid: (/** @type {string} */ name) => `${name} (no tempo)`,
-    now: (/** @type {string} */ name) => `Snap: ${name}`,
-  },
-  regions: {
-    label: "Regions",
-    region: "Region",
-    from: "From",
-    to: "To",
-    length: "Length",
-    name: (/** @type {string} */ letter) => `region ${letter}`,
-    brace: "loop",
-    startOf: (/** @type {string} */ name) => `Start of ${name}`,
-    endOf: (/** @type {string} */ name) => `End of ${name}`,
-    beats: (/** @type {number} */ count) => plural(count, "beat", "beats"),
-    unit: "Unit of positions",
-    units: { seconds: "seconds", bars: "bars", samples: "samples" },
-    type: "A range, such as 1.0–1.5; empty: the selection, or what follows the playhead",
-    typeHint: "1.0–1.5",
-    add: "Add region",
-    invert: "Invert",
-    invertMore: "Keep only the regions, and remake the rest",
-    clear: "Clear",
-    play: (/** @type {string} */ letter) => `Play region ${letter}`,
-    remove: (/** @type {string} */ letter) => `Remove region ${letter}`,
-    removed: (/** @type {string} */ letter) => `Region ${letter} removed. Ctrl+Z brings it back.`,
-    merged: (/** @type {boolean} */ first) =>
-      `The regions touched, so they are one now.${first ? " All regions are made in one go, with the same words." : ""}`,
-    hint: "The model listens to what is around a region more than to the words. A larger region first, then smaller ones in it, often works.",
-    noStart: "Press [ first, where the region begins.",
-    invalid: (/** @type {string} */ end) => `Positions lie between 0 and ${end}, the start before the end.`,
-  },
-  kept: {
-    same: (/** @type {string} */ kept, /** @type {string} */ of) => `Kept samples are identical (${kept} of ${of})`,
-    changed: (/** @type {string} */ other, /** @type {string} */ of) => `${other} of ${of} kept samples differ`,
-    nothing: (/** @type {string} */ reason) => `Nothing to compare: ${reason}`,
-    fresh: "made again",
-    jump: (/** @type {number} */ at, /** @type {number} */ decibels) =>
-      `The level changes by ${decibels > 0 ? "+" : "−"}${Math.abs(decibels)} dB at ${at} s`,
   },
   news: {
     started: (/** @type {number} */ count) => `Started: ${plural(count, "take", "takes")}.`,

@@ -2,7 +2,7 @@
 
 import { openTake, place } from "../state/actions.js";
 import { gridOf } from "../state/tempo.js";
-import { t } from "../strings.js";
+import { words } from "../strings-editor.js";
 import { parsed, parsedRange, written } from "../view/grid.js";
 import { letter, tidy } from "../view/regions.js";
 import { h, iconButton, keyed } from "./element.js";
@@ -23,8 +23,8 @@ const UNITS = /** @type {const} */ (["seconds", "bars", "samples"]);
 export function regionTable(store, editing) {
   const body = h("tbody", {});
   const table = h("table", { class: "regions" },
-    h("caption", { class: "hidden-text" }, t.regions.label),
-    h("thead", {}, h("tr", {}, [t.regions.region, t.regions.from, t.regions.to, t.regions.length].map((text) => h("th", { scope: "col" }, text)),
+    h("caption", { class: "hidden-text" }, words.regions.label),
+    h("thead", {}, h("tr", {}, [words.regions.region, words.regions.from, words.regions.to, words.regions.length].map((text) => h("th", { scope: "col" }, text)),
       h("td", {}))), body);
   store.watch((state) => [place(state).regions, state.view.unit, gridOf(state)?.bpm, gridOf(state)?.first], (regions, unit) => {
     table.hidden = regions.length === 0;
@@ -37,7 +37,7 @@ export function regionTable(store, editing) {
       element.children[3].textContent = lengthText(store, span, unit);
     });
   });
-  return h("section", { class: "region-list column", "aria-label": t.regions.label }, bar(store, editing), table);
+  return h("section", { class: "region-list column", "aria-label": words.regions.label }, bar(store, editing), table);
 }
 
 /**
@@ -57,7 +57,7 @@ function write(store, sample, unit) {
 function lengthText(store, { start, end }, unit) {
   const grid = gridOf(store.state);
   const rate = openTake(store.state)?.audio.rate ?? 1;
-  if (unit === "bars" && grid) return t.regions.beats(Number((((end - start) * grid.bpm) / (60 * rate)).toFixed(2)));
+  if (unit === "bars" && grid) return words.regions.beats(Number((((end - start) * grid.bpm) / (60 * rate)).toFixed(2)));
   return unit === "samples" ? String(end - start) : `${Number(((end - start) / rate).toFixed(3))} s`;
 }
 
@@ -71,7 +71,7 @@ function row(store, editing, index) {
   const field = (/** @type {Edge} */ edge) => {
     const input = h("input", {
       type: "text", inputMode: "decimal", class: "number", "data-edge": edge,
-      "aria-label": edge === "start" ? t.regions.startOf(t.regions.name(name)) : t.regions.endOf(t.regions.name(name)),
+      "aria-label": edge === "start" ? words.regions.startOf(words.regions.name(name)) : words.regions.endOf(words.regions.name(name)),
       onchange: () => typed(store, editing, index, edge, input),
       onblur: () => show(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => arrows(editing, index, edge, event, show),
@@ -85,8 +85,8 @@ function row(store, editing, index) {
   };
   return h("tr", { "data-region": index },
     h("th", { scope: "row" }, name), field("start"), field("end"), h("td", { class: "number soft length" }),
-    h("td", { class: "row" }, iconButton("play", t.regions.play(name), () => editing.playAround(index)),
-      iconButton("trash", t.regions.remove(name), () => editing.remove(index))));
+    h("td", { class: "row" }, iconButton("play", words.regions.play(name), () => editing.playAround(index)),
+      iconButton("trash", words.regions.remove(name), () => editing.remove(index))));
 }
 
 /**
@@ -106,7 +106,7 @@ function typed(store, editing, index, edge, input) {
   const next = both ?? (at === null ? null : { ...span, [edge]: at });
   const valid = next !== null && next.start >= 0 && next.end <= samples && next.start < next.end;
   input.setAttribute("aria-invalid", String(!valid));
-  if (!valid) return editing.say(t.regions.invalid(write(store, samples, store.state.view.unit)));
+  if (!valid) return editing.say(words.regions.invalid(write(store, samples, store.state.view.unit)));
   const before = editing.regions().length;
   editing.change(index, next);
   editing.noteMerge(before);
@@ -133,10 +133,10 @@ function arrows(editing, index, edge, event, show) {
  */
 function bar(store, editing) {
   const unit = h("select", {
-    "aria-label": t.regions.unit, onchange: () => store.send({ type: "view", view: { unit: UNITS[unit.selectedIndex] } }),
-  }, UNITS.map((name) => h("option", { value: name }, t.regions.units[name])));
+    "aria-label": words.regions.unit, onchange: () => store.send({ type: "view", view: { unit: UNITS[unit.selectedIndex] } }),
+  }, UNITS.map((name) => h("option", { value: name }, words.regions.units[name])));
   const range = h("input", {
-    type: "text", class: "number range", placeholder: t.regions.typeHint, "aria-label": t.regions.type,
+    type: "text", class: "number range", placeholder: words.regions.typeHint, "aria-label": words.regions.type,
     oninput: () => range.setAttribute("aria-invalid", "false"),
   });
   const form = h("form", {
@@ -145,15 +145,15 @@ function bar(store, editing) {
       event.preventDefault();
       addTyped(store, editing, range);
     },
-  }, range, h("button", { class: "", type: "submit" }, t.regions.add));
-  const invert = h("button", { type: "button", title: t.regions.invertMore, onclick: editing.invert }, t.regions.invert);
-  const clear = h("button", { type: "button", onclick: editing.clear }, t.regions.clear);
+  }, range, h("button", { class: "", type: "submit" }, words.regions.add));
+  const invert = h("button", { type: "button", title: words.regions.invertMore, onclick: editing.invert }, words.regions.invert);
+  const clear = h("button", { type: "button", onclick: editing.clear }, words.regions.clear);
   store.watch((state) => [place(state).regions.length, state.view.unit, gridOf(state) !== null], (count, used, hasGrid) => {
     invert.hidden = clear.hidden = count === 0;
     unit.selectedIndex = UNITS.indexOf(used);
     unit.options[1].disabled = !hasGrid;
   });
-  return h("div", { class: "row" }, h("h2", {}, t.regions.label), form, unit, invert, clear);
+  return h("div", { class: "row" }, h("h2", {}, words.regions.label), form, unit, invert, clear);
 }
 
 /**
@@ -169,7 +169,7 @@ function addTyped(store, editing, input) {
   const span = parsedRange(input.value, store.state.view.unit, rate, gridOf(store.state), samples);
   const valid = span !== null && span.end <= samples;
   input.setAttribute("aria-invalid", String(!valid));
-  if (!valid) return editing.say(t.regions.invalid(write(store, samples, store.state.view.unit)));
+  if (!valid) return editing.say(words.regions.invalid(write(store, samples, store.state.view.unit)));
   const before = editing.regions().length;
   editing.setRegions(tidy([...editing.regions(), span], samples));
   editing.noteMerge(before + 1);

@@ -5,7 +5,8 @@ import { leadOf, sidesOf } from "../listening.js";
 import { openTake, place } from "../state/actions.js";
 import { extension, heardEdit, heardOffset } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
-import { duration, t } from "../strings.js";
+import { words } from "../strings-editor.js";
+import { duration } from "../strings.js";
 import { barAndBeat, toX } from "../view/grid.js";
 import { letter } from "../view/regions.js";
 import { drawGhost, drawRegion, drawRuler, hatch, ROW, shown } from "../view/ruler.js";
@@ -40,7 +41,7 @@ export class Stage {
     this.compare = controls.compareWithParent;
     this.base = h("canvas", { "aria-hidden": "true" });
     this.marks = h("canvas", { "aria-hidden": "true" });
-    this.head = h("div", { class: "playhead", role: "slider", tabIndex: 0, "aria-label": t.editor.playhead, "aria-orientation": "horizontal" });
+    this.head = h("div", { class: "playhead", role: "slider", tabIndex: 0, "aria-label": words.editor.playhead, "aria-orientation": "horizontal" });
     this.edges = h("div", { class: "edges" });
     this.more = /** @type {const} */ (["before", "after"]).map((side) => iconButton("add", "", () => editing.extend(side, editing.extensionStep()), { class: "square more" }));
     this.element = h("div", { class: "stage", role: "group" }, this.base, this.marks, this.edges, this.more, this.head);
@@ -222,8 +223,8 @@ export class Stage {
     const used = !isHeard && !["extend", "make", "edit"].includes(state.words.mode);
     for (const region of regions) drawRegion(context, view, region, { lanes, samples, crossfade, used, colors });
     const { before, after } = isHeard ? { before: 0, after: 0 } : extension(state);
-    if (before > 0) drawGhost(context, view, { start: -before * rate, end: 0 }, lanes, t.editor.ghost(duration(before)), colors);
-    if (after > 0) drawGhost(context, view, { start: samples, end: samples + after * rate }, lanes, t.editor.ghost(duration(after)), colors);
+    if (before > 0) drawGhost(context, view, { start: -before * rate, end: 0 }, lanes, words.editor.ghost(duration(before)), colors);
+    if (after > 0) drawGhost(context, view, { start: samples, end: samples + after * rate }, lanes, words.editor.ghost(duration(after)), colors);
     const { brace } = state.listening;
     if (brace) {
       fill(brace, colors.accent, ruler + 2, BRACE - 4);
@@ -249,19 +250,19 @@ export class Stage {
     keyed(this.edges, edges, ({ name, edge }) => `${name} ${edge}`, ({ name, edge }) => this._edge(name, edge), (element, { name, edge, span }) => {
       this._show(element, toX(view, span[edge]), view.width);
       this._value(element, span[edge]);
-      const which = name === "brace" ? t.regions.brace : t.regions.name(letter(Number(name)));
-      element.setAttribute("aria-label", edge === "start" ? t.regions.startOf(which) : t.regions.endOf(which));
+      const which = name === "brace" ? words.regions.brace : words.regions.name(letter(Number(name)));
+      element.setAttribute("aria-label", edge === "start" ? words.regions.startOf(which) : words.regions.endOf(which));
       if (name !== "brace" && edge === "start") /** @type {HTMLElement} */ (element.firstElementChild).textContent = letter(Number(name));
     });
     this._show(this.more[0], toX(view, -before * rate) - MORE, view.width);
     this._show(this.more[1], toX(view, samples + after * rate) + MORE, view.width);
     const by = state.view && duration(this.editing.extensionStep() / rate);
-    const labels = [t.editor.before(by), t.editor.after(by)];
+    const labels = [words.editor.before(by), words.editor.after(by)];
     this.more.forEach((button, index) => {
       button.title = labels[index];
       button.setAttribute("aria-label", labels[index]);
     });
-    this.element.setAttribute("aria-label", t.editor.wave(take.title || take.prompt));
+    this.element.setAttribute("aria-label", words.editor.wave(take.title || take.prompt));
     this._showHead();
   }
 
@@ -332,5 +333,5 @@ const MORE = 15; // pixels from an end of the take to the middle of its ⊕
  */
 function spoken(sample, rate, grid) {
   const { bar, beat } = grid ? barAndBeat(sample, rate, grid) : { bar: 0, beat: 0 };
-  return t.editor.position(Number((sample / rate).toFixed(3)), bar, beat);
+  return words.editor.position(Number((sample / rate).toFixed(3)), bar, beat);
 }

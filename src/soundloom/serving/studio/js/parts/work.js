@@ -4,7 +4,8 @@ import { COMMANDS, createEditing, viewOf, wholeView } from "../editing.js";
 import { openTake, place } from "../state/actions.js";
 import { heardEdit } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
-import { count, t } from "../strings.js";
+import { words } from "../strings-editor.js";
+import { count } from "../strings.js";
 import { toX } from "../view/grid.js";
 import { thumbnail } from "../view/thumbnail.js";
 import { fill, h, icon, iconButton } from "./element.js";
@@ -44,23 +45,23 @@ export function work(store, player, controls) {
  */
 function toolbar(store, editing) {
   const layers = LAYERS.map((layer) =>
-    iconButton(layer, t.editor.layers[layer], () => store.send({ type: "view", view: { layers: layer } }), { class: "square" }));
+    iconButton(layer, words.editor.layers[layer], () => store.send({ type: "view", view: { layers: layer } }), { class: "square" }));
   const snap = h("select", {
-    "aria-label": t.snap.label, onchange: () => store.send({ type: "settings", settings: { snap: SNAPS[snap.selectedIndex] } }),
-  }, SNAPS.map((mode) => h("option", { value: mode }, t.snap[mode])));
-  const out = iconButton("minus", t.editor.zoomOut, () => editing.zoomBy(0.5));
-  const all = iconButton("fit", t.editor.showAll, editing.showAll);
+    "aria-label": words.snap.label, onchange: () => store.send({ type: "settings", settings: { snap: SNAPS[snap.selectedIndex] } }),
+  }, SNAPS.map((mode) => h("option", { value: mode }, words.snap[mode])));
+  const out = iconButton("minus", words.editor.zoomOut, () => editing.zoomBy(0.5));
+  const all = iconButton("fit", words.editor.showAll, editing.showAll);
   store.watch((state) => [state.view.layers, state.settings.snap, state.view.zoom === null, gridOf(state) !== null], (shown, mode, isWhole, hasGrid) => {
     layers.forEach((button, index) => button.setAttribute("aria-pressed", String(LAYERS[index] === shown)));
     snap.selectedIndex = SNAPS.indexOf(mode);
     out.disabled = all.disabled = isWhole;
-    for (const index of [1, 2]) snap.options[index].textContent = hasGrid ? t.snap[SNAPS[index]] : t.snap.noGrid(t.snap[SNAPS[index]]);
+    for (const index of [1, 2]) snap.options[index].textContent = hasGrid ? words.snap[SNAPS[index]] : words.snap.noGrid(words.snap[SNAPS[index]]);
   });
   return h("div", { class: "row tools" },
-    h("div", { class: "segments", role: "group", "aria-label": t.editor.view }, layers),
-    h("div", { class: "row", role: "group", "aria-label": t.editor.zoom }, out, iconButton("add", t.editor.zoomIn, () => editing.zoomBy(2)), all),
+    h("div", { class: "segments", role: "group", "aria-label": words.editor.view }, layers),
+    h("div", { class: "row", role: "group", "aria-label": words.editor.zoom }, out, iconButton("add", words.editor.zoomIn, () => editing.zoomBy(2)), all),
     h("span", { class: "grow" }),
-    h("label", { class: "row" }, h("span", { class: "soft" }, t.snap.label), snap));
+    h("label", { class: "row" }, h("span", { class: "soft" }, words.snap.label), snap));
 }
 
 /**
@@ -118,7 +119,7 @@ function overview(store, editing) {
 
 /** Advice for who tries the same take again and again. @param {Store} store */
 function hint(store) {
-  const line = h("p", { class: "soft small" }, t.regions.hint);
+  const line = h("p", { class: "soft small" }, words.regions.hint);
   const tries = (/** @type {import("../types.js").State} */ { jobs, undo }) => {
     const { take, regions } = undo.nodes[undo.at].value;
     return regions.length ? Object.values(jobs).filter((job) => job.kind === "inpaint" && job.source === take && job.state === "succeeded").length : 0;
@@ -152,9 +153,9 @@ function kept(store, controls) {
     const rate = take.audio.rate;
     fill(line, icon(identical ? "check" : "warning"),
       h("span", { class: identical ? "good" : reason ? "soft" : "warn" },
-        identical ? t.kept.same(count(same), count(samples)) : reason ? t.kept.nothing(reason) : t.kept.changed(count(outside - same), count(outside))),
-      outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), t.kept.fresh),
-      jumps.map(({ at, decibels }) => h("span", { class: "warn" }, t.kept.jump(Number((at / rate).toFixed(2)), decibels))));
+        identical ? words.kept.same(count(same), count(samples)) : reason ? words.kept.nothing(reason) : words.kept.changed(count(outside - same), count(outside))),
+      outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), words.kept.fresh),
+      jumps.map(({ at, decibels }) => h("span", { class: "warn" }, words.kept.jump(Number((at / rate).toFixed(2)), decibels))));
   });
   return line;
 }
