@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "0fef1392cd842149a2b6d445e181c97608faac06"  # the one that is pinned for small-music
@@ -25,6 +25,9 @@ class Hub(ThreadingHTTPServer):
         self.cut_after: int | None = None  # bytes of a file after which the connection breaks
         self.cuts_left = 1
         self.failing = False
+        self.ignores_ranges = False
+        self.slow_after: int | None = None  # bytes of a file after which the rest comes slowly, until `go_on`
+        self.go_on = threading.Event()
         self.requests: list[str] = []
 
     @property
@@ -40,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        span = self.headers.get("Range", "")
+        span = "" if self.server.ignores_ranges else self.headers.get("Range", "")
         self.server.requests.append(" ".join(filter(None, (self.command, self.path, span))))
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commits/\w+", self.path):
             return self._open(match[1]) and self._commits()
@@ -93,7 +96,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:cut])
             self.close_connection = True
         elif self.command == "GET":
-            self.wfile.write(body)
+            with suppress(OSError):  # the client is gone
+                self._send(body, self.server.slow_after)
+
+    def _send(self, body, slow_after):
+        start = len(body) if slow_after is None else min(slow_after, len(body))
+        self.wfile.write(body[:start])
+        while start < len(body) and not self.server.go_on.wait(0.01):
+            self.wfile.write(body[start : start + 16])
+            start += 16
+        self.wfile.write(body[start:])
 
 
 @contextmanager

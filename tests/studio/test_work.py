@@ -118,6 +118,54 @@ def test_models_show_licenses_and_why_a_download_failed(page):
     expect(card.locator(".bad")).to_contain_text("downloads are disabled")
 
 
+def test_a_download_is_paused_and_stopped_and_a_model_is_removed_once_it_is_agreed(page):
+    """The hub is elsewhere, so the answers of the server are changed on their way."""
+    total, asked = 3_453_407_884, []
+    states = {"small-music": "running", "small-sfx": "paused"}
+
+    def models(route):
+        answer = route.fetch()
+        found = answer.json()
+        for model in found["data"]:
+            if model["id"] in states:
+                task = {"model": model["id"], "action": "pull", "state": states[model["id"]], "done": total // 2}
+                model["task"] = {**task, "total": total, "result": {}}
+            if model["id"] == "medium":
+                model.update(installed=True, removable=10**10, memory=10**14)
+        route.fulfill(response=answer, json=found)
+
+    def act(route):
+        asked.append((route.request.method, route.request.url.partition("/models/")[2]))
+        route.fulfill(json={"model": "small-music", "bytes": 1})
+
+    page.route("**/v1/models", models)
+    page.route("**/v1/models/*/*", act)
+    page.route("**/v1/models/medium", act)
+    page.goto("/#models")
+    page.reload()
+    running, paused, medium = (page.locator(f"[data-model={name}]") for name in ("small-music", "small-sfx", "medium"))
+    expect(running).to_contain_text("1.7 GB of 3.5 GB")
+    expect(running).to_contain_text("Memory: needs about")
+    expect(medium).to_contain_text("it may be very slow or not work")
+    expect(paused).to_contain_text("Paused at 1.7 GB")
+    running.get_by_role("button", name="Pause").click()
+    paused.get_by_role("button", name="Go on").click()
+    paused.get_by_role("button", name="Stop").click()
+    medium.get_by_role("button", name="Remove").click()
+    dialog = page.get_by_role("dialog", name="Remove medium?")
+    expect(dialog).to_contain_text("This frees 10 GB")
+    dialog.get_by_role("button", name="Cancel").click()
+    medium.get_by_role("button", name="Remove").click()
+    with page.expect_request("**/v1/models/medium"):
+        dialog.get_by_role("button", name="Remove").click()
+    expect(dialog).to_be_hidden()
+    assert asked == [
+        *(("POST", f"small-{path}") for path in ("music/pause", "sfx/resume", "sfx/stop")),
+        ("DELETE", "medium"),
+    ]
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_settings_are_kept_and_files_are_named(page):
     page.get_by_role("button", name="Settings").click()
     dialog = page.get_by_role("dialog")

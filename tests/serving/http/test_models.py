@@ -38,7 +38,10 @@ def test_a_model_is_checked(client):
 def test_models_are_described(client):
     found = {one["id"]: one for one in client.get("/v1/models").json()["data"]}
     assert found["mini"]["installed"] and not found["small-music"]["installed"]
-    assert found["small-music"]["bytes"] > 10**9
+    assert found["small-music"]["bytes"] > 10**9 and found["small-music"]["removable"] == 0
+    assert found["mini"]["memory"] < 10**9 < found["small-music"]["memory"] < found["medium"]["memory"] < 2 * 10**10
+    (device,) = client.get("/v1/system").json()["devices"]
+    assert device["memory"] > 10**9
     assert "large" not in found and "same-s" not in found
 
 

@@ -83,7 +83,7 @@ def download_faults(paths: Sequence[Path], sha256: Callable[[Path], str] = sha25
     beside = {other for path in paths if is_download(path) for other in path.parent.iterdir() if _is_small(other)}
     faults = []
     for path in dict.fromkeys([*paths, *sorted(beside)]):
-        missed = (digest for digest in _known_hashes(path) if _same_kind_of_hash(digest, path, sha256) != digest)
+        missed = (digest for digest in _known_hashes(path) if same_kind_of_hash(digest, path, sha256) != digest)
         if digest := next(missed, None):
             faults.append(f"{path} is damaged: its hash differs from the recorded {digest}")
     return faults
@@ -111,7 +111,8 @@ def _known_hashes(path: Path) -> list[str]:
     return [digest for digest in dict.fromkeys(known) if digest is not None]
 
 
-def _same_kind_of_hash(digest: str, path: Path, sha256: Callable[[Path], str]) -> str:
+def same_kind_of_hash(digest: str, path: Path, sha256: Callable[[Path], str] = sha256_of) -> str:
+    """Return the hash of a file that `digest` should be: its sha256, or git's own for a short one."""
     if len(digest) != _GIT_HASH_DIGITS:
         return sha256(path)
     data = path.read_bytes()

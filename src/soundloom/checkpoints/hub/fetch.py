@@ -24,7 +24,7 @@ from soundloom.errors import DownloadError, RequestError, WriteError
 
 log = logging.getLogger(__name__)
 
-_FULL_COMMIT = 40  # digits
+_COMMIT_DIGITS = 40  # digits
 _PROXIES = ("https", "http", "all")  # the proxy table also has a key for exceptions
 
 
@@ -92,7 +92,7 @@ def download(source: Source, revision: str | None) -> Path:
     require_network(source)
     remove_incomplete(source.repo)
     is_default = revision == source.revision
-    commit = _full_commit(source, revision or first_downloads.trusted_commit(source.repo))
+    commit = full_commit(source, revision or first_downloads.trusted_commit(source.repo))
     digests = {}
     local = Path()
     for file in source.files:
@@ -147,11 +147,11 @@ def _check(source: Source, file: RemoteFile, local: Path, commit: str, is_defaul
     return digest
 
 
-def _full_commit(source: Source, revision: str | None) -> str | None:
+def full_commit(source: Source, revision: str | None) -> str | None:
     """Expand an abbreviated commit; return branches and full commits as they are."""
     from huggingface_hub import HfApi
 
-    if revision is None or len(revision) == _FULL_COMMIT or not COMMIT.fullmatch(revision):
+    if revision is None or len(revision) == _COMMIT_DIGITS or not COMMIT.fullmatch(revision):
         return revision
     with download_errors(source, "the list of commits"):
         commits = [commit.commit_id for commit in HfApi().list_repo_commits(source.repo)]

@@ -31,7 +31,7 @@ class TaskOut(Exact):
 
     model: str
     action: Literal["pull", "verify"]
-    state: Literal["running", "succeeded", "failed"]
+    state: Literal["running", "paused", "succeeded", "failed"]
     done: int
     total: int
     result: dict[str, Any]
@@ -40,7 +40,8 @@ class TaskOut(Exact):
 class ModelOut(Exact):
     """A model, and what it can do: `modes` are kinds of jobs, `sounds` words for all sounds that it knows.
 
-    `bytes` is the size of its download. `guidance`, `steps` and `sampler` are the defaults. `distilled` models follow
+    `bytes` is the size of its download, `removable` what its removal would free, and `memory` about what it needs on
+    the first device. `guidance`, `steps` and `sampler` are the defaults. `distilled` models follow
     no guidance or negative prompt. `pass_seconds` is the longest clip of one pass, `tokens` how much of a prompt is
     read, and `templates` and `instruments` what prompts and instructions it was trained on.
     """
@@ -53,6 +54,8 @@ class ModelOut(Exact):
     installed: bool
     loaded: bool
     bytes: int | None
+    removable: int
+    memory: int | None
     kind: str | None
     max_seconds: float | None
     default_seconds: float | None
@@ -87,6 +90,13 @@ class TermsOut(Exact):
     terms: str
 
 
+class FreedOut(Exact):
+    """What was removed from the disk."""
+
+    model: str
+    bytes: int
+
+
 class MemoryOut(Exact):
     """What happens to the memory of a model."""
 
@@ -102,12 +112,13 @@ class WaitingOut(Exact):
 
 
 class DeviceOut(Exact):
-    """A worker; `held` says why it takes no jobs."""
+    """A worker; `held` says why it takes no jobs, `memory` is what its device has in bytes, if that is known."""
 
     name: str
     device: str | None
     engine: str
     precision: str
+    memory: int | None
     model: str | None
     busy: bool
     held: str

@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import APIRouter, Depends, Request
 
-from soundloom.serving.http.answers import MemoryOut, ModelOut, ModelsOut, TaskOut, TermsOut
+from soundloom.serving.http.answers import FreedOut, MemoryOut, ModelOut, ModelsOut, TaskOut, TermsOut
 from soundloom.serving.http.contract import problems
 from soundloom.serving.http.owners import require_all, server_of
 from soundloom.serving.http.schemas import Strict
@@ -37,6 +37,30 @@ async def pull(name: str, request: Request, body: PullIn | None = None) -> TaskO
     """Download a model. Progress and the end are events; the list of models has the state too."""
     accepted = body is not None and body.accept_license
     return TaskOut(**vars(server_of(request).models.start(name, "pull", accept_license=accepted)))
+
+
+@router.post("/{name}/pause", responses=problems(409), dependencies=[Depends(require_all)])
+async def pause(name: str, request: Request) -> TaskOut:
+    """Pause a download; the part that is there stays, also when the server ends."""
+    return TaskOut(**vars(await server_of(request).models.pause(name)))
+
+
+@router.post("/{name}/resume", status_code=202, responses=problems(409), dependencies=[Depends(require_all)])
+async def resume(name: str, request: Request) -> TaskOut:
+    """Go on with a download where it was paused."""
+    return TaskOut(**vars(server_of(request).models.resume(name)))
+
+
+@router.post("/{name}/stop", responses=problems(409), dependencies=[Depends(require_all)])
+async def stop(name: str, request: Request) -> FreedOut:
+    """Stop a download, running or paused, and remove what is there of it."""
+    return FreedOut(model=name, bytes=await server_of(request).models.stop(name))
+
+
+@router.delete("/{name}", responses=problems(409), dependencies=[Depends(require_all)])
+async def remove(name: str, request: Request) -> FreedOut:
+    """Remove a downloaded model from the disk; files that other models need stay."""
+    return FreedOut(model=name, bytes=await server_of(request).models.remove(name))
 
 
 @router.post("/{name}/verify", status_code=202, responses=problems(422), dependencies=[Depends(require_all)])

@@ -27,7 +27,7 @@ from soundloom.errors import (
     WriteError,
 )
 from soundloom.serving.jobs.settings import JobEndedError, NotAllowedError, NotFoundError, QueueFullError, TooLargeError
-from soundloom.serving.models import LicenseError
+from soundloom.serving.models import LicenseError, ModelStateError
 from soundloom.serving.problems import INTERNAL, problem_of, without_folder
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ REQUEST_FIELDS = {item.name for kind in (GenerationRequest, MusicRequest) for it
 STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that fits
     (NotFoundError, 404),
     (JobEndedError, 409),
+    (ModelStateError, 409),
     (QueueFullError, 429),
     (TooLargeError, 413),
     (ModelNotFoundError, 404),

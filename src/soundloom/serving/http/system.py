@@ -15,6 +15,7 @@ from soundloom.serving.http.guard import Access, too_many_attempts
 from soundloom.serving.http.owners import owner_of, server_of
 from soundloom.serving.http.problems import problem
 from soundloom.serving.http.tokens import COOKIE_SECONDS, exchange_link, open_cookie
+from soundloom.serving.memory_needs import memory_of
 from soundloom.serving.metrics import Metrics
 from soundloom.serving.storage.jobs import waiting
 from soundloom.version import __version__
@@ -84,6 +85,7 @@ async def system(request: Request) -> SystemOut:
             device=device.loaded.device or device.settings.device,
             engine=device.loaded.engine,
             precision=device.loaded.precision,
+            memory=memory_of(device),
             model=device.loaded.model,
             busy=device.run is not None,
             held=device.held,

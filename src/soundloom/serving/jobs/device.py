@@ -91,6 +91,7 @@ class Device:
         self.process: WorkerHandle | None = None
         self.loaded = Loaded()
         self.run: ActiveRun | None = None
+        self.memory: int | None = None  # bytes; known once a model was loaded
         self.held = ""  # why it takes no work
         self.wanted: str | None = None  # a model to load before the next work; "" frees the one that is loaded
         self.restarts = 0
@@ -215,6 +216,7 @@ class Device:
         self._send(Load(model))
         found: Loaded = await self._receive(Loaded)
         self.loaded = found if found.error is None else Loaded()
+        self.memory = found.memory or self.memory
         self._deaths.clear()  # only those in a row count
         self._dispatcher.report_devices()
         if found.error is not None:

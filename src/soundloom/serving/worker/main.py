@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundloom.atomic import name_in_errors
 from soundloom.errors import Canceled
+from soundloom.memory import total_memory
 from soundloom.serving.problems import problem_of, without_folder
 from soundloom.serving.storage.objects import ObjectStore
 from soundloom.serving.worker.messages import (
@@ -120,7 +121,8 @@ class Worker:
             self._send(Loaded(name, error=problem_of(error)))
             return
         engine = self.model.engine
-        self._send(Loaded(name, time.perf_counter() - start, engine.name, engine.device, engine.precision))
+        seconds, memory = time.perf_counter() - start, _memory(engine.device)
+        self._send(Loaded(name, seconds, engine.name, engine.device, engine.precision, memory))
 
     # Runs
 
@@ -204,3 +206,12 @@ def _request(item: WorkItem) -> Any:
     if item.family == "musicgen":
         return MusicRequest.from_record(item.request, source=source)
     return GenerationRequest.from_record(item.request, source)
+
+
+def _memory(device: str) -> int | None:
+    """Return the bytes of memory of a device, or of the machine if it has none of its own."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return total_memory()

@@ -88,6 +88,7 @@ class Loaded(Message):
     engine: str = ""
     device: str = ""
     precision: str = ""
+    memory: int | None = None  # bytes of the device, or of the machine if it has none of its own
     error: dict[str, Any] | None = None
 
 

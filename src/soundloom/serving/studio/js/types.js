@@ -14,8 +14,8 @@
  *   request: Record<string, any>, source: string | null, items: Item[], progress: Progress | null}} Job
  * @typedef {{model: string, action: string, state: string, done: number, total: number,
  *   result: Record<string, any>}} Task
- * @typedef {{id: string, license: string, installed: boolean, bytes: number | null, max_seconds: number | null,
- *   default_seconds?: number, kind?: string, loaded: boolean, task: Task | null, modes: string[],
+ * @typedef {{id: string, license: string, installed: boolean, bytes: number | null, removable: number,
+ *   memory: number | null, max_seconds: number | null, default_seconds?: number, kind?: string, loaded: boolean, task: Task | null, modes: string[],
  *   music: boolean, distilled: boolean | null, guidance: number, steps: number | null, sampler: string | null, rate: number,
  *   channels: number, min_seconds: number, pass_seconds: number, tokens: number | null, sounds: string[],
  *   templates: string[], instruments: string[]}} Model

@@ -136,7 +136,7 @@ export const api = {
   license: (id) => json(`${model(id)}/license`),
   /** @param {string} id @param {boolean} accepted */
   pull: (id, accepted) => post(`${model(id)}/pull`, { accept_license: accepted }),
-  /** @param {string} id @param {"verify" | "load" | "unload"} action */
+  /** @param {string} id @param {"verify" | "load" | "unload" | "pause" | "resume" | "stop"} action */
   act: (id, action) => post(`${model(id)}/${action}`),
 
   /** @param {string} token */

@@ -1,6 +1,6 @@
 /** The models: which are here, what they need and allow, and adapters. */
 
-import { api } from "../net/api.js";
+import { api, json } from "../net/api.js";
 import { duration, size, t } from "../strings.js";
 import { models as words } from "../strings-work.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
@@ -16,6 +16,7 @@ import { fill, h, icon, iconButton, keyed } from "./element.js";
 export function models(store, controls) {
   const list = h("ul", { class: "cards" });
   const license = licenseDialog(controls);
+  const removal = removalDialog();
   const facts = h("p", { class: "soft small" });
   const act = (/** @type {() => Promise<unknown>} */ work) => void controls.attempt(async () => {
     await work();
@@ -27,16 +28,17 @@ export function models(store, controls) {
   };
   /** @type {Map<string, {time: number, done: number}>} when a download was first seen */
   const begun = new Map();
-  store.watch((state) => [state.models, state.model, state.system?.user], (all, used, user) => {
+  const memoryOf = (/** @type {import("../types.js").State} */ { system }) => Math.max(0, ...(system?.devices ?? []).map((one) => one.memory ?? 0));
+  store.watch((state) => [state.models, state.model, state.system?.user, memoryOf(state)], (all, used, user, memory) => {
     keyed(list, all, (model) => model.id, (model) => h("li", { class: "panel card model", "data-model": model.id }), (element, model) => {
       const running = model.task?.state === "running" ? model.task : null;
       if (!running) begun.delete(model.id);
       else if (!begun.has(model.id)) begun.set(model.id, { time: performance.now(), done: running.done });
-      const key = JSON.stringify([model.installed, model.loaded, model.task, used === model.id, user === null, user === undefined]);
+      const key = JSON.stringify([model.installed, model.loaded, model.task, used === model.id, user === null, user === undefined, memory]);
       if (element.dataset.shown === key) return;
       element.dataset.shown = key;
       const had = element.contains(document.activeElement) ? document.activeElement?.textContent : null;
-      fill(element, card(model, used === model.id, user === undefined ? null : user === null, begun.get(model.id)));
+      fill(element, card(model, used === model.id, user === undefined ? null : user === null, begun.get(model.id), memory));
       for (const button of element.querySelectorAll("button")) if (had && button.textContent === had) button.focus();
     });
   });
@@ -50,10 +52,14 @@ export function models(store, controls) {
    * @param {boolean} used
    * @param {boolean | null} may null: not known yet
    * @param {{time: number, done: number} | undefined} start
+   * @param {number} memory bytes that this machine has, 0 if unknown
    */
-  function card(model, used, may, start) {
+  function card(model, used, may, start, memory) {
     const state = model.loaded ? words.loaded : model.installed ? (model.bytes ? words.here : words.builtIn) : "";
-    const busy = model.task?.state === "running";
+    const { action, state: doing } = model.task ?? {};
+    const busy = doing === "running";
+    const isPaused = doing === "paused";
+    const pulls = action === "pull" && (busy || isPaused);
     const button = (/** @type {string} */ text, /** @type {() => void} */ onclick, main = false) =>
       h("button", { type: "button", class: main ? "main" : "", onclick }, text);
     return [
@@ -62,20 +68,38 @@ export function models(store, controls) {
       h("p", { class: "soft small" }, [words.kinds[/** @type {keyof typeof words.kinds} */ (model.kind)],
         model.max_seconds ? words.longest(duration(model.max_seconds)) : "",
         model.bytes ? (model.installed ? size(model.bytes) : words.size(size(model.bytes))) : ""].filter(Boolean).join(" · ")),
+      model.memory && needs(model.memory, memory),
       model.license && h("p", { class: "small" }, h("span", { class: "soft" }, `${words.license}: `), model.license),
       model.id === "mini" && h("p", { class: "small" }, t.demonstrationMore(model.max_seconds ?? 0)),
       task(model, start),
       h("div", { class: "row" },
-        !model.installed && !busy && may && button(words.get, () => license.ask(model.id, () => act(() => api.pull(model.id, true))), true),
+        pulls && may && [
+          button(busy ? words.pause : words.resume, () => act(() => api.act(model.id, busy ? "pause" : "resume")), isPaused),
+          button(words.stop, () => act(() => api.act(model.id, "stop")))],
+        !model.installed && !busy && !isPaused && may && button(words.get, () => license.ask(model.id, () => act(() => api.pull(model.id, true))), true),
         model.installed && !used && button(words.use, () => use(model.id), true),
         model.installed && may && (model.loaded ? button(words.unload, () => act(() => api.act(model.id, "unload")))
           : button(words.load, () => act(() => api.act(model.id, "load")))),
         model.installed && may && !busy && button(words.verify, () => act(() => api.act(model.id, "verify"))),
+        model.installed && may && !busy && model.removable > 0 &&
+          button(words.remove, () => removal.ask(model, () => act(() => json(`/v1/models/${encodeURIComponent(model.id)}`, { method: "DELETE" })))),
         may === false && !model.installed && h("span", { class: "soft small" }, words.onlyAdmin)),
     ].filter(Boolean);
   }
   return h("div", { class: "screen models column" }, h("h1", { class: "hidden-text" }, words.label),
-    h("div", { class: "column tight" }, h("p", {}, words.intro), facts), list, adapters(store), license.dialog);
+    h("div", { class: "column tight" }, h("p", {}, words.intro), facts), list, adapters(store), license.dialog, removal.dialog);
+}
+
+/**
+ * Whether a model fits into the memory that is here.
+ * @param {number} needed
+ * @param {number} here
+ */
+function needs(needed, here) {
+  const fits = needed <= here;
+  const has = size(here > 1e10 ? Math.round(here / 1e9) * 1e9 : here);
+  return h("p", { class: "small" }, h("span", { class: "soft" }, `${words.memory}: `), words.needs(size(needed)), here > 0 && [", ",
+    h("span", { class: fits ? "good" : "warn" }, fits ? words.has(has) : words.lacks(has), icon(fits ? "check" : "warning"))]);
 }
 
 /**
@@ -85,14 +109,18 @@ export function models(store, controls) {
  */
 function task({ task: found }, start) {
   if (!found) return null;
+  if (found.state === "paused") {
+    return h("div", { class: "column tight" }, h("progress", { value: found.total ? found.done / found.total : 0, "aria-label": words.label }),
+      h("span", { class: "soft small" }, words.paused(words.downloading(size(found.done), size(found.total)))));
+  }
   if (found.state === "running") {
     const pulls = found.action === "pull";
     const seconds = start ? (performance.now() - start.time) / 1000 : 0;
     const speed = start && seconds > 2 ? (found.done - start.done) / seconds : 0;
-    const left = speed > 0 ? ` · ${words.left(duration((found.total - found.done) / speed))}` : "";
+    const left = speed > 0 ? ` · ${words.speed(size(speed))} · ${words.left(duration((found.total - found.done) / speed))}` : "";
     return h("div", { class: "column tight" },
       h("progress", pulls && found.total ? { value: found.done / found.total, "aria-label": words.label } : { "aria-label": words.verifying }),
-      h("span", { class: "soft small number" }, pulls ? words.downloading(size(found.done), size(found.total)) + left : words.verifying));
+      h("span", { class: "soft small" }, pulls ? words.downloading(size(found.done), size(found.total)) + left : words.verifying));
   }
   const { message, hint, faults, tensors } = found.result;
   if (found.state === "failed") {
@@ -100,6 +128,26 @@ function task({ task: found }, start) {
     return h("p", { class: "bad small", role: "status" }, icon("warning"), ` ${text} `, h("span", { class: "soft" }, hint ?? ""));
   }
   return h("p", { class: "good small", role: "status" }, found.action === "pull" ? words.downloaded : words.verified(tensors ?? 0));
+}
+
+/** Asks before a model is removed. */
+function removalDialog() {
+  const title = h("h2", { id: "removal-title" });
+  const text = h("p", {});
+  let then = () => {};
+  const dialog = h("dialog", { "aria-labelledby": "removal-title" }, h("div", { class: "column" }, title, text,
+    h("div", { class: "row" }, h("button", { type: "button", class: "main", onclick: () => (dialog.close(), then()) }, words.remove),
+      h("button", { type: "button", onclick: () => dialog.close() }, words.cancel))));
+  return {
+    dialog,
+    /** @param {Model} model @param {() => void} agreed */
+    ask: (model, agreed) => {
+      then = agreed;
+      title.textContent = words.removeModel(model.id);
+      text.textContent = words.frees(size(model.removable));
+      dialog.showModal();
+    },
+  };
 }
 
 /** What has to be accepted before a download. @param {Controls} controls */
