@@ -293,3 +293,59 @@ def test_a_drag_beside_the_stage_scrolls(editor):
     page.get_by_role("group", name="Waveform of").get_by_role("slider", name="Playhead").focus()
     page.keyboard.press("Home")
     expect(frame).to_have_css("left", re.compile(r"^\d(\.\d+)?px$"))
+
+
+def in_passes(editor):
+    """Give the second of two regions its own words."""
+    page = editor.page
+    for typed in ("0.5-1.0", "2.0-2.5"):
+        page.get_by_label("A range").fill(typed)
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Own words for region B").click()
+    page.keyboard.type("snare violin")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("mini does not know: violin.")).to_be_visible()
+    page.get_by_label("Own words for region B").last.fill("snare drum loop")
+    expect(editor.main).to_have_text("Remake 2 regions in 2 passes")
+    expect(page.get_by_label("Takes", exact=True)).to_be_hidden()
+
+
+def test_regions_with_own_words_are_passes_that_go_on_after_a_reload(editor, studio, loop):
+    page = editor.page
+    in_passes(editor)
+    known = {take["id"] for take in studio.takes()}
+    studio.client.post("/v1/queue/pause")
+    editor.main.click()
+    expect(page.get_by_text("Pass 1 of 2 is being made; 1 pass follows.")).to_be_visible()
+    page.wait_for_function("() => JSON.parse(localStorage['soundloom-words']).passes[0].at === 0")
+    page.reload()
+    expect(page.get_by_text("Pass 1 of 2 is being made; 1 pass follows.")).to_be_visible()
+    studio.client.post("/v1/queue/resume")
+    expect(page.get_by_text("Pass 1 of 2")).to_be_hidden()
+    expect(page.locator(".strip .thumbnail")).to_be_visible()
+    expect(page.get_by_text("Pass 2 of 2")).to_be_hidden()
+    second, first = (take for take in studio.takes() if take["id"] not in known)
+    assert [first["parent"], second["parent"]] == [loop, first["id"]]
+    assert [one["record"]["request"]["regions"] for one in (first, second)] == [[[0.5, 1.0]], [[2.0, 2.5]]]
+    assert second["prompt"] == "snare drum loop"
+    same, outside = compared(studio, loop, second["id"], [(BEAT, 2 * BEAT), (4 * BEAT, 5 * BEAT)])
+    assert same == outside
+    assert page.evaluate("JSON.parse(localStorage['soundloom-words']).passes") == []
+
+
+def test_what_follows_a_canceled_pass_is_named_and_can_be_left(editor, studio):
+    page = editor.page
+    in_passes(editor)
+    studio.client.post("/v1/queue/pause")
+    editor.main.click()
+    expect(page.get_by_text("Pass 1 of 2 is being made")).to_be_visible()
+    page.wait_for_function("() => JSON.parse(localStorage['soundloom-words']).passes[0].at === 0")
+    (job,) = studio.client.get("/v1/jobs", params={"state": "queued"}).json()
+    studio.client.post(f"/v1/jobs/{job['id']}/cancel")
+    expect(page.get_by_text("Pass 1 of 2 was not finished, so 1 pass was not made.")).to_be_visible()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Pass 1 of 2 is being made")).to_be_visible()
+    studio.client.post(f"/v1/jobs/{job['id']}/cancel")
+    studio.client.post("/v1/queue/resume")
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.get_by_text("Pass 1 of 2")).to_be_hidden()

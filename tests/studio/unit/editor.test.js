@@ -14,6 +14,13 @@ test("regions are in order, and overlap is impossible", () => {
   assert.deepEqual(changed([span(0, 10), span(20, 30)], 0, null, 100), [span(20, 30)]);
 });
 
+test("regions keep words of their own when they move, and the first ones when they merge", () => {
+  const own = { ...span(50, 70), words: "snare" };
+  assert.deepEqual(changed([span(0, 10), own], 1, withEdge(own, "start", 40, 100), 100)[1], { ...own, start: 40 });
+  assert.deepEqual(withEdge(own, "start", 20, 100, true), { ...own, start: 20, end: 40 });
+  assert.deepEqual(tidy([span(40, 55), own, { ...span(70, 80), words: "rain" }], 100), [{ ...span(40, 80), words: "snare" }]);
+});
+
 test("inverted regions are what lies between", () => {
   assert.deepEqual(inverted([span(0, 10), span(20, 30)], 50), [span(10, 20), span(30, 50)]);
   assert.deepEqual(inverted(inverted([span(3, 4)], 9), 9), [span(3, 4)]);

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FIRST_WORDS, firstState, reduce } from "../../../src/soundloom/serving/studio/js/state/actions.js";
 import { branchOf, changeOf, grown, rowsOf } from "../../../src/soundloom/serving/studio/js/state/lineage.js";
 import { markedPieces, promptNotes, withStart } from "../../../src/soundloom/serving/studio/js/state/prompt.js";
-import { againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "../../../src/soundloom/serving/studio/js/state/request.js";
+import { againBody, differOnlyInLoras, jobBodies, jobBody, obstacle, passesOf, recalled } from "../../../src/soundloom/serving/studio/js/state/request.js";
 import { restored } from "../../../src/soundloom/serving/studio/js/state/storage.js";
 
 const MODEL = { id: "mini", installed: true, modes: ["generate", "vary", "inpaint", "extend", "loop"], music: false, distilled: true, steps: 8, guidance: 1, sampler: "pingpong", sounds: ["rain"] };
@@ -42,6 +42,17 @@ test("regions are seconds, and less change varies them", () => {
   const body = jobBody(state({ mode: "remake", prompt: "rain", regionNoise: 0.4 }, { take: take("1"), regions: [{ start: 22050, end: 44100 }] }));
   assert.deepEqual(body.request, { prompt: "rain", regions: [[0.5, 1]], crossfade: 0.01, noise: 0.4 });
   assert.deepEqual([body.kind, body.source, body.parent], ["inpaint", "1", "1"]);
+});
+
+test("regions with the same words are one pass, others are passes in order, of one take each", () => {
+  const regions = [{ start: 0, end: 44100, words: " " }, { start: 88200, end: 132300, words: "snare" }, { start: 150000, end: 160000, words: "rain " }];
+  const found = state({ mode: "remake", prompt: "rain", count: 4, seed: 3 }, { take: take("1"), regions });
+  assert.deepEqual(passesOf(found), [{ prompt: "rain", regions: [regions[0], regions[2]] }, { prompt: "snare", regions: [regions[1]] }]);
+  const bodies = jobBodies(found);
+  assert.deepEqual(bodies.map((body) => [body.count, body.source, body.request.prompt, body.request.seed, body.request.regions.length]),
+    [[1, "1", "rain", 3, 2], [1, "1", "snare", 3, 1]]);
+  assert.deepEqual(jobBodies(state({ mode: "remake", prompt: "rain", count: 4 }, { take: take("1"), regions: regions.slice(0, 1) }))[0].count, 4);
+  assert.equal(passesOf({ ...found, words: { ...found.words, mode: "vary" } }).length, 1);
 });
 
 test("adapters that are on go along, with their noise levels if they are limited", () => {

@@ -170,6 +170,16 @@ export function createEditing(store, player) {
       editing.change(index, null);
     },
 
+    /**
+     * Give a region its own words; null: those of the others.
+     * @param {number} index @param {string | null} text @param {boolean} [merge]
+     */
+    ownWords: (index, text, merge = false) => setRegions(regions().map((one, at) => {
+      if (at !== index) return one;
+      const { start, end } = one;
+      return text === null ? { start, end } : { start, end, words: text };
+    }), merge),
+
     /** Play a region with a second around it. @param {number} index */
     playAround: (index) => {
       const { start, end } = regions()[index];

@@ -2,7 +2,7 @@
 
 import { api, ApiError, newKey } from "./net/api.js";
 import { candidateTakes, openTake, place } from "./state/actions.js";
-import { added, againBody, differOnlyInLoras, jobBody, obstacle, recalled } from "./state/request.js";
+import { added, againBody, differOnlyInLoras, jobBodies, jobBody, obstacle, recalled } from "./state/request.js";
 import { keepPrompt, keepSession, readSession } from "./state/storage.js";
 
 /** @typedef {import("./net/events.js").Store} Store */
@@ -35,7 +35,10 @@ export function createMaking(store, attempt, take) {
     submit: async () => {
       if (obstacle(store.state)) return;
       keepPrompt(store.state.words.prompt);
-      await send(jobBody(store.state));
+      const bodies = jobBodies(store.state);
+      const passes = { bodies, keys: bodies.map(newKey), at: -1, job: "", before: place(store.state).take };
+      if (bodies.length > 1) store.send({ type: "passes", passes: [...store.state.passes, passes] }); // parts/passes.js queues them
+      else await send(bodies[0]);
     },
 
     /** Make the take in the editor repeat without a break. */
@@ -147,8 +150,8 @@ export function watchWords(store) {
     }
     if (obstacle(store.state)) return store.send({ type: "check", check: null });
     try {
-      const check = await api.check(jobBody(store.state), signal);
-      if (!signal.aborted) answered(store, check);
+      const checks = await Promise.all(jobBodies(store.state).map((body) => api.check(body, signal)));
+      if (!signal.aborted) answered(store, checks.reduce(together));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const refusal = error.status >= 400 && error.status < 500 ? { message: error.message, hint: error.hint } : null;
@@ -179,6 +182,17 @@ export async function drawPrompts(store) {
     if (!(error instanceof ApiError)) throw error;
     store.send({ type: "prompts", prompts: null });
   }
+}
+
+/**
+ * What the server says about two jobs, one after the other.
+ * @param {import("./types.js").Check} one
+ * @param {import("./types.js").Check} other
+ * @returns {import("./types.js").Check}
+ */
+function together(one, other) {
+  const estimated_seconds = one.estimated_seconds + other.estimated_seconds;
+  return { ...one, clips: [...one.clips, ...other.clips], passes: one.passes + other.passes, estimated_seconds };
 }
 
 /**

@@ -55,6 +55,7 @@ export const asking = {
       { value: 1, label: "all new" },
     ],
     regionsHint: "Drag across the waveform to mark what should be made again. The rest stays exactly as it is.",
+    onePerPass: "Passes make one take: each works on the result of the one before.",
     makeLoop: "Make it loop",
     makeLoopHint: "Remakes half a second around its end and start, so that it repeats without a break.",
     add: "Add after the end",

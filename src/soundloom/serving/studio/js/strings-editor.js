@@ -51,10 +51,24 @@ export const words = {
     remove: (/** @type {string} */ letter) => `Remove region ${letter}`,
     removed: (/** @type {string} */ letter) => `Region ${letter} removed. Ctrl+Z brings it back.`,
     merged: (/** @type {boolean} */ first) =>
-      `The regions touched, so they are one now.${first ? " All regions are made in one go, with the same words." : ""}`,
+      `The regions touched, so they are one now.${first ? " Regions with the same words are made in one go." : ""}`,
+    own: (/** @type {string} */ letter) => `Own words for region ${letter}`,
+    ownHint: (/** @type {string} */ prompt) => (prompt ? `as the others: ${prompt}` : "what should be here"),
+    pass: (/** @type {number} */ number) => `pass ${number}`,
     hint: "The model listens to what is around a region more than to the words. A larger region first, then smaller ones in it, often works.",
     noStart: "Press [ first, where the region begins.",
     invalid: (/** @type {string} */ end) => `Positions lie between 0 and ${end}, the start before the end.`,
+  },
+  passes: {
+    made: (/** @type {number} */ pass, /** @type {number} */ of) =>
+      `Pass ${pass} of ${of} is being made${pass < of ? `; ${plural(of - pass, "pass follows", "passes follow")}` : ", the last one"}.`,
+    stopped: (/** @type {number} */ pass, /** @type {number} */ of) =>
+      `Pass ${pass} of ${of} was not finished, so ${plural(of - pass, "pass was", "passes were")} not made.`,
+    refused: (/** @type {number} */ pass, /** @type {number} */ of) => `Pass ${pass} of ${of} could not be queued.`,
+    gone: (/** @type {number} */ pass, /** @type {number} */ of) =>
+      `The result of pass ${pass} of ${of} is gone, so ${plural(of - pass, "pass was", "passes were")} not made.`,
+    again: "Try again",
+    leave: "Leave it",
   },
   kept: {
     same: (/** @type {string} */ kept, /** @type {string} */ of) => `Kept samples are identical (${kept} of ${of})`,

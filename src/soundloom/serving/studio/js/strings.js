@@ -49,7 +49,8 @@ export const t = {
   button: {
     make: (/** @type {number} */ count) => `Make ${count}`,
     vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
-    remake: (/** @type {number} */ regions) => `Remake ${plural(regions, "region", "regions")}`,
+    remake: (/** @type {number} */ regions, /** @type {number} */ passes) =>
+      `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
     extend: (/** @type {string} */ by) => `Extend by ${by}`,
     edit: "Edit",
   },

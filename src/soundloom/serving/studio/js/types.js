@@ -32,8 +32,8 @@
  * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],
  *   passes: number, estimated_seconds: number}} Check
  *
- * A region or selection: samples from `start` up to, not including, `end`.
- * @typedef {{start: number, end: number}} Span
+ * A region or selection: samples from `start` up to, not including, `end`; `words` are those of a region that has its own.
+ * @typedef {{start: number, end: number, words?: string}} Span
  *
  * @typedef {"make" | "vary" | "remake" | "extend" | "loop" | "edit"} Mode
  * An adapter in use; `sigma` are the noise levels at which it acts.
@@ -49,6 +49,9 @@
  * What undo walks through: the take in the editor, and what is marked on it.
  * @typedef {{take: string | null, regions: Span[], selection: Span | null}} Place
  * @typedef {{job: string, focus: number, before: string | null}} Candidates
+ * Jobs in order, each of which works on the result of the one before. `job` is the one that was queued last, number `at`
+ * of `bodies`, or -1; each has a key, so that it is queued once. `before` is the take that they begin with.
+ * @typedef {{bodies: Record<string, any>[], keys: string[], at: number, job: string, before: string | null}} Passes
  *
  * What the server measured; null: unsure, or silence. Loudness in LUFS, true peak in dBTP, onsets in seconds.
  * @typedef {{tempo: number | null, tempo_confidence: number, key: string | null, key_confidence: number,
@@ -99,6 +102,7 @@
  *   undo: import("./state/history.js").Tree<Place>,
  *   compare: string | null,
  *   candidates: Candidates | null,
+ *   passes: Passes[],
  *   listening: Listening,
  *   measures: Record<string, Measure | null>,
  *   grids: Record<string, Partial<Grid>>,

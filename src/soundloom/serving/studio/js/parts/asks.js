@@ -1,6 +1,7 @@
 /** What a mode asks for besides words: length, change, how much to add, how many takes, the seed. */
 
 import { openTake, place, usedModel } from "../state/actions.js";
+import { passesOf } from "../state/request.js";
 import { gridOf } from "../state/tempo.js";
 import { count, duration, t } from "../strings.js";
 import { fill, h, icon } from "./element.js";
@@ -12,6 +13,7 @@ import { fold, labeled, newId, numberField, seedField, segments, shownIf, slider
 /** @typedef {import("../types.js").State} State */
 
 const isMusic = (/** @type {State} */ state) => usedModel(state)?.music === true;
+const inPasses = (/** @type {State} */ state) => passesOf(state).length > 1;
 const DEFAULT_BARS = 2;
 const BEATS = 4; // of a bar
 
@@ -29,7 +31,8 @@ export function asks(store, controls) {
     inModes(remake(store, controls), "remake"),
     inModes(extend(store), "extend"),
     inModes(crossfade, "remake", "extend"),
-    numberField(store, t.takes, "count", { min: 1, max: 100, step: 1, also: { countChosen: true } }),
+    shownIf(store, numberField(store, t.takes, "count", { min: 1, max: 100, step: 1, also: { countChosen: true } }), (state) => !inPasses(state)),
+    shownIf(store, h("p", { class: "soft small" }, t.words.onePerPass), inPasses),
     seedField(store));
 }
 

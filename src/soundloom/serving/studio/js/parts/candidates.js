@@ -17,12 +17,19 @@ const GROWN_MS = 300; // until the editor shows a take
 /**
  * @param {Store} store
  * @param {Controls} controls
+ * @param {HTMLElement} panel that holds them
  */
-export function candidates(store, controls) {
+export function candidates(store, controls, panel) {
   const list = h("ol", { class: "strip", onkeydown: (/** @type {KeyboardEvent} */ event) => keys(event, store, controls) });
   const hint = h("p", { class: "soft small hint" }, t.candidates.hint);
   const none = h("p", { class: "soft" }, t.candidates.none);
   const alike = h("p", { class: "soft small row top alike" }, icon("help"), h("span", { class: "grow" }, t.candidates.alike));
+  const passes = h("div", {});
+  const end = store.watch((state) => [state.passes.length > 0], async (some) => {
+    if (!some) return;
+    queueMicrotask(() => end());
+    fill(passes, (await import("./passes.js")).passList(store, controls));
+  });
   const cards = new Cards(store, controls);
   store.watch(
     (state) => [state.candidates, jobOf(state), state.takes, state.measures, place(state).take],
@@ -36,13 +43,12 @@ export function candidates(store, controls) {
         cards.update(element, item, /** @type {Job} */ (job), item.number === found?.focus, item.take === open));
     },
   );
-  const panel = h("section", { class: "panel candidates", "aria-label": t.candidates.label },
-    h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls)), none, list, alike);
+  const head = h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls));
   store.watch((state) => [state.candidates?.job, candidateTakes(state).length > 0, place(state).take], (job, some) => {
     // it may lie below the editor, which grows when it gets a take
     if (job && narrow.matches) setTimeout(() => panel.scrollIntoView({ block: "nearest" }), some ? GROWN_MS : 0);
   });
-  return panel;
+  return [head, passes, none, list, alike];
 }
 
 /** @param {State} state */

@@ -3,7 +3,7 @@
 import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.js";
 import { heardEdit } from "../state/shown.js";
 import { count, duration, t } from "../strings.js";
-import { fill, h } from "./element.js";
+import { fill, h, styles } from "./element.js";
 import { facts as labels } from "./facts.js";
 
 /**
@@ -29,7 +29,8 @@ export function editor(store, player, controls) {
   const end = store.watch((state) => [openTake(state) !== null || state.candidates !== null], async (isNeeded) => {
     if (!isNeeded) return;
     queueMicrotask(() => end());
-    fill(work, (await import("./work.js")).work(store, player, controls));
+    const [module] = await Promise.all([import("./work.js"), styles("editor")]);
+    fill(work, module.work(store, player, controls));
   });
   store.watch((state) => [place(state).take === null ? candidateTakes(state).find(({ take }) => take in state.takes)?.take : null], (first) => {
     if (first) store.send({ type: "open", take: first }); // an empty editor shows the first new take

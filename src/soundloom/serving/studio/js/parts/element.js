@@ -161,6 +161,15 @@ export function later(make) {
   };
 }
 
+/**
+ * Load a style sheet that the first screen does without.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+export const styles = (name) => new Promise((done) => {
+  document.head.append(h("link", { rel: "stylesheet", href: `/studio/css/${name}.css`, onload: () => done(), onerror: () => done() }));
+});
+
 /** The icons, drawn on 24 × 24 as one path each, with strokes. */
 const paths = {
   add: "M12 5v14M5 12h14",

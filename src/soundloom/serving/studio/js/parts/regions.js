@@ -1,8 +1,12 @@
 /** The regions as a table: each edge in seconds, bars or samples; and what is done to all of them. */
 
-import { openTake, place } from "../state/actions.js";
+import { api, ApiError } from "../net/api.js";
+import { openTake, place, usedModel } from "../state/actions.js";
+import { promptNotes } from "../state/prompt.js";
+import { passesOf } from "../state/request.js";
 import { gridOf } from "../state/tempo.js";
 import { words } from "../strings-editor.js";
+import { t } from "../strings.js";
 import { parsed, parsedRange, written } from "../view/grid.js";
 import { letter, tidy } from "../view/regions.js";
 import { h, iconButton, keyed } from "./element.js";
@@ -26,9 +30,17 @@ export function regionTable(store, editing) {
     h("caption", { class: "hidden-text" }, words.regions.label),
     h("thead", {}, h("tr", {}, [words.regions.region, words.regions.from, words.regions.to, words.regions.length].map((text) => h("th", { scope: "col" }, text)),
       h("td", {}))), body);
-  store.watch((state) => [place(state).regions, state.view.unit, gridOf(state)?.bpm, gridOf(state)?.first], (regions, unit) => {
+  const rows = (/** @type {Span[]} */ regions) => regions.flatMap((span, index) =>
+    [{ span, index, own: false }, ...(span.words === undefined ? [] : [{ span, index, own: true }])]);
+  store.watch((state) => [place(state).regions, state.view.unit, gridOf(state)?.bpm, gridOf(state)?.first, state.words], (regions, unit, _, __, asked) => {
+    const passes = passesOf(store.state);
     table.hidden = regions.length === 0;
-    keyed(body, regions.map((span, index) => ({ span, index })), ({ index }) => String(index), ({ index }) => row(store, editing, index), (element, { span }) => {
+    const key = (/** @type {{index: number, own: boolean}} */ { index, own }) => `${index}${own ? " words" : ""}`;
+    keyed(body, rows(regions), key, ({ index, own }) => (own ? wordsRow : row)(store, editing, index), (element, { span, own }) => {
+      if (own) return showWords(element, span, asked.prompt);
+      const pass = passes.findIndex((one) => one.regions.includes(span)) + 1;
+      element.children[0].children[0].textContent = passes.length > 1 ? words.regions.pass(pass) : "";
+      element.querySelector(".own")?.setAttribute("aria-pressed", String(span.words !== undefined));
       const texts = [span.start, span.end].map((sample) => write(store, sample, unit));
       const inputs = element.querySelectorAll("input");
       texts.forEach((text, at) => {
@@ -84,9 +96,62 @@ function row(store, editing, index) {
     return h("td", {}, input);
   };
   return h("tr", { "data-region": index },
-    h("th", { scope: "row" }, name), field("start"), field("end"), h("td", { class: "number soft length" }),
-    h("td", { class: "row" }, iconButton("play", words.regions.play(name), () => editing.playAround(index)),
+    h("th", { scope: "row" }, `${name} `, h("span", { class: "soft small" })), field("start"), field("end"), h("td", { class: "number soft length" }),
+    h("td", { class: "row" }, iconButton("edit", words.regions.own(name), () => toggleWords(editing, index), { class: "square plain own" }),
+      iconButton("play", words.regions.play(name), () => editing.playAround(index)),
       iconButton("trash", words.regions.remove(name), () => editing.remove(index))));
+}
+
+/**
+ * Give a region a field for its own words, or take it away.
+ * @param {Editing} editing
+ * @param {number} index
+ */
+function toggleWords(editing, index) {
+  const had = editing.regions()[index].words !== undefined;
+  editing.ownWords(index, had ? null : "");
+  if (!had) queueMicrotask(() => /** @type {HTMLElement | null} */ (document.querySelector(`[data-words="${index}"]`))?.focus());
+}
+
+/**
+ * The words of a region that has its own, and what the model does not know of them.
+ * @param {Store} store
+ * @param {Editing} editing
+ * @param {number} index
+ */
+function wordsRow(store, editing, index) {
+  let merge = false; // what is typed in one go is one change
+  const notes = h("p", { class: "warn small", role: "status" });
+  const input = h("input", {
+    type: "text", class: "words", "data-words": index, maxLength: 10_000, autocomplete: "off", "aria-label": words.regions.own(letter(index)),
+    onfocus: () => (merge = false),
+    oninput: () => {
+      editing.ownWords(index, input.value, merge);
+      merge = true;
+    },
+    onchange: async () => {
+      const text = input.value.trim();
+      const { model } = store.state;
+      try {
+        const found = text && model ? promptNotes(await api.read(text, model), text, usedModel(store.state), "remake") : [];
+        if (text === input.value.trim()) notes.textContent = found.filter((note) => note.bad).map((note) => t.words.note(note, model)).join(" ");
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error; // the server says it again when the region is made
+      }
+    },
+  });
+  return h("tr", { "data-region": index }, h("td", {}), h("td", { colSpan: 3 }, input, notes));
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {Span} span
+ * @param {string} prompt that of the others
+ */
+function showWords(element, span, prompt) {
+  const input = /** @type {HTMLInputElement} */ (element.querySelector("input"));
+  input.placeholder = words.regions.ownHint(prompt.trim());
+  if (document.activeElement !== input) input.value = span.words ?? "";
 }
 
 /**

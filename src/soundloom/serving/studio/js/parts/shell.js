@@ -2,7 +2,6 @@
 
 import { openTake } from "../state/actions.js";
 import { t } from "../strings.js";
-import { candidates } from "./candidates.js";
 import { asDrawer, drawerButton, showNewTakes } from "./drawers.js";
 import { drop } from "./drop.js";
 import { editor } from "./editor.js";
@@ -33,7 +32,7 @@ export function shell(store, player, controls) {
     "div",
     { class: "screen studio" },
     asDrawer(store, "words", words(store, controls)),
-    h("div", { class: "middle" }, editor(store, player, controls), showNewTakes(store, candidates(store, controls))),
+    h("div", { class: "middle" }, editor(store, player, controls), showNewTakes(store, newTakes(store, controls))),
     asDrawer(store, "history", history(store, controls)),
   );
   showScreens(store, controls, main, studio);
@@ -47,6 +46,22 @@ export function shell(store, player, controls) {
   const sheet = keys(store, player, controls);
   return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, controls, sheet), notice(store, controls), main,
     transport(store, player, controls), announcer(store), drop(store, controls)];
+}
+
+/**
+ * The new takes; what shows them is loaded with the first.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+function newTakes(store, controls) {
+  const panel = h("section", { class: "panel candidates", "aria-label": t.candidates.label },
+    h("h2", {}, t.candidates.label), h("p", { class: "soft" }, t.candidates.none));
+  const end = store.watch((state) => [state.candidates !== null || state.passes.length > 0], async (some) => {
+    if (!some) return;
+    queueMicrotask(() => end());
+    fill(panel, (await import("./candidates.js")).candidates(store, controls, panel));
+  });
+  return panel;
 }
 
 /**

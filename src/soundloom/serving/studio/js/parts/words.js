@@ -1,7 +1,7 @@
 /** Words and settings, and the main button. */
 
 import { openTake, place, usedModel } from "../state/actions.js";
-import { modelsFor, obstacle } from "../state/request.js";
+import { modelsFor, obstacle, passesOf } from "../state/request.js";
 import { readSession } from "../state/storage.js";
 import { duration, t } from "../strings.js";
 import { asks, changed, editWords, more } from "./asks.js";
@@ -100,7 +100,7 @@ function way(store, reason) {
 function label(state) {
   const { mode, count, before, after } = state.words;
   if (mode === "vary") return t.button.vary(count);
-  if (mode === "remake") return t.button.remake(place(state).regions.length);
+  if (mode === "remake") return t.button.remake(place(state).regions.length, passesOf(state).length);
   if (mode === "extend") return t.button.extend(duration(before + after));
   return mode === "edit" ? t.button.edit : t.button.make(openTake(state) || count ? count : 1);
 }

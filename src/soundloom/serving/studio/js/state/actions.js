@@ -24,6 +24,7 @@ import { change, current, plant, redo, undo } from "./history.js";
  *   | {type: "undo"} | {type: "redo"}
  *   | {type: "compare", take: string | null}
  *   | {type: "candidates", candidates: import("../types.js").Candidates | null}
+ *   | {type: "passes", passes: State["passes"]}
  *   | {type: "focus", focus: number}
  *   | {type: "listening", listening: Partial<State["listening"]>}
  *   | {type: "measure", take: string, measure: import("../types.js").Measure | null}
@@ -93,6 +94,7 @@ export function firstState(settings) {
     undo: plant({ take: null, regions: [], selection: null }),
     compare: null,
     candidates: null,
+    passes: [],
     listening: {
       before: [], playing: false, loop: false, brace: null, side: "b", matched: true, volume: 1, speed: 1, metronome: false, difference: false, preview: null,
     },
@@ -158,6 +160,8 @@ export function reduce(state, action) {
       return { ...state, compare: action.take };
     case "candidates":
       return { ...state, candidates: action.candidates, drawer: null };
+    case "passes":
+      return { ...state, passes: action.passes };
     case "focus":
       return state.candidates ? { ...state, candidates: { ...state.candidates, focus: action.focus } } : state;
     case "listening":

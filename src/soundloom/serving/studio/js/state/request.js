@@ -16,14 +16,45 @@ const KINDS = { make: "generate", vary: "vary", remake: "inpaint", extend: "exte
 const MODES = { generate: "make", vary: "vary", inpaint: "remake", extend: "extend", loop: "make", edit: "edit" };
 
 /**
+ * The regions by their words, in order: each group is made in a pass of its own.
+ * @param {State} state
+ * @returns {{prompt: string, regions: import("../types.js").Span[]}[]} one group but for regions with words of their own
+ */
+export function passesOf(state) {
+  const { regions } = place(state);
+  const standard = state.words.prompt.trim();
+  if (state.words.mode !== "remake") return [{ prompt: standard, regions }];
+  /** @type {ReturnType<typeof passesOf>} */
+  const passes = [];
+  for (const region of regions) {
+    const prompt = region.words?.trim() || standard;
+    const same = passes.find((one) => one.prompt === prompt);
+    if (same) same.regions.push(region);
+    else passes.push({ prompt, regions: [region] });
+  }
+  return passes.length > 0 ? passes : [{ prompt: standard, regions }];
+}
+
+/**
+ * The bodies of POST /v1/jobs, one for each pass; of several passes, each makes one take.
+ * @param {State} state
+ */
+export function jobBodies(state) {
+  const passes = passesOf(state);
+  const count = passes.length > 1 ? 1 : state.words.count;
+  return passes.map(({ prompt, regions }) => jobBody({ ...state, words: { ...state.words, prompt, count } }, regions));
+}
+
+/**
  * Return the body of POST /v1/jobs.
  * @param {State} state
+ * @param {import("../types.js").Span[]} [regions]
  * @returns {Record<string, any>}
  */
-export function jobBody(state) {
+export function jobBody(state, regions = place(state).regions) {
   const { words, model } = state;
   /** @type {Record<string, any>} */
-  const body = { kind: KINDS[words.mode], model, request: request(state), count: words.count };
+  const body = { kind: KINDS[words.mode], model, request: request(state, regions), count: words.count };
   const loras = usesLoras(state) ? words.loras.filter((lora) => lora.on) : [];
   if (loras.length > 0) {
     body.loras = loras.map(({ name, strength, sigma }) => ({ name, strength, ...(sigma[0] > 0 || sigma[1] < 1 ? { sigma } : {}) }));
@@ -81,9 +112,10 @@ function usesLoras(state) {
 
 /**
  * @param {State} state
+ * @param {import("../types.js").Span[]} regions
  * @returns {Record<string, any>}
  */
-function request(state) {
+function request(state, regions) {
   const { words } = state;
   /** @type {Record<string, any>} */
   const found = { prompt: words.prompt.trim() };
@@ -96,7 +128,7 @@ function request(state) {
   const take = needsSource(state) ? openTake(state) : null;
   if (take && words.mode === "remake") {
     const { rate } = take.audio;
-    found.regions = place(state).regions.map(({ start, end }) => [start / rate, end / rate]);
+    found.regions = regions.map(({ start, end }) => [start / rate, end / rate]);
     found.crossfade = words.crossfade;
     if (words.regionNoise < 1) found.noise = words.regionNoise;
   }

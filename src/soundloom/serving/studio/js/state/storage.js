@@ -5,9 +5,9 @@
  *   format: "wav" | "flac" | "mp3", subtype: "stored" | "float" | "24" | "16", snap: "off" | "beat" | "bar" | "zero" | "onset"}} Settings
  */
 /**
- * The words, the take in the editor, the last candidates, earlier prompts.
+ * The words, the take in the editor, the last candidates, passes that are not finished, earlier prompts.
  * @typedef {{words?: Partial<import("../types.js").Words>, model?: string, take?: string | null, job?: string | null,
- *   before?: string | null, prompts?: string[]}} Session
+ *   before?: string | null, passes?: import("../types.js").Passes[], prompts?: string[]}} Session
  */
 
 const SETTINGS_KEY = "soundloom";
@@ -89,9 +89,10 @@ export function earlierPrompts() {
  * @returns {import("../types.js").State}
  */
 export function restored(state, session) {
-  const { words, model } = session;
+  const { words, model, passes } = session;
   const known = Object.entries(words ?? {}).filter(([name, value]) => name in state.words && isAlike(value, Reflect.get(state.words, name)));
-  return { ...state, words: { ...state.words, ...Object.fromEntries(known) }, model: typeof model === "string" ? model : state.model };
+  const kept = { words: { ...state.words, ...Object.fromEntries(known) }, passes: Array.isArray(passes) ? passes : [] };
+  return { ...state, ...kept, model: typeof model === "string" ? model : state.model };
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 
 /**
- * Put regions in order within a take, and merge those that overlap or touch.
+ * Put regions in order within a take, and merge those that overlap or touch; the first words of their own stay.
  * @param {Span[]} spans
  * @param {number} samples
  * @returns {Span[]}
@@ -13,11 +13,14 @@
 export function tidy(spans, samples) {
   /** @type {Span[]} */
   const found = [];
-  const inside = spans.map(({ start, end }) => ({ start: Math.max(0, start), end: Math.min(samples, end) }));
-  for (const { start, end } of inside.filter((one) => one.start < one.end).sort((one, other) => one.start - other.start)) {
+  const inside = spans.map((one) => ({ ...one, start: Math.max(0, one.start), end: Math.min(samples, one.end) }));
+  for (const span of inside.filter((one) => one.start < one.end).sort((one, other) => one.start - other.start)) {
     const last = found[found.length - 1];
-    if (last && start <= last.end) last.end = Math.max(last.end, end);
-    else found.push({ start, end });
+    if (!last || span.start > last.end) found.push(span);
+    else {
+      last.end = Math.max(last.end, span.end);
+      if (!last.words && span.words) last.words = span.words;
+    }
   }
   return found;
 }
@@ -60,7 +63,7 @@ export function withEdge(span, edge, to, samples, both = false) {
   if (both) {
     const length = span.end - span.start;
     const start = Math.max(0, Math.min(edge === "start" ? to : to - length, samples - length));
-    return { start, end: start + length };
+    return { ...span, start, end: start + length };
   }
   if (edge === "start") return { ...span, start: Math.max(0, Math.min(to, span.end - 1)) };
   return { ...span, end: Math.min(samples, Math.max(to, span.start + 1)) };
