@@ -69,6 +69,12 @@ class Editor:
         self.page.keyboard.press("Enter")
 
 
+def end_of(editor):
+    """Return where the stage shows the end of the take, as far as no extension moved it."""
+    more = editor.page.get_by_role("button", name="Add 8 s after").bounding_box()
+    return more["x"] + more["width"] / 2 - 15, editor.at(0, 0.6)[1]
+
+
 def compared(studio, before, after, spans):
     """Return how many samples outside spans are the same, and how many there are."""
     first, second = studio.samples(before), studio.samples(after)
@@ -155,17 +161,30 @@ def test_check_17_regions_cannot_overlap(editor):
     assert editor.regions()[0][1] == 176_400
 
 
-@pytest.mark.parametrize(("side", "start", "end"), [("after", 1, 1.035), ("before", 0, -0.035)])
-def test_check_18_and_19_an_end_that_is_dragged_extends(editor, side, start, end):
-    editor.page.get_by_label("Snap").select_option("off")
-    editor.drag(start, end)
-    expect(editor.main).to_have_text(re.compile("Extend by"))
-    added = float(editor.page.get_by_label(side.title(), exact=True).input_value())
+@pytest.mark.parametrize("sides", [("after",), ("before",), ("before", "after")], ids="-".join)
+def test_check_18_and_19_ends_that_are_dragged_extend_a_take(editor, sides):
+    page = editor.page
+    page.get_by_label("Snap").select_option("off")
+    for side in sides:
+        if side == "before":
+            editor.drag(0, -0.035)
+        else:
+            page.mouse.move(*end_of(editor))
+            page.mouse.down()
+            page.mouse.move(end_of(editor)[0] + 27, end_of(editor)[1], steps=3)
+            page.mouse.up()
+    added = {side: float(page.get_by_label(side.title(), exact=True).input_value()) for side in sides}
+    assert all(added.values())
+    both = r"Extend by [\d.]+ s before, [\d.]+ s after"
+    expect(editor.main).to_have_text(re.compile(both if len(sides) > 1 else r"Extend by [\d.]+ s"))
     take = editor.submit(Takes="1")
     editor.keep()
     old, new = editor.studio.samples(editor.take), editor.studio.samples(take)
-    assert len(new) == round((4 + added) * 44_100) > len(old)
-    offset = round(added * 44_100) if side == "before" else 0
+    request = editor.studio.client.get(f"/v1/takes/{take}").json()["record"]["request"]
+    assert request["seconds"] == pytest.approx(4 + sum(added.values()), abs=2e-4)
+    assert request.get("offset", 0) == pytest.approx(added.get("before", 0), abs=1e-4)
+    assert len(new) == round(request["seconds"] * 44_100) > len(old)
+    offset = round(request.get("offset", 0) * 44_100)
     assert (new[offset : offset + len(old)] == old).all()
     expect(editor.page.get_by_text("Kept samples are identical")).to_contain_text("176,400 of")
 

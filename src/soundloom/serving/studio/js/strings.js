@@ -51,7 +51,8 @@ export const t = {
     vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
     remake: (/** @type {number} */ regions, /** @type {number} */ passes) =>
       `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
-    extend: (/** @type {string} */ by) => `Extend by ${by}`,
+    extend: (/** @type {string} */ before, /** @type {string} */ after) =>
+      `Extend by ${before ? `${before} before${after ? `, ${after} after` : ""}` : after}`,
     edit: "Edit",
   },
   about: (/** @type {number} */ seconds) => `about ${duration(seconds)}`,

@@ -101,7 +101,7 @@ function label(state) {
   const { mode, count, before, after } = state.words;
   if (mode === "vary") return t.button.vary(count);
   if (mode === "remake") return t.button.remake(place(state).regions.length, passesOf(state).length);
-  if (mode === "extend") return t.button.extend(duration(before + after));
+  if (mode === "extend") return t.button.extend(before > 0 ? duration(before) : "", after > 0 || before <= 0 ? duration(after) : "");
   return mode === "edit" ? t.button.edit : t.button.make(openTake(state) || count ? count : 1);
 }
 
