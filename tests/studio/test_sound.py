@@ -220,6 +220,13 @@ def test_a_region_of_an_edit_is_heard_as_it_was(recorder, studio):
     expected = np.concatenate([after[: RATE // 2], before[RATE // 2 :]])
     assert not np.array_equal(expected, before) and not np.array_equal(expected, after)
     assert np.array_equal(heard, repeated(expected, len(heard)))
+    recorder.button("Listening").click()
+    recorder.button("Keep this mix").click()
+    expect(recorder.page.locator(".lineage [aria-current=true]")).to_contain_text("1 region as before")
+    (mixed,) = studio.wait_for(1, kind="mix")
+    assert mixed["parent"] == edit
+    expected = np.where(np.arange(RATE)[:, None] < RATE // 2, after, before)
+    assert np.array_equal(studio.samples(mixed["id"]), expected)
 
 
 def test_check_15_brackets_set_the_edges_where_the_ear_heard_them(recorder, studio):

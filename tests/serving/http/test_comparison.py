@@ -86,3 +86,39 @@ def test_a_source_that_is_gone_is_a_reason(client, source, served):
     served[1].store.path(artifact).unlink()
     found = client.get(f"/v1/takes/{take}/comparison").json()
     assert found["reason"] == "the take that it was made from is gone" and not found["identical"]
+
+
+def test_a_mix_keeps_some_regions_and_takes_back_others(client, source):
+    regions = [[0.2, 0.4], [0.8, 1.0]]
+    take = make(client, kind="inpaint", source=source, request={"prompt": "bell", "regions": regions, "seed": 1})
+    span = {"start": 8820, "end": 17_640}
+    answer = client.post(f"/v1/takes/{take}/mix", json={"regions": [span]})
+    assert answer.status_code == 201
+    made = answer.json()
+    assert (made["kind"], made["parent"], made["prompt"]) == ("mix", take, "bell")
+    assert made["record"]["request"]["regions"] == [[0.2, 0.4]]
+    assert made["record"]["source"]["name"] == f"{client.get(f'/v1/takes/{take}').json()['audio']['id']}.wav"
+    expected = read(client, take).copy()
+    expected[8820:17_640] = read(client, source)[8820:17_640]
+    assert np.array_equal(read(client, made["id"]), expected)
+    found = client.get(f"/v1/takes/{made['id']}/comparison").json()
+    assert (found["new"], found["identical"]) == ([[8820, 17_640]], True)
+
+
+def test_a_mix_of_an_extension_counts_from_its_own_start(client, source):
+    request = {"prompt": "rain", "offset": 0.5, "seconds": 2.5, "seed": 1}
+    take = make(client, kind="extend", source=source, request=request)
+    made = client.post(f"/v1/takes/{take}/mix", json={"regions": [{"start": 22_050, "end": 22_100}]}).json()
+    assert np.array_equal(read(client, made["id"])[22_050:22_100], read(client, source)[:50])
+    refused = client.post(f"/v1/takes/{take}/mix", json={"regions": [{"start": 100, "end": 200}]})
+    assert refused.status_code == 422 and "from 22050 up to 88200" in refused.json()["hint"]
+
+
+def test_mixes_that_make_no_sense_are_refused(client, source):
+    take = make(client, kind="vary", source=source, request={"prompt": "rain", "seed": 1})
+    for regions in ([], [[5, 5]], [[0, 10], [5, 20]], [[0, 10**7]]):
+        body = {"regions": [{"start": start, "end": end} for start, end in regions]}
+        assert client.post(f"/v1/takes/{take}/mix", json=body).status_code == 422
+    body = {"regions": [{"start": 0, "end": 10}]}
+    assert "words alone" in client.post(f"/v1/takes/{source}/mix", json=body).json()["detail"]
+    assert client.post("/v1/takes/nothing/mix", json=body).status_code == 404

@@ -24,7 +24,7 @@ from soundloom.serving.storage.takes import add_artifact, add_take, get_artifact
 log = logging.getLogger(__name__)
 LOST = "titles, tags, notes, favorites, jobs and owners that only the database had are lost, and deleted clips are back"
 NOBODY = ""  # the owner of takes whose owner is not known: only whoever runs the server sees them
-_MODES = ("generate", "vary", "inpaint", "extend", "loop", "edit")  # of clips that jobs make
+_MODES = ("generate", "vary", "inpaint", "extend", "loop", "edit", "mix")  # of clips that are made here
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 

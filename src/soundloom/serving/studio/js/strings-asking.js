@@ -163,6 +163,7 @@ export const asking = {
         loop: "Made to loop",
         edit: "Edited by words",
         upload: "Imported",
+        mix: amount === null ? "Mixed" : `${amount} ${amount === 1 ? "region" : "regions"} as before`,
       })[kind] ?? kind,
   },
 };

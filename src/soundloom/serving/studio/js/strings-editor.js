@@ -75,6 +75,7 @@ export const words = {
     changed: (/** @type {string} */ other, /** @type {string} */ of) => `${other} of ${of} kept samples differ`,
     nothing: (/** @type {string} */ reason) => `Nothing to compare: ${reason}`,
     fresh: "made again",
+    before: "as before",
     jump: (/** @type {number} */ at, /** @type {number} */ decibels) =>
       `The level changes by ${decibels > 0 ? "+" : "−"}${Math.abs(decibels)} dB at ${at} s`,
   },

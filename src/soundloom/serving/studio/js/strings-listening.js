@@ -10,6 +10,8 @@ export const words = {
     matchedMore: "The louder take is turned down",
     difference: "Only what differs",
     differenceMore: "A − B; silent where they are the same",
+    mix: "Keep this mix",
+    mixMore: "Makes a take of what you hear: these regions as before, the others as they are",
   },
   blind: {
     open: "Blind test …",

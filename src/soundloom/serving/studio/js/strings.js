@@ -95,6 +95,7 @@ export const t = {
     loop: "loop",
     edit: "edited",
     upload: "imported",
+    mix: "mixed",
   },
   stage: { load: "reads the model", text: "reads the words", encode: "reads the sound", sample: "makes", decode: "writes" },
 

@@ -15,7 +15,7 @@ import { newId } from "./fields.js";
 /** @typedef {import("../state/lineage.js").Row} Row */
 
 const ICONS = /** @type {const} */ ({
-  generate: "add", vary: "wave", inpaint: "region", extend: "extend", loop: "loop", edit: "edit", upload: "upload",
+  generate: "add", vary: "wave", inpaint: "region", extend: "extend", loop: "loop", edit: "edit", upload: "upload", mix: "compare",
 });
 
 /**

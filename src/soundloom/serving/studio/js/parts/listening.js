@@ -1,5 +1,6 @@
 /** Menus and dialogs that are loaded when they are opened: listening, tempo, blind test, keys. */
 
+import { post } from "../net/api.js";
 import { byChance, changedRegions, comparable, sidesOf } from "../listening.js";
 import { openTake } from "../state/actions.js";
 import { askedTempo, gridOf, HIGHEST_BPM, LOWEST_BPM } from "../state/tempo.js";
@@ -59,18 +60,34 @@ function chooser(store) {
  * @param {Controls} controls
  */
 function regions(store, controls) {
-  const chips = h("div", { class: "row" });
+  const chips = h("div", { class: "kinds" });
+  const keep = h("button", { type: "button", title: words.listening.mixMore, onclick: () => void keepMix(store, controls) }, words.listening.mix);
   const field = h("div", { class: "field", role: "group", "aria-label": t.compare.regions },
-    h("span", { class: "soft" }, t.compare.regions), chips);
+    h("span", { class: "soft" }, t.compare.regions), h("div", { class: "column tight" }, chips, keep));
   const key = (/** @type {State} */ state) => changedRegions(state).map(({ start, end }) => `${start}-${end}`).join();
   store.watch((state) => [key(state), state.listening.before], (_, before) => {
     const found = changedRegions(store.state);
     field.hidden = found.length === 0;
+    keep.hidden = before.length === 0 || before.length === store.state.comparisons[sidesOf(store.state).b ?? ""]?.new.length;
     const make = (/** @type {number} */ index) =>
       h("button", { type: "button", class: "chip", onclick: () => controls.toggleRegion(index) }, t.compare.region(letter(index)));
     keyed(chips, [...found.keys()], String, make, (chip, index) => chip.setAttribute("aria-pressed", String(before.includes(index))));
   });
   return field;
+}
+
+/**
+ * Make a take of what is heard, with some regions as before, and open it.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+async function keepMix(store, controls) {
+  const { b } = sidesOf(store.state);
+  const regions = changedRegions(store.state).filter((_, index) => store.state.listening.before.includes(index));
+  const made = b && (await controls.attempt(() => post(`/v1/takes/${encodeURIComponent(b)}/mix`, { regions })));
+  if (!made) return;
+  store.send({ type: "takes", takes: [made] });
+  await controls.open(made.id);
 }
 
 /**

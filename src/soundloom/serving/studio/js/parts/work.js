@@ -154,7 +154,7 @@ function kept(store, controls) {
     fill(line, icon(identical ? "check" : "warning"),
       h("span", { class: identical ? "good" : reason ? "soft" : "warn" },
         identical ? words.kept.same(count(same), count(samples)) : reason ? words.kept.nothing(reason) : words.kept.changed(count(outside - same), count(outside))),
-      outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), words.kept.fresh),
+      outside > 0 && h("span", { class: "legend soft" }, h("span", { class: "swatch", "aria-hidden": "true" }), take.kind === "mix" ? words.kept.before : words.kept.fresh),
       jumps.map(({ at, decibels }) => h("span", { class: "warn" }, words.kept.jump(Number((at / rate).toFixed(2)), decibels))));
   });
   return line;

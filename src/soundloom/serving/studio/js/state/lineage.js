@@ -65,7 +65,7 @@ export function grown(family, takes) {
 export function changeOf(take, parent) {
   const request = take.record.request ?? {};
   if (take.kind === "vary") return { kind: "vary", amount: request.noise ?? null };
-  if (take.kind === "inpaint") return { kind: "inpaint", amount: request.regions?.length ?? null };
+  if (take.kind === "inpaint" || take.kind === "mix") return { kind: take.kind, amount: request.regions?.length ?? null };
   if (take.kind === "extend" && parent) return { kind: "extend", amount: Math.round((take.audio.seconds - parent.audio.seconds) * 100) / 100 };
   return { kind: take.kind, amount: null };
 }
