@@ -51,6 +51,7 @@ class ServerSettings:
     output: Path | None = None  # folder where takes appear under names for people
     names: str = PATTERN  # of files there
     disk_limit: int | None = None  # bytes that the library may take
+    lora_uploads: bool = False  # whoever runs the server may send adapters to it
     rebuild: bool = False  # add clips that the library does not know
 
 

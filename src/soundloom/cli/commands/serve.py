@@ -68,6 +68,7 @@ class ServerOptions(ServedModelOptions, EngineOptions, ThreadOptions):
         help="refuse jobs beyond this size of the library (default: the disk)",
     )
     rebuild: bool = switch("--rebuild", help="add clips that the library does not know, from the records in its files")
+    lora_uploads: bool = switch("--lora-uploads", help="accept adapters (LoRA) from the studio, as safetensors")
     keep_alive: float = flag(
         "--keep-alive", default=900.0, type=float, metavar="S", help="free idle models after this time; -1: never"
     )
@@ -129,6 +130,7 @@ def start(options: ServerOptions, show: Callable[[str, str, str], None]) -> None
         output=_output(options.output, folder),
         names=require_pattern(options.name),
         disk_limit=None if options.disk_limit is None else round(options.disk_limit * 2**30),
+        lora_uploads=options.lora_uploads,
         rebuild=options.rebuild,
     )
     names, origins = tuple(options.allow_host), tuple(options.allow_origin)

@@ -7,12 +7,13 @@ import sys
 import threading
 import urllib.request
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soundloom.cli.commands import serve
 from soundloom.cli.options.flags import switch
 from soundloom.errors import RequestError
 
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 WAIT_SECONDS = 2.0
 MARK = b"<title>soundloom</title>"  # in the page of a running server
 
@@ -24,12 +25,15 @@ class Options(serve.ServerOptions):
     soundloom studio
 
     It runs the server, as `soundloom serve` does, until Ctrl-C. If a server runs already, its studio is opened.
+    A server for this machine alone also accepts adapters (--lora-uploads).
     """
 
     no_browser: bool = switch("--no-browser", help="only print the link")
 
 
 def run(options: Options) -> None:
+    if options.host in LOCAL_HOSTS:  # whoever sees the page can copy files into the folder anyway
+        options = replace(options, lora_uploads=True)
     try:
         serve.start(options, serve.show if options.no_browser else _open)
     except RequestError:

@@ -152,13 +152,17 @@ class OutputOut(Exact):
 
 
 class SystemOut(Exact):
-    """The server: its devices, the user who asks, and the model of requests that name none."""
+    """The server: its devices, the user who asks, and the model of requests that name none.
+
+    `lora_uploads` says whether adapters can be sent to it.
+    """
 
     version: str
     user: str | None
     model: str
     uptime: float
     paused: bool
+    lora_uploads: bool
     waiting: WaitingOut
     devices: list[DeviceOut]
     notice: str = Field(description="what users should know about the library, such as what was lost")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from fastapi import UploadFile
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from soundloom.serving.http.contract import Answers, content, problems
 from soundloom.serving.http.problems import problem
+from soundloom.serving.jobs.settings import TooLargeError
+from soundloom.serving.uploads import MAX_FILE_BYTES
 
+BLOCK = 1 << 20
 MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 AUDIO: Answers = {
     **content(*MEDIA_TYPES.values()),
@@ -17,6 +22,18 @@ AUDIO: Answers = {
     304: {"description": "The client has this file"},
     **problems(400, 416, 507),
 }
+
+
+async def receive(file: UploadFile, path: Path) -> int:
+    """Write a file that a client sends, and return its bytes. Raises TooLargeError."""
+    size = 0
+    with path.open("wb") as out:
+        while block := await file.read(BLOCK):
+            size += len(block)
+            if size > MAX_FILE_BYTES:
+                raise TooLargeError(f"the file has more than {MAX_FILE_BYTES >> 20} MiB", "send a smaller one")
+            out.write(block)
+    return size
 
 
 class AudioFile(FileResponse):

@@ -99,6 +99,7 @@ async def system(request: Request) -> SystemOut:
         model=server.settings.model,
         uptime=time.time() - server.started,
         paused=server.dispatcher.is_paused,
+        lora_uploads=server.settings.lora_uploads and owner_of(request) is None,
         waiting=WaitingOut(jobs=jobs, clips=items),
         devices=devices,
         notice=server.notice,

@@ -12,29 +12,23 @@ from soundloom.audio.clip import record_or_empty
 from soundloom.audio.metadata import read_record
 from soundloom.errors import shown
 from soundloom.serving.http.contract import problems
-from soundloom.serving.http.files import AUDIO, AudioFile
+from soundloom.serving.http.files import AUDIO, AudioFile, receive
 from soundloom.serving.http.owners import server_of
 from soundloom.serving.http.schemas import UploadOut
 from soundloom.serving.http.takes import Format, Subtype, send_audio
-from soundloom.serving.jobs.settings import NotFoundError, TooLargeError
+from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.storage.takes import get_artifact
-from soundloom.serving.uploads import MAX_FILE_BYTES, store_upload
+from soundloom.serving.uploads import store_upload
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
-BLOCK = 1 << 20
 
 
 @router.post("/uploads", status_code=201, responses=problems(415, 507))
 async def upload(request: Request, file: Annotated[UploadFile, File()]) -> UploadOut:
     """Store an audio file; its id can be the source of jobs. Files without a take are removed after 30 days."""
-    server, size = server_of(request), 0
+    server = server_of(request)
     with server.store.temporary(".upload") as path:
-        with path.open("wb") as out:
-            while block := await file.read(BLOCK):
-                size += len(block)
-                if size > MAX_FILE_BYTES:
-                    raise TooLargeError(f"the file has more than {MAX_FILE_BYTES >> 20} MiB", "send a shorter one")
-                out.write(block)
+        await receive(file, path)
         artifact = await store_upload(server, path, file.filename or "")
     stored = server.store.path(artifact.hash)
     return UploadOut.with_record(artifact, await asyncio.to_thread(record_or_empty, lambda: read_record(stored)))

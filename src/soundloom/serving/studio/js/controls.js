@@ -60,6 +60,8 @@ export function createControls(store, player, reconnect) {
     commands: new Map(),
     /** What can be done to the take in the editor; null before there was one. @type {import("./editing.js").Editing | null} */
     editing: null,
+    /** Take files in that were chosen; null before the page is shown. @type {((files: File[]) => void) | null} */
+    receive: null,
 
     /** Ask which samples an edit kept. @param {string} id */
     compareWithParent: (id) =>

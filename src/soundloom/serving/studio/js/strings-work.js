@@ -119,7 +119,15 @@ export const settings = {
 
 export const files = {
   drop: "Drop sound files to open them",
+  dropPrompt: "Drop a text, or a sound made here, to use its words",
   formats: "WAV, AIFF, FLAC, OGG and MP3",
+  noRecord: (/** @type {string} */ name) => `${name} has no record of its words.`,
+  noRecordHint: "Only sounds that soundloom made tell them.",
+  notText: (/** @type {string} */ name) => `${name} is neither a text nor a sound file.`,
+  addAdapter: "Add a file …",
+  adapter: (/** @type {string} */ name) => `${name} was added to the adapters.`,
+  noAdapters: "This server accepts no adapters from the page.",
+  noAdaptersHint: "Copy the file into its folder of adapters, or start the server with --lora-uploads.",
   sending: (/** @type {string} */ name) => `${name} is being read`,
   notSound: (/** @type {string} */ name) => `${name} is not a sound file.`,
   notSoundHint: "WAV, AIFF, FLAC, OGG and MP3 work; others can be converted first.",

@@ -26,7 +26,7 @@
  * @typedef {{model: string, random: string, sounds: {name: string, prompt: string}[],
  *   templates: {name: string, start: string, keys: string[]}[]}} Prompts
  * @typedef {{command: string, python: string, job: Record<string, any>}} Recipe
- * @typedef {{version: string, user: string | null, model: string, paused: boolean,
+ * @typedef {{version: string, user: string | null, model: string, paused: boolean, lora_uploads: boolean,
  *   waiting: {jobs: number, clips: number}, devices: Record<string, any>[], disk: {free: number, total: number, used: number},
  *   output: {folder: string | null, works: boolean}}} System
  * @typedef {{model: string, clips: {request: Record<string, any>, seconds: number, frames: number, notes: string[]}[],

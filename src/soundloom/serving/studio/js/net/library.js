@@ -36,14 +36,15 @@ export const routes = {
  * @param {File} file
  * @param {(fraction: number) => void} progress
  * @param {AbortSignal} signal
- * @returns {Promise<import("../types.js").Audio & {record: Record<string, any>}>}
+ * @param {"/v1/uploads" | "/v1/loras"} path
+ * @returns {Promise<any>}
  */
-export function upload(file, progress, signal) {
+export function upload(file, progress, signal, path) {
   const form = new FormData();
   form.append("file", file, file.name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how much was sent
-    request.open("POST", "/v1/uploads");
+    request.open("POST", path);
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => progress(loaded / Math.max(1, total));
     request.onerror = () => reject(new ApiError(0, "The server does not answer."));

@@ -8,6 +8,7 @@ import { library } from "../strings-library.js";
 import { batch as words, queue as queueWords } from "../strings-work.js";
 import { thumbnail } from "../view/thumbnail.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
+import "./more-styles.js";
 import { newId } from "./fields.js";
 import { toast } from "./toast.js";
 

@@ -7,6 +7,7 @@ import { ago, count, duration, t } from "../strings.js";
 import { details as words, library } from "../strings-library.js";
 import { handle } from "./drag-out.js";
 import { fill, h, icon, iconButton } from "./element.js";
+import "./more-styles.js";
 import { newId } from "./fields.js";
 import { nameOf } from "./takes-list.js";
 

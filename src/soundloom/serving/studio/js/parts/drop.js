@@ -14,6 +14,9 @@ export function drop(store, controls) {
   /** @type {Promise<import("./uploads.js").Uploads> | null} */
   let made = null;
   const uploads = () => (made ??= import("./uploads.js").then(({ createUploads }) => createUploads(store, controls, box)));
+  controls.receive = (files) => void uploads().then((one) => one.receive(files, "page"));
+  const placeOf = (/** @type {Event} */ { target }) =>
+    target instanceof Element && target.closest(".prompt-part") ? "prompt" : "page";
   const hasFiles = (/** @type {DragEvent} */ { dataTransfer }) =>
     dataTransfer?.types.includes("Files") && !dataTransfer.types.includes("application/x-soundloom-take");
   /**
@@ -26,16 +29,17 @@ export function drop(store, controls) {
       event.preventDefault();
       act(event);
     });
-  on("dragenter", () => void uploads().then((one) => one.invite(true)));
+  on("dragenter", (event) => void uploads().then((one) => one.invite(placeOf(event))));
   on("dragover", (event) => event.dataTransfer && (event.dataTransfer.dropEffect = "copy"));
-  on("dragleave", (event) => event.relatedTarget === null && void uploads().then((one) => one.invite(false)));
+  on("dragleave", (event) => event.relatedTarget === null && void uploads().then((one) => one.invite(null)));
   on("drop", (event) => {
     const files = [...(event.dataTransfer?.files ?? [])];
-    void uploads().then((one) => one.receive(files));
+    const place = placeOf(event);
+    void uploads().then((one) => one.receive(files, place));
   });
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length > 0) void uploads().then((one) => one.receive(files));
+    if (files.length > 0) controls.receive?.(files);
   });
   return box;
 }

@@ -162,12 +162,13 @@ export function later(make) {
 }
 
 /**
- * Load a style sheet that the first screen does without.
+ * Load a style sheet that the first screen does without; layout.css keeps the last word.
  * @param {string} name
  * @returns {Promise<void>}
  */
 export const styles = (name) => new Promise((done) => {
-  document.head.append(h("link", { rel: "stylesheet", href: `/studio/css/${name}.css`, onload: () => done(), onerror: () => done() }));
+  document.head.querySelector("[href$='layout.css']")?.before(
+    h("link", { rel: "stylesheet", href: `/studio/css/${name}.css`, onload: () => done(), onerror: () => done() }));
 });
 
 /** The icons, drawn on 24 × 24 as one path each, with strokes. */

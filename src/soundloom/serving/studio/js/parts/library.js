@@ -6,6 +6,7 @@ import { size } from "../strings.js";
 import { library as words } from "../strings-library.js";
 import { aboutTake } from "./details.js";
 import { fill, h, icon, popover } from "./element.js";
+import "./more-styles.js";
 import { selectionBar } from "./selection.js";
 import { takesList } from "./takes-list.js";
 import { toast } from "./toast.js";

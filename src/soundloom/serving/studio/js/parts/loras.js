@@ -2,6 +2,7 @@
 
 import { openTake } from "../state/actions.js";
 import { t } from "../strings.js";
+import { files as words } from "../strings-work.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
 import { newId } from "./fields.js";
 
@@ -22,7 +23,7 @@ export function loras(store, controls) {
   store.watch((state) => [state.words.loras, state.loras, state.model], (uses, known, model) =>
     keyed(list, uses, (use) => use.name, (use) => row(store, use), (element, use) =>
       update(element, use, uses, known.find((one) => one.name === use.name), model)));
-  return [list, adder(store), without(store, controls)];
+  return [list, adder(store), addFile(store, controls), without(store, controls)];
 }
 
 /**
@@ -115,6 +116,21 @@ function whyNot(lora, name, model) {
   if (!lora) return t.loras.gone(name);
   if (lora.error) return lora.error;
   return lora.fits.length > 0 && !lora.fits.includes(model.replace(/-base$/, "")) ? t.loras.otherModel(lora.fits.join(", "), model) : "";
+}
+
+/**
+ * Choose files of adapters to send, where the server accepts them.
+ * @param {Store} store
+ * @param {Controls} controls
+ */
+export function addFile(store, controls) {
+  const input = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true, onchange: () => {
+    controls.receive?.([...(input.files ?? [])]);
+    input.value = "";
+  } });
+  const box = h("div", { class: "row" }, h("button", { type: "button", onclick: () => input.click() }, icon("upload"), words.addAdapter), input);
+  store.watch((state) => [state.system?.lora_uploads], (may) => (box.hidden = !may));
+  return box;
 }
 
 /** Add an adapter of the server's folder. @param {Store} store */

@@ -4,6 +4,8 @@ import { api, json } from "../net/api.js";
 import { duration, size, t } from "../strings.js";
 import { models as words } from "../strings-work.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
+import { addFile } from "./loras.js";
+import "./more-styles.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
@@ -87,7 +89,7 @@ export function models(store, controls) {
     ].filter(Boolean);
   }
   return h("div", { class: "screen models column" }, h("h1", { class: "hidden-text" }, words.label),
-    h("div", { class: "column tight" }, h("p", {}, words.intro), facts), list, adapters(store), license.dialog, removal.dialog);
+    h("div", { class: "column tight" }, h("p", {}, words.intro), facts), list, adapters(store, controls), license.dialog, removal.dialog);
 }
 
 /**
@@ -172,13 +174,13 @@ function licenseDialog(controls) {
   };
 }
 
-/** @param {Store} store */
-function adapters(store) {
+/** @param {Store} store @param {Controls} controls */
+function adapters(store, controls) {
   const list = h("ul", { class: "column tight" });
   const about = (/** @type {import("../types.js").Lora} */ one) => one.error ??
     [one.type, one.rank ? `rank ${one.rank}` : "", one.fits.length ? words.fits(one.fits.join(", ")) : words.fitsNone].filter(Boolean).join(" · ");
   store.watch((state) => [state.loras], (loras) => fill(list,
     loras.length === 0 ? h("li", { class: "soft small" }, words.noLoras) : loras.map((one) =>
       h("li", { class: "panel card row" }, h("strong", {}, one.name), h("span", { class: one.error ? "bad small" : "soft small" }, about(one))))));
-  return h("section", { class: "column", "aria-label": words.loras }, h("h2", {}, words.loras), list);
+  return h("section", { class: "column", "aria-label": words.loras }, h("h2", {}, words.loras), list, addFile(store, controls));
 }

@@ -4,6 +4,7 @@ import { api } from "../net/api.js";
 import { t } from "../strings.js";
 import { queue as words } from "../strings-work.js";
 import { fill, h, iconButton, keyed } from "./element.js";
+import "./more-styles.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */

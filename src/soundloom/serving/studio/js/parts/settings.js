@@ -4,6 +4,7 @@ import { routes } from "../net/library.js";
 import { ago, size, t } from "../strings.js";
 import { settings as words } from "../strings-work.js";
 import { fill, h, iconButton } from "./element.js";
+import "./more-styles.js";
 import { newId } from "./fields.js";
 
 /** @typedef {import("../net/events.js").Store} Store */

@@ -1,18 +1,22 @@
-/** Files that come in: each is sent, becomes a take, and is opened. */
+/** Files that come in: sounds become takes and are opened, or tell the prompt their words; adapters go to their folder. */
 
-import { ApiError } from "../net/api.js";
+import { api, ApiError } from "../net/api.js";
 import { routes, upload } from "../net/library.js";
 import { usedModel } from "../state/actions.js";
 import { isSound, MAX_BYTES } from "../state/sound-files.js";
 import { t } from "../strings.js";
 import { files as words } from "../strings-work.js";
 import { fill, h, icon, iconButton } from "./element.js";
+import "./more-styles.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 const NOTE_MS = 8000;
 
-/** @typedef {{invite: (on: boolean) => void, receive: (files: File[]) => Promise<void>}} Uploads */
+/** @typedef {"page" | "prompt"} Place where a file is dropped */
+/** @typedef {{invite: (place: Place | null) => void, receive: (files: File[], place: Place) => Promise<void>}} Uploads */
+
+const MAX_PROMPT = 10_000; // characters
 
 /**
  * @param {Store} store
@@ -21,8 +25,8 @@ const NOTE_MS = 8000;
  * @returns {Uploads}
  */
 export function createUploads(store, controls, box) {
-  const invitation = h("div", { class: "invitation", hidden: true }, icon("upload"), h("strong", {}, words.drop),
-    h("span", { class: "soft" }, words.formats));
+  const what = h("strong", {});
+  const invitation = h("div", { class: "invitation", hidden: true }, icon("upload"), what, h("span", { class: "soft" }, words.formats));
   const list = h("ul", { class: "column", role: "status" });
   fill(box, invitation, list);
   const show = () => (box.hidden = invitation.hidden && list.children.length === 0);
@@ -43,11 +47,14 @@ export function createUploads(store, controls, box) {
     setTimeout(() => (item.remove(), show()), NOTE_MS);
   };
 
-  /** @param {File} file @param {boolean} open */
-  const receive = async (file, open) => {
-    const start = new Uint8Array(await file.slice(0, 16).arrayBuffer());
-    if (!isSound(start)) return refuse(words.notSound(file.name), words.notSoundHint);
-    if (file.size > MAX_BYTES) return refuse(words.tooLarge(file.name), words.tooLargeHint);
+  /**
+   * Send a file, and show how far it is.
+   * @param {File} file
+   * @param {"/v1/uploads" | "/v1/loras"} path
+   * @param {(answer: any) => Promise<void> | void} work what to do with the answer
+   */
+  const send = async (file, path, work) => {
+    if (file.size > MAX_BYTES) return refuse(words.tooLarge(file.name), path === "/v1/uploads" ? words.tooLargeHint : "");
     const ending = new AbortController();
     const bar = h("progress", { value: 0, "aria-label": words.sending(file.name) });
     const item = h("li", { class: "upload column" }, h("div", { class: "row" }, h("span", { class: "grow cut" }, words.sending(file.name)),
@@ -56,14 +63,10 @@ export function createUploads(store, controls, box) {
     show();
     try {
       const tell = (/** @type {number} */ sent) => (sent < 1 ? (bar.value = sent) : bar.removeAttribute("value"));
-      const stored = await upload(file, tell, ending.signal);
-      const take = await routes.keepUpload(stored.id, "");
-      store.send({ type: "takes", takes: [take] });
-      const inside = usedModel(store.state)?.rate;
-      if (inside && inside !== stored.rate) note(words.rate(stored.rate / 1000, inside / 1000));
-      if (open) await controls.open(take.id);
+      await work(await upload(file, tell, ending.signal, path));
     } catch (error) {
-      if (error instanceof ApiError) refuse(`${file.name}: ${error.message}.`, error.hint);
+      const name = error instanceof Error && error.message.includes(file.name) ? "" : `${file.name}: `;
+      if (error instanceof ApiError) refuse(`${name}${error.message}.`, error.hint);
       else if (!(error instanceof DOMException)) throw error;
     } finally {
       item.remove();
@@ -71,15 +74,59 @@ export function createUploads(store, controls, box) {
     }
   };
 
+  /** @param {File} file */
+  const isSoundFile = async (file) => isSound(new Uint8Array(await file.slice(0, 16).arrayBuffer()));
+
+  /** @param {File} file @param {boolean} open */
+  const sound = async (file, open) => {
+    if (!(await isSoundFile(file))) return refuse(words.notSound(file.name), words.notSoundHint);
+    return send(file, "/v1/uploads", async (stored) => {
+      const take = await routes.keepUpload(stored.id, "");
+      store.send({ type: "takes", takes: [take] });
+      const inside = usedModel(store.state)?.rate;
+      if (inside && inside !== stored.rate) note(words.rate(stored.rate / 1000, inside / 1000));
+      if (open) await controls.open(take.id);
+    });
+  };
+
+  /** Use a text, or the words that a sound was made with, as the prompt. @param {File} file */
+  const prompt = async (file) => {
+    const use = (/** @type {string} */ text) => store.send({ type: "words", words: { prompt: text.trim().slice(0, MAX_PROMPT) } });
+    if (await isSoundFile(file)) {
+      return send(file, "/v1/uploads", ({ record }) => {
+        const text = record.request?.prompt;
+        if (text) use(text);
+        else refuse(words.noRecord(file.name), words.noRecordHint);
+      });
+    }
+    const text = await file.slice(0, 4 * MAX_PROMPT).text();
+    if (/[\0\ufffd]/.test(text.slice(0, MAX_PROMPT)) || !text.trim()) return refuse(words.notText(file.name), "");
+    return use(text);
+  };
+
+  /** @param {File} file */
+  const adapter = (file) => {
+    if (!store.state.system?.lora_uploads) return refuse(words.noAdapters, words.noAdaptersHint);
+    return send(file, "/v1/loras", async ({ name }) => {
+      store.send({ type: "loras", loras: await api.loras() });
+      note(words.adapter(name));
+    });
+  };
+
   return {
-    invite: (on) => {
-      invitation.hidden = !on;
+    invite: (place) => {
+      invitation.hidden = place === null;
+      what.textContent = place === "prompt" ? words.dropPrompt : words.drop;
       show();
     },
-    receive: async (found) => {
+    receive: async (found, place) => {
       invitation.hidden = true;
       show();
-      for (const [index, file] of found.entries()) await receive(file, index === found.length - 1);
+      for (const [index, file] of found.entries()) {
+        if (file.name.endsWith(".safetensors")) await adapter(file);
+        else if (place === "prompt") await prompt(file);
+        else await sound(file, index === found.length - 1);
+      }
     },
   };
 }
