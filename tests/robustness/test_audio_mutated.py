@@ -80,10 +80,10 @@ def test_sample_rates_at_the_limits_are_accepted(tmp_path, rate):
 @pytest.mark.parametrize("rate", [1, 2, 3999, 768_001, 2**31 - 1])
 def test_other_sample_rates_are_rejected_before_decoding(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", np.zeros(40_000, np.int16), rate)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AudioError, match=f"has a sample rate of {rate} Hz; it must be an integer from 4000"):
         Clip.load(tmp_path / "a.wav")
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("rate", [1, 3999, 768_001, 2**31 - 1])

@@ -166,10 +166,10 @@ def test_numbers_at_the_limits_are_accepted(field, value):
 def test_a_depth_of_a_million_is_rejected_quickly(folders, tmp_path):
     data = (folders("published") / "model_config.json").read_text()
     (tmp_path / "model_config.json").write_text(data.replace('"depth": 2', '"depth": 1000000'))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError, match=r"depth must be between 1 and 1024, found 1000000"):
         parse_model_config(read_json(tmp_path / "model_config.json"))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -236,10 +236,10 @@ def test_unknown_fields_are_shortened_and_escaped():
     ],
 )
 def test_invalid_json_is_rejected_quickly(text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match=r"\S") as caught:
         decode_json(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(str(caught.value)) < 200
 
 

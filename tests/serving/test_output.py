@@ -33,7 +33,7 @@ def generate(client, **change):
 
 def wait_for(folder, *names):
     """Wait until a folder has these files, and no others."""
-    for _ in range(500):
+    for _ in range(3000):
         found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
         if found == sorted(names):
             return
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_written_fails_no_job_and_is_filled_later(tmp_pa
     folder.write_text("a file is in the way")
     with running(tmp_path / "data", output=folder) as (client, _):
         (take,) = generate(client)
-        for _ in range(500):
+        for _ in range(3000):
             if not client.get("/v1/system").json()["output"]["works"]:
                 break
             time.sleep(0.01)

@@ -57,7 +57,7 @@ def library(tmp_path_factory):
             upload = client.post("/v1/uploads", files={"file": file}).json()
         generate(client, kind="vary", source=upload["id"], request={"noise": 0.5, "seconds": None})[0]
         client.patch(f"/v1/takes/{first}", json={"title": "Evening", "tags": ["wet"], "favorite": True})
-        for _ in range(500):
+        for _ in range(3000):
             found = takes_of(client)
             if {take["file"] for take in found.values()} == set(names_in(music)) and (music / "Evening.wav").exists():
                 break
@@ -127,7 +127,7 @@ def test_an_old_database_gets_the_clips_that_it_does_not_know(tmp_path):
     shutil.copy(tmp_path / "backup", tmp_path / DATABASE)
     with running(tmp_path) as (client, _):
         assert client.get(f"/v1/takes/{second}").status_code == 404
-        for _ in range(500):
+        for _ in range(3000):
             if (tmp_path / TRASH).is_dir():
                 break
             time.sleep(0.01)

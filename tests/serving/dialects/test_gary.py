@@ -29,7 +29,7 @@ def gary(tmp_path_factory, running):
 
 
 def finished(gary, session, **params):
-    for _ in range(600):
+    for _ in range(1200):
         answer = gary.get(f"/poll_status/{session}", params=params).json()
         if answer["status"] in ("completed", "failed"):
             return answer
@@ -186,7 +186,7 @@ def test_a_job_that_nobody_polls_is_canceled(gary, monkeypatch):
     monkeypatch.setattr(sessions, "LOOK_SECONDS", 0.1)
     gary.post("/generate", json={"prompt": "rain", "duration": 180, "steps": 100})
     job = gary.native.get("/v1/jobs").json()[-1]["id"]
-    for _ in range(200):
+    for _ in range(600):
         if (state := gary.native.get(f"/v1/jobs/{job}").json()["state"]) == "canceled":
             break
         time.sleep(0.1)

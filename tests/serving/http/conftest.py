@@ -46,10 +46,11 @@ def running(folder, *, gary=False, offline=False, users=MappingProxyType({}), **
     headers = {"Authorization": f"Bearer {TOKEN}"} | ({"x-gary": f"http://127.0.0.1:{gary}"} if gary else {})
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
-            for _ in range(500):
+            for _ in range(6000):
                 if web.started:
                     break
                 threading.Event().wait(0.01)
+            assert web.started
             yield client, server
     finally:
         web.should_exit = True

@@ -120,12 +120,12 @@ def test_a_take_is_shown_in_the_file_manager(tmp_path, file_manager):
     folder = tmp_path / "my $(music); -rf"
     with running(tmp_path / "data", output=folder, users=USERS) as (client, _):
         take = client.post("/v1/jobs", json=BODY, headers={"Prefer": "wait=60"}).json()["items"][0]["take"]
-        for _ in range(500):
+        for _ in range(3000):
             if client.get(f"/v1/takes/{take}").json()["file"]:
                 break
             time.sleep(0.01)
         assert client.post(f"/v1/takes/{take}/show").status_code == 204
-        for _ in range(500):
+        for _ in range(3000):
             if file_manager.exists():
                 break
             time.sleep(0.01)

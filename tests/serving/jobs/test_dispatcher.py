@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,6 +24,7 @@ from soundloom.serving.storage.takes import Search, get_take, list_takes
 from soundloom.serving.worker.settings import WorkerSettings
 
 SLOW = {"prompt": "rain", "seconds": 1, "steps": 400, "sampler": "euler"}  # seconds of work
+SHORTER = SLOW | {"steps": 150}  # for jobs that run to their end
 
 
 @asynccontextmanager
@@ -130,9 +130,8 @@ def test_a_job_is_canceled_while_it_waits_and_while_it_runs(tmp_path):
             other = await dispatcher.submit(generate(), "you")
             waiting = await dispatcher.submit(generate(), "me")
             await running(dispatcher)
-            start = time.monotonic()
             assert (await dispatcher.cancel(waiting.id)).state == "canceled"
-            assert time.monotonic() - start < 0.5
+            assert first.id in dispatcher.queue, "it does not wait for the one that runs"
             await dispatcher.cancel(first.id)
             assert (await ended(dispatcher, first.id)).state == "canceled"
             assert (await ended(dispatcher, other.id)).state == "succeeded"
@@ -146,7 +145,7 @@ def test_a_job_is_canceled_while_it_waits_and_while_it_runs(tmp_path):
 
 
 def test_a_killed_worker_costs_no_clip(tmp_path):
-    request = SLOW | {"seed": 3}
+    request = SHORTER | {"seed": 3}
 
     async def work():
         async with serving(tmp_path / "data", max_batch=1) as dispatcher:
@@ -226,7 +225,7 @@ def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(tmp_path)
 def test_the_queue_outlives_the_server(tmp_path):
     async def first():
         async with serving(tmp_path / "data") as dispatcher:
-            job = await dispatcher.submit(generate(SLOW | {"seed": 3}), "me")
+            job = await dispatcher.submit(generate(SHORTER | {"seed": 3}), "me")
             waiting = await dispatcher.submit(generate(), "me")
             await running(dispatcher)
             return job.id, waiting.id
@@ -300,7 +299,7 @@ def test_an_idle_model_is_freed(tmp_path):
             await ended(dispatcher, job.id)
             device = dispatcher.devices[0]
             assert device.loaded.model == "mini"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while device.loaded.model:
                     await asyncio.sleep(0.05)
             assert (await ended(dispatcher, (await dispatcher.submit(generate(), "me")).id)).state == "succeeded"

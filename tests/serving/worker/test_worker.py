@@ -119,7 +119,7 @@ def test_a_canceled_job_stops_between_steps(worker):
     start = time.monotonic()
     worker.process.send(Cancel("a"))
     assert [done.state for done in items_of(worker.until(RunDone))] == ["canceled"]
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20, "all steps take longer"
     assert items_of(worker.run(item()))[0].state == "succeeded"  # the same job may run again
 
 
@@ -134,7 +134,7 @@ def test_a_killed_worker_is_noticed(tmp_path):
     worker = Conversation(tmp_path)
     pid = worker.until(Ready)[-1].pid
     os.kill(pid, signal.SIGKILL)
-    assert worker.until(str, 5)[-1] == "the worker was killed by the system, probably because memory ran out"
+    assert worker.until(str)[-1] == "the worker was killed by the system, probably because memory ran out"
     worker.process.send(Load("mini"))  # dropped
     worker.process.join()
 
@@ -158,7 +158,7 @@ def test_a_worker_ends_with_its_server(tmp_path):
     done = subprocess.run(
         [sys.executable, script, tmp_path / "objects"], capture_output=True, text=True, check=False, env=environment
     )
-    pid, deadline = json.loads(done.stdout), time.monotonic() + 5
+    pid, deadline = json.loads(done.stdout), time.monotonic() + 30
     while time.monotonic() < deadline and is_alive(pid):
         time.sleep(0.05)
     assert not is_alive(pid)
