@@ -11,6 +11,8 @@ import pytest
 from soundloom.engines.threads import shorten_waits
 
 shorten_waits()  # before any test imports PyTorch
+# NumPy's BLAS threads spin while they wait: beside other programs, small decompositions take ten times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is first imported
 os.environ["SOUNDLOOM_OUTPUT"] = "none"  # servers of tests put no files into the music folder
 
 

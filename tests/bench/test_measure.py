@@ -29,6 +29,23 @@ def work(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def versus(work):
+    """Compare a tiny model with a command that holds 100 MB, in a process that holds 300 MB."""
+    held = np.ones(300 * 2**20, np.uint8)
+    command = shlex.join([sys.executable, "-S", "-c", "b'x' * (100 * 2**20)"])
+    figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", command)
+    assert held[-1]
+    return figures
+
+
+@pytest.fixture
+def quick_command(monkeypatch):
+    """Replace `soundloom generate` by a command that does nothing."""
+    command = [sys.executable, "-S", "-c", ""]
+    monkeypatch.setattr("soundloom.bench.versus._generate_command", lambda case, folder, out: command)
+
+
 def test_a_case_is_measured_cold_and_warm(work):
     (figures,) = measure([Case("small-music", 0.5, "fp32", steps=2, runs=1)], work)
     assert figures["case"] == "small-music 0.5 s fp32 2 steps"
@@ -120,24 +137,26 @@ def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys)
     assert figures["clip"]["ours"] > figures["decoder"]["ours"] > 0
 
 
-def test_versus_command_alternates_with_soundloom(work):
-    figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "true")
-    assert 0 < figures["times_as_fast"] < 1
+def test_versus_command_alternates_with_soundloom(versus, work):
+    assert 0 < versus["times_as_fast"] < 1
     assert not list((work / "small-music").glob("*.wav"))
-    with pytest.raises(SoundloomError, match="no engine named 'abacus'"):
-        versus_command(Case("small-music", 0.5, "fp32", 1, 1, "abacus"), work / "small-music", "true")
+
+
+def test_a_comparison_names_the_command_that_failed(work, quick_command):
     with pytest.raises(SoundloomError, match="false failed"):
         versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", "false")
 
 
+def test_a_comparison_tells_the_error_of_soundloom(work):
+    with pytest.raises(SoundloomError, match="no engine named 'abacus'"):
+        versus_command(Case("small-music", 0.5, "fp32", 1, 1, "abacus"), work / "small-music", "true")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the memory of finished processes")
-def test_memory_is_that_of_the_command_and_not_of_this_process(work):
-    held = np.ones(300 * 2**20, np.uint8)
-    command = shlex.join([sys.executable, "-S", "-c", "b'x' * (100 * 2**20)"])
-    figures = versus_command(Case("small-music", 0.5, "fp32", 1, 1), work / "small-music", command)
-    assert held[-1] and 100 < figures["their_bytes"] / 2**20 < 150
-    assert figures["times_the_memory"] == figures["our_bytes"] / figures["their_bytes"] > 1
-    assert ratio_line("case", figures).endswith(" times the memory")
+def test_memory_is_that_of_the_command_and_not_of_this_process(versus):
+    assert 100 < versus["their_bytes"] / 2**20 < 150
+    assert versus["times_the_memory"] == versus["our_bytes"] / versus["their_bytes"] > 1
+    assert ratio_line("case", versus).endswith(" times the memory")
 
 
 def test_clips_of_random_weights_are_compared_although_they_fail_the_checks(tmp_path):
@@ -161,7 +180,7 @@ def test_busy_processes_compute_until_the_block_ends():
     assert all(process.returncode for process in processes)
 
 
-def test_a_comparison_beside_busy_processes_says_so(work, tmp_path, capsys, monkeypatch):
+def test_a_comparison_beside_busy_processes_says_so(work, quick_command, tmp_path, capsys, monkeypatch):
     counts = []
 
     @contextmanager

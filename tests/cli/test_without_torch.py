@@ -1,5 +1,6 @@
 """soundloom on MLX without PyTorch and transformers, as on a Mac after a default install."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import soundloom
 pytest.importorskip("mlx.core", reason="MLX is not installed")
 
 ABSENT = ("torch", "functorch", "transformers", "diffusers")
+FAST = ("--seed", 1, "--steps", 2)
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +39,27 @@ def run(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def run_commands(run):
+    """Run several commands in one process, which imports everything once."""
+    code = "import json, sys; from soundloom.cli.main import main; sys.exit(any(map(main, json.loads(sys.argv[1]))))"
+    return lambda *commands: run("-c", code, json.dumps([list(map(str, command)) for command in commands]))
+
+
 def test_pytorch_is_really_absent(run):
     code = f"from importlib.util import find_spec; print([name for name in {ABSENT} if find_spec(name)])"
     assert run("-c", code).strip() == "[]"
 
 
-def test_mini_generates_and_edits(run):
-    soundloom = ("-m", "soundloom")
-    made = run(*soundloom, "generate", "--prompt", "a 440 Hz tone", "--seconds", 2, "--seed", 7, "-o", "a.wav")
+def test_mini_generates_and_edits(run, run_commands):
+    generate = ("-m", "soundloom", "generate")
+    made = run(*generate, "--prompt", "a 440 Hz tone", "--seconds", 2, "--seed", 7, "-o", "a.wav")
     assert Path(made.strip()).name == "a.wav"
-    run(*soundloom, "vary", "a.wav", "rain", "--noise", 0.5, "--seed", 1, "-o", "vary.wav")
-    run(*soundloom, "inpaint", "a.wav", "rain", "--region", "0.5,1", "--seed", 1, "-o", "inpaint.wav")
-    run(*soundloom, "extend", "a.wav", "rain", "--seconds", 1, "--seed", 1, "-o", "extend.wav")
+    run_commands(
+        ("vary", "a.wav", "rain", "--noise", 0.5, *FAST, "-o", "vary.wav"),
+        ("inpaint", "a.wav", "rain", "--region", "0.5,1", *FAST, "-o", "inpaint.wav"),
+        ("extend", "a.wav", "rain", "--seconds", 1, *FAST, "-o", "extend.wav"),
+    )
     sounds = {name: soundfile.read(run.folder / f"{name}.wav")[0] for name in ("a", "vary", "inpaint", "extend")}
     assert {name: len(sound) for name, sound in sounds.items()} == {
         "a": 88200,
@@ -61,11 +72,13 @@ def test_mini_generates_and_edits(run):
     assert (sounds["extend"][:88200] == sounds["a"]).all()
 
 
-def test_published_flags_work(run):
-    generate = ("-m", "soundloom", "generate", "--prompt", "rain", "--seed", 1)
-    run(*generate, "--seconds", 1, "-o", "source.wav")
-    run(*generate, "--init-audio", "source.wav", "--init-noise-level", 0.5, "-o", "varied.wav")
-    run(*generate, "--init-audio", "source.wav", "--inpaint-range", "0.5,0.8", "-o", "filled.wav")
+def test_published_flags_work(run, run_commands):
+    generate = ("generate", "--prompt", "rain", *FAST)
+    run_commands(
+        (*generate, "--seconds", 1, "-o", "source.wav"),
+        (*generate, "--init-audio", "source.wav", "--init-noise-level", 0.5, "-o", "varied.wav"),
+        (*generate, "--init-audio", "source.wav", "--inpaint-range", "0.5,0.8", "-o", "filled.wav"),
+    )
     source, varied, filled = (soundfile.read(run.folder / f"{name}.wav")[0] for name in ("source", "varied", "filled"))
     assert len(source) == len(varied) == len(filled) == 44100
     assert (varied != source).any()

@@ -27,7 +27,7 @@ WITHOUT_SECRET = (
     "POST /v1/takes/{take}/show",
     "GET /v1/exports/{key}/{name}",
 )
-FEW, MANY = 8, 30  # requests
+FEW, MANY = 5, 30  # requests
 REQUESTS = [{"prompt": "rain", "seconds": 0.5}, {"prompt": "rain", "regions": [[0.1, 0.2]], "steps": 2}]
 
 
