@@ -368,3 +368,29 @@ def test_what_follows_a_canceled_pass_is_named_and_can_be_left(editor, studio):
     studio.client.post("/v1/queue/resume")
     page.get_by_role("button", name="Leave it").click()
     expect(page.get_by_text("Pass 1 of 2")).to_be_hidden()
+
+
+def test_the_first_beat_is_dragged_typed_and_moved_by_keys(editor):
+    page = editor.page
+    page.get_by_label("Snap").select_option("beat")
+    first = page.get_by_role("slider", name="First beat")
+    expect(first).to_have_attribute("aria-valuenow", "0")
+    x, y = editor.at(0, 0.04)
+    page.mouse.move(x - 6, y)
+    page.mouse.down()
+    page.mouse.move(*editor.at(0.05, 0.04), steps=3)
+    page.mouse.up()
+    expect(first).to_have_attribute("aria-valuetext", re.compile("bar 1 beat 1$"))
+    dragged = int(first.get_attribute("aria-valuenow"))
+    assert 8_000 < dragged < 11_000
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+ArrowRight")
+    expect(first).to_have_attribute("aria-valuenow", str(dragged + 442))
+    page.locator("button.facts").click()
+    field = page.get_by_role("spinbutton", name="First beat")
+    assert float(field.input_value()) == pytest.approx((dragged + 442) / 44_100, abs=1e-5)
+    field.fill("0.1")
+    expect(first).to_have_attribute("aria-valuenow", "4410")
+    page.keyboard.press("Escape")
+    editor.drag(0.2, 0.45)
+    assert [edge % BEAT for edge in editor.regions()[0]] == [4410, 4410]

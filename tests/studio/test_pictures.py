@@ -46,6 +46,7 @@ def made_four(open_studio, **options):
     expect(page.get_by_text("Done: 4 takes are ready.")).to_be_attached()
     page.get_by_role("button", name=re.compile("^Take 1 of 4")).press("Enter")
     expect(page.get_by_role("heading", name=PROMPT, level=1)).to_be_visible()
+    expect(page.locator(".strip").get_by_text("LUFS")).to_have_count(4)
     return page
 
 

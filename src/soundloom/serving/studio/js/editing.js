@@ -18,7 +18,7 @@ import { words } from "./strings-editor.js";
 
 export const MARGIN = 30; // pixels beside the take when all of it is in view
 const SNAP_PIXELS = 9;
-const FINE_SECONDS = 0.01; // a step of the arrow keys without a grid
+export const FINE_SECONDS = 0.01; // a step of the arrow keys without a grid
 const NEW_SECONDS = 0.5; // a region that is added without a selection
 
 /** The view of the whole take and of its extension. @param {State} state */
@@ -109,6 +109,13 @@ export function createEditing(store, player) {
       }
       editing.seek(at);
       editing.reveal(at);
+    },
+
+    /** Move the first beat of a bar; all others go along. @param {number} to */
+    moveBeat: (to) => {
+      const { take } = place(store.state);
+      const first = Math.max(0, Math.min(Math.round(to), samples() - 1));
+      if (take && gridOf(store.state)) store.send({ type: "grid", take, grid: { first } });
     },
 
     /** Regions while a new one is drawn: merges with others are made on the way. @param {Span[]} base @param {Span | null} span @param {boolean} merge */

@@ -12,6 +12,7 @@ export const words = {
     showAll: "Show all of it",
     wave: (/** @type {string} */ name) => `Waveform of ${name}`,
     playhead: "Playhead",
+    firstBeat: "First beat",
     position: (/** @type {number} */ seconds, /** @type {number} */ bar, /** @type {number} */ beat) =>
       `${seconds} seconds${bar ? `, bar ${bar} beat ${beat}` : ""}`,
     before: (/** @type {string} */ by) => `Add ${by} before`,

@@ -35,6 +35,7 @@ export const words = {
     beats: "Beats a bar",
     tap: "Tap the beat",
     first: "First beat here",
+    firstAt: "First beat",
     tempoAsked: "Tempo asked",
     tempoMeasured: "Tempo measured",
     key: "Key measured",

@@ -3,6 +3,7 @@
 import { viewOf } from "../editing.js";
 import { place } from "../state/actions.js";
 import { extension } from "../state/shown.js";
+import { gridOf } from "../state/tempo.js";
 import { toSample, toX } from "../view/grid.js";
 import { indexAt, withEdge } from "../view/regions.js";
 import { sliderKeys } from "./slider-keys.js";
@@ -119,6 +120,7 @@ function begin(stage, event, x) {
   const y = event.clientY - stage.element.getBoundingClientRect().top;
   event.preventDefault();
   /** @type {HTMLElement} */ (target ?? stage.head).focus({ preventScroll: true });
+  if (target instanceof HTMLElement && target.dataset.beat !== undefined) return dragBeat(stage, x);
   if (target instanceof HTMLElement && target.classList.contains("edge")) return dragEdge(stage, target, x);
   if (target) return { move: (at) => stage.editing.scrub(stage.editing.sampleAt(at)) };
   if (y < stage.layout().lanes.y) return dragBrace(stage, x, event.altKey);
@@ -247,6 +249,23 @@ function dragEdge(stage, handle, x) {
       merge = true;
     },
     end: () => void (!brace && merge && editing.noteMerge(base.length)),
+  };
+}
+
+/**
+ * Move the first beat: to an onset or a zero crossing if these are snapped to, not to the beats that go along.
+ * @param {Stage} stage
+ * @param {number} x
+ * @returns {Gesture}
+ */
+function dragBeat({ editing, store }, x) {
+  const first = gridOf(store.state)?.first ?? 0;
+  const from = editing.sampleAt(x);
+  return {
+    move: (at, event) => {
+      const isOnBeats = ["beat", "bar"].includes(store.state.settings.snap);
+      if (at !== x) editing.moveBeat(editing.snap(first + editing.sampleAt(at) - from, isOnBeats || event.altKey));
+    },
   };
 }
 

@@ -173,15 +173,27 @@ export function tempoOptions(store, player, controls) {
   };
   const half = h("button", { type: "button", "aria-label": words.facts.half, title: words.facts.half, onclick: () => change(0.5) }, "÷2");
   const double = h("button", { type: "button", "aria-label": words.facts.double, title: words.facts.double, onclick: () => change(2) }, "×2");
+  const at = h("input", {
+    id: "first-beat", type: "number", min: 0, step: "any", class: "number",
+    oninput: () => {
+      const { rate = 1, samples = 0 } = openTake(store.state)?.audio ?? {};
+      const sample = Math.round(at.valueAsNumber * rate);
+      const valid = sample >= 0 && sample < samples;
+      at.setAttribute("aria-invalid", String(!valid));
+      if (valid) controls.setGrid({ first: sample });
+    },
+  });
   const first = h("button", { type: "button", onclick: () => controls.setGrid({ first: player.position }) }, words.facts.first);
-  store.watch((state) => [gridOf(state)?.bpm, gridOf(state)?.beats], (tempo, count) => {
+  store.watch((state) => [gridOf(state)?.bpm, gridOf(state)?.beats, gridOf(state)?.first], (tempo, count, sample) => {
+    if (document.activeElement !== at) at.value = sample === undefined ? "" : String(Number((sample / (openTake(store.state)?.audio.rate ?? 1)).toFixed(6)));
     if (document.activeElement !== bpm) bpm.value = tempo === undefined ? "" : String(round(tempo));
     if (document.activeElement !== beats) beats.value = String(count ?? 4);
-    half.disabled = double.disabled = first.disabled = beats.disabled = tempo === undefined;
+    half.disabled = double.disabled = first.disabled = beats.disabled = at.disabled = tempo === undefined;
   });
   return [
     h("div", { class: "field" }, h("label", { htmlFor: "tempo" }, words.facts.tempo), h("div", { class: "row" }, bpm, half, double)),
     h("div", { class: "field" }, h("label", { htmlFor: "beats" }, words.facts.beats), h("div", { class: "row" }, beats)),
+    h("div", { class: "field" }, h("label", { htmlFor: "first-beat" }, words.facts.firstAt), h("div", { class: "row" }, at, h("span", { class: "soft" }, t.seconds))),
     h("div", { class: "row" }, h("button", { type: "button", onclick: () => controls.tap() }, words.facts.tap), first),
     values(store),
   ];

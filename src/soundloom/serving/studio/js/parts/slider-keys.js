@@ -1,6 +1,7 @@
 /** The keys of the sliders on the stage. */
 
-import { viewOf } from "../editing.js";
+import { FINE_SECONDS, viewOf } from "../editing.js";
+import { gridOf } from "../state/tempo.js";
 import { withEdge } from "../view/regions.js";
 
 /** @typedef {import("./stage.js").Stage} Stage */
@@ -14,6 +15,7 @@ export function sliderKeys(stage, event) {
   const { editing, store } = stage;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.role !== "slider" || event.metaKey) return;
+  if (target.dataset.beat !== undefined) return beatKeys(stage, event);
   const edge = /** @type {import("../editing.js").Edge | undefined} */ (target.dataset.edge);
   const brace = target.dataset.brace === undefined ? null : store.state.listening.brace;
   const index = Number(target.dataset.region);
@@ -26,6 +28,24 @@ export function sliderKeys(stage, event) {
   else if (brace) store.send({ type: "listening", listening: { brace: withEdge(brace, edge, to, editing.samples(), event.shiftKey) } });
   else editing.moveEdge(index, edge, to, event.shiftKey);
   if (edge && to !== null) editing.reveal(to);
+  event.preventDefault();
+}
+
+/**
+ * The keys of the first beat: by 10 ms or by one sample, since it does not snap to beats.
+ * @param {Stage} stage
+ * @param {KeyboardEvent} event
+ */
+function beatKeys({ editing, store }, event) {
+  const from = gridOf(store.state)?.first ?? 0;
+  const step = event.ctrlKey || event.altKey ? 1 : Math.round(FINE_SECONDS * editing.rate());
+  const to = {
+    ArrowRight: from + step, ArrowUp: from + step, ArrowLeft: from - step, ArrowDown: from - step,
+    PageUp: from + 10 * step, PageDown: from - 10 * step, Home: 0, End: editing.samples(),
+  }[event.key];
+  if (to === undefined) return;
+  editing.moveBeat(to);
+  editing.reveal(to);
   event.preventDefault();
 }
 

@@ -43,8 +43,11 @@ export class Stage {
     this.marks = h("canvas", { "aria-hidden": "true" });
     this.head = h("div", { class: "playhead", role: "slider", tabIndex: 0, "aria-label": words.editor.playhead, "aria-orientation": "horizontal" });
     this.edges = h("div", { class: "edges" });
+    this.beat = h("div", {
+      class: "edge beat", role: "slider", tabIndex: 0, "aria-label": words.editor.firstBeat, title: words.editor.firstBeat, "aria-orientation": "horizontal", "data-beat": "",
+    });
     this.more = /** @type {const} */ (["before", "after"]).map((side) => iconButton("add", "", () => editing.extend(side, editing.extensionStep()), { class: "square more" }));
-    this.element = h("div", { class: "stage", role: "group" }, this.base, this.marks, this.edges, this.more, this.head);
+    this.element = h("div", { class: "stage", role: "group" }, this.base, this.marks, this.beat, this.edges, this.more, this.head);
     /** @type {import("../view/peaks.js").Peaks | null} */
     this.peaks = null;
     /** @type {import("../audio/wav.js").Sound | null} */
@@ -244,6 +247,12 @@ export class Stage {
     const { before, after } = extension(state);
     this.element.style.setProperty("--lanes", `${lanes.y}px`);
     this.element.style.setProperty("--brace", `${ruler}px`);
+    const first = gridOf(state)?.first;
+    this.beat.hidden = first === undefined;
+    if (first !== undefined) {
+      this._show(this.beat, toX(view, first), view.width);
+      this._value(this.beat, first);
+    }
     const brace = state.listening.brace;
     const edges = [...place(state).regions.map((span, index) => ({ name: String(index), span })), ...(brace ? [{ name: "brace", span: brace }] : [])]
       .flatMap(({ name, span }) => /** @type {const} */ (["start", "end"]).map((edge) => ({ name, edge, span })));
