@@ -125,6 +125,7 @@ def test_runs_alternate_and_ratios_are_per_pair(monkeypatch):
     assert figures == {"ours": 2, "theirs": 6, "times_as_fast": 2}  # and not 6 / 2
 
 
+@pytest.mark.slow
 def test_the_script_compares_each_network_with_diffusers(work, tmp_path, capsys):
     pytest.importorskip("diffusers", reason="diffusers is not installed")
     from benchmarks.versus_diffusers import main as versus_diffusers

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
+from soundloom.cli.main import main
 from soundloom.serving.run import Address, _listen
 
 
@@ -51,6 +52,19 @@ def refusal(folder, *flags, **environment):
     command = [sys.executable, "-m", "soundloom", "serve", *flags]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60, check=False)
     return done.returncode, done.stderr
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Call the command in this process with flags that it refuses; return its code and what it prints."""
+    monkeypatch.setenv("SOUNDLOOM_DATA", str(tmp_path))
+    monkeypatch.setattr("soundloom.serving.run._Web.run", lambda *_: pytest.fail("the server starts"))
+
+    def call(*flags):
+        code = main(["serve", *flags])
+        return code, capsys.readouterr().err
+
+    return call
 
 
 def token(folder):
@@ -153,8 +167,8 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         (("--name", "a/b"), "not the name of a file"),
     ],
 )
-def test_wrong_flags_are_refused_in_a_sentence(tmp_path, flags, message):
-    code, text = refusal(tmp_path, *flags)
+def test_wrong_flags_are_refused_in_a_sentence(refused, flags, message):
+    code, text = refused(*flags)
     assert code == 2 and message in text and "Traceback" not in text
 
 
@@ -188,8 +202,8 @@ def test_gary_has_a_port_of_its_own_that_needs_no_token(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["", "mlx", "gary:", "gary:x", "gary:70000", "gary:-1", "gary:8006:1"])
-def test_other_values_of_compat_are_refused(tmp_path, value):
-    code, text = refusal(tmp_path, "--compat", value)
+def test_other_values_of_compat_are_refused(refused, value):
+    code, text = refused("--compat", value)
     assert code != 0
     assert "--compat" in text
     assert "Traceback" not in text
@@ -214,8 +228,8 @@ def test_connections_do_not_wait_for_acknowledgements():
             assert accepted.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
 
 
-def test_the_output_folder_is_outside_the_library(tmp_path):
-    code, text = refusal(tmp_path, "--output", str(tmp_path / "library" / "objects"))
+def test_the_output_folder_is_outside_the_library(refused, tmp_path):
+    code, text = refused("--output", str(tmp_path / "library" / "objects"))
     assert code == 2 and "is inside the library" in text
 
 
@@ -235,6 +249,6 @@ def test_clips_appear_in_the_music_folder_of_the_user(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e99"])
-def test_disk_limits_that_are_none_are_refused(tmp_path, value):
-    code, text = refusal(tmp_path, "--disk-limit", value)
+def test_disk_limits_that_are_none_are_refused(refused, value):
+    code, text = refused("--disk-limit", value)
     assert code == 2 and "--disk-limit" in text and "Traceback" not in text

@@ -33,7 +33,7 @@ def routes(client):
 
 def ask(client, method, path, headers, **options):
     """Send a request with these headers alone, besides those that HTTP needs."""
-    with httpx.Client(base_url=client.base_url, timeout=10) as bare:
+    with httpx.Client(base_url=client.base_url, timeout=10, verify=False) as bare:  # reads no certificates
         return bare.request(method, path.replace("{take}", "x").replace("{job}", "x"), headers=headers, **options)
 
 

@@ -1,6 +1,7 @@
 """Several processes train the same weights as one, sharded or not."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,13 +58,13 @@ def train(folder: Path, last: int = LOOP.steps, **distributed) -> dict[str, torc
     return result
 
 
-def train_in_two(folder: Path, **arguments) -> dict[str, torch.Tensor]:
-    start_two(folder, f"train(Path({str(folder)!r}), **{arguments!r})")
+def train_in_two(folder: Path, torchrun: bool = False, **arguments) -> dict[str, torch.Tensor]:
+    start_two(folder, f"train(Path({str(folder)!r}), **{arguments!r})", torchrun)
     return torch.load(folder / "result.pt", weights_only=True)
 
 
-def start_two(folder: Path, call: str) -> None:
-    """Call a function of this file in two processes."""
+def start_two(folder: Path, call: str, torchrun: bool = False) -> None:
+    """Call a function of this file in two processes, whose variables are those of torchrun, which starts slowly."""
     pytest.importorskip("accelerate")
     folder.mkdir(exist_ok=True)
     script = folder / "train.py"
@@ -71,9 +72,29 @@ def start_two(folder: Path, call: str) -> None:
     script.write_text(f"import os; from tests.training.loop.test_distributed import *; {call}; os._exit(0)")
     tests = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    if torchrun:
+        flags = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        done = subprocess.run([sys.executable, *flags, script], env=environment, stderr=subprocess.PIPE, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:].decode()
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script], env=environment | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE
+        )
+        for rank in "01"
+    ]
+    try:
+        for process in processes:
+            error = process.communicate(timeout=240)[1]
+            assert process.returncode == 0, error[-3000:].decode()
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def save_buffers(folder: Path) -> None:
@@ -113,7 +134,7 @@ def alone(tmp_path_factory):
 
 
 def test_two_processes_train_like_one(alone, tmp_path):
-    assert_same(train_in_two(tmp_path), alone, tolerance=1e-5)  # sums depend on the number of threads
+    assert_same(train_in_two(tmp_path, torchrun=True), alone, tolerance=1e-5)  # sums depend on the number of threads
 
 
 def test_a_run_may_change_between_sharded_processes_and_a_single_one(alone, tmp_path):

@@ -89,7 +89,7 @@ def test_the_adapter_equals_the_one_that_pytorch_trains(base, sounds, tmp_path):
             assert error <= 2e-3 * np.abs(expected).max(), (name, kind)
 
 
-@pytest.mark.parametrize("adapter_type", ["dora-rows", "bora-xs"])
+@pytest.mark.parametrize("adapter_type", [pytest.param("dora-rows", marks=pytest.mark.slow), "bora-xs"])
 def test_a_resumed_run_equals_an_uninterrupted_one(base, sounds, tmp_path, adapter_type):
     config = replace(CONFIG, adapter=AdapterConfig(type=adapter_type, rank=2, dropout=0.2, include=("self_attn",)))
     config = replace(with_loop(config, save_every=1), keep_last=2, keep_every=3)

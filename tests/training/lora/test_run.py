@@ -45,7 +45,7 @@ def test_a_run_writes_an_adapter_that_the_model_uses(base, sounds, tmp_path):
     assert not np.array_equal(model.generate("a tone", seconds=1, seed=1, steps=2).audio, plain.audio)
 
 
-@pytest.mark.parametrize("adapter_type", ["dora-rows", "lora-xs", "bora"])
+@pytest.mark.parametrize("adapter_type", [pytest.param("dora-rows", marks=pytest.mark.slow), "lora-xs", "bora"])
 def test_a_resumed_run_equals_an_uninterrupted_one(base, sounds, tmp_path, adapter_type):
     config = replace(CONFIG, adapter=AdapterConfig(type=adapter_type, rank=2, dropout=0.2, include=("self_attn",)))
     config = with_loop(config, accumulate=2)
