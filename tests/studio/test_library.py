@@ -142,6 +142,11 @@ def test_name_tags_and_note_are_kept(library, studio, takes):
     expect(rows(library)).to_have_count(1)
     found = studio.client.get(f"/v1/takes/{takes[-1]}").json()
     assert (found["title"], found["tags"], found["note"]) == ("The last bell", ["bridge"], "for the bridge")
+    rows(library).first.get_by_role("button", name="About this take").click()
+    dialog.get_by_role("button", name="More like this").click()
+    expect(library.get_by_role("textbox", name="Prompt")).to_have_value("bell, A4")
+    expect(library.get_by_role("spinbutton", name="Length")).to_have_value("4")
+    expect(library.get_by_role("textbox", name="Seed")).to_have_value("")
 
 
 def test_the_arrows_walk_through_rows_and_one_row_is_a_tab_stop(library):
@@ -160,11 +165,32 @@ def test_the_arrows_walk_through_rows_and_one_row_is_a_tab_stop(library):
     expect(library.get_by_role("heading", level=1, name="kick drum loop")).to_be_visible()
 
 
+def find_the_file(page, studio, take, copy):
+    """Give a take its file back, which was lost while the server did not run."""
+    for _ in range(200):
+        if studio.client.get(f"/v1/takes/{take}").json()["audio"]["missing"]:
+            break
+    page.reload()
+    row = page.locator(f".take[data-key='{take}']")
+    expect(row.locator(".name")).to_have_css("text-decoration-line", "line-through")
+    other = copy.with_name("another.wav")
+    other.write_bytes(b"RIFF")
+    for path in (other, copy):
+        with page.expect_file_chooser() as chooser:
+            row.get_by_role("button", name="Find the file of rain").click()
+        chooser.value.set_files(path)
+        if path == other:
+            expect(page.get_by_text("another.wav is not the file of this take")).to_be_visible()
+    expect(row.get_by_role("button", name="Listen")).to_be_visible()
+    assert len(studio.samples(take)) == 44100
+
+
 def test_check_27_a_killed_server_keeps_takes_and_tags_and_runs_the_job_again(browser, tmp_path):
     with serving(tmp_path) as studio:
         pages = Pages(browser, studio)
         pages.expect("Failed to load resource|ERR_|Expected")
         first = studio.make("rain")[0]
+        file = studio.client.get(f"/v1/takes/{first}").json()["audio"]["id"]
         studio.client.patch(f"/v1/takes/{first}", json={"tags": ["wet"], "favorite": True})
         page = pages.open(path="/#library")
         expect(rows(page)).to_have_count(1)
@@ -174,6 +200,8 @@ def test_check_27_a_killed_server_keeps_takes_and_tags_and_runs_the_job_again(br
             if studio.client.get(f"/v1/jobs/{job}", params={"wait": 0.1}).json()["state"] == "running":
                 break
         studio.stop(signal.SIGKILL)
+        lost = next(studio.folder.rglob(f"{file}.wav"))
+        copy = lost.rename(tmp_path / "a copy.wav")
         expect(page.get_by_text("Not connected, trying again.", exact=False)).to_be_visible()
         studio.start()
         expect(page.get_by_text("Not connected, trying again.", exact=False)).to_be_hidden(timeout=20_000)
@@ -183,6 +211,7 @@ def test_check_27_a_killed_server_keeps_takes_and_tags_and_runs_the_job_again(br
         found = studio.client.get(f"/v1/jobs/{job}").json()
         assert found["attempt"] == 1 and found["state"] in ("queued", "running")
         studio.client.post(f"/v1/jobs/{job}/cancel")
+        find_the_file(page, studio, first, copy)
         pages.close()
         assert not pages.problems, pages.problems
 

@@ -90,3 +90,18 @@ def test_an_upload_answers_with_the_record_in_its_tags_and_can_be_fetched(client
     assert upload(client, sound(0.1)).json()["record"] == {}
     missing = client.get("/v1/uploads/nothing/audio")
     assert missing.status_code == 404 and "upload the file again" in missing.json()["hint"]
+
+
+def test_a_take_gets_only_its_own_file_back(served):
+    client, server = served
+    stored = upload(client, sound(0.1, 8000)).json()["id"]
+    take = client.post("/v1/takes", json={"upload": stored}).json()["id"]
+    path = server.store.path(stored)
+    data = path.read_bytes()
+    path.unlink()
+    refused = client.put(f"/v1/takes/{take}/file", files={"file": ("other.wav", data[:-1])})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "other.wav is not the file of this take")
+    assert client.get(f"/v1/takes/{take}/audio").status_code == 404
+    found = client.put(f"/v1/takes/{take}/file", files={"file": ("a backup.wav", data)})
+    assert (found.status_code, found.json()["audio"]["missing"]) == (200, False)
+    assert client.get(f"/v1/takes/{take}/audio").content == data

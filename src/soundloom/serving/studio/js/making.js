@@ -56,14 +56,15 @@ export function createMaking(store, attempt, take) {
 
     /**
      * Take over words and settings of a take, and open what it was made from.
-     * @param {string} id
+     * @param {string} id @param {boolean} [again] with another seed
      */
-    recall: (id) =>
+    recall: (id, again = false) =>
       attempt(async () => {
         const found = await take(id);
         const name = found.record.model ?? "";
         const known = recalled(found, store.state.models.find((one) => one.id === name) ?? null);
         if (!known) return;
+        if (again) known.words.seed = null;
         const source = found.parent && found.kind !== "generate" ? await take(found.parent) : null;
         const words = source && found.kind === "extend" ? { ...known.words, ...added(found, source) } : known.words;
         const model = store.state.models.some((one) => one.id === name) ? name : "";

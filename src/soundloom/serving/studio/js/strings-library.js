@@ -62,6 +62,7 @@ export const library = {
   exported: (/** @type {number} */ count, /** @type {number} */ missing) =>
     `${plural(count)} exported.${missing > 0 ? ` ${plural(missing, "file is", "files are")} missing.` : ""}`,
   missing: "file missing",
+  find: (/** @type {string} */ name) => `Find the file of ${name}`,
 };
 
 export const details = {
@@ -75,6 +76,8 @@ export const details = {
   drag: "Drag to another program, or press to save",
   show: "Show in folder",
   recall: "Use its settings",
+  like: "More like this",
+  find: "Find the file …",
   openIt: "Open",
   record: "Record",
   noRecord: "No record: this file was not made by soundloom.",

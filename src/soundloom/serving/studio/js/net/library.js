@@ -21,6 +21,12 @@ export const routes = {
    * @returns {Promise<{url: string, name: string, media_type: string, expires: number}>}
    */
   ticket: (take, format, subtype) => post(`/v1/takes/${encodeURIComponent(take)}/ticket`, { format, subtype }),
+  /** Give a take its missing file back. @param {string} take @param {File} file @returns {Promise<Take>} */
+  find: (take, file) => {
+    const body = new FormData();
+    body.append("file", file, file.name);
+    return json(`/v1/takes/${encodeURIComponent(take)}/file`, { method: "PUT", body });
+  },
   /** @param {string} take */
   show: (take) => post(`/v1/takes/${encodeURIComponent(take)}/show`),
   /** @param {string} upload @param {string} title @returns {Promise<Take>} */

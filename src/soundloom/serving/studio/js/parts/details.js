@@ -9,7 +9,7 @@ import { handle } from "./drag-out.js";
 import { fill, h, icon, iconButton } from "./element.js";
 import "./more-styles.js";
 import { newId } from "./fields.js";
-import { nameOf } from "./takes-list.js";
+import { findFile, nameOf } from "./takes-list.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
@@ -154,16 +154,23 @@ function facts(take) {
  * @param {(() => void) | null} close null: the take is in the editor
  */
 function actions(store, controls, id, close) {
+  const take = store.state.takes[id];
+  const button = (/** @type {string} */ text, /** @type {() => void} */ act) =>
+    h("button", { type: "button", onclick: () => (close?.(), act()) }, text);
+  const like = take.record.request && button(words.like, () => void controls.recall(id, true));
+  if (take.audio.missing) {
+    return h("div", { class: "row actions" }, h("span", { class: "warn row" }, icon("warning"), library.missing),
+      button(words.find, () => findFile(store, controls, id)), like);
+  }
   const { format } = store.state.settings;
   const save = h("a", { class: "button", download: "", href: saveAddress(id, store.state.settings) }, icon("download"),
     words.saveMore(format.toUpperCase()));
   save.addEventListener("pointerdown", () => (save.href = saveAddress(id, store.state.settings)));
   const open = close && h("button", { type: "button", class: "main", onclick: () => (close(), void controls.open(id)) }, words.openIt);
-  const recall = close && store.state.takes[id].record.request &&
-    h("button", { type: "button", onclick: () => (close(), void controls.recall(id)) }, words.recall);
-  const folder = Boolean(store.state.system?.output?.folder && store.state.takes[id].file) &&
+  const recall = close && take.record.request && button(words.recall, () => void controls.recall(id));
+  const folder = Boolean(store.state.system?.output?.folder && take.file) &&
     h("button", { type: "button", onclick: () => void controls.attempt(() => routes.show(id)) }, icon("folder"), words.show);
-  return h("div", { class: "row actions" }, open, recall, save, handle(store, id), folder);
+  return h("div", { class: "row actions" }, open, recall, like, save, handle(store, id), folder);
 }
 
 /** @param {Take} take */

@@ -1,5 +1,6 @@
 /** The list of takes: only the rows near the view are there, however many takes there are. */
 
+import { routes } from "../net/library.js";
 import { rowAt, rowsInView } from "../state/rows.js";
 import { ago, duration, t } from "../strings.js";
 import { details, library as words } from "../strings-library.js";
@@ -19,6 +20,20 @@ const KEYS = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1,
 /** What a take is called. @param {Take} take */
 export function nameOf(take) {
   return take.title || take.prompt || take.audio.name || t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] || take.kind;
+}
+
+/**
+ * Let the user choose the missing file of a take; the server accepts no other.
+ * @param {Store} store
+ * @param {Controls} controls
+ * @param {string} id
+ */
+export function findFile(store, controls, id) {
+  const input = h("input", { type: "file", accept: "audio/*,.wav", onchange: () => void controls.attempt(async () => {
+    const [file] = input.files ?? [];
+    if (file) store.send({ type: "takes", takes: [await routes.find(id, file)] });
+  }) });
+  input.click();
 }
 
 /**
@@ -152,14 +167,15 @@ class TakesList {
     fill(/** @type {Element} */ (element.querySelector(".name span")), name);
     /** @type {HTMLElement} */ (element.querySelector(".name")).title = name;
     fill(/** @type {Element} */ (element.querySelector(".tags")),
-      take.audio.missing && h("span", { class: "warn small" }, icon("warning"), words.missing),
+      take.audio.missing && h("span", { class: "warn small row" }, icon("warning"), words.missing),
       take.tags.map((tag) => h("span", { class: "tag small cut" }, tag)));
     const kind = t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind;
     fill(/** @type {Element} */ (element.querySelector(".about")), h("span", { class: "kind" }, kind),
       h("span", { class: "length" }, duration(take.audio.seconds)), h("span", { class: "age" }, ago(take.made)));
     const play = role("play");
-    fill(play, icon(plays ? "pause" : "play"));
-    label(play, plays ? t.transport.pause : t.library.play);
+    const { missing } = take.audio;
+    fill(play, icon(missing ? "search" : plays ? "pause" : "play"));
+    label(play, missing ? words.find(name) : plays ? t.transport.pause : t.library.play);
     role("favorite").setAttribute("aria-pressed", String(take.favorite));
     fill(role("remove"), icon(take.deleted ? "back" : "trash"));
     label(role("remove"), take.deleted ? words.restore : t.library.remove);
@@ -168,7 +184,8 @@ class TakesList {
   /** @param {string} id */
   _listen(id) {
     const { preview, playing } = this.store.state.listening;
-    if (preview === id && playing) this.controls.togglePlay();
+    if (this.store.state.takes[id].audio.missing) findFile(this.store, this.controls, id);
+    else if (preview === id && playing) this.controls.togglePlay();
     else void this.controls.listen(id);
   }
 
