@@ -135,8 +135,9 @@ GROUPS = """(sections) => sections.map((section) => ({
 }))"""
 KEYS_PAGE = """# Keys of the studio
 
-The page lists them behind <kbd>?</kbd>, where shortcuts of one key can be switched off. On a Mac,
-<kbd>Ctrl</kbd> is <kbd>⌘</kbd>. The test suite writes this page."""
+The page lists them behind <kbd>?</kbd>, where shortcuts of one key can be switched off, or changed
+under *Change keys*; two things cannot have the same key. On a Mac, <kbd>Ctrl</kbd> is <kbd>⌘</kbd>.
+The test suite writes this page."""
 
 
 def table(keys) -> str:

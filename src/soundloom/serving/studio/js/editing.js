@@ -159,7 +159,7 @@ export function createEditing(store, player) {
       const at = Math.max(0, Math.min(position() - Math.round(late * audio().rate), samples()));
       const found = marked(regions(), place(store.state).selection?.start ?? null, edge, at, samples());
       if (found.regions !== regions()) setRegions(found.regions);
-      else if (found.waiting === null) editing.say(words.regions.noStart);
+      else if (found.waiting === null) editing.say(words.regions.noStart(store.state.settings.keyMap["["]?.toUpperCase() ?? "["));
       select(found.waiting === null ? null : { start: found.waiting, end: found.waiting });
     },
 

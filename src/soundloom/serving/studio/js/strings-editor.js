@@ -57,7 +57,7 @@ export const words = {
     ownHint: (/** @type {string} */ prompt) => (prompt ? `as the others: ${prompt}` : "what should be here"),
     pass: (/** @type {number} */ number) => `pass ${number}`,
     hint: "The model listens to what is around a region more than to the words. A larger region first, then smaller ones in it, often works.",
-    noStart: "Press [ first, where the region begins.",
+    noStart: (/** @type {string} */ key) => `Press ${key} first, where the region begins.`,
     invalid: (/** @type {string} */ end) => `Positions lie between 0 and ${end}, the start before the end.`,
   },
   passes: {

@@ -47,6 +47,17 @@ export const words = {
     title: "Keyboard shortcuts",
     on: "Shortcuts of one key",
     where: "In the editor and where nothing else has the focus; not while you type",
+    change: "Change keys",
+    changeMore: "Select a field and press its new key.",
+    /** @type {Record<string, string>} */
+    does: {
+      l: "Loop", x: "A or B", s: "Snap", t: "Tap the tempo", "[": "Region starts", "]": "Region ends", e: "Extend", v: "Vary", i: "Remake",
+      g: "View", "+": "Zoom in", "-": "Zoom out", 0: "Whole take", f: "Favorite", r: "Again, with Shift", 1: "Studio", 2: "Library",
+      3: "Batch", 4: "Models", "/": "Search", "?": "This list",
+    },
+    now: (/** @type {string} */ does, /** @type {string} */ key) => `${does}: ${key}`,
+    taken: (/** @type {string} */ key, /** @type {string} */ does) => `${key} is taken by “${does}”; choose another key.`,
+    reset: "Reset keys",
     groups: [
       { name: "Listen", keys: [["Space", "play, pause"], ["Shift+Space", "play from the playhead"], ["L", "loop"], ["X", "A or B; while held, the other one"],
         ["← →", "by beats, or by 10 ms"], ["Ctrl+← Ctrl+→", "by one sample"], ["Home End", "to the start, to the end"]] },

@@ -1,6 +1,7 @@
 /** What keys do, wherever the focus is, and the sheet that lists them. */
 
 import { candidateTakes, openTake } from "../state/actions.js";
+import { meant } from "../state/key-map.js";
 import { later } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -17,7 +18,7 @@ const SCREENS = /** @type {const} */ (["studio", "library", "batch", "models"]);
 
 /** @type {Record<string, Command>} */
 const COMMANDS = {
-  "+": "zoomIn", "=": "zoomIn", "-": "zoomOut", 0: "zoomAll", g: "view", s: "snap", "[": "regionStart", "]": "regionEnd",
+  "+": "zoomIn", "-": "zoomOut", 0: "zoomAll", g: "view", s: "snap", "[": "regionStart", "]": "regionEnd",
   Delete: "regionDelete",
 };
 /** @type {Record<string, import("../types.js").Mode>} */
@@ -30,7 +31,7 @@ const MODES = { e: "extend", v: "vary", i: "remake" };
  * @param {Controls} controls
  */
 export function keys(store, player, controls) {
-  const sheet = later(async () => (await import("./listening.js")).keySheet(store));
+  const sheet = later(async () => (await import("./key-sheet.js")).keySheet(store));
   let pressed = 0; // when X was pressed
   let escaped = 0;
 
@@ -82,13 +83,13 @@ export function keys(store, player, controls) {
     controls.setListening({ preview: null });
   }
 
-  /** Keys that work on the whole page, as long as nobody types. @param {KeyboardEvent} event */
-  function anywhere(event) {
-    if (event.key === "?") void sheet();
-    else if (event.key === "/") {
+  /** Keys that work on the whole page, as long as nobody types. @param {string} key */
+  function anywhere(key) {
+    if (key === "?") void sheet();
+    else if (key === "/") {
       store.send({ type: "screen", value: "library" });
       search();
-    } else if (/^[1-4]$/.test(event.key)) store.send({ type: "screen", value: SCREENS[Number(event.key) - 1] });
+    } else if (/^[1-4]$/.test(key)) store.send({ type: "screen", value: SCREENS[Number(key) - 1] });
     else return false;
     return true;
   }
@@ -99,6 +100,7 @@ export function keys(store, player, controls) {
     if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && document.querySelector(":popover-open")) return; // the browser closes it
     const control = event.ctrlKey || event.metaKey;
+    const key = meant(store.state.settings.keyMap, event.key);
     if (control && event.key === "Enter") {
       event.preventDefault();
       void controls.submit();
@@ -108,11 +110,11 @@ export function keys(store, player, controls) {
     if (event.key === "Escape") escape(event);
     else if (control && /^[zy]$/i.test(event.key)) store.send({ type: event.shiftKey || event.key.toLowerCase() === "y" ? "redo" : "undo" });
     else if (!store.state.settings.keys || event.altKey || (control && !event.key.startsWith("Arrow"))) return;
-    else if (!control && anywhere(event)) {
+    else if (!control && anywhere(key)) {
       // done
     } else if (!inEditor(store, target) || (target.matches(PRESSED) && /^( |Enter|Arrow.*|Home|End|Delete)$/.test(event.key))) return;
     else {
-      const act = single[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      const act = single[key];
       if (!act) return;
       act(event);
     }
@@ -121,7 +123,7 @@ export function keys(store, player, controls) {
 
   addEventListener("keydown", onKey);
   addEventListener("keyup", (event) => {
-    if (event.key.toLowerCase() !== "x" || !pressed) return;
+    if (!pressed || meant(store.state.settings.keyMap, event.key) !== "x") return;
     if (event.timeStamp - pressed > HOLD_MS) controls.switchSide();
     pressed = 0;
   });

@@ -1,4 +1,4 @@
-/** Menus and dialogs that are loaded when they are opened: listening, tempo, blind test, keys. */
+/** Menus and dialogs that are loaded when they are opened: listening, tempo, blind test. */
 
 import { post } from "../net/api.js";
 import { byChance, changedRegions, comparable, sidesOf } from "../listening.js";
@@ -7,7 +7,7 @@ import { askedTempo, gridOf, HIGHEST_BPM, LOWEST_BPM } from "../state/tempo.js";
 import { words } from "../strings-listening.js";
 import { decibels, t } from "../strings.js";
 import { letter } from "../view/regions.js";
-import { fill, h, icon, iconButton, keyed, later } from "./element.js";
+import { fill, h, icon, keyed, later } from "./element.js";
 import { round } from "./facts.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -217,20 +217,4 @@ function values(store) {
       h("div", {}, h("dt", { class: "soft" }, name), h("dd", {}, value))));
   });
   return list;
-}
-
-/**
- * The list of all keys, with the switch that turns single ones off.
- * @param {Store} store
- */
-export function keySheet(store) {
-  const on = h("input", { type: "checkbox", onchange: () => store.send({ type: "settings", settings: { keys: on.checked } }) });
-  store.watch((state) => [state.settings.keys], (value) => (on.checked = value));
-  const groups = words.keys.groups.map(({ name, keys: list }) => h("section", {}, h("h3", {}, name), h("dl", { class: "values" },
-    list.map(([key, does]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, does))))));
-  const dialog = h("dialog", { class: "sheet", "aria-labelledby": "keys-title" }, h("div", { class: "column" },
-    h("div", { class: "row" }, h("h2", { id: "keys-title", class: "grow" }, words.keys.title), iconButton("close", t.close, () => dialog.close())),
-    h("div", { class: "groups" }, groups),
-    h("label", { class: "choice" }, on, h("span", {}, words.keys.on, h("span", { class: "soft small" }, words.keys.where)))));
-  return dialog;
 }

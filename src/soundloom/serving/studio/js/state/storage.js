@@ -1,7 +1,7 @@
 /** What this browser keeps: what a user prefers, and what a reload of the page must not lose. */
 
 /**
- * @typedef {{theme: "auto" | "light" | "dark", keys: boolean, playWhenDone: boolean, historyFolded: boolean,
+ * @typedef {{theme: "auto" | "light" | "dark", keys: boolean, keyMap: import("./key-map.js").KeyMap, playWhenDone: boolean, historyFolded: boolean,
  *   format: "wav" | "flac" | "mp3", subtype: "stored" | "float" | "24" | "16", snap: "off" | "beat" | "bar" | "zero" | "onset"}} Settings
  */
 /**
@@ -18,6 +18,7 @@ const MAX_PROMPTS = 50;
 const DEFAULTS = {
   theme: "auto",
   keys: true,
+  keyMap: {},
   playWhenDone: false,
   historyFolded: false,
   format: "wav",
