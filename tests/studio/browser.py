@@ -82,7 +82,7 @@ class Pages:
         context.set_default_timeout(TIMEOUT_MS)
         context.add_init_script(REPORT_VIOLATIONS)
         context.on("request", lambda request: self._see(request.url))
-        context.on("console", lambda message: message.type == "error" and self._report(message.text))
+        context.on("console", self._see_message)
         context.on("weberror", lambda error: self._report(f"{error.error}\n{getattr(error.error, 'stack', '')}"))
         if logged_in:
             context.request.post("/login", form={"token": self.studio.token})
@@ -103,6 +103,10 @@ class Pages:
         self.requests.append(url)
         if not url.startswith((self.studio.url + "/", "blob:", "data:")):
             self._report(f"a request to another host: {url}")
+
+    def _see_message(self, message: Any) -> None:
+        if message.type == "error":
+            self._report(f"{message.text} {message.location.get('url', '')}")
 
     def _report(self, text: str) -> None:
         if not any(re.search(pattern, text) for pattern in self._expected):

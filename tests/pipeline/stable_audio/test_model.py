@@ -33,6 +33,16 @@ def test_a_batch_equals_single_clips(tiny_model):
         assert clip.record["request"]["seed"] == seed
 
 
+@pytest.mark.parametrize("seconds", [0.5, 4, 5.8])
+def test_a_clip_of_mini_is_the_same_to_the_bit_alone_and_in_a_batch(seconds):
+    model = load("mini", device="cpu")
+    prompts = ["bell, A4", "rock drum loop, 129 BPM", "bell, A4"]
+    alone = model.generate("bell, A4", seconds=seconds, seed=7).audio
+    for count in (2, 3):
+        clips = model.generate(prompts[-count:], seconds=seconds, seed=[8, 9, 7][-count:])
+        assert np.array_equal(clips[-1].audio, alone)
+
+
 def test_single_pass_and_chunked_decoding_agree(tiny_model, monkeypatch):
     full = generate(tiny_model, seconds=14.0)
     monkeypatch.setattr("soundloom.pipeline.stable_audio.chunks.CHUNK", 16)

@@ -199,15 +199,23 @@ def test_timings_are_means_that_follow_changes(connection):
 
 
 def test_equal_files_are_stored_once_and_read_only(tmp_path):
-    store = ObjectStore(tmp_path / "objects")
+    store, inodes = ObjectStore(tmp_path / "objects"), set()
     for _ in range(2):
         with store.temporary() as path:
             path.write_bytes(b"audio")
             stored = store.add(path)
+        inodes.add(store.path(stored.hash).stat().st_ino)
     assert [*store.files()] == [store.path(stored.hash)]
+    assert len(inodes) == 1  # who reads the first is not disturbed
     assert store.path(stored.hash).read_bytes() == b"audio"
     assert not os.access(store.path(stored.hash), os.W_OK) or os.geteuid() == 0
     assert store.path(stored.hash).stat().st_mode & 0o222 == 0
+    store.path(stored.hash).chmod(0o644)
+    store.path(stored.hash).write_bytes(b"damaged")
+    with store.temporary() as path:
+        path.write_bytes(b"audio")
+        store.add(path)
+    assert store.path(stored.hash).read_bytes() == b"audio"
 
 
 def test_a_failed_write_leaves_no_file(tmp_path):

@@ -29,6 +29,7 @@ from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, Velo
 from soundloom.text.tokenizer import Tokenizer, Tokens
 
 CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
+TOKEN_STEP = 16
 
 
 class PhiloxNoise:
@@ -166,11 +167,15 @@ class Executor:
         return prompts, negatives, [first if second is None else second for first, second, _ in blends]
 
     def _needed_tokens(self, *masks: np.ndarray) -> int:
-        """Return how many tokens the encoder needs: the longest prompt and, if padding is one token, one of that."""
+        """Return how many tokens the encoder needs: those of the longest prompt, and one of padding if all are equal.
+
+        It is a multiple of TOKEN_STEP, so that the rounding of a clip seldom depends on the other prompts of its batch.
+        """
         length = masks[0].shape[1]
         if self.config.model.conditioning.prompt.padding_mode == "none":
             return length
-        return min(length, max(int(mask.sum(axis=1).max()) for mask in masks) + 1)
+        needed = max(int(mask.sum(axis=1).max()) for mask in masks) + 1
+        return min(length, math.ceil(needed / TOKEN_STEP) * TOKEN_STEP)
 
     # Sources of edits
 

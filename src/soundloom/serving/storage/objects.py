@@ -48,10 +48,16 @@ class ObjectStore:
             path.unlink(missing_ok=True)
 
     def add(self, path: Path) -> StoredFile:
-        """Move a temporary file into the store, durably; return its hash and size. Raises WriteError."""
+        """Move a temporary file into the store, durably, or remove it if it is there; return its hash and size.
+
+        Raises WriteError.
+        """
         with write_errors(path):
             found = StoredFile(file_hash(path), path.suffix, path.stat().st_size)
             target = self.path(found.hash, found.suffix)
+            if target.is_file() and file_hash(target) == found.hash:
+                path.unlink()  # the same file stays, since others may be reading it
+                return found
             target.parent.mkdir(parents=True, exist_ok=True)
             with path.open("rb+") as file:
                 os.fsync(file.fileno())

@@ -5,7 +5,6 @@ import { openTake, place } from "../state/actions.js";
 import { againBody } from "../state/request.js";
 import { branchOf, changeOf, grown, rowsOf } from "../state/lineage.js";
 import { ago, t } from "../strings.js";
-import { narrow } from "./drawers.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
 import { newId } from "./fields.js";
 
@@ -21,16 +20,11 @@ const ICONS = /** @type {const} */ ({
 /**
  * @param {Store} store
  * @param {Controls} controls
+ * @param {HTMLElement} none  said while there is no take
+ * @returns {[steps: HTMLElement, list: HTMLElement, actions: HTMLElement]}
  */
-export function history(store, controls) {
+export function lineage(store, controls, none) {
   const list = h("ol", { class: "lineage" });
-  const none = h("p", { class: "soft small" }, t.history.none);
-  const fold = iconButton("history", t.history.fold, () => store.send(
-    narrow.matches ? { type: "drawer", value: null } : { type: "settings", settings: { historyFolded: !store.state.settings.historyFolded } }));
-  store.watch((state) => [state.settings.historyFolded, state.drawer], (folded) => { // css/layout.css hides what is folded
-    fold.setAttribute("aria-expanded", String(narrow.matches || !folded));
-    fold.setAttribute("aria-label", narrow.matches ? t.drawer.close : folded ? t.history.unfold : t.history.fold);
-  });
   /** @type {Take[]} */
   let asked = [];
   const family = () => grown(asked, store.state.takes);
@@ -48,9 +42,7 @@ export function history(store, controls) {
     show();
   });
   store.watch((state) => [state.takes], show);
-  return h("aside", { class: "panel history", "aria-label": t.history.label },
-    h("div", { class: "row" }, h("h2", { class: "grow" }, t.history.label), steps(store), fold),
-    h("div", { class: "tree" }, none, list), thisTake(store, controls, family));
+  return [steps(store), list, thisTake(store, controls, family)];
 }
 
 /** Undo and redo: takes, regions and selections in one list. @param {Store} store */

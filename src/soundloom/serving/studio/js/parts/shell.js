@@ -1,12 +1,11 @@
 /** The frame of the page: header, notices, the screen, transport. */
 
-import { openTake } from "../state/actions.js";
 import { t } from "../strings.js";
 import { asDrawer, drawerButton, showNewTakes } from "./drawers.js";
 import { drop } from "./drop.js";
 import { editor } from "./editor.js";
 import { fill, h, icon, iconButton, later, popover } from "./element.js";
-import { history } from "./lineage.js";
+import { history } from "./history.js";
 import { keys } from "./keys.js";
 import { transport } from "./transport.js";
 import { words } from "./words.js";
@@ -38,11 +37,6 @@ export function shell(store, player, controls) {
   showScreens(store, controls, main, studio);
   store.watch((state) => [state.settings.historyFolded], (folded) => studio.classList.toggle("folded", folded));
   followAddress(store);
-  const stop = store.watch((state) => [openTake(state) !== null], async (isOpen) => {
-    if (!isOpen) return;
-    queueMicrotask(() => stop());
-    studio.querySelector(".history")?.append((await import("./details.js")).openTakeDetails(store, controls));
-  });
   const sheet = keys(store, player, controls);
   return [h("a", { class: "skip button", href: "#main" }, t.skip), header(store, controls, sheet), notice(store, controls), main,
     transport(store, player, controls), announcer(store), drop(store, controls)];
