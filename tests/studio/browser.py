@@ -27,6 +27,17 @@ REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error("CSP", event.violatedDirective, event.blockedURI, event.sourceFile, event.lineNumber));
 """
+# Who presses a key must not be thrown to the start of the page because what had the focus was drawn anew.
+REPORT_LOST_FOCUS = """
+let focused = null;
+addEventListener("focusin", (event) => (focused = event.target));
+new MutationObserver(() => setTimeout(() => {
+  if (focused && !focused.isConnected && document.activeElement === document.body) {
+    console.error("the focus was lost with", focused.outerHTML.slice(0, 300));
+    focused = null;
+  }
+})).observe(document, { childList: true, subtree: true });
+"""
 
 
 def chromium() -> str | None:
@@ -81,6 +92,7 @@ class Pages:
         self._contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         context.add_init_script(REPORT_VIOLATIONS)
+        context.add_init_script(REPORT_LOST_FOCUS)
         context.on("request", lambda request: self._see(request.url))
         context.on("console", self._see_message)
         context.on("weberror", lambda error: self._report(f"{error.error}\n{getattr(error.error, 'stack', '')}"))

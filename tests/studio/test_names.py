@@ -42,7 +42,7 @@ def test_hostile_names_are_text(open_studio, studio, named, width):
     for name, take in named.items():
         page.goto("/#library")
         title = studio.client.get(f"/v1/takes/{take}").json()["title"]
-        page.locator(".library").get_by_text(title, exact=True).first.click()
+        page.locator(".library .takes").get_by_text(title, exact=True).first.click()
         heading = page.get_by_role("heading", level=1)
         expect(heading).to_contain_text(title.split()[0][:50])
         assert not is_wide(page), name
