@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
 import time
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from soundloom.serving.storage.jobs import list_jobs
 from soundloom.serving.storage.objects import ObjectStore, file_hash
 from soundloom.serving.storage.takes import Search, list_takes
 from tests.serving.test_serve import serving, token
+from tests.serving.watching import events_in
 
 BODY = {"request": {"prompt": "rain", "seconds": 0.3, "steps": 2}, "count": 2}
 COPIES = 100
@@ -118,16 +119,7 @@ def ends(events):
 def read_some(client, after, seen, count):
     """Read some durable events after a number and cut the stream; return the last number."""
     with client.stream("GET", f"/v1/events?after={after}") as answer:
-        event = {}
-        for line in answer.iter_lines():
-            name, _, value = line.partition(": ")
-            if line:
-                event[name] = value
-                continue
-            if "id" in event:
-                seen.append(event | {"data": json.loads(event["data"])})
-                after, count = int(event["id"]), count - 1
-            event = {}
-            if not count:
-                break
+        for event in islice((one for one in events_in(answer) if "id" in one), count):
+            seen.append(event)
+            after = int(event["id"])
     return after

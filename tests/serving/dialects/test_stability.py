@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.serving.watching import wait_for
+
 SYNC = "/v2beta/audio/stable-audio-2"
 ASYNC = "/v2beta/audio/stable-audio"
 FIELDS = {"prompt": "rain", "duration": "1", "seed": "7", "output_format": "wav"}
@@ -22,14 +24,6 @@ FIELDS = {"prompt": "rain", "duration": "1", "seed": "7", "output_format": "wav"
 def post(client, kind, fields=FIELDS, *, audio=None, base=SYNC, headers=None):
     files = {"audio": ("audio", audio, "application/octet-stream")} if audio is not None else {"none": ("", b"")}
     return client.post(f"{base}/{kind}", data=fields, files=files, headers=headers or {})
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def samples(data):

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from soundloom.serving.peaks import read_pyramid
+from tests.serving.watching import events_in
 
 BODY = {"kind": "generate", "request": {"prompt": "rain", "seconds": 1, "seed": 7}}
 
@@ -127,17 +128,10 @@ def read_events(client, path, until, **headers):
     found = []
     with client.stream("GET", path, headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        event = {}
-        for line in answer.iter_lines():
-            name, _, value = line.partition(": ")
-            if line:
-                event[name] = value
-                continue
-            if "data" in event:
-                found.append(event | {"data": json.loads(event["data"])})
-                if until(found[-1]):
-                    return found
-            event = {}
+        for event in events_in(answer):
+            found.append(event)
+            if until(event):
+                return found
     raise AssertionError("the stream ended")
 
 

@@ -18,6 +18,7 @@ import soundloom
 from soundloom import Client
 from soundloom.errors import Canceled
 from tests.serving.test_serve import refusal, serving
+from tests.serving.watching import wait_for
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
@@ -59,14 +60,6 @@ def replicas() -> list[int]:
             continue
         if title.startswith(b"ray::ServeReplica:soundloom-"):
             found.append(int(folder.name))
-    return found
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
     return found
 
 
