@@ -189,6 +189,11 @@ def test_the_server_process_loads_no_framework(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_default_model_that_is_not_downloaded_is_named_at_the_start(tmp_path):
+    with serving(tmp_path, "--model", "small-music", HF_HOME=str(tmp_path / "none")):
+        assert "small-music is not downloaded, so jobs that name no model fail" in log_of(tmp_path).read_text()
+
+
 def test_gary_has_a_port_of_its_own_that_needs_no_token(tmp_path):
     with serving(tmp_path, "--compat", "gary:0") as (_, url, _):
         while len(lines := log_of(tmp_path).read_text().splitlines()) < 4:

@@ -6,6 +6,7 @@ They yield what is to be done next, and get the answers sent; so the client and 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -14,6 +15,7 @@ from soundloom.audio.clip import Clip
 from soundloom.errors import DownloadError, RequestError, ServerError, SoundloomError, WriteError, shown
 from soundloom.serving.problems import problem_type
 
+log = logging.getLogger(__name__)
 ATTEMPTS = 7  # of a call whose connection is lost
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between attempts, doubled each time
 CALL_SECONDS = 60.0  # without any answer
@@ -103,6 +105,8 @@ def ask(call: Call, attempts: int = ATTEMPTS) -> Steps[Answer]:
             if problem.get("type") not in ("conflict", "queue-full-error") or attempt == attempts:
                 _raise(answer, problem)
             pause = max(pause, _seconds(answer.headers.get("retry-after", "")))
+            if attempt == 1 and problem["type"] == "queue-full-error":
+                log.warning("the queue of the server is full; trying again for a while")
         yield Pause(min(pause, MAX_PAUSE))
         pause *= 2
     raise AssertionError("unreachable")
@@ -146,7 +150,8 @@ def _all_classes(kind: type[SoundloomError]) -> list[type[SoundloomError]]:
 
 _CLASSES = {problem_type(kind): kind for kind in _all_classes(SoundloomError) if kind.__module__ == "soundloom.errors"}
 _CLASSES |= dict.fromkeys(
-    ("not-found-error", "job-ended-error", "too-large-error", "not-allowed-error", "conflict"), RequestError
+    ("not-found-error", "job-ended-error", "job-state-error", "too-large-error", "not-allowed-error", "conflict"),
+    RequestError,
 )
 _CLASSES |= {"license-error": DownloadError, "disk-limit-error": WriteError}
 _CLASSES.pop(problem_type(SoundloomError))  # the server's own words about itself

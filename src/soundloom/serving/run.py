@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -15,15 +16,16 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from soundloom.atomic import atomic_path
-from soundloom.errors import RequestError
+from soundloom.errors import ModelNotFoundError, RequestError
 from soundloom.serving.dialects.gary.app import ByPort, create_gary_app
 from soundloom.serving.http.app import create_app
 from soundloom.serving.http.guard import Access
 from soundloom.serving.http.tokens import Tokens, open_link
-from soundloom.serving.jobs.resolve import KnownModel
+from soundloom.serving.jobs.resolve import KnownModel, require_installed
 from soundloom.serving.server import Server, ServerSettings
 from soundloom.serving.users import read_users
 
+log = logging.getLogger(__name__)
 GRACE_SECONDS = 2  # for open streams, before a stop closes them
 TOKEN_FILE = "token"
 LOOPBACK = "127.0.0.1"
@@ -63,6 +65,11 @@ def serve(settings: ServerSettings, address: Address, token: str | None, show: C
     users = {} if address.users is None else read_users(address.users)
     for model in (settings.model, *settings.allowed, *settings.aliases.values()):
         KnownModel.open(model, settings.sources, settings.allowed)  # or an error before anything is served
+    try:
+        require_installed(settings.model, settings.sources)
+    except ModelNotFoundError as error:
+        pull = f"soundloom models pull {settings.model}"
+        log.warning("%s, so jobs that name no model fail until you run `%s`", error.args[0], pull)
     listening = _listen(address)
     port = listening.getsockname()[1]
     if address.gary == port:

@@ -116,7 +116,7 @@ def test_jobs_are_canceled_repeated_and_moved(client):
     assert waiting.index(second) < waiting.index(first)
     assert client.post(f"/v1/jobs/{first}/cancel").json()["state"] == "canceled"
     assert client.post(f"/v1/jobs/{first}/cancel").status_code == 409
-    assert client.post(f"/v1/jobs/{second}/retry").status_code == 422
+    assert client.post(f"/v1/jobs/{second}/retry").status_code == 409
     assert client.post(f"/v1/jobs/{first}/retry").json()["state"] == "queued"
     client.post("/v1/queue/resume")
     assert client.get(f"/v1/jobs/{first}?wait=60").json()["state"] == "succeeded"

@@ -26,7 +26,7 @@ from soundloom.errors import (
     SoundloomError,
     WriteError,
 )
-from soundloom.serving.jobs.settings import JobEndedError, NotAllowedError, NotFoundError, QueueFullError, TooLargeError
+from soundloom.serving.jobs.settings import JobStateError, NotAllowedError, NotFoundError, QueueFullError, TooLargeError
 from soundloom.serving.models import LicenseError, ModelStateError
 from soundloom.serving.problems import INTERNAL, problem_of, without_folder
 
@@ -36,7 +36,7 @@ MEDIA_TYPE = "application/problem+json"
 REQUEST_FIELDS = {item.name for kind in (GenerationRequest, MusicRequest) for item in fields(kind)} - {"source"}
 STATUS: tuple[tuple[type[SoundloomError], int], ...] = (  # the first class that fits
     (NotFoundError, 404),
-    (JobEndedError, 409),
+    (JobStateError, 409),
     (ModelStateError, 409),
     (QueueFullError, 429),
     (TooLargeError, 413),

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from soundloom.audio.streamed_clip import StreamedClip
-from soundloom.errors import RequestError, SoundloomError
+from soundloom.errors import SoundloomError
 from soundloom.serving.disk import Disk
 from soundloom.serving.events import EventHub
 from soundloom.serving.jobs.device import ActiveRun, Device
@@ -22,7 +22,7 @@ from soundloom.serving.jobs.queue import QueuedJob, job_facts, progress_facts
 from soundloom.serving.jobs.resolve import JobBody, KnownModel, ResolvedClip, plan_clips, require_installed, resolve
 from soundloom.serving.jobs.results import store_item
 from soundloom.serving.jobs.scheduler import Scheduler, Waiting
-from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, NotFoundError
+from soundloom.serving.jobs.settings import DispatchSettings, JobEndedError, JobStateError, NotFoundError
 from soundloom.serving.problems import problem_of
 from soundloom.serving.storage import jobs as rows
 from soundloom.serving.storage.database import Database
@@ -122,10 +122,10 @@ class Dispatcher:
         return await self.get(job)
 
     async def retry(self, job: str) -> Job:
-        """Queue what is missing of a job that failed or was canceled. Raises NotFoundError or RequestError."""
+        """Queue what is missing of a job that failed or was canceled. Raises NotFoundError or JobStateError."""
         found = await self.get(job)
         if found.state not in ("failed", "canceled"):
-            raise RequestError(f"the job is {found.state}, and only failed and canceled jobs can be repeated")
+            raise JobStateError(f"the job is {found.state}, and only failed and canceled jobs can be repeated")
         await self.disk.require(1)
         await self.call(lambda connection: rows.retry(connection, job))
         found = await self.get(job)

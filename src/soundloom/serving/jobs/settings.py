@@ -18,7 +18,11 @@ class TooLargeError(SoundloomError):
     """A request has more bytes than the server accepts."""
 
 
-class JobEndedError(SoundloomError):
+class JobStateError(SoundloomError):
+    """A job is in a state in which this is not possible."""
+
+
+class JobEndedError(JobStateError):
     """A job has ended already."""
 
 
