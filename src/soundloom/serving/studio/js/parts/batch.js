@@ -219,11 +219,9 @@ function update(element, job, store) {
     const fraction = item.state === "running" ? Math.round(100 * (job.progress?.fraction ?? 0)) : 0;
     const key = [item.state, item.take, take?.favorite, take?.deleted, plays, fraction].join();
     if (cell.dataset.shown === key) continue;
-    const had = cell.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.role : null;
     if (item.take && !take?.deleted) finished(cell, job, item, take?.favorite === true, plays);
     else fill(cell, waiting(item, fraction, take?.deleted ? library.deleted : ""));
     cell.dataset.shown = key;
-    if (had) /** @type {HTMLElement | null} */ (cell.querySelector(`[data-role=${had}]`))?.focus();
   }
 }
 

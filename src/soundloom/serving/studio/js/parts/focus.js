@@ -2,14 +2,11 @@
 
 const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
 
-/** The name by which what is drawn anew is known again. @param {Element} element */
-function nameOf(element) {
-  return element.getAttribute("aria-label") ?? (element.textContent?.trim() || element.id);
-}
+const focusable = () => [...document.querySelectorAll(FOCUSABLE)];
 
-/** @param {Element} element */
-function takesFocus(element) {
-  return element.isConnected && element.checkVisibility() && !element.matches(":disabled");
+/** What stays the same when it is drawn anew. @param {Element} element */
+function nameOf(element) {
+  return element.getAttribute("data-role") ?? element.getAttribute("aria-label") ?? element.textContent?.trim();
 }
 
 /** Watch the whole page. */
@@ -18,14 +15,13 @@ export function keepFocus() {
   let last = null;
   /** @type {Element[]} */
   let parents = [];
-  /** @type {Element[]} */
-  let order = [];
-  let name = "";
+  let name = /** @type {string | undefined} */ ("");
+  let at = 0;
   addEventListener("focusin", ({ target }) => {
     if (!(target instanceof HTMLElement)) return;
     last = target;
     name = nameOf(last);
-    order = [...document.querySelectorAll(FOCUSABLE)];
+    at = focusable().indexOf(last);
     parents = [];
     for (let one = last.parentElement; one; one = one.parentElement) parents.push(one);
   });
@@ -37,10 +33,10 @@ export function keepFocus() {
     const left = last;
     if (!records.some(({ removedNodes }) => [...removedNodes].some((node) => node.contains(left)))) return;
     const box = parents.find((one) => one.isConnected) ?? document.body;
-    const at = order.indexOf(left);
-    const near = [...order.slice(at + 1), ...order.slice(0, at).reverse()].filter(takesFocus);
-    const again = [...box.querySelectorAll(FOCUSABLE)].find((one) => nameOf(one) === name && takesFocus(one));
-    const found = left.isConnected ? left : (again ?? near.find((one) => box.contains(one)) ?? near[0]);
+    const near = focusable().map((one, index) => ({ one, inside: box.contains(one), far: Math.abs(index - at) }))
+      .filter(({ one }) => one.checkVisibility() && !one.matches(":disabled")).sort((one, other) => one.far - other.far);
+    const again = near.find(({ one, inside }) => inside && nameOf(one) === name);
+    const found = left.isConnected ? left : (again ?? near.find(({ inside }) => inside) ?? near[0])?.one;
     if (found instanceof HTMLElement) found.focus({ preventScroll: true });
   }).observe(document.body, { childList: true, subtree: true });
 }

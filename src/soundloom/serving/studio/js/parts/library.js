@@ -111,9 +111,7 @@ function filters(store, collecting) {
       type: "button", class: "chip", "data-word": word, "aria-pressed": String(query.includes(word)),
       onclick: () => void collecting.search({ query: toggleWord(store.state.library.query, word) }),
     }, ...face);
-    const had = document.activeElement instanceof HTMLElement && box.contains(document.activeElement) ? document.activeElement.dataset.word : null;
     fill(box, chip("★", icon("star"), words.favorites), tags.map((tag) => chip(tagWord(tag), icon("tag"), h("span", { class: "cut" }, tag))));
-    for (const one of box.children) if (had && one instanceof HTMLElement && one.dataset.word === had) one.focus();
   };
   store.watch((state) => [state.library.query], show);
   let timer = 0;

@@ -39,9 +39,7 @@ export function models(store, controls) {
       const key = JSON.stringify([model.installed, model.loaded, model.task, used === model.id, user === null, user === undefined, memory]);
       if (element.dataset.shown === key) return;
       element.dataset.shown = key;
-      const had = element.contains(document.activeElement) ? document.activeElement?.textContent : null;
       fill(element, card(model, used === model.id, user === undefined ? null : user === null, begun.get(model.id), memory));
-      for (const button of element.querySelectorAll("button")) if (had && button.textContent === had) button.focus();
     });
   });
   store.watch((state) => [state.system], (system) => {

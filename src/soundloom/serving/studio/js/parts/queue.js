@@ -48,9 +48,7 @@ export function queueList(store, controls) {
         const key = JSON.stringify([job.state, job.items.map((item) => item.state), job.progress?.fraction, queued.indexOf(job), queued.length]);
         if (element.dataset.shown === key) return;
         element.dataset.shown = key;
-        const had = element.contains(document.activeElement) ? document.activeElement?.getAttribute("aria-label") : null;
         fill(element, row(job, queued.indexOf(job), queued.length));
-        if (had) /** @type {HTMLElement | null} */ (element.querySelector(`[aria-label="${had}"]`))?.focus();
       });
     }
   };
