@@ -16,7 +16,7 @@ slow:
 browser:
 	scripts/setup dev
 	scripts/setup-browser
-	$(PYTHON) -m pytest -m browser tests/studio
+	$(PYTHON) -m pytest -m browser tests/studio $(FLAGS)
 
 # Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
 clients:
