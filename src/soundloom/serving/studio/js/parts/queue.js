@@ -3,7 +3,7 @@
 import { api } from "../net/api.js";
 import { t } from "../strings.js";
 import { queue as words } from "../strings-work.js";
-import { fill, h, iconButton, keyed } from "./element.js";
+import { fill, h, icon, iconButton, keyed } from "./element.js";
 import "./more-styles.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
@@ -30,12 +30,16 @@ export function queueList(store, controls) {
     show();
   } }, words.clear);
   const heading = h("h3", { class: "grow soft small" }, words.ended);
-  const move = (/** @type {string} */ id, /** @type {number} */ by) => controls.attempt(async () => {
-    const ids = Object.values(store.state.jobs).filter((job) => job.state === "queued").map((job) => job.id);
-    const at = ids.indexOf(id) + (by > 0 ? 2 : -1);
-    await api.move(id, ids[at] ?? null);
+  const queuedIds = () => Object.values(store.state.jobs).filter((job) => job.state === "queued").map((job) => job.id);
+  const place = (/** @type {string} */ id, /** @type {string | null} */ before) => controls.attempt(async () => {
+    await api.move(id, before);
     store.send({ type: "jobs", jobs: await api.jobs() });
   });
+  const move = (/** @type {string} */ id, /** @type {number} */ by) => {
+    const ids = queuedIds();
+    return place(id, ids[ids.indexOf(id) + (by > 0 ? 2 : -1)] ?? null);
+  };
+  dragToOrder(waiting, queuedIds, place);
   const show = () => {
     const jobs = Object.values(store.state.jobs);
     const active = jobs.filter((job) => ACTIVE.includes(job.state));
@@ -49,6 +53,7 @@ export function queueList(store, controls) {
         if (element.dataset.shown === key) return;
         element.dataset.shown = key;
         fill(element, row(job, queued.indexOf(job), queued.length));
+        element.draggable = queued.length > 1 && queued.includes(job);
       });
     }
   };
@@ -57,7 +62,7 @@ export function queueList(store, controls) {
     const error = job.items.find((item) => item.error)?.error;
     const active = ACTIVE.includes(job.state);
     return [
-      h("div", { class: "row" },
+      h("div", { class: "row" }, at >= 0 && of > 1 && h("span", { class: "soft grip" }, icon("drag")),
         h("span", { class: "grow cut", title: job.request.prompt },
           job.request.prompt || t.kind[/** @type {keyof typeof t.kind} */ (job.kind)] || job.kind),
         at >= 0 && of > 1 && [iconButton("up", words.up, () => void move(job.id, -1), { disabled: at === 0 }),
@@ -87,6 +92,53 @@ export function queueList(store, controls) {
     h("div", { class: "row" }, h("h3", { class: "grow soft small" }, words.waiting), pause), nothing, waiting, h("div", { class: "row" }, heading, clear), ended);
   show();
   return [box];
+}
+
+/**
+ * Let jobs be dragged to another place among those that wait.
+ * @param {HTMLElement} list
+ * @param {() => string[]} ids those that wait, in their order
+ * @param {(id: string, before: string | null) => unknown} place
+ */
+function dragToOrder(list, ids, place) {
+  let dragged = "";
+  const rowOf = (/** @type {DragEvent} */ { target }) =>
+    /** @type {HTMLElement | null} */ (target instanceof Element ? target.closest("li") : null);
+  const mark = (/** @type {HTMLElement | null} */ row, side = "") => {
+    for (const one of list.children) /** @type {HTMLElement} */ (one).dataset.drop = one === row ? side : "";
+  };
+  /** The job before which a drop would put the dragged one; undefined: where it is. @param {DragEvent} event */
+  const target = (event) => {
+    const row = rowOf(event);
+    const order = ids();
+    const at = order.indexOf(row?.dataset.key ?? "");
+    if (!row || at < 0) return undefined;
+    const box = row.getBoundingClientRect();
+    const side = event.clientY > (box.top + box.bottom) / 2 ? "after" : "before";
+    const place = at + (side === "after" ? 1 : 0);
+    const from = order.indexOf(dragged);
+    return place === from || place === from + 1 ? undefined : { row, side, before: order[place] ?? null };
+  };
+  list.addEventListener("dragstart", (event) => {
+    const row = rowOf(event);
+    dragged = row?.dataset.key ?? "";
+    /** @type {HTMLElement | null | undefined} */ (row?.querySelector(":enabled"))?.focus(); // the keyboard goes with it
+    event.dataTransfer?.setData("application/x-soundloom-job", dragged);
+  });
+  list.addEventListener("dragover", (event) => {
+    if (!dragged) return;
+    event.preventDefault();
+    const found = target(event);
+    mark(found?.row ?? null, found?.side);
+  });
+  list.addEventListener("drop", (event) => {
+    const found = dragged ? target(event) : undefined;
+    if (found) void place(dragged, found.before);
+  });
+  list.addEventListener("dragend", () => {
+    dragged = "";
+    mark(null);
+  });
 }
 
 function readCleared() {
