@@ -16,12 +16,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from soundloom.errors import RequestError
 from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.owners import owner_of, server_of
-from soundloom.serving.http.schemas import Strict, TakeOut
+from soundloom.serving.http.schemas import TakeOut
 from soundloom.serving.http.selections import Ids
-from soundloom.serving.http.takes import FORMAT_SUBTYPES, Format, Subtype, convert, name_of
+from soundloom.serving.http.takes import FileFormat, Format, Subtype, convert, name_of, require_subtype
 from soundloom.serving.http.tokens import new_secret
 from soundloom.serving.jobs.settings import NotFoundError
 from soundloom.serving.server import Server
@@ -35,12 +34,10 @@ BLOCK = 1 << 18
 RECORDS = "takes.json"  # in the zip file
 
 
-class ExportIn(Strict):
+class ExportIn(FileFormat):
     """The takes, and the format of their files."""
 
     takes: Ids
-    format: Format = "wav"
-    subtype: Subtype | None = None
 
 
 class ExportOut(BaseModel):
@@ -82,8 +79,7 @@ class Exports:
 @router.post("", status_code=201, responses=problems(404))
 async def export(body: ExportIn, request: Request) -> ExportOut:
     """Return an address where a browser can save takes as one zip file, with what is known about each."""
-    if body.subtype not in (None, *FORMAT_SUBTYPES[body.format]):
-        raise RequestError(f"{body.format} has no subtype {body.subtype}", "leave out subtype")
+    require_subtype(body.format, body.subtype)
     server = server_of(request)
     owner = owner_of(request)
     found = await server.dispatcher.call(lambda c: [get_take(c, take) for take in dict.fromkeys(body.takes)])

@@ -23,7 +23,7 @@ from soundloom.serving.http.answers import PurgedOut
 from soundloom.serving.http.contract import content, problems
 from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.owners import own_take, owner_of, server_of
-from soundloom.serving.http.schemas import ComparisonOut, TakeChange, TakeOut, TakesOut
+from soundloom.serving.http.schemas import ComparisonOut, Strict, TakeChange, TakeOut, TakesOut
 from soundloom.serving.http.searching import search_of
 from soundloom.serving.http.selections import MAX_TAG
 from soundloom.serving.jobs.settings import NotFoundError
@@ -54,6 +54,15 @@ FORMAT_SUBTYPES: dict[Format, tuple[Subtype, ...]] = {
     "mp3": (),
     "ogg": (),
 }
+
+
+class FileFormat(Strict):
+    """The format of a file, and the precision of its samples; without `subtype` it is that of the stored file."""
+
+    format: Format = "wav"
+    subtype: Subtype | None = None
+
+
 PICTURE = {**content("application/octet-stream", text="Data to draw"), **problems(507)}
 FOREVER = "private, max-age=31536000, immutable"  # audio of a take never changes
 
@@ -188,12 +197,17 @@ async def file_in_format(
 
 def convert(server: Server, artifact: Artifact, path: Path, format: Format, subtype: Subtype | None) -> Path:
     """Do the same, and wait for it."""
-    if subtype not in (None, *FORMAT_SUBTYPES[format]):
-        known = ", ".join(FORMAT_SUBTYPES[format])
-        raise RequestError(f"{format} has no subtype {subtype}", f"use {known}" if known else "leave out subtype")
+    require_subtype(format, subtype)
     if format == "wav" and (subtype is None or SUBTYPES[subtype] == artifact.subtype):
         return path
     return _converted(server, path, format, subtype)
+
+
+def require_subtype(format: Format, subtype: Subtype | None) -> None:
+    """Raise RequestError for a precision that a format does not have."""
+    if subtype not in (None, *FORMAT_SUBTYPES[format]):
+        known = ", ".join(FORMAT_SUBTYPES[format])
+        raise RequestError(f"{format} has no subtype {subtype}", f"use {known}" if known else "leave out subtype")
 
 
 async def send_audio(

@@ -21,9 +21,8 @@ from soundloom.serving.http.files import AUDIO, MEDIA_TYPES, AudioFile
 from soundloom.serving.http.guard import LOCAL_NAMES, Access
 from soundloom.serving.http.owners import own_take, require_all, server_of
 from soundloom.serving.http.problems import problem
-from soundloom.serving.http.schemas import Strict
 from soundloom.serving.http.system import is_loopback
-from soundloom.serving.http.takes import Format, Subtype, audio_file, download_name, file_in_format
+from soundloom.serving.http.takes import FileFormat, audio_file, download_name, file_in_format
 from soundloom.serving.http.tokens import new_secret, secret_hash
 from soundloom.serving.jobs.settings import NotAllowedError, NotFoundError
 
@@ -31,13 +30,6 @@ router = APIRouter(prefix="/v1", tags=["library"])
 TICKET_SECONDS = 60.0
 MAX_TICKETS = 1000
 GONE = "this address was used, or is too old", "ask for a new one"
-
-
-class TicketIn(Strict):
-    """The format of the file."""
-
-    format: Format = "wav"
-    subtype: Subtype | None = None
 
 
 class TicketOut(BaseModel):
@@ -80,9 +72,9 @@ class Tickets:
 
 
 @router.post("/takes/{take}/ticket", status_code=201, responses=problems(507))
-async def ticket(take: str, request: Request, body: TicketIn | None = None) -> TicketOut:
+async def ticket(take: str, request: Request, body: FileFormat | None = None) -> TicketOut:
     """Return an address of the audio that needs no token, works once and for a minute: for dragging a take out."""
-    body, found = body or TicketIn(), await own_take(request, take)
+    body, found = body or FileFormat(), await own_take(request, take)
     server = server_of(request)
     stored = await audio_file(server, found)
     path = await file_in_format(server, found.artifact, stored, body.format, body.subtype)
