@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -92,6 +93,9 @@ def test_a_download_is_paused_resumed_and_removed(client, hub, files):
     removed = client.delete(f"/v1/models/{NAME}")
     assert (removed.status_code, removed.json()) == (200, {"model": NAME, "bytes": total})
     assert (model(client)["installed"], model(client)["task"]) == (False, None)
+    (made,) = client.get("/v1/kept").json()["downloads"]  # the connection was made all the same
+    assert (made["model"], made["repository"], made["files"]) == (NAME, CATALOGUE[NAME].repo, 0)
+    assert made["time"] > 10**9
     assert client.delete(f"/v1/models/{NAME}").status_code == 409
     assert submit(client, BODY | {"model": NAME}).status_code == 404
 
@@ -125,6 +129,6 @@ def test_a_model_that_a_job_uses_stays(hub, client):
     queue = {"a": SimpleNamespace(running={0}, job=SimpleNamespace(model=f"{NAME}@published"))}
     settings = SimpleNamespace(sources={}, allowed=())
     used = Models(SimpleNamespace(queue=queue, devices=[], settings=settings))
-    with pytest.raises(ModelStateError, match=f"a job is using {NAME}"):
-        asyncio.run(used.remove(NAME))
+    with ThreadPoolExecutor(1) as other, pytest.raises(ModelStateError, match=f"a job is using {NAME}"):
+        other.submit(asyncio.run, used.remove(NAME)).result()  # a browser may have a loop in this thread
     assert model(client)["installed"]

@@ -70,6 +70,7 @@ def _list(source: Source) -> list[str]:
     from huggingface_hub import HfApi
 
     require_network(source)
+    first_downloads.record_connection(source.repo)
     with download_errors(source, "the list of files"):
         return list(HfApi().list_repo_files(source.repo, revision=first_downloads.trusted_commit(source.repo)))
 

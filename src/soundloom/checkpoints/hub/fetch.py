@@ -90,6 +90,7 @@ def download(source: Source, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     require_network(source)
+    first_downloads.record_connection(source.repo)
     remove_incomplete(source.repo)
     is_default = revision == source.revision
     commit = full_commit(source, revision or first_downloads.trusted_commit(source.repo))

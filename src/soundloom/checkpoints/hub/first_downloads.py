@@ -1,20 +1,23 @@
 """Record the commit and file hashes of each repository's first download, which later downloads must match.
 
 The record is `downloads.json` in the configuration folder, which outlives the download cache:
-`{"owner/name": {"commit": "…", "sha256": {"COMMIT/path": "…"}}}`. `commit` is missing if all downloads named a
-revision.
+`{"owner/name": {"commit": "…", "sha256": {"COMMIT/path": "…"}, "time": 1.8e9}}`. `commit` is missing if all
+downloads named a revision; `time` is that of the last connection, in seconds since 1970.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from soundloom.atomic import locked_folder, make_folder, write_json
-from soundloom.errors import DownloadError, RequestError, shown
+from soundloom.errors import DownloadError, RequestError, WriteError, shown
 from soundloom.folders import config_folder
 from soundloom.untrusted.json import MAX_RECORD_BYTES, decode_json
 
+log = logging.getLogger(__name__)
 DOWNLOADS_FILE = "downloads.json"
 
 
@@ -29,6 +32,25 @@ def trusted_sha256(repo: str, commit: str, path: str) -> str | None:
     digests = _read().get(repo, {}).get("sha256")
     digest = digests.get(f"{commit}/{path}") if isinstance(digests, dict) else None
     return digest if isinstance(digest, str) else None
+
+
+def connections() -> dict[str, float | None]:
+    """Return the repositories that were connected to, and when that was last; older records have no time."""
+    return {
+        repo: known.get("time") if isinstance(known.get("time"), float) else None for repo, known in _read().items()
+    }
+
+
+def record_connection(repo: str) -> None:
+    """Record that a repository is connected to, also if nothing is downloaded then."""
+    try:
+        file = _file()
+        make_folder(file.parent)
+        with locked_folder(file.parent):
+            table = _read()
+            write_json(file, {**table, repo: {**table.get(repo, {}), "time": time.time()}})
+    except (WriteError, RequestError) as error:
+        log.warning("the connection to %s could not be recorded: %s", repo, error)
 
 
 def record_download(repo: str, commit: str, digests: dict[str, str], *, is_default: bool) -> None:

@@ -42,6 +42,7 @@ def transfer_files(entry: ModelEntry, layout: str, pause: Event, *, accept_licen
         require_consent(entry, accept_license)
     for source in missing:
         require_network(source)
+        first_downloads.record_connection(source.repo)
         commit = full_commit(source, source.revision or first_downloads.trusted_commit(source.repo))
         for file in source.files:
             with download_errors(source, path_in_repo(source, file)):

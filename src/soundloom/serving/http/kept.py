@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from soundloom.checkpoints.hub.cache import cache_folder, sources_needed
+from soundloom.checkpoints.hub.first_downloads import connections
 from soundloom.config.catalogue import CATALOGUE
 from soundloom.folders import loras_folder
 from soundloom.serving.http.owners import require_all, server_of
@@ -30,14 +31,17 @@ class FolderOut(BaseModel):
 
 
 class DownloadOut(BaseModel):
-    """A repository whose files were downloaded for a model, the last one at `time`."""
+    """A repository that the program connected to, last at `time`, and what is here of its files.
+
+    `model` is empty for one that no model of the catalogue comes from, such as that of an adapter.
+    """
 
     model: str
     host: str
     repository: str
     files: int
     bytes: int
-    time: float
+    time: float | None
 
 
 class KeptOut(BaseModel):
@@ -76,16 +80,22 @@ def _kept(server: Server, shows_paths: bool) -> KeptOut:
 
 
 def _downloads() -> list[DownloadOut]:
-    """Return what is in the cache of downloads; a repository that several models use is named once."""
-    found: dict[str, DownloadOut] = {}
+    """Return all repositories that were connected to, also for models that were removed; each is named once."""
+    known = connections()
+    models: dict[str, str] = {}
     for entry in CATALOGUE.values():
-        for source in sources_needed(entry) if entry.sources else ():
-            files, size, time = _measured(cache_folder(source.repo) / "blobs")
-            if files and source.repo not in found:
-                found[source.repo] = DownloadOut(
-                    model=entry.name, host=HOST, repository=source.repo, files=files, bytes=size, time=time
-                )
-    return list(found.values())
+        for layout in entry.sources:
+            for source in sources_needed(entry, layout.layout):
+                models.setdefault(source.repo, entry.name)
+    found = []
+    for repo in dict.fromkeys([*models, *known]):
+        files, size, newest = _measured(cache_folder(repo) / "blobs")
+        if files or repo in known:
+            time = known.get(repo) or newest or None
+            found.append(
+                DownloadOut(model=models.get(repo, ""), host=HOST, repository=repo, files=files, bytes=size, time=time)
+            )
+    return found
 
 
 def _measured(path: Path) -> tuple[int, int, float]:

@@ -111,6 +111,8 @@ export const settings = {
   amount: (/** @type {number} */ files, /** @type {string} */ size) => `${plural(files, "file")}, ${size}`,
   connections: "Connections that were made",
   noConnections: "None: no model was downloaded.",
+  other: "Adapter or other file",
+  nothingLeft: "nothing is here now",
   connection: (/** @type {string} */ host, /** @type {string} */ repository) => `${host}, ${repository}`,
   browser: "This browser keeps these settings, the words that you wrote last and earlier prompts.",
   forget: "Forget what this browser keeps",

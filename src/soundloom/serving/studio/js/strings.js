@@ -15,6 +15,7 @@ export const t = {
   theme: "Light or dark",
   help: "Keyboard shortcuts",
   settings: "Settings",
+  stays: (/** @type {boolean} */ here) => (here ? "Stays on this machine." : "Stays on the server."),
   model: "Model",
   demonstration: "demonstration model",
   demonstrationMore: (/** @type {number} */ seconds) =>

@@ -82,7 +82,7 @@
  * @typedef {{takes: string[], favorite?: boolean, deleted?: boolean, add_tag?: string, remove_tag?: string}} TakesChange
  * Every file that the server keeps, by folder, and where models came from.
  * @typedef {{folders: {name: string, path: string | null, bytes: number, files: number}[],
- *   downloads: {model: string, host: string, repository: string, files: number, bytes: number, time: number}[]}} Kept
+ *   downloads: {model: string, host: string, repository: string, files: number, bytes: number, time: number | null}[]}} Kept
  * A short notice, and what takes back what it tells.
  * @typedef {{text: string, undo: TakesChange | null}} Toast
  *

@@ -157,7 +157,7 @@ function actions(store, controls, id, close) {
   const take = store.state.takes[id];
   const button = (/** @type {string} */ text, /** @type {() => void} */ act) =>
     h("button", { type: "button", onclick: () => (close?.(), act()) }, text);
-  const like = take.record.request && button(words.like, () => void controls.recall(id, true));
+  const like = close && take.record.request && button(words.like, () => void controls.recall(id, true));
   if (take.audio.missing) {
     return h("div", { class: "row actions" }, h("span", { class: "warn row" }, icon("warning"), library.missing),
       button(words.find, () => findFile(store, controls, id)), like);

@@ -4,13 +4,14 @@ import { FLOOR, Meter } from "../audio/meter.js";
 import { isCandidate, offsetsOf, sideOf, sidesOf } from "../listening.js";
 import { barOf, gridOf } from "../state/tempo.js";
 import { clock, decibels, t } from "../strings.js";
-import { fill, h, icon, iconButton, popover } from "./element.js";
+import { fill, h, icon, iconButton, later, popover } from "./element.js";
 
 /** @typedef {import("../net/events.js").Store} Store */
 /** @typedef {import("../controls.js").Controls} Controls */
 /** @typedef {import("../audio/player.js").Player} Player */
 /** @typedef {import("../types.js").State} State */
 
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 const SIDES = /** @type {const} */ (["a", "b"]);
 
 /**
@@ -22,7 +23,8 @@ export function transport(store, player, controls) {
   return h("footer", { class: "transport", "aria-label": t.transport.label },
     playing(store, player, controls), position(store, player), compare(store, player, controls),
     h("div", { class: "row" }, listeningMenu(store, controls), volume(store, controls), level(store, player)),
-    h("span", { class: "grow" }), queue(store, controls));
+    h("span", { class: "grow" }), h("button", { type: "button", class: "plain small stays",
+      onclick: later(async () => (await import("./privacy.js")).privacyDialog(store, controls)) }, t.stays(LOCAL.includes(location.hostname))), queue(store, controls));
 }
 
 /**
