@@ -190,7 +190,7 @@ function level(store, player) {
  */
 function queue(store, controls) {
   const text = h("span", { class: "number" });
-  const cancel = h("button", { type: "button" }, t.queue.cancel);
+  const cancel = h("button", { type: "button", class: "cancel" }, t.queue.cancel);
   store.watch((state) => [state.jobs, state.system], (jobs, system) => {
     const waiting = Object.values(jobs).filter((job) => ["queued", "running", "canceling"].includes(job.state));
     const running = waiting.find((job) => job.state === "running") ?? waiting[0];
