@@ -94,16 +94,16 @@ class Models:
         work = (lambda: _pull(entry, name, pause)) if action == "pull" else (lambda: _verify(name))
         running_task = asyncio.get_running_loop().create_task(self._run(task, entry, work))
         self._running[name] = running_task, pause
-        running_task.add_done_callback(lambda _: self._running.pop(name, None))
+        running_task.add_done_callback(lambda done: self._forget(name, done))
         return task
 
     async def pause(self, name: str) -> Task:
         """Pause a download; what is there stays. Raises ModelNotFoundError or ModelStateError."""
         self._entry(name)
-        running, pause = self._running.get(name, (None, None))
         task = self.tasks.get(name)
-        if running is None or pause is None or task is None or task.action != "pull":
+        if task is None or task.state != "running" or task.action != "pull":
             raise ModelStateError(f"{name} is not being downloaded", "GET /v1/models says what is going on")
+        running, pause = self._running[name]
         pause.set()
         await asyncio.wait([running], timeout=PAUSE_SECONDS)
         return task
@@ -122,7 +122,7 @@ class Models:
         Raises ModelNotFoundError or ModelStateError.
         """
         entry, task = self._entry(name), self._task(name)
-        if name in self._running:
+        if task is not None and task.state == "running":
             task = await self.pause(name)
         if task is None or task.state != "paused":
             raise ModelStateError(f"{name} is not being downloaded", "GET /v1/models says what is going on")
@@ -138,12 +138,17 @@ class Models:
         entry = self._entry(name)
         if not is_installed(entry):
             raise ModelStateError(f"{name} is not downloaded", "GET /v1/models lists the models")
-        if name in self._running:
-            raise ModelStateError(f"{name} is busy: {self.tasks[name].action} is not finished", "wait for its end")
+        task = self.tasks.get(name)
+        if task is not None and task.state == "running":
+            raise ModelStateError(f"{name} is busy: {task.action} is not finished", "wait for its end")
         self._require_unused(entry)
         await self._free(entry)
         self._require_unused(entry)
         return await self._remove(entry)
+
+    def _forget(self, name: str, done: asyncio.Task[None]) -> None:
+        if self._running[name][0] is done:  # else another one has begun since
+            del self._running[name]
 
     def _require_unused(self, entry: ModelEntry) -> None:
         """Raise ModelStateError if a job runs with a model, in whatever layout."""

@@ -70,11 +70,10 @@ def _transfer(source: Source, path: str, commit: str | None, pause: Event) -> st
     with _locked(source.repo, digest):
         if not blob.exists():
             part = blob.with_name(blob.name + PART)
-            was_resumed = part.exists()
             _Transfer(url, part, found.size, pause).run()
-            if was_resumed and same_kind_of_hash(digest, part) != digest:
+            if same_kind_of_hash(digest, part) != digest:
                 part.unlink()
-                raise DownloadError(f"the resumed download of {path} is damaged; it was removed", "try again")
+                raise DownloadError(f"the download of {path} is damaged; it was removed", "try again")
             part.replace(blob)
     return commit
 
