@@ -30,6 +30,25 @@ test("what is typed goes before what was asked for, and that before what was mea
   assert.equal(gridOf(measured)?.first, 4410, "the first onset");
 });
 
+test("an edit keeps the beats of what it was made from, whatever the words of its region", () => {
+  const from = (/** @type {string} */ kind, /** @type {any} */ request) => {
+    const asked = state(take({ prompt: "loop, 120 BPM" }), measure(117.4));
+    const made = { ...take(request), id: "u", kind, parent: "t" };
+    return reduce(reduce(asked, { type: "takes", takes: [/** @type {any} */ (made)] }), { type: "measure", take: "u", measure: /** @type {any} */ (measure(117.4)) });
+  };
+  const remade = from("inpaint", { prompt: "rain" });
+  assert.deepEqual(gridOf(remade, "u"), { bpm: 120, first: 0, beats: 4 });
+  assert.equal(tempoOf(from("inpaint", { prompt: "snare, 90 BPM" }), "u")?.bpm, 120);
+  assert.equal(tempoOf(from("vary", { prompt: "snare, 90 BPM" }), "u")?.bpm, 90);
+  assert.deepEqual(tempoOf(from("generate", { prompt: "rain" }), "u"), { bpm: 117.4, from: "measured" });
+  const typed = reduce(remade, { type: "grid", take: "t", grid: { first: 441, beats: 3 } });
+  assert.deepEqual(gridOf(typed, "u"), { bpm: 120, first: 441, beats: 3 });
+  const own = reduce(typed, { type: "grid", take: "u", grid: { bpm: 60, first: 7 } });
+  assert.deepEqual(gridOf(own, "u"), { bpm: 60, first: 7, beats: 3 });
+  assert.equal(gridOf(from("extend", { prompt: "rain", offset: 0.3 }), "u")?.first, 13_230, "bar 1 moves with the sound");
+  assert.equal(gridOf(from("extend", { prompt: "rain", offset: 2.3 }), "u")?.first, 13_230, "by whole bars, not further");
+});
+
 test("rain has no tempo and no beats", () => {
   const rain = state(take({ prompt: "rain" }), measure(null));
   assert.equal(tempoOf(rain, "t"), null);

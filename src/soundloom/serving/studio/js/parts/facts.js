@@ -25,7 +25,7 @@ export function tempoText(state) {
   const measured = measure?.tempo ? round(measure.tempo) : "–";
   const unsure = measure?.tempo && measure.tempo_confidence < SURE ? t.facts.unsure : "";
   if (!tempo) return t.facts.bpm("–");
-  if (tempo.from === "measured") return t.facts.bpm(measured) + t.facts.measured + unsure;
+  if (tempo.from === "measured") return t.facts.bpm(round(tempo.bpm)) + t.facts.measured + unsure;
   const first = t.facts.bpm(round(tempo.bpm)) + (tempo.from === "typed" ? t.facts.typed : t.facts.asked);
   return measure === undefined ? first : `${first} · ${measured}${t.facts.measured}${unsure}`;
 }

@@ -8,6 +8,7 @@ import { place } from "./actions.js";
 
 export const LOWEST_BPM = 20;
 export const HIGHEST_BPM = 400;
+const IN_TIME = ["inpaint", "extend", "mix", "loop"]; // kinds that keep samples, and with them the beats
 
 /**
  * The tempo that was asked for: as a number, or by words such as "120 BPM".
@@ -21,6 +22,16 @@ export function askedTempo(take) {
 }
 
 /**
+ * What a take was made from, if it has the beats of that: words of a region, such as "rain", do not change them.
+ * @param {State} state
+ * @param {Take} take
+ */
+function inTimeWith(state, take) {
+  const follows = IN_TIME.includes(take.kind) || (take.kind !== "generate" && !askedTempo(take));
+  return follows && take.parent && tempoOf(state, take.parent) ? take.parent : null;
+}
+
+/**
  * @param {State} state
  * @param {string | null} id
  * @returns {{bpm: number, from: "typed" | "asked" | "measured"} | null} null: it has no tempo, as far as is known
@@ -30,6 +41,8 @@ export function tempoOf(state, id) {
   if (!id || !take) return null;
   const typed = state.grids[id]?.bpm;
   if (typed) return { bpm: typed, from: "typed" };
+  const source = inTimeWith(state, take);
+  if (source) return tempoOf(state, source);
   const asked = askedTempo(take);
   if (asked) return { bpm: asked, from: "asked" };
   const measured = state.measures[id]?.tempo;
@@ -45,9 +58,18 @@ export function tempoOf(state, id) {
 export function gridOf(state, id = place(state).take) {
   const tempo = tempoOf(state, id);
   if (!id || !tempo) return null;
+  const { audio, record } = state.takes[id];
   const typed = state.grids[id];
+  const source = inTimeWith(state, state.takes[id]);
+  const before = source ? gridOf(state, source) : null;
+  const beats = typed?.beats ?? before?.beats ?? 4;
+  const bar = (beats * 60 * audio.rate) / tempo.bpm;
+  if (before) {
+    const first = before.first + Math.round((record.request?.offset ?? 0) * audio.rate);
+    return { bpm: tempo.bpm, first: typed?.first ?? Math.round(first - bar * Math.floor(first / bar)), beats };
+  }
   const onset = tempo.from === "measured" ? (state.measures[id]?.onsets[0] ?? 0) : 0;
-  return { bpm: tempo.bpm, first: typed?.first ?? Math.round(onset * state.takes[id].audio.rate), beats: typed?.beats ?? 4 };
+  return { bpm: tempo.bpm, first: typed?.first ?? Math.round(onset * audio.rate), beats };
 }
 
 /**
