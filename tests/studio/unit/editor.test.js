@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parsed, parsedRange, snapped, step, toSample, toX, whole, written, zoomed } from "../../../src/soundloom/serving/studio/js/view/grid.js";
 import { changed, fadeOf, inverted, letter, marked, tidy, withEdge } from "../../../src/soundloom/serving/studio/js/view/regions.js";
+import { columns } from "../../../src/soundloom/serving/studio/js/view/peaks.js";
 import { sampleColumns } from "../../../src/soundloom/serving/studio/js/view/wave.js";
 
 const RATE = 44100;
@@ -110,4 +111,12 @@ test("columns of samples hold the lowest and the highest", () => {
   const out = new Float32Array(4);
   sampleColumns(data, 0, 2, out);
   assert.deepEqual([...out], [-0.25, 0.5, -1, 1]);
+});
+
+test("a picture of few samples fills its width", () => {
+  const data = Int16Array.from([-32767, 32767, 0, 32767]);
+  const peaks = { channels: 1, samples: 512, levels: [{ span: 256, count: 2, data }] };
+  const out = new Float32Array(16);
+  columns(peaks, 0, 0, 512 / 8, out);
+  assert.deepEqual([...out], [-1, 1, -1, 1, -1, 1, -1, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
 });

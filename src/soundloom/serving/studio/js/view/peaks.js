@@ -33,7 +33,7 @@ export function readPeaks(data) {
  * @param {Peaks} peaks
  * @param {number} channel
  * @param {number} start first sample
- * @param {number} perColumn samples of a column, at least the span of the first level
+ * @param {number} perColumn samples of a column; below the span of the first level neighbors show the same
  * @param {Float32Array} out
  */
 export function columns(peaks, channel, start, perColumn, out) {

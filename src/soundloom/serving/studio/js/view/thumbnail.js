@@ -45,7 +45,7 @@ function draw(canvas, peaks) {
   if (!context) return;
   const { width, height } = canvas;
   const values = new Float32Array(2 * width);
-  columns(peaks, 0, 0, Math.max(256, peaks.samples / width), values);
+  columns(peaks, 0, 0, peaks.samples / width, values);
   context.fillStyle = getComputedStyle(canvas).color;
   for (let x = 0; x < width; x++) {
     const top = ((1 - values[2 * x + 1]) / 2) * height;
