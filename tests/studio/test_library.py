@@ -147,6 +147,8 @@ def test_name_tags_and_note_are_kept(library, studio, takes):
     expect(library.get_by_role("textbox", name="Prompt")).to_have_value("bell, A4")
     expect(library.get_by_role("spinbutton", name="Length")).to_have_value("4")
     expect(library.get_by_role("textbox", name="Seed")).to_have_value("")
+    library.go_back()
+    expect(rows(library)).to_have_count(1)
 
 
 def test_the_arrows_walk_through_rows_and_one_row_is_a_tab_stop(library):

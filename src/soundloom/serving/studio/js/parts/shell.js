@@ -182,7 +182,8 @@ function followAddress(store) {
   addEventListener("hashchange", read);
   read();
   store.watch((state) => [state.screen], (screen) => {
-    if (location.hash !== `#${screen}`) window.history.replaceState(null, "", `#${screen}`);
+    if (location.hash === `#${screen}`) return;
+    window.history[location.hash ? "pushState" : "replaceState"](null, "", `#${screen}`); // "back" goes to the screen before
   });
 }
 
