@@ -98,7 +98,8 @@ function takeName(state, take) {
   const job = state.jobs[state.candidates?.job ?? ""];
   const item = job?.items.find((one) => one.take === take.id);
   if (item) return t.candidates.take(item.number + 1, job.items.length);
-  return `${t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind}: ${take.title || take.prompt || take.audio.name}`;
+  return `${t.kind[/** @type {keyof typeof t.kind} */ (take.kind)] ?? take.kind}: ${take.title || take.prompt || take.audio.name}` +
+    (take.record.seed === undefined || take.record.seed === null ? "" : ` · ${t.candidates.seed(take.record.seed)}`);
 }
 
 /**
