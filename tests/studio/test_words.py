@@ -98,6 +98,14 @@ def test_a_loop_of_bars_at_the_tempo_of_the_prompt(page):
     expect(main(page)).to_be_disabled()
 
 
+def test_a_number_that_cannot_be_used_becomes_the_nearest_one(page):
+    for typed, found in (("-3", "0.1"), ("2", "2"), ("", "2")):
+        length(page).fill(typed)
+        length(page).press("Tab")
+        expect(length(page)).to_have_value(found)
+        expect(length(page)).to_have_attribute("aria-invalid", "false")
+
+
 def test_a_length_beyond_the_model_says_its_passes(page):
     length(page).fill("12")
     expect(page.get_by_text("made in 4 passes")).to_be_visible()

@@ -57,11 +57,18 @@ export function numberField(store, label, name, options) {
       const value = input.value === "" ? null : input.valueAsNumber / scale;
       store.send({ type: "words", words: { ...also, [name]: value } });
     },
+    onchange: () => { // what cannot be used becomes the nearest number that can, or what it was
+      if (input.getAttribute("aria-invalid") !== "true") return;
+      const typed = input.valueAsNumber;
+      input.value = Number.isNaN(typed) ? text(store.state.words[name]) : String(Math.min(max, Math.max(min, typed)));
+      input.dispatchEvent(new Event("input"));
+    },
   });
+  const text = (/** @type {number | null} */ value) => (value === null ? "" : String(Math.round(value * scale * 1e4) / 1e4));
   store.watch((state) => [state.words[name], options.standard?.(state) ?? ""], (value, standard) => {
     input.placeholder = standard;
     if (document.activeElement === input) return;
-    input.value = value === null ? "" : String(Math.round(value * scale * 1e4) / 1e4);
+    input.value = text(value);
     input.setAttribute("aria-invalid", "false");
   });
   return labeled(label, id, input, unit ? h("span", { class: "soft" }, unit) : null, after ?? null);
