@@ -51,6 +51,18 @@ def test_check_5_control_and_enter_make_four_takes_with_seeds_of_their_own(page)
     expect(cards(page).filter(has_text="LUFS")).to_have_count(4, timeout=30_000)
 
 
+def test_a_double_click_makes_one_job_and_keep_leaves_the_focus_on_the_card(page):
+    sent = []
+    page.on("request", lambda one: sent.append(one.url) if one.method == "POST" else None)
+    ask(page, takes=2)
+    expect(page.locator(".words button.main")).to_have_text("Make 2")
+    page.locator(".words button.main").dblclick()
+    finished(page, 2)
+    page.get_by_role("button", name="Keep Take 2 of 2").click()
+    expect(cards(page).nth(1)).to_be_focused()
+    assert sum(url.endswith("/v1/jobs") for url in sent) == 1
+
+
 def test_check_6_arrow_keys_play_and_enter_keeps(page, studio):
     make(page)
     finished(page, 4)
@@ -145,9 +157,13 @@ def test_the_same_words_again_have_other_seeds(page):
 
 
 def test_check_34_a_warning_of_the_server_is_visible_on_its_candidate(page):
-    make(page, prompt="violin", takes=1)
+    make(page, prompt="violin", takes=1, seed=1)
     finished(page, 1)
     expect(cards(page).first).to_contain_text("mini was not trained on these words of the prompt: violin")
+    make(page, takes=2, seconds=7, seed=1)
+    finished(page, 2)
+    expect(page.get_by_text("generated in 2 passes")).to_be_visible()
+    expect(page.locator(".candidates .warn:visible")).to_have_count(1)  # what is true of all is said once
 
 
 def test_a_failure_says_why_and_can_be_tried_again(page, studio):

@@ -28,7 +28,7 @@ export const asking = {
       ({
         unknown: `${model} does not know: ${text}.`,
         "no-sound": `This names no sound that ${model} can make. It knows ${text} and others.`,
-        unread: `Too long: the end is not read: “${text}”.`,
+        unread: `Too long: the end is not read: “${text.length > 90 ? `${text.slice(0, 80)}…` : text}”.`,
         problem: `${text}.`,
         english: `${model} was trained on English. Other languages may work less well.`,
         understood: `Understood as “${text}”`,

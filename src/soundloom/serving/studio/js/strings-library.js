@@ -42,7 +42,7 @@ export const library = {
   unstar: "No favorite",
   tag: "Tag",
   addTag: "Add tag",
-  tagHint: "drums",
+  tagHint: "such as drums",
   untag: (/** @type {string} */ tag) => `Remove the tag ${tag}`,
   findTag: (/** @type {string} */ tag) => `Find the tag ${tag}`,
   export: "Export",

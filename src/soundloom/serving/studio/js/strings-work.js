@@ -101,7 +101,7 @@ export const settings = {
   subtypes: { stored: "As it was made", float: "32 bit float", 24: "24 bit", 16: "16 bit" },
   privacy: "What stays where",
   privacyMore:
-    "Stays on this machine. This page loads nothing from elsewhere, and the program connects only to download models that you ask for.",
+    "Everything stays on this machine. This page loads nothing from elsewhere, and the program connects only to download models that you ask for.",
   files: "Files",
   folders: {
     database: "Library: names, tags, jobs", sounds: "Sounds of takes",

@@ -186,7 +186,17 @@ export function duration(seconds) {
   if (seconds < 10) return `${number.format(Math.max(0, seconds))} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const rest = Math.floor(seconds % 60);
+  return minutes < 60 ? `${minutes} min${rest ? ` ${rest} s` : ""}` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/**
+ * What the server says as sentences, without the commands of a terminal.
+ * @param {string} text
+ */
+export function sentence(text) {
+  const bare = text.replace(/ \([^()]*(?:`|--)[^()]*\)/g, "").trim();
+  return bare && bare.replace(/^(?!mini\b)[a-z](?=[a-z]* )/, (letter) => letter.toUpperCase()) + (/[.!?]$/.test(bare) ? "" : ".");
 }
 
 /**

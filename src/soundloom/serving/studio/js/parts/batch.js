@@ -248,7 +248,7 @@ function finished(cell, job, item, favorite, plays) {
  * @param {string} gone
  */
 function waiting(item, percent, gone) {
-  if (item.error) return h("span", { class: "bad small", title: item.error.hint }, icon("warning"), ` ${item.error.message}`);
+  if (item.error) return h("span", { class: "bad small", title: `${item.error.message}. ${item.error.hint}` }, icon("warning"), ` ${item.error.message}`);
   if (item.state === "running") return h("progress", { value: percent / 100, "aria-label": t.candidates.waiting });
   return h("span", { class: "soft small" }, gone || (item.state === "queued" ? t.candidates.waiting : item.state));
 }

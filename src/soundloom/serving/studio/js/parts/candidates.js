@@ -1,7 +1,7 @@
 /** The takes of a job: hear them in place of the one in the editor, and keep one. */
 
 import { candidateTakes, place } from "../state/actions.js";
-import { t } from "../strings.js";
+import { sentence, t } from "../strings.js";
 import { narrow } from "./drawers.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
 import { thumbnail } from "../view/thumbnail.js";
@@ -24,6 +24,7 @@ export function candidates(store, controls, panel) {
   const hint = h("p", { class: "soft small hint" }, t.candidates.hint);
   const none = h("p", { class: "soft" }, t.candidates.none);
   const alike = h("p", { class: "soft small row top alike" }, icon("help"), h("span", { class: "grow" }, t.candidates.alike));
+  const shared = h("p", { class: "warn small row top alike" });
   const passes = h("div", {});
   const end = store.watch((state) => [state.passes.length > 0], async (some) => {
     if (!some) return;
@@ -38,9 +39,12 @@ export function candidates(store, controls, panel) {
       none.hidden = items.length > 0;
       hint.hidden = !items.some((item) => item.take);
       alike.hidden = job?.model !== "mini" || items.length < 2;
+      const said = ofAll(items.flatMap((item) => (item.take && takes[item.take] ? [takes[item.take]] : [])));
+      shared.hidden = said.length === 0;
+      fill(shared, icon("warning"), h("span", {}, said.map(sentence).join(" ")));
       for (const item of items) if (item.take && !takes[item.take]) void controls.take(item.take);
       keyed(list, items, (item) => `${job?.id}-${item.number}`, (item) => cards.make(item), (element, item) =>
-        cards.update(element, item, /** @type {Job} */ (job), item.number === found?.focus, item.take === open));
+        cards.update(element, item, /** @type {Job} */ (job), item.number === found?.focus, item.take === open, said));
     },
   );
   const head = h("div", { class: "row" }, h("h2", {}, t.candidates.label), hint, h("span", { class: "grow" }), tools(store, controls));
@@ -48,7 +52,13 @@ export function candidates(store, controls, panel) {
     // it may lie below the editor, which grows when it gets a take
     if (job && narrow.matches) setTimeout(() => panel.scrollIntoView({ block: "nearest" }), some ? GROWN_MS : 0);
   });
-  return [head, passes, none, list, alike];
+  return [head, passes, none, list, shared, alike];
+}
+
+/** What the server warns of in each of several takes: it is said once. @param {import("../types.js").Take[]} takes @returns {string[]} */
+function ofAll(takes) {
+  const [first, ...rest] = takes.map((take) => /** @type {string[]} */ (take.record.warnings ?? []));
+  return rest.length > 0 ? first.filter((text) => rest.every((one) => one.includes(text))) : [];
 }
 
 /** @param {State} state */
@@ -111,18 +121,19 @@ class Cards {
    * @param {Job} job
    * @param {boolean} focused
    * @param {boolean} open
+   * @param {string[]} said warnings of all of them
    */
-  update(element, item, job, focused, open) {
+  update(element, item, job, focused, open, said) {
     const [button, actions] = /** @type {[HTMLButtonElement, HTMLElement]} */ ([...element.children]);
     button.setAttribute("aria-current", String(focused));
     button.tabIndex = focused ? 0 : -1;
     const take = item.take ? this.store.state.takes[item.take] : null;
     const loudness = item.take ? (this.store.state.measures[item.take]?.loudness ?? null) : null;
-    const key = `${item.state} ${item.take} ${Boolean(take)} ${open} ${loudness}`;
+    const key = `${item.state} ${item.take} ${Boolean(take)} ${open} ${loudness} ${said.join()}`;
     const waits = item.state === "running" || item.state === "queued";
     if (waits) fill(button, waiting(item, job));
     else if (button.dataset.shown !== key) {
-      fill(button, item.take ? this._finished(item, job, loudness) : failed(item));
+      fill(button, item.take ? this._finished(item, job, loudness, said) : failed(item));
       fill(actions, item.take ? this._actions(item, job, open) : this._retry(item, job));
     }
     if (waits) fill(actions);
@@ -133,16 +144,17 @@ class Cards {
    * @param {Item} item
    * @param {Job} job
    * @param {number | null} loudness
+   * @param {string[]} said
    */
-  _finished(item, job, loudness) {
+  _finished(item, job, loudness, said) {
     const take = item.take ? this.store.state.takes[item.take] : null;
-    const warnings = /** @type {string[]} */ (take?.record.warnings ?? []);
+    const warnings = /** @type {string[]} */ (take?.record.warnings ?? []).filter((/** @type {string} */ text) => !said.includes(text));
     return [
       item.take && thumbnail(item.take),
       h("span", { class: "row small" }, h("span", { class: "grow" }, t.candidates.take(item.number + 1, job.items.length)),
         loudness !== null && h("span", { class: "soft number" }, t.candidates.loudness(loudness))),
       h("span", { class: "small soft number" }, item.seed !== null && t.candidates.seed(item.seed)),
-      ...warnings.map((text) => h("span", { class: "warn small row top" }, icon("warning"), h("span", {}, text))),
+      ...warnings.map((text) => h("span", { class: "warn small row top" }, icon("warning"), h("span", {}, sentence(text)))),
     ];
   }
 
@@ -155,7 +167,10 @@ class Cards {
     const name = t.candidates.take(item.number + 1, job.items.length);
     const id = /** @type {string} */ (item.take);
     const kept = h("span", { class: "good small row kept" }, icon("check"), t.candidates.kept);
-    const open = () => void this.controls.open(id);
+    const open = () => {
+      go(item, this.store); // not to what hides the take
+      void this.controls.open(id);
+    };
     const label = { "aria-label": t.candidates.keepThis(name) };
     const keep = h("button", { type: "button", class: "plain", ...label, onclick: open }, icon("check"), t.candidates.keep);
     return [

@@ -44,7 +44,7 @@ export function library(store, controls) {
  * @param {Collecting} collecting
  */
 function tools(store, collecting) {
-  const amount = h("span", { class: "soft small number", role: "status" });
+  const amount = h("span", { class: "soft small", role: "status" });
   const free = h("span", { class: "soft small" });
   const order = choice(words.order, ORDERS.map((name) => words.orders[name]), (index) => collecting.search({ order: ORDERS[index] }));
   const shown = choice(words.shown, [words.takes, words.deleted], (index) => collecting.search({ deleted: index === 1 }));

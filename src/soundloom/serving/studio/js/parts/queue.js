@@ -1,7 +1,7 @@
 /** The queue, opened: its order, what ended, and what can be done with jobs. */
 
 import { api } from "../net/api.js";
-import { t } from "../strings.js";
+import { sentence, t } from "../strings.js";
 import { queue as words } from "../strings-work.js";
 import { fill, h, icon, iconButton, keyed } from "./element.js";
 import "./more-styles.js";
@@ -75,7 +75,7 @@ export function queueList(store, controls) {
         [words.takes(done, job.items.length), job.model, job.client === "browser" ? "" : words.from(job.client),
           job.attempt > 0 && active ? t.queue.interrupted : ""].filter(Boolean).join(" · ")),
       job.state === "running" && h("progress", { value: job.progress?.fraction ?? 0, "aria-label": words.states.running }),
-      error && h("p", { class: "small bad" }, `${error.message}. ${error.hint ?? ""}`),
+      error && h("p", { class: "small bad" }, `${error.message}. ${sentence(error.hint ?? "")}`),
     ].filter(Boolean);
   };
   const show_ = (/** @type {Job} */ job) => {

@@ -3,7 +3,7 @@
 import { openTake, place, usedModel } from "../state/actions.js";
 import { modelsFor, obstacle, passesOf } from "../state/request.js";
 import { readSession } from "../state/storage.js";
-import { duration, t } from "../strings.js";
+import { duration, sentence, t } from "../strings.js";
 import { asks, changed, editWords, more } from "./asks.js";
 import { drawerButton } from "./drawers.js";
 import { fill, h } from "./element.js";
@@ -51,7 +51,8 @@ function adapters(store, controls) {
  * @param {Controls} controls
  */
 function mainButton(store, controls) {
-  const button = h("button", { type: "button", class: "main big grow", onclick: () => void controls.submit() });
+  const button = h("button", { type: "button", class: "main big grow",
+    onclick: (/** @type {MouseEvent} */ event) => void (event.detail < 2 && controls.submit()) }); // a double click makes no second job
   const note = h("p", { class: "soft small", "aria-live": "polite" });
   store.watch(
     (state) => [label(state), obstacle(state), state.check, state.refusal, state.model],
@@ -61,7 +62,7 @@ function mainButton(store, controls) {
       note.classList.toggle("warn", refusal !== null);
       const { mode } = store.state.words;
       if (reason) fill(note, reason === "mode" ? t.obstacle.mode(model, mode) : t.obstacle[reason], " ", way(store, reason));
-      else if (refusal) fill(note, refusal.message, " ", h("span", { class: "soft" }, refusal.hint));
+      else if (refusal) fill(note, sentence(refusal.message), " ", h("span", { class: "soft" }, sentence(refusal.hint)));
       else if (check) fill(note, t.about(check.estimated_seconds), notes(check));
       else fill(note, "\u00a0");
     },
