@@ -149,10 +149,8 @@ def _all_classes(kind: type[SoundloomError]) -> list[type[SoundloomError]]:
 
 
 _CLASSES = {problem_type(kind): kind for kind in _all_classes(SoundloomError) if kind.__module__ == "soundloom.errors"}
-_CLASSES |= dict.fromkeys(
-    ("not-found-error", "job-ended-error", "job-state-error", "too-large-error", "not-allowed-error", "conflict"),
-    RequestError,
-)
+_REFUSALS = ("not-found", "job-ended", "job-state", "model-state", "too-large", "not-allowed")
+_CLASSES |= {"conflict": RequestError, **{f"{refusal}-error": RequestError for refusal in _REFUSALS}}
 _CLASSES |= {"license-error": DownloadError, "disk-limit-error": WriteError}
 _CLASSES.pop(problem_type(SoundloomError))  # the server's own words about itself
 
