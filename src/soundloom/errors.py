@@ -20,6 +20,10 @@ without a traceback and exits with `exit_code`. `docs/errors.md` describes each 
     └── Canceled               the caller canceled between two steps
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 FETCH_AGAIN = "the file may be incomplete or in another format; download it again"
@@ -105,7 +109,9 @@ class WriteError(SoundloomError):
 
 
 class OutputError(SoundloomError):
-    """The generated audio is unusable."""
+    """The generated audio is unusable. Of several clips, `errors` has those that are, by index; this is the first."""
+
+    errors: Mapping[int, OutputError] = MappingProxyType({})
 
 
 class EngineError(SoundloomError):

@@ -90,7 +90,8 @@ def _decibels(ratio: float) -> float:
 
 
 def _causes(origin: Origin) -> str:
-    return f"guidance too strong, or {origin.weights}" if origin.is_guided else origin.weights
+    likely = "guidance too strong" if origin.is_guided else "a prompt that the model does not know"
+    return f"{likely}, or {origin.weights}"
 
 
 def _faint(audio: np.ndarray, rate: int, origin: Origin) -> Finding | None:

@@ -85,7 +85,7 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, CheckpointT, EngineT]):
         self, plan: Plan[PlannedT], progress: ProgressCallback | None, cancel: Event | None
     ) -> Iterator[tuple[int, Clip]]:
         reporter = ProgressReporter(self.engine, progress, cancel, len(plan.clips))
-        failure: OutputError | None = None
+        failures = dict[int, OutputError]()
         logged = set[str]()
         try:
             executor = self._executor(reporter)
@@ -97,16 +97,18 @@ class BaseModel(ABC, Generic[RequestT, PlannedT, CheckpointT, EngineT]):
                     try:
                         clip = self._clip(plan.clips[index], result)
                     except OutputError as error:
-                        failure = failure or error
+                        failures[index] = error
                         continue
                     usable += 1
                     log_warnings([clip], logged)
                     yield index, clip
                 reporter.clip += len(group)
-                if failure is not None and len(group) > 1 and not usable:
+                if failures and len(group) > 1 and not usable:
                     break  # a model that generates nothing usable fails at once
-            if failure is not None:
-                raise failure
+            if failures:
+                first = next(iter(failures.values()))
+                first.errors = failures
+                raise first
         except BaseException:  # including Ctrl-C, and GeneratorExit from a caller that needs no more clips
             self._free(*self.components)
             raise

@@ -218,6 +218,22 @@ def test_unusable_audio_raises_an_error(tiny_model, monkeypatch, value, message)
         generate(tiny_model)
 
 
+def test_unusable_clips_of_several_have_errors_of_their_own(tiny_model, monkeypatch):
+    original = executor.decode_latents
+
+    def broken(*args):
+        audio = original(*args).copy()
+        audio[1::2] = math.nan
+        return audio
+
+    monkeypatch.setattr(executor, "decode_latents", broken)
+    found = tiny_model.iter([GenerationRequest("rain", seconds=1.0, seed=seed, steps=2) for seed in (3, 4, 5, 6)])
+    assert [next(found)[0] for _ in range(2)] == [0, 2]
+    with pytest.raises(OutputError, match="seed 4") as failure:
+        next(found)
+    assert {index: "seed 6" in str(error) for index, error in failure.value.errors.items()} == {1: False, 3: True}
+
+
 def test_latents_are_encoded_and_decoded(tiny_model):
     clip = Clip(np.random.default_rng(0).uniform(-0.2, 0.2, (1, 30000)).astype(np.float32), 22050)
     latents = tiny_model.encode(clip)

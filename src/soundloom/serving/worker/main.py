@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.atomic import name_in_errors
-from soundloom.errors import Canceled
+from soundloom.errors import Canceled, OutputError
 from soundloom.memory import total_memory
 from soundloom.serving.problems import problem_of, without_folder
 from soundloom.serving.storage.objects import ObjectStore
@@ -141,10 +141,11 @@ class Worker:
             failure = error
             if not isinstance(error, Canceled):
                 log.warning("a run failed: %s", error)
-        for item in items.values():
+        own = failure.errors if isinstance(failure, OutputError) else {}
+        for index, item in items.items():
             state = "canceled" if isinstance(failure, Canceled) or item.job in self._canceled else "failed"
             folder = Path(self.settings.objects).parent
-            problem = None if state == "canceled" else without_folder(problem_of(failure), folder)
+            problem = None if state == "canceled" else without_folder(problem_of(own.get(index, failure)), folder)
             self._done(ItemDone(message.run, item.job, item.number, state, error=problem))
         self._send(RunDone(message.run))
 
