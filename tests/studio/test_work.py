@@ -115,6 +115,8 @@ def test_models_show_licenses_and_why_a_download_failed(page):
     expect(mini).to_contain_text("demonstration model")
     mini.get_by_role("button", name="Check files").click()
     expect(mini.get_by_text("tensors are as they should be", exact=False)).to_be_visible(timeout=20_000)
+    for name, kind in (("small-music", "music"), ("small-sfx", "sound effects"), ("medium", "sounds and music")):
+        expect(page.locator(f"[data-model={name}]").get_by_text(f"{kind} · ")).to_be_visible()
     card = page.locator("[data-model=small-music]")
     card.get_by_role("button", name="Get …").click()
     dialog = page.get_by_role("dialog")

@@ -52,7 +52,7 @@ export const models = {
   loaded: "in memory",
   size: (/** @type {string} */ size) => `${size} to download`,
   longest: (/** @type {string} */ length) => `up to ${length}`,
-  kinds: { generator: "sounds and music", music: "music", editor: "edits music by words" },
+  kinds: { generator: "sounds and music", music: "music", sfx: "sound effects", editor: "edits music by words" },
   license: "License",
   get: "Get …",
   needs: (/** @type {string} */ size) => `needs about ${size}`,

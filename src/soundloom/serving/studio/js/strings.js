@@ -51,7 +51,7 @@ export const t = {
     make: (/** @type {number} */ count) => `Make ${count}`,
     vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
     remake: (/** @type {number} */ regions, /** @type {number} */ passes) =>
-      `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
+      regions === 0 ? "Remake" : `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
     extend: (/** @type {string} */ before, /** @type {string} */ after) =>
       `Extend by ${before ? `${before} before${after ? `, ${after} after` : ""}` : after}`,
     edit: "Edit",
@@ -234,7 +234,7 @@ export function size(bytes) {
 /** @param {number} time seconds since 1970 */
 export function ago(time) {
   const seconds = Date.now() / 1000 - time;
-  const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "narrow" });
+  const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
   if (seconds < 60) return format.format(0, "minute");
   if (seconds < 3600) return format.format(-Math.round(seconds / 60), "minute");
   if (seconds < 86_400) return format.format(-Math.round(seconds / 3600), "hour");

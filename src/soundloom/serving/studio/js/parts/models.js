@@ -65,7 +65,7 @@ export function models(store, controls) {
     return [
       h("div", { class: "row" }, h("h2", {}, model.id), model.id === "mini" && h("span", { class: "tag small" }, t.demonstration),
         state && h("span", { class: "good small row" }, icon("check"), state), used && h("span", { class: "soft small" }, words.used)),
-      h("p", { class: "soft small" }, [words.kinds[/** @type {keyof typeof words.kinds} */ (model.kind)],
+      h("p", { class: "soft small" }, [words.kinds[kindOf(model)],
         model.max_seconds ? words.longest(duration(model.max_seconds)) : "",
         model.bytes ? (model.installed ? size(model.bytes) : words.size(size(model.bytes))) : ""].filter(Boolean).join(" · ")),
       model.memory && needs(model.memory, memory),
@@ -170,6 +170,12 @@ function licenseDialog(controls) {
       dialog.showModal();
     }),
   };
+}
+
+/** What a model makes: a generator may be trained on music or on effects alone. @param {Model} model @returns {keyof typeof words.kinds} */
+function kindOf({ kind, templates }) {
+  if (kind !== "generator" || templates.length === 0) return /** @type {keyof typeof words.kinds} */ (kind);
+  return templates.includes("music") ? (templates.includes("sfx") ? "generator" : "music") : "sfx";
 }
 
 /** @param {Store} store @param {Controls} controls */
