@@ -1,7 +1,7 @@
 /** What can be done to the take in the editor: regions, positions, zoom. Every gesture and key has its function here. */
 
 import { openTake, place } from "./state/actions.js";
-import { extension, heardOffset } from "./state/shown.js";
+import { extension, previewOffset } from "./state/shown.js";
 import { beatSample, gridOf } from "./state/tempo.js";
 import { beatsTo, snapped, toSample, whole, within, zoomed } from "./view/grid.js";
 import { changed, inverted, letter, marked, tidy, withEdge } from "./view/regions.js";
@@ -43,7 +43,7 @@ export function viewOf(state) {
 export function createEditing(store, player) {
   const audio = () => openTake(store.state)?.audio ?? { rate: 44_100, samples: 0 };
   const samples = () => audio().samples;
-  const position = () => player.position - heardOffset(store.state);
+  const position = () => player.position - previewOffset(store.state);
   const regions = () => place(store.state).regions;
   let lastSnap = store.state.settings.snap === "off" ? /** @type {const} */ ("beat") : store.state.settings.snap;
   let merges = 0;
@@ -80,9 +80,9 @@ export function createEditing(store, player) {
     /** The playhead, in samples of the take. */
     position,
     /** @param {number} sample */
-    seek: (sample) => player.seek(sample + heardOffset(store.state)),
+    seek: (sample) => player.seek(sample + previewOffset(store.state)),
     /** Go there, and hear it for a moment. @param {number} sample */
-    scrub: (sample) => player.scrub(sample + heardOffset(store.state)),
+    scrub: (sample) => player.scrub(sample + previewOffset(store.state)),
 
     /**
      * The next position of the arrow keys: a beat or bar if these are snapped to, 10 ms, or one sample.

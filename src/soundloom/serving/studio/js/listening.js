@@ -3,7 +3,7 @@
 import { soundOf } from "./audio/wav.js";
 import { api, ApiError } from "./net/api.js";
 import { candidateTakes, place } from "./state/actions.js";
-import { heardOffset } from "./state/shown.js";
+import { previewOffset } from "./state/shown.js";
 import { gridOf, tappedTempo } from "./state/tempo.js";
 import { t } from "./strings.js";
 
@@ -119,7 +119,7 @@ export function loopOf(state) {
   const { selection } = place(state);
   if (!loop && !state.blind) return null;
   const span = brace ?? (selection && selection.end > selection.start ? selection : null);
-  const offset = heardOffset(state);
+  const offset = previewOffset(state);
   return span ? { start: span.start + offset, end: span.end + offset } : { start: 0, end: Infinity };
 }
 

@@ -1,7 +1,7 @@
 /** The take in the middle of the page: its picture, its regions, and what the last edit kept of it. */
 
 import { candidateTakes, FIRST_PROMPT, openTake, place } from "../state/actions.js";
-import { heardEdit } from "../state/shown.js";
+import { previewedEdit } from "../state/shown.js";
 import { count, duration, t } from "../strings.js";
 import { fill, h, styles } from "./element.js";
 import { facts as labels } from "./facts.js";
@@ -36,10 +36,10 @@ export function editor(store, player, controls) {
     if (first) store.send({ type: "open", take: first }); // an empty editor shows the first new take
   });
   const other = h("span", { class: "preview small" });
-  store.watch((state) => [heardEdit(state)?.id, state.candidates?.job, !state.blind && state.listening.side === "a"], (id, _, isA) => {
+  store.watch((state) => [previewedEdit(state)?.id, state.candidates?.job, !state.blind && state.listening.side === "a"], (id, _, isA) => {
     const takes = candidateTakes(store.state);
     other.hidden = !id && !isA;
-    other.textContent = isA ? t.editor.heardA : t.editor.heard(takes.findIndex((one) => one.take === id) + 1, takes.length);
+    other.textContent = isA ? t.editor.playsA : t.editor.plays(takes.findIndex((one) => one.take === id) + 1, takes.length);
   });
   store.watch((state) => [openTake(state)], (take) => {
     empty.hidden = take !== null;

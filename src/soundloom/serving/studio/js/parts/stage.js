@@ -3,7 +3,7 @@
 import { viewOf } from "../editing.js";
 import { leadOf, sidesOf } from "../listening.js";
 import { openTake, place } from "../state/actions.js";
-import { extension, heardEdit, heardOffset } from "../state/shown.js";
+import { extension, previewedEdit, previewOffset } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
 import { words } from "../strings-editor.js";
 import { duration } from "../strings.js";
@@ -158,7 +158,7 @@ export class Stage {
     const context = this._clear(this.base);
     const { before, after } = extension(state);
     const preview = shownTake(state) ?? take;
-    const shifted = { ...view, start: view.start + (isA(state) ? heardOffset(state) - leadOf(state) : heardOffset(state)) };
+    const shifted = { ...view, start: view.start + (isA(state) ? previewOffset(state) - leadOf(state) : previewOffset(state)) };
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, view.width, ruler + BRACE);
     if (spectrogram) this.spectrogram.draw(context, shifted, { take: preview.id, samples: preview.audio.samples, rate, lane: spectrogram, colors });
@@ -222,7 +222,7 @@ export class Stage {
       context.setLineDash([]);
     }
     const crossfade = Math.round(state.words.crossfade * rate);
-    const isHeard = heardEdit(state) !== null;
+    const isHeard = previewedEdit(state) !== null;
     const used = !isHeard && !["extend", "make", "edit"].includes(state.words.mode);
     for (const region of regions) drawRegion(context, view, region, { lanes, samples, crossfade, used, colors });
     const { before, after } = isHeard ? { before: 0, after: 0 } : extension(state);
@@ -331,7 +331,7 @@ export class Stage {
 /** Whether A plays and is shown; in a blind test nothing is given away. @param {import("../types.js").State} state */
 const isA = (state) => !state.blind && state.listening.side === "a" && (sidesOf(state).a ?? "") in state.takes;
 /** What the picture is of. @param {import("../types.js").State} state */
-const shownTake = (state) => (isA(state) ? state.takes[sidesOf(state).a ?? ""] : (heardEdit(state) ?? openTake(state)));
+const shownTake = (state) => (isA(state) ? state.takes[sidesOf(state).a ?? ""] : (previewedEdit(state) ?? openTake(state)));
 const MORE = 15; // pixels from an end of the take to the middle of its ⊕
 
 /**

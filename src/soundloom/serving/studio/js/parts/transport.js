@@ -51,7 +51,7 @@ function playing(store, player, controls) {
 function sideNames(state) {
   const { preview } = state.listening;
   if (!preview) return { a: t.compare.before, b: t.compare.current };
-  return { a: t.compare.current, b: isCandidate(state, preview) ? t.compare.candidate : t.compare.heard };
+  return { a: t.compare.current, b: isCandidate(state, preview) ? t.compare.candidate : t.compare.preview };
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { COMMANDS, createEditing, viewOf, wholeView } from "../editing.js";
 import { openTake, place } from "../state/actions.js";
-import { heardEdit } from "../state/shown.js";
+import { previewedEdit } from "../state/shown.js";
 import { gridOf } from "../state/tempo.js";
 import { words } from "../strings-editor.js";
 import { count } from "../strings.js";
@@ -145,7 +145,7 @@ function kept(store, controls) {
   store.watch((state) => [openTake(state)?.id, openTake(state)?.parent], (id, parent) => {
     if (id && parent) void controls.compareWithParent(id);
   });
-  const shown = (/** @type {import("../types.js").State} */ state) => heardEdit(state) ?? openTake(state);
+  const shown = (/** @type {import("../types.js").State} */ state) => previewedEdit(state) ?? openTake(state);
   store.watch((state) => [shown(state), state.comparisons[shown(state)?.id ?? ""]], (take, found) => {
     line.hidden = !take?.parent || !found;
     if (!take?.parent || !found) return;
