@@ -12,11 +12,11 @@ slow:
 	scripts/setup dev
 	$(PYTHON) -m pytest -m "slow and not browser"
 
-# The tests of the studio, in Chromium.
+# The tests of the studio, in Chromium, with the checks of its scripts by TypeScript and eslint.
 browser:
 	scripts/setup dev
 	scripts/setup-browser
-	$(PYTHON) -m pytest -m browser tests/studio $(FLAGS)
+	$(PYTHON) -m pytest -m "" tests/studio $(FLAGS)
 
 # Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
 clients:
