@@ -51,7 +51,7 @@ export const t = {
     make: (/** @type {number} */ count) => `Make ${count}`,
     vary: (/** @type {number} */ count) => (count === 1 ? "Vary" : `Vary, ${plural(count, "take", "takes")}`),
     remake: (/** @type {number} */ regions, /** @type {number} */ passes) =>
-      regions === 0 ? "Remake" : `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
+      regions === 0 ? "Remake regions" : `Remake ${plural(regions, "region", "regions")}${passes > 1 ? ` in ${passes} passes` : ""}`,
     extend: (/** @type {string} */ before, /** @type {string} */ after) =>
       `Extend by ${before ? `${before} before${after ? `, ${after} after` : ""}` : after}`,
     edit: "Edit",
