@@ -216,9 +216,9 @@ def test_a_candidate_is_shown_in_place_of_the_take(editor):
     editor.drag(0.25, 0.5)
     editor.submit(Takes="2")
     page.locator(".strip button").first.click()
-    expect(page.get_by_text("take 1 of 2 is shown and heard")).to_be_visible()
+    expect(page.get_by_text("take 1 of 2 is shown and plays")).to_be_visible()
     editor.keep()
-    expect(page.get_by_text("is shown and heard")).to_be_hidden()
+    expect(page.get_by_text("is shown and plays")).to_be_hidden()
 
 
 def test_sliders_move_by_beats_10_ms_and_samples(editor):

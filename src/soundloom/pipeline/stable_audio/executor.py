@@ -29,7 +29,7 @@ from soundloom.pipeline.stable_audio.velocity import Embeddings, TextBatch, Velo
 from soundloom.text.tokenizer import Tokenizer, Tokens
 
 CODEC_STEPS = 1 << 32  # the autoencoder's noise is numbered from here, far from the sampler's
-TOKEN_STEP = 16
+TOKEN_STEP = 32
 
 
 class PhiloxNoise:

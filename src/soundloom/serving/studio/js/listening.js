@@ -226,7 +226,7 @@ export function createListening(store, player, attempt) {
     const { preview } = store.state.listening;
     if (screen === "studio" && preview && !isCandidate(store.state, preview)) set({ preview: null });
   });
-  // the first of the new takes plays when it is done, if the user wishes so
+  // the first of the new takes plays when it is done, if the settings say so
   store.watch((state) => [state.settings.playWhenDone && candidateTakes(state)[0]?.take], (take) => {
     if (take && !player.playing) void listening.listen(take);
   });

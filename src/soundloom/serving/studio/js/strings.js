@@ -76,8 +76,8 @@ export const t = {
     label: "Editor",
     empty: "Nothing here yet. Write some words and press the main button, or drop a sound file.",
     examples: "For example",
-    playsA: "A is shown and heard",
-    plays: (/** @type {number} */ take, /** @type {number} */ of) => `${take ? `take ${take} of ${of}` : "another take"} is shown and heard`,
+    playsA: "A is shown and plays",
+    plays: (/** @type {number} */ take, /** @type {number} */ of) => `${take ? `take ${take} of ${of}` : "another take"} is shown and plays`,
     exact: (/** @type {string} */ samples, /** @type {number} */ rate) => `${samples} samples at ${rate} Hz`,
   },
   news: {

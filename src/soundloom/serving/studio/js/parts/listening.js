@@ -77,7 +77,7 @@ function regions(store, controls) {
 }
 
 /**
- * Make a take of what is heard, with some regions as before, and open it.
+ * Make a take of what plays, with some regions as before, and open it.
  * @param {Store} store
  * @param {Controls} controls
  */
