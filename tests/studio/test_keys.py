@@ -224,6 +224,21 @@ def test_menus_have_no_faults(keys):
     assert results.violations_count == 0, results.generate_report()
 
 
+def test_a_key_works_at_once_after_a_dialog_with_a_field_closed(keys):
+    keys.keyboard.press("?")
+    sheet = keys.get_by_role("dialog", name="Keyboard shortcuts")
+    sheet.get_by_text("Change keys").click()
+    sheet.get_by_label("Loop", exact=True).focus()
+    keys.evaluate(
+        """() => {
+            const field = document.activeElement;
+            field.closest("dialog").close();
+            field.dispatchEvent(new KeyboardEvent("keydown", { key: "l", bubbles: true }));
+        }"""
+    )  # within one frame: the field still has the focus
+    pressed(keys, "Loop")
+
+
 def test_keys_can_be_changed_but_not_shared(keys):
     keys.keyboard.press("?")
     sheet = keys.get_by_role("dialog", name="Keyboard shortcuts")

@@ -96,7 +96,8 @@ export function keys(store, player, controls) {
 
   /** @param {KeyboardEvent} event */
   function onKey(event) {
-    const target = event.target instanceof Element ? event.target : document.body;
+    // Until the next frame, a field that was hidden, as by a dialog that closed, keeps the focus.
+    const target = event.target instanceof Element && event.target.checkVisibility() ? event.target : document.body;
     if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && document.querySelector(":popover-open")) return; // the browser closes it
     const control = event.ctrlKey || event.metaKey;
