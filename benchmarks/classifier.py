@@ -13,7 +13,7 @@ from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, SAMPLE_RATE, render
 from soundloom.datasets.synthetic.config import SoundsConfig
 from soundloom.datasets.synthetic.families import sample_source
-from soundloom.evaluation.classifier import accepted_kinds, classify
+from soundloom.evaluation.synthetic.classifier import accepted_kinds, classify
 
 SECONDS, SEED = 4.0, 2026
 MINI = Path(__file__).parents[1] / "configs" / "mini" / "sounds.toml"

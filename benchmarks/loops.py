@@ -16,7 +16,7 @@ import numpy as np
 
 from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import GenerationRequest
-from soundloom.evaluation.seams import Wrap, measure_wrap
+from soundloom.evaluation.edits.seams import Wrap, measure_wrap
 from soundloom.pipeline.load import load_stable_audio
 from soundloom.pipeline.stable_audio.model import Model
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from soundloom.bench.plot import line_plot
-from soundloom.evaluation.editing import reference_clip
-from soundloom.evaluation.evaluate import EvaluationConfig
+from soundloom.evaluation.synthetic.editing import reference_clip
+from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
 from soundloom.pipeline.load import load_stable_audio
 from soundloom.training.loop.logging import LOG_FILE, read_log
 from soundloom.training.loop.tensorboard import spectrogram_image

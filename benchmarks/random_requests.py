@@ -27,7 +27,7 @@ from soundloom.audio.checks import Origin, check_audio
 from soundloom.audio.resample import resample
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, family_prompts, render
 from soundloom.errors import OutputError
-from soundloom.evaluation.evaluate import EvaluationConfig
+from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
 
 MIN_SECONDS, MAX_SECONDS = 0.3, 20.0  # seconds of a generated clip
 MIN_FILE_SECONDS, MAX_FILE_SECONDS = 0.2, 300.0

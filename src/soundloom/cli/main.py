@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import TextIO
 
-from soundloom.cli.commands import COMMANDS, actions_of, load_command
+from soundloom.cli.commands import COMMANDS, actions_of, default_action, load_command
 from soundloom.cli.options.old_spellings import with_current_spellings
 from soundloom.cli.terminal import streams
 from soundloom.cli.terminal.logs import warnings_to_stderr
@@ -87,6 +87,8 @@ def _dispatch(arguments: list[str]) -> int:
             return 0
         if given[:1] and given[0] in actions:
             name, given = f"{name} {given[0]}", given[1:]
+        elif given and (action := default_action(name)):
+            name = f"{name} {action}"
         else:
             given = given[:1]  # whose error names the actions
     from soundloom.cli.options.flags import parse

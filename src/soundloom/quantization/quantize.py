@@ -95,8 +95,8 @@ def _assign_bits(
 
 def _measure_adherence(full: Model, packed: Model, prompts: int) -> list[AdherencePair]:
     """Evaluate both models on the same held-out prompts, one clip each."""
-    from soundloom.evaluation.adherence import adherence_metrics
-    from soundloom.evaluation.evaluate import EvaluationConfig, score_prompts
+    from soundloom.evaluation.synthetic.adherence import adherence_metrics
+    from soundloom.evaluation.synthetic.evaluate import EvaluationConfig, score_prompts
 
     scope = EvaluationConfig(prompts=prompts, seeds=1).for_model(full)
     asked = scope.sample_prompts(prompts)

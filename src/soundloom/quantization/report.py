@@ -17,7 +17,7 @@ from soundloom.pipeline.stable_audio.model import Model
 from soundloom.quantization.trajectory import TIMES, Trajectory, energy
 
 if TYPE_CHECKING:
-    from soundloom.evaluation.report import Metric
+    from soundloom.evaluation.metrics import Metric
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 @pytest.fixture
 def short(monkeypatch):
     """Measure shorter clips than the command does, and the wall time of one process instead of three."""
-    from soundloom.evaluation import clips, lengths
+    from soundloom.evaluation import clips
+    from soundloom.evaluation.synthetic import lengths
 
     monkeypatch.setattr(lengths, "MAX_SECONDS", 5.0)
     monkeypatch.setattr(lengths, "EXTENDED_SECONDS", 5.0)
@@ -35,7 +36,7 @@ def test_all_metrics_are_reported(soundloom, tiny_model_folder, short):
 
 
 def test_sounds_come_from_the_folder_of_the_model(tiny_model_folder, tmp_path):
-    from soundloom.evaluation.evaluate import EvaluationConfig
+    from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
     from soundloom.pipeline.load import load
 
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
@@ -49,7 +50,7 @@ def test_sounds_come_from_the_folder_of_the_model(tiny_model_folder, tmp_path):
 
 
 def test_mini_lists_its_training_sounds():
-    from soundloom.evaluation.evaluate import EvaluationConfig
+    from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
     from soundloom.pipeline.load import load
 
     assert EvaluationConfig().for_model(load("mini")).families != EvaluationConfig().families

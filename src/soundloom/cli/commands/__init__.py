@@ -23,7 +23,7 @@ COMMANDS = {
     "studio": "Open the studio: make and edit audio in the browser",
     "serve": "Serve the models to programs and browsers",
     "bench": "Measure speed and memory on this machine",
-    "eval": "Evaluate the quality of a model",
+    "eval": "Evaluate the quality of models and sounds",
     "doctor": "Report hardware, engines, and installed models",
     "completion": "Print a completion script for bash, zsh, or fish",
 }
@@ -31,13 +31,18 @@ COMMANDS = {
 _AUDIO = {"generate", "vary", "inpaint", "extend", "loop", "trim", "edit", "encode", "decode", "show", "play"}
 
 
-_GROUPS = ("lora",)  # commands whose first argument names an action with options of its own
+_GROUPS = ("lora", "eval")  # commands whose first argument names an action with options of its own
 
 
 def actions_of(command: str) -> dict[str, str]:
     """Return the actions of a command with their summaries; other commands have none."""
     actions: dict[str, str] = load_command(command).ACTIONS if command in _GROUPS else {}
     return actions
+
+
+def default_action(command: str) -> str:
+    """Return the action that a command with actions runs if none is named; "" if it needs one."""
+    return getattr(load_command(command), "DEFAULT_ACTION", "")
 
 
 def every_command() -> list[str]:

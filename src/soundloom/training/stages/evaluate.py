@@ -18,8 +18,8 @@ from soundloom.config.parse import parse
 from soundloom.config.stable_audio.model import ModelConfig, parse_model_config
 from soundloom.datasets.synthetic import HeldOutPrompt
 from soundloom.engines.torch.stable_audio.same import SAME
-from soundloom.evaluation.editing import reference_clip
-from soundloom.evaluation.report import Metric, mean_metric
+from soundloom.evaluation.metrics import Metric, mean_metric
+from soundloom.evaluation.synthetic.editing import reference_clip
 from soundloom.pipeline.stable_audio.model import Model
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.config import AugmentationConfig, AutoencoderConfig, SpectralConfig

@@ -5,8 +5,8 @@ import pytest
 
 from soundloom.audio.clip import Clip
 from soundloom.datasets.synthetic import family_prompts
-from soundloom.evaluation import editing
-from soundloom.evaluation.editing import seed_metrics, variation_metrics
+from soundloom.evaluation.synthetic import editing
+from soundloom.evaluation.synthetic.editing import seed_metrics, variation_metrics
 
 PROMPTS = family_prompts(("tone", "rain"), 2)
 SECONDS, RATE = 0.5, 44100

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import Labels
-from soundloom.evaluation.features import Features, extract_features
-from soundloom.evaluation.pitch import Pitch
+from soundloom.evaluation.synthetic.features import Features, extract_features
+from soundloom.evaluation.synthetic.pitch import Pitch
 
 NOTHING = "nothing"
 MAX_BASS_HZ = 101.0  # basses of the synthetic dataset end at G2, 98 Hz

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, Labels, family_prompts, is_held_out, render
-from soundloom.evaluation.adherence import adherence_metrics, score_clip
-from soundloom.evaluation.report import mean_metric, share_metrics, table
+from soundloom.evaluation.metrics import mean_metric, share_metrics, table
+from soundloom.evaluation.synthetic.adherence import adherence_metrics, score_clip
 
 
 def score(requested, played, text="x"):

@@ -9,7 +9,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from soundloom.evaluation.pitch import Partials, Pitch, estimate_pitch, spectral_peaks, voice_partials, wave_partials
+from soundloom.evaluation.synthetic.pitch import (
+    Partials,
+    Pitch,
+    estimate_pitch,
+    spectral_peaks,
+    voice_partials,
+    wave_partials,
+)
 
 LEVEL_RATE = 100  # frames of the level per second
 MIN_LEVEL = -60.0  # dB relative to the reference level of `level_curve`

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
-from soundloom.evaluation.tempo import fit_tempo, rhythms_of
+from soundloom.evaluation.synthetic.tempo import fit_tempo, rhythms_of
 
 
 def loop(family, variant, bpm, **more):

@@ -5,7 +5,7 @@ import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.datasets.synthetic.families import sample_source
-from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
+from soundloom.evaluation.synthetic.classifier import NOTHING, accepted_kinds, classify
 
 CLIPS = 4
 KNOWN = (

@@ -10,11 +10,11 @@ import numpy as np
 from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import HeldOutPrompt
-from soundloom.evaluation.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, score_clip
 from soundloom.evaluation.clips import generate_clips
-from soundloom.evaluation.editing import INPAINT_TOLERANCE, STEADY, reference_clip
-from soundloom.evaluation.report import Metric, share_metrics
+from soundloom.evaluation.metrics import Metric, share_metrics
 from soundloom.evaluation.spectra import loudness_step
+from soundloom.evaluation.synthetic.adherence import PITCH_TOLERANCE, TEMPO_TOLERANCE, score_clip
+from soundloom.evaluation.synthetic.editing import INPAINT_TOLERANCE, STEADY, reference_clip
 from soundloom.pipeline.stable_audio.model import Model
 
 LENGTHS = (0.3, 0.6, 1.2, 2.0, 4.0)  # seconds; also the longest pass of the model, and twice that, in two passes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.loops import measure
-from soundloom.evaluation.seams import flux_score, measure_wrap, step_rank
+from soundloom.evaluation.edits.seams import flux_score, measure_wrap, step_rank
 from soundloom.pipeline.load import load_stable_audio
 
 RATE = 44100

@@ -10,9 +10,9 @@ from soundloom.audio.clip import Clip
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.datasets.synthetic import SAMPLE_RATE, HeldOutPrompt, render
 from soundloom.evaluation.clips import generate_clips
-from soundloom.evaluation.report import Metric, mean_metric, share_metrics
+from soundloom.evaluation.metrics import Metric, mean_metric, share_metrics
 from soundloom.evaluation.spectra import loudness_step, spectral_convergence
-from soundloom.evaluation.statistics import rank_correlation
+from soundloom.evaluation.statistics.intervals import rank_correlation
 from soundloom.pipeline.stable_audio.model import Model
 
 NOISE_LEVELS = (0.3, 0.45, 0.6, 0.75, 0.9)

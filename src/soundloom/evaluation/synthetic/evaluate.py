@@ -12,12 +12,12 @@ from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.config.toml import read_toml
 from soundloom.datasets.synthetic import FAMILIES, HeldOutPrompt, family_prompts
 from soundloom.datasets.synthetic.config import SOUNDS_FILE, SoundsConfig
-from soundloom.evaluation.adherence import ClipScores, adherence_metrics, score_clip
 from soundloom.evaluation.clips import generate_clips, wall_seconds
-from soundloom.evaluation.codec import codec_metrics, unrestricted_codec_metrics
-from soundloom.evaluation.editing import inpainting_metrics, seed_metrics, variation_metrics
-from soundloom.evaluation.lengths import extension_metrics, length_metrics, long_file_metrics
-from soundloom.evaluation.report import Metric
+from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.synthetic.adherence import ClipScores, adherence_metrics, score_clip
+from soundloom.evaluation.synthetic.codec import codec_metrics, unrestricted_codec_metrics
+from soundloom.evaluation.synthetic.editing import inpainting_metrics, seed_metrics, variation_metrics
+from soundloom.evaluation.synthetic.lengths import extension_metrics, length_metrics, long_file_metrics
 from soundloom.pipeline.stable_audio.model import Model
 
 STEADY_FAMILIES = ("tone", "noise", "rain", "siren", "chord", "pad", "drum loop", "single drum loop")

@@ -22,8 +22,8 @@ from soundloom.errors import RequestError
 from soundloom.folders import expanded
 
 if TYPE_CHECKING:
-    from soundloom.evaluation.evaluate import EvaluationConfig
-    from soundloom.evaluation.report import Metric
+    from soundloom.evaluation.metrics import Metric
+    from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
     from soundloom.pipeline.stable_audio.model import Model
 
 MAX_SECONDS = 60.0  # seconds; the synthetic dataset has no longer clips
@@ -51,8 +51,8 @@ class Options(EngineOptions, DeviceOptions, SaveOptions):
 def run(options: Options) -> None:
     options.check_save()
     scope = _scope(options)
-    from soundloom.evaluation.evaluate import evaluate
-    from soundloom.evaluation.report import table
+    from soundloom.evaluation.metrics import table
+    from soundloom.evaluation.synthetic.evaluate import evaluate
     from soundloom.pipeline.load import load_stable_audio
 
     model = load_stable_audio(
@@ -108,7 +108,7 @@ def _print_progress(line: str) -> None:
 
 def _scope(options: Options) -> EvaluationConfig:
     """Return the scope of the evaluation. Raises RequestError."""
-    from soundloom.evaluation.evaluate import EvaluationConfig
+    from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
 
     if options.prompts < 1 or options.seeds < 1 or (options.steps is not None and options.steps < 1):
         raise RequestError("--prompts, --seeds and --steps must be 1 or more")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from soundloom.datasets.synthetic import HeldOutPrompt, Labels
 from soundloom.datasets.synthetic.sounds.space import WIDE_PAN
-from soundloom.evaluation.classifier import NOTHING, accepted_kinds, classify
-from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
-from soundloom.evaluation.report import Metric, share_metrics
+from soundloom.evaluation.metrics import Metric, share_metrics
 from soundloom.evaluation.spectra import level_difference
-from soundloom.evaluation.tempo import fit_tempo, rhythms_of
+from soundloom.evaluation.synthetic.classifier import NOTHING, accepted_kinds, classify
+from soundloom.evaluation.synthetic.pitch import cents, estimate_pitch, partials_of, spectral_peaks
+from soundloom.evaluation.synthetic.tempo import fit_tempo, rhythms_of
 
 PITCH_TOLERANCE = 50.0  # cents
 TEMPO_TOLERANCE = 0.04

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from soundloom.evaluation.statistics import Interval, bootstrap, wilson
+from soundloom.evaluation.statistics.intervals import Interval, bootstrap, wilson
 
 MAX_EXTRA_DIGITS = 9
 HEADER = ("metric", "value", "95 % interval", "goal", "", "of")
@@ -16,7 +16,11 @@ HEADER = ("metric", "value", "95 % interval", "goal", "", "of")
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured value; `count` is the number of independent samples. Shares are 0 to 1."""
+    """A measured value; `count` is the number of independent samples. Shares are 0 to 1.
+
+    `direction` says whether higher or lower values are better; "" means neither. `recipe` and `embedder` are the
+    first 12 characters of their hashes, where the value depends on them.
+    """
 
     name: str
     value: float
@@ -25,6 +29,11 @@ class Metric:
     goal: float | None = None
     bound: Literal["at least", "at most"] = "at least"
     unit: str = ""
+    direction: Literal["higher", "lower", ""] = ""
+    method: str = ""  # of the interval
+    recipe: str = ""
+    embedder: str = ""
+    windows: int = 0  # that the clips were embedded in
 
     @property
     def passed(self) -> bool | None:

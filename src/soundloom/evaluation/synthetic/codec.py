@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from soundloom.audio.clip import Clip
 from soundloom.audio.mel import log_mel_difference
 from soundloom.datasets.synthetic import HeldOutPrompt
-from soundloom.evaluation.editing import reference_clip
-from soundloom.evaluation.report import Metric, mean_metric
+from soundloom.evaluation.metrics import Metric, mean_metric
 from soundloom.evaluation.spectra import buzz, si_sdr
+from soundloom.evaluation.synthetic.editing import reference_clip
 from soundloom.pipeline.stable_audio.model import Model
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # decoded and real, (2, samples)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from soundloom.evaluation.report import Metric, table
+from soundloom.evaluation.metrics import Metric, table
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
-from soundloom.evaluation.pitch import cents, estimate_pitch, partials_of, spectral_peaks
+from soundloom.evaluation.synthetic.pitch import cents, estimate_pitch, partials_of, spectral_peaks
 
 NOTES = [
     Labels("tone", "sine", hz=440.0),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.evaluation.statistics import bootstrap, rank_correlation, wilson
+from soundloom.evaluation.statistics.intervals import bootstrap, rank_correlation, wilson
 
 
 def test_wilson_interval_matches_a_worked_example():

@@ -1,0 +1,28 @@
+"""`soundloom eval`: its actions, one file each. Without an action, a model is evaluated on the synthetic dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soundloom.cli.options.flags import flag
+from soundloom.errors import RequestError
+
+ACTIONS = {
+    "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
+}
+DEFAULT_ACTION = "synthetic"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Evaluate models and sounds."""
+
+    action: str | None = flag(nargs="?", metavar="ACTION", help=", ".join(ACTIONS))
+
+
+def run(options: Options) -> None:
+    """Raise RequestError: this runs only if no action was named."""
+    raise RequestError(
+        "soundloom eval needs an action or a model",
+        f"for example: soundloom eval mini; actions: {', '.join(ACTIONS)}",
+    )

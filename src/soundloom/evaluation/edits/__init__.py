@@ -1,0 +1,1 @@
+"""Figures of edits: regions, seams, variations, instructions."""

@@ -1,0 +1,1 @@
+"""Embedders of sound, and where their weights come from."""
