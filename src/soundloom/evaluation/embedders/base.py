@@ -9,6 +9,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from soundloom.errors import RequestError
+
 Floats = NDArray[np.float32]
 
 
@@ -61,3 +63,15 @@ class Classifier(Embedder, Protocol):
     def classify(self, windows: Floats) -> Floats:
         """Return logits (b, classes) in the order of `info.labels`."""
         ...
+
+
+def check_windows(info: EmbedderInfo, windows: Floats) -> Floats:
+    """Return windows as float32. Raises RequestError unless an embedder takes their shape and all are finite."""
+    samples = (info.window,) if info.channels == 1 else (info.channels, info.window)
+    if windows.ndim != 1 + len(samples) or windows.shape[1:] != samples:
+        raise RequestError(
+            f"{info.name} embeds windows of shape (b, {', '.join(map(str, samples))}), found {windows.shape}"
+        )
+    if not np.isfinite(windows).all():
+        raise RequestError(f"{info.name} cannot embed windows with values that are not finite")
+    return np.asarray(windows, np.float32)
