@@ -1,0 +1,1 @@
+"""Sets of sounds and lists of prompts: what is compared, and with what."""
