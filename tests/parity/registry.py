@@ -9,6 +9,7 @@ from tests.parity.case import Case
 from tests.parity.generation import GenerateCase
 from tests.parity.lora import LoraCase
 from tests.parity.lora_train import TrainingPartsCase, TrainingStepsCase
+from tests.parity.metrics import METRICS, MetricsCase
 from tests.parity.mlx.files import (
     MLXCodecCase,
     MLXCommandCase,
@@ -81,6 +82,7 @@ RUNNERS = {
         f"train.{name}": (TrainingPartsCase, name)
         for name in ("times", "shift", "couple", "resize_mask", "extend_mask", "inpaint_mask", "loss")
     },
+    **{name: (MetricsCase, method) for name, method in METRICS.items()},
     **{f"sample.{name}": (SamplingCase, "sample") for name in ("euler", "rk4", "dpmpp", "pingpong")},
 }
 

@@ -1,0 +1,59 @@
+"""Ratios between a signal and its reference, each with its convention in its name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Peak = Literal["one", "magnitude", "range"]
+
+
+def snr(estimate: ArrayLike, reference: ArrayLike) -> float:
+    """Return the power of the reference over that of the error, in dB; infinite for equal signals."""
+    truth, error = _with_error(estimate, reference)
+    return _decibels(float((truth**2).sum()), float((error**2).sum()))
+
+
+def psnr(estimate: ArrayLike, reference: ArrayLike, peak: Peak = "one") -> float:
+    """Return the squared peak over the mean squared error, in dB, over all channels.
+
+    The peak is 1.0 (full scale), the largest magnitude of the reference, or its range from lowest to highest.
+    """
+    truth, error = _with_error(estimate, reference)
+    height = {"one": 1.0, "magnitude": float(np.abs(truth).max()), "range": float(np.ptp(truth))}[peak]
+    return _decibels(height**2, float((error**2).mean()))
+
+
+def si_sdr(estimate: ArrayLike, reference: ArrayLike, zero_mean: bool = False) -> Floats:
+    """Return the scale-invariant signal-to-distortion ratio in dB along the last axis.
+
+    `zero_mean` first removes the mean of each signal. Flatten channels to measure them together. Source: Le Roux et al.
+    2019, "SDR - half-baked or well done?".
+    """
+    found, truth = (np.asarray(signal, np.float64) for signal in (estimate, reference))
+    if zero_mean:
+        found, truth = (signal - signal.mean(axis=-1, keepdims=True) for signal in (found, truth))
+    gain = (found * truth).sum(axis=-1, keepdims=True) / np.maximum((truth**2).sum(axis=-1, keepdims=True), 1e-300)
+    target = gain * truth
+    powers = ((target**2).sum(axis=-1), ((found - target) ** 2).sum(axis=-1))
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * (np.log10(powers[0]) - np.log10(powers[1])))
+
+
+def si_sdr_improvement(estimate: ArrayLike, reference: ArrayLike, unprocessed: ArrayLike) -> Floats:
+    """Return how much higher the SI-SDR of an estimate is than that of the unprocessed input, means left in."""
+    return si_sdr(estimate, reference) - si_sdr(unprocessed, reference)
+
+
+def _with_error(estimate: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+    truth = np.asarray(reference, np.float64)
+    return truth, np.asarray(estimate, np.float64) - truth
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
