@@ -102,6 +102,10 @@ def _tolerance(call: dict[str, Any], output: str) -> float:
     return max(floor, 4 * call.get("hint", {}).get(output, 0.0))
 
 
+def _double_tolerance(call: dict[str, Any]) -> float:
+    return EIGENVALUES if call["fn"] == "frechet.per_item" else DOUBLE
+
+
 def compare(call: dict[str, Any], output: str, found: np.ndarray, wanted: np.ndarray) -> Check:
     """Compare one output; integers and masks must be equal. NaN equals NaN.
 
@@ -110,15 +114,7 @@ def compare(call: dict[str, Any], output: str, found: np.ndarray, wanted: np.nda
     """
     exact = not np.issubdtype(wanted.dtype, np.floating)
     double = wanted.dtype == np.float64
-    tolerance = (
-        0.0
-        if exact
-        else EIGENVALUES
-        if call["fn"] == "frechet.per_item"
-        else DOUBLE
-        if double
-        else _tolerance(call, output)
-    )
+    tolerance = 0.0 if exact else _double_tolerance(call) if double else _tolerance(call, output)
     found = np.asarray(found)
     if found.shape != wanted.shape:
         return Check(call["name"], output, float("inf"), tolerance, f"shape {found.shape}, recorded {wanted.shape}")

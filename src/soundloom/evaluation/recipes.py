@@ -1,4 +1,4 @@
-"""Recipes: every choice between a sound file and a figure. Figures are comparable only where their recipes are equal."""
+"""Recipes: every choice between a sound file and a figure. Only figures of equal recipes are comparable."""
 
 from __future__ import annotations
 

@@ -26,11 +26,14 @@ def plan_windows(samples: int, window: int, hop: int, tail: Tail) -> WindowPlan:
     - "until a hop before the end": hops up to the last but one (stable-audio-metrics).
     - "last at the end": those inside; a rest of half a window or more becomes one that ends with the clip (our rule).
     """
-    starts = list(range(0, samples if tail == "every hop" else max(samples - window, 0) + 1, hop))
-    if samples <= window:
-        pass
+    if tail == "every hop":
+        starts = list(range(0, samples, hop))
+    elif samples <= window:
+        starts = [0] if samples else []
     elif tail == "until a hop before the end":
         starts = list(range(0, max(samples - hop, 1), hop))
-    elif tail == "last at the end" and samples - (starts[-1] + window) >= window / 2:
-        starts.append(samples - window)
+    else:
+        starts = list(range(0, samples - window + 1, hop))
+        if tail == "last at the end" and samples - (starts[-1] + window) >= window / 2:
+            starts.append(samples - window)
     return WindowPlan(tuple(starts), tuple(min(window, samples - start) for start in starts))

@@ -44,7 +44,9 @@ class Factor:
         values = _checked(rows)
         mean = values.mean(axis=0)
         centered = (values - mean) / np.sqrt(len(values) - 1)
-        return cls(mean, np.linalg.qr(centered, mode="r") if len(centered) > centered.shape[1] else centered)
+        if len(centered) > centered.shape[1]:
+            centered = np.asarray(np.linalg.qr(centered, mode="r"))
+        return cls(mean, centered)
 
     def distance(self, other: Factor) -> float:
         """Return the Fréchet distance to another set."""
@@ -134,13 +136,14 @@ def extrapolate(
         )
     sizes = sizes or _sizes(len(rows))
     rng = np.random.Generator(np.random.Philox(key=seed))
-    points = [
-        np.mean([reference.distance(Factor.of(rows[rng.permutation(len(rows))[:size]])) for _ in range(draws)])
-        if size < len(rows)
-        else reference.distance(Factor.of(rows))
-        for size in sizes
-    ]
-    return fit_limit(sizes, points)
+
+    def point(size: int) -> float:
+        if size == len(rows):
+            return reference.distance(Factor.of(rows))
+        drawn = (rng.permutation(len(rows))[:size] for _ in range(draws))
+        return float(np.mean([reference.distance(Factor.of(rows[indices])) for indices in drawn]))
+
+    return fit_limit(sizes, [point(size) for size in sizes])
 
 
 def _sizes(count: int) -> list[int]:
