@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from soundloom.audio.loudness import gain_to_loudness, integrated_loudness, k_weighting, true_peak
+from soundloom.audio.loudness import (
+    gain_to_loudness,
+    integrated_loudness,
+    k_weighting,
+    loudness_range,
+    short_term_loudness,
+    true_peak,
+)
 
 RATES = pytest.mark.parametrize("rate", [22050, 44100, 48000, 96000])
 
@@ -124,3 +131,20 @@ def test_the_true_peak_limits_the_gain():
 
 def test_silence_is_not_amplified():
     assert gain_to_loudness(np.zeros((2, 48000), np.float32), 48000, -16) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("levels", "range_"), [((-20, -30), 10), ((-20, -15), 5), ((-40, -20), 20), ((-50, -35, -20, -35, -50), 15)]
+)
+def test_the_loudness_range_of_the_signals_of_the_standard(levels, range_):
+    """EBU Tech 3342, minimum requirements 1 to 4: tones of 20 s, ±1 LU."""
+    audio = np.concatenate([tone(level, 20, hertz=1000) for level in levels], axis=1)
+    assert loudness_range(audio, 48000) == pytest.approx(range_, abs=0.1)
+
+
+def test_short_clips_and_silence_have_no_loudness_range():
+    assert math.isnan(loudness_range(tone(-20, 2.9), 48000))
+    assert loudness_range(tone(-20, 3.0), 48000) == 0
+    assert math.isnan(loudness_range(np.zeros((1, 5 * 8000)), 8000))
+    assert short_term_loudness(tone(-20, 4.0), 48000) == pytest.approx(-20, abs=0.1)
+    assert len(short_term_loudness(tone(-20, 4.0), 48000)) == 11

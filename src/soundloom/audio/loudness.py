@@ -12,6 +12,9 @@ ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU relative to the loudness of blocks above the absolute gate
 HOPS_PER_SECOND = 10  # blocks of 0.4 s overlap by 75 %
 HOPS_PER_BLOCK = 4
+HOPS_PER_SHORT_TERM = 30  # 3 s
+RANGE_GATE = -20.0  # LU relative to the mean of short-term levels above the absolute gate
+RANGE_PERCENTILES = (0.10, 0.95)
 MEMORY_SECONDS = 0.5  # the filter decays by e every 4.2 ms; after this time it is below float64 precision
 CHUNK_SECONDS = 10  # audio filtered at once, which limits memory
 CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}  # L R C (LFE) Ls Rs; else all 1
@@ -31,6 +34,30 @@ def integrated_loudness(audio: np.ndarray | Stream, rate: int) -> float:
     if not len(power):
         return -math.inf
     return _lufs(power[power > _power(_lufs(power.mean()) + RELATIVE_GATE)].mean())
+
+
+def short_term_loudness(audio: np.ndarray | Stream, rate: int) -> np.ndarray:
+    """Return the loudness in LUFS of each window of 3 s of audio (c, n), every 0.1 s; none for shorter clips."""
+    energy, lengths = _hop_energies(as_stream(audio), rate)
+    if len(lengths) < HOPS_PER_SHORT_TERM:
+        return np.empty(0)
+    ones = np.ones(HOPS_PER_SHORT_TERM)
+    power = np.convolve(energy, ones, "valid") / np.convolve(lengths, ones, "valid")
+    return np.asarray(-0.691 + 10 * np.log10(np.maximum(power, np.finfo(float).tiny)))
+
+
+def loudness_range(audio: np.ndarray | Stream, rate: int) -> float:
+    """Return the loudness range in LU of audio (c, n) by EBU Tech 3342; NaN for clips under 3 s and for silence.
+
+    It is the distance of the 10th and the 95th percentile of gated short-term loudness, at the nearest ranks.
+    """
+    levels = short_term_loudness(audio, rate)
+    levels = levels[levels >= ABSOLUTE_GATE]
+    if not len(levels):
+        return math.nan
+    levels = np.sort(levels[levels >= _lufs(np.mean(10 ** ((levels + 0.691) / 10))) + RANGE_GATE])
+    low, high = (levels[math.floor((len(levels) - 1) * share + 0.5)] for share in RANGE_PERCENTILES)
+    return float(high - low)
 
 
 def true_peak(audio: np.ndarray | Stream, rate: int) -> float:

@@ -1,0 +1,1 @@
+"""Control adherence: tempo, key, pitch, duration, loudness, side, loop and instruments against what was asked for."""
