@@ -8,6 +8,7 @@ from soundloom.cli.options.flags import flag
 from soundloom.errors import RequestError
 
 ACTIONS = {
+    "cache": "Show the size of the cache of embeddings, or clear it",
     "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
 }
 DEFAULT_ACTION = "synthetic"
