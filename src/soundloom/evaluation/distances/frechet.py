@@ -48,6 +48,12 @@ class Factor:
             centered = np.asarray(np.linalg.qr(centered, mode="r"))
         return cls(mean, centered)
 
+    @classmethod
+    def of_moments(cls, moments: Moments) -> Factor:
+        """Return the factor of a mean and covariance."""
+        values, vectors = np.linalg.eigh(moments.covariance)
+        return cls(moments.mean, np.sqrt(np.maximum(values, 0))[:, None] * vectors.T)
+
     def distance(self, other: Factor) -> float:
         """Return the Fréchet distance to another set."""
         trace = float((self.factor**2).sum() + (other.factor**2).sum())
@@ -73,13 +79,6 @@ def frechet_from_moments(
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cg @ root), 0)).sum()
     return _sum_up(first - second, float(np.trace(cr) + np.trace(cg)), float(shared))
-
-
-def frechet_to_moments(reference: Moments, generated: ArrayLike) -> float:
-    """Return the Fréchet distance of embeddings (n, d) to stored moments."""
-    values, vectors = np.linalg.eigh(reference.covariance)
-    factor = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
-    return Factor(reference.mean, factor).distance(Factor.of(generated))
 
 
 def _sum_up(step: Floats, trace: float, shared: float) -> float:

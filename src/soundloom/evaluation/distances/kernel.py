@@ -135,3 +135,35 @@ def _labeled(gram: Floats, order: NDArray[np.integer], first: int) -> float:
     inside, cross = float(label @ rows), float((1 - label) @ rows)
     other = float(gram.sum()) - inside - 2 * cross
     return KAD_SCALE * (inside / (n * (n - 1)) + other / (m * (m - 1)) - 2 * cross / (n * m))
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """A distance, and its standard error when whole clips of the generated set are left out in turn."""
+
+    value: float
+    standard_error: float
+
+
+def kernel_jackknife(
+    reference: ArrayLike, generated: ArrayLike, bandwidth: float, clips: NDArray[np.integer]
+) -> Jackknife:
+    """Return KAD and its standard error over clips; `clips` (m,) are the numbers of the clips of generated rows."""
+    x, y = subsample(reference), np.asarray(generated, np.float64)
+    value = kernel_distance(x, y, bandwidth)
+    count = int(clips.max()) + 1
+    if count < 3 or len(y) > MAX_ROWS:
+        return Jackknife(value, float("nan"))
+    cross, within, own = (np.zeros(count) for _ in range(3))
+    for start in range(0, len(y), BLOCK):
+        rows, owners = y[start : start + BLOCK], clips[start : start + BLOCK]
+        np.add.at(cross, owners, _apply(_squares(rows, x), bandwidth, "gaussian").sum(axis=1))
+        gram = _apply(_squares(rows, y), bandwidth, "gaussian")
+        gram[np.arange(len(rows)), np.arange(start, start + len(rows))] = 0
+        np.add.at(within, owners, gram.sum(axis=1))
+        np.add.at(own, owners, (gram * (owners[:, None] == clips)).sum(axis=1))
+    left = len(y) - np.bincount(clips, minlength=count)
+    without = KAD_SCALE * (
+        (within.sum() - 2 * within + own) / (left * (left - 1)) - 2 * (cross.sum() - cross) / (left * len(x))
+    )
+    return Jackknife(value, float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())))

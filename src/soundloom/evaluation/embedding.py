@@ -1,0 +1,193 @@
+"""Embed whole sets of sounds, clip by clip, so that memory does not grow with the lengths of the sounds."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.cores import count_cores
+from soundloom.errors import AudioError
+from soundloom.evaluation.cache import EmbeddingCache, embedding_key
+from soundloom.evaluation.embedders.base import Embedder, Floats
+from soundloom.evaluation.frontend import UNUSABLE, Prepared, faults, prepare
+from soundloom.evaluation.recipes import Recipe
+from soundloom.evaluation.sets.items import SoundItem
+
+LOOKAHEAD = 4  # clips that are decoded ahead, per thread
+
+Log = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EmbeddedSet:
+    """Vectors (n, d) of the windows of a set, clip after clip.
+
+    `clips` (n,) are the numbers of the windows' clips in `ids`, `filled` (n,) the share of each window that is sound.
+    `failures` are the faults of clips without vectors, `warnings` those of other clips, by id.
+    """
+
+    vectors: Floats
+    clips: NDArray[np.int64]
+    filled: Floats
+    ids: tuple[str, ...]
+    failures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of clips with vectors."""
+        return len(self.ids)
+
+    def clip_means(self) -> NDArray[np.float64]:
+        """Return the mean vector (clips, d) of each clip."""
+        sums = np.zeros((self.count, self.vectors.shape[1]))
+        np.add.at(sums, self.clips, self.vectors.astype(np.float64))
+        return sums / np.bincount(self.clips, minlength=self.count)[:, None]
+
+    def rows(self, recipe: Recipe) -> NDArray[np.float64]:
+        """Return the rows that a distance compares: windows, or means of clips."""
+        return self.vectors.astype(np.float64) if recipe.pooling == "windows" else self.clip_means()
+
+    def row_clips(self, recipe: Recipe) -> NDArray[np.int64]:
+        """Return the number of the clip of each row."""
+        return self.clips if recipe.pooling == "windows" else np.arange(self.count)
+
+    def windows_of(self, clip: int) -> Floats:
+        """Return the vectors (windows, d) of a clip."""
+        return self.vectors[np.searchsorted(self.clips, clip) : np.searchsorted(self.clips, clip, "right")]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A sound that was read: vectors from the cache, windows to embed, or faults."""
+
+    item: SoundItem
+    key: str = ""
+    cached: tuple[Floats, Floats] | None = None
+    prepared: Prepared | None = None
+    faults: tuple[str, ...] = ()
+
+
+def embed_sounds(
+    items: Sequence[SoundItem],
+    embedder: Embedder,
+    recipe: Recipe,
+    cache: EmbeddingCache | None = None,
+    log: Log = lambda done, total: None,
+) -> EmbeddedSet:
+    """Embed sounds; those that cannot be read or are unusable become failures. `log` gets clips done and in all."""
+    vectors: list[Floats] = []
+    filled: list[Floats] = []
+    counts: list[int] = []
+    ids: list[str] = []
+    failures: dict[str, tuple[str, ...]] = {}
+    warnings: dict[str, tuple[str, ...]] = {}
+    for done, (loaded, found) in enumerate(_embedded(_loaded(items, embedder, recipe, cache), embedder, recipe), 1):
+        if found is None:
+            failures[loaded.item.id] = loaded.faults
+        else:
+            ids.append(loaded.item.id)
+            vectors.append(found[0])
+            filled.append(found[1])
+            counts.append(len(found[0]))
+            if loaded.faults:
+                warnings[loaded.item.id] = loaded.faults
+            if cache and not loaded.cached:
+                cache.add(loaded.key, *found)
+        log(done, len(items))
+    if cache:
+        cache.flush()
+    return EmbeddedSet(
+        np.concatenate(vectors) if vectors else np.zeros((0, embedder.info.dimensions), np.float32),
+        np.repeat(np.arange(len(ids)), counts),
+        np.concatenate(filled) if filled else np.zeros(0, np.float32),
+        tuple(ids),
+        failures,
+        warnings,
+    )
+
+
+def _loaded(
+    items: Iterable[SoundItem], embedder: Embedder, recipe: Recipe, cache: EmbeddingCache | None
+) -> Iterator[_Loaded]:
+    """Read sounds in threads, in order, a few ahead of the embedder."""
+    cores = count_cores()
+    threads = cores.usable if cores else os.cpu_count() or 1
+    waiting: deque[Future[_Loaded]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(_load, item, embedder, recipe, cache))
+                if len(waiting) > LOOKAHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _load(item: SoundItem, embedder: Embedder, recipe: Recipe, cache: EmbeddingCache | None) -> _Loaded:
+    try:
+        key = embedding_key(item, embedder.info, recipe)
+        audio, rate = item.read()
+        found = faults(audio, rate)
+        if UNUSABLE.intersection(found):
+            return _Loaded(item, faults=found)
+        if cache and (cached := cache.get(key)):
+            return _Loaded(item, key, cached=cached, faults=found)
+        return _Loaded(item, key, prepared=prepare(audio, rate, embedder.info, recipe), faults=found)
+    except AudioError as error:
+        return _Loaded(item, faults=(str(error),))
+
+
+def _embedded(
+    sounds: Iterable[_Loaded], embedder: Embedder, recipe: Recipe
+) -> Iterator[tuple[_Loaded, tuple[Floats, Floats] | None]]:
+    """Embed windows in full batches, across clips, and yield clips in order."""
+    batch: list[_Loaded] = []
+    windows = 0
+    for sound in sounds:
+        batch.append(sound)
+        windows += len(sound.prepared.windows) if sound.prepared else 0
+        if windows >= embedder.info.batch or not windows:
+            yield from _run(batch, embedder, recipe)
+            batch, windows = [], 0
+    yield from _run(batch, embedder, recipe)
+
+
+def _run(
+    batch: Sequence[_Loaded], embedder: Embedder, recipe: Recipe
+) -> Iterator[tuple[_Loaded, tuple[Floats, Floats] | None]]:
+    new = [sound.prepared for sound in batch if sound.prepared]
+    vectors = _vectors([window for prepared in new for window in prepared.windows], embedder, recipe)
+    position = 0
+    for sound in batch:
+        if not sound.prepared:
+            yield sound, sound.cached
+            continue
+        count, length = len(sound.prepared.windows), sound.prepared.windows.shape[-1]
+        shares = np.array(sound.prepared.filled, np.float32) / np.float32(length)
+        yield sound, (vectors[position : position + count], shares)
+        position += count
+
+
+def _vectors(windows: Sequence[Floats], embedder: Embedder, recipe: Recipe) -> Floats:
+    size = embedder.info.batch
+    parts = [embedder.embed(np.stack(windows[start : start + size])) for start in range(0, len(windows), size)]
+    vectors = np.concatenate(parts) if parts else np.zeros((0, embedder.info.dimensions), np.float32)
+    return vectors.astype(np.float16).astype(np.float32) if recipe.half_precision else vectors
+
+
+def default_cache(folder: Path | None = None) -> EmbeddingCache:
+    """Open the cache of embeddings in the user's cache folder, or in another one."""
+    from soundloom.folders import cache_folder
+
+    return EmbeddingCache(folder or cache_folder() / "embeddings")

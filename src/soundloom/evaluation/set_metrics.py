@@ -1,0 +1,178 @@
+"""Distances between a set of sounds and a reference, with intervals and the bias of their sample sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundloom.errors import RequestError
+from soundloom.evaluation.distances.frechet import MIN_SIZE, Extrapolation, Factor, extrapolate
+from soundloom.evaluation.distances.kernel import (
+    kernel_jackknife,
+    median_distance,
+    polynomial_distance,
+    subsample,
+)
+from soundloom.evaluation.distances.moments import Moments
+from soundloom.evaluation.distances.neighbors import NEIGHBORS, neighbors
+from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.statistics.intervals import centered, resample_indices
+
+RESAMPLES = 200
+WIDE, WIDE_RESAMPLES = 128, 100  # fewer resamples for more dimensions, whose distances take longer
+BIAS_DRAWS = 3
+BIASED = 0.5  # share of a distance that its bias may be before a warning
+MAX_NEIGHBOR_ROWS = 5000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """A reference: rows (n, d) if its sounds or vectors are at hand, else their moments; `clips` is their number."""
+
+    moments: Moments
+    clips: int
+    rows: Floats | None = None
+    bandwidth: float | None = None  # of KAD
+
+    @classmethod
+    def of(cls, rows: Floats, clips: int) -> ReferenceSet:
+        """Return the reference of rows (n, d)."""
+        return cls(Moments.of(rows), clips, rows, median_distance(subsample(rows, MAX_NEIGHBOR_ROWS)))
+
+    @property
+    def factor(self) -> Factor:
+        """The set as Fréchet distances read it."""
+        return Factor.of(self.rows) if self.rows is not None else Factor.of_moments(self.moments)
+
+
+@dataclass(frozen=True)
+class Names:
+    """How metrics are named, and the hashes beside them."""
+
+    embedder: str
+    recipe: str
+    recipe_hash: str = ""
+    embedder_hash: str = ""
+
+    def metric(self, figure: str, value: float, clips: int, windows: int = 0, **more: object) -> Metric:
+        """Return a metric called `figure/embedder/recipe`."""
+        name = f"{figure}/{self.embedder}/{self.recipe}"
+        hashes = {"recipe": self.recipe_hash[:12], "embedder": self.embedder_hash[:12]}
+        return Metric(name, value, clips, windows=windows, **hashes, **more)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class SetMetrics:
+    """Metrics of a set, its extrapolation if there were enough clips, and what to keep in mind about them."""
+
+    metrics: list[Metric]
+    extrapolation: Extrapolation | None
+    warnings: tuple[str, ...]
+
+
+def set_metrics(
+    reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64], names: Names, allow_small: bool = False
+) -> SetMetrics:
+    """Measure generated rows (m, d) whose clips are numbered by `clips` (m,).
+
+    Raises RequestError for fewer clips than twice the effective rank of the reference, unless `allow_small`.
+    """
+    count = int(clips.max()) + 1 if len(clips) else 0
+    require_enough(count, reference.moments, allow_small)
+    if count < 2 or len(rows) < 2:
+        raise RequestError(f"a distance between sets needs 2 usable clips or more, found {count}")
+    factor = reference.factor
+    value = factor.distance(Factor.of(rows))
+    bias = sampling_bias(reference.moments, count)
+    metrics = [_frechet(names, factor, rows, clips, value), names.metric("fad_bias", bias, count, len(rows))]
+    line = extrapolate(factor, rows) if count >= 2 * MIN_SIZE else None
+    if line:
+        metrics.append(names.metric("fad_inf", line.intercept, count, len(rows), direction="lower"))
+    metrics += _kernels(names, reference, rows, clips)
+    metrics += _neighbors(names, reference, rows, clips)
+    warnings = []
+    if bias > BIASED * value:
+        warnings.append(
+            f"{bias / value:.0%} of the Fréchet distance is the bias of {count} clips: use KAD, or measure more clips"
+        )
+    return SetMetrics(metrics, line, tuple(warnings))
+
+
+def require_enough(count: int, reference: Moments, allow_small: bool) -> None:
+    """Raise RequestError for fewer clips than a Fréchet distance to this reference needs."""
+    needed = int(np.ceil(2 * reference.effective_rank))
+    if count < needed and not allow_small:
+        raise RequestError(
+            f"a Fréchet distance to this reference needs {needed} usable clips or more, found {count}: "
+            "with fewer it is mostly bias",
+            "generate more clips, or pass --allow-small",
+        )
+
+
+def sampling_bias(reference: Moments, count: int) -> float:
+    """Estimate the Fréchet distance of `count` independent clips of a perfect model, from Gaussian draws."""
+    rng = np.random.Generator(np.random.Philox(key=0))
+    factor = Factor.of_moments(reference)
+    draws = (rng.standard_normal((count, len(factor.factor))) @ factor.factor + factor.mean for _ in range(BIAS_DRAWS))
+    return float(np.mean([factor.distance(Factor.of(rows)) for rows in draws])) if count > 1 else float("nan")
+
+
+def _frechet(names: Names, factor: Factor, rows: Floats, clips: NDArray[np.int64], value: float) -> Metric:
+    resampled = resampled_distances(factor.distance, rows, clips)
+    interval = centered(value, resampled) if len(resampled) else None
+    method = "centered bootstrap over clips" if interval else ""
+    return names.metric(
+        "fad", value, int(clips.max()) + 1, len(rows), interval=interval, method=method, direction="lower"
+    )
+
+
+def resampled_distances(
+    distance: Callable[[Factor], float], rows: Floats, clips: NDArray[np.int64], seed: int = 0
+) -> Floats:
+    """Return distances of sets of whole clips that are drawn with replacement."""
+    count = int(clips.max()) + 1
+    if count < 3:
+        return np.zeros(0)
+    spans = np.searchsorted(clips, np.arange(count + 1))
+    parts = [np.arange(first, last) for first, last in pairwise(spans)]
+    resamples = RESAMPLES if rows.shape[1] <= WIDE else WIDE_RESAMPLES
+    draws = resample_indices(count, resamples, seed)
+    return np.array([distance(Factor.of(rows[np.concatenate([parts[i] for i in drawn])])) for drawn in draws])
+
+
+def _kernels(names: Names, reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+    """KAD and KID; both need the rows of the reference."""
+    if reference.rows is None or reference.bandwidth is None:
+        return []
+    count = int(clips.max()) + 1
+    found = kernel_jackknife(reference.rows, rows, reference.bandwidth, clips)
+    reach = 1.96 * found.standard_error
+    interval = (found.value - reach, found.value + reach) if np.isfinite(reach) else None
+    method = "jackknife over clips" if interval else ""
+    kid = polynomial_distance(subsample(reference.rows, MAX_NEIGHBOR_ROWS), subsample(rows, MAX_NEIGHBOR_ROWS))
+    return [
+        names.metric("kad", found.value, count, len(rows), interval=interval, method=method, direction="lower"),
+        names.metric("kid", kid, count, len(rows), direction="lower"),
+    ]
+
+
+def _neighbors(names: Names, reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+    """Density and the like, with equally many rows on both sides."""
+    if reference.rows is None:
+        return []
+    size = min(len(reference.rows), len(rows), MAX_NEIGHBOR_ROWS)
+    if size <= NEIGHBORS:
+        return []
+    found = neighbors(subsample(reference.rows, size), subsample(rows, size))
+    count = int(clips.max()) + 1
+    shares = {"precision": found.precision, "recall": found.recall, "coverage": found.coverage}
+    return [
+        names.metric("density", found.density, count, size, direction="higher"),
+        *(names.metric(name, value, count, size, unit="%", direction="higher") for name, value in shares.items()),
+    ]
