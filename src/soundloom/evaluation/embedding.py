@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +22,23 @@ from soundloom.evaluation.sets.items import SoundItem
 
 LOOKAHEAD = 4  # clips that are decoded ahead, per thread
 
+_CACHE_LOCK = Lock()  # sounds are read in threads
+
 Log = Callable[[int, int], None]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class EmbeddedSet:
     """Vectors (n, d) of the windows of a set, clip after clip.
 
-    `clips` (n,) are the numbers of the windows' clips in `ids`, `filled` (n,) the share of each window that is sound.
+    `clips` (n,) are the numbers of the windows' clips in `ids`; `filled` (n,) are the samples of windows that are sound.
     `failures` are the faults of clips without vectors, `warnings` those of other clips, by id.
     """
 
     vectors: Floats
     clips: NDArray[np.int64]
-    filled: Floats
+    filled: Counts
     ids: tuple[str, ...]
     failures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class _Loaded:
 
     item: SoundItem
     key: str = ""
-    cached: tuple[Floats, Floats] | None = None
+    cached: tuple[Floats, Counts] | None = None
     prepared: Prepared | None = None
     faults: tuple[str, ...] = ()
 
@@ -84,7 +87,7 @@ def embed_sounds(
 ) -> EmbeddedSet:
     """Embed sounds; those that cannot be read or are unusable become failures. `log` gets clips done and in all."""
     vectors: list[Floats] = []
-    filled: list[Floats] = []
+    filled: list[Counts] = []
     counts: list[int] = []
     ids: list[str] = []
     failures: dict[str, tuple[str, ...]] = {}
@@ -100,14 +103,14 @@ def embed_sounds(
             if loaded.faults:
                 warnings[loaded.item.id] = loaded.faults
             if cache and not loaded.cached:
-                cache.add(loaded.key, *found)
+                cache.add(loaded.key, *found, notes=loaded.faults)
         log(done, len(items))
     if cache:
         cache.flush()
     return EmbeddedSet(
         np.concatenate(vectors) if vectors else np.zeros((0, embedder.info.dimensions), np.float32),
         np.repeat(np.arange(len(ids)), counts),
-        np.concatenate(filled) if filled else np.zeros(0, np.float32),
+        np.concatenate(filled) if filled else np.zeros(0, np.int64),
         tuple(ids),
         failures,
         warnings,
@@ -136,13 +139,16 @@ def _loaded(
 
 def _load(item: SoundItem, embedder: Embedder, recipe: Recipe, cache: EmbeddingCache | None) -> _Loaded:
     try:
-        key = embedding_key(item, embedder.info, recipe)
+        hashes = embedder.info.hash, recipe.embedding_hash
+        key = embedding_key(item.content_hash, item.start, item.end, *hashes)
+        with _CACHE_LOCK:
+            entry = cache.entry(key) if cache else None
+        if entry:
+            return _Loaded(item, key, cached=(entry.vectors, entry.filled), faults=entry.notes)
         audio, rate = item.read()
         found = faults(audio, rate)
         if UNUSABLE.intersection(found):
             return _Loaded(item, faults=found)
-        if cache and (cached := cache.get(key)):
-            return _Loaded(item, key, cached=cached, faults=found)
         return _Loaded(item, key, prepared=prepare(audio, rate, embedder.info, recipe), faults=found)
     except AudioError as error:
         return _Loaded(item, faults=(str(error),))
@@ -150,7 +156,7 @@ def _load(item: SoundItem, embedder: Embedder, recipe: Recipe, cache: EmbeddingC
 
 def _embedded(
     sounds: Iterable[_Loaded], embedder: Embedder, recipe: Recipe
-) -> Iterator[tuple[_Loaded, tuple[Floats, Floats] | None]]:
+) -> Iterator[tuple[_Loaded, tuple[Floats, Counts] | None]]:
     """Embed windows in full batches, across clips, and yield clips in order."""
     batch: list[_Loaded] = []
     windows = 0
@@ -165,7 +171,7 @@ def _embedded(
 
 def _run(
     batch: Sequence[_Loaded], embedder: Embedder, recipe: Recipe
-) -> Iterator[tuple[_Loaded, tuple[Floats, Floats] | None]]:
+) -> Iterator[tuple[_Loaded, tuple[Floats, Counts] | None]]:
     new = [sound.prepared for sound in batch if sound.prepared]
     vectors = _vectors([window for prepared in new for window in prepared.windows], embedder, recipe)
     position = 0
@@ -173,9 +179,8 @@ def _run(
         if not sound.prepared:
             yield sound, sound.cached
             continue
-        count, length = len(sound.prepared.windows), sound.prepared.windows.shape[-1]
-        shares = np.array(sound.prepared.filled, np.float32) / np.float32(length)
-        yield sound, (vectors[position : position + count], shares)
+        count = len(sound.prepared.windows)
+        yield sound, (vectors[position : position + count], np.array(sound.prepared.filled, np.int64))
         position += count
 
 
@@ -184,10 +189,3 @@ def _vectors(windows: Sequence[Floats], embedder: Embedder, recipe: Recipe) -> F
     parts = [embedder.embed(np.stack(windows[start : start + size])) for start in range(0, len(windows), size)]
     vectors = np.concatenate(parts) if parts else np.zeros((0, embedder.info.dimensions), np.float32)
     return vectors.astype(np.float16).astype(np.float32) if recipe.half_precision else vectors
-
-
-def default_cache(folder: Path | None = None) -> EmbeddingCache:
-    """Open the cache of embeddings in the user's cache folder, or in another one."""
-    from soundloom.folders import cache_folder
-
-    return EmbeddingCache(folder or cache_folder() / "embeddings")
