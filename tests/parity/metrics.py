@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from soundloom.evaluation import alignment, signals
+from soundloom.evaluation.controls.key import key_name, key_points
+from soundloom.evaluation.controls.tempo import score_tempo
 from soundloom.evaluation.distances import divergence, frechet, kernel
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.distances.neighbors import neighbors
+from soundloom.evaluation.edits.kept import measure_kept
 from soundloom.evaluation.edits.seams import step_rank
 from soundloom.evaluation.statistics import adjust, intervals, tests
 from soundloom.evaluation.windows import plan_windows
@@ -145,6 +148,23 @@ class MetricsCase:
         return scalars(
             peak=signals.psnr(*pair, "magnitude"), range=signals.psnr(*pair, "range"), snr=signals.snr(*pair)
         )
+
+    def kept(self, call: Any, given: Arrays) -> Arrays:
+        region = (call["args"]["start"], call["args"]["end"])
+        return scalars(**vars(measure_kept(given["source"], given["edited"], [region])))
+
+    def tempo(self, call: Any, given: Arrays) -> Arrays:
+        pairs = zip(given["asked"].tolist(), given["heard"].tolist(), strict=True)
+        found = [score_tempo(asked, heard) for asked, heard in pairs]
+        names = ("accuracy1", "accuracy2", "octave_error")
+        return {name: np.array([getattr(one, name) for one in found], float) for name in names}
+
+    def key(self, call: Any, given: Arrays) -> Arrays:
+        keys = [key_name(index) for index in given["order"].tolist()]
+        return {
+            name: np.array([[key_points(asked, heard, fifth_below=both) for heard in keys] for asked in keys])
+            for name, both in (("points", False), ("points_fifth_both_ways", True))
+        }
 
     def seam(self, call: Any, given: Arrays) -> Arrays:
         edges, near = (call["args"]["start"], call["args"]["end"]), call["args"]["near"]

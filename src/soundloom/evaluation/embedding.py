@@ -32,7 +32,7 @@ Counts = NDArray[np.int64]
 class EmbeddedSet:
     """Vectors (n, d) of the windows of a set, clip after clip.
 
-    `clips` (n,) are the numbers of the windows' clips in `ids`; `filled` (n,) are the samples of windows that are sound.
+    `clips` (n,) are the numbers of the windows' clips in `ids`; `filled` (n,) are the samples of sound in each.
     `failures` are the faults of clips without vectors, `warnings` those of other clips, by id.
     """
 
