@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.statistics.intervals import Interval
+
+Verdict = Literal["better", "same", "worse", "different", "undecided"]
+GateResult = Literal["passed", "failed", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,53 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A figure of one report minus the same figure of another.
+
+    `count` is the number of independent pairs (prompts). `interval` has 95 %, `narrow` 90 %: the verdict is "same"
+    where `narrow` lies within ±`margin`. `p` is the sign-flip test's, `p_adjusted` Holm's within the family,
+    `p_check` Wilcoxon's. Values that a method does not have are None.
+    """
+
+    figure: str
+    base: float
+    value: float
+    difference: float
+    count: int
+    verdict: Verdict
+    interval: Interval | None = None
+    narrow: Interval | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    p_check: float | None = None
+    margin: float | None = None
+    unit: str = ""
+    direction: Literal["higher", "lower", ""] = ""
+    method: str = ""
+    subject: str = ""  # the report whose figure is `value`, where several are compared with `base`
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The outcome of one condition of a file of gates."""
+
+    figure: str
+    condition: str  # such as "at most 0"
+    result: GateResult
+    found: str  # the value, or the difference, with its interval
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that a report says; the Markdown and HTML forms are made from it alone.
 
-    `subject` describes what was measured (model, hash, precision, engine, device, adapters, steps, guidance), `data`
-    the prompts and the reference (names, hashes, counts, lengths), `recipes` every field of each recipe by its hash,
-    `cost` seconds and memory. `command` reproduces the report.
+    `subject` describes what was measured: name (or model), sha256, precision, engine, device, adapters, steps,
+    guidance, prefix. `data` describes prompts and reference: name, `manifest` (the hash of the prompts, or of the
+    sounds that are measured), prompts, seeds, seconds, `reference` (name), `reference_hash`, license, overlap. Two
+    reports are compared only where `kind`, `manifest`, `reference_hash`, the hashes of `recipes` and the embedders of
+    metrics are equal. `recipes` holds every field of each recipe by the first 12 characters of its hash. `cost` holds
+    seconds, seconds_per_clip, real_time_factor, peak_memory (bytes), energy (J), price: it is the only part, with
+    the date, that may differ between two equal runs. `command` reproduces the report.
     """
 
     kind: str  # the action of `soundloom eval`, such as "set"
@@ -57,3 +102,17 @@ class Report:
     cost: Mapping[str, float] = field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()
+    comparison: tuple[Difference, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    date: str = ""  # ISO 8601; `write_report` sets it
+
+
+def subject_name(report: Report) -> str:
+    """Return what a report calls its subject."""
+    return str(next((report.subject[key] for key in ("name", "model", "sounds") if report.subject.get(key)), "sounds"))
+
+
+def failure_counts(report: Report) -> dict[str, int]:
+    """Return the number of clips with each kind of failure, by name."""
+    names = sorted({failure for clip in report.clips for failure in clip.failures})
+    return {name: sum(name in clip.failures for clip in report.clips) for name in names}
